@@ -1,0 +1,1 @@
+"""Definitions: metrics, plans, customers, subscriptions and settings, as one append-only log."""

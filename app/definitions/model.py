@@ -1,0 +1,167 @@
+"""The objects that the definitions log describes. All immutable: a change makes a new version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+AggregationType = Literal[
+    "count_agg", "sum_agg", "max_agg", "unique_count_agg", "latest_agg", "weighted_sum_agg"
+]
+Interval = Literal["weekly", "monthly", "quarterly", "semiannual", "yearly"]
+BillingTime = Literal["calendar", "anniversary"]
+
+ALL_FILTER_VALUES = "__ALL_FILTER_VALUES__"
+
+
+class MetricFilter(msgspec.Struct, frozen=True):
+    """One dimension of a metric: a property key and the values it may take."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """A billable metric (metering-semantics §1)."""
+
+    id: str
+    organization_id: str
+    code: str
+    name: str
+    aggregation_type: AggregationType
+    description: str | None = None
+    field_name: str | None = None
+    expression: str | None = None
+    recurring: bool = False
+    rounding_function: Literal["round", "ceil", "floor"] | None = None
+    rounding_precision: int | None = None
+    weighted_interval: Literal["seconds"] | None = None
+    filters: tuple[MetricFilter, ...] = ()
+    created_at_ms: int
+    counts_after_ms: int = -1
+    """Events appended at or before this never count: an earlier metric of the code was deleted then."""
+
+
+class ChargeFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """A bucket of a charge: property values that select events. List order in the charge is age."""
+
+    id: str
+    values: Mapping[str, tuple[str, ...]]
+    invoice_display_name: str | None = None
+    properties: Mapping[str, Any] = {}
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric applied by a plan. `properties` are echoed; only pricing_group_keys shape usage."""
+
+    id: str
+    metric_id: str
+    code: str
+    charge_model: str
+    created_at_ms: int
+    invoice_display_name: str | None = None
+    pay_in_advance: bool = False
+    prorated: bool = False
+    invoiceable: bool = True
+    regroup_paid_fees: str | None = None
+    min_amount_cents: int = 0
+    accepts_target_wallet: bool = False
+    properties: Mapping[str, Any] = {}
+    filters: tuple[ChargeFilter, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan: an interval and a list of charges. Prices are stored and echoed, never computed."""
+
+    id: str
+    organization_id: str
+    code: str
+    name: str
+    interval: Interval
+    amount_cents: int
+    amount_currency: str
+    created_at_ms: int
+    pay_in_advance: bool = False
+    description: str | None = None
+    invoice_display_name: str | None = None
+    trial_period: float | None = None
+    bill_charges_monthly: bool | None = None
+    bill_fixed_charges_monthly: bool | None = None
+    charges: tuple[Charge, ...] = ()
+    metadata: Mapping[str, Any] | None = None
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer. `attributes` holds the fields that are only echoed (name, currency, address …)."""
+
+    id: str
+    organization_id: str
+    external_id: str
+    created_at_ms: int
+    updated_at_ms: int
+    timezone: str | None = None
+    grace_days: int | None = None
+    """`billing_configuration.invoice_grace_period`; None means the settings' grace_s."""
+    attributes: Mapping[str, Any] = {}
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """One subscription. Its status at a moment follows from its times; nothing schedules a change.
+
+    Pending before `started_at_ms`, terminated from `terminated_at_ms` (exclusive end of its usage).
+    """
+
+    id: str
+    organization_id: str
+    external_id: str
+    external_customer_id: str
+    plan_id: str
+    billing_time: BillingTime
+    subscription_at_ms: int
+    started_at_ms: int
+    created_at_ms: int
+    name: str | None = None
+    ending_at_ms: int | None = None
+    """A wished end; it ends the subscription unless `terminated_at_ms` is earlier."""
+    terminated_at_ms: int | None = None
+    canceled_at_ms: int | None = None
+    """Set when a pending subscription was canceled: it never had usage."""
+    replaced_by: str | None = None
+    """Id of the subscription that a plan change put in its place (then the end is a plan change)."""
+    previous_subscription_id: str | None = None
+    upgraded: bool = False
+    """True when `replaced_by` has a plan at least as dear: the end was immediate."""
+
+    @property
+    def end_ms(self) -> int | None:
+        """Exclusive end of usage in ms, or None while it has no end."""
+        ends = [end for end in (self.ending_at_ms, self.terminated_at_ms) if end is not None]
+        return min(ends) if ends else None
+
+    def status_at(self, at_ms: int) -> Literal["pending", "active", "terminated", "canceled"]:
+        """Status at a moment (ms)."""
+        if self.canceled_at_ms is not None:
+            return "canceled"
+        end_ms = self.end_ms
+        if end_ms is not None and end_ms <= at_ms:
+            return "terminated"
+        return "active" if self.started_at_ms <= at_ms else "pending"
+
+
+class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that shape bytes: part of the definitions log, never of a worker's environment."""
+
+    home_partitioner: Literal["crc32", "murmur2"] = "crc32"
+    close_grid_s: int = 60
+    revise_every_s: int = 3600
+    late_window_s: int = 40 * 86_400
+    late_policy: Literal["revise", "refuse"] = "revise"
+    grace_s: int = 0
+    close_elapsed: bool = True
+    implicit_plan: bool = False
+    max_groups: int = 10_000
+    default_organization_id: str | None = None
+    fold_version: int = 1
+    tzdata_version: str = ""
