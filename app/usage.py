@@ -1,0 +1,68 @@
+"""Usage of one period of one subscription, as the tables answer it: exact, unpriced, unformatted."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from app.definitions.model import Charge, Metric, Plan, Subscription
+
+ClosingReason = Literal["period_end", "termination", "plan_change"]
+
+
+class ChargeInForce(msgspec.Struct, frozen=True):
+    """A charge with its metric, both as in force for the period."""
+
+    charge: Charge
+    metric: Metric
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage of one cell: one charge, one filter bucket, one group."""
+
+    charge_id: str
+    filter_id: str | None
+    """None: the default bucket of a charge with filters, or a charge without filters."""
+    grouped_by: tuple[tuple[str, str | None], ...] = ()
+    """(group key, text or None) in the order configured; empty when the bucket is not grouped."""
+    units: Decimal
+    """max(0, rounded full units)."""
+    prorated_units: Decimal | None = None
+    total_aggregated_units: Decimal
+    events_count: int
+    precise_total_amount_cents: Decimal | None = None
+
+
+class AsOf(msgspec.Struct, frozen=True):
+    """How far the answering partition has folded: next offsets, and the append time reached."""
+
+    append_time_ms: int
+    partition: int
+    raw_offset: int
+    rekeyed_offset: int
+
+
+class PeriodUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one period of a subscription used."""
+
+    subscription: Subscription
+    plan: Plan
+    charges: tuple[ChargeInForce, ...]
+    """Every charge in force, used or not, in plan order."""
+    rows: tuple[UsageRow, ...]
+    """Only cells that exist; a charge, filter or group without one used nothing."""
+    from_ms: int
+    end_ms: int
+    """Exclusive."""
+    to_ms: int
+    """As printed: next start - 1 s, or the termination instant floored to the second."""
+    timezone: str
+    duration_days: int
+    final: bool
+    """False while later events may still count: the period is open or in grace."""
+    as_of: AsOf
+    stale: bool = False
+    """True while a definition change is being folded into these figures."""
+    implicit: bool = False
