@@ -1,0 +1,64 @@
+# Everything runs from .venv, which the first target that needs it sets up; see `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DIR ?= ../shared/vectors
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test vectors lint format bench simulate chaos clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
+	  sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+
+setup: $(STAMP) ## Virtual environment and pinned install only
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "Name another one: make $(or $(MAKECMDGOALS),run) PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "This Python cannot create virtual environments: its ensurepip or venv module is missing."; \
+	  echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[test]' || { \
+	  echo "The install failed; the first time it needs the network. The lines above say why."; exit 1; }
+	@touch $@
+
+run: $(STAMP) ## Kafka, Redis, worker, API, page and sample events on this machine
+	@$(BIN)/meter up
+
+test: $(STAMP) ## Style, types and the whole suite on real servers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running worker)
+	@$(BIN)/meter vectors $(if $(LIVE),--live) $(DIR)
+
+lint: $(STAMP) ## Style and types only
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## Bring the style in order
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure the speed
+	@$(BIN)/meter bench
+
+simulate: $(STAMP) ## Long simulation: SEEDS= (100000), SEED= replays one
+	@$(BIN)/meter simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
+
+chaos: $(STAMP) ## Long run of faults on real servers
+	@$(BIN)/meter chaos
+
+clean: ## Remove the virtual environment, caches and local state
+	@rm -rf $(VENV) .meter .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,44 @@
+"""What a person did or has is told in one line; a defect of ours keeps its traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from app.settings import Settings, environment_names
+from app.stack.errors import StackError
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn failures that are no defects into click's `Error: …` with exit code 1."""
+    try:
+        yield
+    except StackError as error:
+        raise click.ClickException(str(error)) from error
+    except ValidationError as error:
+        raise click.ClickException(_wrong_settings(error)) from error
+
+
+def load_settings(**values: Any) -> Settings:
+    """The environment's settings; `values` of the command line come before it.
+
+    Raises:
+        click.ClickException: a variable holds something else than it should.
+    """
+    with told_plainly():
+        return Settings(**values)
+
+
+def _wrong_settings(error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors(include_url=False, include_input=False):
+        field = str(detail["loc"][0]) if detail["loc"] else ""
+        name = environment_names(field)[0] if field in Settings.model_fields else field
+        message = detail["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {message}" if name else message)
+    return "\n".join(lines)

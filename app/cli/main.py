@@ -1,0 +1,18 @@
+"""The `meter` command. Each command has a module of its own and is registered below."""
+
+from __future__ import annotations
+
+import click
+
+from app.cli.settings import settings
+from app.cli.stack import stack
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="meterstream", prog_name="meter")
+def cli() -> None:
+    """Meterstream turns a Kafka topic of product events into usage that can be invoiced."""
+
+
+cli.add_command(settings)
+cli.add_command(stack)

@@ -1,0 +1,64 @@
+"""`meter settings`: every setting, what it is now and where it is set."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.failures import load_settings
+from app.settings import SHAPES_BYTES, Settings, environment_names, unknown_variables
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def settings(as_json: bool) -> None:
+    """Print every setting: its variable, its value now and what it does."""
+    current = load_settings()
+    rows = [_row(current, field) for field in Settings.model_fields]
+    if as_json:
+        click.echo(json.dumps({row["field"]: row for row in rows}, indent=2))
+    else:
+        _print_table(rows)
+    for name in unknown_variables(os.environ):
+        click.echo(f"{name} is set, but no setting has that name.", err=True)
+
+
+def _row(current: Settings, field: str) -> dict[str, Any]:
+    names = environment_names(field)
+    return {
+        "field": field,
+        "variable": names[0],
+        "also": list(names[1:]),
+        "value": _shown(getattr(current, field)),
+        "set_by": next((name for name in names if os.environ.get(name)), None),
+        "shapes_bytes": field in SHAPES_BYTES,
+        "description": Settings.model_fields[field].description,
+    }
+
+
+def _shown(value: object) -> str:
+    """Text of a value without its secrets."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    password = urlsplit(text).password if "://" in text else None
+    return text.replace(f":{password}@", ":***@") if password else text
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    table = Table("Variable", "Now", "What it does", title="Settings", title_justify="left")
+    for row in rows:
+        names = "\n".join([row["variable"], *(f"or {name}" for name in row["also"])])
+        note = " Shapes bytes: fills the first settings record only." if row["shapes_bytes"] else ""
+        table.add_row(names, row["value"], row["description"] + note)
+    Console().print(table)

@@ -1,0 +1,87 @@
+"""Both servers together, each only if no existing one is configured."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+from app.settings import Settings
+from app.stack.errors import StackError
+from app.stack.kafka import LocalKafka
+from app.stack.redis import LocalRedis
+
+MIN_FREE_BYTES = 512 * 1024 * 1024
+
+Tell = Callable[[str], None]
+
+
+@asynccontextmanager
+async def local_stack(settings: Settings, tell: Tell) -> AsyncIterator[Settings]:
+    """Start what `settings` names no server for; yields them with the addresses filled in.
+
+    `tell` gets one line for each thing that happens. On leaving, the servers are stopped, Redis
+    last, for a stopping worker still needs them in that order.
+
+    Raises:
+        StackError: state directory in use or full, port taken, or a server did not come up.
+    """
+    with exclusive(settings.state_dir):
+        async with AsyncExitStack() as servers:
+            found: dict[str, object] = {}
+            logs = settings.state_dir / "logs"
+            if settings.redis_url is None:
+                redis = LocalRedis(
+                    settings.state_dir / "redis",
+                    port=settings.redis_port,
+                    log_file=logs / "redis.log",
+                )
+                await servers.enter_async_context(redis)
+                tell(f"Redis   {redis.url}")
+                found["redis_url"] = redis.url
+            if not settings.kafka_bootstrap_servers:
+                tell("Kafka   starting …")
+                kafka = LocalKafka(
+                    settings.kafka_dir, port=settings.kafka_port, log_file=logs / "kafka.log"
+                )
+                await servers.enter_async_context(kafka)
+                tell(f"Kafka   {kafka.bootstrap_servers}")
+                found["kafka_bootstrap_servers"] = (kafka.bootstrap_servers,)
+            yield settings.model_copy(update=found)
+
+
+@contextmanager
+def exclusive(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory alone; the system lets go of it when the process ends.
+
+    Raises:
+        StackError: another process holds it, it cannot be written, or the disk is nearly full.
+    """
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock = (state_dir / "lock").open("a")
+    except OSError as error:
+        raise StackError(
+            f"The state directory cannot be written: {error}. Set METER_STATE_DIR to another."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError(
+                f"Another meter is running on {state_dir}. Stop it, or set METER_STATE_DIR "
+                "(and METER_KAFKA_PORT, METER_REDIS_PORT, METER_HTTP_PORT) for a second one."
+            ) from error
+        _require_space(state_dir)
+        yield
+
+
+def _require_space(state_dir: Path) -> None:
+    free = shutil.disk_usage(state_dir).free
+    if free < MIN_FREE_BYTES:
+        raise StackError(
+            f"The disk of {state_dir} has {free // 1_000_000} MB left, at least "
+            f"{MIN_FREE_BYTES // 1_000_000} MB are needed. Free some, or set METER_STATE_DIR."
+        )
