@@ -1,0 +1,137 @@
+"""The grid of a subscription: its posts (local dates on which periods open) and their instants.
+
+Rules: billing-periods §1, §2, §6 and §8. Periods are half-open, `start_ms(k) <= at < start_ms(k+1)`
+(records-and-cuts §2), and number 0 is the one that holds `subscription_at`.
+"""
+
+from calendar import monthrange
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Literal, get_args
+
+from app.billing_periods.timezones import end_of_day_ms, local_date, local_midnight_ms, zone
+
+Interval = Literal["weekly", "monthly", "quarterly", "semiannual", "yearly"]
+BillingTime = Literal["calendar", "anniversary"]
+
+INTERVALS: tuple[Interval, ...] = get_args(Interval)
+BILLING_TIMES: tuple[BillingTime, ...] = get_args(BillingTime)
+
+_MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "yearly": 12}
+_SPLIT_MONTHLY = frozenset({"semiannual", "yearly"})
+_WEEK_DAYS = 7
+
+
+def add_months(day: date, months: int) -> date:
+    """The same day of the month `months` later (or earlier), or that month's last."""
+    year, month0 = divmod(_month_number(day) + months, 12)
+    return date(year, month0 + 1, min(day.day, monthrange(year, month0 + 1)[1]))
+
+
+def _month_number(day: date) -> int:
+    return day.year * 12 + day.month - 1
+
+
+@dataclass(frozen=True)
+class PeriodGrid:
+    """Every period of one subscription, past and future, by its index.
+
+    `monthly` is bill_charges_monthly: yearly and semiannual plans then settle usage month by month
+    of the same anchor; shorter plans are not affected. `ValueError` for an unknown interval,
+    billing time or timezone.
+    """
+
+    interval: Interval
+    billing_time: BillingTime
+    subscription_at_ms: int
+    timezone: str
+    monthly: bool = False
+
+    def __post_init__(self) -> None:
+        if self.interval not in INTERVALS:
+            raise ValueError(f"unknown interval: {self.interval!r}")
+        if self.billing_time not in BILLING_TIMES:
+            raise ValueError(f"unknown billing_time: {self.billing_time!r}")
+        zone(self.timezone)
+
+    @cached_property
+    def anchor(self) -> date:
+        """The local date of `subscription_at`, from which every anniversary is recomputed."""
+        return local_date(self.subscription_at_ms, self.timezone)
+
+    @cached_property
+    def months(self) -> int | None:
+        """Months in a period; null for weeks."""
+        if self.monthly and self.interval in _SPLIT_MONTHLY:
+            return 1
+        return _MONTHS.get(self.interval)
+
+    @cached_property
+    def origin(self) -> date:
+        """The post of period 0: the anchor, or the start of the calendar unit that holds it."""
+        if self.billing_time == "anniversary":
+            return self.anchor
+        if self.months is None:
+            return self.anchor - timedelta(days=self.anchor.weekday())
+        opening_month0 = (self.anchor.month - 1) // self.months * self.months
+        return date(self.anchor.year, opening_month0 + 1, 1)
+
+    def post(self, k: int) -> date:
+        """The local date on which period `k` opens, always counted from the origin."""
+        if self.months is None:
+            return self.origin + timedelta(days=_WEEK_DAYS * k)
+        return add_months(self.origin, self.months * k)
+
+    def index_of(self, day: date) -> int:
+        """The period that holds this local date."""
+        if self.months is None:
+            return (day - self.origin).days // _WEEK_DAYS
+        k = (_month_number(day) - _month_number(self.origin)) // self.months
+        return k - 1 if self.post(k) > day else k
+
+    def is_post(self, day: date) -> bool:
+        """Whether a period opens on this local date."""
+        return self.post(self.index_of(day)) == day
+
+    def index_at(self, at_ms: int) -> int:
+        """The period that holds this instant."""
+        k = self.index_of(local_date(at_ms, self.timezone))
+        # A clock set back over midnight shows the old date again inside the new period.
+        return k + 1 if self.start_ms(k + 1) <= at_ms else k
+
+    def start_ms(self, k: int) -> int:
+        """The first instant of period `k`."""
+        return local_midnight_ms(self.post(k), self.timezone)
+
+    def next_start_ms(self, k: int) -> int:
+        """The first instant after period `k`."""
+        return self.start_ms(k + 1)
+
+    def last_second_ms(self, k: int) -> int:
+        """What records print as `to`: the whole second before the next period (`…:59Z`)."""
+        return self.next_start_ms(k) - 1000
+
+    def lago_end_ms(self, k: int) -> int:
+        """Lago's inclusive end, 23:59:59.999 on the wall: another hour in two odd clock changes."""
+        return end_of_day_ms(self.post(k + 1) - timedelta(days=1), self.timezone)
+
+    def duration_days(self, k: int) -> int:
+        """Calendar days from post to post, whatever the clocks or the subscription do in it."""
+        return (self.post(k + 1) - self.post(k)).days
+
+    def split_monthly(self) -> "PeriodGrid":
+        """The same grid with usage settled month by month."""
+        return replace(self, monthly=True)
+
+    def settled_index(self, today: date) -> int:
+        """The period a billing run on this local date settles.
+
+        On a post of an anniversary it is the period before. On any other day it is the one an
+        interval ago, which after a short month can be the running one: so Lago answers.
+        """
+        if self.billing_time == "anniversary" and self.is_post(today):
+            return self.index_of(today) - 1
+        if self.months is None:
+            return self.index_of(today - timedelta(days=_WEEK_DAYS))
+        return self.index_of(add_months(today, -self.months))

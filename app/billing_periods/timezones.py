@@ -1,0 +1,119 @@
+"""Local dates and midnights, from the pinned `tzdata` wheel and never the system's database.
+
+Every function takes the timezone by its IANA name, and times as UTC milliseconds. A name the wheel
+does not know is a `ValueError`.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_LAST_SECOND = time(23, 59, 59)
+
+
+def tzdata_version() -> str:
+    """The version of the wheel that all local dates come from."""
+    return version("tzdata")
+
+
+@lru_cache(maxsize=1)
+def _zone_names() -> frozenset[str]:
+    return frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split())
+
+
+def is_timezone(name: str) -> bool:
+    """Whether the wheel has a zone or alias of exactly this name."""
+    return name in _zone_names()
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo:
+    """The wheel's rules for this zone; `ValueError` when there is none."""
+    if not is_timezone(name):
+        raise ValueError(f"unknown timezone: {name!r}")
+    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as rules:
+        return ZoneInfo.from_file(rules, key=name)
+
+
+def local_datetime(at_ms: int, timezone: str) -> datetime:
+    """The wall clock at this instant; `fold` tells a repeated hour's second pass."""
+    return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone(timezone))
+
+
+def local_date(at_ms: int, timezone: str) -> date:
+    """The calendar date on the wall at this instant."""
+    return local_datetime(at_ms, timezone).date()
+
+
+def utc_offset_ms(at_ms: int, timezone: str) -> int:
+    """How far the wall clock is ahead of UTC at this instant."""
+    wall = local_datetime(at_ms, timezone).replace(tzinfo=UTC)
+    return (wall - _EPOCH) // _MILLISECOND - at_ms
+
+
+@lru_cache(maxsize=65536)
+def local_midnight_ms(day: date, timezone: str) -> int:
+    """The first instant of local 00:00 of `day`.
+
+    Of a midnight that occurs twice it is the first one; one that the clock skips is the jump
+    itself, be the gap an hour (Beirut in spring) or the whole day (Apia, 30 December 2011).
+    """
+    by_old_offset_ms = _wall_clock_ms(day, time(), timezone, fold=0)
+    by_new_offset_ms = _wall_clock_ms(day, time(), timezone, fold=1)
+    if by_old_offset_ms <= by_new_offset_ms:
+        return by_old_offset_ms
+    return _jump_between_ms(by_new_offset_ms, by_old_offset_ms, timezone)
+
+
+def midnight_by_clock_at_ms(at_ms: int, timezone: str) -> int:
+    """Local midnight of the day of `at_ms`, as read on the clock in force at that instant.
+
+    It differs from `local_midnight_ms` only on a day that has two midnights, once the clock has
+    been set back: Lago then takes the second one.
+    """
+    local = local_datetime(at_ms, timezone)
+    midnight_ms = _wall_clock_ms(local.date(), time(), "UTC", fold=0) - utc_offset_ms(
+        at_ms, timezone
+    )
+    shown = local_datetime(midnight_ms, timezone)
+    if (shown.date(), shown.time()) == (local.date(), time()):
+        return midnight_ms
+    return local_midnight_ms(local.date(), timezone)
+
+
+def end_of_day_ms(day: date, timezone: str) -> int:
+    """Local 23:59:59.999 of `day`, the way Lago prints the end of a period.
+
+    When the last hour occurs twice it is the first one; when the clock skips it, the wall time is
+    read by the offset before the jump, thus lies in the next day. Attribution of events does not
+    depend on it: periods are half-open on `local_midnight_ms`.
+    """
+    return _wall_clock_ms(day, _LAST_SECOND, timezone, fold=0) + 999
+
+
+def opens_a_local_day(at_ms: int, timezone: str) -> bool:
+    """Whether this instant is exactly a local midnight, either one where there are two."""
+    local = local_datetime(at_ms, timezone)
+    return local.time() == time() or local_midnight_ms(local.date(), timezone) == at_ms
+
+
+def _wall_clock_ms(day: date, at: time, timezone: str, *, fold: int) -> int:
+    wall = datetime.combine(day, at, zone(timezone)).replace(fold=fold)
+    return (wall - _EPOCH) // _MILLISECOND
+
+
+def _jump_between_ms(before_ms: int, after_ms: int, timezone: str) -> int:
+    """The first whole second in (before, after] at which the offset of `after` is in force."""
+    new_offset_ms = utc_offset_ms(after_ms, timezone)
+    before_s, after_s = before_ms // 1000, after_ms // 1000
+    while after_s - before_s > 1:
+        middle_s = (before_s + after_s) // 2
+        if utc_offset_ms(middle_s * 1000, timezone) == new_offset_ms:
+            after_s = middle_s
+        else:
+            before_s = middle_s
+    return after_s * 1000

@@ -1,0 +1,207 @@
+"""Posts, periods and their instants: the published table and the laws."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from app.billing_periods.grid import BILLING_TIMES, INTERVALS, Interval, PeriodGrid, add_months
+from app.billing_periods.timezones import local_date
+
+ODD_ZONES = [
+    "Africa/Casablanca",
+    "America/Havana",
+    "America/Nuuk",
+    "America/Sao_Paulo",
+    "America/St_Johns",
+    "Asia/Beirut",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+    "UTC",
+]
+GRIDS = st.builds(
+    PeriodGrid,
+    st.sampled_from(INTERVALS),
+    st.sampled_from(BILLING_TIMES),
+    st.integers(86_400_000, 2_500_000_000_000),
+    st.sampled_from(ODD_ZONES),
+    st.booleans(),
+)
+INDEXES = st.integers(-20, 400)
+INSTANTS_MS = st.integers(86_400_000, 3_800_000_000_000)
+MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "yearly": 12}
+
+
+def ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+@pytest.mark.parametrize(
+    ("interval", "anchor", "day", "start", "end", "days"),
+    [
+        ("monthly", "2024-01-31", "2024-02-28", "2024-01-31", "2024-02-28", 29),
+        ("monthly", "2024-01-31", "2024-02-29", "2024-02-29", "2024-03-30", 31),
+        ("monthly", "2024-01-31", "2024-04-29", "2024-03-31", "2024-04-29", 30),
+        ("monthly", "2023-01-30", "2023-02-28", "2023-02-28", "2023-03-29", 30),
+        ("quarterly", "2022-01-31", "2022-05-31", "2022-04-30", "2022-07-30", 92),
+        ("quarterly", "2021-04-30", "2021-07-29", "2021-04-30", "2021-07-29", 91),
+        ("quarterly", "2021-04-30", "2022-02-01", "2022-01-30", "2022-04-29", 90),
+        ("semiannual", "2021-04-30", "2021-11-15", "2021-10-30", "2022-04-29", 182),
+        ("yearly", "2024-02-29", "2025-02-27", "2024-02-29", "2025-02-27", 365),
+        ("yearly", "2024-02-29", "2025-02-28", "2025-02-28", "2026-02-27", 365),
+        ("yearly", "2024-02-29", "2028-02-28", "2027-02-28", "2028-02-28", 366),
+        ("weekly", "2024-01-03", "2024-01-09", "2024-01-03", "2024-01-09", 7),
+    ],
+)
+def test_anniversary_period_of_a_date(
+    interval: Interval, anchor: str, day: str, start: str, end: str, days: int
+) -> None:
+    grid = PeriodGrid(interval, "anniversary", ms(anchor), "UTC")
+    k = grid.index_of(date.fromisoformat(day))
+    assert grid.post(k).isoformat() == start
+    assert (grid.post(k + 1) - timedelta(days=1)).isoformat() == end
+    assert grid.duration_days(k) == days
+
+
+@pytest.mark.parametrize(
+    ("interval", "monthly", "post", "next_post"),
+    [
+        pytest.param("weekly", False, "2024-08-12", "2024-08-19", id="monday"),
+        pytest.param("monthly", False, "2024-08-01", "2024-09-01", id="month"),
+        pytest.param("quarterly", False, "2024-07-01", "2024-10-01", id="quarter"),
+        pytest.param("quarterly", True, "2024-07-01", "2024-10-01", id="quarter-is-not-split"),
+        pytest.param("semiannual", False, "2024-07-01", "2025-01-01", id="half-year"),
+        pytest.param("semiannual", True, "2024-08-01", "2024-09-01", id="half-year-split"),
+        pytest.param("yearly", False, "2024-01-01", "2025-01-01", id="year"),
+        pytest.param("yearly", True, "2024-08-01", "2024-09-01", id="year-split"),
+    ],
+)
+def test_calendar_period_zero_holds_the_subscription(
+    interval: Interval, monthly: bool, post: str, next_post: str
+) -> None:
+    grid = PeriodGrid(interval, "calendar", ms("2024-08-16T09:00:00"), "UTC", monthly)
+    assert (grid.post(0).isoformat(), grid.post(1).isoformat()) == (post, next_post)
+
+
+def test_the_anchor_is_the_local_date() -> None:
+    grid = PeriodGrid("monthly", "anniversary", ms("2023-12-31T12:00:00"), "Pacific/Auckland")
+    assert grid.anchor == date(2024, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("timezone", "start", "next_start"),
+    [
+        ("America/New_York", "2024-03-01T05:00:00", "2024-04-01T04:00:00"),
+        ("Europe/Paris", "2024-02-29T23:00:00", "2024-03-31T22:00:00"),
+    ],
+)
+def test_instants_of_a_month_with_a_clock_change(
+    timezone: str, start: str, next_start: str
+) -> None:
+    grid = PeriodGrid("monthly", "calendar", ms("2024-01-10"), timezone)
+    k = grid.index_at(ms("2024-03-15"))
+    assert (grid.start_ms(k), grid.next_start_ms(k)) == (ms(start), ms(next_start))
+    assert grid.last_second_ms(k) == ms(next_start) - 1000
+    assert grid.lago_end_ms(k) == ms(next_start) - 1
+    assert grid.duration_days(k) == 31
+
+
+def test_a_repeated_last_hour_belongs_to_the_closing_period() -> None:
+    grid = PeriodGrid("monthly", "anniversary", ms("2017-01-18T10:00:00"), "America/Sao_Paulo")
+    k = grid.index_at(ms("2018-02-10"))
+    assert grid.index_at(ms("2018-02-18T02:30:00")) == k
+    assert grid.last_second_ms(k) == ms("2018-02-18T02:59:59")
+    assert grid.lago_end_ms(k) == ms("2018-02-18T01:59:59") + 999
+
+
+def test_a_clock_set_back_over_midnight_stays_in_the_new_period() -> None:
+    grid = PeriodGrid("monthly", "anniversary", ms("2010-10-07T12:00:00"), "America/St_Johns")
+    at_ms = ms("2010-11-07T02:45:00")
+    assert local_date(at_ms, grid.timezone) == date(2010, 11, 6)
+    assert grid.index_at(at_ms) == 1
+
+
+def test_a_period_that_opens_on_the_day_apia_skipped() -> None:
+    grid = PeriodGrid("monthly", "anniversary", ms("2011-10-30T20:00:00"), "Pacific/Apia")
+    assert grid.post(2) == date(2011, 12, 30)
+    assert grid.start_ms(2) == ms("2011-12-30T10:00:00")
+    assert (grid.index_at(grid.start_ms(2) - 1), grid.index_at(grid.start_ms(2))) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("interval", "billing_time", "timezone", "message"),
+    [
+        ("daily", "calendar", "UTC", "unknown interval"),
+        ("weekly", "lunar", "UTC", "unknown billing_time"),
+        ("weekly", "calendar", "Mars/Base", "unknown timezone"),
+    ],
+)
+def test_refused_grids(interval: str, billing_time: str, timezone: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PeriodGrid(interval, billing_time, 0, timezone)  # type: ignore[arg-type]
+
+
+@given(grid=GRIDS, at_ms=INSTANTS_MS)
+def test_every_instant_is_in_exactly_one_period(grid: PeriodGrid, at_ms: int) -> None:
+    k = grid.index_at(at_ms)
+    assert grid.start_ms(k) <= at_ms < grid.next_start_ms(k)
+
+
+@given(grid=GRIDS, k=INDEXES)
+def test_periods_tile_time(grid: PeriodGrid, k: int) -> None:
+    assume(grid.post(k).year >= 1970 and grid.post(k).year < 2100)
+    assert grid.start_ms(k) < grid.next_start_ms(k) == grid.start_ms(k + 1)
+    assert grid.index_at(grid.start_ms(k)) == k
+    assert grid.index_at(grid.next_start_ms(k) - 1) == k
+
+
+@given(grid=GRIDS, k=INDEXES)
+def test_dates_and_indexes_are_inverse(grid: PeriodGrid, k: int) -> None:
+    assert grid.index_of(grid.post(k)) == k
+    assert grid.index_of(grid.post(k + 1) - timedelta(days=1)) == k
+    assert grid.is_post(grid.post(k))
+    assert not grid.is_post(grid.post(k) + timedelta(days=1))
+
+
+@given(grid=GRIDS)
+def test_period_zero_holds_the_subscription(grid: PeriodGrid) -> None:
+    assert grid.index_of(grid.anchor) == 0
+
+
+@given(
+    interval=st.sampled_from(sorted(MONTHS)),
+    anchor=st.dates(date(1970, 1, 1), date(2040, 12, 31)),
+    k=INDEXES,
+)
+def test_the_anchor_never_drifts(interval: Interval, anchor: date, k: int) -> None:
+    post = PeriodGrid(interval, "anniversary", ms(anchor.isoformat()), "UTC").post(k)
+    months = (post.year - anchor.year) * 12 + post.month - anchor.month
+    assert months == MONTHS[interval] * k
+    month_ended = (post + timedelta(days=1)).month != post.month
+    assert post.day == anchor.day or (post.day < anchor.day and month_ended)
+
+
+@given(grid=GRIDS, k=INDEXES)
+def test_a_run_on_a_post_settles_the_period_before(grid: PeriodGrid, k: int) -> None:
+    assert grid.settled_index(grid.post(k)) == k - 1
+
+
+@given(grid=GRIDS, day=st.dates(date(1975, 1, 1), date(2090, 1, 1)))
+def test_a_run_settles_the_running_or_the_previous_period(grid: PeriodGrid, day: date) -> None:
+    assert grid.index_of(day) - grid.settled_index(day) in {0, 1}
+
+
+@given(grid=GRIDS, k=st.integers(0, 40))
+def test_the_monthly_split_refines_the_plan(grid: PeriodGrid, k: int) -> None:
+    assert grid.split_monthly().is_post(grid.post(k))
+
+
+@given(
+    day=st.dates(date(1970, 1, 1), date(2090, 12, 31)),
+    months=st.integers(-600, 600),
+)
+def test_month_addition_clamps_only_to_the_last_day(day: date, months: int) -> None:
+    later = add_months(day, months)
+    assert (later.year - day.year) * 12 + later.month - day.month == months
+    assert later.day == day.day or (later + timedelta(days=1)).day == 1
