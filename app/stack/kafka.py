@@ -17,13 +17,13 @@ from aiokafka.errors import KafkaError
 
 from app.stack.errors import StackError
 from app.stack.java import find_java, kafka_jars
+from app.stack.ownership import write_cluster_id
 from app.stack.ports import HOST, free_ports, is_free, require_free
 from app.stack.process import ServerProcess
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 HEAP = "512m"
-CLUSTER_ID_FILE = "cluster-id"
 
 # One node must be its own replica for every internal topic, else transactions never start.
 PROPERTIES: Mapping[str, str] = {
@@ -85,11 +85,6 @@ class LocalKafka:
     def bootstrap_servers(self) -> str:
         """`host:port`."""
         return f"{HOST}:{self._port}"
-
-    @property
-    def cluster_id(self) -> str:
-        """The id written when the storage was formatted; a broker with it is ours."""
-        return (self.directory / CLUSTER_ID_FILE).read_text()
 
     async def start(self) -> None:
         """Start and wait until it answers.
@@ -187,7 +182,7 @@ class LocalKafka:
         )
         if tool.returncode:
             raise StackError(f"Kafka's storage could not be set up: {tool.stdout}{tool.stderr}")
-        (self.directory / CLUSTER_ID_FILE).write_text(cluster_id)
+        write_cluster_id(self.directory, cluster_id)
 
     async def _answers(self) -> bool:
         if is_free(self._port):
