@@ -1,0 +1,43 @@
+"""Instants as texts: ISO 8601 in, Lago's two spellings out (metering-semantics §0.1)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_STARTS_WITH_A_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+DAY_MS = 86_400_000
+LAST_MS = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z, the last instant that has a spelling."""
+
+
+def parse_iso8601_ms(text: str) -> int | None:
+    """Milliseconds of a date or a date and time, UTC unless it has a zone, floored.
+
+    None when it is not one, or lies before 1970 or after 9999.
+    """
+    if _STARTS_WITH_A_DATE.match(text) is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    at = parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+    at_ms = (at - _EPOCH) // _MILLISECOND
+    return at_ms if 0 <= at_ms <= LAST_MS else None
+
+
+def iso_seconds(at_ms: int) -> str:
+    """`YYYY-MM-DDThh:mm:ssZ`, floored."""
+    return f"{_datetime(at_ms):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def iso_milliseconds(at_ms: int) -> str:
+    """`YYYY-MM-DDThh:mm:ss.sssZ`."""
+    return f"{_datetime(at_ms):%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+
+
+def _datetime(at_ms: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=at_ms)
