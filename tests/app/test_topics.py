@@ -41,8 +41,13 @@ async def _create(
     admin: AIOKafkaAdminClient, name: str, partitions: int, configs: dict[str, str]
 ) -> None:
     await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+    await _until_partitions(admin, name, partitions)
+
+
+async def _until_partitions(admin: AIOKafkaAdminClient, name: str, partitions: int) -> None:
+    """The controller's answer is ahead of what the broker tells clients."""
     async with asyncio.timeout(10):
-        while name not in await admin.list_topics():
+        while len((await admin.describe_topics([name]))[0]["partitions"]) != partitions:
             await asyncio.sleep(0.02)
 
 
@@ -144,6 +149,7 @@ async def test_raised_partition_count_says_how_to_migrate(
     await ensure_topics(settings, admin)
     raw = settings.topic("events-raw")
     await admin.create_partitions({raw: NewPartitions(8)})
+    await _until_partitions(admin, raw, 8)
     with pytest.raises(TopicRefused) as refused:
         await ensure_topics(settings, admin)
     message = str(refused.value)
