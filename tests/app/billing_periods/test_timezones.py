@@ -60,6 +60,7 @@ def ms(text: str) -> int:
         pytest.param("America/St_Johns", "2010-11-07", "2010-11-07T02:30:00Z", id="set-back-0001"),
         pytest.param("Pacific/Apia", "2011-12-30", "2011-12-30T10:00:00Z", id="day-skipped"),
         pytest.param("Pacific/Apia", "2011-12-31", "2011-12-30T10:00:00Z", id="after-the-skip"),
+        pytest.param("America/Toronto", "1919-03-31", "1919-03-31T04:30:00Z", id="gap-across"),
         pytest.param("Africa/Casablanca", "2024-03-10", "2024-03-09T23:00:00Z", id="ramadan"),
         pytest.param("Africa/Casablanca", "2024-03-11", "2024-03-11T00:00:00Z", id="in-ramadan"),
     ],
@@ -102,15 +103,17 @@ def test_midnight_by_the_clock_in_force(timezone: str, at: str, midnight: str) -
 
 
 @pytest.mark.parametrize(
-    ("at", "opens"),
+    ("timezone", "at", "opens"),
     [
-        pytest.param("2024-03-30T22:00:00Z", True, id="at-the-jump"),
-        pytest.param("2024-03-30T23:00:00Z", False, id="an-hour-later"),
-        pytest.param("2024-03-31T21:00:00Z", True, id="next-midnight"),
+        pytest.param("Asia/Beirut", "2024-03-30T22:00:00Z", True, id="skipped-at-the-jump"),
+        pytest.param("Asia/Beirut", "2024-03-30T23:00:00Z", False, id="skipped-an-hour-later"),
+        pytest.param("America/Havana", "2024-11-03T04:00:00Z", True, id="doubled-first"),
+        pytest.param("America/Havana", "2024-11-03T04:30:00Z", False, id="doubled-between"),
+        pytest.param("America/Havana", "2024-11-03T05:00:00Z", True, id="doubled-second"),
     ],
 )
-def test_a_day_without_midnight_opens_at_the_jump(at: str, opens: bool) -> None:
-    assert opens_a_local_day(ms(at), "Asia/Beirut") is opens
+def test_instants_that_open_a_local_day(timezone: str, at: str, opens: bool) -> None:
+    assert opens_a_local_day(ms(at), timezone) is opens
 
 
 @given(timezone=st.sampled_from(ODD_ZONES), day=DAYS)
