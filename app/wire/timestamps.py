@@ -1,0 +1,112 @@
+"""Event timestamps: JSON numbers, decimal text and RFC 3339, floored to milliseconds exactly.
+
+A JSON number may have any spelling; text is a plain decimal (optional sign, digits, optional
+fraction) of unix seconds, or RFC 3339 with a zone (records-and-cuts §11).
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Final
+
+from app.numbers import take_apart
+from app.wire.refusals import OUT_OF_RANGE_MESSAGE, RefusalCode, Refused
+
+_PLAIN: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_RFC_3339: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))",
+    re.ASCII,
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+# Seconds with more integer digits lie beyond any append time plus ten years.
+_MAX_SECOND_DIGITS: Final = 13
+
+_MILLISECONDS: Final = {
+    f"{number:0{width}}": number * 10 ** (3 - width)
+    for width in (1, 2, 3)
+    for number in range(10**width)
+}
+
+
+class JsonNumber(str):
+    """The literal text of a JSON number that is no integer."""
+
+    __slots__ = ()
+
+
+def parse_timestamp(value: str | int) -> int:
+    """Milliseconds since the epoch of a timestamp as decoded: text, an int or a `JsonNumber`.
+
+    Raises `Refused` with invalid_timestamp or timestamp_out_of_range.
+    """
+    if isinstance(value, int):
+        return _in_bounds(value * 1000)
+    whole, point, fraction = value.partition(".")
+    milliseconds = _MILLISECONDS.get(fraction) if point else 0
+    if milliseconds is not None:
+        seconds_ms = _seconds_ms(whole)
+        if seconds_ms is not None:
+            return seconds_ms + milliseconds
+    if isinstance(value, JsonNumber) or _PLAIN.fullmatch(value):
+        return _floor_ms(value)
+    return _rfc_3339_ms(value)
+
+
+@lru_cache(maxsize=8192)
+def _seconds_ms(digits: str) -> int | None:
+    # Streams repeat seconds, so the checks of most events are one lookup.
+    if len(digits) < _MAX_SECOND_DIGITS and digits.isdecimal() and digits.isascii():
+        return int(digits) * 1000
+    return None
+
+
+def _in_bounds(milliseconds: int) -> int:
+    if abs(milliseconds) >= 10 ** (_MAX_SECOND_DIGITS + 3):
+        raise Refused(RefusalCode.TIMESTAMP_OUT_OF_RANGE, OUT_OF_RANGE_MESSAGE)
+    return milliseconds
+
+
+def _floor_ms(text: str) -> int:
+    negative, coefficient, exponent = take_apart(text)
+    if not coefficient:
+        return 0
+    if len(coefficient) + exponent > _MAX_SECOND_DIGITS:
+        raise Refused(RefusalCode.TIMESTAMP_OUT_OF_RANGE, OUT_OF_RANGE_MESSAGE)
+    shift = exponent + 3
+    kept = coefficient if shift >= 0 else coefficient[:shift]
+    milliseconds = int(kept or 0) * 10 ** max(shift, 0)
+    if not negative:
+        return milliseconds
+    # The coefficient ends in a digit other than zero, so whatever was cut off was not zero.
+    return -milliseconds - (shift < 0)
+
+
+def _rfc_3339_ms(text: str) -> int:
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        raise _unreadable(text)
+    date, time, fraction, sign, hours, minutes = match.groups("")
+    try:
+        zone = _zone(sign, hours, minutes)
+        moment = datetime.fromisoformat(f"{date}T{time}").replace(tzinfo=zone)
+    except ValueError as error:
+        raise _unreadable(text) from error
+    return (moment - _EPOCH) // _MILLISECOND + int(f"{fraction}000"[:3])
+
+
+def _zone(sign: str, hours: str, minutes: str) -> timezone:
+    if not sign:
+        return UTC
+    if int(minutes) > 59:
+        raise ValueError("minutes of a zone end at 59")
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    return timezone(-offset if sign == "-" else offset)
+
+
+def _unreadable(text: str) -> Refused:
+    return Refused(
+        RefusalCode.INVALID_TIMESTAMP,
+        f"timestamp {text[:40]!r} must be unix seconds or RFC 3339 with a zone",
+    )
