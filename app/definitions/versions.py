@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -35,6 +35,10 @@ class Versions(Generic[T]):
         while i and self._objects[i - 1] is None:
             i -= 1
         return self._objects[i - 1] if i else None
+
+    def all(self) -> Iterator[T]:
+        """Every version that is an object, oldest first."""
+        return (obj for obj in self._objects if obj is not None)
 
     @property
     def changes(self) -> Sequence[int]:

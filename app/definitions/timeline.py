@@ -1,0 +1,257 @@
+"""The periods of one subscription and when each is due, from the definitions log alone.
+
+A period is fixed once its due time is reached under the definitions known by then
+(records-and-cuts §2); what changes later shapes only the periods after it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from app.billing_periods.grid import PeriodGrid
+from app.definitions.model import Customer, Plan, SettingsRecord, Subscription
+from app.definitions.versions import Versions
+from app.usage import ClosingReason
+
+if TYPE_CHECKING:
+    from app.definitions.state import Definitions
+
+NEVER_MS = 1 << 62
+"""Later than any instant: the due time of a period that is never published."""
+
+T = TypeVar("T")
+
+_DAY_S = 86_400
+_TIMEZONE_SHIFT_MS = 26 * 3600 * 1000
+"""Two readings of one period start in different timezones differ by less (billing-periods §7)."""
+
+
+class Period(NamedTuple):
+    """One usage period, half-open [start_ms, end_ms)."""
+
+    start_ms: int
+    end_ms: int
+    to_ms: int
+    """As printed: next start - 1 s, or the end instant floored to the second."""
+    last_ms: int
+    """The last instant as days are counted: end - 1 ms, or the instant of termination."""
+    duration_days: int
+    timezone: str
+    fixed_at_ms: int
+    """From here on no definition changes the period, but a history record."""
+    due_at_ms: int
+    """The time of its first cut: `fixed_at_ms`, or NEVER_MS when it is not published."""
+    late_until_ms: int
+    """Events appended after it are too late."""
+    closing_reason: ClosingReason
+    upgraded: bool
+    """Ended by an upgrade."""
+
+
+class Terms(NamedTuple):
+    """What the definitions at one moment say about a subscription's periods."""
+
+    since_ms: int
+    """Append time from which they hold."""
+    subscription: Subscription
+    grid: PeriodGrid
+    grace_ms: int
+    close_grid_ms: int
+    late_window_ms: int
+    close_elapsed: bool
+
+
+class Timeline:
+    """Periods of one subscription, made as far as they are asked for.
+
+    It is a snapshot: a definition that touches the subscription makes a new one.
+    """
+
+    def __init__(self, terms: list[Terms], *, published: bool = True):
+        self.terms = terms
+        self.published = published
+        """False of the implicit plan: nothing of it is ever due."""
+        self._periods: list[Period] = []
+        self._starts_ms: list[int] = []
+        self._more = _periods(terms)
+
+    def holding(self, at_ms: int) -> Period | None:
+        """The period that holds the instant; None before the start or after the end."""
+        self._reach(at_ms)
+        i = bisect_right(self._starts_ms, at_ms) - 1
+        if i < 0 or at_ms >= self._periods[i].end_ms:
+            return None
+        return self._periods[i]
+
+    def until(self, at_ms: int) -> list[Period]:
+        """Every period that starts at or before the instant, in order."""
+        self._reach(at_ms)
+        return self._periods[: bisect_right(self._starts_ms, at_ms)]
+
+    def after(self, start_ms: int) -> Iterator[Period]:
+        """Periods that start later than `start_ms`, in order; endless while nothing ends them."""
+        i = bisect_right(self._starts_ms, start_ms)
+        while i < len(self._periods) or self._advance():
+            if self._periods[i].start_ms > start_ms:
+                yield self._periods[i]
+            i += 1
+
+    def __iter__(self) -> Iterator[Period]:
+        yield from self.after(-NEVER_MS)
+
+    def _reach(self, at_ms: int) -> None:
+        while (not self._periods or self._starts_ms[-1] <= at_ms) and self._advance():
+            pass
+
+    def _advance(self) -> bool:
+        period = next(self._more, None)
+        if period is None:
+            return False
+        self._periods.append(period)
+        self._starts_ms.append(period.start_ms)
+        return True
+
+
+def subscription_timeline(
+    definitions: Definitions, subscription: Versions[Subscription]
+) -> Timeline:
+    """The timeline of a subscription under all definitions applied so far."""
+    return Timeline(subscription_terms(definitions, subscription))
+
+
+def subscription_terms(
+    definitions: Definitions, subscription: Versions[Subscription]
+) -> list[Terms]:
+    """The terms of a subscription through time, one entry for each change."""
+    newest = subscription.at()
+    if newest is None:
+        return []
+    org, customer_id = newest.organization_id, newest.external_customer_id
+    customer = definitions.customer_versions[org, customer_id]
+    plan = definitions.plan_versions[newest.plan_id]
+    created_ms = subscription.changes[0]
+    moments = {
+        at_ms
+        for versions in (subscription, customer, plan, definitions.settings)
+        for at_ms in versions.changes
+        if at_ms > created_ms
+    }
+    terms: list[Terms] = []
+    for at_ms in sorted(moments | {created_ms}):
+        entry = _terms_at(at_ms, subscription, customer, plan, definitions)
+        if entry is not None and (not terms or entry[1:] != terms[-1][1:]):
+            terms.append(entry)
+    return terms
+
+
+def _terms_at(
+    at_ms: int,
+    subscriptions: Versions[Subscription],
+    customers: Versions[Customer],
+    plans: Versions[Plan],
+    definitions: Definitions,
+) -> Terms | None:
+    subscription, plan = subscriptions.at(at_ms), _last_known(plans, at_ms)
+    if subscription is None or plan is None:
+        return None
+    customer, settings = _last_known(customers, at_ms), definitions.settings_at(at_ms)
+    timezone = (customer.timezone if customer else None) or "UTC"
+    grace_days = customer.grace_days if customer else None
+    grid = PeriodGrid(
+        plan.interval,
+        subscription.billing_time,
+        subscription.subscription_at_ms,
+        timezone,
+        bool(plan.bill_charges_monthly),
+    )
+    return Terms(
+        since_ms=at_ms,
+        subscription=subscription,
+        grid=grid,
+        grace_ms=(settings.grace_s if grace_days is None else grace_days * _DAY_S) * 1000,
+        close_grid_ms=settings.close_grid_s * 1000,
+        late_window_ms=settings.late_window_s * 1000,
+        close_elapsed=settings.close_elapsed,
+    )
+
+
+def _last_known(versions: Versions[T], at_ms: int) -> T | None:
+    """The object, or as it was before its deletion: periods that ran under it still close."""
+    return versions.at(at_ms) or versions.last_before_deletion(at_ms)
+
+
+def _periods(terms: list[Terms]) -> Iterator[Period]:
+    """Periods in order: each fixed by the first terms under which its due time is reached."""
+    previous: Period | None = None
+    for i, entry in enumerate(terms):
+        changes_ms = terms[i + 1].since_ms if i + 1 < len(terms) else NEVER_MS
+        while True:
+            period = _next_period(previous, entry, terms[0].since_ms)
+            if period is None or period.fixed_at_ms >= changes_ms:
+                break
+            yield period
+            previous = period
+
+
+def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Period | None:
+    """The period after `previous` under these terms; None when the subscription has ended."""
+    subscription, grid = terms.subscription, terms.grid
+    if subscription.canceled_at_ms is not None:
+        return None
+    start_ms = subscription.started_at_ms if previous is None else previous.end_ms
+    k = grid.index_at(start_ms)
+    if (
+        previous is not None
+        and previous.timezone != grid.timezone
+        and grid.start_ms(k + 1) - start_ms < _TIMEZONE_SHIFT_MS
+    ):
+        # The same post read in another timezone: neither a hole nor a period of a few hours.
+        k += 1
+    natural_end_ms = grid.start_ms(k + 1)
+    wished_ms = subscription.end_ms
+    ended_ms = wished_ms if wished_ms is not None and wished_ms <= natural_end_ms else None
+    end_ms = natural_end_ms if ended_ms is None else ended_ms
+    if end_ms <= start_ms:
+        return None
+    fixed_at_ms = _fixed_at(end_ms, ended_ms is not None, terms, created_ms)
+    skipped = not terms.close_elapsed and end_ms <= created_ms
+    due_at_ms = NEVER_MS if skipped else fixed_at_ms
+    return Period(
+        start_ms=start_ms,
+        end_ms=end_ms,
+        to_ms=end_ms - 1000 if ended_ms is None else ended_ms // 1000 * 1000,
+        last_ms=end_ms - 1 if ended_ms is None else ended_ms,
+        duration_days=grid.duration_days(k),
+        timezone=grid.timezone,
+        fixed_at_ms=fixed_at_ms,
+        due_at_ms=due_at_ms,
+        late_until_ms=due_at_ms + terms.late_window_ms,
+        closing_reason=_closing_reason(subscription, ended_ms),
+        upgraded=ended_ms is not None and subscription.upgraded,
+    )
+
+
+def _fixed_at(end_ms: int, ended: bool, terms: Terms, created_ms: int) -> int:
+    """First multiple of the close grid at which the period is over, in grace, and so described."""
+    ready_ms = max(end_ms, created_ms) + (0 if ended else terms.grace_ms)
+    return ceil_to(max(ready_ms, terms.since_ms), terms.close_grid_ms)
+
+
+def _closing_reason(subscription: Subscription, ended_ms: int | None) -> ClosingReason:
+    if ended_ms is None:
+        return "period_end"
+    return "plan_change" if subscription.replaced_by is not None else "termination"
+
+
+def ceil_to(at_ms: int, grid_ms: int) -> int:
+    """The first multiple of `grid_ms` at or after the instant."""
+    return -(-at_ms // grid_ms) * grid_ms
+
+
+def implicit_timeline(settings: SettingsRecord, subscription: Subscription) -> Timeline:
+    """Calendar months in UTC, none of them ever published."""
+    grid = PeriodGrid("monthly", "calendar", subscription.subscription_at_ms, "UTC")
+    terms = Terms(0, subscription, grid, 0, settings.close_grid_s * 1000, 0, close_elapsed=True)
+    return Timeline([terms], published=False)

@@ -1,0 +1,156 @@
+"""What every aggregation is: a small state with the verbs initialize, apply, merge, result.
+
+A state is the fold of a set of events, never of a sequence: apply and merge commute, so that any
+order of delivery, batching or sharing of work gives the same state. One state exists per cell and
+cut bucket; a cell's figures are the result of its merged states.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import date
+from decimal import Decimal
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from app.numbers import EXACT
+
+DIGEST_MASK = (1 << 128) - 1
+
+Position = tuple[int, int, int, int]
+"""(append_time ms, raw partition, raw offset, array index): the order of arrival."""
+
+
+class State(msgspec.Struct, gc=False):
+    """The part that all aggregations share."""
+
+    events: int = 0
+    """Events folded in."""
+    digest: int = 0
+    """Sum of the events' BLAKE2b-128 digests, mod 2^128."""
+    precise: Decimal | None = None
+    """Sum of precise_total_amount_cents; None until an event carried one."""
+
+
+S = TypeVar("S", bound=State)
+
+
+class Window(NamedTuple):
+    """The period that a result is asked for."""
+
+    from_ms: int
+    end_ms: int
+    """Exclusive."""
+    last_ms: int
+    """The last instant as Lago counts days: end - 1 ms, or the instant of termination."""
+    duration_days: int
+    """Nominal length, the denominator of weights and proration."""
+    timezone: str
+    upgraded: bool = False
+    """Ended by an upgrade: the last day belongs to the new plan."""
+
+
+class Figures(NamedTuple):
+    """A result before metric rounding and clamping."""
+
+    value: Decimal
+    """The aggregate; for a prorated charge the prorated one."""
+    full_units: Decimal
+    """The unprorated aggregate."""
+    level: Decimal | None
+    """weighted_sum: the level at the end of the period."""
+    events_count: int
+
+
+def add(left: Decimal, right: Decimal) -> Decimal:
+    """Exact sum."""
+    return EXACT.add(left, right)
+
+
+def multiply(left: Decimal, right: Decimal) -> Decimal:
+    """Exact product."""
+    return EXACT.multiply(left, right)
+
+
+def add_precise(left: Decimal | None, right: Decimal | None) -> Decimal | None:
+    """Sum of two amounts of which any may be absent."""
+    if left is None:
+        return right
+    return left if right is None else EXACT.add(left, right)
+
+
+def local_ordinal(day: date) -> int:
+    """Number of a local date, so that days between two dates are a subtraction."""
+    return day.toordinal()
+
+
+def count_event(state: State, digest: int, precise: Decimal | None) -> None:
+    """Fold what every type keeps of an event."""
+    state.events += 1
+    state.digest = (state.digest + digest) & DIGEST_MASK
+    if precise is not None:
+        state.precise = add_precise(state.precise, precise)
+
+
+class Aggregation(ABC, Generic[S]):
+    """One aggregation type, bound to how its charge uses it."""
+
+    state_type: type[S]
+
+    def initialize(self) -> S:
+        """The state of no event."""
+        return self.state_type()
+
+    def apply(
+        self,
+        state: S,
+        value: Decimal,
+        timestamp_ms: int,
+        position: Position,
+        digest: int,
+        precise: Decimal | None,
+    ) -> None:
+        """Fold one event into the state; `value` is 0 for a type that needs none."""
+        count_event(state, digest, precise)
+
+    def merge(self, state: S, other: S) -> None:
+        """Fold another state into this one; the two hold different events."""
+        state.events += other.events
+        state.digest = (state.digest + other.digest) & DIGEST_MASK
+        state.precise = add_precise(state.precise, other.precise)
+
+    @abstractmethod
+    def result(self, state: S, before: S | None, window: Window) -> Figures:
+        """Figures of a period.
+
+        `state` holds the events dated in it; `before` those dated earlier, None unless recurring.
+        """
+
+    decimals: frozenset[str] = frozenset({"precise"})
+    """Fields of the state that hold a decimal, for `unpack`."""
+
+    def pack(self, state: S) -> list[Any]:
+        """The state as scalars for the changelog: decimals as text, the digest as 16 bytes."""
+        packed: list[Any] = []
+        for field in state.__struct_fields__:
+            value = getattr(state, field)
+            if field == "digest":
+                value = value.to_bytes(16, "big")
+            elif isinstance(value, Decimal):
+                value = str(value)
+            packed.append(value)
+        return packed
+
+    def unpack(self, packed: list[Any]) -> S:
+        """The state that `pack` wrote."""
+        state = self.state_type()
+        for field, value in zip(state.__struct_fields__, packed, strict=True):
+            if field == "digest":
+                value = int.from_bytes(value, "big")
+            elif field in self.decimals and value is not None:
+                value = Decimal(value)
+            elif isinstance(value, list):
+                value = tuple(value)
+            setattr(state, field, value)
+        return state

@@ -1,0 +1,309 @@
+"""Cells: one accumulator per (subscription, charge, filter bucket, group, period) and cut.
+
+Within a period an event counts from a *cut* on: 0 for what was appended until the period was due,
+else the time of the first cut at or after its append time (records-and-cuts §4). A cell at cut T is
+the merge of its states up to T. Cuts that are published are merged into 0: they are *settled*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import xxhash
+
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
+from app.numbers import ZERO, round_units
+from tables.aggregation import Aggregation, State, Window
+from tables.unique_count import BEFORE
+
+if TYPE_CHECKING:
+    from tables.routes import ChargeFold, Groups
+
+FOLD_VERSION = 1
+"""Version of everything that shapes a figure; state of a newer one is refused."""
+
+OPEN_CUT_MS = NEVER_MS
+"""As a cut: everything folded so far, published or not."""
+
+
+class SpanKey(NamedTuple):
+    """Names a span for ever: its subscription, its charge, the start of its first period."""
+
+    subscription_id: str
+    charge_id: str
+    start_ms: int
+
+
+class CellKey(NamedTuple):
+    """Names a cell in the changelog."""
+
+    subscription_id: str
+    charge_id: str
+    span_start_ms: int
+    layer_ms: int
+    """Start of the period; BEFORE for history older than the span."""
+    filter_id: str | None
+    groups: Groups
+
+
+class Cell:
+    """States of one cell by cut. Most cells only ever have cut 0."""
+
+    __slots__ = ("dirty", "filter_id", "groups", "hash", "late", "layer", "state")
+
+    def __init__(self, layer: Layer, filter_id: str | None, groups: Groups, state: State):
+        self.layer = layer
+        self.filter_id = filter_id
+        self.groups = groups
+        self.state = state
+        self.late: dict[int, State] | None = None
+        self.dirty = False
+        self.hash = 0
+        """Of the changelog record last written; 0 when there is none."""
+
+    def state_at(self, cut_ms: int, aggregation: Aggregation[Any]) -> State:
+        """The state that the cut adds to, made if absent."""
+        if cut_ms == 0:
+            return self.state
+        if self.late is None:
+            self.late = {}
+        state = self.late.get(cut_ms)
+        if state is None:
+            state = self.late[cut_ms] = aggregation.initialize()
+        return state
+
+    def merge_into(self, total: State, cut_ms: int, aggregation: Aggregation[Any]) -> None:
+        """Add everything up to a cut to `total`."""
+        aggregation.merge(total, self.state)
+        for late_ms, state in (self.late or {}).items():
+            if late_ms <= cut_ms:
+                aggregation.merge(total, state)
+
+    def settle(self, cut_ms: int, aggregation: Aggregation[Any]) -> bool:
+        """Merge published cuts into cut 0; whether there was one."""
+        published = [late_ms for late_ms in self.late or () if late_ms <= cut_ms]
+        for late_ms in published:
+            aggregation.merge(self.state, self.late.pop(late_ms))  # type: ignore[union-attr]
+        self.late = self.late or None
+        return bool(published)
+
+    @property
+    def key(self) -> CellKey:
+        """Its name in the changelog."""
+        return CellKey(*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
+
+    def packed(self) -> bytes:
+        """Its value in the changelog: fold version and (cut, state) pairs."""
+        pack = self.layer.span.fold.aggregation.pack
+        cuts = [(0, pack(self.state))]
+        cuts += [(cut_ms, pack(state)) for cut_ms, state in sorted((self.late or {}).items())]
+        return msgspec.msgpack.encode((FOLD_VERSION, cuts))
+
+
+def record_hash(key: bytes, value: bytes) -> int:
+    """What one changelog record adds to the hash sum of the partition record."""
+    return xxhash.xxh3_64_intdigest(value, xxhash.xxh3_64_intdigest(key) & 0x7FFFFFFF)
+
+
+class Layer:
+    """The cells of one period of a span, or of its history (`period` None)."""
+
+    __slots__ = ("cells", "due_at_ms", "end_ms", "period", "span", "start_ms")
+
+    def __init__(self, span: Span, period: Period | None, due_at_ms: int):
+        self.span = span
+        self.period = period
+        self.start_ms = BEFORE if period is None else period.start_ms
+        self.end_ms = span.key.start_ms if period is None else period.end_ms
+        self.due_at_ms = due_at_ms
+        """Events appended until then have cut 0."""
+        self.cells: dict[tuple[str | None, Groups], Cell] = {}
+
+    def cell(self, filter_id: str | None, groups: Groups) -> Cell:
+        """The cell of a bucket and group, made if absent."""
+        cell = self.cells.get((filter_id, groups))
+        if cell is None:
+            state = self.span.fold.aggregation.initialize()
+            cell = self.cells[filter_id, groups] = Cell(self, filter_id, groups, state)
+        return cell
+
+
+class Figures(NamedTuple):
+    """The shown figures of a cell at a cut, rounded and clamped."""
+
+    units: Decimal
+    prorated_units: Decimal | None
+    total_aggregated_units: Decimal
+    precise_total_amount_cents: Decimal | None
+    events_count: int
+    digest: int
+    carries: bool
+    """A level or balance other than 0 goes on."""
+    period_events: int
+    """Events dated in the period itself."""
+    aggregate: Decimal
+    """The aggregate after rounding and before clamping; of a prorated charge the prorated one."""
+
+
+class Span:
+    """Consecutive periods of one subscription in which one charge folds alike."""
+
+    __slots__ = (
+        "current",
+        "end_ms",
+        "fold",
+        "key",
+        "layers",
+        "revise_every_ms",
+        "timeline",
+    )
+
+    def __init__(
+        self,
+        key: SpanKey,
+        fold: ChargeFold,
+        timeline: Timeline,
+        end_ms: int,
+        revise_every_ms: int,
+    ):
+        self.key = key
+        self.fold = fold
+        self.timeline = timeline
+        self.end_ms = end_ms
+        """Start of the first period that folds otherwise; NEVER_MS while there is none."""
+        self.revise_every_ms = revise_every_ms
+        self.layers: dict[int, Layer] = {}
+        self.current: Layer | None = None
+
+    def layer_at(self, timestamp_ms: int) -> Layer | None:
+        """The layer that holds an event of that time; None when no period of the span does."""
+        layer = self.current
+        if layer is not None and layer.start_ms <= timestamp_ms < layer.end_ms:
+            return layer
+        if timestamp_ms < self.key.start_ms:
+            return self.layer_of(None) if self.fold.metric.recurring else None
+        period = self.timeline.holding(timestamp_ms)
+        if period is None or period.start_ms >= self.end_ms:
+            return None
+        self.current = self.layer_of(period)
+        return self.current
+
+    def layer_of(self, period: Period | None) -> Layer:
+        """The layer of a period of the span; None: its history."""
+        start_ms = BEFORE if period is None else period.start_ms
+        layer = self.layers.get(start_ms)
+        if layer is None:
+            layer = self.layers[start_ms] = Layer(self, period, self._due_at(period))
+        return layer
+
+    def layer_starting(self, start_ms: int) -> Layer | None:
+        """The layer of that start, made if the timeline has such a period in the span."""
+        if start_ms == BEFORE:
+            return self.layer_of(None)
+        period = self.timeline.holding(start_ms)
+        if period is None or period.start_ms != start_ms or start_ms >= self.end_ms:
+            return None
+        return self.layer_of(period)
+
+    def cut_of(self, layer: Layer, append_time_ms: int) -> int:
+        """The first cut at which an event of the layer counts; 0 until the period is due.
+
+        What is appended later counts at the next revision of its period, and for a recurring metric
+        at the first cut of a later period if that comes before.
+        """
+        if append_time_ms <= layer.due_at_ms:
+            return 0
+        cut_ms = ceil_to(append_time_ms, self.revise_every_ms)
+        if self.fold.metric.recurring:
+            for period in self.timeline.after(layer.start_ms):
+                if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:
+                    break
+                if append_time_ms <= period.due_at_ms < cut_ms:
+                    return period.due_at_ms
+        return cut_ms
+
+    def figures(
+        self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
+    ) -> Figures:
+        """Figures of one cell of a period, as of a cut."""
+        aggregation: Aggregation[Any] = self.fold.aggregation
+        state, before = aggregation.initialize(), aggregation.initialize()
+        name = (filter_id, groups)
+        for start_ms, layer in self.layers.items():
+            if start_ms == period.start_ms:
+                into = state
+            elif start_ms < period.start_ms and self.fold.metric.recurring:
+                into = before
+            else:
+                continue
+            cell = layer.cells.get(name)
+            if cell is not None:
+                cell.merge_into(into, cut_ms, aggregation)
+        return self._shown(state, before if self.fold.metric.recurring else None, period)
+
+    def cells_of(self, period: Period) -> Iterator[tuple[str | None, Groups]]:
+        """Names of the cells that a period has: of a recurring metric those of history as well."""
+        names: dict[tuple[str | None, Groups], None] = {}
+        for start_ms, layer in self.layers.items():
+            if start_ms == period.start_ms or (
+                start_ms < period.start_ms and self.fold.metric.recurring
+            ):
+                names.update(dict.fromkeys(layer.cells))
+        return iter(names)
+
+    def _shown(self, state: State, before: State | None, period: Period) -> Figures:
+        metric, prorated = self.fold.metric, self.fold.charge.prorated
+        result = self.fold.aggregation.result(state, before, window_of(period))
+        value = round_units(result.value, metric.rounding_function, metric.rounding_precision)
+        full = round_units(result.full_units, metric.rounding_function, metric.rounding_precision)
+        units = _clamped(full)
+        level = result.level
+        digest, precise = state.digest, state.precise
+        if before is not None:
+            self.fold.aggregation.merge(state, before)
+            digest, precise = state.digest, state.precise
+        carried = result.full_units if level is None else level
+        return Figures(
+            units=units,
+            prorated_units=_clamped(value) if prorated else None,
+            total_aggregated_units=units if level is None else _clamped(level),
+            precise_total_amount_cents=precise,
+            events_count=result.events_count,
+            digest=digest,
+            carries=metric.recurring and carried != 0,
+            period_events=state.events - (before.events if before is not None else 0),
+            aggregate=value,
+        )
+
+    def _due_at(self, period: Period | None) -> int:
+        """Due time of the period; of a recurring metric that of the next published one."""
+        if not self.timeline.published:
+            return NEVER_MS
+        if not self.fold.metric.recurring:
+            return NEVER_MS if period is None else period.due_at_ms
+        since_ms = self.key.start_ms if period is None else period.start_ms
+        for candidate in self.timeline.after(since_ms - 1):
+            if candidate.start_ms >= self.end_ms:
+                break
+            if candidate.due_at_ms < NEVER_MS:
+                return candidate.due_at_ms
+        return NEVER_MS
+
+
+def window_of(period: Period) -> Window:
+    """The period as aggregations see it."""
+    return Window(
+        period.start_ms,
+        period.end_ms,
+        period.last_ms,
+        period.duration_days,
+        period.timezone,
+        period.upgraded,
+    )
+
+
+def _clamped(value: Decimal) -> Decimal:
+    return value if value > 0 else ZERO

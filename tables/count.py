@@ -1,0 +1,18 @@
+"""count_agg: how many events (metering-semantics §4.3)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tables.aggregation import Aggregation, Figures, State, Window
+
+
+class Count(Aggregation[State]):
+    """The number of events of the window; needs no property."""
+
+    state_type = State
+
+    def result(self, state: State, before: State | None, window: Window) -> Figures:
+        """units = events_count = number of events."""
+        units = Decimal(state.events)
+        return Figures(units, units, None, state.events)

@@ -1,0 +1,51 @@
+"""latest_agg: the value of the newest event by event time (metering-semantics §4.5)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from app.numbers import ZERO
+from tables.aggregation import Aggregation, Figures, Position, State, Window, count_event
+
+
+class LatestState(State, gc=False):
+    """The newest value with what orders it."""
+
+    timestamp_ms: int = -1
+    position: Position = (-1, -1, -1, -1)
+    value: Decimal = ZERO
+
+
+class Latest(Aggregation[LatestState]):
+    """Value of the event with the greatest (timestamp ms, position); 0 without events."""
+
+    state_type = LatestState
+    decimals = frozenset({"precise", "value"})
+
+    def apply(
+        self,
+        state: LatestState,
+        value: Decimal,
+        timestamp_ms: int,
+        position: Position,
+        digest: int,
+        precise: Decimal | None,
+    ) -> None:
+        """Keep the newer."""
+        count_event(state, digest, precise)
+        self._keep(state, timestamp_ms, position, value)
+
+    def merge(self, state: LatestState, other: LatestState) -> None:
+        """Keep the newer."""
+        super().merge(state, other)
+        self._keep(state, other.timestamp_ms, other.position, other.value)
+
+    def result(self, state: LatestState, before: LatestState | None, window: Window) -> Figures:
+        """A negative value is 0 at once, before rounding."""
+        units = max(state.value)
+        return Figures(units, units, None, state.events)
+
+    @staticmethod
+    def _keep(state: LatestState, timestamp_ms: int, position: Position, value: Decimal) -> None:
+        if (timestamp_ms, position) > (state.timestamp_ms, state.position):
+            state.timestamp_ms, state.position, state.value = timestamp_ms, position, value

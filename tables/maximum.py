@@ -1,0 +1,48 @@
+"""max_agg: the greatest value of the window (metering-semantics §4.5)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from app.numbers import ZERO
+from tables.aggregation import Aggregation, Figures, Position, State, Window, count_event
+
+
+class MaximumState(State, gc=False):
+    """The greatest value so far; None before the first."""
+
+    greatest: Decimal | None = None
+
+
+class Maximum(Aggregation[MaximumState]):
+    """Maximum of a numeric property; 0 without events."""
+
+    state_type = MaximumState
+    decimals = frozenset({"precise", "greatest"})
+
+    def apply(
+        self,
+        state: MaximumState,
+        value: Decimal,
+        timestamp_ms: int,
+        position: Position,
+        digest: int,
+        precise: Decimal | None,
+    ) -> None:
+        """Keep the greater."""
+        count_event(state, digest, precise)
+        if state.greatest is None or value > state.greatest:
+            state.greatest = value
+
+    def merge(self, state: MaximumState, other: MaximumState) -> None:
+        """Keep the greater."""
+        super().merge(state, other)
+        if other.greatest is not None and (
+            state.greatest is None or other.greatest > state.greatest
+        ):
+            state.greatest = other.greatest
+
+    def result(self, state: MaximumState, before: MaximumState | None, window: Window) -> Figures:
+        """A negative maximum stays negative here and is clamped when shown."""
+        units = ZERO if state.greatest is None else state.greatest
+        return Figures(units, units, None, state.events)

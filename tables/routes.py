@@ -1,0 +1,416 @@
+"""From (organization, external_subscription_id, code) to the cells that an event of it reaches.
+
+A route is compiled from the definitions and kept until one of them touches it. Its *spans* are the
+runs of consecutive periods of one subscription in which one charge folds alike: same metric, same
+filters, same groups. A period that is due keeps the definitions it was due under, so an edit ends a
+span and begins the next; of a recurring metric each span holds all history before it as well.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from app.definitions.model import (
+    ALL_FILTER_VALUES,
+    Charge,
+    ChargeFilter,
+    Metric,
+    Plan,
+    Subscription,
+)
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.versions import Versions
+from app.expressions import EvaluationFailed, Expression, parse, result_text, result_value
+from app.numbers import ZERO, InvalidValue, parse_value, property_text
+from tables.aggregation import Aggregation
+from tables.cells import Span, SpanKey
+from tables.count import Count
+from tables.latest import Latest
+from tables.maximum import Maximum
+from tables.sum import Sum
+from tables.unique_count import UniqueCount
+from tables.weighted_sum import WeightedSum
+
+if TYPE_CHECKING:
+    from app.definitions.state import Definitions
+
+Properties = Mapping[str, msgspec.Raw]
+Groups = tuple[str | None, ...]
+"""Group values in the order of the bucket's keys; () when it is not grouped."""
+
+
+class Ignored(NamedTuple):
+    """Why an event does not count for a charge: a code for trace and explain."""
+
+    reason: str
+
+
+class Value(NamedTuple):
+    """What an event brings to one aggregation."""
+
+    number: Decimal
+    """0 where the type needs none."""
+    text: str
+    """The value as the digest names it; the property text (without operation) for unique_count."""
+    adds: bool = True
+
+
+class Bucket(NamedTuple):
+    """A filter of a charge, or its default bucket (`filter_id` None)."""
+
+    filter_id: str | None
+    conditions: tuple[tuple[str, frozenset[str]], ...]
+    group_keys: tuple[str, ...]
+
+
+class ChargeFold:
+    """How one charge folds events, compiled from the charge and its metric."""
+
+    __slots__ = (
+        "aggregation",
+        "buckets",
+        "charge",
+        "counts_after_ms",
+        "default_bucket",
+        "key",
+        "metric",
+        "plain",
+        "properties",
+        "read_value",
+        "unique",
+    )
+
+    def __init__(self, charge: Charge, metric: Metric, timezone: str):
+        self.charge = charge
+        self.metric = metric
+        self.counts_after_ms = metric.counts_after_ms
+        default_keys = group_keys(charge.properties) or ()
+        self.default_bucket = Bucket(None, (), default_keys)
+        self.buckets = _buckets(charge, metric, default_keys)
+        self.plain = not self.buckets and not default_keys
+        self.aggregation = aggregation_for(metric, charge.prorated, timezone)
+        self.unique = isinstance(self.aggregation, UniqueCount)
+        self.read_value = _value_reader(metric)
+        self.properties = _properties_read(metric, (*self.buckets, self.default_bucket))
+        self.key = (
+            metric.id,
+            metric.code,
+            metric.aggregation_type,
+            metric.field_name,
+            metric.expression,
+            metric.recurring,
+            metric.counts_after_ms,
+            charge.prorated,
+            timezone if charge.prorated else None,
+            self.buckets,
+            self.default_bucket,
+        )
+
+    def bucket_of(self, properties: Properties) -> Bucket:
+        """The one bucket an event belongs to: most keys, fewest values, oldest; else the default.
+
+        `buckets` is in that order, so the first match decides (metering-semantics §4.8).
+        """
+        for bucket in self.buckets:
+            if all(_text(properties, key) in values for key, values in bucket.conditions):
+                return bucket
+        return self.default_bucket
+
+    def groups_of(self, bucket: Bucket, properties: Properties) -> Groups:
+        """The group of an event: a missing property and an empty text are the same null group."""
+        return tuple(_text(properties, key) or None for key in bucket.group_keys)
+
+
+def aggregation_for(metric: Metric, prorated: bool, timezone: str) -> Aggregation[Any]:
+    """The aggregation of a metric as a charge uses it."""
+    match metric.aggregation_type:
+        case "count_agg":
+            return Count()
+        case "sum_agg":
+            return Sum(recurring=metric.recurring, prorated=prorated, timezone=timezone)
+        case "max_agg":
+            return Maximum()
+        case "latest_agg":
+            return Latest()
+        case "unique_count_agg":
+            return UniqueCount(recurring=metric.recurring, prorated=prorated, timezone=timezone)
+        case "weighted_sum_agg":
+            return WeightedSum()
+
+
+def group_keys(properties: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """`pricing_group_keys` (formerly grouped_by) of charge or filter properties; None if unset."""
+    keys = properties.get("pricing_group_keys", properties.get("grouped_by"))
+    if not isinstance(keys, (list, tuple)):
+        return None
+    return tuple(key for key in keys if isinstance(key, str))
+
+
+def _buckets(charge: Charge, metric: Metric, default_keys: tuple[str, ...]) -> tuple[Bucket, ...]:
+    """The filters in the order in which they claim events."""
+    allowed = {f.key: f.values for f in metric.filters}
+
+    def bucket(charge_filter: ChargeFilter) -> Bucket:
+        conditions = tuple(
+            (key, frozenset(allowed.get(key, ()) if ALL_FILTER_VALUES in values else values))
+            for key, values in sorted(charge_filter.values.items())
+        )
+        # A filter's own keys apply in its bucket, also when it has none and the charge has some.
+        return Bucket(charge_filter.id, conditions, group_keys(charge_filter.properties) or ())
+
+    buckets = [bucket(charge_filter) for charge_filter in charge.filters]
+    return tuple(
+        sorted(buckets, key=lambda b: (-len(b.conditions), sum(len(v) for _, v in b.conditions)))
+    )
+
+
+def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str]:
+    """Names of all event properties that the charge looks at."""
+    names: set[str] = set()
+    if metric.aggregation_type != "count_agg" and metric.field_name:
+        names.add(metric.field_name)
+    if metric.aggregation_type == "unique_count_agg":
+        names.add("operation_type")
+    if metric.expression:
+        names |= parse(metric.expression).properties
+    for bucket in buckets:
+        names.update(bucket.group_keys)
+        names.update(key for key, _ in bucket.conditions)
+    return frozenset(names)
+
+
+ValueReader = Callable[[str, int, Properties], Value | Ignored]
+"""(code, timestamp ms, properties) to the value of the event."""
+
+_COUNTED = Value(ZERO, "")
+
+
+def _value_reader(metric: Metric) -> ValueReader:
+    """How the metric reads an event's value (metering-semantics §4.1, §4.6)."""
+    expression = parse(metric.expression) if metric.expression else None
+    field = metric.field_name or ""
+    if metric.aggregation_type == "count_agg":
+        return _count_reader(expression)
+    if metric.aggregation_type == "unique_count_agg":
+        return _unique_reader(field, expression)
+    return _number_reader(field, expression)
+
+
+def _count_reader(expression: Expression | None) -> ValueReader:
+    def read(code: str, timestamp_ms: int, properties: Properties) -> Value | Ignored:
+        if expression is not None:
+            try:
+                expression.evaluate(code, timestamp_ms, properties)
+            except EvaluationFailed:
+                return Ignored("expression_failed")
+        return _COUNTED
+
+    return read
+
+
+def _number_reader(field: str, expression: Expression | None) -> ValueReader:
+    def read(code: str, timestamp_ms: int, properties: Properties) -> Value | Ignored:
+        try:
+            if expression is not None:
+                number = result_value(expression.evaluate(code, timestamp_ms, properties))
+            else:
+                raw = properties.get(field)
+                if raw is None:
+                    return Ignored("missing_property")
+                number = parse_value(raw)
+        except InvalidValue:
+            return Ignored("invalid_value")
+        except EvaluationFailed:
+            return Ignored("expression_failed")
+        if number is None:
+            return Ignored("not_numeric")
+        return Value(number, "")
+
+    return read
+
+
+def _unique_reader(field: str, expression: Expression | None) -> ValueReader:
+    def read(code: str, timestamp_ms: int, properties: Properties) -> Value | Ignored:
+        if expression is not None:
+            try:
+                text: str | None = result_text(expression.evaluate(code, timestamp_ms, properties))
+            except EvaluationFailed:
+                return Ignored("expression_failed")
+        else:
+            text = _text(properties, field)
+        if text is None:
+            return Ignored("missing_property")
+        operation = _text(properties, "operation_type")
+        if operation not in (None, "", "add", "remove"):
+            return Ignored("unknown_operation_type")
+        return Value(ZERO, text, operation != "remove")
+
+    return read
+
+
+def _text(properties: Properties, key: str) -> str | None:
+    raw = properties.get(key)
+    return None if raw is None else property_text(raw)
+
+
+class Route:
+    """Where the events of one (organization, external_subscription_id, code) go."""
+
+    __slots__ = (
+        "code",
+        "external_subscription_id",
+        "organization_id",
+        "reads_properties",
+        "spans",
+        "timelines",
+    )
+
+    def __init__(
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        code: str,
+        timelines: tuple[Timeline, ...],
+        spans: tuple[Span, ...],
+    ):
+        self.organization_id = organization_id
+        self.external_subscription_id = external_subscription_id
+        self.code = code
+        self.timelines = timelines
+        self.spans = spans
+        self.reads_properties = any(span.fold.properties for span in spans)
+
+    def period_of(self, timestamp_ms: int) -> Period | None:
+        """The period that an event of that time falls in, whatever its charges."""
+        for timeline in self.timelines:
+            period = timeline.holding(timestamp_ms)
+            if period is not None:
+                return period
+        return None
+
+    def shape(self, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
+        """Everything that decides where events up to these times go.
+
+        Two routes of equal shape send every event dated up to `newest_ms` and appended up to
+        `appended_ms` to the same cells and cuts, so that no refold is needed between them.
+        """
+        return tuple(
+            (
+                span.key,
+                span.fold.key,
+                tuple(
+                    (p.start_ms, min(p.end_ms, newest_ms + 1), min(p.due_at_ms, appended_ms))
+                    for p in span.timeline.until(newest_ms)
+                    if span.key.start_ms <= p.start_ms < span.end_ms
+                ),
+            )
+            for span in self.spans
+            if span.fold.metric.recurring or span.key.start_ms <= newest_ms
+        )
+
+
+class SpanPlan(NamedTuple):
+    """A span to be: which charge folds how from which period on, until which."""
+
+    key: SpanKey
+    fold: ChargeFold
+    timeline: Timeline
+    end_ms: int
+
+
+def plan_spans(
+    definitions: Definitions,
+    subscription: Versions[Subscription],
+    timeline: Timeline,
+    code: str,
+    folds: ChargeFolds,
+) -> list[SpanPlan]:
+    """Runs of periods of one subscription in which a charge of the metric code folds alike."""
+    newest = subscription.at()
+    if newest is None:
+        return []
+    plan = definitions.plan_versions[newest.plan_id]
+    changes_ms = _changes_ms(definitions, plan)
+    running: dict[str, SpanPlan] = {}
+    planned: list[SpanPlan] = []
+    for period, in_force in _charges_by_period(definitions, plan, timeline, code, changes_ms):
+        folding = {c.id: folds.fold_of(c, m, period.timezone) for c, m in in_force}
+        gone = [charge_id for charge_id in running if charge_id not in folding]
+        planned += [running.pop(i)._replace(end_ms=period.start_ms) for i in gone]
+        for charge_id, fold in folding.items():
+            before = running.get(charge_id)
+            if before is not None and before.fold.key == fold.key:
+                continue
+            if before is not None:
+                planned.append(before._replace(end_ms=period.start_ms))
+            key = SpanKey(newest.id, charge_id, period.start_ms)
+            running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
+    return [*planned, *running.values()]
+
+
+def _changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
+    """Append times at which the charges of a plan, or their metrics, changed."""
+    moments = set(plan.changes)
+    for version in plan.all():
+        for charge in version.charges:
+            moments.update(definitions.metric_versions[charge.metric_id].changes)
+    return sorted(moments)
+
+
+def _charges_by_period(
+    definitions: Definitions,
+    plan: Versions[Plan],
+    timeline: Timeline,
+    code: str,
+    changes_ms: list[int],
+) -> Iterator[tuple[Period, list[tuple[Charge, Metric]]]]:
+    """(period, charges of the code under the definitions it is fixed under).
+
+    Stops at the first period that no change known today can come before: the later ones are alike
+    until their timezone changes.
+    """
+    last_change_ms = changes_ms[-1] if changes_ms else 0
+    last_terms_ms = timeline.terms[-1].since_ms if timeline.terms else 0
+    seen: tuple[int, list[tuple[Charge, Metric]]] = (-1, [])
+    for period in timeline:
+        version = bisect_right(changes_ms, period.fixed_at_ms)
+        if version != seen[0]:
+            seen = (version, charges_in_force(definitions, plan, code, period.fixed_at_ms))
+        yield period, seen[1]
+        if period.fixed_at_ms >= max(last_change_ms, last_terms_ms):
+            break
+
+
+def charges_in_force(
+    definitions: Definitions, plan: Versions[Plan], code: str | None, at_ms: int
+) -> list[tuple[Charge, Metric]]:
+    """Charges of a plan with their metrics as of a moment, in plan order; `code` None: all."""
+    version = plan.at(at_ms) or plan.last_before_deletion(at_ms)
+    if version is None:
+        return []
+    in_force = []
+    for charge in version.charges:
+        metric = definitions.metric_versions[charge.metric_id].at(at_ms)
+        if metric is not None and (code is None or metric.code == code):
+            in_force.append((charge, metric))
+    return in_force
+
+
+class ChargeFolds:
+    """Compiled charges, shared by all subscriptions of a plan."""
+
+    def __init__(self) -> None:
+        self._folds: dict[tuple[int, int, str], ChargeFold] = {}
+
+    def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
+        """The compiled charge; versions are told apart by identity, for they never change."""
+        name = (id(charge), id(metric), timezone if charge.prorated else "")
+        fold = self._folds.get(name)
+        if fold is None:
+            fold = self._folds[name] = ChargeFold(charge, metric, timezone)
+        return fold

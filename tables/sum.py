@@ -1,0 +1,81 @@
+"""sum_agg: the sum of a numeric property, running on when recurring (metering-semantics §4.4)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+from app.billing_periods.day_count import inclusive_days
+from app.billing_periods.timezones import local_date
+from app.numbers import ZERO, prorate
+from tables.aggregation import (
+    Aggregation,
+    Figures,
+    Position,
+    State,
+    Window,
+    add,
+    count_event,
+    local_ordinal,
+    multiply,
+)
+
+
+class SumState(State, gc=False):
+    """Sum of the values; for prorated charges also the values weighted by their local date."""
+
+    total: Decimal = ZERO
+    dated: Decimal = ZERO
+    """Σ value x ordinal of the event's local date."""
+
+
+class Sum(Aggregation[SumState]):
+    """Running sum; `prorated` weighs each addition by the days it was there."""
+
+    state_type = SumState
+    decimals = frozenset({"precise", "total", "dated"})
+
+    def __init__(self, *, recurring: bool = False, prorated: bool = False, timezone: str = "UTC"):
+        self.recurring = recurring
+        self.prorated = prorated
+        self.timezone = timezone
+
+    def apply(
+        self,
+        state: SumState,
+        value: Decimal,
+        timestamp_ms: int,
+        position: Position,
+        digest: int,
+        precise: Decimal | None,
+    ) -> None:
+        """Add the value."""
+        count_event(state, digest, precise)
+        state.total = add(state.total, value)
+        if self.prorated:
+            day = local_ordinal(local_date(timestamp_ms, self.timezone))
+            state.dated = add(state.dated, multiply(value, Decimal(day)))
+
+    def merge(self, state: SumState, other: SumState) -> None:
+        """Add the sums."""
+        super().merge(state, other)
+        state.total = add(state.total, other.total)
+        state.dated = add(state.dated, other.dated)
+
+    def result(self, state: SumState, before: SumState | None, window: Window) -> Figures:
+        """Recurring: the balance since ever; events_count then counts history too."""
+        full, events = state.total, state.events
+        if before is not None:
+            full, events = add(full, before.total), events + before.events
+        value = self._prorate(state, before, window) if self.prorated else full
+        return Figures(value, full, None, events)
+
+    def _prorate(self, state: SumState, before: SumState | None, window: Window) -> Decimal:
+        """Persisted units by the days of the window, each addition by the days that were left."""
+        days = inclusive_days(
+            window.from_ms, window.last_ms, window.timezone, upgraded=window.upgraded
+        )
+        persisted = Fraction(before.total) if before is not None else Fraction(0)
+        last_day = local_ordinal(local_date(window.last_ms, window.timezone))
+        added = Fraction(state.total) * (last_day + 1) - Fraction(state.dated)
+        return prorate(persisted * days + added, window.duration_days)

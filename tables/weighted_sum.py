@@ -1,0 +1,78 @@
+"""weighted_sum_agg: the time average of a running level (metering-semantics §4.7).
+
+Events carry differences. With S0 = Σd and S1 = Σd·t the integral of the level over a period is
+initial·(to' - from) + S0·to' - S1, so two sums replace the list of events and a late one costs no
+more than any other.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+from app.numbers import ZERO, weighted_average
+from tables.aggregation import (
+    Aggregation,
+    Figures,
+    Position,
+    State,
+    Window,
+    add,
+    count_event,
+    multiply,
+)
+
+_DAY_S = 86_400
+
+
+class WeightedSumState(State, gc=False):
+    """The two running sums; times in ms."""
+
+    change: Decimal = ZERO
+    """S0: Σ d."""
+    moment: Decimal = ZERO
+    """S1: Σ d·t."""
+
+
+class WeightedSum(Aggregation[WeightedSumState]):
+    """Level averaged over the nominal period, held until its end; recurring carries the level."""
+
+    state_type = WeightedSumState
+    decimals = frozenset({"precise", "change", "moment"})
+
+    def apply(
+        self,
+        state: WeightedSumState,
+        value: Decimal,
+        timestamp_ms: int,
+        position: Position,
+        digest: int,
+        precise: Decimal | None,
+    ) -> None:
+        """Add the difference and its moment."""
+        count_event(state, digest, precise)
+        state.change = add(state.change, value)
+        state.moment = add(state.moment, multiply(value, Decimal(timestamp_ms)))
+
+    def merge(self, state: WeightedSumState, other: WeightedSumState) -> None:
+        """Add the sums."""
+        super().merge(state, other)
+        state.change = add(state.change, other.change)
+        state.moment = add(state.moment, other.moment)
+
+    def result(
+        self, state: WeightedSumState, before: WeightedSumState | None, window: Window
+    ) -> Figures:
+        """Average as value, level at the end as level; events_count only of the window."""
+        initial = ZERO if before is None else before.change
+        # Lago integrates to the next whole second, so that 23:59:59.999 becomes midnight.
+        end_ms = -(-window.end_ms // 1000) * 1000
+        area = (
+            Fraction(initial) * (end_ms - window.from_ms)
+            + Fraction(state.change) * end_ms
+            - Fraction(state.moment)
+        )
+        if window.end_ms <= window.from_ms:
+            area = Fraction(0)
+        value = weighted_average(area / 1000, window.duration_days * _DAY_S)
+        return Figures(value, value, add(initial, state.change), state.events)
