@@ -42,7 +42,7 @@ class Latest(Aggregation[LatestState]):
 
     def result(self, state: LatestState, before: LatestState | None, window: Window) -> Figures:
         """A negative value is 0 at once, before rounding."""
-        units = max(state.value)
+        units = state.value if state.value > 0 else ZERO
         return Figures(units, units, None, state.events)
 
     @staticmethod
