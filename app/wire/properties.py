@@ -7,8 +7,7 @@ from typing import Final
 
 import msgspec
 
-NO_PROPERTIES: Final = msgspec.Raw(b"{}")
-_ABSENT: Final = msgspec.Raw(b"")
+NO_PROPERTIES: Final = b"{}"
 # Names that msgspec cannot give to a field.
 _NO_FIELD_NAME: Final = re.compile(r'[\\"\x00-\x1f]')
 
@@ -31,14 +30,10 @@ def property_reader(names: tuple[str, ...]) -> Callable[[bytes], tuple[msgspec.R
     aliases = {f"property_{position}": name for position, name in enumerate(names)}
     struct = msgspec.defstruct(
         "Properties",
-        [(field, msgspec.Raw, _ABSENT) for field in aliases],
+        [(field, msgspec.Raw, None) for field in aliases],
         rename=aliases,
         gc=False,
     )
     decode = msgspec.json.Decoder(struct).decode
     as_tuple = msgspec.structs.astuple
-
-    def read(raw: bytes) -> tuple[msgspec.Raw | None, ...]:
-        return tuple(value or None for value in as_tuple(decode(raw)))
-
-    return read
+    return lambda raw: as_tuple(decode(raw))

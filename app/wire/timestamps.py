@@ -75,8 +75,8 @@ def _floor_ms(text: str) -> int:
     if len(coefficient) + exponent > _MAX_SECOND_DIGITS:
         raise Refused(RefusalCode.TIMESTAMP_OUT_OF_RANGE, OUT_OF_RANGE_MESSAGE)
     shift = exponent + 3
-    kept = coefficient if shift >= 0 else coefficient[:shift]
-    milliseconds = int(kept or 0) * 10 ** max(shift, 0)
+    digits = coefficient + "0" * shift if shift >= 0 else coefficient[:shift]
+    milliseconds = int(digits or 0)
     if not negative:
         return milliseconds
     # The coefficient ends in a digit other than zero, so whatever was cut off was not zero.

@@ -1,0 +1,232 @@
+"""Events and corrections as every wire format gives them, and how their fields are read."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+import msgspec
+
+from app.numbers import InvalidValue, bounded_decimal, parse_text
+from app.wire.nesting import deeper_than
+from app.wire.properties import NO_PROPERTIES
+from app.wire.refusals import RefusalCode, Refused
+from app.wire.timestamps import JsonNumber, parse_timestamp
+
+MAX_DEPTH: Final = 16
+"""Levels of nesting in an event, the event itself being the first."""
+
+# The shortest properties, of arrays and of objects alone, that could nest too deeply.
+_SHORTEST_DEEP: Final = 5 + 2 * (MAX_DEPTH - 1)
+_SHORTEST_DEEP_OBJECTS: Final = 5 * (MAX_DEPTH - 1) + 2
+
+_ABSENT_AMOUNT: Final = "0.0"
+_NO_AMOUNT: Final = Decimal("0.0")
+
+LAGO_NAMES: Final = {
+    "organization_id": "organization_id",
+    "external_subscription_id": "external_subscription_id",
+    "transaction_id": "transaction_id",
+    "code": "code",
+    "timestamp": "timestamp",
+    "precise_total_amount_cents": "precise_total_amount_cents",
+    "properties": "properties",
+}
+"""Field of an event → its name in Lago's raw format."""
+
+CLOUDEVENT_NAMES: Final = {
+    "organization_id": "organizationid",
+    "external_subscription_id": "subject",
+    "transaction_id": "id",
+    "code": "type",
+    "timestamp": "time",
+    "properties": "data",
+}
+"""Field of an event → the CloudEvents attribute that carries it."""
+
+Fields = Mapping[str, bytes]
+"""Field names with their JSON literals; null ones left out."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One usage event. `timestamp_ms` None means the append time; `properties` is a JSON object.
+
+    `body` is the event's own bytes as received, `envelope` what headers added to them.
+    """
+
+    organization_id: str | None
+    external_subscription_id: str
+    transaction_id: str
+    code: str
+    timestamp_ms: int | None
+    precise_total_amount_cents: Decimal | None
+    properties: bytes
+    body: bytes
+    envelope: bytes = b""
+
+
+class Correction(msgspec.Struct, frozen=True, gc=False):
+    """Cancels or amends the event of that identity; an amend carries the whole new event."""
+
+    organization_id: str | None
+    external_subscription_id: str
+    transaction_id: str
+    operation: Literal["cancel", "amend"]
+    event: Event | None
+    correction_id: str
+    body: bytes
+
+
+class _PlainEvent(msgspec.Struct, gc=False):
+    """What one typed decode reads of Lago's raw format; anything else takes the slow path."""
+
+    external_subscription_id: str
+    transaction_id: str
+    code: str
+    organization_id: str | None = None
+    timestamp: Any = None
+    properties: msgspec.Raw = msgspec.Raw(NO_PROPERTIES)
+    precise_total_amount_cents: Any = None
+    specversion: Any = None
+    operation: Any = None
+
+
+_decode_plain: Final = msgspec.json.Decoder(_PlainEvent, float_hook=JsonNumber).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+
+
+def decode_plain(body: bytes) -> Event | None:
+    """Decode one event in Lago's raw format, fast; None when it is anything but ordinary.
+
+    `body` must be valid UTF-8. What is refused here is decided by `build_event`.
+    """
+    try:
+        plain = _decode_plain(body)
+        if plain.specversion is not None or plain.operation is not None:
+            return None
+        subscription = plain.external_subscription_id
+        transaction = plain.transaction_id
+        code = plain.code
+        properties = bytes(plain.properties)
+        if not (subscription and transaction and code) or properties[0] != 123:
+            return None
+        if len(properties) >= _SHORTEST_DEEP and too_deep(properties):
+            return None
+        organization = plain.organization_id or None
+        # NUL can only come as an escape.
+        if 92 in body and "\0" in f"{organization}{subscription}{transaction}{code}":
+            return None
+        timestamp = plain.timestamp
+        amount = plain.precise_total_amount_cents
+        return Event(
+            organization,
+            subscription,
+            transaction,
+            code,
+            None if timestamp is None else _timestamp_ms(timestamp),
+            None if amount is None else _amount(amount),
+            properties,
+            body,
+        )
+    except (msgspec.DecodeError, RecursionError, Refused):
+        return None
+
+
+def build_event(
+    fields: Fields, names: Mapping[str, str], body: bytes, envelope: bytes = b""
+) -> Event:
+    """Make an event of JSON literals found under `names`; raises `Refused`, naming the field."""
+    named = {field: fields[name] for field, name in names.items() if name in fields}
+    timestamp = named.get("timestamp")
+    amount = named.get("precise_total_amount_cents")
+    return Event(
+        optional_text(fields, names["organization_id"]),
+        required_text(fields, names["external_subscription_id"]),
+        required_text(fields, names["transaction_id"]),
+        required_text(fields, names["code"]),
+        None if timestamp is None else _timestamp_ms(_scalar(timestamp)),
+        None if amount is None else _amount(_scalar(amount)),
+        _properties(named.get("properties", NO_PROPERTIES), names["properties"]),
+        body,
+        envelope,
+    )
+
+
+def required_text(fields: Fields, name: str) -> str:
+    """Read a non-empty string; raises `Refused`."""
+    text = optional_text(fields, name)
+    if text is None:
+        raise Refused(RefusalCode.MISSING_FIELD, f"{name} is missing; send a non-empty string")
+    return text
+
+
+def optional_text(fields: Fields, name: str) -> str | None:
+    """Read a string, None when absent or empty; raises `Refused` for another type or a NUL."""
+    literal = fields.get(name)
+    if literal is None:
+        return None
+    if literal[0] != 34:
+        raise Refused(RefusalCode.INVALID_EVENT, f"{name} must be a string")
+    text = _decode_text(literal)
+    # Identities and digests separate their fields by NUL.
+    if "\0" in text:
+        raise Refused(RefusalCode.INVALID_EVENT, f"{name} must not contain a NUL character")
+    return text or None
+
+
+def too_deep(properties: bytes) -> bool:
+    """Tell whether valid properties nest so deeply that their event passes the limit."""
+    if len(properties) < _SHORTEST_DEEP_OBJECTS and 91 not in properties:
+        return False
+    return deeper_than(properties, MAX_DEPTH - 1)
+
+
+def _properties(literal: bytes, name: str) -> bytes:
+    if literal[0] != 123:
+        raise Refused(RefusalCode.INVALID_EVENT, f"{name} must be a JSON object")
+    if too_deep(literal):
+        raise Refused(
+            RefusalCode.TOO_LARGE, f"{name} nests too deeply; an event may have {MAX_DEPTH} levels"
+        )
+    return literal
+
+
+def _scalar(literal: bytes) -> object:
+    """Read a literal as the fast decoder does: text, an int, a `JsonNumber`, or something else."""
+    text = literal.decode()
+    if text[0] == '"':
+        return _decode_text(literal)
+    return JsonNumber(text) if text[0] in "-0123456789" else None
+
+
+def _timestamp_ms(timestamp: object) -> int:
+    # A bool is an int to isinstance.
+    if type(timestamp) in _SCALARS and isinstance(timestamp, str | int):
+        return parse_timestamp(timestamp)
+    raise Refused(
+        RefusalCode.INVALID_TIMESTAMP,
+        "timestamp must be a number of unix seconds, such a number as text, or RFC 3339 text",
+    )
+
+
+def _amount(amount: object) -> Decimal:
+    if amount == _ABSENT_AMOUNT:
+        return _NO_AMOUNT
+    number = None
+    try:
+        if type(amount) is str:
+            number = parse_text(amount)
+        elif type(amount) in _SCALARS:
+            number = bounded_decimal(str(amount))
+    except InvalidValue as error:
+        raise Refused(
+            RefusalCode.INVALID_EVENT, f"precise_total_amount_cents has {error}"
+        ) from error
+    if number is None:
+        raise Refused(
+            RefusalCode.INVALID_EVENT,
+            "precise_total_amount_cents must be a number or a plain decimal as text",
+        )
+    return number
+
+
+_SCALARS: Final = frozenset((str, int, JsonNumber))

@@ -1,0 +1,247 @@
+"""Decode Kafka records of `events-raw`: one event, an array of them, CloudEvents, corrections.
+
+The plain single event takes one typed decode. Everything else takes the slow path, which alone
+decides what is refused; nothing a record holds makes `decode_record` raise.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Final, TypeVar
+
+import msgspec
+
+from app.wire.events import (
+    CLOUDEVENT_NAMES,
+    LAGO_NAMES,
+    MAX_DEPTH,
+    Correction,
+    Event,
+    Fields,
+    build_event,
+    decode_plain,
+    optional_text,
+    required_text,
+)
+from app.wire.nesting import flattened, split_array
+from app.wire.refusals import Refusal, RefusalCode, Refused
+
+MAX_RECORD_BYTES: Final = 1_000_000
+MAX_ELEMENTS: Final = 10_000
+TICK_HEADER: Final = "meter-tick"
+
+_Parsed = TypeVar("_Parsed")
+
+Headers = Sequence[tuple[str, bytes | None]]
+Decoded = Event | Correction | Refusal
+
+_WHITESPACE: Final = b" \t\r\n"
+# An amend nests its event one level deeper, so one level more than a plain event has is kept.
+_KEPT_LEVELS: Final = MAX_DEPTH + 2
+_CLOUDEVENTS_TYPE: Final = b"application/cloudevents+json"
+_CLOUDEVENTS_BATCH_TYPE: Final = b"application/cloudevents-batch+json"
+_CLOUDEVENT_PREFIX: Final = "ce_"
+
+_validate: Final = msgspec.json.Decoder(msgspec.Raw).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_elements: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class _Mode(Enum):
+    LAGO = "lago"
+    STRUCTURED = "structured"
+    BINARY = "binary"
+
+
+def is_tick(key: bytes | None, value: bytes | None, headers: Headers) -> bool:
+    """Tell a tick (null key and value, header `meter-tick`): it only moves append time on."""
+    return key is None and value is None and any(name == TICK_HEADER for name, _ in headers)
+
+
+def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int, Decoded]]:
+    """Give (index within the record, event, correction or refusal) for everything in a record.
+
+    Null values (ticks among them) and empty arrays give nothing.
+    """
+    mode = _mode(headers) if headers else _Mode.LAGO
+    if value is None:
+        if mode is not _Mode.BINARY:
+            return []
+        value = b""
+    if len(value) > MAX_RECORD_BYTES:
+        message = f"a record may have {MAX_RECORD_BYTES} bytes; send smaller arrays"
+        return [(0, Refusal(RefusalCode.TOO_LARGE, message, value))]
+    if not value.isascii() and not _is_utf8(value):
+        return [(0, Refusal(RefusalCode.INVALID_JSON, "the record is not UTF-8", value))]
+    if mode is _Mode.LAGO:
+        event = decode_plain(value)
+        if event is not None:
+            return [(0, event)]
+    try:
+        return _decode_slowly(value, headers, mode)
+    except Refused as refused:
+        return [(0, Refusal(refused.code, refused.message, value))]
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _mode(headers: Headers) -> _Mode:
+    mode = _Mode.LAGO
+    for name, text in headers:
+        if name.lower() == "content-type":
+            media_type = (text or b"").split(b";")[0].strip().lower()
+            if media_type in (_CLOUDEVENTS_TYPE, _CLOUDEVENTS_BATCH_TYPE):
+                return _Mode.STRUCTURED
+        elif name.startswith(_CLOUDEVENT_PREFIX):
+            mode = _Mode.BINARY
+    return mode
+
+
+def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> list[tuple[int, Decoded]]:
+    if mode is _Mode.BINARY:
+        return [(0, _binary_event(value, headers))]
+    if value.lstrip(_WHITESPACE)[:1] != b"[":
+        return [(0, _decode_object(value, mode))]
+    elements = _elements(value)
+    if len(elements) > MAX_ELEMENTS:
+        raise Refused(RefusalCode.TOO_LARGE, f"an array may hold {MAX_ELEMENTS} events")
+    return [(index, _decode_element(body, index, mode)) for index, body in enumerate(elements)]
+
+
+def _elements(value: bytes) -> list[bytes]:
+    try:
+        return [bytes(element) for element in _decode_elements(value)]
+    except RecursionError:
+        _parse(_validate, value)
+        return split_array(value)
+    except msgspec.DecodeError as error:
+        raise _not_json(error) from error
+
+
+def _decode_element(body: bytes, index: int, mode: _Mode) -> Decoded:
+    if mode is _Mode.LAGO:
+        event = decode_plain(body)
+        if event is not None:
+            return event
+    try:
+        return _decode_object(body, mode)
+    except Refused as refused:
+        return Refusal(refused.code, refused.message, body, index)
+
+
+def _decode_object(body: bytes, mode: _Mode) -> Event | Correction:
+    fields = _fields(body)
+    if mode is _Mode.STRUCTURED or "specversion" in fields:
+        return build_event(fields, CLOUDEVENT_NAMES, body)
+    if "operation" in fields:
+        return _correction(fields, body)
+    return build_event(fields, LAGO_NAMES, body)
+
+
+def _fields(body: bytes) -> Fields:
+    """Read a JSON object; explicit nulls are left out, since they mean absent everywhere."""
+    if body.lstrip(_WHITESPACE)[:1] != b"{":
+        _parse(_validate, body)
+        raise Refused(RefusalCode.INVALID_EVENT, "an event must be a JSON object")
+    fields = _parse(_decode_fields, body)
+    literals = ((name, bytes(literal)) for name, literal in fields.items())
+    return {name: literal for name, literal in literals if literal != b"null"}
+
+
+def _parse(decode: Callable[[bytes], _Parsed], text: bytes) -> _Parsed:
+    try:
+        try:
+            return decode(text)
+        except RecursionError:
+            # The depth of the stack must not decide what is refused, so cut and try again.
+            return decode(flattened(text, _KEPT_LEVELS))
+    except msgspec.DecodeError as error:
+        raise _not_json(error) from error
+
+
+def _not_json(error: Exception) -> Refused:
+    return Refused(RefusalCode.INVALID_JSON, f"the bytes are not JSON: {error}")
+
+
+def _binary_event(value: bytes, headers: Headers) -> Event:
+    attributes = {
+        name.removeprefix(_CLOUDEVENT_PREFIX): text
+        for name, text in headers
+        if name.startswith(_CLOUDEVENT_PREFIX) and text is not None
+    }
+    fields = {name: _header_literal(name, text) for name, text in attributes.items()}
+    fields.pop("data", None)
+    data = value.strip(_WHITESPACE)
+    if data:
+        _parse(_validate, data)
+    if data not in (b"", b"null"):
+        fields["data"] = data
+    envelope = b"\0".join(
+        name.encode() + b"=" + attributes[name]
+        for name in sorted(CLOUDEVENT_NAMES.values())
+        if name in attributes
+    )
+    return build_event(fields, CLOUDEVENT_NAMES, value, envelope)
+
+
+def _header_literal(name: str, text: bytes) -> bytes:
+    try:
+        return msgspec.json.encode(text.decode())
+    except UnicodeDecodeError as error:
+        raise Refused(RefusalCode.INVALID_EVENT, f"header ce_{name} is not UTF-8") from error
+
+
+def _correction(fields: Fields, body: bytes) -> Correction:
+    try:
+        return _read_correction(fields, body)
+    except Refused as refused:
+        raise Refused(RefusalCode.INVALID_CORRECTION, refused.message) from refused
+
+
+def _read_correction(fields: Fields, body: bytes) -> Correction:
+    operation = optional_text(fields, "operation")
+    organization_id = optional_text(fields, "organization_id")
+    external_subscription_id = required_text(fields, "external_subscription_id")
+    transaction_id = required_text(fields, "transaction_id")
+    correction_id = required_text(fields, "correction_id")
+    if operation == "cancel":
+        event = None
+    elif operation == "amend":
+        event = _amended_event(fields)
+        identity = (event.organization_id, event.external_subscription_id, event.transaction_id)
+        if identity != (organization_id, external_subscription_id, transaction_id):
+            raise Refused(
+                RefusalCode.INVALID_CORRECTION,
+                "an amend keeps organization_id, external_subscription_id and transaction_id",
+            )
+    else:
+        raise Refused(RefusalCode.INVALID_CORRECTION, "operation must be cancel or amend")
+    return Correction(
+        organization_id,
+        external_subscription_id,
+        transaction_id,
+        "cancel" if event is None else "amend",
+        event,
+        correction_id,
+        body,
+    )
+
+
+def _amended_event(fields: Fields) -> Event:
+    body = fields.get("event")
+    if body is None:
+        raise Refused(RefusalCode.INVALID_CORRECTION, "event is missing; an amend carries it whole")
+    event_fields = _fields(body)
+    names = CLOUDEVENT_NAMES if "specversion" in event_fields else LAGO_NAMES
+    # The event may leave out the identity that its correction states.
+    identity = {
+        names[field]: fields[field]
+        for field in ("organization_id", "external_subscription_id", "transaction_id")
+        if field in fields
+    }
+    return build_event({**identity, **event_fields}, names, body)

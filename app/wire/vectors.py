@@ -1,0 +1,90 @@
+"""Check conformance vectors of modes `expression`, `rounding` and `timestamp`.
+
+Each check takes one vector as read from JSON and returns the differences found, in words.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from app.expressions import EvaluationFailed, InvalidExpression, Result, parse
+from app.numbers import parse_text, plain, round_units
+from app.wire.refusals import Refused
+from app.wire.timestamps import JsonNumber, parse_timestamp
+
+Vector = Mapping[str, Any]
+
+_INVALID_FORMAT = "invalid_format"
+
+
+def check_expression_vector(vector: Vector) -> list[str]:
+    """Evaluate the metric's expression on the vector's events."""
+    expected = vector["expect"]
+    found = [_evaluated(vector["metric"]["expression"], event) for event in vector["events"]]
+    if "error" in expected:
+        return [f"{got!r} is not {expected['error']}" for got in found if got != expected]
+    wanted = _comparable(str(expected["value"]))
+    return [
+        f"{got!r} is not {wanted!r}"
+        for got in found
+        if "value" not in got or _comparable(got["value"]) != wanted
+    ]
+
+
+def check_rounding_vector(vector: Vector) -> list[str]:
+    """Round `input_units` by the metric's function and precision."""
+    metric = vector["metric"]
+    units = round_units(
+        Decimal(str(vector["input_units"])),
+        metric.get("rounding_function"),
+        metric.get("rounding_precision"),
+    )
+    wanted = Decimal(str(vector["expect"]["units"]))
+    return [] if units == wanted else [f"units {plain(units)} are not {plain(wanted)}"]
+
+
+def check_timestamp_vector(vector: Vector) -> list[str]:
+    """Read each event's timestamp by the Kafka rules."""
+    expected = vector["expect"]
+    differences = []
+    for event in vector["events"]:
+        try:
+            got = {"epoch": plain(Decimal(parse_timestamp(_scalar(event["timestamp"]))).scaleb(-3))}
+        except Refused:
+            got = {"error": _INVALID_FORMAT}
+        wanted = (
+            {"epoch": plain(Decimal(str(expected["epoch"])))}
+            if "epoch" in expected
+            else {"error": expected["error"]}
+        )
+        if got != wanted:
+            differences.append(f"{got} is not {wanted}")
+    return differences
+
+
+def _evaluated(text: str, event: Mapping[str, Any]) -> dict[str, Result]:
+    try:
+        expression = parse(text)
+    except InvalidExpression:
+        return {"error": "invalid_expression"}
+    timestamp_ms = parse_timestamp(_scalar(event["timestamp"]))
+    properties = {name: _literal(value) for name, value in event["properties"].items()}
+    try:
+        return {"value": expression.evaluate(event["code"], timestamp_ms, properties)}
+    except EvaluationFailed:
+        return {"error": "invalid_event"}
+
+
+def _comparable(value: Result) -> Result:
+    number = parse_text(value) if isinstance(value, str) else value
+    return value if number is None else number
+
+
+def _scalar(value: str | int | float | Decimal) -> str | int:
+    return value if isinstance(value, str | int) else JsonNumber(value)
+
+
+def _literal(value: object) -> bytes:
+    return str(value).encode() if isinstance(value, Decimal) else msgspec.json.encode(value)
