@@ -41,7 +41,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     filters: tuple[MetricFilter, ...] = ()
     created_at_ms: int
     counts_after_ms: int = -1
-    """Events appended at or before this never count: an earlier metric of the code was deleted then."""
+    """Events appended until then never count: an earlier metric of the code was deleted then."""
 
 
 class ChargeFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer. `attributes` holds the fields that are only echoed (name, currency, address …)."""
+    """A customer. `attributes` holds the fields that are only echoed (name, currency …)."""
 
     id: str
     organization_id: str
@@ -129,10 +129,12 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     canceled_at_ms: int | None = None
     """Set when a pending subscription was canceled: it never had usage."""
     replaced_by: str | None = None
-    """Id of the subscription that a plan change put in its place (then the end is a plan change)."""
+    """Id of the subscription that takes its place: the end is a plan change."""
     previous_subscription_id: str | None = None
     upgraded: bool = False
     """True when `replaced_by` has a plan at least as dear: the end was immediate."""
+    activated_at_ms: int | None = None
+    """When it became active, if not at its start: one that starts later today is active at once."""
 
     @property
     def end_ms(self) -> int | None:
@@ -147,7 +149,23 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         end_ms = self.end_ms
         if end_ms is not None and end_ms <= at_ms:
             return "terminated"
-        return "active" if self.started_at_ms <= at_ms else "pending"
+        active_from_ms = self.started_at_ms
+        if self.activated_at_ms is not None:
+            active_from_ms = min(active_from_ms, self.activated_at_ms)
+        return "active" if active_from_ms <= at_ms else "pending"
+
+
+class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Makes published periods fold under the definitions at this record (records-and-cuts §7)."""
+
+    organization_id: str
+    metric_ids: tuple[str, ...] = ()
+    charge_ids: tuple[str, ...] = ()
+    from_ms: int
+    to_ms: int
+    """Periods that start in [from_ms, to_ms)."""
+    append_time_ms: int
+    offset: int
 
 
 class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):

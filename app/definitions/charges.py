@@ -1,0 +1,262 @@
+"""Charges of a plan: their rules, and what an update of the list keeps.
+
+Rules: metering-semantics §7.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from app.definitions.decision import new_object_id
+from app.definitions.fields import (
+    INVALID,
+    MANDATORY,
+    TAKEN,
+    Fields,
+    is_blank,
+    scalar_text,
+)
+from app.definitions.model import (
+    ALL_FILTER_VALUES,
+    Charge,
+    ChargeFilter,
+    Metric,
+)
+from app.definitions.outcome import Rejected, invalid, not_found
+
+if TYPE_CHECKING:
+    from app.definitions.state import Definitions
+
+CHARGE_MODELS = (
+    "standard",
+    "graduated",
+    "package",
+    "percentage",
+    "volume",
+    "graduated_percentage",
+    "custom",
+    "dynamic",
+)
+MAX_AMOUNT_CENTS = 2**63 - 1
+
+_PRORATED_MODELS = ("standard", "volume", "graduated")
+_PAY_IN_ADVANCE_TYPES = ("count_agg", "sum_agg", "unique_count_agg")
+_AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
+
+Body = Mapping[str, Any]
+
+
+def find_metrics(
+    definitions: Definitions, organization_id: str, bodies: Sequence[Body], old: Sequence[Charge]
+) -> list[Metric] | Rejected:
+    """The metric of each charge body, by id or code, or the kept charge's own.
+
+    An unknown one refuses the whole request before anything else is looked at.
+    """
+    kept = {charge.id: charge for charge in old}
+    metrics = [_find_metric(definitions, organization_id, body, kept) for body in bodies]
+    found = [metric for metric in metrics if metric is not None]
+    return found if len(found) == len(metrics) else not_found("billable_metrics")
+
+
+def _find_metric(
+    definitions: Definitions, organization_id: str, body: Body, kept: Mapping[str, Charge]
+) -> Metric | None:
+    metric_id, code = body.get("billable_metric_id"), body.get("billable_metric_code")
+    if is_blank(metric_id) and not is_blank(code):
+        return definitions.metric(organization_id, scalar_text(code) or "")
+    if is_blank(metric_id):
+        charge = _kept_charge(body, kept)
+        metric_id = None if charge is None else charge.metric_id
+    metric = definitions.metric_by_id(metric_id) if isinstance(metric_id, str) else None
+    return metric if metric is not None and metric.organization_id == organization_id else None
+
+
+def _kept_charge(body: Body, kept: Mapping[str, Charge]) -> Charge | None:
+    charge_id = body.get("id")
+    return kept.get(charge_id) if isinstance(charge_id, str) else None
+
+
+def described_charges(
+    bodies: Sequence[Body], metrics: Sequence[Metric], old: Sequence[Charge], now_ms: int
+) -> tuple[Charge, ...] | Rejected:
+    """The plan's whole new list: bodies with the id of an old charge change it, others are new."""
+    kept = {charge.id: charge for charge in old}
+    olds = [_kept_charge(body, kept) for body in bodies]
+    codes = _codes(bodies, metrics, olds)
+    if isinstance(codes, Rejected):
+        return codes
+    charges: list[Charge] = []
+    for body, metric, charge, code in zip(bodies, metrics, olds, codes, strict=True):
+        described = _described(body, metric, charge, code, now_ms)
+        if isinstance(described, Rejected):
+            return described
+        charges.append(described)
+    return tuple(charges)
+
+
+def _codes(
+    bodies: Sequence[Body], metrics: Sequence[Metric], olds: Sequence[Charge | None]
+) -> list[str] | Rejected:
+    """A code for each charge: given ones first, then the metric's, `_2`, `_3` … when taken."""
+    codes = [_given_code(body, old) for body, old in zip(bodies, olds, strict=True)]
+    taken: set[str] = set()
+    for code in codes:
+        if code is not None and code in taken:
+            return invalid({"code": [TAKEN]})
+        if code is not None:
+            taken.add(code)
+    free: list[str] = []
+    for code, metric in zip(codes, metrics, strict=True):
+        free.append(_free_code(metric.code, taken) if code is None else code)
+        taken.add(free[-1])
+    return free
+
+
+def _given_code(body: Body, old: Charge | None) -> str | None:
+    code = body.get("code")
+    if is_blank(code):
+        return None if old is None else old.code
+    return scalar_text(code)
+
+
+def _free_code(code: str, taken: set[str]) -> str:
+    free, n = code, 1
+    while free in taken:
+        n += 1
+        free = f"{code}_{n}"
+    return free
+
+
+def _described(
+    body: Body, metric: Metric, old: Charge | None, code: str, now_ms: int
+) -> Charge | Rejected:
+    fields = Fields(_defaults(old) | {k: v for k, v in body.items() if k != "properties"})
+    fields_of_body = Fields(body)
+    charge_model = fields.mandatory_choice("charge_model", CHARGE_MODELS)
+    properties = _properties(fields_of_body, charge_model, old.properties if old else {})
+    # Filters name keys of the metric: another metric starts without any.
+    old_filters = old.filters if old and old.metric_id == metric.id else ()
+    charge = Charge(
+        id=old.id if old else new_object_id(body),
+        metric_id=metric.id,
+        code=code,
+        charge_model=charge_model,
+        created_at_ms=old.created_at_ms if old else now_ms,
+        invoice_display_name=fields.text("invoice_display_name"),
+        pay_in_advance=fields.flag("pay_in_advance") or False,
+        prorated=fields.flag("prorated") or False,
+        invoiceable=fields.flag("invoiceable") is not False,
+        regroup_paid_fees=fields.choice("regroup_paid_fees", ("invoice",)),
+        min_amount_cents=fields.integer("min_amount_cents", 0, MAX_AMOUNT_CENTS) or 0,
+        accepts_target_wallet=fields.flag("accepts_target_wallet") or False,
+        properties=properties,
+        filters=_filters(fields_of_body, metric, charge_model, old_filters),
+    )
+    _check_combination(fields, charge, metric)
+    for field, codes in fields_of_body.errors.items():
+        for error in codes:
+            fields.fail(field, error)
+    return invalid(fields.errors) if fields.errors else charge
+
+
+def _defaults(old: Charge | None) -> dict[str, Any]:
+    return {} if old is None else msgspec.structs.asdict(old)
+
+
+def _check_combination(fields: Fields, charge: Charge, metric: Metric) -> None:
+    model, in_advance = charge.charge_model, charge.pay_in_advance
+    if charge.prorated and not (
+        metric.recurring
+        and metric.aggregation_type != "weighted_sum_agg"
+        and model in _PRORATED_MODELS
+        and (model == "standard" or not in_advance)
+    ):
+        fields.fail("prorated", "invalid_billable_metric_or_charge_model")
+    if in_advance and (metric.aggregation_type not in _PAY_IN_ADVANCE_TYPES or model == "volume"):
+        fields.fail("pay_in_advance", "invalid_aggregation_type_or_charge_model")
+    if model == "dynamic" and metric.aggregation_type != "sum_agg":
+        fields.fail("charge_model", "invalid_aggregation_type_or_charge_model")
+
+
+def _properties(fields: Fields, charge_model: str, old: Body) -> Body:
+    """Properties as given; of a standard charge without any, an amount of 0."""
+    given = fields.mapping("properties")
+    properties = given or old
+    if "properties" in fields.errors:
+        return properties
+    if charge_model == "standard" and not properties:
+        properties = {"amount": "0"}
+    if charge_model == "standard" and not _is_amount(properties.get("amount")):
+        fields.fail("properties", "invalid_amount")
+    for key in ("pricing_group_keys", "grouped_by"):
+        if not _is_key_list(properties.get(key)):
+            fields.fail("properties", "invalid_type")
+    return properties
+
+
+def _is_amount(amount: object) -> bool:
+    return isinstance(amount, str) and _AMOUNT.fullmatch(amount) is not None
+
+
+def _is_key_list(keys: object) -> bool:
+    if keys is None:
+        return True
+    return isinstance(keys, list) and all(isinstance(key, str) and key for key in keys)
+
+
+def _filters(
+    fields: Fields, metric: Metric, charge_model: str, old: Sequence[ChargeFilter]
+) -> tuple[ChargeFilter, ...]:
+    """Full replace: filters of the same values stay, in order of age; new ones follow."""
+    bodies = fields.objects("filters")
+    if bodies is None:
+        return tuple(old)
+    wanted = [_described_filter(fields, body, metric, charge_model) for body in bodies]
+    kept = [(o, next((w for w in wanted if w.values == o.values), None)) for o in old]
+    known = [o.values for o, _ in kept]
+    return (
+        *(msgspec.structs.replace(w, id=o.id) for o, w in kept if w is not None),
+        *(w for w in wanted if w.values not in known),
+    )
+
+
+def _described_filter(
+    fields: Fields, body: Body, metric: Metric, charge_model: str
+) -> ChargeFilter:
+    own = Fields(body)
+    values = own.mapping("values")
+    if not values:
+        own.fail("values", MANDATORY)
+    allowed = {metric_filter.key: metric_filter.values for metric_filter in metric.filters}
+    charge_filter = ChargeFilter(
+        id=new_object_id(body),
+        values={key: _filter_values(own, key, texts, allowed) for key, texts in values.items()},
+        invoice_display_name=own.text("invoice_display_name"),
+        properties=_properties(own, charge_model, {}),
+    )
+    for field, codes in own.errors.items():
+        for code in codes:
+            fields.fail(field, code)
+    return charge_filter
+
+
+def _filter_values(
+    fields: Fields, key: str, values: object, allowed: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    if key not in allowed:
+        fields.fail("billable_metric_filter", "relation_must_exist")
+        return ()
+    if is_blank(values):
+        fields.fail("values", MANDATORY)
+        return ()
+    texts = [scalar_text(value) for value in (values if isinstance(values, list) else [values])]
+    if any(text not in allowed[key] and text != ALL_FILTER_VALUES for text in texts):
+        fields.fail("values", INVALID)
+    if ALL_FILTER_VALUES in texts:
+        return (ALL_FILTER_VALUES,)
+    return tuple(dict.fromkeys(text for text in texts if text is not None))

@@ -1,0 +1,190 @@
+"""Commands: the records of the definitions log, as the REST layer builds them from requests.
+
+Whoever builds a command makes the ids of the objects it creates, so that applying it is
+deterministic. A `body` is the object under the request's root key, as parsed JSON of any types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.shapes import (
+    customer_body,
+    metric_body,
+    new_id,
+    plan_body,
+    subscription_body,
+)
+
+__all__ = [
+    "Applied",
+    "Command",
+    "Rejected",
+    "Touch",
+    "UnreadableCommand",
+    "apply_history",
+    "create_billable_metric",
+    "create_plan",
+    "create_subscription",
+    "delete_billable_metric",
+    "delete_customer",
+    "delete_plan",
+    "set_settings",
+    "terminate_subscription",
+    "update_billable_metric",
+    "update_plan",
+    "update_subscription",
+    "upsert_customer",
+]
+
+
+class UnreadableCommand(ValueError):
+    """The bytes are not a command."""
+
+
+def _verbatim(number: str) -> msgspec.Raw:
+    return msgspec.Raw(number.encode())
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """One definition to be applied. `id` is the command's own."""
+
+    type: str
+    id: str
+    organization_id: str
+    payload: dict[str, Any]
+
+    def encode(self) -> bytes:
+        """Compact JSON; numbers keep their digits."""
+        return _ENCODER.encode(self)
+
+    @staticmethod
+    def decode(value: bytes) -> Command:
+        """Read a record; fractions become `msgspec.Raw`, which prints as it was spelled.
+
+        Raises `UnreadableCommand`.
+        """
+        try:
+            return _DECODER.decode(value)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise UnreadableCommand(str(error)) from error
+
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_DECODER = msgspec.json.Decoder(Command, float_hook=_verbatim)
+
+
+def _command(kind: str, organization_id: str, **payload: Any) -> Command:
+    return Command(type=kind, id=new_id(), organization_id=organization_id, payload=payload)
+
+
+def create_billable_metric(organization_id: str, body: object) -> Command:
+    """`POST /billable_metrics`."""
+    return _command(
+        "create_billable_metric",
+        organization_id,
+        id=new_id(),
+        billable_metric=metric_body(body),
+    )
+
+
+def update_billable_metric(organization_id: str, code: str, body: object) -> Command:
+    """`PUT /billable_metrics/{code}`."""
+    return _command(
+        "update_billable_metric", organization_id, code=code, billable_metric=metric_body(body)
+    )
+
+
+def delete_billable_metric(organization_id: str, code: str) -> Command:
+    """`DELETE /billable_metrics/{code}`."""
+    return _command("delete_billable_metric", organization_id, code=code)
+
+
+def create_plan(organization_id: str, body: object) -> Command:
+    """`POST /plans`."""
+    return _command("create_plan", organization_id, id=new_id(), plan=plan_body(body))
+
+
+def update_plan(organization_id: str, code: str, body: object) -> Command:
+    """`PUT /plans/{code}`."""
+    return _command("update_plan", organization_id, code=code, plan=plan_body(body))
+
+
+def delete_plan(organization_id: str, code: str) -> Command:
+    """`DELETE /plans/{code}`."""
+    return _command("delete_plan", organization_id, code=code)
+
+
+def upsert_customer(organization_id: str, body: object) -> Command:
+    """`POST /customers`; the id is used if the customer is new."""
+    return _command("upsert_customer", organization_id, id=new_id(), customer=customer_body(body))
+
+
+def delete_customer(organization_id: str, external_id: str) -> Command:
+    """`DELETE /customers/{external_id}`."""
+    return _command("delete_customer", organization_id, external_id=external_id)
+
+
+def create_subscription(organization_id: str, body: object) -> Command:
+    """`POST /subscriptions`; the customer's id is used if the customer is unknown."""
+    return _command(
+        "create_subscription",
+        organization_id,
+        id=new_id(),
+        customer_id=new_id(),
+        subscription=subscription_body(body),
+    )
+
+
+def update_subscription(
+    organization_id: str, external_id: str, body: object, status: str | None = None
+) -> Command:
+    """`PUT /subscriptions/{external_id}`; without a status the active one, else the pending."""
+    return _command(
+        "update_subscription",
+        organization_id,
+        external_id=external_id,
+        status=status,
+        subscription=subscription_body(body),
+    )
+
+
+def terminate_subscription(
+    organization_id: str, external_id: str, status: str | None = None
+) -> Command:
+    """`DELETE /subscriptions/{external_id}`: ends the active one, or cancels with `pending`."""
+    return _command(
+        "terminate_subscription", organization_id, external_id=external_id, status=status
+    )
+
+
+def set_settings(record: SettingsRecord) -> Command:
+    """The settings that shape bytes, of every organization (records-and-cuts §7)."""
+    return _command("settings", "", **msgspec.to_builtins(record))
+
+
+def apply_history(
+    organization_id: str,
+    *,
+    metric_ids: Sequence[str] = (),
+    charge_ids: Sequence[str] = (),
+    from_ms: int,
+    to_ms: int,
+) -> Command:
+    """Published periods that start in [from_ms, to_ms) fold under the definitions at this record.
+
+    Of these metrics and charges only (records-and-cuts §7).
+    """
+    return _command(
+        "history",
+        organization_id,
+        billable_metric_ids=list(metric_ids),
+        charge_ids=list(charge_ids),
+        from_ms=from_ms,
+        to_ms=to_ms,
+    )

@@ -1,0 +1,157 @@
+"""Customers: upsert and deletion (metering-semantics §7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from app.billing_periods.timezones import is_timezone
+from app.definitions.commands import Command
+from app.definitions.currencies import CURRENCIES
+from app.definitions.decision import Decision, Deletion, payload_body, payload_text
+from app.definitions.fields import INVALID, Fields, is_blank, scalar_text
+from app.definitions.model import Customer, Subscription
+from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.definitions.shapes import CUSTOMER_TEXT_KEYS
+from app.definitions.subscriptions import DEFAULT_TIMEZONE, ended_chains, moved_downgrades
+
+if TYPE_CHECKING:
+    from app.definitions.state import Definitions
+
+MAX_DAYS = 36_500
+
+
+def upsert(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """A new customer, or the known one with the given keys changed."""
+    body = payload_body(command, "customer")
+    fields = Fields(body)
+    external_id = fields.mandatory_text("external_id")
+    if fields.errors:
+        return invalid(fields.errors)
+    old = definitions.customer(command.organization_id, external_id)
+    base = old or Customer(
+        id=payload_text(command, "id"),
+        organization_id=command.organization_id,
+        external_id=external_id,
+        created_at_ms=now_ms,
+        updated_at_ms=now_ms,
+    )
+    customer = _described(fields, base, body, now_ms)
+    if fields.errors:
+        return invalid(fields.errors)
+    if old is None or _shape(old) == _shape(customer):
+        return Decision(customer, None, (customer,))
+    subscriptions = definitions.subscriptions_of_customer(customer)
+    moved: tuple[Subscription, ...] = ()
+    if old.timezone != customer.timezone:
+        timezone = customer.timezone or DEFAULT_TIMEZONE
+        moved = moved_downgrades(definitions, subscriptions, timezone, now_ms)
+    return Decision(customer, _touch(customer, subscriptions), (*moved, customer))
+
+
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """The customer ends, and the subscriptions with it."""
+    external_id = payload_text(command, "external_id")
+    customer = definitions.customer(command.organization_id, external_id)
+    if customer is None:
+        return not_found("customer")
+    subscriptions = definitions.subscriptions_of_customer(customer)
+    ended = ended_chains(definitions, subscriptions, now_ms)
+    return Decision(customer, _touch(customer, ended), (*ended, Deletion(customer)))
+
+
+def _described(
+    fields: Fields, customer: Customer, body: Mapping[str, Any], now_ms: int
+) -> Customer:
+    changed = msgspec.structs.replace(
+        customer,
+        updated_at_ms=now_ms,
+        attributes={**customer.attributes, **_attributes(fields, body, customer.attributes)},
+    )
+    if "timezone" in body:
+        changed = msgspec.structs.replace(changed, timezone=_timezone(fields))
+    billing = fields.mapping("billing_configuration")
+    if "invoice_grace_period" in billing:
+        grace = Fields(billing)
+        grace_days = grace.integer("invoice_grace_period", 0, MAX_DAYS)
+        for field, codes in grace.errors.items():
+            fields.fail(field, codes[0])
+        changed = msgspec.structs.replace(changed, grace_days=grace_days)
+    return changed
+
+
+def _timezone(fields: Fields) -> str | None:
+    value = fields.get("timezone")
+    if is_blank(value):
+        return None
+    if not isinstance(value, str) or not is_timezone(value):
+        fields.fail("timezone", "invalid_timezone")
+        return None
+    return value
+
+
+def _attributes(fields: Fields, body: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """The given ones of the fields that are only echoed."""
+    attributes: dict[str, Any] = {
+        key: fields.text(key) for key in CUSTOMER_TEXT_KEYS if key in body
+    }
+    if "currency" in body:
+        attributes["currency"] = _currency(fields)
+    if "net_payment_term" in body:
+        attributes["net_payment_term"] = fields.integer("net_payment_term", 0, MAX_DAYS)
+    if "skip_invoice_custom_sections" in body:
+        attributes["skip_invoice_custom_sections"] = fields.flag("skip_invoice_custom_sections")
+    if "shipping_address" in body:
+        attributes["shipping_address"] = dict(fields.mapping("shipping_address"))
+    if "billing_configuration" in body:
+        kept = old.get("billing_configuration", {})
+        given = fields.mapping("billing_configuration")
+        attributes["billing_configuration"] = {**kept, **given}
+    if "metadata" in body:
+        attributes["metadata"] = _metadata(fields, old.get("metadata", []))
+    return attributes
+
+
+def _currency(fields: Fields) -> str | None:
+    value = fields.get("currency")
+    if is_blank(value):
+        return None
+    if not isinstance(value, str) or value not in CURRENCIES:
+        fields.fail("currency", INVALID)
+        return None
+    return value
+
+
+def _metadata(fields: Fields, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Full replace; an entry keeps its id by `id`, or by its key."""
+    ids = {entry["lago_id"]: entry["lago_id"] for entry in old}
+    ids |= {entry["key"]: entry["lago_id"] for entry in old}
+    entries: list[dict[str, Any]] = []
+    for body in fields.objects("metadata") or ():
+        key, value = scalar_text(body.get("key")), scalar_text(body.get("value"))
+        if key is None or is_blank(key) or (value is None and body.get("value") is not None):
+            fields.fail("metadata", INVALID)
+            continue
+        given = body.get("id")
+        entry_id = (ids.get(given) if isinstance(given, str) else None) or ids.get(key)
+        entries.append(
+            {
+                "lago_id": entry_id or scalar_text(body.get("new_id")),
+                "key": key,
+                "value": value,
+                "display_in_invoice": body.get("display_in_invoice") is True,
+            }
+        )
+    return entries
+
+
+def _shape(customer: Customer) -> tuple[str | None, int | None]:
+    """What of a customer shapes usage."""
+    return customer.timezone, customer.grace_days
+
+
+def _touch(customer: Customer, subscriptions: tuple[Subscription, ...]) -> Touch | None:
+    names = frozenset(subscription.external_id for subscription in subscriptions)
+    return Touch(customer.organization_id, names, None) if names else None

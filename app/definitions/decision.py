@@ -1,0 +1,66 @@
+"""What a command comes to before anything is changed: the new versions it would make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from app.definitions.commands import Command
+from app.definitions.model import (
+    Customer,
+    HistoryRecord,
+    Metric,
+    Plan,
+    SettingsRecord,
+    Subscription,
+)
+from app.definitions.outcome import Touch
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """The object ends with this record; `object` is its last version."""
+
+    object: Metric | Plan | Customer
+
+
+Change: TypeAlias = (
+    Metric | Plan | Customer | Subscription | SettingsRecord | HistoryRecord | Deletion
+)
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The accepted command's answer, and the changes that carry it out, in order."""
+
+    object: Any
+    touch: Touch | None
+    changes: tuple[Change, ...]
+
+
+class MalformedPayload(ValueError):
+    """The record was not made by a command builder."""
+
+
+def payload_text(command: Command, key: str) -> str:
+    """A text that every command of this type has."""
+    value = command.payload.get(key)
+    if not isinstance(value, str) or not value:
+        raise MalformedPayload(f"{key} is not a text")
+    return value
+
+
+def payload_body(command: Command, key: str) -> Mapping[str, Any]:
+    """The request body in the command."""
+    value = command.payload.get(key)
+    if not isinstance(value, Mapping):
+        raise MalformedPayload(f"{key} is not an object")
+    return value
+
+
+def new_object_id(body: Mapping[str, Any]) -> str:
+    """The id that the builder made for a part of a body."""
+    value = body.get("new_id")
+    if not isinstance(value, str) or not value:
+        raise MalformedPayload("new_id is not a text")
+    return value

@@ -1,0 +1,246 @@
+"""Billable metrics: what may be created, changed and deleted (metering-semantics §1.3, §1.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+
+from app.definitions.commands import Command
+from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
+from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, is_blank, scalar_text
+from app.definitions.model import (
+    ALL_FILTER_VALUES,
+    AggregationType,
+    Charge,
+    ChargeFilter,
+    Metric,
+    MetricFilter,
+    Plan,
+)
+from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.expressions import InvalidExpression, parse
+
+if TYPE_CHECKING:
+    from app.definitions.state import Definitions
+
+AGGREGATION_TYPES: tuple[AggregationType, ...] = get_args(AggregationType)
+MAX_ROUNDING_DIGITS = 38
+"""As many decimals as a quantity may have (records-and-cuts §6)."""
+
+_NOT_RECURRING = ("count_agg", "max_agg", "latest_agg")
+_FROZEN_IN_USE = (
+    "code",
+    "aggregation_type",
+    "weighted_interval",
+    "field_name",
+    "recurring",
+    "rounding_function",
+    "rounding_precision",
+    "expression",
+)
+_SHAPES_USAGE = (*_FROZEN_IN_USE, "filters")
+
+
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """A new metric; events appended before an earlier one of the code was deleted never count."""
+    metric_id = payload_text(command, "id")
+    if metric_id in definitions.metric_versions:
+        return invalid({"lago_id": [TAKEN]})
+    base = Metric(
+        id=metric_id,
+        organization_id=command.organization_id,
+        code="",
+        name="",
+        aggregation_type="count_agg",
+        created_at_ms=now_ms,
+    )
+    metric = _described(definitions, base, payload_body(command, "billable_metric"))
+    if isinstance(metric, Rejected):
+        return metric
+    touch = Touch(metric.organization_id, None, frozenset({metric.code}))
+    return Decision(metric, touch, (metric,))
+
+
+def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """Absent keys stay; of a metric in use only name, description and filters change."""
+    old = definitions.metric(command.organization_id, payload_text(command, "code"))
+    if old is None:
+        return not_found("billable_metric")
+    given = payload_body(command, "billable_metric")
+    plans = definitions.plans_using(old.id)
+    if plans:
+        given = {key: value for key, value in given.items() if key not in _FROZEN_IN_USE}
+    metric = _described(definitions, old, _body_of(old) | dict(given))
+    if isinstance(metric, Rejected):
+        return metric
+    trimmed = () if metric.filters == old.filters else _trimmed_plans(plans, metric)
+    return Decision(metric, _touch_of_change(old, metric), (metric, *trimmed))
+
+
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """The metric and its charges in all plans end."""
+    metric = definitions.metric(command.organization_id, payload_text(command, "code"))
+    if metric is None:
+        return not_found("billable_metric")
+    changes: list[Change] = [Deletion(metric)]
+    for plan in definitions.plans_using(metric.id):
+        kept = tuple(charge for charge in plan.charges if charge.metric_id != metric.id)
+        changes.append(msgspec.structs.replace(plan, charges=kept))
+    touch = Touch(metric.organization_id, None, frozenset({metric.code}))
+    return Decision(metric, touch, tuple(changes))
+
+
+def _described(
+    definitions: Definitions, metric: Metric, body: Mapping[str, Any]
+) -> Metric | Rejected:
+    """The metric with every field taken from the body, or what is wrong with the body."""
+    if body.get("aggregation_type") == "custom_agg":
+        return Rejected(403, "feature_unavailable")
+    fields = Fields(body)
+    code = fields.mandatory_text("code")
+    if code and _taken(definitions, metric, code):
+        fields.fail("code", TAKEN)
+    aggregation_type = fields.choice("aggregation_type", AGGREGATION_TYPES)
+    described = msgspec.structs.replace(
+        metric,
+        code=code,
+        name=fields.mandatory_text("name"),
+        description=fields.text("description"),
+        aggregation_type=_aggregation_type(fields, aggregation_type),
+        field_name=_field_name(fields, aggregation_type),
+        expression=_expression(fields),
+        recurring=_recurring(fields, aggregation_type),
+        rounding_function=fields.choice("rounding_function", ("round", "ceil", "floor")),
+        rounding_precision=fields.integer(
+            "rounding_precision", -MAX_ROUNDING_DIGITS, MAX_ROUNDING_DIGITS
+        ),
+        weighted_interval=_weighted_interval(fields, aggregation_type),
+        counts_after_ms=definitions.code_deleted_at_ms(metric.organization_id, code),
+    )
+    if fields.errors:
+        return invalid(fields.errors)
+    # Lago looks at the filters only once the metric itself is valid.
+    filters = _filters(fields)
+    return invalid(fields.errors) if fields.errors else _with_filters(described, filters)
+
+
+def _taken(definitions: Definitions, metric: Metric, code: str) -> bool:
+    holder = definitions.metric(metric.organization_id, code)
+    return holder is not None and holder.id != metric.id
+
+
+def _aggregation_type(fields: Fields, given: AggregationType | None) -> AggregationType:
+    if given is None:
+        fields.fail("aggregation_type", INVALID)
+        return "count_agg"
+    return given
+
+
+def _field_name(fields: Fields, aggregation_type: AggregationType | None) -> str | None:
+    if aggregation_type == "count_agg":
+        return None
+    return fields.mandatory_text("field_name")
+
+
+def _expression(fields: Fields) -> str | None:
+    text = fields.text("expression")
+    if text is None or is_blank(text):
+        return None
+    try:
+        parse(text)
+    except InvalidExpression:
+        fields.fail("expression", "invalid_expression")
+    return text
+
+
+def _recurring(fields: Fields, aggregation_type: AggregationType | None) -> bool:
+    recurring = fields.flag("recurring") or False
+    if recurring and aggregation_type in _NOT_RECURRING:
+        fields.fail("recurring", "not_compatible_with_aggregation_type")
+    return recurring
+
+
+def _weighted_interval(fields: Fields, aggregation_type: AggregationType | None) -> Any:
+    interval = fields.choice("weighted_interval", ("seconds",))
+    return "seconds" if aggregation_type == "weighted_sum_agg" else interval
+
+
+def _filters(fields: Fields) -> tuple[MetricFilter, ...]:
+    """Filters by key; of two with one key the later holds, as when it replaces."""
+    by_key: dict[str, MetricFilter] = {}
+    for body in fields.objects("filters") or ():
+        key, values = _filter_key(fields, body.get("key")), _filter_values(fields, body)
+        by_key[key] = MetricFilter(key, values)
+    return tuple(by_key[key] for key in sorted(by_key))
+
+
+def _filter_key(fields: Fields, key: object) -> str:
+    if is_blank(key):
+        fields.fail("key", MANDATORY)
+    elif scalar_text(key) is None:
+        fields.fail("key", INVALID)
+    return scalar_text(key) or ""
+
+
+def _filter_values(fields: Fields, body: Mapping[str, Any]) -> tuple[str, ...]:
+    values = body.get("values")
+    if is_blank(values):
+        fields.fail("values", MANDATORY)
+        return ()
+    texts = [scalar_text(value) for value in (values if isinstance(values, list) else [values])]
+    if None in texts:
+        fields.fail("values", INVALID)
+    return tuple(sorted({text for text in texts if text is not None}))
+
+
+def _with_filters(metric: Metric, filters: tuple[MetricFilter, ...]) -> Metric:
+    return msgspec.structs.replace(metric, filters=filters)
+
+
+def _body_of(metric: Metric) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.to_builtins(metric)
+    body["filters"] = [{"key": f.key, "values": list(f.values)} for f in metric.filters]
+    return body
+
+
+def _touch_of_change(old: Metric, new: Metric) -> Touch | None:
+    if all(getattr(old, field) == getattr(new, field) for field in _SHAPES_USAGE):
+        return None
+    return Touch(new.organization_id, None, frozenset({old.code, new.code}))
+
+
+def _trimmed_plans(plans: Iterable[Plan], metric: Metric) -> tuple[Plan, ...]:
+    """Plans whose charge filters used a value that the metric no longer has, without it."""
+    allowed = {metric_filter.key: metric_filter.values for metric_filter in metric.filters}
+    trimmed = (
+        (plan, tuple(_trimmed_charge(c, allowed) if c.metric_id == metric.id else c
+                     for c in plan.charges))
+        for plan in plans
+    )  # fmt: skip
+    return tuple(
+        msgspec.structs.replace(plan, charges=charges)
+        for plan, charges in trimmed
+        if charges != plan.charges
+    )
+
+
+def _trimmed_charge(charge: Charge, allowed: Mapping[str, tuple[str, ...]]) -> Charge:
+    filters = tuple(_trimmed_filter(charge_filter, allowed) for charge_filter in charge.filters)
+    return msgspec.structs.replace(charge, filters=tuple(f for f in filters if f.values))
+
+
+def _trimmed_filter(
+    charge_filter: ChargeFilter, allowed: Mapping[str, tuple[str, ...]]
+) -> ChargeFilter:
+    values = {
+        key: tuple(
+            text for text in texts if text in allowed[key] or text == ALL_FILTER_VALUES
+        )
+        for key, texts in charge_filter.values.items()
+        if key in allowed
+    }  # fmt: skip
+    return msgspec.structs.replace(
+        charge_filter, values={key: texts for key, texts in values.items() if texts}
+    )

@@ -1,0 +1,73 @@
+"""Settings and history records of the log (records-and-cuts §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from app.definitions.commands import Command
+from app.definitions.decision import Decision
+from app.definitions.fields import INVALID, OUT_OF_RANGE
+from app.definitions.model import HistoryRecord, SettingsRecord
+from app.definitions.outcome import Rejected, Touch, invalid
+
+if TYPE_CHECKING:
+    from app.definitions.state import Definitions
+
+_AT_LEAST = {
+    "close_grid_s": 1,
+    "revise_every_s": 1,
+    "late_window_s": 0,
+    "grace_s": 0,
+    "max_groups": 1,
+    "fold_version": 1,
+}
+
+
+def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """All settings that shape bytes, in place of the earlier ones."""
+    try:
+        record = msgspec.convert(command.payload, SettingsRecord)
+    except msgspec.ValidationError:
+        return invalid({"settings": [INVALID]})
+    errors = {
+        field: [OUT_OF_RANGE]
+        for field, least in _AT_LEAST.items()
+        if getattr(record, field) < least
+    }
+    if not errors and record.revise_every_s % record.close_grid_s:
+        errors["close_grid_s"] = [INVALID]
+    if errors:
+        return invalid(errors)
+    touch = None if record == definitions.settings_at() else Touch(None)
+    return Decision(record, touch, (record,))
+
+
+def apply_history(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """The request is kept as it is; whoever publishes acts on it."""
+    payload = command.payload
+    try:
+        record = HistoryRecord(
+            organization_id=command.organization_id,
+            metric_ids=msgspec.convert(payload.get("billable_metric_ids", []), tuple[str, ...]),
+            charge_ids=msgspec.convert(payload.get("charge_ids", []), tuple[str, ...]),
+            from_ms=_instant(payload, "from_ms"),
+            to_ms=_instant(payload, "to_ms"),
+            append_time_ms=now_ms,
+            offset=definitions.offset - 1,
+        )
+    except msgspec.ValidationError:
+        return invalid({"history": [INVALID]})
+    codes = frozenset(
+        metric.code
+        for metric in (definitions.metric_by_id(metric_id) for metric_id in record.metric_ids)
+        if metric is not None
+    )
+    touch = Touch(command.organization_id, None, None if record.charge_ids else codes or None)
+    return Decision(record, touch, (record,))
+
+
+def _instant(payload: Mapping[str, Any], key: str) -> int:
+    return msgspec.convert(payload.get(key), int)

@@ -1,0 +1,192 @@
+"""What of a request body goes into the log: known keys only, in one shape, of any type.
+
+Nothing here judges values; a value of a wrong type stays and is refused when it is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import uuid4
+
+Body = dict[str, Any]
+
+METRIC_KEYS = (
+    "name",
+    "code",
+    "description",
+    "aggregation_type",
+    "weighted_interval",
+    "recurring",
+    "field_name",
+    "expression",
+    "rounding_function",
+    "rounding_precision",
+    "filters",
+)
+PLAN_KEYS = (
+    "name",
+    "code",
+    "interval",
+    "amount_cents",
+    "amount_currency",
+    "pay_in_advance",
+    "description",
+    "invoice_display_name",
+    "trial_period",
+    "bill_charges_monthly",
+    "bill_fixed_charges_monthly",
+    "metadata",
+)
+CHARGE_KEYS = (
+    "id",
+    "billable_metric_id",
+    "billable_metric_code",
+    "charge_model",
+    "code",
+    "invoice_display_name",
+    "pay_in_advance",
+    "prorated",
+    "invoiceable",
+    "regroup_paid_fees",
+    "min_amount_cents",
+    "accepts_target_wallet",
+    "properties",
+)
+CHARGE_FILTER_KEYS = ("invoice_display_name", "properties", "values")
+CUSTOMER_TEXT_KEYS = (
+    "name",
+    "firstname",
+    "lastname",
+    "customer_type",
+    "email",
+    "phone",
+    "url",
+    "logo_url",
+    "legal_name",
+    "legal_number",
+    "tax_identification_number",
+    "address_line1",
+    "address_line2",
+    "city",
+    "zipcode",
+    "state",
+    "country",
+    "finalize_zero_amount_invoice",
+)
+CUSTOMER_KEYS = (
+    *CUSTOMER_TEXT_KEYS,
+    "external_id",
+    "currency",
+    "timezone",
+    "net_payment_term",
+    "skip_invoice_custom_sections",
+    "shipping_address",
+    "billing_configuration",
+    "metadata",
+)
+SUBSCRIPTION_KEYS = (
+    "external_customer_id",
+    "plan_code",
+    "external_id",
+    "name",
+    "billing_time",
+    "subscription_at",
+    "ending_at",
+)
+
+
+def new_id() -> str:
+    """An id for an object that a command makes."""
+    return str(uuid4())
+
+
+def metric_body(body: object) -> Body:
+    """Known keys of a metric; a legacy `group` becomes `filters` unless there are some."""
+    shaped = _pick(body, METRIC_KEYS)
+    if shaped.get("filters") is None and isinstance(body, Mapping):
+        filters = _group_filters(_without_nul(body.get("group")))
+        if filters is not None:
+            shaped["filters"] = filters
+    return shaped
+
+
+def plan_body(body: object) -> Body:
+    """Known keys of a plan; each charge and charge filter has a `new_id` for when it is made."""
+    return _pick(body, PLAN_KEYS) | _each(body, "charges", _charge_body)
+
+
+def customer_body(body: object) -> Body:
+    """Known keys of a customer; each metadata entry has a `new_id` for when it is made."""
+    return _pick(body, CUSTOMER_KEYS) | _each(body, "metadata", _metadata_body)
+
+
+def subscription_body(body: object) -> Body:
+    """Known keys of a subscription."""
+    return _pick(body, SUBSCRIPTION_KEYS)
+
+
+def _charge_body(charge: object) -> Body:
+    shaped = _pick(charge, CHARGE_KEYS) | _each(charge, "filters", _charge_filter_body)
+    return shaped | {"new_id": new_id()}
+
+
+def _charge_filter_body(charge_filter: object) -> Body:
+    return _pick(charge_filter, CHARGE_FILTER_KEYS) | {"new_id": new_id()}
+
+
+def _metadata_body(entry: object) -> Body:
+    return _pick(entry, ("id", "key", "value", "display_in_invoice")) | {"new_id": new_id()}
+
+
+def _pick(body: object, keys: Iterable[str]) -> Body:
+    if not isinstance(body, Mapping):
+        return {}
+    return {key: _without_nul(body[key]) for key in keys if key in body}
+
+
+def _each(body: object, key: str, shape: Callable[[object], Body]) -> Body:
+    """The list under `key` with every object shaped, or whatever else stands there."""
+    if not isinstance(body, Mapping) or key not in body:
+        return {}
+    items = body[key]
+    if not isinstance(items, list):
+        return {key: _without_nul(items)}
+    return {key: [shape(item) if isinstance(item, Mapping) else item for item in items]}
+
+
+def _without_nul(value: Any) -> Any:
+    """Lago's storage cannot hold the character U+0000 and drops it from any text."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, Mapping):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return value
+
+
+def _group_filters(group: object) -> list[Body] | None:
+    """Filters of a legacy group (metering-semantics §1.5), None when there is no group.
+
+    One level is {key, values: [text…]}; on two levels each value is {name, key, values}, which
+    makes a filter of the names and one of the union of the values for each inner key. seed 1
+    spells `values` as `value`.
+    """
+    if not isinstance(group, Mapping) or not group:
+        return None
+    values = group.get("values", group.get("value"))
+    if not isinstance(values, list):
+        return [{"key": group.get("key"), "values": values}]
+    names: list[Any] = []
+    inner: dict[Any, list[Any]] = {}
+    for value in values:
+        if not isinstance(value, Mapping):
+            names.append(value)
+            continue
+        names.append(value.get("name"))
+        key, nested = value.get("key"), value.get("values", value.get("value"))
+        if isinstance(key, str):
+            inner.setdefault(key, []).extend(nested if isinstance(nested, list) else [nested])
+    parent = {"key": group.get("key"), "values": names}
+    return [parent, *({"key": key, "values": values} for key, values in inner.items())]

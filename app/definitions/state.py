@@ -1,0 +1,351 @@
+"""The definitions log applied: every object with its history, a pure function of the records."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
+
+from app.definitions import customers, metrics, plans, settings_records, subscriptions
+from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
+from app.definitions.model import (
+    Customer,
+    HistoryRecord,
+    Metric,
+    Plan,
+    SettingsRecord,
+    Subscription,
+)
+from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.versions import Versions
+
+__all__ = ["Applied", "Definitions", "Rejected", "Touch"]
+
+T = TypeVar("T")
+Coded = TypeVar("Coded", Metric, Plan)
+Key: TypeAlias = tuple[str, str]
+"""(organization id, code or external id)."""
+
+
+class Definitions:
+    """All definitions of all organizations, now and at any earlier append time.
+
+    `offset` is the next offset to apply, `append_time_ms` the greatest record timestamp so far
+    (ticks count), -1 at first.
+    """
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.append_time_ms = -1
+        self.settings: Versions[SettingsRecord] = Versions()
+        self.settings.push(-1, -1, SettingsRecord())
+        self.history_records: list[HistoryRecord] = []
+        self.metric_versions: dict[str, Versions[Metric]] = {}
+        self.plan_versions: dict[str, Versions[Plan]] = {}
+        self.customer_versions: dict[Key, Versions[Customer]] = {}
+        self.subscription_versions: dict[str, Versions[Subscription]] = {}
+        self._record_times_ms: list[int] = []
+        self._record_offsets: list[int] = []
+        self._metric_codes: dict[Key, Versions[str]] = {}
+        self._plan_codes: dict[Key, Versions[str]] = {}
+        self._metrics_by_code: dict[Key, dict[str, None]] = {}
+        self._code_deleted_at_ms: dict[Key, int] = {}
+        self._live_metrics: dict[str, dict[str, None]] = {}
+        self._live_plans: dict[str, dict[str, None]] = {}
+        self._live_customers: dict[str, dict[str, None]] = {}
+        self._plans_by_metric: dict[str, dict[str, None]] = {}
+        self._subscriptions: dict[Key, list[Versions[Subscription]]] = {}
+        self._subscriptions_by_plan: dict[str, dict[str, None]] = {}
+        self._subscriptions_by_customer: dict[Key, dict[str, None]] = {}
+
+    # Applying
+
+    def apply(
+        self, value: bytes | None, timestamp_ms: int, offset: int
+    ) -> Applied | Rejected | None:
+        """Apply the next record; None for a tick (no value) or an offset applied already.
+
+        A record that is no command, or that the definitions at this point forbid, is Rejected.
+        """
+        if offset < self.offset:
+            return None
+        self.offset = offset + 1
+        self.append_time_ms = max(self.append_time_ms, timestamp_ms)
+        if value is None:
+            return None
+        self._record_times_ms.append(self.append_time_ms)
+        self._record_offsets.append(offset)
+        try:
+            command = Command.decode(value)
+        except UnreadableCommand:
+            return Rejected(422, "invalid_record")
+        decision = self._decide(command, self.append_time_ms)
+        if isinstance(decision, Rejected):
+            return decision
+        for change in decision.changes:
+            self._commit(change, self.append_time_ms, offset)
+        return Applied(command.type, decision.object, decision.touch)
+
+    def check(self, command: Command, at_ms: int) -> Rejected | None:
+        """What would be wrong with the command if it were applied next, at this append time."""
+        decision = self._decide(command, max(at_ms, self.append_time_ms))
+        return decision if isinstance(decision, Rejected) else None
+
+    def _decide(self, command: Command, now_ms: int) -> Decision | Rejected:
+        decide = _DECIDE.get(command.type)
+        if decide is None:
+            return Rejected(422, "invalid_record")
+        try:
+            return decide(self, command, now_ms)
+        except MalformedPayload:
+            return Rejected(422, "invalid_record")
+
+    # Looking up
+
+    def last_offset_at(self, at_ms: int) -> int:
+        """Offset of the last record (no tick) with append_time <= at_ms, -1 if there is none."""
+        i = bisect_right(self._record_times_ms, at_ms)
+        return self._record_offsets[i - 1] if i else -1
+
+    def settings_at(self, at_ms: int | None = None) -> SettingsRecord:
+        """The settings in force; the defaults before the first record."""
+        return self.settings.at(at_ms) or SettingsRecord()
+
+    def metric(self, organization_id: str, code: str, at_ms: int | None = None) -> Metric | None:
+        """The metric that has the code at a moment."""
+        return _held(self._metric_codes.get((organization_id, code)), self.metric_versions, at_ms)
+
+    def metric_by_id(self, metric_id: str, at_ms: int | None = None) -> Metric | None:
+        """The metric, None once deleted."""
+        versions = self.metric_versions.get(metric_id)
+        return versions.at(at_ms) if versions else None
+
+    def metric_history(self, organization_id: str, code: str) -> list[Versions[Metric]]:
+        """All metrics that ever had the code, in the order in which they took it."""
+        ids = self._metrics_by_code.get((organization_id, code), ())
+        return [self.metric_versions[metric_id] for metric_id in ids]
+
+    def code_deleted_at_ms(self, organization_id: str, code: str) -> int:
+        """When a metric of this code was last deleted, -1 if never."""
+        return self._code_deleted_at_ms.get((organization_id, code), -1)
+
+    def plan(self, organization_id: str, code: str, at_ms: int | None = None) -> Plan | None:
+        """The plan that has the code at a moment."""
+        return _held(self._plan_codes.get((organization_id, code)), self.plan_versions, at_ms)
+
+    def plan_by_id(self, plan_id: str, at_ms: int | None = None) -> Plan | None:
+        """The plan; once deleted as it last was, because periods under it have yet to close."""
+        versions = self.plan_versions.get(plan_id)
+        return versions.last_before_deletion(at_ms) if versions else None
+
+    def customer(
+        self, organization_id: str, external_id: str, at_ms: int | None = None
+    ) -> Customer | None:
+        """The customer, None once deleted."""
+        versions = self.customer_versions.get((organization_id, external_id))
+        return versions.at(at_ms) if versions else None
+
+    def subscriptions(self, organization_id: str, external_id: str) -> list[Versions[Subscription]]:
+        """All subscriptions that ever had the external id, canceled too, in creation order."""
+        return list(self._subscriptions.get((organization_id, external_id), ()))
+
+    def subscription_by_id(
+        self, subscription_id: str, at_ms: int | None = None
+    ) -> Subscription | None:
+        """The subscription, whatever its status."""
+        versions = self.subscription_versions.get(subscription_id)
+        return versions.at(at_ms) if versions else None
+
+    def current_subscription(
+        self, organization_id: str, external_id: str, now_ms: int
+    ) -> Subscription | None:
+        """The active one of the external id, else the pending one that has yet to start."""
+        pending = None
+        for versions in reversed(self._subscriptions.get((organization_id, external_id), ())):
+            subscription = versions.at()
+            status = subscription.status_at(now_ms) if subscription else None
+            if status == "active":
+                return subscription
+            if status == "pending":
+                pending = pending or subscription
+        return pending
+
+    # Listing
+
+    def all_subscription_keys(self) -> Iterable[Key]:
+        """(organization id, external id) of every subscription that ever was."""
+        return self._subscriptions.keys()
+
+    def metrics(self, organization_id: str) -> list[Metric]:
+        """Newest first, then by id."""
+        live = self._live_metrics.get(organization_id, ())
+        return sorted((_newest(self.metric_versions[i]) for i in live), key=_listing_order)
+
+    def plans(self, organization_id: str) -> list[Plan]:
+        """Newest first, then by id."""
+        live = self._live_plans.get(organization_id, ())
+        return sorted((_newest(self.plan_versions[i]) for i in live), key=_listing_order)
+
+    def customers(self, organization_id: str) -> list[Customer]:
+        """Newest first, then by id."""
+        live = self._live_customers.get(organization_id, ())
+        found = (_newest(self.customer_versions[organization_id, name]) for name in live)
+        return sorted(found, key=_listing_order)
+
+    def plans_using(self, metric_id: str) -> list[Plan]:
+        """Plans that have a charge on the metric."""
+        return [_newest(self.plan_versions[i]) for i in self._plans_by_metric.get(metric_id, ())]
+
+    def subscriptions_of_plan(self, plan_id: str) -> tuple[Subscription, ...]:
+        """Every subscription on the plan, whatever its status, in creation order."""
+        ids = self._subscriptions_by_plan.get(plan_id, ())
+        return tuple(_newest(self.subscription_versions[i]) for i in ids)
+
+    def subscribers_of_plan(self, plan_id: str) -> frozenset[str]:
+        """External ids of the subscriptions that the plan has or had, canceled ones aside."""
+        return frozenset(
+            subscription.external_id
+            for subscription in self.subscriptions_of_plan(plan_id)
+            if subscription.canceled_at_ms is None
+        )
+
+    def subscriptions_of_customer(self, customer: Customer) -> tuple[Subscription, ...]:
+        """Every subscription of the external customer id, whatever its status."""
+        key = (customer.organization_id, customer.external_id)
+        ids = self._subscriptions_by_customer.get(key, ())
+        return tuple(_newest(self.subscription_versions[i]) for i in ids)
+
+    # Committing
+
+    def _commit(self, change: Change, now_ms: int, offset: int) -> None:
+        match change:
+            case Metric():
+                self._commit_metric(change, now_ms, offset)
+            case Plan():
+                self._commit_plan(change, now_ms, offset)
+            case Customer():
+                key = (change.organization_id, change.external_id)
+                self.customer_versions.setdefault(key, Versions()).push(now_ms, offset, change)
+                self._live_customers.setdefault(key[0], {})[key[1]] = None
+            case Subscription():
+                self._commit_subscription(change, now_ms, offset)
+            case SettingsRecord():
+                self.settings.push(now_ms, offset, change)
+            case HistoryRecord():
+                self.history_records.append(change)
+            case Deletion():
+                self._commit_deletion(change.object, now_ms, offset)
+
+    def _commit_metric(self, metric: Metric, now_ms: int, offset: int) -> None:
+        versions = self.metric_versions.setdefault(metric.id, Versions())
+        _hold_code(self._metric_codes, versions.at(), metric, now_ms, offset)
+        versions.push(now_ms, offset, metric)
+        self._metrics_by_code.setdefault(_code_key(metric), {})[metric.id] = None
+        self._live_metrics.setdefault(metric.organization_id, {})[metric.id] = None
+
+    def _commit_plan(self, plan: Plan, now_ms: int, offset: int) -> None:
+        versions = self.plan_versions.setdefault(plan.id, Versions())
+        old = versions.at()
+        _hold_code(self._plan_codes, old, plan, now_ms, offset)
+        versions.push(now_ms, offset, plan)
+        self._live_plans.setdefault(plan.organization_id, {})[plan.id] = None
+        self._index_metrics_of(plan, _metric_ids(old), _metric_ids(plan))
+
+    def _index_metrics_of(self, plan: Plan, old: set[str], new: set[str]) -> None:
+        for metric_id in old - new:
+            self._plans_by_metric[metric_id].pop(plan.id, None)
+        for metric_id in new - old:
+            self._plans_by_metric.setdefault(metric_id, {})[plan.id] = None
+
+    def _commit_subscription(self, subscription: Subscription, now_ms: int, offset: int) -> None:
+        organization_id, identity = subscription.organization_id, subscription.id
+        versions = self.subscription_versions.get(identity)
+        if versions is None:
+            versions = self.subscription_versions[identity] = Versions()
+            key = (organization_id, subscription.external_id)
+            self._subscriptions.setdefault(key, []).append(versions)
+            customer = (organization_id, subscription.external_customer_id)
+            self._subscriptions_by_customer.setdefault(customer, {})[identity] = None
+        old = versions.at()
+        if old is not None and old.plan_id != subscription.plan_id:
+            self._subscriptions_by_plan[old.plan_id].pop(identity, None)
+        self._subscriptions_by_plan.setdefault(subscription.plan_id, {})[identity] = None
+        versions.push(now_ms, offset, subscription)
+
+    def _commit_deletion(self, gone: Metric | Plan | Customer, now_ms: int, offset: int) -> None:
+        match gone:
+            case Metric():
+                self.metric_versions[gone.id].push(now_ms, offset, None)
+                self._metric_codes[_code_key(gone)].push(now_ms, offset, None)
+                self._code_deleted_at_ms[_code_key(gone)] = now_ms
+                del self._live_metrics[gone.organization_id][gone.id]
+            case Plan():
+                self.plan_versions[gone.id].push(now_ms, offset, None)
+                self._plan_codes[_code_key(gone)].push(now_ms, offset, None)
+                self._index_metrics_of(gone, _metric_ids(gone), set())
+                del self._live_plans[gone.organization_id][gone.id]
+            case Customer():
+                key = (gone.organization_id, gone.external_id)
+                self.customer_versions[key].push(now_ms, offset, None)
+                del self._live_customers[gone.organization_id][gone.external_id]
+
+
+_DECIDE: dict[str, Callable[[Definitions, Command, int], Decision | Rejected]] = {
+    "create_billable_metric": metrics.create,
+    "update_billable_metric": metrics.update,
+    "delete_billable_metric": metrics.delete,
+    "create_plan": plans.create,
+    "update_plan": plans.update,
+    "delete_plan": plans.delete,
+    "upsert_customer": customers.upsert,
+    "delete_customer": customers.delete,
+    "create_subscription": subscriptions.create,
+    "update_subscription": subscriptions.update,
+    "terminate_subscription": subscriptions.terminate,
+    "settings": settings_records.set_settings,
+    "history": settings_records.apply_history,
+}
+
+
+def _code_key(coded: Metric | Plan) -> Key:
+    return coded.organization_id, coded.code
+
+
+def _metric_ids(plan: Plan | None) -> set[str]:
+    return {charge.metric_id for charge in plan.charges} if plan else set()
+
+
+def _held(
+    holders: Versions[str] | None, objects: Mapping[str, Versions[Coded]], at_ms: int | None
+) -> Coded | None:
+    """The object that holds a code at a moment, as it is at that moment."""
+    identity = holders.at(at_ms) if holders else None
+    return objects[identity].at(at_ms) if identity else None
+
+
+def _hold_code(
+    codes: dict[Key, Versions[str]],
+    old: Metric | Plan | None,
+    new: Metric | Plan,
+    now_ms: int,
+    offset: int,
+) -> None:
+    """Give the code to its object, and back the one it had."""
+    if old is not None and old.code == new.code:
+        return
+    if old is not None:
+        codes[_code_key(old)].push(now_ms, offset, None)
+    codes.setdefault(_code_key(new), Versions()).push(now_ms, offset, new.id)
+
+
+def _newest(versions: Versions[T]) -> T:
+    """The newest version of an object that is not deleted."""
+    newest = versions.at()
+    if newest is None:
+        raise LookupError("the object is deleted")
+    return newest
+
+
+def _listing_order(listed: Metric | Plan | Customer) -> tuple[int, str]:
+    return -listed.created_at_ms, listed.id

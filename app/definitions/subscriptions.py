@@ -1,0 +1,400 @@
+"""Subscriptions: creation, plan changes, ends (metering-semantics §5.7, billing-periods §4).
+
+Nothing is scheduled: what will happen later (a start, a wished end, a downgrade) is written into
+the times of the subscription when it is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+import msgspec
+
+from app.billing_periods.grid import PeriodGrid
+from app.billing_periods.timezones import local_date
+from app.definitions.commands import Command
+from app.definitions.decision import Change, Decision, payload_body, payload_text
+from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
+from app.definitions.instants import DAY_MS, parse_iso8601_ms
+from app.definitions.model import BillingTime, Customer, Plan, Subscription
+from app.definitions.outcome import Rejected, Touch, invalid, not_found
+
+if TYPE_CHECKING:
+    from app.definitions.state import Definitions
+
+DEFAULT_TIMEZONE = "UTC"
+BILLING_TIMES: tuple[BillingTime, ...] = get_args(BillingTime)
+INVALID_DATE = "invalid_date"
+LATEST_START_MS = 221_845_392_000_000
+"""9000-01-01: leaves room for the periods after it."""
+
+_YEARLY_FACTORS = {"weekly": 52, "monthly": 12, "quarterly": 4, "semiannual": 2, "yearly": 1}
+
+_replace = msgspec.structs.replace
+
+
+class _Request(NamedTuple):
+    """A valid request for a subscription."""
+
+    id: str
+    external_id: str
+    customer: Customer
+    new_customer: bool
+    plan: Plan
+    name: str | None
+    billing_time: BillingTime
+    subscription_at_ms: int
+    ending_at_ms: int | None
+    ending_at_given: bool
+
+
+def yearly_amount_cents(plan: Plan) -> int:
+    """The plan's price a year, the measure of upgrade and downgrade."""
+    return plan.amount_cents * _YEARLY_FACTORS[plan.interval]
+
+
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """A new subscription, a plan change of the one there is, or that one unchanged."""
+    request = _request(definitions, command, now_ms)
+    if isinstance(request, Rejected):
+        return request
+    current = definitions.current_subscription(command.organization_id, request.external_id, now_ms)
+    if current is not None and current.external_customer_id != request.customer.external_id:
+        return invalid({"external_id": [TAKEN]})
+    if current is None:
+        changes: tuple[Subscription, ...] | Rejected = (_started(definitions, request, now_ms),)
+    elif current.plan_id == request.plan.id:
+        return Decision(current, None, ())
+    else:
+        changes = _plan_change(definitions, current, request, now_ms)
+    if isinstance(changes, Rejected):
+        return changes
+    answer = changes[0]
+    customers: tuple[Change, ...] = (request.customer,) if request.new_customer else ()
+    return Decision(answer, _touch(answer), (*customers, *changes))
+
+
+def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """Name and ending_at, and subscription_at of one that waits for its first start."""
+    external_id, status = payload_text(command, "external_id"), command.payload.get("status")
+    old = _find(definitions, command.organization_id, external_id, status, now_ms)
+    if old is None:
+        return not_found("subscription")
+    fields = Fields(payload_body(command, "subscription"))
+    body = payload_body(command, "subscription")
+    waits = old.started_at_ms > now_ms and old.previous_subscription_id is None
+    subscription_at_ms = old.subscription_at_ms
+    if waits and not is_blank(body.get("subscription_at")):
+        subscription_at_ms = _subscription_at(fields, now_ms)
+    changed = old
+    if "name" in body:
+        changed = _replace(changed, name=fields.text("name"))
+    if "ending_at" in body:
+        ending_at_ms = _ending_at(fields, subscription_at_ms, now_ms)
+        changed = _replace(changed, ending_at_ms=ending_at_ms)
+    if fields.errors:
+        return invalid(fields.errors)
+    if subscription_at_ms != old.subscription_at_ms:
+        start = _start(definitions, changed, subscription_at_ms, now_ms)
+        changed = _replace(changed, **start)
+    changes = _without_unreachable_downgrade(definitions, changed, now_ms)
+    shapes_usage = _replace(changes[0], name=old.name) != old
+    return Decision(changes[0], _touch(old) if shapes_usage else None, changes)
+
+
+def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """The active one ends now; with status `pending` the pending one is canceled."""
+    external_id, status = payload_text(command, "external_id"), command.payload.get("status")
+    wanted = status or "active"
+    if wanted not in ("active", "pending"):
+        return not_found("subscription")
+    old = _find(definitions, command.organization_id, external_id, wanted, now_ms)
+    if old is None:
+        return not_found("subscription")
+    changes = ended_chains(definitions, (old,), now_ms)
+    return Decision(changes[0], _touch(old), changes)
+
+
+def ended_chains(
+    definitions: Definitions, subscriptions: Iterable[Subscription], now_ms: int
+) -> tuple[Subscription, ...]:
+    """Each subscription that has not ended, ended now, with what was to follow it canceled.
+
+    One that never started is canceled; if it was to follow another, that one goes on.
+    """
+    ended: dict[str, Subscription] = {}
+    for subscription in subscriptions:
+        if subscription.status_at(now_ms) not in ("active", "pending"):
+            continue
+        for change in _ended(definitions, subscription, now_ms):
+            # Of a chain that ends as a whole, the end of its first holds, not its going on.
+            if change.id not in ended or change.end_ms is not None or change.canceled_at_ms:
+                ended[change.id] = change
+    return tuple(ended.values())
+
+
+def moved_downgrades(
+    definitions: Definitions, subscriptions: Iterable[Subscription], timezone: str, now_ms: int
+) -> tuple[Subscription, ...]:
+    """Planned downgrades, moved to where their period ends in the customer's new timezone."""
+    moved: list[Subscription] = []
+    for old in subscriptions:
+        following = _following(definitions, old, now_ms)
+        if following is None or old.terminated_at_ms is None:
+            continue
+        grid = _grid(definitions, old, now_ms)
+        k = grid.index_at(old.terminated_at_ms - 1)
+        new_grid = PeriodGrid(
+            grid.interval, grid.billing_time, grid.subscription_at_ms, timezone, monthly=False
+        )
+        at_ms = max(new_grid.next_start_ms(k), now_ms)
+        if at_ms != old.terminated_at_ms:
+            moved.append(_replace(old, terminated_at_ms=at_ms))
+            moved.append(_replace(following, started_at_ms=at_ms))
+    return tuple(moved)
+
+
+def _request(definitions: Definitions, command: Command, now_ms: int) -> _Request | Rejected:
+    body = payload_body(command, "subscription")
+    fields = Fields(body)
+    external_customer_id = fields.mandatory_text("external_customer_id")
+    if fields.errors:
+        return invalid(fields.errors)
+    plan = definitions.plan(command.organization_id, scalar_text(body.get("plan_code")) or "")
+    if plan is None:
+        return not_found("plan")
+    external_id = fields.mandatory_text("external_id")
+    subscription_at_ms = _subscription_at(fields, now_ms)
+    found = definitions.customer(command.organization_id, external_customer_id)
+    request = _Request(
+        id=payload_text(command, "id"),
+        external_id=external_id,
+        customer=found or _new_customer(command, external_customer_id, now_ms),
+        new_customer=found is None,
+        plan=plan,
+        name=fields.text("name"),
+        billing_time=_billing_time(fields),
+        subscription_at_ms=subscription_at_ms,
+        ending_at_ms=_ending_at(fields, subscription_at_ms, now_ms),
+        ending_at_given="ending_at" in body,
+    )
+    if request.id in definitions.subscription_versions:
+        fields.fail("lago_id", TAKEN)
+    return invalid(fields.errors) if fields.errors else request
+
+
+def _new_customer(command: Command, external_id: str, now_ms: int) -> Customer:
+    return Customer(
+        id=payload_text(command, "customer_id"),
+        organization_id=command.organization_id,
+        external_id=external_id,
+        created_at_ms=now_ms,
+        updated_at_ms=now_ms,
+    )
+
+
+def _billing_time(fields: Fields) -> BillingTime:
+    if fields.get("billing_time") == "":
+        fields.fail("billing_time", MANDATORY)
+        return "calendar"
+    return fields.choice("billing_time", BILLING_TIMES) or "calendar"
+
+
+def _subscription_at(fields: Fields, now_ms: int) -> int:
+    value = fields.get("subscription_at")
+    if is_blank(value):
+        return now_ms
+    at_ms = parse_iso8601_ms(value) if isinstance(value, str) else None
+    if at_ms is None or at_ms >= LATEST_START_MS:
+        fields.fail("subscription_at", INVALID_DATE)
+        return now_ms
+    return at_ms
+
+
+def _ending_at(fields: Fields, subscription_at_ms: int, now_ms: int) -> int | None:
+    """A wished end: on a later day (UTC) than today and than the start, as Lago wants it."""
+    value = fields.get("ending_at")
+    if is_blank(value):
+        return None
+    at_ms = parse_iso8601_ms(value) if isinstance(value, str) else None
+    if at_ms is None or at_ms // DAY_MS <= max(now_ms, subscription_at_ms) // DAY_MS:
+        fields.fail("ending_at", INVALID_DATE)
+    return at_ms
+
+
+def _started(definitions: Definitions, request: _Request, now_ms: int) -> Subscription:
+    subscription = Subscription(
+        id=request.id,
+        organization_id=request.customer.organization_id,
+        external_id=request.external_id,
+        external_customer_id=request.customer.external_id,
+        plan_id=request.plan.id,
+        billing_time=request.billing_time,
+        subscription_at_ms=request.subscription_at_ms,
+        started_at_ms=request.subscription_at_ms,
+        created_at_ms=now_ms,
+        name=request.name,
+        ending_at_ms=request.ending_at_ms,
+    )
+    start = _start(definitions, subscription, request.subscription_at_ms, now_ms)
+    return _replace(subscription, **start)
+
+
+def _start(
+    definitions: Definitions, subscription: Subscription, subscription_at_ms: int, now_ms: int
+) -> dict[str, Any]:
+    """The times that follow from subscription_at.
+
+    Today or earlier on the customer's calendar it is active at once, but its usage never starts
+    before an earlier subscription of the same external id has ended.
+    """
+    started_at_ms = subscription_at_ms
+    if subscription_at_ms <= now_ms:
+        earlier = definitions.subscriptions(subscription.organization_id, subscription.external_id)
+        ends = [
+            one.end_ms
+            for one in (versions.at() for versions in earlier)
+            if one is not None
+            and one.id != subscription.id
+            and one.canceled_at_ms is None
+            and one.end_ms is not None
+        ]
+        started_at_ms = max([subscription_at_ms, *ends])
+    timezone = _timezone(definitions, subscription)
+    today = local_date(subscription_at_ms, timezone) <= local_date(now_ms, timezone)
+    return {
+        "subscription_at_ms": subscription_at_ms,
+        "started_at_ms": started_at_ms,
+        "activated_at_ms": now_ms if today and started_at_ms > now_ms else None,
+    }
+
+
+def _plan_change(
+    definitions: Definitions, old: Subscription, request: _Request, now_ms: int
+) -> tuple[Subscription, ...] | Rejected:
+    """The subscription that answers the request first, then what else changes."""
+    if old.started_at_ms > now_ms:
+        # Not started: there is no usage to close, the plan is simply another one.
+        name = old.name if request.name is None else request.name
+        return (_replace(old, plan_id=request.plan.id, name=name),)
+    old_plan = definitions.plan_by_id(old.plan_id)
+    dearer = old_plan is None or (
+        yearly_amount_cents(request.plan) >= yearly_amount_cents(old_plan)
+    )
+    at_ms = now_ms if dearer else _period_end_ms(definitions, old, now_ms)
+    ending_at_ms = request.ending_at_ms if request.ending_at_given else old.ending_at_ms
+    if ending_at_ms is not None and ending_at_ms <= at_ms:
+        return invalid({"ending_at": [INVALID_DATE]})
+    new = Subscription(
+        id=request.id,
+        organization_id=old.organization_id,
+        external_id=old.external_id,
+        external_customer_id=old.external_customer_id,
+        plan_id=request.plan.id,
+        billing_time=old.billing_time,
+        subscription_at_ms=old.subscription_at_ms,
+        started_at_ms=at_ms,
+        created_at_ms=now_ms,
+        name=request.name,
+        ending_at_ms=ending_at_ms,
+        previous_subscription_id=old.id,
+    )
+    replaced = _replace(old, terminated_at_ms=at_ms, replaced_by=new.id, upgraded=dearer)
+    canceled = _canceled_following(definitions, old, now_ms)
+    # A downgrade is answered with the subscription that is still active, as Lago does.
+    pair = (new, replaced) if dearer else (replaced, new)
+    return (*pair, *canceled)
+
+
+def _period_end_ms(definitions: Definitions, subscription: Subscription, now_ms: int) -> int:
+    grid = _grid(definitions, subscription, now_ms)
+    return grid.next_start_ms(grid.index_at(now_ms))
+
+
+def _grid(definitions: Definitions, subscription: Subscription, now_ms: int) -> PeriodGrid:
+    plan = definitions.plan_by_id(subscription.plan_id)
+    if plan is None:
+        raise LookupError("a subscription is made on a plan, and plans answer for ever")
+    return PeriodGrid(
+        plan.interval,
+        subscription.billing_time,
+        subscription.subscription_at_ms,
+        _timezone(definitions, subscription),
+        monthly=False,
+    )
+
+
+def _timezone(definitions: Definitions, subscription: Subscription) -> str:
+    customer = definitions.customer(subscription.organization_id, subscription.external_customer_id)
+    return (customer.timezone if customer else None) or DEFAULT_TIMEZONE
+
+
+def _find(
+    definitions: Definitions, organization_id: str, external_id: str, status: object, now_ms: int
+) -> Subscription | None:
+    """The newest one of this status; without a status the active one, else the pending one."""
+    wanted = ("active", "pending") if not status else (status,)
+    newest_first = [
+        one
+        for versions in reversed(definitions.subscriptions(organization_id, external_id))
+        if (one := versions.at()) is not None
+    ]
+    for one_status in wanted:
+        for one in newest_first:
+            if one.status_at(now_ms) == one_status:
+                return one
+    return None
+
+
+def _following(
+    definitions: Definitions, subscription: Subscription, now_ms: int
+) -> Subscription | None:
+    """The subscription that is to take this one's place at a planned downgrade."""
+    if subscription.replaced_by is None:
+        return None
+    following = definitions.subscription_by_id(subscription.replaced_by)
+    pending = following is not None and following.status_at(now_ms) == "pending"
+    return following if pending else None
+
+
+def _canceled_following(
+    definitions: Definitions, subscription: Subscription, now_ms: int
+) -> tuple[Subscription, ...]:
+    following = _following(definitions, subscription, now_ms)
+    return () if following is None else (_replace(following, canceled_at_ms=now_ms),)
+
+
+def _ended(
+    definitions: Definitions, subscription: Subscription, now_ms: int
+) -> tuple[Subscription, ...]:
+    if subscription.started_at_ms <= now_ms:
+        terminated = _replace(
+            subscription, terminated_at_ms=now_ms, replaced_by=None, upgraded=False
+        )
+        return (terminated, *_canceled_following(definitions, subscription, now_ms))
+    canceled = _replace(subscription, canceled_at_ms=now_ms)
+    previous = definitions.subscription_by_id(subscription.previous_subscription_id or "")
+    if previous is None or previous.replaced_by != subscription.id:
+        return (canceled,)
+    return (canceled, _going_on(previous))
+
+
+def _going_on(subscription: Subscription) -> Subscription:
+    """The subscription without its planned downgrade."""
+    return _replace(subscription, terminated_at_ms=None, replaced_by=None)
+
+
+def _without_unreachable_downgrade(
+    definitions: Definitions, subscription: Subscription, now_ms: int
+) -> tuple[Subscription, ...]:
+    """A wished end before a planned downgrade takes its place."""
+    following = _following(definitions, subscription, now_ms)
+    wished_ms, planned_ms = subscription.ending_at_ms, subscription.terminated_at_ms
+    if following is None or wished_ms is None or planned_ms is None or wished_ms > planned_ms:
+        return (subscription,)
+    return (_going_on(subscription), _replace(following, canceled_at_ms=now_ms))
+
+
+def _touch(subscription: Subscription) -> Touch:
+    return Touch(subscription.organization_id, frozenset({subscription.external_id}), None)
