@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import subprocess
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import ClassVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from app.stack.errors import StackError
 from app.stack.java import find_java, kafka_jars
-from app.stack.ownership import write_cluster_id
-from app.stack.ports import HOST, free_ports, is_free, require_free
-from app.stack.process import ServerProcess
+from app.stack.ownership import own_cluster_id, write_cluster_id
+from app.stack.ports import HOST, free_ports, is_free
+from app.stack.process import without_stack_frames
+from app.stack.server import LocalServer
 
-READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
 HEAP = "512m"
 
 # One node must be its own replica for every internal topic, else transactions never start.
@@ -42,6 +39,9 @@ PROPERTIES: Mapping[str, str] = {
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
+    # After a SIGKILL the node waits until it takes its former self for dead: 9 s by default.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
     # The default takes a quarter of the heap for compaction.
     "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),
 }
@@ -56,13 +56,16 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
-class LocalKafka:
-    """A broker whose files live under `directory`; they survive, so a second start goes on.
+class LocalKafka(LocalServer):
+    """A broker, and its own controller.
 
-    `async with LocalKafka(directory) as kafka: kafka.bootstrap_servers`. Without a `port` a free
-    one is taken and kept over restarts. `properties` are added to server.properties, for example
-    shorter `log.cleaner.backoff.ms` for tests of compaction.
+    `properties` are added to server.properties, for example a shorter `log.cleaner.backoff.ms`
+    for tests of compaction.
     """
+
+    name: ClassVar[str] = "Kafka"
+    port_setting: ClassVar[str] = "METER_KAFKA_PORT"
+    address_setting: ClassVar[str] = "METER_KAFKA_BOOTSTRAP_SERVERS"
 
     def __init__(
         self,
@@ -72,62 +75,13 @@ class LocalKafka:
         log_file: Path | None = None,
         properties: Mapping[str, str] | None = None,
     ) -> None:
-        self.directory = directory.resolve()
-        self._fixed_port = port
-        self._port, self._controller_port = free_ports(2)
-        if port is not None:
-            self._port = port
+        super().__init__(directory, port=port, log_file=log_file)
         self._properties = dict(properties or {})
-        log_file = log_file or self.directory / "kafka.log"
-        self.process = ServerProcess("Kafka", self.directory / "kafka.pid", log_file.resolve())
 
     @property
     def bootstrap_servers(self) -> str:
         """`host:port`."""
-        return f"{HOST}:{self._port}"
-
-    async def start(self) -> None:
-        """Start and wait until it answers.
-
-        Raises:
-            StackError: port taken, no jars, no disk, or it did not come up.
-        """
-        self.process.stop_leftover(STOP_TIMEOUT_S)
-        if self._fixed_port is not None:
-            require_free(
-                self._port,
-                "METER_KAFKA_PORT",
-                "set METER_KAFKA_BOOTSTRAP_SERVERS to use a Kafka that already runs",
-            )
-        if not is_free(self._controller_port):
-            (self._controller_port,) = free_ports(1)
-        java = await asyncio.to_thread(self._prepare)
-        self.process.start([*java, "kafka.Kafka", str(self._properties_file)])
-        await self.process.wait_ready(self._answers, READY_TIMEOUT_S)
-
-    async def stop(self) -> None:
-        """Shut it down in order."""
-        await self.process.stop(STOP_TIMEOUT_S)
-
-    def kill(self) -> None:
-        """SIGKILL; `start` brings it back on the same port with the same files."""
-        self.process.kill()
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
+        return self.address
 
     @property
     def _properties_file(self) -> Path:
@@ -138,18 +92,14 @@ class LocalKafka:
         return self.directory / "data"
 
     def _prepare(self) -> list[str]:
-        """Write the configuration, format the storage once; the command up to the main class."""
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._write_properties()
-            java = self._java()
-            if not (self._data / "meta.properties").exists():
-                self._format(java)
-        except OSError as error:
-            raise StackError(f"Kafka's files could not be written: {error}.") from error
-        return java
+        self._write_properties()
+        java = self._java()
+        if not (self._data / "meta.properties").exists():
+            self._format(java)
+        return [*java, "kafka.Kafka", str(self._properties_file)]
 
     def _java(self) -> list[str]:
+        """The command up to the main class."""
         logging_file = self.directory / "log4j2.properties"
         logging_file.write_text(LOGGING)
         return [
@@ -162,30 +112,31 @@ class LocalKafka:
         ]
 
     def _write_properties(self) -> None:
+        (controller_port,) = free_ports(1)
         own = {
-            "listeners": f"PLAINTEXT://{HOST}:{self._port},"
-            f"CONTROLLER://{HOST}:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self._port}",
-            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://{HOST}:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "controller.quorum.voters": f"1@{HOST}:{controller_port}",
             "log.dirs": str(self._data),
         }
-        lines = (
-            f"{key}={value}" for key, value in {**PROPERTIES, **own, **self._properties}.items()
-        )
-        self._properties_file.write_text("\n".join(lines) + "\n")
+        properties = {**PROPERTIES, **own, **self._properties}
+        self._properties_file.write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
 
     def _format(self, java: list[str]) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        arguments = ["format", "-t", cluster_id, "-c", str(self._properties_file)]
+        cluster_id = own_cluster_id(self.directory) or _new_cluster_id()
+        # Before it is used: an interrupted format is done again under the same id.
+        write_cluster_id(self.directory, cluster_id)
+        arguments = ["format", "--ignore-formatted", "-t", cluster_id]
+        arguments += ["-c", str(self._properties_file)]
         tool = subprocess.run(
             [*java, "kafka.tools.StorageTool", *arguments], capture_output=True, text=True
         )
         if tool.returncode:
-            raise StackError(f"Kafka's storage could not be set up: {tool.stdout}{tool.stderr}")
-        write_cluster_id(self.directory, cluster_id)
+            said = "\n".join(without_stack_frames(tool.stdout + tool.stderr))
+            raise StackError(f"Kafka's storage could not be set up:\n{said}")
 
     async def _answers(self) -> bool:
-        if is_free(self._port):
+        if is_free(self.port):
             return False
         admin = AIOKafkaAdminClient(
             bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2_000
@@ -197,3 +148,7 @@ class LocalKafka:
             return False
         finally:
             await admin.close()
+
+
+def _new_cluster_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from app.stack.errors import StackError
 LEASH = Path(__file__).with_name("leash.py")
 POLL_S = 0.05
 TAIL_LINES = 20
+_STACK_FRAME = re.compile(r"\s+(at |\.\.\. \d+ more)")
 
 
 class ServerProcess:
@@ -39,10 +41,15 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, command: list[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start the program in a session of its own, so that Ctrl-C reaches only us."""
+        """Start the program in a session of its own, so that Ctrl-C reaches only us.
+
+        The log of the start before this one is kept as `….1`.
+        """
         for file in (self._pid_file, self._log_file):
             file.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_file.open("ab") as log:
+        if self._log_file.exists():
+            self._log_file.replace(self._log_file.with_name(f"{self._log_file.name}.1"))
+        with self._log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(LEASH), str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
@@ -132,7 +139,7 @@ class ServerProcess:
 
     def _tail(self) -> str:
         try:
-            lines = self._log_file.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+            lines = without_stack_frames(self._log_file.read_text(errors="replace"))[-TAIL_LINES:]
         except OSError:
             return ""
         return "\n".join([f" The last lines of {self._log_file}:", *lines])
@@ -142,3 +149,8 @@ async def _until_ended(process: subprocess.Popen[bytes], timeout_s: float) -> No
     deadline = asyncio.get_running_loop().time() + timeout_s
     while process.poll() is None and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(POLL_S)
+
+
+def without_stack_frames(text: str) -> list[str]:
+    """A Java program's lines without the `at …` ones, which hide the reason."""
+    return [line for line in text.splitlines() if not _STACK_FRAME.match(line)]
