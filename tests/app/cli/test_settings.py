@@ -1,0 +1,70 @@
+"""`meter settings`, and how wrong settings are told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli.main import cli
+from app.settings import Settings
+
+
+def test_table_names_every_variable() -> None:
+    result = CliRunner().invoke(cli, ["settings"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    for field in Settings.model_fields:
+        assert f"METER_{field.upper()}" in result.stdout
+
+
+def test_json_shows_value_and_origin_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGO_REDIS_STORE_URL", "redis://user:hidden-1@host:1")
+    monkeypatch.setenv("METER_API_KEYS", "acme:hidden-2:read")
+    monkeypatch.setenv("METER_KAFKA_PASSWORD", "hidden-3")
+    result = CliRunner().invoke(cli, ["settings", "--json"])
+    assert result.exit_code == 0
+    assert "hidden" not in result.output
+    shown = json.loads(result.stdout)
+    assert shown["redis_url"]["value"] == "redis://user:***@host:1"
+    assert shown["redis_url"]["set_by"] == "LAGO_REDIS_STORE_URL"
+    assert shown["api_keys"]["value"] == "acme:***:read"
+    assert shown["late_window_s"] == {
+        "field": "late_window_s",
+        "variable": "METER_LATE_WINDOW_S",
+        "also": [],
+        "value": "3456000",
+        "set_by": None,
+        "shapes_bytes": True,
+        "description": "How long after due time events may still revise a period.",
+    }
+
+
+def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_KAFKA_BOOTSTRAP", "a:1")
+    result = CliRunner().invoke(cli, ["settings"])
+    assert "METER_KAFKA_BOOTSTRAP is set, but no setting has that name" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("METER_HTTP_PORT", "http", "METER_HTTP_PORT: "),
+        ("LAGO_EVENTS_BATCH_MAX_LENGTH", "0", "METER_MAX_BATCH"),
+        ("METER_API_KEYS", "acme", "METER_API_KEYS: an API key is written"),
+        ("METER_CLOSE_GRID_S", "7", "close_grid_s must divide revise_every_s"),
+    ],
+)
+def test_a_wrong_value_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(cli, ["settings"])
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_version_and_help() -> None:
+    assert CliRunner().invoke(cli, ["--version"]).output.startswith("meter, version ")
+    assert "stack" in CliRunner().invoke(cli, ["-h"]).output

@@ -1,0 +1,180 @@
+"""Settings from METER_*, from Lago's names, and by profile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import (
+    LOCAL_ORGANIZATION_ID,
+    SHAPES_BYTES,
+    Settings,
+    environment_names,
+    unknown_variables,
+)
+
+
+@pytest.mark.parametrize(
+    ("environment", "field", "value"),
+    [
+        ({"METER_KAFKA_BOOTSTRAP_SERVERS": "a:1, b:2"}, "kafka_bootstrap_servers", ("a:1", "b:2")),
+        ({"LAGO_KAFKA_BOOTSTRAP_SERVERS": "a:1,b:2"}, "kafka_bootstrap_servers", ("a:1", "b:2")),
+        (
+            {"LAGO_KAFKA_BOOTSTRAP_SERVERS": "lago:1", "METER_KAFKA_BOOTSTRAP_SERVERS": "ours:1"},
+            "kafka_bootstrap_servers",
+            ("ours:1",),
+        ),
+        (
+            {"LAGO_KAFKA_BOOTSTRAP_SERVERS": "lago:1", "METER_KAFKA_BOOTSTRAP_SERVERS": ""},
+            "kafka_bootstrap_servers",
+            ("lago:1",),
+        ),
+        ({"LAGO_REDIS_STORE_URL": "redis:6379"}, "redis_url", "redis://redis:6379"),
+        (
+            {"METER_REDIS_URL": "rediss://u:p@redis:6379/3"},
+            "redis_url",
+            "rediss://u:p@redis:6379/3",
+        ),
+        ({"LAGO_KAFKA_RAW_EVENTS_TOPIC": "events_raw"}, "raw_topic", "events_raw"),
+        ({"LAGO_KAFKA_EVENTS_DEAD_LETTER_TOPIC": "dead"}, "dead_letter_topic", "dead"),
+        ({"LAGO_KAFKA_CONSUMER_GROUP": "group"}, "application_id", "group"),
+        ({"LAGO_KAFKA_SCRAM_ALGORITHM": "SCRAM-SHA-512"}, "kafka_scram_algorithm", "SCRAM-SHA-512"),
+        ({"LAGO_KAFKA_TLS": "true"}, "kafka_tls", True),
+        ({"LAGO_EVENTS_BATCH_MAX_LENGTH": "250"}, "max_batch", 250),
+        ({"METER_LATE_POLICY": "refuse"}, "late_policy", "refuse"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
+)
+def test_variables_fill_fields(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], field: str, value: object
+) -> None:
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    assert getattr(Settings(), field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "production", "local", "test"),
+    [
+        ("close_grid_s", 60, 1, 1),
+        ("implicit_plan", False, True, False),
+        ("raw_partitions", 12, 4, 4),
+        ("replication_factor", 3, 1, 1),
+        ("default_organization_id", None, LOCAL_ORGANIZATION_ID, LOCAL_ORGANIZATION_ID),
+        ("http_host", "0.0.0.0", "127.0.0.1", "127.0.0.1"),
+        ("revise_every_s", 3600, 3600, 3600),
+        ("late_window_s", 40 * 86_400, 40 * 86_400, 40 * 86_400),
+    ],
+)
+def test_defaults_by_profile(field: str, production: object, local: object, test: object) -> None:
+    values = [getattr(Settings(profile=p), field) for p in ("production", "local", "test")]
+    assert values == [production, local, test]
+
+
+def test_a_value_that_is_set_beats_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_CLOSE_GRID_S", "30")
+    assert Settings(profile="local").close_grid_s == 30
+
+
+def test_production_has_no_ready_made_key() -> None:
+    assert Settings(profile="production").api_keys == ()
+    (key,) = Settings(profile="local").api_keys
+    assert key.organization_id == LOCAL_ORGANIZATION_ID
+
+
+def test_api_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_API_KEYS", "acme:one, acme:two:read,globex:three:write,")
+    found = [(k.organization_id, k.key.get_secret_value(), k.access) for k in Settings().api_keys]
+    assert found == [
+        ("acme", "one", "write"),
+        ("acme", "two", "read"),
+        ("globex", "three", "write"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["acme", "acme:", ":key", "acme:key:all", "a:b:read:c", "a::read"])
+def test_api_keys_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("METER_API_KEYS", text)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"close_grid_s": 7}, "close_grid_s must divide"),
+        ({"test_clock": True}, "test profile"),
+        ({"kafka_username": "user"}, "kafka_password"),
+        ({"api_keys": "a:same,b:same"}, "one key twice"),
+        ({"slice_events": 1001}, "1000"),
+        ({"raw_partitions": 0}, "raw_partitions"),
+        ({"late_policy": "drop"}, "late_policy"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
+)
+def test_values_that_cannot_be(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Settings(**values)
+
+
+def test_secrets_are_not_printed() -> None:
+    settings = Settings(
+        kafka_username="user",
+        kafka_password="hidden-1",
+        api_keys="acme:hidden-2",
+    )
+    assert "hidden" not in f"{settings!r} {settings.api_keys[0]}"
+
+
+@pytest.mark.parametrize(
+    ("values", "protocol"),
+    [
+        ({}, "PLAINTEXT"),
+        ({"kafka_tls": True}, "SSL"),
+        ({"kafka_username": "u", "kafka_password": "p"}, "SASL_PLAINTEXT"),
+        ({"kafka_username": "u", "kafka_password": "p", "kafka_tls": True}, "SASL_SSL"),
+    ],
+    ids=["plain", "tls", "sasl", "sasl over tls"],
+)
+def test_kafka_options(values: dict[str, Any], protocol: str) -> None:
+    options = Settings(
+        kafka_bootstrap_servers="a:1", kafka_scram_algorithm="SCRAM-SHA-256", **values
+    ).kafka_options()
+    assert options["bootstrap_servers"] == ["a:1"]
+    assert options["security_protocol"] == protocol
+    assert ("ssl_context" in options) == ("SSL" in protocol.split("_"))
+    sasl = {key: options[key] for key in options if key.startswith("sasl_")}
+    if "SASL" in protocol:
+        assert sasl == {
+            "sasl_mechanism": "SCRAM-SHA-256",
+            "sasl_plain_username": "u",
+            "sasl_plain_password": "p",
+        }
+    else:
+        assert sasl == {}
+
+
+def test_no_brokers_is_told() -> None:
+    with pytest.raises(ValueError, match="METER_KAFKA_BOOTSTRAP_SERVERS"):
+        Settings().kafka_options()
+
+
+def test_prefix_is_put_as_it_stands() -> None:
+    settings = Settings(topic_prefix="acme.")
+    assert settings.consumer_group == "acme.meterstream"
+    assert settings.topic("events-raw") == "acme.events-raw"
+
+
+def test_every_setting_is_documented() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+        assert environment_names(name)[0] == f"METER_{name.upper()}"
+    assert set(SHAPES_BYTES) <= set(Settings.model_fields)
+
+
+def test_misspelt_variables_are_found() -> None:
+    environment = {"METER_RAW_PARTITION": "4", "METER_RAW_PARTITIONS": "4", "HOME": "/"}
+    assert unknown_variables(environment) == ["METER_RAW_PARTITION"]

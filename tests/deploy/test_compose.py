@@ -1,0 +1,95 @@
+"""The compose file and the Dockerfile agree with the program they start."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.settings import Settings, unknown_variables
+from app.stack.java import KAFKA_VERSION
+from app.stack.kafka import PROPERTIES
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    composed = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    found: dict[str, Any] = composed["services"]
+    return found
+
+
+def test_the_three_services_are_there(services: dict[str, Any]) -> None:
+    assert set(services) == {"kafka", "redis", "worker"}
+
+
+def test_images_are_official_and_pinned(services: dict[str, Any]) -> None:
+    assert services["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+    assert re.fullmatch(r"redis:\d+(-alpine)?", services["redis"]["image"])
+    assert (REPOSITORY / services["worker"]["build"]["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("service", ["kafka", "redis"])
+def test_the_worker_waits_for_healthy_servers(services: dict[str, Any], service: str) -> None:
+    assert services[service]["healthcheck"]["test"]
+    assert services["worker"]["depends_on"][service] == {"condition": "service_healthy"}
+
+
+@pytest.mark.parametrize("service", ["kafka", "redis", "worker"])
+def test_what_a_service_holds_survives(services: dict[str, Any], service: str) -> None:
+    assert services[service]["volumes"]
+
+
+def test_worker_environment_is_made_of_settings(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = services["worker"]["environment"]
+    assert unknown_variables(environment) == []
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.profile == "local"
+    assert settings.http_host == "0.0.0.0"
+    (bootstrap,) = settings.kafka_bootstrap_servers
+    advertised = services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert f"INSIDE://{bootstrap}" in advertised.split(",")
+    assert settings.redis_url == "redis://redis:6379/0"
+    assert f"{settings.http_port}:{settings.http_port}" in services["worker"]["ports"]
+
+
+def test_kafka_is_set_up_like_the_embedded_one(services: dict[str, Any]) -> None:
+    environment = services["kafka"]["environment"]
+    shared = [
+        key
+        for key in PROPERTIES
+        if key.endswith((".replication.factor", ".min.isr")) or key.startswith("auto.create")
+    ]
+    assert len(shared) == 6
+    for key in shared:
+        assert environment[f"KAFKA_{key.upper().replace('.', '_')}"] == PROPERTIES[key], key
+
+
+def test_dockerfile_is_pinned_and_not_root() -> None:
+    dockerfile = (REPOSITORY / "deploy" / "Dockerfile").read_text()
+    assert "--constraint constraints.txt" in dockerfile
+    users = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
+    assert users
+    assert users[-1] not in ("0", "root")
+    names = re.findall(r"METER_[A-Z_]+", dockerfile)
+    assert unknown_variables(dict.fromkeys(names, "")) == []
+
+
+def test_dockerfile_copies_only_what_the_context_lets_in() -> None:
+    let_in = re.findall(r"^!(\S+)", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)
+    dockerfile = (REPOSITORY / "deploy" / "Dockerfile").read_text()
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+)", dockerfile, re.MULTILINE)
+        for source in line.split()[:-1]
+    }
+    assert copied <= set(let_in)
+    assert all((REPOSITORY / source).exists() for source in copied)

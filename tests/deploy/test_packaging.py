@@ -1,0 +1,135 @@
+"""What is installed is pinned, and the Makefile says plainly what is wrong."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _pins() -> dict[str, str]:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    return {canonicalize_name(name): pin for name, pin in (line.split("==") for line in lines)}
+
+
+def _needed(requirement: Requirement, seen: set[str]) -> set[str]:
+    """Canonical names of a requirement and all it needs here."""
+    name = canonicalize_name(requirement.name)
+    marks = seen | {f"{name}[{extra}]" for extra in requirement.extras} | {name}
+    if marks == seen:
+        return seen
+    for text in requires(name) or []:
+        further = Requirement(text)
+        extras = ["", *requirement.extras]
+        if further.marker is None or any(further.marker.evaluate({"extra": e}) for e in extras):
+            marks = _needed(further, marks)
+    return marks
+
+
+def test_constraints_are_plain_pins() -> None:
+    for line in (REPOSITORY / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line), line
+
+
+def test_everything_that_is_installed_for_us_is_pinned_to_what_is_here() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    direct = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    needed: set[str] = set()
+    for text in direct:
+        needed = _needed(Requirement(text), needed)
+    names = {name for name in needed if "[" not in name}
+    pins = _pins()
+    assert sorted(names - set(pins)) == []
+    assert {n: pins[n] for n in names} == {n: version(n) for n in names}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    return tmp_path
+
+
+def _make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    return subprocess.run(
+        ["make", *arguments], cwd=checkout, capture_output=True, text=True, timeout=60
+    )
+
+
+def _program(checkout: Path, name: str, text: str) -> str:
+    program = checkout / name
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_an_old_python_is_refused_by_name(checkout: Path) -> None:
+    old = _program(
+        checkout, "python3.9", 'case "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac'
+    )
+    made = _make(checkout, "run", f"PYTHON={old}")
+    assert made.returncode == 2
+    assert "Python 3.11 or newer is needed" in made.stdout
+    assert "Python 3.9.2" in made.stdout
+
+
+def test_an_absent_python_is_refused_by_name(checkout: Path) -> None:
+    made = _make(checkout, "run", "PYTHON=./no-such-python")
+    assert made.returncode == 2
+    assert "Python 3.11 or newer is needed" in made.stdout
+
+
+def test_a_python_without_ensurepip_is_told_with_the_package(checkout: Path) -> None:
+    broken = _program(checkout, "python3", 'case "$2" in *ensurepip*) exit 1;; esac; exit 0')
+    made = _make(checkout, "run", f"PYTHON={broken}")
+    assert made.returncode == 2
+    assert "python3-venv" in made.stdout
+
+
+def test_a_failing_install_is_told_and_tried_again(checkout: Path) -> None:
+    """As without a network: pip ends with an error."""
+    _program(checkout, ".venv/bin/python", "echo could not resolve host >&2; exit 1")
+    python = _program(checkout, "python3", "exit 0")
+    for _ in range(2):
+        made = _make(checkout, "run", f"PYTHON={python}")
+        assert made.returncode == 2
+        assert "needs the network" in made.stdout
+        assert "could not resolve host" in made.stderr
+
+
+def test_set_up_is_done_once(checkout: Path) -> None:
+    _program(checkout, ".venv/bin/python", "exit 0")
+    _program(checkout, ".venv/bin/meter", 'echo meter "$@"')
+    python = _program(checkout, "python3", "exit 0")
+    assert "Setting up" in _make(checkout, "run", f"PYTHON={python}").stdout
+    again = _make(checkout, "run", "PYTHON=./no-such-python")
+    assert again.stdout == "meter up\n"
+    vectors = _make(checkout, "vectors", "DIR=somewhere", "LIVE=1")
+    assert vectors.stdout == "meter vectors --live somewhere\n"
+    assert _make(checkout, "vectors").stdout == "meter vectors ../shared/vectors\n"
+
+
+def test_help_names_every_target(checkout: Path) -> None:
+    named = set(re.findall(r"make (\w+)", _make(checkout).stdout))
+    assert named >= {
+        "run", "test", "vectors", "lint", "bench", "simulate", "chaos", "clean", "help",
+    }  # fmt: skip
+
+
+def test_ci_is_a_program_that_runs_make_test() -> None:
+    script = REPOSITORY / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert script.read_text().rstrip().endswith("exec make test")
+    subprocess.run(["bash", "-n", str(script)], check=True)
