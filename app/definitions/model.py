@@ -142,6 +142,13 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         ends = [end for end in (self.ending_at_ms, self.terminated_at_ms) if end is not None]
         return min(ends) if ends else None
 
+    @property
+    def active_from_ms(self) -> int:
+        """When its status becomes active; usage counts from `started_at_ms`."""
+        if self.activated_at_ms is None:
+            return self.started_at_ms
+        return min(self.activated_at_ms, self.started_at_ms)
+
     def status_at(self, at_ms: int) -> Literal["pending", "active", "terminated", "canceled"]:
         """Status at a moment (ms)."""
         if self.canceled_at_ms is not None:
@@ -149,10 +156,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         end_ms = self.end_ms
         if end_ms is not None and end_ms <= at_ms:
             return "terminated"
-        active_from_ms = self.started_at_ms
-        if self.activated_at_ms is not None:
-            active_from_ms = min(active_from_ms, self.activated_at_ms)
-        return "active" if active_from_ms <= at_ms else "pending"
+        return "active" if self.active_from_ms <= at_ms else "pending"
 
 
 class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 from app.definitions import customers, metrics, plans, settings_records, subscriptions
@@ -18,6 +18,7 @@ from app.definitions.model import (
     Subscription,
 )
 from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.tally import ActiveTally
 from app.definitions.versions import Versions
 
 __all__ = ["Applied", "Definitions", "Rejected", "Touch"]
@@ -57,6 +58,8 @@ class Definitions:
         self._plans_by_metric: dict[str, dict[str, None]] = {}
         self._subscriptions: dict[Key, list[Versions[Subscription]]] = {}
         self._subscriptions_by_plan: dict[str, dict[str, None]] = {}
+        self._subscriptions_by_organization: dict[str, list[Versions[Subscription]]] = {}
+        self._active_by_plan: dict[str, ActiveTally] = {}
         self._subscriptions_by_customer: dict[Key, dict[str, None]] = {}
 
     # Applying
@@ -74,12 +77,12 @@ class Definitions:
         self.append_time_ms = max(self.append_time_ms, timestamp_ms)
         if value is None:
             return None
-        self._record_times_ms.append(self.append_time_ms)
-        self._record_offsets.append(offset)
         try:
             command = Command.decode(value)
         except UnreadableCommand:
             return Rejected(422, "invalid_record")
+        self._record_times_ms.append(self.append_time_ms)
+        self._record_offsets.append(offset)
         decision = self._decide(command, self.append_time_ms)
         if isinstance(decision, Rejected):
             return decision
@@ -104,7 +107,7 @@ class Definitions:
     # Looking up
 
     def last_offset_at(self, at_ms: int) -> int:
-        """Offset of the last record (no tick) with append_time <= at_ms, -1 if there is none."""
+        """Offset of the last command (no tick) with append_time <= at_ms, -1 if there is none."""
         i = bisect_right(self._record_times_ms, at_ms)
         return self._record_offsets[i - 1] if i else -1
 
@@ -138,6 +141,16 @@ class Definitions:
         """The plan; once deleted as it last was, because periods under it have yet to close."""
         versions = self.plan_versions.get(plan_id)
         return versions.last_before_deletion(at_ms) if versions else None
+
+    def plan_code(self, plan_id: str) -> str | None:
+        """The code of a plan, deleted or not."""
+        plan = self.plan_by_id(plan_id)
+        return plan.code if plan else None
+
+    def active_subscriptions_count(self, plan_id: str, at_ms: int) -> int:
+        """How many subscriptions are active on the plan at a moment, by the newest definitions."""
+        tally = self._active_by_plan.get(plan_id)
+        return tally.at(at_ms) if tally else 0
 
     def customer(
         self, organization_id: str, external_id: str, at_ms: int | None = None
@@ -176,6 +189,10 @@ class Definitions:
     def all_subscription_keys(self) -> Iterable[Key]:
         """(organization id, external id) of every subscription that ever was."""
         return self._subscriptions.keys()
+
+    def all_subscriptions(self, organization_id: str) -> Sequence[Versions[Subscription]]:
+        """Every subscription of the organization that ever was, in creation order."""
+        return self._subscriptions_by_organization.get(organization_id, ())
 
     def metrics(self, organization_id: str) -> list[Metric]:
         """Newest first, then by id."""
@@ -265,11 +282,15 @@ class Definitions:
             versions = self.subscription_versions[identity] = Versions()
             key = (organization_id, subscription.external_id)
             self._subscriptions.setdefault(key, []).append(versions)
+            self._subscriptions_by_organization.setdefault(organization_id, []).append(versions)
             customer = (organization_id, subscription.external_customer_id)
             self._subscriptions_by_customer.setdefault(customer, {})[identity] = None
         old = versions.at()
-        if old is not None and old.plan_id != subscription.plan_id:
-            self._subscriptions_by_plan[old.plan_id].pop(identity, None)
+        if old is not None:
+            self._active_by_plan[old.plan_id].remove(old)
+            if old.plan_id != subscription.plan_id:
+                del self._subscriptions_by_plan[old.plan_id][identity]
+        self._active_by_plan.setdefault(subscription.plan_id, ActiveTally()).add(subscription)
         self._subscriptions_by_plan.setdefault(subscription.plan_id, {})[identity] = None
         versions.push(now_ms, offset, subscription)
 

@@ -1,0 +1,97 @@
+"""The definitions log as a file: JSON lines, each a command with its append time and offset.
+
+Read by `meter fold` (records-and-cuts §10). A command's own keys come first, then `_append_time`
+(ms, or RFC 3339 when read) and `_offset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, NamedTuple
+
+import msgspec
+
+from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.instants import parse_iso8601_ms
+
+
+class InvalidDefinitionsFile(ValueError):
+    """A line that is no record; the message names it."""
+
+
+class LogRecord(NamedTuple):
+    """One record of the log, ready for `Definitions.apply`."""
+
+    value: bytes
+    append_time_ms: int
+    offset: int
+
+
+class _Line(msgspec.Struct, kw_only=True):
+    type: str
+    id: str
+    organization_id: str
+    payload: msgspec.Raw
+    append_time: int | str = msgspec.field(name="_append_time")
+    offset: int | None = msgspec.field(name="_offset", default=None)
+
+
+def write_definitions(records: Iterable[LogRecord], file: IO[bytes]) -> None:
+    """One line per record; values that are no commands, ticks too, are left out."""
+    for record in records:
+        command = _readable(record.value)
+        if command is not None:
+            file.write(definition_line(command, record.append_time_ms, record.offset))
+
+
+def definition_line(command: Command, append_time_ms: int, offset: int) -> bytes:
+    """The command's line, with its line feed."""
+    line: dict[str, Any] = msgspec.structs.asdict(command)
+    line |= {"_append_time": append_time_ms, "_offset": offset}
+    return _ENCODER.encode(line) + b"\n"
+
+
+def read_definitions(lines: Iterable[bytes]) -> Iterator[LogRecord]:
+    """Records in file order; blank lines are skipped, a missing offset counts on from the last.
+
+    Raises `InvalidDefinitionsFile`.
+    """
+    next_offset = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        record = _record(line, number, next_offset)
+        if record.offset < next_offset:
+            raise InvalidDefinitionsFile(f"line {number}: _offset {record.offset} goes back")
+        next_offset = record.offset + 1
+        yield record
+
+
+def _record(line: bytes, number: int, next_offset: int) -> LogRecord:
+    try:
+        parsed = _DECODER.decode(line)
+        command = Command.decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InvalidDefinitionsFile(f"line {number}: {error}") from error
+    append_time_ms = _append_time_ms(parsed.append_time)
+    if append_time_ms is None:
+        raise InvalidDefinitionsFile(f"line {number}: _append_time is neither ms nor RFC 3339")
+    offset = next_offset if parsed.offset is None else parsed.offset
+    return LogRecord(command.encode(), append_time_ms, offset)
+
+
+def _append_time_ms(value: int | str) -> int | None:
+    return parse_iso8601_ms(value) if isinstance(value, str) else value
+
+
+def _readable(value: bytes | None) -> Command | None:
+    if value is None:
+        return None
+    try:
+        return Command.decode(value)
+    except UnreadableCommand:
+        return None
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
