@@ -95,7 +95,8 @@ def described_charges(
         described = _described(body, metric, charge, code, now_ms)
         if isinstance(described, Rejected):
             return described
-        charges.append(described)
+        # What did not change stays the same object: readers compile charges by identity.
+        charges.append(charge if charge == described and charge is not None else described)
     return tuple(charges)
 
 
