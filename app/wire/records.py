@@ -13,19 +13,20 @@ import msgspec
 from app.wire.events import (
     CLOUDEVENT_NAMES,
     LAGO_NAMES,
+    MAX_BYTES,
     MAX_DEPTH,
     Correction,
     Event,
     Fields,
     build_event,
     decode_plain,
+    is_utf8,
     optional_text,
     required_text,
 )
 from app.wire.nesting import flattened, split_array
 from app.wire.refusals import Refusal, RefusalCode, Refused
 
-MAX_RECORD_BYTES: Final = 1_000_000
 MAX_ELEMENTS: Final = 10_000
 TICK_HEADER: Final = "meter-tick"
 
@@ -62,32 +63,24 @@ def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int,
 
     Null values (ticks among them) and empty arrays give nothing.
     """
-    mode = _mode(headers) if headers else _Mode.LAGO
+    if not headers and value is not None:
+        event = decode_plain(value)
+        if event is not None:
+            return [(0, event)]
+    mode = _mode(headers)
     if value is None:
         if mode is not _Mode.BINARY:
             return []
         value = b""
-    if len(value) > MAX_RECORD_BYTES:
-        message = f"a record may have {MAX_RECORD_BYTES} bytes; send smaller arrays"
+    if len(value) > MAX_BYTES:
+        message = f"a record may have {MAX_BYTES} bytes; send smaller arrays"
         return [(0, Refusal(RefusalCode.TOO_LARGE, message, value))]
-    if not value.isascii() and not _is_utf8(value):
+    if not is_utf8(value):
         return [(0, Refusal(RefusalCode.INVALID_JSON, "the record is not UTF-8", value))]
-    if mode is _Mode.LAGO:
-        event = decode_plain(value)
-        if event is not None:
-            return [(0, event)]
     try:
         return _decode_slowly(value, headers, mode)
     except Refused as refused:
         return [(0, Refusal(refused.code, refused.message, value))]
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _mode(headers: Headers) -> _Mode:
@@ -106,7 +99,7 @@ def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> list[tuple[in
     if mode is _Mode.BINARY:
         return [(0, _binary_event(value, headers))]
     if value.lstrip(_WHITESPACE)[:1] != b"[":
-        return [(0, _decode_object(value, mode))]
+        return [(0, _decode_element(value, 0, mode))]
     elements = _elements(value)
     if len(elements) > MAX_ELEMENTS:
         raise Refused(RefusalCode.TOO_LARGE, f"an array may hold {MAX_ELEMENTS} events")

@@ -6,7 +6,6 @@ fraction) of unix seconds, or RFC 3339 with a zone (records-and-cuts §11).
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from functools import lru_cache
 from typing import Final
 
 from app.numbers import take_apart
@@ -23,11 +22,15 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 # Seconds with more integer digits lie beyond any append time plus ten years.
 _MAX_SECOND_DIGITS: Final = 13
 
-_MILLISECONDS: Final = {
+# Every fraction that needs no cutting off, and none.
+_MILLISECONDS: Final[dict[str, int]] = {"": 0} | {
     f"{number:0{width}}": number * 10 ** (3 - width)
     for width in (1, 2, 3)
     for number in range(10**width)
 }
+
+_MAX_SECONDS: Final = 8192
+_SECONDS: Final[dict[str, int]] = {}
 
 
 class JsonNumber(str):
@@ -41,25 +44,28 @@ def parse_timestamp(value: str | int) -> int:
 
     Raises `Refused` with invalid_timestamp or timestamp_out_of_range.
     """
-    if isinstance(value, int):
-        return _in_bounds(value * 1000)
-    whole, point, fraction = value.partition(".")
-    milliseconds = _MILLISECONDS.get(fraction) if point else 0
-    if milliseconds is not None:
-        seconds_ms = _seconds_ms(whole)
-        if seconds_ms is not None:
-            return seconds_ms + milliseconds
-    if isinstance(value, JsonNumber) or _PLAIN.fullmatch(value):
-        return _floor_ms(value)
-    return _rfc_3339_ms(value)
+    return _in_bounds(value * 1000) if isinstance(value, int) else text_timestamp(value)
 
 
-@lru_cache(maxsize=8192)
-def _seconds_ms(digits: str) -> int | None:
-    # Streams repeat seconds, so the checks of most events are one lookup.
+def text_timestamp(text: str) -> int:
+    """Milliseconds since the epoch of a timestamp's text or `JsonNumber`; raises `Refused`."""
+    seconds, point, fraction = text.partition(".")
+    try:
+        if fraction or not point:
+            return _SECONDS[seconds] + _MILLISECONDS[fraction]
+    except KeyError:
+        _remember_seconds(seconds)
+    if isinstance(text, JsonNumber) or _PLAIN.fullmatch(text):
+        return _floor_ms(text)
+    return _rfc_3339_ms(text)
+
+
+def _remember_seconds(digits: str) -> None:
+    # Streams repeat seconds, so that most texts are two lookups.
     if len(digits) < _MAX_SECOND_DIGITS and digits.isdecimal() and digits.isascii():
-        return int(digits) * 1000
-    return None
+        if len(_SECONDS) >= _MAX_SECONDS:
+            _SECONDS.clear()
+        _SECONDS[digits] = int(digits) * 1000
 
 
 def _in_bounds(milliseconds: int) -> int:
