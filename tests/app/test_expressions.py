@@ -1,0 +1,228 @@
+"""Expressions: what parses, what it is worth, and why it fails."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.expressions import (
+    EvaluationFailed,
+    InvalidExpression,
+    Result,
+    parse,
+    result_text,
+    result_value,
+)
+from app.numbers import InvalidValue
+from app.wire.vectors import check_expression_vector
+
+VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "aggregation"
+AT_MS = 1_741_007_009_344
+PROPERTIES: Mapping[str, bytes] = {
+    "n": b"1.25",
+    "text": b'"eu"',
+    "numeric": b'"12.50"',
+    "long": b'"' + b"9" * 60 + b'"',
+    "huge": b"1e400",
+    "exponent": b"1e3",
+    "exponent_text": b'"1e3"',
+    "flag": b"true",
+    "nothing": b"null",
+    "nested": b"[1]",
+}
+
+
+def evaluate(text: str, properties: Mapping[str, bytes] = PROPERTIES) -> Result:
+    return parse(text).evaluate("storage", AT_MS, properties)
+
+
+def expression_vectors() -> list[Any]:
+    path = VECTORS / "expressions.json"
+    if not path.exists():
+        reason = f"no vectors at {path.name}"
+        return [pytest.param({}, marks=pytest.mark.skip(reason=reason), id="missing")]
+    return [pytest.param(each, id=each["id"]) for each in json.loads(path.read_text())]
+
+
+@pytest.mark.parametrize("vector", expression_vectors())
+def test_vectors(vector: dict[str, Any]) -> None:
+    assert check_expression_vector(vector) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2 + 3 * 4 - 6 / 2", "11"),
+        ("(2 + 3) * 4", "20"),
+        ("8 / 4 / 2", "1"),
+        ("8-4-2", "2"),
+        ("- 2 * -3", "6"),
+        ("-(1 + 2)", "-3"),
+        ("-event.properties.n", "-1.25"),
+        ("  event.properties.n  ", "1.25"),
+        ("event.timestamp", "1741007009.344"),
+        ("event.properties.exponent + 1", "1001"),
+        ("round(-2.5)", "-3"),
+        ("round(2.5)", "3"),
+        ("Round(12345, -2)", "12300"),
+        ("ROUND(1.2345, 1 + 1)", "1.23"),
+        ("ceil(-1.5)", "-1"),
+        ("Floor(-1.5)", "-2"),
+        ("floor (1.29, 1)", "1.2"),
+        ("least(3, 1, 2)", "1"),
+        ("GREATEST(3, event.properties.numeric, 2)", "12.5"),
+        ("0.1 + 0.2", "0.3"),
+        ("1 / 3 * 3", "0." + "9" * 100),
+        ("2 / 3", "0." + "6" * 99 + "7"),
+    ],
+)
+def test_numbers(text: str, expected: str) -> None:
+    assert evaluate(text) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("concat('a', 'b')", "ab"),
+        ("Concat(event.code, '-', event.properties.text)", "storage-eu"),
+        ("concat(1.50, '/', 0 * -1)", "1.50/0"),
+        ("concat(event.properties.numeric)", "12.50"),
+        ("concat(event.properties.exponent)", "1000"),
+        ("concat(event.properties.exponent_text)", "1e3"),
+        ("concat(event.properties.flag)", "true"),
+        ("concat(event.properties.long)", "9" * 60),
+        ("concat('1', '2')", "12"),
+        ("concat(round(1234, -2))", "1200"),
+        ("event.code", "storage"),
+        ("''", ""),
+        ("'12'", "12"),
+    ],
+)
+def test_texts(text: str, expected: str) -> None:
+    assert evaluate(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "units",
+        "1.1.1",
+        "1 2",
+        "1.",
+        ".5",
+        "1e3",
+        "--2",
+        "+2",
+        "1 +",
+        "1\t+ 2",
+        "1\n",
+        "rOUND(1)",
+        "rounded(1)",
+        "round()",
+        "round(1, 2, 3)",
+        "round(1",
+        "least(1)",
+        "greatest(1)",
+        "concat()",
+        "concat('a)",
+        "event",
+        "event.codes",
+        "event . code",
+        "event.id",
+        "event.properties",
+        "event.properties.1a",
+        "event.properties.a.b",
+        "event.properties.é",
+        "(" * 70 + "1" + ")" * 70,
+        "1" + "+1" * 5000,
+    ],
+)
+def test_invalid(text: str) -> None:
+    with pytest.raises(InvalidExpression):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("event.properties.absent", "no property absent"),
+        ("event.properties.nothing", "neither text nor a number"),
+        ("event.properties.nested", "neither text nor a number"),
+        ("event.properties.huge", "too many digits"),
+        ("event.properties.long + 1", "not a number"),
+        ("event.properties.exponent_text + 1", "not a number"),
+        ("event.properties.flag * 2", "not a number"),
+        ("'1' + 1", "not a number"),
+        ("event.code + 1", "not a number"),
+        ("-'1'", "not a number"),
+        ("least('a', 1)", "not a number"),
+        ("round('a')", "not a number"),
+        ("1 / 0", "division by zero"),
+        ("1 / (1 - 1)", "division by zero"),
+        ("round(1, 0.5)", "digits"),
+        ("round(1, 39)", "digits"),
+        ("ceil(1, -39)", "digits"),
+        (" * ".join(["9" * 90] * 12), "too many digits"),
+    ],
+)
+def test_failures(text: str, message: str) -> None:
+    with pytest.raises(EvaluationFailed, match=message):
+        evaluate(text)
+
+
+def test_long_chains_need_no_stack() -> None:
+    assert evaluate("+".join(["1"] * 4000)) == 4000
+
+
+def test_the_properties_read_are_named() -> None:
+    expression = parse("concat(event.properties.a, round(-event.properties.b_2 * 2))")
+    assert expression.properties == {"a", "b_2"}
+
+
+@pytest.mark.parametrize(
+    ("result", "value", "text"),
+    [
+        (Decimal("1.50"), Decimal("1.5"), "1.50"),
+        (Decimal("1E+3"), Decimal(1000), "1000"),
+        ("12", Decimal(12), "12"),
+        ("1e3", None, "1e3"),
+        ("eu", None, "eu"),
+    ],
+)
+def test_results_as_values_and_texts(result: Result, value: Decimal | None, text: str) -> None:
+    assert result_value(result) == value
+    assert result_text(result) == text
+
+
+def test_a_result_with_too_many_digits_is_no_value() -> None:
+    with pytest.raises(InvalidValue):
+        result_value(evaluate("1 / 3"))
+
+
+numbers = st.decimals("-1000", "1000", places=3)
+
+
+@given(numbers, numbers, numbers)
+def test_arithmetic_is_that_of_fractions(a: Decimal, b: Decimal, c: Decimal) -> None:
+    properties = {"a": str(a).encode(), "b": str(b).encode(), "c": str(c).encode()}
+    text = "event.properties.a - event.properties.b * event.properties.c + event.properties.a"
+    result = evaluate(text, properties)
+    assert isinstance(result, Decimal)
+    assert Fraction(result) == Fraction(a) - Fraction(b) * Fraction(c) + Fraction(a)
+
+
+@given(st.text(alphabet="evntcod.properis+-*/()'0123456789, round", max_size=60))
+def test_any_text_parses_or_is_invalid(text: str) -> None:
+    try:
+        expression = parse(text)
+    except InvalidExpression:
+        return
+    assert expression.text == text
