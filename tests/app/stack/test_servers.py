@@ -18,9 +18,9 @@ from redis.asyncio import Redis
 
 from app.settings import Settings
 from app.stack.errors import StackError
-from app.stack.kafka import LocalKafka
+from app.stack.kafka import LocalKafka, new_cluster_id
 from app.stack.ports import HOST, free_ports
-from app.stack.redis import LocalRedis
+from app.stack.redis import BUNDLING_PACKAGES, LocalRedis, find_redis_server
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -215,6 +215,24 @@ async def test_a_pid_file_of_nobody_is_ignored(tmp_path: Path, remembered: str) 
     async with LocalRedis(tmp_path) as redis:
         assert json.loads((tmp_path / "redis.pid").read_text())["pid"] == redis.process.pid
     assert not (tmp_path / "redis.pid").exists()
+
+
+def test_no_cluster_id_looks_like_an_option() -> None:
+    assert not [text for text in (new_cluster_id() for _ in range(2_000)) if text[0] == "-"]
+
+
+async def test_bundled_redis_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Path(find_redis_server()).parents[1].name in BUNDLING_PACKAGES
+    async with LocalRedis(tmp_path) as redis, Redis.from_url(redis.url) as client:
+        assert await client.ping()
+
+
+async def test_no_redis_at_all_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("app.stack.redis.BUNDLING_PACKAGES", ("not_installed",))
+    with pytest.raises(StackError, match="METER_REDIS_URL"):
+        await LocalRedis(tmp_path).start()
 
 
 def test_free_ports_are_different() -> None:
