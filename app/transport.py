@@ -1,0 +1,490 @@
+"""A Faust transport that delivers each fetched batch of a partition as one stream item.
+
+Source: stream-engine.md §2 (what stock Faust does, and why each override is here), state.md §3-§4.
+What Faust acknowledges by itself never moves an offset: only `MeterApp.acknowledge` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Final, Protocol, cast
+
+import faust
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+from faust.tables.recovery import RebalanceAgain
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+from mode import CrashingSupervisor
+
+from app.settings import Settings
+from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
+
+SCHEME: Final = "kafkabatch"
+LOG_START: Final = -1
+"""Next offset of a partition nothing is stored for: read it from the first record there is."""
+
+MAX_POLL_RECORDS: Final = 5_000
+FETCH_MAX_WAIT_MS: Final = 100
+REQUEST_TIMEOUT_MS: Final = 40_000
+QUEUED_BATCHES: Final = 16
+# Faust gives up a seek, and so a restore within it, silently after `broker_request_timeout`; the
+# requests to the broker have their own limit above.
+RESTORE_TIMEOUT_S: Final = 24 * 3_600.0
+
+
+class OffsetsLost(Exception):
+    """The log no longer holds (or no longer reaches) the next offset to fold: data is missing."""
+
+
+class DeliveryBroken(Exception):
+    """A promise of the transport does not hold; going on would fold too much or too little."""
+
+
+class RecordBatch(list[ConsumerRecord]):
+    """Consecutive records of one partition, offsets ascending.
+
+    It covers the offsets `start` … `next` - 1; those without a record are transaction markers,
+    aborted or compacted. So it may be empty: then only the position has moved on.
+    """
+
+    __slots__ = ("era", "next", "start", "tp")
+
+    def __init__(
+        self, records: Iterable[ConsumerRecord], tp: TP, start: int, next_offset: int, era: int
+    ) -> None:
+        super().__init__(records)
+        self.tp = tp
+        self.start = start
+        self.next = next_offset
+        self.era = era
+
+    @property
+    def first(self) -> int:
+        """Offset of the first record, `start` if there is none."""
+        return int(self[0].offset) if self else self.start
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record, `next` - 1 if there is none."""
+        return int(self[-1].offset) if self else self.next - 1
+
+
+class PartitionOwner(Protocol):
+    """Who keeps the state of the partitions. The two calls never overlap."""
+
+    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+        """Take over `partitions`, all that this worker has now; drop the state of others.
+
+        Returns the next offset to fold (or LOG_START) of the raw and the rekeyed topic for each.
+        May be called again for the same partitions, and be cancelled by a rebalance; `release`
+        follows then. An exception crashes the app.
+        """
+        ...
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        """Make what is folded durable and acknowledge it: the partitions may go elsewhere.
+
+        No batch is delivered meanwhile. Called before a rebalance and before a stop, but not
+        after a crash, and also for partitions whose `assign` was cancelled. An exception
+        crashes the app.
+        """
+        ...
+
+
+class _BatchThread(driver.AIOKafkaConsumerThread):
+    """Owns the aiokafka consumer, in a thread of its own."""
+
+    consumer: BatchConsumer
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        app, conf = self.consumer.app, self.consumer.app.conf
+        self._assignor = app.assignor
+        return AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            # A reset would pass silently over what retention took.
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1_000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            check_crcs=conf.broker_check_crcs,
+            session_timeout_ms=int(conf.broker_session_timeout * 1_000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1_000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1_000),
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+            **app.settings.kafka_options(),
+        )
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP] | None,
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> dict[Any, RecordBatch]:
+        """Like stock, but positions are read around the drain, with nothing in between."""
+        fetcher = consumer._fetcher
+        deadline_s = monotonic() + (timeout or 0.0)
+        with fetcher._subscriptions.fetch_context():
+            while True:
+                if consumer._closed or fetcher._closed:
+                    raise ConsumerStoppedError
+                if fetcher._subscriptions.reassignment_in_progress:
+                    await asyncio.sleep(0.05)
+                    return {}
+                era = self.consumer.era
+                # To aiokafka an empty set of partitions means all of them.
+                if not self.consumer.flow_active or not active_partitions:
+                    return {}
+                batches = await _drain(consumer, active_partitions, max_records, era)
+                remaining_s = deadline_s - monotonic()
+                if batches or remaining_s <= 0:
+                    return batches
+                await _wait_for_data(fetcher, remaining_s)
+
+
+async def _drain(
+    consumer: AIOKafkaConsumer, active: set[TP], max_records: int | None, era: int
+) -> dict[Any, RecordBatch]:
+    """Everything that is fetched already; without a timeout this never gives up the loop."""
+    fetcher = consumer._fetcher
+    assignment = fetcher._subscriptions.subscription.assignment
+    starts = {
+        tp: state.position
+        for tp in fetcher._records
+        if tp in assignment.tps and (state := assignment.state_value(tp)).has_valid_position
+    }
+    try:
+        drained = await fetcher.fetched_records(active, timeout=0, max_records=max_records)
+    except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+        raise OffsetsLost(f"The offset to read next is not in the log: {error}") from error
+    nexts = {tp: assignment.state_value(tp).position for tp in starts}
+    return {
+        tp: RecordBatch(drained.get(tp, ()), TP(tp.topic, tp.partition), start, nexts[tp], era)
+        for tp, start in starts.items()
+        if nexts[tp] > start
+    }
+
+
+async def _wait_for_data(fetcher: Any, timeout_s: float) -> None:
+    waiter = fetcher._create_fetch_waiter()
+    try:
+        done, _ = await asyncio.wait([waiter], timeout=timeout_s)
+    finally:
+        if not waiter.done():
+            waiter.cancel()
+    for future in done:
+        future.result()
+
+
+class BatchConsumer(driver.Consumer):
+    """The group consumer of `MeterApp`: every topic it reads is delivered by batch."""
+
+    app: MeterApp
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.era = 0
+        """Grows with every seek; a batch of an earlier era is void."""
+        self._turn = 0
+        self._owned: frozenset[int] = frozenset()
+        self._ownership = asyncio.Lock()
+        self._taking: asyncio.Task[dict[TP, int]] | None = None
+        self._next: dict[TP, int] = {}
+        self._unacknowledged: defaultdict[TP, deque[int]] = defaultdict(deque)
+        self._acknowledged: defaultdict[TP, set[int]] = defaultdict(set)
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> _BatchThread:
+        return _BatchThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """One message for each batch that was fetched."""
+        batches, _ = await self._wait_next_records(timeout)
+        if batches is None or self.should_stop:
+            return
+        for batch in cast(Mapping[TP, RecordBatch], batches).values():
+            # What is passed over here is read again: the seek follows, or has been.
+            if not self.flow_active or batch.era != self.era:
+                return
+            yield batch.tp, self._deliver(batch)
+
+    def _deliver(self, batch: RecordBatch) -> ConsumerMessage:
+        tp, expected = batch.tp, self._next.get(batch.tp)
+        if batch.start != expected:
+            raise DeliveryBroken(f"{tp} was to go on at {expected}, the batch is at {batch.start}")
+        self._next[tp] = batch.next
+        self._unacknowledged[tp].append(batch.next)
+        # Stock drops what lies before the last delivery, which a seek may have gone back from.
+        self._read_offset[tp] = None
+        self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+        timestamp_ms = batch[-1].timestamp if batch else 0
+        timestamp_type = batch[-1].timestamp_type if batch else 0
+        return ConsumerMessage(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=batch.next - 1,
+            timestamp=timestamp_ms / 1_000,
+            timestamp_type=timestamp_type,
+            headers=None,
+            key=None,
+            value=batch,  # type: ignore[arg-type]  # the raw codec passes any object through
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def acknowledge(self, batch: RecordBatch) -> bool:
+        """Let the group's offset pass `batch`; False if a rebalance has made it void."""
+        if batch.era != self.era:
+            return False
+        self._acknowledged[batch.tp].add(batch.next)
+        return True
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (
+            tp
+            for tp, acknowledged in self._acknowledged.items()
+            if acknowledged and (topics is None or tp in topics or tp.topic in topics)
+        )
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The end of what is acknowledged without a gap, in the order of delivery."""
+        waiting, acknowledged = self._unacknowledged[tp], self._acknowledged[tp]
+        offset = None
+        while waiting and waiting[0] in acknowledged:
+            offset = waiting.popleft()
+            acknowledged.discard(offset)
+        return offset
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        # Where the group had been before says nothing: the state decides.
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Offsets without records are inside the batches."""
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Release first: stock code forgets what is not committed yet."""
+        await self._release()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Faust does not seek when there is nothing to seek; the owner must know all the same."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            with suppress(RebalanceAgain):
+                await self.perform_seek()
+
+    async def wait_empty(self) -> None:
+        """Called on revoke and on stop. Batches do not wait for Faust's acks: they have ours."""
+        await self._release()
+        self._unacked_messages.clear()
+        await super().wait_empty()
+
+    async def _release(self) -> None:
+        """Stop the delivery, let the owner flush, commit."""
+        self._turn += 1
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        if self._taking is not None:
+            self._taking.cancel()
+        async with self._ownership:
+            owned, self._owned = self._owned, frozenset()
+            if not owned or self.app.crashed:
+                return
+            try:
+                await self.app.partition_owner.release(owned)
+            except Exception as error:
+                await self.app.crash(error)
+                return
+        # A commit under way may have begun before the owner acknowledged.
+        await self.maybe_wait_for_commit_to_finish()
+        await self.commit()
+
+    async def perform_seek(self) -> None:
+        """Let the owner take over what is assigned, and go where its state ends."""
+        self._turn += 1
+        turn = self._turn
+        try:
+            offsets = await self._take_over(turn)
+            self.era += 1
+            self._unacknowledged.clear()
+            self._acknowledged.clear()
+            self._next = offsets
+            if offsets:
+                await self.seek_wait(offsets)
+        except RebalanceAgain:
+            raise
+        except Exception as error:
+            if turn != self._turn:
+                raise RebalanceAgain from error
+            await self.app.crash(error)
+            raise
+
+    async def _take_over(self, turn: int) -> dict[TP, int]:
+        async with self._ownership:
+            if turn != self._turn:
+                raise RebalanceAgain
+            taking = self._taking = asyncio.ensure_future(self._take())
+            try:
+                await asyncio.wait([taking])
+            finally:
+                self._taking = None
+                if not taking.done():
+                    taking.cancel()
+                    await asyncio.wait([taking])
+        if turn != self._turn:
+            if not taking.cancelled() and (error := taking.exception()):
+                self.log.warning("Taking over failed in a rebalance: %r", error)
+            raise RebalanceAgain
+        return taking.result()
+
+    async def _take(self) -> dict[TP, int]:
+        assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
+        self._owned = _common_partitions(assigned, self.app.batch_topics)
+        stored = await self.app.partition_owner.assign(self._owned)
+        if set(stored) != assigned:
+            raise DeliveryBroken(f"Offsets are of {sorted(stored)}, assigned {sorted(assigned)}")
+        if not assigned:
+            return {}
+        starts = await self.earliest_offsets(*assigned)
+        ends = await self.highwaters(*assigned)
+        return {tp: _checked(tp, stored[tp], starts[tp], ends[tp]) for tp in assigned}
+
+
+def _common_partitions(assigned: set[TP], topics: frozenset[str]) -> frozenset[int]:
+    """The partitions assigned; they must be the same of each topic."""
+    by_topic = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in topics}
+    partitions = frozenset(tp.partition for tp in assigned)
+    if any(found != partitions for found in by_topic.values()):
+        raise DeliveryBroken(f"The topics are not assigned alike: {by_topic}")
+    return partitions
+
+
+def _checked(tp: TP, stored: int, start: int, end: int) -> int:
+    if stored == LOG_START:
+        return start
+    if stored < start:
+        raise OffsetsLost(
+            f"{tp.topic} partition {tp.partition} begins at offset {start}, but the records from "
+            f"{stored} on are not folded yet: retention overtook the reader."
+        )
+    if stored > end:
+        raise OffsetsLost(
+            f"{tp.topic} partition {tp.partition} ends at offset {end}, but is folded up to "
+            f"{stored}: records were lost, or the topic was created anew."
+        )
+    return stored
+
+
+class _Producer(driver.Producer):
+    """Faust's own producer: it sends nothing of ours, but it has to connect."""
+
+    app: MeterApp
+
+    def _settings_auth(self) -> Mapping[str, Any]:
+        return self.app.settings.kafka_options()
+
+
+class Transport(driver.Transport):
+    """`kafkabatch://`."""
+
+    Consumer = BatchConsumer
+    Producer = _Producer
+
+
+TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
+
+
+class MeterApp(faust.App):
+    """The Faust app of a worker."""
+
+    def __init__(self, settings: Settings, partition_owner: PartitionOwner, **options: Any) -> None:
+        self.settings = settings
+        self.partition_owner = partition_owner
+        self.raw_topic = settings.topic(settings.raw_topic)
+        self.rekeyed_topic = settings.topic(EVENTS_REKEYED)
+        self.batch_topics = frozenset({self.raw_topic, self.rekeyed_topic})
+        super().__init__(settings.consumer_group, **options)
+
+    def _create_directories(self) -> None:
+        """Faust keeps nothing on disk here: it has no tables."""
+
+    def batch_topic(self) -> faust.TopicT:
+        """The raw and the rekeyed topic, for the one agent that reads both."""
+        return self.topic(
+            self.raw_topic,
+            self.rekeyed_topic,
+            key_serializer="raw",
+            value_serializer="raw",
+            maxsize=QUEUED_BATCHES,
+            acks=False,
+        )
+
+    async def batches(self, stream: faust.StreamT[Any]) -> AsyncIterator[RecordBatch]:
+        """The batches of an agent's stream that no rebalance has made void."""
+        async for batch in stream:
+            if batch.era == self._batch_consumer.era:
+                yield batch
+
+    def acknowledge(self, batch: RecordBatch) -> bool:
+        """Say that `batch` is durable. From any task of the loop, in any order.
+
+        Returns False if a rebalance has made it void; then it is delivered again somewhere,
+        unless the state says that it is folded.
+        """
+        return self._batch_consumer.acknowledge(batch)
+
+    @property
+    def _batch_consumer(self) -> BatchConsumer:
+        return cast(BatchConsumer, self.consumer)
+
+
+def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: Any) -> MeterApp:
+    """The app as a worker runs it; `overrides` are Faust settings, such as session timeouts."""
+    servers = settings.kafka_options()["bootstrap_servers"]
+    options: dict[str, Any] = {
+        "broker": ";".join(f"{SCHEME}://{server}" for server in servers),
+        "datadir": settings.state_dir / "faust",
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "topic_partitions": settings.raw_partitions,
+        "topic_replication_factor": settings.replication_factor,
+        "topic_disable_leader": True,
+        "topic_allow_declare": False,
+        # Not for tables, of which there are none: only with it Faust's own assignor is used,
+        # sticky, and giving the same partitions of both topics to one worker.
+        "table_standby_replicas": 1,
+        "web_enabled": False,
+        "worker_redirect_stdouts": False,
+        "agent_supervisor": CrashingSupervisor,
+        "broker_request_timeout": RESTORE_TIMEOUT_S,
+        "broker_max_poll_interval": RESTORE_TIMEOUT_S,
+        "broker_max_poll_records": MAX_POLL_RECORDS,
+        "broker_commit_interval": 1.0,
+        "broker_session_timeout": 20.0,
+        "broker_heartbeat_interval": 2.0,
+        "broker_rebalance_timeout": 60.0,
+        # A batch of one partition has at most this, or one record.
+        "consumer_max_fetch_size": 2 * RAW_MESSAGE_BYTES,
+        "producer_request_timeout": REQUEST_TIMEOUT_MS / 1_000,
+    }
+    return MeterApp(settings, partition_owner, **(options | overrides))
