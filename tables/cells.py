@@ -91,6 +91,15 @@ class Cell:
         return bool(published)
 
     @property
+    def empty(self) -> bool:
+        """Whether no event was folded into it."""
+        return self.state.events == 0 and not self.late
+
+    def blank(self, aggregation: Aggregation[Any]) -> bool:
+        """Whether nothing of it differs from a cell that never was."""
+        return not self.late and self.state == aggregation.initialize()
+
+    @property
     def key(self) -> CellKey:
         """Its name in the changelog."""
         return CellKey(*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
@@ -130,6 +139,14 @@ class Layer:
             cell = self.cells[filter_id, groups] = Cell(self, filter_id, groups, state)
         return cell
 
+    def admits(self, groups: Groups, max_groups: int) -> bool:
+        """Whether one more group fits (records-and-cuts §7); recurring: over all history."""
+        layers = self.span.layers.values() if self.span.fold.metric.recurring else (self,)
+        if sum(len(layer.cells) for layer in layers) < max_groups:
+            return True
+        known = {cell.groups for layer in layers for cell in layer.cells.values() if cell.groups}
+        return groups in known or len(known) < max_groups
+
 
 class Figures(NamedTuple):
     """The shown figures of a cell at a cut, rounded and clamped."""
@@ -157,18 +174,24 @@ class Span:
         "fold",
         "key",
         "layers",
+        "name",
         "revise_every_ms",
+        "sets",
         "timeline",
     )
 
     def __init__(
         self,
+        name: tuple[str, str],
         key: SpanKey,
         fold: ChargeFold,
         timeline: Timeline,
         end_ms: int,
+        *,
         revise_every_ms: int,
     ):
+        self.name = name
+        """(organization_id, external_subscription_id)"""
         self.key = key
         self.fold = fold
         self.timeline = timeline
@@ -177,6 +200,8 @@ class Span:
         self.revise_every_ms = revise_every_ms
         self.layers: dict[int, Layer] = {}
         self.current: Layer | None = None
+        self.sets: dict[tuple[object, ...], bytes] = {}
+        """unique_count: names of the sets of members, by cell."""
 
     def layer_at(self, timestamp_ms: int) -> Layer | None:
         """The layer that holds an event of that time; None when no period of the span does."""

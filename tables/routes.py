@@ -268,6 +268,7 @@ class Route:
         "reads_properties",
         "spans",
         "timelines",
+        "unique",
     )
 
     def __init__(
@@ -284,6 +285,7 @@ class Route:
         self.timelines = timelines
         self.spans = spans
         self.reads_properties = any(span.fold.properties for span in spans)
+        self.unique = any(span.fold.unique for span in spans)
 
     def period_of(self, timestamp_ms: int) -> Period | None:
         """The period that an event of that time falls in, whatever its charges."""
@@ -329,13 +331,16 @@ def plan_spans(
     timeline: Timeline,
     code: str,
     folds: ChargeFolds,
+    until_ms: int | None = None,
 ) -> list[SpanPlan]:
     """Runs of periods of one subscription in which a charge of the metric code folds alike."""
-    newest = subscription.at()
+    newest = subscription.at(until_ms)
     if newest is None:
         return []
     plan = definitions.plan_versions[newest.plan_id]
-    changes_ms = _changes_ms(definitions, plan)
+    changes_ms = [
+        at_ms for at_ms in _changes_ms(definitions, plan) if until_ms is None or at_ms <= until_ms
+    ]
     running: dict[str, SpanPlan] = {}
     planned: list[SpanPlan] = []
     for period, in_force in _charges_by_period(definitions, plan, timeline, code, changes_ms):
@@ -380,7 +385,8 @@ def _charges_by_period(
     for period in timeline:
         version = bisect_right(changes_ms, period.fixed_at_ms)
         if version != seen[0]:
-            seen = (version, charges_in_force(definitions, plan, code, period.fixed_at_ms))
+            as_of_ms = changes_ms[version - 1] if version else -1
+            seen = (version, charges_in_force(definitions, plan, code, as_of_ms))
         yield period, seen[1]
         if period.fixed_at_ms >= max(last_change_ms, last_terms_ms):
             break

@@ -115,17 +115,21 @@ class Timeline:
 
 
 def subscription_timeline(
-    definitions: Definitions, subscription: Versions[Subscription]
+    definitions: Definitions,
+    subscription: Versions[Subscription],
+    until_ms: int | None = None,
 ) -> Timeline:
-    """The timeline of a subscription under all definitions applied so far."""
-    return Timeline(subscription_terms(definitions, subscription))
+    """The timeline of a subscription under all definitions, or those appended up to a time."""
+    return Timeline(subscription_terms(definitions, subscription, until_ms))
 
 
 def subscription_terms(
-    definitions: Definitions, subscription: Versions[Subscription]
+    definitions: Definitions,
+    subscription: Versions[Subscription],
+    until_ms: int | None = None,
 ) -> list[Terms]:
     """The terms of a subscription through time, one entry for each change."""
-    newest = subscription.at()
+    newest = subscription.at(until_ms)
     if newest is None:
         return []
     org, customer_id = newest.organization_id, newest.external_customer_id
@@ -136,7 +140,7 @@ def subscription_terms(
         at_ms
         for versions in (subscription, customer, plan, definitions.settings)
         for at_ms in versions.changes
-        if at_ms > created_ms
+        if at_ms > created_ms and (until_ms is None or at_ms <= until_ms)
     }
     terms: list[Terms] = []
     for at_ms in sorted(moments | {created_ms}):

@@ -1,0 +1,130 @@
+"""Members of unique counts that are at hand: a cache in front of the members store.
+
+A *set* is all properties of one unique-count cell (per period, or over all history when recurring).
+Its members live in the store (an exact Redis hash); here are those seen lately and those changed
+since the last flush. A set begun here is known in full, so that its new members cost no look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tables.unique_count import Member, MemberOperation
+
+SetKey = bytes
+MemberName = tuple[SetKey, str]
+"""(set, property text)"""
+
+_EVERY_PERIOD = -2
+
+
+def set_key(
+    subscription_id: str,
+    charge_id: str,
+    span_start_ms: int,
+    period_ms: int | None,
+    filter_id: str | None,
+    groups: tuple[str | None, ...],
+) -> SetKey:
+    """Name of a set; `period_ms` None for a recurring metric, whose sets span all periods."""
+    period = _EVERY_PERIOD if period_ms is None else period_ms
+    return msgspec.msgpack.encode(
+        (subscription_id, charge_id, span_start_ms, period, filter_id, groups)
+    )
+
+
+def pack_member(member: Member) -> bytes:
+    """Bytes for the store and its changelog."""
+    return msgspec.msgpack.encode(member)
+
+
+_Operations = tuple[tuple[int, int, int, tuple[int, int, int, int], bool], ...]
+
+
+def unpack_member(packed: bytes) -> Member:
+    """The member that `pack_member` wrote."""
+    operations = msgspec.msgpack.decode(packed, type=_Operations)
+    return tuple(MemberOperation(*operation) for operation in operations)
+
+
+class Members:
+    """Cache and overlay of one partition's members."""
+
+    def __init__(self, capacity: int = 500_000):
+        self.capacity = capacity
+        self._cache: dict[MemberName, Member] = {}
+        self._whole: set[SetKey] = set()
+        self._gone: set[SetKey] = set()
+        self._dirty: dict[MemberName, None] = {}
+        self._unwritten: dict[MemberName, None] = {}
+
+    def begin(self, key: SetKey) -> None:
+        """A set that is empty in the store: what is not here is nowhere."""
+        self._whole.add(key)
+
+    def unknown(self, name: MemberName) -> bool:
+        """Whether the store must be asked before the member can be folded."""
+        return name not in self._cache and name[0] not in self._whole
+
+    def learn(self, name: MemberName, packed: bytes | None) -> None:
+        """The store's answer."""
+        self._cache.setdefault(name, unpack_member(packed) if packed else ())
+
+    def get(self, name: MemberName) -> Member:
+        """The member; () when it never had an operation."""
+        return self._cache.get(name, ())
+
+    def put(self, name: MemberName, member: Member) -> None:
+        """A changed member; () removes it."""
+        self._cache[name] = member
+        self._dirty[name] = None
+
+    def forget(self, keys: Iterable[SetKey]) -> None:
+        """Sets that were refolded: nothing of them remains, here or in the store."""
+        gone = set(keys)
+        self._gone |= gone
+        self._whole |= gone
+        for name in [name for name in self._cache if name[0] in gone]:
+            self._cache[name] = ()
+            self._dirty[name] = None
+
+    def replace(self, others: Members) -> None:
+        """Take over the members that a refold made."""
+        self._cache.update(others._cache)
+        self._dirty.update(dict.fromkeys(others._cache))
+        self._whole |= others._whole
+
+    def take_gone(self) -> list[SetKey]:
+        """Sets to be emptied in the store before the changes are written to it."""
+        gone = sorted(self._gone)
+        self._gone.clear()
+        return gone
+
+    def take_changes(self) -> list[tuple[MemberName, bytes | None]]:
+        """Members changed since the last call (None: removed). They stay here until `written`."""
+        changes = [
+            (name, pack_member(self._cache[name]) if self._cache[name] else None)
+            for name in self._dirty
+        ]
+        self._unwritten.update(self._dirty)
+        self._dirty.clear()
+        return changes
+
+    def written(self, names: list[MemberName]) -> None:
+        """The store has them; they may be forgotten here."""
+        for name in names:
+            if name not in self._dirty:
+                self._unwritten.pop(name, None)
+        self._evict()
+
+    def _evict(self) -> None:
+        if len(self._cache) <= self.capacity:
+            return
+        # A whole set that loses a member would take it for new, so none stays whole.
+        self._whole.clear()
+        keep = self._dirty.keys() | self._unwritten.keys()
+        excess = len(self._cache) - self.capacity // 2
+        for name in [name for name in self._cache if name not in keep][:excess]:
+            del self._cache[name]

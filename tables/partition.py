@@ -1,0 +1,510 @@
+"""One home partition: everything of its subscriptions, as a pure fold of the logs.
+
+It knows no Kafka, Redis, clock or web. The shell feeds it arrivals and definitions, writes what
+`take_changes` hands out in one transaction, and asks it for figures between slices. Its state is a
+function of how far each log is applied, not of how the reading interleaved: what a definition
+changes for events already folded is refolded (`tables.refold`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from app.definitions.model import SettingsRecord, Subscription
+from app.definitions.outcome import Touch
+from app.definitions.state import Definitions
+from app.definitions.timeline import Timeline, ceil_to, subscription_timeline
+from app.definitions.versions import Versions
+from app.records import REVISION_REASONS, RevisionReason
+from app.wire.identity import event_body_hash, event_id
+from app.wire.refusals import OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
+from tables.cells import FOLD_VERSION, Cell, CellKey, Layer, Span, SpanKey, record_hash
+from tables.dedupe import Entry, EventIndex
+from tables.fold import Arrival, Folded, apply_members, fold_event, members_wanted
+from tables.implicit import ImplicitPlan
+from tables.members import MemberName, Members
+from tables.presence import Presence, PresenceTable, SubscriptionName
+from tables.published import PublishedTable
+from tables.routes import ChargeFolds, Route, SpanPlan, plan_spans
+
+Pair = tuple[str, str, str]
+"""(organization_id, external_subscription_id, code)"""
+
+
+class StateTooNew(RuntimeError):
+    """The changelog was written by a newer program; this one must not touch it."""
+
+
+class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
+    """What a flush says of the whole partition: how far it has come, and sums to check it by."""
+
+    fold_version: int = FOLD_VERSION
+    epoch: int = 0
+    flush: int = 0
+    raw_next: int = 0
+    rekeyed_next: int = 0
+    append_time_ms: int = -1
+    marks: dict[int, tuple[int, int]] = {}
+    """Highest (raw offset, array index) taken of each raw partition through events-rekeyed."""
+    definitions_offset: int = 0
+    definitions_ms: int = -1
+    index_length: int = 0
+    cells: int = 0
+    cells_hash: int = 0
+    members: int = 0
+    cut_ms: int = -1
+    """Every cut up to it is published."""
+
+
+class Refused(NamedTuple):
+    """An event that is refused whatever its metrics are."""
+
+    arrival: Arrival
+    code: RefusalCode
+    message: str
+
+
+class Duplicate(NamedTuple):
+    """A later arrival of a known id; `identical` None when only the bodies can tell."""
+
+    arrival: Arrival
+    known: Entry
+    identical: bool | None
+
+
+class Slice(NamedTuple):
+    """What folding a slice came to, besides changed cells."""
+
+    accepted: int
+    refused: list[Refused]
+    duplicates: list[Duplicate]
+
+
+class Changes(NamedTuple):
+    """Changelog records of one flush; a None value deletes."""
+
+    cells: list[tuple[bytes, bytes | None]]
+    members: list[tuple[MemberName, bytes | None]]
+    presence: list[tuple[bytes, bytes]]
+    published: list[tuple[bytes, bytes]]
+    index_rows: bytes
+
+
+class WaitForDefinitions(Exception):
+    """Whether an event is too late hangs on definitions that are not applied yet."""
+
+    def __init__(self, past_ms: int):
+        super().__init__(f"definitions past {past_ms}")
+        self.past_ms = past_ms
+
+
+class Partition:
+    """State of one partition and the operations on it. Synchronous, single-threaded."""
+
+    def __init__(self, number: int, definitions: Definitions, index: EventIndex):
+        self.number = number
+        self.definitions = definitions
+        self.index = index
+        self.members = Members()
+        self.presence = PresenceTable()
+        self.published = PublishedTable()
+        self.folds = ChargeFolds()
+        self.implicit = ImplicitPlan(self.folds)
+        self.record = PartitionRecord()
+        self.routes: dict[Pair, Route] = {}
+        self.spans: dict[SpanKey, Span] = {}
+        self.late_cuts: dict[SubscriptionName, set[int]] = {}
+        """Revision cuts that events wait for."""
+        self.reasons: dict[SubscriptionName, set[RevisionReason]] = {}
+        """What else than late events will revise published periods."""
+        self.smaller_positions: set[Pair] = set()
+        """Pairs to refold because an earlier copy of an event came after a later one."""
+        self.stale: set[SubscriptionName] = set()
+        """External subscriptions under a refold."""
+        self.ignored: Counter[str] = Counter()
+        self.identical_duplicates = 0
+        self._stored: dict[SpanKey, list[tuple[CellKey, list[tuple[int, list[object]]]]]] = {}
+        self._timelines: dict[SubscriptionName, list[tuple[Versions[Subscription], Timeline]]] = {}
+        self._dirty: list[Cell] = []
+        self._deleted: dict[bytes, None] = {}
+        self._hashes: dict[bytes, int] = {}
+
+    # Folding
+
+    @property
+    def settings(self) -> SettingsRecord:
+        """The settings in force now."""
+        return self.definitions.settings_at()
+
+    @property
+    def settled_ms(self) -> int:
+        """Late cuts up to it are published and merged."""
+        every_ms = self.settings.revise_every_s * 1000
+        return self.record.cut_ms // every_ms * every_ms
+
+    def unknown_members(self, arrivals: Iterable[Arrival]) -> list[MemberName]:
+        """Members that must be learnt before the slice can be folded."""
+        unknown: dict[MemberName, None] = {}
+        for arrival in arrivals:
+            event = arrival.event
+            route = self.route_of(
+                (arrival.organization_id, event.external_subscription_id, event.code)
+            )
+            if route.unique:
+                names = members_wanted(route, arrival, self.members)
+                unknown.update((n, None) for n in names if self.members.unknown(n))
+        return list(unknown)
+
+    def fold(self, arrivals: Sequence[Arrival]) -> Slice:
+        """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
+        settled_ms = self.settled_ms
+        taken, refused = self._admit(arrivals)
+        ids = [
+            event_id(a.organization_id, a.event.external_subscription_id, a.event.transaction_id)
+            for a, _, _ in taken
+        ]
+        folded = Folded()
+        duplicates: list[Duplicate] = []
+        new: dict[bytes, Entry] = {}
+        max_groups = self.settings.max_groups
+        members, presence = self.members, self.presence
+        for (arrival, route, timestamp_ms), identity, stored in zip(
+            taken, ids, self.index.find_many(ids), strict=True
+        ):
+            entry = Entry(*arrival[2:7], event_body_hash(arrival.event))
+            known = new.get(identity) or stored
+            if known is not None:
+                duplicate = self._repeated(arrival, identity, entry, known)
+                if duplicate is not None:
+                    duplicates.append(duplicate)
+                continue
+            new[identity] = entry
+            presence.of((route.organization_id, route.external_subscription_id), route.code).note(
+                arrival.raw_offset, arrival.rekeyed_offset, timestamp_ms, arrival.append_time_ms
+            )
+            fold_event(
+                route,
+                arrival.event,
+                timestamp_ms,
+                entry[:4],
+                settled_ms,
+                members,
+                folded,
+                max_groups,
+            )
+        self.index.add_many(list(new), list(new.values()))
+        apply_members(folded.unique, members, settled_ms, folded)
+        self.take_folded(folded)
+        return Slice(len(new), refused, duplicates)
+
+    def take_folded(self, folded: Folded) -> None:
+        """Remember what a fold changed, for the next flush and for the cuts to come."""
+        self._dirty += folded.dirty
+        self.ignored += folded.ignored
+        every_ms = self.settings.revise_every_s * 1000
+        for cell in folded.dirty:
+            if cell.late:
+                cuts = self.late_cuts.setdefault(cell.layer.span.name, set())
+                cuts.update(ceil_to(cut_ms, every_ms) for cut_ms in cell.late)
+
+    def _admit(
+        self, arrivals: Sequence[Arrival]
+    ) -> tuple[list[tuple[Arrival, Route, int]], list[Refused]]:
+        """Split arrivals into those that may count and those refused whatever the metrics are."""
+        taken: list[tuple[Arrival, Route, int]] = []
+        refused: list[Refused] = []
+        for arrival in arrivals:
+            event = arrival.event
+            timestamp_ms = arrival.timestamp_ms
+            refusal = check_range(timestamp_ms, arrival.append_time_ms)
+            if refusal is not None:
+                refused.append(Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE))
+                continue
+            pair = (arrival.organization_id, event.external_subscription_id, event.code)
+            route = self.routes.get(pair) or self.route_of(pair)
+            refusal = self.too_late(route, arrival, timestamp_ms)
+            if refusal is not None:
+                refused.append(Refused(arrival, refusal, _LATE_MESSAGES[refusal]))
+                continue
+            taken.append((arrival, route, timestamp_ms))
+        return taken, refused
+
+    def too_late(self, route: Route, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
+        """Whether the event's period no longer takes it (records-and-cuts §2)."""
+        spans = route.spans
+        layer = spans[0].current if spans else None
+        append_time_ms = arrival.append_time_ms
+        if (
+            layer is not None
+            and layer.period is not None
+            and layer.start_ms <= timestamp_ms < layer.end_ms
+            and append_time_ms <= layer.period.due_at_ms
+        ):
+            return None
+        period = route.period_of(timestamp_ms)
+        if period is None or append_time_ms <= period.due_at_ms or arrival.admitted:
+            return None
+        refuses = self.settings.late_policy == "refuse"
+        if append_time_ms <= period.late_until_ms and not refuses:
+            return None
+        if self.definitions.append_time_ms <= period.due_at_ms:
+            raise WaitForDefinitions(period.due_at_ms)
+        if append_time_ms > period.late_until_ms:
+            return RefusalCode.TOO_LATE
+        return RefusalCode.PERIOD_CLOSED
+
+    def _repeated(
+        self, arrival: Arrival, identity: bytes, entry: Entry, known: Entry
+    ) -> Duplicate | None:
+        """A known id again: the smallest position wins (records-and-cuts §3)."""
+        if entry[:4] == known[:4]:
+            return None
+        if entry[:4] < known[:4]:
+            self.index.replace(identity, entry)
+            name = (arrival.organization_id, arrival.event.external_subscription_id)
+            self.presence.of(name, arrival.event.code).note(
+                arrival.raw_offset,
+                arrival.rekeyed_offset,
+                arrival.timestamp_ms,
+                arrival.append_time_ms,
+            )
+            self.smaller_positions.update((*name, code) for code in self.presence.codes[name])
+            return None
+        if entry.body_hash == known.body_hash:
+            self.identical_duplicates += 1
+            return Duplicate(arrival, known, identical=True)
+        return Duplicate(arrival, known, identical=None)
+
+    # Routes
+
+    def route_of(self, pair: Pair) -> Route:
+        """The route of a pair, compiled at its first event and when definitions touch it."""
+        route = self.routes.get(pair)
+        if route is None:
+            route = self.routes[pair] = self.compile(pair)
+            for span in route.spans:
+                self._adopt(span)
+        return route
+
+    def compile(self, pair: Pair, until_ms: int | None = None) -> Route:
+        """A fresh route without cells, under all definitions or those appended up to a time."""
+        organization_id, external_id, code = pair
+        name = (organization_id, external_id)
+        timelines = self.timelines(name, until_ms)
+        plans: list[SpanPlan] = []
+        for subscription, timeline in timelines:
+            plans += plan_spans(
+                self.definitions, subscription, timeline, code, self.folds, until_ms
+            )
+        settings = self.definitions.settings_at(until_ms)
+        if not timelines and settings.implicit_plan:
+            metric = self.definitions.metric(organization_id, code, until_ms)
+            if metric is not None:
+                plans.append(self.implicit.span_plan(name, metric, settings))
+        every_ms = settings.revise_every_s * 1000
+        spans = tuple(Span(name, *plan, revise_every_ms=every_ms) for plan in plans)
+        return Route(*pair, tuple(timeline for _, timeline in timelines), spans)
+
+    def timelines(
+        self, name: SubscriptionName, until_ms: int | None = None
+    ) -> list[tuple[Versions[Subscription], Timeline]]:
+        """Timelines of all subscriptions of an external id, canceled ones aside."""
+        if until_ms is None and name in self._timelines:
+            return self._timelines[name]
+        timelines = []
+        for subscription in self.definitions.subscriptions(*name):
+            known = subscription.at(until_ms)
+            if known is not None and known.canceled_at_ms is None:
+                timeline = subscription_timeline(self.definitions, subscription, until_ms)
+                timelines.append((subscription, timeline))
+        if until_ms is None:
+            self._timelines[name] = timelines
+        return timelines
+
+    def _adopt(self, span: Span) -> None:
+        """Give a new span the cells that its predecessor, or the changelog, has for its key."""
+        old = self.spans.get(span.key)
+        self.spans[span.key] = span
+        if old is not None and old is not span:
+            for layer in old.layers.values():
+                self._move_layer(layer, span)
+            span.sets = old.sets
+        for key, cuts in self._stored.pop(span.key, ()):
+            layer_now = span.layer_starting(key.layer_ms)
+            if layer_now is None:
+                continue
+            cell = layer_now.cell(key.filter_id, key.groups)
+            unpack = span.fold.aggregation.unpack
+            for cut_ms, packed in cuts:
+                if cut_ms == 0:
+                    cell.state = unpack(packed)
+                else:
+                    cell.late = {**(cell.late or {}), cut_ms: unpack(packed)}
+            cell.hash = self._hashes.pop(msgspec.msgpack.encode(key))
+
+    def _move_layer(self, layer: Layer, span: Span) -> None:
+        target = span.layer_starting(layer.start_ms)
+        for cell in layer.cells.values():
+            if target is None:
+                self.delete(cell)
+                continue
+            cell.layer = target
+            target.cells[cell.filter_id, cell.groups] = cell
+
+    def mark(self, cell: Cell) -> None:
+        """The cell changed: write it with the next flush."""
+        if not cell.dirty:
+            cell.dirty = True
+            self._dirty.append(cell)
+
+    def revision_reason(self, name: SubscriptionName) -> RevisionReason:
+        """Why the next cut of an external subscription revises what is published."""
+        reasons = self.reasons.get(name, ())
+        return next((reason for reason in REVISION_REASONS if reason in reasons), "late_events")
+
+    def delete(self, cell: Cell) -> None:
+        """The cell is no more; its changelog record goes with the next flush."""
+        if cell.hash:
+            self._deleted[msgspec.msgpack.encode(cell.key)] = None
+            self.record.cells -= 1
+            self.record.cells_hash = (self.record.cells_hash - cell.hash) % _MODULUS
+            cell.hash = 0
+        cell.dirty = True  # no later change may write it again
+
+    # Definitions
+
+    def refolding(self, organization_id: str, external_id: str) -> bool:
+        """Whether figures of an external subscription are being refolded."""
+        return (organization_id, external_id) in self.stale
+
+    def touched(self, touch: Touch, until_ms: int | None = None) -> set[Pair]:
+        """Take over a definition; the pairs that must be refolded keep their old routes until then.
+
+        `until_ms`: the append time up to which definitions were taken over before, for a partition
+        that was restored and has no routes yet.
+        """
+        refold: set[Pair] = set()
+        for name in self._names_touched(touch):
+            self._timelines.pop(name, None)
+            for code, presence in self.presence.codes.get(name, {}).items():
+                if touch.codes is not None and code not in touch.codes:
+                    continue
+                if self._changes_course((*name, code), presence, until_ms):
+                    refold.add((*name, code))
+        return refold
+
+    def _names_touched(self, touch: Touch) -> list[SubscriptionName]:
+        if touch.organization_id is not None and touch.external_subscription_ids is not None:
+            org = touch.organization_id
+            return [(org, external_id) for external_id in touch.external_subscription_ids]
+        names = self.presence.codes.keys() | self._timelines.keys()
+        if touch.organization_id is None:
+            return sorted(names)
+        return sorted(name for name in names if name[0] == touch.organization_id)
+
+    def _changes_course(self, pair: Pair, presence: Presence, until_ms: int | None) -> bool:
+        """Swap the route in place if no folded event goes elsewhere; else say so."""
+        old = self.routes.get(pair)
+        if old is None:
+            if until_ms is None:
+                return False
+            old = self.compile(pair, until_ms)
+        new = self.compile(pair)
+        reach = (presence.newest_ms, presence.appended_ms)
+        if old.shape(*reach) != new.shape(*reach):
+            if pair not in self.routes:
+                self.routes[pair] = old
+                for span in old.spans:
+                    self._adopt(span)
+            return True
+        self.routes[pair] = new
+        for span in new.spans:
+            self._adopt(span)
+        return False
+
+    def forget(self, pairs: Iterable[Pair]) -> None:
+        """Drop cells, members and routes of pairs that were refolded."""
+        for pair in pairs:
+            route = self.routes.pop(pair, None)
+            for span in route.spans if route is not None else ():
+                self.members.forget(span.sets.values())
+                for layer in span.layers.values():
+                    for cell in layer.cells.values():
+                        self.delete(cell)
+                self.spans.pop(span.key, None)
+
+    # Flushing and restoring
+
+    def take_changes(self) -> Changes:
+        """Everything changed since the last flush; advances `record` to describe it."""
+        cells: list[tuple[bytes, bytes | None]] = []
+        record = self.record
+        dirty, self._dirty = self._dirty, []
+        for cell in dirty:
+            if self.spans.get(cell.layer.span.key) is not cell.layer.span:
+                continue
+            cell.dirty = False
+            key, value = msgspec.msgpack.encode(cell.key), cell.packed()
+            new_hash = record_hash(key, value)
+            record.cells += cell.hash == 0
+            record.cells_hash = (record.cells_hash + new_hash - cell.hash) % _MODULUS
+            cell.hash = new_hash
+            self._deleted.pop(key, None)
+            cells.append((key, value))
+        cells += [(key, None) for key in self._deleted]
+        self._deleted.clear()
+        members = self.members.take_changes()
+        record.flush += 1
+        record.index_length = self.index.length
+        return Changes(
+            cells,
+            members,
+            self.presence.take_changes(),
+            self.published.take_changes(),
+            self.index.pending(),
+        )
+
+    def load_cell(self, key: bytes, value: bytes) -> None:
+        """Take over one record of the cell changelog."""
+        version, cuts = msgspec.msgpack.decode(
+            value, type=tuple[int, list[tuple[int, list[object]]]]
+        )
+        if version > FOLD_VERSION:
+            raise StateTooNew(f"cells of fold version {version}; this program knows {FOLD_VERSION}")
+        cell_key = msgspec.msgpack.decode(key, type=CellKey)
+        span_key = SpanKey(*cell_key[:3])
+        self._stored.setdefault(span_key, []).append((cell_key, cuts))
+        self._hashes[key] = record_hash(key, value)
+
+    def restored(self) -> bool:
+        """Attach restored cells to their routes; whether counts and hash sums agree."""
+        whole = (
+            len(self._hashes) == self.record.cells
+            and sum(self._hashes.values()) % _MODULUS == self.record.cells_hash
+        )
+        every_ms = self.settings.revise_every_s * 1000
+        late = {
+            key: {ceil_to(c, every_ms) for _, cuts in cells for c, _ in cuts if c}
+            for key, cells in self._stored.items()
+        }
+        for name, codes in self.presence.codes.items():
+            for code in codes:
+                for span in self.route_of((*name, code)).spans:
+                    if late.get(span.key):
+                        self.late_cuts.setdefault(name, set()).update(late[span.key])
+        return whole and not self._stored
+
+
+_PackedCell = tuple[int, list[tuple[int, list[object]]]]
+_MODULUS = 1 << 64
+
+_LATE_MESSAGES = {
+    RefusalCode.TOO_LATE: "the period closed too long ago for late events; replay with meter-admit"
+    " or correct it by transaction_id",
+    RefusalCode.PERIOD_CLOSED: "the period is closed and late events are refused; replay with"
+    " meter-admit or correct it by transaction_id",
+}

@@ -1,0 +1,85 @@
+"""Presence: which (organization, external_subscription_id, code) have events, and where they lie.
+
+Kept for unmatched events too: a definition that comes late finds here what to refold and from which
+offsets on, and usually that there is nothing to refold.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+SubscriptionName = tuple[str, str]
+"""(organization_id, external_subscription_id)"""
+
+
+class Presence(msgspec.Struct, array_like=True, gc=False):
+    """Events of one code of one external subscription on its home partition."""
+
+    events: int = 0
+    raw_first: int = -1
+    """Offset in the home's own raw partition of the first event; -1 when none came that way."""
+    raw_last: int = -1
+    rekeyed_first: int = -1
+    rekeyed_last: int = -1
+    newest_ms: int = -1
+    """Greatest event timestamp."""
+    appended_ms: int = -1
+    """Greatest append time."""
+
+    def note(
+        self, raw_offset: int, rekeyed_offset: int, timestamp_ms: int, append_time_ms: int
+    ) -> None:
+        """Count one event in; `rekeyed_offset` is -1 for one from the home's own raw partition."""
+        self.events += 1
+        if rekeyed_offset < 0:
+            if self.raw_first < 0 or raw_offset < self.raw_first:
+                self.raw_first = raw_offset
+            if raw_offset > self.raw_last:
+                self.raw_last = raw_offset
+        else:
+            if self.rekeyed_first < 0 or rekeyed_offset < self.rekeyed_first:
+                self.rekeyed_first = rekeyed_offset
+            if rekeyed_offset > self.rekeyed_last:
+                self.rekeyed_last = rekeyed_offset
+        if timestamp_ms > self.newest_ms:
+            self.newest_ms = timestamp_ms
+        if append_time_ms > self.appended_ms:
+            self.appended_ms = append_time_ms
+
+
+class PresenceTable:
+    """Presence of one partition, by external subscription and code."""
+
+    def __init__(self) -> None:
+        self.codes: dict[SubscriptionName, dict[str, Presence]] = {}
+        self._dirty: dict[tuple[str, str, str], Presence] = {}
+
+    def of(self, name: SubscriptionName, code: str) -> Presence:
+        """The entry to note an event in; it counts as changed."""
+        codes = self.codes.get(name)
+        if codes is None:
+            codes = self.codes[name] = {}
+        entry = codes.get(code)
+        if entry is None:
+            entry = codes[code] = Presence()
+        self._dirty[*name, code] = entry
+        return entry
+
+    def find(self, name: SubscriptionName, code: str) -> Presence | None:
+        """The entry, None when no event ever came."""
+        return self.codes.get(name, {}).get(code)
+
+    def take_changes(self) -> list[tuple[bytes, bytes]]:
+        """Changelog records of what changed since the last call."""
+        changes = [
+            (msgspec.msgpack.encode(name), msgspec.msgpack.encode(entry))
+            for name, entry in self._dirty.items()
+        ]
+        self._dirty.clear()
+        return changes
+
+    def load(self, key: bytes, value: bytes) -> None:
+        """Take over one changelog record."""
+        organization_id, external_id, code = msgspec.msgpack.decode(key, type=tuple[str, str, str])
+        codes = self.codes.setdefault((organization_id, external_id), {})
+        codes[code] = msgspec.msgpack.decode(value, type=Presence)

@@ -1,0 +1,183 @@
+"""Reading: the usage of a subscription's periods, as the tables have it between two slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from app.definitions.model import Plan, Subscription
+from app.definitions.timeline import NEVER_MS, Period
+from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+from tables.cells import Figures, Span
+from tables.implicit import implicit_plan, implicit_subscription
+from tables.partition import Partition
+from tables.presence import SubscriptionName
+from tables.routes import charges_in_force, group_keys
+
+
+def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
+    """Usage of the period holding `at_ms` of the active subscription; None when there is none."""
+    for versions, timeline in reversed(partition.timelines(name)):
+        subscription = versions.at()
+        if subscription is None or subscription.status_at(at_ms) != "active":
+            continue
+        period = timeline.holding(at_ms)
+        if period is not None:
+            return period_usage(partition, name, subscription, period)
+    if not partition.timelines(name) and partition.settings.implicit_plan:
+        return _implicit_usage(partition, name, at_ms)
+    return None
+
+
+def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PeriodUsage]:
+    """Usage of every period that ended by `at_ms`, newest first.
+
+    Published periods show their newest revision, those in grace their live figures.
+    """
+    past: list[PeriodUsage] = []
+    for versions, timeline in partition.timelines(name):
+        subscription = versions.at()
+        if subscription is None:
+            continue
+        past += [
+            period_usage(partition, name, subscription, period)
+            for period in timeline.until(at_ms)
+            if period.end_ms <= at_ms and period.due_at_ms < NEVER_MS
+        ]
+    return sorted(past, key=lambda usage: -usage.from_ms)
+
+
+def period_usage(
+    partition: Partition, name: SubscriptionName, subscription: Subscription, period: Period
+) -> PeriodUsage:
+    """Usage of one period: as published, or live while it is not."""
+    definitions = partition.definitions
+    plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
+    versions = definitions.plan_versions[subscription.plan_id]
+    in_force = charges_in_force(definitions, versions, None, period.fixed_at_ms)
+    charges = tuple(ChargeInForce(charge, metric) for charge, metric in in_force)
+    published = partition.published.find((subscription.id, period.start_ms))
+    if published is not None and published.revision >= 0:
+        rows = _published_rows(charges, partition, (subscription.id, period.start_ms))
+    else:
+        rows = _live_rows(charges, partition, name, subscription.id, period)
+    return _usage(partition, subscription, plan, charges, tuple(rows), period)
+
+
+def _usage(
+    partition: Partition,
+    subscription: Subscription,
+    plan: Plan | None,
+    charges: tuple[ChargeInForce, ...],
+    rows: tuple[UsageRow, ...],
+    period: Period,
+    *,
+    implicit: bool = False,
+) -> PeriodUsage:
+    if plan is None:
+        raise LookupError(f"subscription {subscription.id} has no plan")
+    return PeriodUsage(
+        subscription=subscription,
+        plan=plan,
+        charges=charges,
+        rows=rows,
+        from_ms=period.start_ms,
+        end_ms=period.end_ms,
+        to_ms=period.to_ms,
+        timezone=period.timezone,
+        duration_days=period.duration_days,
+        final=partition.record.append_time_ms > period.due_at_ms,
+        as_of=as_of(partition),
+        stale=partition.refolding(subscription.organization_id, subscription.external_id),
+        implicit=implicit,
+    )
+
+
+def as_of(partition: Partition) -> AsOf:
+    """How far the partition has folded."""
+    record = partition.record
+    return AsOf(record.append_time_ms, partition.number, record.raw_next, record.rekeyed_next)
+
+
+def _live_rows(
+    charges: tuple[ChargeInForce, ...],
+    partition: Partition,
+    name: SubscriptionName,
+    subscription_id: str,
+    period: Period,
+) -> Iterator[UsageRow]:
+    for in_force in charges:
+        for span in partition.route_of((*name, in_force.metric.code)).spans:
+            if span.key[:2] == (subscription_id, in_force.charge.id) and (
+                span.key.start_ms <= period.start_ms < span.end_ms
+            ):
+                yield from _span_rows(in_force, span, period)
+
+
+def _span_rows(in_force: ChargeInForce, span: Span, period: Period) -> Iterator[UsageRow]:
+    for filter_id, groups in span.cells_of(period):
+        figures = span.figures(period, filter_id, groups)
+        yield _row(in_force, filter_id, groups, figures)
+
+
+def _row(
+    in_force: ChargeInForce,
+    filter_id: str | None,
+    groups: tuple[str | None, ...],
+    figures: Figures,
+) -> UsageRow:
+    return UsageRow(
+        charge_id=in_force.charge.id,
+        filter_id=filter_id,
+        grouped_by=grouped_by(in_force, filter_id, groups),
+        units=figures.units,
+        prorated_units=figures.prorated_units,
+        total_aggregated_units=figures.total_aggregated_units,
+        events_count=figures.events_count,
+        precise_total_amount_cents=figures.precise_total_amount_cents,
+    )
+
+
+def grouped_by(
+    in_force: ChargeInForce, filter_id: str | None, groups: tuple[str | None, ...]
+) -> tuple[tuple[str, str | None], ...]:
+    """Group keys with the values of a cell, in the order configured."""
+    properties = in_force.charge.properties
+    for charge_filter in in_force.charge.filters:
+        if charge_filter.id == filter_id:
+            properties = charge_filter.properties
+    return tuple(zip(group_keys(properties) or (), groups, strict=False))
+
+
+def _published_rows(
+    charges: tuple[ChargeInForce, ...], partition: Partition, period: tuple[str, int]
+) -> Iterator[UsageRow]:
+    by_id = {in_force.charge.id: in_force for in_force in charges}
+    published = partition.published.periods[period]
+    for (charge_id, filter_id, groups), cell in published.cells.items():
+        in_force = by_id.get(charge_id)
+        if in_force is None or not (cell.events_count or cell.units != "0.0"):
+            continue
+        precise = cell.precise_total_amount_cents
+        yield UsageRow(
+            charge_id=charge_id,
+            filter_id=filter_id,
+            grouped_by=grouped_by(in_force, filter_id, groups),
+            units=Decimal(cell.units),
+            prorated_units=None if cell.prorated_units is None else Decimal(cell.prorated_units),
+            total_aggregated_units=Decimal(cell.total_aggregated_units),
+            events_count=cell.events_count,
+            precise_total_amount_cents=None if precise is None else Decimal(precise),
+        )
+
+
+def _implicit_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
+    metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
+    period = partition.implicit.timeline(partition.settings).holding(at_ms)
+    if period is None:
+        return None
+    subscription = implicit_subscription(*name, 0)
+    charges = tuple(ChargeInForce(partition.implicit.charge(m), m) for m in metrics)
+    rows = tuple(_live_rows(charges, partition, name, subscription.id, period))
+    plan = implicit_plan(name[0], metrics)
+    return _usage(partition, subscription, plan, charges, rows, period, implicit=True)

@@ -1,0 +1,107 @@
+"""Refold: pairs recomputed from their events, beside the live fold, and swapped in.
+
+New routes and empty cells are made under the definitions as they are now; a reader feeds every
+event of the pairs again; when it has reached what the live fold has taken, the swap replaces the
+old cells. Which arrival of an id counts is what the event index says, so a refold counts what the
+live fold counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from app.wire.identity import event_id
+from tables.cells import Span, SpanKey
+from tables.fold import Arrival, Folded, apply_members, fold_event
+from tables.members import Members
+from tables.partition import Pair, Partition
+from tables.routes import Route
+
+
+class Refold:
+    """One refold of some pairs of one partition."""
+
+    def __init__(self, partition: Partition, pairs: Iterable[Pair]):
+        self.partition = partition
+        self.pairs = frozenset(pairs)
+        self.routes: dict[Pair, Route] = {pair: partition.compile(pair) for pair in self.pairs}
+        self.members = Members(capacity=1 << 62)
+        self.folded = Folded()
+        self.events = 0
+
+    def start_offsets(self) -> tuple[int | None, int | None]:
+        """Where to begin on raw and rekeyed; None where no event of the pairs lies."""
+        entries = [
+            entry
+            for *name, code in self.pairs
+            if (entry := self.partition.presence.find((name[0], name[1]), code)) is not None
+        ]
+        raw = [entry.raw_first for entry in entries if entry.raw_first >= 0]
+        rekeyed = [entry.rekeyed_first for entry in entries if entry.rekeyed_first >= 0]
+        return min(raw, default=None), min(rekeyed, default=None)
+
+    def feed(self, arrivals: Sequence[Arrival]) -> None:
+        """Fold those of the arrivals that are of the pairs and count."""
+        partition = self.partition
+        wanted = [
+            (arrival, route)
+            for arrival in arrivals
+            if (route := self._route_of(arrival)) is not None
+        ]
+        ids = [
+            event_id(a.organization_id, a.event.external_subscription_id, a.event.transaction_id)
+            for a, _ in wanted
+        ]
+        settled_ms, max_groups = partition.settled_ms, partition.settings.max_groups
+        for (arrival, route), entry in zip(wanted, partition.index.find_many(ids), strict=True):
+            if entry is None or entry[:5] != arrival[2:7]:
+                continue
+            if partition.too_late(route, arrival, arrival.timestamp_ms) is not None:
+                continue
+            self.events += 1
+            fold_event(
+                route,
+                arrival.event,
+                arrival.timestamp_ms,
+                arrival.position,
+                settled_ms,
+                self.members,
+                self.folded,
+                max_groups,
+            )
+        operations, self.folded.unique = self.folded.unique, []
+        apply_members(operations, self.members, settled_ms, self.folded)
+
+    def _route_of(self, arrival: Arrival) -> Route | None:
+        event = arrival.event
+        return self.routes.get(
+            (arrival.organization_id, event.external_subscription_id, event.code)
+        )
+
+    def swap(self) -> None:
+        """Put the new cells in place of the old ones. The live fold must stand where this does."""
+        partition = self.partition
+        partition.forget(self.pairs)
+        for pair, route in self.routes.items():
+            partition.routes[pair] = route
+            for span in route.spans:
+                partition.spans[span.key] = span
+        partition.take_folded(self.folded)
+        partition.members.replace(self.members)
+
+
+def cells_of(route: Route) -> dict[SpanKey, dict[bytes, bytes]]:
+    """Packed cells of a route by span and key: what verify compares."""
+    return {span.key: packed_cells(span) for span in route.spans}
+
+
+def packed_cells(span: Span) -> dict[bytes, bytes]:
+    """Packed cells of a span that are not empty."""
+    return {
+        msgspec.msgpack.encode(cell.key): cell.packed()
+        for layer in span.layers.values()
+        for cell in layer.cells.values()
+        if not cell.blank(span.fold.aggregation)
+    }
