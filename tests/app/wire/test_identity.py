@@ -1,0 +1,96 @@
+"""Identity of events: hashes, equal bodies, digests."""
+
+import hashlib
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.wire.events import Event
+from app.wire.identity import (
+    body_hash,
+    canonical_body,
+    digest_of,
+    event_body_hash,
+    event_id,
+    same_body,
+)
+
+
+def make_event(
+    properties: str = "{}",
+    code: str = "storage",
+    timestamp_ms: int | None = 1000,
+    amount: str | None = None,
+    envelope: bytes = b"",
+) -> Event:
+    precise = None if amount is None else Decimal(amount)
+    return Event(
+        "org", "sub", "t1", code, timestamp_ms, precise, properties.encode(), b"{}", envelope
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (make_event('{"a":1,"b":"x"}'), make_event('{ "b" : "x", "a" : 1 }')),
+        (make_event('{"a":1e3}'), make_event('{"a":1000}')),
+        (make_event('{"a":10e-1}'), make_event('{"a":1.0}')),
+        (make_event('{"a":-12.5E1}'), make_event('{"a":-125}')),
+        (make_event('{"a":"\\u0065"}'), make_event('{"a":"e"}')),
+        (make_event('{"a":{"y":[1,null,true],"x":2}}'), make_event('{"a":{"x":2,"y":[1,null,true]}}')),
+        (make_event('{"a":1,"a":2}'), make_event('{"a":2}')),
+        (make_event(amount=None), make_event(amount="0.0")),
+        (make_event(amount="1.50"), make_event(amount="1.5")),
+        (make_event(timestamp_ms=None), make_event(timestamp_ms=5)),
+        (make_event('{"a":1e999999}'), make_event('{"a":1E+999999}')),
+    ],
+)
+def test_equal_bodies(one: Event, other: Event) -> None:
+    assert same_body(one, other)
+    assert same_body(other, one)
+    assert canonical_body(one) == canonical_body(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (make_event('{"a":1}'), make_event('{"a":1.0}')),
+        (make_event('{"a":1}'), make_event('{"a":"1"}')),
+        (make_event('{"a":0}'), make_event('{"a":-0}')),
+        (make_event('{"a":null}'), make_event("{}")),
+        (make_event('{"a":[1,2]}'), make_event('{"a":[2,1]}')),
+        (make_event('{"a":true}'), make_event('{"a":"true"}')),
+        (make_event('{"a":1e999998}'), make_event('{"a":1e999999}')),
+        (make_event(code="a"), make_event(code="b")),
+        (make_event(timestamp_ms=1), make_event(timestamp_ms=2)),
+        (make_event(amount=None), make_event(amount="0.01")),
+    ],
+)
+def test_different_bodies(one: Event, other: Event) -> None:
+    assert not same_body(one, other)
+    assert not same_body(other, one)
+
+
+def test_event_ids_are_twelve_bytes_and_keep_fields_apart() -> None:
+    ids = {event_id("o", "s", "t1"), event_id("o", "st", "1"), event_id("os", "", "t1")}
+    assert len(ids) == 3
+    assert {len(each) for each in ids} == {12}
+
+
+@given(st.binary())
+def test_body_hashes_have_forty_eight_bits(value: bytes) -> None:
+    assert 0 <= body_hash(value) < 1 << 48
+
+
+def test_headers_that_carry_the_event_are_part_of_its_hash() -> None:
+    one, other = make_event(envelope=b"type=a"), make_event(envelope=b"type=b")
+    assert event_body_hash(one) != event_body_hash(other)
+    assert event_body_hash(make_event()) == body_hash(b"{}")
+
+
+def test_digest_is_blake2b_of_the_fields_separated_by_nul() -> None:
+    text = "sub\0t1\x001741007009344\0storage\x0012.5".encode()
+    expected = int(hashlib.blake2b(text, digest_size=16).hexdigest(), 16)
+    assert digest_of("sub", "t1", 1741007009344, "storage", "12.5") == expected
