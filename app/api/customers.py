@@ -1,0 +1,45 @@
+"""Customers (metering-semantics §7.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.call import Call
+from app.api.errors import not_found
+from app.api.pagination import listing
+from app.definitions import commands
+from app.definitions.model import Customer
+from app.definitions.serializers import customer_json
+
+_ROOT = "customer"
+
+
+def _json(call: Call, customer: Customer) -> dict[str, Any]:
+    return customer_json(call.meter.definitions, customer, call.now_ms)
+
+
+def _root(call: Call, customer: Customer) -> dict[str, Any]:
+    return {_ROOT: _json(call, customer)}
+
+
+async def upsert(call: Call) -> Any:
+    command = commands.upsert_customer(call.organization_id, await call.root(_ROOT))
+    return _root(call, (await call.define(command)).object)
+
+
+async def delete(call: Call) -> Any:
+    command = commands.delete_customer(call.organization_id, call.parameters["external_id"])
+    return _root(call, (await call.define(command)).object)
+
+
+async def show(call: Call) -> Any:
+    external_id = call.parameters["external_id"]
+    customer = call.meter.definitions.customer(call.organization_id, external_id)
+    if customer is None:
+        raise not_found(_ROOT)
+    return _root(call, customer)
+
+
+async def index(call: Call) -> Any:
+    customers = call.meter.definitions.customers(call.organization_id)
+    return listing("customers", customers, call.page, lambda customer: _json(call, customer))

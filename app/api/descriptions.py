@@ -1,0 +1,211 @@
+"""`/openapi.json` and `/asyncapi.json`, generated from the same models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app.api import record_schemas, schemas
+from app.api.call import Call
+from app.api.errors import REASONS
+from app.api.router import Endpoint, Parameter
+
+Json = dict[str, Any]
+
+_TITLE = "Meterstream"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+async def openapi(call: Call) -> Any:
+    """OpenAPI 3.1 of the REST API."""
+    return openapi_document(call.api.described)
+
+
+async def asyncapi(_: Call) -> Any:
+    """AsyncAPI 3 of the topics."""
+    return asyncapi_document()
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("meterstream")
+    except PackageNotFoundError:
+        return "0"
+
+
+@cache
+def openapi_document(endpoints: tuple[Endpoint, ...]) -> Json:
+    """The description of these endpoints."""
+    paths: dict[str, Json] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    models = [model for e in endpoints for model in (e.request, e.response) if model is not None]
+    return {
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": _DIALECT,
+        "info": {
+            "title": _TITLE,
+            "version": _version(),
+            "description": "Usage metering with Lago's objects, routes and codes.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": _definitions([*models, schemas.Error], "#/components/schemas/{model}"),
+            "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"api_key": []}],
+    }
+
+
+def _definitions(models: Iterable[type[BaseModel]], template: str) -> Json:
+    wanted = list(dict.fromkeys(models))
+    _, document = models_json_schema(
+        [(model, "validation") for model in wanted], ref_template=template
+    )
+    definitions: Json = document["$defs"]
+    return definitions
+
+
+def _operation(endpoint: Endpoint) -> Json:
+    operation: Json = {
+        "operationId": f"{endpoint.method.lower()}_{_words(endpoint.path)}",
+        "summary": endpoint.summary,
+        "tags": [endpoint.resource],
+        "responses": _responses(endpoint),
+    }
+    parameters = [_path_parameter(name) for name in endpoint.path_parameters]
+    parameters += [_query_parameter(parameter) for parameter in endpoint.query]
+    if parameters:
+        operation["parameters"] = parameters
+    if endpoint.request is not None:
+        operation["requestBody"] = {"required": True, "content": _content(endpoint.request)}
+    if endpoint.public:
+        operation["security"] = []
+    return operation
+
+
+def _words(path: str) -> str:
+    words = (word.strip("{}") for word in path.split("/"))
+    return "_".join(word for word in words if word not in ("", "api", "v1"))
+
+
+def _path_parameter(name: str) -> Json:
+    schema = {"type": "string", "minLength": 1}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _query_parameter(parameter: Parameter) -> Json:
+    described: Json = {
+        "name": parameter.name,
+        "in": "query",
+        "required": parameter.required,
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+    if parameter.schema.get("type") == "object":
+        described |= {"style": "deepObject", "explode": True}
+    return described
+
+
+def _responses(endpoint: Endpoint) -> Json:
+    responses: Json = {}
+    if endpoint.response is not None:
+        responses["200"] = {"description": "OK", "content": _content(endpoint.response)}
+    statuses = set(endpoint.errors)
+    if endpoint.request is not None:
+        statuses |= {400, 413}
+    if not endpoint.public:
+        statuses |= {401, 403}
+    for status in sorted(statuses):
+        described = {"description": REASONS[status], "content": _content(schemas.Error)}
+        responses[str(status)] = described
+    return responses
+
+
+def _content(model: type[BaseModel]) -> Json:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+_CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (
+    (
+        "events-raw",
+        "receive",
+        "Product events, keyed `<organization_id>-<external_subscription_id>`.",
+        "application/json",
+        (record_schemas.RawEvent, record_schemas.CloudEvent, record_schemas.Correction),
+    ),
+    (
+        "usage-records",
+        "send",
+        "Usage of closed periods, keyed like the events; the highest revision of a cell counts.",
+        "application/json",
+        (record_schemas.UsageRecord, record_schemas.PeriodCompleted),
+    ),
+    (
+        "events-dead-letter",
+        "send",
+        "Refused events: the original bytes, with the reason in headers.",
+        "application/octet-stream",
+        (record_schemas.DeadLetterHeaders,),
+    ),
+    (
+        "meter-definitions",
+        "send",
+        "Metrics, plans, customers, subscriptions and settings, in order, for ever.",
+        "application/json",
+        (record_schemas.Definition,),
+    ),
+)
+
+
+@cache
+def asyncapi_document() -> Json:
+    """The description of the topics, without the prefix that a deployment may put before names."""
+    messages = {
+        model.__name__: _message(model, content_type)
+        for _, _, _, content_type, models in _CHANNELS
+        for model in models
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": _TITLE, "version": _version()},
+        "defaultContentType": "application/json",
+        "channels": {name: _channel(name, text, of) for name, _, text, _, of in _CHANNELS},
+        "operations": {
+            f"{action}-{name}": {
+                "action": action,
+                "channel": {"$ref": f"#/channels/{name}"},
+                "summary": text,
+            }
+            for name, action, text, _, _ in _CHANNELS
+        },
+        "components": {
+            "messages": messages,
+            "schemas": _definitions(
+                [model for *_, models in _CHANNELS for model in models],
+                "#/components/schemas/{model}",
+            ),
+        },
+    }
+
+
+def _channel(name: str, description: str, models: Sequence[type[BaseModel]]) -> Json:
+    return {
+        "address": name,
+        "description": description,
+        "messages": {
+            model.__name__: {"$ref": f"#/components/messages/{model.__name__}"} for model in models
+        },
+    }
+
+
+def _message(model: type[BaseModel], content_type: str) -> Json:
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    part = "headers" if model is record_schemas.DeadLetterHeaders else "payload"
+    return {"name": model.__name__, "contentType": content_type, part: schema}

@@ -1,0 +1,104 @@
+"""Lago's error bodies (metering-semantics §0.3), as one exception and a constructor for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    411: "Length Required",
+    413: "Payload Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Entity",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+
+class ApiError(Exception):
+    """An answer that is not a success; `body` is what the client gets."""
+
+    def __init__(
+        self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = body
+        self.headers = dict(headers or {})
+
+
+def _error(status: int, **more: Any) -> ApiError:
+    return ApiError(status, {"status": status, "error": REASONS[status], **more})
+
+
+def coded(status: int, code: str, details: Any = None) -> ApiError:
+    """Status and code, with `error_details` if there are any: how definitions are rejected."""
+    return (
+        _error(status, code=code)
+        if details is None
+        else _error(status, code=code, error_details=details)
+    )
+
+
+def bad_request(message: str) -> ApiError:
+    """400: the body cannot be read."""
+    return ApiError(400, {"status": 400, "error": f"BadRequest: {message}"})
+
+
+def root_missing(root: str) -> ApiError:
+    """400: the required root key is missing or empty."""
+    return bad_request(f"param is missing or the value is empty or invalid: {root}")
+
+
+def unauthorized() -> ApiError:
+    """401; alone in having no code."""
+    return _error(401)
+
+
+def forbidden(code: str) -> ApiError:
+    """403: not permitted, or a feature this product does not have."""
+    return _error(403, code=code)
+
+
+def not_found(resource: str) -> ApiError:
+    """404 `<resource>_not_found`."""
+    return _error(404, code=f"{resource}_not_found")
+
+
+def not_allowed(code: str) -> ApiError:
+    """405: a business refusal."""
+    return _error(405, code=code)
+
+
+def wrong_method(allowed: list[str]) -> ApiError:
+    """405: the path exists, with other methods."""
+    error = not_allowed("method_not_allowed")
+    error.headers["Allow"] = ", ".join(allowed)
+    return error
+
+
+def too_large(limit_bytes: int) -> ApiError:
+    """413: the body is over the limit."""
+    return _error(413, code="too_large", error_details={"body": [f"limit_is_{limit_bytes}_bytes"]})
+
+
+def invalid(details: Any) -> ApiError:
+    """422: field name -> codes; for a batch, index -> that map."""
+    return _error(422, code="validation_errors", error_details=details)
+
+
+def unavailable(code: str, retry_after_s: int) -> ApiError:
+    """503: try again later; nothing was written."""
+    error = _error(503, code=code)
+    error.headers["Retry-After"] = str(retry_after_s)
+    return error
+
+
+def unexpected() -> ApiError:
+    """500: a defect; it is in the log of the worker."""
+    return _error(500, code="internal_error")

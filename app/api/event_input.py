@@ -1,0 +1,186 @@
+"""Events as REST clients send them: read, checked, and written as records of the raw topic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from app.api import json_text
+from app.api.meter import IncomingEvent
+from app.definitions.instants import iso_milliseconds
+from app.numbers import InvalidValue, bounded_decimal, plain
+from app.wire.refusals import RefusalCode, Refused, check_range
+from app.wire.timestamps import JsonNumber, parse_timestamp
+
+FieldErrors = dict[str, list[str]]
+
+_ABSENT = msgspec.Raw(b"null")
+_BOTH_ENDS_BLANK = re.compile(r"\s*")
+_PLAIN_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
+_NUMBER_START = b"-0123456789"
+
+
+class InvalidEvent(Exception):
+    """The event is refused; field name -> error codes."""
+
+    def __init__(self, errors: FieldErrors) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+
+class EventFields(msgspec.Struct):
+    """The keys that are read, each as the sender spelled it; anything else is ignored."""
+
+    transaction_id: msgspec.Raw = _ABSENT
+    code: msgspec.Raw = _ABSENT
+    external_subscription_id: msgspec.Raw = _ABSENT
+    timestamp: msgspec.Raw = _ABSENT
+    properties: msgspec.Raw = _ABSENT
+    precise_total_amount_cents: msgspec.Raw = _ABSENT
+
+
+class SingleBody(msgspec.Struct):
+    """The body of `POST /events`."""
+
+    event: EventFields
+
+
+class BatchBody(msgspec.Struct):
+    """The body of `POST /events/batch`: elements may be anything."""
+
+    events: list[msgspec.Raw]
+
+
+def read_event(fields: EventFields, now_ms: int) -> IncomingEvent:
+    """Check one event against the clock `now_ms`; raises InvalidEvent with every field at fault."""
+    errors: FieldErrors = {}
+
+    def checked(name: str, read: Callable[[bytes], Any]) -> Any:
+        try:
+            return read(bytes(getattr(fields, name)))
+        except _InvalidFieldError as error:
+            errors[name] = [error.code]
+
+    transaction_id = checked("transaction_id", _mandatory_text)
+    code = checked("code", _mandatory_text)
+    external_subscription_id = checked("external_subscription_id", _mandatory_text)
+    timestamp_ms = checked("timestamp", lambda literal: _timestamp_ms(literal, now_ms))
+    properties = checked("properties", _properties)
+    precise = checked("precise_total_amount_cents", _precise_amount)
+    if errors:
+        raise InvalidEvent(errors)
+    return IncomingEvent(
+        transaction_id=transaction_id,
+        code=code,
+        external_subscription_id=external_subscription_id,
+        timestamp=None if timestamp_ms is None else bytes(fields.timestamp),
+        timestamp_ms=timestamp_ms,
+        properties=properties,
+        precise_total_amount_cents=precise,
+    )
+
+
+class _InvalidFieldError(Exception):
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _mandatory_text(literal: bytes) -> str:
+    """A text that is not blank; numbers are cast, as Lago does."""
+    if literal[:1] == b'"':
+        text: str = msgspec.json.decode(literal, type=str)
+    elif literal[0] in _NUMBER_START:
+        text = literal.decode()
+    elif literal == b"null":
+        text = ""
+    else:
+        raise _InvalidFieldError("value_is_invalid")
+    if _BOTH_ENDS_BLANK.fullmatch(text):
+        raise _InvalidFieldError("value_is_mandatory")
+    return text
+
+
+def _timestamp_ms(literal: bytes, now_ms: int) -> int | None:
+    if literal == b"null":
+        return None
+    try:
+        timestamp_ms = parse_timestamp(_seconds_text(literal))
+    except Refused as refused:
+        out_of_range = refused.code is RefusalCode.TIMESTAMP_OUT_OF_RANGE
+        code = "value_is_out_of_range" if out_of_range else "invalid_format"
+        raise _InvalidFieldError(code) from refused
+    if check_range(timestamp_ms, now_ms) is not None:
+        raise _InvalidFieldError("value_is_out_of_range")
+    return timestamp_ms
+
+
+def _seconds_text(literal: bytes) -> str:
+    """The decimal; a text may hold a plain one only, unlike on Kafka, where dates are read too."""
+    if literal[0] in _NUMBER_START:
+        return JsonNumber(literal.decode())
+    if literal[:1] == b'"':
+        text: str = msgspec.json.decode(literal, type=str)
+        if _PLAIN_DECIMAL.fullmatch(text):
+            return text
+    raise _InvalidFieldError("invalid_format")
+
+
+def _properties(literal: bytes) -> bytes:
+    if literal == b"null":
+        return b"{}"
+    if literal[:1] != b"{":
+        raise _InvalidFieldError("value_is_invalid")
+    return literal
+
+
+def _precise_amount(literal: bytes) -> Any:
+    if literal == b"null":
+        return None
+    try:
+        if literal[:1] == b'"':
+            text = msgspec.json.decode(literal, type=str)
+            return bounded_decimal(text)
+        return bounded_decimal(literal.decode())
+    except (InvalidValue, ValueError) as error:
+        raise _InvalidFieldError("value_is_not_valid_number") from error
+
+
+def record_value(organization_id: str, events: Sequence[IncomingEvent], now_ms: int) -> bytes:
+    """The raw record's value: an object for one event, an array of them for several.
+
+    Lago's format (metering-semantics §3.1), every number as the sender spelled it.
+    """
+    objects = [_event_object(organization_id, event, now_ms) for event in events]
+    return json_text.encode(objects[0] if len(objects) == 1 else objects)
+
+
+def _event_object(organization_id: str, event: IncomingEvent, now_ms: int) -> dict[str, Any]:
+    precise = event.precise_total_amount_cents
+    return {
+        "organization_id": organization_id,
+        "external_subscription_id": event.external_subscription_id,
+        "transaction_id": event.transaction_id,
+        "timestamp": None if event.timestamp is None else msgspec.Raw(event.timestamp),
+        "code": event.code,
+        "precise_total_amount_cents": None if precise is None else plain(precise),
+        "properties": msgspec.Raw(event.properties),
+        "ingested_at": iso_milliseconds(now_ms).removesuffix("Z"),
+        "source": "http_meterstream",
+    }
+
+
+def body_of(event: IncomingEvent) -> bytes:
+    """What two events with one identity must share to be identical (records-and-cuts §3)."""
+    return msgspec.json.Encoder(decimal_format="number", order="sorted").encode(
+        {
+            "subscription": event.external_subscription_id,
+            "code": event.code,
+            "timestamp_ms": event.timestamp_ms,
+            "precise": event.precise_total_amount_cents or 0,
+            "properties": json_text.decode(event.properties),
+        }
+    )

@@ -1,0 +1,62 @@
+"""JSON in and out: numbers stay exact, and whatever arrives is either a value or a 400."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+
+import msgspec
+
+from app.api.errors import bad_request
+
+Value = TypeVar("Value")
+
+MAX_DEPTH = 17
+"""One more than an event may have on Kafka: the level of the root object."""
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError("a number's exponent is out of range") from error
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_decimal)
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON; decimals as numbers, `msgspec.Raw` as it stands."""
+    return _ENCODER.encode(value)
+
+
+def decode(body: bytes) -> Any:
+    """Any JSON value, fractions as Decimal; 400 for anything else or nested too deeply."""
+    try:
+        value = _DECODER.decode(body)
+    except _UNREADABLE as error:
+        raise bad_request("the body is not JSON") from error
+    if _deeper_than(value, MAX_DEPTH):
+        raise bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def decode_as(body: bytes, shape: type[Value]) -> Value:
+    """JSON that is known to have this shape; 400 if it has not."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except _UNREADABLE as error:
+        raise bad_request("the body is not of the expected shape") from error
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        children = value.values()
+    elif isinstance(value, list):
+        children = value  # type: ignore[assignment]
+    else:
+        return False
+    return levels == 0 or any(_deeper_than(child, levels - 1) for child in children)

@@ -1,0 +1,105 @@
+"""Billable metrics (metering-semantics §1.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from app.api import json_text
+from app.api.call import Call
+from app.api.errors import invalid, not_found
+from app.api.pagination import listing
+from app.definitions import commands
+from app.definitions.model import Metric
+from app.definitions.serializers import metric_json
+from app.expressions import EvaluationFailed, InvalidExpression, parse
+from app.numbers import plain
+from app.wire.refusals import Refused
+from app.wire.timestamps import JsonNumber, parse_timestamp
+
+_ROOT = "billable_metric"
+
+
+def _json(call: Call, metric: Metric) -> dict[str, Any]:
+    return metric_json(call.meter.definitions, metric, call.now_ms)
+
+
+def _root(call: Call, metric: Metric) -> dict[str, Any]:
+    return {_ROOT: _json(call, metric)}
+
+
+async def create(call: Call) -> Any:
+    command = commands.create_billable_metric(call.organization_id, await call.root(_ROOT))
+    return _root(call, (await call.define(command)).object)
+
+
+async def update(call: Call) -> Any:
+    command = commands.update_billable_metric(
+        call.organization_id, call.parameters["code"], await call.root(_ROOT)
+    )
+    return _root(call, (await call.define(command)).object)
+
+
+async def delete(call: Call) -> Any:
+    command = commands.delete_billable_metric(call.organization_id, call.parameters["code"])
+    return _root(call, (await call.define(command)).object)
+
+
+async def show(call: Call) -> Any:
+    metric = call.meter.definitions.metric(call.organization_id, call.parameters["code"])
+    if metric is None:
+        raise not_found(_ROOT)
+    return _root(call, metric)
+
+
+async def index(call: Call) -> Any:
+    metrics = call.meter.definitions.metrics(call.organization_id)
+    return listing("billable_metrics", metrics, call.page, lambda metric: _json(call, metric))
+
+
+class _ExampleEvent(msgspec.Struct):
+    code: Any = None
+    timestamp: msgspec.Raw = msgspec.Raw(b"null")
+    properties: dict[str, msgspec.Raw] | None = None
+
+
+class _Example(msgspec.Struct):
+    event: _ExampleEvent | None = None
+
+
+async def evaluate_expression(call: Call) -> Any:
+    """What an expression gives for an example event; nothing is stored."""
+    body = await call.json()
+    text = body.get("expression") if isinstance(body, dict) else None
+    if text is None or not str(text).strip():
+        raise invalid({"expression": ["value_is_mandatory"]})
+    try:
+        expression = parse(str(text))
+    except InvalidExpression as error:
+        raise invalid({"expression": ["invalid_expression"]}) from error
+    event = await _example_event(call)
+    try:
+        value = expression.evaluate(
+            str(event.code or ""),
+            _timestamp_ms(bytes(event.timestamp), call.now_ms),
+            {name: bytes(raw) for name, raw in (event.properties or {}).items()},
+        )
+    except (EvaluationFailed, Refused) as error:
+        raise invalid({"event": ["invalid_event"]}) from error
+    return {"expression_result": {"value": value if isinstance(value, str) else plain(value)}}
+
+
+async def _example_event(call: Call) -> _ExampleEvent:
+    try:
+        example = msgspec.json.decode(await call.body(), type=_Example)
+    except msgspec.ValidationError as error:
+        raise invalid({"event": ["invalid_event"]}) from error
+    return example.event or _ExampleEvent()
+
+
+def _timestamp_ms(literal: bytes, now_ms: int) -> int:
+    if literal == b"null":
+        return now_ms
+    value = json_text.decode(literal)
+    return parse_timestamp(value if isinstance(value, str) else JsonNumber(literal.decode()))

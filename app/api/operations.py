@@ -1,0 +1,130 @@
+"""What operators and tools ask a worker: health, metrics, the page, the descriptions."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.api import json_text
+from app.api.call import Call, Reply
+from app.api.errors import bad_request, forbidden, not_found
+from app.api.meter import OverviewQuery
+from app.api.overview_json import overview_json
+from app.definitions.instants import iso_seconds
+
+PAGE_HEADER = "Meter-Page"
+"""A header that no other site's form can send: the page's writes need it."""
+
+_CONTENT_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml; charset=utf-8",
+}
+_PAGE_POLICY = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+}
+_MAX_LINES = 1_000
+
+
+async def live(_: Call) -> Any:
+    """The process runs and its event loop turns."""
+    return {"status": "live"}
+
+
+async def ready(call: Call) -> Any:
+    """Whether this worker should get traffic: 503 with the reasons while it should not."""
+    reasons = call.meter.not_ready()
+    if reasons:
+        return Reply(json_text.encode({"status": "not_ready", "reasons": reasons}), status=503)
+    return {"status": "ready"}
+
+
+async def metrics(call: Call) -> Any:
+    """Prometheus text."""
+    return Reply(generate_latest(call.api.registry), content_type=CONTENT_TYPE_LATEST)
+
+
+async def organization(call: Call) -> Any:
+    """Tells a key its organization."""
+    definitions, organization_id = call.meter.definitions, call.organization_id
+    created_at_ms = [
+        found.created_at_ms
+        for objects in (definitions.metrics, definitions.plans, definitions.customers)
+        for found in objects(organization_id)
+    ]
+    return {
+        "organization": {
+            "lago_id": organization_id,
+            "name": organization_id,
+            "created_at": iso_seconds(min(created_at_ms)) if created_at_ms else None,
+        }
+    }
+
+
+@cache
+def _page_file(name: str) -> bytes | None:
+    file = files("app.page").joinpath(name)
+    return file.read_bytes() if file.is_file() else None
+
+
+async def page(_: Call) -> Any:
+    """The live usage page."""
+    return _static("index.html")
+
+
+async def page_asset(call: Call) -> Any:
+    """A file of the page."""
+    return _static(call.parameters["name"])
+
+
+def _static(name: str) -> Reply:
+    content_type = _CONTENT_TYPES.get(name.rpartition(".")[2])
+    content = _page_file(name) if content_type and "/" not in name and "\0" not in name else None
+    if content is None or content_type is None:
+        raise not_found("resource")
+    return Reply(content, headers=_PAGE_POLICY, content_type=content_type)
+
+
+def _page_organization(call: Call, method: str) -> str | None:
+    """Whose figures the page may show: those of the key, or all where the page is open."""
+    authorization = call.request.headers.get("Authorization")
+    if authorization is None and call.api.open_page:
+        return None
+    identity = call.api.keys.identify(authorization)
+    identity.require(method, "page")
+    return identity.organization_id
+
+
+async def overview(call: Call) -> Any:
+    """What the page shows, as JSON."""
+    query = OverviewQuery(
+        organization_id=_page_organization(call, "GET"),
+        search=(call.query.text("search") or "").strip(),
+        limit=min(call.query.positive("limit", 200), _MAX_LINES),
+    )
+    return overview_json(call.meter.overview(query))
+
+
+class _DeadLetter(msgspec.Struct):
+    partition: int
+    offset: int
+
+
+async def replay(call: Call) -> Any:
+    """Append a dead letter's event anew; it counts at the next cut."""
+    if PAGE_HEADER not in call.request.headers:
+        raise forbidden("page_header_missing")
+    organization_id = _page_organization(call, "POST")
+    letter = json_text.decode_as(await call.body(), _DeadLetter)
+    if letter.partition < 0 or letter.offset < 0:
+        raise bad_request("partition and offset are never negative")
+    if not await call.meter.replay(organization_id, letter.partition, letter.offset):
+        raise not_found("dead_letter")
+    return {"replayed": True}

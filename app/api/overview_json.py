@@ -1,0 +1,82 @@
+"""The live page's figures as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from app.api.meter import (
+    ClosingView,
+    DeadLetterView,
+    Overview,
+    PartitionView,
+    RecordView,
+    UsageView,
+)
+from app.definitions.instants import iso_milliseconds, iso_seconds
+from app.numbers import plain
+
+Json = dict[str, Any]
+
+
+def overview_json(overview: Overview) -> Json:
+    """Times as text, quantities as exact decimal text."""
+    return {
+        "now": iso_seconds(overview.now_ms),
+        "worker": overview.worker,
+        "partitions": [_partition(view) for view in overview.partitions],
+        "closing": [_closing(view, overview.now_ms) for view in overview.closing],
+        "usage": [_usage(view) for view in overview.usage],
+        "usage_total": overview.usage_total,
+        "records": [_record(view) for view in overview.records],
+        "dead_letters": [_dead_letter(view) for view in overview.dead_letters],
+    }
+
+
+def _partition(view: PartitionView) -> Json:
+    append_time_ms = view.append_time_ms
+    return {
+        "partition": view.partition,
+        "state": view.state,
+        "owner": view.owner,
+        "offset": view.offset,
+        "lag": view.lag,
+        "rekeyed_lag": view.rekeyed_lag,
+        "events_per_s": round(view.events_per_s, 1),
+        "append_time": None if append_time_ms is None else iso_milliseconds(append_time_ms),
+    }
+
+
+def _closing(view: ClosingView, now_ms: int) -> Json:
+    return {
+        "partition": view.partition,
+        "cut": iso_seconds(view.cut_ms),
+        "blocked_by": view.blocked_by,
+        "since": iso_seconds(view.since_ms),
+        "waiting_s": max(now_ms - view.since_ms, 0) // 1000,
+    }
+
+
+def _usage(view: UsageView) -> Json:
+    return {
+        "organization_id": view.organization_id,
+        "external_customer_id": view.external_customer_id,
+        "external_subscription_id": view.external_subscription_id,
+        "billable_metric_code": view.billable_metric_code,
+        "units": plain(view.units),
+        "events_count": view.events_count,
+        "from": iso_seconds(view.from_ms),
+        "to": iso_seconds(view.to_ms),
+        "implicit": view.implicit,
+    }
+
+
+def _record(view: RecordView) -> Json:
+    return dict(msgspec.structs.asdict(view))
+
+
+def _dead_letter(view: DeadLetterView) -> Json:
+    fields = msgspec.structs.asdict(view)
+    failed_at = iso_seconds(fields.pop("failed_at_ms"))
+    return {**fields, "failed_at": failed_at}

@@ -1,0 +1,89 @@
+"""Asking the worker that owns a subscription, or all workers, with the caller's own key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import ClientError
+from yarl import URL
+
+from app.api import json_text
+from app.api.call import Call, Reply
+from app.api.meter import Unavailable
+
+PEER_TIMEOUT_S = 10.0
+LOOP_GUARD = "Meter-Forwarded"
+"""Present on a request that came from another worker: it is answered here or not at all."""
+
+_FORWARDED_HEADERS = ("Authorization", "Content-Type")
+_RETURNED_HEADERS = ("Meter-Duplicate", "Meter-Position", "Retry-After")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A request to another worker."""
+
+    method: str
+    target: str
+    """Path and query, encoded."""
+    body: bytes = b""
+
+
+def is_forwarded(call: Call) -> bool:
+    """Whether another worker sent this request."""
+    return LOOP_GUARD in call.request.headers
+
+
+def owner_elsewhere(call: Call, external_subscription_id: str) -> str | None:
+    """Base URL of the worker to ask about a subscription, None for this one."""
+    owner = call.meter.owner(call.organization_id, external_subscription_id)
+    if owner is not None and is_forwarded(call):
+        raise Unavailable("another worker believed this one to be the owner")
+    return owner
+
+
+async def forward(call: Call, base_url: str) -> Reply:
+    """The owner's answer to this very request."""
+    target = call.request.rel_url.raw_path_qs
+    return await ask(call, base_url, Outgoing(call.request.method, target, await call.body()))
+
+
+async def ask(call: Call, base_url: str, outgoing: Outgoing) -> Reply:
+    """Another worker's answer; Unavailable when it does not give one."""
+    headers = {
+        name: call.request.headers[name]
+        for name in _FORWARDED_HEADERS
+        if name in call.request.headers
+    }
+    url = URL(base_url.rstrip("/") + outgoing.target, encoded=True)
+    try:
+        async with call.api.session.request(
+            outgoing.method,
+            url,
+            data=outgoing.body or None,
+            headers={**headers, LOOP_GUARD: "1"},
+            allow_redirects=False,
+        ) as response:
+            return Reply(
+                await response.read(),
+                response.status,
+                {k: response.headers[k] for k in _RETURNED_HEADERS if k in response.headers},
+            )
+    except (ClientError, TimeoutError, ValueError) as error:
+        raise Unavailable(f"{base_url} does not answer") from error
+
+
+async def ask_all(call: Call, outgoing: Outgoing) -> list[Reply]:
+    """The answers of all other workers; none for a request that is itself forwarded."""
+    peers: Sequence[str] = () if is_forwarded(call) else call.meter.peers()
+    return list(await asyncio.gather(*(ask(call, peer, outgoing) for peer in peers)))
+
+
+def value_of(reply: Reply) -> Any:
+    """A peer's JSON answer; Unavailable when it is an error."""
+    if reply.status != 200:
+        raise Unavailable(f"a worker answered {reply.status}")
+    return json_text.decode(reply.body)

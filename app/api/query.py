@@ -1,0 +1,77 @@
+"""Query strings, as Rails and the public clients write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+
+_FALSE = frozenset({"false", "f", "0", "off", "no"})
+_TRUE = frozenset({"true", "t", "1", "on", "yes"})
+_MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>.*)\]", re.DOTALL)
+
+
+class Query:
+    """The parameters of one request. A parameter given empty counts as absent."""
+
+    def __init__(self, raw: str) -> None:
+        self.raw = raw
+        self._pairs: list[tuple[str, str]] = parse_qsl(raw, errors="replace")
+
+    def text(self, *names: str) -> str | None:
+        """The first of these names that is present; of several values the last, as in Rails."""
+        for name in names:
+            values = [value for key, value in self._pairs if key == name]
+            if values:
+                return values[-1]
+        return None
+
+    def texts(self, name: str) -> list[str]:
+        """All values of `name` and `name[]`."""
+        return [value for key, value in self._pairs if key in (name, f"{name}[]")]
+
+    def with_page(self, page: int, per_page: int) -> str:
+        """The query string for another page of the same listing."""
+        kept = [pair for pair in self._pairs if pair[0] not in ("page", "per_page")]
+        return urlencode([*kept, ("page", page), ("per_page", per_page)])
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A boolean in any usual spelling, Python's `True` and `False` included."""
+        word = (self.text(name) or "").lower()
+        if word in _TRUE:
+            return True
+        return False if word in _FALSE else default
+
+    def positive(self, name: str, default: int) -> int:
+        """A whole number from 1; anything else is the default."""
+        word = self.text(name) or ""
+        if word.isascii() and word.isdecimal() and len(word) <= 9:
+            return max(int(word), 1)
+        return default
+
+    def mapping(self, names: Sequence[str]) -> dict[str, str]:
+        """`name[key]=value`, or a JSON object in `name`, of the first of the names present."""
+        for name in names:
+            found = self._members(name) or _json_object(self.text(name))
+            if found:
+                return found
+        return {}
+
+    def _members(self, name: str) -> dict[str, str]:
+        matches = ((_MEMBER.fullmatch(key), value) for key, value in self._pairs)
+        return {match["key"]: value for match, value in matches if match and match["name"] == name}
+
+
+def _json_object(text: str | None) -> dict[str, str]:
+    if text is None:
+        return {}
+    try:
+        value: Any = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+    if not isinstance(value, dict):
+        return {}
+    return {key: item if isinstance(item, str) else str(item) for key, item in value.items()}

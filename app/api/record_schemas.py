@@ -1,0 +1,168 @@
+"""The records of the topics as models: what `/asyncapi.json` is generated from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.schemas import (
+    ChargeModel,
+    Count,
+    Instant,
+    Model,
+    Numeric,
+    Properties,
+    Text,
+    Units,
+)
+from app.definitions.model import AggregationType
+from app.usage import ClosingReason
+
+Digest = str
+
+
+class RawEvent(Model):
+    """A product event, in Lago's raw format; a record may also hold an array of them."""
+
+    organization_id: str | None = Field(None, description="Absent: the default organization.")
+    external_subscription_id: Text
+    transaction_id: Text
+    code: Text
+    timestamp: Numeric | None = Field(
+        None,
+        description="Unix seconds as a number or plain decimal text, or RFC 3339 with a zone; "
+        "absent: the append time.",
+    )
+    properties: Properties | None = None
+    precise_total_amount_cents: Numeric | None = None
+
+
+class CloudEvent(Model):
+    """The same event as a CloudEvent, in structured or binary mode."""
+
+    specversion: Literal["1.0"]
+    id: Text = Field(description="The transaction_id.")
+    type: Text = Field(description="The code.")
+    subject: Text = Field(description="The external_subscription_id.")
+    source: str
+    time: str | None = None
+    organizationid: str | None = None
+    data: Properties | None = None
+
+
+class Correction(Model):
+    """Cancels or amends an event that was sent before, or is yet to come."""
+
+    organization_id: str | None = None
+    external_subscription_id: Text
+    transaction_id: Text
+    operation: Literal["cancel", "amend"]
+    event: RawEvent | None = Field(None, description="The whole event, for an amend.")
+    correction_id: Text
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RecordPeriod(Record):
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: Instant = Field(alias="from")
+    to: Instant
+    timezone: str
+    charges_duration_in_days: Count
+
+
+class RecordCharge(Record):
+    lago_id: str
+    code: str
+    charge_model: ChargeModel
+    pay_in_advance: bool
+    prorated: bool
+    properties: Properties
+    filter_properties: Properties | None
+
+
+class RecordMetric(Record):
+    lago_id: str
+    code: str
+    name: str
+    aggregation_type: AggregationType
+    recurring: bool
+
+
+class Envelope(Record):
+    schema_version: int | str
+    id: str = Field(description="UUIDv5 of cell_id and revision: the same whoever computes it.")
+    cell_id: str
+    revision: Count
+    organization_id: str
+    external_customer_id: str
+    external_subscription_id: str
+    lago_subscription_id: str
+    plan_code: str
+
+
+class UsageRecord(Envelope):
+    """One cell of a closed period: one charge, filter and group."""
+
+    type: Literal["usage.recorded", "usage.revised"]
+    lago_charge_id: str
+    lago_charge_filter_id: str | None
+    charge: RecordCharge
+    amount_currency: str
+    billable_metric: RecordMetric
+    filters: dict[str, list[str]] | None
+    grouped_by: dict[str, str | None] | None
+    period: RecordPeriod
+    units: Units
+    prorated_units: Units | None
+    total_aggregated_units: str
+    precise_total_amount_cents: str | None
+    events_count: Count
+    previous_units: Units | None
+    delta_units: str | None
+    closing_reason: ClosingReason
+    revision_reason: Literal["correction", "definition", "late_events"] | None
+    closed_at: Instant
+    final_after: Instant
+    definitions_offset: int
+    digest: Digest
+
+
+class PeriodCompleted(Envelope):
+    """Ends what a cut published of a period: how many cells there are, and their digest."""
+
+    type: Literal["period.completed"]
+    period: RecordPeriod
+    records_count: Count
+    closing_reason: ClosingReason
+    closed_at: Instant
+    final_after: Instant
+    definitions_offset: int
+    digest: Digest
+
+
+class DeadLetterHeaders(BaseModel):
+    """Why, and where from."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    error_code: str = Field(alias="meter-error-code")
+    error_message: str = Field(alias="meter-error-message")
+    source_topic: str = Field(alias="meter-source-topic")
+    source_partition: str = Field(alias="meter-source-partition")
+    source_offset: str = Field(alias="meter-source-offset")
+    source_index: str = Field(alias="meter-source-index")
+    failed_at: str = Field(alias="meter-failed-at")
+
+
+class Definition(Model):
+    """A command of the definitions log."""
+
+    type: str
+    id: str
+    organization_id: str
+    payload: dict[str, Any]

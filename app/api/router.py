@@ -1,0 +1,93 @@
+"""Finding the endpoint of a path. Codes and ids may hold anything, `/` and `.` included."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from pydantic import BaseModel
+
+from app.api.errors import not_found, wrong_method
+
+if TYPE_CHECKING:
+    from app.api.call import Call
+
+Handler = Callable[["Call"], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A query parameter, as OpenAPI describes it."""
+
+    name: str
+    description: str
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One operation: where it is, who may use it, what it takes and gives."""
+
+    method: str
+    path: str
+    handler: Handler
+    resource: str
+    summary: str
+    request: type[BaseModel] | None = None
+    response: type[BaseModel] | None = None
+    query: tuple[Parameter, ...] = ()
+    errors: tuple[int, ...] = ()
+    public: bool = False
+    """Answers without a key."""
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(self.path)), re.DOTALL)
+
+    @property
+    def path_parameters(self) -> list[str]:
+        """Names in the path."""
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    def match(self, raw_path: str) -> dict[str, str] | None:
+        """The path's parameters, decoded; None when this is another path.
+
+        Matching happens before decoding, so `%2F` is part of a code; a bare `/` in one is taken
+        too, as Lago's Python client does not encode.
+        """
+        found = self._pattern.fullmatch(raw_path)
+        if found is None:
+            return None
+        return {name: _decoded(text) for name, text in found.groupdict().items()}
+
+
+def _decoded(text: str) -> str:
+    return unquote(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+class Router:
+    """Endpoints in the order they are tried: the first that matches answers."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self.endpoints = tuple(endpoints)
+
+    def find(self, method: str, raw_path: str) -> tuple[Endpoint, dict[str, str]]:
+        """The endpoint and its path parameters; 404, or 405 when only the method is wrong."""
+        path = raw_path.rstrip("/") or "/"
+        method = "GET" if method == "HEAD" else method
+        allowed: list[str] = []
+        for endpoint in self.endpoints:
+            parameters = endpoint.match(path)
+            if parameters is None:
+                continue
+            if endpoint.method == method:
+                return endpoint, parameters
+            allowed.append(endpoint.method)
+        if allowed:
+            raise wrong_method(sorted(set(allowed)))
+        raise not_found("resource")

@@ -1,0 +1,131 @@
+"""Subscriptions (metering-semantics §7.3) and their lifetime usage."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from app.api.call import Call
+from app.api.errors import not_found
+from app.api.pagination import listing
+from app.definitions import commands
+from app.definitions.instants import iso_seconds
+from app.definitions.model import Subscription
+from app.definitions.serializers import subscription_json
+
+_ROOT = "subscription"
+_STATUSES = ("pending", "active", "terminated", "canceled")
+
+
+def _json(call: Call, subscription: Subscription) -> dict[str, Any]:
+    return subscription_json(call.meter.definitions, subscription, call.now_ms)
+
+
+def _root(call: Call, subscription: Subscription) -> dict[str, Any]:
+    return {_ROOT: _json(call, subscription)}
+
+
+async def create(call: Call) -> Any:
+    command = commands.create_subscription(call.organization_id, await call.root(_ROOT))
+    return _root(call, (await call.define(command)).object)
+
+
+async def update(call: Call) -> Any:
+    command = commands.update_subscription(
+        call.organization_id,
+        call.parameters["external_id"],
+        await call.root(_ROOT),
+        call.query.text("status"),
+    )
+    return _root(call, (await call.define(command)).object)
+
+
+async def terminate(call: Call) -> Any:
+    command = commands.terminate_subscription(
+        call.organization_id, call.parameters["external_id"], call.query.text("status")
+    )
+    return _root(call, (await call.define(command)).object)
+
+
+async def show(call: Call) -> Any:
+    return _root(call, _one(call, _wanted_statuses(call)))
+
+
+async def index(call: Call) -> Any:
+    return _listing(call, call.query.text("external_customer_id"))
+
+
+async def index_of_customer(call: Call) -> Any:
+    external_id = call.parameters["external_id"]
+    if call.meter.definitions.customer(call.organization_id, external_id) is None:
+        raise not_found("customer")
+    return _listing(call, external_id)
+
+
+def _listing(call: Call, external_customer_id: str | None) -> Any:
+    now_ms, statuses = call.now_ms, _wanted_statuses(call)
+    plan_code = call.query.text("plan_code")
+    found = [
+        subscription
+        for subscription in _all_subscriptions(call)
+        if external_customer_id in (None, subscription.external_customer_id)
+        and subscription.status_at(now_ms) in statuses
+        and plan_code in (None, _plan_code(call, subscription))
+    ]
+    found.sort(key=lambda subscription: (-subscription.created_at_ms, subscription.id))
+    return listing("subscriptions", found, call.page, lambda s: _json(call, s))
+
+
+def _plan_code(call: Call, subscription: Subscription) -> str | None:
+    plan = call.meter.definitions.plan_by_id(subscription.plan_id)
+    return plan.code if plan else None
+
+
+def _wanted_statuses(call: Call) -> tuple[str, ...]:
+    """Those of `status` that exist; active when none is given."""
+    named = tuple(status for status in call.query.texts("status") if status in _STATUSES)
+    return named or ("active",)
+
+
+def _all_subscriptions(call: Call) -> Iterable[Subscription]:
+    """Every subscription of the organization, each as it is now."""
+    for organization_id, external_id in call.meter.definitions.all_subscription_keys():
+        if organization_id == call.organization_id:
+            yield from subscriptions_of(call, external_id)
+
+
+def subscriptions_of(call: Call, external_id: str) -> list[Subscription]:
+    """The subscriptions that share an external id, each as it is now, newest first."""
+    found = call.meter.definitions.subscriptions(call.organization_id, external_id)
+    now = [versions.at() for versions in found]
+    return sorted((s for s in now if s is not None), key=lambda s: (-s.started_at_ms, s.id))
+
+
+def _one(call: Call, statuses: Iterable[str]) -> Subscription:
+    now_ms = call.now_ms
+    for subscription in subscriptions_of(call, call.parameters["external_id"]):
+        if subscription.status_at(now_ms) in statuses:
+            return subscription
+    raise not_found(_ROOT)
+
+
+async def lifetime_usage(call: Call) -> Any:
+    """Money only, so all zeros here; it spans plan changes."""
+    found = subscriptions_of(call, call.parameters["external_id"])
+    if not found:
+        raise not_found("lifetime_usage")
+    newest = found[0]
+    return {
+        "lifetime_usage": {
+            "lago_id": str(uuid.uuid5(uuid.UUID(newest.id), "lifetime_usage")),
+            "lago_subscription_id": newest.id,
+            "external_subscription_id": newest.external_id,
+            "external_historical_usage_amount_cents": 0,
+            "invoiced_usage_amount_cents": 0,
+            "current_usage_amount_cents": 0,
+            "from_datetime": iso_seconds(min(s.subscription_at_ms for s in found)),
+            "to_datetime": iso_seconds(call.now_ms),
+            "usage_thresholds": [],
+        }
+    }

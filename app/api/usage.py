@@ -1,0 +1,143 @@
+"""Current and past usage of a subscription (metering-semantics §6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.call import Call
+from app.api.errors import ApiError, forbidden, invalid, not_allowed, not_found, unavailable
+from app.api.pagination import listing
+from app.api.peers import forward, owner_elsewhere
+from app.api.query import Query
+from app.api.subscriptions import subscriptions_of
+from app.api.usage_json import (
+    UsageSelection,
+    current_usage_json,
+    past_usage_json,
+    select_charges,
+)
+from app.usage import PeriodUsage
+
+WAIT_FOR_TIMEOUT_S = 5.0
+_LARGEST_OFFSET_DIGITS = 18
+
+
+def selection(query: Query) -> UsageSelection:
+    """What the query asks to see; of several names for one thing the newest counts."""
+    return UsageSelection(
+        charge_id=query.text("charge_id", "filter_by_charge_id"),
+        charge_code=query.text("charge_code", "filter_by_charge_code"),
+        billable_metric_code=query.text("billable_metric_code", "filter_by_metric_code"),
+        group=query.mapping(("group", "filter_by_group")),
+        skip_grouping=query.flag("skip_grouping"),
+    )
+
+
+async def current(call: Call) -> Any:
+    """The period that holds now. Errors come in Lago's order: customer, subscription, the rest."""
+    external_subscription_id = _active_subscription(call)
+    owner = owner_elsewhere(call, external_subscription_id)
+    if owner is not None:
+        return await forward(call, owner)
+    await _wait_for(call)
+    usage = call.meter.current_usage(call.organization_id, external_subscription_id, call.now_ms)
+    if usage is None:
+        raise _no_usage(call)
+    if call.query.flag("full_usage"):
+        raise not_allowed("full_usage_not_allowed")
+    return {"customer_usage": current_usage_json(usage, _checked_selection(call, usage))}
+
+
+def _active_subscription(call: Call) -> str:
+    """The subscription asked for, unless the definitions alone rule it out.
+
+    One that was never created may still be read as if on the implicit plan, by the customer of
+    the same id.
+    """
+    external_customer_id = call.parameters["external_id"]
+    external_subscription_id = call.query.text("external_subscription_id")
+    if external_subscription_id is None:
+        raise _no_usage(call)
+    known = subscriptions_of(call, external_subscription_id)
+    if not known and external_subscription_id == external_customer_id:
+        return external_subscription_id
+    now_ms = call.now_ms
+    if not any(
+        subscription.external_customer_id == external_customer_id
+        and subscription.status_at(now_ms) == "active"
+        for subscription in known
+    ):
+        raise _no_usage(call)
+    return external_subscription_id
+
+
+def _no_usage(call: Call) -> ApiError:
+    definitions = call.meter.definitions
+    if definitions.customer(call.organization_id, call.parameters["external_id"]) is None:
+        return not_found("customer")
+    return not_allowed("no_active_subscription")
+
+
+def _checked_selection(call: Call, usage: PeriodUsage) -> UsageSelection:
+    wanted = selection(call.query)
+    if wanted.names_charges and not select_charges(usage, wanted):
+        raise not_found("charge")
+    return wanted
+
+
+async def past(call: Call) -> Any:
+    """Every ended period, newest first."""
+    external_subscription_id = call.query.text("external_subscription_id")
+    if external_subscription_id is None:
+        raise invalid({"external_subscription_id": ["value_is_mandatory"]})
+    metric_code = call.query.text("billable_metric_code")
+    if metric_code is not None:
+        _check_metric(call, metric_code)
+    owner = owner_elsewhere(call, external_subscription_id)
+    if owner is not None:
+        return await forward(call, owner)
+    await _wait_for(call)
+    periods = _periods(call, external_subscription_id)
+    wanted = UsageSelection(billable_metric_code=metric_code)
+    return listing("usage_periods", periods, call.page, lambda p: past_usage_json(p, wanted))
+
+
+def _check_metric(call: Call, code: str) -> None:
+    if call.meter.definitions.metric(call.organization_id, code) is None:
+        raise not_found("billable_metric")
+
+
+def _periods(call: Call, external_subscription_id: str) -> list[PeriodUsage]:
+    """The newest `periods_count` periods of this customer's subscription."""
+    periods = [
+        usage
+        for usage in call.meter.past_usage(call.organization_id, external_subscription_id)
+        if usage.subscription.external_customer_id == call.parameters["external_id"]
+    ]
+    return periods[: call.query.positive("periods_count", max(len(periods), 1))]
+
+
+async def _wait_for(call: Call) -> None:
+    """`?wait_for=partition:offset`: answer with that record folded, or 503 after 5 s."""
+    text = call.query.text("wait_for")
+    if text is None:
+        return
+    partition, _, offset = text.partition(":")
+    if not all(_is_count(part) for part in (partition, offset)):
+        raise invalid({"wait_for": ["invalid_format"]})
+    if not await call.meter.wait_for(int(partition), int(offset), WAIT_FOR_TIMEOUT_S):
+        raise unavailable("not_folded_yet", retry_after_s=1)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _LARGEST_OFFSET_DIGITS
+
+
+async def projected(_: Call) -> Any:
+    """A paid option of Lago that this product does not have."""
+    raise forbidden("projected_usage_not_enabled")
+
+
+async def unpriced(_: Call) -> Any:
+    """Estimates, invoices and portals are the business of whoever prices usage."""
+    raise forbidden("feature_unavailable")

@@ -1,0 +1,290 @@
+"""Usage as Lago prints it (metering-semantics §6): pure functions over `PeriodUsage`.
+
+Nothing is priced: amounts are there and 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from app.billing_periods.timezones import local_date
+from app.definitions.instants import iso_milliseconds, iso_seconds
+from app.definitions.model import Charge, ChargeFilter
+from app.numbers import exact_sum, plain
+from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+
+Json = dict[str, Any]
+Group = tuple[tuple[str, str | None], ...]
+
+
+class UsageSelection(msgspec.Struct, frozen=True):
+    """Which part of the usage to show, and how."""
+
+    charge_id: str | None = None
+    charge_code: str | None = None
+    billable_metric_code: str | None = None
+    group: Mapping[str, str] = {}
+    """Only events with these property values; their keys no longer group."""
+    skip_grouping: bool = False
+
+    @property
+    def names_charges(self) -> bool:
+        """Whether only some charges are asked for; of several names the first given counts."""
+        return any((self.charge_id, self.charge_code, self.billable_metric_code))
+
+    def wants(self, in_force: ChargeInForce) -> bool:
+        """Whether this charge is asked for."""
+        if self.charge_id:
+            return in_force.charge.id == self.charge_id
+        if self.charge_code:
+            return in_force.charge.code == self.charge_code
+        return self.billable_metric_code in (None, in_force.metric.code)
+
+
+EVERYTHING = UsageSelection()
+
+
+def select_charges(usage: PeriodUsage, selection: UsageSelection) -> tuple[ChargeInForce, ...]:
+    """The charges asked for: ordered by metric name, or as in the plan when some are named."""
+    chosen = tuple(charge for charge in usage.charges if selection.wants(charge))
+    if selection.names_charges:
+        return chosen
+    return tuple(sorted(chosen, key=lambda charge: charge.metric.name.lower()))
+
+
+def current_usage_json(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
+    """The `customer_usage` object: every charge, filter and default bucket, used or not."""
+    rows = _rows_by_charge(usage.rows)
+    charges_usage = []
+    for in_force in select_charges(usage, selection):
+        complete = _with_zero_rows(in_force.charge, rows.get(in_force.charge.id, []))
+        shown = _select_rows(in_force, complete, selection)
+        if shown:
+            charges_usage.append(_charge_json(usage, in_force, shown))
+    return _period_json(usage, charges_usage)
+
+
+def past_usage_json(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
+    """One of the `usage_periods`: only what was used, and whether it can still change."""
+    rows = _rows_by_charge(usage.rows)
+    charges_usage = [
+        _charge_json(usage, in_force, rows[in_force.charge.id])
+        for in_force in select_charges(usage, selection)
+        if in_force.charge.id in rows
+    ]
+    return _period_json(usage, charges_usage) | {"final": usage.final}
+
+
+def as_of_json(as_of: AsOf) -> Json:
+    """How far the figures are folded."""
+    return {
+        "append_time": iso_milliseconds(as_of.append_time_ms),
+        "partition": as_of.partition,
+        "raw_offset": as_of.raw_offset,
+        "rekeyed_offset": as_of.rekeyed_offset,
+    }
+
+
+def _period_json(usage: PeriodUsage, charges_usage: list[Json]) -> Json:
+    return {
+        "from_datetime": iso_seconds(usage.from_ms),
+        "to_datetime": iso_seconds(usage.to_ms),
+        "issuing_date": local_date(usage.to_ms, usage.timezone).isoformat(),
+        "lago_invoice_id": None,
+        "currency": usage.plan.amount_currency,
+        "amount_cents": 0,
+        "taxes_amount_cents": 0,
+        "total_amount_cents": 0,
+        "charges_usage": charges_usage,
+        "as_of": as_of_json(usage.as_of),
+        "stale": usage.stale,
+    }
+
+
+def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[UsageRow]) -> Json:
+    charge, metric = in_force.charge, in_force.metric
+    figures = _figures(rows)
+    return {
+        "units": figures["units"],
+        "total_aggregated_units": figures["total_aggregated_units"],
+        "events_count": figures["events_count"],
+        "amount_cents": 0,
+        "amount_currency": usage.plan.amount_currency,
+        "pricing_unit_details": None,
+        "charge": {
+            "lago_id": charge.id,
+            "code": charge.code,
+            "charge_model": charge.charge_model,
+            "invoice_display_name": charge.invoice_display_name,
+        },
+        "billable_metric": {
+            "lago_id": metric.id,
+            "name": metric.name,
+            "code": metric.code,
+            "aggregation_type": metric.aggregation_type,
+        },
+        "filters": _filters_json(charge, rows),
+        "grouped_usage": _grouped_json(charge, rows),
+        "presentation_breakdowns": [],
+    }
+
+
+def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
+    """One entry a bucket that has rows, oldest filter first and the default bucket last."""
+    if not charge.filters:
+        return []
+    entries = []
+    for bucket in _buckets(charge):
+        of_bucket = [row for row in rows if row.filter_id == (bucket.id if bucket else None)]
+        if of_bucket:
+            entries.append(
+                _figures(of_bucket)
+                | {
+                    "invoice_display_name": bucket.invoice_display_name if bucket else None,
+                    "values": _lists(bucket.values) if bucket else None,
+                    "presentation_breakdowns": [],
+                }
+            )
+    return entries
+
+
+def _grouped_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
+    """One entry a group, when some bucket is grouped; ordered by the groups' values, null first."""
+    if not any(row.grouped_by for row in rows):
+        return []
+    return [
+        _figures(members)
+        | {
+            "grouped_by": dict(group),
+            "filters": _filters_json(charge, members),
+            "presentation_breakdowns": [],
+        }
+        for group, members in sorted(_by(rows, lambda row: row.grouped_by), key=_group_order)
+    ]
+
+
+def _group_order(entry: tuple[Group, list[UsageRow]]) -> list[tuple[str, bool, str]]:
+    return [(key, value is not None, value or "") for key, value in entry[0]]
+
+
+def _figures(rows: Sequence[UsageRow]) -> Json:
+    """The sums over cells, as each is shown."""
+    return {
+        "units": plain(exact_sum(row.units for row in rows)),
+        "total_aggregated_units": plain(exact_sum(row.total_aggregated_units for row in rows)),
+        "events_count": sum(row.events_count for row in rows),
+        "amount_cents": 0,
+        "pricing_unit_details": None,
+    }
+
+
+def _buckets(charge: Charge) -> list[ChargeFilter | None]:
+    """The charge's filters in order of age, then None: the default bucket."""
+    return [*charge.filters, None]
+
+
+def _with_zero_rows(charge: Charge, rows: Sequence[UsageRow]) -> list[UsageRow]:
+    """Rows of every bucket: one that used nothing gets a row of zeros in the null group."""
+    complete: list[UsageRow] = []
+    for bucket in _buckets(charge):
+        bucket_id = bucket.id if bucket else None
+        of_bucket = [row for row in rows if row.filter_id == bucket_id]
+        complete += of_bucket or [_zero_row(charge, bucket)]
+    return complete
+
+
+def _zero_row(charge: Charge, bucket: ChargeFilter | None) -> UsageRow:
+    keys = group_keys(bucket.properties if bucket else charge.properties)
+    return UsageRow(
+        charge_id=charge.id,
+        filter_id=bucket.id if bucket else None,
+        grouped_by=tuple((key, None) for key in keys),
+        units=Decimal(0),
+        total_aggregated_units=Decimal(0),
+        events_count=0,
+    )
+
+
+def group_keys(properties: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a bucket groups by: its own `pricing_group_keys`, formerly `grouped_by`."""
+    return tuple(properties.get("pricing_group_keys") or properties.get("grouped_by") or ())
+
+
+def _select_rows(
+    in_force: ChargeInForce, rows: Sequence[UsageRow], selection: UsageSelection
+) -> list[UsageRow]:
+    """The rows a selection leaves, as they then group.
+
+    A bucket that is not grouped by a wanted key cannot tell which of its events had the value, so
+    it shows none of them.
+    """
+    shown = list(rows)
+    if selection.group:
+        shown = _only_group(in_force.charge, shown, selection.group)
+    if selection.skip_grouping:
+        combine = _largest if in_force.metric.aggregation_type == "max_agg" else _total
+        shown = [combine(members) for _, members in _by(shown, lambda row: row.filter_id)]
+    return shown
+
+
+def _only_group(
+    charge: Charge, rows: Iterable[UsageRow], wanted: Mapping[str, str]
+) -> list[UsageRow]:
+    """Rows of the wanted group, without its keys; of a bucket that has none, a row of zeros."""
+    shown = []
+    for _, members in _by(rows, lambda row: row.filter_id):
+        if not all(key in dict(members[0].grouped_by) for key in wanted):
+            continue
+        matching = [
+            row
+            for row in members
+            if all(dict(row.grouped_by)[key] == value for key, value in wanted.items())
+        ]
+        bucket = next((b for b in charge.filters if b.id == members[0].filter_id), None)
+        shown += [_ungroup(row, wanted) for row in matching or [_zero_row(charge, bucket)]]
+    return shown
+
+
+def _ungroup(row: UsageRow, keys: Iterable[str]) -> UsageRow:
+    kept = tuple((key, value) for key, value in row.grouped_by if key not in keys)
+    return msgspec.structs.replace(row, grouped_by=kept)
+
+
+def _total(rows: Sequence[UsageRow]) -> UsageRow:
+    return msgspec.structs.replace(
+        rows[0],
+        grouped_by=(),
+        units=exact_sum(row.units for row in rows),
+        total_aggregated_units=exact_sum(row.total_aggregated_units for row in rows),
+        events_count=sum(row.events_count for row in rows),
+    )
+
+
+def _largest(rows: Sequence[UsageRow]) -> UsageRow:
+    return msgspec.structs.replace(
+        _total(rows),
+        units=max(row.units for row in rows),
+        total_aggregated_units=max(row.total_aggregated_units for row in rows),
+    )
+
+
+def _rows_by_charge(rows: Iterable[UsageRow]) -> dict[str, list[UsageRow]]:
+    return dict(_by(rows, lambda row: row.charge_id))
+
+
+def _by(
+    rows: Iterable[UsageRow], key: Callable[[UsageRow], Any]
+) -> list[tuple[Any, list[UsageRow]]]:
+    """Rows by key, in order of first appearance."""
+    groups: dict[Any, list[UsageRow]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.items())
+
+
+def _lists(values: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {key: list(items) for key, items in values.items()}

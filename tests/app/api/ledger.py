@@ -1,0 +1,315 @@
+"""A small real engine behind the API: definitions and events in memory, counts and sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from app.api.event_input import body_of
+from app.api.meter import (
+    Accepted,
+    ClosingView,
+    DeadLetterView,
+    Duplicate,
+    EventPage,
+    EventQuery,
+    IncomingEvent,
+    NotAppended,
+    Overview,
+    OverviewQuery,
+    PartitionView,
+    Position,
+    RecordView,
+    Refused,
+    StoredEvent,
+    Unavailable,
+    UsageView,
+    Verdict,
+)
+from app.api.usage_json import group_keys
+from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.model import Charge, ChargeFilter, Metric, Subscription
+from app.definitions.state import Definitions
+from app.definitions.timeline import Period, Timeline, subscription_timeline
+from app.numbers import parse_value, property_text
+from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+from app.wire.properties import read_properties
+
+ORGANIZATION = "00000000-0000-4000-8000-00000000000a"
+OTHER_ORGANIZATION = "00000000-0000-4000-8000-00000000000b"
+
+
+class Clock:
+    """Any number of meters share its time."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+
+
+class LedgerMeter:
+    """`app.api.meter.Meter` without a log: what is appended is applied at once.
+
+    `elsewhere` maps subscriptions to the base URL of another meter, as another worker would be.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.definitions = Definitions()
+        self.elsewhere: dict[str, str] = {}
+        self.restoring = False
+        self.events: dict[tuple[str, str, str], tuple[IncomingEvent, Position]] = {}
+        self.dead_letters: list[DeadLetterView] = []
+        self.closing: list[ClosingView] = []
+        self.records: list[RecordView] = []
+        self.replayed: list[tuple[int, int]] = []
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms
+
+    def not_ready(self) -> tuple[str, ...]:
+        return ("partition 0 is being restored",) if self.restoring else ()
+
+    async def define(self, command: Command) -> Applied | Rejected:
+        rejected = self.definitions.check(command, self.now_ms())
+        if rejected is not None:
+            return rejected
+        outcome = self.definitions.apply(command.encode(), self.now_ms(), self.definitions.offset)
+        if outcome is None:
+            raise AssertionError("a command is no tick")
+        return outcome
+
+    def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
+        if self.restoring:
+            raise Unavailable("partition 0 is being restored", retry_after_s=3)
+        return self.elsewhere.get(external_subscription_id)
+
+    def peers(self) -> Sequence[str]:
+        return sorted(set(self.elsewhere.values()))
+
+    async def check(
+        self, organization_id: str, events: Sequence[IncomingEvent]
+    ) -> list[Duplicate | Refused | None]:
+        return [self._known(organization_id, event) for event in events]
+
+    def _known(self, organization_id: str, event: IncomingEvent) -> Duplicate | None:
+        found = self.events.get(_identity(organization_id, event))
+        if found is None:
+            return None
+        return Duplicate("identical" if body_of(found[0]) == body_of(event) else "conflicting")
+
+    async def ingest(
+        self, organization_id: str, events: Sequence[IncomingEvent], partial: bool
+    ) -> list[Verdict]:
+        known = await self.check(organization_id, events)
+        if not partial and any(known):
+            return [verdict or NotAppended() for verdict in known]
+        position = Position(0, len(self.events), self.now_ms())
+        for event, verdict in zip(events, known, strict=True):
+            if verdict is None:
+                self.events[_identity(organization_id, event)] = (event, position)
+        return [verdict or Accepted(position) for verdict in known]
+
+    async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
+        for (organization, _, transaction), (event, position) in self.events.items():
+            if (organization, transaction) == (organization_id, transaction_id):
+                return _stored(event, position)
+        return None
+
+    async def list_events(
+        self, organization_id: str, query: EventQuery, offset: int, limit: int
+    ) -> EventPage:
+        found = [
+            _stored(event, position)
+            for (organization, _, _), (event, position) in self.events.items()
+            if organization == organization_id
+        ]
+        found = [event for event in found if _matches(query, event)]
+        found.sort(key=lambda event: (-event.timestamp_ms, event.transaction_id))
+        return EventPage(tuple(found[offset : offset + limit]), len(found))
+
+    async def wait_for(self, partition: int, offset: int, timeout_s: float) -> bool:
+        return partition == 0 and offset < len(self.events)
+
+    def current_usage(
+        self, organization_id: str, external_subscription_id: str, at_ms: int
+    ) -> PeriodUsage | None:
+        subscription = self._active(organization_id, external_subscription_id, at_ms)
+        if subscription is None:
+            return None
+        timeline = self._timeline(subscription)
+        period = timeline.holding(at_ms)
+        return None if period is None else self._usage(subscription, period, final=False)
+
+    def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:
+        now_ms = self.now_ms()
+        return [
+            self._usage(subscription, period, final=True)
+            for versions in self.definitions.subscriptions(
+                organization_id, external_subscription_id
+            )
+            if (subscription := versions.at()) is not None
+            for period in reversed(self._timeline(subscription).until(now_ms))
+            if period.end_ms <= now_ms
+        ]
+
+    def _timeline(self, subscription: Subscription) -> Timeline:
+        versions = self.definitions.subscription_versions[subscription.id]
+        return subscription_timeline(self.definitions, versions)
+
+    def _active(
+        self, organization_id: str, external_subscription_id: str, at_ms: int
+    ) -> Subscription | None:
+        for versions in self.definitions.subscriptions(organization_id, external_subscription_id):
+            subscription = versions.at()
+            if subscription is not None and subscription.status_at(at_ms) == "active":
+                return subscription
+        return None
+
+    def _usage(self, subscription: Subscription, period: Period, final: bool) -> PeriodUsage:
+        plan = self.definitions.plan_by_id(subscription.plan_id)
+        if plan is None:
+            raise AssertionError("a subscription has a plan")
+        charges = [
+            ChargeInForce(charge, metric)
+            for charge in plan.charges
+            if (metric := self.definitions.metric_by_id(charge.metric_id)) is not None
+        ]
+        return PeriodUsage(
+            subscription=subscription,
+            plan=plan,
+            charges=tuple(charges),
+            rows=tuple(row for found in charges for row in self._rows(subscription, found, period)),
+            from_ms=period.start_ms,
+            end_ms=period.end_ms,
+            to_ms=period.to_ms,
+            timezone=period.timezone,
+            duration_days=period.duration_days,
+            final=final,
+            as_of=AsOf(self.now_ms(), 0, len(self.events), 0),
+        )
+
+    def _rows(
+        self, subscription: Subscription, found: ChargeInForce, period: Period
+    ) -> list[UsageRow]:
+        cells: dict[tuple[str | None, tuple[tuple[str, str | None], ...]], list[Decimal]] = {}
+        for (organization_id, external_id, _), (event, position) in self.events.items():
+            stored = _stored(event, position)
+            inside = period.start_ms <= stored.timestamp_ms < period.end_ms
+            ours = (organization_id, external_id) == (
+                subscription.organization_id,
+                subscription.external_id,
+            )
+            value = _value(found.metric, event) if ours and inside else None
+            if value is not None:
+                cells.setdefault(_cell(found.charge, event), []).append(value)
+        return [
+            UsageRow(
+                charge_id=found.charge.id,
+                filter_id=filter_id,
+                grouped_by=group,
+                units=sum(values, Decimal(0)),
+                total_aggregated_units=sum(values, Decimal(0)),
+                events_count=len(values),
+            )
+            for (filter_id, group), values in cells.items()
+        ]
+
+    def overview(self, query: OverviewQuery) -> Overview:
+        lines = [
+            UsageView(
+                organization_id=organization_id,
+                external_customer_id="",
+                external_subscription_id=external_id,
+                billable_metric_code=event.code,
+                units=Decimal(1),
+                events_count=1,
+                from_ms=0,
+                to_ms=self.now_ms(),
+            )
+            for (organization_id, external_id, _), (event, _) in self.events.items()
+            if query.organization_id in (None, organization_id)
+            and query.search in f"{external_id} {event.code}"
+        ]
+        letters = [
+            letter
+            for letter in self.dead_letters
+            if query.organization_id in (None, letter.organization_id)
+        ]
+        partition = PartitionView(
+            partition=0,
+            state="running",
+            offset=len(self.events),
+            lag=7,
+            events_per_s=12.5,
+            append_time_ms=self.now_ms(),
+        )
+        return Overview(
+            now_ms=self.now_ms(),
+            worker="ledger",
+            partitions=(partition,),
+            closing=tuple(self.closing),
+            usage=tuple(lines[: query.limit]),
+            usage_total=len(lines),
+            records=tuple(self.records),
+            dead_letters=tuple(letters),
+        )
+
+    async def replay(self, organization_id: str | None, partition: int, offset: int) -> bool:
+        for letter in self.dead_letters:
+            place = (letter.partition, letter.offset)
+            mine = organization_id in (None, letter.organization_id)
+            if place == (partition, offset) and mine:
+                self.replayed.append(place)
+                return True
+        return False
+
+
+def _identity(organization_id: str, event: IncomingEvent) -> tuple[str, str, str]:
+    return organization_id, event.external_subscription_id, event.transaction_id
+
+
+def _stored(event: IncomingEvent, position: Position) -> StoredEvent:
+    timestamp_ms = event.timestamp_ms
+    return StoredEvent(
+        transaction_id=event.transaction_id,
+        code=event.code,
+        external_subscription_id=event.external_subscription_id,
+        timestamp_ms=position.append_time_ms if timestamp_ms is None else timestamp_ms,
+        properties=event.properties,
+        precise_total_amount_cents=event.precise_total_amount_cents,
+        created_at_ms=position.append_time_ms,
+    )
+
+
+def _matches(query: EventQuery, event: StoredEvent) -> bool:
+    return (
+        query.code in (None, event.code)
+        and query.external_subscription_id in (None, event.external_subscription_id)
+        and (query.timestamp_from_ms is None or event.timestamp_ms >= query.timestamp_from_ms)
+        and (query.timestamp_to_ms is None or event.timestamp_ms <= query.timestamp_to_ms)
+    )
+
+
+def _value(metric: Metric, event: IncomingEvent) -> Decimal | None:
+    if metric.code != event.code:
+        return None
+    if metric.aggregation_type == "count_agg":
+        return Decimal(1)
+    raw = read_properties(event.properties).get(metric.field_name or "")
+    return None if raw is None else parse_value(raw)
+
+
+def _cell(
+    charge: Charge, event: IncomingEvent
+) -> tuple[str | None, tuple[tuple[str, str | None], ...]]:
+    texts = {name: property_text(raw) for name, raw in read_properties(event.properties).items()}
+    bucket: ChargeFilter | None = next(
+        (
+            found
+            for found in charge.filters
+            if all(texts.get(key) in values for key, values in found.values.items())
+        ),
+        None,
+    )
+    keys = group_keys(bucket.properties if bucket else charge.properties)
+    return bucket.id if bucket else None, tuple((key, texts.get(key)) for key in keys)
