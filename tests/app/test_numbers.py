@@ -174,7 +174,7 @@ def test_round_units(
 
 
 def test_a_rounded_unit_prints_plain() -> None:
-    assert plain(round_units(Decimal("155"), "round", -1)) == "160.0"
+    assert plain(round_units(Decimal(155), "round", -1)) == "160.0"
 
 
 def test_weighted_average_rounds_up_at_twenty_decimals() -> None:
@@ -217,14 +217,18 @@ def test_ceil_is_the_least_decimal_above(value: Fraction, digits: int) -> None:
     assert value <= rounded < value + Fraction(1, 10**digits)
 
 
-@given(st.from_regex(r"-?(0|[1-9][0-9]{0,50})(\.[0-9]{1,50})?([eE][+-]?[0-9]{1,3})?", fullmatch=True))
+@given(
+    st.from_regex(r"-?(0|[1-9][0-9]{0,50})(\.[0-9]{1,50})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+)
 def test_numbers_taken_apart_are_the_same_number(text: str) -> None:
     negative, coefficient, exponent = take_apart(text)
     value = Fraction(int(coefficient or 0)) * Fraction(10) ** exponent
     assert (-value if negative else value) == Fraction(text)
 
 
-@given(st.from_regex(r"-?(0|[1-9][0-9]{0,50})(\.[0-9]{1,50})?([eE][+-]?[0-9]{1,3})?", fullmatch=True))
+@given(
+    st.from_regex(r"-?(0|[1-9][0-9]{0,50})(\.[0-9]{1,50})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+)
 def test_a_value_counts_by_its_plain_form(text: str) -> None:
     whole, fraction = plain(Decimal(text)).lstrip("-").split(".")
     fits = len(whole) <= 38 and len(fraction) <= 38

@@ -39,7 +39,10 @@ def make_event(
         (make_event('{"a":10e-1}'), make_event('{"a":1.0}')),
         (make_event('{"a":-12.5E1}'), make_event('{"a":-125}')),
         (make_event('{"a":"\\u0065"}'), make_event('{"a":"e"}')),
-        (make_event('{"a":{"y":[1,null,true],"x":2}}'), make_event('{"a":{"x":2,"y":[1,null,true]}}')),
+        (
+            make_event('{"a":{"y":[1,null,true],"x":2}}'),
+            make_event('{"a":{"x":2,"y":[1,null,true]}}'),
+        ),
         (make_event('{"a":1,"a":2}'), make_event('{"a":2}')),
         (make_event(amount=None), make_event(amount="0.0")),
         (make_event(amount="1.50"), make_event(amount="1.5")),
@@ -91,6 +94,6 @@ def test_headers_that_carry_the_event_are_part_of_its_hash() -> None:
 
 
 def test_digest_is_blake2b_of_the_fields_separated_by_nul() -> None:
-    text = "sub\0t1\x001741007009344\0storage\x0012.5".encode()
+    text = b"sub\0t1\x001741007009344\0storage\x0012.5"
     expected = int(hashlib.blake2b(text, digest_size=16).hexdigest(), 16)
     assert digest_of("sub", "t1", 1741007009344, "storage", "12.5") == expected
