@@ -44,12 +44,14 @@ _ROWS_SUFFIX = ".rows"
 _FILTER_SUFFIX = ".filter"
 
 Words = npt.NDArray[np.uint64]
+Indexes = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.void]
 Ids = npt.NDArray[np.bytes_]
 
 ROW = np.dtype([("high", ">u8"), ("low", ">u4"), ("value", "V28")])
 _KEY = np.dtype([("high", ">u8"), ("low", ">u4")])
 _ID = np.dtype("S12")
+_WHOLE_ROW = np.dtype((np.void, ROW_BYTES))
 
 
 def _filter_masks() -> Words:
@@ -97,12 +99,18 @@ class Keys:
             keys = packed
             self.ids = ids_of(packed)
         low = keys["low"].astype(np.uint64)
-        self.leading: Words = keys["high"].astype(np.uint64) >> _U32
+        self.leading: Indexes = (keys["high"] >> _U32).astype(np.int64)
         self.bits: Words = _MASKS[low & _LOW_12] | _MASKS[(low >> _U12) & _LOW_12]
 
-    def words(self, word_count: int) -> Words:
-        """The filter word of each id, in a filter of `word_count` words (at most 2^32)."""
-        return (self.leading * np.uint64(word_count)) >> _U32
+    def words(self, word_count: int) -> Indexes:
+        """The filter word of each id, in a filter of `word_count` words (less than 2^31)."""
+        return (self.leading * word_count) >> 32
+
+    def among(self, words: Words) -> Indexes:
+        """Indexes of the ids that may be in a segment, given the filter word of each."""
+        words &= self.bits
+        matching: Indexes = (words == self.bits).nonzero()[0]
+        return matching
 
 
 def ids_of(rows: Rows) -> Ids:
@@ -111,19 +119,26 @@ def ids_of(rows: Rows) -> Ids:
     return np.ascontiguousarray(packed[:, :ID_BYTES]).view(_ID).ravel()
 
 
-def sort_rows(newest_first: Rows) -> Rows:
-    """Rows sorted by id, and of equal ids only the first given."""
+def sort_rows(newest_first: Rows, *, presorted: bool = False) -> Rows:
+    """Rows sorted by id, and of equal ids only the first given.
+
+    `presorted`: the rows are sorted runs one after the other (twelve times as fast, then).
+    """
     high = newest_first["high"].astype(np.uint64)
-    order = np.argsort(high)
+    order = np.argsort(high, kind="stable" if presorted else None)
     ordered = high[order]
-    if not (ordered[1:] == ordered[:-1]).any():
-        return newest_first[order]
-    low = newest_first["low"].astype(np.uint32)
+    if (ordered[1:] == ordered[:-1]).any():
+        order = _order_of_newest(high, newest_first["low"].astype(np.uint32))
+    # Taking whole rows is ten times as fast as taking records of three fields.
+    return newest_first.view(_WHOLE_ROW).take(order).view(ROW)
+
+
+def _order_of_newest(high: Words, low: npt.NDArray[np.uint32]) -> Indexes:
     order = np.lexsort((low, high))
     high, low = high[order], low[order]
     first = np.ones(len(order), np.bool_)
     first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-    return newest_first[order[first]]
+    return order[first]
 
 
 def filter_words(row_count: int) -> int:
@@ -151,7 +166,7 @@ class FilterSource(Protocol):
 
     resident_bytes: int
 
-    def candidates(self, keys: Keys) -> npt.NDArray[np.intp]:
+    def candidates(self, keys: Keys) -> Indexes:
         """Indexes of the ids that may be in the segment."""
 
     def close(self) -> None:
@@ -197,9 +212,8 @@ class ResidentFilter:
         self._words = words
         self.resident_bytes = words.nbytes
 
-    def candidates(self, keys: Keys) -> npt.NDArray[np.intp]:
-        found = self._words[keys.words(len(self._words))]
-        return np.flatnonzero((found & keys.bits) == keys.bits)
+    def candidates(self, keys: Keys) -> Indexes:
+        return keys.among(self._words.take(keys.words(len(self._words))))
 
     def close(self) -> None:
         self._words = np.zeros(1, np.uint64)
@@ -214,14 +228,13 @@ class ColdFilter:
         self._word_count = word_count
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def candidates(self, keys: Keys) -> npt.NDArray[np.intp]:
-        offsets = (keys.words(self._word_count) * np.uint64(FILTER_WORD_BYTES)).tolist()
+    def candidates(self, keys: Keys) -> Indexes:
+        offsets = (keys.words(self._word_count) * FILTER_WORD_BYTES).tolist()
         descriptor = self._descriptor
         packed = b"".join([os.pread(descriptor, FILTER_WORD_BYTES, offset) for offset in offsets])
         if len(packed) != len(offsets) * FILTER_WORD_BYTES:
             raise DamagedSegmentError("a filter of the event index is shorter than it was")
-        found = np.frombuffer(packed, "<u8")
-        return np.flatnonzero((found & keys.bits) == keys.bits)
+        return keys.among(np.frombuffer(packed, "<u8").astype(np.uint64))
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -290,6 +303,11 @@ class Segment:
         return self.record is not None
 
     @property
+    def cold(self) -> bool:
+        """Whether the filter is left to its file."""
+        return not self._filter.resident_bytes
+
+    @property
     def filter_resident_bytes(self) -> int:
         return self._filter.resident_bytes
 
@@ -340,10 +358,19 @@ class Segment:
 
     def cool(self) -> None:
         """Leave the filter to its file."""
-        if self.directory is None or self.record is None or not self._filter.resident_bytes:
+        if self.directory is None or self.record is None or self.cold:
             return
         path = self.directory / _file_name(self.record.number, _FILTER_SUFFIX)
         self._filter = ColdFilter(path, self.record.filter_word_count)
+
+    def warm(self) -> None:
+        """Read the filter into memory, from where `cool` left it."""
+        if self.directory is None or self.record is None or not self.cold:
+            return
+        path = self.directory / _file_name(self.record.number, _FILTER_SUFFIX)
+        words = np.fromfile(path, "<u8").astype(np.uint64, copy=False)
+        self._filter.close()
+        self._filter = ResidentFilter(words)
 
     def close(self) -> None:
         """Give back memory and files; the files stay where they are."""
@@ -364,7 +391,7 @@ class _FilterBuilder:
         words = keys.words(self.word_count)
         starts = np.flatnonzero(np.concatenate(([True], words[1:] != words[:-1])))
         masks = np.bitwise_or.reduceat(keys.bits, starts)
-        at = words[starts].astype(np.intp) - self._emitted
+        at = words[starts] - self._emitted
         block = np.zeros(int(at[-1]) + 1, np.uint64)
         block[at] = masks
         block[0] |= self._open
@@ -381,6 +408,10 @@ class _FilterBuilder:
 
 class SegmentWriter(Protocol):
     """Takes sorted rows and becomes a segment."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory taken so far."""
 
     def append(self, rows: Rows) -> None:
         """The next rows by id."""
@@ -415,6 +446,10 @@ class MemorySegmentWriter:
         self._fences = _FenceBuilder()
         self._words: list[Words] = []
         self._rows: list[bytes] = []
+
+    @property
+    def resident_bytes(self) -> int:
+        return self._fences.row_count * ROW_BYTES + sum(words.nbytes for words in self._words)
 
     def append(self, rows: Rows) -> None:
         if not len(rows):
@@ -454,8 +489,8 @@ class FileSegmentWriter:
         self._word_count = 0
         self._rows_path = directory / _file_name(number, _ROWS_SUFFIX)
         self._filter_path = directory / _file_name(number, _FILTER_SUFFIX)
-        self._rows_file = self._rows_path.open("wb", buffering=0)
-        self._filter_file = self._filter_path.open("wb", buffering=0)
+        self._rows_file = self._rows_path.open("wb")
+        self._filter_file = self._filter_path.open("wb")
         self._rows_digest = xxhash.xxh3_128()
         self._filter_digest = xxhash.xxh3_128()
 
@@ -517,7 +552,8 @@ class Merge:
         self.writer = writer
         self._level = level
         self._newest_first = tuple(reversed(inputs))
-        self._row_count = sum(segment.row_count for segment in inputs)
+        self.row_count = sum(segment.row_count for segment in inputs)
+        self._credit = 0
         self._cursors = [0] * len(inputs)
         self._digests = [xxhash.xxh3_128() for _ in inputs]
 
@@ -528,7 +564,14 @@ class Merge:
             for cursor, segment in zip(self._cursors, self._newest_first, strict=True)
         )
 
-    def step(self, rows: int) -> int:
+    def advance(self, rows: int, step_rows: int) -> bool:
+        """Merge `rows` more, in steps of `step_rows`, now or together with later calls; done?"""
+        self._credit += rows
+        while self._credit > 0 and not self.done:
+            self._credit -= self._step(step_rows)
+        return self.done
+
+    def _step(self, rows: int) -> int:
         """Merge about that many rows; returns how many were read."""
         bound = self._bound(rows)
         parts = []
@@ -538,14 +581,14 @@ class Merge:
             self._digests[index].update(packed)
             parts.append(packed)
         merged = np.frombuffer(b"".join(parts), ROW)
-        self.writer.append(sort_rows(merged))
+        self.writer.append(sort_rows(merged, presorted=True))
         return len(merged)
 
     def _bound(self, rows: int) -> bytes | None:
         """An id that leaves about `rows` rows below it: each input offers its own share."""
         fences = []
         for cursor, segment in zip(self._cursors, self._newest_first, strict=True):
-            share = max(1, rows * segment.row_count // max(1, self._row_count))
+            share = max(1, rows * segment.row_count // max(1, self.row_count))
             fence = segment.fence_after(cursor, share)
             if fence is not None:
                 fences.append(fence)
@@ -688,16 +731,6 @@ class SegmentDirectory:
             ours = path.suffix in (_ROWS_SUFFIX, _FILTER_SUFFIX, ".tmp")
             if ours and path.name not in kept:
                 path.unlink()
-
-
-def warm(segment: Segment) -> None:
-    """Read the filter of a disk segment into memory."""
-    if segment.directory is None or segment.record is None or segment.filter_resident_bytes:
-        return
-    path = segment.directory / _file_name(segment.record.number, _FILTER_SUFFIX)
-    words = np.fromfile(path, "<u8").astype(np.uint64, copy=False)
-    segment._filter.close()
-    segment._filter = ResidentFilter(words)
 
 
 def _disk_segment(

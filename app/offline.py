@@ -1,0 +1,183 @@
+"""The offline fold: two logs in, usage records and current usage out, without any server.
+
+The same tables and the same code as live; only what the logs say decides. Inputs are applied in the
+order of their append times, and every cut is taken when all inputs up to it are in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import merge
+from typing import NamedTuple
+
+from app.definitions.outcome import Applied, Rejected
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
+from app.records import PublishedRecord
+from app.usage import PeriodUsage
+from app.wire.arrivals import Arrived, arrivals_of
+from app.wire.refusals import Refusal
+from tables.close import close_subscription, next_cut, settle
+from tables.dedupe import EventIndex
+from tables.fold import Arrival
+from tables.partition import Pair, Partition, Refused
+from tables.presence import SubscriptionName
+from tables.reading import current_usage
+from tables.refold import Refold
+
+
+class DefinitionLine(NamedTuple):
+    """A record of the definitions log."""
+
+    append_time_ms: int
+    offset: int
+    value: bytes | None
+
+
+class EventLine(NamedTuple):
+    """A record of the raw topic; times are made to ascend along a partition."""
+
+    append_time_ms: int
+    partition: int
+    offset: int
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+class OfflineMeter:
+    """Both logs applied as far as they were fed, on one partition that owns everything."""
+
+    def __init__(self) -> None:
+        self.definitions = Definitions()
+        self.partition = Partition(0, self.definitions, EventIndex())
+        self.records: list[PublishedRecord] = []
+        self.refused: list[Refused | Refusal] = []
+        self.outcomes: list[Applied | Rejected] = []
+        self._arrivals: dict[Pair, list[Arrival]] = {}
+        self._slice: list[Arrival] = []
+
+    def run(
+        self,
+        definitions: Iterable[DefinitionLine],
+        events: Iterable[EventLine],
+        at_ms: int,
+    ) -> None:
+        """Apply everything appended up to `at_ms` and take every cut until then."""
+        in_order = merge(
+            _ascending_definitions(definitions), _ascending_events(events), key=lambda line: line[0]
+        )
+        for append_time_ms, line in in_order:
+            if append_time_ms > at_ms:
+                break
+            self._close_before(append_time_ms)
+            if isinstance(line, DefinitionLine):
+                self._fold_slice()
+                self._define(line, append_time_ms)
+            else:
+                self._take(line, append_time_ms)
+        self._fold_slice()
+        self._close_before(at_ms + 1)
+        self.advance(at_ms)
+
+    def advance(self, at_ms: int) -> None:
+        """Nothing more was appended until then."""
+        record = self.partition.record
+        record.append_time_ms = max(record.append_time_ms, at_ms)
+        self.definitions.append_time_ms = max(self.definitions.append_time_ms, at_ms)
+
+    def usage(self, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
+        """Current usage of an external subscription."""
+        return current_usage(self.partition, name, at_ms)
+
+    def _define(self, line: DefinitionLine, append_time_ms: int) -> None:
+        outcome = self.definitions.apply(line.value, append_time_ms, line.offset)
+        if outcome is None:
+            return
+        self.outcomes.append(outcome)
+        if isinstance(outcome, Applied) and outcome.touch is not None:
+            self._refold(self.partition.touched(outcome.touch))
+
+    def _take(self, line: EventLine, append_time_ms: int) -> None:
+        record = self.partition.record
+        record.append_time_ms = append_time_ms
+        default = self.partition.settings.default_organization_id
+        for arrived in arrivals_of(
+            line.value, line.headers, append_time_ms, line.partition, line.offset, default
+        ):
+            self._take_one(arrived)
+        if len(self._slice) >= _SLICE_EVENTS:
+            self._fold_slice()
+
+    def _take_one(self, arrived: Arrived) -> None:
+        if isinstance(arrived, Refusal):
+            self.refused.append(arrived)
+        elif isinstance(arrived, Arrival):
+            self._slice.append(arrived)
+
+    def _fold_slice(self) -> None:
+        taken, self._slice = self._slice, []
+        if not taken:
+            return
+        self.definitions.append_time_ms = max(
+            self.definitions.append_time_ms, taken[-1].append_time_ms
+        )
+        for arrival in taken:
+            pair = (
+                arrival.organization_id,
+                arrival.event.external_subscription_id,
+                arrival.event.code,
+            )
+            self._arrivals.setdefault(pair, []).append(arrival)
+        self.refused += self.partition.fold(taken).refused
+        smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
+        self._refold(smaller)
+
+    def _refold(self, pairs: set[Pair]) -> None:
+        if not pairs:
+            return
+        refold = Refold(self.partition, pairs)
+        for pair in sorted(pairs):
+            refold.feed(self._arrivals.get(pair, ()))
+        refold.swap()
+
+    def _close_before(self, append_time_ms: int) -> None:
+        """Take every cut before an append time."""
+        while True:
+            names = [n for n in self._names() if next_cut(self.partition, n) < append_time_ms]
+            if not names:
+                return
+            self._fold_slice()
+            cut_ms = min(next_cut(self.partition, name) for name in names)
+            if cut_ms >= NEVER_MS:
+                return
+            for name in names:
+                if next_cut(self.partition, name) == cut_ms:
+                    self.records += close_subscription(self.partition, name, cut_ms)
+            settle(self.partition, cut_ms)
+
+    def _names(self) -> list[SubscriptionName]:
+        return sorted(self.definitions.all_subscription_keys())
+
+
+_SLICE_EVENTS = 1_000
+
+
+def _ascending_definitions(
+    lines: Iterable[DefinitionLine],
+) -> list[tuple[int, DefinitionLine | EventLine]]:
+    reached_ms = -1
+    timed: list[tuple[int, DefinitionLine | EventLine]] = []
+    for line in sorted(lines, key=lambda line: line.offset):
+        reached_ms = max(reached_ms, line.append_time_ms)
+        timed.append((reached_ms, line))
+    return timed
+
+
+def _ascending_events(lines: Iterable[EventLine]) -> list[tuple[int, DefinitionLine | EventLine]]:
+    reached_ms: dict[int, int] = {}
+    timed: list[tuple[int, DefinitionLine | EventLine]] = []
+    for line in sorted(lines, key=lambda line: (line.partition, line.offset)):
+        reached = max(reached_ms.get(line.partition, -1), line.append_time_ms)
+        reached_ms[line.partition] = reached
+        timed.append((reached, line))
+    return sorted(timed, key=lambda pair: pair[0])

@@ -1,0 +1,490 @@
+"""The event index of one partition: every event id ever seen, and where its event stands.
+
+Entries are 40 bytes (state.md §2): id hash 12, append_time ms 6, raw partition 2, raw offset 6,
+array index 2, rekeyed offset 6 (all ones: came from raw), raw-body hash 6; big-endian.
+
+Shape: new rows go to a dict (the head); a full head becomes a sorted segment in memory; four
+segments of a level are merged into one of the next, on local disk, a few thousand rows at a time
+between slices. Every segment has a Bloom filter, so an unknown id costs a few vector operations
+and hardly ever a read. Local disk holds whole committed flushes only, and is a cache: what is
+torn, altered or of another index is discarded at open, and the caller loads the index log again.
+
+PLACEHOLDER
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tables.stores.index_segments import (
+    ID_BYTES,
+    ROW,
+    ROW_BYTES,
+    START,
+    FlushMark,
+    Keys,
+    MemorySegmentWriter,
+    Merge,
+    Segment,
+    SegmentDirectory,
+    SegmentWriter,
+    filter_bytes,
+    sort_rows,
+)
+
+FANOUT = 4
+"""Segments of a level that are merged into one of the next."""
+
+MAX_MERGE_STEP_ROWS = 8_192
+MIN_MERGE_STEP_ROWS = 1_024
+"""Rows merged at once: about a millisecond."""
+
+MERGE_ROWS_PER_NEW_ROW = 4
+"""Pace of each merge: it is done before a few more segments have come."""
+
+MAX_HEAD_ROWS = 32_768
+MIN_HEAD_ROWS = 64
+HEAD_ROW_BYTES = 240
+"""Memory of a row in the head: dict slot, key, number, packed row."""
+
+RECENT_ROW_BYTES = 500
+"""Memory of head and memory segments (one and a half fanouts) per row of head."""
+
+_LARGEST_48_BITS = (1 << 48) - 1
+_VALUE = struct.Struct(">QQQI")
+_FIELDS = np.dtype(
+    [("id", "V12"), ("time", ">u8"), ("offset", ">u8"), ("rekeyed", ">u8"), ("body", ">u4")]
+)
+_FIELD_BITS = np.array([48, 16, 48, 16, 48, 48], np.int64)
+
+Fields = npt.NDArray[np.int64]
+
+
+class Position(NamedTuple):
+    """Where an event stands among all events; smaller is earlier (records-and-cuts §1)."""
+
+    append_time_ms: int
+    raw_partition: int
+    raw_offset: int
+    array_index: int
+
+
+class Entry(NamedTuple):
+    """What is kept of an event; `rekeyed_offset` -1 = came from raw, `body_hash` below 2^48."""
+
+    append_time_ms: int
+    raw_partition: int
+    raw_offset: int
+    array_index: int
+    rekeyed_offset: int
+    body_hash: int
+
+    @property
+    def position(self) -> Position:
+        return Position(*self[:4])
+
+
+def pack_entries(ids: Sequence[bytes], entries: Sequence[Entry]) -> bytes:
+    """Rows of 40 bytes. ValueError when an id is not 12 bytes or a field is out of its range."""
+    packed_ids = b"".join(ids)
+    if len(ids) != len(entries) or len(packed_ids) != len(ids) * ID_BYTES:
+        raise ValueError("an entry needs an id of 12 bytes")
+    fields = _checked_fields(entries)
+    rows = np.empty(len(ids), _FIELDS)
+    rows["id"] = np.frombuffer(packed_ids, "V12")
+    rows["time"] = (fields[:, 0] << 16) | fields[:, 1]
+    rows["offset"] = (fields[:, 2] << 16) | fields[:, 3]
+    rows["rekeyed"] = (fields[:, 4] << 16) | (fields[:, 5] >> 32)
+    rows["body"] = fields[:, 5] & 0xFFFFFFFF
+    return rows.tobytes()
+
+
+def _checked_fields(entries: Sequence[Entry]) -> Fields:
+    count = 6 * len(entries)
+    fields = np.fromiter(chain.from_iterable(entries), np.int64, count).reshape(-1, 6)
+    rekeyed = fields[:, 4]
+    if rekeyed.size and (rekeyed.min() < -1 or rekeyed.max() >= _LARGEST_48_BITS):
+        raise ValueError("a rekeyed offset is -1 or below 2^48 - 1")
+    rekeyed[rekeyed < 0] = _LARGEST_48_BITS
+    if (fields >> _FIELD_BITS).any():
+        raise ValueError("a field of an entry is out of its range")
+    return fields
+
+
+def unpack_entry(row: bytes) -> Entry:
+    """The entry of a packed row."""
+    time, offset, rekeyed, body = _VALUE.unpack_from(row, ID_BYTES)
+    rekeyed_offset = rekeyed >> 16
+    return Entry(
+        time >> 16,
+        time & 0xFFFF,
+        offset >> 16,
+        offset & 0xFFFF,
+        -1 if rekeyed_offset == _LARGEST_48_BITS else rekeyed_offset,
+        (rekeyed & 0xFFFF) << 32 | body,
+    )
+
+
+class EventIndex:
+    """The index of one partition. One thread at a time; the newest entry of an id wins.
+
+    Without a directory everything stays in memory, 42 bytes a row, whatever `memory_bytes` says.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        memory_bytes: int = 256 * 1024 * 1024,
+        identity: str = "",
+        head_rows: int | None = None,
+    ) -> None:
+        """Opens what `directory` holds.
+
+        `identity` says whose index it is (cluster, topic prefix, partition): a directory of
+        another one is discarded. `head_rows` follows from `memory_bytes`, this index's share.
+        """
+        self._memory_bytes = memory_bytes
+        self._head_rows = head_rows or _head_rows(memory_bytes)
+        self._directory = SegmentDirectory(directory, identity) if directory else None
+        self._segments: list[Segment] = []
+        self._merges: list[Merge] = []
+        self._head: dict[bytes, int] = {}
+        self._head_packed = bytearray()
+        self._pending = bytearray()
+        self._handed_out: int | None = None
+        self._flushed = START
+        self.discarded: str | None = None
+        if self._directory is not None:
+            self._segments, self.discarded = self._directory.open()
+            self._flushed = self._last_mark()
+            self._warm_filters()
+
+    # What is known of the log
+
+    @property
+    def length(self) -> int:
+        """Rows of the log taken in, flushed or pending; a replaced id counts again."""
+        return self._head_first_row + len(self._head_packed) // ROW_BYTES
+
+    @property
+    def flush_number(self) -> int:
+        """The last sealed flush, -1 when none is known; after opening, that of the disk."""
+        return self._flushed.flush_number
+
+    @property
+    def flushed_length(self) -> int:
+        """Rows up to the end of that flush: the log is to be loaded from there."""
+        return self._flushed.length
+
+    @property
+    def log_offset(self) -> int:
+        """What `seal_flush` was given with that flush, -1 when none was."""
+        return self._flushed.log_offset
+
+    @property
+    def memory_bytes(self) -> int:
+        """The most memory this index may take; may be changed as partitions come and go."""
+        return self._memory_bytes
+
+    @memory_bytes.setter
+    def memory_bytes(self, value: int) -> None:
+        self._memory_bytes = value
+        self._head_rows = _head_rows(value)
+        self._cool_filters(0)
+        self._warm_filters()
+
+    @property
+    def _step_rows(self) -> int:
+        return min(max(self._head_rows, MIN_MERGE_STEP_ROWS), MAX_MERGE_STEP_ROWS)
+
+    @property
+    def resident_bytes(self) -> int:
+        """An estimate of the memory in use."""
+        head = len(self._head) * (HEAD_ROW_BYTES - ROW_BYTES) + len(self._head_packed)
+        segments = sum(segment.resident_bytes for segment in self._segments)
+        writers = sum(merge.writer.resident_bytes for merge in self._merges)
+        return head + len(self._pending) + segments + writers
+
+    @property
+    def segment_count(self) -> int:
+        """Sorted segments that a lookup has to ask."""
+        return len(self._segments)
+
+    # Lookups
+
+    def find(self, event_id: bytes) -> Entry | None:
+        """The newest entry of an id."""
+        return self.find_many([event_id])[0]
+
+    def find_many(self, ids: Sequence[bytes]) -> list[Entry | None]:
+        """The newest entry of each id, None for an unknown one."""
+        found: list[Entry | None] = [None] * len(ids)
+        if not ids:
+            return found
+        if not self._head.keys().isdisjoint(ids):
+            self._find_in_head(ids, found)
+        if self._segments:
+            keys = Keys(b"".join(ids))
+            for segment in reversed(self._segments):
+                for index, row in segment.find(keys, ids):
+                    if found[index] is None:
+                        found[index] = unpack_entry(row)
+        return found
+
+    def _find_in_head(self, ids: Sequence[bytes], found: list[Entry | None]) -> None:
+        for index, event_id in enumerate(ids):
+            row = self._head.get(event_id)
+            if row is not None:
+                at = row * ROW_BYTES
+                found[index] = unpack_entry(bytes(self._head_packed[at : at + ROW_BYTES]))
+
+    # Changes
+
+    def add_many(self, ids: Sequence[bytes], entries: Sequence[Entry]) -> None:
+        """Remember new ids."""
+        packed = pack_entries(ids, entries)
+        self._pending += packed
+        self._append(ids, packed)
+
+    def replace(self, event_id: bytes, entry: Entry) -> None:
+        """Remember another entry for a known id: a smaller position won."""
+        self.add_many([event_id], [entry])
+
+    def _append(self, ids: Sequence[bytes], packed: bytes) -> None:
+        first = len(self._head_packed) // ROW_BYTES
+        self._head.update(zip(ids, range(first, first + len(ids)), strict=True))
+        self._head_packed += packed
+        if len(self._head_packed) >= self._head_rows * ROW_BYTES:
+            self._roll_head()
+        self._advance_merges(len(ids))
+
+    # Flushes
+
+    def pending(self) -> bytes:
+        """Packed rows added since the last sealed flush, in order: the payload of this flush."""
+        self._end_at_flush()
+        self._handed_out = self.length
+        return bytes(self._pending)
+
+    def seal_flush(self, flush_number: int, log_offset: int = -1) -> None:
+        """The flush has committed: what `pending` handed out, or everything if it was not asked.
+
+        `log_offset`, the index log's offset after this flush's records, comes back after a restart
+        as `log_offset`. Only sealed rows go to local disk.
+        """
+        if self._handed_out is None:
+            self._end_at_flush()
+            self._handed_out = self.length
+        flushed_rows = self._handed_out - (self.length - len(self._pending) // ROW_BYTES)
+        del self._pending[: flushed_rows * ROW_BYTES]
+        self._flushed = FlushMark(flush_number, self._handed_out, log_offset)
+        self._handed_out = None
+        for segment in reversed(self._segments):
+            if segment.end_row <= self._flushed.length:
+                if segment.end_row == self._flushed.length and not segment.on_disk:
+                    segment.mark = self._flushed
+                break
+        self._plan_merges()
+
+    def load(self, packed: bytes) -> None:
+        """Take in the rows of a log record; call `seal_flush` with its flush number after it."""
+        if len(packed) % ROW_BYTES:
+            raise ValueError("a log record holds whole rows of 40 bytes")
+        if self._pending:
+            raise ValueError("the log is loaded before new events are added")
+        ids = [packed[at : at + ID_BYTES] for at in range(0, len(packed), ROW_BYTES)]
+        self._append(ids, packed)
+
+    def truncate(self, length: int) -> int:
+        """Cut back to the end of the last known flush at or below `length` rows; returns it.
+
+        Less than `length` may be left, since sorted rows are no longer in order: the caller then
+        loads the log from `flushed_length` on. Rows of an uncommitted flush always go.
+        """
+        self._abandon_merges()
+        self._pending.clear()
+        self._handed_out = None
+        if self._head_first_row <= self._flushed.length <= length:
+            self._cut_head(self._flushed.length - self._head_first_row)
+        else:
+            self._cut_head(0)
+            self._cut_segments(min(length, self._flushed.length))
+            self._flushed = self._last_mark()
+        return self.length
+
+    def close(self) -> None:
+        """Write what is committed to local disk and let go of everything; no use after."""
+        self.truncate(self._flushed.length)
+        if self._directory is not None:
+            self._end_at_flush(least_rows=1)
+            self._abandon_merges()
+            self._mark_last_segment()
+            recent = [segment for segment in self._segments if not segment.on_disk]
+            if recent:
+                merge = self._begin_merge(recent)
+                merge.advance(merge.row_count, self._step_rows)
+                self._adopt(merge)
+        for segment in self._segments:
+            segment.close()
+        self._segments = []
+
+    # The head
+
+    @property
+    def _head_first_row(self) -> int:
+        return self._segments[-1].end_row if self._segments else 0
+
+    def _end_at_flush(self, least_rows: int | None = None) -> None:
+        """Let segments end where flushes end, or they could not go to disk."""
+        least = least_rows or max(1, self._head_rows // 2)
+        mid_flush = bool(self._segments) and self._segments[-1].mark is None
+        if self._head and (mid_flush or len(self._head_packed) >= least * ROW_BYTES):
+            self._roll_head()
+
+    def _roll_head(self) -> None:
+        rows = np.frombuffer(bytes(self._head_packed), ROW)
+        first_row = self._head_first_row
+        ordered = sort_rows(rows[::-1])
+        writer = MemorySegmentWriter(len(ordered))
+        writer.append(ordered)
+        self._segments.append(writer.finish(first_row, first_row + len(rows), 0, None))
+        self._head = {}
+        self._head_packed = bytearray()
+        self._cool_filters(0)
+        self._plan_merges()
+
+    def _cut_head(self, rows: int) -> None:
+        packed = bytes(self._head_packed[: rows * ROW_BYTES])
+        self._head_packed = bytearray(packed)
+        self._head = {
+            packed[at : at + ID_BYTES]: at // ROW_BYTES for at in range(0, len(packed), ROW_BYTES)
+        }
+
+    # Segments
+
+    def _last_mark(self) -> FlushMark:
+        return (self._segments[-1].mark or START) if self._segments else START
+
+    def _mark_last_segment(self) -> None:
+        if self._segments and self._segments[-1].end_row == self._flushed.length:
+            last = self._segments[-1]
+            last.mark = last.mark or self._flushed
+
+    def _cut_segments(self, length: int) -> None:
+        """Drop segments until what is left ends at a flush within `length` rows."""
+        dropped = []
+        while self._segments and (
+            self._segments[-1].end_row > length or self._segments[-1].mark is None
+        ):
+            dropped.append(self._segments.pop())
+        self._forget(dropped)
+
+    def _forget(self, segments: Iterable[Segment]) -> None:
+        gone = list(segments)
+        if self._directory is None:
+            return
+        if any(segment.on_disk for segment in gone):
+            self._directory.commit(self._segments)
+        for segment in gone:
+            self._directory.remove(segment)
+
+    # Merges
+
+    def _plan_merges(self) -> None:
+        busy = {segment for merge in self._merges for segment in merge.inputs}
+        levels: dict[int, list[Segment]] = {}
+        for segment in self._segments:
+            if segment not in busy:
+                levels.setdefault(segment.level, []).append(segment)
+        for level, segments in levels.items():
+            ready = self._whole_flushes(segments)
+            if len(ready) >= FANOUT and not any(m.inputs[0].level == level for m in self._merges):
+                self._merges.append(self._begin_merge(ready))
+
+    def _whole_flushes(self, segments: list[Segment]) -> list[Segment]:
+        """The oldest of these segments that may be merged; on disk only whole flushes count."""
+        if self._directory is None:
+            return segments
+        count = len(segments)
+        while count and segments[count - 1].mark is None:
+            count -= 1
+        return segments[:count]
+
+    def _begin_merge(self, inputs: Sequence[Segment]) -> Merge:
+        row_count = sum(segment.row_count for segment in inputs)
+        level = max(segment.level for segment in inputs) + 1
+        writer: SegmentWriter
+        if self._directory is None:
+            writer = MemorySegmentWriter(row_count)
+        else:
+            resident = self._make_room(filter_bytes(row_count), inputs)
+            writer = self._directory.writer(row_count, resident=resident)
+        return Merge(inputs, writer, level)
+
+    def _advance_merges(self, new_rows: int) -> None:
+        for merge in list(self._merges):
+            if merge.advance(new_rows * MERGE_ROWS_PER_NEW_ROW, self._step_rows):
+                self._merges.remove(merge)
+                self._adopt(merge)
+                self._plan_merges()
+
+    def _adopt(self, merge: Merge) -> None:
+        """Put the merged segment where its inputs were."""
+        merged = merge.finish()
+        at = self._segments.index(merge.inputs[0])
+        self._segments[at : at + len(merge.inputs)] = [merged]
+        if self._directory is not None:
+            self._directory.commit(self._segments)
+        for segment in merge.inputs:
+            if self._directory is None:
+                segment.close()
+            else:
+                self._directory.remove(segment)
+
+    def _abandon_merges(self) -> None:
+        for merge in self._merges:
+            merge.writer.abandon()
+        self._merges.clear()
+
+    # Memory
+
+    def _free_bytes(self) -> int:
+        """Memory left for filters, head and memory segments counted at their full size at least."""
+        recent = sum(s.resident_bytes for s in self._segments if not s.on_disk)
+        not_grown_bytes = max(0, self._head_rows * RECENT_ROW_BYTES - recent)
+        return self._memory_bytes - self.resident_bytes - not_grown_bytes
+
+    def _make_room(self, needed_bytes: int, inputs: Sequence[Segment]) -> bool:
+        """Whether a filter may be kept in memory while it is written beside those it replaces."""
+        freeable = sum(segment.filter_resident_bytes for segment in inputs if segment.on_disk)
+        if self._free_bytes() + freeable < needed_bytes:
+            return False
+        self._cool_filters(needed_bytes, inputs)
+        return True
+
+    def _cool_filters(self, needed_bytes: int, among: Sequence[Segment] | None = None) -> None:
+        """Leave the largest filters to their files until so much memory is free."""
+        candidates = self._segments if among is None else among
+        for segment in sorted(candidates, key=lambda s: s.row_count, reverse=True):
+            if self._free_bytes() >= needed_bytes:
+                return
+            segment.cool()
+
+    def _warm_filters(self) -> None:
+        """Read the smallest filters into memory as far as there is room."""
+        for segment in sorted(self._segments, key=lambda s: s.row_count):
+            if segment.cold and self._free_bytes() >= filter_bytes(segment.row_count):
+                segment.warm()
+
+
+def _head_rows(memory_bytes: int) -> int:
+    """Half of the memory for recent rows, as far as that helps."""
+    return min(max(memory_bytes // 2 // RECENT_ROW_BYTES, MIN_HEAD_ROWS), MAX_HEAD_ROWS)
