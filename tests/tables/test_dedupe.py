@@ -1,0 +1,407 @@
+"""The event index against a plain dict, through flushes, merges, restarts and damage."""
+
+import gc
+import shutil
+import tempfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tables.dedupe import Entry, EventIndex, pack_entries, unpack_entry
+from tables.stores.index_segments import ROW_BYTES
+
+LARGEST_48 = (1 << 48) - 1
+
+entries = st.builds(
+    Entry,
+    append_time_ms=st.integers(0, LARGEST_48),
+    raw_partition=st.integers(0, 65_535),
+    raw_offset=st.integers(0, LARGEST_48),
+    array_index=st.integers(0, 65_535),
+    rekeyed_offset=st.integers(-1, LARGEST_48 - 1),
+    body_hash=st.integers(0, LARGEST_48),
+)
+# Few enough to meet again; crowded and with the bytes that text comparisons get wrong.
+ids = st.one_of(
+    st.integers(0, 200).map(lambda n: n.to_bytes(12, "little")),
+    st.integers(0, 200).map(lambda n: n.to_bytes(12, "big")),
+    st.integers(0, 200).map(lambda n: b"\xff" * 8 + (n * 7919).to_bytes(4, "big")),
+)
+
+
+def random_ids(count: int, seed: int) -> list[bytes]:
+    packed = np.random.default_rng(seed).bytes(count * 12)
+    return [packed[at : at + 12] for at in range(0, len(packed), 12)]
+
+
+def entry(number: int) -> Entry:
+    return Entry(1_700_000_000_000 + number, number % 24, number, 0, -1, number)
+
+
+def fill(index: EventIndex, rows: int, *, seed: int = 0, flush_rows: int = 500) -> list[bytes]:
+    """Add and flush new ids slice by slice; flush numbers go on from the index's own."""
+    event_ids = random_ids(rows, seed)
+    for first in range(0, rows, flush_rows):
+        slice_ids = event_ids[first : first + flush_rows]
+        index.add_many(slice_ids, [entry(first + i) for i in range(len(slice_ids))])
+        index.pending()
+        index.seal_flush(index.flush_number + 1, log_offset=index.flush_number * 10)
+    return event_ids
+
+
+def stopped_here(index: EventIndex, directory: Path, *, head_rows: int) -> EventIndex:
+    """What a new worker opens when this index stops now, without closing."""
+    copy = directory.with_name(directory.name + "-copy")
+    shutil.copytree(directory, copy)
+    index.close()
+    return EventIndex(copy, head_rows=head_rows)
+
+
+class IndexAgainstDict(RuleBasedStateMachine):
+    """Whatever happens, the index answers like the dict of the log's rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp())
+        self.index = EventIndex()
+        self.log: list[tuple[bytes, Entry]] = []
+        self.flushed: list[int] = [0]
+
+    @initialize(
+        on_disk=st.booleans(),
+        head_rows=st.integers(1, 40),
+        memory_bytes=st.sampled_from([1, 60_000, 100_000_000]),
+    )
+    def begin(self, on_disk: bool, head_rows: int, memory_bytes: int) -> None:
+        self.on_disk = on_disk
+        self.head_rows = head_rows
+        self.memory_bytes = memory_bytes
+        self.index = self.opened()
+
+    def opened(self) -> EventIndex:
+        return EventIndex(
+            self.root / "index" if self.on_disk else None,
+            memory_bytes=self.memory_bytes,
+            identity="p",
+            head_rows=self.head_rows,
+        )
+
+    def teardown(self) -> None:
+        self.index.close()
+        shutil.rmtree(self.root)
+
+    @property
+    def known(self) -> dict[bytes, Entry]:
+        return dict(self.log)
+
+    @rule(added=st.lists(st.tuples(ids, entries), max_size=60))
+    def add(self, added: list[tuple[bytes, Entry]]) -> None:
+        self.index.add_many([event_id for event_id, _ in added], [e for _, e in added])
+        self.log += added
+
+    @rule(event_id=ids, winner=entries)
+    def replace(self, event_id: bytes, winner: Entry) -> None:
+        self.index.replace(event_id, winner)
+        self.log.append((event_id, winner))
+
+    @rule(asked=st.lists(ids, max_size=80))
+    def find(self, asked: list[bytes]) -> None:
+        assert self.index.find_many(asked) == [self.known.get(event_id) for event_id in asked]
+
+    @rule(between=st.lists(st.tuples(ids, entries), max_size=60))
+    def flush(self, between: list[tuple[bytes, Entry]]) -> None:
+        """Rows added while the flush commits belong to the next one."""
+        payload = self.index.pending()
+        rows = self.log[self.flushed[-1] :]
+        assert payload == pack_entries([event_id for event_id, _ in rows], [e for _, e in rows])
+        end = len(self.log)
+        self.add(between)
+        self.flushed.append(end)
+        self.index.seal_flush(len(self.flushed) - 1, log_offset=100 + len(self.flushed) - 1)
+        assert self.index.flushed_length == end
+
+    @rule()
+    def seal_without_asking(self) -> None:
+        self.flushed.append(len(self.log))
+        self.index.seal_flush(len(self.flushed) - 1, log_offset=100 + len(self.flushed) - 1)
+        assert self.index.flushed_length == len(self.log)
+
+    @rule(share=st.floats(0, 1))
+    def truncate(self, share: float) -> None:
+        length = int(share * len(self.log))
+        kept = self.index.truncate(length)
+        assert kept <= length
+        self.settle_at_flush()
+
+    @precondition(lambda self: self.on_disk)
+    @rule(clean=st.booleans())
+    def reopen(self, clean: bool) -> None:
+        flushed = self.flushed[-1]
+        if clean:
+            # What the head and whole segments hold of the last flush must survive.
+            whole = self.index.truncate(flushed)
+            self.index.close()
+        else:
+            self.stop_uncleanly()
+        self.index = self.opened()
+        assert self.index.discarded is None
+        assert self.index.flushed_length <= flushed
+        if clean:
+            assert self.index.flushed_length == whole
+        self.settle_at_flush()
+
+    def stop_uncleanly(self) -> None:
+        shutil.copytree(self.root / "index", self.root / "as it stood")
+        self.index.close()
+        shutil.rmtree(self.root / "index")
+        (self.root / "as it stood").rename(self.root / "index")
+
+    def settle_at_flush(self) -> None:
+        """The log is cut to where the index stands, then the flushed rest is loaded again."""
+        index = self.index
+        flush_number = max(index.flush_number, 0)
+        assert index.length == index.flushed_length == self.flushed[flush_number]
+        assert index.log_offset in (-1, 100 + flush_number)
+        last_flush = self.flushed[-1]
+        rest = self.flushed[flush_number + 1 :]
+        full_log = self.log[:last_flush]
+        for number, end in enumerate(rest, flush_number + 1):
+            rows = full_log[index.length : end]
+            index.load(pack_entries([event_id for event_id, _ in rows], [e for _, e in rows]))
+            index.seal_flush(number, log_offset=100 + number)
+        self.log = full_log
+
+    @invariant()
+    def lengths_agree(self) -> None:
+        assert self.index.length == len(self.log)
+
+    @invariant()
+    def everything_is_found(self) -> None:
+        known = self.known
+        assert self.index.find_many(list(known)) == list(known.values())
+
+
+TestIndexAgainstDict = IndexAgainstDict.TestCase
+TestIndexAgainstDict.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Entry(0, 0, 0, 0, -1, 0),
+        Entry(0, 0, 0, 0, 0, 0),
+        Entry(LARGEST_48, 65_535, LARGEST_48, 65_535, LARGEST_48 - 1, LARGEST_48),
+        Entry(1_700_000_000_000, 11, 12_345_678_901, 9_999, 5, 0xABCDEF012345),
+    ],
+    ids=["all zero but from raw", "rekeyed at 0", "all largest", "ordinary"],
+)
+def test_an_entry_survives_packing(value: Entry) -> None:
+    row = pack_entries([b"x" * 12], [value])
+    assert len(row) == ROW_BYTES
+    assert unpack_entry(row) == value
+
+
+def test_a_packed_row_is_laid_out_as_the_specification_says() -> None:
+    row = pack_entries([b"abcdefghijkl"], [Entry(1, 2, 3, 4, -1, 5)])
+    assert row == b"abcdefghijkl" + bytes.fromhex("000000000001 0002 000000000003 0004") + bytes(
+        [255] * 6
+    ) + bytes.fromhex("000000000005")
+
+
+def test_positions_order_by_append_time_then_partition_then_offset_then_index() -> None:
+    earlier, middle, later = (
+        Entry(1, 9, 9, 9, 5, 9),
+        Entry(2, 0, 9, 9, 4, 8),
+        Entry(2, 1, 0, 9, 3, 7),
+    )
+    assert earlier.position < middle.position < later.position
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"append_time_ms": LARGEST_48 + 1},
+        {"append_time_ms": -1},
+        {"raw_partition": 65_536},
+        {"raw_offset": -1},
+        {"array_index": 65_536},
+        {"rekeyed_offset": LARGEST_48},
+        {"rekeyed_offset": -2},
+        {"body_hash": LARGEST_48 + 1},
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_refused(field: dict[str, int]) -> None:
+    index = EventIndex()
+    with pytest.raises(ValueError, match=r"a field|a rekeyed"):
+        index.add_many([b"x" * 12], [entry(1)._replace(**field)])
+    assert (index.length, index.find(b"x" * 12)) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("ids_", "entries_"),
+    [
+        ([b"short"], [entry(1)]),
+        ([b"x" * 12], []),
+        ([], [entry(1)]),
+    ],
+    ids=["id of another length", "entry missing", "id missing"],
+)
+def test_ids_and_entries_must_match(ids_: list[bytes], entries_: list[Entry]) -> None:
+    with pytest.raises(ValueError, match="12 bytes"):
+        EventIndex().add_many(ids_, entries_)
+
+
+def test_nothing_is_asked_and_nothing_added() -> None:
+    index = EventIndex()
+    index.add_many([], [])
+    assert index.find_many([]) == []
+    assert index.length == 0
+
+
+def test_rows_added_while_a_flush_commits_stay_pending() -> None:
+    index = EventIndex()
+    index.add_many([b"a" * 12], [entry(1)])
+    index.pending()
+    index.add_many([b"b" * 12], [entry(2)])
+    index.seal_flush(1)
+    assert (index.flush_number, index.flushed_length, index.length) == (1, 1, 2)
+    assert index.pending() == pack_entries([b"b" * 12], [entry(2)])
+
+
+def test_the_log_is_not_loaded_over_new_events() -> None:
+    index = EventIndex()
+    index.add_many([b"a" * 12], [entry(1)])
+    with pytest.raises(ValueError, match="before new events"):
+        index.load(b"")
+    with pytest.raises(ValueError, match="whole rows"):
+        EventIndex().load(b"x" * 41)
+
+
+def test_an_unclean_stop_leaves_whole_flushes(tmp_path: Path) -> None:
+    index = EventIndex(tmp_path, head_rows=300)
+    event_ids = fill(index, 10_000)
+    index.add_many(random_ids(700, seed=9), [entry(i) for i in range(700)])
+    again = stopped_here(index, tmp_path, head_rows=300)
+    assert 5_000 < again.length <= 10_000
+    assert again.length == (again.flush_number + 1) * 500
+    assert again.log_offset == (again.flush_number - 1) * 10
+    known = again.find_many(event_ids)
+    assert known == [entry(i) if i < again.length else None for i in range(10_000)]
+    again.close()
+
+
+def test_a_clean_stop_leaves_everything_that_was_flushed(tmp_path: Path) -> None:
+    index = EventIndex(tmp_path, head_rows=300)
+    event_ids = fill(index, 10_100)
+    index.add_many([b"uncommitted!"], [entry(5)])
+    index.close()
+    again = EventIndex(tmp_path, head_rows=300)
+    assert (again.length, again.flush_number) == (10_100, 20)
+    assert again.find_many(event_ids) == [entry(i) for i in range(10_100)]
+    assert again.find(b"uncommitted!") is None
+    again.close()
+
+
+def test_a_discarded_directory_says_so_and_is_filled_from_the_log(tmp_path: Path) -> None:
+    index = EventIndex(tmp_path, head_rows=300)
+    event_ids = fill(index, 3_000)
+    index.close()
+    damaged = next(tmp_path.glob("*.rows"))
+    content = bytearray(damaged.read_bytes())
+    content[1_234] ^= 0x10
+    damaged.write_bytes(content)
+    again = EventIndex(tmp_path, head_rows=300)
+    assert (again.length, again.flush_number) == (0, -1)
+    assert again.discarded == "a segment of the event index is damaged"
+    again.load(pack_entries(event_ids, [entry(i) for i in range(3_000)]))
+    again.seal_flush(5)
+    assert again.find_many(event_ids) == [entry(i) for i in range(3_000)]
+    again.close()
+
+
+def test_cutting_back_on_disk_survives_a_restart(tmp_path: Path) -> None:
+    index = EventIndex(tmp_path, head_rows=300)
+    event_ids = fill(index, 10_000)
+    kept = index.truncate(7_777)
+    assert 0 < kept <= 7_777
+    expected = [entry(i) if i < kept else None for i in range(10_000)]
+    assert index.find_many(event_ids) == expected
+    again = stopped_here(index, tmp_path, head_rows=300)
+    assert again.length == kept
+    assert again.find_many(event_ids) == expected
+    again.close()
+
+
+def test_a_replaced_entry_wins_in_every_later_segment(tmp_path: Path) -> None:
+    index = EventIndex(tmp_path, head_rows=100)
+    event_ids = fill(index, 2_000)
+    for event_id in event_ids[::7]:
+        index.replace(event_id, entry(999_999))
+    fill(index, 5_000, seed=1)
+    expected = [entry(i if i % 7 else 999_999) for i in range(2_000)]
+    assert index.find_many(event_ids) == expected
+    assert index.length == 2_000 + len(event_ids[::7]) + 5_000
+    index.close()
+
+
+@pytest.mark.parametrize("place", [slice(0, 8), slice(4, 12), slice(0, 4)], ids=str)
+def test_crowded_ids_are_found_all_the_same(tmp_path: Path, place: slice) -> None:
+    def crowded(event_id: bytes) -> bytes:
+        changed = bytearray(event_id)
+        changed[place] = bytes(place.stop - place.start)
+        return bytes(changed)
+
+    event_ids = list(dict.fromkeys(crowded(event_id) for event_id in random_ids(6_000, 3)))
+    index = EventIndex(tmp_path, head_rows=200)
+    for first in range(0, len(event_ids) - 1_000, 500):
+        index.add_many(event_ids[first : first + 500], [entry(first + i) for i in range(500)])
+        index.pending()
+        index.seal_flush(first)
+    known = index.length
+    assert index.find_many(event_ids[:known]) == [entry(i) for i in range(known)]
+    assert not any(index.find_many(event_ids[known:]))
+    index.close()
+
+
+def test_segments_stay_few(tmp_path: Path) -> None:
+    index = EventIndex(tmp_path, head_rows=64)
+    fill(index, 60_000, flush_rows=50)
+    assert index.segment_count <= 4 * 6
+    index.close()
+
+
+def test_memory_stays_within_its_bound_as_filters_go_cold(tmp_path: Path) -> None:
+    bound = 1_000_000
+    index = EventIndex(tmp_path, memory_bytes=bound)
+    fill(index, 1)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        event_ids = fill(index, 400_000, seed=1, flush_rows=1_000)
+        expected_ids, event_ids = event_ids[::1_000], []
+        gc.collect()
+        in_use, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The ids of the head and the sample are the test's own objects.
+    assert in_use < bound
+    assert index.resident_bytes < bound
+    assert any(segment.cold for segment in index._segments)
+    assert index.find_many(expected_ids) == [entry(i) for i in range(0, 400_000, 1_000)]
+    index.memory_bytes = 100_000_000
+    assert not any(segment.cold for segment in index._segments)
+    index.memory_bytes = bound
+    assert index.resident_bytes < bound
+    assert index.find_many(expected_ids) == [entry(i) for i in range(0, 400_000, 1_000)]
+    index.close()
