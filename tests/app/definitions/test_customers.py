@@ -1,0 +1,146 @@
+from typing import Any
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.outcome import Applied, Rejected, Touch
+from tests.app.definitions.log import ORG, Log, ms
+
+INVALID, OUT_OF_RANGE = ["value_is_invalid"], ["value_is_out_of_range"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "details"),
+    [
+        ({"external_id": " "}, {"external_id": ["value_is_mandatory"]}),
+        ({"timezone": "Mars/Base"}, {"timezone": ["invalid_timezone"]}),
+        ({"timezone": "../UTC"}, {"timezone": ["invalid_timezone"]}),
+        ({"timezone": 5}, {"timezone": ["invalid_timezone"]}),
+        ({"currency": "XXX1"}, {"currency": INVALID}),
+        ({"name": ["a"]}, {"name": INVALID}),
+        (
+            {"billing_configuration": {"invoice_grace_period": -1}},
+            {"invoice_grace_period": OUT_OF_RANGE},
+        ),
+        (
+            {"billing_configuration": {"invoice_grace_period": "x"}},
+            {"invoice_grace_period": INVALID},
+        ),
+        ({"billing_configuration": 5}, {"billing_configuration": INVALID}),
+        ({"metadata": [{"value": "v"}]}, {"metadata": INVALID}),
+        ({"metadata": "x"}, {"metadata": INVALID}),
+        ({"shipping_address": []}, {"shipping_address": INVALID}),
+    ],
+    ids=str,
+)
+def test_what_a_customer_may_not_be(changes: dict[str, Any], details: dict[str, list[str]]) -> None:
+    log = Log()
+    body = {"external_id": "cust_1", **changes}
+    refused = log.refuse(commands.upsert_customer(ORG, body))
+    assert refused == Rejected(422, "validation_errors", details)
+
+
+@pytest.mark.parametrize("body", [None, [], "text", 5, {}])
+def test_any_body_is_answered(body: object) -> None:
+    assert Log().refuse(commands.upsert_customer(ORG, body)).status == 422
+
+
+def test_an_upsert_changes_the_given_keys_only() -> None:
+    log = Log()
+    old = log.customer(name="Foo", email="a@b.c", timezone="Europe/Paris", currency="EUR")
+    log.at("2024-02-01T00:00:00Z")
+    new = log.customer(name="Bar", billing_configuration={"invoice_grace_period": 3})
+    assert (new.id, new.created_at_ms) == (old.id, old.created_at_ms)
+    assert (new.updated_at_ms, new.timezone, new.grace_days) == (log.now_ms, "Europe/Paris", 3)
+    assert (new.attributes["name"], new.attributes["email"]) == ("Bar", "a@b.c")
+    assert log.customer(timezone=None).timezone is None
+    assert len(log.definitions.customers(ORG)) == 1
+
+
+def test_metadata_entries_keep_their_ids() -> None:
+    log = Log()
+    old = log.customer(metadata=[{"key": "a", "value": "1"}, {"key": "b", "value": 2}])
+    first, second = old.attributes["metadata"]
+    new = log.customer(
+        metadata=[
+            {"key": "b", "value": "3"},
+            {"id": first["lago_id"], "key": "renamed", "value": "1", "display_in_invoice": True},
+            {"key": "c", "value": None},
+        ]
+    )
+    kept, renamed, made = new.attributes["metadata"]
+    assert (kept["lago_id"], kept["value"]) == (second["lago_id"], "3")
+    assert (renamed["lago_id"], renamed["display_in_invoice"]) == (first["lago_id"], True)
+    assert made["lago_id"] not in (first["lago_id"], second["lago_id"], None)
+
+
+def test_texts_lose_their_nul_characters() -> None:
+    customer = Log().customer(name="Foo\0Bar", firstname="\0")
+    assert (customer.attributes["name"], customer.attributes["firstname"]) == ("FooBar", "")
+
+
+def touch_of(log: Log, **changes: Any) -> Touch | None:
+    outcome = log.append(commands.upsert_customer(ORG, {"external_id": "cust_1", **changes}))
+    assert isinstance(outcome, Applied)
+    return outcome.touch
+
+
+def test_timezone_and_grace_touch_the_usage_of_the_customers_subscriptions() -> None:
+    log = Log()
+    log.plan()
+    assert touch_of(log, timezone="Europe/Paris") is None
+    log.subscribe()
+    log.subscribe(external_id="sub_2", external_customer_id="cust_2")
+    touch = Touch(ORG, frozenset({"sub_1"}), None)
+    assert touch_of(log, name="x", timezone="Europe/Paris") is None
+    assert touch_of(log, timezone="Asia/Tokyo") == touch
+    assert touch_of(log, billing_configuration={"invoice_grace_period": 1}) == touch
+    assert touch_of(log, billing_configuration={"document_locale": "fr"}) is None
+
+
+def test_a_new_timezone_moves_a_planned_downgrade() -> None:
+    log = Log()
+    log.plan()
+    log.plan("cheap", amount_cents=1)
+    old = log.subscribe(billing_time="anniversary")
+    log.subscribe(plan_code="cheap")
+    assert log.newest(old).terminated_at_ms == ms("2024-02-29T00:00:00Z")
+    log.customer(timezone="America/New_York")
+    # In New York the subscription began on 30 January, so its period ends on 29 February too.
+    moved_ms = ms("2024-02-29T05:00:00Z")
+    moved = log.newest(old)
+    assert moved.terminated_at_ms == moved_ms
+    assert moved.replaced_by is not None
+    following = log.definitions.subscription_by_id(moved.replaced_by)
+    assert following is not None
+    assert following.started_at_ms == moved_ms
+
+
+def test_a_deleted_customer_ends_its_subscriptions() -> None:
+    log = Log()
+    log.plan()
+    customer = log.customer(timezone="Europe/Paris")
+    active = log.subscribe()
+    other = log.subscribe(external_id="sub_2", external_customer_id="cust_2")
+    log.at("2024-02-10T00:00:00Z")
+    outcome = log.append(commands.delete_customer(ORG, "cust_1"))
+    assert isinstance(outcome, Applied)
+    assert outcome.touch == Touch(ORG, frozenset({"sub_1"}), None)
+    assert log.newest(active).terminated_at_ms == log.now_ms
+    assert log.newest(other) == other
+    assert log.definitions.customer(ORG, "cust_1") is None
+    assert log.definitions.customer(ORG, "cust_1", log.now_ms - 1) == customer
+    assert log.refuse(commands.delete_customer(ORG, "cust_1")) == Rejected(
+        404, "customer_not_found"
+    )
+    again = log.customer()
+    assert again.id != customer.id
+    assert again.timezone is None
+
+
+def test_a_deleted_customer_without_subscriptions_touches_nothing() -> None:
+    log = Log()
+    log.customer()
+    outcome = log.append(commands.delete_customer(ORG, "cust_1"))
+    assert isinstance(outcome, Applied)
+    assert outcome.touch is None

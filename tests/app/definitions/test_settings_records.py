@@ -1,0 +1,85 @@
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.model import HistoryRecord, SettingsRecord
+from app.definitions.outcome import Applied, Rejected, Touch
+from tests.app.definitions.log import ORG, Log
+
+
+def settings(**changes: Any) -> Command:
+    record = msgspec.to_builtins(SettingsRecord())
+    payload = {**record, **changes}
+    return Command(type="settings", id="c", organization_id="", payload=payload)
+
+
+def test_defaults_hold_until_the_first_record() -> None:
+    log = Log()
+    assert log.definitions.settings.at() == SettingsRecord()
+    wanted = SettingsRecord(grace_s=60, tzdata_version="2026.1")
+    outcome = log.append(commands.set_settings(wanted))
+    assert outcome == Applied("settings", wanted, Touch(None))
+    assert log.definitions.settings.at() == log.definitions.settings_at() == wanted
+    assert log.definitions.settings_at(log.now_ms - 1) == SettingsRecord()
+    again = log.append(commands.set_settings(wanted))
+    assert isinstance(again, Applied)
+    assert again.touch is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "details"),
+    [
+        ({"close_grid_s": 0}, {"close_grid_s": ["value_is_out_of_range"]}),
+        ({"grace_s": -1}, {"grace_s": ["value_is_out_of_range"]}),
+        ({"max_groups": 0}, {"max_groups": ["value_is_out_of_range"]}),
+        ({"close_grid_s": 7}, {"close_grid_s": ["value_is_invalid"]}),
+        ({"late_policy": "drop"}, {"settings": ["value_is_invalid"]}),
+        ({"close_elapsed": "yes"}, {"settings": ["value_is_invalid"]}),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_work_are_refused(
+    changes: dict[str, Any], details: dict[str, list[str]]
+) -> None:
+    log = Log()
+    assert log.refuse(settings(**changes)) == Rejected(422, "validation_errors", details)
+    assert len(log.definitions.settings) == 1
+
+
+def test_a_setting_of_a_later_version_is_passed_over() -> None:
+    assert Log().accept(settings(colour="blue")) == SettingsRecord()
+
+
+def test_a_history_record_is_kept_with_its_place_in_the_log() -> None:
+    log = Log()
+    metric = log.metric()
+    command = commands.apply_history(ORG, metric_ids=[metric.id], from_ms=5, to_ms=9)
+    outcome = log.append(command)
+    record = HistoryRecord(
+        organization_id=ORG,
+        metric_ids=(metric.id,),
+        from_ms=5,
+        to_ms=9,
+        append_time_ms=log.now_ms,
+        offset=1,
+    )
+    assert outcome == Applied("history", record, Touch(ORG, None, frozenset({"storage"})))
+    assert log.definitions.history_records == [record]
+
+
+def test_a_history_record_of_charges_may_touch_any_code() -> None:
+    log = Log()
+    outcome = log.append(commands.apply_history(ORG, charge_ids=["c"], from_ms=5, to_ms=9))
+    assert isinstance(outcome, Applied)
+    assert outcome.touch == Touch(ORG, None, None)
+
+
+@pytest.mark.parametrize("payload", [{}, {"from_ms": "x", "to_ms": 1}, {"from_ms": 1}])
+def test_a_history_record_without_a_range_is_refused(payload: dict[str, Any]) -> None:
+    log = Log()
+    command = Command(type="history", id="c", organization_id=ORG, payload=payload)
+    assert log.refuse(command).details == {"history": ["value_is_invalid"]}
+    assert log.definitions.history_records == []
