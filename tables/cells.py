@@ -105,11 +105,11 @@ class Cell:
         return CellKey(*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
 
     def packed(self) -> bytes:
-        """Its value in the changelog: fold version and (cut, state) pairs."""
+        """Its value in the changelog: fold version, (cut, state) pairs, generation of the span."""
         pack = self.layer.span.fold.aggregation.pack
         cuts = [(0, pack(self.state))]
         cuts += [(cut_ms, pack(state)) for cut_ms, state in sorted((self.late or {}).items())]
-        return msgspec.msgpack.encode((FOLD_VERSION, cuts))
+        return msgspec.msgpack.encode((FOLD_VERSION, cuts, self.layer.span.generation))
 
 
 def record_hash(key: bytes, value: bytes) -> int:
@@ -172,6 +172,7 @@ class Span:
         "current",
         "end_ms",
         "fold",
+        "generation",
         "key",
         "layers",
         "name",
@@ -200,6 +201,8 @@ class Span:
         self.revise_every_ms = revise_every_ms
         self.layers: dict[int, Layer] = {}
         self.current: Layer | None = None
+        self.generation = 0
+        """Flush at which a refold made it: sets of members are told apart by it."""
         self.sets: dict[tuple[object, ...], bytes] = {}
         """unique_count: names of the sets of members, by cell."""
 

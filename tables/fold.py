@@ -169,7 +169,9 @@ def set_of(
     name = (filter_id, groups, period_ms)
     key = span.sets.get(name)
     if key is None:
-        key = span.sets[name] = set_key(*span.key, period_ms, filter_id, groups)
+        key = span.sets[name] = set_key(
+            *span.key, span.generation, period_ms, filter_id, groups
+        )
         cells = (other.cells.get(cell_name) for other in layers)
         if all(cell is None or cell.empty for cell in cells):
             members.begin(key)

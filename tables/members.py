@@ -24,6 +24,7 @@ def set_key(
     subscription_id: str,
     charge_id: str,
     span_start_ms: int,
+    generation: int,
     period_ms: int | None,
     filter_id: str | None,
     groups: tuple[str | None, ...],
@@ -31,7 +32,7 @@ def set_key(
     """Name of a set; `period_ms` None for a recurring metric, whose sets span all periods."""
     period = _EVERY_PERIOD if period_ms is None else period_ms
     return msgspec.msgpack.encode(
-        (subscription_id, charge_id, span_start_ms, period, filter_id, groups)
+        (subscription_id, charge_id, span_start_ms, generation, period, filter_id, groups)
     )
 
 

@@ -128,6 +128,7 @@ class Partition:
         self.ignored: Counter[str] = Counter()
         self.identical_duplicates = 0
         self._stored: dict[SpanKey, list[tuple[CellKey, list[tuple[int, list[object]]]]]] = {}
+        self._generations: dict[SpanKey, int] = {}
         self._timelines: dict[SubscriptionName, list[tuple[Versions[Subscription], Timeline]]] = {}
         self._dirty: list[Cell] = []
         self._deleted: dict[bytes, None] = {}
@@ -332,7 +333,8 @@ class Partition:
         if old is not None and old is not span:
             for layer in old.layers.values():
                 self._move_layer(layer, span)
-            span.sets = old.sets
+            span.sets, span.generation = old.sets, old.generation
+        span.generation = self._generations.pop(span.key, span.generation)
         for key, cuts in self._stored.pop(span.key, ()):
             layer_now = span.layer_starting(key.layer_ms)
             if layer_now is None:
@@ -470,14 +472,13 @@ class Partition:
 
     def load_cell(self, key: bytes, value: bytes) -> None:
         """Take over one record of the cell changelog."""
-        version, cuts = msgspec.msgpack.decode(
-            value, type=tuple[int, list[tuple[int, list[object]]]]
-        )
+        version, cuts, generation = msgspec.msgpack.decode(value, type=_PackedCell)
         if version > FOLD_VERSION:
             raise StateTooNew(f"cells of fold version {version}; this program knows {FOLD_VERSION}")
         cell_key = msgspec.msgpack.decode(key, type=CellKey)
         span_key = SpanKey(*cell_key[:3])
         self._stored.setdefault(span_key, []).append((cell_key, cuts))
+        self._generations[span_key] = generation
         self._hashes[key] = record_hash(key, value)
 
     def restored(self) -> bool:
@@ -499,7 +500,7 @@ class Partition:
         return whole and not self._stored
 
 
-_PackedCell = tuple[int, list[tuple[int, list[object]]]]
+_PackedCell = tuple[int, list[tuple[int, list[object]]], int]
 _MODULUS = 1 << 64
 
 _LATE_MESSAGES = {

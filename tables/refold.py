@@ -27,6 +27,10 @@ class Refold:
         self.partition = partition
         self.pairs = frozenset(pairs)
         self.routes: dict[Pair, Route] = {pair: partition.compile(pair) for pair in self.pairs}
+        for route in self.routes.values():
+            for span in route.spans:
+                # The flush that swaps it in; sets of members of older ones are void.
+                span.generation = partition.record.flush + 1
         self.members = Members(capacity=1 << 62)
         self.folded = Folded()
         self.events = 0
