@@ -9,6 +9,9 @@ _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _OPEN: Final = frozenset(b"[{")
 _CLOSED: Final = frozenset(b"]}")
 
+# Levels checked at once: far fewer than a parser can take, wherever on the stack it starts.
+_CHECKED_LEVELS: Final = 50
+
 _validate: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -26,22 +29,26 @@ def deeper_than(text: bytes, levels: int) -> bool:
 
 
 def flattened(text: bytes, levels: int) -> bytes:
-    """Replace every array and object deeper than `levels` by `[]`, each checked on its own.
+    """Replace every array and object deeper than `levels` by `[]`, having checked it.
 
     What was JSON stays JSON. Raises `msgspec.DecodeError` where something replaced was not.
     """
+
+    def cut(depth: int) -> bool:
+        return depth > levels and (depth - levels) % _CHECKED_LEVELS == 1
+
     parts = [bytearray()]
     depth = start = 0
     for token in _TOKEN.finditer(text):
         first = text[token.start()]
         if first in _OPEN:
             depth += 1
-            if depth > levels:
+            if cut(depth):
                 parts[-1] += text[start : token.start()]
                 parts.append(bytearray())
                 start = token.start()
         elif first in _CLOSED:
-            if depth > levels:
+            if cut(depth):
                 _validate(bytes(parts.pop() + text[start : token.end()]))
                 parts[-1] += b"[]"
                 start = token.end()

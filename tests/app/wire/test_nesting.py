@@ -48,6 +48,17 @@ def test_arrays_are_cut_into_their_elements(values: list[Any], wide: bool) -> No
     assert [json.loads(element) for element in split_array(text)] == values
 
 
+@pytest.mark.parametrize("levels", [0, 3, 18])
+@pytest.mark.parametrize("depth", [49, 50, 51, 52, 101, 3000])
+def test_however_deep(levels: int, depth: int) -> None:
+    deep = b'{"a":[1,' * depth + b'"]"' + b"]}" * depth
+    shallow = flattened(deep, levels)
+    assert deeper_than(shallow, levels)
+    assert not deeper_than(shallow, levels + 1)
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(flattened(deep.replace(b'"]"', b'"]" "]"'), levels))
+
+
 @pytest.mark.parametrize("text", [b"[[1,]]", b"[[1}]", b"[[[[", b'[["a]]', b"[[01]]"])
 def test_what_is_cut_away_must_be_json(text: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
