@@ -6,7 +6,8 @@ Source: product.md §2, state.md §4 and §8, records-and-cuts.md §1.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +124,17 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         )
         for spec in specs
     ]
+
+
+@asynccontextmanager
+async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client of the settings' brokers, closed on leaving."""
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def ensure_topics(settings: Settings, admin: AIOKafkaAdminClient) -> None:

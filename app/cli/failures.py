@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from app.settings import Settings, environment_names
 from app.stack.errors import StackError
+from app.topics import TopicRefused
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def told_plainly() -> Iterator[None]:
     """Turn failures that are no defects into click's `Error: …` with exit code 1."""
     try:
         yield
-    except StackError as error:
+    except (StackError, TopicRefused) as error:
         raise click.ClickException(str(error)) from error
     except ValidationError as error:
         raise click.ClickException(_wrong_settings(error)) from error

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
@@ -19,6 +20,7 @@ from app.stack.errors import StackError
 
 LEASH = Path(__file__).with_name("leash.py")
 POLL_S = 0.05
+WATCH_S = 0.5
 TAIL_LINES = 20
 _STACK_FRAME = re.compile(r"\s+(at |\.\.\. \d+ more)")
 
@@ -75,6 +77,18 @@ class ServerProcess:
                 self.kill()
                 raise StackError(f"{self.name} was not ready within {timeout_s:g} s.{self._tail()}")
             await asyncio.sleep(POLL_S)
+
+    async def wait_ended(self) -> NoReturn:
+        """Wait until it ends without having been told to.
+
+        Raises:
+            StackError: it did; holds the log's last lines.
+        """
+        while True:
+            if self._process is not None and (code := self._process.poll()) is not None:
+                self._forget()
+                raise StackError(f"{self.name} ended by itself (code {code}).{self._tail()}")
+            await asyncio.sleep(WATCH_S)
 
     async def stop(self, timeout_s: float) -> None:
         """End it in order; SIGKILL what has not ended after `timeout_s`."""

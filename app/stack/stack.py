@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from app.settings import Settings
 from app.stack.errors import StackError
 from app.stack.kafka import LocalKafka
 from app.stack.redis import LocalRedis
+from app.stack.server import LocalServer
 
 MIN_FREE_BYTES = 512 * 1024 * 1024
 
@@ -22,34 +24,64 @@ Tell = Callable[[str], None]
 async def local_stack(settings: Settings, tell: Tell) -> AsyncIterator[Settings]:
     """Start what `settings` names no server for; yields them with the addresses filled in.
 
-    `tell` gets one line for each thing that happens. On leaving, the servers are stopped, Redis
-    last, for a stopping worker still needs them in that order.
+    `tell` gets one line for each thing that happens. On leaving, the servers are stopped. If one
+    ends by itself, the block is cancelled and the failure raised.
 
     Raises:
-        StackError: state directory in use or full, port taken, or a server did not come up.
+        StackError: state directory in use or full, port taken, or a server did not come up or
+            did not stay up.
     """
     with exclusive(settings.state_dir):
         async with AsyncExitStack() as servers:
-            found: dict[str, object] = {}
-            logs = settings.state_dir / "logs"
-            if settings.redis_url is None:
-                redis = LocalRedis(
-                    settings.state_dir / "redis",
-                    port=settings.redis_port,
-                    log_file=logs / "redis.log",
-                )
-                await servers.enter_async_context(redis)
-                tell(f"Redis   {redis.url}")
-                found["redis_url"] = redis.url
-            if not settings.kafka_bootstrap_servers:
-                tell("Kafka   starting …")
-                kafka = LocalKafka(
-                    settings.kafka_dir, port=settings.kafka_port, log_file=logs / "kafka.log"
-                )
-                await servers.enter_async_context(kafka)
-                tell(f"Kafka   {kafka.bootstrap_servers}")
-                found["kafka_bootstrap_servers"] = (kafka.bootstrap_servers,)
-            yield settings.model_copy(update=found)
+            redis = await _redis(settings, tell, servers)
+            kafka = await _kafka(settings, tell, servers)
+            running = settings.model_copy(
+                update=({"redis_url": redis.url} if redis else {})
+                | ({"kafka_bootstrap_servers": (kafka.bootstrap_servers,)} if kafka else {})
+            )
+            async with _watched([server for server in (redis, kafka) if server]):
+                yield running
+
+
+async def _redis(settings: Settings, tell: Tell, servers: AsyncExitStack) -> LocalRedis | None:
+    if settings.redis_url is not None:
+        return None
+    redis = LocalRedis(
+        settings.state_dir / "redis",
+        port=settings.redis_port,
+        log_file=settings.state_dir / "logs" / "redis.log",
+    )
+    await servers.enter_async_context(redis)
+    tell(f"Redis   {redis.url}")
+    return redis
+
+
+async def _kafka(settings: Settings, tell: Tell, servers: AsyncExitStack) -> LocalKafka | None:
+    if settings.kafka_bootstrap_servers:
+        return None
+    tell("Kafka   starting …")
+    kafka = LocalKafka(
+        settings.kafka_dir,
+        port=settings.kafka_port,
+        log_file=settings.state_dir / "logs" / "kafka.log",
+    )
+    await servers.enter_async_context(kafka)
+    tell(f"Kafka   {kafka.bootstrap_servers}")
+    return kafka
+
+
+@asynccontextmanager
+async def _watched(servers: Sequence[LocalServer]) -> AsyncIterator[None]:
+    """Cancel the block when a server ends by itself, and say which did."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watchers = [group.create_task(server.process.wait_ended()) for server in servers]
+            yield
+            for watcher in watchers:
+                watcher.cancel()
+    except BaseExceptionGroup as failures:
+        # One came first; what it caused in the others is not the reason.
+        raise failures.exceptions[0] from None
 
 
 @contextmanager

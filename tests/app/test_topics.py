@@ -18,6 +18,7 @@ from app.topics import (
     METER_DEFINITIONS,
     METER_PROGRESS,
     TopicRefused,
+    admin_client,
     ensure_topics,
     topic_specs,
 )
@@ -26,10 +27,8 @@ from tests.conftest import MakeSettings
 
 @pytest.fixture
 async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(**settings.kafka_options())
-    await client.start()
-    yield client
-    await client.close()
+    async with admin_client(settings) as client:
+        yield client
 
 
 async def _configs(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:

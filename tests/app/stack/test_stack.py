@@ -19,7 +19,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.stack.errors import StackError
-from app.stack.ports import free_ports
+from app.stack.ports import free_ports, is_free
 from app.stack.stack import exclusive, local_stack
 from tests.conftest import MakeSettings
 
@@ -75,6 +75,29 @@ async def test_stack_runs_until_ctrl_c_and_keeps_what_it_holds(tmp_path: Path) -
             assert meter.wait(30) == 0
             assert psutil.wait_procs(servers, timeout=1)[1] == []
     assert (tmp_path / "logs" / "kafka.log").stat().st_size > 0
+
+
+def test_a_server_that_dies_ends_the_stack_with_its_name(tmp_path: Path) -> None:
+    with _meter_stack(tmp_path) as meter:
+        _until(meter, "Ctrl-C")
+        servers = psutil.Process(meter.pid).children()
+        (redis,) = [server for server in servers if "redis" in server.name()]
+        redis.kill()
+        assert meter.wait(60) == 1
+        assert meter.stdout
+        told = meter.stdout.read()
+        assert psutil.wait_procs(servers, timeout=1)[1] == []
+    assert "Error: Redis ended by itself (code -9)" in told
+    assert "Traceback" not in told
+
+
+async def test_what_fails_inside_comes_out_as_it_is(make_settings: MakeSettings) -> None:
+    (port,) = free_ports(1)
+    settings = make_settings(kafka_bootstrap_servers="broker.example:1", redis_port=port)
+    with pytest.raises(LookupError, match="mine"):
+        async with local_stack(settings, lambda _line: None):
+            raise LookupError("mine")
+    assert is_free(port)
 
 
 def test_ctrl_c_while_starting_leaves_no_server(tmp_path: Path) -> None:
