@@ -6,6 +6,7 @@ fraction) of unix seconds, or RFC 3339 with a zone (records-and-cuts §11).
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Final
 
 from app.numbers import take_apart
@@ -21,6 +22,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 # Seconds with more integer digits lie beyond any append time plus ten years.
 _MAX_SECOND_DIGITS: Final = 13
+_LIMIT_MS: Final = 10 ** (_MAX_SECOND_DIGITS + 3)
 
 # Every fraction that needs no cutting off, and none.
 _MILLISECONDS: Final[dict[str, int]] = {"": 0} | {
@@ -69,7 +71,7 @@ def _remember_seconds(digits: str) -> None:
 
 
 def _in_bounds(milliseconds: int) -> int:
-    if abs(milliseconds) >= 10 ** (_MAX_SECOND_DIGITS + 3):
+    if not -_LIMIT_MS < milliseconds < _LIMIT_MS:
         raise Refused(RefusalCode.TIMESTAMP_OUT_OF_RANGE, OUT_OF_RANGE_MESSAGE)
     return milliseconds
 
@@ -95,11 +97,16 @@ def _rfc_3339_ms(text: str) -> int:
         raise _unreadable(text)
     date, time, fraction, sign, hours, minutes = match.groups("")
     try:
-        zone = _zone(sign, hours, minutes)
-        moment = datetime.fromisoformat(f"{date}T{time}").replace(tzinfo=zone)
+        whole_ms = _moment_ms(f"{date}T{time}", sign, hours, minutes)
     except ValueError as error:
         raise _unreadable(text) from error
-    return (moment - _EPOCH) // _MILLISECOND + int(f"{fraction}000"[:3])
+    return whole_ms + int(f"{fraction}000"[:3])
+
+
+@lru_cache(maxsize=_MAX_SECONDS)
+def _moment_ms(local: str, sign: str, hours: str, minutes: str) -> int:
+    moment = datetime.fromisoformat(local).replace(tzinfo=_zone(sign, hours, minutes))
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def _zone(sign: str, hours: str, minutes: str) -> timezone:
