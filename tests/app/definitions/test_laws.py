@@ -1,0 +1,377 @@
+"""Laws of the definitions log, over random logs of few codes, so that commands meet each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.model import (
+    ALL_FILTER_VALUES,
+    Customer,
+    Metric,
+    Plan,
+    SettingsRecord,
+    Subscription,
+)
+from app.definitions.outcome import Applied, Rejected
+from app.definitions.serializers import customer_json, metric_json, plan_json, subscription_json
+from app.definitions.state import Definitions
+from tests.app.definitions.log import ms
+
+Record: TypeAlias = tuple[bytes | None, int, int]
+
+ORGS = ("org_a", "org_b")
+CODES = ("a", "b", "c")
+EXTERNAL_IDS = ("x", "y")
+DAY_MS = 86_400_000
+START_MS = ms("2024-01-20T10:00:00Z")
+
+codes = st.sampled_from(CODES)
+external_ids = st.sampled_from(EXTERNAL_IDS)
+instants = st.integers(-40, 80).map(lambda days: f"2024-{1 + days % 12:02d}-{1 + days % 28:02d}")
+filters = st.lists(
+    st.fixed_dictionaries(
+        {"key": st.sampled_from(["k", "l"]), "values": st.lists(codes, min_size=1)}
+    ),
+    max_size=2,
+)
+values = st.dictionaries(
+    st.sampled_from(["k", "l"]),
+    st.lists(st.sampled_from([*CODES, ALL_FILTER_VALUES]), min_size=1, max_size=2),
+    min_size=1,
+)
+charges = st.lists(
+    st.fixed_dictionaries(
+        {
+            "billable_metric_code": codes,
+            "charge_model": st.sampled_from(["standard", "package", "volume"]),
+        },
+        optional={
+            "prorated": st.booleans(),
+            "filters": st.lists(st.fixed_dictionaries({"values": values}), max_size=3),
+        },
+    ),
+    max_size=3,
+)
+metric_bodies = st.fixed_dictionaries(
+    {
+        "name": st.just("n"),
+        "code": codes,
+        "aggregation_type": st.sampled_from(["sum_agg", "count_agg", "unique_count_agg"]),
+        "field_name": st.just("f"),
+    },
+    optional={"recurring": st.booleans(), "filters": filters},
+)
+plan_bodies = st.fixed_dictionaries(
+    {
+        "name": st.just("n"),
+        "code": codes,
+        "interval": st.sampled_from(["weekly", "monthly", "yearly"]),
+        "amount_cents": st.integers(0, 3),
+        "amount_currency": st.just("EUR"),
+        "pay_in_advance": st.just(False),
+    },
+    optional={"charges": charges},
+)
+customer_bodies = st.fixed_dictionaries(
+    {"external_id": external_ids},
+    optional={"timezone": st.sampled_from(["UTC", "Pacific/Auckland", "America/New_York"])},
+)
+subscription_bodies = st.fixed_dictionaries(
+    {
+        "external_customer_id": st.sampled_from(["x", "x", "x", "y"]),
+        "plan_code": codes,
+        "external_id": external_ids,
+    },
+    optional={
+        "subscription_at": instants,
+        "ending_at": instants,
+        "billing_time": st.sampled_from(["calendar", "anniversary"]),
+    },
+)
+statuses = st.sampled_from([None, "pending", "active"])
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, bodies: st.SearchStrategy[dict[str, Any]]) -> dict[str, Any]:
+    """A body with some values of any type."""
+    body = dict(draw(bodies))
+    for key in draw(st.lists(st.sampled_from(sorted(body)), max_size=2)):
+        body[key] = draw(JSON)
+    return body
+
+
+def commands_of(
+    shape: Callable[[st.SearchStrategy[dict[str, Any]]], st.SearchStrategy[dict[str, Any]]],
+) -> st.SearchStrategy[Command]:
+    """Commands whose bodies are shaped."""
+    orgs = st.sampled_from([ORGS[0]] * 9 + [ORGS[1]])
+    metric, plan = shape(metric_bodies), shape(plan_bodies)
+    charge_lists = shape(st.fixed_dictionaries({"charges": charges}))
+    customer, subscription = shape(customer_bodies), shape(subscription_bodies)
+    return st.one_of(
+        st.builds(commands.create_billable_metric, orgs, metric),
+        st.builds(commands.update_billable_metric, orgs, codes, metric),
+        st.builds(commands.delete_billable_metric, orgs, codes),
+        st.builds(commands.create_plan, orgs, plan),
+        st.builds(commands.create_plan, orgs, plan),
+        st.builds(commands.update_plan, orgs, codes, plan),
+        st.builds(commands.update_plan, orgs, codes, charge_lists),
+        st.builds(commands.delete_plan, orgs, codes),
+        st.builds(commands.upsert_customer, orgs, customer),
+        st.builds(commands.delete_customer, orgs, external_ids),
+        st.builds(commands.create_subscription, orgs, subscription),
+        st.builds(commands.create_subscription, orgs, subscription),
+        st.builds(commands.create_subscription, orgs, subscription),
+        st.builds(commands.update_subscription, orgs, external_ids, subscription, statuses),
+        st.builds(commands.terminate_subscription, orgs, external_ids, statuses),
+        st.builds(
+            commands.set_settings, st.builds(SettingsRecord, grace_s=st.integers(0, 3))
+        ),
+    )  # fmt: skip
+
+
+def prologue() -> list[Command]:
+    """Something of everything, for what follows to meet."""
+    region = [{"key": "k", "values": ["a", "b"]}, {"key": "l", "values": ["a"]}]
+    metric = {"name": "n", "code": "a", "aggregation_type": "count_agg", "filters": region}
+    charge = {"billable_metric_code": "a", "charge_model": "standard"}
+    found = [{"values": {"k": ["a", "b"]}}, {"values": {"k": ["a"], "l": ["a"]}}]
+    plan = {"name": "n", "amount_currency": "EUR", "pay_in_advance": False}
+    subscription = {"external_customer_id": "x", "plan_code": "b", "external_id": "x"}
+    prices = [("a", "yearly", 3), ("b", "monthly", 1), ("c", "weekly", 2)]
+    return [
+        commands.create_billable_metric(ORGS[0], metric),
+        *(
+            commands.create_plan(
+                ORGS[0],
+                {
+                    **plan,
+                    "code": code,
+                    "interval": interval,
+                    "amount_cents": amount_cents,
+                    "charges": [{**charge, "filters": found}, charge],
+                },
+            )
+            for code, interval, amount_cents in prices
+        ),
+        commands.create_subscription(ORGS[0], subscription),
+    ]
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Record]:
+    """Records at times that mostly pass, sometimes stand still or go back, with ticks between."""
+    found = [
+        *prologue(),
+        *draw(st.lists(st.none() | commands_of(lambda bodies: bodies), min_size=8, max_size=25)),
+    ]
+    steps = st.sampled_from([0, 0, 1, -5, 3_600_000, DAY_MS, 9 * DAY_MS])
+    now_ms, offset, records = START_MS, 0, []
+    for command in found:
+        now_ms += draw(steps)
+        offset += draw(st.integers(1, 2))
+        records.append((command.encode() if command else None, now_ms, offset))
+    return records
+
+
+def applied(records: list[Record]) -> Definitions:
+    definitions = Definitions()
+    for record in records:
+        definitions.apply(*record)
+    return definitions
+
+
+@given(logs(), st.data())
+def test_redelivery_changes_nothing(records: list[Record], data: st.DataObject) -> None:
+    definitions = Definitions()
+    done = 0
+    while done < len(records):
+        start = data.draw(st.integers(0, done))
+        done = data.draw(st.integers(done + 1, len(records)))
+        for record in records[start:done]:
+            definitions.apply(*record)
+    assert vars(definitions) == vars(applied(records))
+
+
+@given(logs())
+def test_later_records_never_change_the_past(records: list[Record]) -> None:
+    definitions = Definitions()
+    seen: list[tuple[int, Any]] = []
+    for record in records:
+        known_ms = definitions.append_time_ms
+        definitions.apply(*record)
+        if definitions.append_time_ms > known_ms >= 0:
+            seen.append((known_ms, as_of(definitions, known_ms)))
+    for at_ms, snapshot in seen:
+        assert as_of(definitions, at_ms) == snapshot
+
+
+def as_of(definitions: Definitions, at_ms: int) -> Any:
+    """Everything that can be asked about a moment."""
+    keys = [(org, name) for org in ORGS for name in (*CODES, *EXTERNAL_IDS)]
+    return (
+        definitions.last_offset_at(at_ms),
+        definitions.settings_at(at_ms),
+        [definitions.metric(*key, at_ms) for key in keys],
+        [definitions.plan(*key, at_ms) for key in keys],
+        [definitions.customer(*key, at_ms) for key in keys],
+        [
+            [found for v in definitions.subscriptions(*key) if (found := v.at(at_ms))]
+            for key in keys
+        ],
+        [m for i in definitions.metric_versions if (m := definitions.metric_by_id(i, at_ms))],
+        [p for i in definitions.plan_versions if (p := definitions.plan_by_id(i, at_ms))],
+    )
+
+
+@given(logs())
+def test_a_dry_run_says_what_applying_says(records: list[Record]) -> None:
+    definitions = Definitions()
+    for value, timestamp_ms, offset in records:
+        if value is None:
+            definitions.apply(value, timestamp_ms, offset)
+            continue
+        dry = definitions.check(Command.decode(value), timestamp_ms)
+        outcome = definitions.apply(value, timestamp_ms, offset)
+        assert (outcome if isinstance(outcome, Rejected) else None) == dry
+
+
+@given(logs())
+def test_what_was_rejected_leaves_no_trace(records: list[Record]) -> None:
+    definitions = Definitions()
+    accepted: list[Record] = []
+    for value, timestamp_ms, offset in records:
+        outcome = definitions.apply(value, timestamp_ms, offset)
+        # As a tick it still moves time on.
+        kept = None if isinstance(outcome, Rejected) else value
+        accepted.append((kept, timestamp_ms, offset))
+    without = vars(applied(accepted))
+    for name, state in vars(definitions).items():
+        if not name.startswith("_record_"):
+            assert state == without[name], name
+
+
+@given(logs())
+def test_usage_of_one_external_id_never_overlaps(records: list[Record]) -> None:
+    definitions = applied(records)
+    for org, external_id in definitions.all_subscription_keys():
+        found = [v.at() for v in definitions.subscriptions(org, external_id)]
+        spans = sorted(
+            (one.started_at_ms, one.end_ms if one.end_ms is not None else 1 << 62)
+            for one in found
+            if one is not None and one.canceled_at_ms is None
+        )
+        assert all(start <= end for start, end in spans)
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
+
+
+@given(logs())
+def test_replacements_fit_together(records: list[Record]) -> None:
+    definitions = applied(records)
+    for versions in definitions.subscription_versions.values():
+        subscription = versions.at()
+        if subscription is None or subscription.replaced_by is None:
+            continue
+        following = definitions.subscription_by_id(subscription.replaced_by)
+        assert following is not None
+        assert following.previous_subscription_id == subscription.id
+        assert following.started_at_ms == subscription.terminated_at_ms
+
+
+@given(logs())
+def test_plans_hold_only_what_their_metrics_allow(records: list[Record]) -> None:
+    definitions = applied(records)
+    for org in ORGS:
+        metrics = {metric.id: metric for metric in definitions.metrics(org)}
+        for plan in definitions.plans(org):
+            assert len({charge.code for charge in plan.charges}) == len(plan.charges)
+            for charge in plan.charges:
+                allowed = {f.key: f.values for f in metrics[charge.metric_id].filters}
+                for charge_filter in charge.filters:
+                    assert charge_filter.values
+                    for key, texts in charge_filter.values.items():
+                        assert texts
+                        assert set(texts) <= {*allowed[key], ALL_FILTER_VALUES}
+            using = [p.id for p in definitions.plans_using(plan.charges[0].metric_id)] if (
+                plan.charges
+            ) else [plan.id]  # fmt: skip
+            assert plan.id in using
+
+
+@given(logs(), st.integers(-50, 400))
+def test_the_tally_counts_what_a_scan_finds(records: list[Record], days: int) -> None:
+    definitions = applied(records)
+    at_ms = START_MS + days * DAY_MS
+    for plan_id in definitions.plan_versions:
+        active = [
+            one
+            for one in definitions.subscriptions_of_plan(plan_id)
+            if one.status_at(at_ms) == "active"
+        ]
+        assert definitions.active_subscriptions_count(plan_id, at_ms) == len(active)
+
+
+@given(st.lists(commands_of(spoiled), max_size=12))
+def test_whatever_a_body_holds_is_answered(found: list[Command]) -> None:
+    definitions = Definitions()
+    for offset, command in enumerate(found):
+        outcome = definitions.apply(command.encode(), START_MS + offset, offset)
+        assert isinstance(outcome, Applied | Rejected)
+        if isinstance(outcome, Applied):
+            sound(definitions, outcome.object)
+        else:
+            assert outcome.status in (403, 404, 422)
+
+
+def sound(definitions: Definitions, defined: object) -> None:
+    """The object has the types it says, and can be shown."""
+    assert msgspec.json.decode(msgspec.json.encode(defined), type=type(defined)) is not None
+    match defined:
+        case Metric():
+            shown = metric_json(definitions, defined, START_MS)
+        case Plan():
+            shown = plan_json(definitions, defined, START_MS)
+        case Customer():
+            shown = customer_json(definitions, defined, START_MS)
+        case Subscription():
+            shown = subscription_json(definitions, defined, START_MS)
+        case _:
+            shown = {}
+    msgspec.json.encode(shown)
+
+
+@given(
+    st.binary(max_size=40)
+    | st.builds(
+        lambda kind, payload: msgspec.json.encode(
+            {"type": kind, "id": "c", "organization_id": "o", "payload": payload}
+        ),
+        st.sampled_from(
+            ["create_plan", "update_plan", "create_subscription", "upsert_customer", "history",
+             "create_billable_metric", "terminate_subscription", "settings", "unheard_of"]
+        ),
+        JSON
+        | st.fixed_dictionaries(
+            {}, optional=dict.fromkeys(("id", "code", "plan", "customer", "subscription"), JSON)
+        ),
+    )
+)  # fmt: skip
+def test_whatever_the_record_holds_is_answered(value: bytes) -> None:
+    definitions = Definitions()
+    outcome = definitions.apply(value, START_MS, 0)
+    assert isinstance(outcome, Applied | Rejected)
+    assert definitions.offset == 1
