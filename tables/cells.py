@@ -257,20 +257,27 @@ class Span:
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
     ) -> Figures:
         """Figures of one cell of a period, as of a cut."""
+        return self._shown(*self.states(period, filter_id, groups, cut_ms), period)
+
+    def states(
+        self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
+    ) -> tuple[State, State | None]:
+        """Merged states of one cell, as of a cut: of the period, and of all before if recurring."""
         aggregation: Aggregation[Any] = self.fold.aggregation
+        recurring = self.fold.metric.recurring
         state, before = aggregation.initialize(), aggregation.initialize()
         name = (filter_id, groups)
         for start_ms, layer in self.layers.items():
             if start_ms == period.start_ms:
                 into = state
-            elif start_ms < period.start_ms and self.fold.metric.recurring:
+            elif start_ms < period.start_ms and recurring:
                 into = before
             else:
                 continue
             cell = layer.cells.get(name)
             if cell is not None:
                 cell.merge_into(into, cut_ms, aggregation)
-        return self._shown(state, before if self.fold.metric.recurring else None, period)
+        return state, before if recurring else None
 
     def cells_of(self, period: Period) -> Iterator[tuple[str | None, Groups]]:
         """Names of the cells that a period has: of a recurring metric those of history as well."""
