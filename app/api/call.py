@@ -16,7 +16,6 @@ from app.api.errors import ApiError, coded, not_found, root_missing, too_large
 from app.api.meter import Meter
 from app.api.pagination import PageRequest
 from app.api.query import Query
-from app.api.router import Endpoint
 from app.definitions.commands import Applied, Command, Rejected
 
 MAX_BODY_BYTES = 900_000
@@ -31,8 +30,8 @@ class Api:
     keys: KeyRing
     registry: CollectorRegistry
     session: ClientSession
-    described: tuple[Endpoint, ...]
-    """What `/openapi.json` tells of."""
+    openapi: Mapping[str, Any]
+    """What `/openapi.json` says."""
     max_batch: int
     open_page: bool
     """The live page shows every organization to whoever asks: for the local profile only."""

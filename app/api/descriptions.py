@@ -23,7 +23,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 async def openapi(call: Call) -> Any:
     """OpenAPI 3.1 of the REST API."""
-    return openapi_document(call.api.described)
+    return call.api.openapi
 
 
 async def asyncapi(_: Call) -> Any:
@@ -39,8 +39,7 @@ def _version() -> str:
         return "0"
 
 
-@cache
-def openapi_document(endpoints: tuple[Endpoint, ...]) -> Json:
+def openapi_document(endpoints: Sequence[Endpoint]) -> Json:
     """The description of these endpoints."""
     paths: dict[str, Json] = {}
     for endpoint in endpoints:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from app.api.auth import KeyRing
 from app.api.call import MAX_BODY_BYTES, Api, Call, Reply
+from app.api.descriptions import openapi_document
 from app.api.endpoints import DESCRIBED, ENDPOINTS
 from app.api.errors import REASONS, ApiError, bad_request, coded, unavailable, unexpected
 from app.api.json_text import encode
@@ -37,12 +38,13 @@ def build_app(
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_always_json])
     keys = KeyRing(api_keys)
     router = Router(ENDPOINTS)
+    openapi = openapi_document(DESCRIBED)
     shared: list[Api] = []
 
     async def with_session(_: web.Application) -> AsyncIterator[None]:
         timeout = ClientTimeout(total=PEER_TIMEOUT_S)
         async with ClientSession(timeout=timeout, auto_decompress=False) as session:
-            shared.append(Api(meter, keys, registry, session, DESCRIBED, max_batch, open_page))
+            shared.append(Api(meter, keys, registry, session, openapi, max_batch, open_page))
             yield
             shared.clear()
 

@@ -1,0 +1,194 @@
+"""Reading requests: queries, pages, paths, JSON."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.api import json_text
+from app.api.endpoints import ENDPOINTS
+from app.api.errors import ApiError
+from app.api.pagination import PageRequest, listing
+from app.api.query import Query
+from app.api.router import Router
+
+
+@pytest.mark.parametrize(
+    ("raw", "default", "expected"),
+    [
+        ("x=true", False, True),
+        ("x=True", False, True),
+        ("x=1", False, True),
+        ("x=false", True, False),
+        ("x=False", True, False),
+        ("x=off", True, False),
+        ("x=", True, True),
+        ("", False, False),
+        ("x=maybe", True, True),
+    ],
+)
+def test_flags(raw: str, default: bool, expected: bool) -> None:
+    assert Query(raw).flag("x", default) is expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param("group[cloud]=aws", {"cloud": "aws"}, id="brackets"),
+        pytest.param("group%5Bcloud%5D=aws", {"cloud": "aws"}, id="encoded-brackets"),
+        pytest.param("group[a.b]=x&group[c]=y", {"a.b": "x", "c": "y"}, id="two-keys"),
+        pytest.param("filter_by_group=%7B%22cloud%22%3A+%22aws%22%7D", {"cloud": "aws"}, id="json"),
+        pytest.param(
+            "group[cloud]=aws&filter_by_group[cloud]=gcp", {"cloud": "aws"}, id="newest-name-wins"
+        ),
+        pytest.param("filter_by_group[cloud]=gcp", {"cloud": "gcp"}, id="former-name"),
+        pytest.param("group=[1]", {}, id="no-object"),
+        pytest.param("group=%7B", {}, id="no-json"),
+        pytest.param("group[]=x", {"": "x"}, id="empty-key"),
+        pytest.param("", {}, id="absent"),
+    ],
+)
+def test_groups(raw: str, expected: dict[str, str]) -> None:
+    assert Query(raw).mapping(("group", "filter_by_group")) == expected
+
+
+def test_the_first_name_present_wins_and_the_last_of_its_values() -> None:
+    query = Query("old=1&new=2&new=3&empty=")
+    assert query.text("new", "old") == "3"
+    assert query.text("empty", "old") == "1"
+    assert query.text("none") is None
+
+
+def test_lists_are_written_both_ways() -> None:
+    raw = "status%5B%5D=active&status[]=pending&status=canceled"
+    assert Query(raw).texts("status") == ["active", "pending", "canceled"]
+
+
+@pytest.mark.parametrize(
+    ("page", "per_page", "total", "expected"),
+    [
+        pytest.param(1, 1, 2, (1, 2, None, 2, 2), id="first-of-two"),
+        pytest.param(2, 1, 2, (2, None, 1, 2, 2), id="last"),
+        pytest.param(3, 10, 0, (0, None, None, 0, 0), id="nothing"),
+        pytest.param(5, 10, 7, (5, None, 4, 1, 7), id="beyond"),
+        pytest.param(1, 100, 100, (1, None, None, 1, 100), id="exactly-full"),
+    ],
+)
+def test_meta(page: int, per_page: int, total: int, expected: tuple[Any, ...]) -> None:
+    names = ("current_page", "next_page", "prev_page", "total_pages", "total_count")
+    assert PageRequest(page, per_page).meta(total) == dict(zip(names, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("", (1, 100)),
+        ("page=2&per_page=5", (2, 5)),
+        ("page=0&per_page=0", (1, 1)),
+        ("page=-1&per_page=x", (1, 100)),
+        ("page=%C2%B2", (1, 100)),
+        ("page=99999999999999999999", (1, 100)),
+    ],
+)
+def test_pages_asked_for(raw: str, expected: tuple[int, int]) -> None:
+    page = PageRequest.of(Query(raw))
+    assert (page.page, page.per_page) == expected
+
+
+def test_listing_shows_one_page() -> None:
+    shown = listing("items", list(range(5)), PageRequest(2, 2), str)
+    assert shown["items"] == ["2", "3"]
+    assert shown["meta"]["total_count"] == 5
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "pattern", "parameters"),
+    [
+        ("GET", "/api/v1/billable_metrics", "/api/v1/billable_metrics", {}),
+        ("GET", "/api/v1/billable_metrics/", "/api/v1/billable_metrics", {}),
+        (
+            "GET",
+            "/api/v1/billable_metrics/a.b%2Fc",
+            "/api/v1/billable_metrics/{code}",
+            {"code": "a.b/c"},
+        ),
+        ("GET", "/api/v1/events/a/b", "/api/v1/events/{transaction_id}", {"transaction_id": "a/b"}),
+        ("GET", "/api/v1/events/a%2F", "/api/v1/events/{transaction_id}", {"transaction_id": "a/"}),
+        (
+            "GET",
+            "/api/v1/events/batch",
+            "/api/v1/events/{transaction_id}",
+            {"transaction_id": "batch"},
+        ),
+        ("POST", "/api/v1/events/batch", "/api/v1/events/batch", {}),
+        (
+            "GET",
+            "/api/v1/customers/a%2Fcurrent_usage/current_usage",
+            "/api/v1/customers/{external_id}/current_usage",
+            {"external_id": "a/current_usage"},
+        ),
+        (
+            "GET",
+            "/api/v1/customers/current_usage",
+            "/api/v1/customers/{external_id}",
+            {"external_id": "current_usage"},
+        ),
+        (
+            "DELETE",
+            "/api/v1/subscriptions/coker.com",
+            "/api/v1/subscriptions/{external_id}",
+            {"external_id": "coker.com"},
+        ),
+        ("HEAD", "/health/live", "/health/live", {}),
+        ("GET", "/api/v1/plans/%FF", "/api/v1/plans/{code}", {"code": "\N{REPLACEMENT CHARACTER}"}),
+    ],
+)
+def test_routes(method: str, path: str, pattern: str, parameters: dict[str, str]) -> None:
+    endpoint, found = Router(ENDPOINTS).find(method, path)
+    assert (endpoint.path, found) == (pattern, parameters)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "resource_not_found"),
+        ("GET", "/api/v1", 404, "resource_not_found"),
+        ("GET", "/api/v2/plans", 404, "resource_not_found"),
+        ("GET", "/api/v1/plansX", 404, "resource_not_found"),
+        ("DELETE", "/api/v1/plans", 405, "method_not_allowed"),
+    ],
+)
+def test_no_route(method: str, path: str, status: int, code: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        Router(ENDPOINTS).find(method, path)
+    assert (raised.value.status, raised.value.body["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"{", id="cut-off"),
+        pytest.param(b"NaN", id="nan"),
+        pytest.param(b"\xef\xbb\xbf{}", id="byte-order-mark"),
+        pytest.param(b'"\xff"', id="not-utf8"),
+        pytest.param(b"1e99999999999999999999", id="exponent-out-of-range"),
+        pytest.param(b"9" * 5000, id="integer-too-long"),
+        pytest.param(b"[" * 18 + b"]" * 18, id="too-deep"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000, id="far-too-deep"),
+    ],
+)
+def test_what_is_no_json_is_a_400(body: bytes) -> None:
+    with pytest.raises(ApiError) as raised:
+        json_text.decode(body)
+    assert raised.value.status == 400
+
+
+def test_numbers_stay_exact() -> None:
+    assert json_text.decode(b'{"a": 0.1, "b": 12345678901234567890.5}') == {
+        "a": Decimal("0.1"),
+        "b": Decimal("12345678901234567890.5"),
+    }
+    assert json_text.encode({"a": Decimal("0.10")}) == b'{"a":0.10}'
+    assert json_text.decode(b"[" * 17 + b"]" * 17) is not None

@@ -1,0 +1,225 @@
+"""Authentication, permissions, error bodies, health and metrics over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from app.api.call import MAX_BODY_BYTES
+from tests.app.api.conftest import Running
+from tests.app.api.ledger import ORGANIZATION
+
+UNAUTHORIZED = {"status": 401, "error": "Unauthorized"}
+METRIC = {"name": "n", "code": "c", "aggregation_type": "count_agg"}
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "full", "Bearer nope", "Bearer full2", "Bearer ful", "Bearer Full"],
+)
+async def test_unknown_keys(api: Running, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = await api.call("GET", "/api/v1/plans", key=None, headers=headers)
+    assert (answer.status, answer.body) == (401, UNAUTHORIZED)
+
+
+@pytest.mark.parametrize("authorization", ["Bearer full", "Token full", "x   full", "a full b"])
+async def test_only_the_second_word_counts(api: Running, authorization: str) -> None:
+    headers = {"Authorization": authorization}
+    assert (await api.call("GET", "/api/v1/plans", key=None, headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "resource"),
+    [
+        ("POST", "/api/v1/billable_metrics", "billable_metric"),
+        ("PUT", "/api/v1/plans/p", "plan"),
+        ("DELETE", "/api/v1/customers/c", "customer"),
+        ("POST", "/api/v1/events", "event"),
+        ("POST", "/api/v1/events/batch", "event"),
+        ("POST", "/api/v1/subscriptions", "subscription"),
+    ],
+)
+async def test_a_reading_key_does_not_write(
+    api: Running, method: str, path: str, resource: str
+) -> None:
+    answer = await api.call(method, path, {}, key="reader")
+    code = f"write_action_not_allowed_for_{resource}"
+    assert answer.body == {"status": 403, "error": "Forbidden", "code": code}
+    assert (await api.call("GET", "/api/v1/plans", key="reader")).status == 200
+
+
+async def test_a_key_sees_only_its_organization(api: Running) -> None:
+    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": METRIC})
+    event = {"transaction_id": "t", "external_subscription_id": "s", "code": "c"}
+    await api.must("POST", "/api/v1/events", {"event": event})
+    for path in ("billable_metrics/c", "events/t"):
+        assert (await api.call("GET", f"/api/v1/{path}", key="other")).status == 404
+    for path in ("billable_metrics", "events", "customers", "plans", "subscriptions"):
+        answer = await api.call("GET", f"/api/v1/{path}", key="other")
+        assert answer.body["meta"]["total_count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "expected"),
+    [
+        pytest.param(
+            "GET",
+            "/unknown",
+            None,
+            {"status": 404, "error": "Not Found", "code": "resource_not_found"},
+            id="unknown-route",
+        ),
+        pytest.param(
+            "DELETE",
+            "/api/v1/events",
+            None,
+            {"status": 405, "error": "Method Not Allowed", "code": "method_not_allowed"},
+            id="wrong-method",
+        ),
+        pytest.param(
+            "POST",
+            "/api/v1/plans",
+            b"{nope",
+            {"status": 400, "error": "BadRequest: the body is not JSON"},
+            id="no-json",
+        ),
+        pytest.param(
+            "POST",
+            "/api/v1/plans",
+            b"",
+            {
+                "status": 400,
+                "error": "BadRequest: param is missing or the value is empty or invalid: plan",
+            },
+            id="no-body",
+        ),
+        pytest.param(
+            "PUT",
+            "/api/v1/billable_metrics/c",
+            b'{"billable_metric": {}}',
+            {
+                "status": 400,
+                "error": "BadRequest: param is missing or the value is empty or invalid: "
+                "billable_metric",
+            },
+            id="empty-root",
+        ),
+        pytest.param(
+            "POST",
+            "/api/v1/events",
+            b"[1]",
+            {
+                "status": 400,
+                "error": "BadRequest: param is missing or the value is empty or invalid: event",
+            },
+            id="no-object",
+        ),
+        pytest.param(
+            "POST",
+            "/api/v1/events/estimate_fees",
+            b"{}",
+            {"status": 403, "error": "Forbidden", "code": "feature_unavailable"},
+            id="estimates",
+        ),
+        pytest.param(
+            "GET",
+            "/api/v1/subscriptions/none/lifetime_usage",
+            None,
+            {"status": 404, "error": "Not Found", "code": "lifetime_usage_not_found"},
+            id="lifetime-usage",
+        ),
+    ],
+)
+async def test_error_bodies(
+    api: Running, method: str, path: str, body: Any, expected: dict[str, Any]
+) -> None:
+    answer = await api.call(method, path, body)
+    assert (answer.status, answer.body) == (expected["status"], expected)
+
+
+async def test_wrong_method_names_the_right_ones(api: Running) -> None:
+    answer = await api.call("PUT", "/api/v1/events")
+    assert answer.headers["Allow"] == "GET, POST"
+
+
+async def test_a_body_over_the_limit(api: Running) -> None:
+    answer = await api.call("POST", "/api/v1/events", b" " * (MAX_BODY_BYTES + 1))
+    assert (answer.status, answer.body["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(b"\x16\x03\x01\x02\x00\r\n\r\n", id="tls"),
+        pytest.param(b"GET / HTTP/9.9\r\n\r\n", id="version"),
+        pytest.param(b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n", id="nul-in-path"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", id="length"),
+        pytest.param(b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", id="long-header"),
+    ],
+)
+async def test_what_is_no_http_gets_json(api: Running, request_bytes: bytes) -> None:
+    port = int(api.base_url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request_bytes)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 400 " in head.splitlines()[0] + b" "
+    assert json.loads(body)["status"] == 400
+
+
+@pytest.mark.parametrize("path", ["*", "http://elsewhere/api/v1/plans"])
+async def test_odd_targets_get_json(api: Running, path: str) -> None:
+    port = int(api.base_url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    assert json.loads(body)["status"] in (404, 405), head
+
+
+async def test_a_defect_is_json_too(api: Running, caplog: pytest.LogCaptureFixture) -> None:
+    del api.meter.clock
+    answer = await api.call("GET", "/api/v1/plans", key="full")
+    assert answer.status == 200
+    answer = await api.call("POST", "/api/v1/plans", {"plan": {"name": "x"}})
+    assert answer.body == {
+        "status": 500,
+        "error": "Internal Server Error",
+        "code": "internal_error",
+    }
+    assert "Defect" in caplog.text
+
+
+async def test_health_and_metrics(api: Running) -> None:
+    assert (await api.call("GET", "/health/live", key=None)).body == {"status": "live"}
+    assert (await api.call("GET", "/health/ready", key=None)).body == {"status": "ready"}
+    metrics = await api.call("GET", "/metrics", key=None)
+    assert "meter_things_total 1.0" in metrics.text
+    assert metrics.headers["Content-Type"].startswith("text/plain")
+
+
+async def test_restoring_is_not_ready_and_says_when_to_come_back(api: Running) -> None:
+    api.meter.restoring = True
+    ready = await api.call("GET", "/health/ready", key=None)
+    assert (ready.status, ready.body["reasons"]) == (503, ["partition 0 is being restored"])
+    assert (await api.call("GET", "/health/live", key=None)).status == 200
+    event = {"transaction_id": "t", "external_subscription_id": "s", "code": "c"}
+    answer = await api.call("POST", "/api/v1/events", {"event": event})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
+    assert answer.body["error"] == "Service Unavailable"
+    assert api.meter.events == {}
+
+
+async def test_organization_of_a_key(api: Running) -> None:
+    before = (await api.must("GET", "/api/v1/organizations"))["organization"]
+    assert before == {"lago_id": ORGANIZATION, "name": ORGANIZATION, "created_at": None}
+    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": METRIC})
+    after = (await api.must("GET", "/api/v1/organizations"))["organization"]
+    assert after["created_at"] == "2024-03-15T12:00:00Z"

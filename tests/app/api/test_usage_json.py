@@ -1,0 +1,315 @@
+"""Usage as Lago prints it, by tables."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.api.usage_json import UsageSelection, current_usage_json, past_usage_json
+from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
+from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+
+FROM_MS = 1_767_225_600_000
+"""2026-01-01T00:00:00Z."""
+END_MS = 1_769_904_000_000
+"""2026-02-01T00:00:00Z."""
+
+EU = ChargeFilter(id="f-eu", values={"region": ("eu",)})
+US = ChargeFilter(id="f-us", values={"region": ("us",)}, invoice_display_name="America")
+
+
+def metric(code: str, aggregation_type: Any = "sum_agg", name: str | None = None) -> Metric:
+    return Metric(
+        id=f"m-{code}",
+        organization_id="o",
+        code=code,
+        name=name or code,
+        aggregation_type=aggregation_type,
+        created_at_ms=0,
+    )
+
+
+def charge(code: str = "storage", **more: Any) -> Charge:
+    return Charge(
+        id=f"c-{code}",
+        metric_id=f"m-{code}",
+        code=code,
+        charge_model="standard",
+        created_at_ms=0,
+        **more,
+    )
+
+
+def row(units: str, events: int, code: str = "storage", **more: Any) -> UsageRow:
+    return UsageRow(
+        charge_id=f"c-{code}",
+        filter_id=more.pop("filter_id", None),
+        units=Decimal(units),
+        total_aggregated_units=Decimal(units),
+        events_count=events,
+        **more,
+    )
+
+
+def usage(
+    charges: list[Charge],
+    rows: list[UsageRow],
+    metrics: dict[str, Metric] | None = None,
+    timezone: str = "UTC",
+) -> PeriodUsage:
+    known = metrics or {}
+    return PeriodUsage(
+        subscription=Subscription(
+            id="s",
+            organization_id="o",
+            external_id="sub",
+            external_customer_id="cust",
+            plan_id="p",
+            billing_time="calendar",
+            subscription_at_ms=0,
+            started_at_ms=0,
+            created_at_ms=0,
+        ),
+        plan=Plan(
+            id="p",
+            organization_id="o",
+            code="plan",
+            name="Plan",
+            interval="monthly",
+            amount_cents=100,
+            amount_currency="EUR",
+            created_at_ms=0,
+        ),
+        charges=tuple(ChargeInForce(c, known.get(c.code, metric(c.code))) for c in charges),
+        rows=tuple(rows),
+        from_ms=FROM_MS,
+        end_ms=END_MS,
+        to_ms=END_MS - 1000,
+        timezone=timezone,
+        duration_days=31,
+        final=False,
+        as_of=AsOf(FROM_MS + 1, 3, 42, 7),
+    )
+
+
+def figures(entry: dict[str, Any]) -> tuple[str, int]:
+    return entry["units"], entry["events_count"]
+
+
+def buckets(filters: list[dict[str, Any]]) -> list[tuple[Any, str, int]]:
+    return [(entry["values"], *figures(entry)) for entry in filters]
+
+
+def groups(charge_usage: dict[str, Any]) -> list[tuple[Any, str, int]]:
+    return [(entry["grouped_by"], *figures(entry)) for entry in charge_usage["grouped_usage"]]
+
+
+def only(shown: dict[str, Any]) -> dict[str, Any]:
+    (entry,) = shown["charges_usage"]
+    assert isinstance(entry, dict)
+    return entry
+
+
+def test_the_whole_object() -> None:
+    shown = current_usage_json(usage([charge()], [row("12.50", 3)]))
+    assert shown == {
+        "from_datetime": "2026-01-01T00:00:00Z",
+        "to_datetime": "2026-01-31T23:59:59Z",
+        "issuing_date": "2026-01-31",
+        "lago_invoice_id": None,
+        "currency": "EUR",
+        "amount_cents": 0,
+        "taxes_amount_cents": 0,
+        "total_amount_cents": 0,
+        "charges_usage": [
+            {
+                "units": "12.5",
+                "total_aggregated_units": "12.5",
+                "events_count": 3,
+                "amount_cents": 0,
+                "amount_currency": "EUR",
+                "pricing_unit_details": None,
+                "charge": {
+                    "lago_id": "c-storage",
+                    "code": "storage",
+                    "charge_model": "standard",
+                    "invoice_display_name": None,
+                },
+                "billable_metric": {
+                    "lago_id": "m-storage",
+                    "name": "storage",
+                    "code": "storage",
+                    "aggregation_type": "sum_agg",
+                },
+                "filters": [],
+                "grouped_usage": [],
+                "presentation_breakdowns": [],
+            }
+        ],
+        "as_of": {
+            "append_time": "2026-01-01T00:00:00.001Z",
+            "partition": 3,
+            "raw_offset": 42,
+            "rekeyed_offset": 7,
+        },
+        "stale": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("timezone", "issuing_date"),
+    [
+        pytest.param("UTC", "2026-01-31", id="utc"),
+        pytest.param("Asia/Tokyo", "2026-02-01", id="ahead"),
+        pytest.param("America/New_York", "2026-01-31", id="behind"),
+    ],
+)
+def test_issuing_date_is_local(timezone: str, issuing_date: str) -> None:
+    assert current_usage_json(usage([], [], timezone=timezone))["issuing_date"] == issuing_date
+
+
+def test_filters_are_listed_even_when_unused_and_the_default_bucket_last() -> None:
+    charges = [charge(filters=(EU, US))]
+    shown = only(current_usage_json(usage(charges, [row("12", 2, filter_id="f-eu"), row("3", 1)])))
+    assert figures(shown) == ("15.0", 3)
+    assert buckets(shown["filters"]) == [
+        ({"region": ["eu"]}, "12.0", 2),
+        ({"region": ["us"]}, "0.0", 0),
+        (None, "3.0", 1),
+    ]
+    assert [entry["invoice_display_name"] for entry in shown["filters"]] == [None, "America", None]
+    assert shown["grouped_usage"] == []
+
+
+CLOUD = {"pricing_group_keys": ["cloud"]}
+
+
+@pytest.mark.parametrize(
+    ("properties", "rows", "expected"),
+    [
+        pytest.param(
+            CLOUD,
+            [
+                row("6", 1, grouped_by=(("cloud", "gcp"),)),
+                row("8", 2, grouped_by=(("cloud", "aws"),)),
+                row("1", 1, grouped_by=(("cloud", None),)),
+            ],
+            [
+                ({"cloud": None}, "1.0", 1),
+                ({"cloud": "aws"}, "8.0", 2),
+                ({"cloud": "gcp"}, "6.0", 1),
+            ],
+            id="groups-in-order-of-value",
+        ),
+        pytest.param(CLOUD, [], [({"cloud": None}, "0.0", 0)], id="unused-is-the-null-group"),
+        pytest.param(
+            {"grouped_by": ["cloud"]}, [], [({"cloud": None}, "0.0", 0)], id="former-name"
+        ),
+        pytest.param({}, [row("8", 2)], [], id="not-grouped"),
+    ],
+)
+def test_groups(properties: Any, rows: list[UsageRow], expected: Any) -> None:
+    shown = only(current_usage_json(usage([charge(properties=properties)], rows)))
+    assert groups(shown) == expected
+    assert all(entry["filters"] == [] for entry in shown["grouped_usage"])
+    assert all("amount_currency" not in entry for entry in shown["grouped_usage"])
+
+
+def test_filters_nest_in_groups_and_a_filter_groups_by_its_own_keys() -> None:
+    grouped = ChargeFilter(id="f-eu", values={"region": ("eu",)}, properties=CLOUD)
+    charges = [charge(filters=(grouped,), properties=CLOUD)]
+    rows = [
+        row("1", 1, filter_id="f-eu", grouped_by=(("cloud", "aws"),)),
+        row("2", 1, filter_id="f-eu", grouped_by=(("cloud", "gcp"),)),
+        row("4", 1, grouped_by=(("cloud", "aws"),)),
+    ]
+    shown = only(current_usage_json(usage(charges, rows)))
+    assert buckets(shown["filters"]) == [({"region": ["eu"]}, "3.0", 2), (None, "4.0", 1)]
+    assert groups(shown) == [({"cloud": "aws"}, "5.0", 2), ({"cloud": "gcp"}, "2.0", 1)]
+    aws, gcp = shown["grouped_usage"]
+    assert buckets(aws["filters"]) == [({"region": ["eu"]}, "1.0", 1), (None, "4.0", 1)]
+    assert buckets(gcp["filters"]) == [({"region": ["eu"]}, "2.0", 1)]
+
+
+def test_a_filter_without_keys_is_not_grouped_though_the_charge_is() -> None:
+    charges = [charge(filters=(EU,), properties=CLOUD)]
+    shown = only(current_usage_json(usage(charges, [row("1", 1, filter_id="f-eu")])))
+    assert groups(shown) == [({}, "1.0", 1), ({"cloud": None}, "0.0", 0)]
+
+
+def test_past_usage_leaves_out_what_was_not_used() -> None:
+    charges = [charge(filters=(EU, US)), charge("api")]
+    shown = past_usage_json(usage(charges, [row("3", 1, filter_id="f-us")]))
+    assert shown["final"] is False
+    assert buckets(only(shown)["filters"]) == [({"region": ["us"]}, "3.0", 1)]
+
+
+@pytest.mark.parametrize(
+    ("selection", "codes"),
+    [
+        pytest.param(UsageSelection(), ["b", "a", "c"], id="all-by-metric-name"),
+        pytest.param(UsageSelection(charge_id="c-a"), ["a"], id="by-id"),
+        pytest.param(UsageSelection(charge_code="b"), ["b"], id="by-code"),
+        pytest.param(UsageSelection(billable_metric_code="c"), ["c"], id="by-metric"),
+        pytest.param(UsageSelection(charge_id="c-a", charge_code="b"), ["a"], id="id-wins"),
+        pytest.param(UsageSelection(charge_code="zzz"), [], id="unknown"),
+    ],
+)
+def test_selection_of_charges(selection: UsageSelection, codes: list[str]) -> None:
+    metrics = {
+        code: metric(code, name=name) for code, name in (("a", "beta"), ("b", "Alpha"), ("c", "Z"))
+    }
+    charges = [charge(code) for code in "abc"]
+    shown = current_usage_json(usage(charges, [], metrics), selection)
+    assert [entry["charge"]["code"] for entry in shown["charges_usage"]] == codes
+
+
+CLOUD_REGION = {"pricing_group_keys": ["cloud", "region"]}
+TWO_KEYS = [
+    row("1", 1, grouped_by=(("cloud", "aws"), ("region", "eu"))),
+    row("2", 1, grouped_by=(("cloud", "aws"), ("region", "us"))),
+    row("4", 1, grouped_by=(("cloud", "gcp"), ("region", "eu"))),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "units", "expected"),
+    [
+        pytest.param(
+            {"cloud": "aws"},
+            "3.0",
+            [({"region": "eu"}, "1.0", 1), ({"region": "us"}, "2.0", 1)],
+            id="the-other-key-still-groups",
+        ),
+        pytest.param({"cloud": "aws", "region": "us"}, "2.0", [], id="both-keys"),
+        pytest.param({"cloud": "azure"}, "0.0", [({"region": None}, "0.0", 0)], id="no-such-group"),
+    ],
+)
+def test_selection_of_a_group(wanted: dict[str, str], units: str, expected: Any) -> None:
+    charges = [charge(properties=CLOUD_REGION)]
+    shown = only(current_usage_json(usage(charges, TWO_KEYS), UsageSelection(group=wanted)))
+    assert shown["units"] == units
+    assert groups(shown) == expected
+
+
+def test_a_charge_that_is_not_grouped_by_the_key_cannot_tell_and_is_left_out() -> None:
+    charges = [charge(properties=CLOUD), charge("api")]
+    shown = current_usage_json(
+        usage(charges, [row("9", 1, "api")]), UsageSelection(group={"cloud": "aws"})
+    )
+    assert only(shown)["charge"]["code"] == "storage"
+
+
+@pytest.mark.parametrize(
+    ("aggregation_type", "units"),
+    [pytest.param("sum_agg", "7.0", id="sum"), pytest.param("max_agg", "4.0", id="maximum")],
+)
+def test_skip_grouping(aggregation_type: str, units: str) -> None:
+    charges = [charge(properties=CLOUD_REGION)]
+    metrics = {"storage": metric("storage", aggregation_type)}
+    shown = only(
+        current_usage_json(usage(charges, TWO_KEYS, metrics), UsageSelection(skip_grouping=True))
+    )
+    assert (shown["units"], shown["grouped_usage"], shown["events_count"]) == (units, [], 3)
