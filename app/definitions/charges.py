@@ -218,11 +218,17 @@ def _filters(
     if bodies is None:
         return tuple(old)
     wanted = [_described_filter(fields, body, metric, charge_model) for body in bodies]
-    kept = [(o, next((w for w in wanted if w.values == o.values), None)) for o in old]
-    known = [o.values for o, _ in kept]
+    kept = [(o, next((w for w in wanted if _alike(w, o)), None)) for o in old]
     return (
         *(msgspec.structs.replace(w, id=o.id) for o, w in kept if w is not None),
-        *(w for w in wanted if w.values not in known),
+        *(w for w in wanted if not any(_alike(w, o) for o in old)),
+    )
+
+
+def _alike(one: ChargeFilter, other: ChargeFilter) -> bool:
+    """Whether both select the same values, in whatever order they are listed."""
+    return one.values.keys() == other.values.keys() and all(
+        set(texts) == set(other.values[key]) for key, texts in one.values.items()
     )
 
 

@@ -39,6 +39,8 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         updated_at_ms=now_ms,
     )
     customer = _described(fields, base, body, now_ms)
+    if _currency_in_use_changes(definitions, base, customer):
+        fields.fail("currency", "currencies_does_not_match")
     if fields.errors:
         return invalid(fields.errors)
     if old is None or _shape(old) == _shape(customer):
@@ -145,6 +147,16 @@ def _metadata(fields: Fields, old: list[dict[str, Any]]) -> list[dict[str, Any]]
             }
         )
     return entries
+
+
+def _currency_in_use_changes(definitions: Definitions, old: Customer, new: Customer) -> bool:
+    was = old.attributes.get("currency")
+    if was is None or new.attributes.get("currency") == was:
+        return False
+    return any(
+        subscription.canceled_at_ms is None
+        for subscription in definitions.subscriptions_of_customer(old)
+    )
 
 
 def _shape(customer: Customer) -> tuple[str | None, int | None]:

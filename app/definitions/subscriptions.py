@@ -6,7 +6,7 @@ the times of the subscription when it is decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
@@ -81,26 +81,37 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     old = _find(definitions, command.organization_id, external_id, status, now_ms)
     if old is None:
         return not_found("subscription")
-    fields = Fields(payload_body(command, "subscription"))
     body = payload_body(command, "subscription")
-    waits = old.started_at_ms > now_ms and old.previous_subscription_id is None
-    subscription_at_ms = old.subscription_at_ms
-    if waits and not is_blank(body.get("subscription_at")):
-        subscription_at_ms = _subscription_at(fields, now_ms)
-    changed = old
-    if "name" in body:
-        changed = _replace(changed, name=fields.text("name"))
-    if "ending_at" in body:
-        ending_at_ms = _ending_at(fields, subscription_at_ms, now_ms)
-        changed = _replace(changed, ending_at_ms=ending_at_ms)
+    fields = Fields(body)
+    changed = _changed(definitions, old, fields, body, now_ms)
     if fields.errors:
         return invalid(fields.errors)
-    if subscription_at_ms != old.subscription_at_ms:
-        start = _start(definitions, changed, subscription_at_ms, now_ms)
-        changed = _replace(changed, **start)
     changes = _without_unreachable_downgrade(definitions, changed, now_ms)
     shapes_usage = _replace(changes[0], name=old.name) != old
     return Decision(changes[0], _touch(old) if shapes_usage else None, changes)
+
+
+def _changed(
+    definitions: Definitions,
+    old: Subscription,
+    fields: Fields,
+    body: Mapping[str, Any],
+    now_ms: int,
+) -> Subscription:
+    changed = old
+    if "name" in body:
+        changed = _replace(changed, name=fields.text("name"))
+    waits = old.started_at_ms > now_ms and old.previous_subscription_id is None
+    if waits and not is_blank(body.get("subscription_at")):
+        at_ms = _subscription_at(fields, now_ms)
+        changed = _replace(changed, **_start(definitions, changed, at_ms, now_ms))
+    start_ms = max(changed.subscription_at_ms, changed.started_at_ms)
+    if "ending_at" in body:
+        return _replace(changed, ending_at_ms=_ending_at(fields, start_ms, now_ms))
+    moved = start_ms != max(old.subscription_at_ms, old.started_at_ms)
+    if moved and changed.ending_at_ms is not None and changed.ending_at_ms <= start_ms:
+        fields.fail("subscription_at", INVALID_DATE)
+    return changed
 
 
 def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
@@ -123,13 +134,13 @@ def ended_chains(
 
     One that never started is canceled; if it was to follow another, that one goes on.
     """
+    living = [one for one in subscriptions if one.status_at(now_ms) in ("active", "pending")]
+    ending = {one.id for one in living}
     ended: dict[str, Subscription] = {}
-    for subscription in subscriptions:
-        if subscription.status_at(now_ms) not in ("active", "pending"):
-            continue
+    for subscription in living:
         for change in _ended(definitions, subscription, now_ms):
-            # Of a chain that ends as a whole, the end of its first holds, not its going on.
-            if change.id not in ended or change.end_ms is not None or change.canceled_at_ms:
+            going_on = change.id in ending and change.id != subscription.id
+            if not going_on or change.canceled_at_ms is not None:
                 ended[change.id] = change
     return tuple(ended.values())
 
@@ -149,6 +160,8 @@ def moved_downgrades(
             grid.interval, grid.billing_time, grid.subscription_at_ms, timezone, monthly=False
         )
         at_ms = max(new_grid.next_start_ms(k), now_ms)
+        if following.ending_at_ms is not None:
+            at_ms = min(at_ms, following.ending_at_ms)
         if at_ms != old.terminated_at_ms:
             moved.append(_replace(old, terminated_at_ms=at_ms))
             moved.append(_replace(following, started_at_ms=at_ms))

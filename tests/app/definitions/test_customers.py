@@ -74,6 +74,18 @@ def test_metadata_entries_keep_their_ids() -> None:
     assert made["lago_id"] not in (first["lago_id"], second["lago_id"], None)
 
 
+def test_the_currency_of_a_customer_with_subscriptions_stays() -> None:
+    log = Log()
+    log.plan()
+    log.customer(currency="EUR")
+    assert log.customer(currency="USD").attributes["currency"] == "USD"
+    log.subscribe()
+    body = {"external_id": "cust_1", "currency": "EUR"}
+    refused = log.refuse(commands.upsert_customer(ORG, body))
+    assert refused.details == {"currency": ["currencies_does_not_match"]}
+    assert log.customer(currency="USD", name="x").attributes["name"] == "x"
+
+
 def test_texts_lose_their_nul_characters() -> None:
     customer = Log().customer(name="Foo\0Bar", firstname="\0")
     assert (customer.attributes["name"], customer.attributes["firstname"]) == ("FooBar", "")

@@ -280,6 +280,18 @@ def test_usage_of_one_external_id_never_overlaps(records: list[Record]) -> None:
 
 
 @given(logs())
+def test_nothing_lives_on_without_its_customer_or_plan(records: list[Record]) -> None:
+    definitions = applied(records)
+    for versions in definitions.subscription_versions.values():
+        one = versions.at()
+        if one is None or one.canceled_at_ms is not None:
+            continue
+        if one.end_ms is None or one.end_ms > definitions.append_time_ms:
+            assert definitions.customer(one.organization_id, one.external_customer_id)
+            assert definitions.plan_versions[one.plan_id].at()
+
+
+@given(logs())
 def test_replacements_fit_together(records: list[Record]) -> None:
     definitions = applied(records)
     for versions in definitions.subscription_versions.values():

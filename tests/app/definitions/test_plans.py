@@ -354,6 +354,15 @@ def test_charges_are_changed_by_id_created_and_deleted() -> None:
     assert other.id != "unknown"
 
 
+def test_a_filter_is_known_by_its_values_in_any_order() -> None:
+    log = Log()
+    filters = [{"values": {"region": ["eu", "us"]}}]
+    (charge,) = created(log, {"charge_model": "package", "filters": filters}, filters=REGION)
+    turned = [{"values": {"region": ["us", "eu"]}}]
+    (changed,) = updated(log, charges=[{"id": charge.id, "filters": turned}]).charges
+    assert [f.id for f in changed.filters] == [f.id for f in charge.filters]
+
+
 def test_a_charge_that_does_not_change_stays_the_same_object() -> None:
     log = Log()
     (kept,) = created(log, {"charge_model": "standard"})

@@ -46,8 +46,8 @@ def test_the_lago_client_reads_every_object(log: Log) -> None:
     assert subscription is not None
     BillableMetricResponse.parse_obj(wire(metric_json(defs, metric, now_ms)))
     read = PlanResponse.parse_obj(wire(plan_json(defs, plan, now_ms))).dict()
-    (charge,) = read["charges"]["__root__"]
-    assert charge["filters"]["__root__"][0]["values"] == {"region": ["eu"]}
+    (charge,) = read["charges"]
+    assert charge["filters"][0]["values"] == {"region": ["eu"]}
     CustomerResponse.parse_obj(wire(customer_json(defs, customer, now_ms)))
     SubscriptionResponse.parse_obj(wire(subscription_json(defs, subscription, now_ms)))
 

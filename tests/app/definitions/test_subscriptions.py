@@ -224,6 +224,33 @@ def test_the_end_of_a_customer_ends_the_whole_chain(log: Log) -> None:
     assert log.newest(planned).canceled_at_ms == log.now_ms
 
 
+def test_the_end_of_a_customer_is_stronger_than_a_wished_end(log: Log) -> None:
+    old = log.subscribe(ending_at="2030-01-01T00:00:00Z")
+    log.subscribe(plan_code="cheap")
+    log.accept(commands.delete_customer(ORG, "cust_1"))
+    assert log.newest(old).end_ms == log.now_ms
+    assert log.definitions.current_subscription(ORG, "sub_1", log.now_ms) is None
+
+
+def test_what_is_to_follow_cannot_end_before_it_starts(log: Log) -> None:
+    downgraded(log)
+    log.at("2024-01-31T02:00:00Z")
+    body = {"ending_at": "2024-02-01T12:00:00Z"}
+    refused = log.refuse(commands.update_subscription(ORG, "sub_1", body, "pending"))
+    assert refused.details == {"ending_at": INVALID_DATE}
+
+
+def test_a_start_cannot_be_moved_past_the_end(log: Log) -> None:
+    log.subscribe(subscription_at="2024-06-01T00:00:00Z", ending_at="2024-07-01T00:00:00Z")
+    body = {"subscription_at": "2024-07-02T00:00:00Z"}
+    refused = log.refuse(commands.update_subscription(ORG, "sub_1", body))
+    assert refused.details == {"subscription_at": INVALID_DATE}
+    later = {**body, "ending_at": "2024-08-01T00:00:00Z"}
+    assert log.accept(commands.update_subscription(ORG, "sub_1", later)).ending_at_ms == ms(
+        "2024-08-01T00:00:00Z"
+    )
+
+
 def test_a_wished_end_before_a_planned_downgrade_takes_its_place(log: Log) -> None:
     log.at("2024-02-02T00:00:00Z")
     old, planned = downgraded(log)
