@@ -55,6 +55,14 @@ def plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
     """`plan`, with its charges; `pending_deletion` once it is deleted."""
     at_ms = max(at_ms, defs.append_time_ms)
     return {
+        **_plan_json(defs, plan, at_ms),
+        # It takes a look at every subscription, so only a plan's own answer has it.
+        "customers_count": _customers_count(defs, plan, at_ms),
+    }
+
+
+def _plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
+    return {
         "lago_id": plan.id,
         "name": plan.name,
         "invoice_display_name": plan.invoice_display_name,
@@ -68,7 +76,6 @@ def plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
         "pay_in_advance": plan.pay_in_advance,
         "bill_charges_monthly": plan.bill_charges_monthly,
         "bill_fixed_charges_monthly": plan.bill_fixed_charges_monthly,
-        "customers_count": _customers_count(defs, plan, at_ms),
         "active_subscriptions_count": defs.active_subscriptions_count(plan.id, at_ms),
         "draft_invoices_count": 0,
         "parent_id": None,
@@ -165,7 +172,7 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
         "on_termination_credit_note": None,
         **_plan_changes_json(defs, sub, customer, at_ms),
         **_billing_period_json(sub, plan, customer, None if started_at_ms is None else at_ms),
-        "plan": plan_json(defs, plan, at_ms) if plan else None,
+        "plan": _plan_json(defs, plan, at_ms) if plan else None,
     }
 
 
