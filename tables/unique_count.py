@@ -81,8 +81,6 @@ class UniqueCount(Aggregation[UniqueCountState]):
         active = carried + state.active
         last_day = local_ordinal(local_date(window.last_ms, window.timezone))
         first_day = local_ordinal(local_date(window.from_ms, window.timezone))
-        if window.upgraded:
-            last_day = max(first_day - 1, last_day - 1)
         days = active * (last_day + 1) - carried * first_day + state.spells
         return prorate(Fraction(days), window.duration_days)
 

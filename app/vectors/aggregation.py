@@ -45,11 +45,11 @@ def _folding(vector: Vector) -> Iterator[Difference]:
         yield from _state(vector, vector.json, events, "")
         return
     for number, checkpoint in enumerate(vector.json["checkpoints"]):
-        seen = _seen(checkpoint, events)
+        seen = seen_at(checkpoint, events)
         yield from _state(vector, checkpoint, seen, f"checkpoints[{number}].")
 
 
-def _seen(checkpoint: Json, events: list[Arrival]) -> list[Arrival]:
+def seen_at(checkpoint: Json, events: list[Arrival]) -> list[Arrival]:
     """The events that are in at a checkpoint."""
     if "events_ingested" in checkpoint:
         return events[: checkpoint["events_ingested"]]

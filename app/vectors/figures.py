@@ -70,12 +70,12 @@ def _numbers(
         units = ZERO
     counted = Decimal(shown.events_count)
     if prorated and span.fold.unique:
-        counted = Decimal(int(result.value))
+        counted = result.value
     numbers = {
         "units": units,
         "current_units": shown.units,
         "full_units": full,
-        "events_count": counted,
+        "events_count": counted,  # of a prorated unique count the prorated value
         "precise_total_amount_cents": shown.precise_total_amount_cents or ZERO,
         "total_aggregated_units": full if result.level is None else result.level,
     }

@@ -1,0 +1,84 @@
+"""Every conformance vector that needs no worker, and the reference figures beside them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.vectors.aggregation import seen_at
+from app.vectors.directory import Outcome, check_file, vector_files
+from app.vectors.figures import CellFigures, cells, total
+from app.vectors.files import Vector, read_vectors
+from app.vectors.scenario import arrivals, fold
+
+VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
+MISSING = pytest.param(
+    None,
+    id="missing",
+    marks=pytest.mark.skip(reason="../shared/vectors is not beside this checkout"),
+)
+
+
+def outcomes() -> list[Any]:
+    if not VECTORS.is_dir():
+        return [MISSING]
+    return [
+        pytest.param(outcome, id=outcome.vector_id)
+        for path in vector_files(VECTORS)
+        if path.name != "api.json"
+        for outcome in check_file(path).outcomes
+    ]
+
+
+@pytest.mark.parametrize("outcome", outcomes())
+def test_vector(outcome: Outcome) -> None:
+    assert outcome.differences == []
+    assert outcome.skipped is None
+
+
+def referenced() -> list[Any]:
+    """Vectors with figures of the calculator that checked them: more than they expect."""
+    if not VECTORS.is_dir():
+        return [MISSING]
+    return [
+        pytest.param(vector, id=vector.id)
+        for path in sorted((VECTORS / "aggregation").glob("*.json"))
+        for vector in read_vectors(path)
+        if "reference" in vector.json
+    ]
+
+
+@pytest.mark.parametrize("vector", referenced())
+def test_reference_figures(vector: Vector) -> None:
+    events = arrivals(vector)
+    checkpoints = vector.json.get("checkpoints")
+    reference = vector.json["reference"]
+    if checkpoints is None:
+        assert_reference(reference, figures(vector, vector.json["period"], events))
+        return
+    for checkpoint, figures_then in zip(checkpoints, reference, strict=True):
+        then = figures(vector, checkpoint["period"], seen_at(checkpoint, events))
+        assert_reference(figures_then, then)
+
+
+def figures(vector: Vector, period: Any, events: Any) -> list[CellFigures]:
+    in_use = vector.json.get("mode") == "current_usage"
+    return cells(fold(vector, period, events), current_usage=in_use)
+
+
+def assert_reference(reference: Any, found: list[CellFigures]) -> None:
+    for group in reference.get("groups", ()):
+        (cell,) = [cell for cell in found if cell.grouped_by == group["grouped_by"]]
+        assert_numbers(group, cell.numbers)
+    assert_numbers(reference, total(found))
+
+
+def assert_numbers(reference: Any, numbers: Any) -> None:
+    """Weighted sums are given as fractions; the product rounds them up at 20 decimals."""
+    for name, text in reference.items():
+        if name not in ("groups", "grouped_by", "units_exact"):
+            difference = Fraction(numbers[name]) - Fraction(text)
+            assert 0 <= difference < Fraction(1, 10**19), name
