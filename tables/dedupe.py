@@ -15,12 +15,12 @@ to be taken if find and add together stayed within 1.0 us of CPU an event. Slice
 
     rows         rocksdict find + add, all    this index find + add, all    longest slice
       100,000       0.86 + 0.64, 1.51            0.10 + 0.50, 0.60               7 ms
-    1,000,000       1.91 + 0.86, 2.77            0.21 + 0.49, 0.70               5 ms
+    1,000,000       1.91 + 0.86, 2.77            0.21 + 0.49, 0.70               6 ms
     5,000,000       2.51 + 1.09, 3.61            0.32 + 0.57, 0.89              10 ms
 
 ("all" has background threads; rocksdict got its rows packed, packing is a third of our add.) It
 also could not keep whole flushes apart, nor notice a damaged file before it is read. A known id
-costs 3 to 6 us, a cold filter (no room in memory) about 0.6 us an id and segment.
+costs 3 to 6 us, a cold filter (no room in memory) about 0.8 us an id and segment.
 """
 
 from __future__ import annotations
