@@ -34,6 +34,7 @@ LOG_START: Final = -1
 MAX_POLL_RECORDS: Final = 5_000
 FETCH_MAX_WAIT_MS: Final = 100
 REQUEST_TIMEOUT_MS: Final = 40_000
+# Faust's own limit on what waits for an agent lets everything through here.
 QUEUED_BATCHES: Final = 16
 # Faust gives up a seek, and so a restore within it, silently after `broker_request_timeout`; the
 # requests to the broker have their own limit above.
@@ -200,6 +201,8 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.era = 0
         """Grows with every seek; a batch of an earlier era is void."""
+        self._queued = 0
+        self._room = asyncio.Event()
         self._turn = 0
         self._owned: frozenset[int] = frozenset()
         self._ownership = asyncio.Lock()
@@ -213,7 +216,11 @@ class BatchConsumer(driver.Consumer):
         return _BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """One message for each batch that was fetched."""
+        """One message for each batch fetched, once the agent has taken most of the last ones."""
+        if self._queued >= QUEUED_BATCHES and self.flow_active:
+            self._room.clear()
+            await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=timeout)
+            return
         batches, _ = await self._wait_next_records(timeout)
         if batches is None or self.should_stop:
             return
@@ -228,6 +235,7 @@ class BatchConsumer(driver.Consumer):
         if batch.start != expected:
             raise DeliveryBroken(f"{tp} was to go on at {expected}, the batch is at {batch.start}")
         self._next[tp] = batch.next
+        self._queued += 1
         self._unacknowledged[tp].append(batch.next)
         # Stock drops what lies before the last delivery, which a seek may have gone back from.
         self._read_offset[tp] = None
@@ -249,6 +257,15 @@ class BatchConsumer(driver.Consumer):
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    def take(self, batch: RecordBatch) -> bool:
+        """Count `batch` as taken by the agent; False if a rebalance has made it void."""
+        if batch.era != self.era:
+            return False
+        self._queued -= 1
+        if self._queued < QUEUED_BATCHES:
+            self._room.set()
+        return True
 
     def acknowledge(self, batch: RecordBatch) -> bool:
         """Let the group's offset pass `batch`; False if a rebalance has made it void."""
@@ -296,7 +313,9 @@ class BatchConsumer(driver.Consumer):
         """Called on revoke and on stop. Batches do not wait for Faust's acks: they have ours."""
         await self._release()
         self._unacked_messages.clear()
-        await super().wait_empty()
+        # A crash ends the consumer's thread, on which a commit would wait.
+        if not self.app.crashed:
+            await super().wait_empty()
 
     async def _release(self) -> None:
         """Stop the delivery, let the owner flush, commit."""
@@ -326,6 +345,7 @@ class BatchConsumer(driver.Consumer):
         try:
             offsets = await self._take_over(turn)
             self.era += 1
+            self._queued = 0
             self._unacknowledged.clear()
             self._acknowledged.clear()
             self._next = offsets
@@ -435,14 +455,13 @@ class MeterApp(faust.App):
             self.rekeyed_topic,
             key_serializer="raw",
             value_serializer="raw",
-            maxsize=QUEUED_BATCHES,
             acks=False,
         )
 
     async def batches(self, stream: faust.StreamT[Any]) -> AsyncIterator[RecordBatch]:
         """The batches of an agent's stream that no rebalance has made void."""
         async for batch in stream:
-            if batch.era == self._batch_consumer.era:
+            if self._batch_consumer.take(batch):
                 yield batch
 
     def acknowledge(self, batch: RecordBatch) -> bool:

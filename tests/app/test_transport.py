@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from app.settings import Settings
+from app.stack.kafka import LocalKafka
 from app.topics import EVENTS_REKEYED, ensure_topics
-from app.transport import LOG_START, MeterApp, RecordBatch, make_app
+from app.transport import (
+    LOG_START,
+    QUEUED_BATCHES,
+    BatchConsumer,
+    DeliveryBroken,
+    MeterApp,
+    OffsetsLost,
+    RecordBatch,
+    make_app,
+)
+from tests.conftest import MakeSettings
 
 pytestmark = pytest.mark.servers
 
@@ -52,6 +64,8 @@ class Owner:
         self.folded: list[RecordBatch] = []
         self.next: dict[TP, int] = {}
         self.flush_s: float | None = 0.05
+        self.can_fold = asyncio.Event()
+        self.can_fold.set()
         self.app: MeterApp
 
     async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
@@ -99,6 +113,7 @@ async def worker(
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
         async for batch in app.batches(stream):
+            await owner.can_fold.wait()
             owner.fold(batch)
 
     async def flush_often() -> None:
@@ -108,9 +123,9 @@ async def worker(
                 owner.flush()
 
     app.finalize()
-    await app.start()
     flushing = asyncio.create_task(flush_often())
     try:
+        await app.start()
         yield owner
     finally:
         await app.stop()
@@ -146,16 +161,34 @@ async def committed(settings: Settings) -> dict[TP, int]:
     return {TP(tp.topic, tp.partition): meta.offset for tp, meta in found.items()}
 
 
+MakeReady = Callable[..., Awaitable[Settings]]
+
+
 @pytest.fixture
-async def ready(settings: Settings) -> Settings:
-    """Settings whose topics exist."""
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
-        await ensure_topics(settings, admin)
-    finally:
-        await admin.close()
-    return settings
+def make_ready(make_settings: MakeSettings, local_kafka: LocalKafka) -> MakeReady:
+    """A factory of settings whose topics exist."""
+
+    async def make(**overrides: Any) -> Settings:
+        settings = make_settings(
+            kafka_bootstrap_servers=local_kafka.bootstrap_servers,
+            kafka_dir=local_kafka.directory,
+            **overrides,
+        )
+        admin = AIOKafkaAdminClient(**settings.kafka_options())
+        await admin.start()
+        try:
+            await ensure_topics(settings, admin)
+        finally:
+            await admin.close()
+        return settings
+
+    return make
+
+
+@pytest.fixture
+async def ready(make_ready: MakeReady) -> Settings:
+    """Settings whose topics exist, with four partitions."""
+    return await make_ready()
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:
@@ -176,3 +209,309 @@ async def test_everything_arrives_once_over_restarts(ready: Settings) -> None:
     assert sorted(durable.all_values()) == numbers(4_000)
     for tp, values in durable.values.items():
         assert values == sorted(values), f"{tp} is out of order"
+
+
+async def test_batches_cover_every_offset_and_pass_transaction_markers(ready: Settings) -> None:
+    raw = ready.topic(ready.raw_topic)
+    sender = AIOKafkaProducer(**ready.kafka_options(), transactional_id=f"{raw}-test")
+    await sender.start()
+    for number in range(3):
+        async with sender.transaction():
+            await sender.send(raw, b"kept %d" % number, partition=0)
+        await sender.begin_transaction()
+        await sender.send(raw, b"aborted %d" % number, partition=0)
+        await sender.flush()
+        await sender.abort_transaction()
+    await sender.stop()
+    durable = Durable()
+    tp = TP(raw, 0)
+    async with worker("a", ready, durable):
+        # Three committed and three aborted records, and a marker behind each.
+        await until(lambda: durable.next.get(tp) == 12)
+    assert durable.values[tp] == [b"kept 0", b"kept 1", b"kept 2"]
+    assert (await committed(ready))[tp] == 12
+
+
+async def test_only_what_is_acknowledged_is_committed(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+    async with worker("a", ready, durable) as owner:
+        owner.flush_s = None
+        await until(lambda: sum(map(len, owner.folded)) == 400)
+        await asyncio.sleep(1.0)
+        assert await committed(ready) == {}
+        held = [batch for batch in owner.folded if batch.tp == TP(raw, 0)]
+        others = [batch for batch in owner.folded if batch.tp != TP(raw, 0)]
+        assert all(owner.app.acknowledge(batch) for batch in others)
+        await send(ready, raw, [b"later"])
+        await until(lambda: sum(map(len, owner.folded)) == 401)
+        # An earlier batch of partition 0 is missing.
+        later = owner.folded[-1]
+        assert owner.app.acknowledge(later)
+        await asyncio.sleep(1.0)
+        assert await committed(ready) == {TP(raw, 1): 100, TP(raw, 2): 100, TP(raw, 3): 100}
+        assert all(owner.app.acknowledge(batch) for batch in held)
+        await asyncio.sleep(1.0)
+        assert (await committed(ready))[TP(raw, 0)] == 101
+
+
+async def test_the_state_decides_where_to_go_on(ready: Settings) -> None:
+    """Not the group's offset: it may lag behind the state, or be ahead of a restored one."""
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+    async with worker("a", ready, durable):
+        await until(lambda: len(durable.all_values()) == 400)
+    restored = Durable(next={TP(raw, 0): 60, TP(raw, 1): 0, TP(raw, 2): 100})
+    async with worker("b", ready, restored):
+        await until(lambda: len(restored.all_values()) == 240)
+        await asyncio.sleep(0.5)
+    assert {tp: len(values) for tp, values in restored.values.items()} == {
+        TP(raw, 0): 40,
+        TP(raw, 1): 100,
+        TP(raw, 3): 100,
+    }
+
+
+async def test_release_comes_before_the_commit(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+    async with worker("a", ready, durable) as owner:
+        owner.flush_s = None
+        await until(lambda: sum(map(len, owner.folded)) == 400)
+        async with worker("b", ready, durable) as joined:
+            await until(lambda: len(joined.partitions) == 2)
+            assert {tp: n for tp, n in (await committed(ready)).items() if n} == {
+                TP(raw, partition): 100 for partition in range(4)
+            }
+            await asyncio.sleep(0.5)
+        assert owner.log[:2] == ["assign [0, 1, 2, 3]", "release [0, 1, 2, 3]"]
+        assert sorted(durable.all_values()) == numbers(400)
+        assert not joined.folded
+
+
+async def test_workers_come_and_go_under_load(make_ready: MakeReady) -> None:
+    ready = await make_ready(raw_partitions=6)
+    durable = Durable()
+    raw, rekeyed = ready.topic(ready.raw_topic), ready.topic(EVENTS_REKEYED)
+    owners: list[Owner] = []
+    stop = asyncio.Event()
+    sent = 0
+
+    async def load() -> None:
+        nonlocal sent
+        async with producer(ready, linger_ms=5) as sender:
+            while not stop.is_set():
+                for topic in (raw, rekeyed):
+                    for number in range(sent, sent + 40):
+                        await sender.send(topic, b"%06d" % number, partition=number % 6)
+                sent += 40
+                await asyncio.sleep(0.01)
+
+    def shared_by(*names: Owner) -> Callable[[], bool]:
+        def are_all_taken() -> bool:
+            taken = [partition for owner in names for partition in owner.partitions]
+            return sorted(taken) == [0, 1, 2, 3, 4, 5] and all(owner.partitions for owner in names)
+
+        return are_all_taken
+
+    loading = asyncio.create_task(load())
+    async with worker("a", ready, durable) as a:
+        await until(shared_by(a))
+        async with worker("b", ready, durable) as b:
+            await until(shared_by(a, b))
+            assert len(a.partitions) == len(b.partitions) == 3
+            async with worker("c", ready, durable) as c:
+                await until(shared_by(a, b, c))
+                owners = [a, b, c]
+                await asyncio.sleep(1.0)
+            await until(shared_by(a, b))
+        await until(shared_by(a))
+        stop.set()
+        await loading
+        await until(lambda: len(durable.all_values()) >= 2 * sent)
+        await asyncio.sleep(0.5)
+    for topic in (raw, rekeyed):
+        values = [v for tp, found in durable.values.items() if tp.topic == topic for v in found]
+        assert sorted(values) == numbers(sent)
+    assert all(owner.log[-1].startswith("release") for owner in owners)
+
+
+async def test_a_crash_loses_what_was_not_flushed_and_reads_it_again(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+    async with worker("a", ready, durable) as owner:
+        await until(lambda: len(durable.all_values()) == 400)
+        owner.flush_s = None
+        await send(ready, raw, numbers(400, 400))
+        await until(lambda: sum(map(len, owner.folded)) == 400)
+        await owner.app.crash(RuntimeError("the flush failed"))
+    assert owner.log == ["assign [0, 1, 2, 3]"], "a crashed worker must not flush"
+    assert len(durable.all_values()) == 400
+    async with worker("b", ready, durable):
+        await until(lambda: len(durable.all_values()) == 800)
+    assert sorted(durable.all_values()) == numbers(800)
+
+
+async def test_an_owner_that_cannot_restore_crashes_the_app(ready: Settings) -> None:
+    class Broken(Owner):
+        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+            raise RuntimeError("the changelog is torn")
+
+    broken = Broken("a", Durable(), ready)
+    app = broken.app = make_app(ready, broken, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in app.batches(stream):
+            broken.fold(batch)
+
+    error = await crash_of(app)
+    assert str(error) == "the changelog is torn"
+    assert not broken.folded
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept_from", "lost"),
+    [
+        pytest.param(50, 51, True, id="retention overtook the reader"),
+        pytest.param(50, 50, False, id="retention has just not overtaken"),
+        pytest.param(LOG_START, 51, False, id="nothing stored begins where the log does"),
+        pytest.param(101, 0, True, id="the log ends before the state"),
+        pytest.param(100, 0, False, id="everything is folded"),
+    ],
+)
+async def test_lost_offsets_are_loud(
+    ready: Settings, stored: int, kept_from: int, lost: bool
+) -> None:
+    raw = ready.topic(ready.raw_topic)
+    tp = TP(raw, 0)
+    await send(ready, raw, numbers(400))
+    await delete_before(ready, tp, kept_from)
+    durable = Durable(next={tp: stored})
+    owner = Owner("a", durable, ready)
+    app = owner.app = make_app(ready, owner, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in app.batches(stream):
+            owner.fold(batch)
+
+    if lost:
+        assert isinstance(await crash_of(app), OffsetsLost)
+        return
+    async with worker("b", ready, durable):
+        await until(lambda: durable.next.get(TP(raw, 3)) == 100 and durable.next[tp] in (100, -1))
+    assert len(durable.values[tp]) == 100 - max(stored, kept_from)
+
+
+async def test_retention_that_overtakes_a_running_reader_is_loud(ready: Settings) -> None:
+    raw = ready.topic(ready.raw_topic)
+    durable = Durable()
+    async with worker("a", ready, durable, broker_max_poll_records=1) as owner:
+        owner.can_fold.clear()
+        # More than the queue and the prefetched megabytes hold.
+        async with producer(ready, max_request_size=2**21) as sender:
+            for _ in range(60):
+                await sender.send_and_wait(raw, b"x" * 500_000, partition=0)
+        await asyncio.sleep(1.0)
+        await delete_before(ready, TP(raw, 0), 55)
+        owner.can_fold.set()
+        await until(lambda: owner.app.crashed)
+        assert isinstance(owner.app.crash_reason, OffsetsLost)
+
+
+async def test_a_restore_is_given_up_for_a_rebalance(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+
+    class Slow(Owner):
+        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+            offsets = await super().assign(partitions)
+            if len(partitions) == 4:
+                await asyncio.sleep(3_600)
+            return offsets
+
+    slow = Slow("slow", durable, ready)
+    app = slow.app = make_app(ready, slow, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in app.batches(stream):
+            slow.fold(batch)
+            slow.flush()
+
+    app.in_worker = True
+    app.finalize()
+    starting = asyncio.create_task(app.start())
+    try:
+        await until(lambda: slow.log == ["assign [0, 1, 2, 3]"])
+        async with worker("quick", ready, durable) as quick:
+            await until(lambda: len(quick.partitions) == len(slow.partitions) == 2)
+            await until(lambda: len(durable.all_values()) == 400)
+            assert slow.log[1] == "release [0, 1, 2, 3]"
+            assert app.crash_reason is None
+            await asyncio.wait_for(starting, 20.0)
+            await app.stop()
+    finally:
+        starting.cancel()
+    assert sorted(durable.all_values()) == numbers(400)
+
+
+async def test_an_owner_must_know_every_partition(ready: Settings) -> None:
+    class Forgetful(Owner):
+        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+            return dict(list((await super().assign(partitions)).items())[1:])
+
+    owner = Forgetful("a", Durable(), ready)
+    app = owner.app = make_app(ready, owner, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in app.batches(stream):
+            owner.fold(batch)
+
+    assert isinstance(await crash_of(app), DeliveryBroken)
+
+
+async def test_a_slow_reader_holds_few_batches(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(20_000))
+    async with worker("a", ready, durable, broker_max_poll_records=50) as owner:
+        owner.can_fold.clear()
+        await asyncio.sleep(2.0)
+        consumer = cast(BatchConsumer, owner.app.consumer)
+        waiting = sum(consumer._next.values()) - sum(n for n in owner.next.values() if n > 0)
+        assert 50 * QUEUED_BATCHES / 2 < waiting <= 50 * (QUEUED_BATCHES + 2)
+        owner.can_fold.set()
+        await until(lambda: len(durable.all_values()) == 20_000)
+    assert sorted(durable.all_values()) == numbers(20_000)
+
+
+async def crash_of(app: MeterApp) -> BaseException | None:
+    """Start the app and give the reason for which it crashes."""
+    app.in_worker = True
+    app.finalize()
+    starting = asyncio.create_task(app.start())
+    try:
+        await until(lambda: app.crashed)
+        return app.crash_reason
+    finally:
+        await app.stop()
+        starting.cancel()
+        await asyncio.wait([starting])
+
+
+async def delete_before(settings: Settings, tp: TP, offset: int) -> None:
+    """Do at once what retention would do."""
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(*tp): RecordsToDelete(before_offset=offset)})
+    finally:
+        await admin.close()
