@@ -170,20 +170,26 @@ class Partition:
         ]
         folded = Folded()
         duplicates: list[Duplicate] = []
-        new: dict[bytes, Entry] = {}
+        new: list[bytes] = []
+        latest: dict[bytes, Entry] = {}
         max_groups = self.settings.max_groups
         members, presence = self.members, self.presence
         for (arrival, route, timestamp_ms), identity, stored in zip(
             taken, ids, self.index.find_many(ids), strict=True
         ):
             entry = Entry(*arrival[2:7], event_body_hash(arrival.event))
-            known = new.get(identity) or stored
+            known = latest.get(identity) or stored
             if known is not None:
-                duplicate = self._repeated(arrival, identity, entry, known)
+                if entry[:4] < known[:4]:
+                    latest[identity] = entry
+                    if stored is not None:
+                        self.index.replace(identity, entry)
+                duplicate = self._repeated(arrival, entry, known)
                 if duplicate is not None:
                     duplicates.append(duplicate)
                 continue
-            new[identity] = entry
+            new.append(identity)
+            latest[identity] = entry
             presence.of((route.organization_id, route.external_subscription_id), route.code).note(
                 arrival.raw_offset, arrival.rekeyed_offset, timestamp_ms, arrival.append_time_ms
             )
@@ -197,7 +203,7 @@ class Partition:
                 folded,
                 max_groups,
             )
-        self.index.add_many(list(new), list(new.values()))
+        self.index.add_many(new, [latest[identity] for identity in new])
         apply_members(folded.unique, members, settled_ms, folded)
         self.take_folded(folded)
         return Slice(len(new), refused, duplicates)
@@ -258,14 +264,11 @@ class Partition:
             return RefusalCode.TOO_LATE
         return RefusalCode.PERIOD_CLOSED
 
-    def _repeated(
-        self, arrival: Arrival, identity: bytes, entry: Entry, known: Entry
-    ) -> Duplicate | None:
+    def _repeated(self, arrival: Arrival, entry: Entry, known: Entry) -> Duplicate | None:
         """A known id again: the smallest position wins (records-and-cuts §3)."""
         if entry[:4] == known[:4]:
             return None
         if entry[:4] < known[:4]:
-            self.index.replace(identity, entry)
             name = (arrival.organization_id, arrival.event.external_subscription_id)
             self.presence.of(name, arrival.event.code).note(
                 arrival.raw_offset,
