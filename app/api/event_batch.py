@@ -17,7 +17,7 @@ from app.api.event_input import (
     EventFields,
     FieldErrors,
     InvalidEvent,
-    body_of,
+    as_event,
     read_event,
 )
 from app.api.event_json import (
@@ -32,6 +32,7 @@ from app.api.meter import Accepted, Duplicate, IncomingEvent, Pending, Verdict
 from app.api.peers import Outgoing, ask, forward, owner_elsewhere, value_of
 from app.expressions import EvaluationFailed
 from app.numbers import plain
+from app.wire.identity import same_body
 
 Problem = FieldErrors | str
 
@@ -130,8 +131,15 @@ def _find_repetitions(batch: _Batch) -> None:
     for index, event in batch.standing().items():
         earlier = first.setdefault(event.transaction_id, event)
         if earlier is not event:
-            same = body_of(earlier) == body_of(event)
-            batch.refuse(index, Duplicate("identical" if same else "conflicting"))
+            batch.refuse(
+                index, Duplicate("identical" if _is_same(earlier, event) else "conflicting")
+            )
+
+
+def _is_same(one: IncomingEvent, other: IncomingEvent) -> bool:
+    return one.external_subscription_id == other.external_subscription_id and same_body(
+        as_event("", one), as_event("", other)
+    )
 
 
 def _owners(call: Call, batch: _Batch) -> dict[str, str | None]:

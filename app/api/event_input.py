@@ -12,6 +12,7 @@ from app.api import json_text
 from app.api.meter import IncomingEvent
 from app.definitions.instants import iso_milliseconds
 from app.numbers import InvalidValue, bounded_decimal, plain
+from app.wire.events import Event
 from app.wire.refusals import RefusalCode, Refused, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp
 
@@ -173,14 +174,15 @@ def _event_object(organization_id: str, event: IncomingEvent, now_ms: int) -> di
     }
 
 
-def body_of(event: IncomingEvent) -> bytes:
-    """What two events with one identity must share to be identical (records-and-cuts §3)."""
-    return msgspec.json.Encoder(decimal_format="number", order="sorted").encode(
-        {
-            "subscription": event.external_subscription_id,
-            "code": event.code,
-            "timestamp_ms": event.timestamp_ms,
-            "precise": event.precise_total_amount_cents or 0,
-            "properties": json_text.decode(event.properties),
-        }
+def as_event(organization_id: str, event: IncomingEvent) -> Event:
+    """The event as the fold will see it, to compare it with others."""
+    return Event(
+        organization_id=organization_id,
+        external_subscription_id=event.external_subscription_id,
+        transaction_id=event.transaction_id,
+        code=event.code,
+        timestamp_ms=event.timestamp_ms,
+        precise_total_amount_cents=event.precise_total_amount_cents,
+        properties=event.properties,
+        body=b"",
     )

@@ -1,4 +1,4 @@
-"""JSON in and out: numbers stay exact, and whatever arrives is either a value or a 400."""
+"""JSON in and out: numbers stay as spelled, and whatever arrives is either a value or a 400."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ Value = TypeVar("Value")
 MAX_DEPTH = 17
 """One more than an event may have on Kafka: the level of the root object."""
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
-
-def _decimal(text: str) -> Decimal:
+def _as_spelled(text: str) -> msgspec.Raw:
     try:
-        return Decimal(text)
+        Decimal(text)
     except InvalidOperation as error:
         raise ValueError("a number's exponent is out of range") from error
+    return msgspec.Raw(text.encode())
 
 
-_DECODER = msgspec.json.Decoder(float_hook=_decimal)
+_DECODER = msgspec.json.Decoder(float_hook=_as_spelled)
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON; decimals as numbers, `msgspec.Raw` as it stands."""
-    return _ENCODER.encode(value)
+    """Compact JSON; `msgspec.Raw` as it stands."""
+    return msgspec.json.encode(value)
 
 
 def decode(body: bytes) -> Any:
-    """Any JSON value, fractions as Decimal; 400 for anything else or nested too deeply."""
+    """Any JSON value, fractions as spelled (Raw); 400 for anything else or nested too deeply."""
     try:
         value = _DECODER.decode(body)
     except _UNREADABLE as error:

@@ -116,6 +116,10 @@ class EventPage(msgspec.Struct, frozen=True):
     total_count: int
 
 
+ELSEWHERE = "elsewhere"
+"""State of a partition that another worker owns."""
+
+
 class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
     """One raw partition, as this worker sees it."""
 

@@ -13,7 +13,8 @@ from app.api import json_text
 from app.api.call import Call, Reply
 from app.api.errors import bad_request, forbidden, not_found
 from app.api.meter import OverviewQuery
-from app.api.overview_json import overview_json
+from app.api.overview_json import merged, overview_json
+from app.api.peers import Outgoing, ask_reachable
 from app.definitions.instants import iso_seconds
 
 PAGE_HEADER = "Meter-Page"
@@ -103,13 +104,16 @@ def _page_organization(call: Call, method: str) -> str | None:
 
 
 async def overview(call: Call) -> Any:
-    """What the page shows, as JSON."""
+    """What the page shows, of all workers that answer."""
     query = OverviewQuery(
         organization_id=_page_organization(call, "GET"),
         search=(call.query.text("search") or "").strip(),
         limit=min(call.query.positive("limit", 200), _MAX_LINES),
     )
-    return overview_json(call.meter.overview(query))
+    here = overview_json(call.meter.overview(query))
+    replies = await ask_reachable(call, Outgoing("GET", call.request.rel_url.raw_path_qs))
+    elsewhere = [json_text.decode(reply.body) for reply in replies if reply.status == 200]
+    return merged([here, *elsewhere], query.limit)
 
 
 class _DeadLetter(msgspec.Struct):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from app.api.meter import (
+    ELSEWHERE,
     ClosingView,
     DeadLetterView,
     Overview,
@@ -32,6 +34,36 @@ def overview_json(overview: Overview) -> Json:
         "records": [_record(view) for view in overview.records],
         "dead_letters": [_dead_letter(view) for view in overview.dead_letters],
     }
+
+
+def merged(overviews: Sequence[Json], limit: int) -> Json:
+    """One overview of several workers', the first being the one that answers."""
+    partitions: dict[int, Json] = {}
+    for partition in _all(overviews, "partitions"):
+        known = partitions.get(partition["partition"])
+        # A worker knows best what it owns itself.
+        if known is None or known["state"] == ELSEWHERE:
+            partitions[partition["partition"]] = partition
+    return {
+        "now": overviews[0]["now"],
+        "worker": overviews[0]["worker"],
+        "workers": len(overviews),
+        "partitions": [partitions[number] for number in sorted(partitions)],
+        "closing": sorted(_all(overviews, "closing"), key=lambda held: str(held["since"])),
+        "usage": _all(overviews, "usage")[:limit],
+        "usage_total": sum(overview["usage_total"] for overview in overviews),
+        "records": _newest(_all(overviews, "records"), "closed_at", limit),
+        "dead_letters": _newest(_all(overviews, "dead_letters"), "failed_at", limit),
+    }
+
+
+def _all(overviews: Sequence[Json], name: str) -> list[Json]:
+    return [item for overview in overviews for item in overview[name]]
+
+
+def _newest(items: list[Json], time: str, limit: int) -> list[Json]:
+    distinct = {msgspec.json.encode(item, order="sorted"): item for item in items}
+    return sorted(distinct.values(), key=lambda item: str(item[time]), reverse=True)[:limit]
 
 
 def _partition(view: PartitionView) -> Json:

@@ -82,6 +82,23 @@ async def ask_all(call: Call, outgoing: Outgoing) -> list[Reply]:
     return list(await asyncio.gather(*(ask(call, peer, outgoing) for peer in peers)))
 
 
+async def ask_reachable(call: Call, outgoing: Outgoing) -> list[Reply]:
+    """Like `ask_all`, without the workers that do not answer."""
+    try:
+        peers: Sequence[str] = () if is_forwarded(call) else call.meter.peers()
+    except Unavailable:
+        return []
+    replies = await asyncio.gather(*(_ask_or_none(call, peer, outgoing) for peer in peers))
+    return [reply for reply in replies if reply is not None]
+
+
+async def _ask_or_none(call: Call, base_url: str, outgoing: Outgoing) -> Reply | None:
+    try:
+        return await ask(call, base_url, outgoing)
+    except Unavailable:
+        return None
+
+
 def value_of(reply: Reply) -> Any:
     """A peer's JSON answer; Unavailable when it is an error."""
     if reply.status != 200:

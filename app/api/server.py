@@ -18,12 +18,14 @@ from app.api.errors import REASONS, ApiError, bad_request, coded, unavailable, u
 from app.api.json_text import encode
 from app.api.meter import Meter, Unavailable
 from app.api.peers import PEER_TIMEOUT_S
+from app.api.request_metrics import RequestMetrics
 from app.api.router import Endpoint, Router
 from app.settings import ApiKey
 
 log = logging.getLogger(__name__)
 
 _SHUTDOWN_TIMEOUT_S = 5.0
+_API = web.AppKey("api", Api)
 
 
 def build_app(
@@ -39,18 +41,18 @@ def build_app(
     keys = KeyRing(api_keys)
     router = Router(ENDPOINTS)
     openapi = openapi_document(DESCRIBED)
-    shared: list[Api] = []
+    requests = RequestMetrics(registry)
 
     async def with_session(_: web.Application) -> AsyncIterator[None]:
         timeout = ClientTimeout(total=PEER_TIMEOUT_S)
         async with ClientSession(timeout=timeout, auto_decompress=False) as session:
-            shared.append(Api(meter, keys, registry, session, openapi, max_batch, open_page))
+            app[_API] = Api(meter, keys, registry, session, openapi, max_batch, open_page)
             yield
-            shared.clear()
 
     async def dispatch(request: web.Request) -> web.StreamResponse:
         endpoint, parameters = router.find(request.method, request.rel_url.raw_path)
-        return await _answer(shared[0], endpoint, parameters, request)
+        with requests.measured(endpoint):
+            return await _answer(app[_API], endpoint, parameters, request)
 
     app.cleanup_ctx.append(with_session)
     app.router.add_route("*", "/{path:.*}", dispatch)

@@ -68,7 +68,7 @@ def _listing(call: Call, external_customer_id: str | None) -> Any:
     plan_code = call.query.text("plan_code")
     found = [
         subscription
-        for subscription in _all_subscriptions(call)
+        for subscription in _candidates(call, external_customer_id)
         if external_customer_id in (None, subscription.external_customer_id)
         and subscription.status_at(now_ms) in statuses
         and plan_code in (None, _plan_code(call, subscription))
@@ -88,8 +88,13 @@ def _wanted_statuses(call: Call) -> tuple[str, ...]:
     return named or ("active",)
 
 
-def _all_subscriptions(call: Call) -> Iterable[Subscription]:
-    """Every subscription of the organization, each as it is now."""
+def _candidates(call: Call, external_customer_id: str | None) -> Iterable[Subscription]:
+    """The customer's subscriptions, or every one of the organization, each as it is now."""
+    if external_customer_id is not None:
+        customer = call.meter.definitions.customer(call.organization_id, external_customer_id)
+        if customer is not None:
+            yield from call.meter.definitions.subscriptions_of_customer(customer)
+            return
     for organization_id, external_id in call.meter.definitions.all_subscription_keys():
         if organization_id == call.organization_id:
             yield from subscriptions_of(call, external_id)

@@ -6,6 +6,7 @@ knows the implementation: requests go over HTTP, differences come back as senten
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -388,6 +389,7 @@ async def _settle(conversation: Conversation, events_count: int) -> None:
         usage = (await conversation.must("GET", path))["customer_usage"]
         if sum(charge["events_count"] for charge in usage["charges_usage"]) == events_count:
             return
+        await asyncio.sleep(0.1)
     raise _CannotArrange("this server does not fold events")
 
 

@@ -126,7 +126,8 @@ function show(overview) {
   byId("usage-count").textContent = more > 0 ? `first ${overview.usage.length} of ${whole(overview.usage_total)}` : "";
   const lag = overview.partitions.reduce((sum, partition) => sum + partition.lag, 0);
   const speed = overview.partitions.reduce((sum, partition) => sum + partition.events_per_s, 0);
-  say(`${overview.worker} · ${time(overview.now)} UTC · lag ${whole(lag)} · ${whole(Math.round(speed))} events/s`);
+  const workers = overview.workers > 1 ? ` and ${overview.workers - 1} more` : "";
+  say(`${overview.worker}${workers} · ${time(overview.now)} UTC · lag ${whole(lag)} · ${whole(Math.round(speed))} events/s`);
 }
 
 function say(text, bad = false) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from app.api.event_input import body_of
+from app.api.event_input import as_event
 from app.api.meter import (
     Accepted,
     ClosingView,
@@ -33,6 +33,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import Period, Timeline, subscription_timeline
 from app.numbers import parse_value, property_text
 from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+from app.wire.identity import same_body
 from app.wire.properties import read_properties
 
 ORGANIZATION = "00000000-0000-4000-8000-00000000000a"
@@ -95,7 +96,8 @@ class LedgerMeter:
         found = self.events.get(_identity(organization_id, event))
         if found is None:
             return None
-        return Duplicate("identical" if body_of(found[0]) == body_of(event) else "conflicting")
+        first, again = (as_event(organization_id, one) for one in (found[0], event))
+        return Duplicate("identical" if same_body(first, again) else "conflicting")
 
     async def ingest(
         self, organization_id: str, events: Sequence[IncomingEvent], partial: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -185,10 +184,7 @@ def test_what_is_no_json_is_a_400(body: bytes) -> None:
     assert raised.value.status == 400
 
 
-def test_numbers_stay_exact() -> None:
-    assert json_text.decode(b'{"a": 0.1, "b": 12345678901234567890.5}') == {
-        "a": Decimal("0.1"),
-        "b": Decimal("12345678901234567890.5"),
-    }
-    assert json_text.encode({"a": Decimal("0.10")}) == b'{"a":0.10}'
+def test_numbers_stay_as_spelled() -> None:
+    body = b'{"a":0.10,"b":1e6,"c":12345678901234567890123.5,"d":123456789012345678901234}'
+    assert json_text.encode(json_text.decode(body)) == body
     assert json_text.decode(b"[" * 17 + b"]" * 17) is not None

@@ -200,7 +200,11 @@ async def test_a_defect_is_json_too(api: Running, caplog: pytest.LogCaptureFixtu
 async def test_health_and_metrics(api: Running) -> None:
     assert (await api.call("GET", "/health/live", key=None)).body == {"status": "live"}
     assert (await api.call("GET", "/health/ready", key=None)).body == {"status": "ready"}
+    await api.call("GET", "/api/v1/plans/some-id")
     metrics = await api.call("GET", "/metrics", key=None)
+    counted = 'meter_http_request_seconds_count{method="GET",path="/api/v1/plans/{code}"} 1.0'
+    assert counted in metrics.text
+    assert "some-id" not in metrics.text
     assert "meter_things_total 1.0" in metrics.text
     assert metrics.headers["Content-Type"].startswith("text/plain")
 

@@ -1,0 +1,71 @@
+"""OpenAPI and AsyncAPI as served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from tests.app.api.conftest import Running
+
+
+def references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        found = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return found + [inner for item in value.values() for inner in references(item)]
+    if isinstance(value, list):
+        return [inner for item in value for inner in references(item)]
+    return []
+
+
+def resolves(document: Any, reference: str) -> bool:
+    place = document
+    for part in reference.removeprefix("#/").split("/"):
+        if part not in place:
+            return False
+        place = place[part]
+    return True
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "version"),
+    [("/openapi.json", "openapi", "3.1.0"), ("/asyncapi.json", "asyncapi", "3.0.0")],
+)
+async def test_documents_hang_together(api: Running, path: str, key: str, version: str) -> None:
+    document = (await api.call("GET", path, key=None)).body
+    assert document[key] == version
+    found = references(document)
+    assert found
+    assert [reference for reference in found if not resolves(document, reference)] == []
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+async def test_every_operation_is_named_once(api: Running) -> None:
+    document = (await api.call("GET", "/openapi.json", key=None)).body
+    names = [
+        operation["operationId"]
+        for path in document["paths"].values()
+        for operation in path.values()
+    ]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "channel", ["events-raw", "usage-records", "events-dead-letter", "meter-definitions"]
+)
+async def test_topics_are_described(api: Running, channel: str) -> None:
+    document = (await api.call("GET", "/asyncapi.json", key=None)).body
+    assert document["channels"][channel]["messages"]
+
+
+async def test_answers_are_as_described(api: Running) -> None:
+    document = (await api.call("GET", "/openapi.json", key=None)).body
+    metric = {"name": "n", "code": "c", "aggregation_type": "count_agg"}
+    answer = await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
+    schema = {"$ref": "#/components/schemas/MetricAnswer", "components": document["components"]}
+    validator = Draft202012Validator(schema)
+    validator.validate(answer)
+    del answer["billable_metric"]["code"]
+    assert not validator.is_valid(answer)

@@ -1,0 +1,197 @@
+"""Two workers: any of them answers any request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from app.api.overview_json import merged
+from tests.app.api.conftest import NOW_MS, Running, start
+from tests.app.api.ledger import Clock
+
+PLAN = {
+    "name": "p",
+    "code": "p",
+    "interval": "monthly",
+    "amount_cents": 0,
+    "amount_currency": "EUR",
+    "pay_in_advance": False,
+}
+
+
+@dataclass
+class Pair:
+    """`near` is at home to sub_near, `far` to sub_far; one definitions log feeds both."""
+
+    near: Running
+    far: Running
+
+
+@pytest.fixture
+async def pair(session: ClientSession) -> AsyncIterator[Pair]:
+    clock = Clock(NOW_MS)
+    near, far = await start(session, clock), await start(session, clock)
+    near.meter.elsewhere["sub_far"] = far.base_url
+    far.meter.elsewhere["sub_near"] = near.base_url
+    far.meter.definitions = near.meter.definitions
+    yield Pair(near, far)
+    for running in (near, far):
+        assert running.server is not None
+        await running.server.stop()
+
+
+def event(transaction_id: str, subscription: str, **more: Any) -> dict[str, Any]:
+    return {
+        "transaction_id": transaction_id,
+        "external_subscription_id": subscription,
+        "code": "calls",
+        **more,
+    }
+
+
+async def send(running: Running, sent: dict[str, Any]) -> Any:
+    return await running.call("POST", "/api/v1/events", {"event": sent})
+
+
+async def batch(running: Running, *events: Any, query: str = "") -> Any:
+    return await running.call("POST", f"/api/v1/events/batch{query}", {"events": list(events)})
+
+
+async def test_an_event_goes_to_its_home(pair: Pair) -> None:
+    answer = await send(pair.near, event("t", "sub_far", properties={"a": 1}))
+    assert answer.status == 200
+    assert answer.headers["Meter-Position"] == "0:0"
+    assert (len(pair.near.meter.events), len(pair.far.meter.events)) == (0, 1)
+    again = await send(pair.near, event("t", "sub_far"))
+    assert (again.status, again.headers["Meter-Duplicate"]) == (422, "conflicting")
+
+
+async def test_usage_is_fetched_from_its_home(pair: Pair) -> None:
+    metric = {"name": "calls", "code": "calls", "aggregation_type": "count_agg"}
+    made = await pair.near.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
+    charge = {
+        "billable_metric_id": made["billable_metric"]["lago_id"],
+        "charge_model": "standard",
+        "properties": {"amount": "1"},
+    }
+    await pair.near.must("POST", "/api/v1/plans", {"plan": PLAN | {"charges": [charge]}})
+    subscription = {"external_customer_id": "c/1", "external_id": "sub_far", "plan_code": "p"}
+    await pair.near.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
+    await send(pair.far, event("t", "sub_far"))
+    for running in (pair.near, pair.far):
+        body = await running.must(
+            "GET",
+            "/api/v1/customers/c%2F1/current_usage?external_subscription_id=sub_far&charge_code=calls",
+        )
+        assert body["customer_usage"]["charges_usage"][0]["units"] == "1.0"
+    path = "/api/v1/customers/c%2F1/past_usage?external_subscription_id=sub_far"
+    assert (await pair.near.must("GET", path))["usage_periods"] == []
+
+
+async def test_a_batch_of_one_far_home_is_forwarded_whole(pair: Pair) -> None:
+    answer = await batch(pair.near, event("a", "sub_far"), event("b", "sub_far"))
+    assert [found["transaction_id"] for found in answer.body["events"]] == ["a", "b"]
+    assert len(pair.far.meter.events) == 2
+
+
+async def test_a_mixed_batch_is_checked_at_every_home_first(pair: Pair) -> None:
+    await send(pair.far, event("known", "sub_far"))
+    mixed = [
+        event("new", "sub_near"),
+        event("also-new", "sub_far", timestamp="1700000000.5"),
+        event("known", "sub_far", properties={"b": 1.50}),
+    ]
+    answer = await batch(pair.near, *mixed)
+    assert answer.status == 422
+    assert answer.body["error_details"] == {"2": {"transaction_id": ["value_already_exist"]}}
+    assert answer.headers["Meter-Duplicate"] == "conflicting"
+    assert pair.near.meter.events == {}
+    assert (await batch(pair.near, *mixed[:2])).status == 200
+    assert len(pair.near.meter.events) == 2
+
+
+async def test_a_mixed_batch_in_part(pair: Pair) -> None:
+    await send(pair.far, event("known", "sub_far"))
+    mixed = [event("known", "sub_far"), event("new", "sub_near")]
+    answer = await batch(pair.near, *mixed, query="?partial=true")
+    assert answer.status == 200
+    assert [found["transaction_id"] for found in answer.body["events"]] == ["new"]
+    assert list(answer.body["error_details"]) == ["0"]
+
+
+async def test_a_forwarded_request_is_never_forwarded_again(pair: Pair) -> None:
+    pair.far.meter.elsewhere["sub_far"] = pair.near.base_url
+    answer = await send(pair.near, event("t", "sub_far"))
+    assert (answer.status, answer.body["code"]) == (503, "temporarily_unavailable")
+    assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("events", [[("t", "sub_far")], [("t", "sub_far"), ("u", "sub_near")]])
+async def test_an_unreachable_owner_is_a_503_and_nothing_is_appended(
+    pair: Pair, events: list[tuple[str, str]]
+) -> None:
+    assert pair.far.server is not None
+    await pair.far.server.stop()
+    answer = await batch(pair.near, *(event(*identity) for identity in events))
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    assert pair.near.meter.events == {}
+
+
+async def test_an_event_is_found_wherever_it_is(pair: Pair) -> None:
+    await send(pair.far, event("f", "sub_far"))
+    assert (await pair.near.must("GET", "/api/v1/events/f"))["event"]["transaction_id"] == "f"
+    answer = await pair.near.call("GET", "/api/v1/events/none")
+    assert (answer.status, answer.body["code"]) == (404, "event_not_found")
+
+
+async def test_pages_of_events_are_merged(pair: Pair) -> None:
+    for second in range(6):
+        running, home = ((pair.near, "sub_near"), (pair.far, "sub_far"))[second % 2]
+        await send(running, event(f"t{second}", home, timestamp=second, properties={"a": 1}))
+    shown, page = [], 1
+    while True:
+        path = f"/api/v1/events?per_page=2&page={page}"
+        body = await pair.near.must("GET", path)
+        shown += [found["transaction_id"] for found in body["events"]]
+        assert (body["meta"]["total_count"], body["meta"]["total_pages"]) == (6, 3)
+        if body["meta"]["next_page"] is None:
+            break
+        page = body["meta"]["next_page"]
+    assert shown == ["t5", "t4", "t3", "t2", "t1", "t0"]
+    only_far = await pair.near.must("GET", "/api/v1/events?external_subscription_id=sub_far")
+    assert only_far["meta"]["total_count"] == 3
+
+
+async def test_the_page_shows_all_workers_that_answer(pair: Pair) -> None:
+    await send(pair.near, event("n", "sub_near"))
+    await send(pair.far, event("f", "sub_far"))
+    overview = await pair.near.must("GET", "/api/page/overview")
+    shown = {line["external_subscription_id"] for line in overview["usage"]}
+    assert (shown, overview["usage_total"], overview["workers"]) == ({"sub_near", "sub_far"}, 2, 2)
+    assert len(overview["partitions"]) == 1
+    assert pair.far.server is not None
+    await pair.far.server.stop()
+    overview = await pair.near.must("GET", "/api/page/overview")
+    assert (overview["usage_total"], overview["workers"]) == (1, 1)
+
+
+def test_of_a_partition_its_owner_tells() -> None:
+    def overview(state: str, lag: int) -> dict[str, Any]:
+        return {
+            "now": "",
+            "worker": "",
+            "partitions": [{"partition": 4, "state": state, "lag": lag}],
+            "closing": [],
+            "usage": [],
+            "usage_total": 0,
+            "records": [],
+            "dead_letters": [],
+        }
+
+    for views in (("elsewhere", 0), ("running", 9)), (("running", 9), ("elsewhere", 0)):
+        (partition,) = merged([overview(*view) for view in views], 10)["partitions"]
+        assert (partition["state"], partition["lag"]) == ("running", 9)
