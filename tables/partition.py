@@ -130,6 +130,8 @@ class Partition:
         self._stored: dict[SpanKey, list[tuple[CellKey, list[tuple[int, list[object]]]]]] = {}
         self._generations: dict[SpanKey, int] = {}
         self._timelines: dict[SubscriptionName, list[tuple[Versions[Subscription], Timeline]]] = {}
+        self._eventless: dict[SubscriptionName, set[str]] = {}
+        """Codes whose routes were compiled before any event of theirs counted."""
         self._dirty: list[Cell] = []
         self._deleted: dict[bytes, None] = {}
         self._hashes: dict[bytes, int] = {}
@@ -292,6 +294,10 @@ class Partition:
             route = self.routes[pair] = self.compile(pair)
             for span in route.spans:
                 self._adopt(span)
+            organization_id, external_id, code = pair
+            name = (organization_id, external_id)
+            if self.presence.find(name, code) is None:
+                self._eventless.setdefault(name, set()).add(code)
         return route
 
     def compile(self, pair: Pair, until_ms: int | None = None) -> Route:
@@ -395,12 +401,21 @@ class Partition:
         refold: set[Pair] = set()
         for name in self._names_touched(touch):
             self._timelines.pop(name, None)
+            self._drop_eventless(name)
             for code, presence in self.presence.codes.get(name, {}).items():
                 if touch.codes is not None and code not in touch.codes:
                     continue
                 if self._changes_course((*name, code), presence, until_ms):
                     refold.add((*name, code))
         return refold
+
+    def _drop_eventless(self, name: SubscriptionName) -> None:
+        """Routes that no event has taken are simply compiled again when one comes."""
+        for code in self._eventless.pop(name, ()):
+            if self.presence.find(name, code) is None:
+                route = self.routes.pop((*name, code), None)
+                for span in route.spans if route is not None else ():
+                    self.spans.pop(span.key, None)
 
     def _names_touched(self, touch: Touch) -> list[SubscriptionName]:
         if touch.organization_id is not None and touch.external_subscription_ids is not None:
