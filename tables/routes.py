@@ -105,6 +105,8 @@ class ChargeFold:
             metric.expression,
             metric.recurring,
             metric.counts_after_ms,
+            metric.rounding_function,
+            metric.rounding_precision,
             charge.prorated,
             timezone if charge.prorated else None,
             self.buckets,
