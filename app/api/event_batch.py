@@ -89,12 +89,8 @@ async def create(call: Call) -> Any:
     if dry_run:
         return {"events": []}
     verdicts = await _ingest(call, batch, partial)
-    batch.stop_if(bool(batch.problems) and not any(_is_in_the_log(v) for v in verdicts.values()))
+    batch.stop_if(not any(isinstance(taken, Accepted | Pending) for taken in verdicts.values()))
     return _batch_reply(call, batch, verdicts)
-
-
-def _is_in_the_log(verdict: Verdict) -> bool:
-    return verdict.position is not None or isinstance(verdict, Accepted | Pending)
 
 
 async def _elements(call: Call) -> list[msgspec.Raw]:

@@ -63,6 +63,8 @@ class LedgerMeter:
         self.closing: list[ClosingView] = []
         self.records: list[RecordView] = []
         self.replayed: list[tuple[int, int]] = []
+        self.lost_races: set[str] = set()
+        """Transaction ids that another producer appends between the check and the append."""
 
     def now_ms(self) -> int:
         return self.clock.now_ms
@@ -109,7 +111,15 @@ class LedgerMeter:
         for event, verdict in zip(events, known, strict=True):
             if verdict is None:
                 self.events[_identity(organization_id, event)] = (event, position)
-        return [verdict or Accepted(position) for verdict in known]
+        return [
+            verdict or self._after_append(event, position)
+            for event, verdict in zip(events, known, strict=True)
+        ]
+
+    def _after_append(self, event: IncomingEvent, position: Position) -> Verdict:
+        if event.transaction_id in self.lost_races:
+            return Duplicate("conflicting", position)
+        return Accepted(position)
 
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         for (organization, _, transaction), (event, position) in self.events.items():

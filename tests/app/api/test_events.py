@@ -269,6 +269,22 @@ async def test_partial_acceptance_of_nothing_is_a_422(api: Running) -> None:
     assert (answer.status, answer.body["error_details"]) == (422, {"0": TAKEN})
 
 
+async def test_an_element_that_loses_a_race_after_the_append_is_named(api: Running) -> None:
+    api.meter.lost_races.add("t")
+    answer = await batch(api, EVENT, EVENT | {"transaction_id": "u"})
+    assert answer.status == 200
+    assert [event["transaction_id"] for event in answer.body["events"]] == ["u"]
+    assert answer.body["error_details"] == {"0": TAKEN}
+    assert answer.headers["Meter-Duplicate"] == "conflicting"
+
+
+async def test_losing_every_race_is_a_422(api: Running) -> None:
+    api.meter.lost_races |= {"t", "u"}
+    for answer in (await batch(api, EVENT), await send(api, transaction_id="u")):
+        assert answer.status == 422
+        assert answer.headers["Meter-Duplicate"] == "conflicting"
+
+
 async def test_dry_run_appends_nothing(api: Running) -> None:
     assert (await batch(api, EVENT, query="?dry_run=true")).body == {"events": []}
     assert api.meter.events == {}
