@@ -74,6 +74,8 @@ class Duplicate(NamedTuple):
     arrival: Arrival
     known: Entry
     identical: bool | None
+    replaced: bool = False
+    """The arrival has the smaller position: it counts now, the known one no longer."""
 
 
 class Slice(NamedTuple):
@@ -123,6 +125,8 @@ class Partition:
         """What else than late events will revise published periods."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier copy of an event came after a later one."""
+        self.refolding_pairs: set[Pair] = set()
+        """Pairs whose refold is queued or running: their routes stay until the swap."""
         self.stale: set[SubscriptionName] = set()
         """External subscriptions under a refold."""
         self.ignored: Counter[str] = Counter()
@@ -133,6 +137,7 @@ class Partition:
         self._eventless: dict[SubscriptionName, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted."""
         self._dirty: list[Cell] = []
+        self._late_names: set[SubscriptionName] = set()
         self._deleted: dict[bytes, None] = {}
         self._hashes: dict[bytes, int] = {}
 
@@ -217,8 +222,15 @@ class Partition:
         every_ms = self.settings.revise_every_s * 1000
         for cell in folded.dirty:
             if cell.late:
-                cuts = self.late_cuts.setdefault(cell.layer.span.name, set())
+                name = cell.layer.span.name
+                self._late_names.add(name)
+                cuts = self.late_cuts.setdefault(name, set())
                 cuts.update(ceil_to(cut_ms, every_ms) for cut_ms in cell.late)
+
+    def take_late_names(self) -> set[SubscriptionName]:
+        """External subscriptions that got late events since the last call."""
+        names, self._late_names = self._late_names, set()
+        return names
 
     def _admit(
         self, arrivals: Sequence[Arrival]
@@ -279,7 +291,8 @@ class Partition:
                 arrival.append_time_ms,
             )
             self.smaller_positions.update((*name, code) for code in self.presence.codes[name])
-            return None
+            same = entry.body_hash == known.body_hash
+            return Duplicate(arrival, known, True if same else None, replaced=True)
         if entry.body_hash == known.body_hash:
             self.identical_duplicates += 1
             return Duplicate(arrival, known, identical=True)
@@ -405,9 +418,20 @@ class Partition:
             for code, presence in self.presence.codes.get(name, {}).items():
                 if touch.codes is not None and code not in touch.codes:
                     continue
-                if self._changes_course((*name, code), presence, until_ms):
-                    refold.add((*name, code))
+                pair = (*name, code)
+                # A running refold may stand under older definitions: it has to be done again.
+                if pair in self.refolding_pairs or self._changes_course(pair, presence, until_ms):
+                    refold.add(pair)
         return refold
+
+    def pairs_of(self, touch: Touch) -> set[Pair]:
+        """Every pair with events that a definition may concern."""
+        return {
+            (*name, code)
+            for name in self._names_touched(touch)
+            for code in self.presence.codes.get(name, {})
+            if touch.codes is None or code in touch.codes
+        }
 
     def _drop_eventless(self, name: SubscriptionName) -> None:
         """Routes that no event has taken are simply compiled again when one comes."""
@@ -498,6 +522,10 @@ class Partition:
         self._stored.setdefault(span_key, []).append((cell_key, cuts))
         self._generations[span_key] = generation
         self._hashes[key] = record_hash(key, value)
+
+    def forget_stored(self, keys: Iterable[bytes]) -> None:
+        """Records of a torn state: deleted by the next flush unless they are written anew."""
+        self._deleted.update(dict.fromkeys(keys))
 
     def restored(self) -> bool:
         """Attach restored cells to their routes; whether counts and hash sums agree."""

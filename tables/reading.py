@@ -29,6 +29,19 @@ def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> P
     return None
 
 
+def active_subscription(
+    partition: Partition, name: SubscriptionName, at_ms: int
+) -> Subscription | None:
+    """The subscription that is active at a moment, or the implicit one."""
+    for versions, _ in reversed(partition.timelines(name)):
+        subscription = versions.at()
+        if subscription is not None and subscription.status_at(at_ms) == "active":
+            return subscription
+    if not partition.timelines(name) and partition.settings.implicit_plan:
+        return implicit_subscription(*name, 0)
+    return None
+
+
 def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PeriodUsage]:
     """Usage of every period that ended by `at_ms`, newest first.
 

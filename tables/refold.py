@@ -16,7 +16,7 @@ from app.wire.identity import event_id
 from tables.cells import Span, SpanKey
 from tables.fold import Arrival, Folded, apply_members, fold_event
 from tables.members import Members
-from tables.partition import Pair, Partition
+from tables.partition import Pair, Partition, WaitForDefinitions
 from tables.routes import Route
 
 
@@ -60,9 +60,11 @@ class Refold:
         ]
         settled_ms, max_groups = partition.settled_ms, partition.settings.max_groups
         for (arrival, route), entry in zip(wanted, partition.index.find_many(ids), strict=True):
-            if entry is None or entry[:5] != arrival[2:7]:
+            if entry is None or entry[1:5] != arrival[3:7]:
                 continue
-            if partition.too_late(route, arrival, arrival.timestamp_ms) is not None:
+            # Scanning may begin anywhere; the index knows the append time that the log had reached.
+            arrival = arrival._replace(append_time_ms=entry[0])
+            if self._refused(route, arrival):
                 continue
             self.events += 1
             fold_event(
@@ -77,6 +79,13 @@ class Refold:
             )
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
+
+    def _refused(self, route: Route, arrival: Arrival) -> bool:
+        try:
+            return self.partition.too_late(route, arrival, arrival.timestamp_ms) is not None
+        except WaitForDefinitions:
+            # The live fold would wait here; it took the event, so nothing had refused it.
+            return False
 
     def _route_of(self, arrival: Arrival) -> Route | None:
         event = arrival.event

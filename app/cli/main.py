@@ -6,6 +6,7 @@ import click
 
 from app.cli.settings import settings
 from app.cli.stack import stack
+from app.cli.worker import up, worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -16,3 +17,5 @@ def cli() -> None:
 
 cli.add_command(settings)
 cli.add_command(stack)
+cli.add_command(up)
+cli.add_command(worker)

@@ -1,0 +1,22 @@
+"""Flush: a partition's changes made durable, at most every flush_interval_s."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from app.owned import OwnedPartition
+
+
+async def flush(owned: OwnedPartition) -> None:
+    """Flush the partition until cancelled; a flush that fails crashes the worker."""
+    interval_s = owned.shared.settings.flush_interval_s
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(owned.flush_wanted.wait(), interval_s)
+        owned.flush_wanted.clear()
+        try:
+            await owned.flush()
+        except Exception as error:
+            await owned.shared.crash(error)
+            return

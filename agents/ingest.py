@@ -1,0 +1,129 @@
+"""Ingest: batches of events-raw and events-rekeyed into the tables of their partition.
+
+Delivery: a batch is acknowledged by the flush that made its effects durable. Records that the
+partition record says are folded are passed over, so redelivery changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import faust
+
+from agents.forward import POSITION_HEADER, Forwarder, position_of
+from app.transport import MeterApp, RecordBatch
+from app.wire.arrivals import arrivals_of
+from app.wire.events import Correction
+from app.wire.records import is_tick
+from app.wire.refusals import Refusal, RefusalCode
+from tables.fold import Arrival
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.owned import OwnedPartition
+
+MAX_AHEAD_MS = 3_600_000
+"""A record stamped further ahead of our clock means that a broker's clock is wrong."""
+
+
+class ClockAhead(Exception):
+    """A broker stamps records far in the future; folding them would drag append time along."""
+
+
+def add_ingest(
+    app: MeterApp,
+    owned: Callable[[int], OwnedPartition | None],
+    forwarder: Forwarder,
+) -> None:
+    """Register the agent."""
+
+    async def ingest(stream: faust.StreamT[Any]) -> None:
+        async for batch in app.batches(stream):
+            try:
+                partition = owned(batch.tp.partition)
+                if partition is None:
+                    continue
+                if batch.tp.topic == app.raw_topic:
+                    await take_raw(partition, batch, forwarder)
+                else:
+                    await take_rekeyed(partition, batch)
+                partition.batches.append(batch)
+            except Exception as error:
+                # An agent that raises has its batch acknowledged: crash instead of going on.
+                await app.crash(error)
+                return
+
+    app.agent(app.batch_topic(), name="ingest", concurrency=1)(ingest)
+
+
+async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forwarder) -> None:
+    """Fold what is at home here and forward the rest."""
+    record, shared = owned.table.record, owned.shared
+    append_time_ms, next_offset = record.append_time_ms, record.raw_next
+    number, homes = owned.number, shared.homes
+    slice_events = shared.settings.slice_events
+    latest_ms = shared.clock.now_ms() + MAX_AHEAD_MS
+    default = shared.definitions.settings_at().default_organization_id
+    arrivals: list[Arrival] = []
+    for raw in batch:
+        if raw.offset < next_offset:
+            continue
+        if raw.timestamp > append_time_ms:
+            append_time_ms = raw.timestamp
+            if append_time_ms > latest_ms and not shared.settings.test_clock:
+                raise ClockAhead(
+                    f"{batch.tp} offset {raw.offset} is stamped {append_time_ms} ms, over an hour "
+                    "ahead of this machine: correct the broker's clock or this one's"
+                )
+        headers = raw.headers
+        if headers and is_tick(raw.key, raw.value, headers):
+            continue
+        for arrived in arrivals_of(raw.value, headers, append_time_ms, number, raw.offset, default):
+            if isinstance(arrived, Arrival):
+                home = homes.of(arrived.organization_id, arrived.event.external_subscription_id)
+                if home == number:
+                    arrivals.append(arrived)
+                else:
+                    owned.forwards.append(await forwarder.forward(home, arrived, headers))
+            elif isinstance(arrived, Refusal):
+                owned.refuse_raw(arrived, batch.tp.topic, raw)
+            else:
+                owned.refuse_raw(unsupported(arrived), batch.tp.topic, raw)
+        if len(arrivals) >= slice_events:
+            await owned.take(arrivals, raw_next=raw.offset + 1, append_time_ms=append_time_ms)
+            arrivals = []
+    await owned.take(arrivals, raw_next=max(batch.next, next_offset), append_time_ms=append_time_ms)
+
+
+def unsupported(correction: Correction) -> Refusal:
+    """Corrections are kept in the dead letter until they can be folded."""
+    message = "corrections are not supported by this version; replay them with the next one"
+    return Refusal(RefusalCode.INVALID_CORRECTION, message, correction.body)
+
+
+async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
+    """Fold forwarded events, each once, at the position of its raw record."""
+    record = owned.table.record
+    marks = dict(record.marks)
+    default = owned.shared.definitions.settings_at().default_organization_id
+    arrivals: list[Arrival] = []
+    for forwarded in batch:
+        if forwarded.offset < record.rekeyed_next:
+            continue
+        position = position_of(forwarded.headers)
+        if position is None:
+            # Only owners write to this topic; whatever else lies in it has no position.
+            continue
+        append_time_ms, partition, offset, index = position
+        if (offset, index) <= marks.get(partition, (-1, -1)):
+            continue
+        marks[partition] = (offset, index)
+        headers = [header for header in forwarded.headers if header[0] != POSITION_HEADER]
+        found = arrivals_of(forwarded.value, headers, append_time_ms, partition, offset, default)
+        arrivals += [
+            arrived._replace(array_index=index, rekeyed_offset=forwarded.offset)
+            for arrived in found
+            if isinstance(arrived, Arrival)
+        ]
+    await owned.take(arrivals, rekeyed_next=max(batch.next, record.rekeyed_next), marks=marks)

@@ -1,0 +1,72 @@
+"""Refold: what a definition or an earlier duplicate changed, beside the live fold.
+
+A reader of its own scans the partition's events of the pairs concerned while live folding goes on;
+for the last stretch the live fold waits, then the new cells are swapped in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from app.owned import OwnedPartition
+from app.scan import Scan
+from tables.fold import Arrival
+from tables.refold import Refold
+
+NEAR_RECORDS = 2_000
+"""So close behind the live fold that it may wait for the rest."""
+
+IDLE_S = 1.0
+
+Scanner = Callable[[OwnedPartition], Scan]
+
+
+async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
+    """Refold what is queued until cancelled."""
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(owned.refold_wanted.wait(), IDLE_S)
+        owned.refold_wanted.clear()
+        try:
+            while owned.refolds:
+                await refold_queued(owned, scanner)
+        except Exception as error:
+            await owned.shared.crash(error)
+            return
+
+
+async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
+    """One refold of everything that is queued now; what comes meanwhile waits for the next."""
+    async with owned.lock:
+        pairs, owned.refolds = owned.refolds, {}
+        since_ms = owned.refold_since_ms
+        job = Refold(owned.table, pairs)
+    async with scanner(owned) as scan:
+        scan.start(*job.start_offsets())
+        while scan.behind(owned.table.record) > NEAR_RECORDS:
+            await _feed(job, scan.read(owned.table.record, NEAR_RECORDS))
+        async with owned.lock:
+            await _feed(job, scan.read(owned.table.record, None))
+            job.swap()
+            _finished(owned, since_ms)
+    owned.flush_wanted.set()
+    owned.woken.set()
+
+
+async def _feed(job: Refold, arrivals: AsyncIterator[list[Arrival]]) -> None:
+    async for part in arrivals:
+        job.feed(part)
+        await asyncio.sleep(0)
+
+
+def _finished(owned: OwnedPartition, since_ms: int | None) -> None:
+    """Cuts may go on, unless more was queued meanwhile."""
+    table = owned.table
+    table.refolding_pairs = set(owned.refolds)
+    table.stale = {(org, external_id) for org, external_id, _ in owned.refolds}
+    if not owned.refolds:
+        owned.refold_since_ms = None
+        owned.definitions_taken = owned.shared.last_definition
+    owned.moved = True

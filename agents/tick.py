@@ -1,0 +1,77 @@
+"""Tick: time passes only by the logs, so a cut that waits for it appends a record without content.
+
+Ticks are no events. The broker stamps them: a clock of ours that is wrong only means trying again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from aiokafka import AIOKafkaProducer
+
+from app.clock import Clock
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
+from app.owned import OwnedPartition
+from app.progress import ProgressTable
+from app.settings import Settings
+from app.topics import METER_DEFINITIONS
+from app.wire.records import TICK_HEADER
+
+TICK_EVERY_S = 1.0
+POLL_S = 0.1
+
+
+class Ticker:
+    """Appends ticks to the raw partitions owned here, and to the definitions with partition 0."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        definitions: Definitions,
+        progress: ProgressTable,
+        producer: AIOKafkaProducer,
+    ):
+        self._settings = settings
+        self._clock = clock
+        self._definitions = definitions
+        self._progress = progress
+        self._producer = producer
+        self._ticked_s: dict[str, float] = {}
+        self.wanted_definitions_ms: Callable[[], int] = lambda: -1
+
+    async def run(self, owned: Callable[[], Iterable[OwnedPartition]]) -> None:
+        """Tick until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            for partition in list(owned()):
+                await self.tick_where_needed(partition)
+
+    async def tick_where_needed(self, owned: OwnedPartition) -> None:
+        """Append a tick if a cut anywhere waits for this partition's logs and it is past it."""
+        cut_ms = min(self._progress.next_cut_ms(), owned.schedule.next_ms())
+        now_ms = self._clock.now_ms()
+        waits = cut_ms < now_ms and cut_ms < NEVER_MS
+        if waits and owned.table.record.append_time_ms <= cut_ms:
+            topic = self._settings.topic(self._settings.raw_topic)
+            await self._tick(topic, owned.number, TICK_EVERY_S)
+        if owned.number != 0:
+            return
+        wanted_ms = max(self.wanted_definitions_ms(), cut_ms if waits else -1)
+        if wanted_ms >= 0 and self._definitions.append_time_ms <= wanted_ms < now_ms:
+            every_s = min(self._definitions.settings_at().close_grid_s, 60)
+            await self._tick(self._settings.topic(METER_DEFINITIONS), 0, every_s)
+
+    async def _tick(self, topic: str, partition: int, every_s: float) -> None:
+        name, now_s = f"{topic}/{partition}", self._clock.monotonic_s()
+        if now_s - self._ticked_s.get(name, -every_s) < every_s:
+            return
+        self._ticked_s[name] = now_s
+        timestamp_ms = self._clock.now_ms() if self._settings.test_clock else None
+        # Only a batch can carry a record that has neither key nor value.
+        batch = self._producer.create_batch()
+        headers = [(TICK_HEADER, b"1")]
+        batch.append(key=None, value=None, timestamp=timestamp_ms, headers=headers)
+        await self._producer.send_batch(batch, topic, partition=partition)

@@ -1,0 +1,346 @@
+"""The engine of one worker: which partitions it owns, the logs it follows, and who may ask what.
+
+Faust decides who owns a partition (`assign`, `release`); the engine restores its state, runs the
+agents beside it, and answers for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.structs import RecordMetadata
+from faust.types import TP
+
+from agents.close import close
+from agents.flush import flush
+from agents.forward import Forwarder
+from agents.observe import Observed, observe
+from agents.refold import refold
+from agents.tick import Ticker
+from app.api.meter import DeadLetterView, RecordView
+from app.clock import Clock
+from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.state import Definitions
+from app.home import Homes
+from app.owned import OwnedPartition, Shared
+from app.progress import ProgressTable
+from app.restore import restore
+from app.scan import Scan
+from app.schedule import Schedule
+from app.settings import Settings
+from app.topics import EVENTS_REKEYED, METER_DEFINITIONS, METER_PROGRESS
+from app.transport import LOG_START, MeterApp
+from app.wire.arrivals import Arrived, arrivals_of
+from tables.stores.changelog import Fenced, LogReader, PartitionProducer, RecordReader
+from tables.stores.members import MemberStore
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED_OUTCOMES = 10_000
+_SHOWN = 50
+
+
+class Engine:
+    """Implements `app.transport.PartitionOwner`."""
+
+    def __init__(self, settings: Settings, clock: Clock, url: str):
+        self.settings = settings
+        self.clock = clock
+        self.url = url
+        self.definitions = Definitions()
+        self.progress = ProgressTable()
+        self.owned: dict[int, OwnedPartition] = {}
+        self.parked: dict[int, OwnedPartition] = {}
+        """Released, but still ours unless somebody else has taken them."""
+        self.restoring: frozenset[int] = frozenset()
+        self.touches: list[tuple[int, int, Touch]] = []
+        """(offset, append time, touch) of every definition that may change usage."""
+        self.failure: BaseException | None = None
+        self.failed = asyncio.Event()
+        self.assigned = False
+        """Whether Faust has told once which partitions are ours."""
+        self.observed: dict[int, Observed] = {}
+        self.latest_records: deque[RecordView] = deque(maxlen=_SHOWN)
+        self.dead_letters: deque[DeadLetterView] = deque(maxlen=_SHOWN)
+        self.outcomes: dict[int, Applied | Rejected] = {}
+        self.homes = Homes(self.definitions, settings.raw_partitions)
+        self.members = MemberStore(settings)
+        self.producer = AIOKafkaProducer(
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=5,
+            max_request_size=4 * 1024 * 1024,
+            **settings.kafka_options(),
+        )
+        self.forwarder = Forwarder(settings, self.producer)
+        self.ticker = Ticker(settings, clock, self.definitions, self.progress, self.producer)
+        self.raw_records = RecordReader(settings)
+        self._ends = AIOKafkaConsumer(
+            enable_auto_commit=False, isolation_level="read_committed", **settings.kafka_options()
+        )
+        self._definitions_log = LogReader(settings, settings.topic(METER_DEFINITIONS))
+        self._progress_log = LogReader(settings, settings.topic(METER_PROGRESS))
+        self._tasks: list[asyncio.Task[None]] = []
+        self._partition_tasks: dict[int, list[asyncio.Task[None]]] = {}
+        self._app: MeterApp | None = None
+        self.shared = Shared(
+            settings=settings,
+            clock=clock,
+            definitions=self.definitions,
+            homes=self.homes,
+            members=self.members,
+            url=url,
+            crash=self.crash,
+            acknowledge=lambda batch: self._app is not None and self._app.acknowledge(batch),
+            find_raw=self.find_raw,
+        )
+        self.ticker.wanted_definitions_ms = lambda: self.shared.definitions_wanted_ms
+
+    # Life
+
+    def set_url(self, url: str) -> None:
+        """Where the other workers reach this one."""
+        self.url = self.shared.url = url
+
+    def attach(self, app: MeterApp) -> None:
+        """The Faust app whose partitions these are."""
+        self._app = app
+
+    async def start(self) -> None:
+        """Connect, and apply the definitions log to its end."""
+        await self.producer.start()
+        await self._ends.start()
+        await self.members.start()
+        self._run(self._follow(self._definitions_log, self._define))
+        self._run(self._follow(self._progress_log, self._note_progress))
+        await self._definitions_log.caught_up.wait()
+        await self._progress_log.caught_up.wait()
+        self._run(self.ticker.run(lambda: self.owned.values()))
+        self._run(observe(self))
+
+    async def stop(self) -> None:
+        """Let go of everything; partitions were released before, unless the worker crashed."""
+        for tasks in self._partition_tasks.values():
+            await _cancel(tasks)
+        await _cancel(self._tasks)
+        for owned in [*self.owned.values(), *self.parked.values()]:
+            await owned.producer.stop()
+            owned.table.index.close()
+        self.owned.clear()
+        self.parked.clear()
+        for part in (self._definitions_log, self._progress_log, self.raw_records, self.members):
+            await part.stop()
+        await self._ends.stop()
+        await self.producer.stop()
+
+    async def crash(self, error: BaseException) -> None:
+        """Something that must not be passed over failed: end the worker."""
+        self.failure = self.failure or error
+        self.failed.set()
+        log.error("The worker stops: %s", error, exc_info=error)
+        if self._app is not None:
+            await self._app.crash(error)
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(self._crashing(coroutine)))
+
+    async def _crashing(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.crash(error)
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> RecordMetadata:
+        """Append a record outside the transactions of the partitions; acknowledged by all."""
+        timestamp_ms = self.clock.now_ms() if self.settings.test_clock else None
+        sent: RecordMetadata = await self.producer.send_and_wait(
+            topic,
+            value,
+            key=key,
+            partition=partition,
+            timestamp_ms=timestamp_ms,
+            headers=headers or [],
+        )
+        return sent
+
+    # The logs that every worker follows
+
+    async def _follow(
+        self, reader: LogReader, take: Callable[[bytes | None, int, int], Awaitable[None]]
+    ) -> None:
+        async for batch in reader.batches():
+            for record in batch:
+                await take(record.value, record.timestamp_ms, record.offset)
+
+    async def _define(self, value: bytes | None, timestamp_ms: int, offset: int) -> None:
+        outcome = self.definitions.apply(value, timestamp_ms, offset)
+        append_time_ms = self.definitions.append_time_ms
+        if outcome is not None:
+            self.shared.last_definition = (offset + 1, append_time_ms)
+            self.outcomes[offset] = outcome
+            if len(self.outcomes) > _REMEMBERED_OUTCOMES:
+                del self.outcomes[next(iter(self.outcomes))]
+            touch = outcome.touch if isinstance(outcome, Applied) else None
+            if touch is not None:
+                self.touches.append((offset, append_time_ms, touch))
+                if touch.organization_id is None:
+                    self.homes.forget()
+            for owned in self.owned.values():
+                owned.define(touch, offset, append_time_ms)
+        else:
+            for owned in self.owned.values():
+                owned.woken.set()
+        async with self.shared.definitions_changed:
+            self.shared.definitions_changed.notify_all()
+
+    async def _note_progress(self, value: bytes | None, timestamp_ms: int, offset: int) -> None:
+        self.progress.note(value)
+        for owned in self.owned.values():
+            owned.woken.set()
+
+    # Ownership
+
+    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+        """Take over partitions: reclaim what nobody else took, restore the rest."""
+        for number in self.owned.keys() - partitions:
+            await self._park(number)
+        wanted = [number for number in partitions if number not in self.owned]
+        self.restoring = frozenset(wanted)
+        try:
+            for number in wanted:
+                self.owned[number] = await self._reclaim(number) or await self._restore(number)
+                self._start_agents(self.owned[number])
+        finally:
+            self.restoring = frozenset()
+        self.assigned = True
+        offsets: dict[TP, int] = {}
+        raw, rekeyed = (
+            self.settings.topic(self.settings.raw_topic),
+            self.settings.topic(EVENTS_REKEYED),
+        )
+        for number in partitions:
+            record = self.owned[number].table.record
+            offsets[TP(raw, number)] = record.raw_next or LOG_START
+            offsets[TP(rekeyed, number)] = record.rekeyed_next or LOG_START
+        return offsets
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        """Flush and acknowledge; the state stays at hand in case the partitions come back."""
+        for number in partitions & self.owned.keys():
+            await self._park(number)
+
+    async def _park(self, number: int) -> None:
+        owned = self.owned[number]
+        await _cancel(self._partition_tasks.pop(number, []))
+        try:
+            await owned.flush()
+        except Fenced:
+            log.warning("Partition %s was taken over by another worker before its flush", number)
+            await owned.producer.stop()
+            del self.owned[number]
+            return
+        self.parked[number] = self.owned.pop(number)
+
+    async def _reclaim(self, number: int) -> OwnedPartition | None:
+        """A parked partition whose producer was not fenced is still exactly as we left it."""
+        owned = self.parked.pop(number, None)
+        if owned is None:
+            return None
+        owned.batches.clear()
+        owned.moved = True
+        try:
+            for offset, append_time_ms, touch in self._touches_since(owned.definitions_taken[0]):
+                owned.define(touch, offset, append_time_ms)
+            await owned.flush()
+        except Fenced:
+            await owned.producer.stop()
+            return None
+        return owned
+
+    async def _restore(self, number: int) -> OwnedPartition:
+        producer = PartitionProducer(self.settings, number)
+        await producer.start()
+        owned = await restore(number, producer, self.shared, self._touches_since)
+        names = [
+            name
+            for name in self.definitions.all_subscription_keys()
+            if self.homes.of(*name) == number
+        ]
+        owned.schedule = Schedule(owned.table, names)
+        owned.moved = True
+        await owned.flush()
+        return owned
+
+    def _touches_since(self, offset: int) -> list[tuple[int, int, Touch]]:
+        return [entry for entry in self.touches if entry[0] >= offset]
+
+    def _start_agents(self, owned: OwnedPartition) -> None:
+        agents = [
+            flush(owned),
+            close(owned, self.progress, self.rekeyed_end),
+            refold(owned, self.scan),
+        ]
+        self._partition_tasks[owned.number] = [
+            asyncio.create_task(self._crashing(agent)) for agent in agents
+        ]
+
+    # Reading the logs again
+
+    def scan(self, owned: OwnedPartition) -> Scan:
+        """A reader of all events of a partition."""
+        settings = self.definitions.settings_at()
+        return Scan(
+            self.settings,
+            owned.number,
+            settings.home_partitioner,
+            settings.default_organization_id,
+        )
+
+    async def rekeyed_end(self, number: int) -> int:
+        """The end of a partition of events-rekeyed."""
+        tp = TopicPartition(self.settings.topic(EVENTS_REKEYED), number)
+        return int((await self._ends.end_offsets([tp]))[tp])
+
+    async def raw_end(self, number: int) -> int:
+        """The end of a partition of events-raw."""
+        tp = TopicPartition(self.settings.topic(self.settings.raw_topic), number)
+        return int((await self._ends.end_offsets([tp]))[tp])
+
+    async def find_raw(self, partition: int, offset: int, index: int) -> Arrived | None:
+        """One element of one raw record; None when the log has it no longer."""
+        topic = self.settings.topic(self.settings.raw_topic)
+        record = await self.raw_records.read(topic, partition, offset)
+        if record is None:
+            return None
+        default = self.definitions.settings_at().default_organization_id
+        found = arrivals_of(
+            record.value, record.headers, record.timestamp_ms, partition, offset, default
+        )
+        for arrived in found:
+            if getattr(arrived, "array_index", None) == index:
+                return arrived
+        return None
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    tasks.clear()

@@ -1,0 +1,441 @@
+"""The engine as the API sees it: implements `app.api.meter.Meter`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from heapq import nlargest
+from typing import Any
+
+import msgspec
+
+from app.api import meter as port
+from app.api.event_input import record_value
+from app.definitions.commands import Command
+from app.definitions.outcome import Applied, Rejected
+from app.definitions.state import Definitions
+from app.engine import Engine
+from app.owned import OwnedPartition
+from app.topics import METER_DEFINITIONS
+from app.usage import PeriodUsage
+from app.wire.arrivals import ADMIT_HEADER
+from app.wire.events import Event
+from app.wire.identity import event_id, same_body
+from app.wire.raw import message_key
+from app.wire.records import decode_record
+from tables.fold import Arrival
+from tables.presence import Presence, SubscriptionName
+from tables.reading import active_subscription, current_usage, past_usage
+
+APPLY_TIMEOUT_S = 10.0
+VERDICT_TIMEOUT_S = 0.5
+
+
+class Gateway:
+    """Answers for the partitions that this worker owns; everything else is `Unavailable`."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    @property
+    def definitions(self) -> Definitions:
+        """The definitions log as applied here."""
+        return self._engine.definitions
+
+    def now_ms(self) -> int:
+        """The clock, in ms since the epoch."""
+        return self._engine.clock.now_ms()
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Why this worker should get no traffic yet."""
+        engine = self._engine
+        if engine.failure is not None:
+            return (f"the worker stops: {engine.failure}",)
+        if engine.restoring:
+            numbers = ", ".join(map(str, sorted(engine.restoring)))
+            return (f"restoring partitions {numbers}",)
+        return () if engine.assigned else ("no partitions assigned yet",)
+
+    # Definitions
+
+    async def define(self, command: Command) -> Applied | Rejected:
+        """Append a command and wait until it is applied here."""
+        engine = self._engine
+        topic = engine.settings.topic(METER_DEFINITIONS)
+        try:
+            sent = await asyncio.wait_for(
+                engine.append(topic, None, command.encode(), 0), APPLY_TIMEOUT_S
+            )
+            async with engine.shared.definitions_changed:
+                await asyncio.wait_for(
+                    engine.shared.definitions_changed.wait_for(
+                        lambda: self.definitions.offset > sent.offset
+                    ),
+                    APPLY_TIMEOUT_S,
+                )
+        except TimeoutError as error:
+            raise port.Unavailable("the definitions log does not answer") from error
+        return engine.outcomes[sent.offset]
+
+    # Who owns what
+
+    def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
+        """Base URL of the owner; None: this worker."""
+        engine = self._engine
+        number = engine.homes.of(organization_id, external_subscription_id)
+        if number in engine.owned and number not in engine.restoring:
+            return None
+        progress = engine.progress.of(number)
+        if progress is None or progress.url == engine.url:
+            raise port.Unavailable(f"partition {number} is changing hands")
+        return progress.url
+
+    def peers(self) -> Sequence[str]:
+        """Base URLs of the other workers that own partitions."""
+        engine = self._engine
+        others = set()
+        for number in range(engine.settings.raw_partitions):
+            if number in engine.owned:
+                continue
+            progress = engine.progress.of(number)
+            if progress is None or progress.url == engine.url:
+                raise port.Unavailable(f"partition {number} is changing hands")
+            others.add(progress.url)
+        return sorted(others)
+
+    def _owned(self, organization_id: str, external_subscription_id: str) -> OwnedPartition:
+        engine = self._engine
+        number = engine.homes.of(organization_id, external_subscription_id)
+        owned = engine.owned.get(number)
+        if owned is None or number in engine.restoring:
+            raise port.Unavailable(f"partition {number} is changing hands")
+        return owned
+
+    # Events
+
+    async def check(
+        self, organization_id: str, events: Sequence[port.IncomingEvent]
+    ) -> list[port.Duplicate | port.Refused | None]:
+        """What ingest would refuse of events at home here."""
+        return [await self._check_one(organization_id, event) for event in events]
+
+    async def _check_one(
+        self, organization_id: str, incoming: port.IncomingEvent
+    ) -> port.Duplicate | port.Refused | None:
+        external_id = incoming.external_subscription_id
+        owned = self._owned(organization_id, external_id)
+        identity = event_id(organization_id, external_id, incoming.transaction_id)
+        entry = owned.table.index.find(identity)
+        if entry is None:
+            return None
+        known = await self._engine.find_raw(*entry[1:4])
+        value = record_value(organization_id, [incoming], self.now_ms())
+        (_, event) = decode_record(value)[0]
+        identical = (
+            isinstance(known, Arrival)
+            and isinstance(event, Event)
+            and same_body(known.event, event)
+        )
+        return port.Duplicate("identical" if identical else "conflicting")
+
+    async def ingest(
+        self, organization_id: str, events: Sequence[port.IncomingEvent], partial: bool
+    ) -> list[port.Verdict]:
+        """Check, append as one record, wait for the fold's verdicts."""
+        engine = self._engine
+        homes = [engine.homes.of(organization_id, e.external_subscription_id) for e in events]
+        objections: list[port.Duplicate | port.Refused | None] = [
+            await self._check_one(organization_id, event) if home in engine.owned else None
+            for event, home in zip(events, homes, strict=True)
+        ]
+        if any(objections) and not partial:
+            return [objection or port.NotAppended() for objection in objections]
+        kept = [i for i, objection in enumerate(objections) if objection is None]
+        if not kept:
+            return [objection or port.NotAppended() for objection in objections]
+        first = kept[0]
+        key = message_key(organization_id, events[first].external_subscription_id)
+        value = record_value(organization_id, [events[i] for i in kept], self.now_ms())
+        topic = engine.settings.topic(engine.settings.raw_topic)
+        sent = await engine.append(topic, key, value, homes[first])
+        position = port.Position(homes[first], sent.offset, sent.timestamp)
+        folded = await self.wait_for(homes[first], sent.offset, VERDICT_TIMEOUT_S)
+        verdicts: list[port.Verdict] = [o or port.Pending(position) for o in objections]
+        for index, i in enumerate(kept):
+            if folded and homes[i] == homes[first]:
+                verdicts[i] = self._verdict(homes[first], sent.offset, index, position)
+        return verdicts
+
+    def _verdict(
+        self, number: int, offset: int, index: int, position: port.Position
+    ) -> port.Verdict:
+        owned = self._engine.owned.get(number)
+        if owned is None:
+            return port.Pending(position)
+        verdict = owned.verdicts.get((offset, index))
+        if verdict is None:
+            return port.Accepted(position)
+        if verdict.identical:
+            return port.Duplicate("identical", position)
+        if verdict.refusal is None or verdict.refusal == "conflicting_duplicate":
+            return port.Duplicate("conflicting", position)
+        return port.Refused(verdict.refusal, verdict.message, position)
+
+    async def wait_for(self, partition: int, offset: int, timeout_s: float) -> bool:
+        """Wait until a raw partition owned here is folded through an offset."""
+        owned = self._engine.owned.get(partition)
+        if owned is None:
+            return False
+        try:
+            async with owned.advanced:
+                await asyncio.wait_for(
+                    owned.advanced.wait_for(lambda: owned.table.record.raw_next > offset),
+                    timeout_s,
+                )
+        except TimeoutError:
+            return False
+        return True
+
+    async def find_event(
+        self, organization_id: str, transaction_id: str
+    ) -> port.StoredEvent | None:
+        """The first event with that id among those at home here."""
+        found = []
+        for owned in list(self._engine.owned.values()):
+            names = [n for n in owned.table.presence.codes if n[0] == organization_id]
+            ids = [event_id(*name, transaction_id) for name in names]
+            found += [e for e in owned.table.index.find_many(ids) if e is not None]
+        if not found:
+            return None
+        arrival = await self._engine.find_raw(*min(found)[1:4])
+        return _stored(arrival) if isinstance(arrival, Arrival) else None
+
+    async def list_events(
+        self, organization_id: str, query: port.EventQuery, offset: int, limit: int
+    ) -> port.EventPage:
+        """Events at home here, read again from the log."""
+        events: list[port.StoredEvent] = []
+        for owned in list(self._engine.owned.values()):
+            events += await self._events_of(owned, organization_id, query)
+        page = sorted(events, key=lambda e: (-e.timestamp_ms, e.transaction_id))
+        return port.EventPage(tuple(page[offset : offset + limit]), len(page))
+
+    async def _events_of(
+        self, owned: OwnedPartition, organization_id: str, query: port.EventQuery
+    ) -> list[port.StoredEvent]:
+        entries = [
+            entry
+            for name, codes in owned.table.presence.codes.items()
+            for code, entry in codes.items()
+            if _asks_for(query, organization_id, name, code)
+        ]
+        found: list[port.StoredEvent] = []
+        if not entries:
+            return found
+        async with self._engine.scan(owned) as scan:
+            scan.start(*_first_offsets(entries))
+            async for arrivals in scan.read(owned.table.record, None):
+                wanted = [a for a in arrivals if _matches(query, organization_id, a)]
+                counting = owned.table.index.find_many([_id_of(a) for a in wanted])
+                found += [
+                    _stored(arrival)
+                    for arrival, entry in zip(wanted, counting, strict=True)
+                    if entry is not None and entry[1:5] == arrival[3:7]
+                ]
+        return found
+
+    # Usage
+
+    def current_usage(
+        self, organization_id: str, external_subscription_id: str, at_ms: int
+    ) -> PeriodUsage | None:
+        """The period that holds `at_ms`."""
+        owned = self._owned(organization_id, external_subscription_id)
+        return current_usage(owned.table, (organization_id, external_subscription_id), at_ms)
+
+    def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:
+        """Every period ended before now, newest first."""
+        owned = self._owned(organization_id, external_subscription_id)
+        name = (organization_id, external_subscription_id)
+        return past_usage(owned.table, name, self.now_ms())
+
+    # Operators
+
+    def overview(self, query: port.OverviewQuery) -> port.Overview:
+        """The live page's figures."""
+        engine = self._engine
+        views = [self._partition_view(n) for n in range(engine.settings.raw_partitions)]
+        usage = self._usage_views(query)
+        shown = nlargest(query.limit, usage, key=lambda view: (view.events_count, view.units))
+        return port.Overview(
+            now_ms=self.now_ms(),
+            worker=engine.url,
+            partitions=tuple(views),
+            closing=tuple(
+                port.ClosingView(
+                    partition=owned.number, cut_ms=cut_ms, blocked_by=reason, since_ms=since_ms
+                )
+                for owned in engine.owned.values()
+                if owned.blocked is not None
+                for cut_ms, reason, since_ms in [owned.blocked]
+            ),
+            usage=tuple(shown),
+            usage_total=len(usage),
+            records=tuple(r for r in reversed(engine.latest_records) if _sees(query, r)),
+            dead_letters=tuple(d for d in reversed(engine.dead_letters) if _sees(query, d)),
+        )
+
+    def _partition_view(self, number: int) -> port.PartitionView:
+        engine = self._engine
+        owned = engine.owned.get(number)
+        if owned is None:
+            progress = engine.progress.of(number)
+            return port.PartitionView(
+                partition=number,
+                state="restoring" if number in engine.restoring else "elsewhere",
+                owner=None if progress is None else progress.url,
+                offset=0 if progress is None else progress.raw_next,
+                lag=0,
+            )
+        observed = engine.observed.get(number)
+        record = owned.table.record
+        return port.PartitionView(
+            partition=number,
+            state="refolding" if owned.refold_since_ms is not None else "running",
+            offset=record.raw_next,
+            lag=0 if observed is None else observed.lag,
+            rekeyed_lag=0 if observed is None else observed.rekeyed_lag,
+            events_per_s=0.0 if observed is None else observed.events_per_s,
+            append_time_ms=record.append_time_ms if record.append_time_ms >= 0 else None,
+        )
+
+    def _usage_views(self, query: port.OverviewQuery) -> list[port.UsageView]:
+        """Lines of every subscription with events, until the search has looked at enough."""
+        now_ms = self.now_ms()
+        views: list[port.UsageView] = []
+        for owned in self._engine.owned.values():
+            for name in owned.table.presence.codes:
+                if query.organization_id not in (None, name[0]):
+                    continue
+                if len(views) >= MAX_USAGE_LINES:
+                    return views
+                views += self._lines(owned, name, now_ms, query.search.casefold())
+        return views
+
+    def _lines(
+        self, owned: OwnedPartition, name: SubscriptionName, now_ms: int, search: str
+    ) -> list[port.UsageView]:
+        running = active_subscription(owned.table, name, now_ms)
+        if running is None:
+            return []
+        haystack = " ".join((*name, running.external_customer_id)).casefold()
+        codes = [
+            code
+            for code in owned.table.presence.codes[name]
+            if search in haystack or search in code.casefold()
+        ]
+        if not codes:
+            return []
+        usage = current_usage(owned.table, name, now_ms)
+        if usage is None:
+            return []
+        lines: dict[str, list[Any]] = {}
+        metrics = {c.charge.id: c.metric.code for c in usage.charges}
+        for row in usage.rows:
+            lines.setdefault(metrics[row.charge_id], []).append(row)
+        return [
+            port.UsageView(
+                organization_id=name[0],
+                external_customer_id=usage.subscription.external_customer_id,
+                external_subscription_id=name[1],
+                billable_metric_code=code,
+                units=sum((row.units for row in rows), start=rows[0].units * 0),
+                events_count=sum(row.events_count for row in rows),
+                from_ms=usage.from_ms,
+                to_ms=usage.to_ms,
+                implicit=usage.implicit,
+            )
+            for code, rows in lines.items()
+            if search in haystack or search in code.casefold()
+        ]
+
+    async def replay(self, organization_id: str | None, partition: int, offset: int) -> bool:
+        """Append a dead letter's value anew, admitted."""
+        engine = self._engine
+        topic = engine.settings.topic(engine.settings.dead_letter_topic)
+        record = await engine.raw_records.read(topic, partition, offset)
+        if record is None:
+            return False
+        if organization_id is not None and organization_of(record.value) != organization_id:
+            return False
+        kept = [(n, v or b"") for n, v in record.headers if not n.startswith("meter-")]
+        headers = [*kept, (ADMIT_HEADER, b"true")]
+        raw = engine.settings.topic(engine.settings.raw_topic)
+        home = partition
+        for _, decoded in decode_record(record.value, kept):
+            if isinstance(decoded, Event):
+                default = self.definitions.settings_at().default_organization_id
+                owner = decoded.organization_id or default or ""
+                home = engine.homes.of(owner, decoded.external_subscription_id)
+        await engine.append(raw, record.key, record.value, home, headers)
+        return True
+
+
+MAX_USAGE_LINES = 5_000
+
+
+def organization_of(value: bytes | None) -> str | None:
+    """The organization that a refused record names, if its bytes can be read at all."""
+    try:
+        found = msgspec.json.decode(value or b"", type=dict[str, Any]).get("organization_id")
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _sees(query: port.OverviewQuery, view: port.RecordView | port.DeadLetterView) -> bool:
+    return query.organization_id is None or view.organization_id == query.organization_id
+
+
+def _stored(arrival: Arrival) -> port.StoredEvent:
+    event = arrival.event
+    return port.StoredEvent(
+        transaction_id=event.transaction_id,
+        code=event.code,
+        external_subscription_id=event.external_subscription_id,
+        timestamp_ms=arrival.timestamp_ms,
+        properties=event.properties,
+        precise_total_amount_cents=event.precise_total_amount_cents,
+        created_at_ms=arrival.append_time_ms,
+    )
+
+
+def _id_of(arrival: Arrival) -> bytes:
+    event = arrival.event
+    return event_id(arrival.organization_id, event.external_subscription_id, event.transaction_id)
+
+
+def _asks_for(
+    query: port.EventQuery, organization_id: str, name: SubscriptionName, code: str
+) -> bool:
+    return (
+        name[0] == organization_id
+        and query.external_subscription_id in (None, name[1])
+        and query.code in (None, code)
+    )
+
+
+def _matches(query: port.EventQuery, organization_id: str, arrival: Arrival) -> bool:
+    name = (arrival.organization_id, arrival.event.external_subscription_id)
+    since_ms, until_ms = query.timestamp_from_ms, query.timestamp_to_ms
+    return (
+        _asks_for(query, organization_id, name, arrival.event.code)
+        and (since_ms is None or arrival.timestamp_ms >= since_ms)
+        and (until_ms is None or arrival.timestamp_ms <= until_ms)
+    )
+
+
+def _first_offsets(entries: list[Presence]) -> tuple[int | None, int | None]:
+    raw = [entry.raw_first for entry in entries if entry.raw_first >= 0]
+    rekeyed = [entry.rekeyed_first for entry in entries if entry.rekeyed_first >= 0]
+    return min(raw, default=None), min(rekeyed, default=None)

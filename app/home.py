@@ -1,0 +1,33 @@
+"""Home: the raw partition that owns a subscription (state.md §1)."""
+
+from __future__ import annotations
+
+from app.definitions.state import Definitions
+from app.wire.raw import home_partition, message_key
+
+_REMEMBERED = 1_000_000
+
+
+class Homes:
+    """Home partitions by (organization_id, external_subscription_id), remembered."""
+
+    def __init__(self, definitions: Definitions, partitions: int):
+        self._definitions = definitions
+        self._partitions = partitions
+        self._known: dict[tuple[str, str], int] = {}
+
+    def of(self, organization_id: str, external_subscription_id: str) -> int:
+        """The partition that all events and cells of the subscription live with."""
+        name = (organization_id, external_subscription_id)
+        home = self._known.get(name)
+        if home is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            partitioner = self._definitions.settings_at().home_partitioner
+            home = home_partition(message_key(*name), self._partitions, partitioner)
+            self._known[name] = home
+        return home
+
+    def forget(self) -> None:
+        """The partitioner may have changed."""
+        self._known.clear()

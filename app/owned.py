@@ -1,0 +1,396 @@
+"""A partition that this worker owns: the asynchronous shell around its tables.
+
+It moves data only: arrivals in, flushes out. Everything that decides is in `tables`. A flush is one
+transaction (state.md §3); what it acknowledges is durable, and a worker that cannot flush crashes
+rather than going on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+from aiokafka.structs import ConsumerRecord
+
+from app.clock import Clock
+from app.definitions.outcome import Touch
+from app.definitions.state import Definitions
+from app.home import Homes
+from app.schedule import Schedule
+from app.settings import Settings
+from app.topics import (
+    CELLS_CHANGELOG,
+    INDEX_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    METER_PROGRESS,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+)
+from app.transport import RecordBatch
+from app.wire.arrivals import Arrived
+from app.wire.identity import same_body
+from app.wire.refusals import Refusal, RefusalCode
+from tables.fold import Arrival
+from tables.members import MemberName
+from tables.partition import Duplicate, Pair, Partition, Slice, WaitForDefinitions
+from tables.presence import SubscriptionName
+from tables.stores.changelog import PartitionProducer, Record
+from tables.stores.members import MemberStore
+
+PARTITION_RECORD_KEY = b"\xffpartition-record"
+"""Key of the partition record in the cell changelog; no cell key begins with this byte."""
+
+INDEX_RECORD_BYTES = 40 * 16_000
+"""Packed index rows of one flush are split into records of at most this size."""
+
+_REMEMBERED_VERDICTS = 20_000
+
+
+class Verdict(NamedTuple):
+    """Why an arrival did not count as a new event."""
+
+    refusal: RefusalCode | None
+    message: str
+    identical: bool
+
+
+class Source(NamedTuple):
+    """The raw record that something came from."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+
+
+@dataclass
+class Shared:
+    """What all partitions of a worker share."""
+
+    settings: Settings
+    clock: Clock
+    definitions: Definitions
+    homes: Homes
+    members: MemberStore
+    url: str
+    crash: Callable[[BaseException], Awaitable[None]]
+    acknowledge: Callable[[RecordBatch], bool]
+    find_raw: Callable[[int, int, int], Awaitable[Arrived | None]]
+    """The element of a raw record: (raw partition, offset, array index)."""
+    last_definition: tuple[int, int] = (0, -1)
+    """(next offset, append time) after the last record of the definitions log that is no tick."""
+    definitions_changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    definitions_wanted_ms: int = -1
+    """Somebody waits for definitions later than this."""
+
+
+class OwnedPartition:
+    """State and traffic of one owned partition."""
+
+    def __init__(self, table: Partition, producer: PartitionProducer, shared: Shared):
+        self.table = table
+        self.producer = producer
+        self.shared = shared
+        self.lock = asyncio.Lock()
+        """Held while arrivals and offsets move together, while a flush is taken, while cells are
+        swapped; never while the flush is sent."""
+        self.flushing = asyncio.Lock()
+        self.outbox: list[Record] = []
+        self.forwards: list[Awaitable[object]] = []
+        self.batches: list[RecordBatch] = []
+        self.suspects: list[Duplicate] = []
+        self.refolds: dict[Pair, None] = {}
+        self.refold_since_ms: int | None = None
+        """Append time of the earliest definition whose refold is not swapped in."""
+        self.definitions_taken = (0, -1)
+        """(next offset, append time) of the definitions that the cells stand under."""
+        self.schedule = Schedule(table, ())
+        self.moved = False
+        """Offsets or progress moved since the last flush."""
+        self.flushed_ms = -1
+        """Append time that the last durable flush covers."""
+        self.folded_events = 0
+        self.refused_events = 0
+        self.blocked: tuple[int, str, int] | None = None
+        """(cut, what it waits for, since when) of the cut that is held back."""
+        self.woken = asyncio.Event()
+        """The closer should look again."""
+        self.flush_wanted = asyncio.Event()
+        self.refold_wanted = asyncio.Event()
+        self.advanced = asyncio.Condition()
+        self.verdicts: OrderedDict[tuple[int, int], Verdict] = OrderedDict()
+
+    @property
+    def number(self) -> int:
+        """Number of the partition."""
+        return self.table.number
+
+    # Arrivals
+
+    async def take(
+        self,
+        arrivals: Sequence[Arrival],
+        *,
+        raw_next: int | None = None,
+        rekeyed_next: int | None = None,
+        append_time_ms: int = -1,
+        marks: dict[int, tuple[int, int]] | None = None,
+    ) -> None:
+        """Fold arrivals and move the offsets past the records they came from."""
+        async with self.lock:
+            await self._fold(arrivals)
+            record = self.table.record
+            if raw_next is not None:
+                record.raw_next = raw_next
+                record.append_time_ms = max(record.append_time_ms, append_time_ms)
+            if rekeyed_next is not None:
+                record.rekeyed_next = rekeyed_next
+                record.marks |= marks or {}
+            self.moved = True
+        async with self.advanced:
+            self.advanced.notify_all()
+
+    async def _fold(self, arrivals: Sequence[Arrival]) -> None:
+        step = self.shared.settings.slice_events
+        for start in range(0, len(arrivals), step):
+            part = arrivals[start : start + step]
+            await self._learn_members(part)
+            try:
+                result = self.table.fold(part)
+            except WaitForDefinitions as wait:
+                await self._definitions_past(wait.past_ms)
+                await self._learn_members(part)
+                result = self.table.fold(part)
+            self._note(result)
+            await asyncio.sleep(0)
+
+    async def _learn_members(self, arrivals: Sequence[Arrival]) -> None:
+        # Another task may forget members while the store is asked, hence until none is unknown.
+        while unknown := self.table.unknown_members(arrivals):
+            packed = await self.shared.members.load_many(self.number, unknown)
+            for name, value in zip(unknown, packed, strict=True):
+                self.table.members.learn(name, value)
+
+    async def _definitions_past(self, past_ms: int) -> None:
+        shared = self.shared
+        shared.definitions_wanted_ms = max(shared.definitions_wanted_ms, past_ms)
+        async with shared.definitions_changed:
+            await shared.definitions_changed.wait_for(
+                lambda: shared.definitions.append_time_ms > past_ms
+            )
+
+    def _note(self, result: Slice) -> None:
+        self.folded_events += result.accepted
+        for arrival, code, message in result.refused:
+            self.refuse(_refusal(arrival, code, message), _source(self, arrival))
+        for duplicate in result.duplicates:
+            if duplicate.identical is None:
+                self.suspects.append(duplicate)
+            else:
+                self._remember(duplicate.arrival, Verdict(None, "", duplicate.identical))
+        smaller, self.table.smaller_positions = self.table.smaller_positions, set()
+        if smaller:
+            self.want_refold(smaller, self.table.record.append_time_ms)
+        for name in self.table.take_late_names():
+            self.schedule.update(name)
+
+    def _remember(self, arrival: Arrival, verdict: Verdict) -> None:
+        self.verdicts[arrival.raw_offset, arrival.array_index] = verdict
+        if len(self.verdicts) > _REMEMBERED_VERDICTS:
+            self.verdicts.popitem(last=False)
+
+    # Dead letters
+
+    def refuse(
+        self,
+        refusal: Refusal,
+        source: Source,
+        kept: Sequence[tuple[str, bytes | None]] = (),
+    ) -> None:
+        """Put what is refused into the next flush: its own bytes, and the headers they came with.
+
+        CloudEvents in binary mode have half of the event in their headers.
+        """
+        self.refused_events += 1
+        settings = self.shared.settings
+        headers = [(name, value or b"") for name, value in kept if not name.startswith("meter-")]
+        headers += [
+            ("meter-error-code", refusal.code.encode()),
+            ("meter-error-message", refusal.message.encode()),
+            ("meter-source-topic", source.topic.encode()),
+            ("meter-source-partition", str(source.partition).encode()),
+            ("meter-source-offset", str(source.offset).encode()),
+            ("meter-source-index", str(refusal.index).encode()),
+            ("meter-failed-at", str(self.shared.clock.now_ms()).encode()),
+        ]
+        topic = settings.topic(settings.dead_letter_topic)
+        self.outbox.append(Record(topic, self.number, source.key, refusal.value, headers))
+        if source.topic == settings.topic(settings.raw_topic):
+            self.verdicts[source.offset, refusal.index] = Verdict(
+                refusal.code, refusal.message, identical=False
+            )
+
+    def refuse_raw(self, refusal: Refusal, topic: str, raw: ConsumerRecord) -> None:
+        """Refuse what a record of the raw topic holds."""
+        self.refuse(refusal, Source(topic, self.number, raw.offset, raw.key), raw.headers)
+
+    async def _judge_suspects(self) -> None:
+        """Compare repeated ids with other bytes to the events they repeat."""
+        suspects, self.suspects = self.suspects, []
+        for duplicate in suspects:
+            known, arrival = duplicate.known, duplicate.arrival
+            first = await self.shared.find_raw(*known[1:4])
+            identical = isinstance(first, Arrival) and same_body(first.event, arrival.event)
+            loser = first if duplicate.replaced and isinstance(first, Arrival) else arrival
+            if identical:
+                self.table.identical_duplicates += 1
+                self._remember(arrival, Verdict(None, "", identical=True))
+                continue
+            message = (
+                f"transaction_id {arrival.event.transaction_id!r} was sent before with another "
+                "body; the first one counts. Send a correction to change it"
+            )
+            code = RefusalCode.CONFLICTING_DUPLICATE
+            self.refuse(_refusal(loser, code, message), _source(self, loser))
+            self._remember(arrival, Verdict(code, message, identical=False))
+
+    # Definitions
+
+    def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
+        """Take over one definition that was applied."""
+        if touch is not None:
+            pairs = self.table.touched(touch)
+            if pairs:
+                self.want_refold(pairs, append_time_ms)
+            for name in self._names_of(touch):
+                self.schedule.update(name)
+        if self.refold_since_ms is None:
+            self.definitions_taken = (offset + 1, append_time_ms)
+        self.moved = True
+        self.woken.set()
+
+    def _names_of(self, touch: Touch) -> Iterable[SubscriptionName]:
+        homes, org = self.shared.homes, touch.organization_id
+        if org is not None and touch.external_subscription_ids is not None:
+            names: Iterable[SubscriptionName] = (
+                (org, external_id) for external_id in touch.external_subscription_ids
+            )
+        else:
+            names = self.shared.definitions.all_subscription_keys()
+        return [
+            name
+            for name in names
+            if (org is None or name[0] == org) and homes.of(*name) == self.number
+        ]
+
+    def want_refold(self, pairs: Iterable[Pair], since_ms: int) -> None:
+        """Queue pairs; cuts later than `since_ms` wait until they are swapped in."""
+        wanted = dict.fromkeys(pairs)
+        self.refolds.update(wanted)
+        self.table.refolding_pairs.update(wanted)
+        self.table.stale.update((org, external_id) for org, external_id, _ in wanted)
+        if self.refold_since_ms is None or since_ms < self.refold_since_ms:
+            self.refold_since_ms = since_ms
+        self.refold_wanted.set()
+
+    # Flushing
+
+    async def flush(self) -> None:
+        """Write everything changed, then acknowledge it. One at a time; failing crashes."""
+        async with self.flushing:
+            async with self.lock:
+                if self.suspects:
+                    await self._judge_suspects()
+                if not self._has_changes():
+                    return
+                records, members, gone = self._taken()
+                forwards, self.forwards = self.forwards, []
+                batches, self.batches = self.batches, []
+                append_time_ms, flush = self.table.record.append_time_ms, self.table.record.flush
+                self.moved = False
+            for forward in forwards:
+                await forward
+            await self.producer.commit(records)
+            self.flushed_ms = append_time_ms
+            for batch in batches:
+                self.shared.acknowledge(batch)
+            await self.shared.members.write(
+                self.number, self.table.record.epoch, flush, gone, members
+            )
+            self.table.members.written([name for name, _ in members])
+            self.table.index.seal_flush(flush)
+
+    def _has_changes(self) -> bool:
+        return self.moved or bool(self.outbox or self.forwards or self.batches)
+
+    def _taken(self) -> tuple[list[Record], list[tuple[MemberName, bytes | None]], list[bytes]]:
+        """Records of this flush, the partition record last."""
+        settings, table, number = self.shared.settings, self.table, self.number
+        table.record.definitions_offset, table.record.definitions_ms = self.definitions_taken
+        gone = table.members.take_gone()
+        changes = table.take_changes()
+        records, self.outbox = self.outbox, []
+
+        def changelog(name: str, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
+            topic = settings.topic(name)
+            records.extend(Record(topic, number, key, value, []) for key, value in rows)
+
+        encode = msgspec.msgpack.encode
+        changelog(CELLS_CHANGELOG, changes.cells)
+        changelog(MEMBERS_CHANGELOG, ((encode(name), value) for name, value in changes.members))
+        changelog(PRESENCE_CHANGELOG, changes.presence)
+        changelog(PUBLISHED_CHANGELOG, changes.published)
+        rows = changes.index_rows
+        chunks = range(0, len(rows), INDEX_RECORD_BYTES)
+        changelog(INDEX_CHANGELOG, ((b"", rows[i : i + INDEX_RECORD_BYTES]) for i in chunks))
+        progress = Progress(
+            number,
+            table.record.append_time_ms,
+            self.schedule.next_ms(),
+            table.record.epoch,
+            self.shared.url,
+            table.record.raw_next,
+        )
+        records.append(
+            Record(settings.topic(METER_PROGRESS), 0, str(number).encode(), progress.encode(), [])
+        )
+        changelog(CELLS_CHANGELOG, [(PARTITION_RECORD_KEY, encode(table.record))])
+        return records, changes.members, gone
+
+
+class Progress(NamedTuple):
+    """What a partition's owner tells all workers with every flush."""
+
+    partition: int
+    append_time_ms: int
+    """Forwards of everything appended until then are acknowledged."""
+    next_cut_ms: int
+    """The earliest cut that waits for time to pass, on whatever partition."""
+    epoch: int
+    url: str
+    raw_next: int
+
+    def encode(self) -> bytes:
+        """JSON with the field names, for operators who read the topic."""
+        return msgspec.json.encode(self._asdict())
+
+    @staticmethod
+    def decode(value: bytes) -> Progress:
+        """The progress that `encode` wrote."""
+        return Progress(**msgspec.json.decode(value))
+
+
+def _refusal(arrival: Arrival, code: RefusalCode, message: str) -> Refusal:
+    return Refusal(code, message, arrival.event.body, arrival.array_index)
+
+
+def _source(owned: OwnedPartition, arrival: Arrival) -> Source:
+    settings = owned.shared.settings
+    key = f"{arrival.organization_id}-{arrival.event.external_subscription_id}".encode()
+    return Source(
+        settings.topic(settings.raw_topic), arrival.raw_partition, arrival.raw_offset, key
+    )

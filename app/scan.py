@@ -1,0 +1,120 @@
+"""Scan: the events of a home partition read again, for refold, explain and verify."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from agents.forward import POSITION_HEADER, position_of
+from app.settings import Settings
+from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
+from app.wire.arrivals import arrivals_of
+from app.wire.raw import home_partition, message_key
+from tables.fold import Arrival
+from tables.partition import PartitionRecord
+
+READ_TIMEOUT_MS = 200
+MAX_RECORDS = 5_000
+
+
+class Scan:
+    """Reads raw[p] and rekeyed[p] side by side, up to where the live fold stands."""
+
+    def __init__(self, settings: Settings, number: int, partitioner: str, default: str | None):
+        self._settings = settings
+        self._number = number
+        self._partitioner = partitioner
+        self._default_organization_id = default
+        self._raw = TopicPartition(settings.topic(settings.raw_topic), number)
+        self._rekeyed = TopicPartition(settings.topic(EVENTS_REKEYED), number)
+        self._next: dict[TopicPartition, int | None] = {self._raw: None, self._rekeyed: None}
+        self._consumer = AIOKafkaConsumer(
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
+            **settings.kafka_options(),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._consumer.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._consumer.stop()
+
+    def start(self, raw_offset: int | None, rekeyed_offset: int | None) -> None:
+        """Begin at these offsets; None: there is nothing to read on that topic yet."""
+        self._next = {self._raw: raw_offset, self._rekeyed: rekeyed_offset}
+        tps = [tp for tp, offset in self._next.items() if offset is not None]
+        self._consumer.assign(tps)
+        for tp in tps:
+            self._consumer.seek(tp, self._next[tp] or 0)
+
+    def behind(self, record: PartitionRecord) -> int:
+        """Offsets between here and the live fold."""
+        ends = self._ends(record)
+        return sum(max(0, ends[tp] - at) for tp, at in self._next.items() if at is not None)
+
+    def _ends(self, record: PartitionRecord) -> dict[TopicPartition, int]:
+        return {self._raw: record.raw_next, self._rekeyed: record.rekeyed_next}
+
+    async def read(
+        self, record: PartitionRecord, leave: int | None
+    ) -> AsyncIterator[list[Arrival]]:
+        """Arrivals up to the live fold's offsets; with `leave`, until so few are left."""
+        while self.behind(record) > (leave or 0):
+            fetched = await self._consumer.getmany(
+                timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS
+            )
+            ends = self._ends(record)
+            for tp, records in fetched.items():
+                arrivals = [
+                    arrival
+                    for raw in records
+                    if raw.offset < ends[tp]
+                    for arrival in self._arrivals(tp, raw)
+                ]
+                if arrivals:
+                    yield arrivals
+            for tp, at in self._next.items():
+                if at is not None:
+                    # The position passes transaction markers, which carry no record.
+                    self._next[tp] = min(await self._consumer.position(tp), ends[tp])
+                    if self._next[tp] == ends[tp]:
+                        self._consumer.seek(tp, ends[tp])
+
+    def _arrivals(self, tp: TopicPartition, raw: object) -> list[Arrival]:
+        offset, headers = raw.offset, raw.headers  # type: ignore[attr-defined]
+        value, timestamp_ms = raw.value, raw.timestamp  # type: ignore[attr-defined]
+        if tp == self._raw:
+            found = arrivals_of(
+                value, headers, timestamp_ms, self._number, offset, self._default_organization_id
+            )
+            return [a for a in found if isinstance(a, Arrival) and self._is_home(a)]
+        position = position_of(headers)
+        if position is None:
+            return []
+        append_time_ms, partition, raw_offset, index = position
+        kept = [header for header in headers if header[0] != POSITION_HEADER]
+        found = arrivals_of(
+            value, kept, append_time_ms, partition, raw_offset, self._default_organization_id
+        )
+        return [
+            a._replace(array_index=index, rekeyed_offset=offset)
+            for a in found
+            if isinstance(a, Arrival)
+        ]
+
+    def _is_home(self, arrival: Arrival) -> bool:
+        key = message_key(arrival.organization_id, arrival.event.external_subscription_id)
+        home = home_partition(key, self._settings.raw_partitions, self._partitioner)  # type: ignore[arg-type]
+        return home == self._number
