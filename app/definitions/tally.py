@@ -19,14 +19,14 @@ class ActiveTally:
         if subscription.canceled_at_ms is None:
             insort(self._starts_ms, subscription.active_from_ms)
             if subscription.end_ms is not None:
-                insort(self._ends_ms, max(subscription.end_ms, subscription.active_from_ms))
+                insort(self._ends_ms, subscription.end_ms)
 
     def remove(self, subscription: Subscription) -> None:
         """Undo `add` of the same version."""
         if subscription.canceled_at_ms is None:
             _remove(self._starts_ms, subscription.active_from_ms)
             if subscription.end_ms is not None:
-                _remove(self._ends_ms, max(subscription.end_ms, subscription.active_from_ms))
+                _remove(self._ends_ms, subscription.end_ms)
 
     def at(self, at_ms: int) -> int:
         """The number of active ones at a moment."""

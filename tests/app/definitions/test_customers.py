@@ -128,6 +128,20 @@ def test_a_new_timezone_moves_a_planned_downgrade() -> None:
     assert following.started_at_ms == moved_ms
 
 
+def test_a_moved_downgrade_does_not_start_after_its_own_end() -> None:
+    log = Log()
+    log.plan()
+    log.plan("cheap", amount_cents=1)
+    old = log.subscribe(billing_time="anniversary", ending_at="2024-02-29T03:00:00Z")
+    log.subscribe(plan_code="cheap")
+    log.customer(timezone="America/New_York")
+    moved = log.newest(old)
+    following = log.definitions.subscription_by_id(moved.replaced_by or "")
+    assert following is not None
+    ends = (moved.terminated_at_ms, following.started_at_ms, following.end_ms)
+    assert ends == (ms("2024-02-29T03:00:00Z"),) * 3
+
+
 def test_a_deleted_customer_ends_its_subscriptions() -> None:
     log = Log()
     log.plan()
