@@ -2,37 +2,47 @@
 
 A partition has one transactional producer; when a new owner starts its own, the broker fences the
 older one, so that a worker which lost its partition without knowing can write nothing any more.
+Source: state.md §3-§4, stream-engine.md §0.4-§0.5.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
     KafkaError,
+    OffsetOutOfRangeError,
     ProducerFenced,
 )
 from aiokafka.structs import ConsumerRecord
 
 from app.settings import Settings
 
-MAX_BATCH_BYTES = 512 * 1024
-"""Records of a flush travel in batches of this size, one after another."""
-
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
-FETCH_BYTES = 8 * 1024 * 1024
-READ_TIMEOUT_MS = 500
-RETRY_S = 1.0
-STOP_TIMEOUT_S = 10.0
+# Below what a topic takes by default (1,048,588); a single larger record is a batch of its own.
+MAX_BATCH_BYTES: Final = 1_000_000
+FETCH_BYTES: Final = 8 * 1024 * 1024
+FETCH_MAX_WAIT_MS: Final = 100
+READ_TIMEOUT_MS: Final = 500
+REQUEST_TIMEOUT_MS: Final = 40_000
+COMMIT_TIMEOUT_S: Final = 120.0
+ABORT_TIMEOUT_S: Final = 5.0
+STOP_TIMEOUT_S: Final = 5.0
+RETRY_S: Final = 0.5
+_PACKED_AT_ONCE: Final = 2_000
+_LOOKED_UP_AT_ONCE: Final = 200
 
 
 class Fenced(Exception):
     """A newer owner of the partition exists; nothing was written."""
+
+
+class BeyondRetention(Exception):
+    """The log no longer holds the first record that was asked for."""
 
 
 class Record(NamedTuple):
@@ -42,7 +52,7 @@ class Record(NamedTuple):
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 class LogRecord(NamedTuple):
@@ -62,90 +72,199 @@ class PartitionProducer:
         self._producer = AIOKafkaProducer(
             transactional_id=f"{settings.consumer_group}-{number}",
             acks="all",
+            compression_type="lz4",
             max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=MAX_REQUEST_BYTES,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             **settings.kafka_options(),
         )
+        self._number = number
+        self._one_flush = asyncio.Lock()
+        self._failed: BaseException | None = None
 
     async def start(self) -> None:
         """Fence every older owner and abort what it had begun."""
         await self._producer.start()
 
+    async def commit(self, records: Iterable[Record]) -> None:
+        """Write all records in one transaction; those of one topic partition keep their order.
+
+        Raises:
+            Fenced: another worker has taken the partition over.
+            Exception: the transaction may or may not have been committed: restore the partition.
+                After any failure the producer refuses to go on.
+        """
+        async with self._one_flush:
+            if self._failed is not None:
+                raise self._failed
+            try:
+                async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                    await self._write(records)
+            except Exception as error:
+                self._failed = self._cause(error)
+                await self._abort()
+                if self._failed is error:
+                    raise
+                raise self._failed from error
+            except BaseException:
+                self._failed = KafkaError("a flush was interrupted: its changes may be lost")
+                await self._abort()
+                raise
+
+    async def _write(self, records: Iterable[Record]) -> None:
+        batches = await self._pack(records)
+        if not batches:
+            return
+        await self._producer.begin_transaction()
+        sending = [asyncio.create_task(self._send(tp, found)) for tp, found in batches.items()]
+        try:
+            await asyncio.gather(*sending)
+        finally:
+            for task in sending:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+        await self._producer.commit_transaction()
+
+    async def _pack(self, records: Iterable[Record]) -> dict[TopicPartition, list[Any]]:
+        """Batches by topic partition: less than half of what one `send` a record costs."""
+        packed: dict[TopicPartition, list[Any]] = {}
+        for count, (topic, partition, key, value, headers) in enumerate(records, 1):
+            batches = packed.setdefault(TopicPartition(topic, partition), [])
+            fields = {"key": key, "value": value, "headers": list(headers), "timestamp": None}
+            if not batches or batches[-1].append(**fields) is None:
+                batches.append(self._producer.create_batch())
+                batches[-1].append(**fields)
+            if count % _PACKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return packed
+
+    async def _send(self, tp: TopicPartition, batches: list[Any]) -> None:
+        delivered: list[asyncio.Future[Any]] = []
+        try:
+            for batch in batches:
+                future = await self._producer.send_batch(batch, tp.topic, partition=tp.partition)
+                delivered.append(future)
+            await asyncio.gather(*delivered)
+        finally:
+            for future in delivered:
+                future.add_done_callback(_retrieve)
+
+    def _cause(self, error: BaseException) -> BaseException:
+        """aiokafka tells some callers of the fence, others only that nothing goes any more."""
+        told = isinstance(error, ProducerFenced | InvalidProducerEpoch)
+        sender = self._producer._sender.sender_task
+        ended = sender is not None and sender.done() and not sender.cancelled()
+        if told or (ended and isinstance(sender.exception(), ProducerFenced)):
+            return Fenced(f"another worker has taken partition {self._number} over")
+        return error
+
+    async def _abort(self) -> None:
+        """Readers wait for the end of a transaction: end it now, if the broker still answers."""
+        transactions = self._producer._txn_manager
+        if transactions.is_in_transaction() and not isinstance(self._failed, Fenced):
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(ABORT_TIMEOUT_S):
+                    await self._producer.abort_transaction()
+
     async def stop(self) -> None:
         """Let go; a broker that is gone does not hold this up."""
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(self._producer.stop(), STOP_TIMEOUT_S)
-
-    async def commit(self, records: Iterable[Record]) -> None:
-        """Write all records in one transaction. Raises `Fenced`; other errors propagate."""
-        try:
-            async with self._producer.transaction():
-                sent = [await self._send(*group) for group in _by_partition(records).items()]
-                for batches in sent:
-                    for batch in batches:
-                        await batch
-        except (ProducerFenced, InvalidProducerEpoch) as error:
-            raise Fenced("another worker has taken the partition over") from error
-
-    async def _send(
-        self, tp: TopicPartition, records: list[Record]
-    ) -> list[asyncio.Future[object]]:
-        """Hand records of one partition over, in order and in large batches."""
-        sent: list[asyncio.Future[object]] = []
-        batch = self._producer.create_batch()
-        for _, _, key, value, headers in records:
-            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                sent.append(
-                    await self._producer.send_batch(batch, tp.topic, partition=tp.partition)
-                )
-                batch = self._producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None, headers=headers)
-        sent.append(await self._producer.send_batch(batch, tp.topic, partition=tp.partition))
-        return sent
+        producer = self._producer
+        stopping = asyncio.ensure_future(producer.stop())
+        _, late = await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
+        if not late:
+            with suppress(KafkaError):
+                stopping.result()
+            return
+        # What it waits for will not come: fail it, and what waits comes to its end.
+        gone = KafkaError("the producer was stopped while the broker did not answer")
+        producer._message_accumulator.fail_all(gone)
+        await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
+        stopping.cancel()
+        sender = producer._sender.sender_task
+        if sender is not None:
+            sender.cancel()
+        await producer.client.close()
+        await asyncio.wait([task for task in (stopping, sender) if task], timeout=STOP_TIMEOUT_S)
+        stopping.add_done_callback(_retrieve)
 
 
-def _by_partition(records: Iterable[Record]) -> dict[TopicPartition, list[Record]]:
-    groups: dict[TopicPartition, list[Record]] = {}
-    for record in records:
-        groups.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
-    return groups
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure that somebody else reports."""
+    if not future.cancelled():
+        future.exception()
 
 
 def plain_consumer(settings: Settings) -> AIOKafkaConsumer:
-    """A consumer outside any group that reads what is committed."""
+    """A consumer outside any group that reads what is committed, and never skips lost records."""
     return AIOKafkaConsumer(
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        auto_offset_reset="none",
         isolation_level="read_committed",
         max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_bytes=4 * FETCH_BYTES,
-        fetch_max_wait_ms=100,
+        fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
         **settings.kafka_options(),
     )
 
 
 async def read_to_end(
-    settings: Settings, tps: Sequence[TopicPartition]
-) -> AsyncIterator[tuple[TopicPartition, list[tuple[int, bytes, bytes | None]]]]:
-    """Everything committed until now, by batches of (offset, key, value)."""
+    settings: Settings,
+    tps: Sequence[TopicPartition],
+    from_offsets: Mapping[TopicPartition, int] | None = None,
+) -> AsyncIterator[tuple[TopicPartition, list[tuple[int, bytes | None, bytes | None]]]]:
+    """Everything committed until now, by batches of (offset, key, value).
+
+    Begins at `from_offsets`, and where that names nothing, or less than the log has, at its start.
+    """
     consumer = plain_consumer(settings)
-    await consumer.start()
     try:
-        consumer.assign(tps)
+        await consumer.start()
         ends = await consumer.end_offsets(tps)
         starts = await consumer.beginning_offsets(tps)
-        left = {tp for tp in tps if ends[tp] > starts[tp]}
-        for tp in tps:
-            consumer.seek(tp, starts[tp])
-        while left:
-            fetched = await consumer.getmany(*left, timeout_ms=READ_TIMEOUT_MS)
-            for tp, records in fetched.items():
-                rows = [(r.offset, r.key or b"", r.value) for r in records if r.offset < ends[tp]]
-                if rows:
-                    yield tp, rows
-            left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
+        positions = {tp: max(starts[tp], (from_offsets or {}).get(tp, 0)) for tp in tps}
+        async for tp, records in _between(consumer, positions, ends):
+            yield tp, [(record.offset, record.key, record.value) for record in records]
     finally:
         await consumer.stop()
+
+
+async def scan(
+    settings: Settings, tp: TopicPartition, from_offset: int, to_offset: int
+) -> AsyncIterator[list[LogRecord]]:
+    """Records from `from_offset` up to and without `to_offset`, by batches.
+
+    Raises:
+        BeyondRetention: the log begins later.
+    """
+    consumer = plain_consumer(settings)
+    try:
+        await consumer.start()
+        async for _, records in _between(consumer, {tp: from_offset}, {tp: to_offset}):
+            yield [_log_record(record) for record in records]
+    except OffsetOutOfRangeError as error:
+        raise BeyondRetention(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
+    finally:
+        await consumer.stop()
+
+
+async def _between(
+    consumer: AIOKafkaConsumer,
+    positions: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
+    """Fetched batches until each position is at its end, which a transaction marker may be."""
+    left = [tp for tp, position in positions.items() if position < ends[tp]]
+    consumer.assign(left)
+    for tp in left:
+        consumer.seek(tp, positions[tp])
+    while left:
+        fetched = await consumer.getmany(*left, timeout_ms=READ_TIMEOUT_MS)
+        for tp, records in fetched.items():
+            if records[-1].offset >= ends[tp]:
+                records = [record for record in records if record.offset < ends[tp]]
+            if records:
+                yield tp, records
+        left = [tp for tp in left if await consumer.position(tp) < ends[tp]]
 
 
 class LogReader:
@@ -155,38 +274,55 @@ class LogReader:
         self._settings = settings
         self._tp = TopicPartition(topic, 0)
         self._consumer: AIOKafkaConsumer | None = None
+        self._end: int | None = None
+        self.next = 0
+        """Offset after the last one that was handed out and taken."""
         self.caught_up = asyncio.Event()
         """Set once everything written before the start was handed out and taken."""
 
     async def batches(self) -> AsyncIterator[list[LogRecord]]:
-        """Records in order, for ever. While the broker does not answer it waits and tries again."""
-        consumer = self._consumer = plain_consumer(self._settings)
-        await consumer.start()
-        consumer.assign([self._tp])
-        end = (await consumer.end_offsets([self._tp]))[self._tp]
-        await consumer.seek_to_beginning(self._tp)
-        if await consumer.position(self._tp) >= end:
-            self.caught_up.set()
+        """Records in order, until cancelled. While the broker does not answer it tries again.
+
+        Raises:
+            BeyondRetention: records that were not read yet have been deleted.
+        """
         while True:
             try:
-                fetched = await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)
-            except KafkaError:
+                async for records in self._follow():
+                    yield records
+            except OffsetOutOfRangeError as error:
+                raise BeyondRetention(f"{self._tp.topic} at {self.next}") from error
+            except (KafkaError, OSError, TimeoutError):
+                await self.stop()
                 await asyncio.sleep(RETRY_S)
-                continue
+
+    async def _follow(self) -> AsyncIterator[list[LogRecord]]:
+        tp = self._tp
+        consumer = self._consumer = plain_consumer(self._settings)
+        await consumer.start()
+        if self._end is None:
+            self._end = (await consumer.end_offsets([tp]))[tp]
+            self.next = (await consumer.beginning_offsets([tp]))[tp]
+        consumer.assign([tp])
+        consumer.seek(tp, self.next)
+        while True:
+            if self.next >= self._end:
+                self.caught_up.set()
+            fetched = await consumer.getmany(tp, timeout_ms=READ_TIMEOUT_MS)
+            position = await consumer.position(tp)
             for records in fetched.values():
                 yield [_log_record(record) for record in records]
-            if not self.caught_up.is_set() and await consumer.position(self._tp) >= end:
-                self.caught_up.set()
+            self.next = position
 
     async def stop(self) -> None:
-        """Stop reading."""
-        if self._consumer is not None:
-            await self._consumer.stop()
-            self._consumer = None
+        """Close the connection."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
 
 
 class RecordReader:
-    """Fetches single records by offset, one at a time, through one consumer."""
+    """Fetches single records by offset, one request at a time, through one consumer."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -195,32 +331,69 @@ class RecordReader:
 
     async def read(self, topic: str, partition: int, offset: int) -> LogRecord | None:
         """The record; None when the log has no record at that offset."""
+        found = await self.read_many(topic, partition, [offset])
+        return found.get(offset)
+
+    async def read_many(
+        self, topic: str, partition: int, offsets: Iterable[int]
+    ) -> dict[int, LogRecord]:
+        """The records at these offsets, without those that the log does not have."""
         tp = TopicPartition(topic, partition)
+        found: dict[int, LogRecord] = {}
         async with self._lock:
             consumer = await self._started()
             consumer.assign([tp])
             start = (await consumer.beginning_offsets([tp]))[tp]
             end = (await consumer.end_offsets([tp]))[tp]
-            if not start <= offset < end:
-                return None
-            consumer.seek(tp, offset)
-            while await consumer.position(tp) <= offset:
-                fetched = await consumer.getmany(tp, timeout_ms=READ_TIMEOUT_MS, max_records=1)
+            wanted = sorted({offset for offset in offsets if start <= offset < end})
+            while wanted:
+                if not await self._read_from(consumer, tp, wanted, found):
+                    break
+        return found
+
+    async def _read_from(
+        self,
+        consumer: AIOKafkaConsumer,
+        tp: TopicPartition,
+        wanted: list[int],
+        found: dict[int, LogRecord],
+    ) -> bool:
+        """One fetch at the first wanted offset: it answers all that it passes."""
+        consumer.seek(tp, wanted[0])
+        passed = wanted[0]
+        try:
+            while passed <= wanted[0]:
+                fetched = await consumer.getmany(
+                    tp, timeout_ms=READ_TIMEOUT_MS, max_records=_LOOKED_UP_AT_ONCE
+                )
+                passed = await consumer.position(tp)
+                asked = set(wanted)
                 for record in fetched.get(tp, ()):
-                    return _log_record(record) if record.offset == offset else None
-            return None
+                    if record.offset in asked:
+                        found[record.offset] = _log_record(record)
+        except OffsetOutOfRangeError:
+            # Deleted since the bounds were read.
+            return False
+        wanted[:] = [offset for offset in wanted if offset >= passed]
+        return True
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            self._consumer = plain_consumer(self._settings)
-            await self._consumer.start()
+            consumer = plain_consumer(self._settings)
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
         return self._consumer
 
     async def stop(self) -> None:
         """Close the connection."""
-        if self._consumer is not None:
-            await self._consumer.stop()
-            self._consumer = None
+        async with self._lock:
+            consumer, self._consumer = self._consumer, None
+            if consumer is not None:
+                await consumer.stop()
 
 
 def _log_record(record: ConsumerRecord) -> LogRecord:

@@ -1,0 +1,327 @@
+"""Changelogs on a real broker: one transaction a flush, fencing, reading by batch."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import KafkaError
+
+from app.settings import Settings
+from app.stack.kafka import LocalKafka
+from tables.stores.changelog import (
+    MAX_BATCH_BYTES,
+    BeyondRetention,
+    Fenced,
+    LogReader,
+    LogRecord,
+    PartitionProducer,
+    Record,
+    RecordReader,
+    read_to_end,
+    scan,
+)
+
+pytestmark = pytest.mark.servers
+
+LARGE = {"max.message.bytes": str(16 * 1024 * 1024)}
+
+
+async def create_topics(settings: Settings, *names: str, partitions: int = 1) -> None:
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    await admin.start()
+    try:
+        topics = [NewTopic(settings.topic(name), partitions, 1) for name in names]
+        for topic in topics:
+            topic.topic_configs.update(LARGE)
+        await admin.create_topics(topics)
+        while True:
+            found = await admin.describe_topics([topic.name for topic in topics])
+            leaders = [p["leader"] for topic in found for p in topic["partitions"]]
+            if len(leaders) == partitions * len(names) and min(leaders) >= 0:
+                return
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+async def cells(settings: Settings) -> TopicPartition:
+    """Partition 0 of a topic of our own."""
+    await create_topics(settings, "cells", "index")
+    return TopicPartition(settings.topic("cells"), 0)
+
+
+@pytest.fixture
+async def started(settings: Settings) -> AsyncIterator[Callable[[int], Awaitable[Any]]]:
+    """Starts a producer of a partition; all are stopped in the end."""
+    producers: list[PartitionProducer] = []
+
+    async def start(number: int = 0) -> PartitionProducer:
+        producer = PartitionProducer(settings, number)
+        producers.append(producer)
+        await producer.start()
+        return producer
+
+    yield start
+    for producer in producers:
+        await producer.stop()
+
+
+Started = Callable[..., Awaitable[PartitionProducer]]
+
+
+def row(tp: TopicPartition, key: bytes | None, value: bytes | None) -> Record:
+    return Record(tp.topic, tp.partition, key, value)
+
+
+async def all_rows(
+    settings: Settings, *tps: TopicPartition
+) -> list[tuple[bytes | None, bytes | None]]:
+    found = []
+    async for _, rows in read_to_end(settings, tps):
+        found += [(key, value) for _, key, value in rows]
+    return found
+
+
+async def test_a_flush_is_read_back_in_order(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    producer = await started()
+    index = TopicPartition(settings.topic("index"), 0)
+    written = [row(cells, b"%d" % n, b"value %d" % n) for n in range(5_000)]
+    await producer.commit([*written, row(index, None, b"rows"), row(cells, b"7", None)])
+    assert await all_rows(settings, cells) == [*((r.key, r.value) for r in written), (b"7", None)]
+    assert await all_rows(settings, index) == [(None, b"rows")]
+
+
+async def test_headers_are_kept(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    producer = await started()
+    await producer.commit(
+        [Record(cells.topic, 0, b"k", b"v", [("meter-source", b"x"), ("other", b"")])]
+    )
+    found = [record async for records in scan(settings, cells, 0, 1) for record in records]
+    assert [(r.key, r.value, list(r.headers), r.offset) for r in found] == [
+        (b"k", b"v", [("meter-source", b"x"), ("other", b"")], 0)
+    ]
+
+
+async def test_a_flush_of_tens_of_megabytes(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    producer = await started()
+    index = TopicPartition(settings.topic("index"), 0)
+    large = bytes(15 * MAX_BATCH_BYTES)
+    small = [row(cells, b"%d" % n, b"%06d" % n * 40) for n in range(60_000)]
+    await producer.commit([row(index, b"first", large), row(index, b"second", large), *small])
+    assert await all_rows(settings, index) == [(b"first", large), (b"second", large)]
+    assert await all_rows(settings, cells) == [(r.key, r.value) for r in small]
+
+
+async def test_an_empty_flush_writes_nothing(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    producer = await started()
+    await producer.commit([])
+    await producer.commit([row(cells, b"k", b"v")])
+    assert await all_rows(settings, cells) == [(b"k", b"v")]
+
+
+async def test_flushes_asked_for_at_once_follow_one_another(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    producer = await started()
+    flushes = [[row(cells, b"k", b"%d" % n)] * 3 for n in range(20)]
+    await asyncio.gather(*(producer.commit(flush) for flush in flushes))
+    values = [value for _, value in await all_rows(settings, cells)]
+    assert values == [b"%d" % n for n in range(20) for _ in range(3)]
+
+
+async def test_a_newer_owner_fences_the_older_one(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    old = await started()
+    await old.commit([row(cells, b"k", b"old")])
+    new = await started()
+    await new.commit([row(cells, b"k", b"new")])
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            await asyncio.wait_for(old.commit([row(cells, b"k", b"zombie")]), 10)
+    other = await started(1)
+    await other.commit([row(cells, b"k", b"other")])
+    await new.commit([row(cells, b"k", b"newer")])
+    values = [value for _, value in await all_rows(settings, cells)]
+    assert values == [b"old", b"new", b"other", b"newer"]
+
+
+async def test_a_newer_owner_aborts_what_the_older_one_had_begun(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    torn = AIOKafkaProducer(
+        transactional_id=f"{settings.consumer_group}-0", **settings.kafka_options()
+    )
+    await torn.start()
+    await torn.begin_transaction()
+    await torn.send_and_wait(cells.topic, b"half a flush", key=b"k", partition=0)
+    new = await started()
+    await new.commit([row(cells, b"k", b"whole")])
+    assert await all_rows(settings, cells) == [(b"k", b"whole")]
+    await torn.stop()
+
+
+async def test_a_refused_record_leaves_no_trace_and_ends_the_producer(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    producer = await started()
+    too_large = bytes_of_noise(20 * 1024 * 1024)
+    with pytest.raises(KafkaError):
+        await producer.commit([row(cells, b"a", b"1"), row(cells, b"b", too_large)])
+    with pytest.raises(KafkaError):
+        await producer.commit([row(cells, b"c", b"3")])
+    # The transaction is over: readers do not wait for it.
+    plain = AIOKafkaProducer(**settings.kafka_options())
+    await plain.start()
+    await plain.send_and_wait(cells.topic, b"after", partition=0)
+    await plain.stop()
+    assert await asyncio.wait_for(all_rows(settings, cells), 10) == [(None, b"after")]
+
+
+def bytes_of_noise(size: int) -> bytes:
+    return random.Random(1).randbytes(size)
+
+
+async def test_reading_begins_where_asked(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    producer = await started()
+    for number in range(3):
+        await producer.commit([row(cells, b"%d" % number, b"v")])
+    # Every record is followed by a transaction marker.
+    found = [rows async for _, rows in read_to_end(settings, [cells], {cells: 2})]
+    assert [offset for rows in found for offset, _, _ in rows] == [2, 4]
+    await delete_before(settings, cells, 4)
+    assert await all_rows(settings, cells) == [(b"2", b"v")]
+    found = [rows async for _, rows in read_to_end(settings, [cells], {cells: 6})]
+    assert found == []
+
+
+async def test_reading_an_empty_log_ends(settings: Settings, cells: TopicPartition) -> None:
+    assert await asyncio.wait_for(all_rows(settings, cells), 10) == []
+
+
+async def test_a_scan_stops_before_its_end_and_tells_what_is_gone(
+    settings: Settings, cells: TopicPartition
+) -> None:
+    await send(settings, cells, [b"%d" % n for n in range(100)])
+    found = [r async for records in scan(settings, cells, 10, 20) for r in records]
+    assert [record.offset for record in found] == list(range(10, 20))
+    await delete_before(settings, cells, 11)
+    with pytest.raises(BeyondRetention):
+        async for _ in scan(settings, cells, 10, 20):
+            pass
+
+
+async def test_single_records(settings: Settings, cells: TopicPartition, started: Started) -> None:
+    producer = await started()
+    await producer.commit([row(cells, b"first", b"0")])
+    await send(settings, cells, [b"%d" % n for n in range(2, 1_000)])
+    reader = RecordReader(settings)
+    try:
+        wanted = [999, 0, 1, 500, 501, 2, 2, 10_000]
+        found = await reader.read_many(cells.topic, 0, wanted)
+        # Offset 1 is a transaction marker.
+        assert {offset: record.value for offset, record in found.items()} == {
+            0: b"0",
+            2: b"2",
+            500: b"500",
+            501: b"501",
+            999: b"999",
+        }
+        assert await reader.read(cells.topic, 0, 1) is None
+        await delete_before(settings, cells, 3)
+        assert await reader.read(cells.topic, 0, 2) is None
+        answers = await asyncio.gather(*(reader.read(cells.topic, 0, n) for n in (3, 700)))
+        assert [record and record.value for record in answers] == [b"3", b"700"]
+    finally:
+        await reader.stop()
+
+
+async def test_a_log_is_followed_over_a_restart_of_the_broker(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    async with LocalKafka(tmp_path / "own-kafka") as kafka:
+        settings = make_settings(
+            kafka_bootstrap_servers=kafka.bootstrap_servers, kafka_dir=kafka.directory
+        )
+        await create_topics(settings, "definitions")
+        tp = TopicPartition(settings.topic("definitions"), 0)
+        await send(settings, tp, [b"%d" % n for n in range(10)])
+        reader = LogReader(settings, tp.topic)
+        taken: list[LogRecord] = []
+
+        async def take() -> None:
+            async for records in reader.batches():
+                assert not reader.caught_up.is_set() or len(taken) >= 10
+                taken.extend(records)
+
+        taking = asyncio.create_task(take())
+        await asyncio.wait_for(reader.caught_up.wait(), 20)
+        assert [record.value for record in taken] == [b"%d" % n for n in range(10)]
+        await kafka.stop()
+        await asyncio.sleep(1.5)
+        await kafka.start()
+        await send(settings, tp, [b"10", b"11"])
+        async with asyncio.timeout(60):
+            while len(taken) < 12:
+                await asyncio.sleep(0.05)
+        taking.cancel()
+        await asyncio.wait([taking])
+        await reader.stop()
+    assert [record.offset for record in taken] == list(range(12))
+    assert taken[0].timestamp_ms > 0
+
+
+async def test_a_producer_stops_though_its_broker_is_gone(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    async with LocalKafka(tmp_path / "own-kafka") as kafka:
+        settings = make_settings(
+            kafka_bootstrap_servers=kafka.bootstrap_servers, kafka_dir=kafka.directory
+        )
+        await create_topics(settings, "cells")
+        tp = TopicPartition(settings.topic("cells"), 0)
+        producer = PartitionProducer(settings, 0)
+        await producer.start()
+        await producer.commit([row(tp, b"k", b"v")])
+        await kafka.stop()
+        committing = asyncio.create_task(producer.commit([row(tp, b"k", b"w")]))
+        await asyncio.sleep(1.0)
+        committing.cancel()
+        await asyncio.wait([committing])
+        async with asyncio.timeout(20):
+            await producer.stop()
+        await kafka.start()
+
+
+async def send(settings: Settings, tp: TopicPartition, values: list[bytes]) -> None:
+    async with AIOKafkaProducer(linger_ms=5, **settings.kafka_options()) as producer:
+        for value in values:
+            await producer.send(tp.topic, value, partition=tp.partition)
+        await producer.flush()
+
+
+async def delete_before(settings: Settings, tp: TopicPartition, offset: int) -> None:
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    await admin.start()
+    try:
+        await admin.delete_records({tp: RecordsToDelete(before_offset=offset)})
+    finally:
+        await admin.close()
