@@ -58,10 +58,12 @@ class UniqueOperation(NamedTuple):
 class Folded:
     """What a slice changed, collected while it is folded."""
 
-    __slots__ = ("dirty", "ignored", "unique")
+    __slots__ = ("dirty", "ignored", "late", "unique")
 
     def __init__(self) -> None:
         self.dirty: list[Cell] = []
+        self.late: list[Cell] = []
+        """Cells with states of cuts to come, whether they were dirty before or not."""
         self.unique: list[UniqueOperation] = []
         self.ignored: Counter[str] = Counter()
 
@@ -115,7 +117,11 @@ def fold_event(
             cut_ms = span.cut_of(layer, append_time_ms)
             if cut_ms <= settled_ms:
                 cut_ms = 0
-        state = cell.state if cut_ms == 0 else cell.state_at(cut_ms, fold.aggregation)
+        if cut_ms == 0:
+            state = cell.state
+        else:
+            state = cell.state_at(cut_ms, fold.aggregation)
+            folded.late.append(cell)
         precise = event.precise_total_amount_cents
         if fold.unique:
             set_name = set_of(layer, *name, members)
@@ -211,9 +217,11 @@ def _move(
     for period_ms, cut_ms in before.keys() | after.keys():
         layer = cell.layer if period_ms == cell.layer.start_ms else span.layers[period_ms]
         target = layer.cell(cell.filter_id, cell.groups)
-        state: UniqueCountState = target.state_at(  # type: ignore[assignment]
-            0 if cut_ms <= settled_ms else cut_ms, aggregation
-        )
+        if cut_ms <= settled_ms:
+            cut_ms = 0
+        state: UniqueCountState = target.state_at(cut_ms, aggregation)  # type: ignore[assignment]
+        if cut_ms:
+            folded.late.append(target)
         old_active, old_spells = before.get((period_ms, cut_ms), (0, 0))
         active, spells = after.get((period_ms, cut_ms), (0, 0))
         state.active += active - old_active

@@ -220,12 +220,11 @@ class Partition:
         self._dirty += folded.dirty
         self.ignored += folded.ignored
         every_ms = self.settings.revise_every_s * 1000
-        for cell in folded.dirty:
-            if cell.late:
-                name = cell.layer.span.name
-                self._late_names.add(name)
-                cuts = self.late_cuts.setdefault(name, set())
-                cuts.update(ceil_to(cut_ms, every_ms) for cut_ms in cell.late)
+        for cell in folded.late:
+            name = cell.layer.span.name
+            self._late_names.add(name)
+            cuts = self.late_cuts.setdefault(name, set())
+            cuts.update(ceil_to(cut_ms, every_ms) for cut_ms in cell.late or ())
 
     def take_late_names(self) -> set[SubscriptionName]:
         """External subscriptions that got late events since the last call."""
