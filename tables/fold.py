@@ -217,10 +217,11 @@ def _move(
     for period_ms, cut_ms in before.keys() | after.keys():
         layer = cell.layer if period_ms == cell.layer.start_ms else span.layers[period_ms]
         target = layer.cell(cell.filter_id, cell.groups)
-        if cut_ms <= settled_ms:
-            cut_ms = 0
-        state: UniqueCountState = target.state_at(cut_ms, aggregation)  # type: ignore[assignment]
-        if cut_ms:
+        open_cut_ms = 0 if cut_ms <= settled_ms else cut_ms
+        state: UniqueCountState = target.state_at(  # type: ignore[assignment]
+            open_cut_ms, aggregation
+        )
+        if open_cut_ms:
             folded.late.append(target)
         old_active, old_spells = before.get((period_ms, cut_ms), (0, 0))
         active, spells = after.get((period_ms, cut_ms), (0, 0))
