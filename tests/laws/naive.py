@@ -1,0 +1,236 @@
+"""A naive calculator: every figure from the list of events, as metering-semantics words it.
+
+Nothing of the product's accumulators is used: no states, no layers, no sums kept for later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+from typing import NamedTuple
+
+from app.billing_periods.day_count import inclusive_days
+from app.billing_periods.timezones import local_date
+from app.definitions.timeline import Period
+from app.numbers import plain, property_text
+from app.wire.identity import digest_of
+from app.wire.properties import read_properties
+from tables.fold import Arrival
+from tests.laws.world import METRICS, PRORATED, SUBSCRIPTION
+
+
+class Row(NamedTuple):
+    """An event as a list entry."""
+
+    timestamp_ms: int
+    position: tuple[int, ...]
+    code: str
+    transaction_id: str
+    value: Decimal
+    text: str
+    adds: bool
+    group: str | None
+
+
+class Shown(NamedTuple):
+    """What a record shows of a cell."""
+
+    units: str
+    prorated_units: str | None
+    total_aggregated_units: str
+    events_count: int
+    digest: str
+
+
+NOTHING = Shown("0.0", None, "0.0", 0, f"{0:032x}")
+
+
+class Cell(NamedTuple):
+    """A cell's figures, and what decides whether it is published."""
+
+    shown: Shown
+    carries: bool
+    in_period: int
+
+    @property
+    def used(self) -> bool:
+        """Whether it is published for its own sake."""
+        numbers = (self.shown.units, self.shown.prorated_units or "0.0")
+        return any(n != "0.0" for n in numbers) or self.carries or self.in_period > 0
+
+
+def winners(events: Iterable[Arrival], at_ms: int) -> list[Row]:
+    """Of every transaction id the event of the smallest position, of those appended by then."""
+    first: dict[str, Arrival] = {}
+    for arrival in sorted(events, key=lambda a: a.position):
+        if arrival.append_time_ms <= at_ms:
+            first.setdefault(arrival.event.transaction_id, arrival)
+    return [row(arrival) for arrival in first.values()]
+
+
+def row(arrival: Arrival) -> Row:
+    texts = {
+        name: property_text(raw) for name, raw in read_properties(arrival.event.properties).items()
+    }
+    return Row(
+        arrival.timestamp_ms,
+        arrival.position,
+        arrival.event.code,
+        arrival.event.transaction_id,
+        Decimal(texts["v"] or "0"),
+        texts["u"] or "",
+        texts["operation_type"] != "remove",
+        texts.get("g"),
+    )
+
+
+def cell(code: str, rows: Sequence[Row], period: Period) -> Cell:
+    """Figures of one cell of a period; `rows` are of its code and group."""
+    metric = METRICS[code]
+    recurring = bool(metric.get("recurring"))
+    inside = [r for r in rows if period.start_ms <= r.timestamp_ms < period.end_ms]
+    before = [r for r in rows if r.timestamp_ms < period.start_ms] if recurring else []
+    counted = sorted([*before, *inside], key=lambda r: (r.timestamp_ms, r.position))
+    prorated: Fraction | None = None
+    level: Fraction | None = None
+    count = len(counted)
+    carried = Fraction(0)
+    match metric["aggregation_type"]:
+        case "count_agg":
+            units = Fraction(count)
+        case "sum_agg":
+            units = carried = total(counted)
+            if code in PRORATED:
+                prorated = prorated_sum(inside, before, period)
+        case "max_agg":
+            units = Fraction(max((r.value for r in counted), default=Decimal(0)))
+        case "latest_agg":
+            units = Fraction(counted[-1].value) if counted else Fraction(0)
+        case "unique_count_agg":
+            count = sum(active(operations) for operations in by_text(counted).values())
+            units = carried = Fraction(count)
+            if code in PRORATED:
+                prorated = prorated_unique(counted, period)
+        case _:
+            units = step_integral(inside, total(before), period)
+            level = carried = total(counted)
+            count = len(inside)
+    digest = sum(
+        digest_of(SUBSCRIPTION, r.transaction_id, r.timestamp_ms, code, digest_text(code, r))
+        for r in counted
+    )
+    shown = Shown(
+        shown_number(units),
+        None if prorated is None else shown_number(prorated),
+        shown_number(units if level is None else level),
+        count,
+        f"{digest % (1 << 128):032x}",
+    )
+    in_period = len(inside) if recurring else count
+    return Cell(shown, recurring and carried != 0, in_period)
+
+
+def shown_number(number: Fraction) -> str:
+    """Clamped and printed; every number here has a finite decimal expansion."""
+    if number <= 0:
+        return "0.0"
+    scaled = number * 10**40
+    assert scaled.denominator == 1
+    return plain(Decimal(scaled.numerator).scaleb(-40))
+
+
+def digest_text(code: str, event: Row) -> str:
+    kind = METRICS[code]["aggregation_type"]
+    if kind == "count_agg":
+        return ""
+    if kind == "unique_count_agg":
+        return f"{'add' if event.adds else 'remove'}:{event.text}"
+    return plain(event.value)
+
+
+def total(rows: Iterable[Row]) -> Fraction:
+    return sum((Fraction(r.value) for r in rows), Fraction(0))
+
+
+def prorated_sum(inside: Sequence[Row], before: Sequence[Row], period: Period) -> Fraction:
+    days = inclusive_days(
+        period.start_ms, period.last_ms, period.timezone, upgraded=period.upgraded
+    )
+    last = local_date(period.last_ms, period.timezone)
+    unit_days = total(before) * days
+    for r in inside:
+        unit_days += Fraction(r.value) * (
+            (last - local_date(r.timestamp_ms, period.timezone)).days + 1
+        )
+    return rounded_up(unit_days / period.duration_days, 5)
+
+
+def by_text(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for r in rows:
+        found.setdefault(r.text, []).append(r)
+    return found
+
+
+def active(operations: Iterable[Row]) -> int:
+    """The state machine of one property, which starts inactive."""
+    state = 0
+    for operation in operations:
+        if operation.adds and state == 0:
+            state = 1
+        elif not operation.adds and state == 1:
+            state = 0
+    return state
+
+
+def prorated_unique(rows: Sequence[Row], period: Period) -> Fraction:
+    days = sum(spell_days(operations, period) for operations in by_text(rows).values())
+    return rounded_up(Fraction(days, period.duration_days), 5)
+
+
+def spell_days(operations: Sequence[Row], period: Period) -> int:
+    def day(at_ms: int) -> int:
+        return local_date(at_ms, period.timezone).toordinal()
+
+    kept = [
+        one
+        for i, one in enumerate(operations)
+        if one.adds
+        or not any(
+            later.adds and day(later.timestamp_ms) == day(one.timestamp_ms)
+            for later in operations[i + 1 :]
+        )
+    ]
+    effective: list[Row] = []
+    for one in kept:
+        if one.adds != bool(effective and effective[-1].adds):
+            effective.append(one)
+    days = 0
+    for i, one in enumerate(effective):
+        if not one.adds:
+            continue
+        start_ms = max(one.timestamp_ms, period.start_ms)
+        end_ms = period.last_ms
+        if i + 1 < len(effective):
+            end_ms = effective[i + 1].timestamp_ms
+        if end_ms >= period.start_ms:
+            days += day(end_ms) + 1 - day(start_ms)
+    return days
+
+
+def step_integral(inside: Sequence[Row], initial: Fraction, period: Period) -> Fraction:
+    """The level as a step function, weighted by the time it holds."""
+    end_ms = ceil(Fraction(period.end_ms, 1000)) * 1000
+    area, level, since_ms = Fraction(0), initial, period.start_ms
+    for r in sorted(inside, key=lambda r: r.timestamp_ms):
+        area += level * (r.timestamp_ms - since_ms)
+        level += Fraction(r.value)
+        since_ms = r.timestamp_ms
+    area += level * (end_ms - since_ms)
+    return rounded_up(area / (period.duration_days * 86_400_000), 20)
+
+
+def rounded_up(number: Fraction, digits: int) -> Fraction:
+    return Fraction(ceil(number * 10**digits), 10**digits)

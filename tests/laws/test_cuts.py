@@ -1,0 +1,109 @@
+"""The law of cuts: what is published at T is the fold of the log prefix at T, computed naively."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.instants import iso_seconds
+from app.definitions.timeline import Period, ceil_to
+from tables.fold import Arrival
+from tests.laws import naive
+from tests.laws.world import (
+    HOUR_MS,
+    METRICS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    DefinitionLine,
+    Live,
+    arrivals,
+    definitions_of,
+    lines,
+    ms,
+)
+
+END_MS = START_MS + 8 * WEEK_MS
+GROUPED = ("sum", "unique")
+
+
+def world(code: str, timezone: str, grace_days: int) -> list[DefinitionLine]:
+    """The usual world with one metric and a customer of its own settings."""
+    base = definitions_of([code])
+    billing = {"invoice_grace_period": grace_days}
+    customer = commands.upsert_customer(
+        ORG, {"external_id": "customer", "timezone": timezone, "billing_configuration": billing}
+    )
+    return lines(
+        (line.append_time_ms, customer if line.command.type == "upsert_customer" else line.command)
+        for line in base
+    )
+
+
+@pytest.mark.parametrize("code", METRICS)
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.data())
+def test_published_at_a_cut_is_the_fold_of_the_prefix(code: str, data: st.DataObject) -> None:
+    timezone = data.draw(st.sampled_from(["UTC", "America/Los_Angeles", "Europe/Paris"]))
+    definitions = world(code, timezone, data.draw(st.sampled_from([0, 0, 2])))
+    events = data.draw(arrivals([code], max_events=10))
+    live = Live(definitions)
+    live.define_all()
+    live.deliver(events)
+    live.close_until(END_MS)
+    ((_, timeline),) = live.partition.timelines((ORG, SUBSCRIPTION))
+    published = newest_at(live.bodies())
+    cuts = {ceil_to(arrival.append_time_ms, HOUR_MS) for arrival in events}
+    periods = [period for period in timeline.until(END_MS) if period.due_at_ms <= END_MS]
+    cuts |= {period.due_at_ms for period in periods}
+    for cut_ms in sorted(cut for cut in cuts if cut <= END_MS):
+        for period in periods:
+            if period.due_at_ms <= cut_ms:
+                assert_cut(code, events, period, cut_ms, published)
+
+
+Published = dict[tuple[str, str | None], list[tuple[int, naive.Shown]]]
+
+
+def newest_at(bodies: list[dict[str, Any]]) -> Published:
+    """(printed period start, group) to (cut, what was shown), in order of the cuts."""
+    published: Published = {}
+    for body in bodies:
+        if body["type"] == "period.completed":
+            continue
+        shown = naive.Shown(
+            body["units"],
+            body["prorated_units"],
+            body["total_aggregated_units"],
+            body["events_count"],
+            body["digest"],
+        )
+        group = (body["grouped_by"] or {}).get("g")
+        cell = published.setdefault((body["period"]["from"], group), [])
+        assert body["revision"] == len(cell)
+        assert body["previous_units"] == (cell[-1][1].units if cell else None)
+        cell.append((ms(body["closed_at"]), shown))
+    return published
+
+
+def assert_cut(
+    code: str, events: list[Arrival], period: Period, cut_ms: int, published: Published
+) -> None:
+    rows = [row for row in naive.winners(events, cut_ms) if row.code == code]
+    groups = [None, "x", "y"] if code in GROUPED else [None]
+    start = iso_seconds(period.start_ms)
+    for group in groups:
+        chosen = [row for row in rows if row.group == group or code not in GROUPED]
+        expected = naive.cell(code, chosen, period)
+        shown = [s for at_ms, s in published.get((start, group), []) if at_ms <= cut_ms]
+        if not shown:
+            assert not expected.used
+        elif expected.used:
+            assert shown[-1] == expected.shown
+        else:
+            assert shown[-1].units == "0.0"

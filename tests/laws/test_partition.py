@@ -1,0 +1,116 @@
+"""Laws of the whole partition: only positions and logs decide, never delivery.
+
+Every law folds the same two logs in two ways and asks for the same cells and the same records.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tables.fold import Arrival
+from tests.laws.world import (
+    METRICS,
+    START_MS,
+    WEEK_MS,
+    DefinitionLine,
+    Live,
+    arrivals,
+    changing_definitions,
+    definitions_of,
+    slices,
+)
+
+ALL = tuple(METRICS)
+END_MS = START_MS + 10 * WEEK_MS
+few = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def in_order(definitions: list[DefinitionLine], events: list[Arrival]) -> Live:
+    """Both logs by append time, one event a slice, each cut as soon as it can be taken."""
+    live = Live(definitions)
+    for arrival in sorted(events, key=lambda a: a.position):
+        live.close_until(arrival.append_time_ms - 1)
+        live.define_until(arrival.append_time_ms)
+        live.deliver([arrival])
+    live.define_all()
+    return live
+
+
+def same(one: Live, other: Live) -> None:
+    """Cells after all cuts, and the records of all cuts, are equal byte for byte."""
+    for live in (one, other):
+        live.define_all()
+        live.close_until(END_MS)
+    assert one.values() == other.values()
+    assert one.cells() == other.cells()
+
+
+@few
+@given(st.data())
+def test_order_and_batches_of_delivery(data: st.DataObject) -> None:
+    definitions = definitions_of(ALL)
+    events = data.draw(arrivals(ALL, ids=6))
+    live = Live(definitions)
+    live.define_all()
+    for batch in data.draw(slices(events)):
+        live.deliver(batch)
+    same(in_order(definitions, events), live)
+
+
+@few
+@given(st.data())
+def test_redelivery_of_ranges(data: st.DataObject) -> None:
+    definitions = definitions_of(ALL)
+    events = data.draw(arrivals(ALL))
+    once, again = Live(definitions), Live(definitions)
+    for live in (once, again):
+        live.define_all()
+    once.deliver(events)
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(events)))
+        again.deliver(events[start : data.draw(st.integers(start, len(events)))])
+    again.deliver(events)
+    assert once.accepted == again.accepted
+    assert once.cells() == again.cells()
+    same(once, again)
+
+
+@few
+@given(st.data())
+def test_refold_is_the_live_fold(data: st.DataObject) -> None:
+    definitions = definitions_of(ALL)
+    events = data.draw(arrivals(ALL, ids=6))
+    live = Live(definitions)
+    live.define_all()
+    live.deliver(events)
+    live.close_until(START_MS + data.draw(st.integers(0, 6)) * WEEK_MS)
+    before = live.cells()
+    live.refold_all()
+    assert live.cells() == before
+    same(in_order(definitions, events), live)
+
+
+@few
+@given(st.data())
+def test_interleaving_of_definitions_and_events(data: st.DataObject) -> None:
+    definitions = data.draw(changing_definitions(ALL))
+    events = data.draw(arrivals(ALL))
+    live = Live(definitions)
+    for arrival in events:
+        live.define(data.draw(st.integers(0, 3)))
+        live.deliver([arrival])
+    same(in_order(definitions, events), live)
+
+
+@few
+@given(st.data())
+def test_events_before_all_definitions(data: st.DataObject) -> None:
+    definitions = data.draw(changing_definitions(ALL))
+    events = data.draw(arrivals(ALL))
+    first_events = Live(definitions)
+    first_events.deliver(events)
+    first_definitions = Live(definitions)
+    first_definitions.define_all()
+    first_definitions.deliver(events)
+    same(first_events, first_definitions)

@@ -1,0 +1,371 @@
+"""A small world for laws: one plan with a charge of every kind, and a partition that folds it.
+
+`Live` feeds a `Partition` the way a worker does, in whatever order a law asks for. It keeps all
+arrivals, so that refolds can read them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import msgspec
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.instants import parse_iso8601_ms
+from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Applied
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
+from app.records import PublishedRecord
+from app.wire.events import Event
+from app.wire.records import decode_record
+from tables.close import close_subscription, next_cut, settle
+from tables.dedupe import EventIndex
+from tables.fold import Arrival
+from tables.partition import Pair, Partition, WaitForDefinitions
+from tables.refold import Refold, cells_of
+
+ORG = "org"
+SUBSCRIPTION = "sub"
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+WEEK_MS = 7 * DAY_MS
+
+
+def ms(text: str) -> int:
+    at_ms = parse_iso8601_ms(text)
+    assert at_ms is not None
+    return at_ms
+
+
+START_MS = ms("2024-01-01T00:00:00Z")
+"""A Monday, so that weekly calendar periods start with it."""
+
+SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600)
+
+METRICS: dict[str, dict[str, Any]] = {
+    "count": {"aggregation_type": "count_agg"},
+    "sum": {"aggregation_type": "sum_agg", "field_name": "v"},
+    "balance": {"aggregation_type": "sum_agg", "field_name": "v", "recurring": True},
+    "max": {"aggregation_type": "max_agg", "field_name": "v"},
+    "latest": {"aggregation_type": "latest_agg", "field_name": "v"},
+    "unique": {"aggregation_type": "unique_count_agg", "field_name": "u"},
+    "seats": {"aggregation_type": "unique_count_agg", "field_name": "u", "recurring": True},
+    "level": {"aggregation_type": "weighted_sum_agg", "field_name": "v", "recurring": True},
+    "average": {"aggregation_type": "weighted_sum_agg", "field_name": "v"},
+}
+PRORATED = ("balance", "seats")
+
+
+class DefinitionLine(NamedTuple):
+    """A command on the definitions log."""
+
+    append_time_ms: int
+    offset: int
+    command: Command
+
+
+def metric_body(code: str, **changes: Any) -> dict[str, Any]:
+    return {"name": code, "code": code, **METRICS[code], **changes}
+
+
+def plan_body(codes: Iterable[str], **changes: Any) -> dict[str, Any]:
+    charges = []
+    for code in codes:
+        charge: dict[str, Any] = {
+            "billable_metric_code": code,
+            "code": code,
+            "charge_model": "standard",
+            "properties": {"amount": "1"},
+            "prorated": code in PRORATED,
+        }
+        if code in ("sum", "unique"):
+            charge["properties"]["pricing_group_keys"] = ["g"]
+        charges.append(charge)
+    return {
+        "name": "plan",
+        "code": "plan",
+        "interval": "weekly",
+        "amount_cents": 0,
+        "amount_currency": "EUR",
+        "pay_in_advance": False,
+        "charges": charges,
+        **changes,
+    }
+
+
+def subscription_body(**changes: Any) -> dict[str, Any]:
+    return {
+        "external_customer_id": "customer",
+        "plan_code": "plan",
+        "external_id": SUBSCRIPTION,
+        "billing_time": "calendar",
+        "subscription_at": "2024-01-01T00:00:00Z",
+        **changes,
+    }
+
+
+def lines(commands_at: Iterable[tuple[int, Command]]) -> list[DefinitionLine]:
+    return [
+        DefinitionLine(at_ms, offset, command)
+        for offset, (at_ms, command) in enumerate(commands_at)
+    ]
+
+
+def definitions_of(
+    codes: Sequence[str], settings: SettingsRecord = SETTINGS
+) -> list[DefinitionLine]:
+    """Settings, metrics, a weekly plan and a subscription from START on."""
+    made: list[Command] = [commands.set_settings(settings)]
+    made += [commands.create_billable_metric(ORG, metric_body(code)) for code in codes]
+    made.append(commands.create_plan(ORG, plan_body(codes)))
+    made.append(commands.upsert_customer(ORG, {"external_id": "customer"}))
+    made.append(commands.create_subscription(ORG, subscription_body()))
+    return lines((START_MS - HOUR_MS, command) for command in made)
+
+
+@st.composite
+def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[DefinitionLine]:
+    """The usual definitions, some of them late, and what may be changed of them later."""
+    base = definitions_of(codes)
+    late = draw(st.sampled_from([0, 0, 1, 2]))
+    kept, delayed = base[: len(base) - late], base[len(base) - late :]
+    (plan,) = [line.command for line in base if line.command.type == "create_plan"]
+    charges = plan.payload["plan"]["charges"]
+    changes = draw(st.lists(_change(codes, charges), max_size=4))
+    made = [(line.append_time_ms, line.command) for line in kept]
+    then_ms = draw(st.integers(START_MS, START_MS + 2 * WEEK_MS))
+    made += [(then_ms, line.command) for line in delayed]
+    return lines([*made, *sorted(changes, key=lambda change: max(change[0], then_ms))])
+
+
+@st.composite
+def _change(
+    draw: st.DrawFn, codes: Sequence[str], charges: list[dict[str, Any]]
+) -> tuple[int, Command]:
+    at_ms = draw(st.integers(START_MS, START_MS + WEEKS * WEEK_MS))
+    code = draw(st.sampled_from(codes))
+    kind = draw(st.sampled_from(_CHANGES))
+    return at_ms, kind(draw, code, charges)
+
+
+def _round(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+    function = draw(st.sampled_from(["round", "ceil", "floor", None]))
+    body = metric_body(code, rounding_function=function, rounding_precision=0)
+    return commands.update_billable_metric(ORG, code, body)
+
+
+def _delete_metric(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+    return commands.delete_billable_metric(ORG, code)
+
+
+def _create_metric(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+    return commands.create_billable_metric(ORG, metric_body(code))
+
+
+def _customer(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+    timezone = draw(st.sampled_from(["UTC", "Europe/Paris", "America/Los_Angeles"]))
+    grace = {"invoice_grace_period": draw(st.integers(0, 9))}
+    body = {"external_id": "customer", "timezone": timezone, "billing_configuration": grace}
+    return commands.upsert_customer(ORG, body)
+
+
+def _plan(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+    """Some charges go, one comes, groups change."""
+    kept = [
+        {
+            **{key: value for key, value in charge.items() if key != "new_id"},
+            "id": charge["new_id"],
+            "properties": {"amount": "1", **draw(st.sampled_from(_GROUPINGS))},
+        }
+        for charge in charges
+        if draw(st.integers(0, 3))
+    ]
+    new = plan_body([code])["charges"]
+    return commands.update_plan(ORG, "plan", {"charges": [*kept, *new]})
+
+
+_GROUPINGS: list[dict[str, Any]] = [{}, {"pricing_group_keys": ["g"]}]
+
+
+def _subscribe(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+    return commands.create_subscription(ORG, subscription_body())
+
+
+def _terminate(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+    return commands.terminate_subscription(ORG, SUBSCRIPTION)
+
+
+_CHANGES = [_round, _delete_metric, _create_metric, _customer, _customer, _plan, _plan, _subscribe]
+_CHANGES += [_terminate]
+
+
+class Live:
+    """A partition with everything that was delivered to it."""
+
+    def __init__(self, definitions: Sequence[DefinitionLine] = ()):
+        self.definitions = Definitions()
+        self.partition = Partition(0, self.definitions, EventIndex())
+        self.records: list[PublishedRecord] = []
+        self.accepted = 0
+        self._to_define = list(definitions)
+        self._arrived: dict[tuple[int, ...], Arrival] = {}
+
+    def define(self, count: int = 1) -> None:
+        """Apply the next definitions."""
+        for _ in range(min(count, len(self._to_define))):
+            line = self._to_define.pop(0)
+            applied = self.definitions.apply(
+                line.command.encode(), line.append_time_ms, line.offset
+            )
+            if isinstance(applied, Applied) and applied.touch is not None:
+                self.refold(self.partition.touched(applied.touch))
+
+    def define_all(self) -> None:
+        self.define(len(self._to_define))
+
+    def define_until(self, at_ms: int) -> None:
+        """Apply what was appended until then, and let the log have reached it."""
+        while self._to_define and self._to_define[0].append_time_ms <= at_ms:
+            self.define()
+        self.definitions.append_time_ms = max(self.definitions.append_time_ms, at_ms)
+
+    def deliver(self, arrivals: Sequence[Arrival]) -> None:
+        """Fold one slice, and refold what an earlier copy of an event asks for."""
+        for arrival in arrivals:
+            self._arrived[arrival.position] = arrival
+        try:
+            self.accepted += self.partition.fold(arrivals).accepted
+        except WaitForDefinitions as wait:
+            self.define_until(wait.past_ms + 1)
+            self.accepted += self.partition.fold(arrivals).accepted
+        smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
+        self.refold(smaller)
+
+    def refold(self, pairs: Iterable[Pair]) -> None:
+        """Refold pairs from everything delivered so far."""
+        pairs = set(pairs)
+        if pairs:
+            refold = Refold(self.partition, pairs)
+            refold.feed(list(self._arrived.values()))
+            refold.swap()
+
+    def refold_all(self) -> None:
+        self.refold(
+            (*name, code) for name, codes in self.partition.presence.codes.items() for code in codes
+        )
+
+    def close_until(self, at_ms: int) -> None:
+        """Publish every cut up to a time; everything up to it must have been delivered."""
+        self.define_until(at_ms)
+        names = sorted(self.definitions.all_subscription_keys())
+        while True:
+            cut_ms = min((next_cut(self.partition, name) for name in names), default=NEVER_MS)
+            if cut_ms > at_ms:
+                break
+            for name in names:
+                if next_cut(self.partition, name) == cut_ms:
+                    self.records += close_subscription(self.partition, name, cut_ms)
+            settle(self.partition, cut_ms)
+
+    def cells(self) -> dict[Any, Any]:
+        """Every cell as packed for the changelog, but for the refold that made it."""
+        found: dict[Any, Any] = {}
+        for name, codes in self.partition.presence.codes.items():
+            for code in codes:
+                for span, packed in cells_of(self.partition.route_of((*name, code))).items():
+                    for key, value in packed.items():
+                        found[span, key] = msgspec.msgpack.decode(value)[:2]
+        return found
+
+    def bodies(self) -> list[dict[str, Any]]:
+        """Published records as JSON."""
+        return [msgspec.json.decode(record.value) for record in self.records]
+
+    def values(self) -> list[bytes]:
+        """Published records as bytes, in an order of their own."""
+        return sorted(record.value for record in self.records)
+
+
+def event(code: str, transaction_id: str, timestamp_ms: int | None, **properties: Any) -> Event:
+    body: dict[str, Any] = {
+        "organization_id": ORG,
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": transaction_id,
+        "code": code,
+        "properties": properties,
+    }
+    if timestamp_ms is not None:
+        body["timestamp"] = f"{timestamp_ms // 1000}.{timestamp_ms % 1000:03d}"
+    ((_, decoded),) = decode_record(msgspec.json.encode(body))
+    assert isinstance(decoded, Event), decoded
+    return decoded
+
+
+DECIMALS = st.decimals(min_value=-20, max_value=20, places=2).map(str)
+WEEKS = 4
+
+
+@st.composite
+def arrivals(
+    draw: st.DrawFn,
+    codes: Sequence[str],
+    *,
+    max_events: int = 12,
+    ids: int = 40,
+    weeks: int = WEEKS,
+) -> list[Arrival]:
+    """Events of two raw partitions in position order: some late, some early, some repeated."""
+    size = draw(st.integers(0, max_events))
+    step = st.integers(0, weeks * WEEK_MS // max(size, 1))
+    append_time_ms = START_MS
+    offsets = [0, 0]
+    rekeyed = 0
+    made: list[Arrival] = []
+    for _ in range(size):
+        # Whole hours often, so that events meet the instants at which cuts are taken.
+        append_time_ms += draw(st.one_of(step, step.map(lambda ms: ms // HOUR_MS * HOUR_MS)))
+        code = draw(st.sampled_from(codes))
+        since_start_ms = append_time_ms - START_MS
+        lag_ms = draw(
+            st.one_of(
+                st.integers(-DAY_MS, 3 * WEEK_MS),
+                # At midnights: where periods begin, and unique counts count days.
+                st.sampled_from([since_start_ms - day * DAY_MS for day in range(-2, 21)]),
+                st.sampled_from([0, WEEK_MS]),
+            )
+        )
+        properties: dict[str, Any] = {"v": draw(DECIMALS), "u": draw(st.sampled_from("abc"))}
+        properties["operation_type"] = draw(st.sampled_from(["add", "remove", "add"]))
+        if draw(st.booleans()):
+            properties["g"] = draw(st.sampled_from(["x", "y"]))
+        partition = draw(st.sampled_from([0, 0, 1]))
+        timestamp_ms = max(0, append_time_ms - lag_ms)
+        identity = f"t{draw(st.integers(0, ids))}"
+        made.append(
+            Arrival(
+                event(code, identity, timestamp_ms, **properties),
+                ORG,
+                append_time_ms,
+                partition,
+                offsets[partition],
+                0,
+                rekeyed if partition else -1,
+            )
+        )
+        offsets[partition] += 1
+        rekeyed += partition
+    return made
+
+
+@st.composite
+def slices(draw: st.DrawFn, events: Sequence[Arrival]) -> list[list[Arrival]]:
+    """Any order of delivery, in any batches."""
+    shuffled = draw(st.permutations(events))
+    cuts = sorted(draw(st.lists(st.integers(0, len(events)), max_size=3)))
+    bounds = [0, *cuts, len(events)]
+    return [list(shuffled[a:b]) for a, b in pairwise(bounds)]
