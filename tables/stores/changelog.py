@@ -211,8 +211,8 @@ async def read_to_end(
     settings: Settings,
     tps: Sequence[TopicPartition],
     from_offsets: Mapping[TopicPartition, int] | None = None,
-) -> AsyncIterator[tuple[TopicPartition, list[tuple[int, bytes | None, bytes | None]]]]:
-    """Everything committed until now, by batches of (offset, key, value).
+) -> AsyncIterator[tuple[TopicPartition, list[tuple[int, bytes, bytes | None]]]]:
+    """Everything committed until now, by batches of (offset, key or b"", value).
 
     Begins at `from_offsets`, and where that names nothing, or less than the log has, at its start.
     """
@@ -223,7 +223,7 @@ async def read_to_end(
         starts = await consumer.beginning_offsets(tps)
         positions = {tp: max(starts[tp], (from_offsets or {}).get(tp, 0)) for tp in tps}
         async for tp, records in _between(consumer, positions, ends):
-            yield tp, [(record.offset, record.key, record.value) for record in records]
+            yield tp, [(record.offset, record.key or b"", record.value) for record in records]
     finally:
         await consumer.stop()
 

@@ -1,47 +1,90 @@
 """Members of unique counts in Redis: one exact hash per set, property text → packed operations.
 
-Redis is a rebuildable copy of the member changelog. Beside the sets stands the flush that they
-reflect (the watermark) and the epoch of the partition's owner: a lower epoch is refused, another
-watermark than expected means that members were lost or rolled back, and they are rebuilt.
+Redis is a rebuildable copy of the member changelog. Beside the sets of a partition stand, written
+by the same transaction, the flush they reflect (watermark), the epoch of the partition's owner and
+how many members each set, and all of them, have. A lower epoch is refused; another watermark or
+count than expected means that members were lost, evicted or rolled back, and they are rebuilt.
+Source: state.md §5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import BusyLoadingError, NoScriptError, ResponseError
+from redis.exceptions import ConnectionError as RedisUnreachable
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from app.settings import Settings
-from tables.members import MemberName
+from tables.members import MemberName, SetKey
 
-CHUNK = 2_000
-"""Members in one script call, so that no call holds Redis for long."""
+log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+MEMBERS_IN_A_CALL: Final = 2_000
+KEYS_IN_A_CALL: Final = 1_000
+SOCKET_TIMEOUT_S: Final = 10.0
+RETRY_S: Final = 0.5
+
+# KEYS: meta, counts, the sets that are gone, the sets that change.
+# ARGV: epoch, flush (empty in all calls but the last), number of sets that are gone; for each set
+# that changes the number of its members, and for each of them property text and packed operations
+# (empty: it is no member any more).
 _WRITE = """
-local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
-if epoch > tonumber(ARGV[1]) then
-  return redis.error_reply('STALEEPOCH ' .. epoch)
+local meta, counts = KEYS[1], KEYS[2]
+local known = tonumber(redis.call('HGET', meta, 'epoch') or '0')
+if known > tonumber(ARGV[1]) then
+  return redis.error_reply('STALEEPOCH ' .. known)
 end
+redis.call('HSET', meta, 'epoch', ARGV[1])
+local total = 0
 local gone = tonumber(ARGV[3])
-for i = 1, gone do
-  redis.call('DEL', KEYS[1 + i])
+for i = 3, 2 + gone do
+  total = total - tonumber(redis.call('HGET', counts, KEYS[i]) or '0')
+  redis.call('UNLINK', KEYS[i])
+  redis.call('HDEL', counts, KEYS[i])
 end
-local set = gone + 1
-for i = 4, #ARGV, 2 do
-  set = set + 1
-  if ARGV[i + 1] == '' then
-    redis.call('HDEL', KEYS[set], ARGV[i])
-  else
-    redis.call('HSET', KEYS[set], ARGV[i], ARGV[i + 1])
+local at = 4
+for i = 3 + gone, #KEYS do
+  local change = 0
+  for _ = 1, tonumber(ARGV[at]) do
+    if ARGV[at + 2] == '' then
+      change = change - redis.call('HDEL', KEYS[i], ARGV[at + 1])
+    else
+      change = change + redis.call('HSET', KEYS[i], ARGV[at + 1], ARGV[at + 2])
+    end
+    at = at + 2
+  end
+  at = at + 1
+  total = total + change
+  if change ~= 0 and redis.call('HINCRBY', counts, KEYS[i], change) == 0 then
+    redis.call('HDEL', counts, KEYS[i])
   end
 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
+redis.call('HINCRBY', meta, 'members', total)
 if ARGV[2] ~= '' then
-  redis.call('HSET', KEYS[1], 'flush', ARGV[2])
+  redis.call('HSET', meta, 'flush', ARGV[2])
 end
+return 1
+"""
+
+# KEYS: meta, counts. ARGV: epoch. From here on there is no watermark until all is written anew.
+_CLAIM = """
+local known = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
+if known > tonumber(ARGV[1]) then
+  return redis.error_reply('STALEEPOCH ' .. known)
+end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
+redis.call('HDEL', KEYS[1], 'flush', 'members')
+redis.call('UNLINK', KEYS[2])
 return 1
 """
 
@@ -54,19 +97,40 @@ class MembersLost(Exception):
     """Redis does not hold what was written to it."""
 
 
+@dataclass(frozen=True, slots=True)
+class MembersState:
+    """What Redis holds of a partition. `intact`: every set has the members counted for it."""
+
+    flush: int | None
+    epoch: int
+    sets: int
+    members: int
+    intact: bool
+
+
 class MemberStore:
-    """Members of all partitions of this worker."""
+    """Members of all partitions of this worker.
+
+    While Redis does not answer, every call waits: nothing is folded that could not be looked up.
+    """
 
     def __init__(self, settings: Settings):
         if settings.redis_url is None:
             raise ValueError("METER_REDIS_URL is not set")
         self._prefix = settings.consumer_group
-        self._redis: Redis = Redis.from_url(settings.redis_url)
+        self._redis: Redis = Redis.from_url(
+            settings.redis_url,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=SOCKET_TIMEOUT_S,
+        )
         self._write = self._redis.register_script(_WRITE)
-        self._watermarks: dict[int, bytes] = {}
+        self._claim = self._redis.register_script(_CLAIM)
+        self._expected: dict[int, set[int | None]] = {}
+        self.available = True
+        """Whether Redis answered the last call."""
 
     async def start(self) -> None:
-        """Connect."""
+        """Connect. Raises a RedisError if there is no Redis."""
         await self._redis.ping()
 
     async def stop(self) -> None:
@@ -74,79 +138,199 @@ class MemberStore:
         await self._redis.aclose()
 
     async def load_many(self, number: int, names: Sequence[MemberName]) -> list[bytes | None]:
-        """Packed members, None for those never written. Raises `MembersLost`."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
+        """Packed members in one round trip, None for those never written.
+
+        Raises:
+            MembersLost: the partition stands at another flush than ours, or a set has other
+                members than were written to it.
+        """
+        texts: dict[SetKey, list[str]] = {}
+        for key, text in names:
+            texts.setdefault(key, []).append(text)
+        found = await self._insist(lambda: self._load(number, texts))
+        return [found[name] for name in names]
+
+    async def _load(
+        self, number: int, texts: dict[SetKey, list[str]]
+    ) -> dict[MemberName, bytes | None]:
+        async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hget(self._meta(number), "flush")
-            for key, text in names:
-                pipeline.hget(self._set(number, key), text.encode())
-            watermark, *packed = await pipeline.execute()
-        if watermark != self._watermarks.get(number):
-            raise MembersLost(f"members of partition {number} stand at flush {watermark!r}")
-        return packed
+            if texts:
+                pipeline.hmget(self._counts(number), [self._set(number, key) for key in texts])
+            for key, wanted in texts.items():
+                pipeline.hlen(self._set(number, key))
+                pipeline.hmget(self._set(number, key), [text.encode() for text in wanted])
+            flush, *answers = await pipeline.execute()
+        if _integer(flush) not in self._expected.get(number, {None}):
+            raise MembersLost(f"members of partition {number} stand at flush {_integer(flush)}")
+        counts, answers = (answers[0], answers[1:]) if texts else ([], [])
+        found: dict[MemberName, bytes | None] = {}
+        for i, (key, wanted) in enumerate(texts.items()):
+            counted, length, packed = int(counts[i] or 0), answers[2 * i], answers[2 * i + 1]
+            if counted != length:
+                raise MembersLost(
+                    f"a set of partition {number} has {length} members, {counted} were written"
+                )
+            found.update(((key, text), value) for text, value in zip(wanted, packed, strict=True))
+        return found
 
     async def write(
         self,
         number: int,
         epoch: int,
         flush: int,
-        gone: Sequence[bytes],
+        gone: Sequence[SetKey],
         members: Sequence[tuple[MemberName, bytes | None]],
     ) -> None:
-        """Write what a flush changed, last its number. Raises `StaleEpoch`."""
-        chunks = list(_chunks(members)) or [[]]
-        for i, chunk in enumerate(chunks):
-            emptied = list(gone) if i == 0 else []
-            watermark = str(flush) if i == len(chunks) - 1 else ""
-            await self._write_chunk(number, epoch, watermark, emptied, chunk)
-        self._watermarks[number] = str(flush).encode()
+        """Write what a flush changed, its number with it: all or nothing, and again if need be.
 
-    async def _write_chunk(
+        Raises:
+            StaleEpoch: a newer owner has written.
+        """
+        before = self._expected.get(number, {None})
+        # A look-up that overtakes the answer sees the new flush already.
+        self._expected[number] = before | {flush}
+        await self._insist(lambda: self._write_all(number, epoch, flush, gone, members))
+        self._expected[number] = {flush}
+
+    async def _write_all(
         self,
         number: int,
         epoch: int,
-        watermark: str,
-        gone: list[bytes],
-        members: list[tuple[MemberName, bytes | None]],
+        flush: int | None,
+        gone: Sequence[SetKey],
+        members: Iterable[tuple[MemberName, bytes | None]],
     ) -> None:
-        keys = [self._meta(number), *(self._set(number, key) for key in gone)]
-        arguments: list[Any] = [epoch, watermark, len(gone)]
+        """One transaction of several calls: no call is large."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            for keys in _chunks(gone, KEYS_IN_A_CALL):
+                await self._add_call(pipeline, number, epoch, None, keys, [])
+            for chunk in _chunks(members, MEMBERS_IN_A_CALL):
+                await self._add_call(pipeline, number, epoch, None, [], chunk)
+            await self._add_call(pipeline, number, epoch, flush, [], [])
+            await _refuse_stale(number, pipeline.execute())
+
+    async def _add_call(
+        self,
+        pipeline: Any,
+        number: int,
+        epoch: int,
+        flush: int | None,
+        gone: Sequence[SetKey],
+        members: Sequence[tuple[MemberName, bytes | None]],
+    ) -> None:
+        by_set: dict[SetKey, list[bytes]] = {}
         for (key, text), packed in members:
-            keys.append(self._set(number, key))
-            arguments += (text.encode(), packed or b"")
-        try:
-            await self._write(keys=keys, args=arguments)
-        except ResponseError as error:
-            if str(error).startswith("STALEEPOCH"):
-                raise StaleEpoch(f"partition {number} has a newer owner") from error
-            raise
+            by_set.setdefault(key, []).extend((text.encode(), packed or b""))
+        keys = [self._meta(number), self._counts(number)]
+        keys += [self._set(number, key) for key in (*gone, *by_set)]
+        arguments: list[Any] = [epoch, "" if flush is None else flush, len(gone)]
+        for pairs in by_set.values():
+            arguments += [len(pairs) // 2, *pairs]
+        await self._write(keys=keys, args=arguments, client=pipeline)
+
+    async def state(self, number: int) -> MembersState:
+        """What is there, counted afresh."""
+        return await self._insist(lambda: self._state(number))
+
+    async def _state(self, number: int) -> MembersState:
+        meta = await _answer(self._redis.hgetall(self._meta(number)))
+        counts = await _answer(self._redis.hgetall(self._counts(number)))
+        members, intact = 0, True
+        for chunk in _chunks(counts.items(), KEYS_IN_A_CALL):
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for key, _ in chunk:
+                    pipeline.hlen(key)
+                lengths = await pipeline.execute()
+            members += sum(lengths)
+            intact &= lengths == [int(counted) for _, counted in chunk]
+        return MembersState(
+            flush=_integer(meta.get(b"flush")),
+            epoch=_integer(meta.get(b"epoch")) or 0,
+            sets=len(counts),
+            members=members,
+            intact=intact and members == (_integer(meta.get(b"members")) or 0),
+        )
 
     async def stands_at(self, number: int, flush: int) -> bool:
-        """Whether the members of a partition reflect exactly this flush."""
-        watermark = await self._redis.hget(self._meta(number), "flush")
-        self._watermarks[number] = str(flush).encode()
-        return bool(watermark == self._watermarks[number])
+        """Whether a partition reflects exactly this flush, which is expected from now on."""
+        self._expected[number] = {flush}
+        state = await self.state(number)
+        return state.intact and state.flush == flush
 
     async def replace_all(
         self, number: int, epoch: int, flush: int, members: Iterable[tuple[MemberName, bytes]]
     ) -> None:
-        """Empty the partition's sets and fill them anew."""
-        pattern = self._meta(number).removesuffix(b"meta") + b"*"
-        async for key in self._redis.scan_iter(match=pattern, count=1_000):
-            await self._redis.delete(key)
-        for chunk in _chunks(members):
-            await self._write_chunk(number, epoch, "", [], chunk)
+        """Empty the partition's sets and fill them anew. Until the end they stand at no flush.
+
+        Raises:
+            StaleEpoch: a newer owner has written.
+        """
+        await self.clear(number, epoch)
+        for chunk in _chunks(members, MEMBERS_IN_A_CALL):
+            await self._insist(partial(self._write_all, number, epoch, None, [], chunk))
         await self.write(number, epoch, flush, [], [])
 
+    async def clear(self, number: int, epoch: int) -> None:
+        """Forget the partition's sets, also those whose count is lost. Raises `StaleEpoch`."""
+        self._expected.pop(number, None)
+        await self._insist(lambda: self._clear(number, epoch))
+
+    async def _clear(self, number: int, epoch: int) -> None:
+        kept = [self._meta(number), self._counts(number)]
+        await _refuse_stale(number, self._claim(keys=kept, args=[epoch]))
+        keys: list[bytes] = []
+        async for key in self._redis.scan_iter(match=self._set(number, b"*"), count=KEYS_IN_A_CALL):
+            keys.append(key)
+            if len(keys) == KEYS_IN_A_CALL:
+                await self._redis.unlink(*keys)
+                keys.clear()
+        if keys:
+            await self._redis.unlink(*keys)
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat until Redis answers; what is written here may be written twice."""
+        while True:
+            try:
+                answer = await call()
+            except (RedisUnreachable, RedisTimeout, BusyLoadingError, NoScriptError) as error:
+                if self.available:
+                    log.warning("Redis does not answer, its partitions wait: %s", error)
+                self.available = False
+                await asyncio.sleep(RETRY_S)
+            else:
+                self.available = True
+                return answer
+
     def _meta(self, number: int) -> bytes:
-        return f"{self._prefix}:{{{number}}}:meta".encode()
+        return f"{{{self._prefix}:{number}}}:meta".encode()
 
-    def _set(self, number: int, key: bytes) -> bytes:
-        return f"{self._prefix}:{{{number}}}:".encode() + key
+    def _counts(self, number: int) -> bytes:
+        return f"{{{self._prefix}:{number}}}:counts".encode()
+
+    def _set(self, number: int, key: SetKey) -> bytes:
+        return f"{{{self._prefix}:{number}}}:set:".encode() + key
 
 
-def _chunks(
-    members: Iterable[tuple[MemberName, bytes | None]],
-) -> Iterator[list[tuple[MemberName, bytes | None]]]:
-    rest = iter(members)
-    while chunk := list(islice(rest, CHUNK)):
+async def _refuse_stale(number: int, call: Awaitable[Any]) -> None:
+    try:
+        await call
+    except ResponseError as error:
+        if "STALEEPOCH" in str(error):
+            raise StaleEpoch(f"partition {number} has a newer owner") from error
+        raise
+
+
+async def _answer(call: Any) -> Any:
+    """Commands of redis-py are typed as for both of its clients."""
+    return await call
+
+
+def _integer(value: bytes | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
         yield chunk

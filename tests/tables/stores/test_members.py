@@ -1,0 +1,231 @@
+"""The members store on a real Redis: exactness over loss, eviction, roll-back and zombies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.settings import Settings
+from app.stack.redis import LocalRedis
+from tables.members import MemberName
+from tables.stores.members import (
+    MEMBERS_IN_A_CALL,
+    MembersLost,
+    MembersState,
+    MemberStore,
+    StaleEpoch,
+)
+from tests.conftest import MakeSettings
+
+pytestmark = pytest.mark.servers
+
+A, B = b"set a", b"set\x00b\xff*"
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[MemberStore]:
+    running = MemberStore(settings)
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Any]:
+    client: Any = Redis.from_url(redis_url)
+    yield client
+    await client.aclose()
+
+
+def member(key: bytes, text: str, packed: bytes | None) -> tuple[MemberName, bytes | None]:
+    return (key, text), packed
+
+
+async def test_members_are_read_back(store: MemberStore) -> None:
+    await store.write(
+        0, 1, 1, [], [member(A, "x", b"1"), member(B, "ü", b"\x00"), member(B, "", b"3")]
+    )
+    names = [(B, ""), (A, "x"), (A, "absent"), (b"none", "x"), (B, "ü"), (A, "x")]
+    assert await store.load_many(0, names) == [b"3", b"1", None, None, b"\x00", b"1"]
+    assert await store.load_many(0, []) == []
+    assert await store.load_many(1, [(A, "x")]) == [None], "another partition"
+    assert await store.state(0) == MembersState(flush=1, epoch=1, sets=2, members=3, intact=True)
+
+
+async def test_a_flush_overwrites_deletes_and_empties(store: MemberStore) -> None:
+    await store.write(
+        0, 1, 1, [], [member(A, "x", b"1"), member(A, "y", b"1"), member(B, "z", b"1")]
+    )
+    await store.write(0, 1, 2, [B], [member(A, "x", b"2"), member(A, "y", None)])
+    assert await store.load_many(0, [(A, "x"), (A, "y"), (B, "z")]) == [b"2", None, None]
+    assert await store.state(0) == MembersState(flush=2, epoch=1, sets=1, members=1, intact=True)
+    await store.write(0, 1, 3, [A], [member(A, "new", b"3")])
+    assert await store.load_many(0, [(A, "x"), (A, "new")]) == [None, b"3"]
+    await store.write(0, 1, 4, [], [member(A, "new", None), member(A, "never was", None)])
+    assert await store.state(0) == MembersState(flush=4, epoch=1, sets=0, members=0, intact=True)
+
+
+async def test_a_flush_written_twice_counts_once(store: MemberStore) -> None:
+    for _ in range(2):
+        await store.write(0, 1, 1, [B], [member(A, "x", b"1"), member(B, "y", b"1")])
+    assert await store.state(0) == MembersState(flush=1, epoch=1, sets=2, members=2, intact=True)
+
+
+async def test_a_large_flush_is_one_transaction(store: MemberStore, redis: Any) -> None:
+    count = 5 * MEMBERS_IN_A_CALL + 1
+    members = [member(b"%d" % (n % 7), str(n), b"v%d" % n) for n in range(count)]
+    seen: set[tuple[int | None, int]] = set()
+
+    async def watch() -> None:
+        while True:
+            state = await store.state(0)
+            seen.add((state.flush, state.members))
+
+    watching = asyncio.create_task(watch())
+    await store.write(0, 1, 1, [], members)
+    await asyncio.sleep(0.2)
+    watching.cancel()
+    assert await store.load_many(0, [name for name, _ in members]) == [
+        value for _, value in members
+    ]
+    assert seen <= {(None, 0), (1, count)}
+
+
+async def test_a_lower_epoch_is_refused(settings: Settings, store: MemberStore) -> None:
+    zombie = MemberStore(settings)
+    await zombie.write(0, 1, 1, [], [member(A, "x", b"1")])
+    await store.write(0, 2, 2, [], [member(A, "x", b"2")])
+    with pytest.raises(StaleEpoch):
+        await zombie.write(0, 1, 2, [A], [member(A, "y", b"zombie")])
+    with pytest.raises(StaleEpoch):
+        await zombie.replace_all(0, 1, 2, [((A, "y"), b"zombie")])
+    with pytest.raises(MembersLost):
+        await zombie.load_many(0, [(A, "x")])
+    assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"2", None]
+    await zombie.stop()
+
+
+async def test_flushall_is_noticed(
+    settings: Settings, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    async with LocalRedis(tmp_path / "own-redis") as own:
+        store = MemberStore(make_settings(redis_url=own.url))
+        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        client: Any = Redis.from_url(own.url)
+        await client.flushall()
+        with pytest.raises(MembersLost):
+            await store.load_many(0, [(A, "x")])
+        assert not await store.stands_at(0, 1)
+        # A later flush does not cover the loss up.
+        await store.write(0, 1, 2, [], [member(A, "x", b"2")])
+        await client.aclose()
+        await store.stop()
+
+
+@pytest.mark.parametrize("lost", ["set", "counts", "meta"])
+async def test_an_evicted_key_is_noticed(
+    settings: Settings, store: MemberStore, redis: Any, lost: str
+) -> None:
+    await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(B, "y", b"1")])
+    pattern = f"{{{settings.consumer_group}:0}}:{lost}*"
+    evicted = [key async for key in redis.scan_iter(match=pattern) if not key.endswith(B)]
+    assert len(evicted) == 1
+    await redis.delete(*evicted)
+    with pytest.raises(MembersLost):
+        await store.load_many(0, [(A, "absent")])
+    assert not await store.stands_at(0, 1)
+
+
+async def test_a_lost_member_is_noticed(settings: Settings, store: MemberStore, redis: Any) -> None:
+    await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(A, "y", b"1")])
+    await redis.hdel(f"{{{settings.consumer_group}:0}}:set:".encode() + A, "x")
+    with pytest.raises(MembersLost):
+        await store.load_many(0, [(A, "y")])
+    assert not await store.stands_at(0, 1)
+
+
+async def test_a_roll_back_to_an_older_dump_is_noticed(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    directory = tmp_path / "own-redis"
+    options = ("--appendonly", "no", "--dbfilename", "dump.rdb")
+    async with LocalRedis(directory, options=options) as own:
+        store = MemberStore(make_settings(redis_url=own.url))
+        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        client: Any = Redis.from_url(own.url)
+        await client.save()
+        await store.write(0, 1, 2, [], [member(A, "x", b"2")])
+        assert await store.stands_at(0, 2)
+        await client.aclose()
+        own.kill()
+        await own.start()
+        assert (await store.state(0)).flush == 1
+        assert not await store.stands_at(0, 2)
+        with pytest.raises(MembersLost):
+            await store.load_many(0, [(A, "x")])
+        await store.replace_all(0, 2, 2, [((A, "x"), b"2")])
+        assert await store.load_many(0, [(A, "x")]) == [b"2"]
+        assert await store.stands_at(0, 2)
+        await store.stop()
+
+
+async def test_replacing_all_leaves_nothing_of_before(
+    settings: Settings, store: MemberStore, redis: Any
+) -> None:
+    sets = [member(b"%d" % n, "x", b"1") for n in range(3_000)]
+    await store.write(0, 1, 1, [], sets)
+    await store.write(1, 1, 1, [], [member(A, "x", b"other partition")])
+    # Sets whose count was lost go too.
+    await redis.delete(f"{{{settings.consumer_group}:0}}:counts")
+    new = [((b"new %d" % (n % 10), str(n)), b"v%d" % n) for n in range(2 * MEMBERS_IN_A_CALL + 5)]
+    await store.replace_all(0, 2, 7, iter(new))
+    assert await store.state(0) == MembersState(7, 2, sets=10, members=len(new), intact=True)
+    assert await store.load_many(0, [(b"5", "x"), new[0][0]]) == [None, b"v0"]
+    keys = [key async for key in redis.scan_iter(match=f"{{{settings.consumer_group}:0}}*")]
+    assert len(keys) == 12
+    assert await store.load_many(1, [(A, "x")]) == [b"other partition"]
+
+
+async def test_half_a_replacement_stands_at_no_flush(store: MemberStore) -> None:
+    await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+
+    def torn() -> Any:
+        yield from (((A, str(n)), b"v") for n in range(MEMBERS_IN_A_CALL + 1))
+        raise RuntimeError("the changelog could not be read on")
+
+    with pytest.raises(RuntimeError):
+        await store.replace_all(0, 1, 1, torn())
+    assert (await store.state(0)).flush is None
+    assert not await store.stands_at(0, 1)
+
+
+async def test_calls_wait_while_redis_is_away(make_settings: MakeSettings, tmp_path: Path) -> None:
+    async with LocalRedis(tmp_path / "own-redis") as own:
+        store = MemberStore(make_settings(redis_url=own.url))
+        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        own.kill()
+        writing = asyncio.create_task(store.write(0, 1, 2, [], [member(A, "y", b"2")]))
+        loading = asyncio.create_task(store.load_many(0, [(A, "x")]))
+        await asyncio.sleep(1.5)
+        assert not writing.done()
+        assert not loading.done()
+        was_available = store.available
+        await own.start()
+        await asyncio.wait_for(writing, 20)
+        assert await asyncio.wait_for(loading, 20) == [b"1"]
+        assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", b"2"]
+        assert (was_available, store.available) == (False, True)
+        await store.stop()
+
+
+async def test_no_redis_is_told_at_the_start(make_settings: MakeSettings) -> None:
+    store = MemberStore(make_settings(redis_url="redis://127.0.0.1:1/0"))
+    with pytest.raises(RedisError):
+        await store.start()
+    await store.stop()
