@@ -6,13 +6,13 @@ order of their append times, and every cut is taken when all inputs up to it are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import merge
 from typing import NamedTuple
 
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
+from app.definitions.timeline import NEVER_MS, ceil_to
 from app.records import PublishedRecord
 from app.usage import PeriodUsage
 from app.wire.arrivals import Arrived, arrivals_of
@@ -55,14 +55,19 @@ class OfflineMeter:
         self.outcomes: list[Applied | Rejected] = []
         self._arrivals: dict[Pair, list[Arrival]] = {}
         self._slice: list[Arrival] = []
+        self._next_cut_ms: int | None = None
 
     def run(
         self,
         definitions: Iterable[DefinitionLine],
         events: Iterable[EventLine],
         at_ms: int,
+        progress: Callable[[int], None] = lambda applied: None,
     ) -> None:
-        """Apply everything appended up to `at_ms` and take every cut until then."""
+        """Apply everything appended up to `at_ms` and take every cut until then.
+
+        `progress` is told how many more records are applied, after each.
+        """
         in_order = merge(
             _ascending_definitions(definitions), _ascending_events(events), key=lambda line: line[0]
         )
@@ -75,6 +80,7 @@ class OfflineMeter:
                 self._define(line, append_time_ms)
             else:
                 self._take(line, append_time_ms)
+            progress(1)
         self._fold_slice()
         self._close_before(at_ms + 1)
         self.advance(at_ms)
@@ -94,6 +100,7 @@ class OfflineMeter:
         if outcome is None:
             return
         self.outcomes.append(outcome)
+        self._next_cut_ms = None
         if isinstance(outcome, Applied) and outcome.touch is not None:
             self._refold(self.partition.touched(outcome.touch))
 
@@ -142,18 +149,33 @@ class OfflineMeter:
 
     def _close_before(self, append_time_ms: int) -> None:
         """Take every cut before an append time."""
-        while True:
-            names = [n for n in self._names() if next_cut(self.partition, n) < append_time_ms]
-            if not names:
-                return
+        while self._earliest_cut() < append_time_ms:
             self._fold_slice()
-            cut_ms = min(next_cut(self.partition, name) for name in names)
-            if cut_ms >= NEVER_MS:
+            cut_ms = self._next_cut()
+            if cut_ms >= append_time_ms:
                 return
-            for name in names:
+            for name in self._names():
                 if next_cut(self.partition, name) == cut_ms:
                     self.records += close_subscription(self.partition, name, cut_ms)
             settle(self.partition, cut_ms)
+            self._next_cut_ms = None
+
+    def _earliest_cut(self) -> int:
+        """No cut is before it, whatever the events are that wait to be folded."""
+        earliest_ms = self._next_cut()
+        if not self._slice:
+            return earliest_ms
+        every_ms = self.partition.settings.revise_every_s * 1000
+        return min(earliest_ms, ceil_to(self._slice[0].append_time_ms, every_ms))
+
+    def _next_cut(self) -> int:
+        """The next cut that is known; of all subscriptions only after something new was defined."""
+        if self._next_cut_ms is None:
+            cuts = (next_cut(self.partition, name) for name in self._names())
+            self._next_cut_ms = min(cuts, default=NEVER_MS)
+        done_ms = self.partition.record.cut_ms
+        late = (cut for cuts in self.partition.late_cuts.values() for cut in cuts if cut > done_ms)
+        return min(self._next_cut_ms, min(late, default=NEVER_MS))
 
     def _names(self) -> list[SubscriptionName]:
         return sorted(self.definitions.all_subscription_keys())
