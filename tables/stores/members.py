@@ -35,14 +35,18 @@ SOCKET_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
 
 # KEYS: meta, counts, the sets that are gone, the sets that change.
-# ARGV: epoch, flush (empty in all calls but the last), number of sets that are gone; for each set
-# that changes the number of its members, and for each of them property text and packed operations
-# (empty: it is no member any more).
+# ARGV: epoch, flush (empty in all calls but the last), number of sets that are gone, the flushes at
+# which the partition may stand (",12,13,", ",," for none); for each set that changes the number of
+# its members, and for each of them property text and packed operations (empty: it is no member).
 _WRITE = """
 local meta, counts = KEYS[1], KEYS[2]
 local known = tonumber(redis.call('HGET', meta, 'epoch') or '0')
 if known > tonumber(ARGV[1]) then
   return redis.error_reply('STALEEPOCH ' .. known)
+end
+local stands = redis.call('HGET', meta, 'flush') or ''
+if not string.find(ARGV[4], ',' .. stands .. ',', 1, true) then
+  return redis.error_reply('MEMBERSLOST ' .. stands)
 end
 redis.call('HSET', meta, 'epoch', ARGV[1])
 local total = 0
@@ -52,7 +56,7 @@ for i = 3, 2 + gone do
   redis.call('UNLINK', KEYS[i])
   redis.call('HDEL', counts, KEYS[i])
 end
-local at = 4
+local at = 5
 for i = 3 + gone, #KEYS do
   local change = 0
   for _ = 1, tonumber(ARGV[at]) do
@@ -186,11 +190,16 @@ class MemberStore:
 
         Raises:
             StaleEpoch: a newer owner has written.
+            MembersLost: the flush before it is not there; nothing was written.
         """
         before = self._expected.get(number, {None})
-        # A look-up that overtakes the answer sees the new flush already.
+        # A look-up that overtakes the answer sees the new flush already, as a repetition does.
         self._expected[number] = before | {flush}
-        await self._insist(lambda: self._write_all(number, epoch, flush, gone, members))
+        try:
+            await self._insist(lambda: self._write_all(number, epoch, flush, gone, members))
+        except (MembersLost, StaleEpoch):
+            self._expected[number] = before
+            raise
         self._expected[number] = {flush}
 
     async def _write_all(
@@ -208,7 +217,7 @@ class MemberStore:
             for chunk in _chunks(members, MEMBERS_IN_A_CALL):
                 await self._add_call(pipeline, number, epoch, None, [], chunk)
             await self._add_call(pipeline, number, epoch, flush, [], [])
-            await _refuse_stale(number, pipeline.execute())
+            await _refused(number, pipeline.execute())
 
     async def _add_call(
         self,
@@ -224,7 +233,13 @@ class MemberStore:
             by_set.setdefault(key, []).extend((text.encode(), packed or b""))
         keys = [self._meta(number), self._counts(number)]
         keys += [self._set(number, key) for key in (*gone, *by_set)]
-        arguments: list[Any] = [epoch, "" if flush is None else flush, len(gone)]
+        accepted = ("" if mark is None else str(mark) for mark in self._expected[number])
+        arguments: list[Any] = [
+            epoch,
+            "" if flush is None else flush,
+            len(gone),
+            f",{','.join(accepted)},",
+        ]
         for pairs in by_set.values():
             arguments += [len(pairs) // 2, *pairs]
         await self._write(keys=keys, args=arguments, client=pipeline)
@@ -234,8 +249,10 @@ class MemberStore:
         return await self._insist(lambda: self._state(number))
 
     async def _state(self, number: int) -> MembersState:
-        meta = await _answer(self._redis.hgetall(self._meta(number)))
-        counts = await _answer(self._redis.hgetall(self._counts(number)))
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hgetall(self._meta(number))
+            pipeline.hgetall(self._counts(number))
+            meta, counts = await pipeline.execute()
         members, intact = 0, True
         for chunk in _chunks(counts.items(), KEYS_IN_A_CALL):
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -273,12 +290,12 @@ class MemberStore:
 
     async def clear(self, number: int, epoch: int) -> None:
         """Forget the partition's sets, also those whose count is lost. Raises `StaleEpoch`."""
-        self._expected.pop(number, None)
+        self._expected[number] = {None}
         await self._insist(lambda: self._clear(number, epoch))
 
     async def _clear(self, number: int, epoch: int) -> None:
         kept = [self._meta(number), self._counts(number)]
-        await _refuse_stale(number, self._claim(keys=kept, args=[epoch]))
+        await _refused(number, self._claim(keys=kept, args=[epoch]))
         keys: list[bytes] = []
         async for key in self._redis.scan_iter(match=self._set(number, b"*"), count=KEYS_IN_A_CALL):
             keys.append(key)
@@ -312,18 +329,16 @@ class MemberStore:
         return f"{{{self._prefix}:{number}}}:set:".encode() + key
 
 
-async def _refuse_stale(number: int, call: Awaitable[Any]) -> None:
+async def _refused(number: int, call: Awaitable[Any]) -> None:
+    """Await a call of the scripts and name what they refuse."""
     try:
         await call
     except ResponseError as error:
         if "STALEEPOCH" in str(error):
             raise StaleEpoch(f"partition {number} has a newer owner") from error
+        if "MEMBERSLOST" in str(error):
+            raise MembersLost(f"members of partition {number} stand at another flush") from error
         raise
-
-
-async def _answer(call: Any) -> Any:
-    """Commands of redis-py are typed as for both of its clients."""
-    return await call
 
 
 def _integer(value: bytes | None) -> int | None:

@@ -100,6 +100,7 @@ async def test_a_large_flush_is_one_transaction(store: MemberStore, redis: Any) 
 async def test_a_lower_epoch_is_refused(settings: Settings, store: MemberStore) -> None:
     zombie = MemberStore(settings)
     await zombie.write(0, 1, 1, [], [member(A, "x", b"1")])
+    assert await store.stands_at(0, 1)
     await store.write(0, 2, 2, [], [member(A, "x", b"2")])
     with pytest.raises(StaleEpoch):
         await zombie.write(0, 1, 2, [A], [member(A, "y", b"zombie")])
@@ -122,8 +123,12 @@ async def test_flushall_is_noticed(
         with pytest.raises(MembersLost):
             await store.load_many(0, [(A, "x")])
         assert not await store.stands_at(0, 1)
-        # A later flush does not cover the loss up.
-        await store.write(0, 1, 2, [], [member(A, "x", b"2")])
+        # A later flush must not cover the loss up.
+        with pytest.raises(MembersLost):
+            await store.write(0, 1, 2, [], [member(A, "y", b"2")])
+        assert (await store.state(0)).flush is None
+        await store.replace_all(0, 1, 2, [((A, "x"), b"1"), ((A, "y"), b"2")])
+        assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", b"2"]
         await client.aclose()
         await store.stop()
 
