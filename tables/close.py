@@ -133,8 +133,10 @@ def _close_period(
             period.start_ms,
         )
         published = before.cells.get(closing.name)
-        if published is None and not _qualifies(partition, period_name, timeline, period, closing):
-            continue
+        if not _qualifies(partition, period_name, timeline, period, closing):
+            if published is None:
+                continue
+            closing = closing._replace(figures=_NOTHING)
         entry, record = _revision(envelope, identity, closing, published, cut_ms, reason)
         if record is None or entry is None:
             continue

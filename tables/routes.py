@@ -309,7 +309,10 @@ class Route:
                 span.fold.key,
                 tuple(
                     (p.start_ms, min(p.end_ms, newest_ms + 1), min(p.due_at_ms, appended_ms))
-                    for p in span.timeline.until(newest_ms)
+                    # A late event of a recurring metric counts from a cut of a later period on.
+                    for p in span.timeline.until(
+                        max(newest_ms, appended_ms) if span.fold.metric.recurring else newest_ms
+                    )
                     if span.key.start_ms <= p.start_ms < span.end_ms
                 ),
             )
