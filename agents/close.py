@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from app.definitions.timeline import NEVER_MS
+from app.failpoints import failpoint
 from app.owned import OwnedPartition
 from app.progress import ProgressTable
 from app.records import PublishedRecord
@@ -86,17 +87,22 @@ async def _held_back_by(
 async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     """Close every subscription that is due, a bounded number a flush, then settle the cut."""
     names = owned.schedule.due(cut_ms)
-    for name in names:
+    try:
+        for name in names:
+            async with owned.lock:
+                for record in close_subscription(owned.table, name, cut_ms):
+                    owned.outbox.append(_to_topic(owned, record))
+            failpoint("mid-close")
+            if len(owned.outbox) >= MAX_RECORDS:
+                await owned.flush()
+                failpoint("between-cut-flushes")
         async with owned.lock:
-            for record in close_subscription(owned.table, name, cut_ms):
-                owned.outbox.append(_to_topic(owned, record))
-        if len(owned.outbox) >= MAX_RECORDS:
-            await owned.flush()
-    async with owned.lock:
-        settle(owned.table, cut_ms)
+            settle(owned.table, cut_ms)
+            owned.moved = True
+    finally:
+        # Also when a rebalance ends it half-way: the partition may come back as it is.
         for name in names:
             owned.schedule.update(name)
-        owned.moved = True
     await owned.flush()
 
 

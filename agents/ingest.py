@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import faust
+from aiokafka.structs import ConsumerRecord
 
 from agents.forward import POSITION_HEADER, Forwarder, position_of
+from app.failpoints import failpoint
 from app.transport import MeterApp, RecordBatch
 from app.wire.arrivals import arrivals_of
 from app.wire.events import Correction
@@ -66,6 +68,8 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     latest_ms = shared.clock.now_ms() + MAX_AHEAD_MS
     default = shared.definitions.settings_at().default_organization_id
     arrivals: list[Arrival] = []
+    refused: list[tuple[Refusal, ConsumerRecord]] = []
+    failpoint("after-fetch")
     for raw in batch:
         if raw.offset < next_offset:
             continue
@@ -87,13 +91,24 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
                 else:
                     owned.forwards.append(await forwarder.forward(home, arrived, headers))
             elif isinstance(arrived, Refusal):
-                owned.refuse_raw(arrived, batch.tp.topic, raw)
+                refused.append((arrived, raw))
             else:
-                owned.refuse_raw(unsupported(arrived), batch.tp.topic, raw)
+                refused.append((unsupported(arrived), raw))
         if len(arrivals) >= slice_events:
-            await owned.take(arrivals, raw_next=raw.offset + 1, append_time_ms=append_time_ms)
-            arrivals = []
-    await owned.take(arrivals, raw_next=max(batch.next, next_offset), append_time_ms=append_time_ms)
+            await owned.take(
+                arrivals,
+                raw_next=raw.offset + 1,
+                append_time_ms=append_time_ms,
+                refused=refused,
+            )
+            arrivals, refused = [], []
+    await owned.take(
+        arrivals,
+        raw_next=max(batch.next, next_offset),
+        append_time_ms=append_time_ms,
+        refused=refused,
+    )
+    failpoint("after-fold")
 
 
 def unsupported(correction: Correction) -> Refusal:

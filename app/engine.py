@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -30,7 +31,7 @@ from app.definitions.state import Definitions
 from app.home import Homes
 from app.owned import OwnedPartition, Shared
 from app.progress import ProgressTable
-from app.restore import restore
+from app.restore import refill_members, restore
 from app.scan import Scan
 from app.schedule import Schedule
 from app.settings import Settings
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED_OUTCOMES = 10_000
 _SHOWN = 50
+_PATIENCE_S = 3.0
 
 
 class Engine:
@@ -99,6 +101,7 @@ class Engine:
             crash=self.crash,
             acknowledge=lambda batch: self._app is not None and self._app.acknowledge(batch),
             find_raw=self.find_raw,
+            refill_members=partial(refill_members, settings, self.members),
         )
         self.ticker.wanted_definitions_ms = lambda: self.shared.definitions_wanted_ms
 
@@ -248,13 +251,24 @@ class Engine:
         owned = self.owned[number]
         await _cancel(self._partition_tasks.pop(number, []))
         try:
-            await owned.flush()
+            await self._last_flush(owned)
         except Fenced:
-            log.warning("Partition %s was taken over by another worker before its flush", number)
+            log.warning("Partition %s could not be flushed: its next owner goes on", number)
             await owned.producer.stop()
             del self.owned[number]
             return
         self.parked[number] = self.owned.pop(number)
+
+    async def _last_flush(self, owned: OwnedPartition) -> None:
+        """Flush; give the partition up if Redis does not answer, which must not hold others up."""
+        flushing = asyncio.ensure_future(owned.flush())
+        while not flushing.done():
+            await asyncio.wait([flushing], timeout=_PATIENCE_S)
+            if not flushing.done() and not self.members.available:
+                owned.abandoned = True
+                flushing.cancel()
+                raise Fenced(f"partition {owned.number} was given up: Redis does not answer")
+        flushing.result()
 
     async def _reclaim(self, number: int) -> OwnedPartition | None:
         """A parked partition whose producer was not fenced is still exactly as we left it."""
@@ -264,12 +278,11 @@ class Engine:
         owned.batches.clear()
         owned.moved = True
         try:
-            for offset, append_time_ms, touch in self._touches_since(owned.definitions_taken[0]):
-                owned.define(touch, offset, append_time_ms)
             await owned.flush()
         except Fenced:
             await owned.producer.stop()
             return None
+        self._catch_up(owned)
         return owned
 
     async def _restore(self, number: int) -> OwnedPartition:
@@ -284,7 +297,13 @@ class Engine:
         owned.schedule = Schedule(owned.table, names)
         owned.moved = True
         await owned.flush()
+        self._catch_up(owned)
         return owned
+
+    def _catch_up(self, owned: OwnedPartition) -> None:
+        """Take over what was defined while the partition was not among the owned ones."""
+        for offset, append_time_ms, touch in self._touches_since(owned.definitions_seen):
+            owned.define(touch, offset, append_time_ms)
 
     def _touches_since(self, offset: int) -> list[tuple[int, int, Touch]]:
         return [entry for entry in self.touches if entry[0] >= offset]

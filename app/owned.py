@@ -8,6 +8,7 @@ rather than going on.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from aiokafka.structs import ConsumerRecord
 from app.clock import Clock
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
+from app.failpoints import failpoint
 from app.home import Homes
 from app.schedule import Schedule
 from app.settings import Settings
@@ -38,8 +40,10 @@ from tables.fold import Arrival
 from tables.members import MemberName
 from tables.partition import Duplicate, Pair, Partition, Slice, WaitForDefinitions
 from tables.presence import SubscriptionName
-from tables.stores.changelog import PartitionProducer, Record
-from tables.stores.members import MemberStore
+from tables.stores.changelog import Fenced, PartitionProducer, Record
+from tables.stores.members import MembersLost, MemberStore
+
+log = logging.getLogger(__name__)
 
 PARTITION_RECORD_KEY = b"\xffpartition-record"
 """Key of the partition record in the cell changelog; no cell key begins with this byte."""
@@ -79,6 +83,8 @@ class Shared:
     url: str
     crash: Callable[[BaseException], Awaitable[None]]
     acknowledge: Callable[[RecordBatch], bool]
+    refill_members: Callable[[int, int, int], Awaitable[None]]
+    """Fill the members store anew from the changelog: (partition, epoch, flush)."""
     find_raw: Callable[[int, int, int], Awaitable[Arrived | None]]
     """The element of a raw record: (raw partition, offset, array index)."""
     last_definition: tuple[int, int] = (0, -1)
@@ -99,6 +105,12 @@ class OwnedPartition:
         """Held while arrivals and offsets move together, while a flush is taken, while cells are
         swapped; never while the flush is sent."""
         self.flushing = asyncio.Lock()
+        self.storing = asyncio.Lock()
+        """Held while changelog and members store may stand at different flushes."""
+        self.committed = table.record.flush
+        """Number of the last flush that is durable."""
+        self.abandoned = False
+        """Given up with what is not flushed: the next owner folds it again."""
         self.outbox: list[Record] = []
         self.forwards: list[Awaitable[object]] = []
         self.batches: list[RecordBatch] = []
@@ -108,6 +120,8 @@ class OwnedPartition:
         """Append time of the earliest definition whose refold is not swapped in."""
         self.definitions_taken = (0, -1)
         """(next offset, append time) of the definitions that the cells stand under."""
+        self.definitions_seen = shared.last_definition[0]
+        """Next offset of the definitions log: everything before has been taken over or queued."""
         self.schedule = Schedule(table, ())
         self.moved = False
         """Offsets or progress moved since the last flush."""
@@ -139,10 +153,17 @@ class OwnedPartition:
         rekeyed_next: int | None = None,
         append_time_ms: int = -1,
         marks: dict[int, tuple[int, int]] | None = None,
+        refused: Sequence[tuple[Refusal, ConsumerRecord]] = (),
     ) -> None:
-        """Fold arrivals and move the offsets past the records they came from."""
+        """Fold arrivals and move the offsets past the records they came from.
+
+        `refused`: what else those raw records hold; it goes with the same flush.
+        """
         async with self.lock:
             await self._fold(arrivals)
+            for refusal, raw in refused:
+                self.refuse_raw(refusal, raw)
+                failpoint("mid-dead-letters")
             record = self.table.record
             if raw_next is not None:
                 record.raw_next = raw_next
@@ -171,9 +192,20 @@ class OwnedPartition:
     async def _learn_members(self, arrivals: Sequence[Arrival]) -> None:
         # Another task may forget members while the store is asked, hence until none is unknown.
         while unknown := self.table.unknown_members(arrivals):
-            packed = await self.shared.members.load_many(self.number, unknown)
+            packed = await self._load_members(unknown)
             for name, value in zip(unknown, packed, strict=True):
                 self.table.members.learn(name, value)
+
+    async def _load_members(self, names: list[MemberName]) -> list[bytes | None]:
+        store = self.shared.members
+        try:
+            return await store.load_many(self.number, names)
+        except MembersLost as lost:
+            log.warning("Members are filled in from their changelog: %s", lost)
+        # What is not flushed, or not stored yet, is at hand in the table and not asked for.
+        async with self.storing:
+            await self.shared.refill_members(self.number, self.table.record.epoch, self.committed)
+        return await self._load_members(names)
 
     async def _definitions_past(self, past_ms: int) -> None:
         shared = self.shared
@@ -234,9 +266,9 @@ class OwnedPartition:
                 refusal.code, refusal.message, identical=False
             )
 
-    def refuse_raw(self, refusal: Refusal, topic: str, raw: ConsumerRecord) -> None:
+    def refuse_raw(self, refusal: Refusal, raw: ConsumerRecord) -> None:
         """Refuse what a record of the raw topic holds."""
-        self.refuse(refusal, Source(topic, self.number, raw.offset, raw.key), raw.headers)
+        self.refuse(refusal, Source(raw.topic, self.number, raw.offset, raw.key), raw.headers)
 
     async def _judge_suspects(self) -> None:
         """Compare repeated ids with other bytes to the events they repeat."""
@@ -268,6 +300,7 @@ class OwnedPartition:
                 self.want_refold(pairs, append_time_ms)
             for name in self._names_of(touch):
                 self.schedule.update(name)
+        self.definitions_seen = offset + 1
         if self.refold_since_ms is None:
             self.definitions_taken = (offset + 1, append_time_ms)
         self.moved = True
@@ -300,9 +333,19 @@ class OwnedPartition:
     # Flushing
 
     async def flush(self) -> None:
-        """Write everything changed, then acknowledge it. One at a time; failing crashes."""
+        """Write everything changed, then acknowledge it. One at a time; failing crashes.
+
+        A caller that is cancelled leaves it running: half of a flush cannot be taken back.
+        """
+        running = asyncio.ensure_future(self._flush())
+        running.add_done_callback(_retrieve)
+        await asyncio.shield(running)
+
+    async def _flush(self) -> None:
         async with self.flushing:
             async with self.lock:
+                if self.abandoned:
+                    raise Fenced(f"partition {self.number} was given up")
                 if self.suspects:
                     await self._judge_suspects()
                 if not self._has_changes():
@@ -314,15 +357,27 @@ class OwnedPartition:
                 self.moved = False
             for forward in forwards:
                 await forward
-            await self.producer.commit(records)
-            self.flushed_ms = append_time_ms
-            for batch in batches:
-                self.shared.acknowledge(batch)
-            await self.shared.members.write(
-                self.number, self.table.record.epoch, flush, gone, members
-            )
+            failpoint("before-commit")
+            async with self.storing:
+                await self.producer.commit(records)
+                failpoint("after-commit")
+                self.committed = flush
+                self.flushed_ms = append_time_ms
+                for batch in batches:
+                    self.shared.acknowledge(batch)
+                await self._store_members(flush, gone, members)
             self.table.members.written([name for name, _ in members])
             self.table.index.seal_flush(flush)
+
+    async def _store_members(
+        self, flush: int, gone: list[bytes], members: list[tuple[MemberName, bytes | None]]
+    ) -> None:
+        number, epoch = self.number, self.table.record.epoch
+        try:
+            await self.shared.members.write(number, epoch, flush, gone, members)
+        except MembersLost as lost:
+            log.warning("Members are filled in from their changelog: %s", lost)
+            await self.shared.refill_members(number, epoch, flush)
 
     def _has_changes(self) -> bool:
         return self.moved or bool(self.outbox or self.forwards or self.batches)
@@ -382,6 +437,12 @@ class Progress(NamedTuple):
     def decode(value: bytes) -> Progress:
         """The progress that `encode` wrote."""
         return Progress(**msgspec.json.decode(value))
+
+
+def _retrieve(flush: asyncio.Future[None]) -> None:
+    """Whoever asked may be gone; that it failed, the next flush says again."""
+    if not flush.cancelled():
+        flush.exception()
 
 
 def _refusal(arrival: Arrival, code: RefusalCode, message: str) -> Refusal:

@@ -9,25 +9,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from shutil import rmtree
 
 import msgspec
 from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from app.definitions.outcome import Touch
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition, Shared
+from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
+    admin_client,
 )
 from tables.cells import FOLD_VERSION
 from tables.dedupe import EventIndex
 from tables.members import MemberName
 from tables.partition import Pair, Partition, PartitionRecord, StateTooNew
-from tables.stores.changelog import PartitionProducer, read_to_end
+from tables.stores.changelog import PartitionProducer, Record, read_to_end
 from tables.stores.index_segments import ROW_BYTES
+from tables.stores.members import MemberStore
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +43,10 @@ async def restore(
     number: int, producer: PartitionProducer, shared: Shared, touches_since: TouchesSince
 ) -> OwnedPartition:
     """The partition as its last flush left it, under a new epoch, ready to be scheduled."""
-    cells = await _newest(shared, CELLS_CHANGELOG, number)
+    cells = await _newest(shared.settings, CELLS_CHANGELOG, number)
     packed_record = cells.pop(PARTITION_RECORD_KEY, None)
     if packed_record is None:
-        return OwnedPartition(_empty(number, shared), producer, shared)
+        return await _folding_anew(number, PartitionRecord(), cells, producer, shared)
     record = msgspec.msgpack.decode(packed_record, type=PartitionRecord)
     if record.fold_version > FOLD_VERSION:
         raise StateTooNew(
@@ -50,25 +55,26 @@ async def restore(
         )
     table = Partition(number, shared.definitions, await _restored_index(number, shared, record))
     table.record = record
-    for key, value in (await _newest(shared, PRESENCE_CHANGELOG, number)).items():
+    for key, value in (await _newest(shared.settings, PRESENCE_CHANGELOG, number)).items():
         table.presence.load(key, value)
-    for key, value in (await _newest(shared, PUBLISHED_CHANGELOG, number)).items():
+    for key, value in (await _newest(shared.settings, PUBLISHED_CHANGELOG, number)).items():
         table.published.load(key, value)
     for key, value in cells.items():
         table.load_cell(key, value)
     refolds = _catch_up(table, touches_since)
     intact = table.restored() and table.index.length == record.index_length
-    record.epoch += 1
     if not intact:
         log.error("State of partition %s is torn: it is rebuilt from the raw topic", number)
-        return _rebuilding(table, cells, producer, shared)
-    await _restore_members(number, shared, table)
+        table.index.close()
+        return await _folding_anew(number, record, cells, producer, shared)
+    record.epoch += 1
     owned = OwnedPartition(table, producer, shared)
     owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
     if refolds:
         owned.want_refold(refolds, record.definitions_ms)
     else:
         owned.definitions_taken = shared.last_definition
+    await _restore_members(number, shared, table)
     return owned
 
 
@@ -83,30 +89,46 @@ def _catch_up(table: Partition, touches_since: TouchesSince) -> set[Pair]:
     return refolds
 
 
-def _empty(number: int, shared: Shared) -> Partition:
-    table = Partition(number, shared.definitions, EventIndex(memory_bytes=_memory_share(shared)))
-    table.record.epoch = 1
-    return table
-
-
-def _rebuilding(
-    torn: Partition,
-    cells: dict[bytes, bytes],
+async def _folding_anew(
+    number: int,
+    known: PartitionRecord,
+    cells: Iterable[bytes],
     producer: PartitionProducer,
     shared: Shared,
 ) -> OwnedPartition:
-    """An empty partition that folds everything again; what was published stays published."""
-    table = _empty(torn.number, shared)
-    table.record.epoch = torn.record.epoch
-    table.record.flush = torn.record.flush
-    table.published = torn.published
+    """A partition that folds its logs from the start; what was published stays published.
+
+    Whatever an earlier state has left behind goes, with the first flush at the latest: members and
+    rows of events yet to be folded again would make them look like repetitions.
+    """
+    settings, store = shared.settings, shared.members
+    members = await _newest(settings, MEMBERS_CHANGELOG, number)
+    await _empty_log(settings, INDEX_CHANGELOG, number)
+    rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
+    table = Partition(number, shared.definitions, _index(number, shared))
+    stored_epoch = (await store.state(number)).epoch
+    table.record.epoch = max(known.epoch, stored_epoch) + 1
+    table.record.flush = known.flush
+    for key, value in (await _newest(settings, PUBLISHED_CHANGELOG, number)).items():
+        table.published.load(key, value)
     table.forget_stored(cells)
-    return OwnedPartition(table, producer, shared)
+    await store.replace_all(number, table.record.epoch, table.record.flush, ())
+    owned = OwnedPartition(table, producer, shared)
+    owned.definitions_taken = shared.last_definition
+    topic = settings.topic(MEMBERS_CHANGELOG)
+    owned.outbox += [Record(topic, number, key, None) for key in members]
+    return owned
 
 
-async def _newest(shared: Shared, changelog: str, number: int) -> dict[bytes, bytes]:
+async def _empty_log(settings: Settings, log_name: str, number: int) -> None:
+    """Delete all records of a partition of a log."""
+    tp = TopicPartition(settings.topic(log_name), number)
+    async with admin_client(settings) as admin:
+        await admin.delete_records({tp: RecordsToDelete(-1)})
+
+
+async def _newest(settings: Settings, changelog: str, number: int) -> dict[bytes, bytes]:
     """The newest value of every key of a compacted changelog; deleted keys are left out."""
-    settings = shared.settings
     tp = TopicPartition(settings.topic(changelog), number)
     newest: dict[bytes, bytes] = {}
     async for _, records in read_to_end(settings, [tp]):
@@ -121,11 +143,7 @@ async def _newest(shared: Shared, changelog: str, number: int) -> dict[bytes, by
 async def _restored_index(number: int, shared: Shared, record: PartitionRecord) -> EventIndex:
     """The event index from local disk as far as it is intact, the rest from its log."""
     settings = shared.settings
-    index = EventIndex(
-        _index_directory(settings.state_dir, settings.topic_prefix, number),
-        memory_bytes=_memory_share(shared),
-        identity=f"{settings.topic_prefix}/{number}",
-    )
+    index = _index(number, shared)
     if index.length > record.index_length:
         index.truncate(record.index_length)
     known_bytes = index.length * ROW_BYTES
@@ -143,6 +161,15 @@ async def _restored_index(number: int, shared: Shared, record: PartitionRecord) 
     return index
 
 
+def _index(number: int, shared: Shared) -> EventIndex:
+    settings = shared.settings
+    return EventIndex(
+        _index_directory(settings.state_dir, settings.topic_prefix, number),
+        memory_bytes=_memory_share(shared),
+        identity=f"{settings.topic_prefix}/{number}",
+    )
+
+
 def _index_directory(state_dir: Path, prefix: str, number: int) -> Path:
     return state_dir / "index" / f"{prefix or 'meter'}" / str(number)
 
@@ -157,8 +184,15 @@ async def _restore_members(number: int, shared: Shared, table: Partition) -> Non
     if await store.stands_at(number, record.flush):
         return
     log.warning("Members of partition %s are rebuilt from their changelog", number)
-    newest = await _newest(shared, MEMBERS_CHANGELOG, number)
-    await store.replace_all(number, record.epoch, record.flush, _named(newest.items()))
+    await refill_members(shared.settings, store, number, record.epoch, record.flush)
+
+
+async def refill_members(
+    settings: Settings, store: MemberStore, number: int, epoch: int, flush: int
+) -> None:
+    """Fill the members store with what the changelog has, which stands at that flush."""
+    newest = await _newest(settings, MEMBERS_CHANGELOG, number)
+    await store.replace_all(number, epoch, flush, _named(newest.items()))
 
 
 def _named(records: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[MemberName, bytes]]:
