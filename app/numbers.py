@@ -153,7 +153,10 @@ def _string(literal: str) -> str:
 
 def plain(number: Decimal) -> str:
     """Print without exponent or trailing zeros, at least one fraction digit, never -0.0."""
-    text = f"{number:f}"
+    text = str(number)
+    if "E" in text:
+        # Only an exponent needs the slower formatting.
+        text = f"{number:f}"
     if "." not in text:
         text += ".0"
     elif text[-1] == "0":

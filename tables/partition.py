@@ -197,7 +197,11 @@ class Partition:
                 continue
             new.append(identity)
             latest[identity] = entry
-            presence.of((route.organization_id, route.external_subscription_id), route.code).note(
+            noted = route.presence
+            if noted is None or noted.written:
+                name = (route.organization_id, route.external_subscription_id)
+                noted = route.presence = presence.of(name, route.code)
+            noted.note(
                 arrival.raw_offset, arrival.rekeyed_offset, timestamp_ms, arrival.append_time_ms
             )
             fold_event(

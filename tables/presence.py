@@ -15,6 +15,8 @@ SubscriptionName = tuple[str, str]
 class Presence(msgspec.Struct, array_like=True, gc=False):
     """Events of one code of one external subscription on its home partition."""
 
+    written: bool = True
+    """Whether the changelog has it as it is."""
     events: int = 0
     raw_first: int = -1
     """Offset in the home's own raw partition of the first event; -1 when none came that way."""
@@ -62,7 +64,9 @@ class PresenceTable:
         entry = codes.get(code)
         if entry is None:
             entry = codes[code] = Presence()
-        self._dirty[*name, code] = entry
+        if entry.written:
+            entry.written = False
+            self._dirty[*name, code] = entry
         return entry
 
     def find(self, name: SubscriptionName, code: str) -> Presence | None:
@@ -71,10 +75,10 @@ class PresenceTable:
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""
-        changes = [
-            (msgspec.msgpack.encode(name), msgspec.msgpack.encode(entry))
-            for name, entry in self._dirty.items()
-        ]
+        changes = []
+        for name, entry in self._dirty.items():
+            entry.written = True
+            changes.append((msgspec.msgpack.encode(name), msgspec.msgpack.encode(entry)))
         self._dirty.clear()
         return changes
 

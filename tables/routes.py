@@ -32,6 +32,7 @@ from tables.cells import Span, SpanKey
 from tables.count import Count
 from tables.latest import Latest
 from tables.maximum import Maximum
+from tables.presence import Presence
 from tables.sum import Sum
 from tables.unique_count import UniqueCount
 from tables.weighted_sum import WeightedSum
@@ -267,6 +268,7 @@ class Route:
         "code",
         "external_subscription_id",
         "organization_id",
+        "presence",
         "reads_properties",
         "spans",
         "timelines",
@@ -286,6 +288,8 @@ class Route:
         self.code = code
         self.timelines = timelines
         self.spans = spans
+        self.presence: Presence | None = None
+        """Its entry in the presence table, once an event has come."""
         self.reads_properties = any(span.fold.properties for span in spans)
         self.unique = any(span.fold.unique for span in spans)
 

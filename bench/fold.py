@@ -1,0 +1,130 @@
+"""The core alone: decode, fold and pack for the changelog, without any server.
+
+python -m bench.fold [--events N] [--profile]
+"""
+
+from __future__ import annotations
+
+import cProfile
+import gc
+import pstats
+import time
+
+import click
+import msgspec
+
+from app.definitions import commands
+from app.definitions.outcome import Applied
+from app.definitions.state import Definitions
+from app.settings import LOCAL_ORGANIZATION_ID as ORG
+from app.wire.arrivals import arrivals_of
+from bench.throughput import METRICS
+from tables.dedupe import EventIndex
+from tables.fold import Arrival
+from tables.partition import Partition
+
+NOW_MS = 1_767_225_600_000
+
+
+@click.command()
+@click.option("--events", default=200_000, show_default=True)
+@click.option("--subscriptions", default=1_000, show_default=True)
+@click.option("--profile", is_flag=True)
+def main(events: int, subscriptions: int, profile: bool) -> None:
+    """Measure the core."""
+    partition = Partition(0, _definitions(subscriptions), EventIndex())
+    values = [_event(i, subscriptions) for i in range(events)]
+    started = time.process_time()
+    arrivals: list[Arrival] = []
+    for offset, value in enumerate(values):
+        arrivals += [
+            a for a in arrivals_of(value, (), NOW_MS, 0, offset, None) if isinstance(a, Arrival)
+        ]
+    _report("decode", events, time.process_time() - started)
+    profiler = cProfile.Profile() if profile else None
+    gc.collect()
+    started = time.process_time()
+    if profiler:
+        profiler.enable()
+    accepted = 0
+    for start in range(0, events, 500):
+        part = arrivals[start : start + 500]
+        partition.unknown_members(part)
+        accepted += partition.fold(part).accepted
+    if profiler:
+        profiler.disable()
+    _report("fold", accepted, time.process_time() - started)
+    started = time.process_time()
+    changes = partition.take_changes()
+    _report("pack", events, time.process_time() - started)
+    click.echo(
+        f"cells {len(changes.cells):,}  members {len(changes.members):,}  "
+        f"presence {len(changes.presence):,}"
+    )
+    if profiler:
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
+
+
+def _definitions(subscriptions: int) -> Definitions:
+    definitions = Definitions()
+    charges = []
+    for body in METRICS:
+        applied = _apply(definitions, commands.create_billable_metric(ORG, body))
+        metric = applied.object
+        charges.append(
+            {
+                "billable_metric_id": metric.id,
+                "charge_model": "standard",
+                "properties": {"amount": "0"},
+            }
+        )
+    plan = {
+        "name": "bench",
+        "code": "bench",
+        "interval": "monthly",
+        "amount_cents": 0,
+        "amount_currency": "EUR",
+        "pay_in_advance": False,
+        "charges": charges,
+    }
+    _apply(definitions, commands.create_plan(ORG, plan))
+    for i in range(subscriptions):
+        body = {
+            "external_customer_id": f"customer_{i}",
+            "plan_code": "bench",
+            "external_id": f"subscription_{i:06d}",
+        }
+        _apply(definitions, commands.create_subscription(ORG, body))
+    return definitions
+
+
+def _apply(definitions: Definitions, command: commands.Command) -> Applied:
+    outcome = definitions.apply(command.encode(), NOW_MS, definitions.offset)
+    if not isinstance(outcome, Applied):
+        raise TypeError(str(outcome))
+    return outcome
+
+
+def _event(i: int, subscriptions: int) -> bytes:
+    return msgspec.json.encode(
+        {
+            "organization_id": ORG,
+            "external_customer_id": None,
+            "external_subscription_id": f"subscription_{(i // 5 * 7919) % subscriptions:06d}",
+            "transaction_id": f"transaction-{i:012d}",
+            "timestamp": f"{NOW_MS / 1000 + (i % 100_000) / 1000:.3f}",
+            "code": METRICS[i % 5]["code"],
+            "precise_total_amount_cents": "0.0",
+            "properties": {"gb": (i % 997) / 4, "cores": i % 64, "user": f"u{i % 5000}"},
+            "ingested_at": "2026-01-01T00:00:01.118",
+            "source": "bench",
+        }
+    )
+
+
+def _report(what: str, events: int, cpu_s: float) -> None:
+    click.echo(f"{what:10} {cpu_s / events * 1e6:6.2f} µs CPU/event")
+
+
+if __name__ == "__main__":
+    main()
