@@ -103,7 +103,7 @@ async def flush_and_restore(settings: Settings, count: int) -> None:
 
 async def fill(settings: Settings, count: int) -> None:
     """Records in all partitions of the raw topic."""
-    async with AIOKafkaProducer(**settings.kafka_options(), max_batch_size=2**19) as producer:
+    async with AIOKafkaProducer(**settings.kafka_options(), max_batch_size=2**20) as producer:
         for start in range(0, count, 5_000):
             batch = producer.create_batch()
             for _ in range(start, min(count, start + 5_000)):
@@ -123,7 +123,7 @@ async def main(count: int) -> None:
             settings = Settings(
                 profile="test",
                 state_dir=root / "state",
-                kafka_bootstrap_servers=kafka.bootstrap_servers,  # type: ignore[arg-type]
+                kafka_bootstrap_servers=kafka.bootstrap_servers,
                 kafka_dir=kafka.directory,
             )
             admin = AIOKafkaAdminClient(**settings.kafka_options())
