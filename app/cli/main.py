@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from app.cli.fold import fold
 from app.cli.settings import settings
 from app.cli.stack import stack
+from app.cli.vectors import vectors
 from app.cli.worker import up, worker
 
 
@@ -15,7 +17,9 @@ def cli() -> None:
     """Meterstream turns a Kafka topic of product events into usage that can be invoiced."""
 
 
+cli.add_command(fold)
 cli.add_command(settings)
 cli.add_command(stack)
 cli.add_command(up)
+cli.add_command(vectors)
 cli.add_command(worker)

@@ -1,0 +1,125 @@
+"""`meter fold`: two log files in, usage records and current usage out, without any server."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import click
+
+from app.api.json_text import encode
+from app.api.usage_json import current_usage_json
+from app.cli.event_lines import InvalidEventsFile, read_events
+from app.definitions.files import InvalidDefinitionsFile, read_definitions
+from app.definitions.instants import parse_iso8601_ms
+from app.definitions.outcome import Rejected
+from app.offline import DefinitionLine, EventLine, OfflineMeter
+
+_SHOWS_PROGRESS = 10_000
+"""Records from which on a progress bar is worth its line."""
+
+
+class Instant(click.ParamType):
+    """Milliseconds since the epoch, given as such or as RFC 3339."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Milliseconds."""
+        text = str(value)
+        at_ms = int(text) if text.isdecimal() else parse_iso8601_ms(text)
+        if at_ms is None:
+            self.fail(f"{text!r} is neither milliseconds nor RFC 3339", param, ctx)
+        return at_ms
+
+
+@click.command()
+@click.argument("definitions", type=click.File("rb"))
+@click.argument("events", type=click.File("rb"))
+@click.option(
+    "--at",
+    "at_ms",
+    type=Instant(),
+    required=True,
+    help="How far to fold: nothing appended later counts, every cut until then is taken.",
+)
+@click.option("--records-only", is_flag=True, help="Usage records without the current usage.")
+def fold(definitions: IO[bytes], events: IO[bytes], at_ms: int, records_only: bool) -> None:
+    """Fold DEFINITIONS and EVENTS offline: the bytes a worker would publish, without servers.
+
+    DEFINITIONS are JSON lines of the definitions log with `_append_time` (ms or RFC 3339) and
+    `_offset`. EVENTS are JSON lines of raw values, each with optional `_append_time` (else the time
+    of its events), `_partition` (else 0), `_offset` (else the next) and `_headers` (an object of
+    texts). A value that is no JSON object (an array of events, broken bytes) stands under `_value`,
+    or as bytes under `_value_base64`; a line that is an array is its own value.
+
+    Prints usage records, one a line, then for each subscription one line with its current usage.
+    """
+    meter = OfflineMeter()
+    defined = _definitions(definitions)
+    arrived = _events(events)
+    with _progress(len(defined) + len(arrived)) as advance:
+        meter.run(defined, arrived, at_ms, advance)
+    output = click.get_binary_stream("stdout")
+    for record in meter.records:
+        output.write(record.value + b"\n")
+    if not records_only:
+        for line in _usage_lines(meter, at_ms):
+            output.write(line + b"\n")
+    output.flush()
+    _tell_refusals(meter)
+
+
+def _definitions(file: IO[bytes]) -> list[DefinitionLine]:
+    try:
+        return [DefinitionLine(r.append_time_ms, r.offset, r.value) for r in read_definitions(file)]
+    except InvalidDefinitionsFile as error:
+        raise click.ClickException(f"{file.name}: {error}") from error
+
+
+def _events(file: IO[bytes]) -> list[EventLine]:
+    try:
+        return list(read_events(file))
+    except InvalidEventsFile as error:
+        raise click.ClickException(f"{file.name}: {error}") from error
+
+
+@contextmanager
+def _progress(records: int) -> Iterator[Callable[[int], None]]:
+    if records < _SHOWS_PROGRESS or not sys.stderr.isatty():
+        yield lambda applied: None
+        return
+    with click.progressbar(length=records, label="Folding", file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _usage_lines(meter: OfflineMeter, at_ms: int) -> Iterator[bytes]:
+    names = {*meter.definitions.all_subscription_keys(), *meter.partition.presence.codes}
+    for name in sorted(names):
+        usage = meter.usage(name, at_ms)
+        if usage is not None:
+            yield encode(
+                {
+                    "organization_id": name[0],
+                    "external_customer_id": usage.subscription.external_customer_id,
+                    "external_subscription_id": name[1],
+                    "lago_subscription_id": usage.subscription.id,
+                    "customer_usage": current_usage_json(usage),
+                }
+            )
+
+
+def _tell_refusals(meter: OfflineMeter) -> None:
+    refused = Counter(str(refusal.code) for refusal in meter.refused)
+    rejected = sum(isinstance(outcome, Rejected) for outcome in meter.outcomes)
+    for code, count in sorted(refused.items()):
+        click.echo(f"{count} events refused: {code}", err=True)
+    for reason, count in sorted(meter.partition.ignored.items()):
+        click.echo(f"{count} times ignored for a charge: {reason}", err=True)
+    if rejected:
+        click.echo(f"{rejected} definitions rejected", err=True)

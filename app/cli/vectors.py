@@ -1,0 +1,119 @@
+"""`meter vectors`: a directory of conformance vectors, and every difference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.vectors.api import ApiServer, check_api_file
+from app.vectors.directory import API_FILE, FileOutcome, Outcome, check_file, vector_files
+from app.vectors.files import InvalidVectors
+from app.vectors.live import live_part
+
+
+@click.command()
+@click.argument(
+    "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR"
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Also tell which vectors real servers could run, and why the others not.",
+)
+@click.option("--base-url", help="Run api.json against the worker at this URL.")
+@click.option(
+    "--api-key",
+    "api_keys",
+    multiple=True,
+    help="Key of an empty organization, one for each vector of api.json; repeat it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def vectors(
+    directory: Path, live: bool, base_url: str | None, api_keys: tuple[str, ...], as_json: bool
+) -> None:
+    """Run every conformance vector of DIR through this product's own code.
+
+    Prints how many pass, file by file, and every difference: vector, field, expected and got. Exits
+    with 1 when anything differs. What was not run is named with its reason.
+    """
+    server = None if base_url is None else ApiServer(base_url, api_keys)
+    files = vector_files(directory)
+    if not files:
+        raise click.ClickException(f"{directory} holds no vectors (aggregation/*.json, *.json)")
+    checked = [_checked(path, server) for path in files]
+    if as_json:
+        click.echo(json.dumps([_as_json(file) for file in checked], indent=2))
+    else:
+        _print(checked)
+    if live:
+        _print_live(files)
+    if any(file.failed for file in checked):
+        raise SystemExit(1)
+
+
+def _checked(path: Path, server: ApiServer | None) -> FileOutcome:
+    try:
+        if path.name == API_FILE and server is not None:
+            return check_api_file(path, server)
+        return check_file(path)
+    except InvalidVectors as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _print(checked: Iterable[FileOutcome]) -> None:
+    total = passed = skipped = 0
+    for file in checked:
+        total, passed = total + len(file.outcomes), passed + file.passed
+        skipped += file.skipped
+        note = f", {file.skipped} not run" if file.skipped else ""
+        click.echo(f"{file.name}: {file.passed} of {len(file.outcomes)} pass{note}")
+        for outcome in file.failed:
+            _print_failure(outcome)
+        for reason, count in _reasons(file):
+            click.echo(f"  {count} not run: {reason}")
+    note = f", {skipped} not run" if skipped else ""
+    click.echo(f"{passed} of {total} pass{note}")
+
+
+def _print_failure(outcome: Outcome) -> None:
+    for difference in outcome.differences:
+        click.echo(
+            f"  {outcome.vector_id}: {difference.field}: expected {difference.expected}, "
+            f"got {difference.got}"
+        )
+
+
+def _reasons(file: FileOutcome) -> list[tuple[str, int]]:
+    counts: dict[str, int] = {}
+    for outcome in file.outcomes:
+        if outcome.skipped is not None:
+            counts[outcome.skipped] = counts.get(outcome.skipped, 0) + 1
+    return list(counts.items())
+
+
+def _as_json(file: FileOutcome) -> dict[str, Any]:
+    return {
+        "file": file.name,
+        "vectors": len(file.outcomes),
+        "passed": file.passed,
+        "failed": [
+            {"id": outcome.vector_id, "differences": [d._asdict() for d in outcome.differences]}
+            for outcome in file.failed
+        ],
+        "not_run": [{"reason": reason, "vectors": count} for reason, count in _reasons(file)],
+    }
+
+
+def _print_live(files: Iterable[Path]) -> None:
+    for path in files:
+        if path.parent.name == "aggregation":
+            part = live_part(path)
+            click.echo(
+                f"live {path.name}: {len(part.runnable)} could run on real servers, none did"
+            )
+            for reason, ids in part.skipped.items():
+                click.echo(f"  {len(ids)} only offline: {reason} ({', '.join(ids[:3])} …)")

@@ -1,0 +1,155 @@
+"""`meter fold`: files in, records and usage out, and what is said about other lines."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli.main import cli
+from app.definitions.files import definition_line
+from tests.laws.world import ORG, SUBSCRIPTION, definitions_of
+
+FEBRUARY = "2024-02-01T00:00:00Z"
+
+
+def event(transaction_id: str, at: str, v: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "organization_id": ORG,
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": transaction_id,
+        "code": "sum",
+        "timestamp": at,
+        "properties": {"v": v},
+        **more,
+    }
+
+
+def run(tmp_path: Path, *events: str | dict[str, Any], options: tuple[str, ...] = ()) -> Result:
+    definitions, lines = tmp_path / "definitions", tmp_path / "events"
+    definitions.write_bytes(
+        b"".join(
+            definition_line(d.command, d.append_time_ms, d.offset) for d in definitions_of(["sum"])
+        )
+    )
+    texts = [e if isinstance(e, str) else json.dumps(e) for e in events]
+    lines.write_text("\n".join(texts))
+    return CliRunner().invoke(
+        cli, ["fold", str(definitions), str(lines), "--at", FEBRUARY, *options]
+    )
+
+
+def recorded(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.output
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    return [record for record in found if str(record.get("type", "")).startswith("usage.")]
+
+
+def test_records_then_usage(tmp_path: Path) -> None:
+    result = run(
+        tmp_path,
+        event("a", "2024-01-02T00:00:00Z", "1.5"),
+        event("b", "2024-01-31T00:00:00Z", 2),
+    )
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line.get("type") for line in lines] == [
+        "usage.recorded",
+        *["period.completed"] * 4,
+        None,
+    ]
+    assert lines[0]["units"] == "1.5"
+    usage = lines[-1]
+    assert (usage["organization_id"], usage["external_subscription_id"]) == (ORG, SUBSCRIPTION)
+    assert usage["customer_usage"]["from_datetime"] == "2024-01-29T00:00:00Z"
+    assert usage["customer_usage"]["charges_usage"][0]["units"] == "2.0"
+
+
+def test_records_only(tmp_path: Path) -> None:
+    result = run(tmp_path, options=("--records-only",))
+    kinds = [json.loads(line)["type"] for line in result.stdout.splitlines()]
+    assert kinds == ["period.completed"] * 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(event("a", "2024-01-02T00:00:00Z", "3"), id="plain"),
+        pytest.param([event("a", "2024-01-02T00:00:00Z", "3")], id="array"),
+        pytest.param({"_value": [event("a", "2024-01-02T00:00:00Z", "3")]}, id="value"),
+        pytest.param(
+            {"_value_base64": b64encode(json.dumps(event("a", "1704153600", 3)).encode()).decode()},
+            id="base64",
+        ),
+        pytest.param(
+            {
+                "specversion": "1.0",
+                "id": "a",
+                "type": "sum",
+                "subject": SUBSCRIPTION,
+                "organizationid": ORG,
+                "time": "2024-01-02T00:00:00Z",
+                "data": {"v": 3},
+                "_headers": {"content-type": "application/cloudevents+json"},
+                "_partition": 2,
+            },
+            id="headers",
+        ),
+    ],
+)
+def test_spellings_of_a_value(tmp_path: Path, line: Any) -> None:
+    (record,) = recorded(run(tmp_path, json.dumps(line)))
+    assert record["units"] == "3.0"
+
+
+def test_append_times_decide_what_is_late(tmp_path: Path) -> None:
+    result = run(
+        tmp_path,
+        event("a", "2024-01-02T00:00:00Z", 1, _append_time="2024-01-02T00:00:00Z"),
+        event("b", "2024-01-03T00:00:00Z", 1, _append_time=1704675600001),
+    )
+    first, revised = recorded(result)
+    assert (first["units"], revised["units"]) == ("1.0", "2.0")
+    assert revised["closed_at"] == "2024-01-08T02:00:00.000Z"
+    assert revised["revision_reason"] == "late_events"
+
+
+def test_refusals_are_counted_on_stderr(tmp_path: Path) -> None:
+    result = run(tmp_path, {"_value_base64": b64encode(b"{").decode()}, {"code": "sum"})
+    assert "1 events refused: invalid_json" in result.stderr
+    assert "1 events refused: missing_field" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param("{", "line 2: ", id="no-json"),
+        pytest.param('{"_append_time": "soon"}', "_append_time 'soon'", id="append-time"),
+        pytest.param('{"_offset": 0}', "_offset 0 goes back", id="offset"),
+        pytest.param('{"_value_base64": "?"}', "line 2: ", id="base64"),
+        pytest.param('{"_headers": {"a": 1}}', "_headers", id="headers"),
+    ],
+)
+def test_lines_that_are_no_records(tmp_path: Path, line: str, told: str) -> None:
+    result = run(tmp_path, event("a", "2024-01-02T00:00:00Z", 1), line)
+    assert result.exit_code == 1
+    assert "events: line 2: " in result.stderr
+    assert told in result.stderr
+
+
+def test_wrong_definitions(tmp_path: Path) -> None:
+    (tmp_path / "definitions").write_text('{"type": "plan"}')
+    (tmp_path / "events").write_text("")
+    files = [str(tmp_path / "definitions"), str(tmp_path / "events")]
+    result = CliRunner().invoke(cli, ["fold", *files, "--at", "1704675600001"])
+    assert result.exit_code == 1
+    assert "definitions: line 1: " in result.stderr
+
+
+def test_at_must_be_an_instant(tmp_path: Path) -> None:
+    result = run(tmp_path, options=("--at", "tomorrow"))
+    assert result.exit_code == 2
+    assert "'tomorrow' is neither" in result.stderr
