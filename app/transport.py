@@ -24,6 +24,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import CrashingSupervisor
 
+from app.assignment import EvenAssignor
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 
@@ -107,12 +108,11 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         app, conf = self.consumer.app, self.consumer.app.conf
-        self._assignor = app.assignor
         return AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
-            partition_assignment_strategy=[self._assignor],
+            partition_assignment_strategy=[EvenAssignor()],
             enable_auto_commit=False,
             # A reset would pass silently over what retention took.
             auto_offset_reset="none",
@@ -489,9 +489,7 @@ def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: A
         "topic_replication_factor": settings.replication_factor,
         "topic_disable_leader": True,
         "topic_allow_declare": False,
-        # Not for tables, of which there are none: only with it Faust's own assignor is used,
-        # sticky, and giving the same partitions of both topics to one worker.
-        "table_standby_replicas": 1,
+        "table_standby_replicas": 0,
         "web_enabled": False,
         "worker_redirect_stdouts": False,
         "agent_supervisor": CrashingSupervisor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,7 +16,6 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
 from app.topics import EVENTS_REKEYED, ensure_topics
 from app.transport import (
     LOG_START,
@@ -28,7 +27,6 @@ from app.transport import (
     RecordBatch,
     make_app,
 )
-from tests.conftest import MakeSettings
 
 pytestmark = pytest.mark.servers
 
@@ -161,34 +159,16 @@ async def committed(settings: Settings) -> dict[TP, int]:
     return {TP(tp.topic, tp.partition): meta.offset for tp, meta in found.items()}
 
 
-MakeReady = Callable[..., Awaitable[Settings]]
-
-
 @pytest.fixture
-def make_ready(make_settings: MakeSettings, local_kafka: LocalKafka) -> MakeReady:
-    """A factory of settings whose topics exist."""
-
-    async def make(**overrides: Any) -> Settings:
-        settings = make_settings(
-            kafka_bootstrap_servers=local_kafka.bootstrap_servers,
-            kafka_dir=local_kafka.directory,
-            **overrides,
-        )
-        admin = AIOKafkaAdminClient(**settings.kafka_options())
-        await admin.start()
-        try:
-            await ensure_topics(settings, admin)
-        finally:
-            await admin.close()
-        return settings
-
-    return make
-
-
-@pytest.fixture
-async def ready(make_ready: MakeReady) -> Settings:
+async def ready(settings: Settings) -> Settings:
     """Settings whose topics exist, with four partitions."""
-    return await make_ready()
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    await admin.start()
+    try:
+        await ensure_topics(settings, admin)
+    finally:
+        await admin.close()
+    return settings
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:
@@ -292,8 +272,7 @@ async def test_release_comes_before_the_commit(ready: Settings) -> None:
         assert not joined.folded
 
 
-async def test_workers_come_and_go_under_load(make_ready: MakeReady) -> None:
-    ready = await make_ready(raw_partitions=6)
+async def test_workers_come_and_go_under_load(ready: Settings) -> None:
     durable = Durable()
     raw, rekeyed = ready.topic(ready.raw_topic), ready.topic(EVENTS_REKEYED)
     owners: list[Owner] = []
@@ -306,14 +285,14 @@ async def test_workers_come_and_go_under_load(make_ready: MakeReady) -> None:
             while not stop.is_set():
                 for topic in (raw, rekeyed):
                     for number in range(sent, sent + 40):
-                        await sender.send(topic, b"%06d" % number, partition=number % 6)
+                        await sender.send(topic, b"%06d" % number, partition=number % 4)
                 sent += 40
                 await asyncio.sleep(0.01)
 
     def shared_by(*names: Owner) -> Callable[[], bool]:
         def are_all_taken() -> bool:
             taken = [partition for owner in names for partition in owner.partitions]
-            return sorted(taken) == [0, 1, 2, 3, 4, 5] and all(owner.partitions for owner in names)
+            return sorted(taken) == [0, 1, 2, 3] and all(owner.partitions for owner in names)
 
         return are_all_taken
 
@@ -322,7 +301,7 @@ async def test_workers_come_and_go_under_load(make_ready: MakeReady) -> None:
         await until(shared_by(a))
         async with worker("b", ready, durable) as b:
             await until(shared_by(a, b))
-            assert len(a.partitions) == len(b.partitions) == 3
+            assert len(a.partitions) == len(b.partitions) == 2
             async with worker("c", ready, durable) as c:
                 await until(shared_by(a, b, c))
                 owners = [a, b, c]
