@@ -24,6 +24,7 @@ from tables.fold import Arrival
 from tables.partition import Partition
 
 NOW_MS = 1_767_225_600_000
+SLICE_EVENTS = 500
 
 
 @click.command()
@@ -34,26 +35,25 @@ def main(events: int, subscriptions: int, profile: bool) -> None:
     """Measure the core."""
     partition = Partition(0, _definitions(subscriptions), EventIndex())
     values = [_event(i, subscriptions) for i in range(events)]
-    started = time.process_time()
-    arrivals: list[Arrival] = []
-    for offset, value in enumerate(values):
-        arrivals += [
-            a for a in arrivals_of(value, (), NOW_MS, 0, offset, None) if isinstance(a, Arrival)
-        ]
-    _report("decode", events, time.process_time() - started)
     profiler = cProfile.Profile() if profile else None
     gc.collect()
-    started = time.process_time()
+    gc.freeze()
+    decoding = folding = 0.0
+    accepted = 0
     if profiler:
         profiler.enable()
-    accepted = 0
-    for start in range(0, events, 500):
-        part = arrivals[start : start + 500]
+    for start in range(0, events, SLICE_EVENTS):
+        began = time.process_time()
+        part = _arrivals(values[start : start + SLICE_EVENTS], start)
+        decoded = time.process_time()
         partition.unknown_members(part)
         accepted += partition.fold(part).accepted
+        folding += time.process_time() - decoded
+        decoding += decoded - began
     if profiler:
         profiler.disable()
-    _report("fold", accepted, time.process_time() - started)
+    _report("decode", events, decoding)
+    _report("fold", accepted, folding)
     started = time.process_time()
     changes = partition.take_changes()
     _report("pack", events, time.process_time() - started)
@@ -63,6 +63,15 @@ def main(events: int, subscriptions: int, profile: bool) -> None:
     )
     if profiler:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
+
+
+def _arrivals(values: list[bytes], offset: int) -> list[Arrival]:
+    return [
+        arrival
+        for i, value in enumerate(values)
+        for arrival in arrivals_of(value, (), NOW_MS, 0, offset + i, None)
+        if isinstance(arrival, Arrival)
+    ]
 
 
 def _definitions(subscriptions: int) -> Definitions:

@@ -1,8 +1,8 @@
 """Throughput: one worker on a real broker, changelogs on, from the raw topic to durable state.
 
-Writes events of five metrics (count, sum, max, unique_count, weighted_sum) over 1,000 subscriptions,
-then starts a worker and takes the time until every one of them is folded and flushed. Prints events
-per second and CPU per event, beside what merely reading the same records costs in the same run.
+Writes events of five metrics (count, sum, max, unique_count, weighted_sum) over many subscriptions,
+then starts a worker and takes the time until every event is folded and flushed. Prints events per
+second and CPU per event, beside what merely reading the same records costs in the same run.
 
     python -m bench.throughput [--events N] [--subscriptions N] [--partitions N] [--profile]
 """

@@ -90,7 +90,8 @@ def count_event(state: State, digest: int, precise: Decimal | None) -> None:
     state.events += 1
     state.digest = (state.digest + digest) & DIGEST_MASK
     if precise is not None:
-        state.precise = add_precise(state.precise, precise)
+        total = state.precise
+        state.precise = precise if total is None else EXACT.add(total, precise)
 
 
 class Aggregation(ABC, Generic[S]):

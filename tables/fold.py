@@ -17,7 +17,7 @@ from app.wire.properties import read_properties
 from tables.aggregation import Position, count_event
 from tables.cells import Cell, Layer
 from tables.members import MemberName, Members, set_key
-from tables.routes import Ignored, Route, Value
+from tables.routes import Ignored, Properties, Route, Value
 from tables.unique_count import MemberOperation, UniqueCount, UniqueCountState
 
 
@@ -150,11 +150,15 @@ def value_text(aggregation_type: str, value: Value) -> str:
 def members_wanted(route: Route, arrival: Arrival, members: Members) -> Iterator[MemberName]:
     """Members that `fold_event` will change, so that unknown ones can be learnt beforehand."""
     event, timestamp_ms = arrival.event, arrival.timestamp_ms
-    properties = read_properties(event.properties)
+    properties: Properties | None = None
     for span in route.spans:
         layer = span.layer_at(timestamp_ms) if span.fold.unique else None
         if layer is None:
             continue
+        if span.fold.plain and members.whole(set_of(layer, *_ONLY, members)):
+            continue
+        if properties is None:
+            properties = read_properties(event.properties)
         value = span.fold.read_value(event.code, timestamp_ms, properties)
         if not isinstance(value, Ignored):
             bucket = span.fold.bucket_of(properties)
@@ -175,9 +179,7 @@ def set_of(
     name = (filter_id, groups, period_ms)
     key = span.sets.get(name)
     if key is None:
-        key = span.sets[name] = set_key(
-            *span.key, span.generation, period_ms, filter_id, groups
-        )
+        key = span.sets[name] = set_key(*span.key, span.generation, period_ms, filter_id, groups)
         cells = (other.cells.get(cell_name) for other in layers)
         if all(cell is None or cell.empty for cell in cells):
             members.begin(key)

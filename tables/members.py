@@ -65,6 +65,10 @@ class Members:
         """A set that is empty in the store: what is not here is nowhere."""
         self._whole.add(key)
 
+    def whole(self, key: SetKey) -> bool:
+        """Whether all members of a set are here."""
+        return key in self._whole
+
     def unknown(self, name: MemberName) -> bool:
         """Whether the store must be asked before the member can be folded."""
         return name not in self._cache and name[0] not in self._whole
