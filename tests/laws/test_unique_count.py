@@ -1,0 +1,137 @@
+"""unique_count: what one property adds to every period and cut, against the bare state machine."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.definitions.timeline import NEVER_MS, Period
+from tables.aggregation import Window
+from tables.cells import window_of
+from tables.members import pack_member, unpack_member
+from tables.unique_count import BEFORE, Member, MemberOperation, UniqueCount
+from tests.laws import naive
+from tests.laws.world import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+
+FIRST_MS = START_MS + WEEK_MS + 9 * HOUR_MS
+"""The first period starts in the middle of a day, as a subscription may."""
+STARTS_MS = [FIRST_MS, START_MS + 2 * WEEK_MS, START_MS + 3 * WEEK_MS]
+CUTS_MS = [0, START_MS + 4 * WEEK_MS, START_MS + 5 * WEEK_MS]
+TIMEZONE = "America/Los_Angeles"
+
+
+def period(i: int) -> Period:
+    end_ms = [*STARTS_MS[1:], START_MS + 4 * WEEK_MS][i]
+    return Period(
+        STARTS_MS[i],
+        end_ms,
+        end_ms - 1000,
+        end_ms - 1,
+        7,
+        TIMEZONE,
+        NEVER_MS,
+        NEVER_MS,
+        NEVER_MS,
+        "period_end",
+        upgraded=False,
+    )
+
+
+PERIODS = [period(i) for i in range(3)]
+
+
+@st.composite
+def operations(draw: st.DrawFn) -> list[MemberOperation]:
+    """Operations of one property before and in three periods, some of them late."""
+    made = []
+    for offset in range(draw(st.integers(0, 10))):
+        hours = draw(st.integers(0, 4 * 7 * 24 - 1))
+        few_hours = draw(st.booleans())
+        timestamp_ms = START_MS + (hours // 12 * 12 if few_hours else hours) * HOUR_MS
+        period_ms = max((s for s in STARTS_MS if s <= timestamp_ms), default=BEFORE)
+        cut_ms = draw(st.sampled_from(CUTS_MS))
+        position = (cut_ms, 0, offset, 0)
+        made.append(MemberOperation(period_ms, cut_ms, timestamp_ms, position, draw(st.booleans())))
+    return made
+
+
+def joined(aggregation: UniqueCount, made: list[MemberOperation]) -> Member:
+    member: Member = ()
+    for operation in made:
+        member = unpack_member(pack_member(aggregation.joined(member, operation)))
+    return member
+
+
+def figures(aggregation: UniqueCount, member: Member, at: Period, cut_ms: int) -> Any:
+    """The result over the sums of this one property."""
+    state, before = aggregation.initialize(), aggregation.initialize()
+    for (period_ms, late_ms), (active, spells) in aggregation.contributions(member).items():
+        if period_ms <= at.start_ms and late_ms <= cut_ms:
+            into = state if period_ms == at.start_ms else before
+            into.active += active
+            into.spells += spells
+    window: Window = window_of(at)
+    return aggregation.result(state, before, window)
+
+
+def rows(made: list[MemberOperation], at: Period, cut_ms: int) -> list[naive.Row]:
+    seen = [o for o in made if o.cut_ms <= cut_ms and o.timestamp_ms < at.end_ms]
+    return [
+        naive.Row(o.timestamp_ms, o.position, "seats", "", Decimal(0), "a", o.adds, None)
+        for o in sorted(seen, key=lambda o: (o.timestamp_ms, o.position))
+    ]
+
+
+@pytest.mark.parametrize("prorated", [False, True], ids=["plain", "prorated"])
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data())
+def test_every_period_and_cut(prorated: bool, data: st.DataObject) -> None:
+    aggregation = UniqueCount(recurring=True, prorated=prorated, timezone=TIMEZONE)
+    made = data.draw(operations())
+    member = joined(aggregation, data.draw(st.permutations(made)))
+    for at in PERIODS:
+        for cut_ms in CUTS_MS:
+            seen = rows(made, at, cut_ms)
+            found = figures(aggregation, member, at, cut_ms)
+            assert found.full_units == naive.active(seen)
+            if prorated:
+                assert found.value == naive.prorated_unique(seen, at)
+
+
+@pytest.mark.parametrize("prorated", [False, True], ids=["plain", "prorated"])
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_settling_published_cuts_changes_no_open_one(prorated: bool, data: st.DataObject) -> None:
+    aggregation = UniqueCount(recurring=True, prorated=prorated, timezone=TIMEZONE)
+    member = joined(aggregation, data.draw(operations()))
+    settled = aggregation.settled(member, CUTS_MS[1])
+    assert all(o.cut_ms in (0, CUTS_MS[2]) for o in settled)
+    for at in PERIODS:
+        for cut_ms in CUTS_MS[1:]:
+            before = figures(aggregation, member, at, cut_ms)
+            assert figures(aggregation, settled, at, cut_ms) == before
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_redelivered_operation_is_one(data: st.DataObject) -> None:
+    aggregation = UniqueCount(recurring=True, prorated=False, timezone=TIMEZONE)
+    made = data.draw(operations())
+    member = joined(aggregation, made)
+    for operation in made:
+        assert aggregation.joined(member, operation) == member
+
+
+def test_days_are_counted_in_the_customers_timezone() -> None:
+    """An addition at 07:00 UTC is on the day before in Los Angeles."""
+    aggregation = UniqueCount(recurring=True, prorated=True, timezone=TIMEZONE)
+    at = PERIODS[1]
+    moment_ms = at.start_ms + DAY_MS + 7 * HOUR_MS
+    member = joined(
+        aggregation, [MemberOperation(at.start_ms, 0, moment_ms, (0, 0, 0, 0), adds=True)]
+    )
+    assert figures(aggregation, member, at, 0).value == 1
