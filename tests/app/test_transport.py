@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -494,3 +494,26 @@ async def delete_before(settings: Settings, tp: TP, offset: int) -> None:
         await admin.delete_records({TopicPartition(*tp): RecordsToDelete(before_offset=offset)})
     finally:
         await admin.close()
+
+
+@pytest.mark.parametrize("order", ["ba", "ab"], ids=["a follower", "the leader"])
+async def test_a_static_member_comes_back_without_a_rebalance(ready: Settings, order: str) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+
+    def static(name: str) -> AbstractAsyncContextManager[Owner]:
+        return worker(name, ready, durable, consumer_group_instance_id=name)
+
+    runs = {name: static(name) for name in order}
+    owners = {name: await runs[name].__aenter__() for name in order}
+    await until(lambda: all(len(owner.partitions) == 2 for owner in owners.values()))
+    before, seen = owners["a"].partitions, list(owners["b"].log)
+    await runs["a"].__aexit__(None, None, None)
+    await send(ready, raw, numbers(400, 400))
+    async with static("a") as returned:
+        await until(lambda: len(durable.all_values()) == 800)
+        assert returned.partitions == before
+        assert owners["b"].log == seen
+    await runs["b"].__aexit__(None, None, None)
+    assert sorted(durable.all_values()) == numbers(800)
