@@ -21,6 +21,9 @@ DIGEST_MASK = (1 << 128) - 1
 Position = tuple[int, int, int, int]
 """(append_time ms, raw partition, raw offset, array index): the order of arrival."""
 
+Groups = tuple[str | None, ...]
+"""Group values in the order of the bucket's keys; () when it is not grouped."""
+
 
 class State(msgspec.Struct, gc=False):
     """The part that all aggregations share."""

@@ -16,11 +16,11 @@ import xxhash
 
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import ZERO, round_units
-from tables.aggregation import Aggregation, State, Window
+from tables.aggregation import Aggregation, Groups, State, Window
 from tables.unique_count import BEFORE
 
 if TYPE_CHECKING:
-    from tables.routes import ChargeFold, Groups
+    from tables.routes import ChargeFold
 
 FOLD_VERSION = 1
 """Version of everything that shapes a figure; state of a newer one is refused."""

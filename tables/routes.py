@@ -27,7 +27,7 @@ from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
 from app.expressions import EvaluationFailed, Expression, parse, result_text, result_value
 from app.numbers import ZERO, InvalidValue, parse_value, property_text
-from tables.aggregation import Aggregation
+from tables.aggregation import Aggregation, Groups
 from tables.cells import Span, SpanKey
 from tables.count import Count
 from tables.latest import Latest
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from app.definitions.state import Definitions
 
 Properties = Mapping[str, msgspec.Raw]
-Groups = tuple[str | None, ...]
-"""Group values in the order of the bucket's keys; () when it is not grouped."""
 
 
 class Ignored(NamedTuple):
