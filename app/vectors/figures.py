@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from app.numbers import ZERO, exact_sum, round_units
 from app.vectors.scenario import ONE_BUCKET, Folded
+from tables.aggregation import Groups
 from tables.cells import window_of
-from tables.routes import Bucket, Groups
+from tables.routes import Bucket
 from tables.weighted_sum import WeightedSumState
 
 GroupedBy = Mapping[str, str | None]

@@ -114,3 +114,38 @@ def test_events_before_all_definitions(data: st.DataObject) -> None:
     first_definitions.define_all()
     first_definitions.deliver(events)
     same(first_events, first_definitions)
+
+
+@few
+@given(st.data())
+def test_restarts(data: st.DataObject) -> None:
+    """Flushed, forgotten and restored at any moment; published in between or not."""
+    definitions = definitions_of(ALL)
+    events = data.draw(arrivals(ALL, ids=8))
+    live = Live(definitions)
+    live.define_all()
+    for batch in data.draw(slices(events, shuffle=False)):
+        live.deliver(batch)
+        closes, restarts = data.draw(st.tuples(st.booleans(), st.booleans()))
+        if batch and closes:
+            live.close_until(batch[-1].append_time_ms - 1)
+        live.flush()
+        if restarts:
+            live.restart()
+    same(in_order(definitions, events), live)
+
+
+@few
+@given(st.data())
+def test_restarts_among_changing_definitions(data: st.DataObject) -> None:
+    definitions = data.draw(changing_definitions(ALL))
+    events = data.draw(arrivals(ALL))
+    live = Live(definitions)
+    for arrival in events:
+        live.define(data.draw(st.integers(0, 3)))
+        live.deliver([arrival])
+        if data.draw(st.integers(0, 2)) == 0:
+            live.restart()
+    live.define_all()
+    live.restart()
+    same(in_order(definitions, events), live)

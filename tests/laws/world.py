@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from hypothesis import strategies as st
@@ -26,8 +26,11 @@ from app.wire.records import decode_record
 from tables.close import close_subscription, next_cut, settle
 from tables.dedupe import EventIndex
 from tables.fold import Arrival
-from tables.partition import Pair, Partition, WaitForDefinitions
+from tables.members import MemberName
+from tables.partition import Pair, Partition, PartitionRecord, WaitForDefinitions
 from tables.refold import Refold, cells_of
+
+Key = TypeVar("Key", bytes, MemberName)
 
 ORG = "org"
 SUBSCRIPTION = "sub"
@@ -204,6 +207,53 @@ _CHANGES = [_round, _delete_metric, _create_metric, _customer, _customer, _plan,
 _CHANGES += [_terminate]
 
 
+class Changelog:
+    """Everything that flushes wrote, compacted."""
+
+    def __init__(self) -> None:
+        self.cells: dict[bytes, bytes] = {}
+        self.members: dict[MemberName, bytes] = {}
+        self.tables: dict[str, dict[bytes, bytes]] = {"presence": {}, "published": {}}
+        self.index_rows = b""
+        self.record = b""
+
+    def take(self, partition: Partition) -> None:
+        """Apply one flush."""
+        gone = set(partition.members.take_gone())
+        self.members = {n: v for n, v in self.members.items() if n[0] not in gone}
+        changes = partition.take_changes()
+        _compact(self.cells, changes.cells)
+        _compact(self.members, changes.members)
+        self.tables["presence"].update(changes.presence)
+        self.tables["published"].update(changes.published)
+        self.index_rows += changes.index_rows
+        partition.index.seal_flush(partition.record.flush)
+        self.record = msgspec.msgpack.encode(partition.record)
+
+    def restored(self, definitions: Definitions) -> Partition:
+        """A partition as a worker restores it."""
+        partition = Partition(0, definitions, EventIndex())
+        partition.record = msgspec.msgpack.decode(self.record, type=PartitionRecord)
+        partition.index.load(self.index_rows)
+        for key, value in self.tables["presence"].items():
+            partition.presence.load(key, value)
+        for key, value in self.tables["published"].items():
+            partition.published.load(key, value)
+        for key, value in self.cells.items():
+            partition.load_cell(key, value)
+        assert partition.restored()
+        assert partition.index.length == partition.record.index_length
+        return partition
+
+
+def _compact(kept: dict[Key, bytes], changes: Iterable[tuple[Key, bytes | None]]) -> None:
+    for key, value in changes:
+        if value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = value
+
+
 class Live:
     """A partition with everything that was delivered to it."""
 
@@ -212,6 +262,7 @@ class Live:
         self.partition = Partition(0, self.definitions, EventIndex())
         self.records: list[PublishedRecord] = []
         self.accepted = 0
+        self.changelog = Changelog()
         self._to_define = list(definitions)
         self._arrived: dict[tuple[int, ...], Arrival] = {}
 
@@ -238,6 +289,8 @@ class Live:
         """Fold one slice, and refold what an earlier copy of an event asks for."""
         for arrival in arrivals:
             self._arrived[arrival.position] = arrival
+        for name in self.partition.unknown_members(arrivals):
+            self.partition.members.learn(name, self.changelog.members.get(name))
         try:
             self.accepted += self.partition.fold(arrivals).accepted
         except WaitForDefinitions as wait:
@@ -245,6 +298,15 @@ class Live:
             self.accepted += self.partition.fold(arrivals).accepted
         smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
         self.refold(smaller)
+
+    def flush(self) -> None:
+        """Write what changed since the last flush."""
+        self.changelog.take(self.partition)
+
+    def restart(self) -> None:
+        """Flush, and go on with a partition restored from what was ever written."""
+        self.flush()
+        self.partition = self.changelog.restored(self.definitions)
 
     def refold(self, pairs: Iterable[Pair]) -> None:
         """Refold pairs from everything delivered so far."""
@@ -363,9 +425,11 @@ def arrivals(
 
 
 @st.composite
-def slices(draw: st.DrawFn, events: Sequence[Arrival]) -> list[list[Arrival]]:
+def slices(
+    draw: st.DrawFn, events: Sequence[Arrival], *, shuffle: bool = True
+) -> list[list[Arrival]]:
     """Any order of delivery, in any batches."""
-    shuffled = draw(st.permutations(events))
+    shuffled = draw(st.permutations(events)) if shuffle else list(events)
     cuts = sorted(draw(st.lists(st.integers(0, len(events)), max_size=3)))
     bounds = [0, *cuts, len(events)]
     return [list(shuffled[a:b]) for a, b in pairwise(bounds)]

@@ -1,0 +1,108 @@
+"""What a vector describes, as requests of the REST API and as a raw record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from app.definitions.instants import iso_milliseconds
+from app.vectors.files import Json, Vector
+from app.vectors.live_plans import LivePlan
+from app.vectors.scenario import external_id
+
+CUSTOMER = "customer"
+PLAN = "plan"
+
+_METRIC_FIELDS = (
+    "field_name",
+    "expression",
+    "recurring",
+    "rounding_function",
+    "rounding_precision",
+    "weighted_interval",
+)
+
+
+def metric_body(vector: Json) -> dict[str, Any]:
+    """POST /billable_metrics. A key that only `match_filters` names is made a filter key."""
+    described = vector["metric"]
+    filters = {f["key"]: list(f["values"]) for f in described.get("filters") or ()}
+    for key, values in (vector.get("match_filters") or {}).items():
+        known = filters.setdefault(key, [])
+        known += [value for value in values if value not in known]
+    body = {
+        "name": described.get("name") or described["code"],
+        "code": described["code"],
+        "aggregation_type": described["aggregation_type"],
+        "filters": [{"key": key, "values": values} for key, values in filters.items()],
+    }
+    given = {key: described[key] for key in _METRIC_FIELDS if described.get(key) is not None}
+    return {"billable_metric": body | given}
+
+
+def plan_body(vector: Json, plan: LivePlan, metric_id: str) -> dict[str, Any]:
+    """POST /plans, with the one charge; `match_filters` become its one filter."""
+    described = vector.get("charge") or {}
+    grouped_by = described.get("grouped_by")
+    filters = described.get("filters") or ()
+    if vector.get("match_filters"):
+        filters = [{"values": vector["match_filters"], "grouped_by": grouped_by}]
+    charge = {
+        "billable_metric_id": metric_id,
+        "charge_model": "standard",
+        "prorated": bool(described.get("prorated")),
+        "pay_in_advance": bool(described.get("pay_in_advance")),
+        "properties": _properties(grouped_by),
+        "filters": [
+            {
+                "invoice_display_name": f.get("name"),
+                "values": f["values"],
+                "properties": _properties(f.get("grouped_by")),
+            }
+            for f in filters
+        ],
+    }
+    body = {
+        "name": PLAN,
+        "code": PLAN,
+        "interval": plan.interval,
+        "amount_cents": 0,
+        "amount_currency": "EUR",
+        "pay_in_advance": False,
+        "charges": [charge],
+    }
+    return {"plan": body}
+
+
+def _properties(grouped_by: list[str] | None) -> dict[str, Any]:
+    return {"amount": "1"} | ({"pricing_group_keys": grouped_by} if grouped_by else {})
+
+
+def customer_body(plan: LivePlan) -> dict[str, Any]:
+    """POST /customers."""
+    return {"customer": {"external_id": CUSTOMER, "timezone": plan.timezone}}
+
+
+def subscription_body(vector: Json, plan: LivePlan) -> dict[str, Any]:
+    """POST /subscriptions."""
+    body = {
+        "external_customer_id": CUSTOMER,
+        "plan_code": PLAN,
+        "external_id": external_id(vector),
+        "billing_time": plan.billing_time,
+        "subscription_at": iso_milliseconds(plan.subscription_at_ms),
+    }
+    return {"subscription": body}
+
+
+def raw_record(vector: Vector, number: int, organization_id: str) -> bytes:
+    """The raw record of an event, its values as spelled in the file."""
+    defaults = {
+        "external_subscription_id": external_id(vector.json),
+        "transaction_id": f"event {number}",
+        "code": vector.json["metric"]["code"],
+    }
+    return msgspec.json.encode(
+        {**defaults, **vector.events[number], "organization_id": organization_id}
+    )
