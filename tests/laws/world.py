@@ -353,10 +353,16 @@ class Live:
         return sorted(record.value for record in self.records)
 
 
-def event(code: str, transaction_id: str, timestamp_ms: int | None, **properties: Any) -> Event:
+def event(
+    code: str,
+    transaction_id: str,
+    timestamp_ms: int | None,
+    external_id: str = SUBSCRIPTION,
+    **properties: Any,
+) -> Event:
     body: dict[str, Any] = {
         "organization_id": ORG,
-        "external_subscription_id": SUBSCRIPTION,
+        "external_subscription_id": external_id,
         "transaction_id": transaction_id,
         "code": code,
         "properties": properties,
@@ -380,6 +386,7 @@ def arrivals(
     max_events: int = 12,
     ids: int = 40,
     weeks: int = WEEKS,
+    external_ids: Sequence[str] = (SUBSCRIPTION,),
 ) -> list[Arrival]:
     """Events of two raw partitions in position order: some late, some early, some repeated."""
     size = draw(st.integers(0, max_events))
@@ -410,7 +417,13 @@ def arrivals(
         identity = f"t{draw(st.integers(0, ids))}"
         made.append(
             Arrival(
-                event(code, identity, timestamp_ms, **properties),
+                event(
+                    code,
+                    identity,
+                    timestamp_ms,
+                    draw(st.sampled_from(external_ids)),
+                    **properties,
+                ),
                 ORG,
                 append_time_ms,
                 partition,
