@@ -1,0 +1,192 @@
+"""Periods of a subscription and when each is due, under definitions that change."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to, subscription_timeline
+from app.records import instant_ms
+from tests.app.definitions.log import ORG, Log, ms
+
+DAY_MS = 86_400_000
+
+
+def shown(period: Period) -> tuple[str, str, str]:
+    due = "never" if period.due_at_ms == NEVER_MS else instant_ms(period.due_at_ms)
+    return instant_ms(period.start_ms), instant_ms(period.end_ms), due
+
+
+def periods(log: Log, until: str) -> list[tuple[str, str, str]]:
+    return [shown(period) for period in timeline(log).until(ms(until))]
+
+
+def timeline(log: Log) -> Timeline:
+    (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+    return subscription_timeline(log.definitions, versions)
+
+
+def world(start: str = "2024-01-10T09:30:00Z", **settings: Any) -> Log:
+    log = Log(start)
+    if settings:
+        log.accept(commands.set_settings(SettingsRecord(**settings)))
+    log.plan()
+    log.customer()
+    return log
+
+
+def test_first_period_is_partial_and_the_next_ones_follow_without_a_gap() -> None:
+    log = world()
+    log.subscribe(billing_time="calendar")
+    assert periods(log, "2024-03-01T00:00:00Z") == [
+        ("2024-01-10T09:30:00.000Z", "2024-02-01T00:00:00.000Z", "2024-02-01T00:00:00.000Z"),
+        ("2024-02-01T00:00:00.000Z", "2024-03-01T00:00:00.000Z", "2024-03-01T00:00:00.000Z"),
+        ("2024-03-01T00:00:00.000Z", "2024-04-01T00:00:00.000Z", "2024-04-01T00:00:00.000Z"),
+    ]
+    first = timeline(log).until(ms("2024-01-10T09:30:00Z"))[0]
+    assert first.duration_days == 31
+    assert first.closing_reason == "period_end"
+    assert first.last_ms == first.end_ms - 1
+    assert first.to_ms == first.end_ms - 1000
+
+
+@pytest.mark.parametrize(
+    ("at", "start"),
+    [
+        pytest.param("2024-01-10T09:29:59.999Z", None, id="before-the-start"),
+        pytest.param("2024-01-10T09:30:00Z", "2024-01-10T09:30:00Z", id="at-the-start"),
+        pytest.param("2024-01-31T23:59:59.999Z", "2024-01-10T09:30:00Z", id="last-millisecond"),
+        pytest.param("2024-02-01T00:00:00Z", "2024-02-01T00:00:00Z", id="next-start"),
+    ],
+)
+def test_holding_is_half_open(at: str, start: str | None) -> None:
+    log = world()
+    log.subscribe(billing_time="calendar")
+    found = timeline(log).holding(ms(at))
+    assert (found and found.start_ms) == (start and ms(start))
+
+
+def test_grace_and_close_grid() -> None:
+    log = world(close_grid_s=60, grace_s=90)
+    log.subscribe(billing_time="calendar")
+    assert periods(log, "2024-01-11T00:00:00Z")[0][2] == "2024-02-01T00:02:00.000Z"
+
+
+def test_the_customers_grace_comes_before_the_settings() -> None:
+    log = world(grace_s=90)
+    log.customer(billing_configuration={"invoice_grace_period": 3})
+    log.subscribe(billing_time="calendar")
+    assert periods(log, "2024-01-11T00:00:00Z")[0][2] == "2024-02-04T00:00:00.000Z"
+
+
+def test_elapsed_periods_are_due_at_creation() -> None:
+    log = world("2024-03-10T09:30:30Z")
+    log.subscribe(billing_time="calendar", subscription_at="2024-01-10T00:00:00Z")
+    dues = [due for _, _, due in periods(log, "2024-03-10T00:00:00Z")]
+    created = "2024-03-10T09:31:00.000Z"
+    assert dues == [created, created, "2024-04-01T00:00:00.000Z"]
+
+
+def test_elapsed_periods_may_be_left_out() -> None:
+    log = world("2024-03-10T09:30:30Z", close_elapsed=False)
+    log.subscribe(billing_time="calendar", subscription_at="2024-01-10T00:00:00Z")
+    dues = [due for _, _, due in periods(log, "2024-03-10T00:00:00Z")]
+    assert dues == ["never", "never", "2024-04-01T00:00:00.000Z"]
+
+
+def test_termination_ends_at_its_instant_without_grace() -> None:
+    log = world(grace_s=86_400)
+    log.subscribe(billing_time="calendar")
+    log.at("2024-01-20T12:00:30.500Z")
+    log.accept(commands.terminate_subscription(ORG, "sub_1"))
+    (period,) = timeline(log).until(ms("2025-01-01T00:00:00Z"))
+    assert shown(period)[1:] == ("2024-01-20T12:00:30.500Z", "2024-01-20T12:01:00.000Z")
+    assert period.closing_reason == "termination"
+    assert instant_ms(period.to_ms) == "2024-01-20T12:00:30.000Z"
+    assert period.last_ms == period.end_ms
+
+
+def test_an_upgrade_ends_the_old_and_starts_the_new_at_one_instant() -> None:
+    log = world()
+    log.plan("dearer", amount_cents=1000)
+    log.subscribe(billing_time="calendar")
+    log.at("2024-01-20T12:00:00Z").subscribe(plan_code="dearer")
+    old, new = (
+        subscription_timeline(log.definitions, versions)
+        for versions in log.definitions.subscriptions(ORG, "sub_1")
+    )
+    (ended,) = old.until(ms("2025-01-01T00:00:00Z"))
+    assert (ended.closing_reason, ended.upgraded) == ("plan_change", True)
+    first = new.until(ms("2024-01-21T00:00:00Z"))[0]
+    assert first.start_ms == ended.end_ms == ms("2024-01-20T12:00:00Z")
+
+
+def test_a_downgrade_waits_for_the_end_of_the_period() -> None:
+    log = world()
+    log.plan("cheaper", amount_cents=0)
+    log.subscribe(billing_time="calendar")
+    log.at("2024-01-20T12:00:00Z").subscribe(plan_code="cheaper")
+    old, new = (
+        subscription_timeline(log.definitions, versions)
+        for versions in log.definitions.subscriptions(ORG, "sub_1")
+    )
+    (ended,) = old.until(ms("2025-01-01T00:00:00Z"))
+    assert (ended.closing_reason, ended.upgraded) == ("plan_change", False)
+    assert ended.end_ms == ms("2024-02-01T00:00:00Z")
+    assert new.holding(ended.end_ms - 1) is None
+    following = new.holding(ended.end_ms)
+    assert following is not None
+    assert following.end_ms == ms("2024-03-01T00:00:00Z")
+
+
+def test_what_changes_after_the_due_time_shapes_later_periods_only() -> None:
+    log = world()
+    log.subscribe(billing_time="calendar")
+    log.at("2024-02-01T00:00:01Z").customer(billing_configuration={"invoice_grace_period": 2})
+    dues = [due for _, _, due in periods(log, "2024-02-01T00:00:00Z")]
+    assert dues == ["2024-02-01T00:00:00.000Z", "2024-03-03T00:00:00.000Z"]
+
+
+def test_what_changes_at_the_due_time_still_shapes_the_period() -> None:
+    log = world()
+    log.subscribe(billing_time="calendar")
+    log.at("2024-02-01T00:00:00Z").customer(billing_configuration={"invoice_grace_period": 2})
+    assert periods(log, "2024-01-11T00:00:00Z")[0][2] == "2024-02-03T00:00:00.000Z"
+
+
+def test_a_new_timezone_leaves_neither_a_hole_nor_a_sliver() -> None:
+    log = world()
+    log.subscribe(billing_time="calendar")
+    log.at("2024-02-10T00:00:00Z").customer(timezone="America/Los_Angeles")
+    found = timeline(log).until(ms("2024-04-02T00:00:00Z"))
+    assert [instant_ms(period.end_ms) for period in found[:3]] == [
+        "2024-02-01T00:00:00.000Z",
+        "2024-03-01T08:00:00.000Z",
+        "2024-04-01T07:00:00.000Z",
+    ]
+    for earlier, later in itertools.pairwise(found):
+        assert earlier.end_ms == later.start_ms
+
+
+def test_late_until_is_the_late_window_after_the_due_time() -> None:
+    log = world(late_window_s=3600)
+    log.subscribe(billing_time="calendar")
+    first = timeline(log).until(ms("2024-01-11T00:00:00Z"))[0]
+    assert first.late_until_ms == first.due_at_ms + 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "grid_ms", "expected"),
+    [
+        pytest.param(0, 60_000, 0, id="zero"),
+        pytest.param(1, 60_000, 60_000, id="after"),
+        pytest.param(60_000, 60_000, 60_000, id="on-the-grid"),
+        pytest.param(DAY_MS - 1, DAY_MS, DAY_MS, id="just-before"),
+    ],
+)
+def test_ceil_to(at_ms: int, grid_ms: int, expected: int) -> None:
+    assert ceil_to(at_ms, grid_ms) == expected
