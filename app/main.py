@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -80,8 +81,18 @@ class Worker:
 
     async def run(self) -> None:
         """Wait until the worker fails, and raise what it failed with."""
-        await self.engine.failed.wait()
-        raise self.engine.failure or RuntimeError("the worker stopped")
+        waiting = [
+            asyncio.ensure_future(self.engine.failed.wait()),
+            # Agents and transport crash the app without asking the engine.
+            asyncio.ensure_future(self.app.wait_for_stopped()),
+        ]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiting:
+                waiter.cancel()
+        reason = self.engine.failure or self.app.crash_reason
+        raise reason or RuntimeError("the worker stopped")
 
     async def _agree_on_settings(self) -> None:
         """Fill the first settings record, or refuse to run beside one that differs."""

@@ -1,0 +1,29 @@
+"""`meter export`: the logs as files, for `meter fold` and for whoever keeps copies."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import IO
+
+import click
+
+from app.cli.failures import load_settings, told_plainly
+from app.export import What, export
+from app.settings import Settings
+
+
+@click.command("export")
+@click.argument("what", type=click.Choice(["definitions", "events", "records"]))
+@click.option("--output", "-o", type=click.File("wb"), default="-", help="File; default: stdout.")
+def export_command(what: What, output: IO[bytes]) -> None:
+    """Write a log as JSON lines: all that is committed now.
+
+    DEFINITIONS and EVENTS are what `meter fold` takes; RECORDS are the usage records as published.
+    """
+    with told_plainly():
+        asyncio.run(_export(load_settings(), what, output))
+
+
+async def _export(settings: Settings, what: What, output: IO[bytes]) -> None:
+    async for line in export(settings, what):
+        output.write(line + b"\n")

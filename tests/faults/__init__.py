@@ -1,0 +1,1 @@
+"""Faults of fault-matrix.md on real servers."""

@@ -1,0 +1,1 @@
+"""The running worker on real servers."""

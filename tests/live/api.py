@@ -1,0 +1,106 @@
+"""A small REST client: what a customer of the API would write."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+KEY = "local-key"
+
+
+class Api:
+    """One worker's API; `url` may be changed when another worker is to be asked."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {KEY}"}, timeout=aiohttp.ClientTimeout(total=30)
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
+        """Status and answer."""
+        assert self._session is not None
+        async with self._session.request(method, f"{self.url}/api/v1{path}", json=body) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text else {}
+
+    async def post(self, path: str, body: Json) -> Json:
+        """The answer; anything but 200 fails the test."""
+        status, answer = await self.call("POST", path, body)
+        assert status == 200, (path, status, answer)
+        return answer
+
+    async def current_usage(self, customer: str, subscription: str) -> Json:
+        """The `customer_usage` object."""
+        path = f"/customers/{customer}/current_usage?external_subscription_id={subscription}"
+        status, answer = await self.call("GET", path)
+        assert status == 200, (path, status, answer)
+        usage: Json = answer["customer_usage"]
+        return usage
+
+    async def units(self, customer: str, subscription: str) -> dict[str, Decimal]:
+        """Units by metric code; {} while there is no usage to ask for."""
+        path = f"/customers/{customer}/current_usage?external_subscription_id={subscription}"
+        status, answer = await self.call("GET", path)
+        if status != 200:
+            return {}
+        charges = answer["customer_usage"]["charges_usage"]
+        return {c["billable_metric"]["code"]: Decimal(c["units"]) for c in charges}
+
+
+@asynccontextmanager
+async def api_of(url: str) -> AsyncIterator[Api]:
+    async with Api(url) as api:
+        yield api
+
+
+async def eventually(
+    ask: Callable[[], Awaitable[T]], wanted: T, timeout_s: float = 30.0, every_s: float = 0.2
+) -> None:
+    """Ask until the answer is the wanted one; fail with the last answer."""
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        answer = await ask()
+        if answer == wanted:
+            return
+        if asyncio.get_running_loop().time() > deadline_s:
+            raise AssertionError(difference(answer, wanted))
+        await asyncio.sleep(every_s)
+
+
+def difference(answer: object, wanted: object) -> str:
+    """A few lines of what differs; pytest's own comparison of large answers takes minutes."""
+    if isinstance(answer, dict) and isinstance(wanted, dict):
+        names = [n for n in answer.keys() | wanted.keys() if answer.get(n) != wanted.get(n)]
+        lines = [f"{n}: {answer.get(n)}, wanted {wanted.get(n)}" for n in names[:_SHOWN]]
+        return "\n".join([f"{len(names)} of {len(wanted)} differ:", *lines])
+    if isinstance(answer, tuple) and isinstance(wanted, tuple):
+        return "\n".join(map(difference, answer, wanted))
+    return f"{str(answer)[:_WIDTH]}, wanted {str(wanted)[:_WIDTH]}"
+
+
+_SHOWN = 8
+_WIDTH = 500

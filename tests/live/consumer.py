@@ -1,0 +1,119 @@
+"""A sample invoicing consumer: keeps the newest revision of each cell and believes nothing else.
+
+It reads what is committed, checks that an id never has two bodies, that revisions of a cell follow
+each other, and that every `period.completed` is true: so many cells, with that sum of digests.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from app.settings import Settings
+from tests.live.recount import Figure, Row
+
+Json = dict[str, Any]
+Period = tuple[str, str]
+"""(lago_subscription_id, from)"""
+
+
+class Ledger:
+    """Everything that an invoicing consumer holds."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, bytes] = {}
+        """Every record by id."""
+        self.newest: dict[str, Json] = {}
+        """The newest revision by cell_id, completions too."""
+        self.repeats = 0
+        """Records that came again under the same id."""
+        self._cells: dict[Period, dict[str, int]] = {}
+
+    def take(self, value: bytes) -> None:
+        """One record of the topic."""
+        record = json.loads(value)
+        known = self.bodies.setdefault(record["id"], value)
+        assert known == value, f"id {record['id']} has two bodies:\n{known!r}\n{value!r}"
+        before = self.newest.get(record["cell_id"])
+        revision = -1 if before is None else before["revision"]
+        if record["revision"] <= revision:
+            self.repeats += 1
+            return
+        assert record["revision"] == revision + 1, (record, before)
+        if record["type"] == "usage.revised":
+            assert before is not None
+            assert record["previous_units"] == before["units"]
+            delta = Decimal(record["units"]) - Decimal(before["units"])
+            assert Decimal(record["delta_units"]) == delta
+        self.newest[record["cell_id"]] = record
+        cells = self._cells.setdefault(_period(record), {})
+        if record["type"] == "period.completed":
+            assert record["records_count"] == len(cells), record
+            assert int(record["digest"], 16) == sum(cells.values()) % (1 << 128), record
+        else:
+            cells[record["cell_id"]] = int(record["digest"], 16)
+
+    def completions(self) -> dict[tuple[str, str], int]:
+        """Newest revision of each completion by (external_subscription_id, from)."""
+        return {
+            (r["external_subscription_id"], r["period"]["from"]): r["revision"]
+            for r in self.newest.values()
+            if r["type"] == "period.completed"
+        }
+
+    def figures(self, period_from: str) -> dict[Row, Figure]:
+        """What is to be invoiced for the periods that begin at an instant."""
+        return {
+            _row(record): Figure(Decimal(record["units"]), record["events_count"])
+            for record in self.newest.values()
+            if record["type"] != "period.completed"
+            and record["period"]["from"] == period_from
+            and (Decimal(record["units"]) or record["events_count"])
+        }
+
+    @property
+    def records(self) -> set[bytes]:
+        """Every record as a set."""
+        return set(self.bodies.values())
+
+
+def _period(record: Json) -> Period:
+    return record["lago_subscription_id"], record["period"]["from"]
+
+
+def _row(record: Json) -> Row:
+    grouped = record["grouped_by"] or {}
+    (group,) = grouped.values() or (None,)
+    return Row(
+        record["external_subscription_id"],
+        record["billable_metric"]["code"],
+        record["filters"] is not None,
+        group,
+    )
+
+
+async def read_ledger(settings: Settings) -> Ledger:
+    """All usage records committed until now."""
+    topic = settings.topic(settings.usage_records_topic)
+    tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+    consumer = AIOKafkaConsumer(
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        **settings.kafka_options(),
+    )
+    ledger = Ledger()
+    await consumer.start()
+    try:
+        consumer.assign(tps)
+        ends = await consumer.end_offsets(tps)
+        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    ledger.take(record.value)
+    finally:
+        await consumer.stop()
+    return ledger

@@ -1,0 +1,80 @@
+"""Producers that know nothing of Meterstream: plain aiokafka, keyed as various clients key."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import DefaultPartitioner
+
+from app.settings import LOCAL_ORGANIZATION_ID, Settings
+
+Keying = Literal["crc32", "murmur2", "unkeyed"]
+
+_Partitioner = Callable[[bytes | None, Sequence[int], Sequence[int]], int]
+
+
+def librdkafka(key: bytes | None, all_partitions: Sequence[int], available: Sequence[int]) -> int:
+    """`consistent_random` for a key, as Lago's own producers have it."""
+    return sorted(all_partitions)[zlib.crc32(key or b"") % len(all_partitions)]
+
+
+def _round_robin() -> _Partitioner:
+    turn = itertools.count()
+
+    def partition(
+        key: bytes | None, all_partitions: Sequence[int], available: Sequence[int]
+    ) -> int:
+        return sorted(all_partitions)[next(turn) % len(all_partitions)]
+
+    return partition
+
+
+def foreign_producer(settings: Settings, keying: Keying = "crc32") -> AIOKafkaProducer:
+    """Not started. `unkeyed` deals records out in turn."""
+    partitioners = {
+        "crc32": librdkafka,
+        "murmur2": DefaultPartitioner(),
+        "unkeyed": _round_robin(),
+    }
+    return AIOKafkaProducer(
+        acks="all",
+        linger_ms=5,
+        max_batch_size=256 * 1024,
+        partitioner=partitioners[keying],
+        **settings.kafka_options(),
+    )
+
+
+def event_key(external_subscription_id: str) -> bytes:
+    """`<org>-<external_subscription_id>`."""
+    return f"{LOCAL_ORGANIZATION_ID}-{external_subscription_id}".encode()
+
+
+def raw_event(
+    external_subscription_id: str,
+    transaction_id: str,
+    code: str,
+    timestamp: object = None,
+    **properties: Any,
+) -> dict[str, Any]:
+    """An event in Lago's raw format."""
+    event = {
+        "organization_id": LOCAL_ORGANIZATION_ID,
+        "external_subscription_id": external_subscription_id,
+        "transaction_id": transaction_id,
+        "code": code,
+        "properties": properties,
+        "ingested_at": "2024-01-01T00:00:00.000",
+        "source": "test",
+    }
+    return event if timestamp is None else event | {"timestamp": timestamp}
+
+
+def encoded(event: object) -> bytes:
+    """The bytes of a record."""
+    return orjson.dumps(event)

@@ -1,0 +1,161 @@
+"""A worker as a process of its own, so that it can be killed; sessions are short.
+
+Run as `python -m tests.live.worker`; METER_* as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from app.cli.interrupts import ended_by_signals
+from app.main import running_worker
+from app.settings import Settings
+from app.stack.ports import free_ports
+
+READY = "ready "
+SESSION_S = 4.0
+SESSIONS: Mapping[str, Any] = {
+    "broker_session_timeout": SESSION_S,
+    "broker_heartbeat_interval": 0.5,
+}
+ROOT = Path(__file__).parents[2]
+
+
+class WorkerProcess:
+    """`start` may be called again after it has ended."""
+
+    def __init__(self, settings: Settings, directory: Path, name: str = "worker"):
+        self.settings = settings
+        self.log_file = directory / f"{name}.log"
+        self.state_dir = directory / f"{name}-state"
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self, failpoint: str | None = None, timeout_s: float = 60.0) -> None:
+        """Start and wait until it answers; with a failpoint it may die before."""
+        self.launch(failpoint)
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        while not (self.url or (failpoint and not self.is_running())):
+            assert self.is_running(), f"the worker ended:\n{self.tail()}"
+            assert asyncio.get_running_loop().time() < deadline_s, self.tail()
+            await asyncio.sleep(0.05)
+            self._look_for_url()
+
+    def launch(self, failpoint: str | None = None) -> None:
+        """Start and wait for nothing."""
+        self.url = ""
+        (port,) = free_ports(1)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("METER_")},
+            **environment_of(self.settings),
+            "METER_HTTP_PORT": str(port),
+            "METER_STATE_DIR": str(self.state_dir),
+        }
+        if failpoint:
+            environment["METER_FAILPOINT"] = failpoint
+        self._offset = self.log_file.stat().st_size if self.log_file.exists() else 0
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.live.worker"],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _look_for_url(self) -> None:
+        for line in self._said().splitlines():
+            if line.startswith(READY):
+                self.url = line.removeprefix(READY).strip()
+
+    def _said(self) -> str:
+        with self.log_file.open("rb") as log:
+            log.seek(self._offset)
+            return log.read().decode(errors="replace")
+
+    def tail(self) -> str:
+        """The last lines it wrote."""
+        return "\n".join(self._said().splitlines()[-40:])
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def wait(self, timeout_s: float = 60.0) -> int:
+        """The exit code."""
+        assert self._process is not None
+        try:
+            return await asyncio.to_thread(self._process.wait, timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the worker does not end:\n{self.tail()}") from None
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        if self.is_running():
+            self.signal(signal.SIGKILL)
+        if self._process is not None:
+            await self.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM, and wait for the orderly end."""
+        self.signal(signal.SIGTERM)
+        return await self.wait()
+
+
+@asynccontextmanager
+async def worker_process(
+    settings: Settings, directory: Path, name: str = "worker"
+) -> AsyncIterator[WorkerProcess]:
+    """A started worker; killed at the end if it still runs."""
+    worker = WorkerProcess(settings, directory, name)
+    try:
+        await worker.start()
+        yield worker
+    finally:
+        await worker.kill()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """METER_* that make the same settings in another process."""
+    values = {
+        "PROFILE": settings.profile,
+        "TOPIC_PREFIX": settings.topic_prefix,
+        "KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
+        "KAFKA_DIR": settings.kafka_dir,
+        "REDIS_URL": settings.redis_url,
+        "RAW_PARTITIONS": settings.raw_partitions,
+        "FLUSH_INTERVAL_S": settings.flush_interval_s,
+        "REVISE_EVERY_S": settings.revise_every_s,
+        "LATE_WINDOW_S": settings.late_window_s,
+    }
+    return {f"METER_{name}": str(value) for name, value in values.items()}
+
+
+async def _main() -> None:
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    with ended_by_signals():
+        async with running_worker(Settings(), **SESSIONS) as worker:
+            sys.stdout.write(f"{READY}{worker.url}\n")
+            sys.stdout.flush()
+            await worker.run()
+
+
+if __name__ == "__main__":
+    uvloop.run(_main())

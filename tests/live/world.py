@@ -1,0 +1,288 @@
+"""A product with five metrics, its subscriptions and its events."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from app.settings import Settings
+from tests.live.api import Api, Json, eventually
+from tests.live.consumer import Ledger, read_ledger
+from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
+from tests.live.offline import fold_offline
+from tests.live.recount import Figure, Row, read_raw, recount
+
+SCALE = int(os.environ.get("TEST_SCALE", "1"))
+"""How much larger than by default the loads are; 5 gives the sizes of the long runs."""
+
+METRICS: list[Json] = [
+    {"name": "Calls", "code": "calls", "aggregation_type": "count_agg"},
+    {
+        "name": "Traffic",
+        "code": "traffic",
+        "aggregation_type": "sum_agg",
+        "field_name": "gb",
+        "filters": [{"key": "region", "values": ["eu", "us"]}],
+    },
+    {"name": "Peak", "code": "peak", "aggregation_type": "max_agg", "field_name": "cores"},
+    {"name": "Level", "code": "level", "aggregation_type": "latest_agg", "field_name": "level"},
+    {
+        "name": "Users",
+        "code": "users",
+        "aggregation_type": "unique_count_agg",
+        "field_name": "user",
+    },
+]
+PLAN = "everything"
+CUSTOMER = "customer"
+ZONES = (None, "a", "b")
+
+
+class Months:
+    """The running calendar month and the two before it, UTC."""
+
+    def __init__(self) -> None:
+        now = datetime.now(UTC)
+        self.now_ms = int(now.timestamp() * 1000)
+        self.starts = [_month(now.year, now.month - back) for back in (2, 1, 0, -1)]
+
+    @property
+    def starts_ms(self) -> list[int]:
+        """Of the three months, and the end of the last."""
+        return [int(start.timestamp() * 1000) for start in self.starts]
+
+    def named(self, number: int) -> str:
+        """As records print the start of a month; 0 is the oldest, 2 the running one."""
+        return self.starts[number].strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _month(year: int, month: int) -> datetime:
+    years, index = divmod(month - 1, 12)
+    return datetime(year + years, index + 1, 1, tzinfo=UTC)
+
+
+class World:
+    """Subscriptions since two months ago, so that two periods have elapsed at their creation."""
+
+    def __init__(self, settings: Settings, api: Api, subscriptions: int):
+        self.settings = settings
+        self.api = api
+        self.months = Months()
+        self.names = [f"sub-{number}" for number in range(subscriptions)]
+
+    async def define(self) -> None:
+        """Metrics, plan, customer and subscriptions."""
+        await self.define_metrics()
+        await self.subscribe()
+
+    async def define_metrics(self) -> None:
+        """Metrics and a plan that has a charge of each."""
+        charges = []
+        for metric in METRICS:
+            answer = await self.api.post("/billable_metrics", {"billable_metric": metric})
+            charges.append(_charge(answer["billable_metric"]))
+        plan = {
+            "name": PLAN,
+            "code": PLAN,
+            "interval": "monthly",
+            "amount_cents": 0,
+            "amount_currency": "EUR",
+            "pay_in_advance": False,
+            "charges": charges,
+        }
+        await self.api.post("/plans", {"plan": plan})
+
+    async def subscribe(self) -> None:
+        """All subscriptions, twenty at a time."""
+        await _in_parallel(
+            [
+                (
+                    "POST",
+                    "/subscriptions",
+                    {
+                        "subscription": {
+                            "external_customer_id": CUSTOMER,
+                            "plan_code": PLAN,
+                            "external_id": name,
+                            "billing_time": "calendar",
+                            "subscription_at": self.months.named(0),
+                        }
+                    },
+                )
+                for name in self.names
+            ],
+            self.api,
+        )
+
+    async def terminate(self) -> None:
+        """End all subscriptions now."""
+        await _in_parallel([("DELETE", f"/subscriptions/{n}", None) for n in self.names], self.api)
+
+    # What is expected
+
+    async def expected(self, number: int) -> dict[Row, Figure]:
+        """The recount of a month."""
+        start_ms, end_ms = self.months.starts_ms[number : number + 2]
+        return recount(await read_raw(self.settings), start_ms, end_ms)
+
+    async def shown(self) -> dict[Row, Figure]:
+        """Current usage of all subscriptions."""
+        rows: dict[Row, Figure] = {}
+        limit = asyncio.Semaphore(20)
+
+        async def ask(name: str) -> None:
+            async with limit:
+                rows.update(_rows(name, await self.api.current_usage(CUSTOMER, name)))
+
+        await asyncio.gather(*map(ask, self.names))
+        return rows
+
+    async def is_counted(self, timeout_s: float = 60.0) -> None:
+        """Current usage becomes the recount of the running month."""
+        await eventually(self.shown, await self.expected(2), timeout_s, every_s=0.5)
+
+    async def equals_a_batch(self, directory: Path, timeout_s: float = 60.0) -> Ledger:
+        """All months are published as recounted, and the bytes are those of an offline fold."""
+        ledger = await self.is_published([0, 1, 2], timeout_s)
+
+        async def both() -> set[bytes]:
+            nonlocal ledger
+            ledger = await read_ledger(self.settings)
+            return ledger.records ^ await fold_offline(self.settings, directory)
+
+        await eventually(both, set(), timeout_s, every_s=0.5)
+        return ledger
+
+    async def is_published(self, months: Sequence[int], timeout_s: float = 60.0) -> Ledger:
+        """Records become the recounts of these months, with a completion for each subscription."""
+        recounts = {number: await self.expected(number) for number in months}
+        wanted = {(name, self.months.named(n)) for n in months for name in self.names}
+        ledger = Ledger()
+
+        async def published() -> tuple[dict[int, dict[Row, Figure]], bool]:
+            nonlocal ledger
+            ledger = await read_ledger(self.settings)
+            figures = {number: ledger.figures(self.months.named(number)) for number in months}
+            return figures, wanted <= ledger.completions().keys()
+
+        await eventually(published, (recounts, True), timeout_s, every_s=0.5)
+        return ledger
+
+
+def _charge(metric: Json) -> Json:
+    charge: Json = {
+        "billable_metric_id": metric["lago_id"],
+        "charge_model": "standard",
+        "properties": {"amount": "1"},
+    }
+    if metric["code"] == "calls":
+        charge["properties"]["pricing_group_keys"] = ["zone"]
+    if metric["code"] == "traffic":
+        charge["filters"] = [{"values": {"region": ["eu"]}, "properties": {"amount": "2"}}]
+    return charge
+
+
+async def _in_parallel(calls: list[tuple[str, str, Json | None]], api: Api) -> None:
+    limit = asyncio.Semaphore(20)
+
+    async def one(method: str, path: str, body: Json | None) -> None:
+        async with limit:
+            status, answer = await api.call(method, path, body)
+            assert status == 200, (path, status, answer)
+
+    await asyncio.gather(*(one(*call) for call in calls))
+
+
+def _rows(name: str, usage: Json) -> Iterator[tuple[Row, Figure]]:
+    for charge in usage["charges_usage"]:
+        code = charge["billable_metric"]["code"]
+        if charge["grouped_usage"]:
+            parts = [(False, g["grouped_by"]["zone"], g) for g in charge["grouped_usage"]]
+        elif charge["filters"]:
+            parts = [(f["values"] is not None, None, f) for f in charge["filters"]]
+        else:
+            parts = [(False, None, charge)]
+        for filtered, group, figures in parts:
+            figure = Figure(Decimal(figures["units"]), figures["events_count"])
+            if figure != Figure(Decimal(0), 0):
+                yield Row(name, code, filtered, group), figure
+
+
+class Traffic:
+    """Events of a world, the same for the same seed; some come twice, some in conflict."""
+
+    def __init__(self, world: World, seed: int = 0, *, months: Sequence[int] = (0, 1, 2)):
+        self.world = world
+        self.random = random.Random(seed)
+        self.seed = seed
+        self.months = months
+        self.sent = 0
+
+    def event(self) -> Json:
+        """The next event."""
+        choose, number = self.random, self.sent
+        self.sent += 1
+        starts_ms = [*self.world.months.starts_ms[:3], self.world.months.now_ms - 1_000]
+        month = choose.choice(self.months)
+        at_ms = choose.randrange(starts_ms[month], max(starts_ms[month] + 1, starts_ms[month + 1]))
+        if choose.random() < 0.03:
+            number = choose.randrange(self.sent)
+        code = choose.choice(METRICS)["code"]
+        return raw_event(
+            self.world.names[number % len(self.world.names)],
+            f"{self.seed}-{number}",
+            code,
+            f"{at_ms // 1000}.{at_ms % 1000:03}",
+            **_properties(code, choose),
+        )
+
+    async def send(self, count: int, producer: AIOKafkaProducer) -> None:
+        """Send so many events and wait until the broker has them."""
+        topic = self.world.settings.topic(self.world.settings.raw_topic)
+        sent = []
+        for _ in range(count):
+            event = self.event()
+            key = event_key(event["external_subscription_id"])
+            sent.append(await producer.send(topic, encoded(event), key=key))
+            if self.random.random() < 0.01:
+                sent.append(await producer.send(topic, encoded(event), key=key))
+        await producer.flush()
+        await asyncio.gather(*sent)
+
+    async def send_from_all_sides(self, count: int) -> None:
+        """Most as librdkafka keys, some as Java does, some without a key."""
+        shares = {"crc32": count * 8 // 10, "murmur2": count // 10, "unkeyed": count // 10}
+        for keying, share in shares.items():
+            producer = foreign_producer(self.world.settings, keying)  # type: ignore[arg-type]
+            await producer.start()
+            try:
+                await self.send(share, producer)
+            finally:
+                await producer.stop()
+
+
+def _properties(code: str, choose: random.Random) -> dict[str, Any]:
+    if code == "traffic":
+        properties: dict[str, Any] = {
+            "gb": f"{choose.randrange(10**5)}.{choose.randrange(10**4):04}"
+        }
+        region = choose.choice(["eu", "us", None])
+        return properties | ({} if region is None else {"region": region})
+    if code == "calls":
+        zone = choose.choice(ZONES)
+        return {} if zone is None else {"zone": zone}
+    if code == "peak":
+        return {"cores": choose.randrange(1, 1000) / 8}
+    if code == "level":
+        return {"level": choose.randrange(1, 10**6)}
+    operation = choose.choice(["add", "add", "remove", None])
+    properties = {"user": f"user-{choose.randrange(12)}"}
+    return properties | ({} if operation is None else {"operation_type": operation})
