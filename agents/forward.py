@@ -15,6 +15,7 @@ from app.settings import Settings
 from app.topics import EVENTS_REKEYED
 from app.wire.raw import message_key
 from app.wire.records import Headers
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 
 POSITION_HEADER = "meter-position"
@@ -31,10 +32,13 @@ class Forwarder:
         self._producer = producer
         self.forwarded = 0
 
-    async def forward(self, home: int, arrival: Arrival, headers: Headers) -> Awaitable[object]:
-        """Send an event to its home; the result is awaited by the flush."""
-        key = message_key(arrival.organization_id, arrival.event.external_subscription_id)
-        return await self._send(home, key, arrival.event.body, arrival.position, headers)
+    async def forward(
+        self, home: int, arrival: Arrival | CorrectionArrival, headers: Headers
+    ) -> Awaitable[object]:
+        """Send an event or correction to its home; the result is awaited by the flush."""
+        sent = arrival.event if isinstance(arrival, Arrival) else arrival.correction
+        key = message_key(arrival.organization_id, sent.external_subscription_id)
+        return await self._send(home, key, sent.body, arrival.position, headers)
 
     async def _send(
         self, home: int, key: bytes, value: bytes, position: Position, headers: Headers

@@ -15,9 +15,9 @@ from agents.forward import POSITION_HEADER, Forwarder, position_of
 from app.failpoints import failpoint
 from app.transport import MeterApp, RecordBatch
 from app.wire.arrivals import arrivals_of
-from app.wire.events import Correction
 from app.wire.records import is_tick
-from app.wire.refusals import Refusal, RefusalCode
+from app.wire.refusals import Refusal
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     default = shared.definitions.settings_at().default_organization_id
     arrivals: list[Arrival] = []
     refused: list[tuple[Refusal, ConsumerRecord]] = []
+    corrections: list[CorrectionArrival] = []
     failpoint("after-fetch")
     for raw in batch:
         if raw.offset < next_offset:
@@ -92,29 +93,27 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
                     owned.forwards.append(await forwarder.forward(home, arrived, headers))
             elif isinstance(arrived, Refusal):
                 refused.append((arrived, raw))
+            elif (home := homes.of(*arrived.name)) == number:
+                corrections.append(arrived)
             else:
-                refused.append((unsupported(arrived), raw))
+                owned.forwards.append(await forwarder.forward(home, arrived, headers))
         if len(arrivals) >= slice_events:
             await owned.take(
                 arrivals,
                 raw_next=raw.offset + 1,
                 append_time_ms=append_time_ms,
                 refused=refused,
+                corrections=corrections,
             )
-            arrivals, refused = [], []
+            arrivals, refused, corrections = [], [], []
     await owned.take(
         arrivals,
         raw_next=max(batch.next, next_offset),
         append_time_ms=append_time_ms,
         refused=refused,
+        corrections=corrections,
     )
     failpoint("after-fold")
-
-
-def unsupported(correction: Correction) -> Refusal:
-    """Corrections are kept in the dead letter until they can be folded."""
-    message = "corrections are not supported by this version; replay them with the next one"
-    return Refusal(RefusalCode.INVALID_CORRECTION, message, correction.body)
 
 
 async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
@@ -123,6 +122,7 @@ async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
     marks = dict(record.marks)
     default = owned.shared.definitions.settings_at().default_organization_id
     arrivals: list[Arrival] = []
+    corrections: list[CorrectionArrival] = []
     for forwarded in batch:
         if forwarded.offset < record.rekeyed_next:
             continue
@@ -136,9 +136,16 @@ async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
         marks[partition] = (offset, index)
         headers = [header for header in forwarded.headers if header[0] != POSITION_HEADER]
         found = arrivals_of(forwarded.value, headers, append_time_ms, partition, offset, default)
-        arrivals += [
-            arrived._replace(array_index=index, rekeyed_offset=forwarded.offset)
-            for arrived in found
-            if isinstance(arrived, Arrival)
-        ]
-    await owned.take(arrivals, rekeyed_next=max(batch.next, record.rekeyed_next), marks=marks)
+        for arrived in found:
+            # What is refused was refused where it was read first.
+            if isinstance(arrived, Arrival):
+                placed = arrived._replace(array_index=index, rekeyed_offset=forwarded.offset)
+                arrivals.append(placed)
+            elif isinstance(arrived, CorrectionArrival):
+                corrections.append(arrived._replace(array_index=index))
+    await owned.take(
+        arrivals,
+        rekeyed_next=max(batch.next, record.rekeyed_next),
+        marks=marks,
+        corrections=corrections,
+    )

@@ -30,6 +30,7 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
             await asyncio.wait_for(owned.refold_wanted.wait(), IDLE_S)
         owned.refold_wanted.clear()
         try:
+            owned.release_corrections()
             while owned.refolds:
                 await refold_queued(owned, scanner)
         except Exception as error:

@@ -53,7 +53,7 @@ class OfflineMeter:
         self.records: list[PublishedRecord] = []
         self.refused: list[Refused | Refusal] = []
         self.outcomes: list[Applied | Rejected] = []
-        self._arrivals: dict[Pair, list[Arrival]] = {}
+        self._arrivals: dict[SubscriptionName, list[Arrival]] = {}
         self._slice: list[Arrival] = []
         self._next_cut_ms: int | None = None
 
@@ -120,6 +120,9 @@ class OfflineMeter:
             self.refused.append(arrived)
         elif isinstance(arrived, Arrival):
             self._slice.append(arrived)
+        else:
+            self._fold_slice()
+            self._refold(self.partition.correct(arrived))
 
     def _fold_slice(self) -> None:
         taken, self._slice = self._slice, []
@@ -129,12 +132,8 @@ class OfflineMeter:
             self.definitions.append_time_ms, taken[-1].append_time_ms
         )
         for arrival in taken:
-            pair = (
-                arrival.organization_id,
-                arrival.event.external_subscription_id,
-                arrival.event.code,
-            )
-            self._arrivals.setdefault(pair, []).append(arrival)
+            name = (arrival.organization_id, arrival.event.external_subscription_id)
+            self._arrivals.setdefault(name, []).append(arrival)
         self.refused += self.partition.fold(taken).refused
         smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
         self._refold(smaller)
@@ -143,8 +142,8 @@ class OfflineMeter:
         if not pairs:
             return
         refold = Refold(self.partition, pairs)
-        for pair in sorted(pairs):
-            refold.feed(self._arrivals.get(pair, ()))
+        for name in sorted({(org, external_id) for org, external_id, _ in pairs}):
+            refold.feed(self._arrivals.get(name, ()))
         refold.swap()
 
     def _close_before(self, append_time_ms: int) -> None:

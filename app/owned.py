@@ -26,6 +26,7 @@ from app.schedule import Schedule
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
     METER_PROGRESS,
@@ -36,6 +37,7 @@ from app.transport import RecordBatch
 from app.wire.arrivals import Arrived
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal, RefusalCode
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.members import MemberName
 from tables.partition import Duplicate, Pair, Partition, Slice, WaitForDefinitions
@@ -116,6 +118,8 @@ class OwnedPartition:
         self.batches: list[RecordBatch] = []
         self.suspects: list[Duplicate] = []
         self.refolds: dict[Pair, None] = {}
+        self.corrected: dict[Pair, int] = {}
+        """Pairs to refold for corrections, with the append time that cuts must have passed."""
         self.refold_since_ms: int | None = None
         """Append time of the earliest definition whose refold is not swapped in."""
         self.definitions_taken = (0, -1)
@@ -154,6 +158,7 @@ class OwnedPartition:
         append_time_ms: int = -1,
         marks: dict[int, tuple[int, int]] | None = None,
         refused: Sequence[tuple[Refusal, ConsumerRecord]] = (),
+        corrections: Sequence[CorrectionArrival] = (),
     ) -> None:
         """Fold arrivals and move the offsets past the records they came from.
 
@@ -161,6 +166,8 @@ class OwnedPartition:
         """
         async with self.lock:
             await self._fold(arrivals)
+            for correction in corrections:
+                self._correct(correction)
             for refusal, raw in refused:
                 self.refuse_raw(refusal, raw)
                 failpoint("mid-dead-letters")
@@ -188,6 +195,21 @@ class OwnedPartition:
                 result = self.table.fold(part)
             self._note(result)
             await asyncio.sleep(0)
+
+    def _correct(self, correction: CorrectionArrival) -> None:
+        """Refold for a correction once every cut before it is published."""
+        for pair in self.table.correct(correction):
+            self.corrected[pair] = max(self.corrected.get(pair, -1), correction.append_time_ms)
+        for name in self.table.take_late_names():
+            self.schedule.update(name)
+        self.refold_wanted.set()
+
+    def release_corrections(self) -> None:
+        """Queue the refolds of corrections that no earlier cut waits for any more."""
+        next_ms = self.schedule.next_ms()
+        ready = {pair for pair, since_ms in self.corrected.items() if since_ms <= next_ms}
+        if ready:
+            self.want_refold(ready, min(self.corrected.pop(pair) for pair in ready))
 
     async def _learn_members(self, arrivals: Sequence[Arrival]) -> None:
         # Another task may forget members while the store is asked, hence until none is unknown.
@@ -399,6 +421,7 @@ class OwnedPartition:
         changelog(MEMBERS_CHANGELOG, ((encode(name), value) for name, value in changes.members))
         changelog(PRESENCE_CHANGELOG, changes.presence)
         changelog(PUBLISHED_CHANGELOG, changes.published)
+        changelog(CORRECTIONS_CHANGELOG, changes.corrections)
         rows = changes.index_rows
         chunks = range(0, len(rows), INDEX_RECORD_BYTES)
         changelog(INDEX_CHANGELOG, ((b"", rows[i : i + INDEX_RECORD_BYTES]) for i in chunks))

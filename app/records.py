@@ -20,8 +20,6 @@ RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
 
 RecordType = Literal["usage.recorded", "usage.revised", "period.completed"]
 RevisionReason = Literal["correction", "definition", "late_events"]
-REVISION_REASONS: tuple[RevisionReason, ...] = ("correction", "definition", "late_events")
-"""Of several reasons for one revision the first in this order is named."""
 
 
 class PublishedRecord(NamedTuple):

@@ -20,6 +20,7 @@ from app.owned import PARTITION_RECORD_KEY, OwnedPartition, Shared
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
     PRESENCE_CHANGELOG,
@@ -59,6 +60,8 @@ async def restore(
         table.presence.load(key, value)
     for key, value in (await _newest(shared.settings, PUBLISHED_CHANGELOG, number)).items():
         table.published.load(key, value)
+    for key, value in (await _newest(shared.settings, CORRECTIONS_CHANGELOG, number)).items():
+        table.corrections.load(key, value)
     for key, value in cells.items():
         table.load_cell(key, value)
     refolds = _catch_up(table, touches_since)
@@ -74,6 +77,7 @@ async def restore(
         owned.want_refold(refolds, record.definitions_ms)
     else:
         owned.definitions_taken = shared.last_definition
+    owned.corrected = table.pending_corrections()
     await _restore_members(number, shared, table)
     return owned
 

@@ -29,11 +29,13 @@ MEMBERS_CHANGELOG = "meter-members-changelog"
 INDEX_CHANGELOG = "meter-index-changelog"
 PRESENCE_CHANGELOG = "meter-presence-changelog"
 PUBLISHED_CHANGELOG = "meter-published-changelog"
+CORRECTIONS_CHANGELOG = "meter-corrections-changelog"
 COMPACTED_CHANGELOGS = (
     CELLS_CHANGELOG,
     MEMBERS_CHANGELOG,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
 )
 
 # A record over the limit of 1 MB must arrive before it can be refused, and its bytes must fit

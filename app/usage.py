@@ -1,4 +1,4 @@
-"""Usage of one period of one subscription, as the tables answer it: exact, unpriced, unformatted."""
+"""Usage of one period of one subscription, as the tables answer it: exact and unpriced."""
 
 from __future__ import annotations
 

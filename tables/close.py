@@ -94,6 +94,8 @@ def settle(partition: Partition, cut_ms: int) -> None:
             partition.late_cuts[name] = left
         else:
             del partition.late_cuts[name]
+    for reason in [reason for reason in partition.reasons if reason[2] <= cut_ms]:
+        del partition.reasons[reason]
 
 
 def _settle_span(partition: Partition, span: Span, settled_ms: int) -> None:
@@ -122,7 +124,6 @@ def _close_period(
     envelope = Envelope(
         subscription, plan, period, cut_ms, definitions.last_offset_at(period.fixed_at_ms)
     )
-    reason = partition.revision_reason(name)
     records = []
     for closing in _closings(partition, name, subscription, timeline, period, cut_ms):
         identity = cell_id(
@@ -137,6 +138,7 @@ def _close_period(
             if published is None:
                 continue
             closing = closing._replace(figures=_NOTHING)
+        reason = partition.revision_reason(name, closing.metric.code, cut_ms)
         entry, record = _revision(envelope, identity, closing, published, cut_ms, reason)
         if record is None or entry is None:
             continue

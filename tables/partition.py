@@ -19,10 +19,11 @@ from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.definitions.timeline import Timeline, ceil_to, subscription_timeline
 from app.definitions.versions import Versions
-from app.records import REVISION_REASONS, RevisionReason
+from app.records import RevisionReason
 from app.wire.identity import event_body_hash, event_id
 from app.wire.refusals import OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.cells import FOLD_VERSION, Cell, CellKey, Layer, Span, SpanKey, record_hash
+from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.dedupe import Entry, EventIndex
 from tables.fold import Arrival, Folded, apply_members, fold_event, members_wanted
 from tables.implicit import ImplicitPlan
@@ -93,6 +94,7 @@ class Changes(NamedTuple):
     members: list[tuple[MemberName, bytes | None]]
     presence: list[tuple[bytes, bytes]]
     published: list[tuple[bytes, bytes]]
+    corrections: list[tuple[bytes, bytes]]
     index_rows: bytes
 
 
@@ -114,6 +116,7 @@ class Partition:
         self.members = Members()
         self.presence = PresenceTable()
         self.published = PublishedTable()
+        self.corrections = CorrectionTable()
         self.folds = ChargeFolds()
         self.implicit = ImplicitPlan(self.folds)
         self.record = PartitionRecord()
@@ -121,8 +124,8 @@ class Partition:
         self.spans: dict[SpanKey, Span] = {}
         self.late_cuts: dict[SubscriptionName, set[int]] = {}
         """Revision cuts that events wait for."""
-        self.reasons: dict[SubscriptionName, set[RevisionReason]] = {}
-        """What else than late events will revise published periods."""
+        self.reasons: dict[tuple[SubscriptionName, str, int], RevisionReason] = {}
+        """What else than late events revises published periods: by name, metric code and cut."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier copy of an event came after a later one."""
         self.refolding_pairs: set[Pair] = set()
@@ -180,7 +183,7 @@ class Partition:
         new: list[bytes] = []
         latest: dict[bytes, Entry] = {}
         max_groups = self.settings.max_groups
-        members, presence = self.members, self.presence
+        members, presence, corrections = self.members, self.presence, self.corrections
         for (arrival, route, timestamp_ms), identity, stored in zip(
             taken, ids, self.index.find_many(ids), strict=True
         ):
@@ -198,6 +201,9 @@ class Partition:
                 continue
             new.append(identity)
             latest[identity] = entry
+            if corrections and corrections.find(identity) is not None:
+                self._fold_corrected(arrival, identity, folded)
+                continue
             noted = route.presence
             if noted is None or noted.written:
                 name = (route.organization_id, route.external_subscription_id)
@@ -219,6 +225,81 @@ class Partition:
         apply_members(folded.unique, members, settled_ms, folded)
         self.take_folded(folded)
         return Slice(len(new), refused, duplicates)
+
+    def _fold_corrected(self, arrival: Arrival, identity: bytes, folded: Folded) -> None:
+        """A new event that was corrected before it came: fold what the correction made of it."""
+        event = arrival.event
+        name = (arrival.organization_id, event.external_subscription_id)
+        held = self.corrections.find(identity)
+        amended = None if held is None else held.event
+        for code in {event.code, event.code if amended is None else amended.code}:
+            self.presence.of(name, code).note(
+                arrival.raw_offset,
+                arrival.rekeyed_offset,
+                arrival.timestamp_ms,
+                arrival.append_time_ms,
+            )
+        if amended is None:
+            return
+        corrected = arrival._replace(event=amended)
+        fold_event(
+            self.route_of((*name, amended.code)),
+            amended,
+            corrected.timestamp_ms,
+            arrival.position,
+            self.settled_ms,
+            self.members,
+            folded,
+            self.settings.max_groups,
+        )
+
+    def corrected(self, identity: bytes, arrival: Arrival) -> Arrival | None:
+        """The arrival as it counts under the corrections known; None when it was cancelled."""
+        held = self.corrections.find(identity)
+        if held is None:
+            return arrival
+        counted = None if held.event is None else arrival._replace(event=held.event)
+        cut_ms = self.revision_after(held.position[0])
+        if cut_ms > self.record.cut_ms:
+            for event in (arrival.event, held.event):
+                if event is not None:
+                    self.reasons[held.name, event.code, cut_ms] = "correction"
+        return counted
+
+    def revision_after(self, append_time_ms: int) -> int:
+        """The first revision cut at or after an append time."""
+        return ceil_to(append_time_ms, self.settings.revise_every_s * 1000)
+
+    def correct(self, arrival: CorrectionArrival) -> set[Pair]:
+        """Take a correction in; the pairs to refold for it, none when it changes nothing yet.
+
+        Published periods are revised at the first revision cut after it, at any age. The refold
+        must not be swapped in before every cut up to the correction's append time is published.
+        """
+        correction, name = arrival.correction, arrival.name
+        identity = event_id(*name, correction.transaction_id)
+        if not self.corrections.take(identity, arrival) or self.index.find(identity) is None:
+            return set()
+        amended = correction.event
+        if amended is not None and amended.code not in self.presence.codes.get(name, {}):
+            # The event lies where those of its old code do.
+            self.presence.spread(name, amended.code)
+        return self._announce(name, arrival.append_time_ms)
+
+    def pending_corrections(self) -> dict[Pair, int]:
+        """After a restore: pairs of corrections whose revision cut is to come, with their times."""
+        pending: dict[Pair, int] = {}
+        for held in sorted(self.corrections.all()):
+            since_ms = held.position[0]
+            if self.revision_after(since_ms) > self.record.cut_ms:
+                pending.update(dict.fromkeys(self._announce(held.name, since_ms), since_ms))
+        return pending
+
+    def _announce(self, name: SubscriptionName, append_time_ms: int) -> set[Pair]:
+        cuts = self.late_cuts.setdefault(name, set())
+        cuts.add(self.revision_after(append_time_ms))
+        self._late_names.add(name)
+        return {(*name, code) for code in self.presence.codes.get(name, {})}
 
     def take_folded(self, folded: Folded) -> None:
         """Remember what a fold changed, for the next flush and for the cuts to come."""
@@ -392,10 +473,9 @@ class Partition:
             cell.dirty = True
             self._dirty.append(cell)
 
-    def revision_reason(self, name: SubscriptionName) -> RevisionReason:
-        """Why the next cut of an external subscription revises what is published."""
-        reasons = self.reasons.get(name, ())
-        return next((reason for reason in REVISION_REASONS if reason in reasons), "late_events")
+    def revision_reason(self, name: SubscriptionName, code: str, cut_ms: int) -> RevisionReason:
+        """Why a cut revises what is published of a metric."""
+        return self.reasons.get((name, code, cut_ms), "late_events")
 
     def delete(self, cell: Cell) -> None:
         """The cell is no more; its changelog record goes with the next flush."""
@@ -516,6 +596,7 @@ class Partition:
             members,
             self.presence.take_changes(),
             self.published.take_changes(),
+            self.corrections.take_changes(),
             self.index.pending(),
         )
 

@@ -48,6 +48,19 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         if append_time_ms > self.appended_ms:
             self.appended_ms = append_time_ms
 
+    def cover(self, other: Presence) -> None:
+        """Lie wherever `other` does too."""
+        if other.raw_first >= 0:
+            first = other.raw_first if self.raw_first < 0 else min(self.raw_first, other.raw_first)
+            self.raw_first, self.raw_last = first, max(self.raw_last, other.raw_last)
+        if other.rekeyed_first >= 0:
+            known = self.rekeyed_first
+            first = other.rekeyed_first if known < 0 else min(known, other.rekeyed_first)
+            self.rekeyed_first = first
+            self.rekeyed_last = max(self.rekeyed_last, other.rekeyed_last)
+        self.newest_ms = max(self.newest_ms, other.newest_ms)
+        self.appended_ms = max(self.appended_ms, other.appended_ms)
+
 
 class PresenceTable:
     """Presence of one partition, by external subscription and code."""
@@ -68,6 +81,12 @@ class PresenceTable:
             entry.written = False
             self._dirty[*name, code] = entry
         return entry
+
+    def spread(self, name: SubscriptionName, code: str) -> None:
+        """Events of other codes may count as this one: it lies wherever any of them does."""
+        entry = self.of(name, code)
+        for other in list(self.codes[name].values()):
+            entry.cover(other)
 
     def find(self, name: SubscriptionName, code: str) -> Presence | None:
         """The entry, None when no event ever came."""

@@ -26,6 +26,7 @@ class Refold:
     def __init__(self, partition: Partition, pairs: Iterable[Pair]):
         self.partition = partition
         self.pairs = frozenset(pairs)
+        self._names = frozenset((org, external_id) for org, external_id, _ in self.pairs)
         self.routes: dict[Pair, Route] = {pair: partition.compile(pair) for pair in self.pairs}
         for route in self.routes.values():
             for span in route.spans:
@@ -49,29 +50,29 @@ class Refold:
     def feed(self, arrivals: Sequence[Arrival]) -> None:
         """Fold those of the arrivals that are of the pairs and count."""
         partition = self.partition
-        wanted = [
-            (arrival, route)
-            for arrival in arrivals
-            if (route := self._route_of(arrival)) is not None
-        ]
+        wanted = [arrival for arrival in arrivals if self._wants(arrival)]
         ids = [
             event_id(a.organization_id, a.event.external_subscription_id, a.event.transaction_id)
-            for a, _ in wanted
+            for a in wanted
         ]
         settled_ms, max_groups = partition.settled_ms, partition.settings.max_groups
-        for (arrival, route), entry in zip(wanted, partition.index.find_many(ids), strict=True):
+        for arrival, identity, entry in zip(
+            wanted, ids, partition.index.find_many(ids), strict=True
+        ):
             if entry is None or entry[1:5] != arrival[3:7]:
                 continue
             # Scanning may begin anywhere; the index knows the append time that the log had reached.
-            arrival = arrival._replace(append_time_ms=entry[0])
-            if self._refused(route, arrival):
+            placed = arrival._replace(append_time_ms=entry[0])
+            counted = partition.corrected(identity, placed)
+            route = None if counted is None else self._route_of(counted)
+            if counted is None or route is None or self._refused(route, placed, counted):
                 continue
             self.events += 1
             fold_event(
                 route,
-                arrival.event,
-                arrival.timestamp_ms,
-                arrival.position,
+                counted.event,
+                counted.timestamp_ms,
+                counted.position,
                 settled_ms,
                 self.members,
                 self.folded,
@@ -80,7 +81,17 @@ class Refold:
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 
-    def _refused(self, route: Route, arrival: Arrival) -> bool:
+    def _wants(self, arrival: Arrival) -> bool:
+        name = (arrival.organization_id, arrival.event.external_subscription_id)
+        if self.partition.corrections.touches(name):
+            # An amend may have given it one of the codes.
+            return name in self._names
+        return (*name, arrival.event.code) in self.routes
+
+    def _refused(self, route: Route, arrival: Arrival, counted: Arrival) -> bool:
+        if counted is not arrival:
+            # Neither too late nor period closed applies to what a correction made.
+            return False
         try:
             return self.partition.too_late(route, arrival, arrival.timestamp_ms) is not None
         except WaitForDefinitions:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.wire.events import Correction, Event, decode_plain
+from app.wire.events import Correction, decode_plain
 from app.wire.records import Headers, decode_record
-from app.wire.refusals import Refusal, RefusalCode
+from app.wire.refusals import OUT_OF_RANGE_MESSAGE, Refusal, RefusalCode, check_range
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 
-Arrived = Arrival | Refusal | Correction
+Arrived = Arrival | CorrectionArrival | Refusal
 
 ADMIT_HEADER = "meter-admit"
 
@@ -38,7 +39,7 @@ def arrivals_of(
     admitted = any(name == ADMIT_HEADER and text == b"true" for name, text in headers)
     found: list[Arrived] = []
     for index, decoded in decode_record(value, headers):
-        if not isinstance(decoded, Event):
+        if isinstance(decoded, Refusal):
             found.append(decoded)
             continue
         organization_id = decoded.organization_id or default_organization_id
@@ -46,9 +47,25 @@ def arrivals_of(
             code = RefusalCode.UNKNOWN_ORGANIZATION
             found.append(Refusal(code, _UNKNOWN_ORGANIZATION, decoded.body, index))
             continue
-        place = (append_time_ms, partition, offset, index, -1, admitted)
-        found.append(_new(Arrival, (decoded, organization_id, *place)))
+        origin = (organization_id, append_time_ms, partition, offset, index)
+        if isinstance(decoded, Correction):
+            found.append(_correction(decoded, origin))
+        else:
+            found.append(_new(Arrival, (decoded, *origin, -1, admitted)))
     return found
+
+
+def _correction(
+    correction: Correction, origin: tuple[str, int, int, int, int]
+) -> CorrectionArrival | Refusal:
+    """A correction with its position; an amend must keep to the range that events have."""
+    event, append_time_ms = correction.event, origin[1]
+    if event is not None and event.timestamp_ms is not None:
+        refusal = check_range(event.timestamp_ms, append_time_ms)
+        if refusal is not None:
+            code = RefusalCode.INVALID_CORRECTION
+            return Refusal(code, f"event: {OUT_OF_RANGE_MESSAGE}", correction.body, origin[-1])
+    return CorrectionArrival(correction, *origin)
 
 
 # Plain __new__: the generated one costs three times as much, on every event.
