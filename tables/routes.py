@@ -104,8 +104,6 @@ class ChargeFold:
             metric.expression,
             metric.recurring,
             metric.counts_after_ms,
-            metric.rounding_function,
-            metric.rounding_precision,
             charge.prorated,
             timezone if charge.prorated else None,
             self.buckets,
