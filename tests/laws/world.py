@@ -59,6 +59,11 @@ METRICS: dict[str, dict[str, Any]] = {
     "unique": {"aggregation_type": "unique_count_agg", "field_name": "u"},
     "seats": {"aggregation_type": "unique_count_agg", "field_name": "u", "recurring": True},
     "level": {"aggregation_type": "weighted_sum_agg", "field_name": "v", "recurring": True},
+    "filtered": {
+        "aggregation_type": "sum_agg",
+        "field_name": "v",
+        "filters": [{"key": "g", "values": ["x", "y"]}, {"key": "u", "values": ["a", "b"]}],
+    },
     "average": {"aggregation_type": "weighted_sum_agg", "field_name": "v"},
 }
 PRORATED = ("balance", "seats")
@@ -88,6 +93,14 @@ def plan_body(codes: Iterable[str], **changes: Any) -> dict[str, Any]:
         }
         if code in ("sum", "unique"):
             charge["properties"]["pricing_group_keys"] = ["g"]
+        if code == "filtered":
+            charge["filters"] = [
+                {"values": {"g": ["x"]}, "properties": {"amount": "1"}},
+                {
+                    "values": {"u": ["a"]},
+                    "properties": {"amount": "1", "pricing_group_keys": ["operation_type"]},
+                },
+            ]
         charges.append(charge)
     return {
         "name": "plan",
@@ -156,10 +169,11 @@ def _change(
     return at_ms, kind(draw, code, charges)
 
 
-def _round(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
-    function = draw(st.sampled_from(["round", "ceil", "floor", None]))
-    body = metric_body(code, rounding_function=function, rounding_precision=0)
-    return commands.update_billable_metric(ORG, code, body)
+def _filters(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+    """Charges whose filters name a value that is gone lose them."""
+    values = draw(st.sampled_from([["x"], ["x", "y"], ["y"]]))
+    body = metric_body("filtered", filters=[{"key": "g", "values": values}])
+    return commands.update_billable_metric(ORG, "filtered", body)
 
 
 def _delete_metric(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
@@ -203,7 +217,16 @@ def _terminate(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Com
     return commands.terminate_subscription(ORG, SUBSCRIPTION)
 
 
-_CHANGES = [_round, _delete_metric, _create_metric, _customer, _customer, _plan, _plan, _subscribe]
+_CHANGES = [
+    _filters,
+    _delete_metric,
+    _create_metric,
+    _customer,
+    _customer,
+    _plan,
+    _plan,
+    _subscribe,
+]
 _CHANGES += [_terminate]
 
 
@@ -275,6 +298,12 @@ class Live:
             )
             if isinstance(applied, Applied) and applied.touch is not None:
                 self.refold(self.partition.touched(applied.touch))
+
+    def append(self, at_ms: int, command: Command) -> None:
+        """One more definition, applied at once."""
+        assert not self._to_define
+        self._to_define.append(DefinitionLine(at_ms, self.definitions.offset, command))
+        self.define()
 
     def define_all(self) -> None:
         self.define(len(self._to_define))
