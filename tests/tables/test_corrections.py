@@ -1,0 +1,146 @@
+"""Corrections: the figures and records after cancels and amends, in any order of arrival."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.offline import DefinitionLine, EventLine, OfflineMeter
+from app.usage import PeriodUsage
+from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
+
+HOUR_MS = 3_600_000
+INSIDE_MS = START_MS + DAY_MS
+AFTER_DUE_MS = START_MS + WEEK_MS + HOUR_MS
+
+
+def event(
+    transaction_id: str, value: str, at_ms: int = INSIDE_MS, code: str = "sum"
+) -> dict[str, Any]:
+    return {
+        "organization_id": ORG,
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": transaction_id,
+        "code": code,
+        "timestamp": f"{at_ms / 1000:.3f}",
+        "properties": {"v": value},
+    }
+
+
+def cancel(transaction_id: str, correction_id: str = "c1") -> dict[str, Any]:
+    return {
+        "organization_id": ORG,
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": transaction_id,
+        "operation": "cancel",
+        "correction_id": correction_id,
+    }
+
+
+def amend(to: dict[str, Any], correction_id: str = "c2") -> dict[str, Any]:
+    return {
+        **cancel(to["transaction_id"], correction_id),
+        "operation": "amend",
+        "event": to,
+    }
+
+
+def fold(*appended: tuple[int, dict[str, Any]], at_ms: int) -> OfflineMeter:
+    meter = OfflineMeter()
+    definitions = [
+        DefinitionLine(d.append_time_ms, d.offset, d.command.encode())
+        for d in definitions_of(["sum", "max"])
+    ]
+    events = [
+        EventLine(append_time_ms, 0, offset, msgspec.json.encode(value))
+        for offset, (append_time_ms, value) in enumerate(appended)
+    ]
+    meter.run(definitions, events, at_ms)
+    assert not meter.refused
+    return meter
+
+
+def units(usage: PeriodUsage | None, code: str = "sum") -> str:
+    assert usage is not None
+    charges = {c.charge.id for c in usage.charges if c.metric.code == code}
+    return str(sum(row.units for row in usage.rows if row.charge_id in charges))
+
+
+def current(*values: dict[str, Any], code: str = "sum") -> str:
+    appended = [(INSIDE_MS + i, value) for i, value in enumerate(values)]
+    at_ms = INSIDE_MS + DAY_MS
+    return units(fold(*appended, at_ms=at_ms).usage((ORG, SUBSCRIPTION), at_ms), code)
+
+
+def records_of(meter: OfflineMeter, code: str = "sum") -> list[dict[str, Any]]:
+    found = [msgspec.json.decode(record.value) for record in meter.records]
+    return [r for r in found if r.get("billable_metric", {}).get("code") == code]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_a_cancel_counts_whenever_it_comes(order: tuple[int, ...]) -> None:
+    values = [event("a", "5"), event("b", "7"), cancel("a")]
+    assert current(*(values[i] for i in order)) == "7"
+
+
+def test_the_latest_correction_holds_and_an_amend_undoes_a_cancel() -> None:
+    assert current(event("a", "5"), cancel("a"), amend(event("a", "3"))) == "3"
+
+
+def test_a_correction_sent_again_changes_nothing() -> None:
+    again = amend(event("a", "9"), "c1")
+    assert current(event("a", "5"), cancel("a", "c1"), again) == "0"
+
+
+def test_an_amend_may_move_the_event_to_another_metric() -> None:
+    moved = amend(event("a", "4", code="max"))
+    assert current(event("a", "5"), moved) == "0"
+    assert current(event("a", "5"), moved, code="max") == "4"
+
+
+def test_a_cancelled_id_stays_taken() -> None:
+    assert current(event("a", "5"), cancel("a"), event("a", "5")) == "0"
+
+
+def test_a_published_period_is_revised_at_the_next_cut_with_its_reason() -> None:
+    meter = fold(
+        (INSIDE_MS, event("a", "5")),
+        (INSIDE_MS, event("b", "7")),
+        (AFTER_DUE_MS + 60_000, amend(event("a", "2"))),
+        at_ms=AFTER_DUE_MS + 3 * HOUR_MS,
+    )
+    recorded, revised = records_of(meter)
+    assert (recorded["units"], recorded["revision"], recorded["revision_reason"]) == (
+        "12.0",
+        0,
+        None,
+    )
+    assert (revised["units"], revised["previous_units"], revised["delta_units"]) == (
+        "9.0",
+        "12.0",
+        "-3.0",
+    )
+    assert (revised["revision"], revised["revision_reason"]) == (1, "correction")
+    assert revised["closed_at"] > recorded["closed_at"]
+
+
+def test_a_correction_after_the_late_window_still_revises() -> None:
+    long_after_ms = START_MS + 400 * DAY_MS
+    meter = fold(
+        (INSIDE_MS, event("a", "5")),
+        (long_after_ms, cancel("a")),
+        at_ms=long_after_ms + 2 * HOUR_MS,
+    )
+    newest = records_of(meter)[-1]
+    assert (newest["units"], newest["events_count"], newest["digest"]) == ("0.0", 0, "0" * 32)
+    assert newest["revision_reason"] == "correction"
+
+
+def test_an_amend_beyond_the_range_is_refused() -> None:
+    wrong = amend(event("a", "2", at_ms=INSIDE_MS + 4_000 * DAY_MS))
+    meter = OfflineMeter()
+    meter.run([], [EventLine(INSIDE_MS, 0, 0, msgspec.json.encode(wrong))], INSIDE_MS)
+    assert [refused.code for refused in meter.refused] == ["invalid_correction"]
