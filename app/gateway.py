@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from app.api import meter as port
-from app.api.event_input import record_value
+from app.api.event_input import as_event, record_value
 from app.definitions.commands import Command
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
@@ -129,13 +129,8 @@ class Gateway:
         if entry is None:
             return None
         known = await self._engine.find_raw(*entry[1:4])
-        value = record_value(organization_id, [incoming], self.now_ms())
-        (_, event) = decode_record(value)[0]
-        identical = (
-            isinstance(known, Arrival)
-            and isinstance(event, Event)
-            and same_body(known.event, event)
-        )
+        event = as_event(organization_id, incoming)
+        identical = isinstance(known, Arrival) and same_body(known.event, event)
         return port.Duplicate("identical" if identical else "conflicting")
 
     async def ingest(
@@ -165,6 +160,18 @@ class Gateway:
             if folded and homes[i] == homes[first]:
                 verdicts[i] = self._verdict(homes[first], sent.offset, index, position)
         return verdicts
+
+    async def correct(
+        self, organization_id: str, external_subscription_id: str, value: bytes
+    ) -> port.Position:
+        """Append a correction at the home of its event."""
+        engine = self._engine
+        home = engine.homes.of(organization_id, external_subscription_id)
+        key = message_key(organization_id, external_subscription_id)
+        topic = engine.settings.topic(engine.settings.raw_topic)
+        sent = await engine.append(topic, key, value, home)
+        await self.wait_for(home, sent.offset, VERDICT_TIMEOUT_S)
+        return port.Position(home, sent.offset, sent.timestamp)
 
     def _verdict(
         self, number: int, offset: int, index: int, position: port.Position

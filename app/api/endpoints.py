@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api import (
+    corrections,
     customers,
     descriptions,
     event_batch,
@@ -104,6 +105,16 @@ _METRICS = (
 )
 
 _EVENTS = (
+    Endpoint(
+        "POST",
+        f"{_V1}/events/corrections",
+        corrections.create,
+        "event",
+        "Cancel or amend an event by transaction_id, at any age.",
+        request=schemas.CorrectionBody,
+        response=schemas.CorrectionAnswer,
+        errors=(413, 422, 503),
+    ),
     Endpoint(
         "POST",
         f"{_V1}/events/batch",

@@ -259,6 +259,12 @@ class Meter(Protocol):
         """
         ...
 
+    async def correct(
+        self, organization_id: str, external_subscription_id: str, value: bytes
+    ) -> Position:
+        """Append a correction to the raw topic. Raises Unavailable, nothing appended."""
+        ...
+
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         """The first event with that id among those at home here."""
         ...

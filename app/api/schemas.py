@@ -173,6 +173,31 @@ class BatchAnswer(Model):
     )
 
 
+class CorrectionInput(Model):
+    external_subscription_id: Text
+    transaction_id: Text
+    operation: Literal["cancel", "amend"]
+    correction_id: OptionalText = Field(
+        None, description="Sent again, the same one changes nothing; made up when absent."
+    )
+    event: EventInput | None = Field(None, description="The whole new event, for amend.")
+
+
+class CorrectionBody(Model):
+    correction: CorrectionInput
+
+
+class CorrectionOutput(Model):
+    correction_id: str
+    external_subscription_id: str
+    transaction_id: str
+    operation: Literal["cancel", "amend"]
+
+
+class CorrectionAnswer(Model):
+    correction: CorrectionOutput
+
+
 class EventList(Model):
     events: list[EventOutput]
     meta: Meta

@@ -62,6 +62,7 @@ class LedgerMeter:
         self.dead_letters: list[DeadLetterView] = []
         self.closing: list[ClosingView] = []
         self.records: list[RecordView] = []
+        self.corrections: list[bytes] = []
         self.replayed: list[tuple[int, int]] = []
         self.lost_races: set[str] = set()
         """Transaction ids that another producer appends between the check and the append."""
@@ -120,6 +121,12 @@ class LedgerMeter:
         if event.transaction_id in self.lost_races:
             return Duplicate("conflicting", position)
         return Accepted(position)
+
+    async def correct(
+        self, organization_id: str, external_subscription_id: str, value: bytes
+    ) -> Position:
+        self.corrections.append(value)
+        return Position(0, len(self.events), self.now_ms())
 
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         for (organization, _, transaction), (event, position) in self.events.items():
