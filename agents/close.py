@@ -87,13 +87,14 @@ async def _held_back_by(
 async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     """Close every subscription that is due, a bounded number a flush, then settle the cut."""
     names = owned.schedule.due(cut_ms)
+    most = min(MAX_RECORDS, owned.shared.settings.flush_max_changes)
     try:
         for name in names:
             async with owned.lock:
                 for record in close_subscription(owned.table, name, cut_ms):
                     owned.outbox.append(_to_topic(owned, record))
             failpoint("mid-close")
-            if len(owned.outbox) >= MAX_RECORDS:
+            if len(owned.outbox) >= most:
                 await owned.flush()
                 failpoint("between-cut-flushes")
         async with owned.lock:
