@@ -8,8 +8,8 @@ from typing import NamedTuple, get_args
 from app.billing_periods.grid import PeriodGrid
 from app.definitions.model import BillingTime, Interval
 from app.definitions.timeline import Period
-from app.vectors.files import Json
-from app.vectors.scenario import CannotRun, measured, period_of
+from app.vectors.files import Json, Vector
+from app.vectors.scenario import CannotRun, arrivals, measured, period_of
 from app.wire.timestamps import parse_timestamp
 
 _FOLDING_MODES = (None, "billing", "current_usage", "precise_amount")
@@ -33,12 +33,13 @@ class _Wanted(NamedTuple):
     """None when the vector does not say."""
 
 
-def plan_of(vector: Json) -> LivePlan:
+def plan_of(of: Vector) -> LivePlan:
     """The plan for a vector.
 
     Raises:
         CannotRun: no plan has its periods, or it asks for what only a fold offline can do.
     """
+    vector = of.json
     mode = vector.get("mode")
     if mode not in _FOLDING_MODES:
         raise CannotRun(f"mode {mode} folds nothing")
@@ -48,6 +49,11 @@ def plan_of(vector: Json) -> LivePlan:
     subscription = vector.get("subscription") or {}
     if subscription.get("upgraded"):
         raise CannotRun("its subscription is upgraded, and to what it does not say")
+    prorated = (vector.get("charge") or {}).get("prorated")
+    if prorated and not vector["metric"].get("recurring"):
+        raise CannotRun(
+            "the API lets only charges of recurring metrics be prorated, as Lago's does"
+        )
     described = readings_of(vector)
     if any(each.get("period", vector.get("period")) is None for each in described):
         raise CannotRun("no period")
@@ -58,7 +64,7 @@ def plan_of(vector: Json) -> LivePlan:
     if plan is None:
         raise CannotRun("no plan has this period")
     if plan.terminated_at_ms is not None:
-        _check_termination(vector, plan.terminated_at_ms, wanted)
+        _check_termination(of, wanted[-1].period)
     return plan
 
 
@@ -99,20 +105,12 @@ def _has(plan: LivePlan, period: Period, duration_days: int | None) -> bool:
     )
 
 
-def _check_termination(
-    vector: Json, terminated_at_ms: int, wanted: Sequence[_Wanted]
-) -> None:
-    """What is measured in time, or lies at the very end, differs when a termination ends it."""
-    by_days = (vector.get("charge") or {}).get("prorated")
-    by_time = vector["metric"]["aggregation_type"] == "weighted_sum_agg"
-    if (by_days or by_time) and any(
-        each.period.to_ms % 1000 or each.period.to_ms // 1000 % 60 == 59 for each in wanted
-    ):
-        raise CannotRun("only a plan change ends a period with a whole day")
-    at_the_end = (
-        parse_timestamp(event["timestamp"]) == terminated_at_ms
-        for event in vector["events"]
-        if event.get("timestamp") is not None
-    )
-    if any(at_the_end):
-        raise CannotRun("an event at the termination, which does not count here")
+def _check_termination(vector: Vector, last: Period) -> None:
+    """What is measured in time, or lies at the very end, may differ when a termination ends it."""
+    by_days = (vector.json.get("charge") or {}).get("prorated")
+    by_time = vector.json["metric"]["aggregation_type"] == "weighted_sum_agg"
+    if last.to_ms != last.end_ms:
+        if by_days or by_time:
+            raise CannotRun("it ends with a whole day, as only a plan change does")
+    elif any(event.timestamp_ms == last.end_ms for event in arrivals(vector)):
+        raise CannotRun("an event at its termination, which counts in Lago and not here")

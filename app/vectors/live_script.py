@@ -51,13 +51,18 @@ class Script(NamedTuple):
 
 def script_of(vector: Vector) -> Script:
     """The script of a vector. Raises `CannotRun`: only offline, and why."""
-    plan = plan_of(vector.json)
+    plan = plan_of(vector)
     readings = tuple(_readings(vector, plan))
     return Script(vector, plan, readings, tuple(_steps(vector, plan, readings)))
 
 
 def _readings(vector: Vector, plan: LivePlan) -> Iterator[Reading]:
     events = arrivals(vector)
+    # Until it is terminated, a subscription is used as if its period went on.
+    early = plan.terminated_at_ms is not None and (
+        vector.json["metric"]["aggregation_type"] == "weighted_sum_agg"
+        or any(event.timestamp_ms >= plan.terminated_at_ms for event in events)
+    )
     before = (plan.subscription_at_ms, 0)
     for number, described in enumerate(readings_of(vector.json)):
         whole = described is vector.json
@@ -76,7 +81,7 @@ def _readings(vector: Vector, plan: LivePlan) -> Iterator[Reading]:
             at_ms=at_ms,
             period=period,
             events=len(seen),
-            in_usage=period.start_ms <= at_ms < period.end_ms,
+            in_usage=period.start_ms <= at_ms < period.end_ms and not early,
             in_records=len(seen) == len(events) or _rest_is_later(vector, len(seen), period),
         )
 

@@ -82,8 +82,13 @@ def test_an_empty_directory(tmp_path: Path) -> None:
     assert "holds no vectors" in result.stderr
 
 
-def test_live_part(tmp_path: Path) -> None:
-    odd = {**VECTOR, "id": "odd-1", "period": {**VECTOR["period"], "to": "2024-03-30T12:00:00Z"}}
-    result = CliRunner().invoke(cli, ["vectors", "--live", directory(tmp_path, VECTOR, odd)])
-    assert "live mine.json: 1 could run on real servers" in result.stdout
-    assert "no plan has this period (odd-1 …)" in result.stdout
+def test_live(tmp_path: Path) -> None:
+    wrong = {**VECTOR, "id": "sum-2", "expect": {"units": "2"}}
+    offline = {**VECTOR, "id": "sum-3", "ignore_filters": [{"v": ["2"]}]}
+    arguments = ["vectors", "--live", directory(tmp_path, VECTOR, wrong, offline)]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 1
+    assert "live aggregation/mine.json: 1 of 3 pass, 1 not run\n" in result.stdout
+    assert "  sum-2: usage units: expected 2, got 1.5\n" in result.stdout
+    assert "  sum-2: records units: expected 2, got 1.5\n" in result.stdout
+    assert "  1 not run: ignore_filters asks for something that no plan has\n" in result.stdout

@@ -1,0 +1,193 @@
+"""Figures as the worker shows and publishes them, against those that a vector expects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from app.definitions.model import Charge, ChargeFilter
+from app.numbers import ZERO, exact_sum
+from app.vectors.comparison import Comparison, Difference, numbers_of
+from app.vectors.figures import CellFigures, Numbers
+from app.vectors.files import Json
+from app.vectors.scenario import ONE_BUCKET
+
+_CLAMPED = ("units", "full_units", "current_units", "total_aggregated_units")
+
+Wanted = Callable[[CellFigures], bool]
+
+
+def usage_cells(charge_usage: Json, charge: Charge, *, unique: bool) -> list[CellFigures]:
+    """The cells that current usage shows of a charge."""
+    if charge_usage["grouped_usage"]:
+        groups = [(each["grouped_by"], each) for each in charge_usage["grouped_usage"]]
+    else:
+        groups = [({}, charge_usage)]
+    return [
+        CellFigures(filter_id, grouped_by, _usage_numbers(figures, charge, unique=unique))
+        for grouped_by, group in groups
+        for filter_id, figures in _buckets(group, charge)
+    ]
+
+
+def _buckets(shown: Json, charge: Charge) -> Iterator[tuple[str | None, Json]]:
+    if not charge.filters:
+        yield None, shown
+    for entry in shown["filters"]:
+        found = (f.id for f in charge.filters if _is_filter(f, entry))
+        yield (None if entry["values"] is None else next(found)), entry
+
+
+def _is_filter(candidate: ChargeFilter, entry: Json) -> bool:
+    values = {key: tuple(allowed) for key, allowed in (entry["values"] or {}).items()}
+    name: str | None = entry["invoice_display_name"]
+    return dict(candidate.values) == values and candidate.invoice_display_name == name
+
+
+def _usage_numbers(figures: Json, charge: Charge, *, unique: bool) -> Numbers:
+    shown = Decimal(figures["units"])
+    numbers = {
+        "full_units": shown,
+        "current_units": shown,
+        "total_aggregated_units": Decimal(figures["total_aggregated_units"]),
+    }
+    if not charge.prorated:
+        numbers["units"] = shown
+    if not (charge.prorated and unique):
+        numbers["events_count"] = Decimal(figures["events_count"])
+    return numbers
+
+
+def record_cells(
+    records: Iterable[Json], charge: Charge, filter_ids: Sequence[str], *, unique: bool
+) -> list[CellFigures]:
+    """The cells of one period in the newest records; `filter_ids` are the plan's, in order."""
+    ids = dict(zip(filter_ids, (f.id for f in charge.filters), strict=True))
+    return [
+        CellFigures(
+            ids.get(record["lago_charge_filter_id"]),
+            record["grouped_by"] or {},
+            _record_numbers(record, unique=unique),
+        )
+        for record in records
+    ]
+
+
+def _record_numbers(record: Json, *, unique: bool) -> Numbers:
+    units, prorated = Decimal(record["units"]), record["prorated_units"]
+    counted = Decimal(record["events_count"])
+    if unique and prorated is not None:
+        # What vectors call so is the prorated value, cut off.
+        counted = Decimal(int(Decimal(prorated)))
+    return {
+        "units": units if prorated is None else Decimal(prorated),
+        "full_units": units,
+        "current_units": units,
+        "events_count": counted,
+        "total_aggregated_units": Decimal(record["total_aggregated_units"]),
+        "precise_total_amount_cents": Decimal(record["precise_total_amount_cents"] or 0),
+    }
+
+
+class _Figure(NamedTuple):
+    """Expected numbers and the cells that they are the sum of."""
+
+    place: str
+    numbers: Mapping[str, Any]
+    of: Wanted
+
+
+def compared(
+    expect: Json, found: Sequence[CellFigures], charge: Charge, compare: Comparison, place: str
+) -> Iterator[Difference]:
+    """Every expected number that these figures show, and usage where none is expected."""
+    shown = [cell for cell in found if not _is_beside(cell, charge)]
+    figures = list(_figures(expect, charge, place))
+    for figure in figures:
+        numbers = _sum([cell for cell in shown if figure.of(cell)], found)
+        for name, wanted in figure.numbers.items():
+            if name in numbers:
+                yield from compare.number(
+                    name, _clamped(name, wanted), numbers, figure.place + name
+                )
+    parts = [figure for figure in figures if figure.of is not _everything]
+    for cell in shown:
+        if parts and any(cell.numbers.values()) and not any(part.of(cell) for part in parts):
+            place_of = f"{place}{cell.filter_id} {dict(cell.grouped_by)}"
+            yield Difference(place_of, "no usage", numbers_of(cell.numbers))
+
+
+def _is_beside(cell: CellFigures, charge: Charge) -> bool:
+    """Whether it is what `match_filters` leaves out."""
+    only = [f.id for f in charge.filters] == [ONE_BUCKET]
+    return only and cell.filter_id != ONE_BUCKET
+
+
+def _sum(cells: Sequence[CellFigures], found: Sequence[CellFigures]) -> Numbers:
+    """Sums over cells; those published nowhere are 0."""
+    names = list(found[0].numbers) if found else [*_CLAMPED, "events_count"]
+    return {name: exact_sum(cell.numbers[name] for cell in cells) for name in names}
+
+
+def _clamped(name: str, wanted: object) -> object:
+    """Vectors give aggregates before clamping, usage and records after it."""
+    if name in _CLAMPED and isinstance(wanted, str | int | Decimal):
+        return max(ZERO, Decimal(wanted))
+    return wanted
+
+
+def _figures(expect: Json, charge: Charge, place: str) -> Iterator[_Figure]:
+    numbers = {key: value for key, value in expect.items() if key not in ("groups", "filters")}
+    if not _adds_up_clamped(expect):
+        numbers = {key: value for key, value in numbers.items() if key not in _CLAMPED}
+    yield _Figure(place, numbers, _everything)
+    for group in expect.get("groups") or ():
+        yield _group(group, _everything, place)
+    left: list[ChargeFilter | None] = [*charge.filters, None]
+    for bucket in expect.get("filters") or ():
+        named = next(f for f in left if _is_bucket(f, bucket))
+        left.remove(named)
+        of, inside = _in_bucket(named), f"{place}{bucket.get('name') or bucket['values']} "
+        parts = ("values", "name", "groups")
+        yield _Figure(inside, {k: v for k, v in bucket.items() if k not in parts}, of)
+        for group in bucket.get("groups") or ():
+            yield _group(group, of, inside)
+
+
+def _adds_up_clamped(expect: Json) -> bool:
+    """Whether no part is below 0, so that the whole is the sum of what is shown of the parts."""
+    parts = [*(expect.get("groups") or ()), *(expect.get("filters") or ())]
+    return all(Decimal(part.get(name, 0)) >= 0 for part in parts for name in _CLAMPED)
+
+
+def _everything(_: CellFigures) -> bool:
+    return True
+
+
+def _group(group: Json, inside: Wanted, place: str) -> _Figure:
+    wanted = {k: None if v is None else str(v) for k, v in group["grouped_by"].items()}
+
+    def of(cell: CellFigures) -> bool:
+        return inside(cell) and dict(cell.grouped_by) == wanted
+
+    return _Figure(f"{place}{wanted} ", {k: v for k, v in group.items() if k != "grouped_by"}, of)
+
+
+def _is_bucket(candidate: ChargeFilter | None, bucket: Json) -> bool:
+    if candidate is None or bucket["values"] is None:
+        return candidate is None and bucket["values"] is None
+    if bucket.get("name") is not None:
+        return bool(candidate.invoice_display_name == bucket["name"])
+    return {k: set(v) for k, v in candidate.values.items()} == {
+        k: set(v) for k, v in bucket["values"].items()
+    }
+
+
+def _in_bucket(bucket: ChargeFilter | None) -> Wanted:
+    filter_id = None if bucket is None else bucket.id
+
+    def of(cell: CellFigures) -> bool:
+        return cell.filter_id == filter_id
+
+    return of
