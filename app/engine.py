@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -231,6 +232,9 @@ class Engine:
         finally:
             self.restoring = frozenset()
         self.assigned = True
+        # What was restored stays: the collector need not walk a million cells again and again.
+        gc.collect()
+        gc.freeze()
         offsets: dict[TP, int] = {}
         raw, rekeyed = (
             self.settings.topic(self.settings.raw_topic),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
+import gc
 import pstats
 import resource
 import tempfile
@@ -184,6 +185,7 @@ async def _read_only(settings: Settings, events: int) -> None:
 
 async def _fold(settings: Settings, events: int, profile: bool) -> None:
     profiler = cProfile.Profile() if profile else None
+    gc.set_threshold(50_000, 20, 50)  # as `run_worker` does
     async with running_worker(settings) as worker:
         while not any(o.folded_events for o in worker.engine.owned.values()):
             await asyncio.sleep(0.001)
