@@ -24,6 +24,7 @@ from agents.flush import flush
 from agents.forward import Forwarder
 from agents.observe import Observed, observe
 from agents.refold import refold
+from agents.show import show
 from agents.tick import Ticker
 from app.api.meter import DeadLetterView, RecordView
 from app.clock import Clock
@@ -127,6 +128,7 @@ class Engine:
         await self._progress_log.caught_up.wait()
         self._run(self.ticker.run(lambda: self.owned.values()))
         self._run(observe(self))
+        self._run(show(self))
 
     async def stop(self) -> None:
         """Let go of everything; partitions were released before, unless the worker crashed."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from heapq import nlargest
 from typing import Any
 
-import msgspec
-
+from agents.show import organization_of
 from app.api import meter as port
 from app.api.event_input import as_event, record_value
 from app.definitions.commands import Command
@@ -389,15 +388,6 @@ class Gateway:
 
 
 MAX_USAGE_LINES = 5_000
-
-
-def organization_of(value: bytes | None) -> str | None:
-    """The organization that a refused record names, if its bytes can be read at all."""
-    try:
-        found = msgspec.json.decode(value or b"", type=dict[str, Any]).get("organization_id")
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return found if isinstance(found, str) else None
 
 
 def _sees(query: port.OverviewQuery, view: port.RecordView | port.DeadLetterView) -> bool:

@@ -22,6 +22,7 @@ from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.failpoints import failpoint
 from app.home import Homes
+from app.records import instant_ms
 from app.schedule import Schedule
 from app.settings import Settings
 from app.topics import (
@@ -279,7 +280,7 @@ class OwnedPartition:
             ("meter-source-partition", str(source.partition).encode()),
             ("meter-source-offset", str(source.offset).encode()),
             ("meter-source-index", str(refusal.index).encode()),
-            ("meter-failed-at", str(self.shared.clock.now_ms()).encode()),
+            ("meter-failed-at", instant_ms(self.shared.clock.now_ms()).encode()),
         ]
         topic = settings.topic(settings.dead_letter_topic)
         self.outbox.append(Record(topic, self.number, source.key, refusal.value, headers))

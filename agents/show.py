@@ -1,0 +1,118 @@
+"""Show: the newest usage records and dead letters, for the page.
+
+Only the tail of each topic is read, so that a close of a million cells costs the page nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from app.api.meter import DeadLetterView, RecordView
+from tables.stores.changelog import plain_consumer
+
+if TYPE_CHECKING:
+    from app.engine import Engine
+
+EVERY_S = 1.0
+TAIL = 20
+"""Newest records read of a partition at a time."""
+
+VALUE_CHARACTERS = 500
+
+
+async def show(engine: Engine) -> None:
+    """Keep `latest_records` and `dead_letters` of the engine up to date until cancelled."""
+    settings = engine.settings
+    records = settings.topic(settings.usage_records_topic)
+    refused = settings.topic(settings.dead_letter_topic)
+    tps = [
+        TopicPartition(topic, number)
+        for topic in (records, refused)
+        for number in range(settings.raw_partitions)
+    ]
+    consumer = plain_consumer(settings)
+    await consumer.start()
+    try:
+        consumer.assign(tps)
+        seen = dict.fromkeys(tps, 0)
+        while True:
+            try:
+                for record in await _tail(consumer, seen):
+                    if record.topic == records:
+                        engine.latest_records.append(record_view(record))
+                    else:
+                        engine.dead_letters.append(dead_letter_view(record))
+            except KafkaError:
+                # The page shows what it has until the broker is back.
+                pass
+            await asyncio.sleep(EVERY_S)
+    finally:
+        await consumer.stop()
+
+
+async def _tail(
+    consumer: AIOKafkaConsumer, seen: dict[TopicPartition, int]
+) -> list[ConsumerRecord]:
+    """What is new since the last call, at most `TAIL` of a partition, oldest first."""
+    ends = await consumer.end_offsets(list(seen))
+    grown = [tp for tp, end in ends.items() if end > seen[tp]]
+    found: list[ConsumerRecord] = []
+    for tp in grown:
+        # Markers of transactions count as offsets, hence twice the tail.
+        consumer.seek(tp, max(seen[tp], ends[tp] - 2 * TAIL, 0))
+        while await consumer.position(tp) < ends[tp]:
+            fetched = await consumer.getmany(tp, timeout_ms=200)
+            found += fetched.get(tp, [])
+        seen[tp] = ends[tp]
+    return sorted(found, key=lambda record: record.timestamp)
+
+
+def record_view(record: ConsumerRecord) -> RecordView:
+    """A usage record as the page shows it."""
+    body: dict[str, Any] = msgspec.json.decode(record.value)
+    metric = body.get("billable_metric") or {}
+    return RecordView(
+        organization_id=body["organization_id"],
+        external_subscription_id=body["external_subscription_id"],
+        type=body["type"],
+        billable_metric_code=metric.get("code"),
+        revision=body["revision"],
+        units=body.get("units"),
+        from_datetime=body["period"]["from"],
+        closed_at=body["closed_at"],
+        id=body["id"],
+    )
+
+
+def dead_letter_view(record: ConsumerRecord) -> DeadLetterView:
+    """A dead letter as the page shows it."""
+    headers = {name: (text or b"").decode("utf-8", "replace") for name, text in record.headers}
+    source = "/".join(headers.get(f"meter-source-{part}", "?") for part in _SOURCE)
+    return DeadLetterView(
+        organization_id=organization_of(record.value),
+        partition=record.partition,
+        offset=record.offset,
+        code=headers.get("meter-error-code", ""),
+        message=headers.get("meter-error-message", ""),
+        failed_at_ms=record.timestamp,
+        source=source,
+        value=(record.value or b"").decode("utf-8", "replace")[:VALUE_CHARACTERS],
+    )
+
+
+_SOURCE = ("topic", "partition", "offset", "index")
+
+
+def organization_of(value: bytes | None) -> str | None:
+    """The organization that a refused record names, if its bytes can be read at all."""
+    try:
+        found = msgspec.json.decode(value or b"", type=dict[str, Any]).get("organization_id")
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
