@@ -1,4 +1,4 @@
-"""Corrections over REST on real servers: the running period at once, a published one as revision."""
+"""Corrections over REST on real servers: the running period, and a published one as revision."""
 
 from __future__ import annotations
 
