@@ -50,8 +50,11 @@ format: $(STAMP) ## Bring the style in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure the speed
-	@$(BIN)/meter bench
+bench: $(STAMP) ## Measure the speed: the decoder, the event index, the core, a whole worker
+	@$(BIN)/python -m bench.decode
+	@$(BIN)/python -m bench.dedupe 1000000
+	@$(BIN)/python -m bench.fold
+	@$(BIN)/python -m bench.throughput
 
 simulate: $(STAMP) ## Long simulation: SEEDS= (100000), SEED= replays one
 	@$(BIN)/meter simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
