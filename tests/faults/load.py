@@ -13,6 +13,7 @@ from app.settings import Settings
 from tests.live.api import Api
 from tests.live.consumer import Ledger
 from tests.live.foreign import foreign_producer
+from tests.live.worker import WorkerProcess
 from tests.live.world import SCALE, Traffic, World
 
 SUBSCRIPTIONS = 30
@@ -65,8 +66,32 @@ async def world_on(settings: Settings, url: str) -> AsyncIterator[World]:
 
 async def prove(world: World, directory: Path) -> Ledger:
     """After all faults: usage and records equal the recount, and the offline fold byte for byte."""
-    await world.is_counted()
-    await world.terminate()
-    ledger = await world.equals_a_batch(directory)
+    try:
+        await world.is_counted()
+        await world.terminate()
+        ledger = await world.equals_a_batch(directory)
+    except AssertionError as error:
+        error.add_note(await world.api.held_back())
+        raise
     assert ledger.repeats == 0
     return ledger
+
+
+@asynccontextmanager
+async def supervised(worker: WorkerProcess) -> AsyncIterator[None]:
+    """Start the worker again whenever it has ended, as an orchestrator would."""
+
+    async def supervise() -> None:
+        while True:
+            if not worker.is_running():
+                worker.launch()
+            await asyncio.sleep(0.5)
+
+    watching = asyncio.create_task(supervise())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await worker.until_ready()

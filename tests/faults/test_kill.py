@@ -22,30 +22,34 @@ KILLS = 4 * SCALE
 
 async def test_random_kills(live_settings: Settings, tmp_path: Path) -> None:
     times = random.Random(7)
-    async with worker_process(live_settings, tmp_path) as worker:
-        async with world_on(live_settings, worker.url) as world:
-            async with load(world) as traffic:
-                for _ in range(KILLS):
-                    await asyncio.sleep(times.uniform(0.3, 2.5))
-                    await worker.kill()
-                    await worker.start()
-            assert traffic.sent > 0
-            world.api.url = worker.url
-            await prove(world, tmp_path)
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with load(world) as traffic:
+            for _ in range(KILLS):
+                await asyncio.sleep(times.uniform(0.3, 2.5))
+                await worker.kill()
+                await worker.start()
+        assert traffic.sent > 0
+        world.api.url = worker.url
+        await prove(world, tmp_path)
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_failpoint(name: str, live_settings: Settings, tmp_path: Path) -> None:
-    async with worker_process(live_settings, tmp_path) as worker:
-        async with world_on(live_settings, worker.url) as world:
-            await worker.stop()
-            await worker.start(failpoint=f"{name}:3")
-            async with load(world):
+async def test_failpoints(live_settings: Settings, tmp_path: Path) -> None:
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with load(world):
+            for name in NAMES:
+                await worker.kill()
+                await worker.start(failpoint=f"{name}:3")
                 await _send_what_is_refused(live_settings)
                 await _dies(worker, name)
-            await worker.start()
-            world.api.url = worker.url
-            await prove(world, tmp_path)
+        await worker.start()
+        world.api.url = worker.url
+        await prove(world, tmp_path)
 
 
 async def _dies(worker: WorkerProcess, name: str) -> None:

@@ -22,7 +22,7 @@ REVISE_EVERY_S = 5
 def live_settings(
     make_settings: MakeSettings, local_kafka: LocalKafka, local_redis: LocalRedis
 ) -> Settings:
-    """Three partitions, quick flushes, late events published after seconds."""
+    """Three partitions, quick and small flushes, late events published after seconds."""
     (port,) = free_ports(1)
     return make_settings(
         kafka_bootstrap_servers=local_kafka.bootstrap_servers,
@@ -31,6 +31,7 @@ def live_settings(
         http_port=port,
         raw_partitions=3,
         flush_interval_s=0.3,
+        flush_max_changes=5,
         revise_every_s=REVISE_EVERY_S,
     )
 

@@ -45,8 +45,12 @@ class WorkerProcess:
     async def start(self, failpoint: str | None = None, timeout_s: float = 60.0) -> None:
         """Start and wait until it answers; with a failpoint it may die before."""
         self.launch(failpoint)
+        await self.until_ready(timeout_s, may_die=failpoint is not None)
+
+    async def until_ready(self, timeout_s: float = 60.0, *, may_die: bool = False) -> None:
+        """Wait until it answers."""
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        while not (self.url or (failpoint and not self.is_running())):
+        while not (self.url or (may_die and not self.is_running())):
             assert self.is_running(), f"the worker ended:\n{self.tail()}"
             assert asyncio.get_running_loop().time() < deadline_s, self.tail()
             await asyncio.sleep(0.05)
@@ -140,6 +144,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "REDIS_URL": settings.redis_url,
         "RAW_PARTITIONS": settings.raw_partitions,
         "FLUSH_INTERVAL_S": settings.flush_interval_s,
+        "FLUSH_MAX_CHANGES": settings.flush_max_changes,
         "REVISE_EVERY_S": settings.revise_every_s,
         "LATE_WINDOW_S": settings.late_window_s,
     }

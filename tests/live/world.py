@@ -158,7 +158,7 @@ class World:
             ledger = await read_ledger(self.settings)
             return ledger.records ^ await fold_offline(self.settings, directory)
 
-        await eventually(both, set(), timeout_s, every_s=0.5)
+        await eventually(both, set[bytes](), timeout_s, every_s=0.5)
         return ledger
 
     async def is_published(self, months: Sequence[int], timeout_s: float = 60.0) -> Ledger:

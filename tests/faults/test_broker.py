@@ -1,0 +1,37 @@
+"""The broker killed under load (fault-matrix F5)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from app.stack.kafka import LocalKafka
+from tests.faults.load import load, prove, supervised, world_on
+from tests.live.worker import worker_process
+from tests.live.world import SCALE
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+KILLS = SCALE
+AWAY_S = 5.0
+
+
+async def test_broker_killed_and_started_again(
+    live_settings: Settings, local_kafka: LocalKafka, tmp_path: Path
+) -> None:
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with supervised(worker), load(world):
+            for _ in range(KILLS):
+                await asyncio.sleep(2)
+                local_kafka.process.kill()
+                await asyncio.sleep(AWAY_S)
+                await local_kafka.start()
+                await asyncio.sleep(2)
+        world.api.url = worker.url
+        await prove(world, tmp_path)

@@ -1,0 +1,75 @@
+"""Several workers in one group: sharing, leaving, joining, zombies (fault-matrix F2, F3, F4)."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from tests.faults.load import load, prove, world_on
+from tests.live.api import Api
+from tests.live.worker import SESSION_S, WorkerProcess, worker_process
+from tests.live.world import CUSTOMER, World
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+
+async def test_workers_share_leave_and_join(live_settings: Settings, tmp_path: Path) -> None:
+    async with (
+        worker_process(live_settings, tmp_path, "first") as first,
+        world_on(live_settings, first.url) as world,
+    ):
+        async with load(world), worker_process(live_settings, tmp_path, "second") as second:
+            await answer_alike(world, first, second)
+            async with worker_process(live_settings, tmp_path, "third") as third:
+                await answer_alike(world, second, third)
+                assert await third.stop() == 0, third.tail()
+            await answer_alike(world, first, second)
+            assert await first.stop() == 0, first.tail()
+            world.api.url = second.url
+            await answer_alike(world, second)
+            await first.start()
+        world.api.url = first.url
+        await prove(world, tmp_path)
+
+
+async def test_a_zombie_is_fenced(live_settings: Settings, tmp_path: Path) -> None:
+    async with (
+        worker_process(live_settings, tmp_path, "zombie") as zombie,
+        worker_process(live_settings, tmp_path, "heir") as heir,
+        world_on(live_settings, heir.url) as world,
+    ):
+        async with load(world):
+            await asyncio.sleep(2)
+            zombie.signal(signal.SIGSTOP)
+            await asyncio.sleep(2 * SESSION_S)
+            await answer_alike(world, heir)
+            zombie.signal(signal.SIGCONT)
+            await asyncio.sleep(SESSION_S)
+            if not zombie.is_running():
+                await zombie.start()
+            await answer_alike(world, zombie, heir)
+        await prove(world, tmp_path)
+
+
+async def answer_alike(world: World, *workers: WorkerProcess, timeout_s: float = 30.0) -> None:
+    """Until every one of the workers answers for every subscription, or says 503 meanwhile."""
+    for worker in workers:
+        async with Api(worker.url) as api:
+            deadline_s = asyncio.get_running_loop().time() + timeout_s
+            while True:
+                answers = [await status(api, name) for name in world.names]
+                assert set(answers) <= {200, 503}, answers
+                if set(answers) == {200}:
+                    break
+                assert asyncio.get_running_loop().time() < deadline_s, (answers, worker.tail())
+                await asyncio.sleep(0.2)
+
+
+async def status(api: Api, name: str) -> int:
+    """Of a query for current usage."""
+    path = f"/customers/{CUSTOMER}/current_usage?external_subscription_id={name}"
+    return (await api.call("GET", path))[0]
