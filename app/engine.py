@@ -26,6 +26,7 @@ from agents.observe import Observed, observe
 from agents.refold import refold
 from agents.show import show
 from agents.tick import Ticker
+from agents.verify import verify_samples
 from app.api.meter import DeadLetterView, RecordView
 from app.clock import Clock
 from app.definitions.outcome import Applied, Rejected, Touch
@@ -38,7 +39,8 @@ from app.scan import Scan
 from app.schedule import Schedule
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, METER_DEFINITIONS, METER_PROGRESS
-from app.transport import LOG_START, MeterApp
+from app.transport import MeterApp
+from app.verify import VerifyTally
 from app.wire.arrivals import Arrived, arrivals_of
 from tables.stores.changelog import Fenced, LogReader, PartitionProducer, RecordReader
 from tables.stores.members import MemberStore
@@ -74,6 +76,7 @@ class Engine:
         self.dead_letters: deque[DeadLetterView] = deque(maxlen=_SHOWN)
         self.outcomes: dict[int, Applied | Rejected] = {}
         self.homes = Homes(self.definitions, settings.raw_partitions)
+        self.verified = VerifyTally()
         self.members = MemberStore(settings)
         self.producer = AIOKafkaProducer(
             acks="all",
@@ -128,6 +131,7 @@ class Engine:
         await self._progress_log.caught_up.wait()
         self._run(self.ticker.run(lambda: self.owned.values()))
         self._run(observe(self))
+        self._run(verify_samples(self))
         self._run(show(self))
 
     async def stop(self) -> None:
@@ -244,8 +248,8 @@ class Engine:
         )
         for number in partitions:
             record = self.owned[number].table.record
-            offsets[TP(raw, number)] = record.raw_next or LOG_START
-            offsets[TP(rekeyed, number)] = record.rekeyed_next or LOG_START
+            offsets[TP(raw, number)] = record.raw_next
+            offsets[TP(rekeyed, number)] = record.rekeyed_next
         return offsets
 
     async def release(self, partitions: frozenset[int]) -> None:
@@ -295,6 +299,8 @@ class Engine:
         producer = PartitionProducer(self.settings, number)
         await producer.start()
         owned = await restore(number, producer, self.shared, self._touches_since)
+        if owned.table.record.flush == 0:
+            await self._begin_at_log_start(owned)
         names = [
             name
             for name in self.definitions.all_subscription_keys()
@@ -305,6 +311,17 @@ class Engine:
         await owned.flush()
         self._catch_up(owned)
         return owned
+
+    async def _begin_at_log_start(self, owned: OwnedPartition) -> None:
+        """A partition nothing was ever folded of: what retention took before is not missed.
+
+        From here on the offsets stand in the partition record, and a gap before them is a loss.
+        """
+        raw = TopicPartition(self.settings.topic(self.settings.raw_topic), owned.number)
+        rekeyed = TopicPartition(self.settings.topic(EVENTS_REKEYED), owned.number)
+        starts = await self._ends.beginning_offsets([raw, rekeyed])
+        record = owned.table.record
+        record.raw_next, record.rekeyed_next = starts[raw], starts[rekeyed]
 
     def _catch_up(self, owned: OwnedPartition) -> None:
         """Take over what was defined while the partition was not among the owned ones."""
@@ -345,6 +362,14 @@ class Engine:
         """The end of a partition of events-raw."""
         tp = TopicPartition(self.settings.topic(self.settings.raw_topic), number)
         return int((await self._ends.end_offsets([tp]))[tp])
+
+    async def log_starts(self, number: int) -> tuple[int, int]:
+        """The first offsets that a partition of events-raw and events-rekeyed still has."""
+        settings = self.settings
+        topics = (settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED))
+        raw, rekeyed = (TopicPartition(topic, number) for topic in topics)
+        starts = await self._ends.beginning_offsets([raw, rekeyed])
+        return int(starts[raw]), int(starts[rekeyed])
 
     async def find_raw(self, partition: int, offset: int, index: int) -> Arrived | None:
         """One element of one raw record; None when the log has it no longer."""
