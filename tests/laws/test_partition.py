@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tables.fold import Arrival
 from tests.laws.world import (
+    GRACE_SETTINGS,
     METRICS,
+    SETTINGS,
     START_MS,
     WEEK_MS,
     DefinitionLine,
@@ -23,7 +25,8 @@ from tests.laws.world import (
 
 ALL = tuple(METRICS)
 END_MS = START_MS + 10 * WEEK_MS
-few = settings(max_examples=60, deadline=None, derandomize=True)
+GRACES = st.sampled_from([SETTINGS, GRACE_SETTINGS])
+few = settings(max_examples=80, deadline=None, derandomize=True)
 
 
 def in_order(definitions: list[DefinitionLine], events: list[Arrival]) -> Live:
@@ -49,7 +52,7 @@ def same(one: Live, other: Live) -> None:
 @few
 @given(st.data())
 def test_order_and_batches_of_delivery(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL)
+    definitions = definitions_of(ALL, data.draw(GRACES))
     events = data.draw(arrivals(ALL, ids=6))
     live = Live(definitions)
     live.define_all()
@@ -61,7 +64,7 @@ def test_order_and_batches_of_delivery(data: st.DataObject) -> None:
 @few
 @given(st.data())
 def test_redelivery_of_ranges(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL)
+    definitions = definitions_of(ALL, data.draw(GRACES))
     events = data.draw(arrivals(ALL))
     once, again = Live(definitions), Live(definitions)
     for live in (once, again):
@@ -79,7 +82,7 @@ def test_redelivery_of_ranges(data: st.DataObject) -> None:
 @few
 @given(st.data())
 def test_refold_is_the_live_fold(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL)
+    definitions = definitions_of(ALL, data.draw(GRACES))
     events = data.draw(arrivals(ALL, ids=6))
     live = Live(definitions)
     live.define_all()
@@ -120,7 +123,7 @@ def test_events_before_all_definitions(data: st.DataObject) -> None:
 @given(st.data())
 def test_restarts(data: st.DataObject) -> None:
     """Flushed, forgotten and restored at any moment; published in between or not."""
-    definitions = definitions_of(ALL)
+    definitions = definitions_of(ALL, data.draw(GRACES))
     events = data.draw(arrivals(ALL, ids=8))
     live = Live(definitions)
     live.define_all()

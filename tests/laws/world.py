@@ -49,6 +49,8 @@ START_MS = ms("2024-01-01T00:00:00Z")
 """A Monday, so that weekly calendar periods start with it."""
 
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600)
+GRACE_SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=90)
+"""Periods are due two minutes after their end, between two cuts of revisions."""
 
 METRICS: dict[str, dict[str, Any]] = {
     "count": {"aggregation_type": "count_agg"},
@@ -403,6 +405,14 @@ def event(
     return decoded
 
 
+_MINUTES_MS = [0, 60_000, 120_000, 120_001]
+_TIMES_OF_DAY_MS = [0, 0, 1, 8 * HOUR_MS, DAY_MS - 1]
+_STEPS_MS = st.one_of(
+    st.sampled_from([0, 1, HOUR_MS, DAY_MS, 3 * DAY_MS, WEEK_MS, WEEK_MS + 60_000]),
+    st.integers(0, WEEK_MS),
+)
+"""From one append to the next."""
+
 DECIMALS = st.decimals(min_value=-20, max_value=20, places=2).map(str)
 WEEKS = 4
 
@@ -414,35 +424,31 @@ def arrivals(
     *,
     max_events: int = 12,
     ids: int = 40,
-    weeks: int = WEEKS,
     external_ids: Sequence[str] = (SUBSCRIPTION,),
 ) -> list[Arrival]:
     """Events of two raw partitions in position order: some late, some early, some repeated."""
     size = draw(st.integers(0, max_events))
-    step = st.integers(0, weeks * WEEK_MS // max(size, 1))
     append_time_ms = START_MS
     offsets = [0, 0]
     rekeyed = 0
     made: list[Arrival] = []
     for _ in range(size):
-        # Whole hours often, so that events meet the instants at which cuts are taken.
-        append_time_ms += draw(st.one_of(step, step.map(lambda ms: ms // HOUR_MS * HOUR_MS)))
+        reached_ms = append_time_ms
+        append_time_ms += draw(_STEPS_MS)
+        if draw(st.integers(0, 2)) == 0:
+            # In the minutes of grace after a period, where a late event meets a due time.
+            week_ms = (append_time_ms - START_MS) // WEEK_MS * WEEK_MS + WEEK_MS
+            append_time_ms = START_MS + week_ms + draw(st.sampled_from(_MINUTES_MS))
+        append_time_ms = max(reached_ms, min(append_time_ms, START_MS + WEEKS * WEEK_MS + HOUR_MS))
         code = draw(st.sampled_from(codes))
-        since_start_ms = append_time_ms - START_MS
-        lag_ms = draw(
-            st.one_of(
-                st.integers(-DAY_MS, 3 * WEEK_MS),
-                # At midnights: where periods begin, and unique counts count days.
-                st.sampled_from([since_start_ms - day * DAY_MS for day in range(-2, 21)]),
-                st.sampled_from([0, WEEK_MS]),
-            )
-        )
+        # At midnights often: where periods begin, and unique counts count days.
+        day = draw(st.integers(-4, (append_time_ms - START_MS) // DAY_MS + 3))
+        timestamp_ms = START_MS + day * DAY_MS + draw(st.sampled_from(_TIMES_OF_DAY_MS))
         properties: dict[str, Any] = {"v": draw(DECIMALS), "u": draw(st.sampled_from("abc"))}
         properties["operation_type"] = draw(st.sampled_from(["add", "remove", "add"]))
         if draw(st.booleans()):
             properties["g"] = draw(st.sampled_from(["x", "y"]))
         partition = draw(st.sampled_from([0, 0, 1]))
-        timestamp_ms = max(0, append_time_ms - lag_ms)
         identity = f"t{draw(st.integers(0, ids))}"
         made.append(
             Arrival(

@@ -8,6 +8,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.model import SettingsRecord
 from tables.fold import Arrival
 from tests.laws import world
 from tests.laws.world import DAY_MS, HOUR_MS, ORG, START_MS, WEEK_MS, Live, lines
@@ -17,9 +18,12 @@ Event = tuple[str, int, int, dict[str, Any]]
 
 
 def live_of(
-    codes: list[str], *events: Event, later: list[tuple[int, Command]] | None = None
+    codes: list[str],
+    *events: Event,
+    later: list[tuple[int, Command]] | None = None,
+    settings: SettingsRecord = world.SETTINGS,
 ) -> Live:
-    base = [(line.append_time_ms, line.command) for line in world.definitions_of(codes)]
+    base = [(line.append_time_ms, line.command) for line in world.definitions_of(codes, settings)]
     live = Live(lines([*base, *((START_MS + at_ms, c) for at_ms, c in later or [])]))
     live.define_all()
     live.deliver(
@@ -118,6 +122,48 @@ def test_a_recurring_balance_goes_on_and_closes_with_one_zero() -> None:
     )
     starts = [(start, units) for start, _, _, units, _ in told(live, 5 * WEEK_MS)]
     assert starts == [("2024-01-01", "2.0"), ("2024-01-08", "2.0"), ("2024-01-15", "0.0")]
+
+
+def test_a_late_event_of_a_recurring_metric_is_in_the_first_cut_of_a_later_period() -> None:
+    """It revises its own period at the next hour, but the later one is due two minutes after it."""
+    live = live_of(
+        ["level"],
+        ("level", 0, 0, {"v": "2"}),
+        ("level", HOUR_MS, 2 * WEEK_MS + 60_000, {"v": "5"}),
+        settings=world.GRACE_SETTINGS,
+    )
+    told(live, 2 * WEEK_MS + HOUR_MS)
+    shown = [
+        (body["closed_at"][8:16], body["period"]["from"][:10], body["total_aggregated_units"])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+    assert shown == [
+        ("08T00:02", "2024-01-01", "2.0"),
+        ("15T00:02", "2024-01-08", "7.0"),
+        ("15T01:00", "2024-01-01", "7.0"),
+    ]
+
+
+def test_a_route_read_before_its_first_event_follows_later_definitions() -> None:
+    """Closing looks at every charge: one ungrouped since then must not be taken for grouped."""
+    live = live_of(["sum", "count"], ("count", 0, 0, {}))
+    live.close_until(START_MS + WEEK_MS)
+    (plan,) = live.definitions.plan_versions.values()
+    charge = next(charge for charge in next(plan.all()).charges if charge.code == "sum")
+    ungrouped = {
+        "id": charge.id,
+        "billable_metric_code": "sum",
+        "charge_model": "standard",
+        "properties": {"amount": "1"},
+    }
+    update = commands.update_plan(ORG, "plan", {"charges": [ungrouped]})
+    live.append(START_MS + WEEK_MS + DAY_MS, update)
+    at_ms = START_MS + WEEK_MS + 2 * DAY_MS
+    live.deliver([Arrival(world.event("sum", "s", at_ms, v="1", g="x"), ORG, at_ms, 0, 9, 0)])
+    live.close_until(START_MS + 2 * WEEK_MS)
+    groups = [b["grouped_by"] for b in live.bodies() if b.get("units") == "1.0"]
+    assert groups == [None, None]
 
 
 def test_the_closing_zero_comes_without_an_event_too() -> None:
