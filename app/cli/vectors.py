@@ -15,6 +15,9 @@ from app.vectors.directory import API_FILE, FileOutcome, Outcome, check_file, ve
 from app.vectors.files import InvalidVectors
 from app.vectors.live import check_live
 
+_NAMED = 5
+"""So many vectors are named for a reason; all of them with --json."""
+
 
 @click.command()
 @click.argument(
@@ -87,8 +90,9 @@ def _print(checked: Iterable[FileOutcome]) -> None:
         click.echo(f"{file.name}: {file.passed} of {len(file.outcomes)} pass{note}")
         for outcome in file.failed:
             _print_failure(outcome)
-        for reason, count in _reasons(file):
-            click.echo(f"  {count} not run: {reason}")
+        for reason, ids in _reasons(file).items():
+            named = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
+            click.echo(f"  {len(ids)} not run: {reason} ({named})")
     note = f", {skipped} not run" if skipped else ""
     click.echo(f"{passed} of {total} pass{note}")
 
@@ -101,12 +105,13 @@ def _print_failure(outcome: Outcome) -> None:
         )
 
 
-def _reasons(file: FileOutcome) -> list[tuple[str, int]]:
-    counts: dict[str, int] = {}
+def _reasons(file: FileOutcome) -> dict[str, list[str]]:
+    """Why vectors were not run, and which."""
+    reasons: dict[str, list[str]] = {}
     for outcome in file.outcomes:
         if outcome.skipped is not None:
-            counts[outcome.skipped] = counts.get(outcome.skipped, 0) + 1
-    return list(counts.items())
+            reasons.setdefault(outcome.skipped, []).append(outcome.vector_id)
+    return reasons
 
 
 def _as_json(file: FileOutcome) -> dict[str, Any]:
@@ -118,5 +123,5 @@ def _as_json(file: FileOutcome) -> dict[str, Any]:
             {"id": outcome.vector_id, "differences": [d._asdict() for d in outcome.differences]}
             for outcome in file.failed
         ],
-        "not_run": [{"reason": reason, "vectors": count} for reason, count in _reasons(file)],
+        "not_run": [{"reason": why, "vectors": ids} for why, ids in _reasons(file).items()],
     }

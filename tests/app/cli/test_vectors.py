@@ -91,4 +91,6 @@ def test_live(tmp_path: Path) -> None:
     assert "live aggregation/mine.json: 1 of 3 pass, 1 not run\n" in result.stdout
     assert "  sum-2: usage units: expected 2, got 1.5\n" in result.stdout
     assert "  sum-2: records units: expected 2, got 1.5\n" in result.stdout
-    assert "  1 not run: ignore_filters asks for something that no plan has\n" in result.stdout
+    assert (
+        "  1 not run: ignore_filters asks for something that no plan has (sum-3)\n" in result.stdout
+    )

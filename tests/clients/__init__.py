@@ -1,0 +1,1 @@
+"""Lago's own clients against a running worker."""

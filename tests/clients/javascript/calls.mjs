@@ -1,0 +1,140 @@
+// What a program that uses lago-javascript-client does; prints what it got back as JSON.
+// Arguments: URL of the client's module, of the worker, key, instants in the previous month.
+const [module, url, key, previousMonth, earlier] = process.argv.slice(2);
+const { Client, getLagoError } = await import(module);
+const client = Client(key, { baseUrl: `${url}/api/v1` });
+const got = {};
+
+async function refused(name, call) {
+  try {
+    await call;
+  } catch (error) {
+    got[name] = { status: error.status, body: await getLagoError(error) };
+    return;
+  }
+  throw new Error(`${name}: it should have failed`);
+}
+
+async function keep(name, call) {
+  got[name] = (await call).data;
+  return got[name];
+}
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+// Metrics
+const storage = await keep("metric", client.billableMetrics.createBillableMetric({
+  billable_metric: {
+    name: "Storage",
+    code: "storage",
+    aggregation_type: "sum_agg",
+    field_name: "gb",
+    filters: [{ key: "region", values: ["eu", "us"] }],
+  },
+}));
+const calls = await keep("calls", client.billableMetrics.createBillableMetric({
+  billable_metric: { name: "Calls", code: "calls", aggregation_type: "count_agg" },
+}));
+await keep("metricUpdated", client.billableMetrics.updateBillableMetric("storage", {
+  billable_metric: { name: "Disk" },
+}));
+await keep("metricFound", client.billableMetrics.findBillableMetric("storage"));
+await keep("metrics", client.billableMetrics.findAllBillableMetrics({ per_page: 1, page: 2 }));
+
+// Plan, customer, subscription
+await keep("plan", client.plans.createPlan({
+  plan: {
+    name: "Plan",
+    code: "plan",
+    interval: "monthly",
+    amount_cents: 0,
+    amount_currency: "EUR",
+    pay_in_advance: false,
+    charges: [
+      {
+        billable_metric_id: storage.billable_metric.lago_id,
+        charge_model: "standard",
+        properties: { amount: "1" },
+        filters: [{ values: { region: ["eu"] }, properties: { amount: "2" } }],
+      },
+      {
+        billable_metric_id: calls.billable_metric.lago_id,
+        charge_model: "standard",
+        properties: { amount: "1", pricing_group_keys: ["zone"] },
+      },
+    ],
+  },
+}));
+await keep("planUpdated", client.plans.updatePlan("plan", { plan: { name: "Renamed" } }));
+await keep("plans", client.plans.findAllPlans());
+await keep("customer", client.customers.createCustomer({
+  customer: { external_id: "customer", name: "A", timezone: "UTC" },
+}));
+await keep("customers", client.customers.findAllCustomers());
+await keep("subscription", client.subscriptions.createSubscription({
+  subscription: {
+    external_customer_id: "customer",
+    plan_code: "plan",
+    external_id: "subscription",
+    subscription_at: previousMonth,
+  },
+}));
+await keep("subscriptionUpdated", client.subscriptions.updateSubscription("subscription", {
+  status: "active",
+  subscription: { name: "Mine" },
+}));
+await keep("subscriptions", client.subscriptions.findAllSubscriptions({
+  "status[]": ["active", "pending"],
+}));
+await keep("customerSubscriptions", client.customers.findAllCustomerSubscriptions("customer"));
+
+// Events
+const event = (transactionId, code, more) => ({
+  transaction_id: transactionId,
+  external_subscription_id: "subscription",
+  code,
+  ...more,
+});
+await keep("event", client.events.createEvent({
+  event: event("one", "storage", {
+    timestamp: Number(earlier),
+    properties: { gb: 1.5, region: "eu" },
+  }),
+}));
+await keep("batch", client.events.createBatchEvents({
+  events: [
+    event("two", "storage", { timestamp: earlier, properties: { gb: "2", region: "us" } }),
+    event("three", "calls", { properties: { zone: "a" } }),
+    event("four", "calls", { properties: { zone: "b" } }),
+  ],
+}));
+await keep("eventFound", client.events.findEvent("two"));
+await keep("events", client.events.findAllEvents({ external_subscription_id: "subscription" }));
+await refused("eventAgain", client.events.createEvent({ event: event("one", "storage") }));
+
+// Usage
+const subscription = { external_subscription_id: "subscription" };
+await keep("usage", client.customers.findCustomerCurrentUsage("customer", subscription));
+const late = Date.now() + 10_000;
+do {
+  await pause(100);
+  await keep("past", client.customers.findAllCustomerPastUsage("customer", {
+    ...subscription,
+    periods_count: 2,
+  }));
+} while (got.past.usage_periods[0]?.charges_usage[0]?.units !== "3.5" && Date.now() < late);
+
+// Refusals and the end
+await refused("nameless", client.billableMetrics.createBillableMetric({
+  billable_metric: { code: "nameless", aggregation_type: "count_agg" },
+}));
+await refused("unknown", client.billableMetrics.findBillableMetric("unknown"));
+const stranger = Client("nobody", { baseUrl: `${url}/api/v1` });
+await refused("stranger", stranger.plans.findAllPlans());
+await keep("terminated", client.subscriptions.destroySubscription("subscription"));
+await refused("ended", client.customers.findCustomerCurrentUsage("customer", subscription));
+await keep("planGone", client.plans.destroyPlan("plan"));
+await keep("metricGone", client.billableMetrics.destroyBillableMetric("storage"));
+await keep("customerGone", client.customers.destroyCustomer("customer"));
+
+process.stdout.write(JSON.stringify(got));

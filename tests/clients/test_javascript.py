@@ -1,0 +1,143 @@
+"""lago-javascript-client, unchanged, against a running worker: `javascript/calls.mjs`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.conftest import Months
+
+pytestmark = pytest.mark.servers
+
+VERSION = "1.53.0"
+ROOT = Path(__file__).parents[2]
+INSTALLED = ROOT / ".meter" / "javascript"
+SCRIPT = Path(__file__).parent / "javascript" / "calls.mjs"
+TIMEOUT_S = 120.0
+
+
+@pytest.fixture(scope="module")
+async def client_module() -> str:
+    """The URL of the client's module; installed once, beside other local state."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed, so Lago's JavaScript client cannot run")
+    package = INSTALLED / "node_modules" / "lago-javascript-client"
+    if not _is_installed(package):
+        INSTALLED.mkdir(parents=True, exist_ok=True)
+        options = ("--no-save", "--no-package-lock", "--no-audit", "--no-fund")
+        wanted = f"lago-javascript-client@{VERSION}"
+        code, _, said = await run("npm", "install", *options, "--prefix", str(INSTALLED), wanted)
+        if code != 0:
+            pytest.skip(f"npm could not install {wanted}, so it cannot run: {said}")
+        assert _is_installed(package)
+    return (package / "esm" / "mod.js").as_uri()
+
+
+def _is_installed(package: Path) -> bool:
+    described = package / "package.json"
+    if not described.exists():
+        return False
+    return bool(json.loads(described.read_text())["version"].removeprefix("v") == VERSION)
+
+
+async def run(*command: str) -> tuple[int | None, str, str]:
+    """Exit code, output and errors of a command."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_every_call(client_module: str, worker_url: str, months: Months) -> None:
+    earlier_s = int(months.within_previous.timestamp())
+    code, out, err = await run(
+        *("node", str(SCRIPT), client_module, worker_url, "javascript-key"),
+        *(months.previous.isoformat(), str(earlier_s)),
+    )
+    assert code == 0, err
+    got = json.loads(out)
+    assert_objects(got)
+    assert_events(got, earlier_s)
+    assert_usage(got, months)
+    assert_refusals(got)
+
+
+def assert_objects(got: Any) -> None:
+    storage = got["metric"]["billable_metric"]
+    assert storage["filters"] == [{"key": "region", "values": ["eu", "us"]}]
+    assert got["metricUpdated"]["billable_metric"]["name"] == "Disk"
+    assert got["metricFound"]["billable_metric"]["lago_id"] == storage["lago_id"]
+    assert got["metrics"]["meta"]["total_count"] == 2
+    assert len(got["metrics"]["billable_metrics"]) == 1
+    assert [c["billable_metric_code"] for c in got["plan"]["plan"]["charges"]] == [
+        "storage",
+        "calls",
+    ]
+    assert got["planUpdated"]["plan"]["name"] == "Renamed"
+    assert len(got["planUpdated"]["plan"]["charges"]) == 2
+    assert [plan["code"] for plan in got["plans"]["plans"]] == ["plan"]
+    assert got["customer"]["customer"]["applicable_timezone"] == "UTC"
+    assert [c["external_id"] for c in got["customers"]["customers"]] == ["customer"]
+    assert got["subscription"]["subscription"]["status"] == "active"
+    assert got["subscriptionUpdated"]["subscription"]["name"] == "Mine"
+    for listing in ("subscriptions", "customerSubscriptions"):
+        (subscription,) = got[listing]["subscriptions"]
+        assert subscription["external_id"] == "subscription"
+    assert got["terminated"]["subscription"]["status"] == "terminated"
+    assert got["planGone"]["plan"]["code"] == "plan"
+    assert got["metricGone"]["billable_metric"]["code"] == "storage"
+    assert got["customerGone"]["customer"]["external_id"] == "customer"
+
+
+def assert_events(got: Any, earlier_s: int) -> None:
+    assert got["event"]["event"]["transaction_id"] == "one"
+    assert [event["transaction_id"] for event in got["batch"]["events"]] == [
+        "two",
+        "three",
+        "four",
+    ]
+    found = got["eventFound"]["event"]
+    assert found["properties"] == {"gb": "2", "region": "us"}
+    assert got["events"]["meta"]["total_count"] == 4
+    again = got["eventAgain"]
+    assert again["status"] == 422
+    assert again["body"]["error_details"] == {"transaction_id": ["value_already_exist"]}
+
+
+def assert_usage(got: Any, months: Months) -> None:
+    usage = got["usage"]["customer_usage"]
+    by_code = {each["billable_metric"]["code"]: each for each in usage["charges_usage"]}
+    assert by_code["storage"]["units"] == "0.0"
+    assert by_code["calls"]["units"] == "2.0"
+    assert [(g["grouped_by"], g["units"]) for g in by_code["calls"]["grouped_usage"]] == [
+        ({"zone": "a"}, "1.0"),
+        ({"zone": "b"}, "1.0"),
+    ]
+    (period,) = got["past"]["usage_periods"]
+    assert period["from_datetime"] == months.previous.strftime("%Y-%m-%dT%H:%M:%SZ")
+    (storage,) = period["charges_usage"]
+    assert [(f["values"], f["units"]) for f in storage["filters"]] == [
+        ({"region": ["eu"]}, "1.5"),
+        (None, "2.0"),
+    ]
+
+
+def assert_refusals(got: Any) -> None:
+    assert got["nameless"]["status"] == 422
+    assert got["nameless"]["body"]["error_details"] == {"name": ["value_is_mandatory"]}
+    assert got["unknown"]["status"] == 404
+    assert got["unknown"]["body"]["code"] == "billable_metric_not_found"
+    assert got["stranger"] == {"status": 401, "body": {"status": 401, "error": "Unauthorized"}}
+    assert got["ended"]["status"] == 405
+    assert got["ended"]["body"]["code"] == "no_active_subscription"
