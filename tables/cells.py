@@ -240,13 +240,13 @@ class Span:
         """The first cut at which an event of the layer counts; 0 until the period is due.
 
         What is appended later counts at the next revision of its period, and for a recurring metric
-        at the first cut of a later period if that comes before.
+        at the first cut of a period that shows it if that comes before.
         """
         if append_time_ms <= layer.due_at_ms:
             return 0
         cut_ms = ceil_to(append_time_ms, self.revise_every_ms)
         if self.fold.metric.recurring:
-            for period in self.timeline.after(layer.start_ms):
+            for period in self.timeline.after(layer.start_ms - 1):
                 if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:
                     break
                 if append_time_ms <= period.due_at_ms < cut_ms:
@@ -314,18 +314,19 @@ class Span:
         )
 
     def _due_at(self, period: Period | None) -> int:
-        """Due time of the period; of a recurring metric that of the next published one."""
+        """Due time of the period; of a recurring metric the first at which its events show."""
         if not self.timeline.published:
             return NEVER_MS
         if not self.fold.metric.recurring:
             return NEVER_MS if period is None else period.due_at_ms
         since_ms = self.key.start_ms if period is None else period.start_ms
+        due_at_ms = NEVER_MS
         for candidate in self.timeline.after(since_ms - 1):
-            if candidate.start_ms >= self.end_ms:
+            # A period that was ended has no grace, so it may be due before those ahead of it.
+            if candidate.start_ms >= min(self.end_ms, due_at_ms):
                 break
-            if candidate.due_at_ms < NEVER_MS:
-                return candidate.due_at_ms
-        return NEVER_MS
+            due_at_ms = min(due_at_ms, candidate.due_at_ms)
+        return due_at_ms
 
 
 def window_of(period: Period) -> Window:

@@ -55,13 +55,16 @@ def next_cut(partition: Partition, name: SubscriptionName) -> int:
 
 
 def _next_due(timeline: Timeline, done_ms: int) -> int | None:
-    # Due times ascend with the periods, those never published aside.
+    next_ms: int | None = None
     for period in timeline:
+        # A period that was ended has no grace, so it may be due before those ahead of it.
+        if next_ms is not None and period.start_ms >= next_ms:
+            break
         if done_ms < period.due_at_ms < NEVER_MS:
-            return period.due_at_ms
+            next_ms = min(period.due_at_ms, next_ms or NEVER_MS)
         if period.fixed_at_ms >= NEVER_MS:
             break
-    return None
+    return next_ms
 
 
 def close_subscription(
