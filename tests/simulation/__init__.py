@@ -1,0 +1,1 @@
+"""Seeded simulation: faults as values around the real engine, fold, tables and close code."""

@@ -1,0 +1,245 @@
+"""What must hold after a seed: live equals offline, byte for byte, and nothing was lost.
+
+Both are fed the same two logs. The offline fold is checked by `tests.simulation.recount`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from app.definitions.instants import parse_iso8601_ms
+from app.offline import DefinitionLine, EventLine, OfflineMeter
+from app.topics import METER_DEFINITIONS
+from app.usage import PeriodUsage
+from app.wire.arrivals import arrivals_of
+from app.wire.identity import event_id, same_body
+from app.wire.refusals import Refusal, RefusalCode
+from tables.fold import Arrival
+from tables.partition import Refused
+from tables.presence import SubscriptionName
+from tests.laws.world import ORG
+from tests.simulation.kafka import Broker, LogEntry
+
+Place = tuple[int, int, int]
+"""(raw partition, raw offset, array index)"""
+
+
+class DeadLetter(NamedTuple):
+    """Where something refused came from, and why."""
+
+    place: Place
+    code: str
+
+
+@dataclass
+class Outcome:
+    """What is to be seen after a script was played."""
+
+    broker: Broker
+    partitions: int
+    end_ms: int
+    usage: dict[SubscriptionName, PeriodUsage | None]
+    violations: list[str]
+
+    @property
+    def records(self) -> list[bytes]:
+        """Usage records up to the end, as they stand on the topic, repeats included."""
+        return [
+            value
+            for number in range(self.partitions)
+            for entry in self.broker.log("usage-records", number).entries
+            if (value := entry.value) is not None and _closed_ms(value) <= self.end_ms
+        ]
+
+    def raw(self) -> list[LogEntry]:
+        """Everything on the raw topic."""
+        return [e for p in range(self.partitions) for e in self.broker.log("events-raw", p).entries]
+
+    def check(self) -> list[str]:
+        """Every violation."""
+        found = list(self.violations)
+        offline = self.offline()
+        found += _one_body_an_id(self.records)
+        found += _same_records(self.records, [record.value for record in offline.records])
+        found += _complete(self.records)
+        found += self._usage_differs(offline)
+        found += self._accounts(offline)
+        return found
+
+    def offline(self) -> OfflineMeter:
+        """The offline fold of the same two logs."""
+        meter = OfflineMeter()
+        definitions = [
+            DefinitionLine(entry.timestamp, entry.offset, entry.value)
+            for entry in self.broker.log(METER_DEFINITIONS).entries
+        ]
+        events = [
+            EventLine(entry.timestamp, entry.partition, entry.offset, entry.value, entry.headers)
+            for entry in self.raw()
+        ]
+        meter.run(definitions, events, self.end_ms)
+        return meter
+
+    def _usage_differs(self, offline: OfflineMeter) -> Iterator[str]:
+        names = sorted(offline.definitions.all_subscription_keys())
+        if names != sorted(self.usage):
+            yield f"usage is of {sorted(self.usage)}, offline of {names}"
+        for name in names:
+            live, batch = self.usage.get(name), offline.usage(name, self.end_ms)
+            if _comparable(live) != _comparable(batch):
+                yield f"current usage of {name[1]}: live {_text(live)}, offline {_text(batch)}"
+
+    # Nothing is lost: every element is counted or said to be refused.
+
+    def _accounts(self, offline: OfflineMeter) -> Iterator[str]:
+        letters = set(self._dead_letters())
+        expected = set(self._refused(offline))
+        for letter in sorted(expected - letters):
+            yield f"no dead letter {letter.code} of {letter.place}"
+        for letter in sorted(letters - expected):
+            if letter.place not in self._disputed():
+                yield f"dead letter {letter.code} of {letter.place}, which is not refused"
+
+    def _dead_letters(self) -> Iterator[DeadLetter]:
+        for number in range(self.partitions):
+            for entry in self.broker.log("events-dead-letter", number).entries:
+                texts = {name: value.decode() for name, value in entry.headers}
+                place = (
+                    int(texts["meter-source-partition"]),
+                    int(texts["meter-source-offset"]),
+                    int(texts["meter-source-index"]),
+                )
+                yield DeadLetter(place, texts["meter-error-code"])
+
+    def _refused(self, offline: OfflineMeter) -> Iterator[DeadLetter]:
+        late = {
+            _place(one.arrival): one.code for one in offline.refused if isinstance(one, Refused)
+        }
+        yield from (DeadLetter(place, code) for place, code in late.items())
+        for place, element in self._elements():
+            if isinstance(element, Refusal):
+                yield DeadLetter(place, element.code)
+        for arrivals in self._by_id(late).values():
+            first = arrivals[0]
+            for arrival in arrivals[1:]:
+                if not same_body(first.event, arrival.event):
+                    yield DeadLetter(_place(arrival), RefusalCode.CONFLICTING_DUPLICATE)
+
+    def _by_id(self, refused: Any = ()) -> dict[bytes, list[Arrival]]:
+        """Arrivals of each id by position, those refused aside."""
+        found: dict[bytes, list[Arrival]] = {}
+        for place, element in self._elements():
+            if isinstance(element, Arrival) and place not in refused:
+                event = element.event
+                identity = event_id(
+                    element.organization_id, event.external_subscription_id, event.transaction_id
+                )
+                found.setdefault(identity, []).append(element)
+        for arrivals in found.values():
+            arrivals.sort(key=lambda arrival: arrival.position)
+        return found
+
+    def _disputed(self) -> set[Place]:
+        """Events of ids that came with three bodies or more: who is refused depends on order."""
+        return {
+            _place(arrival)
+            for arrivals in self._by_id().values()
+            if len(arrivals) > 2
+            for arrival in arrivals[1:]
+        }
+
+    def _elements(self) -> Iterator[tuple[Place, Any]]:
+        reached_ms: Counter[int] = Counter()
+        for entry in self.raw():
+            number = entry.partition
+            reached_ms[number] = max(reached_ms[number], entry.timestamp)
+            for element in arrivals_of(
+                entry.value, entry.headers, reached_ms[number], number, entry.offset, ORG
+            ):
+                index = element.index if isinstance(element, Refusal) else element.array_index
+                yield (number, entry.offset, index), element
+
+
+def _place(arrival: Arrival) -> Place:
+    return arrival.raw_partition, arrival.raw_offset, arrival.array_index
+
+
+def _one_body_an_id(records: list[bytes]) -> Iterator[str]:
+    bodies: dict[str, bytes] = {}
+    for value in records:
+        identity = msgspec.json.decode(value)["id"]
+        if bodies.setdefault(identity, value) != value:
+            yield f"two bodies under id {identity}: {bodies[identity]!r} and {value!r}"
+
+
+def _same_records(live: list[bytes], offline: list[bytes]) -> Iterator[str]:
+    ours = {record["id"]: record for record in map(msgspec.json.decode, live)}
+    theirs = {record["id"]: record for record in map(msgspec.json.decode, offline)}
+    for identity in sorted(ours.keys() | theirs.keys()):
+        one, other = ours.get(identity), theirs.get(identity)
+        if one is None or other is None:
+            who = "only live" if other is None else "only offline"
+            yield f"{who}: {_brief(one or other)}"
+        elif one != other:
+            fields = [name for name in one if one[name] != other.get(name)]
+            told = ", ".join(f"{name} {one[name]!r} != {other.get(name)!r}" for name in fields)
+            yield f"live != offline: {_brief(one)}: {told}"
+    if set(live) != set(offline) and ours == theirs:
+        yield "the bytes of live and offline records differ in their order or spelling"
+
+
+def _brief(record: Any) -> str:
+    metric = (record.get("billable_metric") or {}).get("code")
+    names = ("external_subscription_id", "revision", "units", "events_count", "closed_at")
+    told = " ".join(f"{name}={record.get(name)}" for name in names)
+    return f"{record['type']} {metric} from {record['period']['from']} {told}"
+
+
+def _complete(records: list[bytes]) -> Iterator[str]:
+    """A consumer that keeps the newest revisions holds what period.completed says."""
+    newest: dict[str, dict[str, Any]] = {}
+    for value in records:
+        record = msgspec.json.decode(value)
+        known = newest.get(record["cell_id"])
+        if known is None or known["revision"] < record["revision"]:
+            newest[record["cell_id"]] = record
+    cells: dict[tuple[str, str], list[int]] = {}
+    for record in newest.values():
+        if record["type"] != "period.completed":
+            cells.setdefault(_period(record), []).append(int(record["digest"], 16))
+    for record in newest.values():
+        if record["type"] == "period.completed":
+            held = cells.pop(_period(record), [])
+            told = (record["records_count"], int(record["digest"], 16))
+            if told != (len(held), sum(held) % (1 << 128)):
+                yield f"{_period(record)} is not what period.completed says: {told}"
+    for period in cells:
+        yield f"{period} has records and no period.completed"
+
+
+def _period(record: dict[str, Any]) -> tuple[str, str]:
+    return record["lago_subscription_id"], record["period"]["from"]
+
+
+def _closed_ms(value: bytes) -> int:
+    closed_ms = parse_iso8601_ms(msgspec.json.decode(value)["closed_at"])
+    assert closed_ms is not None
+    return closed_ms
+
+
+def _comparable(usage: PeriodUsage | None) -> Any:
+    if usage is None:
+        return None
+    charges = [(one.charge.id, one.metric.id) for one in usage.charges]
+    rows = sorted((row for row in usage.rows), key=repr)
+    rows = [row for row in rows if row.events_count or row.units or row.total_aggregated_units]
+    return usage.subscription.id, usage.from_ms, usage.end_ms, usage.timezone, charges, rows
+
+
+def _text(usage: PeriodUsage | None) -> str:
+    return repr(_comparable(usage))

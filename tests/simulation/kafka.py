@@ -1,0 +1,275 @@
+"""Kafka, simulated: logs, transactions that commit as a whole or not at all, fenced producers.
+
+A transaction's records are appended when it commits, so an open one holds no reader up; a marker
+takes an offset after them, as in Kafka. Everything is read_committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import KafkaError
+
+from app.settings import Settings
+from tables.stores.changelog import Fenced, Record
+from tests.simulation.process import PROCESS, SimulatedClock
+
+
+class LogEntry(NamedTuple):
+    """What of aiokafka's `ConsumerRecord` the program reads."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class Written(NamedTuple):
+    """Answer to a send."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Log:
+    """One partition of one topic."""
+
+    def __init__(self) -> None:
+        self.entries: list[LogEntry] = []
+        self.start = 0
+        self.end = 0
+
+    def read(self, offset: int, limit: int | None = None) -> list[LogEntry]:
+        """Entries from an offset on."""
+        first = bisect_left(self.entries, offset, key=lambda entry: entry.offset)
+        return self.entries[first : None if limit is None else first + limit]
+
+
+class Broker:
+    """All logs, and who may write transactions to which partition."""
+
+    def __init__(self, clock: SimulatedClock):
+        self.clock = clock
+        self.logs: dict[tuple[str, int], Log] = {}
+        self.producers: dict[int, PartitionProducer] = {}
+        """The newest transactional producer of each partition: older ones are fenced."""
+        self.appended = asyncio.Event()
+
+    def log(self, topic: str, partition: int = 0) -> Log:
+        """The log, made at its first use."""
+        return self.logs.setdefault((topic, partition), Log())
+
+    def append(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Iterable[tuple[str, bytes]] = (),
+    ) -> Written:
+        """Append one record with the broker's time."""
+        log = self.log(topic, partition)
+        entry = LogEntry(
+            topic, partition, log.end, self.clock.now_ms(), 1, key, value, tuple(headers)
+        )
+        log.entries.append(entry)
+        log.end += 1
+        waiting, self.appended = self.appended, asyncio.Event()
+        waiting.set()
+        return Written(topic, partition, entry.offset)
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Append a whole transaction."""
+        for record in records:
+            self.append(*record)
+        for place in {(record.topic, record.partition) for record in records}:
+            self.logs[place].end += 1
+
+
+class _Batch:
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
+
+    def append(self, *, key: Any, value: Any, timestamp: Any, headers: Any) -> bool:
+        self.records.append((key, value, headers))
+        return True
+
+
+class Producer:
+    """The plain producer of a worker: forwards, ticks."""
+
+    def __init__(self, broker: Broker):
+        self._broker = broker
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = 0,
+        headers: Any = (),
+    ) -> asyncio.Future[Written]:
+        """Append; the acknowledgement may take a while."""
+        process = PROCESS.get()
+        await process.passes()
+        written = self._broker.append(topic, partition, key, value, headers)
+
+        async def acknowledged() -> Written:
+            await process.passes()
+            return written
+
+        return asyncio.ensure_future(acknowledged())
+
+    def create_batch(self) -> _Batch:
+        """For records that have neither key nor value."""
+        return _Batch()
+
+    async def send_batch(self, batch: _Batch, topic: str, *, partition: int) -> None:
+        """Append a batch."""
+        await PROCESS.get().passes()
+        for key, value, headers in batch.records:
+            self._broker.append(topic, partition, key, value, headers)
+
+
+class PartitionProducer:
+    """The transactional producer of a partition: like the real one, fenced by the next."""
+
+    def __init__(self, broker: Broker, number: int):
+        self._broker = broker
+        self._number = number
+        self._failed: Exception | None = None
+        self._one_flush = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Fence every older one."""
+        await PROCESS.get().passes()
+        self._broker.producers[self._number] = self
+
+    async def stop(self) -> None:
+        """Let go."""
+
+    async def commit(self, records: Iterable[Record]) -> None:
+        """Write everything or nothing; after a failure nothing goes any more."""
+        process = PROCESS.get()
+        async with self._one_flush:
+            if self._failed is not None:
+                raise self._failed
+            written = list(records)
+            await process.passes()
+            if self._broker.producers[self._number] is not self:
+                self._failed = Fenced(f"partition {self._number} has a newer owner")
+                raise self._failed
+            outcome, process.next_commit = process.next_commit, None
+            if outcome != "lost" and written:
+                self._broker.commit(written)
+            if outcome is not None:
+                self._failed = KafkaError(f"the answer to the commit was lost ({outcome})")
+                raise self._failed
+            await process.passes()
+
+
+class Consumer:
+    """A consumer outside any group."""
+
+    def __init__(self, broker: Broker):
+        self._broker = broker
+        self._positions: dict[TopicPartition, int] = {}
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+    def assign(self, tps: Iterable[TopicPartition]) -> None:
+        """Read these from now on."""
+        self._positions = dict.fromkeys(tps, 0)
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Go on there."""
+        self._positions[tp] = offset
+
+    async def position(self, tp: TopicPartition) -> int:
+        """Offset to read next."""
+        return self._positions[tp]
+
+    async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Ends of logs."""
+        await PROCESS.get().passes()
+        return {tp: self._broker.log(tp.topic, tp.partition).end for tp in tps}
+
+    async def beginning_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Starts of logs."""
+        return {tp: self._broker.log(tp.topic, tp.partition).start for tp in tps}
+
+    async def getmany(
+        self, *tps: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, list[LogEntry]]:
+        """Wait until there is something to read, or the time is over."""
+        process, loop = PROCESS.get(), asyncio.get_running_loop()
+        await process.passes()
+        until_s = loop.time() + timeout_ms / 1000
+        while True:
+            moved, found = self._drain(tps or tuple(self._positions), max_records)
+            if moved or loop.time() >= until_s:
+                return found
+            try:
+                async with asyncio.timeout_at(until_s):
+                    await self._broker.appended.wait()
+            except TimeoutError:
+                continue
+            await process.passes()
+
+    def _drain(
+        self, tps: Sequence[TopicPartition], limit: int | None
+    ) -> tuple[bool, dict[TopicPartition, list[LogEntry]]]:
+        moved = False
+        found: dict[TopicPartition, list[LogEntry]] = {}
+        for tp in tps:
+            log = self._broker.log(tp.topic, tp.partition)
+            entries = log.read(self._positions[tp], limit)
+            whole = limit is None or len(entries) < limit
+            position = log.end if whole else entries[-1].offset + 1
+            moved |= position > self._positions[tp]
+            self._positions[tp] = max(position, self._positions[tp])
+            if entries:
+                found[tp] = entries
+        return moved, found
+
+
+class Admin:
+    """What restoring asks of the admin client."""
+
+    def __init__(self, broker: Broker):
+        self._broker = broker
+
+    async def delete_records(self, wanted: Mapping[TopicPartition, RecordsToDelete]) -> None:
+        """Delete all records."""
+        await PROCESS.get().passes()
+        for tp in wanted:
+            log = self._broker.log(tp.topic, tp.partition)
+            log.entries.clear()
+            log.start = log.end
+
+    @asynccontextmanager
+    async def connected(self, settings: Settings) -> AsyncIterator[Admin]:
+        """In place of `app.topics.admin_client`."""
+        yield self

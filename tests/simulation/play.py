@@ -1,0 +1,390 @@
+"""Plays a script on simulated servers and workers, and says what it came to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import tempfile
+from functools import cache
+from pathlib import Path
+from shutil import rmtree
+from typing import NamedTuple
+
+from aiokafka.errors import KafkaError
+
+from app.failpoints import Name
+from app.owned import PARTITION_RECORD_KEY, OwnedPartition
+from app.settings import Settings
+from app.topics import CELLS_CHANGELOG, INDEX_CHANGELOG, METER_DEFINITIONS
+from app.wire.arrivals import ADMIT_HEADER
+from app.wire.raw import home_partition, message_key
+from tables.reading import current_usage
+from tables.stores.changelog import Fenced
+from tables.stores.members import StaleEpoch
+from tests.laws.world import HOUR_MS, ORG, START_MS
+from tests.simulation.check import Outcome
+from tests.simulation.kafka import Broker
+from tests.simulation.loop import run
+from tests.simulation.process import SimulatedClock
+from tests.simulation.redis import Redis
+from tests.simulation.script import (
+    Correction,
+    Define,
+    Event,
+    Fault,
+    Pass,
+    Poison,
+    Script,
+    Several,
+    Step,
+    correction_json,
+    event_json,
+)
+from tests.simulation.worker import Worker, remember_tasks, simulated
+
+MINUTE_MS = 60_000
+REST_S = 400.0
+"""Nothing may take longer than this once the faults are over."""
+
+_KILLED_AT: dict[Fault, Name] = {
+    Fault.CRASH_AFTER_FETCH: "after-fetch",
+    Fault.CRASH_AFTER_FOLD: "after-fold",
+    Fault.CRASH_BEFORE_COMMIT: "before-commit",
+    Fault.CRASH_AFTER_COMMIT: "after-commit",
+    Fault.CRASH_MID_CLOSE: "mid-close",
+    Fault.CRASH_MID_DEAD_LETTERS: "mid-dead-letters",
+}
+_COMMITS = {Fault.COMMIT_LOST: "lost", Fault.COMMIT_UNKNOWN: "unknown"}
+_DEATHS = (Fenced, StaleEpoch, KafkaError)
+"""What a worker may fail with: it lost its partition, or a commit that it cannot take back."""
+
+
+class NeverAtRest(Exception):
+    """The faults are over, and yet something does not come to its end."""
+
+
+@cache
+def _settings(partitions: int) -> Settings:
+    return Settings(
+        profile="test",
+        kafka_bootstrap_servers=("simulated",),
+        redis_url="redis://simulated",
+        raw_partitions=partitions,
+        close_grid_s=60,
+        flush_interval_s=1.0,
+        dedupe_memory_bytes=1 << 20,
+    )
+
+
+def play(script: Script, seed: int = 0) -> Outcome:
+    """Play a script; `seed` draws whom faults hit, and how calls interleave."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            return run(_play(script, random.Random(seed), Path(directory)))
+    finally:
+        logging.disable(before)
+
+
+async def _play(script: Script, choose: random.Random, directory: Path) -> Outcome:
+    remember_tasks(asyncio.get_running_loop())
+    player = Player(script, choose, directory)
+    with simulated(player.broker, player.redis):
+        await player.begin()
+        for step in script.steps:
+            await player.step(step)
+        return await player.end()
+
+
+class Player:
+    """The cluster: brokers, workers, and who owns what."""
+
+    def __init__(self, script: Script, choose: random.Random, directory: Path):
+        self.script = script
+        self.choose = choose
+        self.directory = directory
+        self.settings = _settings(script.partitions)
+        self.clock = SimulatedClock(START_MS - HOUR_MS)
+        self.broker = Broker(self.clock)
+        self.redis = Redis()
+        self.workers: list[Worker] = []
+        self.slow: set[int] = set()
+        self.started = 0
+        self.violations: list[str] = []
+
+    # The cluster
+
+    async def begin(self) -> None:
+        """Start the workers."""
+        for _ in range(self.script.workers):
+            await self._start(len(self.workers))
+        await self._rebalance()
+
+    async def _start(self, slot: int) -> None:
+        self.started += 1
+        settings = self.settings.model_copy(update={"state_dir": self.directory / str(slot)})
+        worker = Worker(f"worker {slot}", settings, self.broker, self.clock, self.choose)
+        self.workers[slot : slot + 1] = [worker]
+        await worker.start()
+
+    async def _rebalance(self) -> None:
+        """All partitions are dealt out anew to the workers that answer."""
+        answering = [w for w in self.workers if w.alive and not w.process.stopped]
+        for worker in answering:
+            await self._survives(worker, worker.release)
+        answering = [worker for worker in answering if worker.alive]
+        if not answering:
+            return
+        homes = {p: self.choose.choice(answering) for p in range(self.script.partitions)}
+        for worker in answering:
+            partitions = frozenset(p for p, owner in homes.items() if owner is worker)
+            await self._survives(worker, lambda w=worker, ps=partitions: w.assign(ps))  # type: ignore[misc]
+        self._spread_slowness()
+
+    async def _survives(self, worker: Worker, call: object) -> None:
+        """Run a part of a rebalance; a worker that fails over it is started again later."""
+        if not worker.alive:
+            return
+        try:
+            await call()  # type: ignore[operator]
+        except asyncio.CancelledError:
+            if worker.alive:
+                raise
+        except Exception as error:
+            worker.engine.failure = worker.engine.failure or error
+            worker.process.kill()
+
+    async def _heal(self) -> None:
+        """Start what has died; deal the partitions out again."""
+        dead = [slot for slot, worker in enumerate(self.workers) if not worker.alive]
+        for slot in dead:
+            self._note_death(self.workers[slot])
+            await self._start(slot)
+        if dead:
+            await self._rebalance()
+
+    def _note_death(self, worker: Worker) -> None:
+        failure = worker.engine.failure
+        if failure is not None and not isinstance(failure, _DEATHS):
+            self.violations.append(f"{worker.name} failed: {failure!r}")
+
+    def _spread_slowness(self) -> None:
+        for worker in self.workers:
+            worker.slow = frozenset(self.slow)
+
+    # Steps
+
+    async def step(self, step: Step) -> None:
+        """Play one step, and let some time pass."""
+        if isinstance(step, Fault):
+            await self._strike(step)
+        elif isinstance(step, Pass):
+            self._leap(step)
+        else:
+            self._append(step)
+        if not isinstance(step, Event | Define) or self.choose.random() < 0.4:
+            await asyncio.sleep(self.choose.choice(_PAUSES_S))
+        if self.choose.random() < 0.5:
+            await self._heal()
+        if self.choose.random() < 0.2:
+            await self._recover()
+
+    def _leap(self, step: Pass) -> None:
+        at_ms = self.clock.now_ms() + step.by_ms
+        self.clock.leapt_ms += step.by_ms + -at_ms % step.grid_ms
+
+    def _append(self, step: Event | Correction | Several | Poison | Define) -> None:
+        now_ms = self.clock.now_ms()
+        match step:
+            case Define(_, value):
+                self.broker.append(METER_DEFINITIONS, 0, None, value)
+            case Poison(value, place):
+                self.broker.append("events-raw", place, None, value)
+            case Several(elements):
+                value = b"[" + b",".join(event_json(e, now_ms) for e in elements) + b"]"
+                place = self.choose.randrange(self.script.partitions)
+                self.broker.append("events-raw", place, None, value)
+            case Correction():
+                place = self._place(step.external_id, step.place)
+                self.broker.append("events-raw", place, None, correction_json(step, now_ms))
+            case Event():
+                place = self._place(step.external_id, step.place)
+                headers = [(ADMIT_HEADER, b"true")] if step.admitted else []
+                self.broker.append("events-raw", place, None, event_json(step, now_ms), headers)
+
+    def _place(self, external_id: str, place: int | None) -> int:
+        if place is not None:
+            return place % self.script.partitions
+        return home_partition(message_key(ORG, external_id), self.script.partitions, "crc32")
+
+    # Faults
+
+    async def _strike(self, fault: Fault) -> None:
+        choose = self.choose
+        answering = [w for w in self.workers if w.alive and not w.process.stopped]
+        if not answering:
+            await self._heal()
+            return
+        worker = choose.choice(answering)
+        partition = choose.randrange(self.script.partitions)
+        match fault:
+            case Fault.CRASH:
+                worker.process.kill()
+            case _ if fault in _KILLED_AT:
+                worker.process.dies_at = _KILLED_AT[fault]
+            case _ if fault in _COMMITS:
+                worker.process.next_commit = _COMMITS[fault]
+            case Fault.REBALANCE:
+                await self._rebalance()
+            case Fault.ZOMBIE:
+                await self._make_zombie(worker)
+            case Fault.RESTART:
+                await self._survives(worker, worker.stop)
+            case Fault.REDIS_LOSS:
+                self.redis.lose()
+            case Fault.REDIS_SAVE:
+                self.redis.save()
+            case Fault.REDIS_ROLLBACK:
+                self.redis.roll_back()
+            case Fault.REDIS_EVICTION:
+                self.redis.evict(choose.randrange(1000))
+            case Fault.REPLAY:
+                self._replay()
+            case Fault.REDELIVERY:
+                worker.redeliver()
+            case Fault.CLOCK_JUMP:
+                self._jump(worker)
+            case Fault.SLOW:
+                self.slow.add(partition)
+                self._spread_slowness()
+            case Fault.TORN:
+                self._tear(partition)
+            case Fault.INDEX_LOST:
+                worker.process.kill()
+                rmtree(worker.directory, ignore_errors=True)
+
+    async def _make_zombie(self, worker: Worker) -> None:
+        if not any(w is not worker and w.alive and not w.process.stopped for w in self.workers):
+            await self._start(len(self.workers))
+        worker.process.stop()
+        await asyncio.sleep(self.choose.choice(_PAUSES_S))
+        await self._rebalance()
+
+    def _replay(self) -> None:
+        raw = [self.broker.log("events-raw", p) for p in range(self.script.partitions)]
+        entries = [entry for log in raw for entry in log.entries if entry.value is not None]
+        for entry in self.choose.sample(entries, min(len(entries), 4)):
+            place = self.choose.choice((entry.partition, len(raw) - 1))
+            self.broker.append("events-raw", place, entry.key, entry.value, entry.headers)
+
+    def _jump(self, worker: Worker) -> None:
+        if self.choose.random() < 0.5:
+            worker.clock.skew_ms = self.choose.randint(-25, 25) * MINUTE_MS
+        else:
+            self.clock.back_ms = self.choose.randint(0, 25) * MINUTE_MS
+
+    def _tear(self, partition: int) -> None:
+        """Take records out of a changelog, and let somebody restore from it."""
+        topic = self.choose.choice((CELLS_CHANGELOG, CELLS_CHANGELOG, INDEX_CHANGELOG))
+        log = self.broker.log(topic, partition)
+        torn = [e for e in log.entries if e.key != PARTITION_RECORD_KEY]
+        for entry in self.choose.sample(torn, min(len(torn), self.choose.randint(1, 3))):
+            log.entries.remove(entry)
+        for worker in self.workers:
+            if worker.alive and partition in worker.engine.owned:
+                worker.process.kill()
+
+    async def _recover(self) -> None:
+        """Some faults end by themselves."""
+        self.slow.clear()
+        self._spread_slowness()
+        stopped = [worker for worker in self.workers if worker.alive and worker.process.stopped]
+        for worker in stopped:
+            worker.process.go_on()
+        if stopped:
+            # It goes on writing until it hears that it is no member any more.
+            await asyncio.sleep(self.choose.choice(_PAUSES_S))
+            await self._heal()
+            await self._rebalance()
+
+    # The end
+
+    async def end(self) -> Outcome:
+        """Faults are over: wait for rest, and say what is to be seen."""
+        self.clock.back_ms = 0
+        for worker in self.workers:
+            worker.clock.skew_ms = 0
+            worker.process.dies_at = worker.process.next_commit = None
+        self._leap(Pass(self.script.rest_ms, HOUR_MS))
+        self._leap(Pass(10 * MINUTE_MS))
+        end_ms = self.clock.now_ms()
+        await self._recover()
+        await self._heal()
+        await self._rebalance()
+        try:
+            await self._rest(end_ms)
+        except NeverAtRest as error:
+            self.violations.append(str(error))
+        for worker in self.workers:
+            self._note_death(worker)
+        owned = self._owned()
+        usage = {
+            name: current_usage(partition.table, name, end_ms)
+            for partition in owned
+            for name in sorted(partition.shared.definitions.all_subscription_keys())
+            if partition.shared.homes.of(*name) == partition.number
+        }
+        for worker in self.workers:
+            worker.process.kill()
+        return Outcome(self.broker, self.script.partitions, end_ms, usage, self.violations)
+
+    def _owned(self) -> list[OwnedPartition]:
+        return [
+            owned
+            for worker in self.workers
+            if worker.alive
+            for _, owned in sorted(worker.engine.owned.items())
+        ]
+
+    async def _rest(self, end_ms: int) -> None:
+        until_s = self.clock.monotonic_s() + REST_S
+        while True:
+            await asyncio.sleep(1.0)
+            await self._heal()
+            waiting = self._waits_for(end_ms)
+            if waiting is None:
+                return
+            if self.clock.monotonic_s() > until_s:
+                raise NeverAtRest(waiting)
+
+    def _waits_for(self, end_ms: int) -> str | None:
+        owned = self._owned()
+        if sorted(o.number for o in owned) != list(range(self.script.partitions)):
+            return f"owned are {[o.number for o in owned]}"
+        for one in owned:
+            record, number = one.table.record, one.number
+            if record.raw_next < self.broker.log("events-raw", number).end:
+                return f"partition {number} does not fold its events"
+            if record.rekeyed_next < self.broker.log("events-rekeyed", number).end:
+                return f"partition {number} does not fold what is forwarded to it"
+            if one.refolds or one.corrected or one.refold_since_ms is not None:
+                return f"partition {number} goes on refolding ({one.blocked})"
+            if one.schedule.next_ms() <= end_ms:
+                return f"partition {number} does not close: {one.blocked}"
+            if one.moved or one.outbox or one.committed != record.flush:
+                return f"partition {number} does not flush"
+        return None
+
+
+_PAUSES_S = (0.0, 0.02, 0.3, 1.2, 2.5)
+
+
+class Played(NamedTuple):
+    """What a seed came to."""
+
+    seed: int
+    faults: int
+    records: int
+    violations: list[str]

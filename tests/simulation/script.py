@@ -1,0 +1,423 @@
+"""What a seed decides: a list of events, definitions, pauses and faults, as values.
+
+The same notation serves for writing one by hand: `[event, event, CRASH, event, REBALANCE, event]`.
+Times are relative to the broker's clock when a step is played.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import uuid
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.model import SettingsRecord
+from tests.laws.world import (
+    DAY_MS,
+    HOUR_MS,
+    METRICS,
+    ORG,
+    SUBSCRIPTION,
+    WEEK_MS,
+    metric_body,
+    plan_body,
+    subscription_body,
+)
+
+MINUTE_MS = 60_000
+
+
+class Fault(Enum):
+    """What goes wrong. Whom it hits is drawn when it is played."""
+
+    CRASH = "a worker is killed; what it has not flushed is lost"
+    CRASH_AFTER_FETCH = "killed after a fetch"
+    CRASH_AFTER_FOLD = "killed after a fold"
+    CRASH_BEFORE_COMMIT = "killed with a flush taken and nothing committed"
+    CRASH_AFTER_COMMIT = "killed between the commit and the write to Redis"
+    CRASH_MID_CLOSE = "killed between two subscriptions of a cut"
+    CRASH_MID_DEAD_LETTERS = "killed between two dead letters"
+    COMMIT_LOST = "a commit fails, nothing is written"
+    COMMIT_UNKNOWN = "a commit fails for the producer, but everything is written"
+    REBALANCE = "partitions move"
+    ZOMBIE = "a worker stands still, others take its partitions, it goes on writing later"
+    RESTART = "a worker is ended and started again"
+    REDIS_LOSS = "Redis restarts empty"
+    REDIS_SAVE = "Redis writes a snapshot"
+    REDIS_ROLLBACK = "Redis restarts from its last snapshot"
+    REDIS_EVICTION = "Redis drops a set of members"
+    REPLAY = "old raw records are appended again, some on another partition"
+    REDELIVERY = "everything is delivered again"
+    CLOCK_JUMP = "the clock of a worker or of the broker jumps"
+    SLOW = "nothing of one partition is delivered for a while"
+    TORN = "changelog records are missing when a partition is restored"
+    INDEX_LOST = "local disk is lost"
+
+
+CRASH, REBALANCE, ZOMBIE, TORN = Fault.CRASH, Fault.REBALANCE, Fault.ZOMBIE, Fault.TORN
+REDIS_LOSS, REPLAY, SLOW = Fault.REDIS_LOSS, Fault.REPLAY, Fault.SLOW
+
+
+class Event(NamedTuple):
+    """An event to be appended, `lag_ms` after it happened; None: without a timestamp."""
+
+    code: str
+    transaction_id: str
+    lag_ms: int | None = 0
+    external_id: str = SUBSCRIPTION
+    properties: dict[str, Any] = {}
+    place: int | None = None
+    """The raw partition; None: the home."""
+    admitted: bool = False
+
+
+class Correction(NamedTuple):
+    """Cancels an event, or amends it to `to`."""
+
+    transaction_id: str
+    correction_id: str
+    external_id: str = SUBSCRIPTION
+    to: Event | None = None
+    place: int | None = None
+
+
+class Several(NamedTuple):
+    """One raw record that holds an array."""
+
+    elements: tuple[Event, ...]
+
+
+class Poison(NamedTuple):
+    """Bytes that are no event."""
+
+    value: bytes
+    place: int = 0
+
+
+class Define(NamedTuple):
+    """A record of the definitions log."""
+
+    kind: str
+    value: bytes
+
+
+class Pass(NamedTuple):
+    """Time passes; with `grid_ms` up to the next multiple of it."""
+
+    by_ms: int
+    grid_ms: int = 1
+
+
+Step = Event | Correction | Several | Poison | Define | Pass | Fault
+
+
+class Script(NamedTuple):
+    """Everything that is played."""
+
+    partitions: int
+    workers: int
+    steps: list[Step]
+    rest_ms: int = HOUR_MS
+    """Time that passes at the end."""
+
+    @property
+    def faults(self) -> int:
+        """How many faults there are."""
+        return sum(isinstance(step, Fault) for step in self.steps)
+
+
+EXTERNAL_IDS = (SUBSCRIPTION, "sub-b", "sub-c")
+SECOND_PLAN = "second"
+
+
+def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
+    """The script of a seed."""
+    choose = random.Random(seed)
+    return _Writer(choose).script(choose.randint(events // 2, events), faults)
+
+
+class _Writer:
+    def __init__(self, choose: random.Random):
+        self.choose = choose
+        self.codes = sorted(choose.sample(sorted(METRICS), choose.randint(3, 6)))
+        self.partitions = choose.choice((1, 2, 3))
+        self.published: list[Event] = []
+        self.charges: list[dict[str, Any]] = []
+        self.corrections = 0
+
+    def script(self, events: int, faults: int) -> Script:
+        choose = self.choose
+        base = self._base()
+        late = [base.pop() for _ in range(choose.choice((0, 0, 0, 1, 2, 4)))][::-1]
+        steps: list[Step] = [self._input() for _ in range(events)]
+        steps += [self._definition() for _ in range(choose.choice((0, 2, 4, 8)))]
+        steps += [self._pause() for _ in range(events // 2)]
+        steps += choose.choices(list(Fault), k=faults)
+        choose.shuffle(steps)
+        at = choose.randrange(len(steps))
+        steps[at:at] = late
+        rest_ms = choose.choice((HOUR_MS, DAY_MS, 9 * DAY_MS))
+        return _with_own_ids(
+            Script(self.partitions, choose.choice((1, 2, 3)), [*base, *steps], rest_ms), choose
+        )
+
+    # Definitions
+
+    def _base(self) -> list[Step]:
+        choose, codes = self.choose, self.codes
+        settings = SettingsRecord(
+            late_window_s=choose.choice((40, 40, 10, 3)) * 86_400,
+            late_policy=choose.choice(("revise", "revise", "revise", "refuse")),
+            grace_s=choose.choice((0, 0, 86_400, 5_400)),
+            close_elapsed=choose.choice((True, True, False)),
+            implicit_plan=choose.choice((False, True)),
+            max_groups=choose.choice((10_000, 1)),
+            default_organization_id=ORG,
+        )
+        plan = commands.create_plan(ORG, plan_body(codes))
+        self.charges = plan.payload["plan"]["charges"]
+        second = plan_body(
+            codes[1:],
+            name=SECOND_PLAN,
+            code=SECOND_PLAN,
+            amount_cents=choose.choice((0, 500)),
+            interval=choose.choice(("weekly", "monthly")),
+        )
+        made = [commands.set_settings(settings)]
+        made += [commands.create_billable_metric(ORG, metric_body(code)) for code in codes]
+        made += [plan, commands.create_plan(ORG, second)]
+        made += [self._customer(), self._subscribe(EXTERNAL_IDS[1]), self._subscribe(SUBSCRIPTION)]
+        return [Define(command.type, command.encode()) for command in made]
+
+    def _definition(self) -> Step:
+        command = self.choose.choice(_DEFINITIONS)(self)
+        return Define(command.type, command.encode())
+
+    def _customer(self) -> Command:
+        choose = self.choose
+        body: dict[str, Any] = {
+            "external_id": "customer",
+            "timezone": choose.choice(("UTC", "UTC", "Europe/Paris", "America/Los_Angeles")),
+        }
+        if choose.random() < 0.5:
+            body["billing_configuration"] = {"invoice_grace_period": choose.randint(0, 5)}
+        return commands.upsert_customer(ORG, body)
+
+    def _subscribe(self, external_id: str | None = None) -> Command:
+        choose = self.choose
+        body = subscription_body(
+            external_id=external_id or choose.choice(EXTERNAL_IDS),
+            plan_code="plan" if external_id else choose.choice(("plan", SECOND_PLAN)),
+            billing_time=choose.choice(("calendar", "calendar", "anniversary")),
+        )
+        if not external_id and choose.random() < 0.5:
+            del body["subscription_at"]
+        return commands.create_subscription(ORG, body)
+
+    def _terminate(self) -> Command:
+        return commands.terminate_subscription(ORG, self.choose.choice(EXTERNAL_IDS))
+
+    def _delete_metric(self) -> Command:
+        return commands.delete_billable_metric(ORG, self.choose.choice(self.codes))
+
+    def _create_metric(self) -> Command:
+        return commands.create_billable_metric(ORG, metric_body(self.choose.choice(self.codes)))
+
+    def _edit_metric(self) -> Command:
+        code = self.choose.choice(self.codes)
+        changes: dict[str, Any] = {"name": f"{code} renamed"}
+        if code == "filtered":
+            values = self.choose.choice((["x"], ["x", "y"], ["y"]))
+            changes["filters"] = [{"key": "g", "values": values}]
+        elif self.choose.random() < 0.5:
+            changes["rounding_function"] = self.choose.choice(("round", "ceil", "floor"))
+        return commands.update_billable_metric(ORG, code, metric_body(code, **changes))
+
+    def _plan(self) -> Command:
+        """Some charges go, one comes, groups change."""
+        choose = self.choose
+        grouping = choose.choice(({}, {"pricing_group_keys": ["g"]}))
+        kept = [
+            {
+                **{key: value for key, value in charge.items() if key != "new_id"},
+                "id": charge["new_id"],
+                "properties": {"amount": "1", **grouping},
+            }
+            for charge in self.charges
+            if choose.random() < 0.75
+        ]
+        new = plan_body([choose.choice(self.codes)])["charges"]
+        return commands.update_plan(ORG, "plan", {"charges": [*kept, *new]})
+
+    # Input
+
+    def _input(self) -> Step:
+        drawn = self.choose.random()
+        if self.published and drawn < 0.14:
+            return self._correction()
+        if drawn < 0.17:
+            return Poison(self.choose.choice(_POISON), self.choose.randrange(self.partitions))
+        if drawn < 0.22:
+            return Several(tuple(self._event() for _ in range(self.choose.randint(0, 3))))
+        return self._event()
+
+    def _event(self) -> Event:
+        choose = self.choose
+        if self.published and choose.random() < 0.12:
+            known = choose.choice(self.published)
+            # Again, or the same id with another body; elsewhere or at home.
+            changed = choose.choice(({}, {"v": "7"}))
+            event = known._replace(
+                properties={**known.properties, **changed}, place=self._place()
+            )
+        else:
+            event = Event(
+                choose.choice(self.codes),
+                f"t{len(self.published)}",
+                self._lag_ms(),
+                choose.choice((SUBSCRIPTION, *EXTERNAL_IDS)),
+                self._properties(),
+                self._place(),
+                choose.random() < 0.05,
+            )
+        self.published.append(event)
+        return event
+
+    def _correction(self) -> Correction:
+        choose = self.choose
+        self.corrections += 1
+        of = choose.choice(self.published)
+        to = None
+        if choose.random() < 0.6:
+            to = of._replace(
+                code=choose.choice((of.code, choose.choice(self.codes))),
+                lag_ms=choose.choice((of.lag_ms, self._lag_ms())),
+                properties=self._properties(),
+            )
+        number = choose.randint(max(1, self.corrections - 1), self.corrections)
+        return Correction(
+            of.transaction_id, f"c{number}", of.external_id, to, self._place()
+        )
+
+    def _properties(self) -> dict[str, Any]:
+        choose = self.choose
+        properties: dict[str, Any] = {
+            "v": f"{choose.randint(-900, 2_000) / 100:.2f}",
+            "u": choose.choice("abc"),
+            "operation_type": choose.choice(("add", "add", "remove")),
+        }
+        if choose.random() < 0.6:
+            properties["g"] = choose.choice("xyz")
+        if choose.random() < 0.05:
+            properties["v"] = choose.choice(("many", None, "1e3"))
+        return properties
+
+    def _lag_ms(self) -> int | None:
+        choose = self.choose
+        return choose.choice(
+            (
+                0,
+                None,
+                choose.randint(0, HOUR_MS),
+                choose.randint(-DAY_MS, 3 * DAY_MS),
+                choose.randint(0, 3 * WEEK_MS),
+                choose.randint(0, 60 * DAY_MS),
+                WEEK_MS,
+            )
+        )
+
+    def _place(self) -> int | None:
+        return self.choose.choice((None, None, self.choose.randrange(self.partitions)))
+
+    def _pause(self) -> Step:
+        choose = self.choose
+        return choose.choice(
+            (
+                Pass(choose.randint(0, 2 * HOUR_MS)),
+                Pass(choose.randint(0, 3 * DAY_MS)),
+                Pass(1, HOUR_MS),
+                Pass(1, DAY_MS),
+                Pass(DAY_MS, WEEK_MS),
+            )
+        )
+
+
+_DEFINITIONS: list[Callable[[_Writer], Command]] = [
+    _Writer._customer,
+    _Writer._subscribe,
+    _Writer._subscribe,
+    _Writer._terminate,
+    _Writer._delete_metric,
+    _Writer._create_metric,
+    _Writer._create_metric,
+    _Writer._edit_metric,
+    _Writer._plan,
+    _Writer._plan,
+]
+
+_POISON = (
+    b"{",
+    b"\xff\xfe",
+    b"[1, [2]]",
+    b'{"transaction_id":"p1","external_subscription_id":"sub"}',
+    b'{"transaction_id":"p2","external_subscription_id":"sub","code":"sum","timestamp":"soon"}',
+    b'{"transaction_id":"p3","external_subscription_id":"sub","code":"sum","timestamp":"9e9"}',
+    b'{"transaction_id":"p4","external_subscription_id":"sub","code":"sum",'
+    b'"timestamp":"4102444800"}',
+)
+
+_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def _with_own_ids(script: Script, choose: random.Random) -> Script:
+    """Commands make random ids: let them be the seed's."""
+    ids: dict[bytes, bytes] = {}
+
+    def own(found: re.Match[bytes]) -> bytes:
+        known = ids.get(found[0])
+        if known is None:
+            made = uuid.UUID(int=choose.getrandbits(128), version=4)
+            known = ids[found[0]] = str(made).encode()
+        return known
+
+    steps = [
+        step._replace(value=_UUID.sub(own, step.value)) if isinstance(step, Define) else step
+        for step in script.steps
+    ]
+    return script._replace(steps=steps)
+
+
+def event_json(event: Event, now_ms: int) -> bytes:
+    """The event as a product sends it."""
+    body: dict[str, Any] = {
+        "organization_id": ORG,
+        "external_subscription_id": event.external_id,
+        "transaction_id": event.transaction_id,
+        "code": event.code,
+        "properties": event.properties,
+    }
+    if event.lag_ms is not None:
+        timestamp_ms = now_ms - event.lag_ms
+        body["timestamp"] = f"{timestamp_ms // 1000}.{timestamp_ms % 1000:03d}"
+    return msgspec.json.encode(body)
+
+
+def correction_json(correction: Correction, now_ms: int) -> bytes:
+    """The correction as a product sends it."""
+    body: dict[str, Any] = {
+        "organization_id": ORG,
+        "external_subscription_id": correction.external_id,
+        "transaction_id": correction.transaction_id,
+        "operation": "cancel",
+        "correction_id": correction.correction_id,
+    }
+    if correction.to is not None:
+        body["operation"] = "amend"
+        body["event"] = msgspec.Raw(event_json(correction.to, now_ms))
+    return msgspec.json.encode(body)

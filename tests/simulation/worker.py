@@ -1,0 +1,208 @@
+"""A worker: the real engine, its agents and tables, on simulated servers.
+
+What is modelled instead of run is Faust and its consumer group: partitions are released and
+assigned as a rebalance does, and one task delivers batches of the partitions owned, one at a time,
+as the ingest agent takes them. A worker whose engine fails is gone, as its process would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+from faust.types import TP
+
+from agents.ingest import take_raw, take_rekeyed
+from app.engine import Engine
+from app.settings import Settings
+from app.transport import RecordBatch
+from tests.simulation.kafka import Admin, Broker, Consumer, PartitionProducer, Producer
+from tests.simulation.process import PROCESS, Process, SimulatedClock, SkewedClock, failpoint
+from tests.simulation.redis import Members, Redis
+
+T = TypeVar("T")
+
+POLL_S = 0.5
+PATIENCE_S = 300.0
+"""A worker that is not done by then never will be."""
+
+
+@contextmanager
+def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
+    """Let the clients of engine, scans and stores be simulated ones."""
+    replaced: dict[str, Any] = {
+        "app.engine.AIOKafkaProducer": lambda **_: Producer(broker),
+        "app.engine.AIOKafkaConsumer": lambda **_: Consumer(broker),
+        "app.scan.AIOKafkaConsumer": lambda **_: Consumer(broker),
+        "tables.stores.changelog.AIOKafkaConsumer": lambda **_: Consumer(broker),
+        "app.engine.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
+        "app.engine.MemberStore": lambda _: Members(redis),
+        "app.restore.admin_client": Admin(broker).connected,
+        "app.owned.failpoint": failpoint,
+        "agents.ingest.failpoint": failpoint,
+        "agents.close.failpoint": failpoint,
+        "agents.close.POLL_S": POLL_S,
+        "agents.tick.POLL_S": POLL_S,
+    }
+    patches = [patch(name, new) for name, new in replaced.items()]
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in patches:
+            each.stop()
+
+
+class Worker:
+    """One process, from its start to its end."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        broker: Broker,
+        clock: SimulatedClock,
+        choose: random.Random,
+    ):
+        self.name = name
+        self.settings = settings
+        self.broker = broker
+        self.clock = SkewedClock(clock)
+        self.choose = choose
+        self.process = Process(choose)
+        self.slow: frozenset[int] = frozenset()
+        """Partitions that nothing is delivered of for the time being."""
+        self._context = contextvars.copy_context()
+        self._context.run(PROCESS.set, self.process)
+        self._positions: dict[TP, int] = {}
+        self._delivering = False
+        self.engine: Engine
+
+    @property
+    def directory(self) -> Path:
+        """Its local disk."""
+        return self.settings.state_dir
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs, stopped or not."""
+        return not self.process.dead
+
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run something in the process; CancelledError when it dies over it."""
+
+        async def awaited() -> T:
+            return await call()
+
+        task = asyncio.get_running_loop().create_task(awaited(), context=self._context)
+        done, _ = await asyncio.wait([task], timeout=PATIENCE_S)
+        if not done:
+            task.cancel()
+            raise TimeoutError(f"{self.name} is not done after {PATIENCE_S} s: {call}")
+        return task.result()
+
+    async def start(self) -> None:
+        """Start the engine; it owns nothing yet."""
+
+        async def start() -> None:
+            self.engine = Engine(self.settings, self.clock, url=self.name)
+            await self.engine.start()
+            asyncio.ensure_future(self._deliver())  # noqa: RUF006  # the process holds its tasks
+            asyncio.ensure_future(self._fail())  # noqa: RUF006
+
+        await self.run(start)
+
+    async def release(self) -> None:
+        """A rebalance begins: everything is given back."""
+        self._delivering = False
+        await self.run(lambda: self.engine.release(frozenset(self.engine.owned)))
+
+    async def assign(self, partitions: frozenset[int]) -> None:
+        """A rebalance ends: these are ours now."""
+        offsets = await self.run(lambda: self.engine.assign(partitions))
+        self._positions = {tp: max(0, offset) for tp, offset in offsets.items()}
+        self._delivering = True
+
+    async def stop(self) -> None:
+        """SIGTERM: hand over cleanly and end."""
+        await self.release()
+        await self.run(lambda: self.engine.stop())
+        self.process.kill()
+
+    def redeliver(self) -> None:
+        """Read everything again from the start, as after a lost offset commit."""
+        self._positions = dict.fromkeys(self._positions, 0)
+
+    async def _fail(self) -> None:
+        await self.engine.failed.wait()
+        self.process.kill()
+
+    async def _deliver(self) -> None:
+        while True:
+            batch = self._next_batch() if self._delivering else None
+            if batch is None:
+                appended = self.broker.appended
+                with_timeout = asyncio.wait_for(appended.wait(), 0.5)
+                try:
+                    await with_timeout
+                except TimeoutError:
+                    continue
+                await self.process.passes()
+                continue
+            await self.process.passes()
+            owned = self.engine.owned.get(batch.tp.partition)
+            if owned is None:
+                continue
+            try:
+                if batch.tp.topic == self.settings.raw_topic:
+                    await take_raw(owned, batch, self.engine.forwarder)
+                else:
+                    await take_rekeyed(owned, batch)
+                owned.batches.append(batch)
+            except Exception as error:
+                await self.engine.crash(error)
+                return
+
+    def _next_batch(self) -> RecordBatch | None:
+        ready = [
+            tp
+            for tp, position in self._positions.items()
+            if tp.partition not in self.slow
+            and self.broker.log(tp.topic, tp.partition).end > position
+        ]
+        if not ready:
+            return None
+        tp = self.choose.choice(ready)
+        log, start = self.broker.log(tp.topic, tp.partition), self._positions[tp]
+        size = self.choose.choice((1, 2, 5, 100))
+        entries = log.read(start, size)
+        end = log.end if len(entries) < size else entries[-1].offset + 1
+        self._positions[tp] = end
+        return RecordBatch(entries, tp, start, end, 0)  # type: ignore[arg-type]
+
+
+def remember_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Let every process know its tasks, so that they end with it."""
+
+    def make(
+        loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
+    ) -> asyncio.Task[object]:
+        task: asyncio.Task[object] = asyncio.Task(coroutine, loop=loop, **options)
+        context = options.get("context") or contextvars.copy_context()
+        process = context.get(PROCESS)
+        if process is not None:
+            process.tasks.append(task)
+            if process.dead:
+                task.cancel()
+        return task
+
+    loop.set_task_factory(make)
+
+
