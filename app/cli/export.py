@@ -7,7 +7,8 @@ from typing import IO
 
 import click
 
-from app.cli.failures import load_settings, told_plainly
+from app.cli.failures import told_plainly
+from app.cli.settings_apply import settings_of_the_log
 from app.export import What, export
 from app.settings import Settings
 
@@ -21,7 +22,7 @@ def export_command(what: What, output: IO[bytes]) -> None:
     DEFINITIONS and EVENTS are what `meter fold` takes; RECORDS are the usage records as published.
     """
     with told_plainly():
-        asyncio.run(_export(load_settings(), what, output))
+        asyncio.run(_export(settings_of_the_log(), what, output))
 
 
 async def _export(settings: Settings, what: What, output: IO[bytes]) -> None:
