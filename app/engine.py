@@ -297,7 +297,15 @@ class Engine:
 
     async def _restore(self, number: int) -> OwnedPartition:
         producer = PartitionProducer(self.settings, number)
-        await producer.start()
+        try:
+            await producer.start()
+            return await self._restored(number, producer)
+        except BaseException:
+            # A rebalance may end it: nothing of it may write any more.
+            await producer.stop()
+            raise
+
+    async def _restored(self, number: int, producer: PartitionProducer) -> OwnedPartition:
         owned = await restore(number, producer, self.shared, self._touches_since)
         if owned.table.record.flush == 0:
             await self._begin_at_log_start(owned)

@@ -106,6 +106,8 @@ class WorkerProcess:
         try:
             return await asyncio.to_thread(self._process.wait, timeout_s)
         except subprocess.TimeoutExpired:
+            self.signal(signal.SIGUSR1)
+            await asyncio.sleep(1)
             raise AssertionError(f"the worker does not end:\n{self.tail()}") from None
 
     async def kill(self) -> None:
@@ -151,10 +153,18 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {f"METER_{name}": str(value) for name, value in values.items()}
 
 
+def _tell_tasks() -> None:
+    """What a worker that hangs is at: one line for each frame of each task."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
+
+
 async def _main() -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks)
     with ended_by_signals():
         async with running_worker(Settings(), **SESSIONS) as worker:
             sys.stdout.write(f"{READY}{worker.url}\n")
