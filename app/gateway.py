@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from heapq import nlargest
 from typing import Any
 
@@ -14,9 +14,12 @@ from app.definitions.commands import Command
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.engine import Engine
+from app.explain import explain, trace, usage_series
 from app.owned import OwnedPartition
+from app.proof import EventFate, ExplainQuery, Explanation, SeriesQuery, UsageSeries, VerifyReport
 from app.topics import METER_DEFINITIONS
 from app.usage import PeriodUsage
+from app.verify import verify_names, verify_organization
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.events import Event
 from app.wire.identity import event_id, same_body
@@ -264,6 +267,54 @@ class Gateway:
         owned = self._owned(organization_id, external_subscription_id)
         name = (organization_id, external_subscription_id)
         return past_usage(owned.table, name, self.now_ms())
+
+    # Proof
+
+    async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
+        """How the figures of a metric in a period come about."""
+        engine = self._engine
+        owned = self._owned(organization_id, query.external_subscription_id)
+        return await explain(owned, engine.scan, engine.find_raw, organization_id, query)
+
+    async def trace(
+        self, organization_id: str, transaction_id: str, external_subscription_id: str | None
+    ) -> list[EventFate]:
+        """What became of every arrival of an event id among those at home here."""
+        engine = self._engine
+        wanted: list[tuple[OwnedPartition, SubscriptionName]] = []
+        if external_subscription_id is not None:
+            owned = self._owned(organization_id, external_subscription_id)
+            wanted.append((owned, (organization_id, external_subscription_id)))
+        else:
+            for owned in list(engine.owned.values()):
+                names = [n for n in owned.table.presence.codes if n[0] == organization_id]
+                ids = [event_id(*name, transaction_id) for name in names]
+                entries = owned.table.index.find_many(ids)
+                wanted += [(owned, n) for n, e in zip(names, entries, strict=True) if e is not None]
+        fates: list[EventFate] = []
+        for owned, name in wanted:
+            starts = await engine.log_starts(owned.number)
+            fates += await trace(owned, engine.scan, engine.find_raw, name, transaction_id, starts)
+        return fates
+
+    async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
+        """Usage of a metric over time."""
+        owned = self._owned(organization_id, query.external_subscription_id)
+        pair = (organization_id, query.external_subscription_id, query.metric_code)
+        return await usage_series(owned, self._engine.scan, pair, query.windows, query.timezone)
+
+    def verify(
+        self, organization_id: str, external_subscription_id: str | None, repair: bool
+    ) -> AsyncGenerator[VerifyReport, None]:
+        """Compare live cells to the raw topic: of one subscription, or all that are owned here."""
+        engine = self._engine
+        if external_subscription_id is None:
+            return verify_organization(
+                engine.owned, organization_id, engine.verified, repair=repair
+            )
+        owned = self._owned(organization_id, external_subscription_id)
+        names = [(organization_id, external_subscription_id)]
+        return verify_names(owned, names, engine.scan, engine.verified, repair=repair)
 
     # Operators
 

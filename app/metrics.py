@@ -23,6 +23,7 @@ class EngineCollector(Collector):
         """Every metric, one sample a partition."""
         yield from self._counters()
         yield from self._gauges()
+        yield from self._verified()
         ignored = CounterMetricFamily(
             "meter_events_ignored", "Events that a metric did not count", labels=["reason"]
         )
@@ -51,6 +52,16 @@ class EngineCollector(Collector):
             for family, count in zip(families, counts, strict=True):
                 family.add_metric([str(number)], count)
         yield from families
+
+    def _verified(self) -> Iterator[Metric]:
+        tally = self._engine.verified
+        for name, text, count in (
+            ("meter_verified_pairs", "Metrics of subscriptions that were verified", tally.pairs),
+            ("meter_differing_pairs", "Verified ones that differed from raw", tally.differing),
+        ):
+            family = CounterMetricFamily(name, text)
+            family.add_metric([], count)
+            yield family
 
     def _gauges(self) -> Iterator[Metric]:
         lag = GaugeMetricFamily("meter_lag_records", "Records to fold", labels=["partition"])

@@ -222,6 +222,11 @@ class Settings(BaseSettings):
     dedupe_memory_bytes: int = Field(
         256 * 1024 * 1024, ge=1024 * 1024, description="Most memory for the index of known events."
     )
+    verify_pairs_per_minute: int = Field(
+        10,
+        ge=0,
+        description="Metrics of subscriptions verified a minute in the background; 0: none.",
+    )
     test_clock: bool = Field(
         False,
         description="Topics take the producer's time; refused against any broker but our own.",

@@ -5,7 +5,7 @@ The engine implements `Meter`. Nothing here knows Kafka, Redis or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -13,6 +13,7 @@ import msgspec
 
 from app.definitions.commands import Applied, Command, Rejected
 from app.definitions.state import Definitions
+from app.proof import EventFate, ExplainQuery, Explanation, SeriesQuery, UsageSeries, VerifyReport
 from app.usage import PeriodUsage
 
 DuplicateKind = Literal["identical", "conflicting"]
@@ -287,6 +288,29 @@ class Meter(Protocol):
 
     def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:
         """Every period ended before now, newest first."""
+        ...
+
+    async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
+        """How the figures of a metric come about; None when no period holds the instant."""
+        ...
+
+    async def trace(
+        self, organization_id: str, transaction_id: str, external_subscription_id: str | None
+    ) -> list[EventFate]:
+        """What became of every arrival of an event id among those at home here."""
+        ...
+
+    async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
+        """Usage of a metric over time."""
+        ...
+
+    def verify(
+        self, organization_id: str, external_subscription_id: str | None, repair: bool
+    ) -> AsyncGenerator[VerifyReport, None]:
+        """Compare live figures to the raw topic: of one subscription, or all at home here.
+
+        The last report is `done`. `repair` queues a refold of what differs.
+        """
         ...
 
     def overview(self, query: OverviewQuery) -> Overview:

@@ -61,12 +61,14 @@ def build_app(
 
 async def _answer(
     api: Api, endpoint: Endpoint, parameters: dict[str, str], request: web.Request
-) -> web.Response:
+) -> web.StreamResponse:
     identity = None
     if not endpoint.public:
         identity = api.keys.identify(request.headers.get("Authorization"))
         identity.require(endpoint.method, endpoint.resource)
     answer = await endpoint.handler(Call(api, request, parameters, identity))
+    if isinstance(answer, web.StreamResponse):
+        return answer
     reply = answer if isinstance(answer, Reply) else Reply.json(answer)
     return reply.response()
 

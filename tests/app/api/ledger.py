@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from decimal import Decimal
 
 from app.api.event_input import as_event
@@ -32,6 +32,17 @@ from app.definitions.model import Charge, ChargeFilter, Metric, Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import Period, Timeline, subscription_timeline
 from app.numbers import parse_value, property_text
+from app.proof import (
+    ChargeUsageSeries,
+    EventFate,
+    ExplainQuery,
+    Explanation,
+    Place,
+    SeriesQuery,
+    UsageSeries,
+    VerifyReport,
+    WindowUsage,
+)
 from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
@@ -232,6 +243,85 @@ class LedgerMeter:
             )
             for (filter_id, group), values in cells.items()
         ]
+
+    async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
+        external_id = query.external_subscription_id
+        usage = self.current_usage(organization_id, external_id, query.at_ms)
+        if usage is None:
+            return None
+        fates = [
+            fate
+            for fate in self._fates(organization_id)
+            if (fate.external_subscription_id, fate.code) == (external_id, query.metric_code)
+        ]
+        return Explanation(
+            external_subscription_id=external_id,
+            metric_code=query.metric_code,
+            from_ms=usage.from_ms,
+            to_ms=usage.to_ms,
+            timezone=usage.timezone,
+            cells=(),
+            events=tuple(fates[query.offset : query.offset + query.limit]),
+            counts={"counted": len(fates)} if fates else {},
+            as_of=usage.as_of,
+            stale=False,
+        )
+
+    async def trace(
+        self, organization_id: str, transaction_id: str, external_subscription_id: str | None
+    ) -> list[EventFate]:
+        return [
+            fate
+            for fate in self._fates(organization_id)
+            if fate.transaction_id == transaction_id
+            and external_subscription_id in (None, fate.external_subscription_id)
+        ]
+
+    def _fates(self, organization_id: str) -> list[EventFate]:
+        """Everything that was appended counts."""
+        return [
+            EventFate(
+                transaction_id=event.transaction_id,
+                external_subscription_id=event.external_subscription_id,
+                code=event.code,
+                timestamp_ms=_stored(event, position).timestamp_ms,
+                place=Place(position.append_time_ms, position.partition, position.offset, 0),
+                rekeyed_offset=None,
+                status="counted",
+                reason=None,
+            )
+            for (organization, _, _), (event, position) in self.events.items()
+            if organization == organization_id
+        ]
+
+    async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
+        usage = self.current_usage(organization_id, query.external_subscription_id, self.now_ms())
+        wanted = [
+            found.charge
+            for found in (usage.charges if usage is not None else ())
+            if found.metric.code == query.metric_code
+        ]
+        nothing = [WindowUsage(*window, Decimal(0), Decimal(0), 0) for window in query.windows]
+        return UsageSeries(
+            external_subscription_id=query.external_subscription_id,
+            metric_code=query.metric_code,
+            aggregation_type=None,
+            charges=tuple(ChargeUsageSeries(c.id, c.code, tuple(nothing)) for c in wanted),
+            as_of=AsOf(self.now_ms(), 0, len(self.events), 0),
+        )
+
+    async def verify(
+        self, organization_id: str, external_subscription_id: str | None, repair: bool
+    ) -> AsyncGenerator[VerifyReport, None]:
+        yield VerifyReport(
+            partitions=(0,),
+            records_read=len(self.events),
+            records_total=len(self.events),
+            pairs_verified=0,
+            pairs_total=0,
+            cells_verified=0,
+            done=True,
+        )
 
     def overview(self, query: OverviewQuery) -> Overview:
         lines = [

@@ -1,0 +1,121 @@
+"""`GET …/usage/explain`: the events behind a figure, and the figure computed from them anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from app.api.call import Call
+from app.api.errors import invalid, not_found
+from app.api.event_input import FieldErrors
+from app.api.peers import forward, owner_elsewhere
+from app.api.subscriptions import subscriptions_of
+from app.api.trace import fate_json
+from app.api.usage_json import as_of_json
+from app.definitions.instants import iso_seconds, parse_iso8601_ms
+from app.proof import CellFigures, ExplainedCell, ExplainQuery, Explanation
+
+Json = dict[str, Any]
+
+MOST_LISTED = 1_000_000
+"""Events up to the end of the page that is asked for: they are held in memory."""
+
+
+async def show(call: Call) -> Any:
+    """One metric of one subscription in the period that holds `at`, which is now by default."""
+    query = _query(call)
+    check_customer(call, query.external_subscription_id)
+    owner = owner_elsewhere(call, query.external_subscription_id)
+    if owner is not None:
+        return await forward(call, owner)
+    explanation = await call.meter.explain(call.organization_id, query)
+    if explanation is None:
+        raise not_found("usage_period")
+    total = sum(explanation.counts.values())
+    return {"explanation": explanation_json(explanation), "meta": call.page.meta(total)}
+
+
+def _query(call: Call) -> ExplainQuery:
+    errors: FieldErrors = {}
+    external_subscription_id, code = named(call, errors)
+    at = call.query.text("at")
+    at_ms = call.now_ms if at is None else parse_iso8601_ms(at)
+    if at_ms is None:
+        errors["at"] = ["invalid_date"]
+    page = call.page
+    if page.offset + page.per_page > MOST_LISTED:
+        errors["page"] = ["value_is_out_of_range"]
+    if errors:
+        raise invalid(errors)
+    return ExplainQuery(
+        external_subscription_id=external_subscription_id,
+        metric_code=code,
+        at_ms=at_ms or 0,
+        charge_id=call.query.text("charge_id"),
+        charge_code=call.query.text("charge_code"),
+        group=call.query.mapping(("group",)),
+        offset=page.offset,
+        limit=page.per_page,
+    )
+
+
+def named(call: Call, errors: FieldErrors) -> tuple[str, str]:
+    """The subscription and the metric that are asked about; notes those that are missing."""
+    found = []
+    for field in ("external_subscription_id", "billable_metric_code"):
+        text = call.query.text(field)
+        if text is None:
+            errors[field] = ["value_is_mandatory"]
+        found.append(text or "")
+    return found[0], found[1]
+
+
+def check_customer(call: Call, external_subscription_id: str) -> None:
+    """404 unless the subscription is the customer's; one never created is that of its own id."""
+    external_customer_id = call.parameters["external_id"]
+    known = subscriptions_of(call, external_subscription_id)
+    if not known and external_subscription_id == external_customer_id:
+        return
+    if any(one.external_customer_id == external_customer_id for one in known):
+        return
+    if call.meter.definitions.customer(call.organization_id, external_customer_id) is None:
+        raise not_found("customer")
+    raise not_found("subscription")
+
+
+def explanation_json(explanation: Explanation) -> Json:
+    """The `explanation` object."""
+    return {
+        "external_subscription_id": explanation.external_subscription_id,
+        "billable_metric_code": explanation.metric_code,
+        "from_datetime": iso_seconds(explanation.from_ms),
+        "to_datetime": iso_seconds(explanation.to_ms),
+        "timezone": explanation.timezone,
+        "equal": explanation.equal,
+        "cells": [_cell(cell) for cell in explanation.cells],
+        "counts": dict(explanation.counts),
+        "events": [fate_json(fate) for fate in explanation.events],
+        "as_of": as_of_json(explanation.as_of),
+        "stale": explanation.stale,
+    }
+
+
+def _cell(cell: ExplainedCell) -> Json:
+    filters = cell.filter_values
+    return {
+        "lago_charge_id": cell.charge_id,
+        "charge_code": cell.charge_code,
+        "filters": None if filters is None else {key: list(of) for key, of in filters.items()},
+        "grouped_by": dict(cell.grouped_by) or None,
+        "live": _figures(cell.live),
+        "recomputed": _figures(cell.recomputed),
+        "equal": cell.equal,
+        "published": None
+        if cell.published is None
+        else {"revision": cell.revision, **_figures(cell.published)},
+    }
+
+
+def _figures(figures: CellFigures) -> Json:
+    return msgspec.structs.asdict(figures)

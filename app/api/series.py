@@ -1,0 +1,121 @@
+"""`GET …/usage/series`: usage of one metric by minute, hour, day or month in any timezone."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from app.api.call import Call
+from app.api.errors import invalid
+from app.api.event_input import FieldErrors
+from app.api.explain import check_customer, named
+from app.api.peers import forward, owner_elsewhere
+from app.api.usage_json import as_of_json
+from app.billing_periods.timezones import is_timezone
+from app.definitions.instants import iso_milliseconds, parse_iso8601_ms
+from app.numbers import plain
+from app.proof import ChargeUsageSeries, SeriesQuery, UsageSeries
+from tables.series import TooManyWindows, WindowName, windows
+
+Json = dict[str, Any]
+
+MOST_WINDOWS = 1_500
+
+_BACK_MS: dict[WindowName, int] = {
+    "minute": 3_600_000,
+    "hour": 86_400_000,
+    "day": 30 * 86_400_000,
+    "month": 365 * 86_400_000,
+}
+"""How far a series reaches back when it is not said."""
+
+
+async def show(call: Call) -> Any:
+    """Every window that the range meets, the first and last in full, used or not."""
+    query = _query(call)
+    check_customer(call, query.external_subscription_id)
+    owner = owner_elsewhere(call, query.external_subscription_id)
+    if owner is not None:
+        return await forward(call, owner)
+    series = await call.meter.series(call.organization_id, query)
+    return {"usage_series": series_json(series, call.query.text("window") or "day", query.timezone)}
+
+
+def _query(call: Call) -> SeriesQuery:
+    errors: FieldErrors = {}
+    external_subscription_id, code = named(call, errors)
+    name = _window_name(call, errors)
+    timezone = call.query.text("timezone") or _customer_timezone(call)
+    if not is_timezone(timezone):
+        errors["timezone"] = ["value_is_invalid"]
+    until_ms = _instant(call, "to", call.now_ms, errors)
+    from_ms = _instant(call, "from", max(0, until_ms - _BACK_MS[name]), errors)
+    if not errors and from_ms >= until_ms:
+        errors["from"] = ["must_be_before_to"]
+    if errors:
+        raise invalid(errors)
+    try:
+        wanted = windows(name, timezone, from_ms, until_ms, MOST_WINDOWS)
+    except TooManyWindows as error:
+        raise invalid({"window": [f"more_than_{MOST_WINDOWS}_windows"]}) from error
+    except OverflowError as error:
+        raise invalid({"to": ["value_is_out_of_range"]}) from error
+    return SeriesQuery(
+        external_subscription_id=external_subscription_id,
+        metric_code=code,
+        windows=tuple((window.start_ms, window.end_ms) for window in wanted),
+        timezone=timezone,
+    )
+
+
+def _window_name(call: Call, errors: FieldErrors) -> WindowName:
+    text = call.query.text("window")
+    for name in get_args(WindowName):
+        if text == name:
+            return name  # type: ignore[no-any-return]
+    if text is not None:
+        errors["window"] = ["value_is_invalid"]
+    return "day"
+
+
+def _customer_timezone(call: Call) -> str:
+    customer = call.meter.definitions.customer(call.organization_id, call.parameters["external_id"])
+    return (customer.timezone if customer is not None else None) or "UTC"
+
+
+def _instant(call: Call, name: str, default_ms: int, errors: FieldErrors) -> int:
+    text = call.query.text(name)
+    at_ms = default_ms if text is None else parse_iso8601_ms(text)
+    if at_ms is None:
+        errors[name] = ["invalid_date"]
+        return default_ms
+    return at_ms
+
+
+def series_json(series: UsageSeries, window: str, timezone: str) -> Json:
+    """The `usage_series` object."""
+    return {
+        "external_subscription_id": series.external_subscription_id,
+        "billable_metric_code": series.metric_code,
+        "aggregation_type": series.aggregation_type,
+        "window": window,
+        "timezone": timezone,
+        "charges": [_charge(charge) for charge in series.charges],
+        "as_of": as_of_json(series.as_of),
+    }
+
+
+def _charge(charge: ChargeUsageSeries) -> Json:
+    return {
+        "lago_charge_id": charge.charge_id,
+        "charge_code": charge.charge_code,
+        "values": [
+            {
+                "from": iso_milliseconds(value.from_ms),
+                "until": iso_milliseconds(value.to_ms),
+                "units": plain(value.units),
+                "total_aggregated_units": plain(value.total_aggregated_units),
+                "events_count": value.events_count,
+            }
+            for value in charge.values
+        ],
+    }

@@ -1,0 +1,505 @@
+"""Explain, trace and series: what the events of one subscription came to, read again from the log.
+
+All three scan the subscription's home from where presence says its events begin. They hold little:
+explain keeps the listed page of events only, trace one event, series a figure a window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from app.definitions.timeline import Period
+from app.owned import OwnedPartition
+from app.proof import (
+    CellFigures,
+    ChargeOutcome,
+    ChargeUsageSeries,
+    EventFate,
+    ExplainedCell,
+    ExplainQuery,
+    Explanation,
+    Place,
+    UsageSeries,
+    WindowUsage,
+)
+from app.scan import Scan
+from app.usage import AsOf, ChargeInForce
+from app.wire.arrivals import Arrived
+from app.wire.identity import event_id, same_body
+from tables.cells import Span
+from tables.dedupe import Entry
+from tables.fold import Arrival
+from tables.partition import Pair, Partition
+from tables.presence import Presence, SubscriptionName
+from tables.published import PublishedCell
+from tables.reading import as_of, grouped_by
+from tables.series import Series, SeriesWindow
+from tables.tracing import Traced, Tracer, Verdict, verdict
+from tables.verification import figure_texts
+
+NEAR_RECORDS = 2_000
+"""So close behind the live fold that it may wait for the rest."""
+
+T = TypeVar("T")
+
+_ATTEMPTS = 3
+"""A refold that is swapped in meanwhile has other definitions: then everything is read again."""
+
+Scanner = Callable[[OwnedPartition], Scan]
+FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
+
+
+class _Found(NamedTuple):
+    """One arrival, before it is worded."""
+
+    arrival: Arrival
+    verdict: Verdict
+    traced: tuple[Traced, ...]
+    reason: str | None
+
+
+# Explain
+
+
+class _Selection:
+    """The period and the charges that are explained."""
+
+    def __init__(self, tracer: Tracer, query: ExplainQuery):
+        self.query = query
+        self.spans: dict[int, Span] = {}
+        """By identity."""
+        self.period: Period | None = None
+        for span in tracer.route.spans:
+            period = span.timeline.holding(query.at_ms)
+            if period is not None and span.key.start_ms <= period.start_ms < span.end_ms:
+                self.period = period
+                if self._wants_charge(span):
+                    self.spans[id(span)] = span
+        if self.period is None:
+            self.period = tracer.route.period_of(query.at_ms)
+        self.recurring = any(span.fold.metric.recurring for span in self.spans.values())
+
+    def _wants_charge(self, span: Span) -> bool:
+        charge, query = span.fold.charge, self.query
+        return query.charge_id in (None, charge.id) and query.charge_code in (None, charge.code)
+
+    def covers(self, timestamp_ms: int) -> bool:
+        """Whether an event of that time is of the period, or of the history it carries on."""
+        period = self.period
+        if period is None or timestamp_ms >= period.end_ms:
+            return False
+        return self.recurring or timestamp_ms >= period.start_ms
+
+    def of(self, traced: Iterable[Traced]) -> tuple[Traced, ...]:
+        """Those outcomes that shape the explained cells."""
+        return tuple(
+            one
+            for one in traced
+            if id(one.span) in self.spans
+            and self.covers(one.layer.start_ms)
+            and (one.reason is not None or self.wants_group(one.span, one.filter_id, one.groups))
+        )
+
+    def wants_group(
+        self, span: Span, filter_id: str | None, groups: tuple[str | None, ...]
+    ) -> bool:
+        """Whether a cell has the group values that are asked for."""
+        values = dict(_grouped_by(span, filter_id, groups))
+        return all(values.get(key) == text for key, text in self.query.group.items())
+
+
+class _Page:
+    """The first arrivals by position, no more than are listed."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._found: list[_Found] = []
+
+    def add(self, found: _Found) -> None:
+        """One more, in any order."""
+        self._found.append(found)
+        if len(self._found) > 2 * self._most + 1_000:
+            self._prune()
+
+    def _prune(self) -> None:
+        self._found.sort(key=lambda found: found.arrival.position)
+        del self._found[self._most :]
+
+    def listed(self, offset: int) -> list[_Found]:
+        """From the offset on."""
+        self._prune()
+        return self._found[offset:]
+
+
+async def explain(
+    owned: OwnedPartition,
+    scanner: Scanner,
+    find_raw: FindRaw,
+    organization_id: str,
+    query: ExplainQuery,
+) -> Explanation | None:
+    """How the figures of a period come about; None when no period holds the instant.
+
+    The live figures are those of the moment at which the last event was read.
+    """
+    for attempt in range(_ATTEMPTS):
+        found = await _explain_once(
+            owned, scanner, find_raw, organization_id, query, attempt + 1 == _ATTEMPTS
+        )
+        if found is not _CHANGED:
+            break
+    return found if isinstance(found, Explanation) else None
+
+
+_CHANGED = object()
+
+
+async def _explain_once(
+    owned: OwnedPartition,
+    scanner: Scanner,
+    find_raw: FindRaw,
+    organization_id: str,
+    query: ExplainQuery,
+    last: bool,
+) -> object:
+    table = owned.table
+    name = (organization_id, query.external_subscription_id)
+    pair = (*name, query.metric_code)
+    tracer = Tracer(table, pair)
+    selection = _Selection(tracer, query)
+    period = selection.period
+    if period is None:
+        return None
+    generations = _generations(table, pair)
+    page, counts = _Page(query.offset + query.limit), Counter[str]()
+
+    def take(arrival: Arrival) -> None:
+        found = _judged(table, arrival, lambda code: tracer if code == pair[2] else None)
+        if found is not None and _concerns(selection, found):
+            found = found._replace(traced=selection.of(found.traced))
+            counts[_status(found)] += 1
+            page.add(found)
+
+    def finish() -> tuple[tuple[ExplainedCell, ...], AsOf, bool] | None:
+        if _generations(table, pair) != generations and not last:
+            return None
+        cells = tuple(_explained_cells(table, pair, selection, period))
+        return cells, as_of(table), table.refolding(*name)
+
+    finished = await _read_all(owned, scanner, pair, take, finish)
+    if finished is None:
+        return _CHANGED
+    cells, progress, stale = finished
+    listed = [await _fate(found, find_raw) for found in page.listed(query.offset)]
+    return Explanation(
+        external_subscription_id=query.external_subscription_id,
+        metric_code=query.metric_code,
+        from_ms=period.start_ms,
+        to_ms=period.to_ms,
+        timezone=period.timezone,
+        cells=cells,
+        events=tuple(listed),
+        counts=dict(sorted(counts.items())),
+        as_of=progress,
+        stale=stale,
+    )
+
+
+def _concerns(selection: _Selection, found: _Found) -> bool:
+    """Whether an arrival belongs into the explanation at all."""
+    counted = found.verdict.counted or found.arrival
+    if selection.of(found.traced):
+        return True
+    if any(one.reason is None for one in found.traced):
+        return False  # counted, but in another group, charge or period
+    return selection.covers(counted.timestamp_ms)
+
+
+def _explained_cells(
+    table: Partition, pair: Pair, selection: _Selection, period: Period
+) -> Iterable[ExplainedCell]:
+    live = {span.key: span for span in table.route_of(pair).spans}
+    for recomputed in selection.spans.values():
+        ours = live.get(recomputed.key, recomputed)
+        names = dict.fromkeys((*ours.cells_of(period), *recomputed.cells_of(period)))
+        charge = recomputed.fold.charge
+        known = table.published.find((recomputed.key.subscription_id, period.start_ms))
+        for filter_id, groups in names:
+            if not selection.wants_group(recomputed, filter_id, groups):
+                continue
+            entry = known.cells.get((charge.id, filter_id, groups)) if known is not None else None
+            yield ExplainedCell(
+                charge_id=charge.id,
+                charge_code=charge.code,
+                filter_values=_filter_values(recomputed, filter_id),
+                grouped_by=_grouped_by(recomputed, filter_id, groups),
+                live=figure_texts(ours.figures(period, filter_id, groups)),
+                recomputed=figure_texts(recomputed.figures(period, filter_id, groups)),
+                published=None if entry is None else _published_texts(entry),
+                revision=None if entry is None else entry.revision,
+            )
+
+
+def _published_texts(entry: PublishedCell) -> CellFigures:
+    return CellFigures(
+        units=entry.units,
+        prorated_units=entry.prorated_units,
+        total_aggregated_units=entry.total_aggregated_units,
+        precise_total_amount_cents=entry.precise_total_amount_cents,
+        events_count=entry.events_count,
+        digest=entry.digest.hex(),
+    )
+
+
+def _generations(table: Partition, pair: Pair) -> dict[object, int]:
+    return {span.key: span.generation for span in table.route_of(pair).spans}
+
+
+# Reading
+
+
+async def _read_all(
+    owned: OwnedPartition,
+    scanner: Scanner,
+    pair: Pair,
+    take: Callable[[Arrival], None],
+    finish: Callable[[], T],
+) -> T:
+    """Show `take` every arrival that may count as the pair's, up to the live fold.
+
+    `finish` is asked while the live fold waits exactly where the last arrival was read.
+    """
+    name, code = pair[:2], pair[2]
+    record = owned.table.record
+    codes = owned.table.presence.codes.get(name, {})
+    # An amend may have given any event of the subscription this code.
+    corrected = owned.table.corrections.touches(name)
+    entries = [entry for known, entry in codes.items() if corrected or known == code]
+
+    def show(arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            event = arrival.event
+            if (arrival.organization_id, event.external_subscription_id) == name and (
+                corrected or event.code == code
+            ):
+                take(arrival)
+
+    async with scanner(owned) as scan:
+        scan.start(*first_offsets(entries))
+        while scan.behind(record) > NEAR_RECORDS:
+            async for part in scan.read(record, NEAR_RECORDS):
+                show(part)
+                await asyncio.sleep(0)
+        async with owned.lock:
+            async for part in scan.read(record, None):
+                show(part)
+            return finish()
+
+
+def first_offsets(entries: Iterable[Presence]) -> tuple[int | None, int | None]:
+    """Where the first events lie, on raw and on rekeyed; None: none came that way."""
+    raw: list[int] = []
+    rekeyed: list[int] = []
+    for entry in entries:
+        if entry.raw_first >= 0:
+            raw.append(entry.raw_first)
+        if entry.rekeyed_first >= 0:
+            rekeyed.append(entry.rekeyed_first)
+    return min(raw, default=None), min(rekeyed, default=None)
+
+
+# Trace
+
+
+async def trace(
+    owned: OwnedPartition,
+    scanner: Scanner,
+    find_raw: FindRaw,
+    name: SubscriptionName,
+    transaction_id: str,
+    starts: tuple[int, int],
+) -> list[EventFate]:
+    """Every arrival of an event id in order of position; [] when there is none.
+
+    `starts`: where raw and rekeyed begin, for an id that was never taken.
+    """
+    table = owned.table
+    entry = table.index.find(event_id(*name, transaction_id))
+    offsets: tuple[int | None, int | None] = starts
+    if entry is not None:
+        offsets = first_offsets(table.presence.codes.get(name, {}).values())
+    tracers: dict[str, Tracer] = {}
+
+    def tracer_of(code: str) -> Tracer:
+        if code not in tracers:
+            tracers[code] = Tracer(table, (*name, code))
+        return tracers[code]
+
+    found: list[_Found] = []
+    async with scanner(owned) as scan:
+        scan.start(*offsets)
+        async for part in scan.read(table.record, None):
+            for arrival in part:
+                event = arrival.event
+                seen = (arrival.organization_id, event.external_subscription_id)
+                if seen == name and event.transaction_id == transaction_id:
+                    judged = _judged(table, arrival, tracer_of)
+                    if judged is not None:
+                        found.append(judged)
+            await asyncio.sleep(0)
+    found = [one._replace(traced=tuple(_admitted(table, one))) for one in found]
+    found.sort(key=lambda one: one.arrival.position)
+    return [await _fate(one, find_raw) for one in found]
+
+
+def _admitted(table: Partition, found: _Found) -> Iterable[Traced]:
+    """One event alone always finds room for its group: the live cells say whether it did."""
+    event = (found.verdict.counted or found.arrival).event
+    pair = (found.arrival.organization_id, event.external_subscription_id, event.code)
+    for one in found.traced:
+        live = [span for span in table.route_of(pair).spans if span.key == one.span.key]
+        layer = live[0].layers.get(one.layer.start_ms) if live else None
+        there = layer is not None and (one.filter_id, one.groups) in layer.cells
+        if one.reason is None and one.groups and not there:
+            yield one._replace(reason="too_many_groups", value="", cut_ms=0)
+        else:
+            yield one
+
+
+# What became of an arrival
+
+
+def _judged(
+    table: Partition, arrival: Arrival, tracer_of: Callable[[str], Tracer | None]
+) -> _Found | None:
+    """The fate of an arrival; None when there is no tracer for the code it counts under."""
+    standing = verdict(table, arrival)
+    counted = standing.counted
+    tracer = tracer_of((counted or arrival).event.code)
+    if tracer is None:
+        return None
+    if counted is None:
+        return _Found(arrival, standing, (), standing.reason)
+    traced = tuple(tracer.trace(counted))
+    reason = None if traced else tracer.unrouted(counted.timestamp_ms)
+    return _Found(arrival, standing, traced, reason)
+
+
+def _status(found: _Found) -> str:
+    if found.verdict.standing != "taken":
+        return found.verdict.standing
+    counts = any(one.reason is None for one in found.traced)
+    return "counted" if counts else "ignored"
+
+
+async def _fate(found: _Found, find_raw: FindRaw) -> EventFate:
+    arrival, standing = found.arrival, found.verdict
+    counted = standing.counted or arrival
+    status, reason = _status(found), found.reason
+    if status == "ignored" and reason is None:
+        reason = next(one.reason for one in found.traced)
+    winner = standing.winner
+    if winner is not None:
+        reason = await _duplicate_kind(arrival, standing, winner, find_raw)
+    return EventFate(
+        transaction_id=arrival.event.transaction_id,
+        external_subscription_id=arrival.event.external_subscription_id,
+        code=counted.event.code,
+        timestamp_ms=counted.timestamp_ms,
+        place=Place(*counted.position),
+        rekeyed_offset=None if counted.rekeyed_offset < 0 else counted.rekeyed_offset,
+        status=status,  # type: ignore[arg-type]
+        reason=reason,
+        amended=counted.event is not arrival.event,
+        duplicate_of=None if winner is None else Place(*winner[:4]),
+        charges=tuple(_outcome(one) for one in found.traced),
+    )
+
+
+async def _duplicate_kind(
+    arrival: Arrival, standing: Verdict, winner: Entry, find_raw: FindRaw
+) -> str:
+    if standing.same_bytes:
+        return "identical"
+    first = await find_raw(*winner[1:4])
+    same = isinstance(first, Arrival) and same_body(first.event, arrival.event)
+    return "identical" if same else "conflicting"
+
+
+def _outcome(traced: Traced) -> ChargeOutcome:
+    charge, period = traced.span.fold.charge, traced.layer.period
+    counts = traced.reason is None
+    return ChargeOutcome(
+        charge_id=charge.id,
+        charge_code=charge.code,
+        metric_code=traced.span.fold.metric.code,
+        from_ms=None if period is None else period.start_ms,
+        to_ms=None if period is None else period.end_ms,
+        reason=traced.reason,
+        filter_values=_filter_values(traced.span, traced.filter_id),
+        grouped_by=_grouped_by(traced.span, traced.filter_id, traced.groups),
+        value=traced.value if counts else None,
+        cut_ms=traced.cut_ms or None,
+    )
+
+
+def _grouped_by(
+    span: Span, filter_id: str | None, groups: tuple[str | None, ...]
+) -> tuple[tuple[str, str | None], ...]:
+    return grouped_by(ChargeInForce(span.fold.charge, span.fold.metric), filter_id, groups)
+
+
+def _filter_values(span: Span, filter_id: str | None) -> dict[str, tuple[str, ...]] | None:
+    for charge_filter in span.fold.charge.filters:
+        if charge_filter.id == filter_id:
+            return dict(charge_filter.values)
+    return None
+
+
+# Series
+
+
+async def usage_series(
+    owned: OwnedPartition,
+    scanner: Scanner,
+    pair: Pair,
+    windows: Sequence[tuple[int, int]],
+    timezone: str,
+) -> UsageSeries:
+    """Usage of one metric of one subscription in each window."""
+    table = owned.table
+    series = Series(table, pair, [SeriesWindow(*window) for window in windows], timezone)
+
+    def take(arrival: Arrival) -> None:
+        counted = verdict(table, arrival).counted
+        if counted is not None and counted.event.code == pair[2]:
+            series.feed(counted)
+
+    progress = await _read_all(owned, scanner, pair, take, lambda: as_of(table))
+    charges = series.values()
+    return UsageSeries(
+        external_subscription_id=pair[1],
+        metric_code=pair[2],
+        aggregation_type=charges[0].metric.aggregation_type if charges else None,
+        charges=tuple(
+            ChargeUsageSeries(
+                one.charge.id,
+                one.charge.code,
+                tuple(
+                    WindowUsage(
+                        value.window.start_ms,
+                        value.window.end_ms,
+                        value.units,
+                        value.total_aggregated_units,
+                        value.events_count,
+                    )
+                    for value in one.values
+                ),
+            )
+            for one in charges
+        ),
+        as_of=progress,
+    )

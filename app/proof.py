@@ -1,0 +1,205 @@
+"""What proofs say: plain values that explain, trace, series and verify hand to the web."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from app.usage import AsOf
+
+Status = Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where the raw topic holds an event."""
+
+    append_time_ms: int
+    partition: int
+    offset: int
+    index: int
+    """Within a record that holds an array; 0 otherwise."""
+
+
+class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one charge made of an event."""
+
+    charge_id: str
+    charge_code: str
+    metric_code: str
+    from_ms: int | None
+    """Start of the period it counts in; None: history before the charge, carried on."""
+    to_ms: int | None
+    """End of that period, exclusive."""
+    reason: str | None
+    """Why it is ignored; None: it counts."""
+    filter_values: Mapping[str, tuple[str, ...]] | None = None
+    """Of the filter it falls in; None: the default bucket."""
+    grouped_by: tuple[tuple[str, str | None], ...] = ()
+    value: str | None = None
+    """As folded: a decimal, `add:` or `remove:` and a text, or "" for a count."""
+    cut_ms: int | None = None
+    """The first revision it counts at; None: it was in time."""
+
+
+class EventFate(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one arrival."""
+
+    transaction_id: str
+    external_subscription_id: str
+    code: str
+    timestamp_ms: int
+    place: Place
+    rekeyed_offset: int | None
+    """On events-rekeyed; None when the raw record lies on the home partition."""
+    status: Status
+    reason: str | None
+    amended: bool = False
+    duplicate_of: Place | None = None
+    charges: tuple[ChargeOutcome, ...] = ()
+
+
+class CellFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one cell as texts."""
+
+    units: str
+    prorated_units: str | None
+    total_aggregated_units: str
+    precise_total_amount_cents: str | None
+    events_count: int
+    digest: str
+    """32 hex digits."""
+
+
+class ExplainedCell(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell: as the tables have it, recomputed from the listed events, and as published."""
+
+    charge_id: str
+    charge_code: str
+    filter_values: Mapping[str, tuple[str, ...]] | None
+    grouped_by: tuple[tuple[str, str | None], ...]
+    live: CellFigures
+    recomputed: CellFigures
+    published: CellFigures | None
+    revision: int | None
+    """Of the published figures."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether the live figures are proved."""
+        return self.live == self.recomputed
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """How the figures of one metric in one period come about."""
+
+    external_subscription_id: str
+    metric_code: str
+    from_ms: int
+    to_ms: int
+    timezone: str
+    cells: tuple[ExplainedCell, ...]
+    events: tuple[EventFate, ...]
+    """Some of them, in order of position."""
+    counts: Mapping[str, int]
+    """All of them, by status."""
+    as_of: AsOf
+    stale: bool
+
+    @property
+    def equal(self) -> bool:
+        """Whether every live figure is proved."""
+        return all(cell.equal for cell in self.cells)
+
+
+class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What to explain: one metric of one subscription, in the period that holds an instant."""
+
+    external_subscription_id: str
+    metric_code: str
+    at_ms: int
+    charge_id: str | None = None
+    charge_code: str | None = None
+    group: Mapping[str, str] = {}
+    """Only cells of groups with these values, and their events."""
+    offset: int = 0
+    limit: int = 100
+
+
+class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show over time."""
+
+    external_subscription_id: str
+    metric_code: str
+    windows: tuple[tuple[int, int], ...]
+    """(start ms, end ms) one after the other."""
+    timezone: str
+
+
+class WindowUsage(msgspec.Struct, frozen=True):
+    """Usage of one charge in one window."""
+
+    from_ms: int
+    to_ms: int
+    """Exclusive."""
+    units: Decimal
+    total_aggregated_units: Decimal
+    events_count: int
+
+
+class ChargeUsageSeries(msgspec.Struct, frozen=True):
+    """A value for every window."""
+
+    charge_id: str
+    charge_code: str
+    values: tuple[WindowUsage, ...]
+
+
+class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage of one metric over time."""
+
+    external_subscription_id: str
+    metric_code: str
+    aggregation_type: str | None
+    """None when no charge has the metric."""
+    charges: tuple[ChargeUsageSeries, ...]
+    as_of: AsOf
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the raw topic does not account for."""
+
+    kind: Literal["cell", "event", "published"]
+    """cell: live and refolded state differ. event: the raw topic has an event that was never
+    folded. published: taking the newest cut again would publish something."""
+    partition: int
+    external_subscription_id: str
+    metric_code: str
+    period_from: str | None = None
+    charge_id: str | None = None
+    filter_id: str | None = None
+    groups: tuple[str | None, ...] = ()
+    live: Mapping[str, str] = {}
+    refolded: Mapping[str, str] = {}
+
+
+class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a running verification: how far it is, and what differed since the last line."""
+
+    partitions: tuple[int, ...]
+    """Raw partitions whose subscriptions are verified."""
+    records_read: int
+    records_total: int
+    pairs_verified: int
+    pairs_total: int
+    cells_verified: int
+    differences: tuple[Difference, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    """(external_subscription_id, code) that are being refolded, so that nothing can be said yet."""
+    repairing: int = 0
+    """Pairs queued for a refold."""
+    proved_from: Mapping[int, int] = {}
+    """Raw partition to the first offset that is still there, where that is not 0."""
+    done: bool = False

@@ -1,0 +1,348 @@
+"""Verify: live cells against the raw topic (product.md §7).
+
+Of a whole organization `events-raw` alone is read, all its partitions once for all partitions owned
+here, so that forwarding is checked as well; of single subscriptions what lies on their home. Memory
+is bounded by taking some subscriptions at a time. For the last stretch and the comparison, a
+partition's live fold waits; queries do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from app.home import Homes
+from app.owned import OwnedPartition
+from app.proof import Difference, VerifyReport
+from app.scan import Scan
+from app.settings import Settings
+from app.topics import RAW_MESSAGE_BYTES
+from app.wire.arrivals import arrivals_of
+from tables.fold import Arrival
+from tables.partition import Pair
+from tables.presence import SubscriptionName
+from tables.verification import Verification
+
+log = logging.getLogger(__name__)
+
+PAIRS_AT_ONCE = 20_000
+"""Pairs whose shadow cells are in memory together."""
+
+NEAR_RECORDS = 2_000
+"""So close behind the live fold that it may wait for the rest."""
+
+MAX_RECORDS = 5_000
+READ_TIMEOUT_MS = 200
+_PAIRS_A_TURN = 100
+
+Jobs = dict[int, tuple[OwnedPartition, Verification]]
+
+
+@dataclass
+class VerifyTally:
+    """What this worker has verified since it started."""
+
+    pairs: int = 0
+    differing: int = 0
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass
+class _Progress:
+    """Running figures of one verification, and what the next report will name."""
+
+    tally: VerifyTally
+    repair: bool
+    partitions: tuple[int, ...]
+    pairs_total: int
+    records_total: int = 0
+    records_read: int = 0
+    pairs: int = 0
+    cells: int = 0
+    repairing: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    skipped: list[Pair] = field(default_factory=list)
+    proved_from: dict[int, int] = field(default_factory=dict)
+
+    def report(self, *, done: bool = False) -> VerifyReport:
+        """One line; what it names is not named again."""
+        differences, self.differences = self.differences, []
+        skipped, self.skipped = self.skipped, []
+        return VerifyReport(
+            partitions=self.partitions,
+            records_read=self.records_read,
+            records_total=max(self.records_total, self.records_read),
+            pairs_verified=self.pairs,
+            pairs_total=self.pairs_total,
+            cells_verified=self.cells,
+            differences=tuple(differences),
+            skipped=tuple((external_id, code) for _, external_id, code in skipped),
+            repairing=self.repairing,
+            proved_from=self.proved_from,
+            done=done,
+        )
+
+
+async def verify_organization(
+    owned: Mapping[int, OwnedPartition],
+    organization_id: str,
+    tally: VerifyTally,
+    *,
+    repair: bool = False,
+    pairs_at_once: int = PAIRS_AT_ONCE,
+) -> AsyncGenerator[VerifyReport, None]:
+    """Every subscription of an organization on the partitions owned here, from events-raw."""
+    async with tally.one_at_a_time:
+        partitions = dict(owned)
+        chunks = list(_chunks(partitions, organization_id, pairs_at_once))
+        pairs_total = sum(
+            len(codes)
+            for part in partitions.values()
+            for name, codes in part.table.presence.codes.items()
+            if name[0] == organization_id
+        )
+        progress = _Progress(tally, repair, tuple(sorted(partitions)), pairs_total)
+        for number, chunk in enumerate(chunks):
+            jobs = {
+                home: (partitions[home], Verification(partitions[home].table, names))
+                for home, names in chunk.items()
+            }
+            async for report in _pass(jobs, progress, len(chunks), organization_id, number == 0):
+                yield report
+        yield progress.report(done=True)
+
+
+def _chunks(
+    partitions: Mapping[int, OwnedPartition], organization_id: str, most: int
+) -> Iterator[dict[int, list[SubscriptionName]]]:
+    """Names by partition, so many that their pairs are about `most`; at least one chunk.
+
+    Every chunk but the first leaves out the partitions that are done.
+    """
+    chunk: dict[int, list[SubscriptionName]] = {number: [] for number in partitions}
+    pairs = 0
+    for number, owned in partitions.items():
+        for name, codes in list(owned.table.presence.codes.items()):
+            if name[0] != organization_id:
+                continue
+            if pairs >= most:
+                yield chunk
+                chunk, pairs = {}, 0
+            chunk.setdefault(number, []).append(name)
+            pairs += len(codes)
+    yield chunk
+
+
+async def _pass(
+    jobs: Jobs, progress: _Progress, passes: int, organization_id: str, strangers: bool
+) -> AsyncGenerator[VerifyReport, None]:
+    """Read events-raw once and compare what the jobs are about."""
+    if not jobs:
+        return
+    shared = next(iter(jobs.values()))[0].shared
+    async with _RawReplay(shared.settings, shared.homes, jobs, organization_id) as replay:
+        replay.strangers = strangers
+        progress.proved_from = {q: start for q, start in replay.starts.items() if start > 0}
+        before = progress.records_read
+        progress.records_total = passes * replay.behind()
+        while replay.behind() > NEAR_RECORDS:
+            await replay.read()
+            progress.records_read = before + replay.read_records
+            yield progress.report()
+        for number, (owned, job) in jobs.items():
+            async with owned.lock:
+                await replay.catch_up(number)
+                await _compare(owned, job, progress, replay.starts)
+            progress.records_read = before + replay.read_records
+            yield progress.report()
+
+
+async def verify_names(
+    owned: OwnedPartition,
+    names: Sequence[SubscriptionName],
+    scanner: Callable[[OwnedPartition], Scan],
+    tally: VerifyTally,
+    *,
+    repair: bool = False,
+    rest_s: float = 0.0,
+) -> AsyncGenerator[VerifyReport, None]:
+    """Some subscriptions of one partition, from where presence says that their events lie.
+
+    `rest_s`: pause after every stretch that is read, for verification in the background.
+    """
+    async with tally.one_at_a_time:
+        job = Verification(owned.table, names)
+        progress = _Progress(tally, repair, (owned.number,), len(job.pairs))
+        async with scanner(owned) as scan:
+            scan.start(*job.start_offsets())
+            progress.records_total = scan.behind(owned.table.record)
+            while (behind := scan.behind(owned.table.record)) > NEAR_RECORDS:
+                leave = max(NEAR_RECORDS, behind - MAX_RECORDS)
+                async for arrivals in scan.read(owned.table.record, leave):
+                    job.feed(arrivals)
+                progress.records_read += behind - scan.behind(owned.table.record)
+                yield progress.report()
+                await asyncio.sleep(rest_s)
+            async with owned.lock:
+                progress.records_read += scan.behind(owned.table.record)
+                async for arrivals in scan.read(owned.table.record, None):
+                    job.feed(arrivals)
+                await _compare(owned, job, progress, {})
+        yield progress.report(done=True)
+
+
+async def _compare(
+    owned: OwnedPartition, job: Verification, progress: _Progress, starts: Mapping[int, int]
+) -> None:
+    """Compare everything; the live fold stands still. Queues what is to be repaired."""
+    differing: list[Pair] = []
+    found = list(job.lost)
+    for number, compared in enumerate(job.compare()):
+        if number % _PAIRS_A_TURN == 0:
+            await asyncio.sleep(0)
+        progress.pairs += 1
+        if compared.skipped or _beyond_retention(owned, compared.pair, starts):
+            progress.skipped.append(compared.pair)
+            continue
+        progress.tally.pairs += 1
+        progress.cells += compared.cells
+        found += compared.differences
+        if compared.differences:
+            differing.append(compared.pair)
+    published = list(job.compare_published())
+    found += published
+    progress.tally.differing += len(differing)
+    progress.differences += found
+    for difference in found:
+        log.error("Verification: %s differs: %s", difference.kind, difference)
+    if progress.repair and differing:
+        owned.want_refold(differing, owned.table.record.append_time_ms)
+        progress.repairing += len(differing)
+
+
+def _beyond_retention(owned: OwnedPartition, pair: Pair, starts: Mapping[int, int]) -> bool:
+    """Whether events of a pair may have been deleted from events-raw, so that none can prove it."""
+    entry = owned.table.presence.find(pair[:2], pair[2])
+    if entry is None:
+        return False
+    forwarded = entry.rekeyed_first >= 0 and any(starts.values())
+    return forwarded or 0 <= entry.raw_first < starts.get(owned.number, 0)
+
+
+class _RawReplay:
+    """Reads all partitions of events-raw and deals the events out to the jobs of their homes."""
+
+    def __init__(self, settings: Settings, homes: Homes, jobs: Jobs, organization_id: str):
+        self._settings, self._homes, self._jobs = settings, homes, jobs
+        self._organization_id = organization_id
+        self.strangers = False
+        self.read_records = 0
+        self.starts: dict[int, int] = {}
+        topic = settings.topic(settings.raw_topic)
+        self._tps = {q: TopicPartition(topic, q) for q in range(settings.raw_partitions)}
+        self._next: dict[int, int] = {}
+        self._append_time_ms: dict[int, int] = dict.fromkeys(self._tps, -1)
+        self._ahead: dict[int, list[Arrival]] = {number: [] for number in jobs}
+        """Read before the live fold has taken them."""
+        self._consumer = AIOKafkaConsumer(
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
+            **settings.kafka_options(),
+        )
+
+    async def __aenter__(self) -> _RawReplay:
+        await self._consumer.start()
+        self._consumer.assign(list(self._tps.values()))
+        starts = await self._consumer.beginning_offsets(list(self._tps.values()))
+        for q, tp in self._tps.items():
+            self.starts[q] = self._next[q] = starts[tp]
+            self._consumer.seek(tp, starts[tp])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+    def _end(self, q: int, number: int) -> int:
+        """Up to where a partition has taken what lies on raw partition q."""
+        record = self._jobs[number][0].table.record
+        if q == number:
+            return record.raw_next
+        mark = record.marks.get(q)
+        return 0 if mark is None else mark[0] + 1
+
+    def _behind(self, q: int, numbers: Sequence[int]) -> int:
+        return max(0, *(self._end(q, number) - self._next[q] for number in numbers))
+
+    def behind(self) -> int:
+        """Records between here and the live folds."""
+        return sum(self._behind(q, list(self._jobs)) for q in self._tps)
+
+    async def catch_up(self, number: int) -> None:
+        """Feed one partition everything that its live fold, which must wait, has taken."""
+        while any(self._behind(q, [number]) for q in self._tps):
+            await self._read([q for q in self._tps if self._behind(q, [number])])
+        ahead, self._ahead[number] = self._ahead[number], []
+        self._feed(number, ahead)
+
+    async def read(self) -> None:
+        """Read a stretch of whatever is behind."""
+        await self._read([q for q in self._tps if self._behind(q, list(self._jobs))])
+
+    async def _read(self, partitions: Sequence[int]) -> None:
+        fetched = await self._consumer.getmany(
+            *(self._tps[q] for q in partitions),
+            timeout_ms=READ_TIMEOUT_MS,
+            max_records=MAX_RECORDS,
+        )
+        default = self._jobs_default()
+        for tp, records in fetched.items():
+            dealt: dict[int, list[Arrival]] = {}
+            for record in records:
+                self.read_records += 1
+                reached_ms = max(self._append_time_ms[tp.partition], record.timestamp)
+                self._append_time_ms[tp.partition] = reached_ms
+                for arrival in arrivals_of(
+                    record.value, record.headers, reached_ms, tp.partition, record.offset, default
+                ):
+                    if isinstance(arrival, Arrival):
+                        self._deal(arrival, dealt)
+            for number, arrivals in dealt.items():
+                self._feed(number, arrivals)
+            await asyncio.sleep(0)
+        for q in partitions:
+            # The position passes transaction markers, which carry no record.
+            self._next[q] = await self._consumer.position(self._tps[q])
+
+    def _jobs_default(self) -> str | None:
+        shared = next(iter(self._jobs.values()))[0].shared
+        return shared.definitions.settings_at().default_organization_id
+
+    def _deal(self, arrival: Arrival, dealt: dict[int, list[Arrival]]) -> None:
+        if arrival.organization_id != self._organization_id:
+            return
+        home = self._homes.of(arrival.organization_id, arrival.event.external_subscription_id)
+        if home in self._jobs:
+            dealt.setdefault(home, []).append(arrival)
+
+    def _feed(self, number: int, arrivals: Sequence[Arrival]) -> None:
+        owned, job = self._jobs[number]
+        taken = [arrival for arrival in arrivals if _has_taken(owned, arrival)]
+        if len(taken) < len(arrivals):
+            kept = {arrival.position for arrival in taken}
+            self._ahead[number] += [a for a in arrivals if a.position not in kept]
+        job.feed(taken, strangers=self.strangers)
+
+
+def _has_taken(owned: OwnedPartition, arrival: Arrival) -> bool:
+    """Whether the live fold has passed an arrival."""
+    record = owned.table.record
+    if arrival.raw_partition == owned.number:
+        return arrival.raw_offset < record.raw_next
+    place = (arrival.raw_offset, arrival.array_index)
+    return place <= record.marks.get(arrival.raw_partition, (-1, -1))

@@ -1,0 +1,178 @@
+"""Tracing: what became of one event, and why. Pure.
+
+A tracer folds events into empty cells of its own with the very fold that live events go through,
+one span at a time, and looks at what happened. So what it says cannot differ from what is counted,
+and its cells are a recomputation of the figures from the events it was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from app.wire.identity import event_body_hash, event_id
+from app.wire.properties import read_properties
+from app.wire.refusals import check_range
+from tables.cells import Layer, Span
+from tables.dedupe import Entry
+from tables.fold import Arrival, Folded, apply_members, fold_event, value_text
+from tables.members import Members
+from tables.partition import Pair, Partition, WaitForDefinitions
+from tables.routes import Ignored, Route
+
+NOTHING_SETTLED_MS = -1
+"""Every cut is kept apart, so that figures can be asked for as of any of them."""
+
+Standing = Literal["taken", "duplicate", "refused", "cancelled", "lost"]
+
+
+class Verdict(NamedTuple):
+    """Whether an arrival is one that metrics are asked about at all."""
+
+    standing: Standing
+    """lost: it should be in the event index and is not."""
+    reason: str | None = None
+    """Of a refused one its dead letter code."""
+    counted: Arrival | None = None
+    """taken: the arrival with the position the log gave it, as amended."""
+    winner: Entry | None = None
+    """duplicate: the arrival of the same id that counts."""
+    same_bytes: bool = False
+    """duplicate: byte for byte the same event; otherwise the bodies have to be compared."""
+
+
+class Traced(NamedTuple):
+    """What one charge made of one event."""
+
+    span: Span
+    layer: Layer
+    """The period that the event falls in, or the history of a recurring metric."""
+    reason: str | None = None
+    """Why it is ignored; None: it counts."""
+    filter_id: str | None = None
+    groups: tuple[str | None, ...] = ()
+    value: str = ""
+    """As the digest names it; "" for a count."""
+    cut_ms: int = 0
+    """The first cut it counts at; 0: that of the period's due time."""
+
+
+def identity_of(arrival: Arrival) -> bytes:
+    """The event id that the index knows it by."""
+    event = arrival.event
+    return event_id(arrival.organization_id, event.external_subscription_id, event.transaction_id)
+
+
+def verdict(partition: Partition, arrival: Arrival) -> Verdict:
+    """What the partition, which has folded past it, did with an arrival."""
+    identity = identity_of(arrival)
+    entry = partition.index.find(identity)
+    if entry is not None and entry[1:4] == arrival[3:6]:
+        placed = arrival._replace(append_time_ms=entry[0], rekeyed_offset=entry.rekeyed_offset)
+        counted = partition.corrected(identity, placed)
+        if counted is None:
+            return Verdict("cancelled")
+        # Neither too late nor period closed applies to what a correction made.
+        code = _too_late(partition, placed) if counted is placed else None
+        return Verdict("taken", counted=counted) if code is None else Verdict("refused", code)
+    code = check_range(arrival.timestamp_ms, arrival.append_time_ms)
+    if code is None:
+        code = _too_late(partition, arrival)
+    if code is not None:
+        return Verdict("refused", code)
+    if entry is None or entry[:4] > arrival.position:
+        return Verdict("lost")
+    same = entry.body_hash == event_body_hash(arrival.event)
+    return Verdict("duplicate", winner=entry, same_bytes=same)
+
+
+def _too_late(partition: Partition, arrival: Arrival) -> str | None:
+    event = arrival.event
+    pair = (arrival.organization_id, event.external_subscription_id, event.code)
+    route = partition.routes.get(pair) or partition.compile(pair)
+    try:
+        return partition.too_late(route, arrival, arrival.timestamp_ms)
+    except WaitForDefinitions:
+        # The live fold waits here, so it has not refused it.
+        return None
+
+
+class Tracer:
+    """Events of one pair, folded into cells of its own."""
+
+    def __init__(self, partition: Partition, pair: Pair):
+        self.pair = pair
+        self.route = partition.compile(pair)
+        self.partition = partition
+        self._members = Members(capacity=1 << 62)
+        self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
+
+    def trace(self, counted: Arrival) -> list[Traced]:
+        """Fold an arrival that is taken; what each charge whose period holds it made of it."""
+        max_groups = self.partition.settings.max_groups
+        return [
+            traced
+            for route in self._alone
+            for traced in _fold_alone(route, counted, self._members, max_groups)
+        ]
+
+    def unrouted(self, timestamp_ms: int) -> str:
+        """Why no charge was asked about an event of that time."""
+        organization_id, _, code = self.pair
+        definitions = self.partition.definitions
+        if definitions.metric(organization_id, code) is None and not self.route.spans:
+            return "unknown_code"
+        if self.route.spans and not self.route.timelines:
+            return "outside_periods"
+        if not self.route.timelines:
+            return "unknown_subscription"
+        if self.route.period_of(timestamp_ms) is None:
+            return "outside_periods"
+        return "no_charge"
+
+
+def _fold_alone(
+    route: Route, counted: Arrival, members: Members, max_groups: int
+) -> Iterator[Traced]:
+    (span,) = route.spans
+    timestamp_ms = counted.timestamp_ms
+    layer = span.layer_at(timestamp_ms)
+    if layer is None:
+        return
+    folded = Folded()
+    fold_event(
+        route,
+        counted.event,
+        timestamp_ms,
+        counted.position,
+        NOTHING_SETTLED_MS,
+        members,
+        folded,
+        max_groups,
+    )
+    for reason in folded.ignored:
+        yield Traced(span, layer, reason)
+    # The first cell is the event's own; members may change those of other periods after it.
+    reached = folded.dirty[:1]
+    apply_members(folded.unique, members, NOTHING_SETTLED_MS, folded)
+    for cell in folded.dirty:
+        cell.dirty = False
+    for cell in reached:
+        yield Traced(
+            span,
+            layer,
+            None,
+            cell.filter_id,
+            cell.groups,
+            _value_text(span, counted),
+            span.cut_of(layer, counted.append_time_ms),
+        )
+
+
+def _value_text(span: Span, counted: Arrival) -> str:
+    event = counted.event
+    properties = read_properties(event.properties)
+    value = span.fold.read_value(event.code, counted.timestamp_ms, properties)
+    if isinstance(value, Ignored):
+        raise AssertionError("an event that was folded has a value")
+    return value_text(span.fold.metric.aggregation_type, value)

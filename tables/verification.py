@@ -1,0 +1,267 @@
+"""Verification: live cells and published figures against a fold of the raw events. Pure.
+
+Shadow cells of some subscriptions are folded from the events that somebody reads again. Where the
+live fold stands too, they must be the live cells byte for byte; closing once more over them must
+publish nothing; and every event that was read must be in the event index, or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from app.definitions.instants import iso_seconds
+from app.numbers import plain
+from app.proof import CellFigures, Difference
+from app.records import PublishedRecord
+from tables.cells import Cell, CellKey, Figures, Span
+from tables.close import close_subscription
+from tables.fold import Arrival
+from tables.partition import Pair, Partition
+from tables.presence import SubscriptionName
+from tables.published import PublishedPeriod, PublishedTable
+from tables.refold import Refold
+from tables.routes import Route
+from tables.tracing import identity_of, verdict
+
+_MOST_LOST = 1_000
+"""Lost events that are named; a partition that lost more is rebuilt anyhow."""
+
+
+class Compared(NamedTuple):
+    """What one pair came to."""
+
+    pair: Pair
+    cells: int
+    differences: list[Difference]
+    skipped: bool = False
+    """It is being refolded, or was while the events were read: ask again."""
+
+
+class Verification:
+    """Shadow cells of every pair of some external subscriptions."""
+
+    def __init__(self, partition: Partition, names: Iterable[SubscriptionName]):
+        self.partition = partition
+        self.names = frozenset(names)
+        codes = partition.presence.codes
+        self.pairs = [(*name, code) for name in sorted(self.names) for code in codes.get(name, ())]
+        self.lost: list[Difference] = []
+        self._refold = Refold(partition, self.pairs)
+        self._generations = {pair: self._generation(pair) for pair in self.pairs}
+
+    def start_offsets(self) -> tuple[int | None, int | None]:
+        """Where the first events of the pairs lie, on raw and on rekeyed."""
+        return self._refold.start_offsets()
+
+    def feed(self, arrivals: Sequence[Arrival], *, strangers: bool = False) -> None:
+        """Fold those of the arrivals that are of the subscriptions.
+
+        Only what the live fold has passed may be fed. `strangers`: arrivals of subscriptions that
+        have no event at all are looked at too; none may be missing.
+        """
+        known = self.partition.presence.codes
+        wanted = []
+        for arrival in arrivals:
+            name = (arrival.organization_id, arrival.event.external_subscription_id)
+            if name in self.names or (strangers and name not in known):
+                wanted.append(arrival)
+        ids = [identity_of(arrival) for arrival in wanted]
+        found: list[Arrival] = []
+        for arrival, entry in zip(wanted, self.partition.index.find_many(ids), strict=True):
+            if entry is not None and entry[1:4] == arrival[3:6]:
+                # Read from events-raw alone, an arrival does not say how it was forwarded.
+                found.append(arrival._replace(rekeyed_offset=entry.rekeyed_offset))
+            elif entry is None or entry[:4] > arrival.position:
+                self._check_lost(arrival)
+        self._refold.feed(found)
+
+    def _check_lost(self, arrival: Arrival) -> None:
+        if len(self.lost) < _MOST_LOST and verdict(self.partition, arrival).standing == "lost":
+            _, partition, offset, index = arrival.position
+            self.lost.append(
+                Difference(
+                    kind="event",
+                    partition=self.partition.number,
+                    external_subscription_id=arrival.event.external_subscription_id,
+                    metric_code=arrival.event.code,
+                    live={},
+                    refolded={
+                        "transaction_id": arrival.event.transaction_id,
+                        "place": f"{partition}:{offset}:{index}",
+                    },
+                )
+            )
+
+    def compare(self) -> Iterator[Compared]:
+        """Each pair in turn. The live fold must stand where the last event was read."""
+        for pair in self.pairs:
+            yield self._compare_pair(pair)
+
+    def _compare_pair(self, pair: Pair) -> Compared:
+        partition = self.partition
+        if pair in partition.refolding_pairs or self._generation(pair) != self._generations[pair]:
+            return Compared(pair, 0, [], skipped=True)
+        shadow, live = self._refold.routes[pair], partition.route_of(pair)
+        settled_ms = partition.settled_ms
+        for span in shadow.spans:
+            for layer in span.layers.values():
+                for cell in layer.cells.values():
+                    cell.settle(settled_ms, span.fold.aggregation)
+        ours, theirs = _cells(live), _cells(shadow)
+        differences = [
+            _difference(partition.number, pair, key, ours.get(key), theirs.get(key))
+            for key in {**ours, **theirs}
+            if _packed(ours.get(key)) != _packed(theirs.get(key))
+        ]
+        return Compared(pair, len(theirs), differences)
+
+    def _generation(self, pair: Pair) -> dict[Any, int]:
+        """Which refold made the pair's cells."""
+        return {span.key: span.generation for span in self.partition.route_of(pair).spans}
+
+    def compare_published(self) -> Iterator[Difference]:
+        """What closing again, over the shadow cells, would publish: nothing, if all is well."""
+        partition = self.partition
+        announced = {name for name, _, _ in partition.reasons}
+        for name in sorted(self.names):
+            if partition.refolding(*name) or name in announced:
+                # A correction or a definition is folded already and published at the next cut.
+                continue
+            yield from self._published(name)
+
+    def _published(self, name: SubscriptionName) -> Iterator[Difference]:
+        partition, settled_ms = self.partition, self.partition.settled_ms
+        shadow = Partition(partition.number, partition.definitions, partition.index)
+        shadow.presence, shadow.record = partition.presence, partition.record
+        shadow.routes = {pair: self._refold.routes[pair] for pair in self.pairs if pair[:2] == name}
+        dues_ms = {
+            period.due_at_ms
+            for _, timeline in partition.timelines(name)
+            for period in timeline.until(partition.record.cut_ms)
+            if settled_ms < period.due_at_ms <= partition.record.cut_ms
+        }
+        for cut_ms in sorted({settled_ms, *dues_ms}):
+            shadow.published = _published_before(partition, name, cut_ms)
+            shadow.late_cuts = {name: {cut_ms}} if cut_ms == settled_ms else {}
+            for record in close_subscription(shadow, name, cut_ms):
+                difference = _of_record(partition.number, name, record)
+                if difference is not None:
+                    yield difference
+
+
+def _published_before(partition: Partition, name: SubscriptionName, cut_ms: int) -> PublishedTable:
+    """What is published of a subscription, as if the cut were still to be taken."""
+    table = PublishedTable()
+    for versions, timeline in partition.timelines(name):
+        newest = versions.at()
+        for period in timeline.until(partition.record.cut_ms) if newest is not None else ():
+            period_name = (newest.id, period.start_ms)  # type: ignore[union-attr]
+            known = partition.published.find(period_name)
+            if known is not None:
+                # One that is ahead belongs to a cut that is being taken right now.
+                before_ms = known.cut_ms if known.cut_ms > cut_ms else -1
+                copied = PublishedPeriod(known.revision, before_ms, dict(known.cells))
+                table.periods[period_name] = copied
+    return table
+
+
+_SHOWN = ("units", "prorated_units", "total_aggregated_units", "events_count", "digest")
+
+
+def _of_record(number: int, name: SubscriptionName, record: PublishedRecord) -> Difference | None:
+    """What a record that should not have come says; completions only follow from others."""
+    body = msgspec.json.decode(record.value)
+    if body["type"] == "period.completed" and body["revision"] > 0:
+        return None
+    charge = body.get("charge") or {}
+    metric = body.get("billable_metric") or {}
+    return Difference(
+        kind="published",
+        partition=number,
+        external_subscription_id=name[1],
+        metric_code=metric.get("code", ""),
+        period_from=body["period"]["from"],
+        charge_id=charge.get("lago_id"),
+        filter_id=body.get("lago_charge_filter_id"),
+        groups=tuple((body.get("grouped_by") or {}).values()),
+        live={"units": str(body.get("previous_units"))},
+        refolded={field: str(body[field]) for field in _SHOWN if body.get(field) is not None},
+    )
+
+
+def _cells(route: Route) -> dict[CellKey, Cell]:
+    return {
+        cell.key: cell
+        for span in route.spans
+        for layer in span.layers.values()
+        for cell in layer.cells.values()
+        if not cell.blank(span.fold.aggregation)
+    }
+
+
+def _packed(cell: Cell | None) -> bytes | None:
+    """The cell as the changelog has it, but for the refold that made it."""
+    if cell is None:
+        return None
+    version, cuts, _ = msgspec.msgpack.decode(cell.packed())
+    return msgspec.msgpack.encode((version, cuts))
+
+
+def _difference(
+    number: int, pair: Pair, key: CellKey, ours: Cell | None, theirs: Cell | None
+) -> Difference:
+    some = ours or theirs
+    period = some.layer.period if some is not None else None
+    return Difference(
+        kind="cell",
+        partition=number,
+        external_subscription_id=pair[1],
+        metric_code=pair[2],
+        period_from=None if period is None else iso_seconds(period.start_ms),
+        charge_id=key.charge_id,
+        filter_id=key.filter_id,
+        groups=key.groups,
+        live=_shown(ours),
+        refolded=_shown(theirs),
+    )
+
+
+def _shown(cell: Cell | None) -> dict[str, str]:
+    """Figures of a cell's period, and the state itself, which may differ without showing."""
+    if cell is None:
+        return {}
+    layer, span = cell.layer, cell.layer.span
+    shown = {"state": _state_text(cell, span)}
+    if layer.period is not None:
+        figures = span.figures(layer.period, cell.filter_id, cell.groups)
+        texts = msgspec.structs.asdict(figure_texts(figures))
+        shown |= {name: str(text) for name, text in texts.items() if text is not None}
+    return shown
+
+
+def _state_text(cell: Cell, span: Span) -> str:
+    states = {0: cell.state, **(cell.late or {})}
+    return "; ".join(
+        f"{cut_ms}: {' '.join(map(_text, span.fold.aggregation.pack(state)))}"
+        for cut_ms, state in sorted(states.items())
+    )
+
+
+def _text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def figure_texts(figures: Figures) -> CellFigures:
+    """Figures as they are printed in records."""
+    prorated, precise = figures.prorated_units, figures.precise_total_amount_cents
+    return CellFigures(
+        units=plain(figures.units),
+        prorated_units=None if prorated is None else plain(prorated),
+        total_aggregated_units=plain(figures.total_aggregated_units),
+        precise_total_amount_cents=None if precise is None else plain(precise),
+        events_count=figures.events_count,
+        digest=f"{figures.digest:032x}",
+    )
