@@ -12,13 +12,23 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.failures import load_settings
+from app.cli.settings_apply import apply_settings
 from app.settings import SHAPES_BYTES, Settings, environment_names, unknown_variables
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def settings(as_json: bool) -> None:
+@click.pass_context
+def settings(context: click.Context, as_json: bool) -> None:
     """Print every setting: its variable, its value now and what it does."""
+    if context.invoked_subcommand is None:
+        _print_settings(as_json)
+
+
+settings.add_command(apply_settings)
+
+
+def _print_settings(as_json: bool) -> None:
     current = load_settings()
     rows = [_row(current, field) for field in Settings.model_fields]
     if as_json:

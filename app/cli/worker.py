@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import click
 import uvloop
 
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
-from app.demo import demo
+from app.demo import SUBSCRIPTIONS, demo
 from app.main import Worker, run_worker
 from app.settings import Settings
+from app.stack.errors import StackError
+from app.stack.ports import require_free
 from app.stack.stack import local_stack
+
+log = logging.getLogger(__name__)
+
+DEFAULT_HTTP_PORT = Settings.model_fields["http_port"].default
+STARTING_MS = 30_000
+READY_POLL_S = 0.1
 
 
 @click.command()
 def worker() -> None:
     """Run one worker on the Kafka and Redis that METER_* names, until Ctrl-C."""
     settings = load_settings()
-    _log()
+    _log(settings)
     with told_plainly():
+        _require_servers(settings)
         uvloop.run(_worker(settings))
 
 
 async def _worker(settings: Settings) -> None:
     with ended_by_signals():
-        await run_worker(settings, lambda running: click.echo(f"Worker  {running.url}"))
+        _require_port(settings)
+        with _stopped_plainly():
+            await run_worker(settings, lambda running: click.echo(f"Worker  {running.url}"))
+    click.echo("Stopped.")
 
 
 @click.command()
@@ -35,7 +51,7 @@ async def _worker(settings: Settings) -> None:
 def up(with_demo: bool) -> None:
     """Run everything on this machine: Kafka, Redis, worker, API, page and a sample generator."""
     settings = load_settings(profile="local")
-    _log()
+    _log(settings)
     with told_plainly():
         uvloop.run(_up(settings, with_demo))
 
@@ -43,46 +59,151 @@ def up(with_demo: bool) -> None:
 async def _up(settings: Settings, with_demo: bool) -> None:
     # From the first moment, so that Ctrl-C in the middle of a start also stops what has started.
     with ended_by_signals():
+        _require_port(settings)
         async with local_stack(settings, click.echo) as running:
-            feeding: list[asyncio.Task[None]] = []
+            greeting: list[asyncio.Task[None]] = []
 
             def tell(started: Worker) -> None:
-                click.echo(_welcome(running, started))
-                if with_demo:
-                    feeding.append(asyncio.create_task(demo(started, running)))
+                greeting.append(asyncio.create_task(_greet(running, started, with_demo)))
 
             try:
-                await run_worker(running, tell)
+                with _stopped_plainly():
+                    await run_worker(running, tell)
             finally:
-                for task in feeding:
+                click.echo("Stopping …")
+                for task in greeting:
                     task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
+    click.echo(f"Stopped. What was counted is in {settings.state_dir}/; start again to go on.")
 
 
-def _welcome(settings: Settings, worker: Worker) -> str:
-    key = settings.api_keys[0]
-    secret, organization = key.key.get_secret_value(), key.organization_id
-    topic = settings.topic(settings.raw_topic)
+async def _greet(settings: Settings, started: Worker, with_demo: bool) -> None:
+    """What to try, as soon as it works; then the sample."""
+    while started.gateway.not_ready():
+        await asyncio.sleep(READY_POLL_S)
+    click.echo(_welcome(settings, started, with_demo))
+    if not with_demo:
+        return
+    try:
+        await demo(started, settings)
+    except Exception:
+        # Sample events are not worth the worker: without them it runs on.
+        log.exception("The sample generator stopped")
+
+
+def _require_port(settings: Settings) -> None:
+    require_free(settings.http_port, "METER_HTTP_PORT", "use the worker that runs there")
+
+
+def _require_servers(settings: Settings) -> None:
+    """A worker starts no servers of its own."""
+    named = {
+        "METER_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "METER_REDIS_URL": settings.redis_url,
+    }
+    missing = [name for name, value in named.items() if not value]
+    if missing:
+        raise StackError(
+            f"{' and '.join(missing)} not set: a worker runs on servers that exist. "
+            "`meter up` starts its own, `meter stack` starts only the servers."
+        )
+
+
+@contextmanager
+def _stopped_plainly() -> Iterator[None]:
+    """One line for the end of a worker; the traceback is in the log, before it."""
+    try:
+        yield
+    except StackError:
+        raise
+    except Exception as error:
+        log.debug("The worker ended", exc_info=error)
+        raise StackError(f"The worker stopped: {type(error).__name__}: {error}") from error
+
+
+def _welcome(settings: Settings, worker: Worker, with_demo: bool) -> str:
+    secret = settings.api_keys[0].key.get_secret_value()
+    paragraphs = [
+        _addresses(settings, worker.url, secret),
+        _demo_lines(settings) if with_demo else "",
+        _first_number(worker.url, secret),
+        _producer_lines(settings),
+        "Ctrl-C stops everything; what was counted stays.",
+    ]
+    return "\n" + "\n\n".join(filter(None, paragraphs))
+
+
+def _addresses(settings: Settings, url: str, secret: str) -> str:
+    organization = settings.api_keys[0].organization_id
+    raw, records = settings.topic(settings.raw_topic), settings.topic(settings.usage_records_topic)
     return (
-        f"Page    {worker.url}/\n"
-        f"API     {worker.url}/api/v1   (key {secret}, organization {organization})\n\n"
-        "An unknown subscription can be read as if on a monthly plan with every metric (the\n"
-        "implicit plan, on in this profile only), so a metric and an event are enough:\n\n"
-        f"  curl -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json' \\\n"
-        f"    {worker.url}/api/v1/events \\\n"
+        f"Page    {url}/\n"
+        f"API     {url}/api/v1   (key {secret}, organization {organization})\n"
+        f"Topics  in {raw}, out {records}, at {settings.kafka_bootstrap_servers[0]}"
+    )
+
+
+def _producer_lines(settings: Settings) -> str:
+    organization = settings.api_keys[0].organization_id
+    return (
+        f"A producer of your own writes to {settings.topic(settings.raw_topic)} with key "
+        f"{organization}-me\n(organization, hyphen, external_subscription_id):\n\n"
+        f'  {{"organization_id":"{organization}","external_subscription_id":"me",'
+        '"transaction_id":"t2","code":"storage","properties":{"gb":1}}'
+    )
+
+
+def _demo_lines(settings: Settings) -> str:
+    meter = shlex.quote(sys.argv[0])
+    port = settings.http_port
+    where = "" if port == DEFAULT_HTTP_PORT else f" --url http://127.0.0.1:{port}"
+    return (
+        f"Sample subscriptions ({SUBSCRIPTIONS[0]}, {SUBSCRIPTIONS[1]}, …) get 20 events a second; "
+        "they began three\nmonths ago, so closed periods show within seconds. "
+        "In another terminal, in this directory:\n\n"
+        f"  {meter} watch{where}\n"
+        f"  {meter} usage {SUBSCRIPTIONS[0]}{where}\n"
+        f"  {meter} usage {SUBSCRIPTIONS[0]} --past{where}"
+    )
+
+
+def _first_number(url: str, secret: str) -> str:
+    curl = f"curl -H 'Authorization: Bearer {secret}'"
+    post = f"{curl} -H 'Content-Type: application/json'"
+    return (
+        "Your own first number takes a metric and an event: a subscription that is not defined is\n"
+        "read as if on a monthly plan with every metric (the implicit plan, on locally only).\n\n"
+        f"  {post} {url}/api/v1/billable_metrics \\\n"
+        '    -d \'{"billable_metric":{"name":"Storage","code":"storage",'
+        '"aggregation_type":"sum_agg","field_name":"gb"}}\'\n'
+        f"  {post} {url}/api/v1/events \\\n"
         '    -d \'{"event":{"transaction_id":"t1","external_subscription_id":"me",'
         '"code":"storage","properties":{"gb":12.5}}}\'\n'
-        f"  curl -H 'Authorization: Bearer {secret}' \\\n"
-        f"    '{worker.url}/api/v1/customers/me/current_usage?external_subscription_id=me'\n\n"
-        f"A producer writes to topic {topic} at {settings.kafka_bootstrap_servers[0]}, key\n"
-        f"{organization}-<external_subscription_id>, for example:\n\n"
-        f'  {{"organization_id":"{organization}","external_subscription_id":"me",'
-        '"transaction_id":"t2","code":"storage","timestamp":"1767225600.0",'
-        '"properties":{"gb":1}}\n\n'
-        "Ctrl-C stops everything; what was counted stays."
+        f"  {curl} \\\n"
+        f"    '{url}/api/v1/customers/me/current_usage?external_subscription_id=me'"
     )
 
 
-def _log() -> None:
+def _log(settings: Settings) -> None:
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    if level > logging.DEBUG:
+        # Faust, its services among our modules, and the clients tell every step at `info`.
+        for name in ("aiokafka", "aiohttp", "asyncio", "faust", "mode", "app.transport"):
+            logging.getLogger(name).setLevel(max(level, logging.WARNING))
+        logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(_no_start_noise)
+
+
+def _no_start_noise(record: logging.LogRecord) -> bool:
+    """A broker that runs for the first time has no coordinator for some seconds; clients wait.
+
+    So says Kafka itself: the topic of committed offsets is made when it is first asked for.
+    """
+    text = record.getMessage()
+    waits = "GroupCoordinatorNotAvailable" in text or text.startswith(
+        "Marking the coordinator dead"
+    )
+    return not (waits and record.relativeCreated < STARTING_MS)

@@ -1,0 +1,122 @@
+"""`meter dead-letters`: what was refused and why, and sending it again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli.remote import Json, Refused, Remote, print_json, remote, remote_options
+
+MOST = 1000
+Place = tuple[int, int]
+"""Partition and offset of a dead letter."""
+
+
+class PlaceType(click.ParamType):
+    """PARTITION/OFFSET, as `list` prints it."""
+
+    name = "partition/offset"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Place:
+        """Both numbers."""
+        partition, _, offset = str(value).partition("/")
+        if not (partition.isdecimal() and offset.isdecimal()):
+            self.fail(f"{value!r} is not PARTITION/OFFSET, for example 0/17", param, ctx)
+        return int(partition), int(offset)
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Refused events: list them, and replay them once their reason is gone."""
+
+
+@dead_letters.command("list")
+@click.option("--code", help="Only those refused for this reason, for example invalid_json.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
+@remote_options
+def list_letters(code: str | None, as_json: bool, url: str | None, key: str | None) -> None:
+    """Print the newest dead letters (each worker shows its newest 50), newest first."""
+    letters = newest(remote(url, key), code)
+    if as_json:
+        print_json(letters)
+    elif letters:
+        Console().print(_table(letters))
+    else:
+        click.echo("No event was refused.")
+
+
+@dead_letters.command()
+@click.argument("places", nargs=-1, type=PlaceType())
+@click.option("--code", help="All listed ones refused for this reason.")
+@click.option("--all", "every", is_flag=True, help="All listed ones.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array of what became of each.")
+@remote_options
+def replay(
+    places: tuple[Place, ...],
+    code: str | None,
+    every: bool,
+    as_json: bool,
+    url: str | None,
+    key: str | None,
+) -> None:
+    """Append dead letters anew, each named as PARTITION/OFFSET.
+
+    The original bytes go to the raw topic, admitted even if too late. What is refused for another
+    reason is refused again, as a new dead letter. Exits with 1 if one could not be replayed.
+    """
+    if bool(places) + bool(code) + every != 1:
+        raise click.UsageError("Name dead letters as PARTITION/OFFSET, or give --code or --all.")
+    worker = remote(url, key)
+    wanted = places or tuple((one["partition"], one["offset"]) for one in newest(worker, code))
+    outcomes = _replay(worker, wanted, show_progress=not as_json)
+    failed = [outcome for outcome in outcomes if outcome["error"] is not None]
+    if as_json:
+        print_json(outcomes)
+    else:
+        click.echo(f"{len(outcomes) - len(failed)} of {len(outcomes)} replayed.")
+        for outcome in failed:
+            place = f"{outcome['partition']}/{outcome['offset']}"
+            click.echo(f"{place}: {outcome['error']}", err=True)
+    if failed:
+        raise SystemExit(1)
+
+
+def newest(worker: Remote, code: str | None) -> list[Json]:
+    """What the page lists, newest first."""
+    letters: list[Json] = worker.get("/api/page/overview", limit=MOST)["dead_letters"]
+    return [letter for letter in letters if code in (None, letter["code"])]
+
+
+def _replay(worker: Remote, places: Sequence[Place], show_progress: bool) -> list[Json]:
+    outcomes: list[Json] = []
+    hidden = not show_progress or len(places) < 2 or not sys.stderr.isatty()
+    with click.progressbar(places, label="Replaying", hidden=hidden, file=sys.stderr) as bar:
+        for partition, offset in bar:
+            error = None
+            try:
+                worker.post(
+                    "/api/page/dead_letters/replay",
+                    {"partition": partition, "offset": offset},
+                    Meter_Page="1",
+                )
+            except Refused as refused:
+                error = refused.message
+            outcomes.append({"partition": partition, "offset": offset, "error": error})
+    return outcomes
+
+
+def _table(letters: Sequence[Json]) -> Table:
+    table = Table(title="Dead letters", title_justify="left")
+    for name in ("Place", "Failed", "Code", "Message", "Event"):
+        table.add_column(name, overflow="fold")
+    for one in letters:
+        cells = (one["failed_at"], one["code"], one["message"], one["value"])
+        table.add_row(f"{one['partition']}/{one['offset']}", *map(escape, cells))
+    return table

@@ -1,0 +1,124 @@
+"""A running worker as the command line asks it: over HTTP, with an organization's key."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from http.client import HTTPException
+from typing import Any, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+import click
+
+from app.cli.failures import load_settings
+from app.settings import Settings
+from app.stack.ports import HOST
+
+Json = dict[str, Any]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+TIMEOUT_S = 30.0
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+
+
+class Refused(click.ClickException):
+    """The worker answered with an error; `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Remote:
+    """One worker's HTTP interface; any worker answers for all."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="--url")
+        self.url = url.rstrip("/")
+        self._key = key
+
+    def get(self, path: str, **query: str | int | None) -> Json:
+        """The JSON answer. Raises `Refused`, or `ClickException` when nobody answers."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._ask(Request(f"{self.url}{path}?{urlencode(given)}"))  # noqa: S310
+
+    def post(self, path: str, body: Json, **headers: str) -> Json:
+        """The JSON answer. Raises as `get` does."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = Request(  # noqa: S310
+            f"{self.url}{path}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", **named},
+        )
+        return self._ask(request)
+
+    def _ask(self, request: Request) -> Json:
+        if self._key is not None:
+            request.add_header("Authorization", f"Bearer {self._key}")
+        try:
+            with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                # As decimals, so that a figure is printed as the worker spelled it.
+                found: Json = json.loads(answer.read(), parse_float=Decimal)
+        except HTTPError as error:
+            raise self._refused(error) from error
+        except (URLError, HTTPException, OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise click.ClickException(
+                f"No worker answers at {self.url} ({reason}). Is `meter up` running? "
+                "Another address: --url, or METER_HTTP_PORT."
+            ) from error
+        return found
+
+    def _refused(self, error: HTTPError) -> Refused:
+        if error.code == 401:
+            message = f"{self.url} does not know this key. Set --key or METER_API_KEYS."
+            return Refused(message, error.code)
+        try:
+            body = json.loads(error.read())
+            reason = body.get("code") or body.get("error")
+        except (ValueError, AttributeError):
+            reason = error.reason
+        return Refused(f"{self.url} answered {error.code}: {reason}", error.code)
+
+
+def remote_options(command: Command) -> Command:
+    """`--url` and `--key`, given to the command as `url` and `key`."""
+    for option in (
+        click.option("--key", help="API key. Default: the first of METER_API_KEYS."),
+        click.option("--url", help="Any worker. Default: this machine's, at METER_HTTP_PORT."),
+    ):
+        command = option(command)
+    return command
+
+
+def remote(url: str | None, key: str | None) -> Remote:
+    """What the options name; without them the environment's, else the local profile's worker."""
+    settings = local_settings()
+    first = settings.api_keys[0].key.get_secret_value() if settings.api_keys else None
+    return Remote(url or _worker_url(settings), key or first)
+
+
+def local_settings(**values: Any) -> Settings:
+    """The environment's settings, of the local profile unless it names another."""
+    profile = {} if os.environ.get("METER_PROFILE") else {"profile": "local"}
+    return load_settings(**profile, **values)
+
+
+def segment(text: str) -> str:
+    """Text as one segment of a path."""
+    return quote(text, safe="")
+
+
+def print_json(value: object) -> None:
+    """As indented JSON; exact decimals as text."""
+    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def _worker_url(settings: Settings) -> str:
+    host = HOST if settings.http_host in _EVERYWHERE else settings.http_host
+    return settings.advertised_url or f"http://{host}:{settings.http_port}"

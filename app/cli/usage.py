@@ -1,0 +1,147 @@
+"""`meter usage`: what a subscription has used, as a running worker counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli.remote import (
+    Json,
+    Refused,
+    Remote,
+    print_json,
+    remote,
+    remote_options,
+    segment,
+)
+
+PER_PAGE = 100
+
+
+@click.command()
+@click.argument("subscription")
+@click.option("--customer", help="Its external_customer_id. Default: asked of the worker.")
+@click.option("--past", is_flag=True, help="The ended periods, newest first, not the running one.")
+@click.option("--json", "as_json", is_flag=True, help="The API's JSON instead of a table.")
+@remote_options
+def usage(
+    subscription: str,
+    customer: str | None,
+    past: bool,
+    as_json: bool,
+    url: str | None,
+    key: str | None,
+) -> None:
+    """Print the usage of SUBSCRIPTION (an external_id): the running period, or the ended ones."""
+    worker = remote(url, key)
+    customer = customer or customer_of(worker, subscription)
+    if past:
+        periods = list(past_periods(worker, customer, subscription))
+    else:
+        periods = [_current(worker, customer, subscription)]
+    if as_json:
+        print_json({"usage_periods": periods} if past else {"customer_usage": periods[0]})
+        return
+    console = Console()
+    for period in periods:
+        console.print(usage_table(period, f"{subscription} (customer {customer})"))
+    if not periods:
+        click.echo(f"No period of {subscription} (customer {customer}) has ended yet.")
+
+
+def customer_of(worker: Remote, subscription: str) -> str:
+    """Whose subscription it is. One that is not defined is its own customer (implicit plan)."""
+    for status in ("active", "pending", "terminated"):
+        try:
+            found = worker.get(f"/api/v1/subscriptions/{segment(subscription)}", status=status)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+        else:
+            return str(found["subscription"]["external_customer_id"])
+    return subscription
+
+
+def past_periods(worker: Remote, customer: str, subscription: str) -> Iterator[Json]:
+    """Every ended period, newest first."""
+    page: int | None = 1
+    while page is not None:
+        answer = worker.get(
+            f"/api/v1/customers/{segment(customer)}/past_usage",
+            external_subscription_id=subscription,
+            page=page,
+            per_page=PER_PAGE,
+        )
+        yield from answer["usage_periods"]
+        page = answer["meta"]["next_page"]
+
+
+def _current(worker: Remote, customer: str, subscription: str) -> Json:
+    path = f"/api/v1/customers/{segment(customer)}/current_usage"
+    usage: Json = worker.get(path, external_subscription_id=subscription)["customer_usage"]
+    return usage
+
+
+def usage_table(period: Json, title: str) -> Table:
+    """One period, a line a charge, and below it one a filter and a group."""
+    until = period["to_datetime"]
+    table = Table(
+        title=f"{escape(title)}\n{period['from_datetime']} to {until}{_state(period)}",
+        title_justify="left",
+        caption=_caption(period),
+        caption_justify="left",
+    )
+    for name in ("Metric", "Filter or group"):
+        table.add_column(name, overflow="fold")
+    for name in ("Units", "Events"):
+        # A figure is never cut short.
+        table.add_column(name, overflow="fold", justify="right")
+    for charge in period["charges_usage"]:
+        _add(table, charge["billable_metric"]["code"], "", charge)
+        for part, figures in _parts(charge):
+            _add(table, "", part, figures)
+    return table
+
+
+def _add(table: Table, metric: str, part: str, figures: Json) -> None:
+    # What producers and users named is shown as it is, never read as markup.
+    cells = (metric, part, figures["units"], str(figures["events_count"]))
+    table.add_row(*map(escape, cells))
+
+
+def _parts(charge: Json) -> Iterator[tuple[str, Json]]:
+    if charge["grouped_usage"]:
+        for group in charge["grouped_usage"]:
+            yield _pairs(group["grouped_by"]), group
+            for bucket in group["filters"]:
+                yield f"  {_bucket(bucket)}", bucket
+        return
+    for bucket in charge["filters"]:
+        yield _bucket(bucket), bucket
+
+
+def _bucket(bucket: Json) -> str:
+    values = bucket["values"]
+    if values is None:
+        return "everything else"
+    return ", ".join(f"{name}: {' or '.join(texts)}" for name, texts in values.items())
+
+
+def _pairs(group: dict[str, Any]) -> str:
+    return ", ".join(f"{k}: {'(none)' if v is None else v}" for k, v in group.items())
+
+
+def _state(period: Json) -> str:
+    if "final" not in period:
+        return ""
+    return ", closed" if period["final"] else ", not closed yet"
+
+
+def _caption(period: Json) -> str:
+    stale = ". A changed definition is being folded in" if period["stale"] else ""
+    return f"Counted up to {period['as_of']['append_time']}{stale}"

@@ -1,0 +1,154 @@
+"""`meter watch`: the page's figures in a terminal, again and again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.remote import Json, Remote, remote, remote_options
+
+
+@click.command()
+@click.option("--every", "every_s", type=click.FloatRange(min=0.1), default=2.0, show_default=True)
+@click.option("--search", default="", help="Only usage of this subscription, customer or metric.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option("--once", is_flag=True, help="Print the figures of this moment and end.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON a look.")
+@remote_options
+def watch(
+    every_s: float,
+    search: str,
+    limit: int,
+    once: bool,
+    as_json: bool,
+    url: str | None,
+    key: str | None,
+) -> None:
+    """Show partitions with their lag, what holds back closing, and the most used, until Ctrl-C.
+
+    A look every EVERY seconds; LIMIT lines of usage, those with most events first.
+    """
+    worker = remote(url, key)
+    overview = look(worker, search, limit)
+    try:
+        if as_json:
+            _print_lines(worker, overview, search, limit, None if once else every_s)
+        else:
+            _show(worker, overview, search, limit, None if once else every_s)
+    except KeyboardInterrupt:
+        # The way to end it, not a failure.
+        click.echo(err=True)
+
+
+def look(worker: Remote, search: str, limit: int) -> Json:
+    """What the page would show now."""
+    return worker.get("/api/page/overview", search=search, limit=limit)
+
+
+def _print_lines(
+    worker: Remote, overview: Json, search: str, limit: int, every_s: float | None
+) -> None:
+    while True:
+        click.echo(json.dumps(overview, default=str))
+        if every_s is None:
+            return
+        time.sleep(every_s)
+        overview = look(worker, search, limit)
+
+
+def _show(worker: Remote, overview: Json, search: str, limit: int, every_s: float | None) -> None:
+    if every_s is None:
+        Console().print(overview_tables(overview))
+        return
+    with Live(overview_tables(overview), auto_refresh=False) as live:
+        while True:
+            time.sleep(every_s)
+            try:
+                shown: RenderableType = overview_tables(look(worker, search, limit))
+            except click.ClickException as error:
+                # A worker that restarts comes back; the last figures would be no longer true.
+                shown = Text(error.message, style="red")
+            live.update(shown, refresh=True)
+
+
+def overview_tables(overview: Json) -> Group:
+    """A header line and the three tables."""
+    partitions = overview["partitions"]
+    lag = sum(partition["lag"] for partition in partitions)
+    speed = sum(partition["events_per_s"] for partition in partitions)
+    header = (
+        f"{overview['worker']}, workers {overview['workers']}, {overview['now']}, "
+        f"lag {lag:,}, {speed:,.0f} events/s, "
+        f"newest dead letters {len(overview['dead_letters'])}"
+    )
+    return Group(
+        Text(header, style="bold"),
+        _partitions(partitions),
+        _closing(overview["closing"]),
+        _usage(overview["usage"], overview["usage_total"]),
+    )
+
+
+def _partitions(partitions: Sequence[Json]) -> Table:
+    right = ("Offset", "Lag", "Forwarded", "Events/s", "Log time")
+    table = _table("Partitions", "No", "State", "Worker", right=right)
+    for one in partitions:
+        table.add_row(
+            str(one["partition"]),
+            one["state"],
+            escape(one["owner"] or "this one"),
+            f"{one['offset']:,}",
+            f"{one['lag']:,}",
+            f"{one['rekeyed_lag']:,}",
+            str(one["events_per_s"]),
+            (one["append_time"] or "").partition("T")[2].rstrip("Z"),
+        )
+    return table
+
+
+def _closing(closing: Sequence[Json]) -> RenderableType:
+    if not closing:
+        return Text("Closing: every cut that is due is published.\n")
+    table = _table("What holds back closing", "No", "Cut", "Blocked by", right=("Waiting",))
+    for held in closing:
+        table.add_row(
+            str(held["partition"]),
+            held["cut"],
+            escape(held["blocked_by"]),
+            f"{held['waiting_s']} s",
+        )
+    return table
+
+
+def _usage(usage: Sequence[Json], total: int) -> Table:
+    title = f"Usage (first {len(usage)} of {total:,})" if total > len(usage) else "Usage"
+    table = _table(title, "Subscription", "Customer", "Metric", right=("Units", "Events"))
+    table.add_column("Period from")
+    for line in usage:
+        table.add_row(
+            escape(line["external_subscription_id"]),
+            escape(line["external_customer_id"]),
+            escape(line["billable_metric_code"]) + (" (implicit)" if line["implicit"] else ""),
+            line["units"],
+            f"{line['events_count']:,}",
+            line["from"][:10],
+        )
+    return table
+
+
+def _table(title: str, *left: str, right: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        # A figure is never cut short.
+        table.add_column(name, overflow="fold", justify="right")
+    return table
