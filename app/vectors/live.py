@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.definitions.instants import iso_seconds
@@ -22,9 +22,10 @@ from app.main import Worker
 from app.settings import Settings
 from app.vectors.comparison import Comparison, Difference
 from app.vectors.directory import API_FILE, FileOutcome, Outcome
+from app.vectors.figures import CellFigures
 from app.vectors.files import Json, read_vectors
 from app.vectors.live_api import check_api_live
-from app.vectors.live_figures import compared, record_cells, usage_cells
+from app.vectors.live_figures import RECORD_NAMES, compared, record_cells, usage_cells, usage_names
 from app.vectors.live_requests import (
     CUSTOMER,
     customer_body,
@@ -36,7 +37,6 @@ from app.vectors.live_requests import (
 from app.vectors.live_script import Reading, Script, Step, script_of
 from app.vectors.live_worker import (
     Client,
-    Refused,
     Servers,
     VectorClock,
     api_key,
@@ -49,6 +49,7 @@ from app.wire.raw import home_partition, message_key
 _DAY_MS = 86_400_000
 _FOLD_TIMEOUT_S = 15.0
 _CLOSE_TIMEOUT_S = 120.0
+_MOST_PERIODS = 1000
 
 
 def check_live(paths: Iterable[Path]) -> list[FileOutcome]:
@@ -93,7 +94,14 @@ def _scripts(path: Path) -> list[_Run | Outcome]:
             entries.append(_Run(script_of(vector), f"{path.stem}-{len(entries)}"))
         except CannotRun as error:
             entries.append(Outcome(vector.id, [], str(error)))
+        except Exception as error:
+            entries.append(Outcome(vector.id, [_broken("vector", error)]))
     return entries
+
+
+def _broken(field: str, error: Exception) -> Difference:
+    """What breaks one vector must not hide those after it."""
+    return Difference(field, "one that succeeds", f"{type(error).__name__}: {error}")
 
 
 class _Run:
@@ -146,10 +154,12 @@ async def _run(runs: Sequence[_Run], servers: Servers, directory: Path) -> None:
                 await _step(tools, run, step)
             clock.advance(_DAY_MS)
             await _everything_is_closed(worker, clock.now_ms())
+            for run in runs:
+                await _step(tools, run, Step(clock.now_ms(), "look back"))
         records = await _newest_records(worker.settings)
     for run in runs:
         if not run.stopped:
-            _compare_records(run, records.get(run.subscription_id, {}))
+            _compare_published(run, records.get(run.subscription_id, {}))
 
 
 async def _step(tools: _Tools, run: _Run, step: Step) -> None:
@@ -162,10 +172,12 @@ async def _step(tools: _Tools, run: _Run, step: Step) -> None:
             await _send(tools, run, step)
         elif step.what == "read":
             await _read(tools.client(run), run, run.script.readings[step.number])
-        else:
+        elif step.what == "terminate":
             await tools.client(run).call("DELETE", f"/subscriptions/{run.external_id}")
-    except (Refused, ClientError, TimeoutError) as error:
-        run.differences.append(Difference(step.what, "one that succeeds", str(error)))
+        else:
+            await _look_back(tools.client(run), run)
+    except Exception as error:
+        run.differences.append(_broken(step.what, error))
         run.stopped = True
 
 
@@ -208,8 +220,32 @@ async def _read(client: Client, run: _Run, reading: Reading) -> None:
     for name, at_ms in shown.items():
         if usage[name] != iso_seconds(at_ms):
             run.differences.append(Difference(place + name, iso_seconds(at_ms), usage[name]))
-    cells = usage_cells(usage["charges_usage"][0], run.charge, unique=run.unique)
-    run.differences += compared(reading.expect, cells, run.charge, run.compare, place)
+    _compare_usage(run, reading, usage["charges_usage"][0], "usage ")
+
+
+async def _look_back(client: Client, run: _Run) -> None:
+    """Past usage of every period that the vector is about."""
+    path = f"/customers/{CUSTOMER}/past_usage?external_subscription_id={run.external_id}"
+    periods = (await client.call("GET", f"{path}&per_page={_MOST_PERIODS}"))["usage_periods"]
+    by_start = {period["from_datetime"]: period["charges_usage"] for period in periods}
+    for reading in run.script.readings:
+        if reading.in_records:
+            (charge_usage,) = by_start[iso_seconds(reading.period.start_ms)] or (None,)
+            _compare_usage(run, reading, charge_usage, "past usage ")
+
+
+def _compare_usage(run: _Run, reading: Reading, charge_usage: Json | None, of: str) -> None:
+    """`charge_usage` is None when nothing was used."""
+    names = usage_names(run.charge, unique=run.unique)
+    cells = [] if charge_usage is None else usage_cells(charge_usage, run.charge, names)
+    _compare(run, reading, cells, names, of)
+
+
+def _compare(
+    run: _Run, reading: Reading, cells: Sequence[CellFigures], names: Sequence[str], of: str
+) -> None:
+    place = reading.place + of
+    run.differences += compared(reading.expect, cells, names, run.charge, run.compare, place)
 
 
 async def _settled(client: Client, path: str) -> Any:
@@ -259,7 +295,7 @@ async def _newest_records(settings: Settings) -> Records:
     return newest
 
 
-def _compare_records(run: _Run, newest: dict[str, dict[str, Json]]) -> None:
+def _compare_published(run: _Run, newest: dict[str, dict[str, Json]]) -> None:
     for reading in run.script.readings:
         if not reading.in_records:
             continue
@@ -274,4 +310,4 @@ def _compare_records(run: _Run, newest: dict[str, dict[str, Json]]) -> None:
             told = str(complete[0]["records_count"])
             run.differences.append(Difference(f"{place}records_count", str(len(cells)), told))
         published = record_cells(cells, run.charge, run.filter_ids, unique=run.unique)
-        run.differences += compared(reading.expect, published, run.charge, run.compare, place)
+        _compare(run, reading, published, RECORD_NAMES, "records ")

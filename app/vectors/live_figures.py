@@ -15,17 +15,27 @@ from app.vectors.scenario import ONE_BUCKET
 
 _CLAMPED = ("units", "full_units", "current_units", "total_aggregated_units")
 
+RECORD_NAMES = (
+    "units",
+    "full_units",
+    "current_units",
+    "events_count",
+    "total_aggregated_units",
+    "precise_total_amount_cents",
+)
+"""The numbers that records have."""
+
 Wanted = Callable[[CellFigures], bool]
 
 
-def usage_cells(charge_usage: Json, charge: Charge, *, unique: bool) -> list[CellFigures]:
-    """The cells that current usage shows of a charge."""
+def usage_cells(charge_usage: Json, charge: Charge, names: Sequence[str]) -> list[CellFigures]:
+    """The cells that usage shows of a charge."""
     if charge_usage["grouped_usage"]:
         groups = [(each["grouped_by"], each) for each in charge_usage["grouped_usage"]]
     else:
         groups = [({}, charge_usage)]
     return [
-        CellFigures(filter_id, grouped_by, _usage_numbers(figures, charge, unique=unique))
+        CellFigures(filter_id, grouped_by, _usage_numbers(figures, names))
         for grouped_by, group in groups
         for filter_id, figures in _buckets(group, charge)
     ]
@@ -45,18 +55,17 @@ def _is_filter(candidate: ChargeFilter, entry: Json) -> bool:
     return dict(candidate.values) == values and candidate.invoice_display_name == name
 
 
-def _usage_numbers(figures: Json, charge: Charge, *, unique: bool) -> Numbers:
-    shown = Decimal(figures["units"])
-    numbers = {
-        "full_units": shown,
-        "current_units": shown,
-        "total_aggregated_units": Decimal(figures["total_aggregated_units"]),
-    }
-    if not charge.prorated:
-        numbers["units"] = shown
-    if not (charge.prorated and unique):
-        numbers["events_count"] = Decimal(figures["events_count"])
-    return numbers
+def usage_names(charge: Charge, *, unique: bool) -> tuple[str, ...]:
+    """The numbers that usage shows of a charge: of a prorated one, those before proration."""
+    hidden = {"precise_total_amount_cents"}
+    if charge.prorated:
+        hidden |= {"units", "events_count"} if unique else {"units"}
+    return tuple(name for name in RECORD_NAMES if name not in hidden)
+
+
+def _usage_numbers(figures: Json, names: Sequence[str]) -> Numbers:
+    own = ("total_aggregated_units", "events_count")
+    return {name: Decimal(figures[name if name in own else "units"]) for name in names}
 
 
 def record_cells(
@@ -80,14 +89,15 @@ def _record_numbers(record: Json, *, unique: bool) -> Numbers:
     if unique and prorated is not None:
         # What vectors call so is the prorated value, cut off.
         counted = Decimal(int(Decimal(prorated)))
-    return {
-        "units": units if prorated is None else Decimal(prorated),
-        "full_units": units,
-        "current_units": units,
-        "events_count": counted,
-        "total_aggregated_units": Decimal(record["total_aggregated_units"]),
-        "precise_total_amount_cents": Decimal(record["precise_total_amount_cents"] or 0),
-    }
+    numbers = (
+        units if prorated is None else Decimal(prorated),
+        units,
+        units,
+        counted,
+        Decimal(record["total_aggregated_units"]),
+        Decimal(record["precise_total_amount_cents"] or 0),
+    )
+    return dict(zip(RECORD_NAMES, numbers, strict=True))
 
 
 class _Figure(NamedTuple):
@@ -99,13 +109,20 @@ class _Figure(NamedTuple):
 
 
 def compared(
-    expect: Json, found: Sequence[CellFigures], charge: Charge, compare: Comparison, place: str
+    expect: Json,
+    found: Sequence[CellFigures],
+    names: Sequence[str],
+    charge: Charge,
+    compare: Comparison,
+    place: str,
 ) -> Iterator[Difference]:
-    """Every expected number that these figures show, and usage where none is expected."""
+    """Differences in those expected numbers that `names` has, and usage where none is expected."""
     shown = [cell for cell in found if not _is_beside(cell, charge)]
     figures = list(_figures(expect, charge, place))
     for figure in figures:
-        numbers = _sum([cell for cell in shown if figure.of(cell)], found)
+        # What is not among the cells is nothing.
+        cells = [cell.numbers for cell in shown if figure.of(cell)]
+        numbers = {name: exact_sum(cell[name] for cell in cells) for name in names}
         for name, wanted in figure.numbers.items():
             if name in numbers:
                 yield from compare.number(
@@ -122,12 +139,6 @@ def _is_beside(cell: CellFigures, charge: Charge) -> bool:
     """Whether it is what `match_filters` leaves out."""
     only = [f.id for f in charge.filters] == [ONE_BUCKET]
     return only and cell.filter_id != ONE_BUCKET
-
-
-def _sum(cells: Sequence[CellFigures], found: Sequence[CellFigures]) -> Numbers:
-    """Sums over cells; those published nowhere are 0."""
-    names = list(found[0].numbers) if found else [*_CLAMPED, "events_count"]
-    return {name: exact_sum(cell.numbers[name] for cell in cells) for name in names}
 
 
 def _clamped(name: str, wanted: object) -> object:

@@ -8,10 +8,12 @@ from typing import Literal, NamedTuple
 from app.definitions.timeline import Period
 from app.vectors.aggregation import seen_at
 from app.vectors.files import Json, Vector
+from app.vectors.live_figures import RECORD_NAMES
 from app.vectors.live_plans import LivePlan, plan_of, readings_of
 from app.vectors.scenario import CannotRun, arrivals, measured, period_of
 from app.wire.timestamps import parse_timestamp
 
+_PARTS = ("groups", "filters")
 _QUIET_MS = 60_000
 """How long after its last period a subscription is ended, so that no more of them close."""
 
@@ -35,7 +37,7 @@ class Step(NamedTuple):
     """One thing that happens at a moment of the log's time."""
 
     at_ms: int
-    what: Literal["define", "event", "read", "terminate"]
+    what: Literal["define", "event", "read", "terminate", "look back"]
     number: int = 0
     """Of the event, or of the reading."""
 
@@ -52,8 +54,19 @@ class Script(NamedTuple):
 def script_of(vector: Vector) -> Script:
     """The script of a vector. Raises `CannotRun`: only offline, and why."""
     plan = plan_of(vector)
+    for described in readings_of(vector.json):
+        if not _names(described["expect"]) & {*RECORD_NAMES}:
+            raise CannotRun("neither usage nor records show anything that it expects")
     readings = tuple(_readings(vector, plan))
     return Script(vector, plan, readings, tuple(_steps(vector, plan, readings)))
+
+
+def _names(expect: Json) -> set[str]:
+    """What numbers are expected, of the whole or of a part."""
+    names = set(expect.keys())
+    for part in (part for key in _PARTS for part in expect.get(key) or ()):
+        names |= _names(part)
+    return names
 
 
 def _readings(vector: Vector, plan: LivePlan) -> Iterator[Reading]:

@@ -276,3 +276,29 @@ def test_an_event_at_the_end_of_a_terminated_subscription_does_not_count() -> No
         later=[(DAY_MS, commands.terminate_subscription(ORG, world.SUBSCRIPTION))],
     )
     assert told(live, 2 * WEEK_MS) == [("2024-01-01", "sum", 0, "1.0", 1)]
+
+
+def test_a_terminated_period_closes_before_one_that_is_in_grace() -> None:
+    """What comes for the earlier one in its grace revises the later one, which is published."""
+    billing = {"invoice_grace_period": 9}
+    customer = {"external_id": "customer", "billing_configuration": billing}
+    live = live_of(
+        ["level"],
+        ("level", 0, 0, {"v": "2"}),
+        ("level", HOUR_MS, WEEK_MS + 3 * DAY_MS, {"v": "5"}),
+        later=[
+            (0, commands.upsert_customer(ORG, customer)),
+            (WEEK_MS + DAY_MS, commands.terminate_subscription(ORG, world.SUBSCRIPTION)),
+        ],
+    )
+    told(live, 3 * WEEK_MS)
+    shown = [
+        (body["closed_at"][8:16], body["period"]["from"][:10], body["total_aggregated_units"])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+    assert shown == [
+        ("09T00:00", "2024-01-08", "2.0"),
+        ("11T00:00", "2024-01-08", "7.0"),
+        ("17T00:00", "2024-01-01", "7.0"),
+    ]
