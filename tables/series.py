@@ -96,8 +96,9 @@ def _next(name: WindowName, timezone: str, start_ms: int) -> int:
 
 
 def _next_hour(start_ms: int, timezone: str) -> int:
-    end_ms = start_ms + _HOUR_MS
-    if utc_offset_ms(end_ms, timezone) == utc_offset_ms(start_ms, timezone):
+    end_ms, offset_ms = start_ms + _HOUR_MS, utc_offset_ms(start_ms, timezone)
+    begins_whole = (start_ms + offset_ms) % _HOUR_MS == 0
+    if begins_whole and utc_offset_ms(end_ms, timezone) == offset_ms:
         return end_ms
     hour, end_ms = _hour(start_ms, timezone), start_ms + _MINUTE_MS
     while _hour(end_ms, timezone) == hour:
