@@ -31,6 +31,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """max(0, rounded full units)."""
     prorated_units: Decimal | None = None
     total_aggregated_units: Decimal
+    units_so_far: Decimal | None = None
+    """weighted_sum: the part of the average that has accrued by now; None when it is not known."""
     events_count: int
     precise_total_amount_cents: Decimal | None = None
 

@@ -259,6 +259,20 @@ class Span:
         """Figures of one cell of a period, as of a cut."""
         return self._shown(*self.states(period, filter_id, groups, cut_ms), period)
 
+    def units_so_far(
+        self, period: Period, filter_id: str | None, groups: Groups, at_ms: int
+    ) -> Decimal:
+        """weighted_sum: what has accrued by an instant that no event is dated after.
+
+        `units` takes for granted that the level holds until the period ends.
+        """
+        state, before = self.states(period, filter_id, groups)
+        window = window_of(period)
+        elapsed = window._replace(end_ms=min(max(at_ms // 1000 * 1000, window[0]), window.end_ms))
+        metric = self.fold.metric
+        value = self.fold.aggregation.result(state, before, elapsed).value
+        return _clamped(round_units(value, metric.rounding_function, metric.rounding_precision))
+
     def states(
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
     ) -> tuple[State, State | None]:

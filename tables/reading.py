@@ -23,7 +23,7 @@ def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> P
             continue
         period = timeline.holding(at_ms)
         if period is not None:
-            return period_usage(partition, name, subscription, period)
+            return period_usage(partition, name, subscription, period, at_ms)
     if not partition.timelines(name) and partition.settings.implicit_plan:
         return _implicit_usage(partition, name, at_ms)
     return None
@@ -61,9 +61,13 @@ def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list
 
 
 def period_usage(
-    partition: Partition, name: SubscriptionName, subscription: Subscription, period: Period
+    partition: Partition,
+    name: SubscriptionName,
+    subscription: Subscription,
+    period: Period,
+    at_ms: int | None = None,
 ) -> PeriodUsage:
-    """Usage of one period: as published, or live while it is not."""
+    """Usage of one period: as published, or live while it is not, with what accrued by `at_ms`."""
     definitions = partition.definitions
     plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
     versions = definitions.plan_versions[subscription.plan_id]
@@ -73,7 +77,7 @@ def period_usage(
     if published is not None and published.revision >= 0:
         rows = _published_rows(charges, partition, (subscription.id, period.start_ms))
     else:
-        rows = _live_rows(charges, partition, name, subscription.id, period)
+        rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
     return _usage(partition, subscription, plan, charges, tuple(rows), period)
 
 
@@ -118,19 +122,39 @@ def _live_rows(
     name: SubscriptionName,
     subscription_id: str,
     period: Period,
+    at_ms: int | None,
 ) -> Iterator[UsageRow]:
     for in_force in charges:
+        accrued_ms = _accrues_until(partition, name, in_force, at_ms)
         for span in partition.route_of((*name, in_force.metric.code)).spans:
             if span.key[:2] == (subscription_id, in_force.charge.id) and (
                 span.key.start_ms <= period.start_ms < span.end_ms
             ):
-                yield from _span_rows(in_force, span, period)
+                yield from _span_rows(in_force, span, period, accrued_ms)
 
 
-def _span_rows(in_force: ChargeInForce, span: Span, period: Period) -> Iterator[UsageRow]:
+def _accrues_until(
+    partition: Partition, name: SubscriptionName, in_force: ChargeInForce, at_ms: int | None
+) -> int | None:
+    """`at_ms` where the two running sums of a weighted_sum tell what has accrued by then.
+
+    With an event dated later they do not: it is in the sums already.
+    """
+    if at_ms is None or in_force.metric.aggregation_type != "weighted_sum_agg":
+        return None
+    presence = partition.presence.find(name, in_force.metric.code)
+    return at_ms if presence is None or presence.newest_ms <= at_ms else None
+
+
+def _span_rows(
+    in_force: ChargeInForce, span: Span, period: Period, accrued_ms: int | None
+) -> Iterator[UsageRow]:
     for filter_id, groups in span.cells_of(period):
         figures = span.figures(period, filter_id, groups)
-        yield _row(in_force, filter_id, groups, figures)
+        so_far = None
+        if accrued_ms is not None:
+            so_far = span.units_so_far(period, filter_id, groups, accrued_ms)
+        yield _row(in_force, filter_id, groups, figures, so_far)
 
 
 def _row(
@@ -138,6 +162,7 @@ def _row(
     filter_id: str | None,
     groups: tuple[str | None, ...],
     figures: Figures,
+    units_so_far: Decimal | None,
 ) -> UsageRow:
     return UsageRow(
         charge_id=in_force.charge.id,
@@ -146,6 +171,7 @@ def _row(
         units=figures.units,
         prorated_units=figures.prorated_units,
         total_aggregated_units=figures.total_aggregated_units,
+        units_so_far=units_so_far,
         events_count=figures.events_count,
         precise_total_amount_cents=figures.precise_total_amount_cents,
     )
@@ -191,6 +217,6 @@ def _implicit_usage(partition: Partition, name: SubscriptionName, at_ms: int) ->
         return None
     subscription = implicit_subscription(*name, 0)
     charges = tuple(ChargeInForce(partition.implicit.charge(m), m) for m in metrics)
-    rows = tuple(_live_rows(charges, partition, name, subscription.id, period))
+    rows = tuple(_live_rows(charges, partition, name, subscription.id, period, at_ms))
     plan = implicit_plan(name[0], metrics)
     return _usage(partition, subscription, plan, charges, rows, period, implicit=True)

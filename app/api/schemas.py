@@ -421,6 +421,9 @@ class ChargeUsage(Figures):
     billable_metric: MetricOfUsage
     filters: list[FilterUsage]
     grouped_usage: list[GroupUsage]
+    units_so_far: Units | None = Field(
+        None, description="weighted_sum only: what accrued by now; units holds to the end."
+    )
 
 
 class UsageOutput(Model):

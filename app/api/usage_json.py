@@ -13,7 +13,7 @@ import msgspec
 
 from app.billing_periods.timezones import local_date
 from app.definitions.instants import iso_milliseconds, iso_seconds
-from app.definitions.model import Charge, ChargeFilter
+from app.definitions.model import Charge, ChargeFilter, Metric
 from app.numbers import exact_sum, plain
 from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 
@@ -111,6 +111,7 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
     return {
         "units": figures["units"],
         "total_aggregated_units": figures["total_aggregated_units"],
+        **_so_far(metric, rows),
         "events_count": figures["events_count"],
         "amount_cents": 0,
         "amount_currency": usage.plan.amount_currency,
@@ -131,6 +132,18 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
         "grouped_usage": _grouped_json(charge, rows),
         "presentation_breakdowns": [],
     }
+
+
+def _so_far(metric: Metric, rows: Sequence[UsageRow]) -> Json:
+    """weighted_sum: beside what the period comes to if nothing more is sent, what accrued by now.
+
+    Null when an event is dated in the future, for then the running sums cannot tell.
+    """
+    if metric.aggregation_type != "weighted_sum_agg":
+        return {}
+    parts = [row.units_so_far for row in rows]
+    known = [part for part in parts if part is not None]
+    return {"units_so_far": plain(exact_sum(known)) if len(known) == len(parts) else None}
 
 
 def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
@@ -205,6 +218,7 @@ def _zero_row(charge: Charge, bucket: ChargeFilter | None) -> UsageRow:
         grouped_by=tuple((key, None) for key in keys),
         units=Decimal(0),
         total_aggregated_units=Decimal(0),
+        units_so_far=Decimal(0),
         events_count=0,
     )
 
@@ -255,9 +269,11 @@ def _ungroup(row: UsageRow, keys: Iterable[str]) -> UsageRow:
 
 
 def _total(rows: Sequence[UsageRow]) -> UsageRow:
+    known = [row.units_so_far for row in rows if row.units_so_far is not None]
     return msgspec.structs.replace(
         rows[0],
         grouped_by=(),
+        units_so_far=exact_sum(known) if len(known) == len(rows) else None,
         units=exact_sum(row.units for row in rows),
         total_aggregated_units=exact_sum(row.total_aggregated_units for row in rows),
         events_count=sum(row.events_count for row in rows),
