@@ -11,7 +11,7 @@ import contextlib
 import gc
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ from app.clock import Clock
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.state import Definitions
 from app.home import Homes
-from app.owned import OwnedPartition, Shared
+from app.owned import OwnedPartition, RawPlace, Shared
 from app.progress import ProgressTable
 from app.restore import refill_members, restore
 from app.scan import Scan
@@ -105,7 +105,7 @@ class Engine:
             url=url,
             crash=self.crash,
             acknowledge=lambda batch: self._app is not None and self._app.acknowledge(batch),
-            find_raw=self.find_raw,
+            find_raw=self.find_raw_many,
             refill_members=partial(refill_members, settings, self.members),
         )
         self.ticker.wanted_definitions_ms = lambda: self.shared.definitions_wanted_ms
@@ -381,18 +381,27 @@ class Engine:
 
     async def find_raw(self, partition: int, offset: int, index: int) -> Arrived | None:
         """One element of one raw record; None when the log has it no longer."""
+        place = (partition, offset, index)
+        return (await self.find_raw_many([place])).get(place)
+
+    async def find_raw_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrived]:
+        """Elements of raw records, without those that the log has no longer."""
         topic = self.settings.topic(self.settings.raw_topic)
-        record = await self.raw_records.read(topic, partition, offset)
-        if record is None:
-            return None
         default = self.definitions.settings_at().default_organization_id
-        found = arrivals_of(
-            record.value, record.headers, record.timestamp_ms, partition, offset, default
-        )
-        for arrived in found:
-            if getattr(arrived, "array_index", None) == index:
-                return arrived
-        return None
+        wanted: dict[int, dict[int, set[int]]] = {}
+        for partition, offset, index in places:
+            wanted.setdefault(partition, {}).setdefault(offset, set()).add(index)
+        found: dict[RawPlace, Arrived] = {}
+        for partition, indexes in wanted.items():
+            records = await self.raw_records.read_many(topic, partition, indexes)
+            for offset, record in records.items():
+                for arrived in arrivals_of(
+                    record.value, record.headers, record.timestamp_ms, partition, offset, default
+                ):
+                    at = getattr(arrived, "array_index", None)
+                    if at is not None and at in indexes[offset]:
+                        found[partition, offset, at] = arrived
+        return found
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

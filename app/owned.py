@@ -74,6 +74,10 @@ class Source(NamedTuple):
     key: bytes | None
 
 
+RawPlace = tuple[int, int, int]
+"""(raw partition, offset, array index)"""
+
+
 @dataclass
 class Shared:
     """What all partitions of a worker share."""
@@ -88,8 +92,8 @@ class Shared:
     acknowledge: Callable[[RecordBatch], bool]
     refill_members: Callable[[int, int, int], Awaitable[None]]
     """Fill the members store anew from the changelog: (partition, epoch, flush)."""
-    find_raw: Callable[[int, int, int], Awaitable[Arrived | None]]
-    """The element of a raw record: (raw partition, offset, array index)."""
+    find_raw: Callable[[Iterable[RawPlace]], Awaitable[dict[RawPlace, Arrived]]]
+    """Elements of raw records, without those that the log has no longer."""
     last_definition: tuple[int, int] = (0, -1)
     """(next offset, append time) after the last record of the definitions log that is no tick."""
     definitions_changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -118,6 +122,7 @@ class OwnedPartition:
         self.forwards: list[Awaitable[object]] = []
         self.batches: list[RecordBatch] = []
         self.suspects: list[Duplicate] = []
+        self._firsts: dict[RawPlace, Arrived | None] = {}
         self.refolds: dict[Pair, None] = {}
         self.corrected: dict[Pair, int] = {}
         """Pairs to refold for corrections, with the append time that cuts must have passed."""
@@ -293,12 +298,19 @@ class OwnedPartition:
         """Refuse what a record of the raw topic holds."""
         self.refuse(refusal, Source(raw.topic, self.number, raw.offset, raw.key), raw.headers)
 
-    async def _judge_suspects(self) -> None:
+    async def _read_firsts(self) -> None:
+        """Read again what the suspects repeat."""
+        places: set[RawPlace] = {duplicate.known[1:4] for duplicate in self.suspects}
+        if missing := places - self._firsts.keys():
+            found = await self.shared.find_raw(missing)
+            self._firsts |= {place: found.get(place) for place in missing}
+
+    def _judge_suspects(self) -> None:
         """Compare repeated ids with other bytes to the events they repeat."""
         suspects, self.suspects = self.suspects, []
+        firsts, self._firsts = self._firsts, {}
         for duplicate in suspects:
-            known, arrival = duplicate.known, duplicate.arrival
-            first = await self.shared.find_raw(*known[1:4])
+            arrival, first = duplicate.arrival, firsts[duplicate.known[1:4]]
             identical = isinstance(first, Arrival) and same_body(first.event, arrival.event)
             loser = first if duplicate.replaced and isinstance(first, Arrival) else arrival
             if identical:
@@ -366,11 +378,13 @@ class OwnedPartition:
 
     async def _flush(self) -> None:
         async with self.flushing:
+            # Most of it before the fold has to wait.
+            await self._read_firsts()
             async with self.lock:
                 if self.abandoned:
                     raise Fenced(f"partition {self.number} was given up")
-                if self.suspects:
-                    await self._judge_suspects()
+                await self._read_firsts()
+                self._judge_suspects()
                 if not self._has_changes():
                     return
                 records, members, gone = self._taken()

@@ -25,6 +25,7 @@ ONLY_OFFLINE = (
     "ignore_filters ",
     "group_values ",
     "carry ",
+    "neither usage nor records show",
     "no period",
     "no plan has this period",
     "its subscription is upgraded",
@@ -110,7 +111,9 @@ WRONG = [
         "{'g': 'x'} units",
         id="group",
     ),
-    pytest.param(grouped({"grouped_by": {"g": None}}), "None {'g': 'x'}", id="unexpected-group"),
+    pytest.param(
+        grouped({"grouped_by": {"g": None}, "units": "0"}), "None {'g': 'x'}", id="unexpected-group"
+    ),
     pytest.param(
         {
             **MARCH,
@@ -137,22 +140,21 @@ WRONG = [
 
 @pytest.mark.slow
 @pytest.mark.servers
-async def test_differences_are_found_in_usage_and_in_records(
-    servers: Servers, tmp_path: Path
-) -> None:
+async def test_differences_are_found_wherever_figures_are(servers: Servers, tmp_path: Path) -> None:
     vectors = [case.values[0] for case in WRONG]
     (checked,) = await check_aggregations_live([written(tmp_path, vectors)], servers, tmp_path)
     for case, outcome in zip(WRONG, checked.outcomes, strict=True):
         fields = {difference.field for difference in outcome.differences}
         named = case.values[1]
-        in_both = {f"usage {named}", f"records {named}"}
-        assert fields == ({named} if case.id == "checkpoint" else in_both), case.id
+        everywhere = {f"{place} {named}" for place in ("usage", "records", "past usage")}
+        assert fields == ({named} if case.id == "checkpoint" else everywhere), case.id
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         pytest.param({"mode": "rounding"}, "mode rounding folds nothing", id="mode"),
+        pytest.param({"expect": {"error": "e"}}, "neither usage nor records", id="not-shown"),
         pytest.param({"carry": "none"}, "carry asks for", id="carry"),
         pytest.param({"period": None}, "no period", id="no-period"),
         pytest.param({"subscription": {}}, "its subscription has no start", id="no-start"),
@@ -184,7 +186,7 @@ async def test_differences_are_found_in_usage_and_in_records(
         pytest.param(
             {
                 "checkpoints": [
-                    {"at": at, "period": MARCH["period"], "expect": {}}
+                    {"at": at, "period": MARCH["period"], "expect": {"units": "0"}}
                     for at in ("2024-03-04T00:00:00Z", "2024-03-02T00:00:00Z")
                 ]
             },
