@@ -31,6 +31,7 @@ from tables.reading import active_subscription, current_usage, past_usage
 
 APPLY_TIMEOUT_S = 10.0
 VERDICT_TIMEOUT_S = 0.5
+REPORT_POLL_S = 0.05
 
 
 class Gateway:
@@ -156,7 +157,7 @@ class Gateway:
         topic = engine.settings.topic(engine.settings.raw_topic)
         sent = await engine.append(topic, key, value, homes[first])
         position = port.Position(homes[first], sent.offset, sent.timestamp)
-        folded = await self.wait_for(homes[first], sent.offset, VERDICT_TIMEOUT_S)
+        folded = await self._raw_folded(homes[first], sent.offset, VERDICT_TIMEOUT_S)
         verdicts: list[port.Verdict] = [o or port.Pending(position) for o in objections]
         for index, i in enumerate(kept):
             if folded and homes[i] == homes[first]:
@@ -172,7 +173,7 @@ class Gateway:
         key = message_key(organization_id, external_subscription_id)
         topic = engine.settings.topic(engine.settings.raw_topic)
         sent = await engine.append(topic, key, value, home)
-        await self.wait_for(home, sent.offset, VERDICT_TIMEOUT_S)
+        await self._raw_folded(home, sent.offset, VERDICT_TIMEOUT_S)
         return port.Position(home, sent.offset, sent.timestamp)
 
     def _verdict(
@@ -190,17 +191,45 @@ class Gateway:
             return port.Duplicate("conflicting", position)
         return port.Refused(verdict.refusal, verdict.message, position)
 
-    async def wait_for(self, partition: int, offset: int, timeout_s: float) -> bool:
-        """Wait until a raw partition owned here is folded through an offset."""
+    async def wait_for(
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        partition: int,
+        offset: int,
+        timeout_s: float,
+    ) -> bool:
+        """Wait until what a raw record holds of a subscription at home here is folded.
+
+        A record on another partition is waited for until its owner reports it, as everything that
+        it forwarded is acknowledged by then, and for the forwarded events that are there then.
+        """
+        owned = self._owned(organization_id, external_subscription_id)
+        if owned.number == partition:
+            return await self._raw_folded(partition, offset, timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._is_reported(partition, offset):
+                    await asyncio.sleep(REPORT_POLL_S)
+                end = await self._engine.rekeyed_end(owned.number)
+                async with owned.advanced:
+                    await owned.advanced.wait_for(lambda: owned.table.record.rekeyed_next >= end)
+        except TimeoutError:
+            return False
+        return True
+
+    def _is_reported(self, partition: int, offset: int) -> bool:
+        progress = self._engine.progress.of(partition)
+        return progress is not None and progress.raw_next > offset
+
+    async def _raw_folded(self, partition: int, offset: int, timeout_s: float) -> bool:
+        """Wait until a raw partition owned here is folded through an offset, inclusive."""
         owned = self._engine.owned.get(partition)
         if owned is None:
             return False
         try:
-            async with owned.advanced:
-                await asyncio.wait_for(
-                    owned.advanced.wait_for(lambda: owned.table.record.raw_next > offset),
-                    timeout_s,
-                )
+            async with asyncio.timeout(timeout_s), owned.advanced:
+                await owned.advanced.wait_for(lambda: owned.table.record.raw_next > offset)
         except TimeoutError:
             return False
         return True

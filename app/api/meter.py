@@ -276,8 +276,15 @@ class Meter(Protocol):
         """Events at home here."""
         ...
 
-    async def wait_for(self, partition: int, offset: int, timeout_s: float) -> bool:
-        """Wait until a raw partition owned here is folded through `offset`, inclusive."""
+    async def wait_for(
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        partition: int,
+        offset: int,
+        timeout_s: float,
+    ) -> bool:
+        """Wait until what a raw record holds of a subscription at home here is folded."""
         ...
 
     def current_usage(

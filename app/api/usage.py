@@ -39,7 +39,7 @@ async def current(call: Call) -> Any:
     owner = owner_elsewhere(call, external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
-    await _wait_for(call)
+    await _wait_for(call, external_subscription_id)
     usage = call.meter.current_usage(call.organization_id, external_subscription_id, call.now_ms)
     if usage is None:
         raise _no_usage(call)
@@ -96,7 +96,7 @@ async def past(call: Call) -> Any:
     owner = owner_elsewhere(call, external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
-    await _wait_for(call)
+    await _wait_for(call, external_subscription_id)
     periods = _periods(call, external_subscription_id)
     wanted = UsageSelection(billable_metric_code=metric_code)
     return listing("usage_periods", periods, call.page, lambda p: past_usage_json(p, wanted))
@@ -117,7 +117,7 @@ def _periods(call: Call, external_subscription_id: str) -> list[PeriodUsage]:
     return periods[: call.query.positive("periods_count", max(len(periods), 1))]
 
 
-async def _wait_for(call: Call) -> None:
+async def _wait_for(call: Call, external_subscription_id: str) -> None:
     """`?wait_for=partition:offset`: answer with that record folded, or 503 after 5 s."""
     text = call.query.text("wait_for")
     if text is None:
@@ -125,7 +125,8 @@ async def _wait_for(call: Call) -> None:
     partition, _, offset = text.partition(":")
     if not all(_is_count(part) for part in (partition, offset)):
         raise invalid({"wait_for": ["invalid_format"]})
-    if not await call.meter.wait_for(int(partition), int(offset), WAIT_FOR_TIMEOUT_S):
+    name = (call.organization_id, external_subscription_id)
+    if not await call.meter.wait_for(*name, int(partition), int(offset), WAIT_FOR_TIMEOUT_S):
         raise unavailable("not_folded_yet", retry_after_s=1)
 
 

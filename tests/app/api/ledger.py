@@ -157,7 +157,14 @@ class LedgerMeter:
         found.sort(key=lambda event: (-event.timestamp_ms, event.transaction_id))
         return EventPage(tuple(found[offset : offset + limit]), len(found))
 
-    async def wait_for(self, partition: int, offset: int, timeout_s: float) -> bool:
+    async def wait_for(
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        partition: int,
+        offset: int,
+        timeout_s: float,
+    ) -> bool:
         return partition == 0 and offset < len(self.events)
 
     def current_usage(
