@@ -59,8 +59,8 @@ bench: $(STAMP) ## Measure the speed: the decoder, the event index, the core, a 
 simulate: $(STAMP) ## Long simulation: SEEDS= (100000), SEED= replays one
 	@$(BIN)/meter simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
 
-chaos: $(STAMP) ## Long run of faults on real servers
-	@$(BIN)/meter chaos
+chaos: $(STAMP) ## Long run of faults on real servers: MINUTES= SEED=
+	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),30) --seed $(or $(SEED),7)
 
 clean: ## Remove the virtual environment, caches and local state
 	@rm -rf $(VENV) .meter .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
