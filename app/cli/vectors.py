@@ -45,7 +45,7 @@ def vectors(
     with 1 when anything differs. What was not run is named with its reason.
 
     With --live a Kafka, a Redis and a worker are started for the vectors whose period a plan has:
-    they are defined by REST, their events go through Kafka, and usage and records are compared.
+    they are defined by REST, sent by Kafka or REST, and compared with usage and usage records.
     """
     server = None if base_url is None else ApiServer(base_url, api_keys)
     files = vector_files(directory)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from app.definitions.instants import iso_milliseconds
+from app.numbers import plain
 from app.vectors.files import Json, Vector
 from app.vectors.live_plans import LivePlan
 from app.vectors.scenario import external_id
@@ -98,11 +100,19 @@ def subscription_body(vector: Json, plan: LivePlan) -> dict[str, Any]:
 
 def raw_record(vector: Vector, number: int, organization_id: str) -> bytes:
     """The raw record of an event, its values as spelled in the file."""
+    return msgspec.json.encode({**_event(vector, number), "organization_id": organization_id})
+
+
+def event_body(vector: Vector, number: int, timestamp_ms: int) -> dict[str, Any]:
+    """POST /events; its timestamp in unix seconds, as that takes no other."""
+    seconds = plain(Decimal(timestamp_ms).scaleb(-3))
+    return {"event": {**_event(vector, number), "timestamp": seconds}}
+
+
+def _event(vector: Vector, number: int) -> dict[str, Any]:
     defaults = {
         "external_subscription_id": external_id(vector.json),
         "transaction_id": f"event {number}",
         "code": vector.json["metric"]["code"],
     }
-    return msgspec.json.encode(
-        {**defaults, **vector.events[number], "organization_id": organization_id}
-    )
+    return {**defaults, **vector.events[number]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +52,13 @@ class Client(NamedTuple):
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON. Raises `Refused` for any status but 200."""
+        return (await self._answer(method, path, body))[0]
+
+    async def produce(self, body: Any) -> str:
+        """Where the event is in the log, `partition:offset`."""
+        return (await self._answer("POST", "/events", body))[1]["Meter-Position"]
+
+    async def _answer(self, method: str, path: str, body: Any) -> tuple[Any, Mapping[str, str]]:
         async with self.session.request(
             method,
             f"{self.base_url}/api/v1{path}",
@@ -64,7 +71,7 @@ class Client(NamedTuple):
             content = await response.read()
             if response.status != 200:
                 raise Refused(f"{method} {path} answered {response.status}: {content.decode()}")
-            return msgspec.json.decode(content)
+            return msgspec.json.decode(content), response.headers
 
 
 class Refused(Exception):
