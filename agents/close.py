@@ -32,7 +32,8 @@ async def close(
     """Take the partition's cuts, in order, until cancelled."""
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(owned.woken.wait(), POLL_S)
+            async with asyncio.timeout(POLL_S):
+                await owned.woken.wait()
         owned.woken.clear()
         try:
             await close_due(owned, progress, rekeyed_end)

@@ -13,7 +13,8 @@ async def flush(owned: OwnedPartition) -> None:
     interval_s = owned.shared.settings.flush_interval_s
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(owned.flush_wanted.wait(), interval_s)
+            async with asyncio.timeout(interval_s):
+                await owned.flush_wanted.wait()
         owned.flush_wanted.clear()
         try:
             await owned.flush()

@@ -27,7 +27,8 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
     """Refold what is queued until cancelled."""
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(owned.refold_wanted.wait(), IDLE_S)
+            async with asyncio.timeout(IDLE_S):
+                await owned.refold_wanted.wait()
         owned.refold_wanted.clear()
         try:
             owned.release_corrections()

@@ -7,7 +7,6 @@ agents beside it, and answers for it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 from collections import deque
@@ -50,6 +49,7 @@ log = logging.getLogger(__name__)
 _REMEMBERED_OUTCOMES = 10_000
 _SHOWN = 50
 _PATIENCE_S = 3.0
+_CANCEL_AGAIN_S = 5.0
 
 
 class Engine:
@@ -405,9 +405,12 @@ class Engine:
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    """Cancel and wait for the end, again and again: `asyncio.wait_for` of Python 3.11 may swallow
+    a cancellation, and whoever waits for such a task would hold up the whole group.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
     tasks.clear()
