@@ -22,6 +22,8 @@ from app.stack.redis import LocalRedis
 
 PARTITIONS = 2
 _READY_S = 60.0
+_LATE_WINDOW_S = 10 * 365 * 86_400
+"""In vectors no event is too late."""
 
 
 class VectorClock(ManualClock):
@@ -105,6 +107,7 @@ async def vector_worker(
         raw_partitions=PARTITIONS,
         api_keys=tuple(api_keys),
         flush_interval_s=0.2,
+        late_window_s=_LATE_WINDOW_S,
         implicit_plan=False,
     )
     async with running_worker(settings, clock) as worker:
