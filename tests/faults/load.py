@@ -16,8 +16,8 @@ from tests.live.foreign import foreign_producer
 from tests.live.worker import WorkerProcess
 from tests.live.world import SCALE, Traffic, World
 
-SUBSCRIPTIONS = 30
-EVENTS_PER_S = 600 * SCALE
+SUBSCRIPTIONS = 12 * SCALE
+EVENTS_PER_S = 200 * SCALE
 _STEP_S = 0.1
 
 

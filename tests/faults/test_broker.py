@@ -16,7 +16,7 @@ from tests.live.world import SCALE
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 KILLS = SCALE
-AWAY_S = 5.0
+AWAY_S = 3.0 * SCALE
 
 
 async def test_broker_killed_and_started_again(

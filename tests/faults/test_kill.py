@@ -17,7 +17,7 @@ from tests.live.world import SCALE
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-KILLS = 4 * SCALE
+KILLS = 2 * SCALE
 
 
 async def test_random_kills(live_settings: Settings, tmp_path: Path) -> None:

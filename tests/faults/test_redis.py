@@ -19,7 +19,7 @@ from tests.live.world import SCALE
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-STALL_S = 5.0 * SCALE
+STALL_S = 3.0 * SCALE
 TERM_S = 25.0
 
 

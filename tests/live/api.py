@@ -62,8 +62,16 @@ class Api:
 
     async def current_usage(self, customer: str, subscription: str) -> Json:
         """The `customer_usage` object."""
+        usage = await self.usage_if_owned(customer, subscription)
+        assert usage is not None, "its partition is changing hands"
+        return usage
+
+    async def usage_if_owned(self, customer: str, subscription: str) -> Json | None:
+        """The `customer_usage` object; None while its partition changes hands."""
         path = f"/customers/{customer}/current_usage?external_subscription_id={subscription}"
         status, answer = await self.call("GET", path)
+        if status == 503:
+            return None
         assert status == 200, (path, status, answer)
         usage: Json = answer["customer_usage"]
         return usage

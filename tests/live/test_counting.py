@@ -9,8 +9,8 @@ from app.settings import Settings
 from tests.live.api import Api
 from tests.live.world import SCALE, Traffic, World
 
-EVENTS = 20_000 * SCALE
-SUBSCRIPTIONS = 200 * SCALE
+EVENTS = 10_000 * SCALE
+SUBSCRIPTIONS = 100 * SCALE
 
 
 @pytest.mark.servers

@@ -24,7 +24,7 @@ from app.settings import Settings
 from app.stack.ports import free_ports
 
 READY = "ready "
-SESSION_S = 4.0
+SESSION_S = 3.0
 SESSIONS: Mapping[str, Any] = {
     "broker_session_timeout": SESSION_S,
     "broker_heartbeat_interval": 0.5,
@@ -154,9 +154,16 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def _tell_tasks() -> None:
-    """What a worker that hangs is at: one line for each frame of each task."""
+    """What a worker that hangs is at: each task with everything it awaits in turn."""
     for task in asyncio.all_tasks():
-        task.print_stack(file=sys.stderr)
+        lines = []
+        waiting: Any = task.get_coro()
+        while waiting is not None:
+            frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "ag_frame", None)
+            if frame is not None:
+                lines.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+            waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+        sys.stderr.write(f"TASK {' > '.join(lines)}\n")
     sys.stderr.flush()
 
 
