@@ -249,8 +249,8 @@ class Span:
             for period in self.timeline.after(layer.start_ms - 1):
                 if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:
                     break
-                if append_time_ms <= period.due_at_ms < cut_ms:
-                    return period.due_at_ms
+                if append_time_ms <= period.due_at_ms:
+                    cut_ms = min(cut_ms, period.due_at_ms)
         return cut_ms
 
     def figures(
@@ -328,7 +328,7 @@ class Span:
         )
 
     def _due_at(self, period: Period | None) -> int:
-        """Due time of the period; of a recurring metric the first at which its events show."""
+        """Due time of the period; of a recurring metric that of the first cut that shows it."""
         if not self.timeline.published:
             return NEVER_MS
         if not self.fold.metric.recurring:
@@ -336,7 +336,6 @@ class Span:
         since_ms = self.key.start_ms if period is None else period.start_ms
         due_at_ms = NEVER_MS
         for candidate in self.timeline.after(since_ms - 1):
-            # A period that was ended has no grace, so it may be due before those ahead of it.
             if candidate.start_ms >= min(self.end_ms, due_at_ms):
                 break
             due_at_ms = min(due_at_ms, candidate.due_at_ms)

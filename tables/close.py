@@ -55,16 +55,16 @@ def next_cut(partition: Partition, name: SubscriptionName) -> int:
 
 
 def _next_due(timeline: Timeline, done_ms: int) -> int | None:
-    next_ms: int | None = None
+    # A termination has no grace: it may be due before the period that is in grace before it.
+    earliest_ms: int | None = None
     for period in timeline:
-        # A period that was ended has no grace, so it may be due before those ahead of it.
-        if next_ms is not None and period.start_ms >= next_ms:
+        if earliest_ms is not None and period.start_ms >= earliest_ms:
             break
         if done_ms < period.due_at_ms < NEVER_MS:
-            next_ms = min(period.due_at_ms, next_ms or NEVER_MS)
+            earliest_ms = min(earliest_ms or NEVER_MS, period.due_at_ms)
         if period.fixed_at_ms >= NEVER_MS:
             break
-    return next_ms
+    return earliest_ms
 
 
 def close_subscription(

@@ -393,7 +393,8 @@ def _charges_by_period(
             as_of_ms = changes_ms[version - 1] if version else -1
             seen = (version, charges_in_force(definitions, plan, code, as_of_ms))
         yield period, seen[1]
-        if period.fixed_at_ms >= max(last_change_ms, last_terms_ms):
+        # A later period may be fixed before this one, but not before it begins.
+        if min(period.fixed_at_ms, period.end_ms) >= max(last_change_ms, last_terms_ms):
             break
 
 

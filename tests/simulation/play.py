@@ -83,14 +83,14 @@ def play(script: Script, seed: int = 0) -> Outcome:
     logging.disable(logging.CRITICAL)
     try:
         with tempfile.TemporaryDirectory() as directory:
-            return run(_play(script, random.Random(seed), Path(directory)))
+            return run(_play(script, seed, Path(directory)))
     finally:
         logging.disable(before)
 
 
-async def _play(script: Script, choose: random.Random, directory: Path) -> Outcome:
+async def _play(script: Script, seed: int, directory: Path) -> Outcome:
     remember_tasks(asyncio.get_running_loop())
-    player = Player(script, choose, directory)
+    player = Player(script, seed, directory)
     with simulated(player.broker, player.redis):
         await player.begin()
         for step in script.steps:
@@ -101,9 +101,10 @@ async def _play(script: Script, choose: random.Random, directory: Path) -> Outco
 class Player:
     """The cluster: brokers, workers, and who owns what."""
 
-    def __init__(self, script: Script, choose: random.Random, directory: Path):
+    def __init__(self, script: Script, seed: int, directory: Path):
         self.script = script
-        self.choose = choose
+        self.seed = seed
+        self.choose = random.Random(seed)
         self.directory = directory
         self.settings = _settings(script.partitions)
         self.clock = SimulatedClock(START_MS - HOUR_MS)
@@ -125,7 +126,8 @@ class Player:
     async def _start(self, slot: int) -> None:
         self.started += 1
         settings = self.settings.model_copy(update={"state_dir": self.directory / str(slot)})
-        worker = Worker(f"worker {slot}", settings, self.broker, self.clock, self.choose)
+        choose = random.Random(f"{self.seed} {slot} {self.started}")
+        worker = Worker(f"worker {slot}", settings, self.broker, self.clock, choose)
         self.workers[slot : slot + 1] = [worker]
         await worker.start()
 
@@ -178,6 +180,8 @@ class Player:
 
     async def step(self, step: Step) -> None:
         """Play one step, and let some time pass."""
+        # What a step draws is its own, so that a script can be shortened.
+        self.choose.seed(f"{self.seed} {step!r}")
         if isinstance(step, Fault):
             await self._strike(step)
         elif isinstance(step, Pass):

@@ -136,10 +136,15 @@ EXTERNAL_IDS = (SUBSCRIPTION, "sub-b", "sub-c")
 SECOND_PLAN = "second"
 
 
-def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
+def script_of(
+    seed: int, *, events: int = 40, faults: int = 20, corrections: bool = True
+) -> Script:
     """The script of a seed."""
     choose = random.Random(seed)
-    return _Writer(choose).script(choose.randint(events // 2, events), faults)
+    script = _Writer(choose).script(choose.randint(events // 2, events), faults)
+    if corrections:
+        return script
+    return script._replace(steps=[s for s in script.steps if not isinstance(s, Correction)])
 
 
 class _Writer:
