@@ -22,6 +22,12 @@ class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
     digest: bytes
     cut_ms: int
 
+    @property
+    def shows_usage(self) -> bool:
+        """Whether any figure is not 0: a cell may be published for its level alone."""
+        figures = (self.units, self.prorated_units, self.total_aggregated_units)
+        return self.events_count != 0 or any(figure not in (None, "0.0") for figure in figures)
+
     def same_figures(self, other: PublishedCell) -> bool:
         """Whether a revision would say nothing new."""
         return (

@@ -195,7 +195,7 @@ def _published_rows(
     published = partition.published.periods[period]
     for (charge_id, filter_id, groups), cell in published.cells.items():
         in_force = by_id.get(charge_id)
-        if in_force is None or not (cell.events_count or cell.units != "0.0"):
+        if in_force is None or not cell.shows_usage:
             continue
         precise = cell.precise_total_amount_cents
         yield UsageRow(
