@@ -41,6 +41,7 @@ def explain(
 
     Exit status: 0 when that gives the live figures, 1 when it does not.
     """
+    wanted_groups = dict(_group(text) for text in groups)
     worker = remote(url, key)
     customer = customer or customer_of(worker, subscription)
     answer = worker.get(
@@ -51,7 +52,7 @@ def explain(
         charge_code=charge,
         page=page,
         per_page=per_page,
-        **dict(_group(text) for text in groups),
+        **wanted_groups,
     )
     if as_json:
         print_json(answer)

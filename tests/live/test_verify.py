@@ -390,6 +390,45 @@ async def test_trace_says_what_became_of_an_event_and_why(
     assert status == 404
 
 
+async def test_corrected_events_are_traced_and_proved(
+    live_settings: Settings, worker: Worker, api: Api
+) -> None:
+    await define(api)
+    now, sub = f"{Months().now_ms // 1000}", NAMES[0]
+    await send_one_by_one(
+        live_settings,
+        [raw_event(sub, f"c{number}", "traffic", now, gb=f"{number}") for number in range(1, 4)],
+    )
+    await is_folded(worker, 3)
+    amended = {
+        "transaction_id": "c2",
+        "external_subscription_id": sub,
+        "code": "traffic",
+        "timestamp": now,
+        "properties": {"gb": "20"},
+    }
+    for correction in (
+        {"transaction_id": "c1", "operation": "cancel"},
+        {"transaction_id": "c2", "operation": "amend", "event": amended},
+    ):
+        body = {"external_subscription_id": sub, **correction}
+        await api.post("/events/corrections", {"correction": body})
+
+    async def shown() -> bool:
+        return (await api.units(CUSTOMER, sub)).get("traffic") == 23
+
+    await eventually(shown, True, timeout_s=30)
+    (cancelled,) = await _arrivals(api, "c1", sub)
+    assert (cancelled["status"], cancelled["charges"]) == ("cancelled", [])
+    (counted,) = await _arrivals(api, "c2", sub)
+    assert (counted["status"], counted["amended"]) == ("counted", True)
+    assert counted["charges"][0]["value"] == "20.0"
+    explanation = (await _explained(api, sub, "traffic"))["explanation"]
+    assert explanation["equal"]
+    assert explanation["counts"] == {"cancelled": 1, "counted": 2}
+    assert (await verified(worker))[0] == 0
+
+
 async def send_one_by_one(settings: Settings, events: Sequence[Json]) -> None:
     """Each acknowledged before the next, so that their order is known."""
     producer = foreign_producer(settings)
