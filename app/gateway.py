@@ -339,7 +339,11 @@ class Gateway:
         engine = self._engine
         if external_subscription_id is None:
             return verify_organization(
-                engine.owned, organization_id, engine.verified, repair=repair
+                engine.owned,
+                engine.settings.raw_partitions,
+                organization_id,
+                engine.verified,
+                repair=repair,
             )
         owned = self._owned(organization_id, external_subscription_id)
         names = [(organization_id, external_subscription_id)]

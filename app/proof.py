@@ -190,6 +190,8 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
 
     partitions: tuple[int, ...]
     """Raw partitions whose subscriptions are verified."""
+    of_partitions: int
+    """How many there are."""
     records_read: int
     records_total: int
     pairs_verified: int

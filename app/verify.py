@@ -58,6 +58,7 @@ class _Progress:
     tally: VerifyTally
     repair: bool
     partitions: tuple[int, ...]
+    of_partitions: int
     pairs_total: int
     records_total: int = 0
     records_read: int = 0
@@ -74,6 +75,7 @@ class _Progress:
         skipped, self.skipped = self.skipped, []
         return VerifyReport(
             partitions=self.partitions,
+            of_partitions=self.of_partitions,
             records_read=self.records_read,
             records_total=max(self.records_total, self.records_read),
             pairs_verified=self.pairs,
@@ -89,6 +91,7 @@ class _Progress:
 
 async def verify_organization(
     owned: Mapping[int, OwnedPartition],
+    of_partitions: int,
     organization_id: str,
     tally: VerifyTally,
     *,
@@ -105,7 +108,7 @@ async def verify_organization(
             for name, codes in part.table.presence.codes.items()
             if name[0] == organization_id
         )
-        progress = _Progress(tally, repair, tuple(sorted(partitions)), pairs_total)
+        progress = _Progress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
         for number, chunk in enumerate(chunks):
             jobs = {
                 home: (partitions[home], Verification(partitions[home].table, names))
@@ -175,8 +178,10 @@ async def verify_names(
     `rest_s`: pause after every stretch that is read, for verification in the background.
     """
     async with tally.one_at_a_time:
-        job = Verification(owned.table, names)
-        progress = _Progress(tally, repair, (owned.number,), len(job.pairs))
+        job, settings = Verification(owned.table, names), owned.shared.settings
+        progress = _Progress(
+            tally, repair, (owned.number,), settings.raw_partitions, len(job.pairs)
+        )
         async with scanner(owned) as scan:
             scan.start(*job.start_offsets())
             progress.records_total = scan.behind(owned.table.record)

@@ -63,6 +63,15 @@ class _Outcome:
             self.repairing += report.repairing
         self.reports[worker] = report
 
+    def check_whole(self, key: str) -> None:
+        """Every partition has been verified for the organization of a key, whoever owns it."""
+        reports = [report for worker, report in self.reports.items() if worker.endswith(f" {key}")]
+        verified = {number for report in reports for number in report.partitions}
+        missing = set(range(max(report.of_partitions for report in reports))) - verified
+        if missing:
+            numbers = ", ".join(map(str, sorted(missing)))
+            raise Unproved(f"Partitions {numbers} were changing hands: verify again")
+
 
 class _Line(msgspec.Struct):
     """The first line of an answer, or an error in the middle of one."""
@@ -135,7 +144,7 @@ class _Bar:
         reports = [
             report
             for worker, report in self.outcome.reports.items()
-            if worker.endswith(self.access.key)
+            if worker.endswith(f" {self.access.key}")
         ]
         self.bar.update(
             self.task,
@@ -158,6 +167,8 @@ async def _all_workers(
             for other in others
         )
     )
+    if body["external_subscription_id"] is None:
+        outcome.check_whole(access.key)
 
 
 async def _one_worker(

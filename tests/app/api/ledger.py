@@ -322,6 +322,7 @@ class LedgerMeter:
     ) -> AsyncGenerator[VerifyReport, None]:
         yield VerifyReport(
             partitions=(0,),
+            of_partitions=1,
             records_read=len(self.events),
             records_total=len(self.events),
             pairs_verified=0,
