@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.remote import Json, Refused, Remote, print_json, remote, remote_options
+from app.cli.remote import Json, Refused, Remote, operated, print_json, remote_options
 
 MOST = 1000
 Place = tuple[int, int]
@@ -43,7 +43,7 @@ def dead_letters() -> None:
 @remote_options
 def list_letters(code: str | None, as_json: bool, url: str | None, key: str | None) -> None:
     """Print the newest dead letters (each worker shows its newest 50), newest first."""
-    letters = newest(remote(url, key), code)
+    letters = newest(operated(url, key), code)
     if as_json:
         print_json(letters)
     elif letters:
@@ -73,7 +73,7 @@ def replay(
     """
     if bool(places) + bool(code) + every != 1:
         raise click.UsageError("Name dead letters as PARTITION/OFFSET, or give --code or --all.")
-    worker = remote(url, key)
+    worker = operated(url, key)
     wanted = places or tuple((one["partition"], one["offset"]) for one in newest(worker, code))
     outcomes = _replay(worker, wanted, show_progress=not as_json)
     failed = [outcome for outcome in outcomes if outcome["error"] is not None]

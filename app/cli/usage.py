@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from app.cli.remote import (
     Json,
@@ -49,7 +50,7 @@ def usage(
         return
     console = Console()
     for period in periods:
-        console.print(usage_table(period, f"{subscription} (customer {customer})"))
+        console.print(period_usage(period, f"{subscription} (customer {customer})"))
     if not periods:
         click.echo(f"No period of {subscription} (customer {customer}) has ended yet.")
 
@@ -87,15 +88,14 @@ def _current(worker: Remote, customer: str, subscription: str) -> Json:
     return usage
 
 
-def usage_table(period: Json, title: str) -> Table:
+def period_usage(period: Json, title: str) -> Group:
     """One period, a line a charge, and below it one a filter and a group."""
-    until = period["to_datetime"]
-    table = Table(
-        title=f"{escape(title)}\n{period['from_datetime']} to {until}{_state(period)}",
-        title_justify="left",
-        caption=_caption(period),
-        caption_justify="left",
-    )
+    header = f"{title}\n{period['from_datetime']} to {period['to_datetime']}{_state(period)}"
+    return Group(Text(header, style="bold"), _table(period), Text(_caption(period), style="dim"))
+
+
+def _table(period: Json) -> Table:
+    table = Table()
     for name in ("Metric", "Filter or group"):
         table.add_column(name, overflow="fold")
     for name in ("Units", "Events"):

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.remote import Json, Remote, remote, remote_options
+from app.cli.remote import Json, Remote, operated, remote_options
 
 
 @click.command()
@@ -36,7 +36,7 @@ def watch(
 
     A look every EVERY seconds; LIMIT lines of usage, those with most events first.
     """
-    worker = remote(url, key)
+    worker = operated(url, key)
     overview = look(worker, search, limit)
     try:
         if as_json:

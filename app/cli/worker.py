@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 
 import click
 import uvloop
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
 
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
@@ -112,13 +114,10 @@ def _require_servers(settings: Settings) -> None:
 
 @contextmanager
 def _stopped_plainly() -> Iterator[None]:
-    """One line for the end of a worker; the traceback is in the log, before it."""
+    """A server that does not answer is no defect of ours: one line. Anything else is raised."""
     try:
         yield
-    except StackError:
-        raise
-    except Exception as error:
-        log.debug("The worker ended", exc_info=error)
+    except (KafkaError, RedisError, OSError) as error:
         raise StackError(f"The worker stopped: {type(error).__name__}: {error}") from error
 
 
@@ -150,7 +149,7 @@ def _producer_lines(settings: Settings) -> str:
         f"A producer of your own writes to {settings.topic(settings.raw_topic)} with key "
         f"{organization}-me\n(organization, hyphen, external_subscription_id):\n\n"
         f'  {{"organization_id":"{organization}","external_subscription_id":"me",'
-        '"transaction_id":"t2","code":"storage","properties":{"gb":1}}'
+        '"transaction_id":"t2","code":"downloads","properties":{"gb":1}}'
     )
 
 
@@ -175,11 +174,11 @@ def _first_number(url: str, secret: str) -> str:
         "Your own first number takes a metric and an event: a subscription that is not defined is\n"
         "read as if on a monthly plan with every metric (the implicit plan, on locally only).\n\n"
         f"  {post} {url}/api/v1/billable_metrics \\\n"
-        '    -d \'{"billable_metric":{"name":"Storage","code":"storage",'
+        '    -d \'{"billable_metric":{"name":"Downloads","code":"downloads",'
         '"aggregation_type":"sum_agg","field_name":"gb"}}\'\n'
         f"  {post} {url}/api/v1/events \\\n"
         '    -d \'{"event":{"transaction_id":"t1","external_subscription_id":"me",'
-        '"code":"storage","properties":{"gb":12.5}}}\'\n'
+        '"code":"downloads","properties":{"gb":12.5}}}\'\n'
         f"  {curl} \\\n"
         f"    '{url}/api/v1/customers/me/current_usage?external_subscription_id=me'"
     )
@@ -194,10 +193,10 @@ def _log(settings: Settings) -> None:
         # Faust, its services among our modules, and the clients tell every step at `info`.
         for name in ("aiokafka", "aiohttp", "asyncio", "faust", "mode", "app.transport"):
             logging.getLogger(name).setLevel(max(level, logging.WARNING))
-        logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(_no_start_noise)
+        logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(no_start_noise)
 
 
-def _no_start_noise(record: logging.LogRecord) -> bool:
+def no_start_noise(record: logging.LogRecord) -> bool:
     """A broker that runs for the first time has no coordinator for some seconds; clients wait.
 
     So says Kafka itself: the topic of committed offsets is made when it is first asked for.

@@ -1,0 +1,105 @@
+"""A worker with one subscription, and the command line pointed at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli.main import cli
+from app.main import Worker, running_worker
+from app.stack.kafka import LocalKafka
+from app.stack.ports import free_ports
+from app.stack.redis import LocalRedis
+from tests.conftest import MakeSettings
+from tests.live.api import KEY, Api, api_of
+from tests.live.worker import SESSIONS
+
+DAY_S = 86_400
+
+Meter = Callable[..., Awaitable[Result]]
+"""Runs `meter` with these words against the worker, in a thread."""
+
+
+@pytest.fixture
+async def worker(
+    make_settings: MakeSettings, local_kafka: LocalKafka, local_redis: LocalRedis
+) -> AsyncIterator[Worker]:
+    """A worker that owns its partitions."""
+    (port,) = free_ports(1)
+    settings = make_settings(
+        kafka_bootstrap_servers=local_kafka.bootstrap_servers,
+        kafka_dir=local_kafka.directory,
+        redis_url=local_redis.url,
+        http_port=port,
+        raw_partitions=2,
+        flush_interval_s=0.3,
+        implicit_plan=True,
+    )
+    async with running_worker(settings, **SESSIONS) as worker:
+        async with asyncio.timeout(30):
+            while worker.gateway.not_ready():
+                await asyncio.sleep(0.1)
+        yield worker
+
+
+@pytest.fixture
+async def api(worker: Worker) -> AsyncIterator[Api]:
+    """Its API, with a metric, a plan, and a subscription since two months ago."""
+    async with api_of(worker.url) as api:
+        metric = {
+            "name": "Storage",
+            "code": "storage",
+            "aggregation_type": "sum_agg",
+            "field_name": "gb",
+            "filters": [{"key": "region", "values": ["eu", "us"]}],
+        }
+        created = await api.post("/billable_metrics", {"billable_metric": metric})
+        charge = {
+            "billable_metric_id": created["billable_metric"]["lago_id"],
+            "charge_model": "standard",
+            "properties": {"amount": "0"},
+            "filters": [{"properties": {"amount": "0"}, "values": {"region": ["eu"]}}],
+        }
+        plan = {
+            "name": "Plan",
+            "code": "plan",
+            "interval": "monthly",
+            "amount_cents": 0,
+            "amount_currency": "EUR",
+            "pay_in_advance": False,
+            "charges": [charge],
+        }
+        await api.post("/plans", {"plan": plan})
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 61 * DAY_S))
+        subscription = {
+            "external_customer_id": "acme [big]",
+            "plan_code": "plan",
+            "external_id": "sub/1",
+            "subscription_at": started,
+        }
+        await api.post("/subscriptions", {"subscription": subscription})
+        for number, region in enumerate(("eu", "us")):
+            event = {
+                "transaction_id": f"t{number}",
+                "external_subscription_id": "sub/1",
+                "code": "storage",
+                "properties": {"gb": f"{number + 1}.00000000000000000001", "region": region},
+            }
+            await api.post("/events", {"event": event})
+        yield api
+
+
+@pytest.fixture
+def meter(worker: Worker) -> Meter:
+    """The command line, with this worker's address and key in the environment."""
+
+    async def run(*words: str, **environment: str) -> Result:
+        runner = CliRunner(env={"METER_HTTP_PORT": str(worker.settings.http_port)} | environment)
+        return await asyncio.to_thread(runner.invoke, cli, [*words])
+
+    assert worker.settings.api_keys[0].key.get_secret_value() == KEY
+    return run

@@ -1,0 +1,194 @@
+"""`meter usage`, `watch` and `dead-letters` against a running worker."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from app.cli.main import cli
+from app.cli.usage import period_usage
+from app.cli.watch import overview_tables
+from app.main import Worker
+from app.stack.ports import free_ports
+from tests.app.cli.conftest import Meter
+from tests.live.api import KEY, Api, eventually
+
+SERVERS = pytest.mark.servers
+
+
+@SERVERS
+async def test_usage_finds_the_customer_and_shows_every_digit(api: Api, meter: Meter) -> None:
+    shown = await meter("usage", "sub/1", COLUMNS="100")
+    assert shown.exit_code == 0, shown.output
+    assert "sub/1 (customer acme [big])" in shown.stdout
+    for text in ("3.00000000000000000002", "1.00000000000000000001", "region: eu", "everything"):
+        assert text in shown.stdout
+
+
+@SERVERS
+async def test_usage_as_json_is_the_api_s(api: Api, meter: Meter) -> None:
+    shown = json.loads((await meter("usage", "sub/1", "--json")).stdout)["customer_usage"]
+    asked = await api.current_usage("acme%20%5Bbig%5D", "sub%2F1")
+    assert shown["charges_usage"] == asked["charges_usage"]
+
+
+@SERVERS
+async def test_past_usage_lists_every_ended_period(api: Api, meter: Meter) -> None:
+    async def closed() -> list[bool]:
+        answer = await meter("usage", "sub/1", "--past", "--json")
+        return [period["final"] for period in json.loads(answer.stdout)["usage_periods"]]
+
+    async def all_closed() -> bool:
+        found = await closed()
+        return len(found) >= 2 and all(found)
+
+    await eventually(all_closed, True)
+    shown = await meter("usage", "sub/1", "--past")
+    assert shown.stdout.count(", closed") == len(await closed())
+
+
+@SERVERS
+async def test_an_undefined_subscription_is_its_own_customer(api: Api, meter: Meter) -> None:
+    shown = await meter("usage", "nobody")
+    assert (shown.exit_code, "nobody (customer nobody)" in shown.stdout) == (0, True)
+    past = await meter("usage", "nobody", "--past")
+    assert past.stdout == "No period of nobody (customer nobody) has ended yet.\n"
+
+
+@SERVERS
+async def test_watch_once(api: Api, meter: Meter) -> None:
+    shown = await meter("watch", "--once", COLUMNS="120")
+    assert shown.exit_code == 0, shown.output
+    assert "sub/1" in shown.stdout
+    assert "running" in shown.stdout
+    lines = (await meter("watch", "--once", "--json", "--search", "nothing")).stdout.splitlines()
+    (overview,) = map(json.loads, lines)
+    assert overview["usage"] == []
+    assert [partition["partition"] for partition in overview["partitions"]] == [0, 1]
+
+
+@SERVERS
+async def test_dead_letters_are_listed_and_replayed(api: Api, worker: Worker, meter: Meter) -> None:
+    assert (await meter("dead-letters", "list")).stdout == "No event was refused.\n"
+    settings = worker.settings
+    await worker.engine.append(settings.topic(settings.raw_topic), b"k", b"[/red] {", 0)
+
+    async def codes() -> list[str]:
+        listed = await meter("dead-letters", "list", "--json")
+        return [letter["code"] for letter in json.loads(listed.stdout)]
+
+    await eventually(codes, ["invalid_json"])
+    shown = await meter("dead-letters", "list", COLUMNS="140")
+    assert "[/red] {" in shown.stdout
+    of_key = await meter("dead-letters", "list", "--key", KEY, "--json")
+    assert json.loads(of_key.stdout) == [], "it names no organization, so it is no key's"
+    (letter,) = json.loads((await meter("dead-letters", "list", "--json")).stdout)
+    place = f"{letter['partition']}/{letter['offset']}"
+    replayed = await meter("dead-letters", "replay", place)
+    assert (replayed.exit_code, replayed.stdout) == (0, "1 of 1 replayed.\n")
+    # It is refused again, for it is still no JSON.
+    await eventually(codes, ["invalid_json"] * 2)
+
+    missing = await meter("dead-letters", "replay", place, "0/999999", "--json")
+    assert missing.exit_code == 1
+    errors = [outcome["error"] for outcome in json.loads(missing.stdout)]
+    assert errors[0] is None
+    assert "dead_letter_not_found" in errors[1]
+    of_code = await meter("dead-letters", "replay", "--code", "too_late")
+    assert of_code.stdout == "0 of 0 replayed.\n"
+
+
+@SERVERS
+async def test_a_wrong_key_and_a_wrong_name_are_told(api: Api, meter: Meter) -> None:
+    wrong = await meter("usage", "sub/1", "--key", "nonsense")
+    assert (wrong.exit_code, "does not know this key" in wrong.stderr) == (1, True)
+    other = await meter("usage", "sub/1", "--customer", "somebody")
+    assert (other.exit_code, "answered 404: customer_not_found" in other.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("words", [["usage", "x"], ["watch", "--once"], ["dead-letters", "list"]])
+def test_nobody_answering_is_one_line(words: list[str]) -> None:
+    (port,) = free_ports(1)
+    answer = CliRunner(env={"METER_HTTP_PORT": str(port)}).invoke(cli, words)
+    assert answer.exit_code == 1
+    assert f"No worker answers at http://127.0.0.1:{port}" in answer.stderr
+    assert "Traceback" not in answer.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["usage", "x", "--url", "foo"], "no http or https URL", id="no-url"),
+        pytest.param(["dead-letters", "replay"], "Name dead letters", id="nothing-named"),
+        pytest.param(["dead-letters", "replay", "0/1", "--all"], "Name dead letters", id="both"),
+        pytest.param(["dead-letters", "replay", "17"], "is not PARTITION/OFFSET", id="no-place"),
+        pytest.param(["dead-letters", "replay", "-1/0"], "No such option", id="negative"),
+    ],
+)
+def test_what_cannot_be_asked(words: list[str], said: str) -> None:
+    answer = CliRunner().invoke(cli, words)
+    assert answer.exit_code == 2
+    assert said in answer.stderr
+
+
+def _text(renderable: Any) -> str:
+    console = Console(width=160, file=StringIO())
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get()
+
+
+FIGURES = {"units": "1.5", "events_count": 2}
+
+
+def test_groups_are_lines_below_their_charge() -> None:
+    bucket = FIGURES | {"values": {"region": ["eu", "us"]}}
+    charge = FIGURES | {
+        "billable_metric": {"code": "[bold]storage"},
+        "filters": [],
+        "grouped_usage": [
+            FIGURES | {"grouped_by": {"zone": None}, "filters": [bucket]},
+            FIGURES | {"grouped_by": {"zone": "a"}, "filters": []},
+        ],
+    }
+    period = {
+        "from_datetime": "2026-01-01T00:00:00Z",
+        "to_datetime": "2026-01-31T23:59:59Z",
+        "charges_usage": [charge],
+        "as_of": {"append_time": "2026-02-01T00:00:00.000Z"},
+        "stale": True,
+        "final": False,
+    }
+    text = _text(period_usage(period, "title"))
+    for part in ("[bold]storage", "zone: (none)", "  region: eu or us", "zone: a", "not closed"):
+        assert part in text
+    assert "A changed definition is being folded in" in text
+
+
+def test_what_holds_back_closing_is_shown() -> None:
+    overview = {
+        "worker": "http://one:1",
+        "workers": 2,
+        "now": "2026-01-01T00:00:00Z",
+        "partitions": [],
+        "closing": [
+            {
+                "partition": 3,
+                "cut": "2026-01-01T00:00:00Z",
+                "blocked_by": "raw partition 3 is not folded past the cut",
+                "waiting_s": 17,
+            }
+        ],
+        "usage": [],
+        "usage_total": 0,
+        "dead_letters": [],
+    }
+    text = _text(overview_tables(overview))
+    assert "raw partition 3 is not folded past the cut" in text
+    assert "17 s" in text
+    assert "workers 2" in text

@@ -1,0 +1,97 @@
+"""`meter settings apply`: what differs, and appending it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli.main import cli
+from app.cli.settings_apply import differences
+from app.definitions.model import SettingsRecord
+from app.main import Worker
+from app.settings import Settings
+from app.stack.ports import free_ports
+from tests.app.cli.conftest import Meter
+from tests.live.api import eventually
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What makes the command line see this worker's own settings."""
+    return {
+        "METER_PROFILE": "test",
+        "METER_KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
+        "METER_TOPIC_PREFIX": settings.topic_prefix,
+        "METER_IMPLICIT_PLAN": "true",
+    }
+
+
+@pytest.mark.servers
+async def test_differences_are_printed_and_applied(worker: Worker, meter: Meter) -> None:
+    ours = _environment(worker.settings)
+    same = await meter("settings", "apply", **ours)
+    assert (same.exit_code, same.stdout) == (
+        0,
+        "Nothing to change: the log has these settings.\n",
+    ), same.output
+
+    other = ours | {"METER_GRACE_S": "7200", "METER_LATE_POLICY": "refuse"}
+    printed = "  late_policy: 'revise' -> 'refuse'\n  grace_s: 0 -> 7200\n"
+    dry = await meter("settings", "apply", "--dry-run", **other)
+    assert dry.stdout == printed
+    declined = await meter("settings", "apply", **other)
+    assert declined.stdout.startswith(printed + "Append these")
+    assert worker.engine.definitions.settings_at().grace_s == 0
+
+    applied = await meter("settings", "apply", "--yes", "--json", **other)
+    assert json.loads(applied.stdout) == {
+        "applied": True,
+        "changes": [
+            {"setting": "late_policy", "before": "revise", "after": "refuse"},
+            {"setting": "grace_s", "before": 0, "after": 7200},
+        ],
+    }
+
+    async def in_force() -> tuple[int, str]:
+        settings = worker.engine.definitions.settings_at()
+        return settings.grace_s, settings.late_policy
+
+    await eventually(in_force, (7200, "refuse"))
+    again = await meter("settings", "apply", "--yes", "--json", **other)
+    assert json.loads(again.stdout) == {"applied": False, "changes": []}
+
+
+@pytest.mark.servers
+async def test_a_log_that_is_not_there_is_told(worker: Worker, meter: Meter) -> None:
+    elsewhere = _environment(worker.settings) | {"METER_TOPIC_PREFIX": "nobody-has-this-"}
+    answer = await meter("settings", "apply", **elsewhere)
+    assert answer.exit_code == 1
+    assert "has no topic nobody-has-this-meter-definitions" in answer.stderr
+
+
+def test_no_kafka_is_one_line() -> None:
+    (port,) = free_ports(1)
+    answer = CliRunner(env={"METER_KAFKA_PORT": str(port)}).invoke(cli, ["settings", "apply"])
+    assert answer.exit_code == 1
+    assert f"Kafka at 127.0.0.1:{port} does not answer" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("after", "changes"),
+    [
+        pytest.param(SettingsRecord(), [], id="same"),
+        pytest.param(
+            SettingsRecord(close_elapsed=False),
+            [{"setting": "close_elapsed", "before": True, "after": False}],
+            id="one",
+        ),
+        pytest.param(
+            SettingsRecord(default_organization_id="acme"),
+            [{"setting": "default_organization_id", "before": None, "after": "acme"}],
+            id="from-nothing",
+        ),
+    ],
+)
+def test_differences(after: SettingsRecord, changes: list[dict[str, object]]) -> None:
+    assert differences(SettingsRecord(), after) == changes

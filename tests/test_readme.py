@@ -1,0 +1,211 @@
+"""Every example of the README does what it says: on a real worker, and in the order printed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+
+from app.cli.main import cli
+from app.main import Worker, running_worker
+from app.settings import Settings, environment_names
+from app.stack.kafka import LocalKafka
+from app.stack.ports import free_ports
+from app.stack.redis import LocalRedis
+from app.wire.events import Event
+from app.wire.records import decode_record
+from tests.conftest import MakeSettings
+from tests.live.api import api_of, eventually
+from tests.live.consumer import read_ledger
+from tests.live.worker import SESSIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+BROKER = "127.0.0.1:9092"
+PAGE = "http://127.0.0.1:8080"
+
+
+class Example(NamedTuple):
+    """One fenced block."""
+
+    language: str
+    text: str
+    line: int
+
+
+def _examples(*languages: str) -> list[Example]:
+    found = []
+    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+        line = README[: match.start()].count("\n") + 1
+        found.append(Example(match[1], match[2], line))
+    return [example for example in found if example.language in languages]
+
+
+def _named(examples: list[Example]) -> list[Any]:
+    return [pytest.param(example.text, id=f"line-{example.line}") for example in examples]
+
+
+CURLS = [example for example in _examples("bash") if "curl" in example.text]
+COMMANDS = [
+    line for e in _examples("bash") for line in e.text.splitlines() if ".venv/bin/meter" in line
+]
+TABLE_COMMANDS = re.findall(r"^\| `meter ([a-z -]+)", README, re.MULTILINE)
+
+
+def test_every_block_is_of_a_kind_that_is_checked() -> None:
+    assert {example.language for example in _examples("", "bash", "json", "python", "sh")} == {
+        "bash",
+        "json",
+        "python",
+    }
+
+
+@pytest.mark.parametrize("text", _named(_examples("json")))
+def test_json_is_an_event_or_a_record(text: str) -> None:
+    value = json.loads(text)
+    if "cell_id" in value:
+        assert value["type"] in ("usage.recorded", "period.completed")
+        return
+    ((_, event),) = decode_record(text.encode(), [])
+    assert isinstance(event, Event), event
+    assert event.code == "storage"
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_printed_commands_parse(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("definitions.jsonl", "events.jsonl"):
+        (tmp_path / name).touch()
+    words = [word for word in shlex.split(line) if not word.startswith("METER_")]
+    assert words[0] == ".venv/bin/meter"
+    _parse(words[1:])
+
+
+def _parse(words: list[str]) -> None:
+    """Parse as click would, without running; an unknown command or option raises."""
+    command: click.Command = cli
+    while isinstance(command, click.Group) and words:
+        command = command.commands[words.pop(0)]
+    with command.make_context("meter", words) as context:
+        assert context.command is command
+
+
+@pytest.mark.parametrize("text", TABLE_COMMANDS)
+def test_commands_of_the_table_exist(text: str) -> None:
+    command: click.Command = cli
+    for name in text.split():
+        assert isinstance(command, click.Group)
+        found = command.commands.get(name)
+        assert found is not None, name
+        command = found
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert {text.split()[0] for text in TABLE_COMMANDS} == set(cli.commands)
+
+
+def test_make_targets_settings_and_files_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    known = {name for field in Settings.model_fields for name in environment_names(field)}
+    assert set(re.findall(r"\b(?:METER|LAGO)_[A-Z_]+", README)) - {"LAGO_URL"} - {"METER_"} <= known
+    for target in re.findall(r"\]\((docs/[^)]+)\)", README):
+        assert (ROOT / target).stat().st_size < 300_000
+
+
+@pytest.fixture
+async def worker(
+    make_settings: MakeSettings, local_kafka: LocalKafka, local_redis: LocalRedis
+) -> AsyncIterator[Worker]:
+    """A worker as the local profile has it, on topics of its own."""
+    (port,) = free_ports(1)
+    settings = make_settings(
+        kafka_bootstrap_servers=local_kafka.bootstrap_servers,
+        kafka_dir=local_kafka.directory,
+        redis_url=local_redis.url,
+        http_port=port,
+        raw_partitions=4,
+        implicit_plan=True,
+    )
+    async with running_worker(settings, **SESSIONS) as worker:
+        async with asyncio.timeout(30):
+            while worker.gateway.not_ready():
+                await asyncio.sleep(0.1)
+        yield worker
+
+
+async def _run(*command: str, stdin: str, **environment: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    output, errors = await asyncio.wait_for(process.communicate(stdin.encode()), 120)
+    assert process.returncode == 0, (output.decode(), errors.decode())
+    return output.decode()
+
+
+def _here(text: str, worker: Worker) -> str:
+    """An example with the addresses and topics of this worker in place of the printed ones."""
+    settings = worker.settings
+    for printed, ours in (
+        (PAGE, worker.url),
+        (BROKER, settings.kafka_bootstrap_servers[0]),
+        ('"events-raw"', json.dumps(settings.topic("events-raw"))),
+        ('"usage-records"', json.dumps(settings.topic("usage-records"))),
+    ):
+        text = text.replace(printed, ours)
+    return text
+
+
+CURL = 'curl() { command curl --silent --show-error --fail-with-body "$@" && echo; }\nset -eu\n'
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+async def test_the_path_of_a_newcomer(worker: Worker) -> None:
+    script = CURL + "".join(example.text for example in CURLS)
+    answers = [
+        json.loads(line)
+        for line in (await _run("bash", stdin=_here(script, worker))).splitlines()
+        if line
+    ]
+    roots = [next(iter(answer)) for answer in answers]
+    assert roots == ["billable_metric", "event", "customer_usage", "event", "plan", "subscription"]
+    assert answers[2]["customer_usage"]["charges_usage"][0]["units"] == "12.5"
+    assert '"units":"12.5"' in README
+
+    produce, consume = (_here(example.text, worker) for example in _examples("python"))
+    await _run(sys.executable, "-", stdin=produce)
+
+    async with api_of(worker.url) as api:
+
+        async def units() -> str:
+            return str((await api.units("acme", "acme-storage")).get("storage"))
+
+        await eventually(units, "2.25")
+
+    async def complete() -> bool:
+        lines = (await _run(sys.executable, "-", stdin=consume)).splitlines()
+        return len(lines) >= 2 and all(line.endswith(" complete") for line in lines)
+
+    await eventually(complete, True, timeout_s=60)
+
+    ledger = await read_ledger(worker.settings)
+    records = {record["type"]: record for record in ledger.newest.values()}
+    assert records["usage.recorded"]["units"] == "7.5"
+    printed = [json.loads(example.text) for example in _examples("json")]
+    for record in (one for one in printed if "cell_id" in one):
+        assert list(record) == list(records[record["type"]])
