@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.topics import CELLS_CHANGELOG, INDEX_CHANGELOG, METER_DEFINITIONS
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.raw import home_partition, message_key
+from app.wire.records import TICK_HEADER
 from tables.reading import current_usage
 from tables.stores.changelog import Fenced
 from tables.stores.members import StaleEpoch
@@ -44,6 +45,7 @@ from tests.simulation.script import (
 from tests.simulation.worker import Worker, remember_tasks, simulated
 
 MINUTE_MS = 60_000
+ELSEWHERE_S = 100.0
 REST_S = 400.0
 """Nothing may take longer than this once the faults are over."""
 
@@ -92,10 +94,13 @@ async def _play(script: Script, seed: int, directory: Path) -> Outcome:
     remember_tasks(asyncio.get_running_loop())
     player = Player(script, seed, directory)
     with simulated(player.broker, player.redis):
+        elsewhere = asyncio.ensure_future(player.define_elsewhere())
         await player.begin()
-        for step in script.steps:
+        for step in player.steps:
             await player.step(step)
-        return await player.end()
+        outcome = await player.end()
+        elsewhere.cancel()
+        return outcome
 
 
 class Player:
@@ -103,6 +108,7 @@ class Player:
 
     def __init__(self, script: Script, seed: int, directory: Path):
         self.script = script
+        self.steps = list(script.steps)
         self.seed = seed
         self.choose = random.Random(seed)
         self.directory = directory
@@ -118,10 +124,21 @@ class Player:
     # The cluster
 
     async def begin(self) -> None:
-        """Start the workers."""
+        """Start the workers; the settings are in the log before anything else."""
+        while self.steps and isinstance(self.steps[0], Define) and self.steps[0].kind == "settings":
+            self._append(self.steps.pop(0))  # type: ignore[arg-type]
         for _ in range(self.script.workers):
             await self._start(len(self.workers))
         await self._rebalance()
+
+    async def define_elsewhere(self) -> None:
+        """Somebody else's definitions: a worker that waits for one is not the only one to tick.
+
+        A rebalance would hang without: see `bench/simulation.md`.
+        """
+        while True:
+            await asyncio.sleep(ELSEWHERE_S)
+            self.broker.append(METER_DEFINITIONS, 0, None, None, [(TICK_HEADER, b"1")])
 
     async def _start(self, slot: int) -> None:
         self.started += 1

@@ -1,0 +1,118 @@
+"""`python -m tests.seeded_bugs [--only NAME]`: plant each bug in a copy and see who catches it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+from typing import NamedTuple
+
+from tests.seeded_bugs.bugs import BUGS, Bug
+
+ROOT = Path(__file__).resolve().parents[2]
+TREES = ("app", "agents", "tables", "tests")
+FILES = ("pyproject.toml",)
+PATIENCE_S = 900
+
+
+class Stage(NamedTuple):
+    """Tests that are run together, the quick ones first."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+def _pytest(name: str, *arguments: str) -> Stage:
+    quiet = ("-q", "-x", "--no-header", "-p", "no:cacheprovider", "-m", "not servers")
+    return Stage(name, ("pytest", *quiet, *arguments))
+
+
+STAGES = (
+    _pytest("vectors", "tests/vectors"),
+    _pytest(
+        "units",
+        *("tests/app/test_offline.py", "tests/app/test_records.py", "tests/app/test_numbers.py"),
+        *("tests/app/wire", "tests/app/billing_periods", "tests/app/definitions", "tests/tables"),
+    ),
+    _pytest("recount", "tests/simulation/test_recount.py"),
+    Stage("simulation", ("tests.simulation", "--seeds", "60")),
+    _pytest("laws", "tests/laws"),
+)
+
+
+def main() -> int:
+    """Exit status 1 when a bug is missed, 2 when there is something wrong without one."""
+    parser = argparse.ArgumentParser(prog="python -m tests.seeded_bugs")
+    parser.add_argument("--only", help="name of a bug", choices=[bug.name for bug in BUGS])
+    options = parser.parse_args()
+    wanted = [bug for bug in BUGS if options.only in (None, bug.name)]
+    with tempfile.TemporaryDirectory() as directory:
+        tree = _copied(Path(directory))
+        if options.only is None and (stage := _caught(tree)) is not None:
+            _tell(f"the tree itself fails at {stage}")
+            return 2
+        missed = [bug.name for bug in wanted if not _is_caught(bug, tree)]
+    _tell(f"{len(wanted) - len(missed)} of {len(wanted)} bugs caught")
+    return 1 if missed else 0
+
+
+def _copied(directory: Path) -> Path:
+    """The program and its tests, with the vectors where the tests look for them."""
+    tree = directory / "copy"
+    for name in TREES:
+        copytree(ROOT / name, tree / name, ignore=ignore_patterns("__pycache__"))
+    for name in FILES:
+        (tree / name).write_bytes((ROOT / name).read_bytes())
+    (directory / "shared").symlink_to(ROOT.parent / "shared")
+    return tree
+
+
+def _is_caught(bug: Bug, tree: Path) -> bool:
+    path = tree / bug.file
+    right = path.read_text()
+    if right.count(bug.old) != 1:
+        _tell(f"| {bug.name} | {bug.file} | **not planted**: the text is there no more |")
+        return False
+    path.write_text(right.replace(bug.old, bug.new))
+    since_s = time.monotonic()
+    try:
+        stage = _caught(tree)
+    finally:
+        path.write_text(right)
+    verdict = f"caught by {stage}" if stage else "**missed**"
+    _tell(f"| {bug.name} | {bug.file} | {verdict} | {time.monotonic() - since_s:.0f} s |")
+    return stage is not None
+
+
+def _caught(tree: Path) -> str | None:
+    """The first stage that fails."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tree),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+    }
+    for stage in STAGES:
+        command = [sys.executable, "-m", *stage.arguments]
+        try:
+            ended = subprocess.run(
+                command, cwd=tree, env=environment, capture_output=True, timeout=PATIENCE_S
+            )
+        except subprocess.TimeoutExpired:
+            return f"{stage.name} (no end)"
+        if ended.returncode:
+            return stage.name
+    return None
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""The bugs: what is changed where, and what it breaks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Bug(NamedTuple):
+    """One replacement in one file; `old` occurs there exactly once."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+BUGS = (
+    Bug(
+        "dedupe-removed",
+        "tables/partition.py",
+        "known = latest.get(identity) or stored",
+        "known = None",
+    ),
+    Bug(
+        "smaller-position-not-refolded",
+        "tables/partition.py",
+        "self.smaller_positions.update((*name, code) for code in self.presence.codes[name])",
+        "pass",
+    ),
+    Bug(
+        "too-late-counts",
+        "tables/partition.py",
+        "return RefusalCode.TOO_LATE",
+        "return None",
+    ),
+    Bug(
+        "torn-state-unnoticed",
+        "tables/partition.py",
+        "return whole and not self._stored",
+        "return True",
+    ),
+    Bug(
+        "tombstones-dropped",
+        "tables/partition.py",
+        "cells += [(key, None) for key in self._deleted]",
+        "pass",
+    ),
+    Bug(
+        "period-edge-closed",
+        "tables/cells.py",
+        "        layer = self.current\n"
+        "        if layer is not None and layer.start_ms <= timestamp_ms < layer.end_ms:",
+        "        layer = self.current\n"
+        "        if layer is not None and layer.start_ms <= timestamp_ms <= layer.end_ms:",
+    ),
+    Bug(
+        "due-time-excluded",
+        "tables/cells.py",
+        "        if append_time_ms <= layer.due_at_ms:\n            return 0",
+        "        if append_time_ms < layer.due_at_ms:\n            return 0",
+    ),
+    Bug(
+        "recurring-carry-ignored",
+        "tables/cells.py",
+        "elif start_ms < period.start_ms and recurring:",
+        "elif start_ms < period.start_ms and recurring and False:",
+    ),
+    Bug(
+        "later-cuts-shown",
+        "tables/cells.py",
+        "            if late_ms <= cut_ms:\n                aggregation.merge(total, state)",
+        "            aggregation.merge(total, state)",
+    ),
+    Bug(
+        "settled-state-lost",
+        "tables/cells.py",
+        "aggregation.merge(self.state, self.late.pop(late_ms))",
+        "self.late.pop(late_ms)",
+    ),
+    Bug(
+        "float-fold",
+        "tables/sum.py",
+        "state.total = add(state.total, value)",
+        "state.total = Decimal(float(state.total) + float(value))",
+    ),
+    Bug(
+        "clamp-before-carry",
+        "tables/sum.py",
+        "add(full, before.total), events + before.events",
+        "add(full, max(before.total, ZERO)), events + before.events",
+    ),
+    Bug(
+        "last-day-not-prorated",
+        "tables/sum.py",
+        "Fraction(state.total) * (last_day + 1)",
+        "Fraction(state.total) * last_day",
+    ),
+    Bug(
+        "latest-ties-by-arrival",
+        "tables/latest.py",
+        "if (timestamp_ms, position) > (state.timestamp_ms, state.position):",
+        "if timestamp_ms >= state.timestamp_ms:",
+    ),
+    Bug(
+        "maximum-merges-the-lesser",
+        "tables/maximum.py",
+        "other.greatest > state.greatest",
+        "other.greatest < state.greatest",
+    ),
+    Bug(
+        "level-starts-at-zero",
+        "tables/weighted_sum.py",
+        "initial = ZERO if before is None else before.change",
+        "initial = ZERO",
+    ),
+    Bug(
+        "same-day-flaps-kept",
+        "tables/unique_count.py",
+        "if o.adds or i > last_add",
+        "if o.adds or i > -2",
+    ),
+    Bug(
+        "unique-ignores-cuts",
+        "tables/unique_count.py",
+        "visible = [o for o in member if o.cut_ms <= cut_ms]",
+        "visible = list(member)",
+    ),
+    Bug(
+        "digest-dropped",
+        "tables/published.py",
+        "self.digest == other.digest\n            and ",
+        "",
+    ),
+    Bug(
+        "revision-not-advanced",
+        "tables/close.py",
+        "revision = 0 if published is None else published.revision + 1",
+        "revision = 0 if published is None else max(1, published.revision)",
+    ),
+    Bug(
+        "completion-counts-this-cut-only",
+        "tables/close.py",
+        "completion_record(envelope, revision, len(now.cells), now.digest)",
+        "completion_record(envelope, revision, len(records), now.digest)",
+    ),
+    Bug(
+        "no-closing-zero",
+        "tables/close.py",
+        'return published is not None and published.units != "0.0"',
+        "return False",
+    ),
+    Bug(
+        "due-times-taken-to-ascend",
+        "tables/close.py",
+        "earliest_ms = min(earliest_ms or NEVER_MS, period.due_at_ms)",
+        "return period.due_at_ms",
+    ),
+    Bug(
+        "refold-without-index",
+        "tables/refold.py",
+        "if entry is None or entry[1:5] != arrival[3:7]:",
+        "if entry is None:",
+    ),
+    Bug(
+        "refold-starts-too-late",
+        "tables/refold.py",
+        "return min(raw, default=None), min(rekeyed, default=None)",
+        "return max(raw, default=None), max(rekeyed, default=None)",
+    ),
+    Bug(
+        "recreated-metric-counts-all",
+        "tables/fold.py",
+        "if append_time_ms <= fold.counts_after_ms:",
+        "if append_time_ms <= 0:",
+    ),
+    Bug(
+        "filter-with-fewest-keys",
+        "tables/routes.py",
+        "(-len(b.conditions), sum(",
+        "(len(b.conditions), sum(",
+    ),
+    Bug(
+        "grace-ignored",
+        "app/definitions/timeline.py",
+        "max(end_ms, created_ms) + (0 if ended else terms.grace_ms)",
+        "max(end_ms, created_ms)",
+    ),
+    Bug(
+        "termination-instant-counts",
+        "app/definitions/timeline.py",
+        "end_ms = natural_end_ms if ended_ms is None else ended_ms",
+        "end_ms = natural_end_ms if ended_ms is None else ended_ms + 1",
+    ),
+    Bug(
+        "days-on-the-utc-clock",
+        "app/billing_periods/day_count.py",
+        "(to_ms - from_ms - clock_change_ms)",
+        "(to_ms - from_ms)",
+    ),
+    Bug(
+        "wrong-partitioner",
+        "app/wire/raw.py",
+        "return zlib.crc32(key) % partitions",
+        "return zlib.adler32(key) % partitions",
+    ),
+    Bug(
+        "rest-of-array-skipped",
+        "agents/ingest.py",
+        "if (offset, index) <= marks.get(partition, (-1, -1)):",
+        "if offset <= marks.get(partition, (-1, -1))[0]:",
+    ),
+    Bug(
+        "cut-before-other-partitions",
+        "agents/close.py",
+        "if progress.append_time_ms(partition) <= cut_ms:",
+        "if progress.append_time_ms(partition) < -1:",
+    ),
+    Bug(
+        "cut-during-refold",
+        "agents/close.py",
+        "if owned.refold_since_ms is not None and owned.refold_since_ms <= cut_ms:",
+        "if owned.refold_since_ms is not None and owned.refold_since_ms < 0:",
+    ),
+    Bug(
+        "committed-before-the-rest",
+        "app/owned.py",
+        "await self.producer.commit(records)",
+        "await self.producer.commit(records[-1:])\n"
+        "                await self.producer.commit(records[:-1])",
+    ),
+    Bug(
+        "dead-letters-lost",
+        "app/owned.py",
+        "for arrival, code, message in result.refused:",
+        "for arrival, code, message in result.refused[1:]:",
+    ),
+    Bug(
+        "redis-declared-whole",
+        "app/restore.py",
+        "await refill_members(shared.settings, store, number, record.epoch, record.flush)",
+        "await store.replace_all(number, record.epoch, record.flush, ())",
+    ),
+)
