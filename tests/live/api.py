@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import aiohttp
 
 Json = dict[str, Any]
-T = TypeVar("T")
-
 KEY = "local-key"
 
 
@@ -93,7 +91,10 @@ async def api_of(url: str) -> AsyncIterator[Api]:
 
 
 async def eventually(
-    ask: Callable[[], Awaitable[T]], wanted: T, timeout_s: float = 30.0, every_s: float = 0.2
+    ask: Callable[[], Awaitable[object]],
+    wanted: object,
+    timeout_s: float = 30.0,
+    every_s: float = 0.2,
 ) -> None:
     """Ask until the answer is the wanted one; fail with the last answer."""
     deadline_s = asyncio.get_running_loop().time() + timeout_s
