@@ -23,7 +23,7 @@ from app.definitions.model import (
     Plan,
     Subscription,
 )
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.definitions.versions import Versions
 from app.expressions import EvaluationFailed, Expression, parse, result_text, result_value
 from app.numbers import ZERO, InvalidValue, parse_value, property_text
@@ -303,13 +303,18 @@ class Route:
         Two routes of equal shape send every event dated up to `newest_ms` and appended up to
         `appended_ms` to the same cells and cuts, so that no refold is needed between them.
         """
+        # A late event of a recurring metric counts from a cut of a later period on, if one is due
+        # before the next revision.
         return tuple(
             (
                 span.key,
                 span.fold.key,
                 tuple(
-                    (p.start_ms, min(p.end_ms, newest_ms + 1), min(p.due_at_ms, appended_ms))
-                    # A late event of a recurring metric counts from a cut of a later period on.
+                    (
+                        p.start_ms,
+                        min(p.end_ms, newest_ms + 1),
+                        min(p.due_at_ms, _last_cut(span, appended_ms)),
+                    )
                     for p in span.timeline.until(
                         max(newest_ms, appended_ms) if span.fold.metric.recurring else newest_ms
                     )
@@ -319,6 +324,13 @@ class Route:
             for span in self.spans
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
         )
+
+
+def _last_cut(span: Span, appended_ms: int) -> int:
+    """Due times up to it decide from which cut on an event appended by then counts."""
+    if not span.fold.metric.recurring:
+        return appended_ms
+    return ceil_to(appended_ms, span.revise_every_ms)
 
 
 class SpanPlan(NamedTuple):
