@@ -140,6 +140,7 @@ class Partition:
         self._eventless: dict[SubscriptionName, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted."""
         self._dirty: list[Cell] = []
+        self._known_unique_codes: tuple[int, frozenset[str]] = (-1, frozenset())
         self._late_names: set[SubscriptionName] = set()
         self._deleted: dict[bytes, None] = {}
         self._hashes: dict[bytes, int] = {}
@@ -160,15 +161,27 @@ class Partition:
     def unknown_members(self, arrivals: Iterable[Arrival]) -> list[MemberName]:
         """Members that must be learnt before the slice can be folded."""
         unknown: dict[MemberName, None] = {}
-        routes = self.routes
+        codes = self._unique_codes()
         for arrival in arrivals:
             event = arrival[0]
-            pair = (arrival[1], event.external_subscription_id, event.code)
-            route = routes.get(pair) or self.route_of(pair)
-            if route.unique:
-                names = members_wanted(route, arrival, self.members)
+            if event.code in codes:
+                pair = (arrival[1], event.external_subscription_id, event.code)
+                names = members_wanted(self.route_of(pair), arrival, self.members)
                 unknown.update((n, None) for n in names if self.members.unknown(n))
         return list(unknown)
+
+    def _unique_codes(self) -> frozenset[str]:
+        """Codes that a unique_count metric has or had, in any organization."""
+        offset, codes = self._known_unique_codes
+        if offset != self.definitions.offset:
+            codes = frozenset(
+                metric.code
+                for versions in self.definitions.metric_versions.values()
+                for metric in versions.all()
+                if metric.aggregation_type == "unique_count_agg"
+            )
+            self._known_unique_codes = (self.definitions.offset, codes)
+        return codes
 
     def fold(self, arrivals: Sequence[Arrival]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""

@@ -34,7 +34,9 @@ def body_hash(raw_value: bytes) -> int:
 
 def event_body_hash(event: Event) -> int:
     """Hash an event's own bytes, with what its record's headers said when they carried it."""
-    return body_hash(event.body + b"\0" + event.envelope if event.envelope else event.body)
+    envelope = event.envelope
+    body = event.body + b"\0" + envelope if envelope else event.body
+    return xxhash.xxh3_64_intdigest(body) & _BODY_HASH_MASK
 
 
 def canonical_body(event: Event) -> bytes:

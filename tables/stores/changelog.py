@@ -72,7 +72,6 @@ class PartitionProducer:
         self._producer = AIOKafkaProducer(
             transactional_id=f"{settings.consumer_group}-{number}",
             acks="all",
-            compression_type="lz4",
             max_batch_size=MAX_BATCH_BYTES,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             **settings.kafka_options(),
