@@ -29,6 +29,7 @@ from app.definitions.outcome import Applied
 from app.main import Worker, running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.stack.kafka import LocalKafka
+from app.stack.ports import free_ports
 from app.stack.redis import LocalRedis
 from app.wire.raw import home_partition, message_key
 from tables.stores.changelog import plain_consumer
@@ -73,7 +74,7 @@ async def _main(events: int, subscriptions: int, partitions: int, profile: bool)
                 redis_url=redis.url,
                 state_dir=state / "meter",
                 raw_partitions=partitions,
-                http_port=18_090,
+                http_port=free_ports(1)[0],
                 implicit_plan=False,
             )
             async with running_worker(settings) as worker:
