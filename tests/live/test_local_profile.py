@@ -100,6 +100,7 @@ async def test_from_nothing_to_closed_periods_and_again(
             await _welcome_works(up.output)
         await _second_instances_are_told(up, environment, tmp_path)
         monkeypatch.chdir(tmp_path)
+        (tmp_path / ".meter").mkdir()
         await _readme_commands_work(up)
         before = _units(up, "demo_ada")
         assert await up.interrupt() == 0, up.output
