@@ -452,6 +452,8 @@ class Gateway:
     async def replay(self, organization_id: str | None, partition: int, offset: int) -> bool:
         """Append a dead letter's value anew, admitted."""
         engine = self._engine
+        if not 0 <= partition < engine.settings.raw_partitions or offset < 0:
+            return False
         topic = engine.settings.topic(engine.settings.dead_letter_topic)
         record = await engine.raw_records.read(topic, partition, offset)
         if record is None:

@@ -235,6 +235,9 @@ async def scan(
     Raises:
         BeyondRetention: the log begins later.
     """
+    if from_offset >= to_offset:
+        # A consumer that is stopped right after its start cancels whoever waits for it.
+        return
     consumer = plain_consumer(settings)
     try:
         await consumer.start()

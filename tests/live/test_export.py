@@ -1,0 +1,19 @@
+"""`meter export` of logs that are empty in places."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.export import What, export
+from app.main import Worker
+from app.settings import Settings
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("what", "least"), [("definitions", 1), ("events", 0), ("records", 0)])
+async def test_an_empty_partition_has_no_lines(
+    live_settings: Settings, worker: Worker, what: What, least: int
+) -> None:
+    lines = [line async for line in export(live_settings, what)]
+    assert len(lines) >= least
+    assert await worker.gateway.replay(None, live_settings.raw_partitions, 0) is False
