@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from app.numbers import canonical
 from app.wire.events import Event
 from app.wire.identity import digest_of
 from app.wire.properties import read_properties
 from tables.aggregation import Position, count_event
 from tables.cells import Cell, Layer
 from tables.members import MemberName, Members, set_key
-from tables.routes import Ignored, Properties, Route, Value
+from tables.routes import Ignored, Properties, Route
 from tables.unique_count import MemberOperation, UniqueCount, UniqueCountState
 
 
@@ -84,9 +83,11 @@ def fold_event(
     digest_text: str | None = None
     digest = 0
     for span in route.spans:
-        layer = span.layer_at(timestamp_ms)
-        if layer is None:
-            continue
+        layer = span.current
+        if layer is None or not layer.start_ms <= timestamp_ms < layer.end_ms:
+            layer = span.layer_at(timestamp_ms)
+            if layer is None:
+                continue
         fold = span.fold
         if append_time_ms <= fold.counts_after_ms:
             folded.ignored["before_metric"] += 1
@@ -95,6 +96,7 @@ def fold_event(
         if isinstance(value, Ignored):
             folded.ignored[value.reason] += 1
             continue
+        number, property_text, adds, text = value
         if fold.plain:
             name: tuple[str | None, tuple[str | None, ...]] = _ONLY
         else:
@@ -106,7 +108,6 @@ def fold_event(
                 folded.ignored["too_many_groups"] += 1
                 continue
             cell = layer.cell(*name)
-        text = value_text(fold.metric.aggregation_type, value)
         if text != digest_text:
             digest_text = text
             digest = digest_of(
@@ -126,25 +127,16 @@ def fold_event(
         if fold.unique:
             set_name = set_of(layer, *name, members)
             count_event(state, digest, precise)
-            operation = MemberOperation(layer.start_ms, cut_ms, timestamp_ms, position, value.adds)
-            folded.unique.append(UniqueOperation(cell, (set_name, value.text), operation))
+            operation = MemberOperation(layer.start_ms, cut_ms, timestamp_ms, position, adds)
+            folded.unique.append(UniqueOperation(cell, (set_name, property_text), operation))
         else:
-            fold.aggregation.apply(state, value.number, timestamp_ms, position, digest, precise)
+            fold.aggregation.apply(state, number, timestamp_ms, position, digest, precise)
         if not cell.dirty:
             cell.dirty = True
             folded.dirty.append(cell)
 
 
 _ONLY: tuple[None, tuple[str | None, ...]] = (None, ())
-
-
-def value_text(aggregation_type: str, value: Value) -> str:
-    """The value as the digest names it (records-and-cuts §11)."""
-    if aggregation_type == "count_agg":
-        return ""
-    if aggregation_type == "unique_count_agg":
-        return f"{'add' if value.adds else 'remove'}:{value.text}"
-    return canonical(value.number)
 
 
 def members_wanted(route: Route, arrival: Arrival, members: Members) -> Iterator[MemberName]:

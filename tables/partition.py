@@ -186,22 +186,20 @@ class Partition:
     def fold(self, arrivals: Sequence[Arrival]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
         settled_ms = self.settled_ms
-        taken, refused = self._admit(arrivals)
-        ids = [
-            event_id(a.organization_id, a.event.external_subscription_id, a.event.transaction_id)
-            for a, _, _ in taken
-        ]
+        taken, ids, refused = self._admit(arrivals)
         folded = Folded()
         duplicates: list[Duplicate] = []
         new: list[bytes] = []
         latest: dict[bytes, Entry] = {}
         max_groups = self.settings.max_groups
         members, presence, corrections = self.members, self.presence, self.corrections
+        any_corrections = bool(corrections)
         for (arrival, route, timestamp_ms), identity, stored in zip(
             taken, ids, self.index.find_many(ids), strict=True
         ):
+            event = arrival[0]
             # Plain __new__: the generated one costs three times as much, on every event.
-            entry = _new(Entry, (*arrival[2:7], event_body_hash(arrival.event)))
+            entry = _new(Entry, (*arrival[2:7], event_body_hash(event)))
             known = latest.get(identity) or stored
             if known is not None:
                 if entry[:4] < known[:4]:
@@ -214,25 +212,16 @@ class Partition:
                 continue
             new.append(identity)
             latest[identity] = entry
-            if corrections and corrections.find(identity) is not None:
+            if any_corrections and corrections.find(identity) is not None:
                 self._fold_corrected(arrival, identity, folded)
                 continue
             noted = route.presence
             if noted is None or noted.written:
                 name = (route.organization_id, route.external_subscription_id)
                 noted = route.presence = presence.of(name, route.code)
-            noted.note(
-                arrival.raw_offset, arrival.rekeyed_offset, timestamp_ms, arrival.append_time_ms
-            )
+            noted.note(entry[2], entry[4], timestamp_ms, entry[0])
             fold_event(
-                route,
-                arrival.event,
-                timestamp_ms,
-                entry[:4],
-                settled_ms,
-                members,
-                folded,
-                max_groups,
+                route, event, timestamp_ms, entry[:4], settled_ms, members, folded, max_groups
             )
         self.index.add_many(new, [latest[identity] for identity in new])
         apply_members(folded.unique, members, settled_ms, folded)
@@ -332,9 +321,10 @@ class Partition:
 
     def _admit(
         self, arrivals: Sequence[Arrival]
-    ) -> tuple[list[tuple[Arrival, Route, int]], list[Refused]]:
-        """Split arrivals into those that may count and those refused whatever the metrics are."""
+    ) -> tuple[list[tuple[Arrival, Route, int]], list[bytes], list[Refused]]:
+        """Split arrivals into those that may count, with their event ids, and those refused."""
         taken: list[tuple[Arrival, Route, int]] = []
+        ids: list[bytes] = []
         refused: list[Refused] = []
         routes = self.routes
         for arrival in arrivals:
@@ -346,27 +336,29 @@ class Partition:
             if refusal is not None:
                 refused.append(Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE))
                 continue
-            pair = (organization_id, event.external_subscription_id, event.code)
+            external_id = event.external_subscription_id
+            pair = (organization_id, external_id, event.code)
             route = routes.get(pair) or self.route_of(pair)
-            refusal = self.too_late(route, arrival, timestamp_ms)
-            if refusal is not None:
-                refused.append(Refused(arrival, refusal, _LATE_MESSAGES[refusal]))
-                continue
+            # Most events fall into the period that the last one of the route did, long before it
+            # is due; everything else is looked at closely.
+            layer = route.spans[0].current if route.spans else None
+            if (
+                layer is None
+                or layer.period is None
+                or not layer.start_ms <= timestamp_ms < layer.end_ms
+                or append_time_ms > layer.period.due_at_ms
+            ):
+                refusal = self.too_late(route, arrival, timestamp_ms)
+                if refusal is not None:
+                    refused.append(Refused(arrival, refusal, _LATE_MESSAGES[refusal]))
+                    continue
             taken.append((arrival, route, timestamp_ms))
-        return taken, refused
+            ids.append(event_id(organization_id, external_id, event.transaction_id))
+        return taken, ids, refused
 
     def too_late(self, route: Route, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
         """Whether the event's period no longer takes it (records-and-cuts §2)."""
-        spans = route.spans
-        layer = spans[0].current if spans else None
         append_time_ms = arrival.append_time_ms
-        if (
-            layer is not None
-            and layer.period is not None
-            and layer.start_ms <= timestamp_ms < layer.end_ms
-            and append_time_ms <= layer.period.due_at_ms
-        ):
-            return None
         period = route.period_of(timestamp_ms)
         if period is None or append_time_ms <= period.due_at_ms or arrival.admitted:
             return None

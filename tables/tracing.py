@@ -15,7 +15,7 @@ from app.wire.properties import read_properties
 from app.wire.refusals import check_range
 from tables.cells import Layer, Span
 from tables.dedupe import Entry
-from tables.fold import Arrival, Folded, apply_members, fold_event, value_text
+from tables.fold import Arrival, Folded, apply_members, fold_event
 from tables.members import Members
 from tables.partition import Pair, Partition, WaitForDefinitions
 from tables.routes import Ignored, Route
@@ -175,4 +175,4 @@ def _value_text(span: Span, counted: Arrival) -> str:
     value = span.fold.read_value(event.code, counted.timestamp_ms, properties)
     if isinstance(value, Ignored):
         raise AssertionError("an event that was folded has a value")
-    return value_text(span.fold.metric.aggregation_type, value)
+    return value.digest_text
