@@ -7,11 +7,11 @@ DIR ?= ../shared/vectors
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test vectors lint format bench simulate chaos clean
+.PHONY: help setup run test vectors lint format bench simulate seeded-bugs chaos clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
-	  sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
+	  sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
 setup: $(STAMP) ## Virtual environment and pinned install only
 
@@ -57,7 +57,10 @@ bench: $(STAMP) ## Measure the speed: the decoder, the event index, the core, a 
 	@$(BIN)/python -m bench.throughput
 
 simulate: $(STAMP) ## Long simulation: SEEDS= (100000), SEED= replays one
-	@$(BIN)/meter simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
+
+seeded-bugs: $(STAMP) ## Plant bugs in a copy: every one must be caught
+	@$(BIN)/python -m tests.seeded_bugs
 
 chaos: $(STAMP) ## Long run of faults on real servers: MINUTES= SEED=
 	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),30) --seed $(or $(SEED),7)

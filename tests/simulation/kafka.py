@@ -226,17 +226,18 @@ class Consumer:
         """Wait until there is something to read, or the time is over."""
         process, loop = PROCESS.get(), asyncio.get_running_loop()
         await process.passes()
-        until_s = loop.time() + timeout_ms / 1000
+        until_s, over = loop.time() + timeout_ms / 1000, timeout_ms == 0
         while True:
             moved, found = self._drain(tps or tuple(self._positions), max_records)
-            if moved or loop.time() >= until_s:
+            if moved or over:
                 return found
             try:
                 async with asyncio.timeout_at(until_s):
                     await self._broker.appended.wait()
             except TimeoutError:
-                continue
-            await process.passes()
+                over = True
+            else:
+                await process.passes()
 
     def _drain(
         self, tps: Sequence[TopicPartition], limit: int | None

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import tempfile
-from functools import cache
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
@@ -159,15 +160,15 @@ class Player:
         homes = {p: self.choose.choice(answering) for p in range(self.script.partitions)}
         for worker in answering:
             partitions = frozenset(p for p, owner in homes.items() if owner is worker)
-            await self._survives(worker, lambda w=worker, ps=partitions: w.assign(ps))  # type: ignore[misc]
+            await self._survives(worker, partial(worker.assign, partitions))
         self._spread_slowness()
 
-    async def _survives(self, worker: Worker, call: object) -> None:
+    async def _survives(self, worker: Worker, call: Callable[[], Awaitable[None]]) -> None:
         """Run a part of a rebalance; a worker that fails over it is started again later."""
         if not worker.alive:
             return
         try:
-            await call()  # type: ignore[operator]
+            await call()
         except asyncio.CancelledError:
             if worker.alive:
                 raise

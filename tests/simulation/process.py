@@ -103,5 +103,3 @@ def failpoint(name: Name) -> None:
         process.dies_at = None
         process.kill()
         raise asyncio.CancelledError
-
-

@@ -1,7 +1,7 @@
 """A batch recount of simple worlds: plain loops over the raw events, nothing of the product.
 
-Weekly calendar periods in UTC, no duplicates with other bodies, no late definitions: what remains is
-arithmetic, written out here once more. It checks the offline fold, which checks everything else.
+Weekly calendar periods in UTC, no duplicates with other bodies, no late definitions: what remains
+is arithmetic, written out here once more. It checks the offline fold, which checks the rest.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ class Worker:
         entries = log.read(start, size)
         end = log.end if len(entries) < size else entries[-1].offset + 1
         self._positions[tp] = end
-        return RecordBatch(entries, tp, start, end, 0)  # type: ignore[arg-type]
+        return RecordBatch(entries, tp, start, end, 0)
 
 
 def remember_tasks(loop: asyncio.AbstractEventLoop) -> None:
@@ -203,6 +203,4 @@ def remember_tasks(loop: asyncio.AbstractEventLoop) -> None:
                 task.cancel()
         return task
 
-    loop.set_task_factory(make)
-
-
+    loop.set_task_factory(make)  # type: ignore[arg-type]
