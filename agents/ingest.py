@@ -6,6 +6,7 @@ partition record says are folded are passed over, so redelivery changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import faust
@@ -15,15 +16,19 @@ from agents.forward import POSITION_HEADER, Forwarder, position_of
 from app.failpoints import failpoint
 from app.transport import MeterApp, RecordBatch
 from app.wire.arrivals import arrivals_of
-from app.wire.records import is_tick
+from app.wire.records import Headers, is_tick
 from app.wire.refusals import Refusal
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
+from tables.partition import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.owned import OwnedPartition
+
+PAUSE_RECORDS = 1_000
+"""Records decoded between two turns of the event loop."""
 
 MAX_AHEAD_MS = 3_600_000
 """A record stamped further ahead of our clock means that a broker's clock is wrong."""
@@ -60,20 +65,27 @@ def add_ingest(
 
 
 async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forwarder) -> None:
-    """Fold what is at home here and forward the rest."""
+    """Fold what is at home here and forward the rest.
+
+    Events of one route are folded one after another, whatever order they came in: the fold does not
+    depend on it, and what a route leads to is looked up once.
+    """
     record, shared = owned.table.record, owned.shared
     append_time_ms, next_offset = record.append_time_ms, record.raw_next
     number, homes = owned.number, shared.homes
-    slice_events = shared.settings.slice_events
     latest_ms = shared.clock.now_ms() + MAX_AHEAD_MS
     default = shared.definitions.settings_at().default_organization_id
-    arrivals: list[Arrival] = []
+    routes: dict[Pair, list[Arrival]] = {}
+    away: list[tuple[int, Arrival | CorrectionArrival]] = []
+    away_headers: dict[int, Headers] = {}
     refused: list[tuple[Refusal, ConsumerRecord]] = []
     corrections: list[CorrectionArrival] = []
     failpoint("after-fetch")
-    for raw in batch:
+    for i, raw in enumerate(batch):
         if raw.offset < next_offset:
             continue
+        if i % PAUSE_RECORDS == PAUSE_RECORDS - 1:
+            await asyncio.sleep(0)
         if raw.timestamp > append_time_ms:
             append_time_ms = raw.timestamp
             if append_time_ms > latest_ms and not shared.settings.test_clock:
@@ -81,31 +93,37 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
                     f"{batch.tp} offset {raw.offset} is stamped {append_time_ms} ms, over an hour "
                     "ahead of this machine: correct the broker's clock or this one's"
                 )
-        headers = raw.headers
-        if headers and is_tick(raw.key, raw.value, headers):
-            continue
-        for arrived in arrivals_of(raw.value, headers, append_time_ms, number, raw.offset, default):
+        headers, value = raw.headers, raw.value
+        if headers:
+            if is_tick(raw.key, value, headers):
+                continue
+            away_headers[raw.offset] = headers
+        for arrived in arrivals_of(value, headers, append_time_ms, number, raw.offset, default):
             if isinstance(arrived, Arrival):
-                home = homes.of(arrived.organization_id, arrived.event.external_subscription_id)
-                if home == number:
-                    arrivals.append(arrived)
+                event = arrived[0]
+                pair = (arrived[1], event.external_subscription_id, event.code)
+                group = routes.get(pair)
+                if group is None:
+                    routes[pair] = [arrived]
                 else:
-                    owned.forwards.append(await forwarder.forward(home, arrived, headers))
+                    group.append(arrived)
             elif isinstance(arrived, Refusal):
                 refused.append((arrived, raw))
             elif (home := homes.of(*arrived.name)) == number:
                 corrections.append(arrived)
             else:
-                owned.forwards.append(await forwarder.forward(home, arrived, headers))
-        if len(arrivals) >= slice_events:
-            await owned.take(
-                arrivals,
-                raw_next=raw.offset + 1,
-                append_time_ms=append_time_ms,
-                refused=refused,
-                corrections=corrections,
-            )
-            arrivals, refused, corrections = [], [], []
+                away.append((home, arrived))
+    arrivals: list[Arrival] = []
+    for (organization_id, external_id, _), group in routes.items():
+        home = homes.of(organization_id, external_id)
+        if home == number:
+            arrivals += group
+        else:
+            away += [(home, arrival) for arrival in group]
+    # Homes skip what lies before the last they took, so each gets its events in order.
+    for home, arrival in sorted(away, key=_raw_order):
+        headers = away_headers.get(arrival.raw_offset, ())
+        owned.forwards.append(await forwarder.forward(home, arrival, headers))
     await owned.take(
         arrivals,
         raw_next=max(batch.next, next_offset),
@@ -114,6 +132,10 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
         corrections=corrections,
     )
     failpoint("after-fold")
+
+
+def _raw_order(sent: tuple[int, Arrival | CorrectionArrival]) -> tuple[int, int]:
+    return sent[1].raw_offset, sent[1].array_index
 
 
 async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:

@@ -327,6 +327,7 @@ class Partition:
         ids: list[bytes] = []
         refused: list[Refused] = []
         routes = self.routes
+        route: Route | None = None
         for arrival in arrivals:
             event, organization_id, append_time_ms = arrival[:3]
             timestamp_ms = event.timestamp_ms
@@ -336,9 +337,16 @@ class Partition:
             if refusal is not None:
                 refused.append(Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE))
                 continue
-            external_id = event.external_subscription_id
-            pair = (organization_id, external_id, event.code)
-            route = routes.get(pair) or self.route_of(pair)
+            external_id, code = event.external_subscription_id, event.code
+            # The shell groups what it can, so that events of one route come in runs.
+            if (
+                route is None
+                or external_id != route.external_subscription_id
+                or code != route.code
+                or organization_id != route.organization_id
+            ):
+                pair = (organization_id, external_id, code)
+                route = routes.get(pair) or self.route_of(pair)
             # Most events fall into the period that the last one of the route did, long before it
             # is due; everything else is looked at closely.
             layer = route.spans[0].current if route.spans else None
