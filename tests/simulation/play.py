@@ -47,6 +47,7 @@ from tests.simulation.worker import Worker, remember_tasks, simulated
 
 MINUTE_MS = 60_000
 ELSEWHERE_S = 100.0
+APPLIED_S = 2.5
 REST_S = 400.0
 """Nothing may take longer than this once the faults are over."""
 
@@ -206,7 +207,9 @@ class Player:
             self._leap(step)
         else:
             self._append(step)
-        if not isinstance(step, Event | Define) or self.choose.random() < 0.4:
+        if isinstance(step, Define) and self.script.known_at_once:
+            await asyncio.sleep(APPLIED_S)
+        elif not isinstance(step, Event | Define) or self.choose.random() < 0.4:
             await asyncio.sleep(self.choose.choice(_PAUSES_S))
         if self.choose.random() < 0.5:
             await self._heal()

@@ -125,6 +125,8 @@ class Script(NamedTuple):
     steps: list[Step]
     rest_ms: int = HOUR_MS
     """Time that passes at the end."""
+    known_at_once: bool = False
+    """Every definition is applied everywhere before the next step."""
 
     @property
     def faults(self) -> int:
@@ -173,7 +175,15 @@ class _Writer:
         steps[at:at] = late
         rest_ms = choose.choice((HOUR_MS, DAY_MS, 9 * DAY_MS))
         return _with_own_ids(
-            Script(self.partitions, choose.choice((1, 2, 3)), [*base, *steps], rest_ms), choose
+            Script(
+                self.partitions,
+                choose.choice((1, 2, 3)),
+                [*base, *steps],
+                rest_ms,
+                # Whether a period is closed hangs on a definition (see bench/simulation.md).
+                known_at_once=self.refuses,
+            ),
+            choose,
         )
 
     # Definitions
