@@ -21,6 +21,13 @@ FILES = ("pyproject.toml",)
 PATIENCE_S = 240
 
 
+class Catch(NamedTuple):
+    """Which tests caught it, and how they ended."""
+
+    stage: str
+    output: str
+
+
 class Stage(NamedTuple):
     """Tests that are run together, the quick ones first."""
 
@@ -55,8 +62,8 @@ def main() -> int:
     wanted = [bug for bug in BUGS if options.only in (None, bug.name)]
     with tempfile.TemporaryDirectory() as directory:
         trees = [_copied(Path(directory), f"copy-{number}") for number in range(options.jobs)]
-        if options.only is None and (stage := _caught(trees[0])) is not None:
-            _tell(f"the tree itself fails at {stage}")
+        if options.only is None and (caught := _caught(trees[0])) is not None:
+            _tell(f"{caught.output}\nthe tree itself fails at {caught.stage}")
             return 2
         shares = [wanted[number :: options.jobs] for number in range(options.jobs)]
         with ThreadPoolExecutor(options.jobs) as pool:
@@ -90,15 +97,15 @@ def _is_caught(bug: Bug, tree: Path) -> bool:
     path.write_text(right.replace(bug.old, bug.new))
     since_s = time.monotonic()
     try:
-        stage = _caught(tree)
+        caught = _caught(tree)
     finally:
         path.write_text(right)
-    verdict = f"caught by {stage}" if stage else "**missed**"
+    verdict = f"caught by {caught.stage}" if caught else "**missed**"
     _tell(f"| {bug.name} | {bug.file} | {verdict} | {time.monotonic() - since_s:.0f} s |")
-    return stage is not None
+    return caught is not None
 
 
-def _caught(tree: Path) -> str | None:
+def _caught(tree: Path) -> Catch | None:
     """The first stage that fails."""
     environment = {
         **os.environ,
@@ -113,9 +120,9 @@ def _caught(tree: Path) -> str | None:
                 command, cwd=tree, env=environment, capture_output=True, timeout=PATIENCE_S
             )
         except subprocess.TimeoutExpired:
-            return f"{stage.name} (no end)"
+            return Catch(f"{stage.name} (no end)", "")
         if ended.returncode:
-            return stage.name
+            return Catch(stage.name, ended.stdout.decode()[-4000:])
     return None
 
 

@@ -40,12 +40,6 @@ BUGS = (
         "return True",
     ),
     Bug(
-        "tombstones-dropped",
-        "tables/partition.py",
-        "cells += [(key, None) for key in self._deleted]",
-        "pass",
-    ),
-    Bug(
         "period-edge-closed",
         "tables/cells.py",
         "        layer = self.current\n"

@@ -317,9 +317,10 @@ class Player:
         torn = [e for e in log.entries if e.key != PARTITION_RECORD_KEY]
         for entry in self.choose.sample(torn, min(len(torn), self.choose.randint(1, 3))):
             log.entries.remove(entry)
+        # All of them: an index from before the rebuild may lie on any disk (bench/simulation.md).
         for worker in self.workers:
-            if worker.alive and partition in worker.engine.owned:
-                worker.process.kill()
+            worker.process.kill()
+            rmtree(worker.directory, ignore_errors=True)
 
     async def _recover(self) -> None:
         """Some faults end by themselves."""
