@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -63,8 +64,16 @@ def checkout(tmp_path: Path) -> Path:
 def _make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
+    # Under `make test` the outer make's flags would come along, and with them its chatter.
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "PYTEST_ARGS", "DIR", "LIVE")
+    environment = {name: text for name, text in os.environ.items() if name not in outer}
     return subprocess.run(
-        ["make", *arguments], cwd=checkout, capture_output=True, text=True, timeout=60
+        ["make", *arguments],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
