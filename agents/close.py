@@ -80,6 +80,8 @@ async def _held_back_by(
         return f"forwarded events of partition {owned.number} are not folded to the end"
     if owned.shared.definitions.append_time_ms <= cut_ms:
         return "the definitions log has not passed the cut"
+    if any(since_ms <= cut_ms for since_ms in owned.corrected.values()):
+        return f"partition {owned.number} is refolding for a correction"
     if owned.refold_since_ms is not None and owned.refold_since_ms <= cut_ms:
         return f"partition {owned.number} is refolding for a changed definition"
     return None

@@ -109,9 +109,9 @@ async def _folding_anew(
     members = await _newest(settings, MEMBERS_CHANGELOG, number)
     await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
-    table = Partition(number, shared.definitions, _index(number, shared))
-    stored_epoch = (await store.state(number)).epoch
-    table.record.epoch = max(known.epoch, stored_epoch) + 1
+    epoch = max(known.epoch, (await store.state(number)).epoch) + 1
+    table = Partition(number, shared.definitions, _index(number, shared, epoch))
+    table.record.epoch = table.record.index_epoch = epoch
     table.record.flush = known.flush
     for key, value in (await _newest(settings, PUBLISHED_CHANGELOG, number)).items():
         table.published.load(key, value)
@@ -147,7 +147,7 @@ async def _newest(settings: Settings, changelog: str, number: int) -> dict[bytes
 async def _restored_index(number: int, shared: Shared, record: PartitionRecord) -> EventIndex:
     """The event index from local disk as far as it is intact, the rest from its log."""
     settings = shared.settings
-    index = _index(number, shared)
+    index = _index(number, shared, record.index_epoch)
     if index.length > record.index_length:
         index.truncate(record.index_length)
     known_bytes = index.length * ROW_BYTES
@@ -165,12 +165,13 @@ async def _restored_index(number: int, shared: Shared, record: PartitionRecord) 
     return index
 
 
-def _index(number: int, shared: Shared) -> EventIndex:
+def _index(number: int, shared: Shared, begun_epoch: int) -> EventIndex:
+    """The index on local disk, unless it was begun in another epoch: its log was emptied since."""
     settings = shared.settings
     return EventIndex(
         _index_directory(settings.state_dir, settings.topic_prefix, number),
         memory_bytes=_memory_share(shared),
-        identity=f"{settings.topic_prefix}/{number}",
+        identity=f"{settings.topic_prefix}/{number}/{begun_epoch}",
     )
 
 

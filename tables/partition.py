@@ -59,6 +59,8 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     members: int = 0
     cut_ms: int = -1
     """Every cut up to it is published."""
+    index_epoch: int = 0
+    """Epoch in which the event index was begun: an index of another one is not this one."""
 
 
 class Refused(NamedTuple):
