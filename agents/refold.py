@@ -76,4 +76,7 @@ def _finished(owned: OwnedPartition, since_ms: int | None) -> None:
     if not owned.refolds:
         owned.refold_since_ms = None
         owned.definitions_taken = owned.shared.last_definition
+    # Late events that only the refold counts wait for a cut that nothing else would announce.
+    for name in table.take_late_names():
+        owned.schedule.update(name)
     owned.moved = True

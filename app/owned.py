@@ -423,6 +423,7 @@ class OwnedPartition:
         """Records of this flush, the partition record last."""
         settings, table, number = self.shared.settings, self.table, self.number
         table.record.definitions_offset, table.record.definitions_ms = self.definitions_taken
+        table.record.refolding = tuple(sorted(table.refolding_pairs))
         gone = table.members.take_gone()
         changes = table.take_changes()
         records, self.outbox = self.outbox, []

@@ -64,7 +64,7 @@ async def restore(
         table.corrections.load(key, value)
     for key, value in cells.items():
         table.load_cell(key, value)
-    refolds = _catch_up(table, touches_since)
+    refolds = _catch_up(table, touches_since) | set(record.refolding)
     intact = table.restored() and table.index.length == record.index_length
     if not intact:
         log.error("State of partition %s is torn: it is rebuilt from the raw topic", number)

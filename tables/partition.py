@@ -61,6 +61,8 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     """Every cut up to it is published."""
     index_epoch: int = 0
     """Epoch in which the event index was begun: an index of another one is not this one."""
+    refolding: tuple[Pair, ...] = ()
+    """Pairs whose refold was not swapped in yet: the index may already name another winner."""
 
 
 class Refused(NamedTuple):
