@@ -48,10 +48,10 @@ BUGS = (
         "        if layer is not None and layer.start_ms <= timestamp_ms <= layer.end_ms:",
     ),
     Bug(
-        "due-time-excluded",
-        "tables/cells.py",
-        "        if append_time_ms <= layer.due_at_ms:\n            return 0",
-        "        if append_time_ms < layer.due_at_ms:\n            return 0",
+        "cut-a-millisecond-late",
+        "tables/fold.py",
+        "if append_time_ms > layer.due_at_ms:",
+        "if append_time_ms > layer.due_at_ms + 1:",
     ),
     Bug(
         "recurring-carry-ignored",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 
+from app.scan import Scan
+from tests.laws.world import DAY_MS, HOUR_MS, WEEK_MS
 from tests.simulation.play import play
 from tests.simulation.script import (
     CRASH,
@@ -12,6 +17,7 @@ from tests.simulation.script import (
     Define,
     Event,
     Fault,
+    Pass,
     Script,
     Step,
     script_of,
@@ -41,7 +47,9 @@ def test_every_seed_has_twenty_faults() -> None:
 def base() -> list[Define]:
     """Definitions of a seed: metrics `average`, plans, customer, two subscriptions."""
     script = script_of(2)
-    return [step for step in script.steps if isinstance(step, Define)][:9]
+    elapsed = (b'"close_elapsed":false', b'"close_elapsed":true')
+    defined = [step for step in script.steps if isinstance(step, Define)][:9]
+    return [step._replace(value=step.value.replace(*elapsed)) for step in defined]
 
 
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
@@ -65,6 +73,51 @@ def test_faults_one_after_the_other() -> None:
         Event("seats", "t2", properties={"u": "c"}),
     ]
     assert play(Script(2, 3, steps)).check() == []
+
+
+def code_of_base() -> str:
+    """A metric that the plan of `base` charges."""
+    defined = [json.loads(step.value)["payload"] for step in base()]
+    return next(
+        str(payload["billable_metric"]["code"])
+        for payload in defined
+        if "billable_metric" in payload
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_cut_waits_for_partitions_that_lag(seed: int) -> None:
+    """Events lie off their home while nothing of one partition is delivered."""
+    steps: list[Step] = [*base()]
+    for week in range(2):
+        steps += [used(f"early{week}", place) for place in range(4)]
+        steps.append(Fault.SLOW)
+        steps += [used(f"late{week}", place) for place in range(3)]
+        steps += [Pass(1, WEEK_MS), Pass(4 * DAY_MS)]
+    assert play(Script(3, 2, steps), seed).check() == []
+
+
+def used(name: str, place: int) -> Event:
+    return Event(code_of_base(), f"{name}-{place}", 0, properties={"v": "3", "u": "u"}, place=place)
+
+
+def test_a_cut_waits_for_a_refold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subscriptions come after their events; reading those again takes ten seconds."""
+    start = Scan.__aenter__
+
+    async def slow_start(scan: Scan) -> Scan:
+        await asyncio.sleep(10)
+        return await start(scan)
+
+    monkeypatch.setattr(Scan, "__aenter__", slow_start)
+    late = [step for step in base() if step.kind == "create_subscription"]
+    early = [step for step in base() if step.kind != "create_subscription"]
+    events = [used("t", place) for place in range(6)]
+    pauses = [Pass(1, WEEK_MS), Pass(WEEK_MS, WEEK_MS), Pass(HOUR_MS)]
+    steps: list[Step] = [*early, *events, *pauses, *late, Pass(HOUR_MS), used("last", 0)]
+    outcome = play(Script(2, 1, steps))
+    assert len(outcome.records) > 4
+    assert outcome.check() == []
 
 
 def test_the_same_seed_plays_the_same() -> None:
