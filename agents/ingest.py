@@ -19,7 +19,7 @@ from app.wire.arrivals import arrivals_of
 from app.wire.records import Headers, is_tick
 from app.wire.refusals import Refusal
 from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
+from tables.fold import Arrival, Run, runs_of
 from tables.partition import Pair
 
 if TYPE_CHECKING:
@@ -100,24 +100,23 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
             away_headers[raw.offset] = headers
         for arrived in arrivals_of(value, headers, append_time_ms, number, raw.offset, default):
             if isinstance(arrived, Arrival):
-                event = arrived[0]
-                pair = (arrived[1], event.external_subscription_id, event.code)
-                group = routes.get(pair)
-                if group is None:
+                event, organization_id = arrived[:2]
+                pair = (organization_id, event.external_subscription_id, event.code)
+                try:
+                    routes[pair].append(arrived)
+                except KeyError:
                     routes[pair] = [arrived]
-                else:
-                    group.append(arrived)
             elif isinstance(arrived, Refusal):
                 refused.append((arrived, raw))
             elif (home := homes.of(*arrived.name)) == number:
                 corrections.append(arrived)
             else:
                 away.append((home, arrived))
-    arrivals: list[Arrival] = []
-    for (organization_id, external_id, _), group in routes.items():
-        home = homes.of(organization_id, external_id)
+    runs: list[Run] = []
+    for pair, group in routes.items():
+        home = homes.of(pair[0], pair[1])
         if home == number:
-            arrivals += group
+            runs.append((pair, group))
         else:
             away += [(home, arrival) for arrival in group]
     # Homes skip what lies before the last they took, so each gets its events in order.
@@ -125,7 +124,7 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
         headers = away_headers.get(arrival.raw_offset, ())
         owned.forwards.append(await forwarder.forward(home, arrival, headers))
     await owned.take(
-        arrivals,
+        runs,
         raw_next=max(batch.next, next_offset),
         append_time_ms=append_time_ms,
         refused=refused,
@@ -166,7 +165,7 @@ async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
             elif isinstance(arrived, CorrectionArrival):
                 corrections.append(arrived._replace(array_index=index))
     await owned.take(
-        arrivals,
+        runs_of(arrivals),
         rekeyed_next=max(batch.next, record.rekeyed_next),
         marks=marks,
         corrections=corrections,

@@ -19,7 +19,7 @@ from app.wire.arrivals import Arrived, arrivals_of
 from app.wire.refusals import Refusal
 from tables.close import close_subscription, next_cut, settle
 from tables.dedupe import EventIndex
-from tables.fold import Arrival
+from tables.fold import Arrival, runs_of
 from tables.partition import Pair, Partition, Refused
 from tables.presence import SubscriptionName
 from tables.reading import current_usage
@@ -134,7 +134,7 @@ class OfflineMeter:
         for arrival in taken:
             name = (arrival.organization_id, arrival.event.external_subscription_id)
             self._arrivals.setdefault(name, []).append(arrival)
-        self.refused += self.partition.fold(taken).refused
+        self.refused += self.partition.fold(runs_of(taken)).refused
         smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
         self._refold(smaller)
 

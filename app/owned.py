@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -39,7 +39,7 @@ from app.wire.arrivals import Arrived
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal, RefusalCode
 from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
+from tables.fold import Arrival, Run
 from tables.members import MemberName
 from tables.partition import Duplicate, Pair, Partition, Slice, WaitForDefinitions
 from tables.presence import SubscriptionName
@@ -157,7 +157,7 @@ class OwnedPartition:
 
     async def take(
         self,
-        arrivals: Sequence[Arrival],
+        runs: Sequence[Run],
         *,
         raw_next: int | None = None,
         rekeyed_next: int | None = None,
@@ -171,7 +171,7 @@ class OwnedPartition:
         `refused`: what else those raw records hold; it goes with the same flush.
         """
         async with self.lock:
-            await self._fold(arrivals)
+            await self._fold(runs)
             for correction in corrections:
                 self._correct(correction)
             for refusal, raw in refused:
@@ -188,10 +188,8 @@ class OwnedPartition:
         async with self.advanced:
             self.advanced.notify_all()
 
-    async def _fold(self, arrivals: Sequence[Arrival]) -> None:
-        step = self.shared.settings.slice_events
-        for start in range(0, len(arrivals), step):
-            part = arrivals[start : start + step]
+    async def _fold(self, runs: Sequence[Run]) -> None:
+        for part in _slices(runs, self.shared.settings.slice_events):
             await self._learn_members(part)
             try:
                 result = self.table.fold(part)
@@ -217,9 +215,9 @@ class OwnedPartition:
         if ready:
             self.want_refold(ready, min(self.corrected.pop(pair) for pair in ready))
 
-    async def _learn_members(self, arrivals: Sequence[Arrival]) -> None:
+    async def _learn_members(self, runs: Sequence[Run]) -> None:
         # Another task may forget members while the store is asked, hence until none is unknown.
-        while unknown := self.table.unknown_members(arrivals):
+        while unknown := self.table.unknown_members(runs):
             packed = await self._load_members(unknown)
             for name, value in zip(unknown, packed, strict=True):
                 self.table.members.learn(name, value)
@@ -482,6 +480,22 @@ def _retrieve(flush: asyncio.Future[None]) -> None:
     """Whoever asked may be gone; that it failed, the next flush says again."""
     if not flush.cancelled():
         flush.exception()
+
+
+def _slices(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
+    """Runs by slices of at most so many events; a longer run is cut."""
+    part: list[Run] = []
+    room = size
+    for pair, arrivals in runs:
+        while len(arrivals) > room:
+            part.append((pair, arrivals[:room]))
+            arrivals = arrivals[room:]
+            yield part
+            part, room = [], size
+        part.append((pair, arrivals))
+        room -= len(arrivals)
+    if part:
+        yield part
 
 
 def _refusal(arrival: Arrival, code: RefusalCode, message: str) -> Refusal:

@@ -20,7 +20,7 @@ from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.wire.arrivals import arrivals_of
 from bench.throughput import METRICS
 from tables.dedupe import EventIndex
-from tables.fold import Arrival
+from tables.fold import Arrival, runs_of
 from tables.partition import Partition
 
 NOW_MS = 1_767_225_600_000
@@ -29,7 +29,7 @@ SLICE_EVENTS = 500
 
 @click.command()
 @click.option("--events", default=200_000, show_default=True)
-@click.option("--subscriptions", default=1_000, show_default=True)
+@click.option("--subscriptions", default=250, show_default=True)
 @click.option("--profile", is_flag=True)
 def main(events: int, subscriptions: int, profile: bool) -> None:
     """Measure the core."""
@@ -44,7 +44,7 @@ def main(events: int, subscriptions: int, profile: bool) -> None:
         profiler.enable()
     for start in range(0, events, SLICE_EVENTS):
         began = time.process_time()
-        part = _arrivals(values[start : start + SLICE_EVENTS], start)
+        part = runs_of(_arrivals(values[start : start + SLICE_EVENTS], start))
         decoded = time.process_time()
         partition.unknown_members(part)
         accepted += partition.fold(part).accepted

@@ -66,14 +66,11 @@ class Figures(NamedTuple):
     events_count: int
 
 
-def add(left: Decimal, right: Decimal) -> Decimal:
-    """Exact sum."""
-    return EXACT.add(left, right)
+add = EXACT.add
+"""Exact sum of two numbers."""
 
-
-def multiply(left: Decimal, right: Decimal) -> Decimal:
-    """Exact product."""
-    return EXACT.multiply(left, right)
+multiply = EXACT.multiply
+"""Exact product of two numbers."""
 
 
 def add_precise(left: Decimal | None, right: Decimal | None) -> Decimal | None:
@@ -86,15 +83,6 @@ def add_precise(left: Decimal | None, right: Decimal | None) -> Decimal | None:
 def local_ordinal(day: date) -> int:
     """Number of a local date, so that days between two dates are a subtraction."""
     return day.toordinal()
-
-
-def count_event(state: State, digest: int, precise: Decimal | None) -> None:
-    """Fold what every type keeps of an event."""
-    state.events += 1
-    state.digest = (state.digest + digest) & DIGEST_MASK
-    if precise is not None:
-        total = state.precise
-        state.precise = precise if total is None else EXACT.add(total, precise)
 
 
 class Aggregation(ABC, Generic[S]):
@@ -112,11 +100,8 @@ class Aggregation(ABC, Generic[S]):
         value: Decimal,
         timestamp_ms: int,
         position: Position,
-        digest: int,
-        precise: Decimal | None,
     ) -> None:
-        """Fold one event into the state; `value` is 0 for a type that needs none."""
-        count_event(state, digest, precise)
+        """Fold the value of one event into the state; the fold itself keeps what all types have."""
 
     def merge(self, state: S, other: S) -> None:
         """Fold another state into this one; the two hold different events."""

@@ -1,20 +1,21 @@
 """The fold: events into the cells that their routes lead to. Pure, and the same for every use.
 
-Live folding, refolds, previews and the offline fold all call `fold_event`; they differ only in the
+Live folding, refolds, previews and the offline fold all call `fold_run`; they differ only in the
 routes they pass and in what they do with the cells it changed.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from app.numbers import EXACT
 from app.wire.events import Event
-from app.wire.identity import digest_of
 from app.wire.properties import read_properties
-from tables.aggregation import Position, count_event
-from tables.cells import Cell, Layer
+from tables.aggregation import DIGEST_MASK, Position, State
+from tables.cells import Cell, Layer, Span
 from tables.members import MemberName, Members, set_key
 from tables.routes import Ignored, Properties, Route
 from tables.unique_count import MemberOperation, UniqueCount, UniqueCountState
@@ -52,6 +53,8 @@ class UniqueOperation(NamedTuple):
     cell: Cell
     name: MemberName
     operation: MemberOperation
+    state: State
+    """The state of the cell that counted the event."""
 
 
 class Folded:
@@ -67,95 +70,168 @@ class Folded:
         self.ignored: Counter[str] = Counter()
 
 
-def fold_event(
+def fold_run(
     route: Route,
-    event: Event,
-    timestamp_ms: int,
-    position: Position,
+    run: Sequence[Arrival],
     settled_ms: int,
     members: Members,
     folded: Folded,
     max_groups: int,
 ) -> None:
-    """Fold one event into every cell of its route. `settled_ms`: cuts up to it are published."""
-    append_time_ms = position[0]
-    properties = read_properties(event.properties) if route.reads_properties else {}
-    digest_text: str | None = None
-    digest = 0
+    """Fold events of one route, at their event times, into every cell that they reach.
+
+    `settled_ms`: cuts up to it are published.
+    """
     for span in route.spans:
-        layer = span.current
-        if layer is None or not layer.start_ms <= timestamp_ms < layer.end_ms:
-            layer = span.layer_at(timestamp_ms)
-            if layer is None:
-                continue
-        fold = span.fold
-        if append_time_ms <= fold.counts_after_ms:
+        _fold_into(span, route, run, settled_ms, members, folded, max_groups)
+
+
+def _fold_into(
+    span: Span,
+    route: Route,
+    run: Sequence[Arrival],
+    settled_ms: int,
+    members: Members,
+    folded: Folded,
+    max_groups: int,
+) -> None:
+    """The hot path of the whole program: what is called elsewhere is spelled out here."""
+    fold = span.fold
+    read_value, plain, unique, counts_after_ms = (
+        fold.read_value,
+        fold.plain,
+        fold.unique,
+        fold.counts_after_ms,
+    )
+    apply = fold.aggregation.apply if fold.applies else None
+    reads = bool(fold.properties)
+    external_id, code = route.external_subscription_id, route.code
+    name: tuple[str | None, tuple[str | None, ...]] = _ONLY
+    properties: Properties = _NOTHING
+    layer = span.current
+    start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
+    cell: Cell | None = None
+    set_name: bytes | None = None
+    for arrival in run:
+        event, _, append_time_ms, partition, offset, index, _, _ = arrival
+        timestamp_ms = event.timestamp_ms
+        if timestamp_ms is None:
+            timestamp_ms = append_time_ms
+        if not start_ms <= timestamp_ms < end_ms:
+            cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
+            start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
+        if layer is None:
+            continue
+        if append_time_ms <= counts_after_ms:
             folded.ignored["before_metric"] += 1
             continue
-        value = fold.read_value(event.code, timestamp_ms, properties)
+        if reads:
+            properties = read_properties(event.properties)
+        value = read_value(code, timestamp_ms, properties)
         if isinstance(value, Ignored):
             folded.ignored[value.reason] += 1
             continue
         number, property_text, adds, text = value
-        if fold.plain:
-            name: tuple[str | None, tuple[str | None, ...]] = _ONLY
-        else:
+        if not plain:
             bucket = fold.bucket_of(properties)
             name = (bucket.filter_id, fold.groups_of(bucket, properties))
-        cell = layer.cells.get(name)
+            cell = None
         if cell is None:
-            if name[1] and not layer.admits(name[1], max_groups):
-                folded.ignored["too_many_groups"] += 1
-                continue
-            cell = layer.cell(*name)
-        if text != digest_text:
-            digest_text = text
-            digest = digest_of(
-                event.external_subscription_id, event.transaction_id, timestamp_ms, event.code, text
-            )
+            cell = layer.cells.get(name)
+            if cell is None:
+                if name[1] and not layer.admits(name[1], max_groups):
+                    folded.ignored["too_many_groups"] += 1
+                    continue
+                cell = layer.cell(*name)
         cut_ms = 0
+        state = cell.state
         if append_time_ms > layer.due_at_ms:
             cut_ms = span.cut_of(layer, append_time_ms)
-            if cut_ms <= settled_ms:
+            if cut_ms > settled_ms:
+                state = cell.state_at(cut_ms, fold.aggregation)
+                folded.late.append(cell)
+            else:
                 cut_ms = 0
-        if cut_ms == 0:
-            state = cell.state
-        else:
-            state = cell.state_at(cut_ms, fold.aggregation)
-            folded.late.append(cell)
-        precise = event.precise_total_amount_cents
-        if fold.unique:
-            set_name = set_of(layer, *name, members)
-            count_event(state, digest, precise)
-            operation = MemberOperation(layer.start_ms, cut_ms, timestamp_ms, position, adds)
-            folded.unique.append(UniqueOperation(cell, (set_name, property_text), operation))
-        else:
-            fold.aggregation.apply(state, number, timestamp_ms, position, digest, precise)
+        transaction_id, precise = event.transaction_id, event.precise_total_amount_cents
+        # records-and-cuts §5; `digest_of` says the same of one event.
+        identity = f"{external_id}\0{transaction_id}\0{timestamp_ms}\0{code}\0{text}"
+        digest = _blake2b(identity.encode(), digest_size=16).digest()
+        state.events += 1
+        state.digest = (state.digest + _from_bytes(digest, "big")) & DIGEST_MASK
+        if precise is not None:
+            total = state.precise
+            state.precise = precise if total is None else _add(total, precise)
+        if apply is not None:
+            apply(state, number, timestamp_ms, (append_time_ms, partition, offset, index))
+        elif unique:
+            if set_name is None or not plain:
+                set_name = set_of(layer, *name, members)
+            position = (append_time_ms, partition, offset, index)
+            operation = _new(
+                MemberOperation, (layer.start_ms, cut_ms, timestamp_ms, position, adds)
+            )
+            folded.unique.append(
+                _new(UniqueOperation, (cell, (set_name, property_text), operation, state))
+            )
         if not cell.dirty:
             cell.dirty = True
             folded.dirty.append(cell)
 
 
 _ONLY: tuple[None, tuple[str | None, ...]] = (None, ())
+_NOTHING: Properties = {}
+_blake2b = hashlib.blake2b
+_from_bytes = int.from_bytes
+_add = EXACT.add
+# Plain __new__: the generated one costs three times as much, on every event.
+_new = tuple.__new__
 
 
-def members_wanted(route: Route, arrival: Arrival, members: Members) -> Iterator[MemberName]:
-    """Members that `fold_event` will change, so that unknown ones can be learnt beforehand."""
-    event, timestamp_ms = arrival.event, arrival.timestamp_ms
-    properties: Properties | None = None
+Run = tuple[tuple[str, str, str], Sequence[Arrival]]
+"""Events of one (organization_id, external_subscription_id, code), in any order."""
+
+
+def runs_of(arrivals: Iterable[Arrival]) -> list[Run]:
+    """Arrivals by what their route is looked up with."""
+    runs: dict[tuple[str, str, str], list[Arrival]] = {}
+    for arrival in arrivals:
+        event, organization_id = arrival[:2]
+        pair = (organization_id, event.external_subscription_id, event.code)
+        run = runs.get(pair)
+        if run is None:
+            runs[pair] = [arrival]
+        else:
+            run.append(arrival)
+    return list(runs.items())
+
+
+def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> list[MemberName]:
+    """Members that `fold_run` will change, so that unknown ones can be learnt beforehand."""
+    wanted: list[MemberName] = []
     for span in route.spans:
-        layer = span.layer_at(timestamp_ms) if span.fold.unique else None
-        if layer is None:
+        fold = span.fold
+        if not fold.unique:
             continue
-        if span.fold.plain and members.whole(set_of(layer, *_ONLY, members)):
-            continue
-        if properties is None:
+        start_ms, end_ms = 0, -1
+        for arrival in run:
+            timestamp_ms = arrival.timestamp_ms
+            if start_ms <= timestamp_ms < end_ms:
+                continue
+            layer = span.layer_at(timestamp_ms)
+            if layer is None:
+                continue
+            if fold.plain and members.whole(set_of(layer, *_ONLY, members)):
+                # All members of the period are here.
+                start_ms, end_ms = layer.start_ms, layer.end_ms
+                continue
+            event = arrival.event
             properties = read_properties(event.properties)
-        value = span.fold.read_value(event.code, timestamp_ms, properties)
-        if not isinstance(value, Ignored):
-            bucket = span.fold.bucket_of(properties)
-            groups = span.fold.groups_of(bucket, properties)
-            yield set_of(layer, bucket.filter_id, groups, members), value.text
+            value = fold.read_value(event.code, timestamp_ms, properties)
+            if not isinstance(value, Ignored):
+                bucket = fold.bucket_of(properties)
+                groups = fold.groups_of(bucket, properties)
+                wanted.append((set_of(layer, bucket.filter_id, groups, members), value.text))
+    return wanted
 
 
 def set_of(
@@ -163,16 +239,13 @@ def set_of(
 ) -> bytes:
     """The set that a cell's members are in; one that no cell has used begins here."""
     span = layer.span
-    cell_name = (filter_id, groups)
-    if span.fold.metric.recurring:
-        layers, period_ms = list(span.layers.values()), None
-    else:
-        layers, period_ms = [layer], layer.start_ms
-    name = (filter_id, groups, period_ms)
+    recurring = span.fold.metric.recurring
+    name = (filter_id, groups, None if recurring else layer.start_ms)
     key = span.sets.get(name)
     if key is None:
-        key = span.sets[name] = set_key(*span.key, span.generation, period_ms, filter_id, groups)
-        cells = (other.cells.get(cell_name) for other in layers)
+        key = span.sets[name] = set_key(*span.key, span.generation, name[2], filter_id, groups)
+        layers = span.layers.values() if recurring else (layer,)
+        cells = (other.cells.get((filter_id, groups)) for other in layers)
         if all(cell is None or cell.empty for cell in cells):
             members.begin(key)
     return key
@@ -182,9 +255,16 @@ def apply_members(
     operations: Iterable[UniqueOperation], members: Members, settled_ms: int, folded: Folded
 ) -> None:
     """Run the operations on their members; every member must be at hand."""
-    for cell, name, operation in operations:
+    for cell, name, operation, state in operations:
         aggregation: UniqueCount = cell.layer.span.fold.aggregation  # type: ignore[assignment]
-        member = aggregation.settled(members.get(name), settled_ms)
+        member = members.get(name)
+        if not member and not aggregation.prorated:
+            # New, as most are that cost anything: it counts where its event does.
+            members.put(name, (operation,))
+            if operation.adds:
+                state.active += 1  # type: ignore[attr-defined]
+            continue
+        member = aggregation.settled(member, settled_ms)
         joined = aggregation.joined(member, operation)
         if joined == member:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from app.numbers import ZERO
-from tables.aggregation import Aggregation, Figures, Position, State, Window, count_event
+from tables.aggregation import Aggregation, Figures, Position, State, Window
 
 
 class LatestState(State, gc=False):
@@ -28,11 +28,8 @@ class Latest(Aggregation[LatestState]):
         value: Decimal,
         timestamp_ms: int,
         position: Position,
-        digest: int,
-        precise: Decimal | None,
     ) -> None:
         """Keep the newer."""
-        count_event(state, digest, precise)
         self._keep(state, timestamp_ms, position, value)
 
     def merge(self, state: LatestState, other: LatestState) -> None:

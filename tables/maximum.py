@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from app.numbers import ZERO
-from tables.aggregation import Aggregation, Figures, Position, State, Window, count_event
+from tables.aggregation import Aggregation, Figures, Position, State, Window
 
 
 class MaximumState(State, gc=False):
@@ -26,11 +26,8 @@ class Maximum(Aggregation[MaximumState]):
         value: Decimal,
         timestamp_ms: int,
         position: Position,
-        digest: int,
-        precise: Decimal | None,
     ) -> None:
         """Keep the greater."""
-        count_event(state, digest, precise)
         if state.greatest is None or value > state.greatest:
             state.greatest = value
 

@@ -8,11 +8,13 @@ changes for events already folded is refolded (`tables.refold`).
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
+import xxhash
 
 from app.definitions.model import SettingsRecord, Subscription
 from app.definitions.outcome import Touch
@@ -20,12 +22,12 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import Timeline, ceil_to, subscription_timeline
 from app.definitions.versions import Versions
 from app.records import RevisionReason
-from app.wire.identity import event_body_hash, event_id
-from app.wire.refusals import OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
+from app.wire.identity import BODY_HASH_MASK, event_body_hash, event_id
+from app.wire.refusals import MAX_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.cells import FOLD_VERSION, Cell, CellKey, Layer, Span, SpanKey, record_hash
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.dedupe import Entry, EventIndex
-from tables.fold import Arrival, Folded, apply_members, fold_event, members_wanted
+from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
 from tables.implicit import ImplicitPlan
 from tables.members import MemberName, Members
 from tables.presence import Presence, PresenceTable, SubscriptionName
@@ -132,6 +134,7 @@ class Partition:
         """What else than late events revises published periods: by name, metric code and cut."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier copy of an event came after a later one."""
+        self._replaced: set[SubscriptionName] = set()
         self.refolding_pairs: set[Pair] = set()
         """Pairs whose refold is queued or running: their routes stay until the swap."""
         self.stale: set[SubscriptionName] = set()
@@ -162,16 +165,14 @@ class Partition:
         every_ms = self.settings.revise_every_s * 1000
         return self.record.cut_ms // every_ms * every_ms
 
-    def unknown_members(self, arrivals: Iterable[Arrival]) -> list[MemberName]:
+    def unknown_members(self, runs: Iterable[Run]) -> list[MemberName]:
         """Members that must be learnt before the slice can be folded."""
         unknown: dict[MemberName, None] = {}
-        codes = self._unique_codes()
-        for arrival in arrivals:
-            event = arrival[0]
-            if event.code in codes:
-                pair = (arrival[1], event.external_subscription_id, event.code)
-                names = members_wanted(self.route_of(pair), arrival, self.members)
-                unknown.update((n, None) for n in names if self.members.unknown(n))
+        codes, members = self._unique_codes(), self.members
+        for pair, arrivals in runs:
+            if pair[2] in codes:
+                names = members_wanted(self.route_of(pair), arrivals, members)
+                unknown.update((n, None) for n in names if members.unknown(n))
         return list(unknown)
 
     def _unique_codes(self) -> frozenset[str]:
@@ -187,50 +188,67 @@ class Partition:
             self._known_unique_codes = (self.definitions.offset, codes)
         return codes
 
-    def fold(self, arrivals: Sequence[Arrival]) -> Slice:
+    def fold(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
-        settled_ms = self.settled_ms
-        taken, ids, refused = self._admit(arrivals)
+        settled_ms, max_groups = self.settled_ms, self.settings.max_groups
+        taken, ids, entries, refused = self._admit(runs)
+        stored = self.index.find_many(ids)
         folded = Folded()
         duplicates: list[Duplicate] = []
-        new: list[bytes] = []
+        members = self.members
+        if any(stored) or len(set(ids)) < len(ids) or self.corrections:
+            taken, ids, entries = self._only_new(taken, ids, entries, stored, duplicates, folded)
+        for route, run in taken:
+            noted = route.presence
+            if noted is None or noted.written:
+                name = (route.organization_id, route.external_subscription_id)
+                noted = route.presence = self.presence.of(name, route.code)
+            noted.note(run)
+            fold_run(route, run, settled_ms, members, folded, max_groups)
+        for name in self._replaced:
+            self.smaller_positions.update((*name, code) for code in self.presence.codes[name])
+        self._replaced.clear()
+        self.index.add_many(ids, entries)
+        apply_members(folded.unique, members, settled_ms, folded)
+        self.take_folded(folded)
+        return Slice(len(ids), refused, duplicates)
+
+    def _only_new(
+        self,
+        taken: list[tuple[Route, list[Arrival]]],
+        ids: list[bytes],
+        entries: list[Entry],
+        stored: list[Entry | None],
+        duplicates: list[Duplicate],
+        folded: Folded,
+    ) -> tuple[list[tuple[Route, list[Arrival]]], list[bytes], list[Entry]]:
+        """Leave out what is known already, and what was corrected before it came."""
+        runs: list[tuple[Route, list[Arrival]]] = []
         latest: dict[bytes, Entry] = {}
-        max_groups = self.settings.max_groups
-        members, presence, corrections = self.members, self.presence, self.corrections
-        any_corrections = bool(corrections)
-        for (arrival, route, timestamp_ms), identity, stored in zip(
-            taken, ids, self.index.find_many(ids), strict=True
-        ):
-            event = arrival[0]
-            # Plain __new__: the generated one costs three times as much, on every event.
-            entry = _new(Entry, (*arrival[2:7], event_body_hash(event)))
-            known = latest.get(identity) or stored
-            if known is not None:
+        new: list[bytes] = []
+        rows = zip(ids, entries, stored, strict=True)
+        for route, run in taken:
+            left: list[Arrival] = []
+            for arrival, (identity, entry, found) in zip(run, rows, strict=False):
+                known = latest.get(identity) or found
+                if known is None:
+                    new.append(identity)
+                    latest[identity] = entry
+                    if self.corrections and self.corrections.find(identity) is not None:
+                        self._fold_corrected(arrival, identity, folded)
+                    else:
+                        left.append(arrival)
+                    continue
                 if entry[:4] < known[:4]:
                     latest[identity] = entry
-                    if stored is not None:
+                    if found is not None:
                         self.index.replace(identity, entry)
                 duplicate = self._repeated(arrival, entry, known)
                 if duplicate is not None:
                     duplicates.append(duplicate)
-                continue
-            new.append(identity)
-            latest[identity] = entry
-            if any_corrections and corrections.find(identity) is not None:
-                self._fold_corrected(arrival, identity, folded)
-                continue
-            noted = route.presence
-            if noted is None or noted.written:
-                name = (route.organization_id, route.external_subscription_id)
-                noted = route.presence = presence.of(name, route.code)
-            noted.note(entry[2], entry[4], timestamp_ms, entry[0])
-            fold_event(
-                route, event, timestamp_ms, entry[:4], settled_ms, members, folded, max_groups
-            )
-        self.index.add_many(new, [latest[identity] for identity in new])
-        apply_members(folded.unique, members, settled_ms, folded)
-        self.take_folded(folded)
-        return Slice(len(new), refused, duplicates)
+            if left:
+                runs.append((route, left))
+        return runs, new, [latest[identity] for identity in new]
 
     def _fold_corrected(self, arrival: Arrival, identity: bytes, folded: Folded) -> None:
         """A new event that was corrected before it came: fold what the correction made of it."""
@@ -239,20 +257,12 @@ class Partition:
         held = self.corrections.find(identity)
         amended = None if held is None else held.event
         for code in {event.code, event.code if amended is None else amended.code}:
-            self.presence.of(name, code).note(
-                arrival.raw_offset,
-                arrival.rekeyed_offset,
-                arrival.timestamp_ms,
-                arrival.append_time_ms,
-            )
+            self.presence.of(name, code).note((arrival,))
         if amended is None:
             return
-        corrected = arrival._replace(event=amended)
-        fold_event(
+        fold_run(
             self.route_of((*name, amended.code)),
-            amended,
-            corrected.timestamp_ms,
-            arrival.position,
+            (arrival._replace(event=amended),),
             self.settled_ms,
             self.members,
             folded,
@@ -324,49 +334,62 @@ class Partition:
         return names
 
     def _admit(
-        self, arrivals: Sequence[Arrival]
-    ) -> tuple[list[tuple[Arrival, Route, int]], list[bytes], list[Refused]]:
-        """Split arrivals into those that may count, with their event ids, and those refused."""
-        taken: list[tuple[Arrival, Route, int]] = []
+        self, runs: Iterable[Run]
+    ) -> tuple[list[tuple[Route, list[Arrival]]], list[bytes], list[Entry], list[Refused]]:
+        """Split runs into events that may count, with ids and entries in order, and refused ones.
+
+        Hot path: `event_id` and `event_body_hash` say the same of one event.
+        """
+        taken: list[tuple[Route, list[Arrival]]] = []
         ids: list[bytes] = []
+        entries: list[Entry] = []
         refused: list[Refused] = []
         routes = self.routes
-        route: Route | None = None
-        for arrival in arrivals:
-            event, organization_id, append_time_ms = arrival[:3]
-            timestamp_ms = event.timestamp_ms
-            if timestamp_ms is None:
-                timestamp_ms = append_time_ms
-            refusal = check_range(timestamp_ms, append_time_ms)
-            if refusal is not None:
-                refused.append(Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE))
-                continue
-            external_id, code = event.external_subscription_id, event.code
-            # The shell groups what it can, so that events of one route come in runs.
-            if (
-                route is None
-                or external_id != route.external_subscription_id
-                or code != route.code
-                or organization_id != route.organization_id
-            ):
-                pair = (organization_id, external_id, code)
-                route = routes.get(pair) or self.route_of(pair)
+        for pair, run in runs:
+            route = routes.get(pair) or self.route_of(pair)
+            prefix = f"{pair[0]}\0{pair[1]}\0"
             # Most events fall into the period that the last one of the route did, long before it
             # is due; everything else is looked at closely.
             layer = route.spans[0].current if route.spans else None
-            if (
-                layer is None
-                or layer.period is None
-                or not layer.start_ms <= timestamp_ms < layer.end_ms
-                or append_time_ms > layer.period.due_at_ms
-            ):
-                refusal = self.too_late(route, arrival, timestamp_ms)
-                if refusal is not None:
-                    refused.append(Refused(arrival, refusal, _LATE_MESSAGES[refusal]))
-                    continue
-            taken.append((arrival, route, timestamp_ms))
-            ids.append(event_id(organization_id, external_id, event.transaction_id))
-        return taken, ids, refused
+            if layer is None or layer.period is None:
+                start_ms, end_ms, due_at_ms = 0, -1, -1
+            else:
+                start_ms, end_ms = layer.start_ms, layer.end_ms
+                due_at_ms = layer.period.due_at_ms
+            admitted: list[Arrival] = []
+            for arrival in run:
+                event, _, append_time_ms, partition, offset, index, rekeyed_offset, _ = arrival
+                timestamp_ms = event.timestamp_ms
+                if timestamp_ms is None:
+                    timestamp_ms = append_time_ms
+                if (
+                    not start_ms <= timestamp_ms < end_ms <= append_time_ms + MAX_AHEAD_MS
+                    or append_time_ms > due_at_ms
+                ):
+                    refusal = self._refusal(route, arrival, timestamp_ms)
+                    if refusal is not None:
+                        refused.append(refusal)
+                        continue
+                admitted.append(arrival)
+                identity = (prefix + event.transaction_id).encode()
+                ids.append(_blake2b(identity, digest_size=12).digest())
+                body_hash = (
+                    event_body_hash(event) if event.envelope else _xxh3(event.body) & BODY_HASH_MASK
+                )
+                row = (append_time_ms, partition, offset, index, rekeyed_offset, body_hash)
+                # Plain __new__: the generated one costs three times as much.
+                entries.append(_new(Entry, row))
+            if admitted:
+                taken.append((route, admitted))
+        return taken, ids, entries, refused
+
+    def _refusal(self, route: Route, arrival: Arrival, timestamp_ms: int) -> Refused | None:
+        """Why an event is not taken, if it is not."""
+        refusal = check_range(timestamp_ms, arrival.append_time_ms)
+        if refusal is not None:
+            return Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE)
+        refusal = self.too_late(route, arrival, timestamp_ms)
+        return None if refusal is None else Refused(arrival, refusal, _LATE_MESSAGES[refusal])
 
     def too_late(self, route: Route, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
         """Whether the event's period no longer takes it (records-and-cuts §2)."""
@@ -389,13 +412,8 @@ class Partition:
             return None
         if entry[:4] < known[:4]:
             name = (arrival.organization_id, arrival.event.external_subscription_id)
-            self.presence.of(name, arrival.event.code).note(
-                arrival.raw_offset,
-                arrival.rekeyed_offset,
-                arrival.timestamp_ms,
-                arrival.append_time_ms,
-            )
-            self.smaller_positions.update((*name, code) for code in self.presence.codes[name])
+            self.presence.of(name, arrival.event.code).note((arrival,))
+            self._replaced.add(name)
             same = entry.body_hash == known.body_hash
             return Duplicate(arrival, known, True if same else None, replaced=True)
         if entry.body_hash == known.body_hash:
@@ -652,6 +670,8 @@ class Partition:
 
 
 _new = tuple.__new__
+_blake2b = hashlib.blake2b
+_xxh3 = xxhash.xxh3_64_intdigest
 _PackedCell = tuple[int, list[tuple[int, list[object]]], int]
 _MODULUS = 1 << 64
 

@@ -6,7 +6,13 @@ offsets on, and usually that there is nothing to refold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from tables.fold import Arrival
 
 SubscriptionName = tuple[str, str]
 """(organization_id, external_subscription_id)"""
@@ -28,25 +34,31 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
     appended_ms: int = -1
     """Greatest append time."""
 
-    def note(
-        self, raw_offset: int, rekeyed_offset: int, timestamp_ms: int, append_time_ms: int
-    ) -> None:
-        """Count one event in; `rekeyed_offset` is -1 for one from the home's own raw partition."""
-        self.events += 1
-        if rekeyed_offset < 0:
-            if self.raw_first < 0 or raw_offset < self.raw_first:
-                self.raw_first = raw_offset
-            if raw_offset > self.raw_last:
-                self.raw_last = raw_offset
-        else:
-            if self.rekeyed_first < 0 or rekeyed_offset < self.rekeyed_first:
-                self.rekeyed_first = rekeyed_offset
-            if rekeyed_offset > self.rekeyed_last:
-                self.rekeyed_last = rekeyed_offset
-        if timestamp_ms > self.newest_ms:
-            self.newest_ms = timestamp_ms
-        if append_time_ms > self.appended_ms:
-            self.appended_ms = append_time_ms
+    def note(self, arrivals: Sequence[Arrival]) -> None:
+        """Count events in."""
+        self.events += len(arrivals)
+        raw_last, newest_ms, appended_ms = self.raw_last, self.newest_ms, self.appended_ms
+        for event, _, append_time_ms, _, raw_offset, _, rekeyed_offset, _ in arrivals:
+            if rekeyed_offset >= 0:
+                if self.rekeyed_first < 0 or rekeyed_offset < self.rekeyed_first:
+                    self.rekeyed_first = rekeyed_offset
+                if rekeyed_offset > self.rekeyed_last:
+                    self.rekeyed_last = rekeyed_offset
+            else:
+                if raw_offset > raw_last:
+                    raw_last = raw_offset
+                    if self.raw_first < 0:
+                        self.raw_first = raw_offset
+                elif raw_offset < self.raw_first:
+                    self.raw_first = raw_offset
+            timestamp_ms = event.timestamp_ms
+            if timestamp_ms is None:
+                timestamp_ms = append_time_ms
+            if timestamp_ms > newest_ms:
+                newest_ms = timestamp_ms
+            if append_time_ms > appended_ms:
+                appended_ms = append_time_ms
+        self.raw_last, self.newest_ms, self.appended_ms = raw_last, newest_ms, appended_ms
 
     def cover(self, other: Presence) -> None:
         """Lie wherever `other` does too."""

@@ -14,7 +14,7 @@ import msgspec
 
 from app.wire.identity import event_id
 from tables.cells import Span, SpanKey
-from tables.fold import Arrival, Folded, apply_members, fold_event
+from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
 from tables.partition import Pair, Partition, WaitForDefinitions
 from tables.routes import Route
@@ -68,16 +68,7 @@ class Refold:
             if counted is None or route is None or self._refused(route, placed, counted):
                 continue
             self.events += 1
-            fold_event(
-                route,
-                counted.event,
-                counted.timestamp_ms,
-                counted.position,
-                settled_ms,
-                self.members,
-                self.folded,
-                max_groups,
-            )
+            fold_run(route, (counted,), settled_ms, self.members, self.folded, max_groups)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 

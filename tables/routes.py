@@ -74,6 +74,7 @@ class ChargeFold:
 
     __slots__ = (
         "aggregation",
+        "applies",
         "buckets",
         "charge",
         "counts_after_ms",
@@ -96,6 +97,8 @@ class ChargeFold:
         self.plain = not self.buckets and not default_keys
         self.aggregation = aggregation_for(metric, charge.prorated, timezone)
         self.unique = isinstance(self.aggregation, UniqueCount)
+        self.applies = not isinstance(self.aggregation, Count | UniqueCount)
+        """Whether the state keeps more of an event than that it was."""
         self.read_value = _value_reader(metric)
         self.properties = _properties_read(metric, (*self.buckets, self.default_bucket))
         self.key = (
@@ -226,7 +229,13 @@ def _number_reader(field: str, expression: Expression | None) -> ValueReader:
                 raw = properties.get(field)
                 if raw is None:
                     return Ignored("missing_property")
+                literal = str(raw, "utf-8")
+                value = _NUMBERS.get(literal)
+                if value is not None:
+                    return value
                 number = parse_value(raw)
+                if number is not None:
+                    return _remember_number(literal, number)
         except InvalidValue:
             return Ignored("invalid_value")
         except EvaluationFailed:
@@ -236,6 +245,18 @@ def _number_reader(field: str, expression: Expression | None) -> ValueReader:
         return _new(Value, (number, "", True, canonical(number)))
 
     return read
+
+
+# Streams repeat numbers, so that most literals are one lookup.
+_NUMBERS: dict[str, Value] = {}
+_MAX_NUMBERS = 8192
+
+
+def _remember_number(literal: str, number: Decimal) -> Value:
+    if len(_NUMBERS) >= _MAX_NUMBERS:
+        _NUMBERS.clear()
+    value = _NUMBERS[literal] = _new(Value, (number, "", True, canonical(number)))
+    return value
 
 
 def _unique_reader(field: str, expression: Expression | None) -> ValueReader:
@@ -253,8 +274,8 @@ def _unique_reader(field: str, expression: Expression | None) -> ValueReader:
         if operation not in (None, "", "add", "remove"):
             return Ignored("unknown_operation_type")
         if operation == "remove":
-            return Value(ZERO, text, adds=False, digest_text=f"remove:{text}")
-        return Value(ZERO, text, adds=True, digest_text=f"add:{text}")
+            return _new(Value, (ZERO, text, False, f"remove:{text}"))
+        return _new(Value, (ZERO, text, True, f"add:{text}"))
 
     return read
 

@@ -25,7 +25,7 @@ from app.definitions.model import Charge, Metric
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.numbers import exact_sum
 from tables.cells import Span, SpanKey
-from tables.fold import Arrival, Folded, apply_members, fold_event
+from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
 from tables.partition import Pair, Partition
 from tables.routes import ChargeFold, Route
@@ -175,16 +175,7 @@ class Series:
         folded = Folded()
         for span, part in self._parts:
             if span.layer_at(timestamp_ms) is not None:
-                fold_event(
-                    part,
-                    counted.event,
-                    timestamp_ms,
-                    counted.position,
-                    -1,
-                    self._members,
-                    folded,
-                    self._max_groups,
-                )
+                fold_run(part, (counted,), -1, self._members, folded, self._max_groups)
         apply_members(folded.unique, self._members, -1, folded)
 
     def values(self) -> list[ChargeSeries]:

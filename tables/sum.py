@@ -15,7 +15,6 @@ from tables.aggregation import (
     State,
     Window,
     add,
-    count_event,
     local_ordinal,
     multiply,
 )
@@ -46,11 +45,8 @@ class Sum(Aggregation[SumState]):
         value: Decimal,
         timestamp_ms: int,
         position: Position,
-        digest: int,
-        precise: Decimal | None,
     ) -> None:
         """Add the value."""
-        count_event(state, digest, precise)
         state.total = add(state.total, value)
         if self.prorated:
             day = local_ordinal(local_date(timestamp_ms, self.timezone))

@@ -15,7 +15,7 @@ from app.wire.properties import read_properties
 from app.wire.refusals import check_range
 from tables.cells import Layer, Span
 from tables.dedupe import Entry
-from tables.fold import Arrival, Folded, apply_members, fold_event
+from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
 from tables.partition import Pair, Partition, WaitForDefinitions
 from tables.routes import Ignored, Route
@@ -140,11 +140,9 @@ def _fold_alone(
     if layer is None:
         return
     folded = Folded()
-    fold_event(
+    fold_run(
         route,
-        counted.event,
-        timestamp_ms,
-        counted.position,
+        (counted,),
         NOTHING_SETTLED_MS,
         members,
         folded,

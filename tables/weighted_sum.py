@@ -18,7 +18,6 @@ from tables.aggregation import (
     State,
     Window,
     add,
-    count_event,
     multiply,
 )
 
@@ -46,11 +45,8 @@ class WeightedSum(Aggregation[WeightedSumState]):
         value: Decimal,
         timestamp_ms: int,
         position: Position,
-        digest: int,
-        precise: Decimal | None,
     ) -> None:
         """Add the difference and its moment."""
-        count_event(state, digest, precise)
         state.change = add(state.change, value)
         state.moment = add(state.moment, multiply(value, Decimal(timestamp_ms)))
 

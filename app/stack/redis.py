@@ -41,7 +41,7 @@ def _bundled() -> Iterator[str]:
 
 
 class LocalRedis(LocalServer):
-    """A Redis that keeps its writes in an append-only file, over a stop and over a SIGKILL.
+    """A Redis that keeps its writes in an append-only file, over a stop; a SIGKILL costs seconds.
 
     `options` are added to the command line, for example `("--maxmemory", "10mb")`.
     """

@@ -23,7 +23,7 @@ from app.wire.arrivals import arrivals_of
 from app.wire.properties import read_properties
 from tables.cells import Span, SpanKey
 from tables.dedupe import EventIndex
-from tables.fold import Arrival
+from tables.fold import Arrival, runs_of
 from tables.partition import Partition
 from tables.routes import ChargeFold, Route
 
@@ -216,7 +216,7 @@ def fold(vector: Vector, described: Json | None, events: Sequence[Arrival]) -> F
         revise_every_ms=partition.settings.revise_every_s * 1000,
     )
     partition.routes[*name, metric.code] = Route(*name, metric.code, (), (span,))
-    partition.fold(list(_selected(vector.json, metric, period, events)))
+    partition.fold(runs_of(_selected(vector.json, metric, period, events)))
     return Folded(span, measured(period))
 
 

@@ -9,7 +9,7 @@ import xxhash
 from app.numbers import ZERO, plain, take_apart
 from app.wire.events import Event
 
-_BODY_HASH_MASK: Final = (1 << 48) - 1
+BODY_HASH_MASK: Final = (1 << 48) - 1
 # Beyond this a number's plain form would be padding only; its digits stand for it.
 _MAX_PLAIN_EXPONENT: Final = 400
 
@@ -29,14 +29,14 @@ def event_id(organization_id: str, external_subscription_id: str, transaction_id
 
 def body_hash(raw_value: bytes) -> int:
     """Hash bytes to 48 bits (XXH3); equal hashes mean the same event sent again."""
-    return xxhash.xxh3_64_intdigest(raw_value) & _BODY_HASH_MASK
+    return xxhash.xxh3_64_intdigest(raw_value) & BODY_HASH_MASK
 
 
 def event_body_hash(event: Event) -> int:
     """Hash an event's own bytes, with what its record's headers said when they carried it."""
     envelope = event.envelope
     body = event.body + b"\0" + envelope if envelope else event.body
-    return xxhash.xxh3_64_intdigest(body) & _BODY_HASH_MASK
+    return xxhash.xxh3_64_intdigest(body) & BODY_HASH_MASK
 
 
 def canonical_body(event: Event) -> bytes:

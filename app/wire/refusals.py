@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 MAX_DAYS_AHEAD: Final = 3652
-_MAX_AHEAD_MS: Final = MAX_DAYS_AHEAD * 86_400_000
+MAX_AHEAD_MS: Final = MAX_DAYS_AHEAD * 86_400_000
 
 
 class RefusalCode(StrEnum):
@@ -51,6 +51,6 @@ OUT_OF_RANGE_MESSAGE: Final = (
 
 def check_range(timestamp_ms: int, append_time_ms: int) -> RefusalCode | None:
     """Accept times from 1970 to 10 years (3,652 days) after the append time, inclusive."""
-    if 0 <= timestamp_ms <= append_time_ms + _MAX_AHEAD_MS:
+    if 0 <= timestamp_ms <= append_time_ms + MAX_AHEAD_MS:
         return None
     return RefusalCode.TIMESTAMP_OUT_OF_RANGE

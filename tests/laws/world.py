@@ -25,7 +25,7 @@ from app.wire.events import Event
 from app.wire.records import decode_record
 from tables.close import close_subscription, next_cut, settle
 from tables.dedupe import EventIndex
-from tables.fold import Arrival
+from tables.fold import Arrival, runs_of
 from tables.members import MemberName
 from tables.partition import Pair, Partition, PartitionRecord, WaitForDefinitions
 from tables.refold import Refold, cells_of
@@ -320,13 +320,14 @@ class Live:
         """Fold one slice, and refold what an earlier copy of an event asks for."""
         for arrival in arrivals:
             self._arrived[arrival.position] = arrival
-        for name in self.partition.unknown_members(arrivals):
+        runs = runs_of(arrivals)
+        for name in self.partition.unknown_members(runs):
             self.partition.members.learn(name, self.changelog.members.get(name))
         try:
-            self.accepted += self.partition.fold(arrivals).accepted
+            self.accepted += self.partition.fold(runs).accepted
         except WaitForDefinitions as wait:
             self.define_until(wait.past_ms + 1)
-            self.accepted += self.partition.fold(arrivals).accepted
+            self.accepted += self.partition.fold(runs).accepted
         smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
         self.refold(smaller)
 

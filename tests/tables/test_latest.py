@@ -25,9 +25,9 @@ def test_the_highest_position_of_the_newest_millisecond(
     folded = latest.initialize()
     merged = latest.initialize()
     for timestamp_ms, position, value in order:
-        latest.apply(folded, value, timestamp_ms, position, 0, None)
+        latest.apply(folded, value, timestamp_ms, position)
         alone = latest.initialize()
-        latest.apply(alone, value, timestamp_ms, position, 0, None)
+        latest.apply(alone, value, timestamp_ms, position)
         latest.merge(merged, alone)
     assert isinstance(folded, LatestState)
     assert folded.value == merged.value == Decimal(3)

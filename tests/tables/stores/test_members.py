@@ -211,7 +211,9 @@ async def test_half_a_replacement_stands_at_no_flush(store: MemberStore) -> None
 
 
 async def test_calls_wait_while_redis_is_away(make_settings: MakeSettings, tmp_path: Path) -> None:
-    async with LocalRedis(tmp_path / "own-redis") as own:
+    # Written every second only, the file may lack what was answered while it was being synced.
+    options = ("--appendfsync", "always")
+    async with LocalRedis(tmp_path / "own-redis", options=options) as own:
         store = MemberStore(make_settings(redis_url=own.url))
         await store.write(0, 1, 1, [], [member(A, "x", b"1")])
         own.kill()
