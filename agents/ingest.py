@@ -10,12 +10,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import faust
-from aiokafka.structs import ConsumerRecord
 
 from agents.forward import POSITION_HEADER, Forwarder, position_of
 from app.failpoints import failpoint
-from app.transport import MeterApp, RecordBatch
-from app.wire.arrivals import arrivals_of
+from app.transport import MeterApp, RawRecord, RecordBatch
+from app.wire.arrivals import arrivals_of, plain_arrival
 from app.wire.records import Headers, is_tick
 from app.wire.refusals import Refusal
 from tables.corrections import CorrectionArrival
@@ -78,34 +77,43 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     routes: dict[Pair, list[Arrival]] = {}
     away: list[tuple[int, Arrival | CorrectionArrival]] = []
     away_headers: dict[int, Headers] = {}
-    refused: list[tuple[Refusal, ConsumerRecord]] = []
+    refused: list[tuple[Refusal, RawRecord]] = []
     corrections: list[CorrectionArrival] = []
     failpoint("after-fetch")
     for i, raw in enumerate(batch):
-        if raw.offset < next_offset:
+        offset, timestamp_ms = raw.offset, raw.timestamp
+        if offset < next_offset:
             continue
         if i % PAUSE_RECORDS == PAUSE_RECORDS - 1:
             await asyncio.sleep(0)
-        if raw.timestamp > append_time_ms:
-            append_time_ms = raw.timestamp
+        if timestamp_ms > append_time_ms:
+            append_time_ms = timestamp_ms
             if append_time_ms > latest_ms and not shared.settings.test_clock:
                 raise ClockAhead(
-                    f"{batch.tp} offset {raw.offset} is stamped {append_time_ms} ms, over an hour "
+                    f"{batch.tp} offset {offset} is stamped {append_time_ms} ms, over an hour "
                     "ahead of this machine: correct the broker's clock or this one's"
                 )
         headers, value = raw.headers, raw.value
         if headers:
             if is_tick(raw.key, value, headers):
                 continue
-            away_headers[raw.offset] = headers
-        for arrived in arrivals_of(value, headers, append_time_ms, number, raw.offset, default):
-            if isinstance(arrived, Arrival):
-                event, organization_id = arrived[:2]
+            away_headers[offset] = headers
+        elif value is not None:
+            arrival = plain_arrival(value, append_time_ms, number, offset, default)
+            if arrival is not None:
+                event, organization_id = arrival[:2]
                 pair = (organization_id, event.external_subscription_id, event.code)
-                try:
-                    routes[pair].append(arrived)
-                except KeyError:
-                    routes[pair] = [arrived]
+                run = routes.get(pair)
+                if run is None:
+                    routes[pair] = [arrival]
+                else:
+                    run.append(arrival)
+                continue
+        for arrived in arrivals_of(value, headers, append_time_ms, number, offset, default):
+            if isinstance(arrived, Arrival):
+                event = arrived.event
+                pair = (arrived.organization_id, event.external_subscription_id, event.code)
+                routes.setdefault(pair, []).append(arrived)
             elif isinstance(arrived, Refusal):
                 refused.append((arrived, raw))
             elif (home := homes.of(*arrived.name)) == number:
@@ -120,9 +128,9 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
         else:
             away += [(home, arrival) for arrival in group]
     # Homes skip what lies before the last they took, so each gets its events in order.
-    for home, arrival in sorted(away, key=_raw_order):
-        headers = away_headers.get(arrival.raw_offset, ())
-        owned.forwards.append(await forwarder.forward(home, arrival, headers))
+    for home, leaving in sorted(away, key=_raw_order):
+        headers = away_headers.get(leaving.raw_offset, ())
+        owned.forwards.append(await forwarder.forward(home, leaving, headers))
     await owned.take(
         runs,
         raw_next=max(batch.next, next_offset),

@@ -106,6 +106,12 @@ def bounded(number: Decimal) -> Decimal:
     raise InvalidValue(f"more than {MAX_INTEGER_DIGITS} integer or fraction digits")
 
 
+def without_exponent(number: Decimal) -> Decimal:
+    """The number with every integer digit spelled out: 5E+2 as 500."""
+    exponent = number.as_tuple().exponent
+    return EXACT.add(number, ZERO) if isinstance(exponent, int) and exponent > 0 else number
+
+
 def parse_text(text: str) -> Decimal | None:
     """Read a string as Lago does: optional '-', digits, optional fraction; None if it is not one.
 

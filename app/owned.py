@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
-from aiokafka.structs import ConsumerRecord
 
 from app.clock import Clock
 from app.definitions.outcome import Touch
@@ -34,7 +33,7 @@ from app.topics import (
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
-from app.transport import RecordBatch
+from app.transport import RawRecord, RecordBatch
 from app.wire.arrivals import Arrived
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal, RefusalCode
@@ -163,7 +162,7 @@ class OwnedPartition:
         rekeyed_next: int | None = None,
         append_time_ms: int = -1,
         marks: dict[int, tuple[int, int]] | None = None,
-        refused: Sequence[tuple[Refusal, ConsumerRecord]] = (),
+        refused: Sequence[tuple[Refusal, RawRecord]] = (),
         corrections: Sequence[CorrectionArrival] = (),
     ) -> None:
         """Fold arrivals and move the offsets past the records they came from.
@@ -292,9 +291,10 @@ class OwnedPartition:
                 refusal.code, refusal.message, identical=False
             )
 
-    def refuse_raw(self, refusal: Refusal, raw: ConsumerRecord) -> None:
+    def refuse_raw(self, refusal: Refusal, raw: RawRecord) -> None:
         """Refuse what a record of the raw topic holds."""
-        self.refuse(refusal, Source(raw.topic, self.number, raw.offset, raw.key), raw.headers)
+        topic = self.shared.settings.topic(self.shared.settings.raw_topic)
+        self.refuse(refusal, Source(topic, self.number, raw.offset, raw.key), raw.headers)
 
     async def _read_firsts(self) -> None:
         """Read again what the suspects repeat."""

@@ -217,7 +217,7 @@ class Settings(BaseSettings):
         50_000, description="Changed cells and members after which a partition is flushed early."
     )
     slice_events: int = Field(
-        500, ge=1, le=1_000, description="Events folded between two turns of the event loop."
+        1_000, ge=1, le=1_000, description="Events folded between two turns of the event loop."
     )
     dedupe_memory_bytes: int = Field(
         256 * 1024 * 1024, ge=1024 * 1024, description="Most memory for the index of known events."

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
-from aiokafka.structs import ConsumerRecord
 from faust.tables.recovery import RebalanceAgain
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -50,7 +50,41 @@ class DeliveryBroken(Exception):
     """A promise of the transport does not hold; going on would fold too much or too little."""
 
 
-class RecordBatch(list[ConsumerRecord]):
+class RawRecord(Protocol):
+    """A record as it was fetched."""
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int:
+        """Append time, ms."""
+        ...
+
+    @property
+    def timestamp_type(self) -> int: ...
+
+    @property
+    def key(self) -> bytes | None: ...
+
+    @property
+    def value(self) -> bytes | None: ...
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+class _LeanRecords(PartitionRecords):  # type: ignore[misc]
+    """Records as the decoder made them: a `ConsumerRecord` of each costs as much as reading it."""
+
+    def __iter__(self) -> Iterator[RawRecord]:
+        return cast(Iterator[RawRecord], self._records_iterator)
+
+    def _consumer_record(self, tp: Any, record: RawRecord) -> RawRecord:
+        return record
+
+
+class RecordBatch(list[RawRecord]):
     """Consecutive records of one partition, offsets ascending.
 
     It covers the offsets `start` … `next` - 1; those without a record are transaction markers,
@@ -60,7 +94,7 @@ class RecordBatch(list[ConsumerRecord]):
     __slots__ = ("era", "next", "start", "tp")
 
     def __init__(
-        self, records: Iterable[ConsumerRecord], tp: TP, start: int, next_offset: int, era: int
+        self, records: Iterable[RawRecord], tp: TP, start: int, next_offset: int, era: int
     ) -> None:
         super().__init__(records)
         self.tp = tp
@@ -170,6 +204,10 @@ async def _drain(
         for tp in fetcher._records
         if tp in assignment.tps and (state := assignment.state_value(tp)).has_valid_position
     }
+    for fetched in fetcher._records.values():
+        if isinstance(fetched, FetchResult) and fetched._partition_records is not None:
+            # The fetcher makes them itself, with nothing to say of which class.
+            fetched._partition_records.__class__ = _LeanRecords
     try:
         drained = await fetcher.fetched_records(active, timeout=0, max_records=max_records)
     except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.numbers import EXACT
+from app.numbers import EXACT, ZERO
 from app.wire.events import Event
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK, Position, State
@@ -160,7 +160,10 @@ def _fold_into(
         state.digest = (state.digest + _from_bytes(digest, "big")) & DIGEST_MASK
         if precise is not None:
             total = state.precise
-            state.precise = precise if total is None else _add(total, precise)
+            if total is None:
+                state.precise = precise
+            elif precise is not ZERO:
+                state.precise = _add(total, precise)
         if apply is not None:
             apply(state, number, timestamp_ms, (append_time_ms, partition, offset, index))
         elif unique:
@@ -214,7 +217,10 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
             continue
         start_ms, end_ms = 0, -1
         for arrival in run:
-            timestamp_ms = arrival.timestamp_ms
+            event = arrival[0]
+            timestamp_ms = event.timestamp_ms
+            if timestamp_ms is None:
+                timestamp_ms = arrival.append_time_ms
             if start_ms <= timestamp_ms < end_ms:
                 continue
             layer = span.layer_at(timestamp_ms)
@@ -224,7 +230,6 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
                 # All members of the period are here.
                 start_ms, end_ms = layer.start_ms, layer.end_ms
                 continue
-            event = arrival.event
             properties = read_properties(event.properties)
             value = fold.read_value(event.code, timestamp_ms, properties)
             if not isinstance(value, Ignored):

@@ -29,13 +29,9 @@ def arrivals_of(
 ) -> Sequence[Arrived]:
     """Everything in one record of the raw topic, in its order."""
     if not headers and value is not None:
-        # The ordinary record, without the detours that the others need.
-        event = decode_plain(value)
-        if event is not None:
-            organization_id = event.organization_id or default_organization_id
-            if organization_id is not None:
-                place = (append_time_ms, partition, offset, 0, -1, False)
-                return (_new(Arrival, (event, organization_id, *place)),)
+        arrival = plain_arrival(value, append_time_ms, partition, offset, default_organization_id)
+        if arrival is not None:
+            return (arrival,)
     admitted = any(name == ADMIT_HEADER and text == b"true" for name, text in headers)
     found: list[Arrived] = []
     for index, decoded in decode_record(value, headers):
@@ -53,6 +49,23 @@ def arrivals_of(
         else:
             found.append(_new(Arrival, (decoded, *origin, -1, admitted)))
     return found
+
+
+def plain_arrival(
+    value: bytes,
+    append_time_ms: int,
+    partition: int,
+    offset: int,
+    default_organization_id: str | None,
+) -> Arrival | None:
+    """The event of an ordinary record without headers; None when it is anything else."""
+    event = decode_plain(value)
+    if event is None:
+        return None
+    organization_id = event.organization_id or default_organization_id
+    if organization_id is None:
+        return None
+    return _new(Arrival, (event, organization_id, append_time_ms, partition, offset, 0, -1, False))
 
 
 def _correction(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from app.numbers import InvalidValue, bounded_decimal, parse_text
+from app.numbers import ZERO, InvalidValue, bounded_decimal, parse_text, without_exponent
 from app.wire.nesting import deeper_than
 from app.wire.properties import NO_PROPERTIES
 from app.wire.refusals import RefusalCode, Refused
@@ -23,7 +23,6 @@ _SHORTEST_DEEP: Final = 5 + 2 * (MAX_DEPTH - 1)
 _SHORTEST_DEEP_OBJECTS: Final = 5 * (MAX_DEPTH - 1) + 2
 
 _ABSENT_AMOUNT: Final = "0.0"
-_NO_AMOUNT: Final = Decimal("0.0")
 
 LAGO_NAMES: Final = {
     "organization_id": "organization_id",
@@ -135,7 +134,7 @@ def decode_plain(body: bytes) -> Event | None:
             plain.transaction_id,
             plain.code,
             text_timestamp(timestamp) if type(timestamp) is str else _timestamp_ms(timestamp),
-            _NO_AMOUNT if amount == _ABSENT_AMOUNT else _amount(amount),
+            ZERO if amount == _ABSENT_AMOUNT else _amount(amount),
             properties,
             body,
         )
@@ -253,7 +252,8 @@ def _amount(amount: object) -> Decimal | None:
             RefusalCode.INVALID_EVENT,
             "precise_total_amount_cents must be a number or a plain decimal as text",
         )
-    return number
+    # A sum then looks the same whether zeros are added to it or left out.
+    return without_exponent(number) if number else ZERO
 
 
 _SCALARS: Final = frozenset((str, int, JsonNumber))

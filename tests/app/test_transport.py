@@ -93,7 +93,7 @@ class Owner:
         for batch in self.folded:
             assert self.durable.owner[batch.tp.partition] == self.name
             self.durable.next[batch.tp] = batch.next
-            self.durable.values[batch.tp] += [record.value for record in batch]
+            self.durable.values[batch.tp] += [record.value or b"" for record in batch]
         for batch in self.folded:
             assert self.app.acknowledge(batch)
         self.folded.clear()
