@@ -203,11 +203,10 @@ def _cells(route: Route) -> dict[CellKey, Cell]:
 
 
 def _packed(cell: Cell | None) -> bytes | None:
-    """The cell as the changelog has it, but for the refold that made it."""
+    """The cell as the changelog has it, but for how it came to be: by which refold, since when."""
     if cell is None:
         return None
-    version, cuts, _ = msgspec.msgpack.decode(cell.packed())
-    return msgspec.msgpack.encode((version, cuts))
+    return msgspec.msgpack.encode(msgspec.msgpack.decode(cell.packed())[:2])
 
 
 def _difference(

@@ -344,9 +344,10 @@ class Live:
         """Refold pairs from everything delivered so far."""
         pairs = set(pairs)
         if pairs:
-            refold = Refold(self.partition, pairs)
-            refold.feed(list(self._arrived.values()))
-            refold.swap()
+            refold, swapped = Refold(self.partition, pairs), False
+            while not swapped:
+                refold.feed(list(self._arrived.values()))
+                swapped = refold.swap()
 
     def refold_all(self) -> None:
         self.refold(
