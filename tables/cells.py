@@ -186,11 +186,11 @@ class Layer:
     ) -> Cell | None:
         """The new cell of a group that an event at this position is of; None: no room is left."""
         first = pack_position(position)
-        admission = self._limits.admission
+        admission = self.limits.admission
         if admission is None:
             layers = self._limited_layers()
             if sum(len(layer.cells) for layer in layers) >= max_groups:
-                admission = self._limits.admission = admission_of(layers)
+                admission = self.limits.admission = admission_of(layers)
         if admission is not None and not admission.admits(groups, first, max_groups):
             return None
         cell = GroupCell(self, filter_id, groups, self.span.fold.aggregation.initialize())
@@ -200,16 +200,16 @@ class Layer:
 
     def displaced_by(self, position: Position) -> bool:
         """Whether a group that found no room may have a better claim than one that has cells."""
-        admission = self._limits.admission
+        admission = self.limits.admission
         return admission is not None and admission.displaces(pack_position(position))
 
     @property
-    def _limits(self) -> Layer | Span:
+    def limits(self) -> Layer | Span:
         """What the limit of groups holds for: the period, or all history of a recurring metric."""
         return self.span if self.span.fold.metric.recurring else self
 
     def _limited_layers(self) -> list[Layer]:
-        return list(self.span.layers.values()) if self._limits is self.span else [self]
+        return list(self.span.layers.values()) if self.limits is self.span else [self]
 
 
 class Figures(NamedTuple):

@@ -13,7 +13,13 @@ from app.wire.events import Event
 from app.wire.properties import read_properties
 from tables.aggregation import Groups, Position
 from tables.cells import GroupCell, Layer, Span, SpanKey
-from tables.groups import Admission, PackedPosition, grouped_cells, pack_position
+from tables.groups import (
+    Admission,
+    PackedPosition,
+    admission_of,
+    grouped_cells,
+    pack_position,
+)
 from tables.routes import Ignored, Properties, Route
 
 
@@ -115,6 +121,16 @@ class Census:
                 limited.admission = Admission(firsts)
         return Route(*route.pair, route.timelines, tuple(spans.values()))
 
+    def strangers(self, route: Route) -> Iterator[GroupCell]:
+        """Cells of groups that are not admitted."""
+        for span, layer in _limited(route):
+            scope = _scope(span, layer)
+            if self._is_over(scope):
+                admitted = self._admitted(scope)
+                for groups, cell in grouped_cells(_layers(span, layer)):
+                    if groups not in admitted:
+                        yield cell
+
     def settle(self, route: Route) -> Iterator[GroupCell]:
         """Let the cells know the first positions; those that had to be made for it.
 
@@ -134,6 +150,19 @@ class Census:
                     made = cast(GroupCell, made_in.cell(first.filter_id, groups))
                     made.first = first.position
                     yield made
+
+
+def impose_live(live: Route, route: Route, most: int) -> None:
+    """Open a route to just the groups that live cells have, where there is no room for more."""
+    spans = {span.key: span for span in route.spans}
+    for span, layer in _limited(live):
+        target = spans.get(span.key)
+        admission = admission_of(_layers(span, layer))
+        if target is None or len(admission.firsts) < most:
+            continue
+        limited = target if layer is None else target.layer_starting(layer.start_ms)
+        if limited is not None:
+            limited.admission = admission
 
 
 def _limited(route: Route) -> Iterator[tuple[Span, Layer | None]]:

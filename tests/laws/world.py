@@ -331,6 +331,14 @@ class Live:
         smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
         self.refold(smaller)
 
+    def keep(self, arrival: Arrival) -> None:
+        """Let the log have it, whoever folds it."""
+        self._arrived[arrival.position] = arrival
+
+    def arrived(self) -> list[Arrival]:
+        """Everything in the log, in the order in which it was first delivered."""
+        return list(self._arrived.values())
+
     def flush(self) -> None:
         """Write what changed since the last flush."""
         self.changelog.take(self.partition)
