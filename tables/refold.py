@@ -78,9 +78,7 @@ class Refold:
             self.events += 1
             if route.grouped:
                 self.census.note(route, counted.event, counted.timestamp_ms, counted.position)
-            fold_run(
-                route, (counted,), settled_ms, self.members, self.folded, self.census.most
-            )
+            fold_run(route, (counted,), settled_ms, self.members, self.folded, self.census.most)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 

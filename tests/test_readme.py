@@ -114,7 +114,9 @@ def test_commands_of_the_table_exist(text: str) -> None:
 
 
 def test_every_command_is_in_the_table() -> None:
-    assert {text.split()[0] for text in TABLE_COMMANDS} == set(cli.list_commands(click.Context(cli)))
+    assert {text.split()[0] for text in TABLE_COMMANDS} == set(
+        cli.list_commands(click.Context(cli))
+    )
 
 
 def test_make_targets_settings_and_files_exist() -> None:

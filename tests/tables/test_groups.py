@@ -12,7 +12,7 @@ from app.definitions.model import SettingsRecord
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from tables.aggregation import Position
 from tables.cells import PackedCell
-from tables.fold import Arrival
+from tables.fold import Arrival, runs_of
 from tables.groups import UNKNOWN_POSITION, Admission, pack_position
 from tables.series import Series, SeriesWindow
 from tables.tracing import Tracer
@@ -71,9 +71,9 @@ def test_a_restart_knows_first_positions() -> None:
     """Else every event beyond the limit would have the charge refolded."""
     live = live_of(*(arrival(offset, group) for offset, group in enumerate("xy")))
     live.restart()
-    live.partition.fold([arrival(7, "z")])
+    live.partition.fold(runs_of([arrival(7, "z")]))
     assert not live.partition.smaller_positions
-    live.partition.fold([arrival(0, "z", 1)])
+    live.partition.fold(runs_of([arrival(0, "z", 1)]))
     assert live.partition.smaller_positions == {PAIR}
 
 
@@ -211,7 +211,7 @@ def test_verification_admits_the_same_groups_in_any_order() -> None:
 def test_verification_finds_a_group_that_does_not_belong() -> None:
     live = live_of(arrival(4, "x"), arrival(5, "y"))
     live.keep(arrival(3, "z", 1))
-    live.partition.fold([arrival(3, "z", 1)])
+    live.partition.fold(runs_of([arrival(3, "z", 1)]))
     live.partition.smaller_positions.clear()
     (difference,) = verified(live)
     assert difference.groups == ("y",)
