@@ -46,15 +46,16 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
         since_ms = owned.refold_since_ms
         job = Refold(owned.table, pairs)
     try:
-        async with scanner(owned) as scan:
-            scan.start(*job.start_offsets())
-            while scan.behind(owned.table.record) > NEAR_RECORDS:
-                await _feed(job, scan.read(owned.table.record, NEAR_RECORDS))
-            async with owned.lock:
-                await _feed(job, scan.read(owned.table.record, None))
-                job.swap()
-                _finished(owned, since_ms)
-                pairs = {}
+        while pairs:
+            async with scanner(owned) as scan:
+                scan.start(*job.start_offsets())
+                while scan.behind(owned.table.record) > NEAR_RECORDS:
+                    await _feed(job, scan.read(owned.table.record, NEAR_RECORDS))
+                async with owned.lock:
+                    await _feed(job, scan.read(owned.table.record, None))
+                    if job.swap():
+                        _finished(owned, since_ms)
+                        pairs = {}
     finally:
         # A rebalance may end it; the partition may come back as it is.
         owned.refolds = {**pairs, **owned.refolds}

@@ -350,23 +350,8 @@ async def trace(
                     if judged is not None:
                         found.append(judged)
             await asyncio.sleep(0)
-    found = [one._replace(traced=tuple(_admitted(table, one))) for one in found]
     found.sort(key=lambda one: one.arrival.position)
     return [await _fate(one, find_raw) for one in found]
-
-
-def _admitted(table: Partition, found: _Found) -> Iterable[Traced]:
-    """One event alone always finds room for its group: the live cells say whether it did."""
-    event = (found.verdict.counted or found.arrival).event
-    pair = (found.arrival.organization_id, event.external_subscription_id, event.code)
-    for one in found.traced:
-        live = [span for span in table.route_of(pair).spans if span.key == one.span.key]
-        layer = live[0].layers.get(one.layer.start_ms) if live else None
-        there = layer is not None and (one.filter_id, one.groups) in layer.cells
-        if one.reason is None and one.groups and not there:
-            yield one._replace(reason="too_many_groups", value="", cut_ms=0)
-        else:
-            yield one
 
 
 # What became of an arrival

@@ -141,10 +141,11 @@ class OfflineMeter:
     def _refold(self, pairs: set[Pair]) -> None:
         if not pairs:
             return
-        refold = Refold(self.partition, pairs)
-        for name in sorted({(org, external_id) for org, external_id, _ in pairs}):
-            refold.feed(self._arrivals.get(name, ()))
-        refold.swap()
+        refold, swapped = Refold(self.partition, pairs), False
+        while not swapped:
+            for name in sorted({(org, external_id) for org, external_id, _ in pairs}):
+                refold.feed(self._arrivals.get(name, ()))
+            swapped = refold.swap()
 
     def _close_before(self, append_time_ms: int) -> None:
         """Take every cut before an append time."""

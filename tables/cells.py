@@ -16,7 +16,14 @@ import xxhash
 
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import ZERO, round_units
-from tables.aggregation import Aggregation, Groups, State, Window
+from tables.aggregation import Aggregation, Groups, Position, State, Window
+from tables.groups import (
+    UNKNOWN_POSITION,
+    Admission,
+    PackedPosition,
+    admission_of,
+    pack_position,
+)
 from tables.unique_count import BEFORE
 
 if TYPE_CHECKING:
@@ -106,10 +113,37 @@ class Cell:
 
     def packed(self) -> bytes:
         """Its value in the changelog: fold version, (cut, state) pairs, generation of the span."""
+        return msgspec.msgpack.encode(self._parts())
+
+    def _parts(self) -> tuple[object, ...]:
         pack = self.layer.span.fold.aggregation.pack
         cuts = [(0, pack(self.state))]
         cuts += [(cut_ms, pack(state)) for cut_ms, state in sorted((self.late or {}).items())]
-        return msgspec.msgpack.encode((FOLD_VERSION, cuts, self.layer.span.generation))
+        return FOLD_VERSION, cuts, self.layer.span.generation
+
+
+class GroupCell(Cell):
+    """The cell of a group, which knows since when the group is there."""
+
+    __slots__ = ("first",)
+
+    def __init__(self, layer: Layer, filter_id: str | None, groups: Groups, state: State):
+        super().__init__(layer, filter_id, groups, state)
+        self.first = UNKNOWN_POSITION
+        """Of its group's events none that was folded when it was written lies before it."""
+
+    def _parts(self) -> tuple[object, ...]:
+        return *super()._parts(), self.first
+
+
+class PackedCell(msgspec.Struct, array_like=True):
+    """What `Cell.packed` wrote."""
+
+    fold_version: int
+    cuts: list[tuple[int, list[object]]]
+    generation: int
+    first: PackedPosition = UNKNOWN_POSITION
+    """Of the cell of a group."""
 
 
 def record_hash(key: bytes, value: bytes) -> int:
@@ -120,7 +154,7 @@ def record_hash(key: bytes, value: bytes) -> int:
 class Layer:
     """The cells of one period of a span, or of its history (`period` None)."""
 
-    __slots__ = ("cells", "due_at_ms", "end_ms", "period", "span", "start_ms")
+    __slots__ = ("admission", "cells", "due_at_ms", "end_ms", "period", "span", "start_ms")
 
     def __init__(self, span: Span, period: Period | None, due_at_ms: int):
         self.span = span
@@ -130,22 +164,52 @@ class Layer:
         self.due_at_ms = due_at_ms
         """Events appended until then have cut 0."""
         self.cells: dict[tuple[str | None, Groups], Cell] = {}
+        self.admission: Admission | None = None
+        """Of a metric that is not recurring, once there are many groups."""
 
     def cell(self, filter_id: str | None, groups: Groups) -> Cell:
         """The cell of a bucket and group, made if absent."""
         cell = self.cells.get((filter_id, groups))
         if cell is None:
             state = self.span.fold.aggregation.initialize()
-            cell = self.cells[filter_id, groups] = Cell(self, filter_id, groups, state)
+            kind = GroupCell if groups else Cell
+            cell = self.cells[filter_id, groups] = kind(self, filter_id, groups, state)
         return cell
 
-    def admits(self, groups: Groups, max_groups: int) -> bool:
-        """Whether one more group fits (records-and-cuts §7); recurring: over all history."""
-        layers = self.span.layers.values() if self.span.fold.metric.recurring else (self,)
-        if sum(len(layer.cells) for layer in layers) < max_groups:
-            return True
-        known = {cell.groups for layer in layers for cell in layer.cells.values() if cell.groups}
-        return groups in known or len(known) < max_groups
+    def used(self) -> Iterator[tuple[str | None, Groups]]:
+        """Names of its cells, but for those that only keep the place of a group."""
+        aggregation = self.span.fold.aggregation
+        return (n for n, c in self.cells.items() if not (c.empty and c.blank(aggregation)))
+
+    def admit(
+        self, filter_id: str | None, groups: Groups, position: Position, max_groups: int
+    ) -> Cell | None:
+        """The new cell of a group that an event at this position is of; None: no room is left."""
+        first = pack_position(position)
+        admission = self.limits.admission
+        if admission is None:
+            layers = self._limited_layers()
+            if sum(len(layer.cells) for layer in layers) >= max_groups:
+                admission = self.limits.admission = admission_of(layers)
+        if admission is not None and not admission.admits(groups, first, max_groups):
+            return None
+        cell = GroupCell(self, filter_id, groups, self.span.fold.aggregation.initialize())
+        cell.first = first
+        self.cells[filter_id, groups] = cell
+        return cell
+
+    def displaced_by(self, position: Position) -> bool:
+        """Whether a group that found no room may have a better claim than one that has cells."""
+        admission = self.limits.admission
+        return admission is not None and admission.displaces(pack_position(position))
+
+    @property
+    def limits(self) -> Layer | Span:
+        """What the limit of groups holds for: the period, or all history of a recurring metric."""
+        return self.span if self.span.fold.metric.recurring else self
+
+    def _limited_layers(self) -> list[Layer]:
+        return list(self.span.layers.values()) if self.limits is self.span else [self]
 
 
 class Figures(NamedTuple):
@@ -169,6 +233,7 @@ class Span:
     """Consecutive periods of one subscription in which one charge folds alike."""
 
     __slots__ = (
+        "admission",
         "current",
         "end_ms",
         "fold",
@@ -205,6 +270,21 @@ class Span:
         """Flush at which a refold made it: sets of members are told apart by it."""
         self.sets: dict[tuple[object, ...], bytes] = {}
         """unique_count: names of the sets of members, by cell."""
+        self.admission: Admission | None = None
+        """Of a recurring metric, once there are many groups."""
+
+    def emptied(self) -> Span:
+        """The same span without cells."""
+        span = Span(
+            self.name,
+            self.key,
+            self.fold,
+            self.timeline,
+            self.end_ms,
+            revise_every_ms=self.revise_every_ms,
+        )
+        span.generation = self.generation
+        return span
 
     def layer_at(self, timestamp_ms: int) -> Layer | None:
         """The layer that holds an event of that time; None when no period of the span does."""
@@ -300,7 +380,7 @@ class Span:
             if start_ms == period.start_ms or (
                 start_ms < period.start_ms and self.fold.metric.recurring
             ):
-                names.update(dict.fromkeys(layer.cells))
+                names.update(dict.fromkeys(layer.cells if self.fold.plain else layer.used()))
         return iter(names)
 
     def _shown(self, state: State, before: State | None, period: Period) -> Figures:

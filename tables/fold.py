@@ -60,7 +60,7 @@ class UniqueOperation(NamedTuple):
 class Folded:
     """What a slice changed, collected while it is folded."""
 
-    __slots__ = ("dirty", "ignored", "late", "unique")
+    __slots__ = ("dirty", "displaced", "ignored", "late", "unique")
 
     def __init__(self) -> None:
         self.dirty: list[Cell] = []
@@ -68,6 +68,8 @@ class Folded:
         """Cells with states of cuts to come, whether they were dirty before or not."""
         self.unique: list[UniqueOperation] = []
         self.ignored: Counter[str] = Counter()
+        self.displaced: set[tuple[str, str, str]] = set()
+        """Pairs with a group that found no room, though its event lies before others'."""
 
 
 def fold_run(
@@ -139,10 +141,16 @@ def _fold_into(
         if cell is None:
             cell = layer.cells.get(name)
             if cell is None:
-                if name[1] and not layer.admits(name[1], max_groups):
-                    folded.ignored["too_many_groups"] += 1
-                    continue
-                cell = layer.cell(*name)
+                if name[1]:
+                    position = (append_time_ms, partition, offset, index)
+                    cell = layer.admit(*name, position, max_groups)
+                    if cell is None:
+                        folded.ignored["too_many_groups"] += 1
+                        if layer.displaced_by(position):
+                            folded.displaced.add(route.pair)
+                        continue
+                else:
+                    cell = layer.cell(*name)
         cut_ms = 0
         state = cell.state
         if append_time_ms > layer.due_at_ms:

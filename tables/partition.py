@@ -24,7 +24,17 @@ from app.definitions.versions import Versions
 from app.records import RevisionReason
 from app.wire.identity import BODY_HASH_MASK, event_body_hash, event_id
 from app.wire.refusals import MAX_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
-from tables.cells import FOLD_VERSION, Cell, CellKey, Layer, Span, SpanKey, record_hash
+from tables.cells import (
+    FOLD_VERSION,
+    Cell,
+    CellKey,
+    GroupCell,
+    Layer,
+    PackedCell,
+    Span,
+    SpanKey,
+    record_hash,
+)
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.dedupe import Entry, EventIndex
 from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
@@ -133,7 +143,7 @@ class Partition:
         self.reasons: dict[tuple[SubscriptionName, str, int], RevisionReason] = {}
         """What else than late events revises published periods: by name, metric code and cut."""
         self.smaller_positions: set[Pair] = set()
-        """Pairs to refold because an earlier copy of an event came after a later one."""
+        """Pairs to refold because an earlier event, or copy of one, came after a later one."""
         self._replaced: set[SubscriptionName] = set()
         self.refolding_pairs: set[Pair] = set()
         """Pairs whose refold is queued or running: their routes stay until the swap."""
@@ -141,7 +151,7 @@ class Partition:
         """External subscriptions under a refold."""
         self.ignored: Counter[str] = Counter()
         self.identical_duplicates = 0
-        self._stored: dict[SpanKey, list[tuple[CellKey, list[tuple[int, list[object]]]]]] = {}
+        self._stored: dict[SpanKey, list[tuple[CellKey, PackedCell]]] = {}
         self._generations: dict[SpanKey, int] = {}
         self._timelines: dict[SubscriptionName, list[tuple[Versions[Subscription], Timeline]]] = {}
         self._eventless: dict[SubscriptionName, set[str]] = {}
@@ -259,6 +269,9 @@ class Partition:
         for code in {event.code, event.code if amended is None else amended.code}:
             self.presence.of(name, code).note((arrival,))
         if amended is None:
+            if self.route_of((*name, event.code)).grouped:
+                # Its group takes a place all the same; that is the census of a refold.
+                self.smaller_positions.add((*name, event.code))
             return
         fold_run(
             self.route_of((*name, amended.code)),
@@ -321,6 +334,7 @@ class Partition:
         """Remember what a fold changed, for the next flush and for the cuts to come."""
         self._dirty += folded.dirty
         self.ignored += folded.ignored
+        self.smaller_positions |= folded.displaced
         every_ms = self.settings.revise_every_s * 1000
         for cell in folded.late:
             name = cell.layer.span.name
@@ -480,13 +494,15 @@ class Partition:
                 self._move_layer(layer, span)
             span.sets, span.generation = old.sets, old.generation
         span.generation = self._generations.pop(span.key, span.generation)
-        for key, cuts in self._stored.pop(span.key, ()):
+        for key, stored in self._stored.pop(span.key, ()):
             layer_now = span.layer_starting(key.layer_ms)
             if layer_now is None:
                 continue
             cell = layer_now.cell(key.filter_id, key.groups)
+            if isinstance(cell, GroupCell):
+                cell.first = stored.first
             unpack = span.fold.aggregation.unpack
-            for cut_ms, packed in cuts:
+            for cut_ms, packed in stored.cuts:
                 if cut_ms == 0:
                     cell.state = unpack(packed)
                 else:
@@ -637,13 +653,15 @@ class Partition:
 
     def load_cell(self, key: bytes, value: bytes) -> None:
         """Take over one record of the cell changelog."""
-        version, cuts, generation = msgspec.msgpack.decode(value, type=_PackedCell)
-        if version > FOLD_VERSION:
-            raise StateTooNew(f"cells of fold version {version}; this program knows {FOLD_VERSION}")
+        packed = msgspec.msgpack.decode(value, type=PackedCell)
+        if packed.fold_version > FOLD_VERSION:
+            raise StateTooNew(
+                f"cells of fold version {packed.fold_version}; this program knows {FOLD_VERSION}"
+            )
         cell_key = msgspec.msgpack.decode(key, type=CellKey)
         span_key = SpanKey(*cell_key[:3])
-        self._stored.setdefault(span_key, []).append((cell_key, cuts))
-        self._generations[span_key] = generation
+        self._stored.setdefault(span_key, []).append((cell_key, packed))
+        self._generations[span_key] = packed.generation
         self._hashes[key] = record_hash(key, value)
 
     def forget_stored(self, keys: Iterable[bytes]) -> None:
@@ -658,7 +676,7 @@ class Partition:
         )
         every_ms = self.settings.revise_every_s * 1000
         late = {
-            key: {ceil_to(c, every_ms) for _, cuts in cells for c, _ in cuts if c}
+            key: {ceil_to(c, every_ms) for _, stored in cells for c, _ in stored.cuts if c}
             for key, cells in self._stored.items()
         }
         for name, codes in self.presence.codes.items():
@@ -672,7 +690,6 @@ class Partition:
 _new = tuple.__new__
 _blake2b = hashlib.blake2b
 _xxh3 = xxhash.xxh3_64_intdigest
-_PackedCell = tuple[int, list[tuple[int, list[object]]], int]
 _MODULUS = 1 << 64
 
 _LATE_MESSAGES = {

@@ -14,6 +14,7 @@ import msgspec
 
 from app.wire.identity import event_id
 from tables.cells import Span, SpanKey
+from tables.census import Census
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
 from tables.partition import Pair, Partition, WaitForDefinitions
@@ -27,11 +28,15 @@ class Refold:
         self.partition = partition
         self.pairs = frozenset(pairs)
         self._names = frozenset((org, external_id) for org, external_id, _ in self.pairs)
-        self.routes: dict[Pair, Route] = {pair: partition.compile(pair) for pair in self.pairs}
-        for route in self.routes.values():
+        self.census = Census(partition.settings.max_groups)
+        self._begin({pair: partition.compile(pair) for pair in self.pairs})
+
+    def _begin(self, routes: dict[Pair, Route]) -> None:
+        self.routes = routes
+        for route in routes.values():
             for span in route.spans:
                 # The flush that swaps it in; sets of members of older ones are void.
-                span.generation = partition.record.flush + 1
+                span.generation = self.partition.record.flush + 1
         self.members = Members(capacity=1 << 62)
         self.folded = Folded()
         self.events = 0
@@ -55,7 +60,7 @@ class Refold:
             event_id(a.organization_id, a.event.external_subscription_id, a.event.transaction_id)
             for a in wanted
         ]
-        settled_ms, max_groups = partition.settled_ms, partition.settings.max_groups
+        settled_ms = partition.settled_ms
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
         ):
@@ -65,12 +70,23 @@ class Refold:
             placed = arrival._replace(append_time_ms=entry[0])
             counted = partition.corrected(identity, placed)
             route = None if counted is None else self._route_of(counted)
-            if counted is None or route is None or self._refused(route, placed, counted):
+            if counted is None:
+                self._note_cancelled(placed)
+                continue
+            if route is None or self._refused(route, placed, counted):
                 continue
             self.events += 1
-            fold_run(route, (counted,), settled_ms, self.members, self.folded, max_groups)
+            if route.grouped:
+                self.census.note(route, counted.event, counted.timestamp_ms, counted.position)
+            fold_run(route, (counted,), settled_ms, self.members, self.folded, self.census.most)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
+
+    def _note_cancelled(self, arrival: Arrival) -> None:
+        """The group of a cancelled event keeps its place."""
+        route = self._route_of(arrival)
+        if route is not None and route.grouped and not self._refused(route, arrival, arrival):
+            self.census.note(route, arrival.event, arrival.timestamp_ms, arrival.position)
 
     def _wants(self, arrival: Arrival) -> bool:
         name = (arrival.organization_id, arrival.event.external_subscription_id)
@@ -95,8 +111,20 @@ class Refold:
             (arrival.organization_id, event.external_subscription_id, event.code)
         )
 
-    def swap(self) -> None:
-        """Put the new cells in place of the old ones. The live fold must stand where this does."""
+    def swap(self) -> bool:
+        """Put the new cells in place of the old ones. The live fold must stand where this does.
+
+        False: nothing is done, and all events must be fed again from the start; only now is it
+        known which groups are admitted.
+        """
+        if not all(self.census.agrees(route) for route in self.routes.values()):
+            self._begin({pair: self.census.impose(r) for pair, r in self.routes.items()})
+            return False
+        for route in self.routes.values():
+            for cell in self.census.settle(route):
+                cell.dirty = True
+                self.folded.dirty.append(cell)
+        self.folded.displaced.clear()
         partition = self.partition
         partition.forget(self.pairs)
         for pair, route in self.routes.items():
@@ -105,6 +133,7 @@ class Refold:
                 partition.spans[span.key] = span
         partition.take_folded(self.folded)
         partition.members.replace(self.members)
+        return True
 
 
 def cells_of(route: Route) -> dict[SpanKey, dict[bytes, bytes]]:

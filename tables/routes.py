@@ -79,6 +79,7 @@ class ChargeFold:
         "charge",
         "counts_after_ms",
         "default_bucket",
+        "grouped",
         "key",
         "metric",
         "plain",
@@ -95,6 +96,7 @@ class ChargeFold:
         self.default_bucket = Bucket(None, (), default_keys)
         self.buckets = _buckets(charge, metric, default_keys)
         self.plain = not self.buckets and not default_keys
+        self.grouped = any(bucket.group_keys for bucket in (*self.buckets, self.default_bucket))
         self.aggregation = aggregation_for(metric, charge.prorated, timezone)
         self.unique = isinstance(self.aggregation, UniqueCount)
         self.applies = not isinstance(self.aggregation, Count | UniqueCount)
@@ -291,6 +293,7 @@ class Route:
     __slots__ = (
         "code",
         "external_subscription_id",
+        "grouped",
         "organization_id",
         "presence",
         "reads_properties",
@@ -316,6 +319,12 @@ class Route:
         """Its entry in the presence table, once an event has come."""
         self.reads_properties = any(span.fold.properties for span in spans)
         self.unique = any(span.fold.unique for span in spans)
+        self.grouped = any(span.fold.grouped for span in spans)
+
+    @property
+    def pair(self) -> tuple[str, str, str]:
+        """(organization_id, external_subscription_id, code)"""
+        return self.organization_id, self.external_subscription_id, self.code
 
     def period_of(self, timestamp_ms: int) -> Period | None:
         """The period that an event of that time falls in, whatever its charges."""

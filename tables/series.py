@@ -24,7 +24,9 @@ from app.billing_periods.timezones import (
 from app.definitions.model import Charge, Metric
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.numbers import exact_sum
-from tables.cells import Span, SpanKey
+from app.wire.properties import read_properties
+from tables.cells import Layer, Span, SpanKey
+from tables.census import impose_live
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
 from tables.partition import Pair, Partition
@@ -144,7 +146,9 @@ class Series:
         self, partition: Partition, pair: Pair, wanted: Sequence[SeriesWindow], timezone: str
     ):
         self._route = partition.compile(pair)
-        self._max_groups = partition.settings.max_groups
+        live = partition.routes.get(pair)
+        if live is not None:
+            impose_live(live, self._route, partition.settings.max_groups)
         self._windows = list(wanted)
         self._timeline = _Windows(self._windows, timezone)
         self._members = Members(capacity=1 << 62)
@@ -174,8 +178,9 @@ class Series:
             return
         folded = Folded()
         for span, part in self._parts:
-            if span.layer_at(timestamp_ms) is not None:
-                fold_run(part, (counted,), -1, self._members, folded, self._max_groups)
+            layer = span.layer_at(timestamp_ms)
+            if layer is not None and _admitted(layer, counted):
+                fold_run(part, (counted,), -1, self._members, folded, _ANY_GROUPS)
         apply_members(folded.unique, self._members, -1, folded)
 
     def values(self) -> list[ChargeSeries]:
@@ -206,6 +211,20 @@ class Series:
             exact_sum(figures.total_aggregated_units for figures in shown),
             sum(figures.events_count for figures in shown),
         )
+
+
+_ANY_GROUPS = 1 << 62
+"""The limit holds for periods, not for windows."""
+
+
+def _admitted(layer: Layer, counted: Arrival) -> bool:
+    """Whether the group of an event is one that counts in its period."""
+    admission, fold = layer.limits.admission, layer.span.fold
+    if admission is None:
+        return True
+    properties = read_properties(counted.event.properties)
+    groups = fold.groups_of(fold.bucket_of(properties), properties)
+    return not groups or groups in admission.firsts
 
 
 def _shows(span: Span, window: SeriesWindow) -> bool:

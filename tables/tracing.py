@@ -14,6 +14,7 @@ from app.wire.identity import event_body_hash, event_id
 from app.wire.properties import read_properties
 from app.wire.refusals import check_range
 from tables.cells import Layer, Span
+from tables.census import impose_live
 from tables.dedupe import Entry
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
@@ -104,6 +105,10 @@ class Tracer:
         self.pair = pair
         self.route = partition.compile(pair)
         self.partition = partition
+        # Shown one event or some, in any order: who is admitted is known already.
+        live = partition.routes.get(pair)
+        if live is not None:
+            impose_live(live, self.route, partition.settings.max_groups)
         self._members = Members(capacity=1 << 62)
         self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
 

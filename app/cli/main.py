@@ -1,39 +1,68 @@
-"""The `meter` command. Each command has a module of its own and is registered below."""
+"""The `meter` command. Each command has a module of its own, loaded only when it is run."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Final, NamedTuple
+
 import click
 
-from app.cli.dead_letters import dead_letters
-from app.cli.events import events
-from app.cli.explain import explain
-from app.cli.export import export_command
-from app.cli.fold import fold
-from app.cli.settings import settings
-from app.cli.stack import stack
-from app.cli.usage import usage
-from app.cli.vectors import vectors
-from app.cli.verify import verify
-from app.cli.watch import watch
-from app.cli.worker import up, worker
+
+class _Place(NamedTuple):
+    """Where a command is, and the line that lists it."""
+
+    module: str
+    attribute: str
+    short_help: str
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_COMMANDS: Final = {
+    "dead-letters": _Place(
+        "app.cli.dead_letters", "dead_letters", "List refused events, and replay them."
+    ),
+    "events": _Place("app.cli.events", "events", "Correct events that were sent, at any age."),
+    "explain": _Place("app.cli.explain", "explain", "Show the events that a figure is made of."),
+    "export": _Place("app.cli.export", "export_command", "Write a log as JSON lines."),
+    "fold": _Place("app.cli.fold", "fold", "Fold two files offline: the bytes a worker publishes."),
+    "settings": _Place("app.cli.settings", "settings", "Print every setting, or apply them."),
+    "stack": _Place("app.cli.stack", "stack", "Run only the servers: Kafka and Redis."),
+    "up": _Place("app.cli.worker", "up", "Run everything on this machine."),
+    "usage": _Place("app.cli.usage", "usage", "Print the usage of a subscription."),
+    "vectors": _Place("app.cli.vectors", "vectors", "Run the conformance vectors of a directory."),
+    "verify": _Place("app.cli.verify", "verify", "Compare usage with a fold of the raw topic."),
+    "watch": _Place("app.cli.watch", "watch", "Show partitions, lag, closing and usage, live."),
+    "worker": _Place("app.cli.worker", "worker", "Run one worker on given servers."),
+}
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is asked for.
+
+    All of them take over a second: a worker's parts, Faust and aiohttp among them.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in order."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command itself, None if there is none of that name."""
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        command: click.Command = getattr(import_module(place.module), place.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name].short_help) for name in sorted(_COMMANDS)])
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="meterstream", prog_name="meter")
 def cli() -> None:
     """Meterstream turns a Kafka topic of product events into usage that can be invoiced."""
-
-
-cli.add_command(dead_letters)
-cli.add_command(events)
-cli.add_command(explain)
-cli.add_command(export_command)
-cli.add_command(fold)
-cli.add_command(settings)
-cli.add_command(stack)
-cli.add_command(up)
-cli.add_command(usage)
-cli.add_command(vectors)
-cli.add_command(verify)
-cli.add_command(watch)
-cli.add_command(worker)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from app.numbers import ZERO, InvalidValue, bounded_decimal, parse_text, without_exponent
-from app.wire.nesting import deeper_than
+from app.wire.nesting import PARSED_LEVELS, deeper_than
 from app.wire.properties import NO_PROPERTIES
 from app.wire.refusals import RefusalCode, Refused
 from app.wire.timestamps import JsonNumber, parse_timestamp, text_timestamp
@@ -21,6 +21,8 @@ MAX_DEPTH: Final = 16
 # The shortest properties, of arrays and of objects alone, that could nest too deeply.
 _SHORTEST_DEEP: Final = 5 + 2 * (MAX_DEPTH - 1)
 _SHORTEST_DEEP_OBJECTS: Final = 5 * (MAX_DEPTH - 1) + 2
+# The least beside properties that could nest too deeply to be parsed.
+_SHORTEST_UNPARSED: Final = 2 * PARSED_LEVELS
 
 _ABSENT_AMOUNT: Final = "0.0"
 
@@ -122,6 +124,9 @@ def decode_plain(body: bytes) -> Event | None:
             and (91 in properties or size >= _SHORTEST_DEEP_OBJECTS)
             and too_deep(properties)
         ):
+            return None
+        # In what is passed over as well, the stack must not decide how deep is too deep.
+        if len(body) - size > _SHORTEST_UNPARSED and deeper_than(body, PARSED_LEVELS):
             return None
         # NUL can only come as an escape.
         if 92 in body and _has_nul(plain):

@@ -1,71 +1,64 @@
-"""How deeply JSON nests, found without recursion: parsers give up at a depth of their own."""
+"""How deeply JSON nests, and where it can be cut: found in passes over all bytes at once.
 
-import re
+Parsers recurse, and give up at a depth that hangs on the stack they start from. So text that nests
+deeper than any of them must bear is told apart before it is parsed, at the speed of its bytes.
+"""
+
+from itertools import pairwise
 from typing import Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
-_OPEN: Final = frozenset(b"[{")
-_CLOSED: Final = frozenset(b"]}")
+PARSED_LEVELS: Final = 300
+"""Text that nests deeper is not parsed."""
 
-# Levels checked at once: far fewer than a parser can take, wherever on the stack it starts.
-_CHECKED_LEVELS: Final = 50
+_COMMA: Final = 44
+_QUOTE: Final = 34
+_WHITESPACE: Final = b" \t\r\n"
 
-_validate: Final = msgspec.json.Decoder(msgspec.Raw).decode
+_STEPS: Final = np.zeros(256, dtype=np.int8)
+_STEPS[list(b"[{")] = 1
+_STEPS[list(b"]}")] = -1
 
 
 def deeper_than(text: bytes, levels: int) -> bool:
-    """Tell whether arrays and objects of valid JSON nest more than `levels` deep."""
+    """Tell whether arrays and objects of JSON nest more than `levels` deep."""
     if text.count(123) + text.count(91) <= levels:
         return False
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        first = text[token.start()]
-        depth += (first in _OPEN) - (first in _CLOSED)
-        if depth > levels:
-            return True
-    return False
+    _, depths = _outside_strings(text)
+    return bool(depths.max(initial=0) > levels)
 
 
-def flattened(text: bytes, levels: int) -> bytes:
-    """Replace every array and object deeper than `levels` by `[]`, having checked it.
+def split_array(text: bytes, most: int) -> list[bytes]:
+    """Cut a JSON array into the bytes of its elements, at most so many, however deep they are.
 
-    What was JSON stays JSON. Raises `msgspec.DecodeError` where something replaced was not.
+    Raises `msgspec.DecodeError` when the text is not one array; its elements are not looked at.
     """
-
-    def cut(depth: int) -> bool:
-        return depth > levels and (depth - levels) % _CHECKED_LEVELS == 1
-
-    parts = [bytearray()]
-    depth = start = 0
-    for token in _TOKEN.finditer(text):
-        first = text[token.start()]
-        if first in _OPEN:
-            depth += 1
-            if cut(depth):
-                parts[-1] += text[start : token.start()]
-                parts.append(bytearray())
-                start = token.start()
-        elif first in _CLOSED:
-            if cut(depth):
-                _validate(bytes(parts.pop() + text[start : token.end()]))
-                parts[-1] += b"[]"
-                start = token.end()
-            depth -= 1
-    if len(parts) > 1:
-        raise msgspec.DecodeError("an array or object is not closed")
-    return bytes(parts[0] + text[start:])
-
-
-def split_array(text: bytes) -> list[bytes]:
-    """Cut a valid JSON array into the bytes of its elements, however deep they are."""
-    elements = []
-    depth, start = 0, text.index(b"[") + 1
-    for token in _TOKEN.finditer(text):
-        first = text[token.start()]
-        depth += (first in _OPEN) - (first in _CLOSED)
-        if (depth == 1 and first == ord(",")) or depth == 0:
-            elements.append(text[start : token.start()].strip())
-            start = token.end()
+    structure, depths = _outside_strings(text)
+    start = len(text) - len(text.lstrip(_WHITESPACE))
+    ends = np.flatnonzero(depths[start:] == 0)
+    if text[start : start + 1] != b"[" or not len(ends):
+        raise msgspec.DecodeError("an array is not closed")
+    end = start + int(ends[0])
+    if text[end + 1 :].strip(_WHITESPACE):
+        raise msgspec.DecodeError("something follows the array")
+    commas = np.flatnonzero((structure[:end] == _COMMA) & (depths[:end] == 1))[:most]
+    bounds = [start, *commas.tolist(), end]
+    elements = [text[before + 1 : after].strip(_WHITESPACE) for before, after in pairwise(bounds)][
+        :most
+    ]
     return elements if elements != [b""] else []
+
+
+def _outside_strings(text: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """The text with zeros for its strings, and how many levels are open after each byte."""
+    if b"\\" in text:
+        # Pairs from the left, so that a quote is escaped by a backslash that is not.
+        text = text.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+    characters = np.frombuffer(text, dtype=np.uint8)
+    # Counting around at 256 leaves odd what is odd.
+    quotes = np.cumsum(characters == _QUOTE, dtype=np.uint8)
+    structure = np.where(quotes & 1, np.uint8(0), characters)
+    return structure, np.cumsum(_STEPS[structure], dtype=np.int32)

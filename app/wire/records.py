@@ -24,7 +24,7 @@ from app.wire.events import (
     optional_text,
     required_text,
 )
-from app.wire.nesting import flattened, split_array
+from app.wire.nesting import PARSED_LEVELS, deeper_than, split_array
 from app.wire.refusals import Refusal, RefusalCode, Refused
 
 MAX_ELEMENTS: Final = 10_000
@@ -36,8 +36,6 @@ Headers = Sequence[tuple[str, bytes | None]]
 Decoded = Event | Correction | Refusal
 
 _WHITESPACE: Final = b" \t\r\n"
-# An amend nests its event one level deeper, so one level more than a plain event has is kept.
-_KEPT_LEVELS: Final = MAX_DEPTH + 2
 _CLOUDEVENTS_TYPE: Final = b"application/cloudevents+json"
 _CLOUDEVENTS_BATCH_TYPE: Final = b"application/cloudevents-batch+json"
 _CLOUDEVENT_PREFIX: Final = "ce_"
@@ -108,10 +106,9 @@ def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> list[tuple[in
 
 def _elements(value: bytes) -> list[bytes]:
     try:
-        return [bytes(element) for element in _decode_elements(value)]
-    except RecursionError:
-        _parse(_validate, value)
-        return split_array(value)
+        if deeper_than(value, PARSED_LEVELS):
+            return split_array(value, MAX_ELEMENTS + 1)
+        return [bytes(element) for element in _decode_elements(value)[: MAX_ELEMENTS + 1]]
     except msgspec.DecodeError as error:
         raise _not_json(error) from error
 
@@ -128,12 +125,21 @@ def _decode_element(body: bytes, index: int, mode: _Mode) -> Decoded:
 
 
 def _decode_object(body: bytes, mode: _Mode) -> Event | Correction:
+    _check_depth(body)
     fields = _fields(body)
     if mode is _Mode.STRUCTURED or "specversion" in fields:
         return build_event(fields, CLOUDEVENT_NAMES, body)
     if "operation" in fields:
         return _correction(fields, body)
     return build_event(fields, LAGO_NAMES, body)
+
+
+def _check_depth(text: bytes) -> None:
+    if deeper_than(text, PARSED_LEVELS):
+        raise Refused(
+            RefusalCode.TOO_LARGE,
+            f"the JSON nests too deeply; an event may have {MAX_DEPTH} levels",
+        )
 
 
 def _fields(body: bytes) -> Fields:
@@ -148,11 +154,7 @@ def _fields(body: bytes) -> Fields:
 
 def _parse(decode: Callable[[bytes], _Parsed], text: bytes) -> _Parsed:
     try:
-        try:
-            return decode(text)
-        except RecursionError:
-            # The depth of the stack must not decide what is refused, so cut and try again.
-            return decode(flattened(text, _KEPT_LEVELS))
+        return decode(text)
     except msgspec.DecodeError as error:
         raise _not_json(error) from error
 
@@ -170,6 +172,7 @@ def _binary_event(value: bytes, headers: Headers) -> Event:
     fields = {name: _header_literal(name, text) for name, text in attributes.items()}
     fields.pop("data", None)
     data = value.strip(_WHITESPACE)
+    _check_depth(data)
     if data:
         _parse(_validate, data)
     if data not in (b"", b"null"):

@@ -331,6 +331,14 @@ class Live:
         smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
         self.refold(smaller)
 
+    def keep(self, arrival: Arrival) -> None:
+        """Let the log have it, whoever folds it."""
+        self._arrived[arrival.position] = arrival
+
+    def arrived(self) -> list[Arrival]:
+        """Everything in the log, in the order in which it was first delivered."""
+        return list(self._arrived.values())
+
     def flush(self) -> None:
         """Write what changed since the last flush."""
         self.changelog.take(self.partition)
@@ -344,9 +352,10 @@ class Live:
         """Refold pairs from everything delivered so far."""
         pairs = set(pairs)
         if pairs:
-            refold = Refold(self.partition, pairs)
-            refold.feed(list(self._arrived.values()))
-            refold.swap()
+            refold, swapped = Refold(self.partition, pairs), False
+            while not swapped:
+                refold.feed(list(self._arrived.values()))
+                swapped = refold.swap()
 
     def refold_all(self) -> None:
         self.refold(

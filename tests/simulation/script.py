@@ -196,9 +196,7 @@ class _Writer:
             grace_s=choose.choice((0, 0, 86_400, 5_400)),
             close_elapsed=choose.choice((True, True, False)),
             implicit_plan=choose.choice((False, True)),
-            # Which groups are admitted follows the order of arrival, which is one only without
-            # forwarding.
-            max_groups=choose.choice((10_000, 1)) if self.partitions == 1 else 10_000,
+            max_groups=choose.choice((10_000, 1, 2)),
             default_organization_id=ORG,
         )
         plan = commands.create_plan(ORG, plan_body(codes))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.wire import records
 from app.wire.events import LAGO_NAMES, Correction, Event, decode_plain
+from app.wire.nesting import PARSED_LEVELS
 from app.wire.records import Decoded, Headers, decode_record, is_tick
 from app.wire.refusals import Refusal, RefusalCode
 
@@ -185,7 +186,8 @@ def test_tolerated(event: dict[str, Any], field: str, expected: object) -> None:
         (b"[" + lago(), RefusalCode.INVALID_JSON),
         (b"[" + lago() + b",]", RefusalCode.INVALID_JSON),
         (b"[" * 100_000, RefusalCode.INVALID_JSON),
-        (spelled(nested(2000, '{"a":', "}").replace('{"a":}', "{]")), RefusalCode.INVALID_JSON),
+        (spelled(nested(200, '{"a":', "}").replace('{"a":}', "{]")), RefusalCode.INVALID_JSON),
+        (spelled(nested(2000, '{"a":', "}").replace('{"a":}', "{]")), RefusalCode.TOO_LARGE),
         (b"1", RefusalCode.INVALID_EVENT),
         (b"null", RefusalCode.INVALID_EVENT),
         (b'"text"', RefusalCode.INVALID_EVENT),
@@ -244,10 +246,18 @@ def test_properties_that_may_pass(literal: str) -> None:
     assert event.properties == literal.encode()
 
 
-def test_what_is_ignored_may_be_as_deep_as_it_likes() -> None:
-    event = only(spelled(nested(5000), "source_metadata"))
+def test_what_is_ignored_may_nest_deeper() -> None:
+    event = only(spelled(nested(PARSED_LEVELS - 1), "source_metadata"))
     assert isinstance(event, Event)
     assert event.properties == b'{"gb":12.5,"region":"eu"}'
+
+
+@pytest.mark.parametrize("levels", [PARSED_LEVELS, PARSED_LEVELS + 300, 5_000, 200_000])
+def test_what_is_ignored_must_not_nest_so_deeply_that_it_hangs_on_the_stack(levels: int) -> None:
+    deep = spelled(nested(levels), "source_metadata")
+    assert refused(deep) is RefusalCode.TOO_LARGE
+    decoded = decode_record(b"[" + lago() + b"," + deep + b"]")
+    assert [type(item) for _, item in decoded] == [Event, Refusal]
 
 
 def test_messages_name_the_field() -> None:
