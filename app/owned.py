@@ -330,7 +330,7 @@ class OwnedPartition:
     def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
         """Take over one definition that was applied."""
         if touch is not None:
-            pairs = self.table.touched(touch)
+            pairs = self.table.touched(touch, at_ms=append_time_ms)
             if pairs:
                 self.want_refold(pairs, append_time_ms)
             for name in self._names_of(touch):
