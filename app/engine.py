@@ -35,7 +35,6 @@ from app.owned import OwnedPartition, RawPlace, Shared
 from app.progress import ProgressTable
 from app.restore import refill_members, restore
 from app.scan import Scan
-from app.schedule import Schedule
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, METER_DEFINITIONS, METER_PROGRESS
 from app.transport import MeterApp
@@ -50,7 +49,8 @@ _REMEMBERED_OUTCOMES = 10_000
 _SHOWN = 50
 _PATIENCE_S = 3.0
 _CANCEL_AGAIN_S = 5.0
-_RESTORED_AT_ONCE = 4
+_RESTORED_AT_ONCE = 2
+_SCHEDULED_AT_ONCE = 1_000
 
 
 class Engine:
@@ -330,7 +330,11 @@ class Engine:
             for name in self.definitions.all_subscription_keys()
             if self.homes.of(*name) == number
         ]
-        owned.schedule = Schedule(owned.table, names)
+        for count, name in enumerate(names):
+            owned.schedule.update(name)
+            owned.table.cool(name)
+            if count % _SCHEDULED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         owned.moved = True
         await owned.flush()
         self._catch_up(owned)

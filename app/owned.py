@@ -255,6 +255,10 @@ class OwnedPartition:
         smaller, self.table.smaller_positions = self.table.smaller_positions, set()
         if smaller:
             self.want_refold(smaller, self.table.record.append_time_ms)
+        strays, self.table.strays = self.table.strays, set()
+        if strays:
+            log.error("Cells that nothing leads to are refolded: %s", sorted(strays))
+            self.want_refold(strays, self.table.record.append_time_ms)
         for name in self.table.take_late_names():
             self.schedule.update(name)
 

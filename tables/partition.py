@@ -133,6 +133,8 @@ class Partition:
         """What else than late events revises published periods: by name, metric code and cut."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier copy of an event came after a later one."""
+        self.strays: set[Pair] = set()
+        """Pairs to refold because cells were found that no route leads to."""
         self.refolding_pairs: set[Pair] = set()
         """Pairs whose refold is queued or running: their routes stay until the swap."""
         self.stale: set[SubscriptionName] = set()
@@ -524,7 +526,7 @@ class Partition:
                 hash_sum = self.record.cells_hash - record_hash(key, value)
                 self.record.cells_hash = hash_sum % _MODULUS
         self._thawed.clear()
-        self.smaller_positions.update((*name, code) for code in self.presence.codes.get(name, ()))
+        self.strays.update((*name, code) for code in self.presence.codes.get(name, ()))
 
     def cool(self, name: SubscriptionName) -> None:
         """Pack the cells of an external subscription, unless a flush or a refold has to see them.
