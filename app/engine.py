@@ -35,7 +35,6 @@ from app.owned import OwnedPartition, RawPlace, Shared
 from app.progress import ProgressTable
 from app.restore import refill_members, restore
 from app.scan import Scan
-from app.schedule import Schedule
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, METER_DEFINITIONS, METER_PROGRESS
 from app.transport import MeterApp
@@ -50,6 +49,8 @@ _REMEMBERED_OUTCOMES = 10_000
 _SHOWN = 50
 _PATIENCE_S = 3.0
 _CANCEL_AGAIN_S = 5.0
+_RESTORED_AT_ONCE = 2
+_SCHEDULED_AT_ONCE = 1_000
 
 
 class Engine:
@@ -231,14 +232,14 @@ class Engine:
             await self._park(number)
         wanted = [number for number in partitions if number not in self.owned]
         self.restoring = frozenset(wanted)
+        # What is restored stays: the collector need not walk a million cells again and again.
+        gc.disable()
         try:
-            for number in wanted:
-                self.owned[number] = await self._reclaim(number) or await self._restore(number)
-                self._start_agents(self.owned[number])
+            await self._take_over(wanted)
         finally:
             self.restoring = frozenset()
+            gc.enable()
         self.assigned = True
-        # What was restored stays: the collector need not walk a million cells again and again.
         gc.collect()
         gc.freeze()
         offsets: dict[TP, int] = {}
@@ -251,6 +252,21 @@ class Engine:
             offsets[TP(raw, number)] = record.raw_next
             offsets[TP(rekeyed, number)] = record.rekeyed_next
         return offsets
+
+    async def _take_over(self, wanted: list[int]) -> None:
+        """Several at a time: one waits for the broker while another decodes."""
+        at_once = asyncio.Semaphore(_RESTORED_AT_ONCE)
+
+        async def take(number: int) -> None:
+            async with at_once:
+                self.owned[number] = await self._reclaim(number) or await self._restore(number)
+                self._start_agents(self.owned[number])
+
+        taking = [asyncio.create_task(take(number)) for number in wanted]
+        try:
+            await asyncio.gather(*taking)
+        finally:
+            await _cancel(taking)
 
     async def release(self, partitions: frozenset[int]) -> None:
         """Flush and acknowledge; the state stays at hand in case the partitions come back."""
@@ -314,7 +330,11 @@ class Engine:
             for name in self.definitions.all_subscription_keys()
             if self.homes.of(*name) == number
         ]
-        owned.schedule = Schedule(owned.table, names)
+        for count, name in enumerate(names):
+            owned.schedule.update(name)
+            owned.table.cool(name)
+            if count % _SCHEDULED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         owned.moved = True
         await owned.flush()
         self._catch_up(owned)

@@ -252,6 +252,10 @@ class OwnedPartition:
         smaller, self.table.smaller_positions = self.table.smaller_positions, set()
         if smaller:
             self.want_refold(smaller, self.table.record.append_time_ms)
+        strays, self.table.strays = self.table.strays, set()
+        if strays:
+            log.error("Cells that nothing leads to are refolded: %s", sorted(strays))
+            self.want_refold(strays, self.table.record.append_time_ms)
         for name in self.table.take_late_names():
             self.schedule.update(name)
 
@@ -328,7 +332,7 @@ class OwnedPartition:
     def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
         """Take over one definition that was applied."""
         if touch is not None:
-            pairs = self.table.touched(touch)
+            pairs = self.table.touched(touch, at_ms=append_time_ms)
             if pairs:
                 self.want_refold(pairs, append_time_ms)
             for name in self._names_of(touch):

@@ -6,6 +6,7 @@ thrown away and rebuilt from the raw topic, which is the truth (state.md §3, §
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -37,6 +38,10 @@ from tables.stores.members import MemberStore
 
 log = logging.getLogger(__name__)
 
+_RESTORED_FROM = (CELLS_CHANGELOG, PRESENCE_CHANGELOG, PUBLISHED_CHANGELOG, CORRECTIONS_CHANGELOG)
+_LOADED_AT_ONCE = 10_000
+"""Records between two turns of the event loop: partitions taken over before go on meanwhile."""
+
 TouchesSince = Callable[[int], list[tuple[int, int, Touch]]]
 
 
@@ -44,7 +49,8 @@ async def restore(
     number: int, producer: PartitionProducer, shared: Shared, touches_since: TouchesSince
 ) -> OwnedPartition:
     """The partition as its last flush left it, under a new epoch, ready to be scheduled."""
-    cells = await _newest(shared.settings, CELLS_CHANGELOG, number)
+    newest = await _newest(shared.settings, _RESTORED_FROM, number)
+    cells = newest[CELLS_CHANGELOG]
     packed_record = cells.pop(PARTITION_RECORD_KEY, None)
     if packed_record is None:
         return await _folding_anew(number, PartitionRecord(), cells, producer, shared)
@@ -56,20 +62,25 @@ async def restore(
         )
     table = Partition(number, shared.definitions, await _restored_index(number, shared, record))
     table.record = record
-    for key, value in (await _newest(shared.settings, PRESENCE_CHANGELOG, number)).items():
-        table.presence.load(key, value)
-    for key, value in (await _newest(shared.settings, PUBLISHED_CHANGELOG, number)).items():
-        table.published.load(key, value)
-    for key, value in (await _newest(shared.settings, CORRECTIONS_CHANGELOG, number)).items():
-        table.corrections.load(key, value)
-    for key, value in cells.items():
-        table.load_cell(key, value)
+    for changelog, load in (
+        (PRESENCE_CHANGELOG, table.presence.load),
+        (PUBLISHED_CHANGELOG, table.published.load),
+        (CORRECTIONS_CHANGELOG, table.corrections.load),
+        (CELLS_CHANGELOG, table.load_cell),
+    ):
+        for count, (key, value) in enumerate(newest[changelog].items()):
+            load(key, value)
+            if count % _LOADED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+    table.published.loaded()
     refolds = _catch_up(table, touches_since) | set(record.refolding)
     intact = table.restored() and table.index.length == record.index_length
     if not intact:
         log.error("State of partition %s is torn: it is rebuilt from the raw topic", number)
         table.index.close()
         return await _folding_anew(number, record, cells, producer, shared)
+    newest.clear()
+    cells.clear()
     record.epoch += 1
     owned = OwnedPartition(table, producer, shared)
     owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
@@ -106,21 +117,23 @@ async def _folding_anew(
     rows of events yet to be folded again would make them look like repetitions.
     """
     settings, store = shared.settings, shared.members
-    members = await _newest(settings, MEMBERS_CHANGELOG, number)
+    logs = (MEMBERS_CHANGELOG, PUBLISHED_CHANGELOG)
+    newest = await _newest(settings, logs, number)
     await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
     epoch = max(known.epoch, (await store.state(number)).epoch) + 1
     table = Partition(number, shared.definitions, _index(number, shared, epoch))
     table.record.epoch = table.record.index_epoch = epoch
     table.record.flush = known.flush
-    for key, value in (await _newest(settings, PUBLISHED_CHANGELOG, number)).items():
+    for key, value in newest[PUBLISHED_CHANGELOG].items():
         table.published.load(key, value)
+    table.published.loaded()
     table.forget_stored(cells)
     await store.replace_all(number, table.record.epoch, table.record.flush, ())
     owned = OwnedPartition(table, producer, shared)
     owned.definitions_taken = shared.last_definition
     topic = settings.topic(MEMBERS_CHANGELOG)
-    owned.outbox += [Record(topic, number, key, None) for key in members]
+    owned.outbox += [Record(topic, number, key, None) for key in newest[MEMBERS_CHANGELOG]]
     return owned
 
 
@@ -131,16 +144,20 @@ async def _empty_log(settings: Settings, log_name: str, number: int) -> None:
         await admin.delete_records({tp: RecordsToDelete(-1)})
 
 
-async def _newest(settings: Settings, changelog: str, number: int) -> dict[bytes, bytes]:
-    """The newest value of every key of a compacted changelog; deleted keys are left out."""
-    tp = TopicPartition(settings.topic(changelog), number)
-    newest: dict[bytes, bytes] = {}
-    async for _, records in read_to_end(settings, [tp]):
+async def _newest(
+    settings: Settings, changelogs: Iterable[str], number: int
+) -> dict[str, dict[bytes, bytes]]:
+    """The newest value of every key of compacted changelogs; deleted keys are left out."""
+    newest: dict[str, dict[bytes, bytes]] = {name: {} for name in changelogs}
+    by_topic = {settings.topic(name): values for name, values in newest.items()}
+    tps = [TopicPartition(topic, number) for topic in by_topic]
+    async for tp, records in read_to_end(settings, tps):
+        values = by_topic[tp.topic]
         for _, key, value in records:
             if value is None:
-                newest.pop(key, None)
+                values.pop(key, None)
             else:
-                newest[key] = value
+                values[key] = value
     return newest
 
 
@@ -196,8 +213,9 @@ async def refill_members(
     settings: Settings, store: MemberStore, number: int, epoch: int, flush: int
 ) -> None:
     """Fill the members store with what the changelog has, which stands at that flush."""
-    newest = await _newest(settings, MEMBERS_CHANGELOG, number)
-    await store.replace_all(number, epoch, flush, _named(newest.items()))
+    newest = await _newest(settings, [MEMBERS_CHANGELOG], number)
+    members = newest[MEMBERS_CHANGELOG].items()
+    await store.replace_all(number, epoch, flush, _named(members))
 
 
 def _named(records: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[MemberName, bytes]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -35,10 +35,11 @@ from tables.cells import (
     SpanKey,
     record_hash,
 )
+from tables.cold import ColdCells, Packed, has_late_cuts, is_newer, subscription_of
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.dedupe import Entry, EventIndex
 from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
-from tables.implicit import ImplicitPlan
+from tables.implicit import ImplicitPlan, subscription_id
 from tables.members import MemberName, Members
 from tables.presence import Presence, PresenceTable, SubscriptionName
 from tables.published import PublishedTable
@@ -145,14 +146,17 @@ class Partition:
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier event, or copy of one, came after a later one."""
         self._replaced: set[SubscriptionName] = set()
+        self.strays: set[Pair] = set()
+        """Pairs to refold because cells were found that no route leads to."""
         self.refolding_pairs: set[Pair] = set()
         """Pairs whose refold is queued or running: their routes stay until the swap."""
         self.stale: set[SubscriptionName] = set()
         """External subscriptions under a refold."""
         self.ignored: Counter[str] = Counter()
         self.identical_duplicates = 0
-        self._stored: dict[SpanKey, list[tuple[CellKey, PackedCell]]] = {}
-        self._generations: dict[SpanKey, int] = {}
+        self._cold = ColdCells()
+        """Cells of external subscriptions that have no routes here."""
+        self._thawed: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
         self._timelines: dict[SubscriptionName, list[tuple[Versions[Subscription], Timeline]]] = {}
         self._eventless: dict[SubscriptionName, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted."""
@@ -160,7 +164,12 @@ class Partition:
         self._known_unique_codes: tuple[int, frozenset[str]] = (-1, frozenset())
         self._late_names: set[SubscriptionName] = set()
         self._deleted: dict[bytes, None] = {}
-        self._hashes: dict[bytes, int] = {}
+        self._loaded = 0
+        self._loaded_hash = 0
+        self._loaded_late: set[str] = set()
+        """Subscriptions with states of cuts to come."""
+        self._restored_ms = -1
+        """Append time that the definitions had reached when the partition was restored."""
 
     # Folding
 
@@ -441,13 +450,20 @@ class Partition:
         """The route of a pair, compiled at its first event and when definitions touch it."""
         route = self.routes.get(pair)
         if route is None:
-            route = self.routes[pair] = self.compile(pair)
-            for span in route.spans:
-                self._adopt(span)
             organization_id, external_id, code = pair
             name = (organization_id, external_id)
-            if self.presence.find(name, code) is None:
-                self._eventless.setdefault(name, set()).add(code)
+            self.thaw(name)
+            route = self.routes.get(pair)
+            if route is None:
+                route = self._install(pair, self.compile(pair))
+                if self.presence.find(name, code) is None:
+                    self._eventless.setdefault(name, set()).add(code)
+        return route
+
+    def _install(self, pair: Pair, route: Route) -> Route:
+        self.routes[pair] = route
+        for span in route.spans:
+            self._adopt(span)
         return route
 
     def compile(self, pair: Pair, until_ms: int | None = None) -> Route:
@@ -493,12 +509,13 @@ class Partition:
             for layer in old.layers.values():
                 self._move_layer(layer, span)
             span.sets, span.generation = old.sets, old.generation
-        span.generation = self._generations.pop(span.key, span.generation)
-        for key, stored in self._stored.pop(span.key, ()):
-            layer_now = span.layer_starting(key.layer_ms)
+        for name, (key, value) in self._thawed.pop(span.key, ()):
+            layer_now = span.layer_starting(name.layer_ms)
             if layer_now is None:
                 continue
-            cell = layer_now.cell(key.filter_id, key.groups)
+            cell = layer_now.cell(name.filter_id, name.groups)
+            stored = _decode_cell(value)
+            span.generation = stored.generation
             if isinstance(cell, GroupCell):
                 cell.first = stored.first
             unpack = span.fold.aggregation.unpack
@@ -507,7 +524,77 @@ class Partition:
                     cell.state = unpack(packed)
                 else:
                     cell.late = {**(cell.late or {}), cut_ms: unpack(packed)}
-            cell.hash = self._hashes.pop(msgspec.msgpack.encode(key))
+            cell.hash = record_hash(key, value)
+
+    # Cold subscriptions
+
+    def is_cold(self, name: SubscriptionName) -> bool:
+        """Whether the cells of an external subscription are packed, and its routes unmade."""
+        return bool(self._cold) and any(i in self._cold for i in self._subscription_ids(name))
+
+    def thaw(self, name: SubscriptionName, until_ms: int | None = None) -> None:
+        """Make routes and cells of a cold external subscription.
+
+        `until_ms`: under definitions appended up to then, when newer ones are yet to be looked at.
+        """
+        if not self._cold:
+            return
+        packed = [cell for i in self._subscription_ids(name) for cell in self._cold.take(i)]
+        if not packed:
+            return
+        for cell in packed:
+            key = _decode_key(cell[0])
+            self._thawed.setdefault(SpanKey(*key[:3]), []).append((key, cell))
+        for code in self.presence.codes.get(name, ()):
+            pair = (*name, code)
+            if pair not in self.routes:
+                self._install(pair, self.compile(pair, until_ms))
+        if self._thawed:
+            self._refold_strays(name)
+
+    def _refold_strays(self, name: SubscriptionName) -> None:
+        """Cells that no route leads to are a fault of ours: what they hold is counted anew."""
+        for cells in self._thawed.values():
+            for _, (key, value) in cells:
+                self._deleted[key] = None
+                self.record.cells -= 1
+                hash_sum = self.record.cells_hash - record_hash(key, value)
+                self.record.cells_hash = hash_sum % _MODULUS
+        self._thawed.clear()
+        self.strays.update((*name, code) for code in self.presence.codes.get(name, ()))
+
+    def cool(self, name: SubscriptionName) -> None:
+        """Pack the cells of an external subscription, unless a flush or a refold has to see them.
+
+        What is packed is what the changelog has, so that nothing needs to be written.
+        """
+        if name in self.stale:
+            return
+        self._drop_eventless(name)
+        pairs = [(*name, code) for code in self.presence.codes.get(name, ())]
+        spans = [span for p in pairs if p in self.routes for span in self.routes[p].spans]
+        cells = [
+            cell
+            for span in spans
+            for layer in span.layers.values()
+            for cell in layer.cells.values()
+        ]
+        if any(cell.dirty for cell in cells):
+            return
+        for cell in cells:
+            if cell.hash:
+                self._cold.add(msgspec.msgpack.encode(cell.key), cell.packed())
+        self._cold.seal()
+        for span in spans:
+            self.spans.pop(span.key, None)
+        for pair in pairs:
+            self.routes.pop(pair, None)
+        self._timelines.pop(name, None)
+
+    def _subscription_ids(self, name: SubscriptionName) -> Iterable[str]:
+        for versions in self.definitions.subscriptions(*name):
+            yield next(versions.all()).id
+        yield subscription_id(*name)
 
     def _move_layer(self, layer: Layer, span: Span) -> None:
         target = span.layer_starting(layer.start_ms)
@@ -543,24 +630,53 @@ class Partition:
         """Whether figures of an external subscription are being refolded."""
         return (organization_id, external_id) in self.stale
 
-    def touched(self, touch: Touch, until_ms: int | None = None) -> set[Pair]:
+    def touched(
+        self, touch: Touch, until_ms: int | None = None, at_ms: int | None = None
+    ) -> set[Pair]:
         """Take over a definition; the pairs that must be refolded keep their old routes until then.
 
         `until_ms`: the append time up to which definitions were taken over before, for a partition
-        that was restored and has no routes yet.
+        that is being restored. `at_ms`: the append time of the definition, when others came after.
         """
+        at_ms = self.definitions.append_time_ms if at_ms is None else at_ms
+        before_ms = at_ms - 1 if until_ms is None else until_ms
+        # The same millisecond: as-of look-ups cannot tell what was restored from what came after.
+        unclear = until_ms is None and at_ms <= self._restored_ms
+        if unclear:
+            before_ms = self._restored_ms
         refold: set[Pair] = set()
         for name in self._names_touched(touch):
             self._timelines.pop(name, None)
             self._drop_eventless(name)
-            for code, presence in self.presence.codes.get(name, {}).items():
-                if touch.codes is not None and code not in touch.codes:
-                    continue
-                pair = (*name, code)
+            found = {
+                (*name, code): presence
+                for code, presence in self.presence.codes.get(name, {}).items()
+                if touch.codes is None or code in touch.codes
+            }
+            if unclear:
+                refold.update(pair for pair in found if pair not in self.routes)
+            elif self._stays_cold(name, found, before_ms):
+                continue
+            self.thaw(name, before_ms)
+            for pair, presence in found.items():
                 # A running refold may stand under older definitions: it has to be done again.
-                if pair in self.refolding_pairs or self._changes_course(pair, presence, until_ms):
+                if pair in self.refolding_pairs or self._changes_course(pair, presence, before_ms):
                     refold.add(pair)
         return refold
+
+    def _stays_cold(
+        self, name: SubscriptionName, pairs: Mapping[Pair, Presence], before_ms: int
+    ) -> bool:
+        """Whether a cold external subscription is none of a definition's concern."""
+        return (
+            name not in self.stale
+            and self.is_cold(name)
+            and all(
+                self.compile(pair, before_ms).shape(*_reach(presence))
+                == self.compile(pair).shape(*_reach(presence))
+                for pair, presence in pairs.items()
+            )
+        )
 
     def pairs_of(self, touch: Touch) -> set[Pair]:
         """Every pair with events that a definition may concern."""
@@ -588,29 +704,22 @@ class Partition:
             return sorted(names)
         return sorted(name for name in names if name[0] == touch.organization_id)
 
-    def _changes_course(self, pair: Pair, presence: Presence, until_ms: int | None) -> bool:
+    def _changes_course(self, pair: Pair, presence: Presence, before_ms: int) -> bool:
         """Swap the route in place if no folded event goes elsewhere; else say so."""
-        old = self.routes.get(pair)
-        if old is None:
-            if until_ms is None:
-                return False
-            old = self.compile(pair, until_ms)
+        old = self.routes.get(pair) or self.compile(pair, before_ms)
         new = self.compile(pair)
-        reach = (presence.newest_ms, presence.appended_ms)
+        reach = _reach(presence)
         if old.shape(*reach) != new.shape(*reach):
             if pair not in self.routes:
-                self.routes[pair] = old
-                for span in old.spans:
-                    self._adopt(span)
+                self._install(pair, old)
             return True
-        self.routes[pair] = new
-        for span in new.spans:
-            self._adopt(span)
+        self._install(pair, new)
         return False
 
     def forget(self, pairs: Iterable[Pair]) -> None:
         """Drop cells, members and routes of pairs that were refolded."""
         for pair in pairs:
+            self.thaw(pair[:2])
             route = self.routes.pop(pair, None)
             for span in route.spans if route is not None else ():
                 self.members.forget(span.sets.values())
@@ -653,44 +762,58 @@ class Partition:
 
     def load_cell(self, key: bytes, value: bytes) -> None:
         """Take over one record of the cell changelog."""
-        packed = msgspec.msgpack.decode(value, type=PackedCell)
-        if packed.fold_version > FOLD_VERSION:
-            raise StateTooNew(
-                f"cells of fold version {packed.fold_version}; this program knows {FOLD_VERSION}"
-            )
-        cell_key = msgspec.msgpack.decode(key, type=CellKey)
-        span_key = SpanKey(*cell_key[:3])
-        self._stored.setdefault(span_key, []).append((cell_key, packed))
-        self._generations[span_key] = packed.generation
-        self._hashes[key] = record_hash(key, value)
+        if is_newer(value):
+            raise StateTooNew(f"a cell is of a fold version later than {FOLD_VERSION}")
+        self._cold.add(key, value)
+        self._loaded += 1
+        self._loaded_hash += record_hash(key, value)
+        if has_late_cuts(value):
+            self._loaded_late.add(subscription_of(key))
 
     def forget_stored(self, keys: Iterable[bytes]) -> None:
         """Records of a torn state: deleted by the next flush unless they are written anew."""
         self._deleted.update(dict.fromkeys(keys))
 
     def restored(self) -> bool:
-        """Attach restored cells to their routes; whether counts and hash sums agree."""
-        whole = (
-            len(self._hashes) == self.record.cells
-            and sum(self._hashes.values()) % _MODULUS == self.record.cells_hash
-        )
+        """Whether counts and hash sums of the cells loaded agree; cuts to come are known again."""
+        self._cold.seal()
+        self._restored_ms = self.definitions.append_time_ms
+        if self._loaded != self.record.cells:
+            return False
+        if self._loaded_hash % _MODULUS != self.record.cells_hash:
+            return False
+        return all(self._expect_cuts(identity) for identity in sorted(self._loaded_late))
+
+    def _expect_cuts(self, identity: str) -> bool:
+        """Remember the revision cuts that cells of a subscription wait for."""
+        versions = self.definitions.subscription_versions.get(identity)
+        if versions is None:
+            return False
+        subscription = next(versions.all())
+        name = (subscription.organization_id, subscription.external_id)
         every_ms = self.settings.revise_every_s * 1000
-        late = {
-            key: {ceil_to(c, every_ms) for _, stored in cells for c, _ in stored.cuts if c}
-            for key, cells in self._stored.items()
-        }
-        for name, codes in self.presence.codes.items():
-            for code in codes:
-                for span in self.route_of((*name, code)).spans:
-                    if late.get(span.key):
-                        self.late_cuts.setdefault(name, set()).update(late[span.key])
-        return whole and not self._stored
+        for code in self.presence.codes.get(name, ()):
+            for span in self.route_of((*name, code)).spans:
+                for layer in span.layers.values():
+                    for cell in layer.cells.values():
+                        cuts = {ceil_to(cut_ms, every_ms) for cut_ms in cell.late or ()}
+                        if cuts:
+                            self.late_cuts.setdefault(name, set()).update(cuts)
+        return True
 
 
 _new = tuple.__new__
 _blake2b = hashlib.blake2b
 _xxh3 = xxhash.xxh3_64_intdigest
+_decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
+_decode_key = msgspec.msgpack.Decoder(CellKey).decode
 _MODULUS = 1 << 64
+
+
+def _reach(presence: Presence) -> tuple[int, int]:
+    """How far the events of a pair reach: what decides where they go, `Route.shape` compares."""
+    return presence.newest_ms, presence.appended_ms
+
 
 _LATE_MESSAGES = {
     RefusalCode.TOO_LATE: "the period closed too long ago for late events; replay with meter-admit"

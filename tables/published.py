@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tables.cells import Figures
+from tables.cold import ColdRows, integer_end, text_end
 
 CellName = tuple[str, str | None, tuple[str | None, ...]]
 """(charge id, filter id, group values): a cell within its subscription and period."""
@@ -60,41 +61,86 @@ PeriodName = tuple[str, int]
 
 
 class PublishedTable:
-    """Published periods of one partition."""
+    """Published periods of one partition: those at hand, and all others packed."""
 
     def __init__(self) -> None:
         self.periods: dict[PeriodName, PublishedPeriod] = {}
+        """Periods at hand: changed since the last flush, or looked at lately."""
+        self._cold = ColdRows()
         self._dirty: dict[tuple[PeriodName, CellName | None], bytes] = {}
 
     def find(self, name: PeriodName) -> PublishedPeriod | None:
         """The period as published; None before its first cut."""
-        return self.periods.get(name)
+        period = self.periods.get(name)
+        if period is None and (rows := self._cold.take(_first_part(name))):
+            period = self.periods[name] = PublishedPeriod()
+            for rest, value in rows:
+                cell = _decode_name(rest)
+                if cell is None:
+                    period.revision, period.cut_ms = _decode_completion(value)
+                else:
+                    period.cells[cell] = _decode_cell(value)
+        return period
 
     def put_cell(self, name: PeriodName, cell: CellName, published: PublishedCell) -> None:
         """Remember a record that goes out with the next flush."""
-        self.periods.setdefault(name, PublishedPeriod()).cells[cell] = published
+        self._made(name).cells[cell] = published
         self._dirty[name, cell] = msgspec.msgpack.encode(published)
 
     def put_completion(self, name: PeriodName, revision: int, cut_ms: int) -> None:
         """Remember a period.completed that goes out with the next flush."""
-        period = self.periods.setdefault(name, PublishedPeriod())
+        period = self._made(name)
         period.revision, period.cut_ms = revision, cut_ms
         self._dirty[name, None] = msgspec.msgpack.encode((revision, cut_ms))
+
+    def _made(self, name: PeriodName) -> PublishedPeriod:
+        period = self.find(name)
+        if period is None:
+            period = self.periods[name] = PublishedPeriod()
+        return period
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""
         changes = [(msgspec.msgpack.encode(name), value) for name, value in self._dirty.items()]
         self._dirty.clear()
+        if len(self.periods) > _AT_HAND:
+            self._pack()
         return changes
+
+    def _pack(self) -> None:
+        encode = msgspec.msgpack.encode
+        for name, period in self.periods.items():
+            first_part = _first_part(name)
+            for cell, published in period.cells.items():
+                self._cold.add(first_part, encode(cell), encode(published))
+            if period.revision >= 0:
+                completion = (period.revision, period.cut_ms)
+                self._cold.add(first_part, encode(None), encode(completion))
+        self.periods.clear()
+        self._cold.seal()
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
-        name, cell = msgspec.msgpack.decode(key, type=tuple[PeriodName, CellName | None])
-        period = self.periods.setdefault(name, PublishedPeriod())
-        if cell is None:
-            period.revision, period.cut_ms = msgspec.msgpack.decode(value, type=tuple[int, int])
-        else:
-            period.cells[cell] = msgspec.msgpack.decode(value, type=PublishedCell)
+        # (period, cell), the period an array of two itself
+        end = integer_end(key, text_end(key, 2))
+        self._cold.add(key[:end], key[end:], value)
+
+    def loaded(self) -> None:
+        """Everything has been taken over."""
+        self._cold.seal()
+
+
+_AT_HAND = 200
+"""Periods that are not packed at once."""
+
+
+def _first_part(name: PeriodName) -> bytes:
+    return b"\x92" + msgspec.msgpack.encode(name)
+
+
+_decode_name = msgspec.msgpack.Decoder(CellName | None).decode
+_decode_cell = msgspec.msgpack.Decoder(PublishedCell).decode
+_decode_completion = msgspec.msgpack.Decoder(tuple[int, int]).decode
 
 
 def published_cell(

@@ -192,8 +192,8 @@ def _published_rows(
     charges: tuple[ChargeInForce, ...], partition: Partition, period: tuple[str, int]
 ) -> Iterator[UsageRow]:
     by_id = {in_force.charge.id: in_force for in_force in charges}
-    published = partition.published.periods[period]
-    for (charge_id, filter_id, groups), cell in published.cells.items():
+    published = partition.published.find(period)
+    for (charge_id, filter_id, groups), cell in published.cells.items() if published else ():
         in_force = by_id.get(charge_id)
         if in_force is None or not cell.shows_usage:
             continue

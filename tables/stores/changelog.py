@@ -35,6 +35,8 @@ STOP_TIMEOUT_S: Final = 5.0
 RETRY_S: Final = 0.5
 _PACKED_AT_ONCE: Final = 2_000
 _LOOKED_UP_AT_ONCE: Final = 200
+_READ_AT_ONCE: Final = 10_000
+"""More would keep the event loop, and with it partitions that are served, waiting."""
 
 
 class Fenced(Exception):
@@ -260,7 +262,9 @@ async def _between(
     for tp in left:
         consumer.seek(tp, positions[tp])
     while left:
-        fetched = await consumer.getmany(*left, timeout_ms=READ_TIMEOUT_MS)
+        fetched = await consumer.getmany(
+            *left, timeout_ms=READ_TIMEOUT_MS, max_records=_READ_AT_ONCE
+        )
         for tp, records in fetched.items():
             if records[-1].offset >= ends[tp]:
                 records = [record for record in records if record.offset < ends[tp]]

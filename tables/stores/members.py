@@ -92,6 +92,21 @@ redis.call('UNLINK', KEYS[2])
 return 1
 """
 
+# KEYS: counts, sets. Answers how many members the sets have, and how many of them have others
+# than were counted for them.
+_COUNT = """
+local counted = redis.call('HMGET', KEYS[1], unpack(KEYS, 2))
+local members, wrong = 0, 0
+for i = 2, #KEYS do
+  local length = redis.call('HLEN', KEYS[i])
+  members = members + length
+  if length ~= tonumber(counted[i - 1] or '0') then
+    wrong = wrong + 1
+  end
+end
+return {members, wrong}
+"""
+
 
 class StaleEpoch(Exception):
     """A newer owner of the partition writes these members."""
@@ -129,6 +144,7 @@ class MemberStore:
         )
         self._write = self._redis.register_script(_WRITE)
         self._claim = self._redis.register_script(_CLAIM)
+        self._count = self._redis.register_script(_COUNT)
         self._expected: dict[int, set[int | None]] = {}
         self.available = True
         """Whether Redis answered the last call."""
@@ -251,22 +267,18 @@ class MemberStore:
     async def _state(self, number: int) -> MembersState:
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hgetall(self._meta(number))
-            pipeline.hgetall(self._counts(number))
-            meta, counts = await pipeline.execute()
-        members, intact = 0, True
-        for chunk in _chunks(counts.items(), KEYS_IN_A_CALL):
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for key, _ in chunk:
-                    pipeline.hlen(key)
-                lengths = await pipeline.execute()
-            members += sum(lengths)
-            intact &= lengths == [int(counted) for _, counted in chunk]
+            pipeline.hkeys(self._counts(number))
+            meta, sets = await pipeline.execute()
+        members, wrong = 0, 0
+        for keys in _chunks(sets, KEYS_IN_A_CALL):
+            found = await self._count(keys=[self._counts(number), *keys])
+            members, wrong = members + found[0], wrong + found[1]
         return MembersState(
             flush=_integer(meta.get(b"flush")),
             epoch=_integer(meta.get(b"epoch")) or 0,
-            sets=len(counts),
+            sets=len(sets),
             members=members,
-            intact=intact and members == (_integer(meta.get(b"members")) or 0),
+            intact=not wrong and members == (_integer(meta.get(b"members")) or 0),
         )
 
     async def stands_at(self, number: int, flush: int) -> bool:
