@@ -7,7 +7,7 @@ the merge of its states up to T. Cuts that are published are merged into 0: they
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -260,13 +260,13 @@ class Span:
         return self._shown(*self.states(period, filter_id, groups, cut_ms), period)
 
     def units_so_far(
-        self, period: Period, filter_id: str | None, groups: Groups, at_ms: int
+        self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
     ) -> Decimal:
-        """weighted_sum: what has accrued by an instant that no event is dated after.
+        """weighted_sum: what has accrued in some cells by an instant that no event is dated after.
 
         `units` takes for granted that the level holds until the period ends.
         """
-        state, before = self.states(period, filter_id, groups)
+        state, before = self._states_together(period, names)
         window = window_of(period)
         elapsed = window._replace(end_ms=min(max(at_ms // 1000 * 1000, window[0]), window.end_ms))
         metric = self.fold.metric
@@ -292,6 +292,24 @@ class Span:
             if cell is not None:
                 cell.merge_into(into, cut_ms, aggregation)
         return state, before if recurring else None
+
+    def figures_together(
+        self, period: Period, names: Iterable[tuple[str | None, Groups]]
+    ) -> Figures:
+        """Figures of the events of several cells as if they were of one; not of unique counts."""
+        return self._shown(*self._states_together(period, names), period)
+
+    def _states_together(
+        self, period: Period, names: Iterable[tuple[str | None, Groups]]
+    ) -> tuple[State, State | None]:
+        aggregation: Aggregation[Any] = self.fold.aggregation
+        state, before = aggregation.initialize(), aggregation.initialize()
+        for filter_id, groups in names:
+            of_cell, before_cell = self.states(period, filter_id, groups)
+            aggregation.merge(state, of_cell)
+            if before_cell is not None:
+                aggregation.merge(before, before_cell)
+        return state, before if self.fold.metric.recurring else None
 
     def cells_of(self, period: Period) -> Iterator[tuple[str | None, Groups]]:
         """Names of the cells that a period has: of a recurring metric those of history as well."""

@@ -133,8 +133,7 @@ def _fold_into(
             continue
         number, property_text, adds, text = value
         if not plain:
-            bucket = fold.bucket_of(properties)
-            name = (bucket.filter_id, fold.groups_of(bucket, properties))
+            name = fold.place_of(code, timestamp_ms, properties)
             cell = None
         if cell is None:
             cell = layer.cells.get(name)
@@ -226,12 +225,19 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
                 continue
             event = arrival.event
             properties = read_properties(event.properties)
+<<<<<<< HEAD
             value = fold.read_value(event.code, timestamp_ms, properties)
             if not isinstance(value, Ignored):
                 bucket = fold.bucket_of(properties)
                 groups = fold.groups_of(bucket, properties)
                 wanted.append((set_of(layer, bucket.filter_id, groups, members), value.text))
     return wanted
+=======
+        value = span.fold.read_value(event.code, timestamp_ms, properties)
+        if not isinstance(value, Ignored):
+            name = span.fold.place_of(event.code, timestamp_ms, properties)
+            yield set_of(layer, *name, members), value.text
+>>>>>>> 7020803 (Usage is split by target wallets and by the result of expressions; the implicit plan has a past)
 
 
 def set_of(

@@ -9,7 +9,7 @@ span and begins the next; of a recurring metric each span holds all history befo
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,6 +73,7 @@ class ChargeFold:
     """How one charge folds events, compiled from the charge and its metric."""
 
     __slots__ = (
+        "_overwrites",
         "aggregation",
         "applies",
         "buckets",
@@ -91,16 +92,20 @@ class ChargeFold:
         self.charge = charge
         self.metric = metric
         self.counts_after_ms = metric.counts_after_ms
-        default_keys = group_keys(charge.properties) or ()
-        self.default_bucket = Bucket(None, (), default_keys)
-        self.buckets = _buckets(charge, metric, default_keys)
-        self.plain = not self.buckets and not default_keys
+        self.default_bucket = Bucket(None, (), charge.group_keys(None))
+        self.buckets = _buckets(charge, metric)
+        self.plain = not self.buckets and not self.default_bucket.group_keys
         self.aggregation = aggregation_for(metric, charge.prorated, timezone)
         self.unique = isinstance(self.aggregation, UniqueCount)
         self.applies = not isinstance(self.aggregation, Count | UniqueCount)
         """Whether the state keeps more of an event than that it was."""
         self.read_value = _value_reader(metric)
-        self.properties = _properties_read(metric, (*self.buckets, self.default_bucket))
+        buckets = (*self.buckets, self.default_bucket)
+        self.properties = _properties_read(metric, buckets)
+        self._overwrites = overwriter(
+            metric,
+            {key for b in buckets for key in (*b.group_keys, *(key for key, _ in b.conditions))},
+        )
         self.key = (
             metric.id,
             metric.code,
@@ -114,6 +119,15 @@ class ChargeFold:
             self.buckets,
             self.default_bucket,
         )
+
+    def place_of(
+        self, code: str, timestamp_ms: int, properties: Properties
+    ) -> tuple[str | None, Groups]:
+        """Filter id and groups of the cell that an event which has a value belongs to."""
+        if self._overwrites is not None:
+            properties = self._overwrites(code, timestamp_ms, properties)
+        bucket = self.bucket_of(properties)
+        return bucket.filter_id, self.groups_of(bucket, properties)
 
     def bucket_of(self, properties: Properties) -> Bucket:
         """The one bucket an event belongs to: most keys, fewest values, oldest; else the default.
@@ -147,15 +161,7 @@ def aggregation_for(metric: Metric, prorated: bool, timezone: str) -> Aggregatio
             return WeightedSum()
 
 
-def group_keys(properties: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """`pricing_group_keys` (formerly grouped_by) of charge or filter properties; None if unset."""
-    keys = properties.get("pricing_group_keys", properties.get("grouped_by"))
-    if not isinstance(keys, (list, tuple)):
-        return None
-    return tuple(key for key in keys if isinstance(key, str))
-
-
-def _buckets(charge: Charge, metric: Metric, default_keys: tuple[str, ...]) -> tuple[Bucket, ...]:
+def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
     """The filters in the order in which they claim events."""
     allowed = {f.key: f.values for f in metric.filters}
 
@@ -164,8 +170,7 @@ def _buckets(charge: Charge, metric: Metric, default_keys: tuple[str, ...]) -> t
             (key, frozenset(allowed.get(key, ()) if ALL_FILTER_VALUES in values else values))
             for key, values in sorted(charge_filter.values.items())
         )
-        # A filter's own keys apply in its bucket, also when it has none and the charge has some.
-        return Bucket(charge_filter.id, conditions, group_keys(charge_filter.properties) or ())
+        return Bucket(charge_filter.id, conditions, charge.group_keys(charge_filter))
 
     buckets = [bucket(charge_filter) for charge_filter in charge.filters]
     return tuple(
@@ -186,6 +191,27 @@ def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str
         names.update(bucket.group_keys)
         names.update(key for key, _ in bucket.conditions)
     return frozenset(names)
+
+
+Overwriter = Callable[[str, int, Properties], Properties]
+"""(code, timestamp ms, properties) to the properties as the metric's expression leaves them."""
+
+
+def overwriter(metric: Metric, keys: Collection[str]) -> Overwriter | None:
+    """The result of an expression stands in place of the property: filters and groups see it.
+
+    None where that property is none of the keys that are looked at.
+    """
+    field = metric.field_name
+    if not metric.expression or field not in keys or field is None:
+        return None
+    expression = parse(metric.expression)
+
+    def overwritten(code: str, timestamp_ms: int, properties: Properties) -> Properties:
+        text = result_text(expression.evaluate(code, timestamp_ms, properties))
+        return {**properties, field: msgspec.Raw(msgspec.json.encode(text))}
+
+    return overwritten
 
 
 ValueReader = Callable[[str, int, Properties], Value | Ignored]

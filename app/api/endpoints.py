@@ -265,7 +265,7 @@ _USAGE = (
                 "Only events with these property values, whose keys then no longer group.",
                 {"type": "object", "additionalProperties": {"type": "string"}},
             ),
-            Parameter("skip_grouping", "Add the groups up.", _BOOLEAN),
+            Parameter("skip_grouping", "Aggregate as if nothing were grouped.", _BOOLEAN),
             Parameter("apply_taxes", "Taken for compatibility; nothing is taxed.", _BOOLEAN),
             Parameter("full_usage", "Not available: 405.", _BOOLEAN),
             _WAIT_FOR,

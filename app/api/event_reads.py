@@ -10,7 +10,7 @@ from app.api import json_text
 from app.api.call import Call, Reply
 from app.api.errors import invalid, not_found
 from app.api.event_input import FieldErrors
-from app.api.event_json import event_json
+from app.api.event_json import as_shown
 from app.api.meter import EventQuery
 from app.api.pagination import PageRequest
 from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
@@ -23,7 +23,7 @@ async def show(call: Call) -> Any:
     for transaction_id in _wanted_ids(call):
         event = await call.meter.find_event(call.organization_id, transaction_id)
         if event is not None:
-            return {"event": event_json(call.organization_id, event)}
+            return {"event": as_shown(call, event)}
     target = call.request.rel_url.raw_path_qs
     for reply in await ask_all(call, Outgoing("GET", target)):
         if reply.status != 404:
@@ -67,7 +67,7 @@ async def index(call: Call) -> Any:
 async def _page_here(call: Call, query: EventQuery, page: PageRequest) -> dict[str, Any]:
     found = await call.meter.list_events(call.organization_id, query, page.offset, page.per_page)
     return {
-        "events": [event_json(call.organization_id, event) for event in found.events],
+        "events": [as_shown(call, event) for event in found.events],
         "meta": page.meta(found.total_count),
     }
 

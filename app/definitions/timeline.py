@@ -7,7 +7,7 @@ A period is fixed once its due time is reached under the definitions known by th
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from app.billing_periods.grid import PeriodGrid
@@ -112,6 +112,14 @@ class Timeline:
         self._periods.append(period)
         self._starts_ms.append(period.start_ms)
         return True
+
+
+class FixedPeriods(Timeline):
+    """Periods as given, none of which is ever due: every event counts from cut 0 on."""
+
+    def __init__(self, periods: Iterable[Period]):
+        super().__init__([], published=False)
+        self._more = iter(periods)
 
 
 def subscription_timeline(
@@ -222,11 +230,13 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
     fixed_at_ms = _fixed_at(end_ms, ended_ms is not None, terms, created_ms)
     skipped = not terms.close_elapsed and end_ms <= created_ms
     due_at_ms = NEVER_MS if skipped else fixed_at_ms
+    # What ends with the period itself, as a downgrade does, has all of its last day and no more.
+    whole = ended_ms is None or ended_ms == natural_end_ms
     return Period(
         start_ms=start_ms,
         end_ms=end_ms,
-        to_ms=end_ms - 1000 if ended_ms is None else ended_ms // 1000 * 1000,
-        last_ms=end_ms - 1 if ended_ms is None else ended_ms,
+        to_ms=end_ms - 1000 if whole else end_ms // 1000 * 1000,
+        last_ms=end_ms - 1 if whole else end_ms,
         duration_days=grid.duration_days(k),
         timezone=grid.timezone,
         fixed_at_ms=fixed_at_ms,
