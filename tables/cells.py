@@ -120,15 +120,26 @@ def record_hash(key: bytes, value: bytes) -> int:
 class Layer:
     """The cells of one period of a span, or of its history (`period` None)."""
 
-    __slots__ = ("cells", "due_at_ms", "end_ms", "period", "span", "start_ms")
+    __slots__ = (
+        "cells",
+        "due_at_ms",
+        "end_ms",
+        "max_groups",
+        "period",
+        "revise_every_ms",
+        "span",
+        "start_ms",
+    )
 
-    def __init__(self, span: Span, period: Period | None, due_at_ms: int):
+    def __init__(self, span: Span, period: Period | None, due_at_ms: int, rules: Period):
         self.span = span
         self.period = period
         self.start_ms = BEFORE if period is None else period.start_ms
         self.end_ms = span.key.start_ms if period is None else period.end_ms
         self.due_at_ms = due_at_ms
         """Events appended until then have cut 0."""
+        self.revise_every_ms = rules.revise_every_ms
+        self.max_groups = rules.max_groups
         self.cells: dict[tuple[str | None, Groups], Cell] = {}
 
     def cell(self, filter_id: str | None, groups: Groups) -> Cell:
@@ -139,13 +150,13 @@ class Layer:
             cell = self.cells[filter_id, groups] = Cell(self, filter_id, groups, state)
         return cell
 
-    def admits(self, groups: Groups, max_groups: int) -> bool:
+    def admits(self, groups: Groups) -> bool:
         """Whether one more group fits (records-and-cuts §7); recurring: over all history."""
         layers = self.span.layers.values() if self.span.fold.metric.recurring else (self,)
-        if sum(len(layer.cells) for layer in layers) < max_groups:
+        if sum(len(layer.cells) for layer in layers) < self.max_groups:
             return True
         known = {cell.groups for layer in layers for cell in layer.cells.values() if cell.groups}
-        return groups in known or len(known) < max_groups
+        return groups in known or len(known) < self.max_groups
 
 
 class Figures(NamedTuple):
@@ -176,7 +187,6 @@ class Span:
         "key",
         "layers",
         "name",
-        "revise_every_ms",
         "sets",
         "timeline",
     )
@@ -188,8 +198,6 @@ class Span:
         fold: ChargeFold,
         timeline: Timeline,
         end_ms: int,
-        *,
-        revise_every_ms: int,
     ):
         self.name = name
         """(organization_id, external_subscription_id)"""
@@ -198,7 +206,6 @@ class Span:
         self.timeline = timeline
         self.end_ms = end_ms
         """Start of the first period that folds otherwise; NEVER_MS while there is none."""
-        self.revise_every_ms = revise_every_ms
         self.layers: dict[int, Layer] = {}
         self.current: Layer | None = None
         self.generation = 0
@@ -224,8 +231,17 @@ class Span:
         start_ms = BEFORE if period is None else period.start_ms
         layer = self.layers.get(start_ms)
         if layer is None:
-            layer = self.layers[start_ms] = Layer(self, period, self._due_at(period))
+            rules = period or self.first_period
+            layer = self.layers[start_ms] = Layer(self, period, self._due_at(period), rules)
         return layer
+
+    @property
+    def first_period(self) -> Period:
+        """The one that the span begins with."""
+        first = self.timeline.holding(self.key.start_ms)
+        if first is None:
+            raise LookupError("a span begins with a period")
+        return first
 
     def layer_starting(self, start_ms: int) -> Layer | None:
         """The layer of that start, made if the timeline has such a period in the span."""
@@ -244,7 +260,7 @@ class Span:
         """
         if append_time_ms <= layer.due_at_ms:
             return 0
-        cut_ms = ceil_to(append_time_ms, self.revise_every_ms)
+        cut_ms = ceil_to(append_time_ms, layer.revise_every_ms)
         if self.fold.metric.recurring:
             for period in self.timeline.after(layer.start_ms - 1):
                 if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:

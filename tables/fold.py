@@ -76,14 +76,13 @@ def fold_run(
     settled_ms: int,
     members: Members,
     folded: Folded,
-    max_groups: int,
 ) -> None:
     """Fold events of one route, at their event times, into every cell that they reach.
 
     `settled_ms`: cuts up to it are published.
     """
     for span in route.spans:
-        _fold_into(span, route, run, settled_ms, members, folded, max_groups)
+        _fold_into(span, route, run, settled_ms, members, folded)
 
 
 def _fold_into(
@@ -93,7 +92,6 @@ def _fold_into(
     settled_ms: int,
     members: Members,
     folded: Folded,
-    max_groups: int,
 ) -> None:
     """The hot path of the whole program: what is called elsewhere is spelled out here."""
     fold = span.fold
@@ -138,7 +136,7 @@ def _fold_into(
         if cell is None:
             cell = layer.cells.get(name)
             if cell is None:
-                if name[1] and not layer.admits(name[1], max_groups):
+                if name[1] and not layer.admits(name[1]):
                     folded.ignored["too_many_groups"] += 1
                     continue
                 cell = layer.cell(*name)
@@ -225,19 +223,11 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
                 continue
             event = arrival.event
             properties = read_properties(event.properties)
-<<<<<<< HEAD
             value = fold.read_value(event.code, timestamp_ms, properties)
             if not isinstance(value, Ignored):
-                bucket = fold.bucket_of(properties)
-                groups = fold.groups_of(bucket, properties)
-                wanted.append((set_of(layer, bucket.filter_id, groups, members), value.text))
+                name = fold.place_of(event.code, timestamp_ms, properties)
+                wanted.append((set_of(layer, *name, members), value.text))
     return wanted
-=======
-        value = span.fold.read_value(event.code, timestamp_ms, properties)
-        if not isinstance(value, Ignored):
-            name = span.fold.place_of(event.code, timestamp_ms, properties)
-            yield set_of(layer, *name, members), value.text
->>>>>>> 7020803 (Usage is split by target wallets and by the result of expressions; the implicit plan has a past)
 
 
 def set_of(

@@ -55,7 +55,7 @@ class Refold:
             event_id(a.organization_id, a.event.external_subscription_id, a.event.transaction_id)
             for a in wanted
         ]
-        settled_ms, max_groups = partition.settled_ms, partition.settings.max_groups
+        settled_ms = partition.settled_ms
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
         ):
@@ -68,7 +68,7 @@ class Refold:
             if counted is None or route is None or self._refused(route, placed, counted):
                 continue
             self.events += 1
-            fold_run(route, (counted,), settled_ms, self.members, self.folded, max_groups)
+            fold_run(route, (counted,), settled_ms, self.members, self.folded)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 

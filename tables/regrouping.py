@@ -19,7 +19,7 @@ from app.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import Span, SpanKey
-from tables.fold import Arrival, Folded, apply_members, fold_event
+from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
 from tables.partition import Partition
 from tables.reading import accrues_until, period_shown, row_of, spans_of
@@ -76,19 +76,16 @@ class Regrouped:
 
     def feed(self, counted: Arrival) -> None:
         """Fold one arrival that is taken."""
-        event, timestamp_ms = counted.event, counted.timestamp_ms
         folded = Folded()
         for refolded in self._refolded:
-            if refolded.in_force.metric.code == event.code and self._takes(refolded, counted):
-                fold_event(
+            code = refolded.in_force.metric.code
+            if code == counted.event.code and self._takes(refolded, counted):
+                fold_run(
                     refolded.route,
-                    event,
-                    timestamp_ms,
-                    counted.position,
+                    (counted,),
                     _NOTHING_SETTLED_MS,
                     self._members,
                     folded,
-                    _AT_MOST_GROUPS,
                 )
         apply_members(folded.unique, self._members, _NOTHING_SETTLED_MS, folded)
 
@@ -150,9 +147,8 @@ class Regrouped:
             self._name,
             SpanKey(self._usage.subscription.id, regrouped.charge.id, period.start_ms),
             ChargeFold(regrouped.charge, metric, period.timezone),
-            FixedPeriods([period]),
+            FixedPeriods([period._replace(max_groups=_AT_MOST_GROUPS)]),
             NEVER_MS,
-            revise_every_ms=1,
         )
         route = Route(*self._name, metric.code, (), (span,))
         return _Refolded(regrouped, route, overwriter(metric, self._wanted.group))

@@ -357,34 +357,36 @@ class Route:
         Two routes of equal shape send every event dated up to `newest_ms` and appended up to
         `appended_ms` to the same cells and cuts, so that no refold is needed between them.
         """
-        # A late event of a recurring metric counts from a cut of a later period on, if one is due
-        # before the next revision.
         return tuple(
-            (
-                span.key,
-                span.fold.key,
-                tuple(
-                    (
-                        p.start_ms,
-                        min(p.end_ms, newest_ms + 1),
-                        min(p.due_at_ms, _last_cut(span, appended_ms)),
-                    )
-                    for p in span.timeline.until(
-                        max(newest_ms, appended_ms) if span.fold.metric.recurring else newest_ms
-                    )
-                    if span.key.start_ms <= p.start_ms < span.end_ms
-                ),
-            )
+            (span.key, span.fold.key, _reached(span, newest_ms, appended_ms))
             for span in self.spans
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
         )
 
 
-def _last_cut(span: Span, appended_ms: int) -> int:
-    """Due times up to it decide from which cut on an event appended by then counts."""
-    if not span.fold.metric.recurring:
-        return appended_ms
-    return ceil_to(appended_ms, span.revise_every_ms)
+def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
+    """What `shape` says of the periods of a span."""
+    recurring = span.fold.metric.recurring
+    periods = [
+        period
+        for period in span.timeline.until(max(newest_ms, appended_ms) if recurring else newest_ms)
+        if span.key.start_ms <= period.start_ms < span.end_ms
+    ]
+    last_cut_ms = appended_ms
+    if recurring:
+        # A late event of a recurring metric counts from a cut of a later period on, if one is due
+        # before the next revision.
+        every_ms = {period.revise_every_ms for period in periods}
+        last_cut_ms = max((ceil_to(appended_ms, each) for each in every_ms), default=appended_ms)
+    return tuple(
+        (
+            period.start_ms,
+            min(period.end_ms, newest_ms + 1),
+            min(period.due_at_ms, last_cut_ms),
+            0 if span.fold.plain else period.max_groups,
+        )
+        for period in periods
+    )
 
 
 class SpanPlan(NamedTuple):

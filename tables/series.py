@@ -144,9 +144,8 @@ class Series:
         self, partition: Partition, pair: Pair, wanted: Sequence[SeriesWindow], timezone: str
     ):
         self._route = partition.compile(pair)
-        self._max_groups = partition.settings.max_groups
         self._windows = list(wanted)
-        self._timeline = _Windows(self._windows, timezone)
+        self._timeline = _Windows(self._windows, timezone, partition.settings.max_groups)
         self._members = Members(capacity=1 << 62)
         self._parts = [
             (span, self._part(pair, span, number)) for number, span in enumerate(self._route.spans)
@@ -161,7 +160,6 @@ class Series:
             _unprorated(span.fold),
             self._timeline,
             NEVER_MS,
-            revise_every_ms=span.revise_every_ms,
         )
         # A charge may have several spans; their members must not meet.
         by_window.generation = number
@@ -175,7 +173,7 @@ class Series:
         folded = Folded()
         for span, part in self._parts:
             if span.layer_at(timestamp_ms) is not None:
-                fold_run(part, (counted,), -1, self._members, folded, self._max_groups)
+                fold_run(part, (counted,), -1, self._members, folded)
         apply_members(folded.unique, self._members, -1, folded)
 
     def values(self) -> list[ChargeSeries]:
@@ -226,9 +224,9 @@ def _unprorated(fold: ChargeFold) -> ChargeFold:
 class _Windows(Timeline):
     """Windows in place of periods."""
 
-    def __init__(self, wanted: Sequence[SeriesWindow], timezone: str):
+    def __init__(self, wanted: Sequence[SeriesWindow], timezone: str, max_groups: int):
         super().__init__([], published=False)
-        self._wanted = [_as_period(window, timezone) for window in wanted]
+        self._wanted = [_as_period(window, timezone, max_groups) for window in wanted]
         self._window_starts = [window.start_ms for window in wanted]
 
     def holding(self, at_ms: int) -> Period | None:
@@ -246,7 +244,7 @@ class _Windows(Timeline):
         yield from self._wanted[bisect_right(self._window_starts, start_ms) :]
 
 
-def _as_period(window: SeriesWindow, timezone: str) -> Period:
+def _as_period(window: SeriesWindow, timezone: str, max_groups: int) -> Period:
     return Period(
         start_ms=window.start_ms,
         end_ms=window.end_ms,
@@ -260,4 +258,5 @@ def _as_period(window: SeriesWindow, timezone: str) -> Period:
         late_until_ms=NEVER_MS,
         closing_reason="period_end",
         upgraded=False,
+        max_groups=max_groups,
     )

@@ -48,6 +48,11 @@ class Period(NamedTuple):
     closing_reason: ClosingReason
     upgraded: bool
     """Ended by an upgrade."""
+    refuses_late: bool = False
+    """Events appended after it is due are refused, instead of revising it."""
+    revise_every_ms: int = 3_600_000
+    """Once due, it is revised at multiples of this only."""
+    max_groups: int = 10_000
 
 
 class Terms(NamedTuple):
@@ -61,6 +66,9 @@ class Terms(NamedTuple):
     close_grid_ms: int
     late_window_ms: int
     close_elapsed: bool
+    refuses_late: bool
+    revise_every_ms: int
+    max_groups: int
 
 
 class Timeline:
@@ -186,6 +194,9 @@ def _terms_at(
         close_grid_ms=settings.close_grid_s * 1000,
         late_window_ms=settings.late_window_s * 1000,
         close_elapsed=settings.close_elapsed,
+        refuses_late=settings.late_policy == "refuse",
+        revise_every_ms=settings.revise_every_s * 1000,
+        max_groups=settings.max_groups,
     )
 
 
@@ -244,6 +255,9 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
         late_until_ms=due_at_ms + terms.late_window_ms,
         closing_reason=_closing_reason(subscription, ended_ms),
         upgraded=ended_ms is not None and subscription.upgraded,
+        refuses_late=terms.refuses_late,
+        revise_every_ms=terms.revise_every_ms,
+        max_groups=terms.max_groups,
     )
 
 
@@ -267,5 +281,16 @@ def ceil_to(at_ms: int, grid_ms: int) -> int:
 def implicit_timeline(settings: SettingsRecord, subscription: Subscription) -> Timeline:
     """Calendar months in UTC, none of them ever published."""
     grid = PeriodGrid("monthly", "calendar", subscription.subscription_at_ms, "UTC")
-    terms = Terms(0, subscription, grid, 0, settings.close_grid_s * 1000, 0, close_elapsed=True)
+    terms = Terms(
+        since_ms=0,
+        subscription=subscription,
+        grid=grid,
+        grace_ms=0,
+        close_grid_ms=settings.close_grid_s * 1000,
+        late_window_ms=0,
+        close_elapsed=True,
+        refuses_late=False,
+        revise_every_ms=settings.revise_every_s * 1000,
+        max_groups=settings.max_groups,
+    )
     return Timeline([terms], published=False)

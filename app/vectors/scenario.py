@@ -206,7 +206,6 @@ def fold(vector: Vector, described: Json | None, events: Sequence[Arrival]) -> F
         charge_fold,
         FixedPeriods([period]),
         NEVER_MS,
-        revise_every_ms=partition.settings.revise_every_s * 1000,
     )
     partition.routes[*name, metric.code] = Route(*name, metric.code, (), (span,))
     partition.fold(runs_of(_selected(vector.json, metric, period, events)))
