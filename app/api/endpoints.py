@@ -175,6 +175,14 @@ _EVENTS = (
     ),
     Endpoint(
         "GET",
+        f"{_V1}/events_enriched",
+        event_reads.enriched,
+        "event",
+        "Not available; see the trace of an event.",
+        errors=(403,),
+    ),
+    Endpoint(
+        "GET",
         f"{_V1}/events/{{transaction_id}}/trace",
         trace.show,
         "event",

@@ -8,7 +8,7 @@ import msgspec
 
 from app.api import json_text
 from app.api.call import Call, Reply
-from app.api.errors import invalid, not_found
+from app.api.errors import forbidden, invalid, not_found
 from app.api.event_input import FieldErrors
 from app.api.event_json import as_shown
 from app.api.meter import EventQuery
@@ -16,6 +16,11 @@ from app.api.pagination import PageRequest
 from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
 from app.api.subscriptions import subscriptions_of
 from app.definitions.instants import parse_iso8601_ms
+
+
+async def enriched(_: Call) -> Any:
+    """What Lago shows of its own pipeline; here `trace` says what became of an event."""
+    raise forbidden("endpoint_not_available")
 
 
 async def show(call: Call) -> Any:
