@@ -1,6 +1,6 @@
-"""Explain, trace and series: what the events of one subscription came to, read again from the log.
+"""Explain, trace, series, other groups: what a subscription's events came to, read again.
 
-All three scan the subscription's home from where presence says its events begin. They hold little:
+All scan the subscription's home from where presence says its events begin. They hold little:
 explain keeps the listed page of events only, trace one event, series a figure a window.
 """
 
@@ -26,7 +26,7 @@ from app.proof import (
     WindowUsage,
 )
 from app.scan import Scan
-from app.usage import AsOf, ChargeInForce
+from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping
 from app.wire.arrivals import Arrived
 from app.wire.identity import event_id, same_body
 from tables.cells import Span
@@ -36,6 +36,7 @@ from tables.partition import Pair, Partition
 from tables.presence import Presence, SubscriptionName
 from tables.published import PublishedCell
 from tables.reading import as_of, grouped_by
+from tables.regrouping import Regrouped
 from tables.series import Series, SeriesWindow
 from tables.tracing import Traced, Tracer, Verdict, verdict
 from tables.verification import figure_texts
@@ -442,6 +443,31 @@ def _filter_values(span: Span, filter_id: str | None) -> dict[str, tuple[str, ..
         if charge_filter.id == filter_id:
             return dict(charge_filter.values)
     return None
+
+
+# Other groups
+
+
+async def regrouped_usage(
+    owned: OwnedPartition,
+    scanner: Scanner,
+    usage: PeriodUsage,
+    wanted: Regrouping,
+    at_ms: int,
+) -> PeriodUsage:
+    """Usage of the running period, regrouped; events are read only where the cells do not tell."""
+    table, subscription = owned.table, usage.subscription
+    regrouped = Regrouped(table, usage, wanted, at_ms)
+
+    def take(arrival: Arrival) -> None:
+        counted = verdict(table, arrival).counted
+        if counted is not None:
+            regrouped.feed(counted)
+
+    for code in regrouped.to_read:
+        pair = (subscription.organization_id, subscription.external_id, code)
+        await _read_all(owned, scanner, pair, take, lambda: None)
+    return regrouped.usage()
 
 
 # Series

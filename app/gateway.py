@@ -14,11 +14,11 @@ from app.definitions.commands import Command
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.engine import Engine
-from app.explain import explain, trace, usage_series
+from app.explain import explain, regrouped_usage, trace, usage_series
 from app.owned import OwnedPartition
 from app.proof import EventFate, ExplainQuery, Explanation, SeriesQuery, UsageSeries, VerifyReport
 from app.topics import METER_DEFINITIONS
-from app.usage import PeriodUsage
+from app.usage import PeriodUsage, Regrouping
 from app.verify import verify_names, verify_organization
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.events import Event
@@ -290,6 +290,14 @@ class Gateway:
         """The period that holds `at_ms`."""
         owned = self._owned(organization_id, external_subscription_id)
         return current_usage(owned.table, (organization_id, external_subscription_id), at_ms)
+
+    async def regrouped_usage(
+        self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
+    ) -> PeriodUsage:
+        """Current usage in other groups, or of some events only."""
+        subscription = usage.subscription
+        owned = self._owned(subscription.organization_id, subscription.external_id)
+        return await regrouped_usage(owned, self._engine.scan, usage, wanted, at_ms)
 
     def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:
         """Every period ended before now, newest first."""

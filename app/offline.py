@@ -165,8 +165,9 @@ class OfflineMeter:
         earliest_ms = self._next_cut()
         if not self._slice:
             return earliest_ms
-        every_ms = self.partition.settings.revise_every_s * 1000
-        return min(earliest_ms, ceil_to(self._slice[0].append_time_ms, every_ms))
+        appended_ms = self._slice[0].append_time_ms
+        late = (ceil_to(appended_ms, each) for each in self.partition.revision_grids_ms)
+        return min(earliest_ms, *late)
 
     def _next_cut(self) -> int:
         """The next cut that is known; of all subscriptions only after something new was defined."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
-from app.definitions.model import Charge, Metric, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 
 ClosingReason = Literal["period_end", "termination", "plan_change"]
 
@@ -17,6 +18,43 @@ class ChargeInForce(msgspec.Struct, frozen=True):
 
     charge: Charge
     metric: Metric
+
+
+class Regrouping(msgspec.Struct, frozen=True):
+    """Usage of some events only, and in other groups than its charges have."""
+
+    group: Mapping[str, frozenset[str]] = {}
+    """Property to the texts it may have, "" for none: what is wanted does not group any more."""
+    skip_grouping: bool = False
+    """Nothing groups."""
+
+    def asks(self) -> bool:
+        """Whether anything is to be other than the charges say."""
+        return bool(self.group or self.skip_grouping)
+
+    def keys(self, charge: Charge, bucket: ChargeFilter | None) -> tuple[str, ...]:
+        """What is left of the keys of a bucket (None: the default one)."""
+        if self.skip_grouping:
+            return ()
+        return tuple(key for key in charge.group_keys(bucket) if key not in self.group)
+
+    def charge(self, charge: Charge) -> Charge:
+        """The charge with the groups that are left."""
+        return msgspec.structs.replace(
+            charge,
+            accepts_target_wallet=False,
+            properties={"pricing_group_keys": list(self.keys(charge, None))},
+            filters=tuple(
+                msgspec.structs.replace(
+                    bucket, properties={"pricing_group_keys": list(self.keys(charge, bucket))}
+                )
+                for bucket in charge.filters
+            ),
+        )
+
+    def takes(self, texts: Mapping[str, str | None]) -> bool:
+        """Whether events with these properties are wanted."""
+        return all((texts.get(key) or "") in wanted for key, wanted in self.group.items())
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ the merge of its states up to T. Cuts that are published are merged into 0: they
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -154,15 +154,27 @@ def record_hash(key: bytes, value: bytes) -> int:
 class Layer:
     """The cells of one period of a span, or of its history (`period` None)."""
 
-    __slots__ = ("admission", "cells", "due_at_ms", "end_ms", "period", "span", "start_ms")
+    __slots__ = (
+        "admission",
+        "cells",
+        "due_at_ms",
+        "end_ms",
+        "max_groups",
+        "period",
+        "revise_every_ms",
+        "span",
+        "start_ms",
+    )
 
-    def __init__(self, span: Span, period: Period | None, due_at_ms: int):
+    def __init__(self, span: Span, period: Period | None, due_at_ms: int, rules: Period):
         self.span = span
         self.period = period
         self.start_ms = BEFORE if period is None else period.start_ms
         self.end_ms = span.key.start_ms if period is None else period.end_ms
         self.due_at_ms = due_at_ms
         """Events appended until then have cut 0."""
+        self.revise_every_ms = rules.revise_every_ms
+        self.max_groups = rules.max_groups
         self.cells: dict[tuple[str | None, Groups], Cell] = {}
         self.admission: Admission | None = None
         """Of a metric that is not recurring, once there are many groups."""
@@ -181,17 +193,15 @@ class Layer:
         aggregation = self.span.fold.aggregation
         return (n for n, c in self.cells.items() if not (c.empty and c.blank(aggregation)))
 
-    def admit(
-        self, filter_id: str | None, groups: Groups, position: Position, max_groups: int
-    ) -> Cell | None:
+    def admit(self, filter_id: str | None, groups: Groups, position: Position) -> Cell | None:
         """The new cell of a group that an event at this position is of; None: no room is left."""
-        first = pack_position(position)
+        first, most = pack_position(position), self.limits.max_groups
         admission = self.limits.admission
         if admission is None:
             layers = self._limited_layers()
-            if sum(len(layer.cells) for layer in layers) >= max_groups:
+            if sum(len(layer.cells) for layer in layers) >= most:
                 admission = self.limits.admission = admission_of(layers)
-        if admission is not None and not admission.admits(groups, first, max_groups):
+        if admission is not None and not admission.admits(groups, first, most):
             return None
         cell = GroupCell(self, filter_id, groups, self.span.fold.aggregation.initialize())
         cell.first = first
@@ -241,7 +251,6 @@ class Span:
         "key",
         "layers",
         "name",
-        "revise_every_ms",
         "sets",
         "timeline",
     )
@@ -253,8 +262,6 @@ class Span:
         fold: ChargeFold,
         timeline: Timeline,
         end_ms: int,
-        *,
-        revise_every_ms: int,
     ):
         self.name = name
         """(organization_id, external_subscription_id)"""
@@ -263,7 +270,6 @@ class Span:
         self.timeline = timeline
         self.end_ms = end_ms
         """Start of the first period that folds otherwise; NEVER_MS while there is none."""
-        self.revise_every_ms = revise_every_ms
         self.layers: dict[int, Layer] = {}
         self.current: Layer | None = None
         self.generation = 0
@@ -273,16 +279,14 @@ class Span:
         self.admission: Admission | None = None
         """Of a recurring metric, once there are many groups."""
 
+    @property
+    def max_groups(self) -> int:
+        """Of a recurring metric: the limit under which the span began."""
+        return self.first_period.max_groups
+
     def emptied(self) -> Span:
         """The same span without cells."""
-        span = Span(
-            self.name,
-            self.key,
-            self.fold,
-            self.timeline,
-            self.end_ms,
-            revise_every_ms=self.revise_every_ms,
-        )
+        span = Span(self.name, self.key, self.fold, self.timeline, self.end_ms)
         span.generation = self.generation
         return span
 
@@ -304,8 +308,17 @@ class Span:
         start_ms = BEFORE if period is None else period.start_ms
         layer = self.layers.get(start_ms)
         if layer is None:
-            layer = self.layers[start_ms] = Layer(self, period, self._due_at(period))
+            rules = period or self.first_period
+            layer = self.layers[start_ms] = Layer(self, period, self._due_at(period), rules)
         return layer
+
+    @property
+    def first_period(self) -> Period:
+        """The one that the span begins with."""
+        first = self.timeline.holding(self.key.start_ms)
+        if first is None:
+            raise LookupError("a span begins with a period")
+        return first
 
     def layer_starting(self, start_ms: int) -> Layer | None:
         """The layer of that start, made if the timeline has such a period in the span."""
@@ -324,7 +337,7 @@ class Span:
         """
         if append_time_ms <= layer.due_at_ms:
             return 0
-        cut_ms = ceil_to(append_time_ms, self.revise_every_ms)
+        cut_ms = ceil_to(append_time_ms, layer.revise_every_ms)
         if self.fold.metric.recurring:
             for period in self.timeline.after(layer.start_ms - 1):
                 if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:
@@ -340,13 +353,13 @@ class Span:
         return self._shown(*self.states(period, filter_id, groups, cut_ms), period)
 
     def units_so_far(
-        self, period: Period, filter_id: str | None, groups: Groups, at_ms: int
+        self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
     ) -> Decimal:
-        """weighted_sum: what has accrued by an instant that no event is dated after.
+        """weighted_sum: what has accrued in some cells by an instant that no event is dated after.
 
         `units` takes for granted that the level holds until the period ends.
         """
-        state, before = self.states(period, filter_id, groups)
+        state, before = self._states_together(period, names)
         window = window_of(period)
         elapsed = window._replace(end_ms=min(max(at_ms // 1000 * 1000, window[0]), window.end_ms))
         metric = self.fold.metric
@@ -372,6 +385,24 @@ class Span:
             if cell is not None:
                 cell.merge_into(into, cut_ms, aggregation)
         return state, before if recurring else None
+
+    def figures_together(
+        self, period: Period, names: Iterable[tuple[str | None, Groups]]
+    ) -> Figures:
+        """Figures of the events of several cells as if they were of one; not of unique counts."""
+        return self._shown(*self._states_together(period, names), period)
+
+    def _states_together(
+        self, period: Period, names: Iterable[tuple[str | None, Groups]]
+    ) -> tuple[State, State | None]:
+        aggregation: Aggregation[Any] = self.fold.aggregation
+        state, before = aggregation.initialize(), aggregation.initialize()
+        for filter_id, groups in names:
+            of_cell, before_cell = self.states(period, filter_id, groups)
+            aggregation.merge(state, of_cell)
+            if before_cell is not None:
+                aggregation.merge(before, before_cell)
+        return state, before if self.fold.metric.recurring else None
 
     def cells_of(self, period: Period) -> Iterator[tuple[str | None, Groups]]:
         """Names of the cells that a period has: of a recurring metric those of history as well."""

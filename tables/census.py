@@ -41,8 +41,9 @@ class Census:
     Of each scope it remembers no more than twice as many groups as are admitted.
     """
 
-    def __init__(self, most: int):
-        self.most = most
+    def __init__(self) -> None:
+        self._most: dict[Scope, int] = {}
+        """How many groups each scope admits."""
         self._firsts: dict[Scope, dict[Groups, _First]] = {}
         self._horizons: dict[Scope, PackedPosition] = {}
         """Scopes with more groups than are admitted: a group unknown from here on is not."""
@@ -63,7 +64,9 @@ class Census:
             groups = fold.groups_of(bucket, properties)
             if groups:
                 first = _First(pack_position(position), layer.start_ms, bucket.filter_id)
-                self._claim(_scope(span, layer), groups, first)
+                scope = _scope(span, layer)
+                self._most[scope] = layer.limits.max_groups
+                self._claim(scope, groups, first)
 
     def _claim(self, scope: Scope, groups: Groups, first: _First) -> None:
         firsts = self._firsts.setdefault(scope, {})
@@ -76,19 +79,20 @@ class Census:
         if horizon is not None and first.position > horizon:
             return
         firsts[groups] = first
-        if len(firsts) > 2 * self.most:
+        if len(firsts) > 2 * self._most[scope]:
             kept = self._firsts[scope] = self._admitted(scope)
             self._horizons[scope] = max(known.position for known in kept.values())
 
     def _admitted(self, scope: Scope) -> dict[Groups, _First]:
-        firsts = self._firsts.get(scope, {})
-        if len(firsts) <= self.most:
+        firsts, most = self._firsts.get(scope, {}), self._most.get(scope, 0)
+        if len(firsts) <= most:
             return firsts
         ordered = sorted(firsts.items(), key=lambda entry: entry[1].position)
-        return dict(ordered[: self.most])
+        return dict(ordered[:most])
 
     def _is_over(self, scope: Scope) -> bool:
-        return scope in self._horizons or len(self._firsts.get(scope, ())) > self.most
+        known, most = self._firsts.get(scope, ()), self._most.get(scope, 0)
+        return scope in self._horizons or len(known) > most
 
     def agrees(self, route: Route) -> bool:
         """Whether the cells folded are those of the admitted groups, each with all its events.
@@ -152,13 +156,13 @@ class Census:
                     yield made
 
 
-def impose_live(live: Route, route: Route, most: int) -> None:
+def impose_live(live: Route, route: Route) -> None:
     """Open a route to just the groups that live cells have, where there is no room for more."""
     spans = {span.key: span for span in route.spans}
     for span, layer in _limited(live):
         target = spans.get(span.key)
         admission = admission_of(_layers(span, layer))
-        if target is None or len(admission.firsts) < most:
+        if target is None or len(admission.firsts) < (span if layer is None else layer).max_groups:
             continue
         limited = target if layer is None else target.layer_starting(layer.start_ms)
         if limited is not None:

@@ -27,7 +27,7 @@ from tables.cells import Figures, Span
 from tables.partition import Partition
 from tables.presence import SubscriptionName
 from tables.published import CellName, PeriodName, PublishedCell, PublishedPeriod
-from tables.routes import charges_in_force, group_keys
+from tables.routes import charges_in_force
 
 _UNPUBLISHED = PublishedPeriod()
 
@@ -187,9 +187,7 @@ def _closings(
         for cell, shown in {**figures, **gone}.items():
             _, filter_id, groups = cell
             charge_filter = None if filter_id is None else filters.get(filter_id)
-            properties = charge.properties if charge_filter is None else charge_filter.properties
-            keys = group_keys(properties) or ()
-            grouped_by = tuple(zip(keys, groups, strict=False))
+            grouped_by = tuple(zip(charge.group_keys(charge_filter), groups, strict=False))
             yield _Closing(cell, charge, metric, charge_filter, grouped_by, shown)
 
 

@@ -78,14 +78,13 @@ def fold_run(
     settled_ms: int,
     members: Members,
     folded: Folded,
-    max_groups: int,
 ) -> None:
     """Fold events of one route, at their event times, into every cell that they reach.
 
     `settled_ms`: cuts up to it are published.
     """
     for span in route.spans:
-        _fold_into(span, route, run, settled_ms, members, folded, max_groups)
+        _fold_into(span, route, run, settled_ms, members, folded)
 
 
 def _fold_into(
@@ -95,7 +94,6 @@ def _fold_into(
     settled_ms: int,
     members: Members,
     folded: Folded,
-    max_groups: int,
 ) -> None:
     """The hot path of the whole program: what is called elsewhere is spelled out here."""
     fold = span.fold
@@ -135,15 +133,14 @@ def _fold_into(
             continue
         number, property_text, adds, text = value
         if not plain:
-            bucket = fold.bucket_of(properties)
-            name = (bucket.filter_id, fold.groups_of(bucket, properties))
+            name = fold.place_of(code, timestamp_ms, properties)
             cell = None
         if cell is None:
             cell = layer.cells.get(name)
             if cell is None:
                 if name[1]:
                     position = (append_time_ms, partition, offset, index)
-                    cell = layer.admit(*name, position, max_groups)
+                    cell = layer.admit(*name, position)
                     if cell is None:
                         folded.ignored["too_many_groups"] += 1
                         if layer.displaced_by(position):
@@ -241,9 +238,8 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
             properties = read_properties(event.properties)
             value = fold.read_value(event.code, timestamp_ms, properties)
             if not isinstance(value, Ignored):
-                bucket = fold.bucket_of(properties)
-                groups = fold.groups_of(bucket, properties)
-                wanted.append((set_of(layer, bucket.filter_id, groups, members), value.text))
+                name = fold.place_of(event.code, timestamp_ms, properties)
+                wanted.append((set_of(layer, *name, members), value.text))
     return wanted
 
 

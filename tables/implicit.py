@@ -24,12 +24,14 @@ class ImplicitPlan:
         self._folds = folds
         self._charges: dict[int, tuple[Metric, Charge]] = {}
         self._timeline: Timeline | None = None
+        self._settings: SettingsRecord | None = None
         self._identities: dict[tuple[str, str], str] = {}
 
     def timeline(self, settings: SettingsRecord) -> Timeline:
         """Months since 1970; the same for everyone."""
-        if self._timeline is None:
+        if self._timeline is None or self._settings is not settings:
             self._timeline = implicit_timeline(settings, implicit_subscription("", "", 0))
+            self._settings = settings
         return self._timeline
 
     def charge(self, metric: Metric) -> Charge:

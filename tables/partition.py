@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import lcm
 from typing import NamedTuple
 
 import msgspec
@@ -181,8 +182,14 @@ class Partition:
     @property
     def settled_ms(self) -> int:
         """Late cuts up to it are published and merged."""
-        every_ms = self.settings.revise_every_s * 1000
+        every_ms = lcm(*self.revision_grids_ms)
         return self.record.cut_ms // every_ms * every_ms
+
+    @property
+    def revision_grids_ms(self) -> tuple[int, ...]:
+        """Every time between two revisions that there was: periods due keep the one they had."""
+        known = {record.revise_every_s for record in self.definitions.settings.all()}
+        return tuple(sorted(each * 1000 for each in known or {self.settings.revise_every_s}))
 
     def unknown_members(self, runs: Iterable[Run]) -> list[MemberName]:
         """Members that must be learnt before the slice can be folded."""
@@ -209,7 +216,7 @@ class Partition:
 
     def fold(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
-        settled_ms, max_groups = self.settled_ms, self.settings.max_groups
+        settled_ms = self.settled_ms
         taken, ids, entries, refused = self._admit(runs)
         stored = self.index.find_many(ids)
         folded = Folded()
@@ -223,7 +230,7 @@ class Partition:
                 name = (route.organization_id, route.external_subscription_id)
                 noted = route.presence = self.presence.of(name, route.code)
             noted.note(run)
-            fold_run(route, run, settled_ms, members, folded, max_groups)
+            fold_run(route, run, settled_ms, members, folded)
         for name in self._replaced:
             self.smaller_positions.update((*name, code) for code in self.presence.codes[name])
         self._replaced.clear()
@@ -288,7 +295,6 @@ class Partition:
             self.settled_ms,
             self.members,
             folded,
-            self.settings.max_groups,
         )
 
     def corrected(self, identity: bytes, arrival: Arrival) -> Arrival | None:
@@ -305,8 +311,9 @@ class Partition:
         return counted
 
     def revision_after(self, append_time_ms: int) -> int:
-        """The first revision cut at or after an append time."""
-        return ceil_to(append_time_ms, self.settings.revise_every_s * 1000)
+        """The first revision cut at or after the append time of a correction."""
+        settings = self.definitions.settings_at(append_time_ms)
+        return ceil_to(append_time_ms, settings.revise_every_s * 1000)
 
     def correct(self, arrival: CorrectionArrival) -> set[Pair]:
         """Take a correction in; the pairs to refold for it, none when it changes nothing yet.
@@ -344,11 +351,11 @@ class Partition:
         self._dirty += folded.dirty
         self.ignored += folded.ignored
         self.smaller_positions |= folded.displaced
-        every_ms = self.settings.revise_every_s * 1000
         for cell in folded.late:
             name = cell.layer.span.name
             self._late_names.add(name)
             cuts = self.late_cuts.setdefault(name, set())
+            every_ms = cell.layer.revise_every_ms
             cuts.update(ceil_to(cut_ms, every_ms) for cut_ms in cell.late or ())
 
     def take_late_names(self) -> set[SubscriptionName]:
@@ -420,8 +427,7 @@ class Partition:
         period = route.period_of(timestamp_ms)
         if period is None or append_time_ms <= period.due_at_ms or arrival.admitted:
             return None
-        refuses = self.settings.late_policy == "refuse"
-        if append_time_ms <= period.late_until_ms and not refuses:
+        if append_time_ms <= period.late_until_ms and not period.refuses_late:
             return None
         if self.definitions.append_time_ms <= period.due_at_ms:
             raise WaitForDefinitions(period.due_at_ms)
@@ -481,8 +487,7 @@ class Partition:
             metric = self.definitions.metric(organization_id, code, until_ms)
             if metric is not None:
                 plans.append(self.implicit.span_plan(name, metric, settings))
-        every_ms = settings.revise_every_s * 1000
-        spans = tuple(Span(name, *plan, revise_every_ms=every_ms) for plan in plans)
+        spans = tuple(Span(name, *plan) for plan in plans)
         return Route(*pair, tuple(timeline for _, timeline in timelines), spans)
 
     def timelines(
@@ -791,14 +796,16 @@ class Partition:
             return False
         subscription = next(versions.all())
         name = (subscription.organization_id, subscription.external_id)
-        every_ms = self.settings.revise_every_s * 1000
         for code in self.presence.codes.get(name, ()):
             for span in self.route_of((*name, code)).spans:
-                for layer in span.layers.values():
-                    for cell in layer.cells.values():
-                        cuts = {ceil_to(cut_ms, every_ms) for cut_ms in cell.late or ()}
-                        if cuts:
-                            self.late_cuts.setdefault(name, set()).update(cuts)
+                late = {
+                    ceil_to(cut_ms, layer.revise_every_ms)
+                    for layer in span.layers.values()
+                    for cell in layer.cells.values()
+                    for cut_ms in cell.late or ()
+                }
+                if late:
+                    self.late_cuts.setdefault(name, set()).update(late)
         return True
 
 

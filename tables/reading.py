@@ -12,7 +12,7 @@ from tables.cells import Figures, Span
 from tables.implicit import implicit_plan, implicit_subscription
 from tables.partition import Partition
 from tables.presence import SubscriptionName
-from tables.routes import charges_in_force, group_keys
+from tables.routes import charges_in_force
 
 
 def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
@@ -21,7 +21,8 @@ def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> P
         subscription = versions.at()
         if subscription is None or subscription.status_at(at_ms) != "active":
             continue
-        period = timeline.holding(at_ms)
+        # One that starts later today is active already: its first period is the one to come.
+        period = timeline.holding(max(at_ms, subscription.started_at_ms))
         if period is not None:
             return period_usage(partition, name, subscription, period, at_ms)
     if not partition.timelines(name) and partition.settings.implicit_plan:
@@ -48,6 +49,8 @@ def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list
     Published periods show their newest revision, those in grace their live figures.
     """
     past: list[PeriodUsage] = []
+    if not partition.timelines(name) and partition.settings.implicit_plan:
+        past += _implicit_past(partition, name, at_ms)
     for versions, timeline in partition.timelines(name):
         subscription = versions.at()
         if subscription is None:
@@ -81,6 +84,25 @@ def period_usage(
     return _usage(partition, subscription, plan, charges, tuple(rows), period)
 
 
+def period_shown(partition: Partition, usage: PeriodUsage) -> Period:
+    """The period that usage is of. Raises LookupError when the definitions have it no more."""
+    subscription = usage.subscription
+    timelines = [
+        timeline
+        for versions, timeline in partition.timelines(
+            (subscription.organization_id, subscription.external_id)
+        )
+        if (newest := versions.at()) is not None and newest.id == subscription.id
+    ]
+    if usage.implicit:
+        timelines = [partition.implicit.timeline(partition.settings)]
+    for timeline in timelines:
+        period = timeline.holding(usage.from_ms)
+        if period is not None:
+            return period
+    raise LookupError(f"subscription {subscription.id} has no such period")
+
+
 def _usage(
     partition: Partition,
     subscription: Subscription,
@@ -103,7 +125,7 @@ def _usage(
         to_ms=period.to_ms,
         timezone=period.timezone,
         duration_days=period.duration_days,
-        final=partition.record.append_time_ms > period.due_at_ms,
+        final=not implicit and partition.record.append_time_ms > period.due_at_ms,
         as_of=as_of(partition),
         stale=partition.refolding(subscription.organization_id, subscription.external_id),
         implicit=implicit,
@@ -125,15 +147,27 @@ def _live_rows(
     at_ms: int | None,
 ) -> Iterator[UsageRow]:
     for in_force in charges:
-        accrued_ms = _accrues_until(partition, name, in_force, at_ms)
-        for span in partition.route_of((*name, in_force.metric.code)).spans:
-            if span.key[:2] == (subscription_id, in_force.charge.id) and (
-                span.key.start_ms <= period.start_ms < span.end_ms
-            ):
-                yield from _span_rows(in_force, span, period, accrued_ms)
+        accrued_ms = accrues_until(partition, name, in_force, at_ms)
+        for span in spans_of(partition, name, subscription_id, in_force, period):
+            yield from _span_rows(in_force, span, period, accrued_ms)
 
 
-def _accrues_until(
+def spans_of(
+    partition: Partition,
+    name: SubscriptionName,
+    subscription_id: str,
+    in_force: ChargeInForce,
+    period: Period,
+) -> Iterator[Span]:
+    """The spans that fold a charge in a period: one, or none when the charge is not in force."""
+    for span in partition.route_of((*name, in_force.metric.code)).spans:
+        if span.key[:2] == (subscription_id, in_force.charge.id) and (
+            span.key.start_ms <= period.start_ms < span.end_ms
+        ):
+            yield span
+
+
+def accrues_until(
     partition: Partition, name: SubscriptionName, in_force: ChargeInForce, at_ms: int | None
 ) -> int | None:
     """`at_ms` where the two running sums of a weighted_sum tell what has accrued by then.
@@ -153,17 +187,18 @@ def _span_rows(
         figures = span.figures(period, filter_id, groups)
         so_far = None
         if accrued_ms is not None:
-            so_far = span.units_so_far(period, filter_id, groups, accrued_ms)
-        yield _row(in_force, filter_id, groups, figures, so_far)
+            so_far = span.units_so_far(period, [(filter_id, groups)], accrued_ms)
+        yield row_of(in_force, filter_id, groups, figures, so_far)
 
 
-def _row(
+def row_of(
     in_force: ChargeInForce,
     filter_id: str | None,
     groups: tuple[str | None, ...],
     figures: Figures,
     units_so_far: Decimal | None,
 ) -> UsageRow:
+    """A cell's figures as usage shows them."""
     return UsageRow(
         charge_id=in_force.charge.id,
         filter_id=filter_id,
@@ -181,11 +216,9 @@ def grouped_by(
     in_force: ChargeInForce, filter_id: str | None, groups: tuple[str | None, ...]
 ) -> tuple[tuple[str, str | None], ...]:
     """Group keys with the values of a cell, in the order configured."""
-    properties = in_force.charge.properties
-    for charge_filter in in_force.charge.filters:
-        if charge_filter.id == filter_id:
-            properties = charge_filter.properties
-    return tuple(zip(group_keys(properties) or (), groups, strict=False))
+    charge = in_force.charge
+    bucket = next((f for f in charge.filters if f.id == filter_id), None)
+    return tuple(zip(charge.group_keys(bucket), groups, strict=False))
 
 
 def _published_rows(
@@ -211,10 +244,32 @@ def _published_rows(
 
 
 def _implicit_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
-    metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     period = partition.implicit.timeline(partition.settings).holding(at_ms)
-    if period is None:
-        return None
+    return None if period is None else _implicit_period(partition, name, period, at_ms)
+
+
+def _implicit_past(
+    partition: Partition, name: SubscriptionName, at_ms: int
+) -> Iterator[PeriodUsage]:
+    """Every ended month since the first event of a metric that there is."""
+    metrics = partition.definitions.metrics(name[0])
+    starts_ms = [
+        layer.start_ms
+        for metric in metrics
+        for span in partition.route_of((*name, metric.code)).spans
+        for layer in span.layers.values()
+        if layer.cells
+    ]
+    timeline = partition.implicit.timeline(partition.settings)
+    for period in timeline.until(at_ms) if starts_ms else ():
+        if min(starts_ms) <= period.start_ms and period.end_ms <= at_ms:
+            yield _implicit_period(partition, name, period)
+
+
+def _implicit_period(
+    partition: Partition, name: SubscriptionName, period: Period, at_ms: int | None = None
+) -> PeriodUsage:
+    metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     subscription = implicit_subscription(*name, 0)
     charges = tuple(ChargeInForce(partition.implicit.charge(m), m) for m in metrics)
     rows = tuple(_live_rows(charges, partition, name, subscription.id, period, at_ms))

@@ -28,7 +28,7 @@ class Refold:
         self.partition = partition
         self.pairs = frozenset(pairs)
         self._names = frozenset((org, external_id) for org, external_id, _ in self.pairs)
-        self.census = Census(partition.settings.max_groups)
+        self.census = Census()
         self._begin({pair: partition.compile(pair) for pair in self.pairs})
 
     def _begin(self, routes: dict[Pair, Route]) -> None:
@@ -78,7 +78,7 @@ class Refold:
             self.events += 1
             if route.grouped:
                 self.census.note(route, counted.event, counted.timestamp_ms, counted.position)
-            fold_run(route, (counted,), settled_ms, self.members, self.folded, self.census.most)
+            fold_run(route, (counted,), settled_ms, self.members, self.folded)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 

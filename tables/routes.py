@@ -9,7 +9,7 @@ span and begins the next; of a recurring metric each span holds all history befo
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,6 +73,7 @@ class ChargeFold:
     """How one charge folds events, compiled from the charge and its metric."""
 
     __slots__ = (
+        "_overwrites",
         "aggregation",
         "applies",
         "buckets",
@@ -92,17 +93,21 @@ class ChargeFold:
         self.charge = charge
         self.metric = metric
         self.counts_after_ms = metric.counts_after_ms
-        default_keys = group_keys(charge.properties) or ()
-        self.default_bucket = Bucket(None, (), default_keys)
-        self.buckets = _buckets(charge, metric, default_keys)
-        self.plain = not self.buckets and not default_keys
+        self.default_bucket = Bucket(None, (), charge.group_keys(None))
+        self.buckets = _buckets(charge, metric)
         self.grouped = any(bucket.group_keys for bucket in (*self.buckets, self.default_bucket))
+        self.plain = not self.buckets and not self.default_bucket.group_keys
         self.aggregation = aggregation_for(metric, charge.prorated, timezone)
         self.unique = isinstance(self.aggregation, UniqueCount)
         self.applies = not isinstance(self.aggregation, Count | UniqueCount)
         """Whether the state keeps more of an event than that it was."""
         self.read_value = _value_reader(metric)
-        self.properties = _properties_read(metric, (*self.buckets, self.default_bucket))
+        buckets = (*self.buckets, self.default_bucket)
+        self.properties = _properties_read(metric, buckets)
+        self._overwrites = overwriter(
+            metric,
+            {key for b in buckets for key in (*b.group_keys, *(key for key, _ in b.conditions))},
+        )
         self.key = (
             metric.id,
             metric.code,
@@ -116,6 +121,15 @@ class ChargeFold:
             self.buckets,
             self.default_bucket,
         )
+
+    def place_of(
+        self, code: str, timestamp_ms: int, properties: Properties
+    ) -> tuple[str | None, Groups]:
+        """Filter id and groups of the cell that an event which has a value belongs to."""
+        if self._overwrites is not None:
+            properties = self._overwrites(code, timestamp_ms, properties)
+        bucket = self.bucket_of(properties)
+        return bucket.filter_id, self.groups_of(bucket, properties)
 
     def bucket_of(self, properties: Properties) -> Bucket:
         """The one bucket an event belongs to: most keys, fewest values, oldest; else the default.
@@ -149,15 +163,7 @@ def aggregation_for(metric: Metric, prorated: bool, timezone: str) -> Aggregatio
             return WeightedSum()
 
 
-def group_keys(properties: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """`pricing_group_keys` (formerly grouped_by) of charge or filter properties; None if unset."""
-    keys = properties.get("pricing_group_keys", properties.get("grouped_by"))
-    if not isinstance(keys, (list, tuple)):
-        return None
-    return tuple(key for key in keys if isinstance(key, str))
-
-
-def _buckets(charge: Charge, metric: Metric, default_keys: tuple[str, ...]) -> tuple[Bucket, ...]:
+def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
     """The filters in the order in which they claim events."""
     allowed = {f.key: f.values for f in metric.filters}
 
@@ -166,8 +172,7 @@ def _buckets(charge: Charge, metric: Metric, default_keys: tuple[str, ...]) -> t
             (key, frozenset(allowed.get(key, ()) if ALL_FILTER_VALUES in values else values))
             for key, values in sorted(charge_filter.values.items())
         )
-        # A filter's own keys apply in its bucket, also when it has none and the charge has some.
-        return Bucket(charge_filter.id, conditions, group_keys(charge_filter.properties) or ())
+        return Bucket(charge_filter.id, conditions, charge.group_keys(charge_filter))
 
     buckets = [bucket(charge_filter) for charge_filter in charge.filters]
     return tuple(
@@ -188,6 +193,27 @@ def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str
         names.update(bucket.group_keys)
         names.update(key for key, _ in bucket.conditions)
     return frozenset(names)
+
+
+Overwriter = Callable[[str, int, Properties], Properties]
+"""(code, timestamp ms, properties) to the properties as the metric's expression leaves them."""
+
+
+def overwriter(metric: Metric, keys: Collection[str]) -> Overwriter | None:
+    """The result of an expression stands in place of the property: filters and groups see it.
+
+    None where that property is none of the keys that are looked at.
+    """
+    field = metric.field_name
+    if not metric.expression or field not in keys or field is None:
+        return None
+    expression = parse(metric.expression)
+
+    def overwritten(code: str, timestamp_ms: int, properties: Properties) -> Properties:
+        text = result_text(expression.evaluate(code, timestamp_ms, properties))
+        return {**properties, field: msgspec.Raw(msgspec.json.encode(text))}
+
+    return overwritten
 
 
 ValueReader = Callable[[str, int, Properties], Value | Ignored]
@@ -340,34 +366,36 @@ class Route:
         Two routes of equal shape send every event dated up to `newest_ms` and appended up to
         `appended_ms` to the same cells and cuts, so that no refold is needed between them.
         """
-        # A late event of a recurring metric counts from a cut of a later period on, if one is due
-        # before the next revision.
         return tuple(
-            (
-                span.key,
-                span.fold.key,
-                tuple(
-                    (
-                        p.start_ms,
-                        min(p.end_ms, newest_ms + 1),
-                        min(p.due_at_ms, _last_cut(span, appended_ms)),
-                    )
-                    for p in span.timeline.until(
-                        max(newest_ms, appended_ms) if span.fold.metric.recurring else newest_ms
-                    )
-                    if span.key.start_ms <= p.start_ms < span.end_ms
-                ),
-            )
+            (span.key, span.fold.key, _reached(span, newest_ms, appended_ms))
             for span in self.spans
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
         )
 
 
-def _last_cut(span: Span, appended_ms: int) -> int:
-    """Due times up to it decide from which cut on an event appended by then counts."""
-    if not span.fold.metric.recurring:
-        return appended_ms
-    return ceil_to(appended_ms, span.revise_every_ms)
+def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
+    """What `shape` says of the periods of a span."""
+    recurring = span.fold.metric.recurring
+    periods = [
+        period
+        for period in span.timeline.until(max(newest_ms, appended_ms) if recurring else newest_ms)
+        if span.key.start_ms <= period.start_ms < span.end_ms
+    ]
+    last_cut_ms = appended_ms
+    if recurring:
+        # A late event of a recurring metric counts from a cut of a later period on, if one is due
+        # before the next revision.
+        every_ms = {period.revise_every_ms for period in periods}
+        last_cut_ms = max((ceil_to(appended_ms, each) for each in every_ms), default=appended_ms)
+    return tuple(
+        (
+            period.start_ms,
+            min(period.end_ms, newest_ms + 1),
+            min(period.due_at_ms, last_cut_ms),
+            0 if span.fold.plain else period.max_groups,
+        )
+        for period in periods
+    )
 
 
 class SpanPlan(NamedTuple):

@@ -148,7 +148,7 @@ class Series:
         self._route = partition.compile(pair)
         live = partition.routes.get(pair)
         if live is not None:
-            impose_live(live, self._route, partition.settings.max_groups)
+            impose_live(live, self._route)
         self._windows = list(wanted)
         self._timeline = _Windows(self._windows, timezone)
         self._members = Members(capacity=1 << 62)
@@ -165,7 +165,6 @@ class Series:
             _unprorated(span.fold),
             self._timeline,
             NEVER_MS,
-            revise_every_ms=span.revise_every_ms,
         )
         # A charge may have several spans; their members must not meet.
         by_window.generation = number
@@ -180,7 +179,7 @@ class Series:
         for span, part in self._parts:
             layer = span.layer_at(timestamp_ms)
             if layer is not None and _admitted(layer, counted):
-                fold_run(part, (counted,), -1, self._members, folded, _ANY_GROUPS)
+                fold_run(part, (counted,), -1, self._members, folded)
         apply_members(folded.unique, self._members, -1, folded)
 
     def values(self) -> list[ChargeSeries]:
@@ -279,4 +278,5 @@ def _as_period(window: SeriesWindow, timezone: str) -> Period:
         late_until_ms=NEVER_MS,
         closing_reason="period_end",
         upgraded=False,
+        max_groups=_ANY_GROUPS,
     )

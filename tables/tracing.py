@@ -108,17 +108,14 @@ class Tracer:
         # Shown one event or some, in any order: who is admitted is known already.
         live = partition.routes.get(pair)
         if live is not None:
-            impose_live(live, self.route, partition.settings.max_groups)
+            impose_live(live, self.route)
         self._members = Members(capacity=1 << 62)
         self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
 
     def trace(self, counted: Arrival) -> list[Traced]:
         """Fold an arrival that is taken; what each charge whose period holds it made of it."""
-        max_groups = self.partition.settings.max_groups
         return [
-            traced
-            for route in self._alone
-            for traced in _fold_alone(route, counted, self._members, max_groups)
+            traced for route in self._alone for traced in _fold_alone(route, counted, self._members)
         ]
 
     def unrouted(self, timestamp_ms: int) -> str:
@@ -136,9 +133,7 @@ class Tracer:
         return "no_charge"
 
 
-def _fold_alone(
-    route: Route, counted: Arrival, members: Members, max_groups: int
-) -> Iterator[Traced]:
+def _fold_alone(route: Route, counted: Arrival, members: Members) -> Iterator[Traced]:
     (span,) = route.spans
     timestamp_ms = counted.timestamp_ms
     layer = span.layer_at(timestamp_ms)
@@ -151,7 +146,6 @@ def _fold_alone(
         NOTHING_SETTLED_MS,
         members,
         folded,
-        max_groups,
     )
     for reason in folded.ignored:
         yield Traced(span, layer, reason)

@@ -53,7 +53,7 @@ class Verification:
         self._refold = Refold(partition, self.pairs)
         for pair, route in self._refold.routes.items():
             # Events are read only once: what is wrong with it, the census says in the end.
-            impose_live(partition.route_of(pair), route, self._refold.census.most)
+            impose_live(partition.route_of(pair), route)
         self._generations = {pair: self._generation(pair) for pair in self.pairs}
 
     def start_offsets(self) -> tuple[int | None, int | None]:

@@ -175,6 +175,14 @@ _EVENTS = (
     ),
     Endpoint(
         "GET",
+        f"{_V1}/events_enriched",
+        event_reads.enriched,
+        "event",
+        "Not available; see the trace of an event.",
+        errors=(403,),
+    ),
+    Endpoint(
+        "GET",
         f"{_V1}/events/{{transaction_id}}/trace",
         trace.show,
         "event",
@@ -265,7 +273,7 @@ _USAGE = (
                 "Only events with these property values, whose keys then no longer group.",
                 {"type": "object", "additionalProperties": {"type": "string"}},
             ),
-            Parameter("skip_grouping", "Add the groups up.", _BOOLEAN),
+            Parameter("skip_grouping", "Aggregate as if nothing were grouped.", _BOOLEAN),
             Parameter("apply_taxes", "Taken for compatibility; nothing is taxed.", _BOOLEAN),
             Parameter("full_usage", "Not available: 405.", _BOOLEAN),
             _WAIT_FOR,

@@ -40,7 +40,16 @@ def evaluation_message(error: EvaluationFailed) -> str:
     return f"expression_evaluation_failed: {error}"
 
 
-def with_expression(call: Call, event: IncomingEvent) -> msgspec.Raw:
+def as_shown(call: Call, event: StoredEvent) -> dict[str, Any]:
+    """The `event` object of one that was taken, with the result of the expression if it has one."""
+    try:
+        properties = bytes(with_expression(call, event))
+    except EvaluationFailed:
+        properties = event.properties
+    return event_json(call.organization_id, msgspec.structs.replace(event, properties=properties))
+
+
+def with_expression(call: Call, event: IncomingEvent | StoredEvent) -> msgspec.Raw:
     """The properties with the result of the metric's expression; raises EvaluationFailed."""
     metric = call.meter.definitions.metric(call.organization_id, event.code)
     if metric is None or not metric.expression or not metric.field_name:

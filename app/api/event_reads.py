@@ -8,9 +8,9 @@ import msgspec
 
 from app.api import json_text
 from app.api.call import Call, Reply
-from app.api.errors import invalid, not_found
+from app.api.errors import forbidden, invalid, not_found
 from app.api.event_input import FieldErrors
-from app.api.event_json import event_json
+from app.api.event_json import as_shown
 from app.api.meter import EventQuery
 from app.api.pagination import PageRequest
 from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
@@ -18,12 +18,17 @@ from app.api.subscriptions import subscriptions_of
 from app.definitions.instants import parse_iso8601_ms
 
 
+async def enriched(_: Call) -> Any:
+    """What Lago shows of its own pipeline; here `trace` says what became of an event."""
+    raise forbidden("endpoint_not_available")
+
+
 async def show(call: Call) -> Any:
     """The first event with a transaction_id, on whichever worker it is."""
     for transaction_id in _wanted_ids(call):
         event = await call.meter.find_event(call.organization_id, transaction_id)
         if event is not None:
-            return {"event": event_json(call.organization_id, event)}
+            return {"event": as_shown(call, event)}
     target = call.request.rel_url.raw_path_qs
     for reply in await ask_all(call, Outgoing("GET", target)):
         if reply.status != 404:
@@ -67,7 +72,7 @@ async def index(call: Call) -> Any:
 async def _page_here(call: Call, query: EventQuery, page: PageRequest) -> dict[str, Any]:
     found = await call.meter.list_events(call.organization_id, query, page.offset, page.per_page)
     return {
-        "events": [event_json(call.organization_id, event) for event in found.events],
+        "events": [as_shown(call, event) for event in found.events],
         "meta": page.meta(found.total_count),
     }
 

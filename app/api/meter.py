@@ -14,7 +14,7 @@ import msgspec
 from app.definitions.commands import Applied, Command, Rejected
 from app.definitions.state import Definitions
 from app.proof import EventFate, ExplainQuery, Explanation, SeriesQuery, UsageSeries, VerifyReport
-from app.usage import PeriodUsage
+from app.usage import PeriodUsage, Regrouping
 
 DuplicateKind = Literal["identical", "conflicting"]
 
@@ -291,6 +291,12 @@ class Meter(Protocol):
         self, organization_id: str, external_subscription_id: str, at_ms: int
     ) -> PeriodUsage | None:
         """The period that holds `at_ms`, of the active subscription or the implicit one."""
+        ...
+
+    async def regrouped_usage(
+        self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
+    ) -> PeriodUsage:
+        """Usage that `current_usage` gave, in other groups or of some events only."""
         ...
 
     def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:

@@ -60,18 +60,47 @@ class Query:
                 return found
         return {}
 
+    def choices(self, names: Sequence[str]) -> dict[str, frozenset[str]]:
+        """`name[key]=value`, repeated with `[]` for several, or a JSON object of texts or lists.
+
+        Of the first of the names present; null and an empty list are the text "".
+        """
+        for name in names:
+            found: dict[str, set[str]] = {}
+            for key, value in self._pairs:
+                match = _MEMBER.fullmatch(key.removesuffix("[]"))
+                if match and match["name"] == name:
+                    found.setdefault(match["key"], set()).add(value)
+            if not found:
+                found = {key: _texts(item) for key, item in _object(self.text(name)).items()}
+            if found:
+                return {key: frozenset(texts) for key, texts in found.items()}
+        return {}
+
     def _members(self, name: str) -> dict[str, str]:
         matches = ((_MEMBER.fullmatch(key), value) for key, value in self._pairs)
         return {match["key"]: value for match, value in matches if match and match["name"] == name}
 
 
 def _json_object(text: str | None) -> dict[str, str]:
+    return {
+        key: item if isinstance(item, str) else str(item) for key, item in _object(text).items()
+    }
+
+
+def _object(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
         value: Any = msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
-    if not isinstance(value, dict):
-        return {}
-    return {key: item if isinstance(item, str) else str(item) for key, item in value.items()}
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> set[str]:
+    items = value if isinstance(value, list) and value else [value]
+    items = [str(item).lower() if isinstance(item, bool) else item for item in items]
+    return {
+        "" if item in (None, []) else item if isinstance(item, str) else str(item) for item in items
+    }

@@ -49,6 +49,7 @@ class CloudEvent(Model):
     time: str | None = None
     organizationid: str | None = None
     data: Properties | None = None
+    data_base64: str | None = Field(None, description="The same JSON in base64, instead of data.")
 
 
 class Correction(Model):

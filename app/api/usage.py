@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from app.api.call import Call
 from app.api.errors import ApiError, forbidden, invalid, not_allowed, not_found, unavailable
 from app.api.pagination import listing
@@ -16,20 +18,25 @@ from app.api.usage_json import (
     past_usage_json,
     select_charges,
 )
-from app.usage import PeriodUsage
+from app.usage import PeriodUsage, Regrouping
 
 WAIT_FOR_TIMEOUT_S = 5.0
 _LARGEST_OFFSET_DIGITS = 18
 
 
 def selection(query: Query) -> UsageSelection:
-    """What the query asks to see; of several names for one thing the newest counts."""
+    """Which charges the query asks to see; of several names for one thing the newest counts."""
     return UsageSelection(
         charge_id=query.text("charge_id", "filter_by_charge_id"),
         charge_code=query.text("charge_code", "filter_by_charge_code"),
         billable_metric_code=query.text("billable_metric_code", "filter_by_metric_code"),
-        group=query.mapping(("group", "filter_by_group")),
-        skip_grouping=query.flag("skip_grouping"),
+    )
+
+
+def regrouping(query: Query) -> Regrouping:
+    """How the query asks to see them grouped."""
+    return Regrouping(
+        query.choices(("group", "filter_by_group")), skip_grouping=query.flag("skip_grouping")
     )
 
 
@@ -45,7 +52,12 @@ async def current(call: Call) -> Any:
         raise _no_usage(call)
     if call.query.flag("full_usage"):
         raise not_allowed("full_usage_not_allowed")
-    return {"customer_usage": current_usage_json(usage, _checked_selection(call, usage))}
+    wanted = _checked_selection(call, usage)
+    regrouped = regrouping(call.query)
+    if regrouped.asks():
+        chosen = msgspec.structs.replace(usage, charges=select_charges(usage, wanted))
+        usage = await call.meter.regrouped_usage(chosen, regrouped, call.now_ms)
+    return {"customer_usage": current_usage_json(usage, wanted)}
 
 
 def _active_subscription(call: Call) -> str:

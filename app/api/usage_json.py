@@ -22,14 +22,11 @@ Group = tuple[tuple[str, str | None], ...]
 
 
 class UsageSelection(msgspec.Struct, frozen=True):
-    """Which part of the usage to show, and how."""
+    """Which charges to show."""
 
     charge_id: str | None = None
     charge_code: str | None = None
     billable_metric_code: str | None = None
-    group: Mapping[str, str] = {}
-    """Only events with these property values; their keys no longer group."""
-    skip_grouping: bool = False
 
     @property
     def names_charges(self) -> bool:
@@ -62,21 +59,24 @@ def current_usage_json(usage: PeriodUsage, selection: UsageSelection = EVERYTHIN
     charges_usage = []
     for in_force in select_charges(usage, selection):
         complete = _with_zero_rows(in_force.charge, rows.get(in_force.charge.id, []))
-        shown = _select_rows(in_force, complete, selection)
-        if shown:
-            charges_usage.append(_charge_json(usage, in_force, shown))
+        charges_usage.append(_charge_json(usage, in_force, complete))
     return _period_json(usage, charges_usage)
 
 
 def past_usage_json(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
     """One of the `usage_periods`: only what was used, and whether it can still change."""
-    rows = _rows_by_charge(usage.rows)
+    rows = _rows_by_charge(row for row in usage.rows if _is_used(row))
     charges_usage = [
         _charge_json(usage, in_force, rows[in_force.charge.id])
         for in_force in select_charges(usage, selection)
         if in_force.charge.id in rows
     ]
     return _period_json(usage, charges_usage) | {"final": usage.final}
+
+
+def _is_used(row: UsageRow) -> bool:
+    """Whether any figure is not 0, as of the cells that are published."""
+    return bool(row.units or row.prorated_units or row.total_aggregated_units or row.events_count)
 
 
 def as_of_json(as_of: AsOf) -> Json:
@@ -211,80 +211,14 @@ def _with_zero_rows(charge: Charge, rows: Sequence[UsageRow]) -> list[UsageRow]:
 
 
 def _zero_row(charge: Charge, bucket: ChargeFilter | None) -> UsageRow:
-    keys = group_keys(bucket.properties if bucket else charge.properties)
     return UsageRow(
         charge_id=charge.id,
         filter_id=bucket.id if bucket else None,
-        grouped_by=tuple((key, None) for key in keys),
+        grouped_by=tuple((key, None) for key in charge.group_keys(bucket)),
         units=Decimal(0),
         total_aggregated_units=Decimal(0),
         units_so_far=Decimal(0),
         events_count=0,
-    )
-
-
-def group_keys(properties: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a bucket groups by: its own `pricing_group_keys`, formerly `grouped_by`."""
-    return tuple(properties.get("pricing_group_keys") or properties.get("grouped_by") or ())
-
-
-def _select_rows(
-    in_force: ChargeInForce, rows: Sequence[UsageRow], selection: UsageSelection
-) -> list[UsageRow]:
-    """The rows a selection leaves, as they then group.
-
-    A bucket that is not grouped by a wanted key cannot tell which of its events had the value, so
-    it shows none of them.
-    """
-    shown = list(rows)
-    if selection.group:
-        shown = _only_group(in_force.charge, shown, selection.group)
-    if selection.skip_grouping:
-        combine = _largest if in_force.metric.aggregation_type == "max_agg" else _total
-        shown = [combine(members) for _, members in _by(shown, lambda row: row.filter_id)]
-    return shown
-
-
-def _only_group(
-    charge: Charge, rows: Iterable[UsageRow], wanted: Mapping[str, str]
-) -> list[UsageRow]:
-    """Rows of the wanted group, without its keys; of a bucket that has none, a row of zeros."""
-    shown = []
-    for _, members in _by(rows, lambda row: row.filter_id):
-        if not all(key in dict(members[0].grouped_by) for key in wanted):
-            continue
-        matching = [
-            row
-            for row in members
-            if all(dict(row.grouped_by)[key] == value for key, value in wanted.items())
-        ]
-        bucket = next((b for b in charge.filters if b.id == members[0].filter_id), None)
-        shown += [_ungroup(row, wanted) for row in matching or [_zero_row(charge, bucket)]]
-    return shown
-
-
-def _ungroup(row: UsageRow, keys: Iterable[str]) -> UsageRow:
-    kept = tuple((key, value) for key, value in row.grouped_by if key not in keys)
-    return msgspec.structs.replace(row, grouped_by=kept)
-
-
-def _total(rows: Sequence[UsageRow]) -> UsageRow:
-    known = [row.units_so_far for row in rows if row.units_so_far is not None]
-    return msgspec.structs.replace(
-        rows[0],
-        grouped_by=(),
-        units_so_far=exact_sum(known) if len(known) == len(rows) else None,
-        units=exact_sum(row.units for row in rows),
-        total_aggregated_units=exact_sum(row.total_aggregated_units for row in rows),
-        events_count=sum(row.events_count for row in rows),
-    )
-
-
-def _largest(rows: Sequence[UsageRow]) -> UsageRow:
-    return msgspec.structs.replace(
-        _total(rows),
-        units=max(row.units for row in rows),
-        total_aggregated_units=max(row.total_aggregated_units for row in rows),
     )
 
 

@@ -17,6 +17,8 @@ import msgspec
 from aiohttp import ClientSession
 from yarl import URL
 
+from app.definitions.instants import parse_iso8601_ms
+
 Json = dict[str, Any]
 Arranger = Callable[["Conversation", str], Awaitable[bool]]
 """Brings about a state that only the caller can (a clock, another key); False if it cannot."""
@@ -317,7 +319,7 @@ async def _two_filters(conversation: Conversation) -> None:
 
 
 async def _two_charges(conversation: Conversation) -> None:
-    """Charge A groups by cloud; the previous period is before the start, so it has no events."""
+    """Charge A groups by cloud; what the previous period used is no part of this one."""
     metrics = [await _metric(conversation, code, "sum_agg", field_name="units") for code in "ab"]
     charges = [
         _priced({"billable_metric_id": metric_id, "charge_model": "standard"})
@@ -327,7 +329,7 @@ async def _two_charges(conversation: Conversation) -> None:
     plan = await _plan(conversation, charges)
     conversation.values["charge_a.id"] = plan["charges"][0]["lago_id"]
     conversation.values["charge_a.code"] = plan["charges"][0]["code"]
-    await _subscribe(conversation, plan)
+    await _subscribe(conversation, plan, subscription_at="2020-01-01T00:00:00Z")
     for code, properties in (
         ("a", {"units": 4, "cloud": "aws"}),
         ("a", {"units": 4, "cloud": "aws"}),
@@ -335,7 +337,14 @@ async def _two_charges(conversation: Conversation) -> None:
         ("b", {"units": 2}),
     ):
         await _event(conversation, code, properties)
-    await _settle(conversation, 4)
+    usage = await _settle(conversation, 4)
+    last_second = parse_iso8601_ms(usage["from_datetime"]) or 0
+    for code, properties in (
+        ("a", {"units": 5, "cloud": "aws"}),
+        ("a", {"units": 7, "cloud": "gcp"}),
+        ("b", {"units": 3}),
+    ):
+        await _event(conversation, code, properties, timestamp=last_second // 1000 - 1)
 
 
 async def _metric(conversation: Conversation, code: str, aggregation_type: str, **more: Any) -> str:
@@ -372,23 +381,26 @@ async def _subscribe(conversation: Conversation, plan: Json, **more: Any) -> Non
     await conversation.must("POST", "/api/v1/subscriptions", {"subscription": body})
 
 
-async def _event(conversation: Conversation, code: str, properties: Json) -> None:
+async def _event(
+    conversation: Conversation, code: str, properties: Json, timestamp: int | None = None
+) -> None:
     event = {
         "transaction_id": str(uuid.uuid4()),
         "external_subscription_id": "sub_1",
         "code": code,
+        "timestamp": timestamp,
         "properties": properties,
     }
     await conversation.must("POST", "/api/v1/events", {"event": event})
 
 
-async def _settle(conversation: Conversation, events_count: int) -> None:
+async def _settle(conversation: Conversation, events_count: int) -> Json:
     """Events are answered within half a second of their fold, or their fold is awaited here."""
     path = "/api/v1/customers/cust_1/current_usage?external_subscription_id=sub_1"
     for _ in range(20):
-        usage = (await conversation.must("GET", path))["customer_usage"]
+        usage: Json = (await conversation.must("GET", path))["customer_usage"]
         if sum(charge["events_count"] for charge in usage["charges_usage"]) == events_count:
-            return
+            return usage
         await asyncio.sleep(0.1)
     raise _CannotArrange("this server does not fold events")
 

@@ -14,6 +14,8 @@ Interval = Literal["weekly", "monthly", "quarterly", "semiannual", "yearly"]
 BillingTime = Literal["calendar", "anniversary"]
 
 ALL_FILTER_VALUES = "__ALL_FILTER_VALUES__"
+TARGET_WALLET_KEY = "target_wallet_code"
+"""The property that names the wallet an event is for."""
 
 
 class MetricFilter(msgspec.Struct, frozen=True):
@@ -54,7 +56,7 @@ class ChargeFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric applied by a plan. `properties` are echoed; only pricing_group_keys shape usage."""
+    """A metric applied by a plan. `properties` are echoed; only what groups by them is used."""
 
     id: str
     metric_id: str
@@ -70,6 +72,22 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     accepts_target_wallet: bool = False
     properties: Mapping[str, Any] = {}
     filters: tuple[ChargeFilter, ...] = ()
+
+    def group_keys(self, bucket: ChargeFilter | None) -> tuple[str, ...]:
+        """What a bucket groups by; None is the default bucket.
+
+        A filter's own keys hold in its bucket, also when it has none and the charge has some. Where
+        the charge accepts a target wallet, every bucket is split by it as well.
+        """
+        properties = self.properties if bucket is None else bucket.properties
+        # `grouped_by` is what `pricing_group_keys` was called before.
+        keys = properties.get("pricing_group_keys") or properties.get("grouped_by") or ()
+        if not isinstance(keys, (list, tuple)):
+            keys = ()
+        texts = tuple(key for key in keys if isinstance(key, str))
+        if self.accepts_target_wallet and TARGET_WALLET_KEY not in texts:
+            return (*texts, TARGET_WALLET_KEY)
+        return texts
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -186,9 +186,5 @@ def _touched_codes(definitions: Definitions, old: Plan, new: Plan) -> frozenset[
 
 
 def _shape(charge: Charge) -> tuple[str, Any]:
-    filters = [(f.id, f.values, _group_keys(f.properties)) for f in charge.filters]
-    return charge.metric_id, (charge.prorated, _group_keys(charge.properties), filters)
-
-
-def _group_keys(properties: Mapping[str, Any]) -> Any:
-    return properties.get("pricing_group_keys"), properties.get("grouped_by")
+    filters = [(f.id, f.values, charge.group_keys(f)) for f in charge.filters]
+    return charge.metric_id, (charge.prorated, charge.group_keys(None), filters)

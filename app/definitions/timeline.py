@@ -7,7 +7,7 @@ A period is fixed once its due time is reached under the definitions known by th
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from app.billing_periods.grid import PeriodGrid
@@ -48,6 +48,11 @@ class Period(NamedTuple):
     closing_reason: ClosingReason
     upgraded: bool
     """Ended by an upgrade."""
+    refuses_late: bool = False
+    """Events appended after it is due are refused, instead of revising it."""
+    revise_every_ms: int = 3_600_000
+    """Once due, it is revised at multiples of this only."""
+    max_groups: int = 10_000
 
 
 class Terms(NamedTuple):
@@ -61,6 +66,9 @@ class Terms(NamedTuple):
     close_grid_ms: int
     late_window_ms: int
     close_elapsed: bool
+    refuses_late: bool
+    revise_every_ms: int
+    max_groups: int
 
 
 class Timeline:
@@ -112,6 +120,14 @@ class Timeline:
         self._periods.append(period)
         self._starts_ms.append(period.start_ms)
         return True
+
+
+class FixedPeriods(Timeline):
+    """Periods as given, none of which is ever due: every event counts from cut 0 on."""
+
+    def __init__(self, periods: Iterable[Period]):
+        super().__init__([], published=False)
+        self._more = iter(periods)
 
 
 def subscription_timeline(
@@ -178,6 +194,9 @@ def _terms_at(
         close_grid_ms=settings.close_grid_s * 1000,
         late_window_ms=settings.late_window_s * 1000,
         close_elapsed=settings.close_elapsed,
+        refuses_late=settings.late_policy == "refuse",
+        revise_every_ms=settings.revise_every_s * 1000,
+        max_groups=settings.max_groups,
     )
 
 
@@ -222,11 +241,13 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
     fixed_at_ms = _fixed_at(end_ms, ended_ms is not None, terms, created_ms)
     skipped = not terms.close_elapsed and end_ms <= created_ms
     due_at_ms = NEVER_MS if skipped else fixed_at_ms
+    # What ends with the period itself, as a downgrade does, has all of its last day and no more.
+    whole = ended_ms is None or ended_ms == natural_end_ms
     return Period(
         start_ms=start_ms,
         end_ms=end_ms,
-        to_ms=end_ms - 1000 if ended_ms is None else ended_ms // 1000 * 1000,
-        last_ms=end_ms - 1 if ended_ms is None else ended_ms,
+        to_ms=end_ms - 1000 if whole else end_ms // 1000 * 1000,
+        last_ms=end_ms - 1 if whole else end_ms,
         duration_days=grid.duration_days(k),
         timezone=grid.timezone,
         fixed_at_ms=fixed_at_ms,
@@ -234,6 +255,9 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
         late_until_ms=due_at_ms + terms.late_window_ms,
         closing_reason=_closing_reason(subscription, ended_ms),
         upgraded=ended_ms is not None and subscription.upgraded,
+        refuses_late=terms.refuses_late,
+        revise_every_ms=terms.revise_every_ms,
+        max_groups=terms.max_groups,
     )
 
 
@@ -257,5 +281,16 @@ def ceil_to(at_ms: int, grid_ms: int) -> int:
 def implicit_timeline(settings: SettingsRecord, subscription: Subscription) -> Timeline:
     """Calendar months in UTC, none of them ever published."""
     grid = PeriodGrid("monthly", "calendar", subscription.subscription_at_ms, "UTC")
-    terms = Terms(0, subscription, grid, 0, settings.close_grid_s * 1000, 0, close_elapsed=True)
+    terms = Terms(
+        since_ms=0,
+        subscription=subscription,
+        grid=grid,
+        grace_ms=0,
+        close_grid_ms=settings.close_grid_s * 1000,
+        late_window_ms=0,
+        close_elapsed=True,
+        refuses_late=False,
+        revise_every_ms=settings.revise_every_s * 1000,
+        max_groups=settings.max_groups,
+    )
     return Timeline([terms], published=False)

@@ -55,6 +55,7 @@ def plan_body(vector: Json, plan: LivePlan, metric_id: str) -> dict[str, Any]:
         "charge_model": "standard",
         "prorated": bool(described.get("prorated")),
         "pay_in_advance": bool(described.get("pay_in_advance")),
+        "accepts_target_wallet": bool(described.get("accepts_target_wallet")),
         "properties": _properties(grouped_by),
         "filters": [
             {

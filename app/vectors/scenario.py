@@ -7,7 +7,7 @@ a plan. Everything else is the live path: records are decoded, deduplicated and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ from app.billing_periods.day_count import inclusive_days
 from app.definitions.instants import LAST_MS, parse_iso8601_ms
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric, MetricFilter
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import NEVER_MS, FixedPeriods, Period
 from app.numbers import property_text
 from app.vectors.files import Json, Literals, Vector
 from app.wire.arrivals import arrivals_of
@@ -34,14 +34,6 @@ ONE_BUCKET = "match_filters"
 
 class CannotRun(Exception):
     """The vector asks for something that no rule here gives; the message says what."""
-
-
-class FixedPeriods(Timeline):
-    """Periods as given, none of which is ever due: every event counts from cut 0 on."""
-
-    def __init__(self, periods: Iterable[Period]):
-        super().__init__([], published=False)
-        self._more = iter(periods)
 
 
 class Folded(NamedTuple):
@@ -91,6 +83,7 @@ def charge_of(vector: Json) -> Charge:
         created_at_ms=0,
         pay_in_advance=bool(described.get("pay_in_advance")),
         prorated=bool(described.get("prorated")),
+        accepts_target_wallet=bool(described.get("accepts_target_wallet")),
         properties=_grouping(grouped_by),
         filters=tuple(filters),
     )
@@ -213,7 +206,6 @@ def fold(vector: Vector, described: Json | None, events: Sequence[Arrival]) -> F
         charge_fold,
         FixedPeriods([period]),
         NEVER_MS,
-        revise_every_ms=partition.settings.revise_every_s * 1000,
     )
     partition.routes[*name, metric.code] = Route(*name, metric.code, (), (span,))
     partition.fold(runs_of(_selected(vector.json, metric, period, events)))

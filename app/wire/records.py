@@ -4,6 +4,7 @@ The plain single event takes one typed decode. Everything else takes the slow pa
 decides what is refused; nothing a record holds makes `decode_record` raise.
 """
 
+import base64
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, TypeVar
@@ -128,7 +129,7 @@ def _decode_object(body: bytes, mode: _Mode) -> Event | Correction:
     _check_depth(body)
     fields = _fields(body)
     if mode is _Mode.STRUCTURED or "specversion" in fields:
-        return build_event(fields, CLOUDEVENT_NAMES, body)
+        return build_event(_with_data(fields), CLOUDEVENT_NAMES, body)
     if "operation" in fields:
         return _correction(fields, body)
     return build_event(fields, LAGO_NAMES, body)
@@ -140,6 +141,23 @@ def _check_depth(text: bytes) -> None:
             RefusalCode.TOO_LARGE,
             f"the JSON nests too deeply; an event may have {MAX_DEPTH} levels",
         )
+
+
+def _with_data(fields: Fields) -> Fields:
+    """The attributes of a CloudEvent with its `data_base64`, JSON in base64, as `data`."""
+    encoded = optional_text(fields, "data_base64")
+    if encoded is None:
+        return fields
+    if "data" in fields:
+        raise Refused(RefusalCode.INVALID_EVENT, "send data or data_base64, not both")
+    try:
+        data = base64.b64decode(encoded, validate=True).strip(_WHITESPACE)
+    except ValueError as error:
+        raise Refused(RefusalCode.INVALID_EVENT, "data_base64 is not base64") from error
+    if not is_utf8(data):
+        raise Refused(RefusalCode.INVALID_EVENT, "data_base64 must hold JSON: it is not UTF-8")
+    _parse(_validate, data)
+    return {**fields, "data": data} if data != b"null" else fields
 
 
 def _fields(body: bytes) -> Fields:
@@ -233,7 +251,9 @@ def _amended_event(fields: Fields) -> Event:
     if body is None:
         raise Refused(RefusalCode.INVALID_CORRECTION, "event is missing; an amend carries it whole")
     event_fields = _fields(body)
-    names = CLOUDEVENT_NAMES if "specversion" in event_fields else LAGO_NAMES
+    names = LAGO_NAMES
+    if "specversion" in event_fields:
+        names, event_fields = CLOUDEVENT_NAMES, _with_data(event_fields)
     # The event may leave out the identity that its correction states.
     identity = {
         names[field]: fields[field]

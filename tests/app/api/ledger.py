@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from decimal import Decimal
 
+import msgspec
+
 from app.api.event_input import as_event
 from app.api.meter import (
     Accepted,
@@ -26,7 +28,6 @@ from app.api.meter import (
     UsageView,
     Verdict,
 )
-from app.api.usage_json import group_keys
 from app.definitions.commands import Applied, Command, Rejected
 from app.definitions.model import Charge, ChargeFilter, Metric, Subscription
 from app.definitions.state import Definitions
@@ -43,7 +44,7 @@ from app.proof import (
     VerifyReport,
     WindowUsage,
 )
-from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
 
@@ -177,6 +178,15 @@ class LedgerMeter:
         period = timeline.holding(at_ms)
         return None if period is None else self._usage(subscription, period, final=False)
 
+    async def regrouped_usage(
+        self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
+    ) -> PeriodUsage:
+        period = self._timeline(usage.subscription).holding(at_ms)
+        assert period is not None
+        charges = tuple(ChargeInForce(wanted.charge(c.charge), c.metric) for c in usage.charges)
+        rows = [r for c in charges for r in self._rows(usage.subscription, c, period, wanted)]
+        return msgspec.structs.replace(usage, charges=charges, rows=tuple(rows))
+
     def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:
         now_ms = self.now_ms()
         return [
@@ -226,7 +236,11 @@ class LedgerMeter:
         )
 
     def _rows(
-        self, subscription: Subscription, found: ChargeInForce, period: Period
+        self,
+        subscription: Subscription,
+        found: ChargeInForce,
+        period: Period,
+        wanted: Regrouping | None = None,
     ) -> list[UsageRow]:
         cells: dict[tuple[str | None, tuple[tuple[str, str | None], ...]], list[Decimal]] = {}
         for (organization_id, external_id, _), (event, position) in self.events.items():
@@ -236,7 +250,8 @@ class LedgerMeter:
                 subscription.organization_id,
                 subscription.external_id,
             )
-            value = _value(found.metric, event) if ours and inside else None
+            asked = wanted is None or wanted.takes(_texts(event))
+            value = _value(found.metric, event) if ours and inside and asked else None
             if value is not None:
                 cells.setdefault(_cell(found.charge, event), []).append(value)
         return [
@@ -416,10 +431,14 @@ def _value(metric: Metric, event: IncomingEvent) -> Decimal | None:
     return None if raw is None else parse_value(raw)
 
 
+def _texts(event: IncomingEvent) -> dict[str, str | None]:
+    return {name: property_text(raw) for name, raw in read_properties(event.properties).items()}
+
+
 def _cell(
     charge: Charge, event: IncomingEvent
 ) -> tuple[str | None, tuple[tuple[str, str | None], ...]]:
-    texts = {name: property_text(raw) for name, raw in read_properties(event.properties).items()}
+    texts = _texts(event)
     bucket: ChargeFilter | None = next(
         (
             found
@@ -428,5 +447,5 @@ def _cell(
         ),
         None,
     )
-    keys = group_keys(bucket.properties if bucket else charge.properties)
+    keys = charge.group_keys(bucket)
     return bucket.id if bucket else None, tuple((key, texts.get(key)) for key in keys)

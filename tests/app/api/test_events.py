@@ -204,6 +204,19 @@ async def test_the_log_keeps_properties_without_the_result(api: Running) -> None
     assert json.loads(event.properties) == {"a": "1.5"}
 
 
+async def test_reads_show_the_result_of_the_expression_where_there_is_one(api: Running) -> None:
+    assert (await send(api, transaction_id="before", properties={"b": 1})).status == 200
+    await define_expression(api)
+    await send(api, transaction_id="after", properties={"a": "1.5"})
+    shown = (await api.must("GET", "/api/v1/events"))["events"]
+    assert {event["transaction_id"]: event["properties"] for event in shown} == {
+        "before": {"b": 1},
+        "after": {"a": "1.5", "value": "3.0"},
+    }
+    one = await api.must("GET", "/api/v1/events/after")
+    assert one["event"]["properties"] == {"a": "1.5", "value": "3.0"}
+
+
 @pytest.mark.parametrize(
     ("events", "details"),
     [

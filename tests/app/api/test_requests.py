@@ -53,6 +53,23 @@ def test_groups(raw: str, expected: dict[str, str]) -> None:
     assert Query(raw).mapping(("group", "filter_by_group")) == expected
 
 
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param("group[cloud]=aws", {"cloud": {"aws"}}, id="brackets"),
+        pytest.param("group[a][]=1&group[a][]=2", {"a": {"1", "2"}}, id="many"),
+        pytest.param('group={"a":["1","2"],"b":3}', {"a": {"1", "2"}, "b": {"3"}}, id="json"),
+        pytest.param('group={"a":null,"b":[]}', {"a": {""}, "b": {""}}, id="none"),
+        pytest.param('group={"a":true}', {"a": {"true"}}, id="boolean"),
+        pytest.param("group[a]=1&filter_by_group[a]=2", {"a": {"1"}}, id="newest-name-wins"),
+        pytest.param("group=[1]", {}, id="no-object"),
+        pytest.param("", {}, id="absent"),
+    ],
+)
+def test_groups_of_several_values(raw: str, expected: dict[str, set[str]]) -> None:
+    assert Query(raw).choices(("group", "filter_by_group")) == expected
+
+
 def test_the_first_name_present_wins_and_the_last_of_its_values() -> None:
     query = Query("old=1&new=2&new=3&empty=")
     assert query.text("new", "old") == "3"

@@ -1,6 +1,7 @@
 """Records of every wire format: events, corrections, refusals, and never an exception."""
 
 import json
+from base64 import b64encode
 from decimal import Decimal
 from typing import Any
 
@@ -44,6 +45,7 @@ CORRECTION: dict[str, Any] = {
     "operation": "cancel",
     "correction_id": "c-1",
 }
+IN_BASE64 = b64encode(b' {"gb":12.5,"region":"eu"}\n').decode()
 BINARY: Headers = [
     ("ce_specversion", b"1.0"),
     ("ce_id", b"t-1"),
@@ -59,6 +61,11 @@ BATCH: Headers = [("Content-Type", b"application/cloudevents-batch+json")]
 
 def encode(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def in_base64(data: bytes) -> bytes:
+    """A CloudEvent with this data."""
+    return encode(without(CLOUDEVENT, "data") | {"data_base64": b64encode(data).decode()})
 
 
 def lago(**changes: Any) -> bytes:
@@ -314,8 +321,9 @@ def test_ticks() -> None:
         (encode([CLOUDEVENT]), ()),
         (encode([CLOUDEVENT]), BATCH),
         (encode(CLOUDEVENT["data"]), BINARY),
+        (encode(without(CLOUDEVENT, "data") | {"data_base64": IN_BASE64}), ()),
     ],
-    ids=["detected", "header", "header alone", "array", "batch", "binary"],
+    ids=["detected", "header", "header alone", "array", "batch", "binary", "base64"],
 )
 def test_cloudevents(value: bytes, headers: Headers) -> None:
     event = only(value, headers)
@@ -349,6 +357,16 @@ def test_the_headers_of_a_binary_cloudevent_are_its_envelope() -> None:
         (encode(without(CLOUDEVENT, "id")), (), RefusalCode.MISSING_FIELD),
         (encode(CLOUDEVENT | {"data": "text"}), (), RefusalCode.INVALID_EVENT),
         (encode(CLOUDEVENT | {"time": "today"}), (), RefusalCode.INVALID_TIMESTAMP),
+        (in_base64(b'{"gb":'), (), RefusalCode.INVALID_JSON),
+        (in_base64(b"12"), (), RefusalCode.INVALID_EVENT),
+        (in_base64(b'"\xff"'), (), RefusalCode.INVALID_EVENT),
+        (encode(CLOUDEVENT | {"data_base64": IN_BASE64}), (), RefusalCode.INVALID_EVENT),
+        (
+            encode(without(CLOUDEVENT, "data") | {"data_base64": "{}"}),
+            (),
+            RefusalCode.INVALID_EVENT,
+        ),
+        (encode(without(CLOUDEVENT, "data") | {"data_base64": {}}), (), RefusalCode.INVALID_EVENT),
         (b"{}", BINARY[:2], RefusalCode.MISSING_FIELD),
         (b"[]", BINARY, RefusalCode.INVALID_EVENT),
         (b"{", BINARY, RefusalCode.INVALID_JSON),

@@ -1,0 +1,1 @@
+"""Rules of metering-semantics §4 and §6, from definitions and events to usage and records."""

@@ -1,0 +1,174 @@
+"""Two logs written as a story, folded offline, and read as usage and records."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from app.api.usage_json import UsageSelection, current_usage_json, past_usage_json
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.instants import parse_iso8601_ms
+from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Rejected
+from app.offline import DefinitionLine, EventLine, OfflineMeter
+from app.usage import Regrouping
+from app.wire.arrivals import arrivals_of
+from tables.fold import Arrival
+from tables.reading import past_usage
+from tables.regrouping import Regrouped
+from tables.tracing import verdict
+
+ORG = "org"
+SUB = "sub"
+Json = dict[str, Any]
+
+
+def ms(text: str) -> int:
+    """`2024-03-01` or any ISO 8601 instant."""
+    at_ms = parse_iso8601_ms(text if "T" in text else f"{text}T00:00:00Z")
+    assert at_ms is not None
+    return at_ms
+
+
+class Story:
+    """Definitions and events in the order they are told; `at` is when they are appended."""
+
+    def __init__(self, **settings: Any):
+        self.definitions: list[DefinitionLine] = []
+        self.events: list[EventLine] = []
+        self.define("2020-01-01", commands.set_settings(SettingsRecord(**settings)))
+
+    def define(self, at: str, command: Command) -> Story:
+        """Append a definition."""
+        line = DefinitionLine(ms(at), len(self.definitions), command.encode())
+        self.definitions.append(line)
+        return self
+
+    def metric(
+        self, code: str, aggregation_type: str, at: str = "2023-12-31", **more: Any
+    ) -> Story:
+        """A metric on the property `v`."""
+        body = {"name": code, "code": code, "aggregation_type": aggregation_type, "field_name": "v"}
+        return self.define(at, commands.create_billable_metric(ORG, {**body, **more}))
+
+    def plan(
+        self, *charges: Json, code: str = "plan", at: str = "2023-12-31", **more: Any
+    ) -> Story:
+        """A monthly plan; a charge names its metric by code."""
+        body = {
+            "name": code,
+            "code": code,
+            "interval": "monthly",
+            "amount_cents": 0,
+            "amount_currency": "EUR",
+            "pay_in_advance": False,
+            "charges": [charge(**each) for each in charges],
+            **more,
+        }
+        return self.define(at, commands.create_plan(ORG, body))
+
+    def subscribe(self, at: str = "2023-12-31", **more: Any) -> Story:
+        """A subscription of `customer` to `plan`, on calendar months from 2024 on."""
+        body = {
+            "external_customer_id": "customer",
+            "plan_code": "plan",
+            "external_id": SUB,
+            "subscription_at": "2024-01-01T00:00:00Z",
+            **more,
+        }
+        return self.define(at, commands.create_subscription(ORG, body))
+
+    def send(
+        self, at: str, code: str = "m", appended: str | None = None, **properties: Any
+    ) -> Story:
+        """An event dated `at`, appended then unless said otherwise."""
+        number = len(self.events)
+        value = {
+            "organization_id": ORG,
+            "external_subscription_id": SUB,
+            "transaction_id": f"t{number}",
+            "code": code,
+            "timestamp": f"{ms(at) // 1000}.{ms(at) % 1000:03d}",
+            "properties": properties,
+        }
+        return self.append(appended or at, value)
+
+    def append(self, at: str, value: Json) -> Story:
+        """A raw record of any content."""
+        line = EventLine(ms(at), 0, len(self.events), msgspec.json.encode(value))
+        self.events.append(line)
+        return self
+
+    def meter(self, at: str) -> OfflineMeter:
+        """Everything folded up to then; no definition may have been refused."""
+        meter = OfflineMeter()
+        meter.run(self.definitions, self.events, ms(at))
+        refused = [outcome for outcome in meter.outcomes if isinstance(outcome, Rejected)]
+        assert not refused
+        return meter
+
+    def usage(self, at: str, **selection: Any) -> Json:
+        """`customer_usage` at that moment."""
+        found = self.meter(at).usage((ORG, SUB), ms(at))
+        assert found is not None
+        return current_usage_json(found, UsageSelection(**selection))
+
+    def regrouped(self, at: str, events_read: bool | None = None, **wanted: Any) -> Json:
+        """`customer_usage` in other groups; `events_read`: whether cells alone must not do."""
+        meter = self.meter(at)
+        found = meter.usage((ORG, SUB), ms(at))
+        assert found is not None
+        regrouped = Regrouped(meter.partition, found, Regrouping(**wanted), ms(at))
+        if events_read is not None:
+            assert bool(regrouped.to_read) == events_read
+        for line in self.events:
+            place = (line.append_time_ms, line.partition, line.offset)
+            for arrival in arrivals_of(line.value, (), *place, None):
+                assert isinstance(arrival, Arrival)
+                counted = verdict(meter.partition, arrival).counted
+                if counted is not None:
+                    regrouped.feed(counted)
+        return current_usage_json(regrouped.usage())
+
+    def past(self, at: str) -> list[Json]:
+        """The `usage_periods` at that moment."""
+        return [
+            past_usage_json(u) for u in past_usage(self.meter(at).partition, (ORG, SUB), ms(at))
+        ]
+
+    def records(self, at: str) -> list[Json]:
+        """Usage records published until then, completions left out."""
+        records = [json.loads(record.value) for record in self.meter(at).records]
+        return [record for record in records if record["type"] != "period.completed"]
+
+
+def charge(code: str = "m", **more: Any) -> Json:
+    """A standard charge on the metric of that code; properties go under `properties`."""
+    properties = {"amount": "1", **more.pop("properties", {})}
+    return {
+        "billable_metric_code": code,
+        "charge_model": "standard",
+        "properties": properties,
+        **more,
+    }
+
+
+def groups(charge_usage: Json) -> dict[str, str]:
+    """Units by the group's values in one text."""
+    return {
+        "/".join(f"{value}" for value in entry["grouped_by"].values()): entry["units"]
+        for entry in charge_usage["grouped_usage"]
+    }
+
+
+def buckets(charge_usage: Json) -> dict[str, str]:
+    """Units by filter values; the default bucket is `rest`."""
+    return {
+        "rest" if entry["values"] is None else json.dumps(entry["values"], sort_keys=True): entry[
+            "units"
+        ]
+        for entry in charge_usage["filters"]
+    }
