@@ -80,10 +80,8 @@ async def _held_back_by(
         return f"forwarded events of partition {owned.number} are not folded to the end"
     if owned.shared.definitions.append_time_ms <= cut_ms:
         return "the definitions log has not passed the cut"
-    if any(since_ms <= cut_ms for since_ms in owned.corrected.values()):
-        return f"partition {owned.number} is refolding for a correction"
     if owned.refold_since_ms is not None and owned.refold_since_ms <= cut_ms:
-        return f"partition {owned.number} is refolding for a changed definition"
+        return f"partition {owned.number} is refolding for a definition or a correction"
     return None
 
 
@@ -108,8 +106,7 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
             owned.moved = True
     finally:
         # Also when a rebalance ends it half-way: the partition may come back as it is.
-        for name in names:
-            owned.schedule.update(name)
+        owned.reschedule(names)
     await owned.flush()
 
 

@@ -7,12 +7,14 @@ for the last stretch the live fold waits, then the new cells are swapped in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 
 from app.owned import OwnedPartition
 from app.scan import Scan
+from tables.close import next_cut
 from tables.fold import Arrival
+from tables.presence import SubscriptionName
 from tables.refold import Refold
 
 NEAR_RECORDS = 2_000
@@ -31,7 +33,6 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
                 await owned.refold_wanted.wait()
         owned.refold_wanted.clear()
         try:
-            owned.release_corrections()
             while owned.refolds:
                 await refold_queued(owned, scanner)
         except Exception as error:
@@ -43,22 +44,24 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
     """One refold of everything that is queued now; what comes meanwhile waits for the next."""
     async with owned.lock:
         pairs, owned.refolds = owned.refolds, {}
-        since_ms = owned.refold_since_ms
-        job = Refold(owned.table, pairs)
+        names, owned.recorrecting = owned.recorrecting, {}
+        horizons = {name: next_cut(owned.table, name) for name in names}
+        job = Refold(owned.table, pairs, horizons)
     try:
         while pairs:
             async with scanner(owned) as scan:
-                scan.start(*job.start_offsets())
+                scan.start(owned.table.record, *job.start_offsets())
                 while scan.behind(owned.table.record) > NEAR_RECORDS:
                     await _feed(job, scan.read(owned.table.record, NEAR_RECORDS))
                 async with owned.lock:
                     await _feed(job, scan.read(owned.table.record, None))
                     if job.swap():
-                        _finished(owned, since_ms)
-                        pairs = {}
+                        pairs, names = {}, {}
+                        _finished(owned, horizons)
     finally:
         # A rebalance may end it; the partition may come back as it is.
         owned.refolds = {**pairs, **owned.refolds}
+        owned.recorrecting = {**names, **owned.recorrecting}
     owned.flush_wanted.set()
     owned.woken.set()
 
@@ -69,7 +72,7 @@ async def _feed(job: Refold, arrivals: AsyncIterator[list[Arrival]]) -> None:
         await asyncio.sleep(0)
 
 
-def _finished(owned: OwnedPartition, since_ms: int | None) -> None:
+def _finished(owned: OwnedPartition, corrected: Iterable[SubscriptionName]) -> None:
     """Cuts may go on, unless more was queued meanwhile."""
     table = owned.table
     table.refolding_pairs = set(owned.refolds)
@@ -78,6 +81,5 @@ def _finished(owned: OwnedPartition, since_ms: int | None) -> None:
         owned.refold_since_ms = None
         owned.definitions_taken = owned.shared.last_definition
     # Late events that only the refold counts wait for a cut that nothing else would announce.
-    for name in table.take_late_names():
-        owned.schedule.update(name)
+    owned.reschedule({*table.take_late_names(), *corrected})
     owned.moved = True

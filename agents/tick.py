@@ -24,7 +24,11 @@ POLL_S = 0.1
 
 
 class Ticker:
-    """Appends ticks to the raw partitions owned here, and to the definitions with partition 0."""
+    """Appends ticks to the raw partitions owned here, and to the definitions with partition 0.
+
+    Who waits for the definitions in the middle of a fold ticks them too: in a rebalance nobody may
+    own partition 0.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Ticker:
             await asyncio.sleep(POLL_S)
             for partition in list(owned()):
                 await self.tick_where_needed(partition)
+            await self._tick_definitions(self.wanted_definitions_ms(), self._clock.now_ms())
 
     async def tick_where_needed(self, owned: OwnedPartition) -> None:
         """Append a tick if a cut anywhere waits for this partition's logs and it is past it."""
@@ -57,9 +62,10 @@ class Ticker:
         if waits and owned.table.record.append_time_ms <= cut_ms:
             topic = self._settings.topic(self._settings.raw_topic)
             await self._tick(topic, owned.number, TICK_EVERY_S)
-        if owned.number != 0:
-            return
-        wanted_ms = max(self.wanted_definitions_ms(), cut_ms if waits else -1)
+        if owned.number == 0 and waits:
+            await self._tick_definitions(cut_ms, now_ms)
+
+    async def _tick_definitions(self, wanted_ms: int, now_ms: int) -> None:
         if wanted_ms >= 0 and self._definitions.append_time_ms <= wanted_ms < now_ms:
             every_s = min(self._definitions.settings_at().close_grid_s, 60)
             await self._tick(self._settings.topic(METER_DEFINITIONS), 0, every_s)

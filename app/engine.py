@@ -286,14 +286,21 @@ class Engine:
         self.parked[number] = self.owned.pop(number)
 
     async def _last_flush(self, owned: OwnedPartition) -> None:
-        """Flush; give the partition up if Redis does not answer, which must not hold others up."""
+        """Flush; give the partition up if that could take long, which must not hold others up.
+
+        Redis may be away, and a fold that waits for the definitions log stands in the middle of a
+        batch: the log may go on only when the rebalance is over.
+        """
         flushing = asyncio.ensure_future(owned.flush())
         while not flushing.done():
             await asyncio.wait([flushing], timeout=_PATIENCE_S)
-            if not flushing.done() and not self.members.available:
-                owned.abandoned = True
+            if flushing.done():
+                break
+            if owned.waits_for_definitions or not self.members.available:
+                await owned.abandon()
                 flushing.cancel()
-                raise Fenced(f"partition {owned.number} was given up: Redis does not answer")
+                what = "definitions" if self.members.available else "Redis"
+                raise Fenced(f"partition {owned.number} was given up: it waits for {what}")
         flushing.result()
 
     async def _reclaim(self, number: int) -> OwnedPartition | None:

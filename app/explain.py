@@ -289,7 +289,7 @@ async def _read_all(
                 take(arrival)
 
     async with scanner(owned) as scan:
-        scan.start(*first_offsets(entries))
+        scan.start(record, *first_offsets(entries))
         while scan.behind(record) > NEAR_RECORDS:
             async for part in scan.read(record, NEAR_RECORDS):
                 show(part)
@@ -341,7 +341,7 @@ async def trace(
 
     found: list[_Found] = []
     async with scanner(owned) as scan:
-        scan.start(*offsets)
+        scan.start(table.record, *offsets)
         async for part in scan.read(table.record, None):
             for arrival in part:
                 event = arrival.event
@@ -369,7 +369,7 @@ def _judged(
         return None
     if counted is None:
         return _Found(arrival, standing, (), standing.reason)
-    traced = tuple(tracer.trace(counted))
+    traced = tuple(tracer.trace(counted, standing.corrected_ms))
     reason = None if traced else tracer.unrouted(counted.timestamp_ms)
     return _Found(arrival, standing, traced, reason)
 

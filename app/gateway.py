@@ -271,7 +271,7 @@ class Gateway:
         if not entries:
             return found
         async with self._engine.scan(owned) as scan:
-            scan.start(*_first_offsets(entries))
+            scan.start(owned.table.record, *_first_offsets(entries))
             async for arrivals in scan.read(owned.table.record, None):
                 wanted = [a for a in arrivals if _matches(query, organization_id, a)]
                 counting = owned.table.index.find_many([_id_of(a) for a in wanted])

@@ -6,7 +6,7 @@ order of their append times, and every cut is taken when all inputs up to it are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import merge
 from typing import NamedTuple
 
@@ -122,7 +122,10 @@ class OfflineMeter:
             self._slice.append(arrived)
         else:
             self._fold_slice()
-            self._refold(self.partition.correct(arrived))
+            if self.partition.correct(arrived):
+                # Every cut before it is taken.
+                pairs = self.partition.pairs_of_name(arrived.name)
+                self._refold(pairs, {arrived.name: NEVER_MS})
 
     def _fold_slice(self) -> None:
         taken, self._slice = self._slice, []
@@ -138,10 +141,12 @@ class OfflineMeter:
         smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
         self._refold(smaller)
 
-    def _refold(self, pairs: set[Pair]) -> None:
+    def _refold(
+        self, pairs: set[Pair], horizons: Mapping[SubscriptionName, int] | None = None
+    ) -> None:
         if not pairs:
             return
-        refold, swapped = Refold(self.partition, pairs), False
+        refold, swapped = Refold(self.partition, pairs, horizons), False
         while not swapped:
             for name in sorted({(org, external_id) for org, external_id, _ in pairs}):
                 refold.feed(self._arrivals.get(name, ()))

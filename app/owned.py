@@ -37,9 +37,11 @@ from app.transport import RawRecord, RecordBatch
 from app.wire.arrivals import Arrived
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal, RefusalCode
+from tables.changelog_sum import ChangelogSum
+from tables.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run
-from tables.members import MemberName
+from tables.members import MemberName, member_key
 from tables.partition import Duplicate, Pair, Partition, Slice, WaitForDefinitions
 from tables.presence import SubscriptionName
 from tables.stores.changelog import Fenced, PartitionProducer, Record
@@ -89,8 +91,8 @@ class Shared:
     url: str
     crash: Callable[[BaseException], Awaitable[None]]
     acknowledge: Callable[[RecordBatch], bool]
-    refill_members: Callable[[int, int, int], Awaitable[None]]
-    """Fill the members store anew from the changelog: (partition, epoch, flush)."""
+    refill_members: Callable[[int, int, int, ChangelogSum], Awaitable[None]]
+    """Fill the members store anew from the changelog: (partition, epoch, flush, its sum)."""
     find_raw: Callable[[Iterable[RawPlace]], Awaitable[dict[RawPlace, Arrived]]]
     """Elements of raw records, without those that the log has no longer."""
     last_definition: tuple[int, int] = (0, -1)
@@ -115,16 +117,20 @@ class OwnedPartition:
         """Held while changelog and members store may stand at different flushes."""
         self.committed = table.record.flush
         """Number of the last flush that is durable."""
+        self.committed_members = table.members.sum
+        """Sum of the member changelog at that flush."""
         self.abandoned = False
         """Given up with what is not flushed: the next owner folds it again."""
+        self.waits_for_definitions = False
+        """The fold stands still, in the middle of a batch."""
         self.outbox: list[Record] = []
         self.forwards: list[Awaitable[object]] = []
         self.batches: list[RecordBatch] = []
         self.suspects: list[Duplicate] = []
         self._firsts: dict[RawPlace, Arrived | None] = {}
         self.refolds: dict[Pair, None] = {}
-        self.corrected: dict[Pair, int] = {}
-        """Pairs to refold for corrections, with the append time that cuts must have passed."""
+        self.recorrecting: dict[SubscriptionName, None] = {}
+        """Subscriptions whose queued refold puts other corrections in force."""
         self.refold_since_ms: int | None = None
         """Append time of the earliest definition whose refold is not swapped in."""
         self.definitions_taken = (0, -1)
@@ -194,25 +200,32 @@ class OwnedPartition:
                 result = self.table.fold(part)
             except WaitForDefinitions as wait:
                 await self._definitions_past(wait.past_ms)
+                if self.abandoned:
+                    return
                 await self._learn_members(part)
                 result = self.table.fold(part)
             self._note(result)
             await asyncio.sleep(0)
 
     def _correct(self, correction: CorrectionArrival) -> None:
-        """Refold for a correction once every cut before it is published."""
-        for pair in self.table.correct(correction):
-            self.corrected[pair] = max(self.corrected.get(pair, -1), correction.append_time_ms)
-        for name in self.table.take_late_names():
-            self.schedule.update(name)
-        self.refold_wanted.set()
+        """Take a correction in; it is refolded for once every cut before it is published."""
+        if self.table.correct(correction):
+            self.reschedule({correction.name, *self.table.take_late_names()})
 
-    def release_corrections(self) -> None:
-        """Queue the refolds of corrections that no earlier cut waits for any more."""
-        next_ms = self.schedule.next_ms()
-        ready = {pair for pair, since_ms in self.corrected.items() if since_ms <= next_ms}
-        if ready:
-            self.want_refold(ready, min(self.corrected.pop(pair) for pair in ready))
+    def reschedule(self, names: Iterable[SubscriptionName]) -> None:
+        """The next cuts of subscriptions may be others now, and so which corrections they show."""
+        for name in sorted(names):
+            self.schedule.update(name)
+            if self.table.corrections.touches(name):
+                wrong_ms = self.table.corrections.wrong_since(name, next_cut(self.table, name))
+                if wrong_ms is not None:
+                    self.recorrect([name], wrong_ms)
+
+    def recorrect(self, names: Iterable[SubscriptionName], since_ms: int) -> None:
+        """Queue a refold under the corrections that the next cuts show; those cuts wait for it."""
+        for name in names:
+            self.recorrecting[name] = None
+            self.want_refold(self.table.pairs_of_name(name), since_ms)
 
     async def _learn_members(self, runs: Sequence[Run]) -> None:
         # Another task may forget members while the store is asked, hence until none is unknown.
@@ -229,16 +242,30 @@ class OwnedPartition:
             log.warning("Members are filled in from their changelog: %s", lost)
         # What is not flushed, or not stored yet, is at hand in the table and not asked for.
         async with self.storing:
-            await self.shared.refill_members(self.number, self.table.record.epoch, self.committed)
+            await self._refill_members(self.committed)
         return await self._load_members(names)
+
+    async def _refill_members(self, flush: int) -> None:
+        epoch, expected = self.table.record.epoch, self.committed_members
+        await self.shared.refill_members(self.number, epoch, flush, expected)
 
     async def _definitions_past(self, past_ms: int) -> None:
         shared = self.shared
         shared.definitions_wanted_ms = max(shared.definitions_wanted_ms, past_ms)
-        async with shared.definitions_changed:
-            await shared.definitions_changed.wait_for(
-                lambda: shared.definitions.append_time_ms > past_ms
-            )
+        self.waits_for_definitions = True
+        try:
+            async with shared.definitions_changed:
+                await shared.definitions_changed.wait_for(
+                    lambda: self.abandoned or shared.definitions.append_time_ms > past_ms
+                )
+        finally:
+            self.waits_for_definitions = False
+
+    async def abandon(self) -> None:
+        """Give the partition up as it is; a fold that waits for definitions ends."""
+        self.abandoned = True
+        async with self.shared.definitions_changed:
+            self.shared.definitions_changed.notify_all()
 
     def _note(self, result: Slice) -> None:
         self.folded_events += result.accepted
@@ -251,13 +278,13 @@ class OwnedPartition:
                 self._remember(duplicate.arrival, Verdict(None, "", duplicate.identical))
         smaller, self.table.smaller_positions = self.table.smaller_positions, set()
         if smaller:
-            self.want_refold(smaller, self.table.record.append_time_ms)
+            # Whose cuts to come it changes is not worth finding out.
+            self.want_refold(smaller, self.table.record.cut_ms)
         strays, self.table.strays = self.table.strays, set()
         if strays:
             log.error("Cells that nothing leads to are refolded: %s", sorted(strays))
             self.want_refold(strays, self.table.record.append_time_ms)
-        for name in self.table.take_late_names():
-            self.schedule.update(name)
+        self.reschedule(self.table.take_late_names())
 
     def _remember(self, arrival: Arrival, verdict: Verdict) -> None:
         self.verdicts[arrival.raw_offset, arrival.array_index] = verdict
@@ -335,8 +362,7 @@ class OwnedPartition:
             pairs = self.table.touched(touch, at_ms=append_time_ms)
             if pairs:
                 self.want_refold(pairs, append_time_ms)
-            for name in self._names_of(touch):
-                self.schedule.update(name)
+            self.reschedule(self._names_of(touch))
         self.definitions_seen = offset + 1
         if self.refold_since_ms is None:
             self.definitions_taken = (offset + 1, append_time_ms)
@@ -360,6 +386,8 @@ class OwnedPartition:
     def want_refold(self, pairs: Iterable[Pair], since_ms: int) -> None:
         """Queue pairs; cuts later than `since_ms` wait until they are swapped in."""
         wanted = dict.fromkeys(pairs)
+        if not wanted:
+            return
         self.refolds.update(wanted)
         self.table.refolding_pairs.update(wanted)
         self.table.stale.update((org, external_id) for org, external_id, _ in wanted)
@@ -393,6 +421,7 @@ class OwnedPartition:
                 forwards, self.forwards = self.forwards, []
                 batches, self.batches = self.batches, []
                 append_time_ms, flush = self.table.record.append_time_ms, self.table.record.flush
+                members_sum = self.table.members.sum
                 self.moved = False
             for forward in forwards:
                 await forward
@@ -400,7 +429,7 @@ class OwnedPartition:
             async with self.storing:
                 await self.producer.commit(records)
                 failpoint("after-commit")
-                self.committed = flush
+                self.committed, self.committed_members = flush, members_sum
                 self.flushed_ms = append_time_ms
                 for batch in batches:
                     self.shared.acknowledge(batch)
@@ -416,7 +445,7 @@ class OwnedPartition:
             await self.shared.members.write(number, epoch, flush, gone, members)
         except MembersLost as lost:
             log.warning("Members are filled in from their changelog: %s", lost)
-            await self.shared.refill_members(number, epoch, flush)
+            await self._refill_members(flush)
 
     def _has_changes(self) -> bool:
         return self.moved or bool(self.outbox or self.forwards or self.batches)
@@ -436,7 +465,7 @@ class OwnedPartition:
 
         encode = msgspec.msgpack.encode
         changelog(CELLS_CHANGELOG, changes.cells)
-        changelog(MEMBERS_CHANGELOG, ((encode(name), value) for name, value in changes.members))
+        changelog(MEMBERS_CHANGELOG, ((member_key(name), value) for name, value in changes.members))
         changelog(PRESENCE_CHANGELOG, changes.presence)
         changelog(PUBLISHED_CHANGELOG, changes.published)
         changelog(CORRECTIONS_CHANGELOG, changes.corrections)

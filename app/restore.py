@@ -18,6 +18,7 @@ from aiokafka.admin import RecordsToDelete
 
 from app.definitions.outcome import Touch
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition, Shared
+from app.republished import put_again
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
@@ -29,18 +30,30 @@ from app.topics import (
     admin_client,
 )
 from tables.cells import FOLD_VERSION
+from tables.changelog_sum import ChangelogSum, sum_of
 from tables.dedupe import EventIndex
 from tables.members import MemberName
 from tables.partition import Pair, Partition, PartitionRecord, StateTooNew
+from tables.published import PublishedTable
 from tables.stores.changelog import PartitionProducer, Record, read_to_end
 from tables.stores.index_segments import ROW_BYTES
-from tables.stores.members import MemberStore
+from tables.stores.members import MembersLost, MemberStore
 
 log = logging.getLogger(__name__)
 
 _RESTORED_FROM = (CELLS_CHANGELOG, PRESENCE_CHANGELOG, PUBLISHED_CHANGELOG, CORRECTIONS_CHANGELOG)
+_FOLDED_ANEW = (MEMBERS_CHANGELOG, PRESENCE_CHANGELOG, CORRECTIONS_CHANGELOG)
 _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
+
+
+class PublishedLost(RuntimeError):
+    """Nobody knows any more what was published."""
+
+
+class MembersTorn(RuntimeError):
+    """Members were lost, and their changelog can not give them back: the state is torn."""
+
 
 TouchesSince = Callable[[int], list[tuple[int, int, Touch]]]
 
@@ -64,33 +77,36 @@ async def restore(
     table.record = record
     for changelog, load in (
         (PRESENCE_CHANGELOG, table.presence.load),
-        (PUBLISHED_CHANGELOG, table.published.load),
         (CORRECTIONS_CHANGELOG, table.corrections.load),
         (CELLS_CHANGELOG, table.load_cell),
     ):
-        for count, (key, value) in enumerate(newest[changelog].items()):
-            load(key, value)
-            if count % _LOADED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-    table.published.loaded()
+        await _load(newest[changelog], load)
+    table.published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
     refolds = _catch_up(table, touches_since) | set(record.refolding)
     intact = table.restored() and table.index.length == record.index_length
-    if not intact:
+    record.epoch += 1
+    if not (intact and await _restore_members(number, shared, table)):
         log.error("State of partition %s is torn: it is rebuilt from the raw topic", number)
         table.index.close()
         return await _folding_anew(number, record, cells, producer, shared)
     newest.clear()
     cells.clear()
-    record.epoch += 1
     owned = OwnedPartition(table, producer, shared)
     owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
     if refolds:
         owned.want_refold(refolds, record.definitions_ms)
     else:
         owned.definitions_taken = shared.last_definition
-    owned.corrected = table.pending_corrections()
-    await _restore_members(number, shared, table)
+    # Which of them the cells show is not written down.
+    owned.recorrect(sorted(table.follow_corrections()), record.cut_ms)
     return owned
+
+
+async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
+    for count, (key, value) in enumerate(newest.items()):
+        load(key, value)
+        if count % _LOADED_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 def _catch_up(table: Partition, touches_since: TouchesSince) -> set[Pair]:
@@ -114,26 +130,25 @@ async def _folding_anew(
     """A partition that folds its logs from the start; what was published stays published.
 
     Whatever an earlier state has left behind goes, with the first flush at the latest: members and
-    rows of events yet to be folded again would make them look like repetitions.
+    rows of events yet to be folded again would make them look like repetitions, and what is counted
+    of them would be counted twice.
     """
     settings, store = shared.settings, shared.members
-    logs = (MEMBERS_CHANGELOG, PUBLISHED_CHANGELOG)
-    newest = await _newest(settings, logs, number)
+    newest = await _newest(settings, (*_FOLDED_ANEW, PUBLISHED_CHANGELOG), number)
     await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
     epoch = max(known.epoch, (await store.state(number)).epoch) + 1
     table = Partition(number, shared.definitions, _index(number, shared, epoch))
     table.record.epoch = table.record.index_epoch = epoch
     table.record.flush = known.flush
-    for key, value in newest[PUBLISHED_CHANGELOG].items():
-        table.published.load(key, value)
-    table.published.loaded()
+    table.published = await _published(number, shared, known, newest[PUBLISHED_CHANGELOG])
     table.forget_stored(cells)
-    await store.replace_all(number, table.record.epoch, table.record.flush, ())
+    await _fill(store, number, table.record.epoch, table.record.flush, {})
     owned = OwnedPartition(table, producer, shared)
     owned.definitions_taken = shared.last_definition
-    topic = settings.topic(MEMBERS_CHANGELOG)
-    owned.outbox += [Record(topic, number, key, None) for key in newest[MEMBERS_CHANGELOG]]
+    for name in _FOLDED_ANEW:
+        topic = settings.topic(name)
+        owned.outbox += [Record(topic, number, key, None) for key in newest[name]]
     return owned
 
 
@@ -200,22 +215,88 @@ def _memory_share(shared: Shared) -> int:
     return max(1 << 20, shared.settings.dedupe_memory_bytes // shared.settings.raw_partitions)
 
 
-async def _restore_members(number: int, shared: Shared, table: Partition) -> None:
-    """Use the members store if it stands at the flush; else fill it from the member changelog."""
+async def _published(
+    number: int, shared: Shared, record: PartitionRecord, newest: dict[bytes, bytes]
+) -> PublishedTable:
+    """What was published, from its changelog; if that is torn, from the usage records themselves.
+
+    Raises:
+        PublishedLost: neither has what the partition record says.
+    """
+    settings, expected = shared.settings, record.published_sum
+    table = PublishedTable()
+    await _load(newest, table.load)
+    table.loaded()
+    if expected in (None, table.sum):
+        return table
+    log.error("What was published of partition %s is torn: usage-records are read", number)
+    found = PublishedTable()
+    tp = TopicPartition(settings.topic(settings.usage_records_topic), number)
+    async for _, records in read_to_end(settings, [tp]):
+        for _, _, value in records:
+            if value is not None:
+                put_again(found, shared.definitions, value)
+    if found.sum != expected:
+        raise PublishedLost(
+            f"partition {number}: {settings.topic(PUBLISHED_CHANGELOG)} is torn, and {tp.topic} "
+            "does not have all records any more. What has been published can not be known, so "
+            "nothing more is: restore one of the two topics from a copy"
+        )
+    return found
+
+
+async def _restore_members(number: int, shared: Shared, table: Partition) -> bool:
+    """Use the members store if it stands at the flush; else fill it from the member changelog.
+
+    False when that changelog has to be read and is torn.
+    """
     store, record = shared.members, table.record
-    if await store.stands_at(number, record.flush):
-        return
-    log.warning("Members of partition %s are rebuilt from their changelog", number)
-    await refill_members(shared.settings, store, number, record.epoch, record.flush)
+    stands = await store.stands_at(number, record.flush)
+    if stands and record.members_sum is not None:
+        return True
+    members = (await _newest(shared.settings, [MEMBERS_CHANGELOG], number))[MEMBERS_CHANGELOG]
+    found = sum_of(members.items())
+    if record.members_sum not in (None, found):
+        return False
+    table.members.sum = found
+    if not stands:
+        log.warning("Members of partition %s are rebuilt from their changelog", number)
+        await _fill(store, number, record.epoch, record.flush, members)
+    return True
 
 
 async def refill_members(
-    settings: Settings, store: MemberStore, number: int, epoch: int, flush: int
+    settings: Settings,
+    store: MemberStore,
+    number: int,
+    epoch: int,
+    flush: int,
+    expected: ChangelogSum,
 ) -> None:
-    """Fill the members store with what the changelog has, which stands at that flush."""
-    newest = await _newest(settings, [MEMBERS_CHANGELOG], number)
-    members = newest[MEMBERS_CHANGELOG].items()
-    await store.replace_all(number, epoch, flush, _named(members))
+    """Fill the members store with what the changelog has, which stands at that flush.
+
+    Raises:
+        MembersTorn: the changelog has something else than was written; a restore rebuilds it.
+        StaleEpoch: a newer owner writes it.
+    """
+    members = (await _newest(settings, [MEMBERS_CHANGELOG], number))[MEMBERS_CHANGELOG]
+    if sum_of(members.items()) != expected:
+        await store.clear(number, epoch)
+        raise MembersTorn(f"the member changelog of partition {number} is torn")
+    await _fill(store, number, epoch, flush, members)
+
+
+async def _fill(
+    store: MemberStore, number: int, epoch: int, flush: int, members: dict[bytes, bytes]
+) -> None:
+    """Fill the members store; again if Redis loses something meanwhile."""
+    while True:
+        try:
+            await store.replace_all(number, epoch, flush, _named(members.items()))
+        except MembersLost as lost:
+            log.warning("Members are filled in once more: %s", lost)
+        else:
+            return
 
 
 def _named(records: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[MemberName, bytes]]:

@@ -30,7 +30,7 @@ class Scan:
         self._default_organization_id = default
         self._raw = TopicPartition(settings.topic(settings.raw_topic), number)
         self._rekeyed = TopicPartition(settings.topic(EVENTS_REKEYED), number)
-        self._next: dict[TopicPartition, int | None] = {self._raw: None, self._rekeyed: None}
+        self._next: dict[TopicPartition, int] = {}
         self._consumer = AIOKafkaConsumer(
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -51,18 +51,22 @@ class Scan:
     ) -> None:
         await self._consumer.stop()
 
-    def start(self, raw_offset: int | None, rekeyed_offset: int | None) -> None:
-        """Begin at these offsets; None: there is nothing to read on that topic yet."""
-        self._next = {self._raw: raw_offset, self._rekeyed: rekeyed_offset}
-        tps = [tp for tp, offset in self._next.items() if offset is not None]
-        self._consumer.assign(tps)
-        for tp in tps:
-            self._consumer.seek(tp, self._next[tp] or 0)
+    def start(
+        self, record: PartitionRecord, raw_offset: int | None, rekeyed_offset: int | None
+    ) -> None:
+        """Begin at these offsets; None: nothing came that way until now, but it may yet."""
+        self._next = {
+            self._raw: record.raw_next if raw_offset is None else raw_offset,
+            self._rekeyed: record.rekeyed_next if rekeyed_offset is None else rekeyed_offset,
+        }
+        self._consumer.assign(list(self._next))
+        for tp, offset in self._next.items():
+            self._consumer.seek(tp, offset)
 
     def behind(self, record: PartitionRecord) -> int:
         """Offsets between here and the live fold."""
         ends = self._ends(record)
-        return sum(max(0, ends[tp] - at) for tp, at in self._next.items() if at is not None)
+        return sum(max(0, ends[tp] - at) for tp, at in self._next.items())
 
     def _ends(self, record: PartitionRecord) -> dict[TopicPartition, int]:
         return {self._raw: record.raw_next, self._rekeyed: record.rekeyed_next}
@@ -85,12 +89,11 @@ class Scan:
                 ]
                 if arrivals:
                     yield arrivals
-            for tp, at in self._next.items():
-                if at is not None:
-                    # The position passes transaction markers, which carry no record.
-                    self._next[tp] = min(await self._consumer.position(tp), ends[tp])
-                    if self._next[tp] == ends[tp]:
-                        self._consumer.seek(tp, ends[tp])
+            for tp in self._next:
+                # The position passes transaction markers, which carry no record.
+                self._next[tp] = min(await self._consumer.position(tp), ends[tp])
+                if self._next[tp] == ends[tp]:
+                    self._consumer.seek(tp, ends[tp])
 
     def _arrivals(self, tp: TopicPartition, raw: object) -> list[Arrival]:
         offset, headers = raw.offset, raw.headers  # type: ignore[attr-defined]

@@ -183,7 +183,7 @@ async def verify_names(
             tally, repair, (owned.number,), settings.raw_partitions, len(job.pairs)
         )
         async with scanner(owned) as scan:
-            scan.start(*job.start_offsets())
+            scan.start(owned.table.record, *job.start_offsets())
             progress.records_total = scan.behind(owned.table.record)
             while (behind := scan.behind(owned.table.record)) > NEAR_RECORDS:
                 leave = max(NEAR_RECORDS, behind - MAX_RECORDS)

@@ -12,7 +12,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import xxhash
 
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import ZERO, round_units
@@ -144,11 +143,6 @@ class PackedCell(msgspec.Struct, array_like=True):
     generation: int
     first: PackedPosition = UNKNOWN_POSITION
     """Of the cell of a group."""
-
-
-def record_hash(key: bytes, value: bytes) -> int:
-    """What one changelog record adds to the hash sum of the partition record."""
-    return xxhash.xxh3_64_intdigest(value, xxhash.xxh3_64_intdigest(key) & 0x7FFFFFFF)
 
 
 class Layer:

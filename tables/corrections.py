@@ -1,18 +1,29 @@
 """Corrections: events cancelled or amended by transaction_id, at any age (records-and-cuts §9).
 
-Of the corrections of one event the one with the highest position holds; it may come before its
-event. A correction sent again under its correction_id changes nothing, whatever it says.
+At a cut T holds, of the corrections of one event appended until T, the one with the highest
+position; it may come before its event. A correction sent again under its correction_id changes
+nothing, whatever it says.
+
+An event that was appended after its correction is folded corrected. Any other correction shows in
+the cells only after a refold, and only while the next cut of its subscription is not before it: the
+table follows which are *in force* in the cells.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
 from app.wire.events import Correction, Event
 from tables.aggregation import Position
+from tables.changelog_sum import ChangelogSum
+
+Name = tuple[str, str]
+"""(organization_id, external_subscription_id)"""
 
 
 class CorrectionArrival(NamedTuple):
@@ -31,71 +42,118 @@ class CorrectionArrival(NamedTuple):
         return self[2:6]
 
     @property
-    def name(self) -> tuple[str, str]:
+    def name(self) -> Name:
         """(organization_id, external_subscription_id)"""
         return self.organization_id, self.correction.external_subscription_id
 
 
-class Held(NamedTuple):
-    """The correction that holds for one event; `event` None cancels it."""
+@dataclass(slots=True, eq=False)
+class Held:
+    """One correction of one event; `event` None cancels it."""
 
     position: Position
-    name: tuple[str, str]
+    name: Name
+    identity: bytes
+    """The event id."""
     event: Event | None
+    in_force: bool = True
+    """Whether the cells show it, of events that were appended before it."""
+
+    @property
+    def append_time_ms(self) -> int:
+        """The first cut it shows at is the first one not before."""
+        return self.position[0]
 
 
 class CorrectionTable:
     """Corrections of one partition."""
 
     def __init__(self) -> None:
-        self._held: dict[bytes, Held] = {}
-        """By event id."""
-        self._seen: dict[bytes, Position] = {}
-        """By hashed correction_id: its first position."""
-        self._codes: dict[tuple[str, str], set[str]] = {}
-        """Codes that amended events of an external subscription have."""
-        self._names: set[tuple[str, str]] = set()
+        self.sum = ChangelogSum()
+        """Of everything that was loaded or taken."""
+        self.outdated = False
+        """Whether a record was loaded that an older program wrote: rebuild from raw."""
+        self._held: dict[bytes, list[Held]] = {}
+        """By event id, in order of position."""
+        self._seen: dict[bytes, Held] = {}
+        """By hashed correction_id, the first sent under it."""
+        self._names: set[Name] = set()
+        self._followed: dict[Name, list[Held]] = {}
+        """Those that cuts to come may still show or not, of events that are known."""
         self._dirty: dict[bytes, bytes] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._held)
+        return bool(self._seen)
 
-    def touches(self, name: tuple[str, str]) -> bool:
+    def touches(self, name: Name) -> bool:
         """Whether any event of an external subscription is corrected."""
         return name in self._names
 
-    def codes_of(self, name: tuple[str, str]) -> frozenset[str]:
-        """Codes that amends gave to events of an external subscription."""
-        return frozenset(self._codes.get(name, ()))
+    def take(self, identity: bytes, arrival: CorrectionArrival) -> list[Held]:
+        """Take a correction in; it, and the one whose correction_id it had before. [] if known."""
+        key = _seen_key(arrival)
+        known = self._seen.get(key)
+        if known is not None and known.position <= arrival.position:
+            return []
+        held = Held(arrival.position, arrival.name, identity, arrival.correction.event)
+        if known is not None:
+            self._held[known.identity].remove(known)
+        self._hold(key, held)
+        value = _packed(held)
+        self.sum = self.sum.replaced(key, None if known is None else _packed(known), value)
+        self._dirty[key] = value
+        return [held] if known is None else [held, known]
 
-    def take(self, identity: bytes, arrival: CorrectionArrival) -> bool:
-        """Take a correction in; whether it changes what holds for its event."""
-        seen = _seen_key(arrival)
-        first = self._seen.get(seen)
-        if first is not None and first <= arrival.position:
-            return False
-        self._seen[seen] = arrival.position
-        self._dirty[b"s" + seen] = msgspec.msgpack.encode(arrival.position)
-        held = self._held.get(identity)
-        if held is not None and held.position > arrival.position:
-            return False
-        self._hold(identity, Held(arrival.position, arrival.name, arrival.correction.event))
-        self._dirty[b"h" + identity] = _ENCODER.encode(self._held[identity])
-        return True
-
-    def _hold(self, identity: bytes, held: Held) -> None:
-        self._held[identity] = held
+    def _hold(self, key: bytes, held: Held) -> None:
+        self._seen[key] = held
         self._names.add(held.name)
-        if held.event is not None:
-            self._codes.setdefault(held.name, set()).add(held.event.code)
+        history = self._held.setdefault(held.identity, [])
+        history.append(held)
+        history.sort(key=lambda one: one.position)
 
-    def find(self, identity: bytes) -> Held | None:
-        """The correction that holds for an event id."""
-        return self._held.get(identity)
+    def history(self, identity: bytes) -> list[Held]:
+        """Every correction of an event id, in order."""
+        return self._held.get(identity, [])
 
-    def all(self) -> list[Held]:
-        """Every correction that holds."""
-        return list(self._held.values())
+    def all(self) -> Iterable[Held]:
+        """Every correction."""
+        return self._seen.values()
+
+    # Which are in force
+
+    def follow(self, held: Held) -> None:
+        """Its event is known and was appended before it: the cells do not show it yet."""
+        followed = self._followed.setdefault(held.name, [])
+        if held not in followed:
+            held.in_force = False
+            followed.append(held)
+
+    def standing(self, name: Name, horizon_ms: int) -> list[Held]:
+        """What a refold of a subscription puts in force: everything appended up to a time."""
+        followed = self._followed.get(name, ())
+        return [held for held in followed if held.append_time_ms <= horizon_ms]
+
+    def enforce(self, name: Name, standing: Iterable[Held], settled_ms: int) -> None:
+        """The cells show exactly these; up to `settled_ms` no cut can come any more."""
+        now = set(map(id, standing))
+        left = []
+        for held in self._followed.pop(name, ()):
+            held.in_force = id(held) in now
+            if not held.in_force or held.append_time_ms > settled_ms:
+                left.append(held)
+        if left:
+            self._followed[name] = left
+
+    def wrong_since(self, name: Name, next_cut_ms: int) -> int | None:
+        """The first cut time at which the cells would show too much or too little, if any."""
+        wrong = [
+            min(held.append_time_ms, next_cut_ms)
+            for held in self._followed.get(name, ())
+            if held.in_force != (held.append_time_ms <= next_cut_ms)
+        ]
+        return min(wrong, default=None)
+
+    # The changelog
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""
@@ -105,16 +163,21 @@ class CorrectionTable:
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
-        if key[:1] == b"s":
-            self._seen[key[1:]] = msgspec.msgpack.decode(value, type=Position)
-        else:
-            self._hold(key[1:], _DECODER.decode(value))
+        self.sum = self.sum.replaced(key, None, value)
+        if key[:1] != _KEY:
+            self.outdated = True
+            return
+        self._hold(key, Held(*msgspec.msgpack.decode(value, type=_Packed)))
 
 
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Held)
+_KEY = b"c"
+_Packed = tuple[Position, Name, bytes, Event | None]
+
+
+def _packed(held: Held) -> bytes:
+    return msgspec.msgpack.encode((held.position, held.name, held.identity, held.event))
 
 
 def _seen_key(arrival: CorrectionArrival) -> bytes:
     text = "\0".join((*arrival.name, arrival.correction.correction_id))
-    return hashlib.blake2b(text.encode(), digest_size=12).digest()
+    return _KEY + hashlib.blake2b(text.encode(), digest_size=12).digest()

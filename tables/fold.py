@@ -78,13 +78,15 @@ def fold_run(
     settled_ms: int,
     members: Members,
     folded: Folded,
+    corrected_ms: int = -1,
 ) -> None:
     """Fold events of one route, at their event times, into every cell that they reach.
 
-    `settled_ms`: cuts up to it are published.
+    `settled_ms`: cuts up to it are published. `corrected_ms`: append time of the correction that
+    made them what they are; no cut before shows it.
     """
     for span in route.spans:
-        _fold_into(span, route, run, settled_ms, members, folded)
+        _fold_into(span, route, run, settled_ms, members, folded, corrected_ms)
 
 
 def _fold_into(
@@ -94,6 +96,7 @@ def _fold_into(
     settled_ms: int,
     members: Members,
     folded: Folded,
+    corrected_ms: int,
 ) -> None:
     """The hot path of the whole program: what is called elsewhere is spelled out here."""
     fold = span.fold
@@ -150,9 +153,9 @@ def _fold_into(
                     cell = layer.cell(*name)
         cut_ms = 0
         state = cell.state
-        if append_time_ms > layer.due_at_ms:
-            cut_ms = span.cut_of(layer, append_time_ms)
-            if cut_ms > settled_ms:
+        if append_time_ms > layer.due_at_ms or corrected_ms > 0:
+            cut_ms = span.cut_of(layer, max(append_time_ms, corrected_ms))
+            if cut_ms > 0 and cut_ms > settled_ms:
                 state = cell.state_at(cut_ms, fold.aggregation)
                 folded.late.append(cell)
             else:

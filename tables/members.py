@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from tables.changelog_sum import ChangelogSum
 from tables.unique_count import Member, MemberOperation
 
 SetKey = bytes
@@ -36,6 +37,11 @@ def set_key(
     )
 
 
+def member_key(name: MemberName) -> bytes:
+    """Key of a member in its changelog."""
+    return msgspec.msgpack.encode(name)
+
+
 def pack_member(member: Member) -> bytes:
     """Bytes for the store and its changelog."""
     return msgspec.msgpack.encode(member)
@@ -58,7 +64,10 @@ class Members:
         self._cache: dict[MemberName, Member] = {}
         self._whole: set[SetKey] = set()
         self._gone: set[SetKey] = set()
-        self._dirty: dict[MemberName, None] = {}
+        self.sum = ChangelogSum()
+        """Of the member changelog, up to what was taken."""
+        self._dirty: dict[MemberName, Member] = {}
+        """Members that changed, as the changelog has them."""
         self._unwritten: dict[MemberName, None] = {}
 
     def begin(self, key: SetKey) -> None:
@@ -83,8 +92,8 @@ class Members:
 
     def put(self, name: MemberName, member: Member) -> None:
         """A changed member; () removes it."""
+        self._dirty.setdefault(name, self._cache.get(name, ()))
         self._cache[name] = member
-        self._dirty[name] = None
 
     def forget(self, keys: Iterable[SetKey]) -> None:
         """Sets that were refolded: nothing of them remains, here or in the store."""
@@ -92,13 +101,12 @@ class Members:
         self._gone |= gone
         self._whole |= gone
         for name in [name for name in self._cache if name[0] in gone]:
-            self._cache[name] = ()
-            self._dirty[name] = None
+            self.put(name, ())
 
     def replace(self, others: Members) -> None:
         """Take over the members that a refold made."""
-        self._cache.update(others._cache)
-        self._dirty.update(dict.fromkeys(others._cache))
+        for name, member in others._cache.items():
+            self.put(name, member)
         self._whole |= others._whole
 
     def take_gone(self) -> list[SetKey]:
@@ -109,11 +117,15 @@ class Members:
 
     def take_changes(self) -> list[tuple[MemberName, bytes | None]]:
         """Members changed since the last call (None: removed). They stay here until `written`."""
-        changes = [
-            (name, pack_member(self._cache[name]) if self._cache[name] else None)
-            for name in self._dirty
-        ]
-        self._unwritten.update(self._dirty)
+        changes = []
+        for name, before in self._dirty.items():
+            member = self._cache[name]
+            packed = pack_member(member) if member else None
+            self.sum = self.sum.replaced(
+                member_key(name), pack_member(before) if before else None, packed
+            )
+            changes.append((name, packed))
+        self._unwritten.update(dict.fromkeys(self._dirty))
         self._dirty.clear()
         return changes
 

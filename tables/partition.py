@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import lcm
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -23,6 +24,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import Timeline, ceil_to, subscription_timeline
 from app.definitions.versions import Versions
 from app.records import RevisionReason
+from app.wire.events import Event
 from app.wire.identity import BODY_HASH_MASK, event_body_hash, event_id
 from app.wire.refusals import MAX_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.cells import (
@@ -34,8 +36,8 @@ from tables.cells import (
     PackedCell,
     Span,
     SpanKey,
-    record_hash,
 )
+from tables.changelog_sum import SUM_MODULUS, ChangelogSum, record_hash
 from tables.cold import ColdCells, Packed, has_late_cuts, is_newer, subscription_of
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.dedupe import Entry, EventIndex
@@ -77,6 +79,11 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     """Epoch in which the event index was begun: an index of another one is not this one."""
     refolding: tuple[Pair, ...] = ()
     """Pairs whose refold was not swapped in yet: the index may already name another winner."""
+    presence_sum: ChangelogSum | None = None
+    """None: the record was written by a program that kept no sums of the other changelogs."""
+    published_sum: ChangelogSum | None = None
+    corrections_sum: ChangelogSum | None = None
+    members_sum: ChangelogSum | None = None
 
 
 class Refused(NamedTuple):
@@ -95,6 +102,14 @@ class Duplicate(NamedTuple):
     identical: bool | None
     replaced: bool = False
     """The arrival has the smaller position: it counts now, the known one no longer."""
+
+
+class Counted(NamedTuple):
+    """An event as corrections have it."""
+
+    arrival: Arrival
+    since_ms: int
+    """Append time of the correction that made it so; -1: none did."""
 
 
 class Slice(NamedTuple):
@@ -195,11 +210,23 @@ class Partition:
         """Members that must be learnt before the slice can be folded."""
         unknown: dict[MemberName, None] = {}
         codes, members = self._unique_codes(), self.members
-        for pair, arrivals in runs:
+        for pair, arrivals in self._counted_runs(runs) if self.corrections else runs:
             if pair[2] in codes:
                 names = members_wanted(self.route_of(pair), arrivals, members)
                 unknown.update((n, None) for n in names if members.unknown(n))
         return list(unknown)
+
+    def _counted_runs(self, runs: Iterable[Run]) -> Iterator[Run]:
+        """Runs, and what corrections that are known already make of their events."""
+        for pair, arrivals in runs:
+            yield pair, arrivals
+            if not self.corrections.touches(pair[:2]):
+                continue
+            for arrival in arrivals:
+                identity = event_id(*pair[:2], arrival.event.transaction_id)
+                counted = self.counted(identity, arrival)
+                if counted is not None and counted.arrival is not arrival:
+                    yield (*pair[:2], counted.arrival.event.code), (counted.arrival,)
 
     def _unique_codes(self) -> frozenset[str]:
         """Codes that a unique_count metric has or had, in any organization."""
@@ -260,7 +287,7 @@ class Partition:
                 if known is None:
                     new.append(identity)
                     latest[identity] = entry
-                    if self.corrections and self.corrections.find(identity) is not None:
+                    if self.corrections.history(identity):
                         self._fold_corrected(arrival, identity, folded)
                     else:
                         left.append(arrival)
@@ -277,74 +304,109 @@ class Partition:
         return runs, new, [latest[identity] for identity in new]
 
     def _fold_corrected(self, arrival: Arrival, identity: bytes, folded: Folded) -> None:
-        """A new event that was corrected before it came: fold what the correction made of it."""
+        """A new event whose corrections came before it: fold what those appended before it say.
+
+        For those appended after it, it is as if they came now.
+        """
         event = arrival.event
         name = (arrival.organization_id, event.external_subscription_id)
-        held = self.corrections.find(identity)
-        amended = None if held is None else held.event
-        for code in {event.code, event.code if amended is None else amended.code}:
+        history = self.corrections.history(identity)
+        codes = {event.code} | {held.event.code for held in history if held.event is not None}
+        for code in sorted(codes):
             self.presence.of(name, code).note((arrival,))
-        if amended is None:
+        for held in history:
+            if held.append_time_ms > arrival.append_time_ms:
+                self.corrections.follow(held)
+                self._announce(name, held.append_time_ms)
+        counted = self.counted(identity, arrival)
+        if counted is None:
             if self.route_of((*name, event.code)).grouped:
                 # Its group takes a place all the same; that is the census of a refold.
                 self.smaller_positions.add((*name, event.code))
             return
         fold_run(
-            self.route_of((*name, amended.code)),
-            (arrival._replace(event=amended),),
+            self.route_of((*name, counted.arrival.event.code)),
+            (counted.arrival,),
             self.settled_ms,
             self.members,
             folded,
+            counted.since_ms,
         )
 
-    def corrected(self, identity: bytes, arrival: Arrival) -> Arrival | None:
-        """The arrival as it counts under the corrections known; None when it was cancelled."""
-        held = self.corrections.find(identity)
-        if held is None:
-            return arrival
-        counted = None if held.event is None else arrival._replace(event=held.event)
-        cut_ms = self.revision_after(held.position[0])
-        if cut_ms > self.record.cut_ms:
-            for event in (arrival.event, held.event):
-                if event is not None:
-                    self.reasons[held.name, event.code, cut_ms] = "correction"
+    def counted(
+        self, identity: bytes, arrival: Arrival, horizon_ms: int | None = None
+    ) -> Counted | None:
+        """The arrival as it counts in the cells; None when it is cancelled there.
+
+        With `horizon_ms` as it counts under every correction appended until then.
+        """
+        counted: Counted | None = Counted(arrival, -1)
+        for held in self.corrections.history(identity):
+            at_ms = held.append_time_ms
+            shown = held.in_force if horizon_ms is None else at_ms <= horizon_ms
+            if shown or at_ms <= arrival.append_time_ms:
+                event = held.event
+                counted = None if event is None else Counted(arrival._replace(event=event), at_ms)
         return counted
+
+    def correction_reasons(
+        self, identity: bytes, arrival: Arrival, horizon_ms: int
+    ) -> Iterator[tuple[SubscriptionName, str, int]]:
+        """Cuts to come that corrections of an event revise, by name and metric code."""
+        event: Event | None = arrival.event
+        for held in self.corrections.history(identity):
+            before, event = event, held.event
+            if not arrival.append_time_ms < held.append_time_ms <= horizon_ms:
+                continue
+            cut_ms = self.revision_after(held.append_time_ms)
+            if cut_ms > self.record.cut_ms:
+                for version in (before, event):
+                    if version is not None:
+                        yield held.name, version.code, cut_ms
 
     def revision_after(self, append_time_ms: int) -> int:
         """The first revision cut at or after the append time of a correction."""
         settings = self.definitions.settings_at(append_time_ms)
         return ceil_to(append_time_ms, settings.revise_every_s * 1000)
 
-    def correct(self, arrival: CorrectionArrival) -> set[Pair]:
-        """Take a correction in; the pairs to refold for it, none when it changes nothing yet.
+    def correct(self, arrival: CorrectionArrival) -> bool:
+        """Take a correction in; whether it changes what events count that are known.
 
-        Published periods are revised at the first revision cut after it, at any age. The refold
-        must not be swapped in before every cut up to the correction's append time is published.
+        Published periods are revised at the first revision cut after it, at any age.
         """
         correction, name = arrival.correction, arrival.name
-        identity = event_id(*name, correction.transaction_id)
-        if not self.corrections.take(identity, arrival) or self.index.find(identity) is None:
-            return set()
-        amended = correction.event
-        if amended is not None and amended.code not in self.presence.codes.get(name, {}):
-            # The event lies where those of its old code do.
-            self.presence.spread(name, amended.code)
-        return self._announce(name, arrival.append_time_ms)
+        touched = self.corrections.take(event_id(*name, correction.transaction_id), arrival)
+        known = [held for held in touched if self.index.find(held.identity) is not None]
+        for held in known:
+            event = held.event
+            if event is not None and event.code not in self.presence.codes.get(name, {}):
+                # The event lies where those of its old code do.
+                self.presence.spread(name, event.code)
+            self._announce(name, held.append_time_ms)
+        if known:
+            self.corrections.follow(touched[0])
+        return bool(known)
 
-    def pending_corrections(self) -> dict[Pair, int]:
-        """After a restore: pairs of corrections whose revision cut is to come, with their times."""
-        pending: dict[Pair, int] = {}
-        for held in sorted(self.corrections.all()):
-            since_ms = held.position[0]
-            if self.revision_after(since_ms) > self.record.cut_ms:
-                pending.update(dict.fromkeys(self._announce(held.name, since_ms), since_ms))
-        return pending
+    def follow_corrections(self) -> set[SubscriptionName]:
+        """After a restore: whose corrections have a revision cut to come."""
+        names: set[SubscriptionName] = set()
+        for held in sorted(self.corrections.all(), key=_position_of):
+            if self.revision_after(held.append_time_ms) <= self.record.cut_ms:
+                continue
+            if self.index.find(held.identity) is not None:
+                self.corrections.follow(held)
+                self._announce(held.name, held.append_time_ms)
+                names.add(held.name)
+        return names
 
-    def _announce(self, name: SubscriptionName, append_time_ms: int) -> set[Pair]:
+    def pairs_of_name(self, name: SubscriptionName) -> set[Pair]:
+        """Every pair of an external subscription that has events."""
+        return {(*name, code) for code in self.presence.codes.get(name, {})}
+
+    def _announce(self, name: SubscriptionName, append_time_ms: int) -> None:
         cuts = self.late_cuts.setdefault(name, set())
         cuts.add(self.revision_after(append_time_ms))
         self._late_names.add(name)
-        return {(*name, code) for code in self.presence.codes.get(name, {})}
 
     def take_folded(self, folded: Folded) -> None:
         """Remember what a fold changed, for the next flush and for the cuts to come."""
@@ -443,12 +505,27 @@ class Partition:
             name = (arrival.organization_id, arrival.event.external_subscription_id)
             self.presence.of(name, arrival.event.code).note((arrival,))
             self._replaced.add(name)
+            self._follow_again(arrival, name)
             same = entry.body_hash == known.body_hash
             return Duplicate(arrival, known, True if same else None, replaced=True)
         if entry.body_hash == known.body_hash:
             self.identical_duplicates += 1
             return Duplicate(arrival, known, identical=True)
         return Duplicate(arrival, known, identical=None)
+
+    def _follow_again(self, arrival: Arrival, name: SubscriptionName) -> None:
+        """An earlier copy of an event was appended before corrections that the later one was not.
+
+        Until them it counts as it is, from its own cut on.
+        """
+        history = self.corrections.history(
+            event_id(*name, arrival.event.transaction_id) if self.corrections.touches(name) else b""
+        )
+        for held in history:
+            if held.append_time_ms > arrival.append_time_ms:
+                self.corrections.follow(held)
+                self._announce(name, arrival.append_time_ms)
+                self._announce(name, held.append_time_ms)
 
     # Routes
 
@@ -564,7 +641,7 @@ class Partition:
                 self._deleted[key] = None
                 self.record.cells -= 1
                 hash_sum = self.record.cells_hash - record_hash(key, value)
-                self.record.cells_hash = hash_sum % _MODULUS
+                self.record.cells_hash = hash_sum % SUM_MODULUS
         self._thawed.clear()
         self.strays.update((*name, code) for code in self.presence.codes.get(name, ()))
 
@@ -625,7 +702,7 @@ class Partition:
         if cell.hash:
             self._deleted[msgspec.msgpack.encode(cell.key)] = None
             self.record.cells -= 1
-            self.record.cells_hash = (self.record.cells_hash - cell.hash) % _MODULUS
+            self.record.cells_hash = (self.record.cells_hash - cell.hash) % SUM_MODULUS
             cell.hash = 0
         cell.dirty = True  # no later change may write it again
 
@@ -747,23 +824,27 @@ class Partition:
             key, value = msgspec.msgpack.encode(cell.key), cell.packed()
             new_hash = record_hash(key, value)
             record.cells += cell.hash == 0
-            record.cells_hash = (record.cells_hash + new_hash - cell.hash) % _MODULUS
+            record.cells_hash = (record.cells_hash + new_hash - cell.hash) % SUM_MODULUS
             cell.hash = new_hash
             self._deleted.pop(key, None)
             cells.append((key, value))
         cells += [(key, None) for key in self._deleted]
         self._deleted.clear()
-        members = self.members.take_changes()
-        record.flush += 1
-        record.index_length = self.index.length
-        return Changes(
+        changes = Changes(
             cells,
-            members,
+            self.members.take_changes(),
             self.presence.take_changes(),
             self.published.take_changes(),
             self.corrections.take_changes(),
             self.index.pending(),
         )
+        record.flush += 1
+        record.index_length = self.index.length
+        record.members_sum = self.members.sum
+        record.presence_sum = self.presence.sum
+        record.published_sum = self.published.sum
+        record.corrections_sum = self.corrections.sum
+        return changes
 
     def load_cell(self, key: bytes, value: bytes) -> None:
         """Take over one record of the cell changelog."""
@@ -780,12 +861,20 @@ class Partition:
         self._deleted.update(dict.fromkeys(keys))
 
     def restored(self) -> bool:
-        """Whether counts and hash sums of the cells loaded agree; cuts to come are known again."""
+        """Whether counts and hash sums of what was loaded agree; cuts to come are known again.
+
+        Published cells are checked where they can be mended (`app.restore`), members where they
+        are read.
+        """
         self._cold.seal()
         self._restored_ms = self.definitions.append_time_ms
-        if self._loaded != self.record.cells:
+        record = self.record
+        self.members.sum = record.members_sum or self.members.sum
+        if (self._loaded, self._loaded_hash % SUM_MODULUS) != (record.cells, record.cells_hash):
             return False
-        if self._loaded_hash % _MODULUS != self.record.cells_hash:
+        if record.presence_sum not in (None, self.presence.sum):
+            return False
+        if self.corrections.outdated or record.corrections_sum not in (None, self.corrections.sum):
             return False
         return all(self._expect_cuts(identity) for identity in sorted(self._loaded_late))
 
@@ -810,11 +899,11 @@ class Partition:
 
 
 _new = tuple.__new__
+_position_of = attrgetter("position")
 _blake2b = hashlib.blake2b
 _xxh3 = xxhash.xxh3_64_intdigest
 _decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
 _decode_key = msgspec.msgpack.Decoder(CellKey).decode
-_MODULUS = 1 << 64
 
 
 def _reach(presence: Presence) -> tuple[int, int]:

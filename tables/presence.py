@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tables.changelog_sum import ChangelogSum
+
 if TYPE_CHECKING:
     from tables.fold import Arrival
 
@@ -79,19 +81,24 @@ class PresenceTable:
 
     def __init__(self) -> None:
         self.codes: dict[SubscriptionName, dict[str, Presence]] = {}
-        self._dirty: dict[tuple[str, str, str], Presence] = {}
+        self.sum = ChangelogSum()
+        """Of what was loaded and taken."""
+        self._dirty: dict[tuple[str, str, str], tuple[Presence, bytes | None]] = {}
+        """Entries that changed, with what the changelog has of them."""
 
     def of(self, name: SubscriptionName, code: str) -> Presence:
         """The entry to note an event in; it counts as changed."""
         codes = self.codes.get(name)
         if codes is None:
             codes = self.codes[name] = {}
-        entry = codes.get(code)
+        entry, before = codes.get(code), None
         if entry is None:
             entry = codes[code] = Presence()
+        elif entry.written:
+            before = msgspec.msgpack.encode(entry)
         if entry.written:
             entry.written = False
-            self._dirty[*name, code] = entry
+            self._dirty[*name, code] = entry, before
         return entry
 
     def spread(self, name: SubscriptionName, code: str) -> None:
@@ -107,9 +114,11 @@ class PresenceTable:
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""
         changes = []
-        for name, entry in self._dirty.items():
+        for name, (entry, before) in self._dirty.items():
             entry.written = True
-            changes.append((msgspec.msgpack.encode(name), msgspec.msgpack.encode(entry)))
+            key, value = msgspec.msgpack.encode(name), msgspec.msgpack.encode(entry)
+            self.sum = self.sum.replaced(key, before, value)
+            changes.append((key, value))
         self._dirty.clear()
         return changes
 
@@ -118,3 +127,4 @@ class PresenceTable:
         organization_id, external_id, code = msgspec.msgpack.decode(key, type=tuple[str, str, str])
         codes = self.codes.setdefault((organization_id, external_id), {})
         codes[code] = msgspec.msgpack.decode(value, type=Presence)
+        self.sum = self.sum.replaced(key, None, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tables.cells import Figures
+from tables.changelog_sum import ChangelogSum
 from tables.cold import ColdRows, integer_end, text_end
 
 CellName = tuple[str, str | None, tuple[str | None, ...]]
@@ -66,8 +67,10 @@ class PublishedTable:
     def __init__(self) -> None:
         self.periods: dict[PeriodName, PublishedPeriod] = {}
         """Periods at hand: changed since the last flush, or looked at lately."""
+        self.sum = ChangelogSum()
+        """Of everything that was loaded or put."""
         self._cold = ColdRows()
-        self._dirty: dict[tuple[PeriodName, CellName | None], bytes] = {}
+        self._dirty: dict[bytes, bytes] = {}
 
     def find(self, name: PeriodName) -> PublishedPeriod | None:
         """The period as published; None before its first cut."""
@@ -84,14 +87,28 @@ class PublishedTable:
 
     def put_cell(self, name: PeriodName, cell: CellName, published: PublishedCell) -> None:
         """Remember a record that goes out with the next flush."""
-        self._made(name).cells[cell] = published
-        self._dirty[name, cell] = msgspec.msgpack.encode(published)
+        cells = self._made(name).cells
+        before, cells[cell] = cells.get(cell), published
+        self._put(
+            msgspec.msgpack.encode((name, cell)),
+            None if before is None else msgspec.msgpack.encode(before),
+            msgspec.msgpack.encode(published),
+        )
 
     def put_completion(self, name: PeriodName, revision: int, cut_ms: int) -> None:
         """Remember a period.completed that goes out with the next flush."""
         period = self._made(name)
+        before = (period.revision, period.cut_ms)
         period.revision, period.cut_ms = revision, cut_ms
-        self._dirty[name, None] = msgspec.msgpack.encode((revision, cut_ms))
+        self._put(
+            msgspec.msgpack.encode((name, None)),
+            None if before[0] < 0 else msgspec.msgpack.encode(before),
+            msgspec.msgpack.encode((revision, cut_ms)),
+        )
+
+    def _put(self, key: bytes, before: bytes | None, value: bytes) -> None:
+        self.sum = self.sum.replaced(key, before, value)
+        self._dirty[key] = value
 
     def _made(self, name: PeriodName) -> PublishedPeriod:
         period = self.find(name)
@@ -101,7 +118,7 @@ class PublishedTable:
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""
-        changes = [(msgspec.msgpack.encode(name), value) for name, value in self._dirty.items()]
+        changes = list(self._dirty.items())
         self._dirty.clear()
         if len(self.periods) > _AT_HAND:
             self._pack()
@@ -124,6 +141,7 @@ class PublishedTable:
         # (period, cell), the period an array of two itself
         end = integer_end(key, text_end(key, 2))
         self._cold.add(key[:end], key[end:], value)
+        self.sum = self.sum.replaced(key, None, value)
 
     def loaded(self) -> None:
         """Everything has been taken over."""

@@ -8,7 +8,7 @@ live fold counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -17,15 +17,30 @@ from tables.cells import Span, SpanKey
 from tables.census import Census
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
-from tables.partition import Pair, Partition, WaitForDefinitions
+from tables.partition import Counted, Pair, Partition, WaitForDefinitions
+from tables.presence import SubscriptionName
 from tables.routes import Route
 
 
 class Refold:
     """One refold of some pairs of one partition."""
 
-    def __init__(self, partition: Partition, pairs: Iterable[Pair]):
+    def __init__(
+        self,
+        partition: Partition,
+        pairs: Iterable[Pair],
+        horizons: Mapping[SubscriptionName, int] | None = None,
+    ):
+        """`horizons`: subscriptions all of whose pairs are refolded, under the corrections appended
+        until a time; others keep those that are in force.
+        """
         self.partition = partition
+        self._horizons = dict(horizons or {})
+        self._standing = {
+            name: partition.corrections.standing(name, horizon_ms)
+            for name, horizon_ms in self._horizons.items()
+        }
+        self._reasons: set[tuple[SubscriptionName, str, int]] = set()
         self.pairs = frozenset(pairs)
         self._names = frozenset((org, external_id) for org, external_id, _ in self.pairs)
         self.census = Census()
@@ -68,17 +83,18 @@ class Refold:
                 continue
             # Scanning may begin anywhere; the index knows the append time that the log had reached.
             placed = arrival._replace(append_time_ms=entry[0])
-            counted = partition.corrected(identity, placed)
-            route = None if counted is None else self._route_of(counted)
-            if counted is None:
+            corrected = self._corrected(identity, placed)
+            if corrected is None:
                 self._note_cancelled(placed)
                 continue
+            counted, since_ms = corrected
+            route = self._route_of(counted)
             if route is None or self._refused(route, placed, counted):
                 continue
             self.events += 1
             if route.grouped:
                 self.census.note(route, counted.event, counted.timestamp_ms, counted.position)
-            fold_run(route, (counted,), settled_ms, self.members, self.folded)
+            fold_run(route, (counted,), settled_ms, self.members, self.folded, since_ms)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 
@@ -87,6 +103,16 @@ class Refold:
         route = self._route_of(arrival)
         if route is not None and route.grouped and not self._refused(route, arrival, arrival):
             self.census.note(route, arrival.event, arrival.timestamp_ms, arrival.position)
+
+    def _corrected(self, identity: bytes, placed: Arrival) -> Counted | None:
+        """The event as corrections have it; None when it is cancelled."""
+        partition, name = self.partition, (placed[1], placed.event.external_subscription_id)
+        if not partition.corrections.touches(name):
+            return Counted(placed, -1)
+        horizon_ms = self._horizons.get(name)
+        if horizon_ms is not None:
+            self._reasons.update(partition.correction_reasons(identity, placed, horizon_ms))
+        return partition.counted(identity, placed, horizon_ms)
 
     def _wants(self, arrival: Arrival) -> bool:
         name = (arrival.organization_id, arrival.event.external_subscription_id)
@@ -131,6 +157,11 @@ class Refold:
             partition.routes[pair] = route
             for span in route.spans:
                 partition.spans[span.key] = span
+        for name, standing in self._standing.items():
+            partition.corrections.enforce(name, standing, partition.record.cut_ms)
+        for reason in [reason for reason in partition.reasons if reason[0] in self._horizons]:
+            del partition.reasons[reason]
+        partition.reasons.update(dict.fromkeys(self._reasons, "correction"))
         partition.take_folded(self.folded)
         partition.members.replace(self.members)
         return True

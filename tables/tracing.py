@@ -36,6 +36,8 @@ class Verdict(NamedTuple):
     """Of a refused one its dead letter code."""
     counted: Arrival | None = None
     """taken: the arrival with the position the log gave it, as amended."""
+    corrected_ms: int = -1
+    """taken: append time of the correction that amended it; -1: none did."""
     winner: Entry | None = None
     """duplicate: the arrival of the same id that counts."""
     same_bytes: bool = False
@@ -70,12 +72,14 @@ def verdict(partition: Partition, arrival: Arrival) -> Verdict:
     entry = partition.index.find(identity)
     if entry is not None and entry[1:4] == arrival[3:6]:
         placed = arrival._replace(append_time_ms=entry[0], rekeyed_offset=entry.rekeyed_offset)
-        counted = partition.corrected(identity, placed)
+        counted = partition.counted(identity, placed)
         if counted is None:
             return Verdict("cancelled")
         # Neither too late nor period closed applies to what a correction made.
-        code = _too_late(partition, placed) if counted is placed else None
-        return Verdict("taken", counted=counted) if code is None else Verdict("refused", code)
+        code = _too_late(partition, placed) if counted.arrival is placed else None
+        if code is not None:
+            return Verdict("refused", code)
+        return Verdict("taken", counted=counted.arrival, corrected_ms=counted.since_ms)
     code = check_range(arrival.timestamp_ms, arrival.append_time_ms)
     if code is None:
         code = _too_late(partition, arrival)
@@ -112,10 +116,12 @@ class Tracer:
         self._members = Members(capacity=1 << 62)
         self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
 
-    def trace(self, counted: Arrival) -> list[Traced]:
+    def trace(self, counted: Arrival, corrected_ms: int = -1) -> list[Traced]:
         """Fold an arrival that is taken; what each charge whose period holds it made of it."""
         return [
-            traced for route in self._alone for traced in _fold_alone(route, counted, self._members)
+            traced
+            for route in self._alone
+            for traced in _fold_alone(route, counted, corrected_ms, self._members)
         ]
 
     def unrouted(self, timestamp_ms: int) -> str:
@@ -133,7 +139,9 @@ class Tracer:
         return "no_charge"
 
 
-def _fold_alone(route: Route, counted: Arrival, members: Members) -> Iterator[Traced]:
+def _fold_alone(
+    route: Route, counted: Arrival, corrected_ms: int, members: Members
+) -> Iterator[Traced]:
     (span,) = route.spans
     timestamp_ms = counted.timestamp_ms
     layer = span.layer_at(timestamp_ms)
@@ -146,6 +154,7 @@ def _fold_alone(route: Route, counted: Arrival, members: Members) -> Iterator[Tr
         NOTHING_SETTLED_MS,
         members,
         folded,
+        corrected_ms,
     )
     for reason in folded.ignored:
         yield Traced(span, layer, reason)
@@ -162,7 +171,7 @@ def _fold_alone(route: Route, counted: Arrival, members: Members) -> Iterator[Tr
             cell.filter_id,
             cell.groups,
             _value_text(span, counted),
-            span.cut_of(layer, counted.append_time_ms),
+            span.cut_of(layer, max(counted.append_time_ms, corrected_ms)),
         )
 
 

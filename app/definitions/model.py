@@ -55,6 +55,15 @@ class ChargeFilter(msgspec.Struct, frozen=True, kw_only=True):
     properties: Mapping[str, Any] = {}
 
 
+def listed_group_keys(properties: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the properties of a charge or a bucket name to group by, in that order."""
+    # `grouped_by` is what `pricing_group_keys` was called before.
+    keys = properties.get("pricing_group_keys") or properties.get("grouped_by") or ()
+    if not isinstance(keys, (list, tuple)):
+        return ()
+    return tuple(key for key in keys if isinstance(key, str))
+
+
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """A metric applied by a plan. `properties` are echoed; only what groups by them is used."""
 
@@ -79,12 +88,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
         A filter's own keys hold in its bucket, also when it has none and the charge has some. Where
         the charge accepts a target wallet, every bucket is split by it as well.
         """
-        properties = self.properties if bucket is None else bucket.properties
-        # `grouped_by` is what `pricing_group_keys` was called before.
-        keys = properties.get("pricing_group_keys") or properties.get("grouped_by") or ()
-        if not isinstance(keys, (list, tuple)):
-            keys = ()
-        texts = tuple(key for key in keys if isinstance(key, str))
+        texts = listed_group_keys(self.properties if bucket is None else bucket.properties)
         if self.accepts_target_wallet and TARGET_WALLET_KEY not in texts:
             return (*texts, TARGET_WALLET_KEY)
         return texts

@@ -11,10 +11,10 @@ from tests.simulation.play import play
 from tests.simulation.script import script_of
 
 
-def violations_of(seed: int, *, corrections: bool) -> list[str]:
+def violations_of(seed: int) -> list[str]:
     """Play one seed."""
     try:
-        return play(script_of(seed, corrections=corrections), seed).check()
+        return play(script_of(seed), seed).check()
     except Exception as error:
         return [f"the simulation broke off: {error!r}"]
 
@@ -25,7 +25,6 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=500, help="how many seeds to play")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="play this one alone")
-    parser.add_argument("--corrections", action="store_true", help="cancel and amend, too")
     parser.add_argument("--steps", action="store_true", help="print the steps played")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.seeds)
@@ -34,14 +33,13 @@ def main() -> int:
     violated, since_s = 0, time.monotonic()
     for done, seed in enumerate(seeds, 1):
         if options.steps:
-            print(*script_of(seed, corrections=options.corrections).steps, sep="\n")  # noqa: T201
-        found = violations_of(seed, corrections=options.corrections)
+            print(*script_of(seed).steps, sep="\n")  # noqa: T201
+        found = violations_of(seed)
         for violation in found:
             print(f"seed {seed}: {violation}", flush=True)  # noqa: T201
         if found:
             violated += 1
-            flag = " --corrections" if options.corrections else ""
-            print(f"  replay: python -m tests.simulation --seed {seed}{flag}", flush=True)  # noqa: T201
+            print(f"  replay: python -m tests.simulation --seed {seed}", flush=True)  # noqa: T201
         if done % 100 == 0:
             took_s = time.monotonic() - since_s
             print(  # noqa: T201

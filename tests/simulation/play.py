@@ -16,11 +16,19 @@ from aiokafka.errors import KafkaError
 
 from app.failpoints import Name
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition
+from app.restore import MembersTorn
 from app.settings import Settings
-from app.topics import CELLS_CHANGELOG, INDEX_CHANGELOG, METER_DEFINITIONS
+from app.topics import (
+    CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    INDEX_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    METER_DEFINITIONS,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+)
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.raw import home_partition, message_key
-from app.wire.records import TICK_HEADER
 from tables.reading import current_usage
 from tables.stores.changelog import Fenced
 from tables.stores.members import StaleEpoch
@@ -46,7 +54,6 @@ from tests.simulation.script import (
 from tests.simulation.worker import Worker, remember_tasks, simulated
 
 MINUTE_MS = 60_000
-ELSEWHERE_S = 100.0
 APPLIED_S = 2.5
 REST_S = 400.0
 """Nothing may take longer than this once the faults are over."""
@@ -59,9 +66,18 @@ _KILLED_AT: dict[Fault, Name] = {
     Fault.CRASH_MID_CLOSE: "mid-close",
     Fault.CRASH_MID_DEAD_LETTERS: "mid-dead-letters",
 }
+_TORN = (
+    CELLS_CHANGELOG,
+    INDEX_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    MEMBERS_CHANGELOG,
+)
 _COMMITS = {Fault.COMMIT_LOST: "lost", Fault.COMMIT_UNKNOWN: "unknown"}
-_DEATHS = (Fenced, StaleEpoch, KafkaError)
-"""What a worker may fail with: it lost its partition, or a commit that it cannot take back."""
+_DEATHS = (Fenced, StaleEpoch, KafkaError, MembersTorn)
+"""What a worker may fail with: it lost its partition, a commit that it cannot take back, or what
+only a restore can mend."""
 
 
 class NeverAtRest(Exception):
@@ -96,13 +112,10 @@ async def _play(script: Script, seed: int, directory: Path) -> Outcome:
     remember_tasks(asyncio.get_running_loop())
     player = Player(script, seed, directory)
     with simulated(player.broker, player.redis):
-        elsewhere = asyncio.ensure_future(player.define_elsewhere())
         await player.begin()
         for step in player.steps:
             await player.step(step)
-        outcome = await player.end()
-        elsewhere.cancel()
-        return outcome
+        return await player.end()
 
 
 class Player:
@@ -132,15 +145,6 @@ class Player:
         for _ in range(self.script.workers):
             await self._start(len(self.workers))
         await self._rebalance()
-
-    async def define_elsewhere(self) -> None:
-        """Somebody else's definitions: a worker that waits for one is not the only one to tick.
-
-        A rebalance would hang without: see `bench/simulation.md`.
-        """
-        while True:
-            await asyncio.sleep(ELSEWHERE_S)
-            self.broker.append(METER_DEFINITIONS, 0, None, None, [(TICK_HEADER, b"1")])
 
     async def _start(self, slot: int) -> None:
         self.started += 1
@@ -312,15 +316,13 @@ class Player:
 
     def _tear(self, partition: int) -> None:
         """Take records out of a changelog, and let somebody restore from it."""
-        topic = self.choose.choice((CELLS_CHANGELOG, CELLS_CHANGELOG, INDEX_CHANGELOG))
-        log = self.broker.log(topic, partition)
+        log = self.broker.log(self.choose.choice(_TORN), partition)
         torn = [e for e in log.entries if e.key != PARTITION_RECORD_KEY]
-        for entry in self.choose.sample(torn, min(len(torn), self.choose.randint(1, 3))):
+        most = self.choose.choice((1, 3, len(torn)))
+        for entry in self.choose.sample(torn, min(len(torn), most)):
             log.entries.remove(entry)
-        # All of them: an index from before the rebuild may lie on any disk (bench/simulation.md).
         for worker in self.workers:
             worker.process.kill()
-            rmtree(worker.directory, ignore_errors=True)
 
     async def _recover(self) -> None:
         """Some faults end by themselves."""
@@ -395,7 +397,7 @@ class Player:
                 return f"partition {number} does not fold its events"
             if record.rekeyed_next < self.broker.log("events-rekeyed", number).end:
                 return f"partition {number} does not fold what is forwarded to it"
-            if one.refolds or one.corrected or one.refold_since_ms is not None:
+            if one.refolds or one.refold_since_ms is not None:
                 return f"partition {number} goes on refolding ({one.blocked})"
             if one.schedule.next_ms() <= end_ms:
                 return f"partition {number} does not close: {one.blocked}"

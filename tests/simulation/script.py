@@ -138,15 +138,10 @@ EXTERNAL_IDS = (SUBSCRIPTION, "sub-b", "sub-c")
 SECOND_PLAN = "second"
 
 
-def script_of(
-    seed: int, *, events: int = 40, faults: int = 20, corrections: bool = False
-) -> Script:
+def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
     choose = random.Random(seed)
-    script = _Writer(choose).script(choose.randint(events // 2, events), faults)
-    if corrections:
-        return script
-    return script._replace(steps=[s for s in script.steps if not isinstance(s, Correction)])
+    return _Writer(choose).script(choose.randint(events // 2, events), faults)
 
 
 class _Writer:

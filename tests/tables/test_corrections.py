@@ -8,8 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.definitions.instants import iso_milliseconds
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.usage import PeriodUsage
+from app.wire.events import Correction
+from app.wire.records import decode_record
+from tables.corrections import CorrectionArrival, CorrectionTable
 from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
 
 HOUR_MS = 3_600_000
@@ -137,6 +141,56 @@ def test_a_correction_after_the_late_window_still_revises() -> None:
     newest = records_of(meter)[-1]
     assert (newest["units"], newest["events_count"], newest["digest"]) == ("0.0", 0, "0" * 32)
     assert newest["revision_reason"] == "correction"
+
+
+def test_two_corrections_of_one_event_show_each_at_its_own_cut() -> None:
+    meter = fold(
+        (INSIDE_MS, event("a", "5")),
+        (AFTER_DUE_MS + 1, amend(event("a", "3"), "c1")),
+        (AFTER_DUE_MS + HOUR_MS + 1, amend(event("a", "2"), "c2")),
+        at_ms=AFTER_DUE_MS + 4 * HOUR_MS,
+    )
+    assert [(r["units"], r["revision_reason"]) for r in records_of(meter)] == [
+        ("5.0", None),
+        ("3.0", "correction"),
+        ("2.0", "correction"),
+    ]
+
+
+def test_no_cut_before_a_correction_shows_what_it_makes_of_an_event() -> None:
+    """The event came before the hour, the correction after it: the cut on the hour is too early."""
+    hour_ms = AFTER_DUE_MS + HOUR_MS
+    inside = event("a", "4", INSIDE_MS, code="max")
+    meter = fold(
+        (hour_ms - 1_000, event("a", "4", hour_ms - 1_000)),
+        (hour_ms + 1_000, amend(inside)),
+        at_ms=hour_ms + 3 * HOUR_MS,
+    )
+    (recorded,) = records_of(meter, "max")
+    assert recorded["closed_at"] == iso_milliseconds(hour_ms + HOUR_MS)
+
+
+def test_the_first_correction_under_an_id_holds_whichever_is_read_first() -> None:
+    """Two partitions: what was appended first is read last."""
+    first, second = amend(event("a", "3"), "c1"), amend(event("a", "2"), "c1")
+    arrivals = [
+        CorrectionArrival(decoded, ORG, INSIDE_MS + at_ms, partition, 0, 0)
+        for at_ms, partition, value in ((2, 0, second), (1, 1, first))
+        for _, decoded in decode_record(msgspec.json.encode(value))
+        if isinstance(decoded, Correction)
+    ]
+    table, other = CorrectionTable(), CorrectionTable()
+    for arrival in arrivals:
+        assert table.take(b"id", arrival)
+    for arrival in reversed(arrivals):
+        other.take(b"id", arrival)
+    assert [held.position for held in table.history(b"id")] == [arrivals[1].position]
+    assert table.sum == other.sum
+    again = CorrectionTable()
+    for key, value in dict(table.take_changes()).items():
+        again.load(key, value)
+    assert again.sum == table.sum
+    assert [held.position for held in again.history(b"id")] == [arrivals[1].position]
 
 
 def test_an_amend_beyond_the_range_is_refused() -> None:

@@ -1,0 +1,93 @@
+"""Usage records read again: what the published table holds follows from the records themselves."""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.definitions.instants import iso_seconds, parse_iso8601_ms
+from app.definitions.model import listed_group_keys
+from app.definitions.state import Definitions
+from app.definitions.timeline import subscription_timeline
+from tables.published import CellName, PeriodName, PublishedCell, PublishedTable
+
+
+class _Charge(msgspec.Struct):
+    properties: dict[str, object]
+    filter_properties: dict[str, object] | None
+
+
+class _Period(msgspec.Struct):
+    from_: str = msgspec.field(name="from")
+
+
+class _UsageRecord(msgspec.Struct):
+    """The fields of any record type that say what was published."""
+
+    revision: int
+    organization_id: str
+    external_subscription_id: str
+    lago_subscription_id: str
+    period: _Period
+    closed_at: str
+    digest: str
+    charge: _Charge | None = None
+    lago_charge_id: str = ""
+    lago_charge_filter_id: str | None = None
+    grouped_by: dict[str, str | None] | None = None
+    units: str = ""
+    prorated_units: str | None = None
+    total_aggregated_units: str = ""
+    precise_total_amount_cents: str | None = None
+    events_count: int = 0
+
+
+_decode = msgspec.json.Decoder(_UsageRecord).decode
+
+
+def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> None:
+    """Put into the table what a record of usage-records says; records in the order of the topic."""
+    record = _decode(value)
+    period = _period_of(record, definitions)
+    cut_ms = parse_iso8601_ms(record.closed_at)
+    if period is None or cut_ms is None:
+        return
+    if record.charge is None:
+        table.put_completion(period, record.revision, cut_ms)
+        return
+    published = PublishedCell(
+        record.revision,
+        record.units,
+        record.prorated_units,
+        record.total_aggregated_units,
+        record.precise_total_amount_cents,
+        record.events_count,
+        bytes.fromhex(record.digest),
+        cut_ms,
+    )
+    table.put_cell(period, _cell_of(record, record.charge), published)
+
+
+def _period_of(record: _UsageRecord, definitions: Definitions) -> PeriodName | None:
+    """Records print whole seconds; the timeline has the milliseconds."""
+    printed_ms = parse_iso8601_ms(record.period.from_)
+    if printed_ms is None:
+        return None
+    name = (record.organization_id, record.external_subscription_id)
+    for subscription in definitions.subscriptions(*name):
+        known = subscription.at(None)
+        if known is None or known.id != record.lago_subscription_id:
+            continue
+        timeline = subscription_timeline(definitions, subscription)
+        for period in reversed(timeline.until(printed_ms + 999)):
+            if iso_seconds(period.start_ms) == record.period.from_:
+                return known.id, period.start_ms
+    return None
+
+
+def _cell_of(record: _UsageRecord, charge: _Charge) -> CellName:
+    """Groups stand in the order in which the charge names their keys, a wallet's last."""
+    by_filter = charge.filter_properties
+    named = listed_group_keys(charge.properties if by_filter is None else by_filter)
+    groups = dict(record.grouped_by or {})
+    in_order = [groups.pop(key) for key in named if key in groups]
+    return record.lago_charge_id, record.lago_charge_filter_id, (*in_order, *groups.values())

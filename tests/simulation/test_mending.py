@@ -1,0 +1,199 @@
+"""Torn changelogs are noticed, one by one; a rebalance does not wait for the definitions log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.tick import Ticker
+from app import restore
+from app.definitions.model import SettingsRecord
+from app.topics import (
+    CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    INDEX_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+)
+from app.wire.refusals import RefusalCode
+from tables.partition import PartitionRecord
+from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
+from tests.simulation import play as playing
+from tests.simulation.check import Outcome
+from tests.simulation.play import Player, play
+from tests.simulation.script import (
+    TORN,
+    Correction,
+    Define,
+    Event,
+    Fault,
+    Pass,
+    Script,
+    Step,
+)
+
+CODES = ("seats", "sum")
+
+
+def defined(**settings: Any) -> list[Step]:
+    record = SettingsRecord(grace_s=0, default_organization_id="org", **settings)
+    made = definitions_of(CODES, record)
+    return [Define(line.command.type, line.command.encode()) for line in made]
+
+
+def used(name: str, lag_ms: int | None = 0) -> Event:
+    properties = {"v": "3", "u": name, "operation_type": "add"}
+    return Event(CODES[len(name) % 2], name, lag_ms, properties=properties)
+
+
+def eventful() -> list[Step]:
+    """Every changelog gets some records."""
+    early = [used("a" * n) for n in range(1, 6)]
+    weeks = [Pass(1, WEEK_MS), Pass(HOUR_MS)]
+    cancel = Correction("aa", "c1")
+    amend = Correction("aaa", "c2", to=used("aaa")._replace(properties={"u": "b", "v": "2"}))
+    return [*defined(), *weeks, *early, *weeks, cancel, amend, used("late", 3 * HOUR_MS), *weeks]
+
+
+def torn(
+    monkeypatch: pytest.MonkeyPatch, changelog: str, steps: list[Step], seed: int
+) -> tuple[Outcome, list[str]]:
+    """What is played, and what restoring complained of."""
+    said: list[str] = []
+    monkeypatch.setattr(playing, "_TORN", (changelog,))
+    monkeypatch.setattr(restore.log, "error", lambda text, *_: said.append(text))
+    return play(Script(1, 1, [*eventful(), TORN, *steps]), seed), said
+
+
+@pytest.mark.parametrize(
+    ("changelog", "steps"),
+    [
+        (CELLS_CHANGELOG, []),
+        (INDEX_CHANGELOG, [Fault.INDEX_LOST]),
+        (PRESENCE_CHANGELOG, []),
+        (PUBLISHED_CHANGELOG, []),
+        (CORRECTIONS_CHANGELOG, []),
+        (MEMBERS_CHANGELOG, [Fault.REDIS_LOSS, Fault.CRASH]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_torn_changelog_is_noticed_and_mended(
+    monkeypatch: pytest.MonkeyPatch, changelog: str, steps: list[Step]
+) -> None:
+    noticed = 0
+    for seed in range(4):
+        outcome, said = torn(monkeypatch, changelog, steps, seed)
+        assert outcome.check() == []
+        noticed += any("torn" in text for text in said)
+    assert noticed
+
+
+def test_presence_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A crash in the middle of the rebuild restores what is folded until then, and no more."""
+    counted: list[int] = []
+    rest = Player._rest
+
+    async def count(player: Player, end_ms: int) -> None:
+        await rest(player, end_ms)
+        codes = [c for o in player._owned() for c in o.table.presence.codes.values()]
+        counted.append(sum(entry.events for entries in codes for entry in entries.values()))
+
+    said: list[str] = []
+    monkeypatch.setattr(restore.log, "error", lambda text, *_: said.append(text))
+    monkeypatch.setattr(Player, "_rest", count)
+    steps = [*eventful(), TORN, Pass(0), Fault.CRASH_AFTER_COMMIT, Pass(0), Fault.CRASH]
+    monkeypatch.setattr(playing, "_TORN", (CELLS_CHANGELOG,))
+    for seed in range(6):
+        said.clear()
+        assert play(Script(1, 1, steps), seed).check() == []
+        assert len(said) <= 1, "what was rebuilt is torn again"
+    assert set(counted) == {6}
+
+
+def test_presence_is_checked_where_no_cell_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tear(player: Player, partition: int) -> None:
+        log = player.broker.log(PRESENCE_CHANGELOG, partition)
+        log.entries[:] = [entry for entry in log.entries if b"unknown" not in (entry.key or b"")]
+        for worker in player.workers:
+            worker.process.kill()
+
+    monkeypatch.setattr(Player, "_tear", tear)
+    said: list[str] = []
+    monkeypatch.setattr(restore.log, "error", lambda text, *_: said.append(text))
+    unknown = used("a")._replace(code="unknown")
+    steps = [*defined(), unknown, *[Pass(0)] * 4, TORN]
+    for seed in range(4):
+        assert play(Script(1, 1, steps), seed).check() == []
+    assert said
+
+
+def test_published_cells_that_nobody_knows_any_more_stop_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tear = Player._tear
+
+    def tear_both(player: Player, partition: int) -> None:
+        tear(player, partition)
+        player.broker.log("usage-records", partition).entries.clear()
+
+    monkeypatch.setattr(Player, "_tear", tear_both)
+    monkeypatch.setattr(playing, "REST_S", 20.0)
+    found = [
+        violation
+        for seed in range(4)
+        for violation in torn(monkeypatch, PUBLISHED_CHANGELOG, [], seed)[0].violations
+    ]
+    assert any("PublishedLost" in violation for violation in found)
+
+
+def test_state_without_sums_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program wrote it that kept sums of the cells only."""
+    decode = msgspec.msgpack.decode
+    records: list[PartitionRecord] = []
+
+    def forgetful(value: bytes, type: Any = Any) -> Any:  # noqa: A002
+        decoded = decode(value, type=type)
+        if isinstance(decoded, PartitionRecord):
+            decoded.presence_sum = decoded.published_sum = None
+            decoded.corrections_sum = decoded.members_sum = None
+            records.append(decoded)
+        return decoded
+
+    monkeypatch.setattr(msgspec.msgpack, "decode", forgetful)
+    said: list[str] = []
+    monkeypatch.setattr(restore.log, "error", lambda text, *_: said.append(text))
+    steps = [*eventful(), Fault.CRASH, used("b"), Fault.RESTART, used("bb")]
+    assert play(Script(1, 1, steps)).check() == []
+    assert records
+    assert not said
+
+
+def test_a_rebalance_does_not_wait_for_definitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the last event is refused hangs on a tick that comes when the rebalance is over."""
+    rebalanced = 0
+    rebalance, tick = Player._rebalance, Ticker._tick_definitions
+
+    async def count(player: Player) -> None:
+        nonlocal rebalanced
+        await rebalance(player)
+        rebalanced += 1
+
+    async def wait(ticker: Ticker, wanted_ms: int, now_ms: int) -> None:
+        if rebalanced > 1:
+            await tick(ticker, wanted_ms, now_ms)
+
+    monkeypatch.setattr(Player, "_rebalance", count)
+    monkeypatch.setattr(Ticker, "_tick_definitions", wait)
+    over = Pass(WEEK_MS + 2 * HOUR_MS)
+    late = used("late", 2 * HOUR_MS)
+    steps = [*defined(late_policy="refuse"), over, late, *[Pass(0)] * 4, Fault.REBALANCE]
+    for seed in range(4):
+        rebalanced = 0
+        outcome = play(Script(2, 1, steps, known_at_once=True), seed)
+        assert outcome.check() == []
+        assert {letter.code for letter in outcome._dead_letters()} == {RefusalCode.PERIOD_CLOSED}
