@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import lcm
 from operator import attrgetter
 from typing import NamedTuple
@@ -39,7 +39,7 @@ from tables.cells import (
 )
 from tables.changelog_sum import SUM_MODULUS, ChangelogSum, record_hash
 from tables.cold import ColdCells, Packed, has_late_cuts, is_newer, subscription_of
-from tables.corrections import CorrectionArrival, CorrectionTable
+from tables.corrections import CorrectionArrival, CorrectionTable, Held
 from tables.dedupe import Entry, EventIndex
 from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
 from tables.implicit import ImplicitPlan, subscription_id
@@ -311,9 +311,7 @@ class Partition:
         event = arrival.event
         name = (arrival.organization_id, event.external_subscription_id)
         history = self.corrections.history(identity)
-        codes = {event.code} | {held.event.code for held in history if held.event is not None}
-        for code in sorted(codes):
-            self.presence.of(name, code).note((arrival,))
+        self._note_versions(name, arrival, history)
         for held in history:
             if held.append_time_ms > arrival.append_time_ms:
                 self.corrections.follow(held)
@@ -376,16 +374,20 @@ class Partition:
         """
         correction, name = arrival.correction, arrival.name
         touched = self.corrections.take(event_id(*name, correction.transaction_id), arrival)
-        known = [held for held in touched if self.index.find(held.identity) is not None]
-        for held in known:
-            event = held.event
-            if event is not None and event.code not in self.presence.codes.get(name, {}):
+        changes = False
+        for held in touched:
+            entry = self.index.find(held.identity)
+            if entry is None:
+                continue
+            changes = True
+            if held.event is not None:
                 # The event lies where those of its old code do.
-                self.presence.spread(name, event.code)
+                self.presence.spread(name, held.event.code)
+                self._reach(name, held.event, entry.append_time_ms)
             self._announce(name, held.append_time_ms)
-        if known:
+        if changes:
             self.corrections.follow(touched[0])
-        return bool(known)
+        return changes
 
     def follow_corrections(self) -> set[SubscriptionName]:
         """After a restore: whose corrections have a revision cut to come."""
@@ -503,9 +505,14 @@ class Partition:
             return None
         if entry[:4] < known[:4]:
             name = (arrival.organization_id, arrival.event.external_subscription_id)
-            self.presence.of(name, arrival.event.code).note((arrival,))
+            history = (
+                self.corrections.history(event_id(*name, arrival.event.transaction_id))
+                if self.corrections.touches(name)
+                else ()
+            )
+            self._note_versions(name, arrival, history)
             self._replaced.add(name)
-            self._follow_again(arrival, name)
+            self._follow_again(name, arrival, history)
             same = entry.body_hash == known.body_hash
             return Duplicate(arrival, known, True if same else None, replaced=True)
         if entry.body_hash == known.body_hash:
@@ -513,14 +520,28 @@ class Partition:
             return Duplicate(arrival, known, identical=True)
         return Duplicate(arrival, known, identical=None)
 
-    def _follow_again(self, arrival: Arrival, name: SubscriptionName) -> None:
+    def _note_versions(
+        self, name: SubscriptionName, arrival: Arrival, history: Sequence[Held]
+    ) -> None:
+        """Presence of an event as it is and as its corrections have it."""
+        amended = [held.event for held in history if held.event is not None]
+        for code in sorted({arrival.event.code, *(event.code for event in amended)}):
+            self.presence.of(name, code).note((arrival,))
+        for event in amended:
+            self._reach(name, event, arrival.append_time_ms)
+
+    def _reach(self, name: SubscriptionName, amended: Event, append_time_ms: int) -> None:
+        at_ms = amended.timestamp_ms
+        entry = self.presence.of(name, amended.code)
+        entry.reach(append_time_ms if at_ms is None else at_ms)
+
+    def _follow_again(
+        self, name: SubscriptionName, arrival: Arrival, history: Sequence[Held]
+    ) -> None:
         """An earlier copy of an event was appended before corrections that the later one was not.
 
         Until them it counts as it is, from its own cut on.
         """
-        history = self.corrections.history(
-            event_id(*name, arrival.event.transaction_id) if self.corrections.touches(name) else b""
-        )
         for held in history:
             if held.append_time_ms > arrival.append_time_ms:
                 self.corrections.follow(held)
