@@ -212,10 +212,45 @@ def _periods(terms: list[Terms]) -> Iterator[Period]:
         changes_ms = terms[i + 1].since_ms if i + 1 < len(terms) else NEVER_MS
         while True:
             period = _next_period(previous, entry, terms[0].since_ms)
-            if period is None or period.fixed_at_ms >= changes_ms:
+            if period is None:
                 break
+            if period.fixed_at_ms >= changes_ms:
+                if not _ended_in_grace(period, entry, terms[0].since_ms, changes_ms):
+                    break
+                # A period after it is fixed, and with it where this one ends: only its due time
+                # is not.
+                period = _due_under(period, terms[i + 1 :], terms[0].since_ms)
             yield period
             previous = period
+
+
+def _ended_in_grace(period: Period, terms: Terms, created_ms: int, until_ms: int) -> bool:
+    """Whether the subscription ended, without grace, while a period was in grace."""
+    end_ms = terms.subscription.end_ms
+    if end_ms is None or end_ms >= until_ms:
+        return False
+    following: Period | None = period
+    while following is not None and following.fixed_at_ms >= until_ms:
+        following = _next_period(following, terms, created_ms)
+    return following is not None
+
+
+def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
+    """The period when later terms decide when it is due."""
+    for i, terms in enumerate(later):
+        fixed_at_ms = _fixed_at(period.end_ms, False, terms, created_ms)
+        if i + 1 == len(later) or fixed_at_ms < later[i + 1].since_ms:
+            break
+    skipped = not terms.close_elapsed and period.end_ms <= created_ms
+    due_at_ms = NEVER_MS if skipped else fixed_at_ms
+    return period._replace(
+        fixed_at_ms=fixed_at_ms,
+        due_at_ms=due_at_ms,
+        late_until_ms=due_at_ms + terms.late_window_ms,
+        refuses_late=terms.refuses_late,
+        revise_every_ms=terms.revise_every_ms,
+        max_groups=terms.max_groups,
+    )
 
 
 def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Period | None:

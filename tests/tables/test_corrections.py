@@ -157,6 +157,30 @@ def test_two_corrections_of_one_event_show_each_at_its_own_cut() -> None:
     ]
 
 
+def test_an_amend_into_a_period_that_is_defined_later_counts_there() -> None:
+    """The event as it was lies before the subscription begins."""
+    meter = OfflineMeter()
+    *known, subscribe = definitions_of(["sum"])
+    later_ms = INSIDE_MS + HOUR_MS
+    meter.run(
+        [
+            DefinitionLine(at_ms, d.offset, d.command.encode())
+            for at_ms, d in [*((START_MS, d) for d in known), (later_ms, subscribe)]
+        ],
+        [
+            EventLine(at_ms, 0, offset, msgspec.json.encode(value))
+            for offset, (at_ms, value) in enumerate(
+                [
+                    (INSIDE_MS, event("a", "5", START_MS - DAY_MS)),
+                    (INSIDE_MS + 1, amend(event("a", "4", START_MS + HOUR_MS))),
+                ]
+            )
+        ],
+        later_ms + HOUR_MS,
+    )
+    assert units(meter.usage((ORG, SUBSCRIPTION), later_ms + HOUR_MS)) == "4"
+
+
 def test_no_cut_before_a_correction_shows_what_it_makes_of_an_event() -> None:
     """The event came before the hour, the correction after it: the cut on the hour is too early."""
     hour_ms = AFTER_DUE_MS + HOUR_MS

@@ -12,13 +12,19 @@ GRACE = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=5 * 86_400)
 ENDED_MS = START_MS + WEEK_MS + 2 * DAY_MS
 
 
-def published(*, plan_changes: bool, delivered_ms: int) -> list[tuple[str, str, str]]:
+def published(
+    *, plan_changes: bool, delivered_ms: int, new_grace_days: int | None = None
+) -> list[tuple[str, str, str]]:
     """(period start, cut, units) of a subscription that ends two days into its second week."""
     base = [(d.append_time_ms, d.command) for d in world.definitions_of(["balance"], GRACE)]
     base.append((ENDED_MS, commands.terminate_subscription(ORG, SUBSCRIPTION)))
     if plan_changes:
         charges = world.plan_body(["balance"])["charges"]
         base.append((ENDED_MS + HOUR_MS, commands.update_plan(ORG, "plan", {"charges": charges})))
+    if new_grace_days is not None:
+        billing = {"invoice_grace_period": new_grace_days}
+        customer = {"external_id": "customer", "billing_configuration": billing}
+        base.append((ENDED_MS + HOUR_MS, commands.upsert_customer(ORG, customer)))
     live = Live(lines(base))
     live.define_all()
     for offset, (at_ms, appended_ms, value) in enumerate(
@@ -53,6 +59,20 @@ def test_cuts_taken_late_say_the_same() -> None:
     assert published(plan_changes=False, delivered_ms=0) == published(
         plan_changes=False, delivered_ms=1 << 60
     )
+
+
+def test_a_grace_that_changes_after_the_second_was_due_changes_only_the_first() -> None:
+    """Whether the cuts are taken in time or under everything that was defined later."""
+
+    def cuts(delivered_ms: int) -> list[tuple[str, str, str]]:
+        return published(plan_changes=False, delivered_ms=delivered_ms, new_grace_days=6)
+
+    assert cuts(1 << 60) == cuts(0)
+    assert [(start, cut[:10]) for start, cut, _ in cuts(0)] == [
+        ("2024-01-08", "2024-01-10"),
+        ("2024-01-08", "2024-01-11"),
+        ("2024-01-01", "2024-01-14"),
+    ]
 
 
 def test_the_second_keeps_charges_that_the_first_no_longer_has() -> None:
