@@ -44,7 +44,7 @@ STAGES = (
     _pytest("recount", "tests/simulation/test_recount.py"),
     _pytest("vectors", "tests/vectors"),
     Stage("simulation", ("tests.simulation", "--seeds", "60")),
-    _pytest("scripts", "tests/simulation/test_simulation.py", "-k", "not seeds_come"),
+    _pytest("scripts", "tests/simulation", "-k", "not seeds_come"),
     _pytest(
         "units",
         *("tests/app/test_offline.py", "tests/app/test_records.py", "tests/app/test_numbers.py"),

@@ -18,7 +18,7 @@ BUGS = (
     Bug(
         "dedupe-removed",
         "tables/partition.py",
-        "known = latest.get(identity) or stored",
+        "known = latest.get(identity) or found",
         "known = None",
     ),
     Bug(
@@ -36,8 +36,26 @@ BUGS = (
     Bug(
         "torn-state-unnoticed",
         "tables/partition.py",
-        "self._loaded_hash % _MODULUS != self.record.cells_hash",
+        "(self._loaded, self._loaded_hash % SUM_MODULUS) != (record.cells, record.cells_hash)",
         "False",
+    ),
+    Bug(
+        "torn-presence-unnoticed",
+        "tables/partition.py",
+        "record.presence_sum not in (None, self.presence.sum)",
+        "False",
+    ),
+    Bug(
+        "correction-known-before-its-time",
+        "tables/partition.py",
+        "shown = held.in_force if horizon_ms is None else at_ms <= horizon_ms",
+        "shown = True",
+    ),
+    Bug(
+        "amended-event-in-an-earlier-cut",
+        "tables/fold.py",
+        "cut_ms = span.cut_of(layer, max(append_time_ms, corrected_ms))",
+        "cut_ms = span.cut_of(layer, append_time_ms)",
     ),
     Bug(
         "period-edge-closed",
@@ -50,8 +68,8 @@ BUGS = (
     Bug(
         "cut-a-millisecond-late",
         "tables/fold.py",
-        "if append_time_ms > layer.due_at_ms:",
-        "if append_time_ms > layer.due_at_ms + 1:",
+        "if append_time_ms > layer.due_at_ms or",
+        "if append_time_ms > layer.due_at_ms + 1 or",
     ),
     Bug(
         "recurring-carry-ignored",
@@ -164,7 +182,7 @@ BUGS = (
     Bug(
         "recreated-metric-counts-all",
         "tables/fold.py",
-        "if append_time_ms <= fold.counts_after_ms:",
+        "if append_time_ms <= counts_after_ms:",
         "if append_time_ms <= 0:",
     ),
     Bug(
@@ -231,7 +249,7 @@ BUGS = (
     Bug(
         "redis-declared-whole",
         "app/restore.py",
-        "await refill_members(shared.settings, store, number, record.epoch, record.flush)",
-        "await store.replace_all(number, record.epoch, record.flush, ())",
+        "await _fill(store, number, record.epoch, record.flush, members)",
+        "await _fill(store, number, record.epoch, record.flush, {})",
     ),
 )
