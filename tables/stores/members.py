@@ -3,7 +3,8 @@
 Redis is a rebuildable copy of the member changelog. Beside the sets of a partition stand, written
 by the same transaction, the flush they reflect (watermark), the epoch of the partition's owner and
 how many members each set, and all of them, have. A lower epoch is refused; another watermark or
-count than expected means that members were lost, evicted or rolled back, and they are rebuilt.
+count than expected means that members were lost, evicted or rolled back, and they are rebuilt. A
+member is kept with a check sum, so that one that was altered is noticed when it is looked up.
 Source: state.md §5.
 """
 
@@ -23,7 +24,8 @@ from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from app.settings import Settings
-from tables.members import MemberName, SetKey
+from tables.changelog_sum import record_hash
+from tables.members import MemberName, SetKey, member_key
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ MEMBERS_IN_A_CALL: Final = 2_000
 KEYS_IN_A_CALL: Final = 1_000
 SOCKET_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
+_SEAL_BYTES: Final = 4
 
 # KEYS: meta, counts, the sets that are gone, the sets that change.
 # ARGV: epoch, flush (empty in all calls but the last), number of sets that are gone, the flushes at
@@ -162,13 +165,13 @@ class MemberStore:
 
         Raises:
             MembersLost: the partition stands at another flush than ours, or a set has other
-                members than were written to it.
+                members than were written to it, or a member is not what was written.
         """
         texts: dict[SetKey, list[str]] = {}
         for key, text in names:
             texts.setdefault(key, []).append(text)
         found = await self._insist(lambda: self._load(number, texts))
-        return [found[name] for name in names]
+        return [_opened(number, name, found[name]) for name in names]
 
     async def _load(
         self, number: int, texts: dict[SetKey, list[str]]
@@ -208,11 +211,12 @@ class MemberStore:
             StaleEpoch: a newer owner has written.
             MembersLost: the flush before it is not there; nothing was written.
         """
+        sealed = [_sealed(*member) for member in members]
         before = self._expected.get(number, {None})
         # A look-up that overtakes the answer sees the new flush already, as a repetition does.
         self._expected[number] = before | {flush}
         try:
-            await self._insist(lambda: self._write_all(number, epoch, flush, gone, members))
+            await self._insist(lambda: self._write_all(number, epoch, flush, gone, sealed))
         except (MembersLost, StaleEpoch):
             self._expected[number] = before
             raise
@@ -297,7 +301,8 @@ class MemberStore:
         """
         await self.clear(number, epoch)
         for chunk in _chunks(members, MEMBERS_IN_A_CALL):
-            await self._insist(partial(self._write_all, number, epoch, None, [], chunk))
+            sealed = [_sealed(*member) for member in chunk]
+            await self._insist(partial(self._write_all, number, epoch, None, [], sealed))
         await self.write(number, epoch, flush, [], [])
 
     async def clear(self, number: int, epoch: int) -> None:
@@ -339,6 +344,24 @@ class MemberStore:
 
     def _set(self, number: int, key: SetKey) -> bytes:
         return f"{{{self._prefix}:{number}}}:set:".encode() + key
+
+
+def _sealed(name: MemberName, packed: bytes | None) -> tuple[MemberName, bytes | None]:
+    """A member as Redis keeps it: with a check sum of its name and its bytes."""
+    return name, packed and _seal(name, packed) + packed
+
+
+def _opened(number: int, name: MemberName, kept: bytes | None) -> bytes | None:
+    if kept is None:
+        return None
+    packed = kept[_SEAL_BYTES:]
+    if kept[:_SEAL_BYTES] != _seal(name, packed):
+        raise MembersLost(f"a member of partition {number} is not what was written")
+    return packed
+
+
+def _seal(name: MemberName, packed: bytes) -> bytes:
+    return record_hash(member_key(name), packed).to_bytes(8, "big")[:_SEAL_BYTES]
 
 
 async def _refused(number: int, call: Awaitable[Any]) -> None:

@@ -279,6 +279,8 @@ class Player:
                 self.redis.roll_back()
             case Fault.REDIS_EVICTION:
                 self.redis.evict(choose.randrange(1000))
+            case Fault.REDIS_ALTERED:
+                self.redis.alter(choose.randrange(1000))
             case Fault.REPLAY:
                 self._replay()
             case Fault.REDELIVERY:

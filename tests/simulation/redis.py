@@ -57,6 +57,20 @@ class Redis:
             keys, key = sets[which % len(sets)]
             del keys.sets[key]
 
+    def alter(self, which: int) -> None:
+        """A bit of a member changes; nothing says so."""
+        members = [
+            (found, text)
+            for _, keys in sorted(self.partitions.items())
+            for _, found in sorted(keys.sets.items())
+            for text in sorted(found)
+        ]
+        if members:
+            found, text = members[which % len(members)]
+            value = bytearray(found[text])
+            value[which % len(value)] ^= 1
+            found[text] = bytes(value)
+
 
 class Members(MemberStore):
     """The real store on the simulated Redis."""

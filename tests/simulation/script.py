@@ -53,6 +53,7 @@ class Fault(Enum):
     REDIS_SAVE = "Redis writes a snapshot"
     REDIS_ROLLBACK = "Redis restarts from its last snapshot"
     REDIS_EVICTION = "Redis drops a set of members"
+    REDIS_ALTERED = "Redis has a member with another bit"
     REPLAY = "old raw records are appended again, some on another partition"
     REDELIVERY = "everything is delivered again"
     CLOCK_JUMP = "the clock of a worker or of the broker jumps"

@@ -155,6 +155,21 @@ async def test_a_lost_member_is_noticed(settings: Settings, store: MemberStore, 
     assert not await store.stands_at(0, 1)
 
 
+async def test_an_altered_member_is_noticed(
+    settings: Settings, store: MemberStore, redis: Any
+) -> None:
+    await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(A, "y", b"1")])
+    key = f"{{{settings.consumer_group}:0}}:set:".encode() + A
+    kept = await redis.hget(key, "x")
+    await redis.hset(key, "x", kept[:-1] + b"2")
+    assert await store.load_many(0, [(A, "y")]) == [b"1"]
+    with pytest.raises(MembersLost):
+        await store.load_many(0, [(A, "x")])
+    await redis.hset(key, "x", await redis.hget(key, "y"))
+    with pytest.raises(MembersLost):
+        await store.load_many(0, [(A, "x")])
+
+
 async def test_a_roll_back_to_an_older_dump_is_noticed(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
