@@ -17,7 +17,8 @@ from tables.fold import Arrival
 from tables.partition import PartitionRecord
 
 READ_TIMEOUT_MS = 200
-MAX_RECORDS = 5_000
+MAX_RECORDS = 500
+"""Read between two turns of the event loop: the live fold goes on meanwhile."""
 
 
 class Scan:
@@ -31,6 +32,7 @@ class Scan:
         self._raw = TopicPartition(settings.topic(settings.raw_topic), number)
         self._rekeyed = TopicPartition(settings.topic(EVENTS_REKEYED), number)
         self._next: dict[TopicPartition, int] = {}
+        self._at_home: dict[tuple[str, str], bool] = {}
         self._consumer = AIOKafkaConsumer(
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -118,6 +120,10 @@ class Scan:
         ]
 
     def _is_home(self, arrival: Arrival) -> bool:
-        key = message_key(arrival.organization_id, arrival.event.external_subscription_id)
-        home = home_partition(key, self._settings.raw_partitions, self._partitioner)  # type: ignore[arg-type]
-        return home == self._number
+        name = (arrival.organization_id, arrival.event.external_subscription_id)
+        at_home = self._at_home.get(name)
+        if at_home is None:
+            partitions = self._settings.raw_partitions
+            home = home_partition(message_key(*name), partitions, self._partitioner)  # type: ignore[arg-type]
+            at_home = self._at_home[name] = home == self._number
+        return at_home

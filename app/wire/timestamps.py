@@ -56,18 +56,22 @@ def text_timestamp(text: str) -> int:
         if fraction or not point:
             return _SECONDS[seconds] + _MILLISECONDS[fraction]
     except KeyError:
-        _remember_seconds(seconds)
+        if fraction in _MILLISECONDS and _remember_seconds(seconds):
+            return _SECONDS[seconds] + _MILLISECONDS[fraction]
     if isinstance(text, JsonNumber) or _PLAIN.fullmatch(text):
         return _floor_ms(text)
     return _rfc_3339_ms(text)
 
 
-def _remember_seconds(digits: str) -> None:
+def _remember_seconds(digits: str) -> bool:
+    """Whether these are plain digits."""
     # Streams repeat seconds, so that most texts are two lookups.
-    if len(digits) < _MAX_SECOND_DIGITS and digits.isdecimal() and digits.isascii():
-        if len(_SECONDS) >= _MAX_SECONDS:
-            _SECONDS.clear()
-        _SECONDS[digits] = int(digits) * 1000
+    if len(digits) >= _MAX_SECOND_DIGITS or not digits.isdecimal() or not digits.isascii():
+        return False
+    if len(_SECONDS) >= _MAX_SECONDS:
+        _SECONDS.clear()
+    _SECONDS[digits] = int(digits) * 1000
+    return True
 
 
 def _in_bounds(milliseconds: int) -> int:
