@@ -17,6 +17,9 @@ from tables.fold import Arrival
 from tables.presence import SubscriptionName
 from tables.refold import Refold
 
+LONGEST_PAUSE_S = 5.0
+"""Between two refolds."""
+
 NEAR_RECORDS = 2_000
 """So close behind the live fold that it may wait for the rest."""
 
@@ -27,6 +30,7 @@ Scanner = Callable[[OwnedPartition], Scan]
 
 async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
     """Refold what is queued until cancelled."""
+    loop = asyncio.get_running_loop()
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(IDLE_S):
@@ -34,7 +38,10 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
         owned.refold_wanted.clear()
         try:
             while owned.refolds:
+                began_s = loop.time()
                 await refold_queued(owned, scanner)
+                # Half of the time belongs to others; what is queued meanwhile is read only once.
+                await asyncio.sleep(min(loop.time() - began_s, LONGEST_PAUSE_S))
         except Exception as error:
             await owned.shared.crash(error)
             return
