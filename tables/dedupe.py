@@ -251,9 +251,9 @@ class EventIndex:
                 for index, row in segment.find(keys, ids):
                     if found[index] is None:
                         found[index] = unpack_entry(row)
-        for index in [i for i, entry in enumerate(found) if entry and entry[3] == _REFUSED_INDEX]:
-            found[index] = None
-        return found
+        if not any(found):
+            return found  # as most slices, whose ids are all new
+        return [None if e is None or e[3] == _REFUSED_INDEX else e for e in found]
 
     def _find_in_head(self, ids: Sequence[bytes], found: list[Entry | None]) -> None:
         for index, event_id in enumerate(ids):
