@@ -54,6 +54,7 @@ from tests.simulation.script import (
 from tests.simulation.worker import Worker, remember_tasks, simulated
 
 MINUTE_MS = 60_000
+APPLIED_S = 2.5
 REST_S = 400.0
 """Nothing may take longer than this once the faults are over."""
 
@@ -210,7 +211,9 @@ class Player:
             self._leap(step)
         else:
             self._append(step)
-        if not isinstance(step, Event | Define) or self.choose.random() < 0.4:
+        if isinstance(step, Define) and self.script.known_at_once:
+            await asyncio.sleep(APPLIED_S)
+        elif not isinstance(step, Event | Define) or self.choose.random() < 0.4:
             await asyncio.sleep(self.choose.choice(_PAUSES_S))
         if self.choose.random() < 0.5:
             await self._heal()

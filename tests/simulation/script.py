@@ -126,6 +126,8 @@ class Script(NamedTuple):
     steps: list[Step]
     rest_ms: int = HOUR_MS
     """Time that passes at the end."""
+    known_at_once: bool = False
+    """Every definition is applied everywhere before the next step."""
 
     @property
     def faults(self) -> int:
