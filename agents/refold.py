@@ -37,7 +37,7 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
                 await owned.refold_wanted.wait()
         owned.refold_wanted.clear()
         try:
-            while owned.refolds:
+            while owned.refolds and not owned.abandoned:
                 began_s = loop.time()
                 await refold_queued(owned, scanner)
                 # Half of the time belongs to others; what is queued meanwhile is read only once.
@@ -55,20 +55,25 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
         horizons = {name: next_cut(owned.table, name) for name in names}
         job = Refold(owned.table, pairs, horizons)
     try:
-        while pairs:
+        while pairs and job.waits_past_ms < 0:
             async with scanner(owned) as scan:
                 scan.start(owned.table.record, *job.start_offsets())
                 while scan.behind(owned.table.record) > NEAR_RECORDS:
                     await _feed(job, scan.read(owned.table.record, NEAR_RECORDS))
                 async with owned.lock:
                     await _feed(job, scan.read(owned.table.record, None))
-                    if job.swap():
+                    if job.waits_past_ms < 0 and job.swap():
+                        owned.note_refused(refused for _, _, refused in job.refused)
                         pairs, names = {}, {}
                         _finished(owned, horizons)
     finally:
         # A rebalance may end it; the partition may come back as it is.
         owned.refolds = {**pairs, **owned.refolds}
         owned.recorrecting = {**names, **owned.recorrecting}
+    if job.waits_past_ms >= 0:
+        # What the log says by then decides whether events are late: all of it again after that.
+        await owned.definitions_past(job.waits_past_ms)
+        return
     owned.flush_wanted.set()
     owned.woken.set()
 

@@ -42,7 +42,14 @@ from tables.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run
 from tables.members import MemberName, member_key
-from tables.partition import Duplicate, Pair, Partition, Slice, WaitForDefinitions
+from tables.partition import (
+    Duplicate,
+    Pair,
+    Partition,
+    Refused,
+    Slice,
+    WaitForDefinitions,
+)
 from tables.presence import SubscriptionName
 from tables.stores.changelog import Fenced, PartitionProducer, Record
 from tables.stores.members import MembersLost, MemberStore
@@ -199,7 +206,11 @@ class OwnedPartition:
             try:
                 result = self.table.fold(part)
             except WaitForDefinitions as wait:
-                await self._definitions_past(wait.past_ms)
+                self.waits_for_definitions = True
+                try:
+                    await self.definitions_past(wait.past_ms)
+                finally:
+                    self.waits_for_definitions = False
                 if self.abandoned:
                     return
                 await self._learn_members(part)
@@ -249,17 +260,14 @@ class OwnedPartition:
         epoch, expected = self.table.record.epoch, self.committed_members
         await self.shared.refill_members(self.number, epoch, flush, expected)
 
-    async def _definitions_past(self, past_ms: int) -> None:
+    async def definitions_past(self, past_ms: int) -> None:
+        """Wait until definitions are applied past a time; whoever can lets the log go on."""
         shared = self.shared
         shared.definitions_wanted_ms = max(shared.definitions_wanted_ms, past_ms)
-        self.waits_for_definitions = True
-        try:
-            async with shared.definitions_changed:
-                await shared.definitions_changed.wait_for(
-                    lambda: self.abandoned or shared.definitions.append_time_ms > past_ms
-                )
-        finally:
-            self.waits_for_definitions = False
+        async with shared.definitions_changed:
+            await shared.definitions_changed.wait_for(
+                lambda: self.abandoned or shared.definitions.append_time_ms > past_ms
+            )
 
     async def abandon(self) -> None:
         """Give the partition up as it is; a fold that waits for definitions ends."""
@@ -269,8 +277,7 @@ class OwnedPartition:
 
     def _note(self, result: Slice) -> None:
         self.folded_events += result.accepted
-        for arrival, code, message in result.refused:
-            self.refuse(_refusal(arrival, code, message), _source(self, arrival))
+        self.note_refused(result.refused)
         for duplicate in result.duplicates:
             if duplicate.identical is None:
                 self.suspects.append(duplicate)
@@ -285,6 +292,11 @@ class OwnedPartition:
             log.error("Cells that nothing leads to are refolded: %s", sorted(strays))
             self.want_refold(strays, self.table.record.append_time_ms)
         self.reschedule(self.table.take_late_names())
+
+    def note_refused(self, refused: Iterable[Refused]) -> None:
+        """Events that are not taken, or turned out not to be: dead letters of the next flush."""
+        for arrival, code, message in refused:
+            self.refuse(_refusal(arrival, code, message), _source(self, arrival))
 
     def _remember(self, arrival: Arrival, verdict: Verdict) -> None:
         self.verdicts[arrival.raw_offset, arrival.array_index] = verdict

@@ -68,6 +68,9 @@ HEAD_ROW_BYTES = 240
 RECENT_ROW_BYTES = 500
 """Memory of head and memory segments (one and a half fanouts) per row of head."""
 
+_REFUSED_INDEX = 0xFFFF
+"""As an array index, of which no record has so many."""
+
 _LARGEST_48_BITS = (1 << 48) - 1
 _VALUE = struct.Struct(">QQQI")
 _FIELDS = np.dtype(
@@ -236,7 +239,7 @@ class EventIndex:
         return self.find_many([event_id])[0]
 
     def find_many(self, ids: Sequence[bytes]) -> list[Entry | None]:
-        """The newest entry of each id, None for an unknown one."""
+        """The newest entry of each id, None for an unknown one or one that was refused since."""
         found: list[Entry | None] = [None] * len(ids)
         if not ids:
             return found
@@ -248,7 +251,9 @@ class EventIndex:
                 for index, row in segment.find(keys, ids):
                     if found[index] is None:
                         found[index] = unpack_entry(row)
-        return found
+        if not any(found):
+            return found  # as most slices, whose ids are all new
+        return [None if e is None or e[3] == _REFUSED_INDEX else e for e in found]
 
     def _find_in_head(self, ids: Sequence[bytes], found: list[Entry | None]) -> None:
         for index, event_id in enumerate(ids):
@@ -268,6 +273,10 @@ class EventIndex:
     def replace(self, event_id: bytes, entry: Entry) -> None:
         """Remember another entry for a known id: a smaller position won."""
         self.add_many([event_id], [entry])
+
+    def refuse(self, event_id: bytes, entry: Entry) -> None:
+        """The event of a known id turned out to be refused: its id is free again."""
+        self.add_many([event_id], [entry._replace(array_index=_REFUSED_INDEX)])
 
     def _append(self, ids: Sequence[bytes], packed: bytes) -> None:
         first = len(self._head_packed) // ROW_BYTES

@@ -460,7 +460,7 @@ class Partition:
                     not start_ms <= timestamp_ms < end_ms <= append_time_ms + MAX_AHEAD_MS
                     or append_time_ms > due_at_ms
                 ):
-                    refusal = self._refusal(route, arrival, timestamp_ms)
+                    refusal = self.refusal(route, arrival, timestamp_ms)
                     if refusal is not None:
                         refused.append(refusal)
                         continue
@@ -477,8 +477,8 @@ class Partition:
                 taken.append((route, admitted))
         return taken, ids, entries, refused
 
-    def _refusal(self, route: Route, arrival: Arrival, timestamp_ms: int) -> Refused | None:
-        """Why an event is not taken, if it is not."""
+    def refusal(self, route: Route, arrival: Arrival, timestamp_ms: int) -> Refused | None:
+        """Why an event is not taken, if it is not. May raise `WaitForDefinitions`."""
         refusal = check_range(timestamp_ms, arrival.append_time_ms)
         if refusal is not None:
             return Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE)
@@ -489,9 +489,7 @@ class Partition:
         """Whether the event's period no longer takes it (records-and-cuts §2)."""
         append_time_ms = arrival.append_time_ms
         period = route.period_of(timestamp_ms)
-        if period is None or append_time_ms <= period.due_at_ms or arrival.admitted:
-            return None
-        if append_time_ms <= period.late_until_ms and not period.refuses_late:
+        if period is None or append_time_ms <= period.refused_after_ms or arrival.admitted:
             return None
         if self.definitions.append_time_ms <= period.due_at_ms:
             raise WaitForDefinitions(period.due_at_ms)

@@ -15,9 +15,10 @@ import msgspec
 from app.wire.identity import event_id
 from tables.cells import Span, SpanKey
 from tables.census import Census
+from tables.dedupe import Entry
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
-from tables.partition import Counted, Pair, Partition, WaitForDefinitions
+from tables.partition import Counted, Pair, Partition, Refused, WaitForDefinitions
 from tables.presence import SubscriptionName
 from tables.routes import Route
 
@@ -55,6 +56,10 @@ class Refold:
         self.members = Members(capacity=1 << 62)
         self.folded = Folded()
         self.events = 0
+        self.refused: list[tuple[bytes, Entry, Refused]] = []
+        """What the live fold took under definitions that it did not have all of."""
+        self.waits_past_ms = -1
+        """Definitions must be applied past it, or some event cannot be judged."""
 
     def start_offsets(self) -> tuple[int | None, int | None]:
         """Where to begin on raw and rekeyed; None where no event of the pairs lies."""
@@ -89,7 +94,12 @@ class Refold:
                 continue
             counted, since_ms = corrected
             route = self._route_of(counted)
-            if route is None or self._refused(route, placed, counted):
+            if route is None:
+                continue
+            # Neither too late nor period closed applies to what a correction made.
+            refused = self._refusal(route, placed) if counted is placed else None
+            if refused is not None:
+                self.refused.append((identity, entry, refused))
                 continue
             self.events += 1
             if route.grouped:
@@ -101,7 +111,7 @@ class Refold:
     def _note_cancelled(self, arrival: Arrival) -> None:
         """The group of a cancelled event keeps its place."""
         route = self._route_of(arrival)
-        if route is not None and route.grouped and not self._refused(route, arrival, arrival):
+        if route is not None and route.grouped and self._refusal(route, arrival) is None:
             self.census.note(route, arrival.event, arrival.timestamp_ms, arrival.position)
 
     def _corrected(self, identity: bytes, placed: Arrival) -> Counted | None:
@@ -121,15 +131,12 @@ class Refold:
             return name in self._names
         return (*name, arrival.event.code) in self.routes
 
-    def _refused(self, route: Route, arrival: Arrival, counted: Arrival) -> bool:
-        if counted is not arrival:
-            # Neither too late nor period closed applies to what a correction made.
-            return False
+    def _refusal(self, route: Route, arrival: Arrival) -> Refused | None:
         try:
-            return self.partition.too_late(route, arrival, arrival.timestamp_ms) is not None
-        except WaitForDefinitions:
-            # The live fold would wait here; it took the event, so nothing had refused it.
-            return False
+            return self.partition.refusal(route, arrival, arrival.timestamp_ms)
+        except WaitForDefinitions as wait:
+            self.waits_past_ms = max(self.waits_past_ms, wait.past_ms)
+            return None
 
     def _route_of(self, arrival: Arrival) -> Route | None:
         event = arrival.event
@@ -140,6 +147,7 @@ class Refold:
     def swap(self) -> bool:
         """Put the new cells in place of the old ones. The live fold must stand where this does.
 
+        Ids of `refused` are free again; the caller owes each of these events a dead letter.
         False: nothing is done, and all events must be fed again from the start; only now is it
         known which groups are admitted.
         """
@@ -152,6 +160,8 @@ class Refold:
                 self.folded.dirty.append(cell)
         self.folded.displaced.clear()
         partition = self.partition
+        for identity, entry, _ in self.refused:
+            partition.index.refuse(identity, entry)
         partition.forget(self.pairs)
         for pair, route in self.routes.items():
             partition.routes[pair] = route

@@ -366,11 +366,18 @@ class Route:
         Two routes of equal shape send every event dated up to `newest_ms` and appended up to
         `appended_ms` to the same cells and cuts, so that no refold is needed between them.
         """
-        return tuple(
+        spans = tuple(
             (span.key, span.fold.key, _reached(span, newest_ms, appended_ms))
             for span in self.spans
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
         )
+        refusing = tuple(
+            (period.start_ms, min(period.end_ms, newest_ms + 1), period.refused_after_ms)
+            for timeline in self.timelines
+            for period in timeline.until(newest_ms)
+            if period.refused_after_ms < appended_ms
+        )
+        return spans, refusing
 
 
 def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:

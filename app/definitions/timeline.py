@@ -54,6 +54,11 @@ class Period(NamedTuple):
     """Once due, it is revised at multiples of this only."""
     max_groups: int = 10_000
 
+    @property
+    def refused_after_ms(self) -> int:
+        """Events appended after it are refused."""
+        return self.due_at_ms if self.refuses_late else self.late_until_ms
+
 
 class Terms(NamedTuple):
     """What the definitions at one moment say about a subscription's periods."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,8 @@ KEYS_IN_A_CALL: Final = 1_000
 SOCKET_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
 _SEAL_BYTES: Final = 4
+_NO_FLUSH: Final = -1
+"""What no partition ever stands at."""
 
 # KEYS: meta, counts, the sets that are gone, the sets that change.
 # ARGV: epoch, flush (empty in all calls but the last), number of sets that are gone, the flushes at
@@ -149,6 +152,7 @@ class MemberStore:
         self._claim = self._redis.register_script(_CLAIM)
         self._count = self._redis.register_script(_COUNT)
         self._expected: dict[int, set[int | None]] = {}
+        self._filling: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.available = True
         """Whether Redis answered the last call."""
 
@@ -170,7 +174,9 @@ class MemberStore:
         texts: dict[SetKey, list[str]] = {}
         for key, text in names:
             texts.setdefault(key, []).append(text)
-        found = await self._insist(lambda: self._load(number, texts))
+        # Members that are being filled in are not there yet, and no watermark tells.
+        async with self._filling[number]:
+            found = await self._insist(lambda: self._load(number, texts))
         return [_opened(number, name, found[name]) for name in names]
 
     async def _load(
@@ -296,14 +302,22 @@ class MemberStore:
     ) -> None:
         """Empty the partition's sets and fill them anew. Until the end they stand at no flush.
 
+        Look-ups wait for the end.
+
         Raises:
             StaleEpoch: a newer owner has written.
         """
-        await self.clear(number, epoch)
-        for chunk in _chunks(members, MEMBERS_IN_A_CALL):
-            sealed = [_sealed(*member) for member in chunk]
-            await self._insist(partial(self._write_all, number, epoch, None, [], sealed))
-        await self.write(number, epoch, flush, [], [])
+        async with self._filling[number]:
+            try:
+                await self.clear(number, epoch)
+                for chunk in _chunks(members, MEMBERS_IN_A_CALL):
+                    sealed = [_sealed(*member) for member in chunk]
+                    await self._insist(partial(self._write_all, number, epoch, None, [], sealed))
+                await self.write(number, epoch, flush, [], [])
+            except BaseException:
+                # Half of them must not be taken for all.
+                self._expected[number] = {_NO_FLUSH}
+                raise
 
     async def clear(self, number: int, epoch: int) -> None:
         """Forget the partition's sets, also those whose count is lost. Raises `StaleEpoch`."""

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -78,6 +80,7 @@ class Members(MemberStore):
     def __init__(self, redis: Redis):
         self._server = redis
         self._expected: dict[int, set[int | None]] = {}
+        self._filling: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.available = True
 
     async def start(self) -> None:

@@ -163,9 +163,6 @@ class _Writer:
         steps += [self._definition() for _ in range(choose.choice((0, 2, 4, 8)))]
         steps += [self._pause() for _ in range(events // 2)]
         steps += choose.choices(list(Fault), k=faults)
-        if self.refuses:
-            # Whether a period is closed hangs on a definition: no log may run ahead of the other.
-            steps = [Fault.REBALANCE if step is Fault.CLOCK_JUMP else step for step in steps]
         choose.shuffle(steps)
         at = choose.randrange(len(steps))
         steps[at:at] = late
@@ -176,8 +173,6 @@ class _Writer:
                 choose.choice((1, 2, 3)),
                 [*base, *steps],
                 rest_ms,
-                # Whether a period is closed hangs on a definition (see bench/simulation.md).
-                known_at_once=self.refuses,
             ),
             choose,
         )

@@ -22,7 +22,7 @@ entries = st.builds(
     append_time_ms=st.integers(0, LARGEST_48),
     raw_partition=st.integers(0, 65_535),
     raw_offset=st.integers(0, LARGEST_48),
-    array_index=st.integers(0, 65_535),
+    array_index=st.integers(0, 65_534),
     rekeyed_offset=st.integers(-1, LARGEST_48 - 1),
     body_hash=st.integers(0, LARGEST_48),
 )
@@ -96,8 +96,9 @@ class IndexAgainstDict(RuleBasedStateMachine):
         shutil.rmtree(self.root)
 
     @property
-    def known(self) -> dict[bytes, Entry]:
-        return dict(self.log)
+    def known(self) -> dict[bytes, Entry | None]:
+        """The newest entry of each id, None once it was refused."""
+        return {i: None if e.array_index == 65_535 else e for i, e in dict(self.log).items()}
 
     @rule(added=st.lists(st.tuples(ids, entries), max_size=60))
     def add(self, added: list[tuple[bytes, Entry]]) -> None:
@@ -108,6 +109,11 @@ class IndexAgainstDict(RuleBasedStateMachine):
     def replace(self, event_id: bytes, winner: Entry) -> None:
         self.index.replace(event_id, winner)
         self.log.append((event_id, winner))
+
+    @rule(event_id=ids, taken=entries)
+    def refuse(self, event_id: bytes, taken: Entry) -> None:
+        self.index.refuse(event_id, taken)
+        self.log.append((event_id, taken._replace(array_index=65_535)))
 
     @rule(asked=st.lists(ids, max_size=80))
     def find(self, asked: list[bytes]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +251,31 @@ async def test_no_redis_is_told_at_the_start(make_settings: MakeSettings) -> Non
     with pytest.raises(RedisError):
         await store.start()
     await store.stop()
+
+
+async def test_a_look_up_waits_while_members_are_filled_in(store: MemberStore) -> None:
+    """Until they are all there, what is absent may be one of those to come."""
+    names = [(A, str(number)) for number in range(3 * MEMBERS_IN_A_CALL)]
+    await store.replace_all(0, 1, 1, [(name, b"1") for name in names])
+    filling = asyncio.create_task(store.replace_all(0, 1, 2, [(name, b"2") for name in names]))
+    while not filling.done():
+        await asyncio.sleep(0)
+        found = await store.load_many(0, names[-2:])
+        assert found in ([b"1"] * 2, [b"2"] * 2)
+    await filling
+    assert await store.load_many(0, names[:1]) == [b"2"]
+
+
+async def test_members_that_were_filled_in_halfway_are_lost(store: MemberStore) -> None:
+    def broken() -> Iterator[tuple[MemberName, bytes]]:
+        yield from (((A, str(number)), b"1") for number in range(MEMBERS_IN_A_CALL))
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await store.replace_all(0, 1, 1, broken())
+    with pytest.raises(MembersLost):
+        await store.load_many(0, [(A, "0")])
+    with pytest.raises(MembersLost):
+        await store.write(0, 1, 2, [], [member(A, "x", b"2")])
+    await store.replace_all(0, 1, 1, [((A, "0"), b"1")])
+    assert await store.load_many(0, [(A, "0")]) == [b"1"]
