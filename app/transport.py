@@ -534,6 +534,7 @@ def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: A
         "broker_request_timeout": RESTORE_TIMEOUT_S,
         "broker_max_poll_interval": RESTORE_TIMEOUT_S,
         "broker_max_poll_records": MAX_POLL_RECORDS,
+        "consumer_group_instance_id": settings.group_instance_id or None,
         "broker_commit_interval": 1.0,
         "broker_session_timeout": 20.0,
         "broker_heartbeat_interval": 2.0,

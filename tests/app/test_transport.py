@@ -503,7 +503,7 @@ async def test_a_static_member_comes_back_without_a_rebalance(ready: Settings, o
     await send(ready, raw, numbers(400))
 
     def static(name: str) -> AbstractAsyncContextManager[Owner]:
-        return worker(name, ready, durable, consumer_group_instance_id=name)
+        return worker(name, ready.model_copy(update={"group_instance_id": name}), durable)
 
     runs = {name: static(name) for name in order}
     owners = {name: await runs[name].__aenter__() for name in order}
