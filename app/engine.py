@@ -141,6 +141,7 @@ class Engine:
             await _cancel(tasks)
         await _cancel(self._tasks)
         for owned in [*self.owned.values(), *self.parked.values()]:
+            await owned.halt()
             await owned.producer.stop()
             owned.table.index.close()
         self.owned.clear()
@@ -280,9 +281,11 @@ class Engine:
             await self._last_flush(owned)
         except Fenced:
             log.warning("Partition %s could not be flushed: its next owner goes on", number)
+            await owned.halt()
             await owned.producer.stop()
             del self.owned[number]
             return
+        await owned.halt()
         self.parked[number] = self.owned.pop(number)
 
     async def _last_flush(self, owned: OwnedPartition) -> None:

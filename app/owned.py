@@ -41,7 +41,7 @@ from tables.changelog_sum import ChangelogSum
 from tables.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run
-from tables.members import MemberName, member_key
+from tables.members import MemberName, SetKey, member_key
 from tables.partition import Duplicate, Pair, Partition, Slice, WaitForDefinitions
 from tables.presence import SubscriptionName
 from tables.stores.changelog import Fenced, PartitionProducer, Record
@@ -56,6 +56,15 @@ INDEX_RECORD_BYTES = 40 * 16_000
 """Packed index rows of one flush are split into records of at most this size."""
 
 _REMEMBERED_VERDICTS = 20_000
+
+STORE_PATIENCE_S = 2.0
+"""How long a flush waits for the members store."""
+
+UNSTORED_MEMBERS = 500_000
+"""With so many members to be stored flushes wait for the store, however long it takes."""
+
+Member = tuple[MemberName, bytes | None]
+"""A changed member, packed; None: removed."""
 
 
 class Verdict(NamedTuple):
@@ -113,12 +122,18 @@ class OwnedPartition:
         """Held while arrivals and offsets move together, while a flush is taken, while cells are
         swapped; never while the flush is sent."""
         self.flushing = asyncio.Lock()
+        self.committing = asyncio.Lock()
+        """Held while the changelogs change, and while one is read to fill the members store."""
         self.storing = asyncio.Lock()
-        """Held while changelog and members store may stand at different flushes."""
+        """Held while the members store is written."""
         self.committed = table.record.flush
         """Number of the last flush that is durable."""
         self.committed_members = table.members.sum
         """Sum of the member changelog at that flush."""
+        self._stored = table.record.flush
+        """Number of the last flush that the members store reflects."""
+        self._unstored = Unstored()
+        self._storer: asyncio.Task[None] | None = None
         self.abandoned = False
         """Given up with what is not flushed: the next owner folds it again."""
         self.waits_for_definitions = False
@@ -242,12 +257,15 @@ class OwnedPartition:
             log.warning("Members are filled in from their changelog: %s", lost)
         # What is not flushed, or not stored yet, is at hand in the table and not asked for.
         async with self.storing:
-            await self._refill_members(self.committed)
+            await self._refill_members()
         return await self._load_members(names)
 
-    async def _refill_members(self, flush: int) -> None:
-        epoch, expected = self.table.record.epoch, self.committed_members
-        await self.shared.refill_members(self.number, epoch, flush, expected)
+    async def _refill_members(self) -> None:
+        number, epoch = self.number, self.table.record.epoch
+        async with self.committing:
+            flush, expected = self.committed, self.committed_members
+            await self.shared.refill_members(number, epoch, flush, expected)
+            self._stored = flush
 
     async def _definitions_past(self, past_ms: int) -> None:
         shared = self.shared
@@ -418,34 +436,61 @@ class OwnedPartition:
                 if not self._has_changes():
                     return
                 records, members, gone = self._taken()
-                forwards, self.forwards = self.forwards, []
+                forwards = list(self.forwards)
                 batches, self.batches = self.batches, []
                 append_time_ms, flush = self.table.record.append_time_ms, self.table.record.flush
                 members_sum = self.table.members.sum
                 self.moved = False
             for forward in forwards:
                 await forward
+            del self.forwards[: len(forwards)]
             failpoint("before-commit")
-            async with self.storing:
+            async with self.committing:
                 await self.producer.commit(records)
                 failpoint("after-commit")
                 self.committed, self.committed_members = flush, members_sum
-                self.flushed_ms = append_time_ms
-                for batch in batches:
-                    self.shared.acknowledge(batch)
-                await self._store_members(flush, gone, members)
-            self.table.members.written([name for name, _ in members])
+            self.flushed_ms = append_time_ms
+            for batch in batches:
+                self.shared.acknowledge(batch)
+            self._unstored.add(gone, members)
             self.table.index.seal_flush(flush)
+            await self._store()
 
-    async def _store_members(
-        self, flush: int, gone: list[bytes], members: list[tuple[MemberName, bytes | None]]
-    ) -> None:
+    async def _store(self) -> None:
+        """Let the members store follow; while Redis does not answer, later flushes need not wait.
+
+        What is not stored yet stays at hand in the table, and a restart fills it in from the
+        changelog.
+        """
+        if self._storer is None:
+            self._storer = asyncio.create_task(self._store_members())
+        patience_s: float | None = STORE_PATIENCE_S if self.shared.members.available else 0
+        if len(self._unstored) > UNSTORED_MEMBERS:
+            patience_s = None
+        await asyncio.wait([self._storer], timeout=patience_s)
+        if self._storer.done():
+            storer, self._storer = self._storer, None
+            storer.result()
+
+    async def _store_members(self) -> None:
         number, epoch = self.number, self.table.record.epoch
-        try:
-            await self.shared.members.write(number, epoch, flush, gone, members)
-        except MembersLost as lost:
-            log.warning("Members are filled in from their changelog: %s", lost)
-            await self._refill_members(flush)
+        async with self.storing:
+            while self._stored < self.committed:
+                flush, (gone, members) = self.committed, self._unstored.all()
+                try:
+                    await self.shared.members.write(number, epoch, flush, gone, members)
+                    self._stored = flush
+                except MembersLost as lost:
+                    log.warning("Members are filled in from their changelog: %s", lost)
+                    await self._refill_members()
+                self.table.members.written(self._unstored.remove(gone, members))
+
+    async def halt(self) -> None:
+        """Leave the members store alone from here on; the next flush would go on with it."""
+        storer, self._storer = self._storer, None
+        if storer is not None:
+            storer.cancel()
+            await asyncio.wait([storer])
 
     def _has_changes(self) -> bool:
         return self.moved or bool(self.outbox or self.forwards or self.batches)
@@ -485,6 +530,37 @@ class OwnedPartition:
         )
         changelog(CELLS_CHANGELOG, [(PARTITION_RECORD_KEY, encode(table.record))])
         return records, changes.members, gone
+
+
+class Unstored:
+    """Members that flushes have changed and the members store does not have yet."""
+
+    def __init__(self) -> None:
+        self._gone: list[SetKey] = []
+        self._members: dict[MemberName, bytes | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, gone: Sequence[SetKey], members: Iterable[Member]) -> None:
+        """What one more flush changed."""
+        if gone:
+            void = set(gone)
+            self._gone += gone
+            self._members = {n: v for n, v in self._members.items() if n[0] not in void}
+        self._members.update(members)
+
+    def all(self) -> tuple[list[SetKey], list[Member]]:
+        """Sets that go, and then the members as they are to be."""
+        return list(self._gone), list(self._members.items())
+
+    def remove(self, gone: Sequence[SetKey], members: Iterable[Member]) -> list[MemberName]:
+        """They are stored; those that were not changed again meanwhile."""
+        del self._gone[: len(gone)]
+        stored = [name for name, value in members if self._members.get(name, b"") is value]
+        for name in stored:
+            del self._members[name]
+        return stored
 
 
 class Progress(NamedTuple):
