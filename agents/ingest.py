@@ -96,21 +96,28 @@ class _Lanes:
         while True:
             batch = await waiting.get()
             try:
-                async with self._turn:
-                    taking = asyncio.create_task(self._take(batch))
-                    try:
-                        await asyncio.wait([taking], timeout=TURN_S)
-                    except asyncio.CancelledError:
-                        taking.cancel()
-                        raise
-                await taking
+                await self._taken(batch)
             except Exception as error:
                 # An agent that raises has its batch acknowledged: crash instead of going on.
                 await self._app.crash(error)
                 return
 
-    async def _take(self, batch: RecordBatch) -> None:
-        partition = self._owned(batch.tp.partition)
+    async def _taken(self, batch: RecordBatch) -> None:
+        async with self._turn:
+            partition = self._owned(batch.tp.partition)
+            taking = asyncio.create_task(self._take(batch, partition))
+            await _wait(taking)
+        while partition is not None and not taking.done():
+            # Others need its forwards meanwhile.
+            if partition.asking:
+                partition.stalled.set()
+            try:
+                await _wait(taking)
+            finally:
+                partition.stalled.clear()
+        await taking
+
+    async def _take(self, batch: RecordBatch, partition: OwnedPartition | None) -> None:
         if not self._app.take(batch) or partition is None:
             return
         if batch.tp.topic == self._app.raw_topic:
@@ -118,6 +125,15 @@ class _Lanes:
         else:
             await take_rekeyed(partition, batch)
         partition.batches.append(batch)
+
+
+async def _wait(taking: asyncio.Task[None]) -> None:
+    """Until it is done, or for so long as a turn lasts."""
+    try:
+        await asyncio.wait([taking], timeout=TURN_S)
+    except asyncio.CancelledError:
+        taking.cancel()
+        raise
 
 
 async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forwarder) -> None:
@@ -185,9 +201,13 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
         else:
             away += [(home, arrival) for arrival in group]
     # Homes skip what lies before the last they took, so each gets its events in order.
+    forwarded_next, _ = owned.forwarded
     for home, leaving in sorted(away, key=_raw_order):
-        headers = away_headers.get(leaving.raw_offset, ())
-        owned.forwards.append(await forwarder.forward(home, leaving, headers))
+        # What was forwarded ahead is acknowledged.
+        if leaving.raw_offset >= forwarded_next:
+            headers = away_headers.get(leaving.raw_offset, ())
+            owned.forwards.append(await forwarder.forward(home, leaving, headers))
+    owned.forwarded = (batch.next, append_time_ms)
     await owned.take(
         runs,
         raw_next=max(batch.next, next_offset),

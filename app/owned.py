@@ -140,6 +140,11 @@ class OwnedPartition:
         """The fold stands still, in the middle of a batch."""
         self.outbox: list[Record] = []
         self.forwards: list[Awaitable[object]] = []
+        self._forwarded = (0, -1)
+        self.stalled = asyncio.Event()
+        """Set while a batch waits for members that Redis does not give."""
+        self.asking = False
+        """Redis is being asked for members."""
         self.batches: list[RecordBatch] = []
         self.suspects: list[Duplicate] = []
         self._firsts: dict[RawPlace, Arrived | None] = {}
@@ -172,6 +177,27 @@ class OwnedPartition:
     def number(self) -> int:
         """Number of the partition."""
         return self.table.number
+
+    @property
+    def forwarded(self) -> tuple[int, int]:
+        """(next raw offset, append time) after the last record whose forwards were sent."""
+        record = self.table.record
+        return max(self._forwarded, (record.raw_next, record.append_time_ms))
+
+    @forwarded.setter
+    def forwarded(self, reached: tuple[int, int]) -> None:
+        self._forwarded = max(self._forwarded, reached)
+
+    def progress(self, raw_next: int, append_time_ms: int) -> Progress:
+        """What to tell all workers when everything before is forwarded and acknowledged."""
+        return Progress(
+            self.number,
+            append_time_ms,
+            self.schedule.next_ms(),
+            self.table.record.epoch,
+            self.shared.url,
+            raw_next,
+        )
 
     # Arrivals
 
@@ -245,7 +271,11 @@ class OwnedPartition:
     async def _learn_members(self, runs: Sequence[Run]) -> None:
         # Another task may forget members while the store is asked, hence until none is unknown.
         while unknown := self.table.unknown_members(runs):
-            packed = await self._load_members(unknown)
+            self.asking = True
+            try:
+                packed = await self._load_members(unknown)
+            finally:
+                self.asking = False
             for name, value in zip(unknown, packed, strict=True):
                 self.table.members.learn(name, value)
 
@@ -517,14 +547,7 @@ class OwnedPartition:
         rows = changes.index_rows
         chunks = range(0, len(rows), INDEX_RECORD_BYTES)
         changelog(INDEX_CHANGELOG, ((b"", rows[i : i + INDEX_RECORD_BYTES]) for i in chunks))
-        progress = Progress(
-            number,
-            table.record.append_time_ms,
-            self.schedule.next_ms(),
-            table.record.epoch,
-            self.shared.url,
-            table.record.raw_next,
-        )
+        progress = self.progress(table.record.raw_next, table.record.append_time_ms)
         records.append(
             Record(settings.topic(METER_PROGRESS), 0, str(number).encode(), progress.encode(), [])
         )
