@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PAUSE_RECORDS = 1_000
 """Records decoded between two turns of the event loop."""
 
+TURN_S = 1.0
+"""A batch that takes longer waits for something, and other partitions need not."""
+
 MAX_AHEAD_MS = 3_600_000
 """A record stamped further ahead of our clock means that a broker's clock is wrong."""
 
@@ -45,22 +48,92 @@ def add_ingest(
     """Register the agent."""
 
     async def ingest(stream: faust.StreamT[Any]) -> None:
-        async for batch in app.batches(stream):
-            try:
-                partition = owned(batch.tp.partition)
-                if partition is None:
-                    continue
-                if batch.tp.topic == app.raw_topic:
-                    await take_raw(partition, batch, forwarder)
-                else:
-                    await take_rekeyed(partition, batch)
-                partition.batches.append(batch)
-            except Exception as error:
-                # An agent that raises has its batch acknowledged: crash instead of going on.
-                await app.crash(error)
-                return
+        lanes = _Lanes(app, owned, forwarder)
+        try:
+            async for batch in stream:
+                lanes.put(batch)
+        finally:
+            lanes.close()
 
     app.agent(app.batch_topic(), name="ingest", concurrency=1)(ingest)
+
+
+class _Lanes:
+    """A lane for each partition.
+
+    Batches are taken one at a time, whatever their partition, so that few are decoded at once; one
+    that has to wait, for Redis or for definitions, lets the others go on.
+    """
+
+    def __init__(
+        self,
+        app: MeterApp,
+        owned: Callable[[int], OwnedPartition | None],
+        forwarder: Forwarder,
+    ):
+        self._app = app
+        self._owned = owned
+        self._forwarder = forwarder
+        self._turn = asyncio.Lock()
+        self._waiting: dict[int, asyncio.Queue[RecordBatch]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def put(self, batch: RecordBatch) -> None:
+        """Queue a batch; the transport delivers no more of a partition than may wait."""
+        number = batch.tp.partition
+        waiting = self._waiting.get(number)
+        if waiting is None:
+            waiting = self._waiting[number] = asyncio.Queue()
+            self._tasks.append(asyncio.create_task(self._run(waiting)))
+        waiting.put_nowait(batch)
+
+    def close(self) -> None:
+        """Take no more."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _run(self, waiting: asyncio.Queue[RecordBatch]) -> None:
+        while True:
+            batch = await waiting.get()
+            try:
+                await self._taken(batch)
+            except Exception as error:
+                # An agent that raises has its batch acknowledged: crash instead of going on.
+                await self._app.crash(error)
+                return
+
+    async def _taken(self, batch: RecordBatch) -> None:
+        async with self._turn:
+            partition = self._owned(batch.tp.partition)
+            taking = asyncio.create_task(self._take(batch, partition))
+            await _wait(taking)
+        while partition is not None and not taking.done():
+            # Others need its forwards meanwhile.
+            if partition.asking:
+                partition.stalled.set()
+            try:
+                await _wait(taking)
+            finally:
+                partition.stalled.clear()
+        await taking
+
+    async def _take(self, batch: RecordBatch, partition: OwnedPartition | None) -> None:
+        if not self._app.take(batch) or partition is None:
+            return
+        if batch.tp.topic == self._app.raw_topic:
+            await take_raw(partition, batch, self._forwarder)
+        else:
+            await take_rekeyed(partition, batch)
+        partition.batches.append(batch)
+
+
+async def _wait(taking: asyncio.Task[None]) -> None:
+    """Until it is done, or for so long as a turn lasts."""
+    try:
+        await asyncio.wait([taking], timeout=TURN_S)
+    except asyncio.CancelledError:
+        taking.cancel()
+        raise
 
 
 async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forwarder) -> None:
@@ -128,9 +201,13 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
         else:
             away += [(home, arrival) for arrival in group]
     # Homes skip what lies before the last they took, so each gets its events in order.
+    forwarded_next, _ = owned.forwarded
     for home, leaving in sorted(away, key=_raw_order):
-        headers = away_headers.get(leaving.raw_offset, ())
-        owned.forwards.append(await forwarder.forward(home, leaving, headers))
+        # What was forwarded ahead is acknowledged.
+        if leaving.raw_offset >= forwarded_next:
+            headers = away_headers.get(leaving.raw_offset, ())
+            owned.forwards.append(await forwarder.forward(home, leaving, headers))
+    owned.forwarded = (batch.next, append_time_ms)
     await owned.take(
         runs,
         raw_next=max(batch.next, next_offset),

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
+from agents.ahead import forward_ahead
 from agents.close import close
 from agents.flush import flush
 from agents.forward import Forwarder
@@ -31,7 +32,7 @@ from app.clock import Clock
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.state import Definitions
 from app.home import Homes
-from app.owned import OwnedPartition, RawPlace, Shared
+from app.owned import OwnedPartition, Progress, RawPlace, Shared
 from app.progress import ProgressTable
 from app.restore import refill_members, restore
 from app.scan import Scan
@@ -141,6 +142,7 @@ class Engine:
             await _cancel(tasks)
         await _cancel(self._tasks)
         for owned in [*self.owned.values(), *self.parked.values()]:
+            await owned.halt()
             await owned.producer.stop()
             owned.table.index.close()
         self.owned.clear()
@@ -280,9 +282,11 @@ class Engine:
             await self._last_flush(owned)
         except Fenced:
             log.warning("Partition %s could not be flushed: its next owner goes on", number)
+            await owned.halt()
             await owned.producer.stop()
             del self.owned[number]
             return
+        await owned.halt()
         self.parked[number] = self.owned.pop(number)
 
     async def _last_flush(self, owned: OwnedPartition) -> None:
@@ -371,10 +375,16 @@ class Engine:
             flush(owned),
             close(owned, self.progress, self.rekeyed_end),
             refold(owned, self.scan),
+            forward_ahead(owned, self.forwarder, self._report),
         ]
         self._partition_tasks[owned.number] = [
             asyncio.create_task(self._crashing(agent)) for agent in agents
         ]
+
+    async def _report(self, progress: Progress) -> None:
+        """Tell all workers of progress that no flush goes with."""
+        topic, key = self.settings.topic(METER_PROGRESS), str(progress.partition).encode()
+        await self.append(topic, key, progress.encode(), 0)
 
     # Reading the logs again
 

@@ -41,7 +41,7 @@ from tables.changelog_sum import ChangelogSum
 from tables.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run
-from tables.members import MemberName, member_key
+from tables.members import MemberName, SetKey, member_key
 from tables.partition import (
     Duplicate,
     Pair,
@@ -63,6 +63,15 @@ INDEX_RECORD_BYTES = 40 * 16_000
 """Packed index rows of one flush are split into records of at most this size."""
 
 _REMEMBERED_VERDICTS = 20_000
+
+STORE_PATIENCE_S = 2.0
+"""How long a flush waits for the members store."""
+
+UNSTORED_MEMBERS = 500_000
+"""With so many members to be stored flushes wait for the store, however long it takes."""
+
+Member = tuple[MemberName, bytes | None]
+"""A changed member, packed; None: removed."""
 
 
 class Verdict(NamedTuple):
@@ -120,18 +129,29 @@ class OwnedPartition:
         """Held while arrivals and offsets move together, while a flush is taken, while cells are
         swapped; never while the flush is sent."""
         self.flushing = asyncio.Lock()
+        self.committing = asyncio.Lock()
+        """Held while the changelogs change, and while one is read to fill the members store."""
         self.storing = asyncio.Lock()
-        """Held while changelog and members store may stand at different flushes."""
+        """Held while the members store is written."""
         self.committed = table.record.flush
         """Number of the last flush that is durable."""
         self.committed_members = table.members.sum
         """Sum of the member changelog at that flush."""
+        self._stored = table.record.flush
+        """Number of the last flush that the members store reflects."""
+        self._unstored = Unstored()
+        self._storer: asyncio.Task[None] | None = None
         self.abandoned = False
         """Given up with what is not flushed: the next owner folds it again."""
         self.waits_for_definitions = False
         """The fold stands still, in the middle of a batch."""
         self.outbox: list[Record] = []
         self.forwards: list[Awaitable[object]] = []
+        self._forwarded = (0, -1)
+        self.stalled = asyncio.Event()
+        """Set while a batch waits for members that Redis does not give."""
+        self.asking = False
+        """Redis is being asked for members."""
         self.batches: list[RecordBatch] = []
         self.suspects: list[Duplicate] = []
         self._firsts: dict[RawPlace, Arrived | None] = {}
@@ -164,6 +184,27 @@ class OwnedPartition:
     def number(self) -> int:
         """Number of the partition."""
         return self.table.number
+
+    @property
+    def forwarded(self) -> tuple[int, int]:
+        """(next raw offset, append time) after the last record whose forwards were sent."""
+        record = self.table.record
+        return max(self._forwarded, (record.raw_next, record.append_time_ms))
+
+    @forwarded.setter
+    def forwarded(self, reached: tuple[int, int]) -> None:
+        self._forwarded = max(self._forwarded, reached)
+
+    def progress(self, raw_next: int, append_time_ms: int) -> Progress:
+        """What to tell all workers when everything before is forwarded and acknowledged."""
+        return Progress(
+            self.number,
+            append_time_ms,
+            self.schedule.next_ms(),
+            self.table.record.epoch,
+            self.shared.url,
+            raw_next,
+        )
 
     # Arrivals
 
@@ -241,7 +282,11 @@ class OwnedPartition:
     async def _learn_members(self, runs: Sequence[Run]) -> None:
         # Another task may forget members while the store is asked, hence until none is unknown.
         while unknown := self.table.unknown_members(runs):
-            packed = await self._load_members(unknown)
+            self.asking = True
+            try:
+                packed = await self._load_members(unknown)
+            finally:
+                self.asking = False
             for name, value in zip(unknown, packed, strict=True):
                 self.table.members.learn(name, value)
 
@@ -253,12 +298,15 @@ class OwnedPartition:
             log.warning("Members are filled in from their changelog: %s", lost)
         # What is not flushed, or not stored yet, is at hand in the table and not asked for.
         async with self.storing:
-            await self._refill_members(self.committed)
+            await self._refill_members()
         return await self._load_members(names)
 
-    async def _refill_members(self, flush: int) -> None:
-        epoch, expected = self.table.record.epoch, self.committed_members
-        await self.shared.refill_members(self.number, epoch, flush, expected)
+    async def _refill_members(self) -> None:
+        number, epoch = self.number, self.table.record.epoch
+        async with self.committing:
+            flush, expected = self.committed, self.committed_members
+            await self.shared.refill_members(number, epoch, flush, expected)
+            self._stored = flush
 
     async def definitions_past(self, past_ms: int) -> None:
         """Wait until definitions are applied past a time; whoever can lets the log go on."""
@@ -430,34 +478,61 @@ class OwnedPartition:
                 if not self._has_changes():
                     return
                 records, members, gone = self._taken()
-                forwards, self.forwards = self.forwards, []
+                forwards = list(self.forwards)
                 batches, self.batches = self.batches, []
                 append_time_ms, flush = self.table.record.append_time_ms, self.table.record.flush
                 members_sum = self.table.members.sum
                 self.moved = False
             for forward in forwards:
                 await forward
+            del self.forwards[: len(forwards)]
             failpoint("before-commit")
-            async with self.storing:
+            async with self.committing:
                 await self.producer.commit(records)
                 failpoint("after-commit")
                 self.committed, self.committed_members = flush, members_sum
-                self.flushed_ms = append_time_ms
-                for batch in batches:
-                    self.shared.acknowledge(batch)
-                await self._store_members(flush, gone, members)
-            self.table.members.written([name for name, _ in members])
+            self.flushed_ms = append_time_ms
+            for batch in batches:
+                self.shared.acknowledge(batch)
+            self._unstored.add(gone, members)
             self.table.index.seal_flush(flush)
+            await self._store()
 
-    async def _store_members(
-        self, flush: int, gone: list[bytes], members: list[tuple[MemberName, bytes | None]]
-    ) -> None:
+    async def _store(self) -> None:
+        """Let the members store follow; while Redis does not answer, later flushes need not wait.
+
+        What is not stored yet stays at hand in the table, and a restart fills it in from the
+        changelog.
+        """
+        if self._storer is None:
+            self._storer = asyncio.create_task(self._store_members())
+        patience_s: float | None = STORE_PATIENCE_S if self.shared.members.available else 0
+        if len(self._unstored) > UNSTORED_MEMBERS:
+            patience_s = None
+        await asyncio.wait([self._storer], timeout=patience_s)
+        if self._storer.done():
+            storer, self._storer = self._storer, None
+            storer.result()
+
+    async def _store_members(self) -> None:
         number, epoch = self.number, self.table.record.epoch
-        try:
-            await self.shared.members.write(number, epoch, flush, gone, members)
-        except MembersLost as lost:
-            log.warning("Members are filled in from their changelog: %s", lost)
-            await self._refill_members(flush)
+        async with self.storing:
+            while self._stored < self.committed:
+                flush, (gone, members) = self.committed, self._unstored.all()
+                try:
+                    await self.shared.members.write(number, epoch, flush, gone, members)
+                    self._stored = flush
+                except MembersLost as lost:
+                    log.warning("Members are filled in from their changelog: %s", lost)
+                    await self._refill_members()
+                self.table.members.written(self._unstored.remove(gone, members))
+
+    async def halt(self) -> None:
+        """Leave the members store alone from here on; the next flush would go on with it."""
+        storer, self._storer = self._storer, None
+        if storer is not None:
+            storer.cancel()
+            await asyncio.wait([storer])
 
     def _has_changes(self) -> bool:
         return self.moved or bool(self.outbox or self.forwards or self.batches)
@@ -484,19 +559,43 @@ class OwnedPartition:
         rows = changes.index_rows
         chunks = range(0, len(rows), INDEX_RECORD_BYTES)
         changelog(INDEX_CHANGELOG, ((b"", rows[i : i + INDEX_RECORD_BYTES]) for i in chunks))
-        progress = Progress(
-            number,
-            table.record.append_time_ms,
-            self.schedule.next_ms(),
-            table.record.epoch,
-            self.shared.url,
-            table.record.raw_next,
-        )
+        progress = self.progress(table.record.raw_next, table.record.append_time_ms)
         records.append(
             Record(settings.topic(METER_PROGRESS), 0, str(number).encode(), progress.encode(), [])
         )
         changelog(CELLS_CHANGELOG, [(PARTITION_RECORD_KEY, encode(table.record))])
         return records, changes.members, gone
+
+
+class Unstored:
+    """Members that flushes have changed and the members store does not have yet."""
+
+    def __init__(self) -> None:
+        self._gone: list[SetKey] = []
+        self._members: dict[MemberName, bytes | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, gone: Sequence[SetKey], members: Iterable[Member]) -> None:
+        """What one more flush changed."""
+        if gone:
+            void = set(gone)
+            self._gone += gone
+            self._members = {n: v for n, v in self._members.items() if n[0] not in void}
+        self._members.update(members)
+
+    def all(self) -> tuple[list[SetKey], list[Member]]:
+        """Sets that go, and then the members as they are to be."""
+        return list(self._gone), list(self._members.items())
+
+    def remove(self, gone: Sequence[SetKey], members: Iterable[Member]) -> list[MemberName]:
+        """They are stored; those that were not changed again meanwhile."""
+        del self._gone[: len(gone)]
+        stored = [name for name, value in members if self._members.get(name, b"") is value]
+        for name in stored:
+            del self._members[name]
+        return stored
 
 
 class Progress(NamedTuple):

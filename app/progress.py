@@ -20,7 +20,9 @@ class ProgressTable:
         known = self._newest.get(progress.partition)
         if known is not None:
             append_time_ms = max(known.append_time_ms, progress.append_time_ms)
-            progress = progress._replace(append_time_ms=append_time_ms)
+            # An owner of before may report late; that its forwards are acknowledged stays true.
+            newest = progress if progress.epoch >= known.epoch else known
+            progress = newest._replace(append_time_ms=append_time_ms)
         self._newest[progress.partition] = progress
 
     def append_time_ms(self, partition: int) -> int:

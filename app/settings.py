@@ -148,6 +148,11 @@ class Settings(BaseSettings):
         validation_alias=_meter_or_lago("APPLICATION_ID", "KAFKA_CONSUMER_GROUP"),
         description="Consumer group and first part of the transactional ids.",
     )
+    group_instance_id: str = Field(
+        "",
+        description="Name of this worker in the group, its own and the same after a restart: "
+        "partitions then wait for it until the session ends. Empty: none.",
+    )
     topic_prefix: str = Field(
         "", description="Put before topic, changelog and consumer group names as it stands."
     )

@@ -7,7 +7,7 @@ What Faust acknowledges by itself never moves an offset: only `MeterApp.acknowle
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -35,8 +35,10 @@ LOG_START: Final = -1
 MAX_POLL_RECORDS: Final = 5_000
 FETCH_MAX_WAIT_MS: Final = 100
 REQUEST_TIMEOUT_MS: Final = 40_000
-# Faust's own limit on what waits for an agent lets everything through here.
+# Faust's own limit on what waits for an agent lets everything through here. The partitions have
+# equal shares, so that one that stands still leaves the others theirs.
 QUEUED_BATCHES: Final = 16
+ROOM_POLL_S: Final = 0.05
 # Faust gives up a seek, and so a restore within it, silently after `broker_request_timeout`; the
 # requests to the broker have their own limit above.
 RESTORE_TIMEOUT_S: Final = 24 * 3_600.0
@@ -183,13 +185,19 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
                     await asyncio.sleep(0.05)
                     return {}
                 era = self.consumer.era
+                full = self.consumer.full
+                wanted = (active_partitions or set()) - full
                 # To aiokafka an empty set of partitions means all of them.
-                if not self.consumer.flow_active or not active_partitions:
+                if not self.consumer.flow_active or not wanted:
+                    await asyncio.sleep(ROOM_POLL_S if full else 0)
                     return {}
-                batches = await _drain(consumer, active_partitions, max_records, era)
+                batches = await _drain(consumer, wanted, max_records, era)
                 remaining_s = deadline_s - monotonic()
                 if batches or remaining_s <= 0:
                     return batches
+                if full:
+                    # There may be room soon, and the data is here already.
+                    remaining_s = min(remaining_s, ROOM_POLL_S)
                 await _wait_for_data(fetcher, remaining_s)
 
 
@@ -239,7 +247,9 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.era = 0
         """Grows with every seek; a batch of an earlier era is void."""
-        self._queued = 0
+        self._queued: Counter[TP] = Counter()
+        self.full: frozenset[TP] = frozenset()
+        """Of these as many batches wait as may: nothing more is fetched."""
         self._room = asyncio.Event()
         self._turn = 0
         self._owned: frozenset[int] = frozenset()
@@ -254,8 +264,8 @@ class BatchConsumer(driver.Consumer):
         return _BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """One message for each batch fetched, once the agent has taken most of the last ones."""
-        if self._queued >= QUEUED_BATCHES and self.flow_active:
+        """One message for each batch fetched, of partitions whose last ones were mostly taken."""
+        if self._next and self.full >= self._next.keys() and self.flow_active:
             self._room.clear()
             await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=timeout)
             return
@@ -273,7 +283,9 @@ class BatchConsumer(driver.Consumer):
         if batch.start != expected:
             raise DeliveryBroken(f"{tp} was to go on at {expected}, the batch is at {batch.start}")
         self._next[tp] = batch.next
-        self._queued += 1
+        self._queued[tp] += 1
+        if self._queued[tp] >= max(1, QUEUED_BATCHES // len(self._owned or (tp,))):
+            self.full |= {tp}
         self._unacknowledged[tp].append(batch.next)
         # Stock drops what lies before the last delivery, which a seek may have gone back from.
         self._read_offset[tp] = None
@@ -300,9 +312,9 @@ class BatchConsumer(driver.Consumer):
         """Count `batch` as taken by the agent; False if a rebalance has made it void."""
         if batch.era != self.era:
             return False
-        self._queued -= 1
-        if self._queued < QUEUED_BATCHES:
-            self._room.set()
+        self._queued[batch.tp] -= 1
+        self.full -= {batch.tp}
+        self._room.set()
         return True
 
     def acknowledge(self, batch: RecordBatch) -> bool:
@@ -383,7 +395,8 @@ class BatchConsumer(driver.Consumer):
         try:
             offsets = await self._take_over(turn)
             self.era += 1
-            self._queued = 0
+            self._queued.clear()
+            self.full = frozenset()
             self._unacknowledged.clear()
             self._acknowledged.clear()
             self._next = offsets
@@ -499,8 +512,12 @@ class MeterApp(faust.App):
     async def batches(self, stream: faust.StreamT[Any]) -> AsyncIterator[RecordBatch]:
         """The batches of an agent's stream that no rebalance has made void."""
         async for batch in stream:
-            if self._batch_consumer.take(batch):
+            if self.take(batch):
                 yield batch
+
+    def take(self, batch: RecordBatch) -> bool:
+        """Begin with `batch`, so that more may be delivered; False if a rebalance made it void."""
+        return self._batch_consumer.take(batch)
 
     def acknowledge(self, batch: RecordBatch) -> bool:
         """Say that `batch` is durable. From any task of the loop, in any order.
@@ -534,6 +551,7 @@ def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: A
         "broker_request_timeout": RESTORE_TIMEOUT_S,
         "broker_max_poll_interval": RESTORE_TIMEOUT_S,
         "broker_max_poll_records": MAX_POLL_RECORDS,
+        "consumer_group_instance_id": settings.group_instance_id or None,
         "broker_commit_interval": 1.0,
         "broker_session_timeout": 20.0,
         "broker_heartbeat_interval": 2.0,

@@ -503,7 +503,7 @@ async def test_a_static_member_comes_back_without_a_rebalance(ready: Settings, o
     await send(ready, raw, numbers(400))
 
     def static(name: str) -> AbstractAsyncContextManager[Owner]:
-        return worker(name, ready, durable, consumer_group_instance_id=name)
+        return worker(name, ready.model_copy(update={"group_instance_id": name}), durable)
 
     runs = {name: static(name) for name in order}
     owners = {name: await runs[name].__aenter__() for name in order}
@@ -517,3 +517,38 @@ async def test_a_static_member_comes_back_without_a_rebalance(ready: Settings, o
         assert owners["b"].log == seen
     await runs["b"].__aexit__(None, None, None)
     assert sorted(durable.all_values()) == numbers(800)
+
+
+async def test_a_partition_that_stands_still_leaves_the_others_their_share(
+    ready: Settings,
+) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(20_000))
+    owner = Owner("a", durable, ready)
+    app = owner.app = make_app(ready, owner, **QUICK, broker_max_poll_records=50)
+    app.in_worker = True
+    waiting: list[RecordBatch] = []
+    standing = asyncio.Event()
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in stream:
+            if batch.tp.partition == 0 and not standing.is_set():
+                waiting.append(batch)
+            elif app.take(batch):
+                owner.fold(batch)
+
+    app.finalize()
+    try:
+        await app.start()
+        await until(lambda: sum(n for n in owner.next.values() if n > 0) == 15_000)
+        assert 0 < len(waiting) <= QUEUED_BATCHES // 4
+        standing.set()
+        for batch in waiting:
+            assert app.take(batch)
+            owner.fold(batch)
+        await until(lambda: sum(n for n in owner.next.values() if n > 0) == 20_000)
+    finally:
+        await app.stop()
+    assert sorted(durable.all_values()) == numbers(20_000)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import signal
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,8 +17,11 @@ from redis.asyncio import Redis
 from app.settings import Settings
 from app.stack.redis import LocalRedis
 from tests.faults.load import load, prove, world_on
+from tests.live.api import eventually
+from tests.live.consumer import read_ledger
+from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
 from tests.live.worker import WorkerProcess, worker_process
-from tests.live.world import SCALE
+from tests.live.world import CUSTOMER, SCALE, World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -85,6 +91,80 @@ async def test_a_worker_ends_in_order_without_redis(
             await worker.start()
         world.api.url = worker.url
         await prove(world, tmp_path)
+
+
+async def test_a_partition_that_waits_for_redis_holds_up_no_other(
+    redis_settings: Settings, own_redis: LocalRedis, tmp_path: Path
+) -> None:
+    async with (
+        worker_process(redis_settings, tmp_path) as worker,
+        world_on(redis_settings, worker.url) as world,
+        sender(world) as send,
+    ):
+        waiting, other = (next(n for n in world.names if home(n) == at) for at in (0, 1))
+        await send(waiting, "users", 0, user="a")
+        await world.is_counted()
+        # After a restart nothing is at hand: the member has to be looked up.
+        assert await worker.stop() == 0, worker.tail()
+        await worker.start()
+        world.api.url = worker.url
+        await world.is_counted()
+        own_redis.process.pause()
+        try:
+            await send(waiting, "users", 0, user="b")
+            await asyncio.sleep(3)
+            for number in range(40):
+                # At home, and behind what waits.
+                await send(other, "calls", number % 2)
+            await eventually(lambda: counted(world, other, "calls"), 40, 30.0)
+            status, _ = await world.api.call("DELETE", f"/subscriptions/{other}")
+            assert status == 200
+            await eventually(lambda: completed(world, other), True, 30.0, every_s=0.5)
+            assert await counted(world, waiting, "users") == 1
+        finally:
+            own_redis.process.resume()
+        await eventually(lambda: counted(world, waiting, "users"), 2, 30.0)
+        world.names.remove(other)
+        await world.terminate()
+        ledger = await world.equals_a_batch(tmp_path)
+        assert ledger.repeats == 0
+
+
+async def counted(world: World, name: str, code: str) -> int:
+    """Units of a metric."""
+    return int((await world.api.units(CUSTOMER, name)).get(code, 0))
+
+
+async def completed(world: World, name: str) -> bool:
+    """Whether the running month of a subscription is published."""
+    ledger = await read_ledger(world.settings)
+    return (name, world.months.named(2)) in ledger.completions()
+
+
+def home(name: str) -> int:
+    """Its partition, of three."""
+    return zlib.crc32(event_key(name)) % 3
+
+
+Send = Callable[..., Awaitable[None]]
+
+
+@asynccontextmanager
+async def sender(world: World) -> AsyncIterator[Send]:
+    """Sends one event of now: (subscription, code, partition, **properties)."""
+    producer, numbers = foreign_producer(world.settings), itertools.count()
+    topic = world.settings.topic(world.settings.raw_topic)
+
+    async def send(name: str, code: str, partition: int, **properties: str) -> None:
+        at_s = world.months.now_ms // 1000
+        event = raw_event(name, f"e{next(numbers)}", code, at_s, **properties)
+        await producer.send_and_wait(topic, encoded(event), partition=partition)
+
+    await producer.start()
+    try:
+        yield send
+    finally:
+        await producer.stop()
 
 
 async def restart(worker: WorkerProcess, redis: LocalRedis, *, emptied: bool) -> None:

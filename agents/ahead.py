@@ -1,0 +1,95 @@
+"""Forward ahead: what a partition that waits for Redis cannot fold yet, others get all the same.
+
+A reader of its own goes on where the last batch ended, forwards, and reports the progress that
+others close by. Once the partition folds again it forwards what it cannot know to be acknowledged
+once more; the homes have it already and pass over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from agents.forward import Forwarder
+from app.owned import OwnedPartition, Progress
+from app.topics import RAW_MESSAGE_BYTES
+from app.transport import RawRecord
+from app.wire.arrivals import arrivals_of
+from app.wire.records import is_tick
+from app.wire.refusals import Refusal
+from tables.fold import Arrival
+
+READ_TIMEOUT_MS = 500
+MAX_RECORDS = 1_000
+
+Report = Callable[[Progress], Awaitable[object]]
+
+
+async def forward_ahead(owned: OwnedPartition, forwarder: Forwarder, report: Report) -> None:
+    """Forward whenever the partition stands still, until cancelled."""
+    while True:
+        await owned.stalled.wait()
+        async with _reader(owned) as (consumer, tp):
+            while owned.stalled.is_set():
+                fetched = await consumer.getmany(
+                    tp, timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS
+                )
+                # The position passes transaction markers, which carry no record.
+                await _forward(
+                    owned, forwarder, fetched.get(tp, ()), await consumer.position(tp), report
+                )
+
+
+@asynccontextmanager
+async def _reader(owned: OwnedPartition) -> AsyncIterator[tuple[AIOKafkaConsumer, TopicPartition]]:
+    settings = owned.shared.settings
+    tp = TopicPartition(settings.topic(settings.raw_topic), owned.number)
+    consumer = AIOKafkaConsumer(
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
+        **settings.kafka_options(),
+    )
+    await consumer.start()
+    try:
+        consumer.assign([tp])
+        consumer.seek(tp, owned.forwarded[0])
+        yield consumer, tp
+    finally:
+        await consumer.stop()
+
+
+async def _forward(
+    owned: OwnedPartition,
+    forwarder: Forwarder,
+    records: list[RawRecord],
+    next_offset: int,
+    report: Report,
+) -> None:
+    raw_next, append_time_ms = owned.forwarded
+    if next_offset <= raw_next:
+        return
+    shared, number = owned.shared, owned.number
+    default = shared.definitions.settings_at().default_organization_id
+    sent: list[Awaitable[object]] = []
+    for raw in records:
+        append_time_ms = max(append_time_ms, raw.timestamp)
+        if is_tick(raw.key, raw.value, raw.headers):
+            continue
+        for arrived in arrivals_of(
+            raw.value, raw.headers, append_time_ms, number, raw.offset, default
+        ):
+            if isinstance(arrived, Refusal):
+                continue
+            event = arrived.event if isinstance(arrived, Arrival) else arrived.correction
+            home = shared.homes.of(arrived.organization_id, event.external_subscription_id)
+            if home != number:
+                sent.append(await forwarder.forward(home, arrived, raw.headers))
+    # Those of the batch that stands still come before.
+    for forward in [*owned.forwards, *sent]:
+        await forward
+    owned.forwarded = (next_offset, append_time_ms)
+    await report(owned.progress(*owned.forwarded))
