@@ -92,11 +92,11 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     try:
         for name in names:
             async with owned.lock:
-                was_cold = owned.table.is_cold(name)
+                packed = owned.table.sealed_cells(name)
                 for record in close_subscription(owned.table, name, cut_ms):
                     owned.outbox.append(_to_topic(owned, record))
-                if was_cold:
-                    owned.table.cool(name)
+                if packed:
+                    owned.table.cool(name, packed)
             failpoint("mid-close")
             if len(owned.outbox) >= most:
                 await owned.flush()
