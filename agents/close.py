@@ -20,7 +20,7 @@ from tables.close import close_subscription, settle
 from tables.stores.changelog import Record
 
 POLL_S = 0.1
-MAX_RECORDS = 20_000
+MAX_RECORDS = 5_000
 """Usage records after which a flush goes out before more are made."""
 
 

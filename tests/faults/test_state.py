@@ -1,0 +1,110 @@
+"""State lost or damaged between two runs: noticed, and rebuilt from raw (fault-matrix F13)."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from app.settings import Settings
+from app.topics import (
+    CELLS_CHANGELOG,
+    INDEX_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    admin_client,
+    topic_specs,
+)
+from tables.stores.changelog import plain_consumer
+from tests.faults.load import load, prove, world_on
+from tests.live.worker import WorkerProcess, worker_process
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+Damage = Callable[[WorkerProcess], Awaitable[None]]
+
+
+async def deleted(worker: WorkerProcess) -> None:
+    """Local state is gone."""
+    shutil.rmtree(worker.state_dir)
+
+
+async def flipped(worker: WorkerProcess) -> None:
+    """A byte in the middle of every local file is another one."""
+    files = [file for file in worker.state_dir.rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        content = bytearray(file.read_bytes())
+        if content:
+            content[len(content) // 2] ^= 0x10
+            file.write_bytes(content)
+
+
+def truncated(changelog: str, share: float) -> Damage:
+    """The older part of a changelog is gone, as if somebody had set a retention."""
+
+    async def damage(worker: WorkerProcess) -> None:
+        await _delete(worker.settings, changelog, share)
+
+    return damage
+
+
+async def _delete(settings: Settings, changelog: str, share: float) -> None:
+    topic = settings.topic(changelog)
+    tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+    (spec,) = (spec for spec in topic_specs(settings) if spec.name == topic)
+    deleting = spec.configs | {"cleanup.policy": "compact,delete"}
+    async with admin_client(settings) as admin:
+        ends = await _ends(settings, tps)
+        # A topic that is only compacted lets nobody delete.
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, deleting)])
+        await admin.delete_records({tp: RecordsToDelete(int(ends[tp] * share)) for tp in tps})
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, spec.configs)])
+
+
+async def _ends(settings: Settings, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+    consumer = plain_consumer(settings)
+    await consumer.start()
+    try:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(tps)
+        return ends
+    finally:
+        await consumer.stop()
+
+
+@pytest.mark.parametrize(
+    ("damage", "torn"),
+    [
+        pytest.param(deleted, False, id="local state deleted"),
+        pytest.param(flipped, False, id="a byte of local state flipped"),
+        pytest.param(truncated(CELLS_CHANGELOG, 0.95), True, id="cell changelog truncated"),
+        pytest.param(truncated(CELLS_CHANGELOG, 1.0), False, id="cell changelog emptied"),
+        pytest.param(truncated(INDEX_CHANGELOG, 0.95), True, id="index changelog truncated"),
+        pytest.param(truncated(MEMBERS_CHANGELOG, 0.95), False, id="member changelog truncated"),
+    ],
+)
+async def test_damaged_state(
+    live_settings: Settings, tmp_path: Path, damage: Damage, torn: bool
+) -> None:
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with load(world):
+            await asyncio.sleep(2)
+            # In order, so that local state is as complete as it ever is.
+            assert await worker.stop() == 0, worker.tail()
+            if torn:
+                shutil.rmtree(worker.state_dir)
+            await damage(worker)
+            await worker.start()
+            await asyncio.sleep(1)
+            assert worker.is_running(), worker.tail()
+        assert torn == ("is torn" in worker.tail()), worker.tail()
+        world.api.url = worker.url
+        await prove(world, tmp_path)
