@@ -17,6 +17,8 @@ from app.topics import (
     CELLS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
     admin_client,
     topic_specs,
 )
@@ -96,6 +98,8 @@ async def test_changelogs(live_settings: Settings, tmp_path: Path) -> None:
         (truncated(CELLS_CHANGELOG, 1.0), False),
         (truncated(INDEX_CHANGELOG, 0.95), True),
         (truncated(MEMBERS_CHANGELOG, 0.95), False),
+        (truncated(PRESENCE_CHANGELOG, 0.95), True),
+        (truncated(PUBLISHED_CHANGELOG, 0.95), True),
     ]
     async with (
         worker_process(live_settings, tmp_path) as worker,
