@@ -20,7 +20,7 @@ from tables.close import close_subscription, settle
 from tables.stores.changelog import Record
 
 POLL_S = 0.1
-MAX_RECORDS = 20_000
+MAX_RECORDS = 5_000
 """Usage records after which a flush goes out before more are made."""
 
 
@@ -92,11 +92,11 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     try:
         for name in names:
             async with owned.lock:
-                was_cold = owned.table.is_cold(name)
+                packed = owned.table.sealed_cells(name)
                 for record in close_subscription(owned.table, name, cut_ms):
                     owned.outbox.append(_to_topic(owned, record))
-                if was_cold:
-                    owned.table.cool(name)
+                if packed:
+                    owned.table.cool(name, packed)
             failpoint("mid-close")
             if len(owned.outbox) >= most:
                 await owned.flush()

@@ -71,6 +71,8 @@ class Engine:
         """(offset, append time, touch) of every definition that may change usage."""
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
+        self.offsets_lost = False
+        """Whether it failed because retention took what was not folded yet."""
         self.assigned = False
         """Whether Faust has told once which partitions are ours."""
         self.observed: dict[int, Observed] = {}

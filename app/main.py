@@ -25,10 +25,13 @@ from app.metrics import EngineCollector
 from app.settings import SHAPES_BYTES, Settings
 from app.stack.errors import StackError
 from app.topics import admin_client, ensure_topics
-from app.transport import make_app
+from app.transport import OffsetsLost, make_app
 from tables.cells import FOLD_VERSION
 
 log = logging.getLogger(__name__)
+
+SCRAPED_S = 15.0
+"""How long the metrics of a worker that gave up stay there."""
 
 
 class SettingsDiffer(StackError):
@@ -93,6 +96,11 @@ class Worker:
             for waiter in waiting:
                 waiter.cancel()
         reason = self.engine.failure or self.app.crash_reason
+        if isinstance(reason, OffsetsLost):
+            # A restart changes nothing: let a scrape of the metrics see it before the worker ends.
+            self.engine.failure, self.engine.offsets_lost = reason, True
+            log.error("Events are lost, the worker ends in %g s: %s", SCRAPED_S, reason)
+            await asyncio.sleep(SCRAPED_S)
         raise reason or RuntimeError("the worker stopped")
 
     async def _agree_on_settings(self) -> None:

@@ -80,4 +80,8 @@ class EngineCollector(Collector):
             if owned.blocked is not None:
                 _, reason, since_ms = owned.blocked
                 blocked.add_metric([str(number), reason], since_ms)
-        yield from (lag, cells, append, blocked)
+        lost = GaugeMetricFamily(
+            "meter_offsets_lost", "1: retention took events that were not folded, nothing goes on"
+        )
+        lost.add_metric([], int(self._engine.offsets_lost))
+        yield from (lag, cells, append, blocked, lost)

@@ -206,7 +206,12 @@ def ceil_at(value: Decimal | Fraction, digits: int) -> Decimal:
     if isinstance(value, Decimal):
         return _quantize(value, digits, ROUND_CEILING)
     scaled = value * Fraction(10) ** digits
-    return Decimal(-(-scaled.numerator // scaled.denominator)).scaleb(-digits, _WIDE)
+    return _ceil_ratio(scaled.numerator, scaled.denominator, digits)
+
+
+def _ceil_ratio(numerator: int, denominator: int, digits: int) -> Decimal:
+    """The ratio rounded towards +infinity to an integer, as that many decimals."""
+    return Decimal(-(-numerator // denominator)).scaleb(-digits, _WIDE)
 
 
 def _quantize(value: Decimal, digits: int, rounding: str) -> Decimal:
@@ -217,9 +222,14 @@ def _quantize(value: Decimal, digits: int, rounding: str) -> Decimal:
     return _WIDE.add(rounded, ZERO) if digits < 0 else rounded
 
 
-def weighted_average(unit_seconds: Decimal | Fraction, seconds: int) -> Decimal:
-    """Divide the integral of a level over a period by its nominal seconds, ceil at 20 decimals."""
-    return ceil_at(Fraction(unit_seconds) / seconds, WEIGHTED_SUM_DIGITS)
+def weighted_average(area: Decimal | Fraction, length: int) -> Decimal:
+    """Divide the integral of a level over a period by its nominal length, ceil at 20 decimals.
+
+    Both in the same unit of time, whichever that is.
+    """
+    numerator, denominator = area.as_integer_ratio()
+    scaled = numerator * 10**WEIGHTED_SUM_DIGITS
+    return _ceil_ratio(scaled, denominator * length, WEIGHTED_SUM_DIGITS)
 
 
 def prorate(unit_days: Decimal | Fraction, days: int) -> Decimal:

@@ -83,6 +83,8 @@ async def restore(
         await _load(newest[changelog], load)
     table.published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
     refolds = _catch_up(table, touches_since) | set(record.refolding)
+    # What is defined from here on, the caller takes over.
+    seen = shared.last_definition
     intact = table.restored() and table.index.length == record.index_length
     record.epoch += 1
     if not (intact and await _restore_members(number, shared, table)):
@@ -92,11 +94,12 @@ async def restore(
     newest.clear()
     cells.clear()
     owned = OwnedPartition(table, producer, shared)
+    owned.definitions_seen = seen[0]
     owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
     if refolds:
         owned.want_refold(refolds, record.definitions_ms)
     else:
-        owned.definitions_taken = shared.last_definition
+        owned.definitions_taken = seen
     # Which of them the cells show is not written down.
     owned.recorrect(sorted(table.follow_corrections()), record.cut_ms)
     return owned

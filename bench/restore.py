@@ -264,8 +264,11 @@ async def _close(settings: Settings, shape: Shape) -> None:
     async with _restarted(settings, shape, clock) as worker:
         started, cpu_s = time.perf_counter(), _cpu_s()
         clock.jump(CLOSED_MS)
-        owned = worker.engine.owned.values()
-        while any(o.table.record.cut_ms < MONTH_END_MS for o in owned):
+        engine = worker.engine
+        owned = engine.owned.values()
+        while not owned or any(o.table.record.cut_ms < MONTH_END_MS for o in owned):
+            if engine.failure is not None:
+                raise engine.failure
             await asyncio.sleep(0.05)
         for one in owned:
             await one.flush()

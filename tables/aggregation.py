@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -132,14 +133,18 @@ class Aggregation(ABC, Generic[S]):
         return packed
 
     def unpack(self, packed: list[Any]) -> S:
-        """The state that `pack` wrote."""
-        state = self.state_type()
-        for field, value in zip(state.__struct_fields__, packed, strict=True):
-            if field == "digest":
-                value = int.from_bytes(value, "big")
-            elif field in self.decimals and value is not None:
-                value = Decimal(value)
-            elif isinstance(value, list):
-                value = tuple(value)
-            setattr(state, field, value)
-        return state
+        """The state that `pack` wrote; changes the list."""
+        fields, decimals = self._layout
+        if len(packed) != fields:
+            raise ValueError(f"a packed state of {len(packed)} fields, not {fields}")
+        packed[1] = int.from_bytes(packed[1], "big")
+        for i in decimals:
+            if packed[i] is not None:
+                packed[i] = Decimal(packed[i])
+        return self.state_type(*packed)
+
+    @cached_property
+    def _layout(self) -> tuple[int, list[int]]:
+        """How many fields a state has, and which of them are decimals."""
+        names = self.state_type.__struct_fields__
+        return len(names), [i for i, name in enumerate(names) if name in self.decimals]

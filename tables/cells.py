@@ -344,6 +344,12 @@ class Span:
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
     ) -> Figures:
         """Figures of one cell of a period, as of a cut."""
+        layer = None if self.fold.metric.recurring else self.layers.get(period.start_ms)
+        if layer is not None:
+            cell = layer.cells.get((filter_id, groups))
+            if cell is not None and cell.late is None:
+                # Nothing to merge: most cells of most periods.
+                return self._shown(cell.state, None, period)
         return self._shown(*self.states(period, filter_id, groups, cut_ms), period)
 
     def units_so_far(
@@ -412,7 +418,11 @@ class Span:
         metric, prorated = self.fold.metric, self.fold.charge.prorated
         result = self.fold.aggregation.result(state, before, window_of(period))
         value = round_units(result.value, metric.rounding_function, metric.rounding_precision)
-        full = round_units(result.full_units, metric.rounding_function, metric.rounding_precision)
+        full = value
+        if result.full_units is not result.value:
+            full = round_units(
+                result.full_units, metric.rounding_function, metric.rounding_precision
+            )
         units = _clamped(full)
         level = result.level
         digest, precise = state.digest, state.precise

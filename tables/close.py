@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
-from uuid import UUID
 
 from app.definitions.model import Charge, ChargeFilter, Metric, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
@@ -146,7 +145,7 @@ def _close_period(
         if record is None or entry is None:
             continue
         partition.published.put_cell(period_name, closing.name, entry)
-        records.append((str(identity), record))
+        records.append((identity, record))
     yield from (record for _, record in sorted(records, key=lambda pair: pair[0]))
     if records or before.revision < 0:
         revision = before.revision + 1
@@ -184,10 +183,15 @@ def _closings(
                         period, filter_id, groups, cut_ms
                     )
         gone = {cell: _NOTHING for cell in left if cell[0] == charge.id and cell not in figures}
+        default_keys = charge.group_keys(None)
+        keys: dict[str | None, tuple[str, ...]] = {
+            filter_id: charge.group_keys(charge_filter)
+            for filter_id, charge_filter in filters.items()
+        }
         for cell, shown in {**figures, **gone}.items():
             _, filter_id, groups = cell
             charge_filter = None if filter_id is None else filters.get(filter_id)
-            grouped_by = tuple(zip(charge.group_keys(charge_filter), groups, strict=False))
+            grouped_by = tuple(zip(keys.get(filter_id, default_keys), groups, strict=False))
             yield _Closing(cell, charge, metric, charge_filter, grouped_by, shown)
 
 
@@ -231,7 +235,7 @@ def _qualifies(
 
 def _revision(
     envelope: Envelope,
-    identity: UUID,
+    identity: str,
     closing: _Closing,
     published: PublishedCell | None,
     cut_ms: int,

@@ -41,6 +41,14 @@ class ColdRows:
             self._sealed[first_part] = msgspec.msgpack.encode(rows)
         self._open.clear()
 
+    def sealed(self, first_part: bytes) -> bytes | None:
+        """What belongs together in one piece, for `put_back`."""
+        return self._sealed.get(first_part)
+
+    def put_back(self, first_part: bytes, sealed: bytes) -> None:
+        """Keep again what was taken and did not change."""
+        self._sealed[first_part] = sealed
+
     def take(self, first_part: bytes) -> list[Packed]:
         """Hand out (rest of the key, value) of all records, which are here no longer."""
         rows = self._taken(first_part)
@@ -76,6 +84,14 @@ class ColdCells:
     def seal(self) -> None:
         """All cells of a subscription in one row."""
         self._rows.seal()
+
+    def sealed(self, subscription_id: str) -> bytes | None:
+        """The cells of a subscription in one piece, for `put_back`."""
+        return self._rows.sealed(_first_part(subscription_id))
+
+    def put_back(self, subscription_id: str, sealed: bytes) -> None:
+        """Keep again cells that were taken and did not change."""
+        self._rows.put_back(_first_part(subscription_id), sealed)
 
     def take(self, subscription_id: str) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""

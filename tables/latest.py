@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from app.numbers import ZERO
 from tables.aggregation import Aggregation, Figures, Position, State, Window
@@ -36,6 +37,12 @@ class Latest(Aggregation[LatestState]):
         """Keep the newer."""
         super().merge(state, other)
         self._keep(state, other.timestamp_ms, other.position, other.value)
+
+    def unpack(self, packed: list[Any]) -> LatestState:
+        """The state that `pack` wrote; changes the list."""
+        state = super().unpack(packed)
+        state.position = tuple(state.position)  # type: ignore[assignment]
+        return state
 
     def result(self, state: LatestState, before: LatestState | None, window: Window) -> Figures:
         """A negative value is 0 at once, before rounding."""

@@ -52,6 +52,10 @@ Pair = tuple[str, str, str]
 """(organization_id, external_subscription_id, code)"""
 
 
+Sealed = tuple[str, bytes]
+"""(subscription id, its cells in one piece)"""
+
+
 class StateTooNew(RuntimeError):
     """The changelog was written by a newer program; this one must not touch it."""
 
@@ -633,6 +637,11 @@ class Partition:
         """Whether the cells of an external subscription are packed, and its routes unmade."""
         return bool(self._cold) and any(i in self._cold for i in self._subscription_ids(name))
 
+    def sealed_cells(self, name: SubscriptionName) -> list[Sealed]:
+        """The packed cells of a cold external subscription, for `cool`."""
+        found = ((i, self._cold.sealed(i)) for i in self._subscription_ids(name) if self._cold)
+        return [(identity, sealed) for identity, sealed in found if sealed is not None]
+
     def thaw(self, name: SubscriptionName, until_ms: int | None = None) -> None:
         """Make routes and cells of a cold external subscription.
 
@@ -664,10 +673,11 @@ class Partition:
         self._thawed.clear()
         self.strays.update((*name, code) for code in self.presence.codes.get(name, ()))
 
-    def cool(self, name: SubscriptionName) -> None:
+    def cool(self, name: SubscriptionName, sealed: Sequence[Sealed] = ()) -> None:
         """Pack the cells of an external subscription, unless a flush or a refold has to see them.
 
-        What is packed is what the changelog has, so that nothing needs to be written.
+        What is packed is what the changelog has, so that nothing needs to be written. `sealed`: as
+        they were packed before, if they did not change.
         """
         if name in self.stale:
             return
@@ -682,10 +692,14 @@ class Partition:
         ]
         if any(cell.dirty for cell in cells):
             return
-        for cell in cells:
-            if cell.hash:
-                self._cold.add(msgspec.msgpack.encode(cell.key), cell.packed())
-        self._cold.seal()
+        if sealed and self.strays.isdisjoint(pairs):
+            for identity, piece in sealed:
+                self._cold.put_back(identity, piece)
+        else:
+            for cell in cells:
+                if cell.hash:
+                    self._cold.add(msgspec.msgpack.encode(cell.key), cell.packed())
+            self._cold.seal()
         for span in spans:
             self.spans.pop(span.key, None)
         for pair in pairs:

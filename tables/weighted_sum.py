@@ -8,9 +8,8 @@ more than any other.
 from __future__ import annotations
 
 from decimal import Decimal
-from fractions import Fraction
 
-from app.numbers import ZERO, weighted_average
+from app.numbers import EXACT, ZERO, weighted_average
 from tables.aggregation import (
     Aggregation,
     Figures,
@@ -21,7 +20,7 @@ from tables.aggregation import (
     multiply,
 )
 
-_DAY_S = 86_400
+_DAY_MS = 86_400_000
 
 
 class WeightedSumState(State, gc=False):
@@ -63,12 +62,10 @@ class WeightedSum(Aggregation[WeightedSumState]):
         initial = ZERO if before is None else before.change
         # Lago integrates to the next whole second, so that 23:59:59.999 becomes midnight.
         end_ms = -(-window.end_ms // 1000) * 1000
-        area = (
-            Fraction(initial) * (end_ms - window.from_ms)
-            + Fraction(state.change) * end_ms
-            - Fraction(state.moment)
-        )
-        if window.end_ms <= window.from_ms:
-            area = Fraction(0)
-        value = weighted_average(area / 1000, window.duration_days * _DAY_S)
+        area = ZERO
+        if window.end_ms > window.from_ms:
+            carried = multiply(initial, Decimal(end_ms - window.from_ms))
+            changed = EXACT.subtract(multiply(state.change, Decimal(end_ms)), state.moment)
+            area = add(carried, changed)
+        value = weighted_average(area, window.duration_days * _DAY_MS)
         return Figures(value, value, add(initial, state.change), state.events)

@@ -15,6 +15,7 @@ REASONS = {
     413: "Payload Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Entity",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -95,6 +96,13 @@ def invalid(details: Any) -> ApiError:
 def unavailable(code: str, retry_after_s: int) -> ApiError:
     """503: try again later; nothing was written."""
     error = _error(503, code=code)
+    error.headers["Retry-After"] = str(retry_after_s)
+    return error
+
+
+def too_many_requests(retry_after_s: int) -> ApiError:
+    """429: more wait than can be answered soon; nothing was written."""
+    error = _error(429, code="too_many_requests")
     error.headers["Retry-After"] = str(retry_after_s)
     return error
 

@@ -20,6 +20,7 @@ from app.api.meter import Meter, Unavailable
 from app.api.peers import PEER_TIMEOUT_S
 from app.api.request_metrics import RequestMetrics
 from app.api.router import Endpoint, Router
+from app.api.turns import Turns
 from app.settings import ApiKey
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def build_app(
     router = Router(ENDPOINTS)
     openapi = openapi_document(DESCRIBED)
     requests = RequestMetrics(registry)
+    turns = Turns()
 
     async def with_session(_: web.Application) -> AsyncIterator[None]:
         timeout = ClientTimeout(total=PEER_TIMEOUT_S)
@@ -52,6 +54,8 @@ def build_app(
     async def dispatch(request: web.Request) -> web.StreamResponse:
         endpoint, parameters = router.find(request.method, request.rel_url.raw_path)
         with requests.measured(endpoint):
+            if not endpoint.public:
+                await turns.begin()
             return await _answer(app[_API], endpoint, parameters, request)
 
     app.cleanup_ctx.append(with_session)

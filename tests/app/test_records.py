@@ -170,11 +170,11 @@ def test_ids_of_a_completion_and_of_no_groups() -> None:
     assert subscription is not None
     start = "2024-01-01T00:00:00.000Z"
     completion = f'["{ORG}","{subscription.id}",null,null,null,"{start}"]'
-    assert cell_id(subscription, None, None, None, START_MS) == uuid5(NAMESPACE, completion)
+    assert cell_id(subscription, None, None, None, START_MS) == str(uuid5(NAMESPACE, completion))
     ungrouped = f'["{ORG}","{subscription.id}","c",null,[],"{start}"]'
     cell = cell_id(subscription, "c", None, (), START_MS)
-    assert cell == uuid5(NAMESPACE, ungrouped)
-    assert record_id(cell, 2) == uuid5(NAMESPACE, f"{cell}:2")
+    assert cell == str(uuid5(NAMESPACE, ungrouped))
+    assert record_id(cell, 2) == str(uuid5(NAMESPACE, f"{cell}:2"))
 
 
 def test_key_and_headers() -> None:

@@ -1,4 +1,4 @@
-"""The broker killed under load (fault-matrix F5)."""
+"""The broker killed or silent under load (fault-matrix F5, F6)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from app.settings import Settings
 from app.stack.kafka import LocalKafka
-from tests.faults.load import load, prove, supervised, world_on
+from tests.faults.load import EVENTS_PER_S, load, prove, supervised, world_on
 from tests.live.worker import worker_process
 from tests.live.world import SCALE
 
@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 KILLS = SCALE
 AWAY_S = 3.0 * SCALE
+SILENT_S = min(60.0, 10.0 * SCALE)
 
 
 async def test_broker_killed_and_started_again(
@@ -33,5 +34,28 @@ async def test_broker_killed_and_started_again(
                 await asyncio.sleep(AWAY_S)
                 await local_kafka.start()
                 await asyncio.sleep(2)
+        world.api.url = worker.url
+        await prove(world, tmp_path)
+
+
+async def test_broker_silent_for_a_while(
+    live_settings: Settings, local_kafka: LocalKafka, tmp_path: Path
+) -> None:
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with supervised(worker), load(world) as traffic:
+            await asyncio.sleep(1)
+            local_kafka.process.pause()
+            try:
+                await asyncio.sleep(0.5)
+                sent = traffic.sent
+                await asyncio.sleep(SILENT_S)
+                # Back-pressure: what is not acknowledged holds the producers up.
+                assert traffic.sent - sent < EVENTS_PER_S
+            finally:
+                local_kafka.process.resume()
+            await asyncio.sleep(1)
         world.api.url = worker.url
         await prove(world, tmp_path)

@@ -84,6 +84,12 @@ class Api:
         return {c["billable_metric"]["code"]: Decimal(c["units"]) for c in charges}
 
 
+async def text_of(url: str) -> str:
+    """What a page says, whatever its status."""
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return await answer.text()
+
+
 @asynccontextmanager
 async def api_of(url: str) -> AsyncIterator[Api]:
     async with Api(url) as api:

@@ -93,6 +93,12 @@ class WorkerProcess:
         """The last lines it wrote."""
         return "\n".join(self._said().splitlines()[-40:])
 
+    @property
+    def pid(self) -> int:
+        """Of the process started last."""
+        assert self._process is not None
+        return self._process.pid
+
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -1,0 +1,159 @@
+"""Too many requests, too few files, too little memory, too many groups (fault-matrix F18-F20)."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from app.api.turns import MOST_WAITING
+from app.main import Worker, running_worker
+from app.settings import Settings
+from tests.faults.load import EVENTS_PER_S, load, prove, supervised, world_on
+from tests.live.api import KEY, Api, eventually, text_of
+from tests.live.consumer import read_ledger
+from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
+from tests.live.offline import fold_offline
+from tests.live.worker import SESSIONS, WorkerProcess, worker_process
+from tests.live.world import CUSTOMER, SCALE, World
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+QUERIES = 1_000 * SCALE
+FLOOD_S = 3.0 * SCALE
+MAX_GROUPS = 20
+BOMB, NEIGHBOUR = "sub-0", "sub-1"
+
+
+async def test_a_flood_of_queries_does_not_keep_events_waiting(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with load(world):
+            await asyncio.sleep(1)
+            before = await folded(worker)
+            answers = await flood(worker, world)
+            grown = await folded(worker) - before
+        assert answers.keys() <= {200, 429, 503}, answers
+        assert answers[200] > MOST_WAITING
+        assert answers[429] > 0
+        # Some slack: the flood itself takes the other core from the producers.
+        assert grown > EVENTS_PER_S * FLOOD_S / 4
+        await prove(world, tmp_path)
+
+
+async def flood(worker: WorkerProcess, world: World) -> Counter[int]:
+    """Statuses of as many queries at a time as there are connections."""
+    answers: Counter[int] = Counter()
+    over_s = asyncio.get_running_loop().time() + FLOOD_S
+    headers = {"Authorization": f"Bearer {KEY}"}
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+
+        async def query(number: int) -> None:
+            name = world.names[number % len(world.names)]
+            path = f"/api/v1/customers/{CUSTOMER}/current_usage?external_subscription_id={name}"
+            while asyncio.get_running_loop().time() < over_s:
+                async with session.get(worker.url + path) as answer:
+                    await answer.read()
+                    answers[answer.status] += 1
+                    if answer.status == 429:
+                        assert int(answer.headers["Retry-After"]) > 0
+
+        await asyncio.gather(*map(query, range(QUERIES)))
+    return answers
+
+
+async def folded(worker: WorkerProcess) -> float:
+    """Events folded since the worker started."""
+    lines = (await text_of(f"{worker.url}/metrics")).splitlines()
+    return sum(float(li.split()[-1]) for li in lines if li.startswith("meter_events_folded_total{"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [
+        pytest.param(resource.RLIMIT_NOFILE, 8, id="file descriptors"),
+        pytest.param(resource.RLIMIT_FSIZE, 0, id="disk"),
+        pytest.param(resource.RLIMIT_AS, 1 << 20, id="memory"),
+    ],
+)
+async def test_a_worker_that_lacks_something_starts_again(
+    live_settings: Settings, tmp_path: Path, limit: int, most: int
+) -> None:
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with supervised(worker), load(world):
+            await asyncio.sleep(1)
+            resource.prlimit(worker.pid, limit, (most, most))
+            await asyncio.sleep(2)
+            await _ends_and_comes_back(worker)
+        world.api.url = worker.url
+        await prove(world, tmp_path)
+
+
+async def _ends_and_comes_back(worker: WorkerProcess) -> None:
+    """By itself, or when it is told to: what it lacks may be nothing that it needs just now."""
+    pid = worker.pid
+    with suppress(ProcessLookupError):
+        worker.signal(signal.SIGTERM)
+    for _ in range(300):
+        if worker.pid != pid and worker.url:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the worker hangs:\n{worker.tail()}")
+
+
+async def test_a_cardinality_bomb_hurts_nobody_else(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    settings = live_settings.model_copy(update={"max_groups": MAX_GROUPS})
+    async with running_worker(settings, **SESSIONS) as worker, Api(worker.url) as api:
+        world = World(settings, api, 2)
+        await world.define()
+        await _send_groups(settings, BOMB, 50 * MAX_GROUPS)
+        await _send_groups(settings, NEIGHBOUR, MAX_GROUPS)
+
+        async def groups_of(name: str) -> int:
+            usage = await api.usage_if_owned(CUSTOMER, name)
+            charges = [] if usage is None else usage["charges_usage"]
+            (calls,) = (c for c in charges if c["billable_metric"]["code"] == "calls")
+            return len([g for g in calls["grouped_usage"] if g["units"] != "0.0"])
+
+        await eventually(lambda: groups_of(BOMB), MAX_GROUPS)
+        await eventually(lambda: groups_of(NEIGHBOUR), MAX_GROUPS)
+        reason = f'meter_events_ignored_total{{reason="too_many_groups"}} {49 * MAX_GROUPS}.0'
+        await eventually(lambda: _says(worker, reason), True)
+        await world.terminate()
+
+        async def published() -> tuple[int, set[bytes]]:
+            ledger = await read_ledger(settings)
+            offline = await fold_offline(settings, tmp_path)
+            return len(ledger.completions()), ledger.records ^ offline
+
+        # Three months of two subscriptions.
+        await eventually(published, (6, set[bytes]()), timeout_s=60.0)
+
+
+async def _send_groups(settings: Settings, name: str, count: int) -> None:
+    """One call in each of so many zones."""
+    topic = settings.topic(settings.raw_topic)
+    async with foreign_producer(settings) as producer:
+        for number in range(count):
+            event = raw_event(name, f"{name}-{number}", "calls", zone=f"zone-{number}")
+            await producer.send(topic, encoded(event), key=event_key(name))
+
+
+async def _says(worker: Worker, text: str) -> bool:
+    return text in await text_of(f"{worker.url}/metrics")

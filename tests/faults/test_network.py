@@ -1,0 +1,65 @@
+"""Slow, silent and broken connections to the broker (fault-matrix F7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from app.stack.kafka import LocalKafka
+from app.stack.ports import HOST, free_ports
+from tests.faults.load import load, prove, supervised, world_on
+from tests.faults.proxy import Proxy, proxy_to
+from tests.live.worker import worker_process
+from tests.live.world import SCALE
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+LASTS_S = 2.0 * SCALE
+DELAY_S = 0.05
+
+
+@pytest.fixture
+async def proxied(live_settings: Settings, tmp_path: Path) -> AsyncIterator[tuple[Settings, Proxy]]:
+    """A broker that names the proxy as its address, so that every connection goes through it."""
+    port, proxy_port = free_ports(2)
+    advertised = {"advertised.listeners": f"PLAINTEXT://{HOST}:{proxy_port}"}
+    async with (
+        proxy_to(HOST, proxy_port, port) as proxy,
+        LocalKafka(tmp_path / "kafka", port=port, properties=advertised) as kafka,
+    ):
+        update = {
+            "kafka_bootstrap_servers": (f"{HOST}:{proxy_port}",),
+            "kafka_dir": kafka.directory,
+        }
+        yield live_settings.model_copy(update=update), proxy
+
+
+async def test_slow_silent_half_closed_and_cut(
+    proxied: tuple[Settings, Proxy], tmp_path: Path
+) -> None:
+    settings, proxy = proxied
+    async with (
+        worker_process(settings, tmp_path) as worker,
+        world_on(settings, worker.url) as world,
+    ):
+        async with supervised(worker), load(world) as traffic:
+            proxy.delay_s = DELAY_S
+            await asyncio.sleep(LASTS_S)
+            proxy.delay_s = 0.0
+            # Requests arrive and are carried out; nobody learns of it.
+            proxy.answers.clear()
+            await asyncio.sleep(LASTS_S)
+            proxy.cut()
+            proxy.answers.set()
+            await asyncio.sleep(LASTS_S / 2)
+            before = proxy.connections
+            proxy.half_close()
+            await asyncio.sleep(LASTS_S)
+            assert proxy.connections > before
+        assert traffic.sent > 0
+        world.api.url = worker.url
+        await prove(world, tmp_path)

@@ -1,0 +1,126 @@
+"""State lost or damaged between two runs: noticed, and rebuilt from raw (fault-matrix F13)."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from app.settings import Settings
+from app.topics import (
+    CELLS_CHANGELOG,
+    INDEX_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+    admin_client,
+    topic_specs,
+)
+from tables.stores.changelog import plain_consumer
+from tests.faults.load import load, prove, world_on
+from tests.live.worker import WorkerProcess, worker_process
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+Damage = Callable[[WorkerProcess], Awaitable[None]]
+
+
+async def deleted(worker: WorkerProcess) -> None:
+    """Local state is gone."""
+    shutil.rmtree(worker.state_dir)
+
+
+async def flipped(worker: WorkerProcess) -> None:
+    """A byte in the middle of every local file is another one."""
+    files = [file for file in worker.state_dir.rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        content = bytearray(file.read_bytes())
+        if content:
+            content[len(content) // 2] ^= 0x10
+            file.write_bytes(content)
+
+
+def truncated(changelog: str, share: float) -> Damage:
+    """The older part of a changelog is gone, as if somebody had set a retention."""
+
+    async def damage(worker: WorkerProcess) -> None:
+        await _delete(worker.settings, changelog, share)
+
+    return damage
+
+
+async def _delete(settings: Settings, changelog: str, share: float) -> None:
+    topic = settings.topic(changelog)
+    tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+    (spec,) = (spec for spec in topic_specs(settings) if spec.name == topic)
+    deleting = spec.configs | {"cleanup.policy": "compact,delete"}
+    async with admin_client(settings) as admin:
+        ends = await _ends(settings, tps)
+        # A topic that is only compacted lets nobody delete.
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, deleting)])
+        await admin.delete_records({tp: RecordsToDelete(int(ends[tp] * share)) for tp in tps})
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, spec.configs)])
+
+
+async def _ends(settings: Settings, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+    consumer = plain_consumer(settings)
+    await consumer.start()
+    try:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(tps)
+        return ends
+    finally:
+        await consumer.stop()
+
+
+async def test_local_state(live_settings: Settings, tmp_path: Path) -> None:
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with load(world):
+            for damage in (deleted, flipped):
+                await hit(worker, damage)
+                assert "is torn" not in worker.tail()
+        world.api.url = worker.url
+        await prove(world, tmp_path)
+
+
+async def test_changelogs(live_settings: Settings, tmp_path: Path) -> None:
+    damages = [
+        (truncated(CELLS_CHANGELOG, 0.95), True),
+        (truncated(CELLS_CHANGELOG, 1.0), False),
+        (truncated(INDEX_CHANGELOG, 0.95), True),
+        (truncated(MEMBERS_CHANGELOG, 0.95), False),
+        (truncated(PRESENCE_CHANGELOG, 0.95), True),
+        (truncated(PUBLISHED_CHANGELOG, 0.95), True),
+    ]
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with load(world):
+            for damage, torn in damages:
+                await hit(worker, damage, also_local=torn)
+                assert torn == ("is torn" in worker.tail()), worker.tail()
+        world.api.url = worker.url
+        await prove(world, tmp_path)
+
+
+async def hit(worker: WorkerProcess, damage: Damage, *, also_local: bool = False) -> None:
+    """Stop the worker in order, damage something, and start it again."""
+    await asyncio.sleep(1)
+    # In order, so that local state is as complete as it ever is.
+    assert await worker.stop() == 0, worker.tail()
+    await damage(worker)
+    if also_local:
+        await deleted(worker)
+    await worker.start()
+    await asyncio.sleep(1)
+    assert worker.is_running(), worker.tail()
