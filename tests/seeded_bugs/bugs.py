@@ -243,8 +243,8 @@ BUGS = (
     Bug(
         "dead-letters-lost",
         "app/owned.py",
-        "for arrival, code, message in result.refused:",
-        "for arrival, code, message in result.refused[1:]:",
+        "self.note_refused(result.refused)",
+        "self.note_refused(result.refused[1:])",
     ),
     Bug(
         "redis-declared-whole",
