@@ -55,6 +55,7 @@ bench: $(STAMP) ## Measure the speed: the decoder, the event index, the core, a 
 	@$(BIN)/python -m bench.dedupe 1000000
 	@$(BIN)/python -m bench.fold
 	@$(BIN)/python -m bench.throughput
+	@$(BIN)/python -m bench.restore
 
 simulate: $(STAMP) ## Long simulation: SEEDS= (100000), SEED= replays one
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
