@@ -121,7 +121,15 @@ def test_a_cut_waits_for_a_refold(monkeypatch: pytest.MonkeyPatch) -> None:
     early = [step for step in base() if step.kind != "create_subscription"]
     events = [used("t", place) for place in range(6)]
     pauses = [Pass(1, WEEK_MS), Pass(WEEK_MS, WEEK_MS), Pass(HOUR_MS)]
-    steps: list[Step] = [*early, Pass(2 * HOUR_MS), *events, *pauses, *late, Pass(HOUR_MS), used("last", 0)]
+    steps: list[Step] = [
+        *early,
+        Pass(2 * HOUR_MS),
+        *events,
+        *pauses,
+        *late,
+        Pass(HOUR_MS),
+        used("last", 0),
+    ]
     outcome = play(Script(2, 1, steps))
     assert len(outcome.records) > 4
     assert outcome.check() == []
