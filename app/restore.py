@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _RESTORED_FROM = (CELLS_CHANGELOG, PRESENCE_CHANGELOG, PUBLISHED_CHANGELOG, CORRECTIONS_CHANGELOG)
 _FOLDED_ANEW = (MEMBERS_CHANGELOG, PRESENCE_CHANGELOG, CORRECTIONS_CHANGELOG)
+_EPOCH_BITS = 20
 _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
 
@@ -138,11 +139,13 @@ async def _folding_anew(
     """
     settings, store = shared.settings, shared.members
     newest = await _newest(settings, (*_FOLDED_ANEW, PUBLISHED_CHANGELOG), number)
-    await _empty_log(settings, INDEX_CHANGELOG, number)
+    log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
     epoch = max(known.epoch, (await store.state(number)).epoch) + 1
-    table = Partition(number, shared.definitions, _index(number, shared, epoch))
-    table.record.epoch = table.record.index_epoch = epoch
+    # Epochs begin again when changelog and Redis are lost together; offsets never do.
+    begun = (log_start << _EPOCH_BITS) + epoch
+    table = Partition(number, shared.definitions, _index(number, shared, begun))
+    table.record.epoch, table.record.index_epoch = epoch, begun
     table.record.flush = known.flush
     table.published = await _published(number, shared, known, newest[PUBLISHED_CHANGELOG])
     table.forget_stored(cells)
@@ -155,11 +158,12 @@ async def _folding_anew(
     return owned
 
 
-async def _empty_log(settings: Settings, log_name: str, number: int) -> None:
-    """Delete all records of a partition of a log."""
+async def _empty_log(settings: Settings, log_name: str, number: int) -> int:
+    """Delete all records of a partition of a log; the offset at which it begins now."""
     tp = TopicPartition(settings.topic(log_name), number)
     async with admin_client(settings) as admin:
-        await admin.delete_records({tp: RecordsToDelete(-1)})
+        starts: dict[TopicPartition, int] = await admin.delete_records({tp: RecordsToDelete(-1)})
+    return starts[tp]
 
 
 async def _newest(
@@ -200,13 +204,13 @@ async def _restored_index(number: int, shared: Shared, record: PartitionRecord) 
     return index
 
 
-def _index(number: int, shared: Shared, begun_epoch: int) -> EventIndex:
-    """The index on local disk, unless it was begun in another epoch: its log was emptied since."""
+def _index(number: int, shared: Shared, begun: int) -> EventIndex:
+    """The index on local disk, unless it was begun at another time: its log was emptied since."""
     settings = shared.settings
     return EventIndex(
         _index_directory(settings.state_dir, settings.topic_prefix, number),
         memory_bytes=_memory_share(shared),
-        identity=f"{settings.topic_prefix}/{number}/{begun_epoch}",
+        identity=f"{settings.topic_prefix}/{number}/{begun}",
     )
 
 

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import xxhash
 
 SUM_MODULUS = 1 << 64
+_xxh3 = xxhash.xxh3_64_intdigest
 
 
 def record_hash(key: bytes, value: bytes) -> int:
     """What one changelog record adds to the hash sum of the partition record."""
-    return xxhash.xxh3_64_intdigest(value, xxhash.xxh3_64_intdigest(key) & 0x7FFFFFFF)
+    return _xxh3(value, _xxh3(key) & 0x7FFFFFFF)
 
 
 class ChangelogSum(NamedTuple):
@@ -24,15 +25,22 @@ class ChangelogSum(NamedTuple):
 
     def replaced(self, key: bytes, old: bytes | None, new: bytes | None) -> ChangelogSum:
         """The sum after a key got another value; None: it has none."""
+        return self.after(((key, old, new),))
+
+    def after(self, changes: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> ChangelogSum:
+        """The sum after (key, old value, new value)."""
         records, hashes = self
-        if old is not None:
-            records, hashes = records - 1, hashes - record_hash(key, old)
-        if new is not None:
-            records, hashes = records + 1, hashes + record_hash(key, new)
+        for key, old, new in changes:
+            seed = _xxh3(key) & 0x7FFFFFFF
+            if old is not None:
+                records -= 1
+                hashes -= _xxh3(old, seed)
+            if new is not None:
+                records += 1
+                hashes += _xxh3(new, seed)
         return ChangelogSum(records, hashes % SUM_MODULUS)
 
 
 def sum_of(records: Iterable[tuple[bytes, bytes]]) -> ChangelogSum:
     """The sum of what was read."""
-    hashes = [record_hash(key, value) for key, value in records]
-    return ChangelogSum(len(hashes), sum(hashes) % SUM_MODULUS)
+    return ChangelogSum().after((key, None, value) for key, value in records)

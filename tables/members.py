@@ -117,17 +117,20 @@ class Members:
 
     def take_changes(self) -> list[tuple[MemberName, bytes | None]]:
         """Members changed since the last call (None: removed). They stay here until `written`."""
-        changes = []
-        for name, before in self._dirty.items():
-            member = self._cache[name]
-            packed = pack_member(member) if member else None
-            self.sum = self.sum.replaced(
-                member_key(name), pack_member(before) if before else None, packed
+        encode, cache = msgspec.msgpack.encode, self._cache
+        changes = [
+            (
+                encode(name),
+                encode(before) if before else None,
+                encode(member) if (member := cache[name]) else None,
             )
-            changes.append((name, packed))
-        self._unwritten.update(dict.fromkeys(self._dirty))
+            for name, before in self._dirty.items()
+        ]
+        self.sum = self.sum.after(changes)
+        names = list(self._dirty)
+        self._unwritten.update(dict.fromkeys(names))
         self._dirty.clear()
-        return changes
+        return [(name, packed) for name, (_, _, packed) in zip(names, changes, strict=True)]
 
     def written(self, names: list[MemberName]) -> None:
         """The store has them; they may be forgotten here."""

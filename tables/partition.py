@@ -80,7 +80,7 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     cut_ms: int = -1
     """Every cut up to it is published."""
     index_epoch: int = 0
-    """Epoch in which the event index was begun: an index of another one is not this one."""
+    """When the event index was begun: an index of another time is not this one."""
     refolding: tuple[Pair, ...] = ()
     """Pairs whose refold was not swapped in yet: the index may already name another winner."""
     presence_sum: ChangelogSum | None = None

@@ -117,14 +117,14 @@ class PresenceTable:
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""
+        encode = msgspec.msgpack.encode
         changes = []
         for name, (entry, before) in self._dirty.items():
             entry.written = True
-            key, value = msgspec.msgpack.encode(name), msgspec.msgpack.encode(entry)
-            self.sum = self.sum.replaced(key, before, value)
-            changes.append((key, value))
+            changes.append((encode(name), before, encode(entry)))
         self._dirty.clear()
-        return changes
+        self.sum = self.sum.after(changes)
+        return [(key, value) for key, _, value in changes]
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""

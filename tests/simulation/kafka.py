@@ -262,13 +262,16 @@ class Admin:
     def __init__(self, broker: Broker):
         self._broker = broker
 
-    async def delete_records(self, wanted: Mapping[TopicPartition, RecordsToDelete]) -> None:
-        """Delete all records."""
+    async def delete_records(
+        self, wanted: Mapping[TopicPartition, RecordsToDelete]
+    ) -> dict[TopicPartition, int]:
+        """Delete all records; where the logs begin now."""
         await PROCESS.get().passes()
         for tp in wanted:
             log = self._broker.log(tp.topic, tp.partition)
             log.entries.clear()
             log.start = log.end
+        return {tp: self._broker.log(tp.topic, tp.partition).start for tp in wanted}
 
     @asynccontextmanager
     async def connected(self, settings: Settings) -> AsyncIterator[Admin]:

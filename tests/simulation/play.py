@@ -323,6 +323,9 @@ class Player:
         most = self.choose.choice((1, 3, len(torn)))
         for entry in self.choose.sample(torn, min(len(torn), most)):
             log.entries.remove(entry)
+        if most == len(torn) and self.choose.random() < 0.5:
+            # Emptied, and the partition record with it.
+            log.entries.clear()
         for worker in self.workers:
             worker.process.kill()
 

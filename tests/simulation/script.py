@@ -167,7 +167,7 @@ class _Writer:
         at = choose.randrange(len(steps))
         steps[at:at] = late
         rest_ms = choose.choice((HOUR_MS, DAY_MS, 9 * DAY_MS))
-        return _with_own_ids(
+        return with_own_ids(
             Script(
                 self.partitions,
                 choose.choice((1, 2, 3)),
@@ -381,7 +381,7 @@ _POISON = (
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-def _with_own_ids(script: Script, choose: random.Random) -> Script:
+def with_own_ids(script: Script, choose: random.Random) -> Script:
     """Commands make random ids: let them be the seed's."""
     ids: dict[bytes, bytes] = {}
 

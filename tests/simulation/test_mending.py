@@ -197,3 +197,27 @@ def test_a_rebalance_does_not_wait_for_definitions(monkeypatch: pytest.MonkeyPat
         outcome = play(Script(2, 1, steps, known_at_once=True), seed)
         assert outcome.check() == []
         assert {letter.code for letter in outcome._dead_letters()} == {RefusalCode.PERIOD_CLOSED}
+
+
+def test_an_index_of_the_first_life_is_not_taken_for_that_of_the_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cells and Redis are lost together, so that epochs begin again; local disks stay."""
+
+    def empty(player: Player, partition: int) -> None:
+        player.broker.log(CELLS_CHANGELOG, partition).entries.clear()
+        player.redis.lose()
+        for worker in player.workers:
+            worker.process.kill()
+
+    begun: list[int] = []
+    index = restore._index
+
+    def note(number: int, shared: Any, at: int) -> Any:
+        begun.append(at)
+        return index(number, shared, at)
+
+    monkeypatch.setattr(Player, "_tear", empty)
+    monkeypatch.setattr(restore, "_index", note)
+    assert play(Script(1, 1, [*eventful(), TORN, used("b")])).check() == []
+    assert len(set(begun)) == 2

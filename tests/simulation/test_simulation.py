@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import random
+from functools import cache
 
 import pytest
 
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from app.scan import Scan
-from tests.laws.world import DAY_MS, HOUR_MS, WEEK_MS
+from tests.laws.world import (
+    DAY_MS,
+    HOUR_MS,
+    ORG,
+    WEEK_MS,
+    definitions_of,
+    subscription_body,
+)
 from tests.simulation.play import play
 from tests.simulation.script import (
     CRASH,
@@ -21,6 +31,7 @@ from tests.simulation.script import (
     Script,
     Step,
     script_of,
+    with_own_ids,
 )
 from tests.simulation.shrink import shrink
 
@@ -44,12 +55,18 @@ def test_every_seed_has_twenty_faults() -> None:
     assert {script_of(seed).faults for seed in range(50)} == {20}
 
 
-def base() -> list[Define]:
-    """Definitions of a seed: metrics `average`, plans, customer, two subscriptions."""
-    script = script_of(2)
-    elapsed = (b'"close_elapsed":false', b'"close_elapsed":true')
-    defined = [step for step in script.steps if isinstance(step, Define)][:9]
-    return [step._replace(value=step.value.replace(*elapsed)) for step in defined]
+CODE = "average"
+
+
+@cache
+def base() -> tuple[Define, ...]:
+    """Settings, two metrics, a weekly plan, a customer and two subscriptions."""
+    settings = SettingsRecord(grace_s=0, default_organization_id=ORG)
+    made = [line.command for line in definitions_of([CODE, "seats"], settings)]
+    made.append(commands.create_subscription(ORG, subscription_body(external_id="sub-b")))
+    steps: list[Step] = [Define(command.type, command.encode()) for command in made]
+    owned = with_own_ids(Script(1, 1, steps), random.Random(2))
+    return tuple(step for step in owned.steps if isinstance(step, Define))
 
 
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
@@ -75,16 +92,6 @@ def test_faults_one_after_the_other() -> None:
     assert play(Script(2, 3, steps)).check() == []
 
 
-def code_of_base() -> str:
-    """A metric that the plan of `base` charges."""
-    defined = [json.loads(step.value)["payload"] for step in base()]
-    return next(
-        str(payload["billable_metric"]["code"])
-        for payload in defined
-        if "billable_metric" in payload
-    )
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_a_cut_waits_for_partitions_that_lag(seed: int) -> None:
     """Events lie off their home while nothing of one partition is delivered."""
@@ -98,7 +105,7 @@ def test_a_cut_waits_for_partitions_that_lag(seed: int) -> None:
 
 
 def used(name: str, place: int) -> Event:
-    return Event(code_of_base(), f"{name}-{place}", 0, properties={"v": "3", "u": "u"}, place=place)
+    return Event(CODE, f"{name}-{place}", 0, properties={"v": "3", "u": "u"}, place=place)
 
 
 def test_a_cut_waits_for_a_refold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +121,15 @@ def test_a_cut_waits_for_a_refold(monkeypatch: pytest.MonkeyPatch) -> None:
     early = [step for step in base() if step.kind != "create_subscription"]
     events = [used("t", place) for place in range(6)]
     pauses = [Pass(1, WEEK_MS), Pass(WEEK_MS, WEEK_MS), Pass(HOUR_MS)]
-    steps: list[Step] = [*early, *events, *pauses, *late, Pass(HOUR_MS), used("last", 0)]
+    steps: list[Step] = [
+        *early,
+        Pass(2 * HOUR_MS),
+        *events,
+        *pauses,
+        *late,
+        Pass(HOUR_MS),
+        used("last", 0),
+    ]
     outcome = play(Script(2, 1, steps))
     assert len(outcome.records) > 4
     assert outcome.check() == []
