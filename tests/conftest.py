@@ -21,6 +21,20 @@ class MakeSettings(Protocol):
     def __call__(self, **overrides: Any) -> Settings: ...
 
 
+FAULTS = Path(__file__).parent / "faults"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With two processes: faults one after another in one of them, all else by file in the other.
+
+    Two faults at a time would want more than two cores.
+    """
+    items.sort(key=lambda item: FAULTS not in item.path.parents)
+    for item in items:
+        group = "faults" if FAULTS in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     """What the developer's shell sets must not reach a test."""
