@@ -219,11 +219,12 @@ async def test_verify_finds_wrong_published_figures(
     await is_folded(worker, len(events))
 
     async def published() -> bool:
-        owned = worker.engine.owned.values()
+        tables = [part.table for part in worker.engine.owned.values()]
         return all(
-            any(period.cells for period in part.table.published.periods.values())
-            for part in owned
-            if part.table.presence.codes
+            any(period.cells for period in table.published.periods.values())
+            and all(p.cut_ms <= table.record.cut_ms for p in table.published.periods.values())
+            for table in tables
+            if table.presence.codes
         )
 
     await eventually(published, True, timeout_s=60)
