@@ -1,5 +1,8 @@
 # Everything runs from .venv, which the first target that needs it sets up; see `make help`.
-PYTHON ?= python3
+ifeq ($(origin PYTHON),undefined)
+# Found out once, and only by who needs it.
+PYTHON = $(eval PYTHON := $(shell sh deploy/fastest-python.sh || echo python3))$(PYTHON)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -22,8 +25,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "This Python cannot create virtual environments: its ensurepip or venv module is missing."; \
 	  echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "Setting up $(VENV) (once, about a minute) …"
-	@$(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) with $(PYTHON) (once, about a minute) …"
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[test]' || { \
 	  echo "The install failed; the first time it needs the network. The lines above say why."; exit 1; }
@@ -43,7 +46,7 @@ test: $(STAMP) ## Style, types and the whole suite on real servers
 	@$(BIN)/pytest $(PYTEST_ARGS) $(ALIKE)
 
 vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running worker)
-	@$(BIN)/meter vectors $(if $(LIVE),--live) $(DIR)
+	@$(BIN)/meter vectors $(if $(LIVE),--live) '$(DIR)'
 
 lint: $(STAMP) ## Style and types only
 	@$(BIN)/ruff check .
@@ -59,10 +62,12 @@ bench: $(STAMP) ## Measure the speed: the decoder, the event index, the core, a 
 	@$(BIN)/python -m bench.dedupe 1000000
 	@$(BIN)/python -m bench.fold
 	@$(BIN)/python -m bench.throughput
+	@$(BIN)/python -m bench.latency
 	@$(BIN)/python -m bench.restore
 
-simulate: $(STAMP) ## Long simulation: SEEDS= (100000), SEED= replays one
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
+simulate: $(STAMP) ## Long simulation: SEEDS= (100000), FIRST= of them, JOBS= processes, SEED= replays one
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000) \
+	  --first $(or $(FIRST),0) --jobs $(or $(JOBS),0))
 
 seeded-bugs: $(STAMP) ## Plant bugs in a copy: every one must be caught
 	@$(BIN)/python -m tests.seeded_bugs

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from agents.forward import Forwarder
+from app.clients import Consumer, started
 from app.owned import OwnedPartition, Progress
 from app.topics import RAW_MESSAGE_BYTES
 from app.transport import RawRecord
 from app.wire.arrivals import arrivals_of
 from app.wire.records import is_tick
 from app.wire.refusals import Refusal
-from tables.fold import Arrival
 
 READ_TIMEOUT_MS = 500
 MAX_RECORDS = 1_000
@@ -43,23 +43,20 @@ async def forward_ahead(owned: OwnedPartition, forwarder: Forwarder, report: Rep
 
 
 @asynccontextmanager
-async def _reader(owned: OwnedPartition) -> AsyncIterator[tuple[AIOKafkaConsumer, TopicPartition]]:
+async def _reader(owned: OwnedPartition) -> AsyncIterator[tuple[Consumer, TopicPartition]]:
     settings = owned.shared.settings
     tp = TopicPartition(settings.topic(settings.raw_topic), owned.number)
-    consumer = AIOKafkaConsumer(
+    reader = Consumer(
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
         max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
         **settings.kafka_options(),
     )
-    await consumer.start()
-    try:
+    async with started(reader) as consumer:
         consumer.assign([tp])
         consumer.seek(tp, owned.forwarded[0])
         yield consumer, tp
-    finally:
-        await consumer.stop()
 
 
 async def _forward(
@@ -84,8 +81,7 @@ async def _forward(
         ):
             if isinstance(arrived, Refusal):
                 continue
-            event = arrived.event if isinstance(arrived, Arrival) else arrived.correction
-            home = shared.homes.of(arrived.organization_id, event.external_subscription_id)
+            home = shared.homes.of(*arrived.name)
             if home != number:
                 sent.append(await forwarder.forward(home, arrived, raw.headers))
     # Those of the batch that stands still come before.

@@ -60,7 +60,11 @@ async def close_due(
                 owned.blocked = (cut_ms, reason, now_ms)
             return
         owned.blocked = None
-        await _take_cut(owned, cut_ms)
+        if owned.table.next_history_ms() <= cut_ms:
+            async with owned.lock:
+                owned.enter_history()
+        else:
+            await _take_cut(owned, cut_ms)
 
 
 async def _held_back_by(
@@ -75,7 +79,9 @@ async def _held_back_by(
         return f"raw partition {owned.number} is not folded past the cut"
     for partition in range(settings.raw_partitions):
         if progress.append_time_ms(partition) <= cut_ms:
-            return f"raw partition {partition} has not reported progress past the cut"
+            newest = progress.of(partition)
+            owner = f", of {newest.url}," if newest is not None and newest.url else ""
+            return f"raw partition {partition}{owner} has not reported progress past the cut"
     if owned.table.record.rekeyed_next < await rekeyed_end(owned.number):
         return f"forwarded events of partition {owned.number} are not folded to the end"
     if owned.shared.definitions.append_time_ms <= cut_ms:

@@ -7,19 +7,20 @@ partition record says are folded are passed over, so redelivery changes nothing.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import faust
 
 from agents.forward import POSITION_HEADER, Forwarder, position_of
+from app.cancelled import asked_to_end
 from app.failpoints import failpoint
-from app.transport import MeterApp, RawRecord, RecordBatch
+from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
 from app.wire.arrivals import arrivals_of, plain_arrival
 from app.wire.records import Headers, is_tick
 from app.wire.refusals import Refusal
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run, runs_of
-from tables.partition import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,9 @@ class _Lanes:
             batch = await waiting.get()
             try:
                 await self._taken(batch)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and asked_to_end():
+                    raise
                 # An agent that raises has its batch acknowledged: crash instead of going on.
                 await self._app.crash(error)
                 return
@@ -124,6 +127,8 @@ class _Lanes:
             await take_raw(partition, batch, self._forwarder)
         else:
             await take_rekeyed(partition, batch)
+        # Only how far it goes is wanted still; let go of now, its memory is soon used again.
+        batch.clear()
         partition.batches.append(batch)
 
 
@@ -142,12 +147,14 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     Events of one route are folded one after another, whatever order they came in: the fold does not
     depend on it, and what a route leads to is looked up once.
     """
-    record, shared = owned.table.record, owned.shared
+    record = owned.table.record
     append_time_ms, next_offset = record.append_time_ms, record.raw_next
-    number, homes = owned.number, shared.homes
+    _require_next(batch, next_offset)
+    shared, number = owned.shared, owned.number
+    homes = shared.homes
     latest_ms = shared.clock.now_ms() + MAX_AHEAD_MS
     default = shared.definitions.settings_at().default_organization_id
-    routes: dict[Pair, list[Arrival]] = {}
+    arrivals: defaultdict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
     away: list[tuple[int, Arrival | CorrectionArrival]] = []
     away_headers: dict[int, Headers] = {}
     refused: list[tuple[Refusal, RawRecord]] = []
@@ -174,19 +181,14 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
         elif value is not None:
             arrival = plain_arrival(value, append_time_ms, number, offset, default)
             if arrival is not None:
-                event, organization_id = arrival[:2]
-                pair = (organization_id, event.external_subscription_id, event.code)
-                run = routes.get(pair)
-                if run is None:
-                    routes[pair] = [arrival]
-                else:
-                    run.append(arrival)
+                # As `runs_of` does, but while the event is still in the processor's cache.
+                event = arrival[0]
+                pair = (arrival[1], event.external_subscription_id, event.code)
+                arrivals[pair].append(arrival)
                 continue
         for arrived in arrivals_of(value, headers, append_time_ms, number, offset, default):
             if isinstance(arrived, Arrival):
-                event = arrived.event
-                pair = (arrived.organization_id, event.external_subscription_id, event.code)
-                routes.setdefault(pair, []).append(arrived)
+                arrivals[arrived.pair].append(arrived)
             elif isinstance(arrived, Refusal):
                 refused.append((arrived, raw))
             elif (home := homes.of(*arrived.name)) == number:
@@ -194,12 +196,12 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
             else:
                 away.append((home, arrived))
     runs: list[Run] = []
-    for pair, group in routes.items():
+    for pair, run in arrivals.items():
         home = homes.of(pair[0], pair[1])
         if home == number:
-            runs.append((pair, group))
+            runs.append((pair, run))
         else:
-            away += [(home, arrival) for arrival in group]
+            away += [(home, arrival) for arrival in run]
     # Homes skip what lies before the last they took, so each gets its events in order.
     forwarded_next, _ = owned.forwarded
     for home, leaving in sorted(away, key=_raw_order):
@@ -218,6 +220,14 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     failpoint("after-fold")
 
 
+def _require_next(batch: RecordBatch, next_offset: int) -> None:
+    """Offsets move on with what was folded: to pass over a gap would lose it in silence."""
+    if batch.start > next_offset:
+        raise DeliveryBroken(
+            f"{batch.tp} is folded up to {next_offset}, the batch begins at {batch.start}"
+        )
+
+
 def _raw_order(sent: tuple[int, Arrival | CorrectionArrival]) -> tuple[int, int]:
     return sent[1].raw_offset, sent[1].array_index
 
@@ -225,6 +235,7 @@ def _raw_order(sent: tuple[int, Arrival | CorrectionArrival]) -> tuple[int, int]
 async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
     """Fold forwarded events, each once, at the position of its raw record."""
     record = owned.table.record
+    _require_next(batch, record.rekeyed_next)
     marks = dict(record.marks)
     default = owned.shared.definitions.settings_at().default_organization_id
     arrivals: list[Arrival] = []

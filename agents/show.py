@@ -9,11 +9,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from app.api.meter import DeadLetterView, RecordView
+from app.clients import Consumer, started
 from tables.stores.changelog import plain_consumer
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ async def show(engine: Engine) -> None:
         for topic in (records, refused)
         for number in range(settings.raw_partitions)
     ]
-    consumer = plain_consumer(settings)
-    await consumer.start()
-    try:
+    async with started(plain_consumer(settings)) as consumer:
         consumer.assign(tps)
         seen = dict.fromkeys(tps, 0)
         while True:
@@ -52,13 +51,9 @@ async def show(engine: Engine) -> None:
                 # The page shows what it has until the broker is back.
                 pass
             await asyncio.sleep(EVERY_S)
-    finally:
-        await consumer.stop()
 
 
-async def _tail(
-    consumer: AIOKafkaConsumer, seen: dict[TopicPartition, int]
-) -> list[ConsumerRecord]:
+async def _tail(consumer: Consumer, seen: dict[TopicPartition, int]) -> list[ConsumerRecord]:
     """What is new since the last call, at most `TAIL` of a partition, oldest first."""
     ends = await consumer.end_offsets(list(seen))
     grown = [tp for tp, end in ends.items() if end > seen[tp]]

@@ -56,14 +56,19 @@ class Ticker:
 
     async def tick_where_needed(self, owned: OwnedPartition) -> None:
         """Append a tick if a cut anywhere waits for this partition's logs and it is past it."""
-        cut_ms = min(self._progress.next_cut_ms(), owned.schedule.next_ms())
         now_ms = self._clock.now_ms()
-        waits = cut_ms < now_ms and cut_ms < NEVER_MS
-        if waits and owned.table.record.append_time_ms <= cut_ms:
+        if self._next_cut_ms(owned, owned.table.record.append_time_ms) < now_ms:
             topic = self._settings.topic(self._settings.raw_topic)
             await self._tick(topic, owned.number, TICK_EVERY_S)
-        if owned.number == 0 and waits:
-            await self._tick_definitions(cut_ms, now_ms)
+        if owned.number == 0:
+            cut_ms = self._next_cut_ms(owned, self._definitions.append_time_ms)
+            if cut_ms < now_ms:
+                await self._tick_definitions(cut_ms, now_ms)
+
+    def _next_cut_ms(self, owned: OwnedPartition, from_ms: int) -> int:
+        """The earliest cut anywhere that a log at `from_ms` has not passed; NEVER_MS: none."""
+        own_ms = owned.schedule.next_ms()
+        return min(self._progress.next_cut_ms(from_ms), own_ms if own_ms >= from_ms else NEVER_MS)
 
     async def _tick_definitions(self, wanted_ms: int, now_ms: int) -> None:
         if wanted_ms >= 0 and self._definitions.append_time_ms <= wanted_ms < now_ms:

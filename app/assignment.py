@@ -49,7 +49,9 @@ class EvenAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka
 
     name = "meterstream-even"
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        """Of each topic."""
         self._held: list[int] = []
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
@@ -62,7 +64,10 @@ class EvenAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """Share the partitions that all topics have."""
         topics = sorted({topic for member in members.values() for topic in member.subscription})
-        common = [set(cluster.partitions_for_topic(topic) or ()) for topic in topics]
+        # A member that joins while the broker is away may share before it has heard of the topics:
+        # nobody would have anything, until it hears of them five minutes later.
+        known = [cluster.partitions_for_topic(topic) for topic in topics]
+        common = [set(numbers or range(self._partitions)) for numbers in known]
         partitions: set[int] = reduce(set.intersection, common) if common else set()
         held = {
             name: msgspec.msgpack.decode(member.user_data, type=list[int])

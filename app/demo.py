@@ -16,6 +16,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
+from app.clients import Producer, started
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import Metric
@@ -77,14 +78,10 @@ METRICS: list[dict[str, Any]] = [
 async def demo(worker: Worker, settings: Settings) -> None:
     """Define what is not defined yet, then feed events until cancelled."""
     organization_id = settings.api_keys[0].organization_id
-    producer = AIOKafkaProducer(acks="all", **settings.kafka_options())
-    await producer.start()
-    try:
+    async with started(Producer(acks="all", **settings.kafka_options())) as producer:
         sample = Sample(worker, settings, organization_id, producer)
         await sample.define()
         await sample.feed()
-    finally:
-        await producer.stop()
 
 
 class Sample:

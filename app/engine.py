@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
@@ -28,6 +28,8 @@ from agents.show import show
 from agents.tick import Ticker
 from agents.verify import verify_samples
 from app.api.meter import DeadLetterView, RecordView
+from app.cancelled import CancelledUnderneath, asked_to_end
+from app.clients import Consumer, Producer
 from app.clock import Clock
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.state import Definitions
@@ -41,7 +43,12 @@ from app.topics import EVENTS_REKEYED, METER_DEFINITIONS, METER_PROGRESS
 from app.transport import MeterApp
 from app.verify import VerifyTally
 from app.wire.arrivals import Arrived, arrivals_of
-from tables.stores.changelog import Fenced, LogReader, PartitionProducer, RecordReader
+from tables.stores.changelog import (
+    Fenced,
+    LogReader,
+    PartitionProducer,
+    RecordReader,
+)
 from tables.stores.members import MemberStore
 
 log = logging.getLogger(__name__)
@@ -49,6 +56,8 @@ log = logging.getLogger(__name__)
 _REMEMBERED_OUTCOMES = 10_000
 _SHOWN = 50
 _PATIENCE_S = 3.0
+_RELEASED_WITHIN_S = 15.0
+"""Well within the rebalance timeout: until we have let go, nobody else has anything."""
 _CANCEL_AGAIN_S = 5.0
 _RESTORED_AT_ONCE = 2
 _SCHEDULED_AT_ONCE = 1_000
@@ -75,6 +84,8 @@ class Engine:
         """Whether it failed because retention took what was not folded yet."""
         self.assigned = False
         """Whether Faust has told once which partitions are ours."""
+        self._dropped = False
+        """Whether a partition was given up since the collector was last told what stays."""
         self.observed: dict[int, Observed] = {}
         self.latest_records: deque[RecordView] = deque(maxlen=_SHOWN)
         self.dead_letters: deque[DeadLetterView] = deque(maxlen=_SHOWN)
@@ -82,7 +93,7 @@ class Engine:
         self.homes = Homes(self.definitions, settings.raw_partitions)
         self.verified = VerifyTally()
         self.members = MemberStore(settings)
-        self.producer = AIOKafkaProducer(
+        self.producer = Producer(
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
@@ -92,7 +103,7 @@ class Engine:
         self.forwarder = Forwarder(settings, self.producer)
         self.ticker = Ticker(settings, clock, self.definitions, self.progress, self.producer)
         self.raw_records = RecordReader(settings)
-        self._ends = AIOKafkaConsumer(
+        self._ends = Consumer(
             enable_auto_commit=False, isolation_level="read_committed", **settings.kafka_options()
         )
         self._definitions_log = LogReader(settings, settings.topic(METER_DEFINITIONS))
@@ -129,14 +140,14 @@ class Engine:
         await self.producer.start()
         await self._ends.start()
         await self.members.start()
-        self._run(self._follow(self._definitions_log, self._define))
-        self._run(self._follow(self._progress_log, self._note_progress))
+        self._run(lambda: self._follow(self._definitions_log, self._define))
+        self._run(lambda: self._follow(self._progress_log, self._note_progress))
         await self._definitions_log.caught_up.wait()
         await self._progress_log.caught_up.wait()
-        self._run(self.ticker.run(lambda: self.owned.values()))
-        self._run(observe(self))
-        self._run(verify_samples(self))
-        self._run(show(self))
+        self._run(lambda: self.ticker.run(lambda: self.owned.values()))
+        self._run(lambda: observe(self))
+        self._run(lambda: verify_samples(self))
+        self._run(lambda: show(self))
 
     async def stop(self) -> None:
         """Let go of everything; partitions were released before, unless the worker crashed."""
@@ -162,14 +173,19 @@ class Engine:
         if self._app is not None:
             await self._app.crash(error)
 
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(self._crashing(coroutine)))
+    def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._crashing(work)))
 
-    async def _crashing(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _crashing(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """`work` is begun here, for a task may be cancelled before it runs at all."""
         try:
-            await coroutine
-        except asyncio.CancelledError:
-            raise
+            await work()
+        except asyncio.CancelledError as error:
+            if asked_to_end():
+                raise
+            lost = CancelledUnderneath(f"what {work} waited for was cancelled")
+            lost.__cause__ = error
+            await self.crash(lost)
         except Exception as error:
             await self.crash(error)
 
@@ -232,8 +248,7 @@ class Engine:
 
     async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
         """Take over partitions: reclaim what nobody else took, restore the rest."""
-        for number in self.owned.keys() - partitions:
-            await self._park(number)
+        await self.release(frozenset(self.owned.keys() - partitions))
         wanted = [number for number in partitions if number not in self.owned]
         self.restoring = frozenset(wanted)
         # What is restored stays: the collector need not walk a million cells again and again.
@@ -244,8 +259,8 @@ class Engine:
             self.restoring = frozenset()
             gc.enable()
         self.assigned = True
-        gc.collect()
-        gc.freeze()
+        await self._let_go()
+        self._settle_memory()
         offsets: dict[TP, int] = {}
         raw, rekeyed = (
             self.settings.topic(self.settings.raw_topic),
@@ -256,6 +271,24 @@ class Engine:
             offsets[TP(raw, number)] = record.raw_next
             offsets[TP(rekeyed, number)] = record.rekeyed_next
         return offsets
+
+    async def _let_go(self) -> None:
+        """Forget what went to other workers; a batch being folded yet may use it to its end.
+
+        Only until all is taken over again may it come back as we left it.
+        """
+        gone, self.parked = self.parked, {}
+        for owned in gone.values():
+            await owned.producer.stop()
+            self._dropped = True
+
+    def _settle_memory(self) -> None:
+        """Let the collector pass over what stays, but not over a partition that was given up."""
+        if self._dropped:
+            gc.unfreeze()
+            self._dropped = False
+        gc.collect()
+        gc.freeze()
 
     async def _take_over(self, wanted: list[int]) -> None:
         """Several at a time: one waits for the broker while another decodes."""
@@ -274,25 +307,31 @@ class Engine:
 
     async def release(self, partitions: frozenset[int]) -> None:
         """Flush and acknowledge; the state stays at hand in case the partitions come back."""
-        for number in partitions & self.owned.keys():
-            await self._park(number)
+        until_s = asyncio.get_running_loop().time() + _RELEASED_WITHIN_S
+        numbers = sorted(partitions & self.owned.keys())
+        parking = [asyncio.create_task(self._park(number, until_s)) for number in numbers]
+        try:
+            await asyncio.gather(*parking)
+        finally:
+            await _cancel(parking)
 
-    async def _park(self, number: int) -> None:
+    async def _park(self, number: int, until_s: float) -> None:
         owned = self.owned[number]
         await _cancel(self._partition_tasks.pop(number, []))
         try:
-            await self._last_flush(owned)
+            await self._last_flush(owned, until_s)
         except Fenced:
             log.warning("Partition %s could not be flushed: its next owner goes on", number)
             await owned.halt()
             await owned.producer.stop()
             del self.owned[number]
+            self._dropped = True
             return
         await owned.halt()
         self.parked[number] = self.owned.pop(number)
 
-    async def _last_flush(self, owned: OwnedPartition) -> None:
-        """Flush; give the partition up if that could take long, which must not hold others up.
+    async def _last_flush(self, owned: OwnedPartition, until_s: float) -> None:
+        """Flush; give the partition up if that takes long, which must not hold others up.
 
         Redis may be away, and a fold that waits for the definitions log stands in the middle of a
         batch: the log may go on only when the rebalance is over.
@@ -302,11 +341,11 @@ class Engine:
             await asyncio.wait([flushing], timeout=_PATIENCE_S)
             if flushing.done():
                 break
-            if owned.waits_for_definitions or not self.members.available:
+            late = asyncio.get_running_loop().time() >= until_s
+            if late or owned.waits_for_definitions or not self.members.available:
                 await owned.abandon()
                 flushing.cancel()
-                what = "definitions" if self.members.available else "Redis"
-                raise Fenced(f"partition {owned.number} was given up: it waits for {what}")
+                raise Fenced(f"partition {owned.number} was given up: its last flush takes long")
         flushing.result()
 
     async def _reclaim(self, number: int) -> OwnedPartition | None:
@@ -320,6 +359,7 @@ class Engine:
             await owned.flush()
         except Fenced:
             await owned.producer.stop()
+            self._dropped = True
             return None
         self._catch_up(owned)
         return owned
@@ -373,11 +413,11 @@ class Engine:
         return [entry for entry in self.touches if entry[0] >= offset]
 
     def _start_agents(self, owned: OwnedPartition) -> None:
-        agents = [
-            flush(owned),
-            close(owned, self.progress, self.rekeyed_end),
-            refold(owned, self.scan),
-            forward_ahead(owned, self.forwarder, self._report),
+        agents: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            lambda: flush(owned),
+            lambda: close(owned, self.progress, self.rekeyed_end),
+            lambda: refold(owned, self.scan),
+            lambda: forward_ahead(owned, self.forwarder, self._report),
         ]
         self._partition_tasks[owned.number] = [
             asyncio.create_task(self._crashing(agent)) for agent in agents
@@ -392,13 +432,8 @@ class Engine:
 
     def scan(self, owned: OwnedPartition) -> Scan:
         """A reader of all events of a partition."""
-        settings = self.definitions.settings_at()
-        return Scan(
-            self.settings,
-            owned.number,
-            settings.home_partitioner,
-            settings.default_organization_id,
-        )
+        default = self.definitions.settings_at().default_organization_id
+        return Scan(self.settings, owned.number, self.homes, default)
 
     async def rekeyed_end(self, number: int) -> int:
         """The end of a partition of events-rekeyed."""

@@ -223,15 +223,20 @@ def _explained_cells(
     table: Partition, pair: Pair, selection: _Selection, period: Period
 ) -> Iterable[ExplainedCell]:
     live = {span.key: span for span in table.route_of(pair).spans}
+    subscriptions = table.definitions.subscription_by_id
     for recomputed in selection.spans.values():
         ours = live.get(recomputed.key, recomputed)
         names = dict.fromkeys((*ours.cells_of(period), *recomputed.cells_of(period)))
         charge = recomputed.fold.charge
         known = table.published.find((recomputed.key.subscription_id, period.start_ms))
+        subscription = subscriptions(recomputed.key.subscription_id, period.fixed_at_ms)
+        in_force = None if subscription is None else table.charges_of(subscription, period)
         for filter_id, groups in names:
             if not selection.wants_group(recomputed, filter_id, groups):
                 continue
-            entry = known.cells.get((charge.id, filter_id, groups)) if known is not None else None
+            entry = None
+            if known is not None and in_force is not None:
+                entry = known.cells.get(in_force.name_of(charge, filter_id, groups))
             yield ExplainedCell(
                 charge_id=charge.id,
                 charge_code=charge.code,
@@ -282,10 +287,7 @@ async def _read_all(
 
     def show(arrivals: Sequence[Arrival]) -> None:
         for arrival in arrivals:
-            event = arrival.event
-            if (arrival.organization_id, event.external_subscription_id) == name and (
-                corrected or event.code == code
-            ):
+            if arrival.name == name and (corrected or arrival.event.code == code):
                 take(arrival)
 
     async with scanner(owned) as scan:
@@ -344,9 +346,7 @@ async def trace(
         scan.start(table.record, *offsets)
         async for part in scan.read(table.record, None):
             for arrival in part:
-                event = arrival.event
-                seen = (arrival.organization_id, event.external_subscription_id)
-                if seen == name and event.transaction_id == transaction_id:
+                if arrival.name == name and arrival.event.transaction_id == transaction_id:
                     judged = _judged(table, arrival, tracer_of)
                     if judged is not None:
                         found.append(judged)

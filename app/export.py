@@ -13,20 +13,26 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
+import msgspec
 from aiokafka import TopicPartition
 
+from app.clients import started
 from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.settings import Settings
-from app.topics import METER_DEFINITIONS
+from app.topics import METER_DEFINITIONS, partition_count
 from tables.stores.changelog import LogRecord, plain_consumer, scan
 
 What = Literal["definitions", "events", "records"]
 
 
 async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
-    """Lines, without their newlines, of all that is in a log now, partition by partition."""
-    for tp in _partitions(settings, what):
+    """Lines, without their newlines, of all that is in a log now, partition by partition.
+
+    Raises:
+        TopicRefused: the log is not there.
+    """
+    for tp in await _partitions(settings, what):
         ends = await _bounds(settings, tp)
         async for records in scan(settings, tp, *ends):
             for record in records:
@@ -36,35 +42,39 @@ async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
 
 
 async def _bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
-    consumer = plain_consumer(settings)
-    await consumer.start()
-    try:
+    async with started(plain_consumer(settings)) as consumer:
         start = (await consumer.beginning_offsets([tp]))[tp]
         return start, (await consumer.end_offsets([tp]))[tp]
-    finally:
-        await consumer.stop()
 
 
-def _partitions(settings: Settings, what: What) -> list[TopicPartition]:
-    if what == "definitions":
-        return [TopicPartition(settings.topic(METER_DEFINITIONS), 0)]
-    name = settings.raw_topic if what == "events" else settings.usage_records_topic
-    return [TopicPartition(settings.topic(name), n) for n in range(settings.raw_partitions)]
+async def _partitions(settings: Settings, what: What) -> list[TopicPartition]:
+    """As many as there are: a whole log is exported whatever METER_RAW_PARTITIONS says here."""
+    topic = settings.topic(_topic(settings, what))
+    return [TopicPartition(topic, n) for n in range(await partition_count(settings, topic))]
+
+
+def _topic(settings: Settings, what: What) -> str:
+    match what:
+        case "definitions":
+            return METER_DEFINITIONS
+        case "events":
+            return settings.raw_topic
+        case "records":
+            return settings.usage_records_topic
 
 
 def event_line(partition: int, record: LogRecord) -> bytes:
     """A record of the raw topic as a line."""
-    place = {
-        "_append_time": record.timestamp_ms,
-        "_partition": partition,
-        "_offset": record.offset,
-    }
-    value = record.value
+    at_ms, offset, value = record.timestamp_ms, record.offset, record.value
     if value is not None and not record.headers and _is_plain_object(value):
-        before = json.dumps(place, separators=(",", ":")).encode()[:-1]
+        before = b'{"_append_time":%d,"_partition":%d,"_offset":%d' % (at_ms, partition, offset)
         fields = value.strip()[1:].lstrip()
         return before + (b"" if fields == b"}" else b",") + fields
-    wrapped: dict[str, object] = dict(place)
+    wrapped: dict[str, object] = {
+        "_append_time": at_ms,
+        "_partition": partition,
+        "_offset": offset,
+    }
     if value is None:
         wrapped["_value"] = None
     else:
@@ -78,14 +88,17 @@ def event_line(partition: int, record: LogRecord) -> bytes:
 
 
 def _is_plain_object(value: bytes) -> bool:
-    """Whether the value can stand in a line as it is, and has no fields of ours."""
+    """Whether the value can stand in a line as it is: its reader takes it, no field is of ours."""
     if b"\n" in value or b"\r" in value or not value.lstrip().startswith(b"{"):
         return False
     try:
-        fields = json.loads(value, object_pairs_hook=lambda pairs: pairs)
-    except (ValueError, RecursionError):
+        fields = _decode_fields(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
-    return not any(name.startswith("_") for name, _ in fields)
+    return not any(name.startswith("_") for name in fields)
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _definition_line(partition: int, record: LogRecord) -> bytes | None:

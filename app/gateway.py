@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from heapq import nlargest
-from typing import Any
 
 from agents.show import organization_of
 from app.api import meter as port
 from app.api.event_input import as_event, record_value
+from app.definitions.branch import Branch, branch_with
 from app.definitions.commands import Command
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.engine import Engine
 from app.explain import explain, regrouped_usage, trace, usage_series
+from app.numbers import exact_sum
 from app.owned import OwnedPartition
-from app.proof import EventFate, ExplainQuery, Explanation, SeriesQuery, UsageSeries, VerifyReport
+from app.preview import Overtaken, preview_organization
+from app.proof import (
+    EventFate,
+    ExplainQuery,
+    Explanation,
+    PreviewReport,
+    SeriesQuery,
+    UsageSeries,
+    VerifyReport,
+)
 from app.topics import METER_DEFINITIONS
-from app.usage import PeriodUsage, Regrouping
+from app.usage import PeriodUsage, Regrouping, UsageRow
 from app.verify import verify_names, verify_organization
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.events import Event
@@ -27,6 +38,7 @@ from app.wire.raw import message_key
 from app.wire.records import decode_record
 from tables.fold import Arrival
 from tables.presence import Presence, SubscriptionName
+from tables.preview import Scope
 from tables.reading import active_subscription, current_usage, past_usage
 
 APPLY_TIMEOUT_S = 10.0
@@ -274,7 +286,7 @@ class Gateway:
             scan.start(owned.table.record, *_first_offsets(entries))
             async for arrivals in scan.read(owned.table.record, None):
                 wanted = [a for a in arrivals if _matches(query, organization_id, a)]
-                counting = owned.table.index.find_many([_id_of(a) for a in wanted])
+                counting = owned.table.index.find_many([a.identity for a in wanted])
                 found += [
                     _stored(arrival)
                     for arrival, entry in zip(wanted, counting, strict=True)
@@ -357,6 +369,36 @@ class Gateway:
         names = [(organization_id, external_subscription_id)]
         return verify_names(owned, names, engine.scan, engine.verified, repair=repair)
 
+    def preview(
+        self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
+    ) -> AsyncGenerator[PreviewReport, None] | Rejected:
+        """What changes would make of the usage on the partitions owned here."""
+        now_ms = self.now_ms()
+        branch = branch_with(self.definitions, organization_id, changes, from_ms, to_ms, now_ms)
+        if isinstance(branch, Rejected):
+            return branch
+        return self._previewed(organization_id, branch, Scope(from_ms, to_ms, now_ms))
+
+    async def _previewed(
+        self, organization_id: str, branch: Branch, scope: Scope
+    ) -> AsyncGenerator[PreviewReport, None]:
+        engine = self._engine
+        reports = preview_organization(
+            engine.owned,
+            engine.settings.raw_partitions,
+            organization_id,
+            branch,
+            scope,
+            engine.scan,
+            engine.verified.one_at_a_time,
+        )
+        try:
+            async with aclosing(reports):
+                async for report in reports:
+                    yield report
+        except Overtaken as error:
+            raise port.Unavailable(str(error)) from error
+
     # Operators
 
     def overview(self, query: port.OverviewQuery) -> port.Overview:
@@ -393,7 +435,7 @@ class Gateway:
                 state="restoring" if number in engine.restoring else "elsewhere",
                 owner=None if progress is None else progress.url,
                 offset=0 if progress is None else progress.raw_next,
-                lag=0,
+                lag=None,
             )
         observed = engine.observed.get(number)
         record = owned.table.record
@@ -437,24 +479,25 @@ class Gateway:
         usage = current_usage(owned.table, name, now_ms)
         if usage is None:
             return []
-        lines: dict[str, list[Any]] = {}
-        metrics = {c.charge.id: c.metric.code for c in usage.charges}
+        lines: dict[str, list[UsageRow]] = {}
+        charges = {c.charge.id: c for c in usage.charges}
         for row in usage.rows:
-            lines.setdefault(metrics[row.charge_id], []).append(row)
+            lines.setdefault(row.charge_id, []).append(row)
         return [
             port.UsageView(
                 organization_id=name[0],
                 external_customer_id=usage.subscription.external_customer_id,
                 external_subscription_id=name[1],
-                billable_metric_code=code,
-                units=sum((row.units for row in rows), start=rows[0].units * 0),
+                billable_metric_code=charges[charge_id].metric.code,
+                charge_code=charges[charge_id].charge.code,
+                units=exact_sum(row.units for row in rows),
                 events_count=sum(row.events_count for row in rows),
                 from_ms=usage.from_ms,
                 to_ms=usage.to_ms,
                 implicit=usage.implicit,
             )
-            for code, rows in lines.items()
-            if search in haystack or search in code.casefold()
+            for charge_id, rows in lines.items()
+            if search in haystack or search in charges[charge_id].metric.code.casefold()
         ]
 
     async def replay(self, organization_id: str | None, partition: int, offset: int) -> bool:
@@ -501,11 +544,6 @@ def _stored(arrival: Arrival) -> port.StoredEvent:
     )
 
 
-def _id_of(arrival: Arrival) -> bytes:
-    event = arrival.event
-    return event_id(arrival.organization_id, event.external_subscription_id, event.transaction_id)
-
-
 def _asks_for(
     query: port.EventQuery, organization_id: str, name: SubscriptionName, code: str
 ) -> bool:
@@ -517,7 +555,7 @@ def _asks_for(
 
 
 def _matches(query: port.EventQuery, organization_id: str, arrival: Arrival) -> bool:
-    name = (arrival.organization_id, arrival.event.external_subscription_id)
+    name = arrival.name
     since_ms, until_ms = query.timestamp_from_ms, query.timestamp_to_ms
     return (
         _asks_for(query, organization_id, name, arrival.event.code)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +34,9 @@ log = logging.getLogger(__name__)
 
 SCRAPED_S = 15.0
 """How long the metrics of a worker that gave up stay there."""
+
+STOPPED_WITHIN_S = 60
+"""A worker that has not stopped by then is ended as it is; the next start restores its state."""
 
 
 class SettingsDiffer(StackError):
@@ -107,7 +112,7 @@ class Worker:
         """Fill the first settings record, or refuse to run beside one that differs."""
         definitions = self.engine.definitions
         wanted = settings_record(self.settings)
-        if len(definitions.settings) == 1:
+        if not definitions.settings:
             await self.gateway.define(set_settings(wanted))
             return
         in_force = definitions.settings_at()
@@ -154,9 +159,27 @@ async def run_worker(settings: Settings, tell: Callable[[Worker], None]) -> None
     """Run a worker until it is cancelled or fails."""
     # Cells and cached members live long, slices die at once: collect young ones far less often.
     gc.set_threshold(50_000, 20, 50)
-    async with running_worker(settings) as worker:
+    await run_to_the_end(Worker(settings, SystemClock()), tell)
+
+
+async def run_to_the_end(worker: Worker, tell: Callable[[Worker], None]) -> None:
+    """Start a worker, run it until it is cancelled or fails, and stop it.
+
+    Neither a broker that is gone nor a want of memory keeps the process: one that lives on without
+    working is not started again by anybody.
+    """
+    # The kernel ends the process, which needs nothing of it; before that it says where it is.
+    faulthandler.register(signal.SIGALRM, chain=True)
+    try:
+        await worker.start()
         tell(worker)
         await worker.run()
+    finally:
+        signal.alarm(STOPPED_WITHIN_S)
+        try:
+            await worker.stop()
+        finally:
+            signal.alarm(0)
 
 
 def _own_url(settings: Settings, port: int) -> str:

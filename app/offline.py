@@ -6,9 +6,10 @@ order of their append times, and every cut is taken when all inputs up to it are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from typing import NamedTuple
+from operator import itemgetter
+from typing import NamedTuple, Protocol
 
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
@@ -17,7 +18,7 @@ from app.records import PublishedRecord
 from app.usage import PeriodUsage
 from app.wire.arrivals import Arrived, arrivals_of
 from app.wire.refusals import Refusal
-from tables.close import close_subscription, next_cut, settle
+from tables.close import close_subscription, enter_history, next_cut, settle
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Pair, Partition, Refused
@@ -44,18 +45,44 @@ class EventLine(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
+class ArrivalLog(Protocol):
+    """Every event that was taken, kept for refolds."""
+
+    def take(self, arrivals: Sequence[Arrival]) -> None:
+        """Keep more of them, in order of position."""
+
+    def of(self, name: SubscriptionName) -> Iterable[Sequence[Arrival]]:
+        """Those of an external subscription, in the order they were taken."""
+
+
+class ArrivalsInMemory:
+    """An `ArrivalLog` for as many events as fit."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[SubscriptionName, list[Arrival]] = {}
+
+    def take(self, arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            self._by_name.setdefault(arrival.name, []).append(arrival)
+
+    def of(self, name: SubscriptionName) -> Iterable[Sequence[Arrival]]:
+        return (self._by_name.get(name, ()),)
+
+
 class OfflineMeter:
     """Both logs applied as far as they were fed, on one partition that owns everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: ArrivalLog | None = None) -> None:
         self.definitions = Definitions()
         self.partition = Partition(0, self.definitions, EventIndex())
         self.records: list[PublishedRecord] = []
         self.refused: list[Refused | Refusal] = []
         self.outcomes: list[Applied | Rejected] = []
-        self._arrivals: dict[SubscriptionName, list[Arrival]] = {}
+        self._taken = ArrivalsInMemory() if taken is None else taken
         self._slice: list[Arrival] = []
         self._next_cut_ms: int | None = None
+        self._closed_before_ms = -1
+        self._default_organization_id: str | None = None
 
     def run(
         self,
@@ -66,10 +93,33 @@ class OfflineMeter:
     ) -> None:
         """Apply everything appended up to `at_ms` and take every cut until then.
 
-        `progress` is told how many more records are applied, after each.
+        Both logs in any order. `progress` is told how many more records are applied, after each.
         """
-        in_order = merge(
-            _ascending_definitions(definitions), _ascending_events(events), key=lambda line: line[0]
+        logs: dict[int, list[EventLine]] = {}
+        for line in sorted(events, key=itemgetter(1, 2)):
+            logs.setdefault(line.partition, []).append(line)
+        self.run_logs(definitions, list(logs.values()), at_ms, progress)
+
+    def run_logs(
+        self,
+        definitions: Iterable[DefinitionLine],
+        logs: Sequence[Iterable[EventLine]],
+        at_ms: int,
+        progress: Callable[[int], None] = lambda applied: None,
+    ) -> None:
+        """Like `run`; `logs`: one for each raw partition, in their order, each by offset.
+
+        They are read side by side, and nothing is kept of them that `ArrivalLog` does not keep.
+        """
+        defined = _ascending_definitions(definitions)
+        if defined:
+            # The log begins with the settings, whatever was appended to the raw topic before.
+            first_ms, first = defined.pop(0)
+            self._define(first, first_ms)
+            progress(1)
+        # At the same time definitions come first, then the partitions in their order.
+        in_order: Iterable[tuple[int, DefinitionLine | EventLine]] = merge(
+            defined, *map(_ascending_events, logs), key=itemgetter(0)
         )
         for append_time_ms, line in in_order:
             if append_time_ms > at_ms:
@@ -101,13 +151,13 @@ class OfflineMeter:
             return
         self.outcomes.append(outcome)
         self._next_cut_ms = None
+        self._default_organization_id = self.partition.settings.default_organization_id
         if isinstance(outcome, Applied) and outcome.touch is not None:
             self._refold(self.partition.touched(outcome.touch))
 
     def _take(self, line: EventLine, append_time_ms: int) -> None:
-        record = self.partition.record
-        record.append_time_ms = append_time_ms
-        default = self.partition.settings.default_organization_id
+        self.partition.record.append_time_ms = append_time_ms
+        default = self._default_organization_id
         for arrived in arrivals_of(
             line.value, line.headers, append_time_ms, line.partition, line.offset, default
         ):
@@ -122,8 +172,9 @@ class OfflineMeter:
             self._slice.append(arrived)
         else:
             self._fold_slice()
+            # Every cut before it is taken, and none is for what counts from the correction on.
+            settle(self.partition, arrived.append_time_ms - 1)
             if self.partition.correct(arrived):
-                # Every cut before it is taken.
                 pairs = self.partition.pairs_of_name(arrived.name)
                 self._refold(pairs, {arrived.name: NEVER_MS})
 
@@ -134,9 +185,7 @@ class OfflineMeter:
         self.definitions.append_time_ms = max(
             self.definitions.append_time_ms, taken[-1].append_time_ms
         )
-        for arrival in taken:
-            name = (arrival.organization_id, arrival.event.external_subscription_id)
-            self._arrivals.setdefault(name, []).append(arrival)
+        self._taken.take(taken)
         self.refused += self.partition.fold(runs_of(taken)).refused
         smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
         self._refold(smaller)
@@ -149,16 +198,24 @@ class OfflineMeter:
         refold, swapped = Refold(self.partition, pairs, horizons), False
         while not swapped:
             for name in sorted({(org, external_id) for org, external_id, _ in pairs}):
-                refold.feed(self._arrivals.get(name, ()))
+                for arrivals in self._taken.of(name):
+                    refold.feed(arrivals)
             swapped = refold.swap()
 
     def _close_before(self, append_time_ms: int) -> None:
         """Take every cut before an append time."""
+        if append_time_ms == self._closed_before_ms:
+            # Whatever was appended at that time is for cuts from then on.
+            return
+        self._closed_before_ms = append_time_ms
         while self._earliest_cut() < append_time_ms:
             self._fold_slice()
             cut_ms = self._next_cut()
             if cut_ms >= append_time_ms:
                 return
+            if self.partition.next_history_ms() <= cut_ms:
+                self._refold(enter_history(self.partition))
+                continue
             for name in self._names():
                 if next_cut(self.partition, name) == cut_ms:
                     self.records += close_subscription(self.partition, name, cut_ms)
@@ -181,7 +238,8 @@ class OfflineMeter:
             self._next_cut_ms = min(cuts, default=NEVER_MS)
         done_ms = self.partition.record.cut_ms
         late = (cut for cuts in self.partition.late_cuts.values() for cut in cuts if cut > done_ms)
-        return min(self._next_cut_ms, min(late, default=NEVER_MS))
+        history_ms = self.partition.next_history_ms()
+        return min(self._next_cut_ms, min(late, default=NEVER_MS), history_ms)
 
     def _names(self) -> list[SubscriptionName]:
         return sorted(self.definitions.all_subscription_keys())
@@ -192,20 +250,17 @@ _SLICE_EVENTS = 1_000
 
 def _ascending_definitions(
     lines: Iterable[DefinitionLine],
-) -> list[tuple[int, DefinitionLine | EventLine]]:
+) -> list[tuple[int, DefinitionLine]]:
     reached_ms = -1
-    timed: list[tuple[int, DefinitionLine | EventLine]] = []
+    timed: list[tuple[int, DefinitionLine]] = []
     for line in sorted(lines, key=lambda line: line.offset):
         reached_ms = max(reached_ms, line.append_time_ms)
         timed.append((reached_ms, line))
     return timed
 
 
-def _ascending_events(lines: Iterable[EventLine]) -> list[tuple[int, DefinitionLine | EventLine]]:
-    reached_ms: dict[int, int] = {}
-    timed: list[tuple[int, DefinitionLine | EventLine]] = []
-    for line in sorted(lines, key=lambda line: (line.partition, line.offset)):
-        reached = max(reached_ms.get(line.partition, -1), line.append_time_ms)
-        reached_ms[line.partition] = reached
-        timed.append((reached, line))
-    return sorted(timed, key=lambda pair: pair[0])
+def _ascending_events(log: Iterable[EventLine]) -> Iterator[tuple[int, EventLine]]:
+    reached_ms = -1
+    for line in log:
+        reached_ms = max(reached_ms, line.append_time_ms)
+        yield reached_ms, line

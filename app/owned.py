@@ -38,7 +38,7 @@ from app.wire.arrivals import Arrived
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal, RefusalCode
 from tables.changelog_sum import ChangelogSum
-from tables.close import next_cut
+from tables.close import enter_history, next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run
 from tables.members import MemberName, SetKey, member_key
@@ -63,6 +63,9 @@ INDEX_RECORD_BYTES = 40 * 16_000
 """Packed index rows of one flush are split into records of at most this size."""
 
 _REMEMBERED_VERDICTS = 20_000
+
+TURNS_BETWEEN_SLICES = 4
+"""Of the event loop: in so many a request that has come is read, begun and answered."""
 
 STORE_PATIENCE_S = 2.0
 """How long a flush waits for the members store."""
@@ -257,7 +260,8 @@ class OwnedPartition:
                 await self._learn_members(part)
                 result = self.table.fold(part)
             self._note(result)
-            await asyncio.sleep(0)
+            for _ in range(TURNS_BETWEEN_SLICES):
+                await asyncio.sleep(0)
 
     def _correct(self, correction: CorrectionArrival) -> None:
         """Take a correction in; it is refolded for once every cut before it is published."""
@@ -322,6 +326,9 @@ class OwnedPartition:
         self.abandoned = True
         async with self.shared.definitions_changed:
             self.shared.definitions_changed.notify_all()
+
+    def _is_given_up(self) -> bool:
+        return self.abandoned
 
     def _note(self, result: Slice) -> None:
         self.folded_events += result.accepted
@@ -429,6 +436,13 @@ class OwnedPartition:
         self.moved = True
         self.woken.set()
 
+    def enter_history(self) -> None:
+        """Put the next history records in force; every cut before them is published."""
+        since_ms = self.table.next_history_ms()
+        self.want_refold(enter_history(self.table), since_ms)
+        self.reschedule(self.table.take_late_names())
+        self.moved = True
+
     def _names_of(self, touch: Touch) -> Iterable[SubscriptionName]:
         homes, org = self.shared.homes, touch.organization_id
         if org is not None and touch.external_subscription_ids is not None:
@@ -471,7 +485,7 @@ class OwnedPartition:
             # Most of it before the fold has to wait.
             await self._read_firsts()
             async with self.lock:
-                if self.abandoned:
+                if self._is_given_up():
                     raise Fenced(f"partition {self.number} was given up")
                 await self._read_firsts()
                 self._judge_suspects()
@@ -491,6 +505,9 @@ class OwnedPartition:
                 await self.producer.commit(records)
                 failpoint("after-commit")
                 self.committed, self.committed_members = flush, members_sum
+            if self._is_given_up():
+                # Its next owner may be this very worker, and have the local disk by now.
+                return
             self.flushed_ms = append_time_ms
             for batch in batches:
                 self.shared.acknowledge(batch)

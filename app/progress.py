@@ -30,9 +30,14 @@ class ProgressTable:
         progress = self._newest.get(partition)
         return -1 if progress is None else progress.append_time_ms
 
-    def next_cut_ms(self) -> int:
-        """The earliest cut that any partition waits for."""
-        return min((p.next_cut_ms for p in self._newest.values()), default=NEVER_MS)
+    def next_cut_ms(self, from_ms: int) -> int:
+        """The earliest cut that any partition waits for and a log at `from_ms` has not passed.
+
+        Of the cuts before, others than time hold one up, a refold for example; it holds up nobody
+        else.
+        """
+        cuts = (p.next_cut_ms for p in self._newest.values())
+        return min((cut_ms for cut_ms in cuts if cut_ms >= from_ms), default=NEVER_MS)
 
     def of(self, partition: int) -> Progress | None:
         """The newest report of a partition."""

@@ -185,6 +185,45 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     refolded: Mapping[str, str] = {}
 
 
+class PreviewedCell(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell that other definitions would make another."""
+
+    external_customer_id: str
+    external_subscription_id: str
+    period_from: str
+    period_to: str
+    """As records print them."""
+    published: bool
+    """Whether the period is published; otherwise it is in grace or running."""
+    charge_id: str
+    charge_code: str
+    metric_code: str
+    filters: Mapping[str, tuple[str, ...]] | None
+    """Of the filter it falls in; None: the default bucket."""
+    grouped_by: tuple[tuple[str, str | None], ...]
+    before: CellFigures | None
+    """None: there is no such cell now."""
+    after: CellFigures | None
+    """None: there would be none."""
+
+
+class PreviewReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a running preview: how far it is, and what differs besides earlier lines."""
+
+    partitions: tuple[int, ...]
+    """Raw partitions whose subscriptions are previewed."""
+    of_partitions: int
+    """How many there are."""
+    records_read: int
+    records_total: int
+    pairs: int
+    """Metrics of subscriptions folded so far."""
+    cells: tuple[PreviewedCell, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    """(external_subscription_id, code) that are being refolded, so that nothing can be said yet."""
+    done: bool = False
+
+
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a running verification: how far it is, and what differed since the last line."""
 

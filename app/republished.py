@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from app.definitions.instants import iso_seconds, parse_iso8601_ms
-from app.definitions.model import listed_group_keys
+from app.definitions.model import Subscription, listed_group_keys
 from app.definitions.state import Definitions
-from app.definitions.timeline import subscription_timeline
-from tables.published import CellName, PeriodName, PublishedCell, PublishedTable
+from app.definitions.timeline import NEVER_MS, Period, subscription_timeline
+from app.records import cell_id
+from tables.in_force import PeriodCharges
+from tables.published import CellName, PublishedCell, PublishedTable
 
 
 class _Charge(msgspec.Struct):
@@ -24,6 +26,7 @@ class _UsageRecord(msgspec.Struct):
     """The fields of any record type that say what was published."""
 
     revision: int
+    cell_id: str
     organization_id: str
     external_subscription_id: str
     lago_subscription_id: str
@@ -47,10 +50,12 @@ _decode = msgspec.json.Decoder(_UsageRecord).decode
 def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> None:
     """Put into the table what a record of usage-records says; records in the order of the topic."""
     record = _decode(value)
-    period = _period_of(record, definitions)
+    found = _period_of(record, definitions)
     cut_ms = parse_iso8601_ms(record.closed_at)
-    if period is None or cut_ms is None:
+    if found is None or cut_ms is None:
         return
+    subscription, whole_period = found
+    period = (subscription.id, whole_period.start_ms)
     if record.charge is None:
         table.put_completion(period, record.revision, cut_ms)
         return
@@ -64,10 +69,18 @@ def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> 
         bytes.fromhex(record.digest),
         cut_ms,
     )
-    table.put_cell(period, _cell_of(record, record.charge), published)
+    cell = _cell_of(record, record.charge)
+    history = definitions.history_of(record.organization_id, NEVER_MS)
+    if history and cell[2]:
+        plans = definitions.plan_versions[subscription.plan_id]
+        charges = PeriodCharges(definitions, plans, whole_period, history)
+        cell = _renamed(record, subscription, whole_period, charges) or cell
+    table.put_cell(period, cell, published)
 
 
-def _period_of(record: _UsageRecord, definitions: Definitions) -> PeriodName | None:
+def _period_of(
+    record: _UsageRecord, definitions: Definitions
+) -> tuple[Subscription, Period] | None:
     """Records print whole seconds; the timeline has the milliseconds."""
     printed_ms = parse_iso8601_ms(record.period.from_)
     if printed_ms is None:
@@ -80,7 +93,7 @@ def _period_of(record: _UsageRecord, definitions: Definitions) -> PeriodName | N
         timeline = subscription_timeline(definitions, subscription)
         for period in reversed(timeline.until(printed_ms + 999)):
             if iso_seconds(period.start_ms) == record.period.from_:
-                return known.id, period.start_ms
+                return known, period
     return None
 
 
@@ -91,3 +104,20 @@ def _cell_of(record: _UsageRecord, charge: _Charge) -> CellName:
     groups = dict(record.grouped_by or {})
     in_order = [groups.pop(key) for key in named if key in groups]
     return record.lago_charge_id, record.lago_charge_filter_id, (*in_order, *groups.values())
+
+
+def _renamed(
+    record: _UsageRecord, subscription: Subscription, period: Period, charges: PeriodCharges
+) -> CellName | None:
+    """The name where history records may have changed the keys: the one that gives the cell id."""
+    charge_id, filter_id = record.lago_charge_id, record.lago_charge_filter_id
+    texts = record.grouped_by or {}
+    for keys in charges.keys_through_time(charge_id, filter_id):
+        if texts.keys() != set(keys):
+            continue
+        groups = tuple(texts[key] for key in keys)
+        grouped_by = tuple(zip(keys, groups, strict=True))
+        identity = cell_id(subscription, charge_id, filter_id, grouped_by, period.start_ms)
+        if identity == record.cell_id:
+            return charges.name_under(charge_id, filter_id, groups, keys)
+    return None

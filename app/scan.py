@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from agents.forward import POSITION_HEADER, position_of
+from app.clients import Consumer
+from app.home import Homes
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.wire.arrivals import arrivals_of
-from app.wire.raw import home_partition, message_key
 from tables.fold import Arrival
 from tables.partition import PartitionRecord
 
@@ -24,16 +25,16 @@ MAX_RECORDS = 500
 class Scan:
     """Reads raw[p] and rekeyed[p] side by side, up to where the live fold stands."""
 
-    def __init__(self, settings: Settings, number: int, partitioner: str, default: str | None):
-        self._settings = settings
+    def __init__(self, settings: Settings, number: int, homes: Homes, default: str | None):
         self._number = number
-        self._partitioner = partitioner
+        self._homes = homes
         self._default_organization_id = default
         self._raw = TopicPartition(settings.topic(settings.raw_topic), number)
         self._rekeyed = TopicPartition(settings.topic(EVENTS_REKEYED), number)
         self._next: dict[TopicPartition, int] = {}
-        self._at_home: dict[tuple[str, str], bool] = {}
-        self._consumer = AIOKafkaConsumer(
+        self._marks: dict[int, tuple[int, int]] = {}
+        """By raw partition, offset and array index of the newest forward that was read."""
+        self._consumer = Consumer(
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
@@ -42,7 +43,11 @@ class Scan:
         )
 
     async def __aenter__(self) -> Self:
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
         return self
 
     async def __aexit__(
@@ -61,6 +66,7 @@ class Scan:
             self._raw: record.raw_next if raw_offset is None else raw_offset,
             self._rekeyed: record.rekeyed_next if rekeyed_offset is None else rekeyed_offset,
         }
+        self._marks.clear()
         self._consumer.assign(list(self._next))
         for tp, offset in self._next.items():
             self._consumer.seek(tp, offset)
@@ -109,6 +115,10 @@ class Scan:
         if position is None:
             return []
         append_time_ms, partition, raw_offset, index = position
+        # As the live fold does: after a crash the same is forwarded again.
+        if (raw_offset, index) <= self._marks.get(partition, (-1, -1)):
+            return []
+        self._marks[partition] = (raw_offset, index)
         kept = [header for header in headers if header[0] != POSITION_HEADER]
         found = arrivals_of(
             value, kept, append_time_ms, partition, raw_offset, self._default_organization_id
@@ -120,10 +130,4 @@ class Scan:
         ]
 
     def _is_home(self, arrival: Arrival) -> bool:
-        name = (arrival.organization_id, arrival.event.external_subscription_id)
-        at_home = self._at_home.get(name)
-        if at_home is None:
-            partitions = self._settings.raw_partitions
-            home = home_partition(message_key(*name), partitions, self._partitioner)  # type: ignore[arg-type]
-            at_home = self._at_home[name] = home == self._number
-        return at_home
+        return self._homes.of(*arrival.name) == self._number

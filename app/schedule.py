@@ -35,13 +35,17 @@ class Schedule:
             heappush(self._heap, (cut_ms, name))
 
     def next_ms(self) -> int:
-        """The earliest cut to come; NEVER_MS when there is none."""
+        """The earliest cut to come, or history record to be put in force; NEVER_MS: there is none.
+
+        A history record waits for the logs as a cut does.
+        """
+        history_ms = self._partition.next_history_ms()
         while self._heap:
             cut_ms, name = self._heap[0]
             if self._cuts.get(name) == cut_ms:
-                return cut_ms
+                return min(cut_ms, history_ms)
             heappop(self._heap)
-        return NEVER_MS
+        return history_ms
 
     def due(self, cut_ms: int) -> list[SubscriptionName]:
         """Subscriptions whose next cut it is, in order; they stay until updated."""

@@ -6,18 +6,22 @@ Source: product.md §2, state.md §4 and §8, records-and-cuts.md §1.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, TopicAlreadyExistsError, for_code
 
+from app.clients import Admin, started
 from app.settings import Settings
 from app.stack.ownership import own_cluster_id
 from app.stack.ports import HOST
+
+log = logging.getLogger(__name__)
 
 MEBIBYTE = 1024 * 1024
 
@@ -129,17 +133,29 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
 
 
 @asynccontextmanager
-async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(settings: Settings) -> AsyncIterator[Admin]:
     """A started admin client of the settings' brokers, closed on leaving."""
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    try:
-        await admin.start()
+    async with started(Admin(**settings.kafka_options())) as admin:
         yield admin
-    finally:
-        await admin.close()
 
 
-async def ensure_topics(settings: Settings, admin: AIOKafkaAdminClient) -> None:
+async def partition_count(settings: Settings, topic: str) -> int:
+    """How many partitions the broker has of a topic, whatever the settings say.
+
+    Raises:
+        TopicRefused: there is no such topic.
+    """
+    async with admin_client(settings) as admin:
+        if topic not in await admin.list_topics():
+            raise TopicRefused(
+                f"Kafka at {','.join(settings.kafka_bootstrap_servers)} has no topic {topic}. A "
+                "worker makes it when it starts; another prefix is set by METER_TOPIC_PREFIX."
+            )
+        (found,) = await admin.describe_topics([topic])
+    return len(found["partitions"])
+
+
+async def ensure_topics(settings: Settings, admin: Admin) -> None:
     """Create the absent topics and check the others. Safe when several workers start at once.
 
     Raises:
@@ -168,9 +184,7 @@ def _durability(settings: Settings) -> dict[str, str]:
     return {"min.insync.replicas": "2"} if settings.replication_factor >= 3 else {}
 
 
-async def _create(
-    specs: Sequence[TopicSpec], settings: Settings, admin: AIOKafkaAdminClient
-) -> None:
+async def _create(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -> None:
     if not specs:
         return
     new = [
@@ -186,12 +200,16 @@ async def _create(
     for name, code, message in answer.topic_errors:
         if code and code != TopicAlreadyExistsError.errno:
             reason = message or for_code(code).__name__
-            raise TopicRefused(f"Topic {name} could not be created: {reason}")
+            told = f"Topic {name} could not be created: {reason}"
+            if code == InvalidReplicationFactorError.errno:
+                told += (
+                    " Set METER_REPLICATION_FACTOR to the number of brokers; METER_PROFILE=local "
+                    "makes it 1."
+                )
+            raise TopicRefused(told)
 
 
-async def _check(
-    specs: Sequence[TopicSpec], settings: Settings, admin: AIOKafkaAdminClient
-) -> None:
+async def _check(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -> None:
     if not specs:
         return
     found = await _describe([spec.name for spec in specs], admin)
@@ -201,9 +219,11 @@ async def _check(
     ]
     if complaints := wrong_partitions + wrong_configs:
         raise TopicRefused("\n".join(complaints))
+    for spec in specs:
+        _warn_of_deletion(spec, found[spec.name])
 
 
-async def _describe(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str, _Found]:
+async def _describe(names: Sequence[str], admin: Admin) -> dict[str, _Found]:
     """What the broker has, once every topic is known to it with its leaders."""
     async with asyncio.timeout(CHECK_TIMEOUT_S):
         while True:
@@ -276,6 +296,22 @@ def _config_complaints(spec: TopicSpec, found: _Found) -> list[str]:
     ]
 
 
+def _warn_of_deletion(spec: TopicSpec, found: _Found) -> None:
+    """Whoever made the topic may want it so; what is deleted can be proved no more."""
+    short = [
+        f"{key} is {found.configs.get(key)}"
+        for key, wanted in spec.advised.items()
+        if key in _KEPT and found.configs.get(key) != wanted
+    ]
+    if short:
+        log.warning(
+            "Topic %s deletes records: %s. What is gone can be neither recounted nor proved; "
+            "-1 keeps everything",
+            spec.name,
+            ", ".join(short),
+        )
+
+
 _EFFECT = {
     "message.timestamp.type": " Records that are in it keep the time their producer gave them.",
 }
@@ -287,7 +323,7 @@ def _is_met(key: str, wanted: str, value: str | None) -> bool:
     return value == wanted
 
 
-async def _require_own_broker(settings: Settings, admin: AIOKafkaAdminClient) -> None:
+async def _require_own_broker(settings: Settings, admin: Admin) -> None:
     """The producer's own time would let anyone move our clock: only in a broker of ours."""
     refusal = TopicRefused(
         "METER_TEST_CLOCK is set, but this Kafka is not the one that was started for tests. "

@@ -13,8 +13,9 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from app.clients import Consumer
 from app.home import Homes
 from app.owned import OwnedPartition
 from app.proof import Difference, VerifyReport
@@ -23,7 +24,7 @@ from app.settings import Settings
 from app.topics import RAW_MESSAGE_BYTES
 from app.wire.arrivals import arrivals_of
 from tables.fold import Arrival
-from tables.partition import Pair
+from tables.partition import Pair, PartitionRecord
 from tables.presence import SubscriptionName
 from tables.verification import Verification
 
@@ -185,11 +186,8 @@ async def verify_names(
         async with scanner(owned) as scan:
             scan.start(owned.table.record, *job.start_offsets())
             progress.records_total = scan.behind(owned.table.record)
-            while (behind := scan.behind(owned.table.record)) > NEAR_RECORDS:
-                leave = max(NEAR_RECORDS, behind - MAX_RECORDS)
-                async for arrivals in scan.read(owned.table.record, leave):
-                    job.feed(arrivals)
-                progress.records_read += behind - scan.behind(owned.table.record)
+            async for read in stretches(scan, owned.table.record, job.feed):
+                progress.records_read += read
                 yield progress.report()
                 await asyncio.sleep(rest_s)
             async with owned.lock:
@@ -198,6 +196,16 @@ async def verify_names(
                     job.feed(arrivals)
                 await _compare(owned, job, progress, {})
         yield progress.report(done=True)
+
+
+async def stretches(
+    scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], None]
+) -> AsyncGenerator[int, None]:
+    """Feed what is read until the live fold is near; how many records, stretch by stretch."""
+    while (behind := scan.behind(record)) > NEAR_RECORDS:
+        async for arrivals in scan.read(record, max(NEAR_RECORDS, behind - MAX_RECORDS)):
+            feed(arrivals)
+        yield behind - scan.behind(record)
 
 
 async def _compare(
@@ -253,7 +261,7 @@ class _RawReplay:
         self._append_time_ms: dict[int, int] = dict.fromkeys(self._tps, -1)
         self._ahead: dict[int, list[Arrival]] = {number: [] for number in jobs}
         """Read before the live fold has taken them."""
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = Consumer(
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
@@ -262,9 +270,13 @@ class _RawReplay:
         )
 
     async def __aenter__(self) -> _RawReplay:
-        await self._consumer.start()
-        self._consumer.assign(list(self._tps.values()))
-        starts = await self._consumer.beginning_offsets(list(self._tps.values()))
+        try:
+            await self._consumer.start()
+            self._consumer.assign(list(self._tps.values()))
+            starts = await self._consumer.beginning_offsets(list(self._tps.values()))
+        except BaseException:
+            await self._consumer.stop()
+            raise
         for q, tp in self._tps.items():
             self.starts[q] = self._next[q] = starts[tp]
             self._consumer.seek(tp, starts[tp])
@@ -331,7 +343,7 @@ class _RawReplay:
     def _deal(self, arrival: Arrival, dealt: dict[int, list[Arrival]]) -> None:
         if arrival.organization_id != self._organization_id:
             return
-        home = self._homes.of(arrival.organization_id, arrival.event.external_subscription_id)
+        home = self._homes.of(*arrival.name)
         if home in self._jobs:
             dealt.setdefault(home, []).append(arrival)
 

@@ -11,14 +11,20 @@ import pstats
 import time
 
 import click
-import msgspec
 
 from app.definitions import commands
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.wire.arrivals import arrivals_of
-from bench.throughput import METRICS
+from bench.world import (
+    METRICS,
+    charge_of,
+    event_value,
+    number_of,
+    plan_of,
+    subscription_of,
+)
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition
@@ -34,7 +40,7 @@ SLICE_EVENTS = 500
 def main(events: int, subscriptions: int, profile: bool) -> None:
     """Measure the core."""
     partition = Partition(0, _definitions(subscriptions), EventIndex())
-    values = [_event(i, subscriptions) for i in range(events)]
+    values = [event_value(i, number_of(i, subscriptions), NOW_MS / 1000) for i in range(events)]
     profiler = cProfile.Profile() if profile else None
     gc.collect()
     gc.freeze()
@@ -79,31 +85,10 @@ def _definitions(subscriptions: int) -> Definitions:
     charges = []
     for body in METRICS:
         applied = _apply(definitions, commands.create_billable_metric(ORG, body))
-        metric = applied.object
-        charges.append(
-            {
-                "billable_metric_id": metric.id,
-                "charge_model": "standard",
-                "properties": {"amount": "0"},
-            }
-        )
-    plan = {
-        "name": "bench",
-        "code": "bench",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-    }
-    _apply(definitions, commands.create_plan(ORG, plan))
+        charges.append(charge_of(applied.object.id))
+    _apply(definitions, commands.create_plan(ORG, plan_of(charges)))
     for i in range(subscriptions):
-        body = {
-            "external_customer_id": f"customer_{i}",
-            "plan_code": "bench",
-            "external_id": f"subscription_{i:06d}",
-        }
-        _apply(definitions, commands.create_subscription(ORG, body))
+        _apply(definitions, commands.create_subscription(ORG, subscription_of(i)))
     return definitions
 
 
@@ -112,23 +97,6 @@ def _apply(definitions: Definitions, command: commands.Command) -> Applied:
     if not isinstance(outcome, Applied):
         raise TypeError(str(outcome))
     return outcome
-
-
-def _event(i: int, subscriptions: int) -> bytes:
-    return msgspec.json.encode(
-        {
-            "organization_id": ORG,
-            "external_customer_id": None,
-            "external_subscription_id": f"subscription_{(i // 5 * 7919) % subscriptions:06d}",
-            "transaction_id": f"transaction-{i:012d}",
-            "timestamp": f"{NOW_MS / 1000 + (i % 100_000) / 1000:.3f}",
-            "code": METRICS[i % 5]["code"],
-            "precise_total_amount_cents": "0.0",
-            "properties": {"gb": (i % 997) / 4, "cores": i % 64, "user": f"u{i % 5000}"},
-            "ingested_at": "2026-01-01T00:00:01.118",
-            "source": "bench",
-        }
-    )
 
 
 def _report(what: str, events: int, cpu_s: float) -> None:

@@ -37,7 +37,7 @@ from app.stack.ports import free_ports
 from app.stack.redis import LocalRedis
 from app.topics import METER_DEFINITIONS
 from app.wire.raw import home_partition, message_key
-from bench.throughput import METRICS
+from bench.world import METRICS, charge_of, plan_of, subscription_of
 
 FOLDED_MS = int(datetime(2026, 1, 20, tzinfo=UTC).timestamp() * 1000)
 RESTARTED_MS = int(datetime(2026, 1, 31, 23, tzinfo=UTC).timestamp() * 1000)
@@ -156,32 +156,14 @@ async def _fold(settings: Settings, shape: Shape) -> None:
 
 async def _define(worker: Worker, shape: Shape) -> None:
     define, org = worker.gateway.define, LOCAL_ORGANIZATION_ID
+    grouping = {"pricing_group_keys": ["zone"]} if shape.groups > 1 else {}
     charges = []
     for body in METRICS:
         outcome = await define(commands.create_billable_metric(org, body))
         if not isinstance(outcome, Applied):
             raise TypeError(str(outcome))
-        properties: dict[str, Any] = {"amount": "0"}
-        if shape.groups > 1:
-            properties["pricing_group_keys"] = ["zone"]
-        metric_id = outcome.object.id
-        charges.append(
-            {
-                "billable_metric_id": metric_id,
-                "charge_model": "standard",
-                "properties": properties,
-            }
-        )
-    plan = {
-        "name": "bench",
-        "code": "bench",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-    }
-    await define(commands.create_plan(org, plan))
+        charges.append(charge_of(outcome.object.id, **grouping))
+    await define(commands.create_plan(org, plan_of(charges)))
     topic = worker.settings.topic(METER_DEFINITIONS)
     at_once = 1_000
     for start in range(0, shape.subscriptions, at_once):
@@ -199,13 +181,8 @@ def _name(i: int) -> str:
 
 
 def _subscription(i: int) -> dict[str, Any]:
-    return {
-        "external_customer_id": f"customer_{i}",
-        "plan_code": "bench",
-        "external_id": _name(i),
-        "billing_time": "calendar",
-        "subscription_at": "2026-01-01T00:00:00Z",
-    }
+    since = {"billing_time": "calendar", "subscription_at": "2026-01-01T00:00:00Z"}
+    return {**subscription_of(i), **since}
 
 
 async def _produce(settings: Settings, shape: Shape, clock: ShiftedClock) -> None:

@@ -66,7 +66,9 @@ async def deliver(settings: Settings, count: int) -> None:
     @app.agent(app.batch_topic())
     async def take(stream: Any) -> None:
         nonlocal taken
-        async for batch in app.batches(stream):
+        async for batch in stream:
+            if not app.take(batch):
+                continue
             taken += len(batch)
             app.acknowledge(batch)
             if taken >= count:

@@ -354,12 +354,15 @@ class Span:
 
     def units_so_far(
         self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
-    ) -> Decimal:
-        """weighted_sum: what has accrued in some cells by an instant that no event is dated after.
+    ) -> Decimal | None:
+        """weighted_sum: what has accrued in some cells by an instant.
 
-        `units` takes for granted that the level holds until the period ends.
+        `units` takes for granted that the level holds until the period ends. None when an event is
+        dated later: it is in the two running sums already.
         """
         state, before = self._states_together(period, names)
+        if state.newest_ms > at_ms:  # type: ignore[attr-defined]
+            return None
         window = window_of(period)
         elapsed = window._replace(end_ms=min(max(at_ms // 1000 * 1000, window[0]), window.end_ms))
         metric = self.fold.metric

@@ -7,10 +7,11 @@ that is published already gives nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
-from app.definitions.model import Charge, ChargeFilter, Metric, Subscription
+from app.definitions.model import ChargeFilter, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.numbers import EXACT, ZERO, plain
 from app.records import (
@@ -22,11 +23,11 @@ from app.records import (
     completion_record,
     usage_record,
 )
-from tables.cells import Figures, Span
-from tables.partition import Partition
+from tables.cells import OPEN_CUT_MS, Figures, Span
+from tables.in_force import InForce, PeriodCharges
+from tables.partition import Pair, Partition
 from tables.presence import SubscriptionName
-from tables.published import CellName, PeriodName, PublishedCell, PublishedPeriod
-from tables.routes import charges_in_force
+from tables.published import CellName, PublishedCell, PublishedPeriod
 
 _UNPUBLISHED = PublishedPeriod()
 
@@ -35,8 +36,7 @@ class _Closing(NamedTuple):
     """A cell that may be published, with what its record echoes."""
 
     name: CellName
-    charge: Charge
-    metric: Metric
+    in_force: InForce
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
     figures: Figures
@@ -80,7 +80,41 @@ def close_subscription(
                 continue
             subscription = subscription_versions.at(period.fixed_at_ms)
             if subscription is not None:
-                yield from _close_period(partition, name, subscription, timeline, period, cut_ms)
+                yield from _PeriodAtCut(
+                    partition, name, subscription, timeline, period, cut_ms
+                ).records()
+
+
+class CellShown(NamedTuple):
+    """A cell of a period that is published, or would be if the period closed now."""
+
+    cell_id: str
+    in_force: InForce
+    charge_filter: ChargeFilter | None
+    grouped_by: tuple[tuple[str, str | None], ...]
+    figures: Figures
+
+
+def cells_shown(
+    partition: Partition,
+    name: SubscriptionName,
+    subscription: Subscription,
+    timeline: Timeline,
+    period: Period,
+    codes: Container[str],
+) -> Iterator[CellShown]:
+    """What a cut after everything folded so far would publish of a period. Changes nothing.
+
+    Of metrics of these codes only.
+    """
+    at_cut = _PeriodAtCut(partition, name, subscription, timeline, period, OPEN_CUT_MS)
+    for closing in at_cut.closings(codes):
+        if at_cut.qualifies(closing):
+            charge_id, start_ms = closing.in_force.charge.id, period.start_ms
+            identity = cell_id(
+                subscription, charge_id, closing.name[1], closing.grouped_by, start_ms
+            )
+            yield CellShown(identity, *closing[1:])
 
 
 def settle(partition: Partition, cut_ms: int) -> None:
@@ -100,6 +134,15 @@ def settle(partition: Partition, cut_ms: int) -> None:
         del partition.reasons[reason]
 
 
+def enter_history(partition: Partition) -> set[Pair]:
+    """Put the next history records in force, now that every cut before them is published.
+
+    No cut before them is taken any more, whatever asks for one later. The pairs to be refolded.
+    """
+    settle(partition, partition.next_history_ms() - 1)
+    return partition.enter_history()
+
+
 def _settle_span(partition: Partition, span: Span, settled_ms: int) -> None:
     for layer in span.layers.values():
         for cell in layer.cells.values():
@@ -107,130 +150,187 @@ def _settle_span(partition: Partition, span: Span, settled_ms: int) -> None:
                 partition.mark(cell)
 
 
-def _close_period(
-    partition: Partition,
-    name: SubscriptionName,
-    subscription: Subscription,
-    timeline: Timeline,
-    period: Period,
-    cut_ms: int,
-) -> Iterator[PublishedRecord]:
-    definitions = partition.definitions
-    period_name = (subscription.id, period.start_ms)
-    before = partition.published.find(period_name) or _UNPUBLISHED
-    if before.cut_ms >= cut_ms:
-        return
-    plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
-    if plan is None:
-        return
-    envelope = Envelope(
-        subscription, plan, period, cut_ms, definitions.last_offset_at(period.fixed_at_ms)
-    )
-    records = []
-    for closing in _closings(partition, name, subscription, timeline, period, cut_ms):
-        identity = cell_id(
-            subscription,
-            closing.charge.id,
-            closing.name[1],
-            closing.grouped_by,
-            period.start_ms,
-        )
-        published = before.cells.get(closing.name)
-        if not _qualifies(partition, period_name, timeline, period, closing):
-            if published is None:
+class _PeriodAtCut:
+    """One period of a subscription at one cut."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        name: SubscriptionName,
+        subscription: Subscription,
+        timeline: Timeline,
+        period: Period,
+        cut_ms: int,
+    ):
+        self.partition = partition
+        self.name = name
+        self.subscription = subscription
+        self.timeline = timeline
+        self.period = period
+        self.cut_ms = cut_ms
+        self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
+        self.charges = partition.charges_of(subscription, period)
+        self._carried_on: dict[int, frozenset[str]] = {}
+        self._envelopes: dict[int, Envelope] = {}
+
+    def records(self) -> Iterator[PublishedRecord]:
+        """What the cut publishes; remembers it as published."""
+        definitions, published = self.partition.definitions, self.partition.published
+        period, period_name = self.period, (self.subscription.id, self.period.start_ms)
+        plan = definitions.plan_by_id(self.subscription.plan_id, period.fixed_at_ms)
+        if self.before.cut_ms >= self.cut_ms or plan is None:
+            return
+
+        records = []
+        for closing in self.closings():
+            charge, metric, as_of_ms, _ = closing.in_force
+            identity = cell_id(
+                self.subscription,
+                charge.id,
+                closing.name[1],
+                closing.grouped_by,
+                period.start_ms,
+            )
+            known = self.before.cells.get(closing.name)
+            if not self.qualifies(closing):
+                if known is None:
+                    continue
+                closing = closing._replace(figures=_NOTHING)
+            entry, record = _revision(
+                self._envelope(plan, as_of_ms),
+                identity,
+                closing,
+                known,
+                None if known is None else self._reason(charge.id, metric.code),
+            )
+            if record is None or entry is None:
                 continue
-            closing = closing._replace(figures=_NOTHING)
-        reason = partition.revision_reason(name, closing.metric.code, cut_ms)
-        entry, record = _revision(envelope, identity, closing, published, cut_ms, reason)
-        if record is None or entry is None:
-            continue
-        partition.published.put_cell(period_name, closing.name, entry)
-        records.append((identity, record))
-    yield from (record for _, record in sorted(records, key=lambda pair: pair[0]))
-    if records or before.revision < 0:
-        revision = before.revision + 1
-        partition.published.put_completion(period_name, revision, cut_ms)
-        now = partition.published.periods[period_name]
-        yield completion_record(envelope, revision, len(now.cells), now.digest)
+            published.put_cell(period_name, closing.name, entry)
+            records.append((identity, record))
+        yield from (record for _, record in sorted(records, key=lambda pair: pair[0]))
+        if records or self.before.revision < 0:
+            revision = self.before.revision + 1
+            published.put_completion(period_name, revision, self.cut_ms)
+            now = published.periods[period_name]
+            as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
+            envelope = self._envelope(plan, as_of_ms)
+            yield completion_record(envelope, revision, len(now.cells), now.digest)
 
+    def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
+        envelope = self._envelopes.get(as_of_ms)
+        if envelope is None:
+            offset = self.partition.definitions.last_offset_at(as_of_ms)
+            envelope = Envelope(self.subscription, plan, self.period, self.cut_ms, offset)
+            self._envelopes[as_of_ms] = envelope
+        return envelope
 
-def _closings(
-    partition: Partition,
-    name: SubscriptionName,
-    subscription: Subscription,
-    timeline: Timeline,
-    period: Period,
-    cut_ms: int,
-) -> Iterator[_Closing]:
-    """Every cell of the period: those of the tables, and those published that are no more."""
-    plans = partition.definitions.plan_versions[subscription.plan_id]
-    left = dict(
-        (partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED).cells
-    )
-    in_force = charges_in_force(partition.definitions, plans, None, period.fixed_at_ms)
-    carried_on = _carried_on(partition, subscription, period)
-    for charge, metric in in_force:
-        filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
-        figures: dict[CellName, Figures] = {}
-        if metric.id not in carried_on or charge.prorated:
-            for span in partition.route_of((*name, metric.code)).spans:
-                if span.key[:2] != (subscription.id, charge.id) or not (
+    def closings(self, codes: Container[str] | None = None) -> Iterator[_Closing]:
+        """Every cell of the period: those of the tables, and those published that are no more.
+
+        With `codes`, only of metrics of these codes.
+        """
+        charges, period = self.charges, self.period
+        left = dict(self.before.cells)
+        for in_force in charges.in_force:
+            charge, metric, as_of_ms, _ = in_force
+            if codes is not None and metric.code not in codes:
+                continue
+            if (
+                period.upgraded
+                and not charge.prorated
+                and metric.id in self._carried_on_at(as_of_ms)
+            ):
+                continue
+            filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
+            default_keys = charge.group_keys(None)
+            for span in self.partition.route_of((*self.name, metric.code)).spans:
+                if span.key[:2] != (self.subscription.id, charge.id) or not (
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):
                     continue
                 for filter_id, groups in span.cells_of(period):
-                    figures[charge.id, filter_id, groups] = span.figures(
-                        period, filter_id, groups, cut_ms
-                    )
-        gone = {cell: _NOTHING for cell in left if cell[0] == charge.id and cell not in figures}
-        default_keys = charge.group_keys(None)
-        keys: dict[str | None, tuple[str, ...]] = {
-            filter_id: charge.group_keys(charge_filter)
-            for filter_id, charge_filter in filters.items()
-        }
-        for cell, shown in {**figures, **gone}.items():
-            _, filter_id, groups = cell
-            charge_filter = None if filter_id is None else filters.get(filter_id)
-            grouped_by = tuple(zip(keys.get(filter_id, default_keys), groups, strict=False))
-            yield _Closing(cell, charge, metric, charge_filter, grouped_by, shown)
+                    bucket, keys = None, default_keys
+                    if filter_id is not None:
+                        bucket = filters[filter_id]
+                        keys = charge.group_keys(bucket)
+                    cell = charges.name_under(charge.id, filter_id, groups, keys)
+                    left.pop(cell, None)
+                    grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
+                    figures = span.figures(period, filter_id, groups, self.cut_ms)
+                    yield _Closing(cell, in_force, bucket, grouped_by, figures)
+        for cell in left:
+            last = charges.last(cell[0])
+            if last is not None and (codes is None or last.metric.code in codes):
+                grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
+                bucket = charges.filter_of(cell[0], cell[1])
+                yield _Closing(cell, last, bucket, grouped_by, _NOTHING)
+
+    def _carried_on_at(self, as_of_ms: int) -> frozenset[str]:
+        """Recurring metrics that an upgrade's next plan has too: the next period carries them."""
+        if as_of_ms not in self._carried_on:
+            self._carried_on[as_of_ms] = frozenset(self._following_metrics(as_of_ms))
+        return self._carried_on[as_of_ms]
+
+    def _following_metrics(self, as_of_ms: int) -> Iterator[str]:
+        replaced_by, definitions = self.subscription.replaced_by, self.partition.definitions
+        if replaced_by is None:
+            return
+        following = definitions.subscription_by_id(replaced_by, self.period.fixed_at_ms)
+        plan = None if following is None else definitions.plan_by_id(following.plan_id, as_of_ms)
+        for charge in plan.charges if plan else ():
+            metric = definitions.metric_by_id(charge.metric_id, as_of_ms)
+            if metric is not None and metric.recurring:
+                yield metric.id
+
+    def qualifies(self, closing: _Closing) -> bool:
+        """Whether a cell is published at all (records-and-cuts §4)."""
+        figures = closing.figures
+        if not closing.in_force.metric.recurring:
+            return bool(figures.units or figures.prorated_units or figures.events_count)
+        if figures.units or figures.prorated_units or figures.carries or figures.period_events:
+            return True
+        if self._earlier is None:
+            return False
+        before = self.partition.published.find((self.subscription.id, self._earlier.start_ms))
+        if before is None:
+            return False
+        name = closing.name
+        if name[2]:
+            keys = tuple(key for key, _ in closing.grouped_by)
+            name = self._charges_earlier.name_under(name[0], name[1], name[2], keys)
+        published = before.cells.get(name)
+        return published is not None and published.units != "0.0"
+
+    @cached_property
+    def _earlier(self) -> Period | None:
+        """The period before this one."""
+        start_ms = self.period.start_ms
+        earlier = [p for p in self.timeline.until(start_ms) if p.end_ms <= start_ms]
+        return earlier[-1] if earlier else None
+
+    @cached_property
+    def _charges_earlier(self) -> PeriodCharges:
+        return self.partition.charges_of(self.subscription, self._earlier or self.period)
+
+    def _reason(self, charge_id: str, code: str) -> RevisionReason:
+        """Why the cut revises a cell of a charge."""
+        partition = self.partition
+        corrected = partition.reasons.get((self.name, code, self.cut_ms))
+        if corrected is None and self.charges.changed_since(charge_id, self._known_ms):
+            return "definition"
+        return corrected or "late_events"
+
+    @cached_property
+    def _known_ms(self) -> int:
+        """History records appended until then had their revision cut before."""
+        partition = self.partition
+        records = partition.definitions.history_of(self.name[0], partition.history_ms)
+        times_ms = [record.append_time_ms for record in records]
+        done_ms = [at_ms for at_ms in times_ms if partition.revision_after(at_ms) < self.cut_ms]
+        return max(done_ms, default=-1)
 
 
 _NOTHING = Figures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
-
-
-def _carried_on(partition: Partition, subscription: Subscription, period: Period) -> frozenset[str]:
-    """Recurring metrics that an upgrade's next plan has too: the next period carries them."""
-    if not period.upgraded or subscription.replaced_by is None:
-        return frozenset()
-    definitions, at_ms = partition.definitions, period.fixed_at_ms
-    following = definitions.subscription_by_id(subscription.replaced_by, at_ms)
-    plan = None if following is None else definitions.plan_by_id(following.plan_id, at_ms)
-    metrics = (
-        definitions.metric_by_id(charge.metric_id, at_ms)
-        for charge in (plan.charges if plan else ())
-    )
-    return frozenset(metric.id for metric in metrics if metric is not None and metric.recurring)
-
-
-def _qualifies(
-    partition: Partition,
-    period_name: PeriodName,
-    timeline: Timeline,
-    period: Period,
-    closing: _Closing,
-) -> bool:
-    """Whether a cell is published at all (records-and-cuts §4)."""
-    figures = closing.figures
-    if not closing.metric.recurring:
-        return bool(figures.units or figures.prorated_units or figures.events_count)
-    if figures.units or figures.prorated_units or figures.carries or figures.period_events:
-        return True
-    earlier = [p for p in timeline.until(period.start_ms) if p.end_ms <= period.start_ms]
-    if not earlier:
-        return False
-    before = partition.published.find((period_name[0], earlier[-1].start_ms))
-    published = before.cells.get(closing.name) if before is not None else None
-    return published is not None and published.units != "0.0"
 
 
 def _revision(
@@ -238,11 +338,10 @@ def _revision(
     identity: str,
     closing: _Closing,
     published: PublishedCell | None,
-    cut_ms: int,
-    reason: RevisionReason,
+    reason: RevisionReason | None,
 ) -> tuple[PublishedCell | None, PublishedRecord | None]:
     """The next revision of a cell, None when it would say nothing new."""
-    figures = closing.figures
+    figures, cut_ms = closing.figures, envelope.closed_at_ms
     text = CellText(
         plain(figures.units),
         _prorated_text(closing),
@@ -264,20 +363,20 @@ def _revision(
         envelope,
         identity,
         revision,
-        closing.charge,
-        closing.metric,
+        closing.in_force.charge,
+        closing.in_force.metric,
         closing.charge_filter,
         closing.grouped_by,
         text,
         previous,
         None if previous is None else _delta(text.units, previous),
-        None if published is None else reason,
+        reason,
     )
     return entry, record
 
 
 def _prorated_text(closing: _Closing) -> str | None:
-    if not closing.charge.prorated:
+    if not closing.in_force.charge.prorated:
         return None
     prorated = closing.figures.prorated_units
     return plain(ZERO if prorated is None else prorated)

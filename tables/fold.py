@@ -7,14 +7,15 @@ routes they pass and in what they do with the cells it changed.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from app.numbers import EXACT, ZERO
 from app.wire.events import Event
+from app.wire.identity import event_id
 from app.wire.properties import read_properties
-from tables.aggregation import DIGEST_MASK, Position, State
+from tables.aggregation import DIGEST_MASK, Position
 from tables.cells import Cell, Layer, Span
 from tables.members import MemberName, Members, set_key
 from tables.routes import Ignored, Properties, Route
@@ -41,6 +42,21 @@ class Arrival(NamedTuple):
         return (self.append_time_ms, self.raw_partition, self.raw_offset, self.array_index)
 
     @property
+    def name(self) -> tuple[str, str]:
+        """(organization_id, external_subscription_id)"""
+        return self.organization_id, self.event.external_subscription_id
+
+    @property
+    def pair(self) -> tuple[str, str, str]:
+        """(organization_id, external_subscription_id, code)"""
+        return *self.name, self.event.code
+
+    @property
+    def identity(self) -> bytes:
+        """The event id that the index knows it by."""
+        return event_id(*self.name, self.event.transaction_id)
+
+    @property
     def timestamp_ms(self) -> int:
         """Event time; the append time when the event has none."""
         timestamp_ms = self.event.timestamp_ms
@@ -48,13 +64,11 @@ class Arrival(NamedTuple):
 
 
 class UniqueOperation(NamedTuple):
-    """An operation on a member that waits until the member is at hand."""
+    """An operation that is not `Members.simple_change`."""
 
     cell: Cell
     name: MemberName
     operation: MemberOperation
-    state: State
-    """The state of the cell that counted the event."""
 
 
 class Folded:
@@ -108,7 +122,9 @@ def _fold_into(
     )
     apply = fold.aggregation.apply if fold.applies else None
     reads = bool(fold.properties)
-    external_id, code = route.external_subscription_id, route.code
+    prorated = fold.charge.prorated
+    code = route.code
+    prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
     name: tuple[str | None, tuple[str | None, ...]] = _ONLY
     properties: Properties = _NOTHING
     layer = span.current
@@ -160,12 +176,12 @@ def _fold_into(
                 folded.late.append(cell)
             else:
                 cut_ms = 0
-        transaction_id, precise = event.transaction_id, event.precise_total_amount_cents
         # records-and-cuts §5; `digest_of` says the same of one event.
-        identity = f"{external_id}\0{transaction_id}\0{timestamp_ms}\0{code}\0{text}"
-        digest = _blake2b(identity.encode(), digest_size=16).digest()
+        hashing = _blank_digest()
+        hashing.update(f"{prefix}{event.transaction_id}\0{timestamp_ms}{suffix}{text}".encode())
         state.events += 1
-        state.digest = (state.digest + _from_bytes(digest, "big")) & DIGEST_MASK
+        state.digest = (state.digest + _from_bytes(hashing.digest(), "big")) & DIGEST_MASK
+        precise = event.precise_total_amount_cents
         if precise is not None:
             total = state.precise
             if total is None:
@@ -181,9 +197,12 @@ def _fold_into(
             operation = _new(
                 MemberOperation, (layer.start_ms, cut_ms, timestamp_ms, position, adds)
             )
-            folded.unique.append(
-                _new(UniqueOperation, (cell, (set_name, property_text), operation, state))
-            )
+            member = (set_name, property_text)
+            change = None if prorated else members.simple_change(member, operation)
+            if change is None:
+                folded.unique.append(_new(UniqueOperation, (cell, member, operation)))
+            elif change:
+                state.active += change  # type: ignore[attr-defined]
         if not cell.dirty:
             cell.dirty = True
             folded.dirty.append(cell)
@@ -191,7 +210,8 @@ def _fold_into(
 
 _ONLY: tuple[None, tuple[str | None, ...]] = (None, ())
 _NOTHING: Properties = {}
-_blake2b = hashlib.blake2b
+# A copy of a hash that nothing was fed to costs less than a new one.
+_blank_digest = hashlib.blake2b(digest_size=16).copy
 _from_bytes = int.from_bytes
 _add = EXACT.add
 # Plain __new__: the generated one costs three times as much, on every event.
@@ -204,15 +224,10 @@ Run = tuple[tuple[str, str, str], Sequence[Arrival]]
 
 def runs_of(arrivals: Iterable[Arrival]) -> list[Run]:
     """Arrivals by what their route is looked up with."""
-    runs: dict[tuple[str, str, str], list[Arrival]] = {}
+    runs: defaultdict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
-        event, organization_id = arrival[:2]
-        pair = (organization_id, event.external_subscription_id, event.code)
-        run = runs.get(pair)
-        if run is None:
-            runs[pair] = [arrival]
-        else:
-            run.append(arrival)
+        event = arrival[0]
+        runs[arrival[1], event.external_subscription_id, event.code].append(arrival)
     return list(runs.items())
 
 
@@ -267,15 +282,9 @@ def apply_members(
     operations: Iterable[UniqueOperation], members: Members, settled_ms: int, folded: Folded
 ) -> None:
     """Run the operations on their members; every member must be at hand."""
-    for cell, name, operation, state in operations:
+    for cell, name, operation in operations:
         aggregation: UniqueCount = cell.layer.span.fold.aggregation  # type: ignore[assignment]
         member = members.get(name)
-        if not member and not aggregation.prorated:
-            # New, as most are that cost anything: it counts where its event does.
-            members.put(name, (operation,))
-            if operation.adds:
-                state.active += 1  # type: ignore[attr-defined]
-            continue
         member = aggregation.settled(member, settled_ms)
         joined = aggregation.joined(member, operation)
         if joined == member:

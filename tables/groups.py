@@ -30,6 +30,10 @@ def pack_position(position: Position) -> PackedPosition:
     return number.to_bytes(16, "big")
 
 
+ANY_NUMBER = 1 << 62
+"""As a limit: what is folded has been admitted before, or has no groups."""
+
+
 class Admission:
     """The groups of one charge and period once their cells are as many as the limit."""
 

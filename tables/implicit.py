@@ -6,6 +6,7 @@ standard charge per live metric with the metric's filter keys as groups (records
 
 from __future__ import annotations
 
+from functools import lru_cache
 from uuid import NAMESPACE_URL, uuid5
 
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
@@ -23,16 +24,11 @@ class ImplicitPlan:
     def __init__(self, folds: ChargeFolds):
         self._folds = folds
         self._charges: dict[int, tuple[Metric, Charge]] = {}
-        self._timeline: Timeline | None = None
-        self._settings: SettingsRecord | None = None
         self._identities: dict[tuple[str, str], str] = {}
 
     def timeline(self, settings: SettingsRecord) -> Timeline:
         """Months since 1970; the same for everyone."""
-        if self._timeline is None or self._settings is not settings:
-            self._timeline = implicit_timeline(settings, implicit_subscription("", "", 0))
-            self._settings = settings
-        return self._timeline
+        return _timeline(settings)
 
     def charge(self, metric: Metric) -> Charge:
         """The charge on a metric, compiled once per version of the metric."""
@@ -54,6 +50,12 @@ class ImplicitPlan:
         key = SpanKey(identity, charge.id, start_ms)
         fold = self._folds.fold_of(charge, metric, "UTC")
         return SpanPlan(key, fold, timeline, NEVER_MS)
+
+
+@lru_cache(maxsize=4)
+def _timeline(settings: SettingsRecord) -> Timeline:
+    """Hundreds of months, which partitions need not make each for itself."""
+    return implicit_timeline(settings, implicit_subscription("", "", 0))
 
 
 def subscription_id(organization_id: str, external_id: str) -> str:

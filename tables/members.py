@@ -95,6 +95,28 @@ class Members:
         self._dirty.setdefault(name, self._cache.get(name, ()))
         self._cache[name] = member
 
+    def simple_change(self, name: MemberName, operation: MemberOperation) -> int | None:
+        """Take an operation of a member without proration that has none, or one just like it.
+
+        Returns what the active properties change by where the operation counts. None, with nothing
+        done, if there is more to think of.
+        """
+        known = self._cache.get(name, ())
+        if not known:
+            change = 1 if operation[4] else 0
+        elif len(known) == 1:
+            period_ms, cut_ms, timestamp_ms, position, adds = known[0]
+            if (period_ms, cut_ms, adds) != (operation[0], operation[1], operation[4]):
+                return None
+            if (timestamp_ms, position) >= (operation[2], operation[3]):
+                return 0
+            change = 0
+        else:
+            return None
+        self._dirty.setdefault(name, known)
+        self._cache[name] = (operation,)
+        return change
+
     def forget(self, keys: Iterable[SetKey]) -> None:
         """Sets that were refolded: nothing of them remains, here or in the store."""
         gone = set(keys)
@@ -117,12 +139,12 @@ class Members:
 
     def take_changes(self) -> list[tuple[MemberName, bytes | None]]:
         """Members changed since the last call (None: removed). They stay here until `written`."""
-        encode, cache = msgspec.msgpack.encode, self._cache
+        cache = self._cache
         changes = [
             (
-                encode(name),
-                encode(before) if before else None,
-                encode(member) if (member := cache[name]) else None,
+                member_key(name),
+                pack_member(before) if before else None,
+                pack_member(member) if (member := cache[name]) else None,
             )
             for name, before in self._dirty.items()
         ]

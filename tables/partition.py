@@ -18,10 +18,16 @@ from typing import NamedTuple
 import msgspec
 import xxhash
 
-from app.definitions.model import SettingsRecord, Subscription
+from app.definitions.model import HistoryRecord, SettingsRecord, Subscription
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
-from app.definitions.timeline import Timeline, ceil_to, subscription_timeline
+from app.definitions.timeline import (
+    NEVER_MS,
+    Period,
+    Timeline,
+    ceil_to,
+    subscription_timeline,
+)
 from app.definitions.versions import Versions
 from app.records import RevisionReason
 from app.wire.events import Event
@@ -43,6 +49,7 @@ from tables.corrections import CorrectionArrival, CorrectionTable, Held
 from tables.dedupe import Entry, EventIndex
 from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
 from tables.implicit import ImplicitPlan, subscription_id
+from tables.in_force import PeriodCharges
 from tables.members import MemberName, Members
 from tables.presence import Presence, PresenceTable, SubscriptionName
 from tables.published import PublishedTable
@@ -88,6 +95,8 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     published_sum: ChangelogSum | None = None
     corrections_sum: ChangelogSum | None = None
     members_sum: ChangelogSum | None = None
+    history_ms: int = -1
+    """History records appended until then shape all cells."""
 
 
 class Refused(NamedTuple):
@@ -162,7 +171,7 @@ class Partition:
         self.late_cuts: dict[SubscriptionName, set[int]] = {}
         """Revision cuts that events wait for."""
         self.reasons: dict[tuple[SubscriptionName, str, int], RevisionReason] = {}
-        """What else than late events revises published periods: by name, metric code and cut."""
+        """Cuts to come that corrections revise: by name, metric code and cut."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier event, or copy of one, came after a later one."""
         self._replaced: set[SubscriptionName] = set()
@@ -190,6 +199,7 @@ class Partition:
         """Subscriptions with states of cuts to come."""
         self._restored_ms = -1
         """Append time that the definitions had reached when the partition was restored."""
+        self._entered_ms = -1
 
     # Folding
 
@@ -203,6 +213,11 @@ class Partition:
         """Late cuts up to it are published and merged."""
         every_ms = lcm(*self.revision_grids_ms)
         return self.record.cut_ms // every_ms * every_ms
+
+    @property
+    def history_ms(self) -> int:
+        """History records appended until then are in force; cells may yet have to be refolded."""
+        return max(self._entered_ms, self.record.history_ms)
 
     @property
     def revision_grids_ms(self) -> tuple[int, ...]:
@@ -227,8 +242,7 @@ class Partition:
             if not self.corrections.touches(pair[:2]):
                 continue
             for arrival in arrivals:
-                identity = event_id(*pair[:2], arrival.event.transaction_id)
-                counted = self.counted(identity, arrival)
+                counted = self.counted(arrival.identity, arrival)
                 if counted is not None and counted.arrival is not arrival:
                     yield (*pair[:2], counted.arrival.event.code), (counted.arrival,)
 
@@ -312,8 +326,7 @@ class Partition:
 
         For those appended after it, it is as if they came now.
         """
-        event = arrival.event
-        name = (arrival.organization_id, event.external_subscription_id)
+        event, name = arrival.event, arrival.name
         history = self.corrections.history(identity)
         self._note_versions(name, arrival, history)
         for held in history:
@@ -469,8 +482,9 @@ class Partition:
                         refused.append(refusal)
                         continue
                 admitted.append(arrival)
-                identity = (prefix + event.transaction_id).encode()
-                ids.append(_blake2b(identity, digest_size=12).digest())
+                identity = _blank_id()
+                identity.update((prefix + event.transaction_id).encode())
+                ids.append(identity.digest())
                 body_hash = (
                     event_body_hash(event) if event.envelope else _xxh3(event.body) & BODY_HASH_MASK
                 )
@@ -506,11 +520,9 @@ class Partition:
         if entry[:4] == known[:4]:
             return None
         if entry[:4] < known[:4]:
-            name = (arrival.organization_id, arrival.event.external_subscription_id)
+            name = arrival.name
             history = (
-                self.corrections.history(event_id(*name, arrival.event.transaction_id))
-                if self.corrections.touches(name)
-                else ()
+                self.corrections.history(arrival.identity) if self.corrections.touches(name) else ()
             )
             self._note_versions(name, arrival, history)
             self._replaced.add(name)
@@ -572,15 +584,23 @@ class Partition:
             self._adopt(span)
         return route
 
-    def compile(self, pair: Pair, until_ms: int | None = None) -> Route:
-        """A fresh route without cells, under all definitions or those appended up to a time."""
+    def compile(
+        self, pair: Pair, until_ms: int | None = None, history_ms: int | None = None
+    ) -> Route:
+        """A fresh route without cells, under all definitions or those appended up to a time.
+
+        `history_ms`: under history records appended until then, instead of those in force.
+        """
         organization_id, external_id, code = pair
         name = (organization_id, external_id)
         timelines = self.timelines(name, until_ms)
         plans: list[SpanPlan] = []
+        history = self.definitions.history_of(
+            organization_id, self.history_ms if history_ms is None else history_ms
+        )
         for subscription, timeline in timelines:
             plans += plan_spans(
-                self.definitions, subscription, timeline, code, self.folds, until_ms
+                self.definitions, subscription, timeline, code, self.folds, until_ms, history
             )
         settings = self.definitions.settings_at(until_ms)
         if not timelines and settings.implicit_plan:
@@ -642,10 +662,13 @@ class Partition:
         found = ((i, self._cold.sealed(i)) for i in self._subscription_ids(name) if self._cold)
         return [(identity, sealed) for identity, sealed in found if sealed is not None]
 
-    def thaw(self, name: SubscriptionName, until_ms: int | None = None) -> None:
+    def thaw(
+        self, name: SubscriptionName, until_ms: int | None = None, history_ms: int | None = None
+    ) -> None:
         """Make routes and cells of a cold external subscription.
 
         `until_ms`: under definitions appended up to then, when newer ones are yet to be looked at.
+        `history_ms`: likewise of history records.
         """
         if not self._cold:
             return
@@ -658,7 +681,7 @@ class Partition:
         for code in self.presence.codes.get(name, ()):
             pair = (*name, code)
             if pair not in self.routes:
-                self._install(pair, self.compile(pair, until_ms))
+                self._install(pair, self.compile(pair, until_ms, history_ms))
         if self._thawed:
             self._refold_strays(name)
 
@@ -726,10 +749,6 @@ class Partition:
             cell.dirty = True
             self._dirty.append(cell)
 
-    def revision_reason(self, name: SubscriptionName, code: str, cut_ms: int) -> RevisionReason:
-        """Why a cut revises what is published of a metric."""
-        return self.reasons.get((name, code, cut_ms), "late_events")
-
     def delete(self, cell: Cell) -> None:
         """The cell is no more; its changelog record goes with the next flush."""
         if cell.hash:
@@ -772,22 +791,102 @@ class Partition:
                 refold.update(pair for pair in found if pair not in self.routes)
             elif self._stays_cold(name, found, before_ms):
                 continue
-            self.thaw(name, before_ms)
-            for pair, presence in found.items():
-                # A running refold may stand under older definitions: it has to be done again.
-                if pair in self.refolding_pairs or self._changes_course(pair, presence, before_ms):
-                    refold.add(pair)
+            refold |= self._redirected(name, found, before_ms)
         return refold
 
+    def _redirected(
+        self,
+        name: SubscriptionName,
+        pairs: Mapping[Pair, Presence],
+        before_ms: int | None,
+        history_ms: int | None = None,
+    ) -> set[Pair]:
+        """New routes for old; the pairs that keep their old ones, because they are to be refolded.
+
+        `before_ms`, `history_ms`: under what the old ones were compiled.
+        """
+        self.thaw(name, before_ms, history_ms)
+        return {
+            pair
+            for pair, presence in pairs.items()
+            # A running refold may stand under older definitions: it has to be done again.
+            if pair in self.refolding_pairs
+            or self._changes_course(pair, presence, before_ms, history_ms)
+        }
+
+    # History records
+
+    def charges_of(self, subscription: Subscription, period: Period) -> PeriodCharges:
+        """What a period of a subscription folds under."""
+        definitions = self.definitions
+        history = definitions.history_of(subscription.organization_id, self.history_ms)
+        plans = definitions.plan_versions[subscription.plan_id]
+        return PeriodCharges(definitions, plans, period, history)
+
+    def next_history_ms(self) -> int:
+        """Append time of the next history record that is not in force; NEVER_MS: there is none.
+
+        To be entered before any cut at or after it, once every cut before it is published.
+        """
+        records = self.definitions.history_after(self.history_ms)
+        return records[0].append_time_ms if records else NEVER_MS
+
+    def enter_history(self) -> set[Pair]:
+        """Put the next history records in force.
+
+        Pairs that must be refolded keep their old routes until then. Everything that was appended
+        until the records must have been folded, and the definitions applied past them.
+        """
+        before_ms = self.history_ms
+        records = self.definitions.history_after(before_ms)
+        self._entered_ms = records[0].append_time_ms
+        refold: set[Pair] = set()
+        for record in records:
+            codes = self.definitions.codes_named(record)
+            for name in self._names_touched(Touch(record.organization_id)):
+                self._drop_eventless(name)
+                presences = self.presence.codes.get(name, {})
+                found = {(*name, code): p for code, p in presences.items() if code in codes}
+                if not self._stays_cold(name, found, None, before_ms):
+                    refold |= self._redirected(name, found, None, before_ms)
+        if not refold:
+            self.record.history_ms = self._entered_ms
+        self._announce_history(records)
+        return refold
+
+    def revised_by_history(self, name: SubscriptionName) -> bool:
+        """Whether history records shape cells of a subscription that is not revised by them yet."""
+        return any(
+            self.revision_after(record.append_time_ms) in self.late_cuts.get(name, ())
+            for record in self.definitions.history_of(name[0], self.history_ms)
+        )
+
+    def _announce_history(self, records: Iterable[HistoryRecord]) -> None:
+        """The revision cuts of what history records concern."""
+        for record in records:
+            if self.revision_after(record.append_time_ms) <= self.record.cut_ms:
+                continue
+            for name in self._names_touched(Touch(record.organization_id)):
+                if any(
+                    record.covers(period.start_ms, period.due_at_ms)
+                    for _, timeline in self.timelines(name)
+                    for period in timeline.until(record.append_time_ms)
+                ):
+                    self._announce(name, record.append_time_ms)
+
     def _stays_cold(
-        self, name: SubscriptionName, pairs: Mapping[Pair, Presence], before_ms: int
+        self,
+        name: SubscriptionName,
+        pairs: Mapping[Pair, Presence],
+        before_ms: int | None,
+        history_ms: int | None = None,
     ) -> bool:
         """Whether a cold external subscription is none of a definition's concern."""
         return (
             name not in self.stale
             and self.is_cold(name)
             and all(
-                self.compile(pair, before_ms).shape(*_reach(presence))
+                self.compile(pair, before_ms, history_ms).shape(*_reach(presence))
                 == self.compile(pair).shape(*_reach(presence))
                 for pair, presence in pairs.items()
             )
@@ -819,9 +918,15 @@ class Partition:
             return sorted(names)
         return sorted(name for name in names if name[0] == touch.organization_id)
 
-    def _changes_course(self, pair: Pair, presence: Presence, before_ms: int) -> bool:
+    def _changes_course(
+        self,
+        pair: Pair,
+        presence: Presence,
+        before_ms: int | None,
+        history_ms: int | None = None,
+    ) -> bool:
         """Swap the route in place if no folded event goes elsewhere; else say so."""
-        old = self.routes.get(pair) or self.compile(pair, before_ms)
+        old = self.routes.get(pair) or self.compile(pair, before_ms, history_ms)
         new = self.compile(pair)
         reach = _reach(presence)
         if old.shape(*reach) != new.shape(*reach):
@@ -909,6 +1014,11 @@ class Partition:
             return False
         if self.corrections.outdated or record.corrections_sum not in (None, self.corrections.sum):
             return False
+        self._announce_history(
+            known
+            for known in self.definitions.history_records
+            if known.append_time_ms <= record.history_ms
+        )
         return all(self._expect_cuts(identity) for identity in sorted(self._loaded_late))
 
     def _expect_cuts(self, identity: str) -> bool:
@@ -933,7 +1043,8 @@ class Partition:
 
 _new = tuple.__new__
 _position_of = attrgetter("position")
-_blake2b = hashlib.blake2b
+# A copy of a hash that nothing was fed to costs less than a new one.
+_blank_id = hashlib.blake2b(digest_size=12).copy
 _xxh3 = xxhash.xxh3_64_intdigest
 _decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
 _decode_key = msgspec.msgpack.Decoder(CellKey).decode

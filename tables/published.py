@@ -8,8 +8,14 @@ from tables.cells import Figures
 from tables.changelog_sum import ChangelogSum
 from tables.cold import ColdRows, integer_end, text_end
 
-CellName = tuple[str, str | None, tuple[str | None, ...]]
-"""(charge id, filter id, group values): a cell within its subscription and period."""
+_OwnName = tuple[str, str | None, tuple[str | None, ...]]
+_NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
+
+CellName = _OwnName | _NewName
+"""(charge id, filter id, group values): a cell within its subscription and period.
+
+Where a history record made other group keys of it than there were, they follow.
+"""
 
 
 class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -78,7 +84,7 @@ class PublishedTable:
         if period is None and (rows := self._cold.take(_first_part(name))):
             period = self.periods[name] = PublishedPeriod()
             for rest, value in rows:
-                cell = _decode_name(rest)
+                cell = _cell_name(rest)
                 if cell is None:
                     period.revision, period.cut_ms = _decode_completion(value)
                 else:
@@ -156,7 +162,19 @@ def _first_part(name: PeriodName) -> bytes:
     return b"\x92" + msgspec.msgpack.encode(name)
 
 
-_decode_name = msgspec.msgpack.Decoder(CellName | None).decode
+_decode_name = msgspec.msgpack.Decoder(_OwnName | None).decode
+_decode_new_name = msgspec.msgpack.Decoder(_NewName).decode
+_ARRAY_OF_FOUR = 0x94
+
+
+def _cell_name(packed: bytes) -> CellName | None:
+    if packed[0] == _ARRAY_OF_FOUR:
+        renamed: CellName = _decode_new_name(packed)
+        return renamed
+    own: CellName | None = _decode_name(packed)
+    return own
+
+
 _decode_cell = msgspec.msgpack.Decoder(PublishedCell).decode
 _decode_completion = msgspec.msgpack.Decoder(tuple[int, int]).decode
 

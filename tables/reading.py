@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from app.definitions.model import Plan, Subscription
+from app.definitions.model import HistoryRecord, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period
 from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from tables.cells import Figures, Span
 from tables.implicit import implicit_plan, implicit_subscription
+from tables.in_force import PeriodCharges
 from tables.partition import Partition
 from tables.presence import SubscriptionName
-from tables.routes import charges_in_force
 
 
 def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
@@ -74,14 +74,21 @@ def period_usage(
     definitions = partition.definitions
     plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
     versions = definitions.plan_versions[subscription.plan_id]
-    in_force = charges_in_force(definitions, versions, None, period.fixed_at_ms)
-    charges = tuple(ChargeInForce(charge, metric) for charge, metric in in_force)
+    known = PeriodCharges(definitions, versions, period, _published_history(partition, name[0]))
+    charges = tuple(ChargeInForce(charge, metric) for charge, metric, *_ in known.in_force)
     published = partition.published.find((subscription.id, period.start_ms))
     if published is not None and published.revision >= 0:
         rows = _published_rows(charges, partition, (subscription.id, period.start_ms))
     else:
         rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
     return _usage(partition, subscription, plan, charges, tuple(rows), period)
+
+
+def _published_history(partition: Partition, organization_id: str) -> list[HistoryRecord]:
+    """History records that published periods have been revised by."""
+    cut_ms = partition.record.cut_ms
+    records = partition.definitions.history_of(organization_id, cut_ms)
+    return [r for r in records if partition.revision_after(r.append_time_ms) <= cut_ms]
 
 
 def period_shown(partition: Partition, usage: PeriodUsage) -> Period:
@@ -147,7 +154,7 @@ def _live_rows(
     at_ms: int | None,
 ) -> Iterator[UsageRow]:
     for in_force in charges:
-        accrued_ms = accrues_until(partition, name, in_force, at_ms)
+        accrued_ms = accrues_until(in_force, at_ms)
         for span in spans_of(partition, name, subscription_id, in_force, period):
             yield from _span_rows(in_force, span, period, accrued_ms)
 
@@ -167,17 +174,9 @@ def spans_of(
             yield span
 
 
-def accrues_until(
-    partition: Partition, name: SubscriptionName, in_force: ChargeInForce, at_ms: int | None
-) -> int | None:
-    """`at_ms` where the two running sums of a weighted_sum tell what has accrued by then.
-
-    With an event dated later they do not: it is in the sums already.
-    """
-    if at_ms is None or in_force.metric.aggregation_type != "weighted_sum_agg":
-        return None
-    presence = partition.presence.find(name, in_force.metric.code)
-    return at_ms if presence is None or presence.newest_ms <= at_ms else None
+def accrues_until(in_force: ChargeInForce, at_ms: int | None) -> int | None:
+    """`at_ms` for a weighted_sum: other figures do not accrue."""
+    return at_ms if in_force.metric.aggregation_type == "weighted_sum_agg" else None
 
 
 def _span_rows(
@@ -226,7 +225,7 @@ def _published_rows(
 ) -> Iterator[UsageRow]:
     by_id = {in_force.charge.id: in_force for in_force in charges}
     published = partition.published.find(period)
-    for (charge_id, filter_id, groups), cell in published.cells.items() if published else ():
+    for (charge_id, filter_id, groups, *_), cell in published.cells.items() if published else ():
         in_force = by_id.get(charge_id)
         if in_force is None or not cell.shows_usage:
             continue

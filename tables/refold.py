@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from app.wire.identity import event_id
+from app.definitions.timeline import NEVER_MS
 from tables.cells import Span, SpanKey
 from tables.census import Census
 from tables.dedupe import Entry
@@ -33,7 +33,7 @@ class Refold:
         horizons: Mapping[SubscriptionName, int] | None = None,
     ):
         """`horizons`: subscriptions all of whose pairs are refolded, under the corrections appended
-        until a time; others keep those that are in force.
+        until their next cut; others keep those that are in force. NEVER_MS: under all corrections.
         """
         self.partition = partition
         self._horizons = dict(horizons or {})
@@ -41,7 +41,15 @@ class Refold:
             name: partition.corrections.standing(name, horizon_ms)
             for name, horizon_ms in self._horizons.items()
         }
+        # Under corrections events may count that did not when their cuts were taken: another group
+        # has their place. No cut before the next is taken for them.
+        self._taken_ms = {
+            name: next_cut_ms - 1
+            for name, next_cut_ms in self._horizons.items()
+            if next_cut_ms < NEVER_MS
+        }
         self._reasons: set[tuple[SubscriptionName, str, int]] = set()
+        self._history_ms = partition.history_ms
         self.pairs = frozenset(pairs)
         self._names = frozenset((org, external_id) for org, external_id, _ in self.pairs)
         self.census = Census()
@@ -76,10 +84,7 @@ class Refold:
         """Fold those of the arrivals that are of the pairs and count."""
         partition = self.partition
         wanted = [arrival for arrival in arrivals if self._wants(arrival)]
-        ids = [
-            event_id(a.organization_id, a.event.external_subscription_id, a.event.transaction_id)
-            for a in wanted
-        ]
+        ids = [arrival.identity for arrival in wanted]
         settled_ms = partition.settled_ms
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
@@ -104,7 +109,8 @@ class Refold:
             self.events += 1
             if route.grouped:
                 self.census.note(route, counted.event, counted.timestamp_ms, counted.position)
-            fold_run(route, (counted,), settled_ms, self.members, self.folded, since_ms)
+            taken_ms = max(settled_ms, self._taken_ms.get(placed.name, -1))
+            fold_run(route, (counted,), taken_ms, self.members, self.folded, since_ms)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 
@@ -116,7 +122,7 @@ class Refold:
 
     def _corrected(self, identity: bytes, placed: Arrival) -> Counted | None:
         """The event as corrections have it; None when it is cancelled."""
-        partition, name = self.partition, (placed[1], placed.event.external_subscription_id)
+        partition, name = self.partition, placed.name
         if not partition.corrections.touches(name):
             return Counted(placed, -1)
         horizon_ms = self._horizons.get(name)
@@ -125,11 +131,10 @@ class Refold:
         return partition.counted(identity, placed, horizon_ms)
 
     def _wants(self, arrival: Arrival) -> bool:
-        name = (arrival.organization_id, arrival.event.external_subscription_id)
-        if self.partition.corrections.touches(name):
+        if self.partition.corrections.touches(arrival.name):
             # An amend may have given it one of the codes.
-            return name in self._names
-        return (*name, arrival.event.code) in self.routes
+            return arrival.name in self._names
+        return arrival.pair in self.routes
 
     def _refusal(self, route: Route, arrival: Arrival) -> Refused | None:
         try:
@@ -139,10 +144,17 @@ class Refold:
             return None
 
     def _route_of(self, arrival: Arrival) -> Route | None:
-        event = arrival.event
-        return self.routes.get(
-            (arrival.organization_id, event.external_subscription_id, event.code)
-        )
+        return self.routes.get(arrival.pair)
+
+    def admitted(self) -> bool:
+        """Whether the groups that have cells are those that are admitted, once all was fed.
+
+        Otherwise it begins anew, open only to those.
+        """
+        if all(self.census.agrees(route) for route in self.routes.values()):
+            return True
+        self._begin({pair: self.census.impose(r) for pair, r in self.routes.items()})
+        return False
 
     def swap(self) -> bool:
         """Put the new cells in place of the old ones. The live fold must stand where this does.
@@ -151,8 +163,7 @@ class Refold:
         False: nothing is done, and all events must be fed again from the start; only now is it
         known which groups are admitted.
         """
-        if not all(self.census.agrees(route) for route in self.routes.values()):
-            self._begin({pair: self.census.impose(r) for pair, r in self.routes.items()})
+        if not self.admitted():
             return False
         for route in self.routes.values():
             for cell in self.census.settle(route):
@@ -162,6 +173,8 @@ class Refold:
         partition = self.partition
         for identity, entry, _ in self.refused:
             partition.index.refuse(identity, entry)
+        # Whatever history records concern was queued before they were in force, so it is in here.
+        partition.record.history_ms = max(partition.record.history_ms, self._history_ms)
         partition.forget(self.pairs)
         for pair, route in self.routes.items():
             partition.routes[pair] = route

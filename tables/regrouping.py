@@ -20,14 +20,13 @@ from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import Span, SpanKey
 from tables.fold import Arrival, Folded, apply_members, fold_run
+from tables.groups import ANY_NUMBER
 from tables.members import Members
 from tables.partition import Partition
 from tables.reading import accrues_until, period_shown, row_of, spans_of
 from tables.routes import ChargeFold, Overwriter, Route, overwriter
 
 _NOTHING_SETTLED_MS = -1
-_AT_MOST_GROUPS = 1 << 62
-"""What is read has been admitted, or has no groups any more."""
 
 _CellName = tuple[str | None, Groups]
 
@@ -80,13 +79,7 @@ class Regrouped:
         for refolded in self._refolded:
             code = refolded.in_force.metric.code
             if code == counted.event.code and self._takes(refolded, counted):
-                fold_run(
-                    refolded.route,
-                    (counted,),
-                    _NOTHING_SETTLED_MS,
-                    self._members,
-                    folded,
-                )
+                fold_run(refolded.route, (counted,), _NOTHING_SETTLED_MS, self._members, folded)
         apply_members(folded.unique, self._members, _NOTHING_SETTLED_MS, folded)
 
     def usage(self) -> PeriodUsage:
@@ -133,7 +126,7 @@ class Regrouped:
         span: Span,
         names: list[tuple[_CellName, list[_CellName]]],
     ) -> Iterator[UsageRow]:
-        accrued_ms = accrues_until(self._partition, self._name, in_force, self._at_ms)
+        accrued_ms = accrues_until(in_force, self._at_ms)
         for (filter_id, groups), together in names:
             figures = span.figures_together(self._period, together)
             so_far = None
@@ -147,7 +140,7 @@ class Regrouped:
             self._name,
             SpanKey(self._usage.subscription.id, regrouped.charge.id, period.start_ms),
             ChargeFold(regrouped.charge, metric, period.timezone),
-            FixedPeriods([period._replace(max_groups=_AT_MOST_GROUPS)]),
+            FixedPeriods([period._replace(max_groups=ANY_NUMBER)]),
             NEVER_MS,
         )
         route = Route(*self._name, metric.code, (), (span,))

@@ -9,7 +9,7 @@ span and begins the next; of a recurring metric each span holds all history befo
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,7 @@ from app.definitions.model import (
     ALL_FILTER_VALUES,
     Charge,
     ChargeFilter,
+    HistoryRecord,
     Metric,
     Plan,
     Subscription,
@@ -30,6 +31,7 @@ from app.numbers import ZERO, InvalidValue, canonical, parse_value, property_tex
 from tables.aggregation import Aggregation, Groups
 from tables.cells import Span, SpanKey
 from tables.count import Count
+from tables.in_force import PeriodCharges, charges_in_force, covering
 from tables.latest import Latest
 from tables.maximum import Maximum
 from tables.presence import Presence
@@ -116,6 +118,8 @@ class ChargeFold:
             metric.expression,
             metric.recurring,
             metric.counts_after_ms,
+            metric.rounding_function,
+            metric.rounding_precision,
             charge.prorated,
             timezone if charge.prorated else None,
             self.buckets,
@@ -322,10 +326,8 @@ class Route:
         "grouped",
         "organization_id",
         "presence",
-        "reads_properties",
         "spans",
         "timelines",
-        "unique",
     )
 
     def __init__(
@@ -343,8 +345,6 @@ class Route:
         self.spans = spans
         self.presence: Presence | None = None
         """Its entry in the presence table, once an event has come."""
-        self.reads_properties = any(span.fold.properties for span in spans)
-        self.unique = any(span.fold.unique for span in spans)
         self.grouped = any(span.fold.grouped for span in spans)
 
     @property
@@ -421,8 +421,12 @@ def plan_spans(
     code: str,
     folds: ChargeFolds,
     until_ms: int | None = None,
+    history: Sequence[HistoryRecord] = (),
 ) -> list[SpanPlan]:
-    """Runs of periods of one subscription in which a charge of the metric code folds alike."""
+    """Runs of periods of one subscription in which a charge of the metric code folds alike.
+
+    `history`: history records of the organization that are in force, in order.
+    """
     newest = subscription.at(until_ms)
     if newest is None:
         return []
@@ -432,7 +436,9 @@ def plan_spans(
     ]
     running: dict[str, SpanPlan] = {}
     planned: list[SpanPlan] = []
-    for period, in_force in _charges_by_period(definitions, plan, timeline, code, changes_ms):
+    for period, in_force in _charges_by_period(
+        definitions, plan, timeline, code, changes_ms, history
+    ):
         folding = {c.id: folds.fold_of(c, m, period.timezone) for c, m in in_force}
         gone = [charge_id for charge_id in running if charge_id not in folding]
         planned += [running.pop(i)._replace(end_ms=period.start_ms) for i in gone]
@@ -462,39 +468,32 @@ def _charges_by_period(
     timeline: Timeline,
     code: str,
     changes_ms: list[int],
+    history: Sequence[HistoryRecord],
 ) -> Iterator[tuple[Period, list[tuple[Charge, Metric]]]]:
-    """(period, charges of the code under the definitions it is fixed under).
+    """(period, charges of the code under the definitions it is fixed under, or that history says).
 
     Stops at the first period that no change known today can come before: the later ones are alike
     until their timezone changes.
     """
     last_change_ms = changes_ms[-1] if changes_ms else 0
     last_terms_ms = timeline.terms[-1].since_ms if timeline.terms else 0
+    last_history_ms = history[-1].append_time_ms if history else 0
     seen: tuple[int, list[tuple[Charge, Metric]]] = (-1, [])
     for period in timeline:
         version = bisect_right(changes_ms, period.fixed_at_ms)
         if version != seen[0]:
             as_of_ms = changes_ms[version - 1] if version else -1
             seen = (version, charges_in_force(definitions, plan, code, as_of_ms))
-        yield period, seen[1]
+        if covering(history, period):
+            charges = PeriodCharges(definitions, plan, period, history).in_force
+            yield period, [(c, m) for c, m, *_ in charges if m.code == code]
+        else:
+            yield period, seen[1]
         # A later period may be fixed before this one, but not before it begins.
-        if min(period.fixed_at_ms, period.end_ms) >= max(last_change_ms, last_terms_ms):
+        if min(period.fixed_at_ms, period.end_ms) >= max(
+            last_change_ms, last_terms_ms, last_history_ms
+        ):
             break
-
-
-def charges_in_force(
-    definitions: Definitions, plan: Versions[Plan], code: str | None, at_ms: int
-) -> list[tuple[Charge, Metric]]:
-    """Charges of a plan with their metrics as of a moment, in plan order; `code` None: all."""
-    version = plan.at(at_ms) or plan.last_before_deletion(at_ms)
-    if version is None:
-        return []
-    in_force = []
-    for charge in version.charges:
-        metric = definitions.metric_versions[charge.metric_id].at(at_ms)
-        if metric is not None and (code is None or metric.code == code):
-            in_force.append((charge, metric))
-    return in_force
 
 
 class ChargeFolds:

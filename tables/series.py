@@ -28,6 +28,7 @@ from app.wire.properties import read_properties
 from tables.cells import Layer, Span, SpanKey
 from tables.census import impose_live
 from tables.fold import Arrival, Folded, apply_members, fold_run
+from tables.groups import ANY_NUMBER
 from tables.members import Members
 from tables.partition import Pair, Partition
 from tables.routes import ChargeFold, Route
@@ -212,10 +213,6 @@ class Series:
         )
 
 
-_ANY_GROUPS = 1 << 62
-"""The limit holds for periods, not for windows."""
-
-
 def _admitted(layer: Layer, counted: Arrival) -> bool:
     """Whether the group of an event is one that counts in its period."""
     admission, fold = layer.limits.admission, layer.span.fold
@@ -278,5 +275,6 @@ def _as_period(window: SeriesWindow, timezone: str) -> Period:
         late_until_ms=NEVER_MS,
         closing_reason="period_end",
         upgraded=False,
-        max_groups=_ANY_GROUPS,
+        # The limit holds for periods, not for windows.
+        max_groups=ANY_NUMBER,
     )

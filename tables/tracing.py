@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from app.wire.identity import event_body_hash, event_id
+from app.wire.identity import event_body_hash
 from app.wire.properties import read_properties
 from app.wire.refusals import check_range
 from tables.cells import Layer, Span
@@ -60,15 +60,9 @@ class Traced(NamedTuple):
     """The first cut it counts at; 0: that of the period's due time."""
 
 
-def identity_of(arrival: Arrival) -> bytes:
-    """The event id that the index knows it by."""
-    event = arrival.event
-    return event_id(arrival.organization_id, event.external_subscription_id, event.transaction_id)
-
-
 def verdict(partition: Partition, arrival: Arrival) -> Verdict:
     """What the partition, which has folded past it, did with an arrival."""
-    identity = identity_of(arrival)
+    identity = arrival.identity
     entry = partition.index.find(identity)
     if entry is not None and entry[1:4] == arrival[3:6]:
         placed = arrival._replace(append_time_ms=entry[0], rekeyed_offset=entry.rekeyed_offset)

@@ -106,6 +106,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
         if len(member) == 1 and not self.prorated:
             only = member[0]
             return {(only.period_ms, only.cut_ms): (1, 0)} if only.adds else {}
+        if not self.prorated:
+            return _active_changes(member)
         periods = sorted({o.period_ms for o in member})
         added: dict[tuple[int, int], tuple[int, int]] = {}
         before = [(0, 0)] * len(periods)
@@ -160,6 +162,33 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     def _day(self, operation: MemberOperation) -> int:
         return local_ordinal(local_date(operation.timestamp_ms, self.timezone))
+
+
+def _active_changes(member: Member) -> dict[tuple[int, int], tuple[int, int]]:
+    """As `contributions` without spells, in one pass: late operations may wait for many cuts."""
+    periods = sorted({o.period_ms for o in member})
+    number_of = {period_ms: i for i, period_ms in enumerate(periods)}
+    by_cut: dict[int, list[MemberOperation]] = {}
+    for operation in member:
+        by_cut.setdefault(operation.cut_ms, []).append(operation)
+    latest: list[MemberOperation | None] = [None] * len(periods)
+    before = [0] * len(periods)
+    added: dict[tuple[int, int], tuple[int, int]] = {}
+    for cut_ms in sorted(by_cut):
+        for operation in by_cut[cut_ms]:
+            for i in range(number_of[operation.period_ms], len(periods)):
+                other = latest[i]
+                if other is None or _event_time(other) < _event_time(operation):
+                    latest[i] = operation
+        carried_change = 0
+        for i, period_ms in enumerate(periods):
+            last = latest[i]
+            active = 1 if last is not None and last.adds else 0
+            active_change = active - before[i]
+            if active_change != carried_change:
+                added[period_ms, cut_ms] = (active_change - carried_change, 0)
+            carried_change, before[i] = active_change, active
+    return added
 
 
 def _active(operations: list[MemberOperation]) -> int:

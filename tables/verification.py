@@ -25,7 +25,7 @@ from tables.presence import SubscriptionName
 from tables.published import PublishedPeriod, PublishedTable
 from tables.refold import Refold
 from tables.routes import Route
-from tables.tracing import identity_of, verdict
+from tables.tracing import verdict
 
 _MOST_LOST = 1_000
 """Lost events that are named; a partition that lost more is rebuilt anyhow."""
@@ -69,10 +69,10 @@ class Verification:
         known = self.partition.presence.codes
         wanted = []
         for arrival in arrivals:
-            name = (arrival.organization_id, arrival.event.external_subscription_id)
+            name = arrival.name
             if name in self.names or (strangers and name not in known):
                 wanted.append(arrival)
-        ids = [identity_of(arrival) for arrival in wanted]
+        ids = [arrival.identity for arrival in wanted]
         found: list[Arrival] = []
         for arrival, entry in zip(wanted, self.partition.index.find_many(ids), strict=True):
             if entry is not None and entry[1:4] == arrival[3:6]:
@@ -137,7 +137,8 @@ class Verification:
         partition = self.partition
         announced = {name for name, _, _ in partition.reasons}
         for name in sorted(self.names):
-            if partition.refolding(*name) or name in announced:
+            announced_too = name in announced or partition.revised_by_history(name)
+            if partition.refolding(*name) or announced_too:
                 # A correction or a definition is folded already and published at the next cut.
                 continue
             yield from self._published(name)

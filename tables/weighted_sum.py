@@ -30,6 +30,8 @@ class WeightedSumState(State, gc=False):
     """S0: Σ d."""
     moment: Decimal = ZERO
     """S1: Σ d·t."""
+    newest_ms: int = -1
+    """Time of the last event: before it the sums do not tell what has accrued."""
 
 
 class WeightedSum(Aggregation[WeightedSumState]):
@@ -48,12 +50,14 @@ class WeightedSum(Aggregation[WeightedSumState]):
         """Add the difference and its moment."""
         state.change = add(state.change, value)
         state.moment = add(state.moment, multiply(value, Decimal(timestamp_ms)))
+        state.newest_ms = max(state.newest_ms, timestamp_ms)
 
     def merge(self, state: WeightedSumState, other: WeightedSumState) -> None:
         """Add the sums."""
         super().merge(state, other)
         state.change = add(state.change, other.change)
         state.moment = add(state.moment, other.moment)
+        state.newest_ms = max(state.newest_ms, other.newest_ms)
 
     def result(
         self, state: WeightedSumState, before: WeightedSumState | None, window: Window

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from app.settings import Settings
 from app.stack.kafka import LocalKafka
@@ -20,6 +22,12 @@ class MakeSettings(Protocol):
 
     def __call__(self, **overrides: Any) -> Settings: ...
 
+
+# How fast examples are made is the machine's matter.
+hypothesis_settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("suite")
 
 FAULTS = Path(__file__).parent / "faults"
 

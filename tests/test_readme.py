@@ -84,7 +84,7 @@ def test_json_is_an_event_or_a_record(text: str) -> None:
 def test_printed_commands_parse(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".meter").mkdir()
-    for name in ("definitions.jsonl", "events.jsonl"):
+    for name in ("definitions.jsonl", "events.jsonl", "change.json"):
         (tmp_path / ".meter" / name).touch()
     words = [word for word in shlex.split(line) if not word.startswith("METER_")]
     assert words[0] == ".venv/bin/meter"

@@ -12,9 +12,11 @@ from app.api import (
     event_reads,
     events,
     explain,
+    history,
     metrics,
     operations,
     plans,
+    preview,
     schemas,
     series,
     subscriptions,
@@ -523,8 +525,22 @@ _OPERATIONS = (
     ),
 )
 
+_HISTORY = (
+    Endpoint(
+        "POST",
+        f"{_V1}/history",
+        history.create,
+        "history",
+        "Fold published periods under the definitions as they are now: revisions follow.",
+        request=schemas.HistoryBody,
+        response=schemas.HistoryAnswer,
+        errors=(404, 422),
+    ),
+)
+
 _UNDESCRIBED = (
     Endpoint("GET", "/metrics", operations.metrics, "metrics", "Prometheus.", public=True),
+    Endpoint("POST", f"{_V1}/preview", preview.preview, "preview", "What a change would make."),
     Endpoint("POST", f"{_V1}/verify", verification.verify, "verification", "Compare with raw."),
     Endpoint("GET", "/", operations.page, "page", "The live page.", public=True),
     Endpoint("GET", "/page/{name}", operations.page_asset, "page", "Its files.", public=True),
@@ -548,6 +564,7 @@ DESCRIBED = (
     *_USAGE,
     *_CUSTOMERS,
     *_SUBSCRIPTIONS,
+    *_HISTORY,
     *_OPERATIONS,
 )
 """Those in `/openapi.json`."""

@@ -112,10 +112,10 @@ def _event_query(call: Call) -> EventQuery:
         if text is not None and times[name] is None:
             errors[name] = ["invalid_date"]
     external_subscription_id = query.text("external_subscription_id")
-    from_start = query.text("timestamp_from_started_at")
-    if from_start is not None and from_start.lower() not in ("true", "false"):
+    from_start = (query.text("timestamp_from_started_at") or "false").lower()
+    if from_start not in ("true", "false"):
         errors["timestamp_from_started_at"] = ["value_is_invalid"]
-    if query.flag("timestamp_from_started_at"):
+    if from_start == "true":
         if query.text("timestamp_from") is not None:
             errors["timestamp_from"] = ["cannot be used with timestamp_from_started_at"]
         if external_subscription_id is None:

@@ -13,7 +13,15 @@ import msgspec
 
 from app.definitions.commands import Applied, Command, Rejected
 from app.definitions.state import Definitions
-from app.proof import EventFate, ExplainQuery, Explanation, SeriesQuery, UsageSeries, VerifyReport
+from app.proof import (
+    EventFate,
+    ExplainQuery,
+    Explanation,
+    PreviewReport,
+    SeriesQuery,
+    UsageSeries,
+    VerifyReport,
+)
 from app.usage import PeriodUsage, Regrouping
 
 DuplicateKind = Literal["identical", "conflicting"]
@@ -131,8 +139,8 @@ class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
     """Base URL of the worker that owns it; None: this one."""
     offset: int
     """Next raw offset to fold."""
-    lag: int
-    """Raw records not folded yet."""
+    lag: int | None
+    """Raw records not folded yet; None: only its owner knows."""
     rekeyed_lag: int = 0
     events_per_s: float = 0.0
     append_time_ms: int | None = None
@@ -156,6 +164,7 @@ class UsageView(msgspec.Struct, frozen=True, kw_only=True):
     external_customer_id: str
     external_subscription_id: str
     billable_metric_code: str
+    charge_code: str
     units: Decimal
     events_count: int
     from_ms: int
@@ -323,6 +332,16 @@ class Meter(Protocol):
         """Compare live figures to the raw topic: of one subscription, or all at home here.
 
         The last report is `done`. `repair` queues a refold of what differs.
+        """
+        ...
+
+    def preview(
+        self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
+    ) -> AsyncGenerator[PreviewReport, None] | Rejected:
+        """What changes of metrics and plans would make of the usage at home here.
+
+        Of periods not published yet, and of published ones that start in [from_ms, to_ms). The last
+        report is `done`.
         """
         ...
 

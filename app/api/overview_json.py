@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -39,7 +39,7 @@ def overview_json(overview: Overview) -> Json:
 def merged(overviews: Sequence[Json], limit: int) -> Json:
     """One overview of several workers', the first being the one that answers."""
     partitions: dict[int, Json] = {}
-    for partition in _all(overviews, "partitions"):
+    for partition in _partitions(overviews):
         known = partitions.get(partition["partition"])
         # A worker knows best what it owns itself.
         if known is None or known["state"] == ELSEWHERE:
@@ -50,11 +50,27 @@ def merged(overviews: Sequence[Json], limit: int) -> Json:
         "workers": len(overviews),
         "partitions": [partitions[number] for number in sorted(partitions)],
         "closing": sorted(_all(overviews, "closing"), key=lambda held: str(held["since"])),
-        "usage": _all(overviews, "usage")[:limit],
+        "usage": sorted(_all(overviews, "usage"), key=_events_count, reverse=True)[:limit],
         "usage_total": sum(overview["usage_total"] for overview in overviews),
         "records": _newest(_all(overviews, "records"), "closed_at", limit),
         "dead_letters": _newest(_all(overviews, "dead_letters"), "failed_at", limit),
     }
+
+
+def _partitions(overviews: Sequence[Json]) -> Iterator[Json]:
+    """Of every worker; what another one calls its own is its own."""
+    for overview in overviews:
+        for partition in overview["partitions"]:
+            is_its_own = partition["owner"] is None and partition["state"] != ELSEWHERE
+            if is_its_own and overview is not overviews[0]:
+                yield {**partition, "owner": overview["worker"]}
+            else:
+                yield partition
+
+
+def _events_count(line: Json) -> int:
+    count: int = line["events_count"]
+    return count
 
 
 def _all(overviews: Sequence[Json], name: str) -> list[Json]:
@@ -96,6 +112,7 @@ def _usage(view: UsageView) -> Json:
         "external_customer_id": view.external_customer_id,
         "external_subscription_id": view.external_subscription_id,
         "billable_metric_code": view.billable_metric_code,
+        "charge_code": view.charge_code,
         "units": plain(view.units),
         "events_count": view.events_count,
         "from": iso_seconds(view.from_ms),

@@ -30,12 +30,15 @@ class PageRequest:
         return (self.page - 1) * self.per_page
 
     def meta(self, total_count: int) -> dict[str, int | None]:
-        """The `meta` object; of an empty listing everything is 0, whatever page was asked for."""
+        """The `meta` object; of an empty listing everything is 0, whatever page was asked for.
+
+        A page past the last has no neighbours, as in Lago.
+        """
         total_pages = -(-total_count // self.per_page)
         return {
             "current_page": self.page if total_count else 0,
             "next_page": self.page + 1 if self.page < total_pages else None,
-            "prev_page": self.page - 1 if total_count and self.page > 1 else None,
+            "prev_page": self.page - 1 if 1 < self.page <= total_pages else None,
             "total_pages": total_pages,
             "total_count": total_count,
         }

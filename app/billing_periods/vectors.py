@@ -35,13 +35,13 @@ def check_billing_day_vector(vector: Vector) -> list[str]:
     """A vector of billing_days.json: on which runs a subscription is invoiced."""
     grid = PeriodGrid(
         vector["interval"],
-        vector["billing_time"],
+        vector.get("billing_time") or "calendar",
         _ms(vector["subscription_at"]),
-        vector["timezone"],
+        _timezone(vector),
     )
     monthly = _flag(vector, "bill_charges_monthly") or _flag(vector, "bill_fixed_charges_monthly")
-    runs_at_ms = [_ms(at) for at in vector["runs_at"]]
-    idle_at_ms = [_ms(at) for at in vector["idle_at"]]
+    runs_at_ms = [_ms(at) for at in vector.get("runs_at") or ()]
+    idle_at_ms = [_ms(at) for at in vector.get("idle_at") or ()]
     billed = invoices_from_runs(grid, runs_at_ms, billed_monthly=monthly)
     idle = invoices_from_runs(grid, idle_at_ms, billed_monthly=monthly, billed=billed)
     actual = {"invoices_after_runs": len(billed), "invoices_from_idle": len(idle)}
@@ -57,7 +57,7 @@ def check_billing_day_vector(vector: Vector) -> list[str]:
 
 def check_day_count_vector(vector: Vector) -> list[str]:
     """A vector of day_counts.json: the day count of proration."""
-    days = inclusive_days(_ms(vector["from"]), _ms(vector["to"]), vector["timezone"])
+    days = inclusive_days(_ms(vector["from"]), _ms(vector["to"]), _timezone(vector))
     return _differences(vector["expect"], {"days": days})
 
 
@@ -68,11 +68,11 @@ def check_period_mode_vector(vector: Vector) -> list[str]:
         boundaries(
             _request(
                 {
+                    "terminated_at": subscription.get("ended_at"),
                     **subscription,
                     "subscription_at": subscription.get(
                         "subscription_at", subscription["started_at"]
                     ),
-                    "timezone": subscription.get("timezone") or "UTC",
                     "billing_at": subscription["resolve_at"],
                     "current_usage": True,
                 }
@@ -90,8 +90,8 @@ def check_period_mode_vector(vector: Vector) -> list[str]:
 def _request(vector: Vector) -> BoundariesRequest:
     return BoundariesRequest(
         interval=vector["interval"],
-        billing_time=vector["billing_time"],
-        timezone=vector["timezone"],
+        billing_time=vector.get("billing_time") or "calendar",
+        timezone=_timezone(vector),
         subscription_at_ms=_ms(vector["subscription_at"]),
         started_at_ms=_ms_or_none(vector.get("started_at")),
         billing_at_ms=_ms(vector["billing_at"]),
@@ -115,6 +115,10 @@ def _last_invoice(invoice: Vector | None) -> LastInvoice | None:
     if invoice is None:
         return None
     return LastInvoice(invoice["timezone"], _ms_or_none(invoice.get("charges_to_datetime")))
+
+
+def _timezone(vector: Vector) -> str:
+    return vector.get("timezone") or "UTC"
 
 
 def _flag(vector: Vector, name: str) -> bool:

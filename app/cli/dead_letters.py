@@ -37,7 +37,7 @@ def dead_letters() -> None:
     """Refused events: list them, and replay them once their reason is gone."""
 
 
-@dead_letters.command("list")
+@dead_letters.command("list", short_help="Print the newest dead letters, newest first.")
 @click.option("--code", help="Only those refused for this reason, for example invalid_json.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
 @remote_options

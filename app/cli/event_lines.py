@@ -6,9 +6,15 @@ are named here. Any other value stands under `_value`, or under `_value_base64` 
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import tempfile
+from array import array
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
-from typing import Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 import msgspec
 
@@ -31,18 +37,114 @@ class _Line(msgspec.Struct):
     base64: str | None = msgspec.field(name="_value_base64", default=None)
 
 
+class _Whose(msgspec.Struct):
+    partition: int = msgspec.field(name="_partition", default=0)
+
+
 _METADATA = frozenset(field.encode_name for field in msgspec.structs.fields(_Line))
+_READ_BYTES = 1024 * 1024
 
 
-def read_events(lines: Iterable[bytes]) -> Iterator[EventLine]:
-    """Records in file order; blank lines are skipped. Raises `InvalidEventsFile`.
+class EventsFile:
+    """A file of which each partition is read by itself; used by `with`.
+
+    In memory is only which lines are whose. Raises `InvalidEventsFile` for a line that is no JSON.
+    """
+
+    def __init__(self, file: IO[bytes]):
+        # A pipe is read once.
+        self._copy = None if _has_places(file) else _copied(file)
+        self._file = self._copy or file
+        self._runs: dict[int, array[int]] = {}
+        """By partition, of lines that follow each other: first byte, end, number of the first."""
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        self._index()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._copy is not None:
+            self._copy.close()
+
+    def logs(self) -> list[Iterator[EventLine]]:
+        """The records of each partition, in the order of partitions; see `read_events`."""
+        return [read_events(self._lines(partition)) for partition in sorted(self._runs)]
+
+    def _index(self) -> None:
+        at, last = 0, None
+        for number, line in enumerate(self._file, start=1):
+            end = at + len(line)
+            partition = _partition_of(number, line) if line.strip() else last
+            if partition is not None:
+                runs = self._runs.setdefault(partition, array("q"))
+                if partition == last:
+                    runs[-2] = end
+                else:
+                    runs.extend((at, end, number))
+                self.count += bool(line.strip())
+            at, last = end, partition
+
+    def _lines(self, partition: int) -> Iterator[tuple[int, bytes]]:
+        """Lines and their numbers."""
+        runs = iter(self._runs[partition])
+        for start, end, number in zip(runs, runs, runs, strict=True):
+            yield from enumerate(_between(self._file.fileno(), start, end), start=number)
+
+
+def _has_places(file: IO[bytes]) -> bool:
+    """Whether any part of the file can be read at any time."""
+    try:
+        return file.seekable() and file.fileno() >= 0
+    except OSError:
+        return False
+
+
+def _copied(file: IO[bytes]) -> IO[bytes]:
+    copy = tempfile.TemporaryFile(prefix="meter-fold-")  # noqa: SIM115
+    shutil.copyfileobj(file, copy)
+    copy.seek(0)
+    return copy
+
+
+def _partition_of(number: int, line: bytes) -> int:
+    try:
+        if line.lstrip()[:1] == b"{":
+            return msgspec.json.decode(line, type=_Whose).partition
+        msgspec.json.decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InvalidEventsFile(f"line {number}: {error}") from error
+    return 0
+
+
+def _between(descriptor: int, start: int, end: int) -> Iterator[bytes]:
+    """The lines that lie there, without their line feeds."""
+    left = b""
+    while start < end:
+        block = os.pread(descriptor, min(_READ_BYTES, end - start), start)
+        if not block:
+            break
+        start += len(block)
+        *lines, left = (left + block).split(b"\n")
+        yield from lines
+    if left:
+        yield left
+
+
+def read_events(lines: Iterable[tuple[int, bytes]]) -> Iterator[EventLine]:
+    """Records of numbered lines; blank ones are skipped. Raises `InvalidEventsFile`.
 
     Without `_offset` the next one of the partition, without `_append_time` the time of the value's
     events; neither goes back along a partition.
     """
     offsets: dict[int, int] = {}
     times_ms: dict[int, int] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         if not line.strip():
             continue
         try:
@@ -78,6 +180,10 @@ def _value(line: bytes, parsed: _Line) -> bytes | None:
     literal = bytes(parsed.value)
     if literal:
         return None if literal == b"null" else literal
+    exported = _exported(line)
+    if exported is not None and b'"_' not in line[exported:] and b"\\" not in line:
+        # No other field can be one of ours: nothing has to be taken out.
+        return b"{" + line[exported:].rstrip()
     fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     if not fields.keys() & _METADATA:
         return line.strip()
@@ -95,3 +201,12 @@ def _append_time_ms(given: int | str | None, value: bytes | None, headers: Heade
     decoded: list[Any] = [one for _, one in decode_record(value, headers)]
     times = [one.timestamp_ms for one in decoded if isinstance(one, Event)]
     return max((at_ms for at_ms in times if at_ms is not None), default=0)
+
+
+_EXPORTED = re.compile(rb'\{"_append_time":\d+,"_partition":\d+,"_offset":\d+,(?=")')
+
+
+def _exported(line: bytes) -> int | None:
+    """Where the fields of a value begin, in a line as `meter export` writes them."""
+    found = _EXPORTED.match(line)
+    return None if found is None else found.end()

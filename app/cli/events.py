@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
+import msgspec
 
 from app.cli.remote import Json, print_json, remote, remote_options
 
@@ -71,11 +71,10 @@ def amend(
 ) -> None:
     """Put another body in an event's place: EVENT is JSON with code, timestamp, properties."""
     try:
-        given = json.loads(event)
-    except ValueError as error:
-        raise click.BadParameter(f"is not JSON: {error}", param_hint="EVENT") from error
-    if not isinstance(given, dict):
-        raise click.BadParameter("must be a JSON object", param_hint="EVENT")
+        # Fields stay as they were typed: a float would lose digits.
+        given = msgspec.json.decode(event, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError as error:
+        raise click.BadParameter(f"is no JSON object: {error}", param_hint="EVENT") from error
     body = _correction(
         subscription, transaction_id, "amend", correction_id=correction_id, event=given
     )

@@ -7,8 +7,7 @@ from typing import IO
 
 import click
 
-from app.cli.failures import told_plainly
-from app.cli.settings_apply import settings_of_the_log
+from app.cli.brokers import reached, settings_of_the_log
 from app.export import What, export
 from app.settings import Settings
 
@@ -21,8 +20,9 @@ def export_command(what: What, output: IO[bytes]) -> None:
 
     DEFINITIONS and EVENTS are what `meter fold` takes; RECORDS are the usage records as published.
     """
-    with told_plainly():
-        asyncio.run(_export(settings_of_the_log(), what, output))
+    settings = settings_of_the_log()
+    with reached(settings):
+        asyncio.run(_export(settings, what, output))
 
 
 async def _export(settings: Settings, what: What, output: IO[bytes]) -> None:

@@ -38,6 +38,9 @@ def load_settings(**values: Any) -> Settings:
 def _wrong_settings(error: ValidationError) -> str:
     lines = []
     for detail in error.errors(include_url=False, include_input=False):
+        if detail["type"] == "default_factory_not_called":
+            # A default that rests on a wrong value: that one is told.
+            continue
         field = str(detail["loc"][0]) if detail["loc"] else ""
         name = environment_names(field)[0] if field in Settings.model_fields else field
         message = detail["msg"].removeprefix("Value error, ")

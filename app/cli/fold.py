@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -12,11 +12,12 @@ import click
 
 from app.api.json_text import encode
 from app.api.usage_json import current_usage_json
-from app.cli.event_lines import InvalidEventsFile, read_events
+from app.arrival_log import ArrivalsOnDisk
+from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.instants import parse_iso8601_ms
 from app.definitions.outcome import Rejected
-from app.offline import DefinitionLine, EventLine, OfflineMeter
+from app.offline import DefinitionLine, OfflineMeter
 
 _SHOWS_PROGRESS = 10_000
 """Records from which on a progress bar is worth its line."""
@@ -60,11 +61,10 @@ def fold(definitions: IO[bytes], events: IO[bytes], at_ms: int, records_only: bo
 
     Prints usage records, one a line, then for each subscription one line with its current usage.
     """
-    meter = OfflineMeter()
     defined = _definitions(definitions)
-    arrived = _events(events)
-    with _progress(len(defined) + len(arrived)) as advance:
-        meter.run(defined, arrived, at_ms, advance)
+    with ArrivalsOnDisk() as taken:
+        meter = OfflineMeter(taken)
+        _run(meter, defined, events, at_ms)
     output = click.get_binary_stream("stdout")
     for record in meter.records:
         output.write(record.value + b"\n")
@@ -75,17 +75,20 @@ def fold(definitions: IO[bytes], events: IO[bytes], at_ms: int, records_only: bo
     _tell_refusals(meter)
 
 
+def _run(
+    meter: OfflineMeter, defined: Sequence[DefinitionLine], events: IO[bytes], at_ms: int
+) -> None:
+    try:
+        with EventsFile(events) as arrived, _progress(len(defined) + arrived.count) as advance:
+            meter.run_logs(defined, arrived.logs(), at_ms, advance)
+    except InvalidEventsFile as error:
+        raise click.ClickException(f"{events.name}: {error}") from error
+
+
 def _definitions(file: IO[bytes]) -> list[DefinitionLine]:
     try:
         return [DefinitionLine(r.append_time_ms, r.offset, r.value) for r in read_definitions(file)]
     except InvalidDefinitionsFile as error:
-        raise click.ClickException(f"{file.name}: {error}") from error
-
-
-def _events(file: IO[bytes]) -> list[EventLine]:
-    try:
-        return list(read_events(file))
-    except InvalidEventsFile as error:
         raise click.ClickException(f"{file.name}: {error}") from error
 
 

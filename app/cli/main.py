@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "explain": _Place("app.cli.explain", "explain", "Show the events that a figure is made of."),
     "export": _Place("app.cli.export", "export_command", "Write a log as JSON lines."),
     "fold": _Place("app.cli.fold", "fold", "Fold two files offline: the bytes a worker publishes."),
+    "preview": _Place("app.cli.preview", "preview", "Show what a changed definition would make."),
     "settings": _Place("app.cli.settings", "settings", "Print every setting, or apply them."),
     "stack": _Place("app.cli.stack", "stack", "Run only the servers: Kafka and Redis."),
     "up": _Place("app.cli.worker", "up", "Run everything on this machine."),

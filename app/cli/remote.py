@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from http.client import HTTPException
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 import click
+import msgspec
 
 from app.cli.failures import load_settings
 from app.settings import Settings
@@ -40,7 +41,7 @@ class Remote:
         if not url.startswith(("http://", "https://")):
             raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="--url")
         self.url = url.rstrip("/")
-        self._key = key
+        self.key = key
 
     def get(self, path: str, **query: str | int | None) -> Json:
         """The JSON answer. Raises `Refused`, or `ClickException` when nobody answers."""
@@ -48,18 +49,26 @@ class Remote:
         return self._ask(Request(f"{self.url}{path}?{urlencode(given)}"))  # noqa: S310
 
     def post(self, path: str, body: Json, **headers: str) -> Json:
+        """The JSON answer. Raises as `get` does. `msgspec.Raw` in the body is sent as it is."""
+        return self._send("POST", path, body, headers)
+
+    def put(self, path: str, body: Json) -> Json:
         """The JSON answer. Raises as `get` does."""
+        return self._send("PUT", path, body, {})
+
+    def _send(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Json:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         request = Request(  # noqa: S310
             f"{self.url}{path}",
-            data=json.dumps(body).encode(),
+            data=msgspec.json.encode(body),
             headers={"Content-Type": "application/json", **named},
+            method=method,
         )
         return self._ask(request)
 
     def _ask(self, request: Request) -> Json:
-        if self._key is not None:
-            request.add_header("Authorization", f"Bearer {self._key}")
+        if self.key is not None:
+            request.add_header("Authorization", f"Bearer {self.key}")
         try:
             with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 # As decimals, so that a figure is printed as the worker spelled it.
@@ -69,10 +78,7 @@ class Remote:
                 raise self._refused(error) from error
         except (URLError, HTTPException, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise click.ClickException(
-                f"No worker answers at {self.url} ({reason}). Is `meter up` running? "
-                "Another address: --url, or METER_HTTP_PORT."
-            ) from error
+            raise click.ClickException(nobody_answers(self.url, reason)) from error
         return found
 
     def _refused(self, error: HTTPError) -> Refused:
@@ -85,6 +91,14 @@ class Remote:
         except (ValueError, AttributeError):
             reason = error.reason
         return Refused(f"{self.url} answered {error.code}: {reason}", error.code)
+
+
+def nobody_answers(url: str, reason: object) -> str:
+    """What is said when a worker cannot be reached."""
+    return (
+        f"No worker answers at {url} ({reason}). Is `meter up` running? "
+        "Another address: --url, or METER_HTTP_PORT."
+    )
 
 
 def remote_options(command: Command) -> Command:

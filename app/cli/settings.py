@@ -34,7 +34,7 @@ def _print_settings(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({row["field"]: row for row in rows}, indent=2))
     else:
-        _print_table(rows)
+        _print_table(rows, current.profile)
     for name in unknown_variables(os.environ):
         click.echo(f"{name} is set, but no setting has that name.", err=True)
 
@@ -65,8 +65,11 @@ def _shown(value: object) -> str:
     return text.replace(f":{password}@", ":***@") if password else text
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    table = Table("Variable", "Now", "What it does", title="Settings", title_justify="left")
+def _print_table(rows: list[dict[str, Any]], profile: str) -> None:
+    title = f"Settings of the {profile} profile"
+    if not os.environ.get("METER_PROFILE"):
+        title += ", which `meter worker` has; `meter up` has METER_PROFILE=local"
+    table = Table("Variable", "Now", "What it does", title=title, title_justify="left")
     for row in rows:
         names = "\n".join([row["variable"], *(f"or {name}" for name in row["also"])])
         note = " Shapes bytes: fills the first settings record only." if row["shapes_bytes"] else ""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import click
 import msgspec
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
-from app.cli.remote import local_settings, print_json
+from app.cli.brokers import reached, require_profile, settings_of_the_log
+from app.cli.remote import print_json
+from app.clients import Producer, started
 from app.definitions.commands import set_settings
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.main import settings_record
 from app.settings import Settings
-from app.stack.ports import HOST
-from app.topics import METER_DEFINITIONS, admin_client
+from app.topics import METER_DEFINITIONS, partition_count
 from tables.stores.changelog import LogReader
 
 Change = dict[str, Any]
@@ -37,29 +35,20 @@ def apply_settings(yes: bool, dry_run: bool, as_json: bool) -> None:
     Kafka only: METER_KAFKA_BOOTSTRAP_SERVERS, or else the one that `meter up` runs.
     """
     settings = settings_of_the_log()
+    require_profile()
     wanted = settings_record(settings)
-    # What goes wrong is told below, in one line.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    changes = differences(asyncio.run(_in_force(settings)), wanted)
+    with reached(settings):
+        changes = differences(asyncio.run(_in_force(settings)), wanted)
     if not as_json:
         _print(changes)
     applied = bool(changes) and not dry_run and (yes or (not as_json and _confirmed()))
     if applied:
-        asyncio.run(_append(settings, wanted))
+        with reached(settings):
+            asyncio.run(_append(settings, wanted))
     if as_json:
         print_json({"applied": applied, "changes": changes})
     elif applied:
         click.echo("Applied.")
-
-
-def settings_of_the_log() -> Settings:
-    """The environment's settings; without brokers those of the local profile, on its own Kafka."""
-    settings = local_settings()
-    if settings.kafka_bootstrap_servers:
-        return settings
-    return settings.model_copy(
-        update={"kafka_bootstrap_servers": (f"{HOST}:{settings.kafka_port}",)}
-    )
 
 
 def differences(before: SettingsRecord, after: SettingsRecord) -> list[Change]:
@@ -86,7 +75,7 @@ def _confirmed() -> bool:
 async def _in_force(settings: Settings) -> SettingsRecord:
     """The newest settings record of the log."""
     topic = settings.topic(METER_DEFINITIONS)
-    await _require_topic(settings, topic)
+    await partition_count(settings, topic)
     definitions = Definitions()
     reader = LogReader(settings, topic)
 
@@ -105,30 +94,8 @@ async def _in_force(settings: Settings) -> SettingsRecord:
     return definitions.settings_at()
 
 
-async def _require_topic(settings: Settings, topic: str) -> None:
-    servers = ",".join(settings.kafka_bootstrap_servers)
-    try:
-        async with admin_client(settings) as admin:
-            topics = await admin.list_topics()
-    except KafkaError as error:
-        raise click.ClickException(
-            f"Kafka at {servers} does not answer. Set METER_KAFKA_BOOTSTRAP_SERVERS."
-        ) from error
-    if topic not in topics:
-        raise click.ClickException(
-            f"Kafka at {servers} has no topic {topic}: start a worker first, it takes the settings "
-            "of its own environment."
-        )
-
-
 async def _append(settings: Settings, record: SettingsRecord) -> None:
-    producer = AIOKafkaProducer(acks="all", **settings.kafka_options())
-    try:
-        await producer.start()
+    async with started(Producer(acks="all", **settings.kafka_options())) as producer:
         await producer.send_and_wait(
             settings.topic(METER_DEFINITIONS), set_settings(record).encode(), partition=0
         )
-    except KafkaError as error:
-        raise click.ClickException(f"Kafka did not take the record: {error}") from error
-    finally:
-        await producer.stop()

@@ -25,7 +25,8 @@ async def _run(settings: Settings) -> None:
     with ended_by_signals():
         async with local_stack(settings, click.echo) as running:
             click.echo(
-                "\nFor a worker elsewhere:\n"
+                "\nFor a worker of your own, `meter worker` in another terminal:\n"
+                f"  export METER_PROFILE={running.profile}\n"
                 f"  export METER_KAFKA_BOOTSTRAP_SERVERS={running.kafka_bootstrap_servers[0]}\n"
                 f"  export METER_REDIS_URL={running.redis_url}\n\n"
                 "Ctrl-C stops both; what they hold stays."

@@ -11,7 +11,8 @@ import click
 
 from app.cli.failures import told_plainly
 from app.vectors.api import ApiServer, check_api_file
-from app.vectors.directory import API_FILE, FileOutcome, Outcome, check_file, vector_files
+from app.vectors.comparison import Difference
+from app.vectors.directory import FileOutcome, Outcome, check_file, is_api_file, vector_files
 from app.vectors.files import InvalidVectors
 from app.vectors.live import check_live
 
@@ -26,7 +27,7 @@ _NAMED = 5
 @click.option(
     "--live",
     is_flag=True,
-    help="Also tell which vectors real servers could run, and why the others not.",
+    help="Run those that real servers can run on them as well, and tell why not the others.",
 )
 @click.option("--base-url", help="Run api.json against the worker at this URL.")
 @click.option(
@@ -44,41 +45,50 @@ def vectors(
     Prints how many pass, file by file, and every difference: vector, field, expected and got. Exits
     with 1 when anything differs. What was not run is named with its reason.
 
-    With --live a Kafka, a Redis and a worker are started for the vectors whose period a plan has:
-    they are defined by REST, sent by Kafka or REST, and compared with usage and usage records.
+    For api.json a Kafka, a Redis and a worker are started, unless --base-url names one. With --live
+    also for the vectors whose period a plan has: they are defined by REST, sent by Kafka or REST,
+    and compared with usage and usage records.
     """
     server = None if base_url is None else ApiServer(base_url, api_keys)
     files = vector_files(directory)
     if not files:
         raise click.ClickException(f"{directory} holds no vectors (aggregation/*.json, *.json)")
-    # What a worker runs anyway need not be told as not run.
-    alone = [path for path in files if not (live and server is None and path.name == API_FILE)]
-    checked = [_checked(path, server) for path in alone]
-    if live:
-        with told_plainly():
-            checked += _checked_live(files)
-    if as_json:
-        click.echo(json.dumps([_as_json(file) for file in checked], indent=2))
-    else:
-        _print(checked)
+    by_worker = [path for path in files if server is None and is_api_file(path)]
+    checked = [_checked(path, server) for path in files if path not in by_worker]
+    try:
+        if live or by_worker:
+            with told_plainly():
+                checked += _checked_live(files if live else by_worker)
+    finally:
+        # Servers that do not start hide nothing of what was checked without them.
+        if as_json:
+            click.echo(json.dumps([_as_json(file) for file in checked], indent=2))
+        else:
+            _print(checked)
     if any(file.failed for file in checked):
         raise SystemExit(1)
 
 
 def _checked(path: Path, server: ApiServer | None) -> FileOutcome:
     try:
-        if path.name == API_FILE and server is not None:
+        if is_api_file(path) and server is not None:
             return check_api_file(path, server)
         return check_file(path)
     except InvalidVectors as error:
-        raise click.ClickException(str(error)) from error
+        return _unreadable(path.name, error)
 
 
 def _checked_live(files: Sequence[Path]) -> list[FileOutcome]:
     try:
         return check_live(files)
     except InvalidVectors as error:
-        raise click.ClickException(str(error)) from error
+        return [_unreadable("live", error)]
+
+
+def _unreadable(name: str, error: InvalidVectors) -> FileOutcome:
+    """One unreadable file must not hide what the others say."""
+    difference = Difference("file", "a list of vectors", str(error))
+    return FileOutcome(name, [Outcome(name, [difference])])
 
 
 def _print(checked: Iterable[FileOutcome]) -> None:
@@ -91,8 +101,9 @@ def _print(checked: Iterable[FileOutcome]) -> None:
         for outcome in file.failed:
             _print_failure(outcome)
         for reason, ids in _reasons(file).items():
-            named = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
-            click.echo(f"  {len(ids)} not run: {reason} ({named})")
+            click.echo(f"  {len(ids)} not run: {reason} ({_named(ids)})")
+        for key, ids in _unread(file).items():
+            click.echo(f"  {len(ids)} have {key}, which nothing here reads ({_named(ids)})")
     note = f", {skipped} not run" if skipped else ""
     click.echo(f"{passed} of {total} pass{note}")
 
@@ -114,6 +125,19 @@ def _reasons(file: FileOutcome) -> dict[str, list[str]]:
     return reasons
 
 
+def _unread(file: FileOutcome) -> dict[str, list[str]]:
+    """Keys that no check reads, and which vectors have them."""
+    keys: dict[str, list[str]] = {}
+    for outcome in file.outcomes:
+        for key in outcome.unread:
+            keys.setdefault(key, []).append(outcome.vector_id)
+    return keys
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
+
+
 def _as_json(file: FileOutcome) -> dict[str, Any]:
     return {
         "file": file.name,
@@ -124,4 +148,5 @@ def _as_json(file: FileOutcome) -> dict[str, Any]:
             for outcome in file.failed
         ],
         "not_run": [{"reason": why, "vectors": ids} for why, ids in _reasons(file).items()],
+        "unread": [{"key": key, "vectors": ids} for key, ids in _unread(file).items()],
     }

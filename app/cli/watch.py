@@ -82,11 +82,14 @@ def _show(worker: Remote, overview: Json, search: str, limit: int, every_s: floa
 def overview_tables(overview: Json) -> Group:
     """A header line and the three tables."""
     partitions = overview["partitions"]
-    lag = sum(partition["lag"] for partition in partitions)
+    known = [partition["lag"] for partition in partitions if partition["lag"] is not None]
+    lag, unknown = f"{sum(known):,}", len(partitions) - len(known)
+    if unknown:
+        lag += f" and that of {unknown} partition{'s' if unknown > 1 else ''} unknown"
     speed = sum(partition["events_per_s"] for partition in partitions)
     header = (
         f"{overview['worker']}, workers {overview['workers']}, {overview['now']}, "
-        f"lag {lag:,}, {speed:,.0f} events/s, "
+        f"lag {lag}, {speed:,.0f} events/s, "
         f"newest dead letters {len(overview['dead_letters'])}"
     )
     return Group(
@@ -106,8 +109,8 @@ def _partitions(partitions: Sequence[Json]) -> Table:
             one["state"],
             escape(one["owner"] or "this one"),
             f"{one['offset']:,}",
-            f"{one['lag']:,}",
-            f"{one['rekeyed_lag']:,}",
+            "-" if one["lag"] is None else f"{one['lag']:,}",
+            "-" if one["lag"] is None else f"{one['rekeyed_lag']:,}",
             str(one["events_per_s"]),
             (one["append_time"] or "").partition("T")[2].rstrip("Z"),
         )
@@ -136,12 +139,20 @@ def _usage(usage: Sequence[Json], total: int) -> Table:
         table.add_row(
             escape(line["external_subscription_id"]),
             escape(line["external_customer_id"]),
-            escape(line["billable_metric_code"]) + (" (implicit)" if line["implicit"] else ""),
+            escape(_metric(line)),
             line["units"],
             f"{line['events_count']:,}",
             line["from"][:10],
         )
     return table
+
+
+def _metric(line: Json) -> str:
+    """The metric, and which of its charges where the name does not say."""
+    code: str = line["billable_metric_code"]
+    if line["implicit"]:
+        return f"{code} (implicit)"
+    return code if line["charge_code"] == code else f"{code}, charge {line['charge_code']}"
 
 
 def _table(title: str, *left: str, right: Sequence[str]) -> Table:

@@ -8,11 +8,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 import click
 import uvloop
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
@@ -26,7 +29,8 @@ from app.stack.stack import local_stack
 log = logging.getLogger(__name__)
 
 DEFAULT_HTTP_PORT = Settings.model_fields["http_port"].default
-STARTING_MS = 30_000
+STARTING_MS = 120_000
+REPEATED_S = 10.0
 READY_POLL_S = 0.1
 
 
@@ -43,7 +47,7 @@ def worker() -> None:
 async def _worker(settings: Settings) -> None:
     with ended_by_signals():
         _require_port(settings)
-        with _stopped_plainly():
+        with _stopped_plainly(settings):
             await run_worker(settings, lambda running: click.echo(f"Worker  {running.url}"))
     click.echo("Stopped.")
 
@@ -69,7 +73,7 @@ async def _up(settings: Settings, with_demo: bool) -> None:
                 greeting.append(asyncio.create_task(_greet(running, started, with_demo)))
 
             try:
-                with _stopped_plainly():
+                with _stopped_plainly(running):
                     await run_worker(running, tell)
             finally:
                 click.echo("Stopping …")
@@ -113,10 +117,22 @@ def _require_servers(settings: Settings) -> None:
 
 
 @contextmanager
-def _stopped_plainly() -> Iterator[None]:
+def _stopped_plainly(settings: Settings) -> Iterator[None]:
     """A server that does not answer is no defect of ours: one line. Anything else is raised."""
     try:
         yield
+    except KafkaConnectionError as error:
+        servers = ",".join(settings.kafka_bootstrap_servers)
+        raise StackError(
+            f"Kafka at {servers} does not answer. Start it, or correct "
+            "METER_KAFKA_BOOTSTRAP_SERVERS."
+        ) from error
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        # Without the user and password that the URL may hold.
+        server = urlsplit(settings.redis_url or "").netloc.rpartition("@")[2]
+        raise StackError(
+            f"Redis at {server} does not answer ({error}). Start it, or correct METER_REDIS_URL."
+        ) from error
     except (KafkaError, RedisError, OSError) as error:
         raise StackError(f"The worker stopped: {type(error).__name__}: {error}") from error
 
@@ -180,7 +196,8 @@ def _first_number(url: str, secret: str) -> str:
         '    -d \'{"event":{"transaction_id":"t1","external_subscription_id":"me",'
         '"code":"downloads","properties":{"gb":12.5}}}\'\n'
         f"  {curl} \\\n"
-        f"    '{url}/api/v1/customers/me/current_usage?external_subscription_id=me'"
+        f"    '{url}/api/v1/customers/me/current_usage?external_subscription_id=me"
+        "&billable_metric_code=downloads'"
     )
 
 
@@ -194,6 +211,36 @@ def _log(settings: Settings) -> None:
         for name in ("aiokafka", "aiohttp", "asyncio", "faust", "mode", "app.transport"):
             logging.getLogger(name).setLevel(max(level, logging.WARNING))
         logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(no_start_noise)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(Repeats())
+
+
+class Repeats(logging.Filter):
+    """Lets pass what a client says the same again only now and then.
+
+    With a broker away each of many clients tries ten times a second, and tells every time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        """When it was last let pass, and how often it was not since."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log it; says how often it was left out."""
+        if record.name.partition(".")[0] not in ("aiokafka", "asyncio"):
+            return True
+        text = record.getMessage()
+        at_s, left_out = self._said.get((record.name, text), (-REPEATED_S, 0))
+        if record.created - at_s < REPEATED_S:
+            self._said[record.name, text] = at_s, left_out + 1
+            return False
+        if len(self._said) > 1_000:
+            self._said.clear()
+        self._said[record.name, text] = record.created, 0
+        if left_out:
+            record.msg, record.args = f"{text} ({left_out} times more)", ()
+        return True
 
 
 def no_start_noise(record: logging.LogRecord) -> bool:

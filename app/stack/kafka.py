@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.clients import Admin, started
 from app.stack.errors import StackError
 from app.stack.java import find_java, kafka_jars
 from app.stack.ownership import own_cluster_id, write_cluster_id
@@ -133,21 +133,17 @@ class LocalKafka(LocalServer):
         )
         if tool.returncode:
             said = "\n".join(without_stack_frames(tool.stdout + tool.stderr))
-            raise StackError(f"Kafka's storage could not be set up:\n{said}")
+            raise StackError(f"Kafka's storage could not be set up with {java[0]}:\n{said}")
 
     async def _answers(self) -> bool:
         if is_free(self.port):
             return False
-        admin = AIOKafkaAdminClient(
-            bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2_000
-        )
+        asking = Admin(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2_000)
         try:
-            await admin.start()
-            return bool((await admin.describe_cluster())["brokers"])
+            async with started(asking) as admin:
+                return bool((await admin.describe_cluster())["brokers"])
         except (KafkaError, OSError, TimeoutError):
             return False
-        finally:
-            await admin.close()
 
 
 def new_cluster_id() -> str:

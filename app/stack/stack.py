@@ -39,7 +39,7 @@ async def local_stack(settings: Settings, tell: Tell) -> AsyncIterator[Settings]
                 update=({"redis_url": redis.url} if redis else {})
                 | ({"kafka_bootstrap_servers": (kafka.bootstrap_servers,)} if kafka else {})
             )
-            async with _watched([server for server in (redis, kafka) if server]):
+            async with _watched([server for server in (redis, kafka) if server], tell):
                 yield running
 
 
@@ -71,11 +71,20 @@ async def _kafka(settings: Settings, tell: Tell, servers: AsyncExitStack) -> Loc
 
 
 @asynccontextmanager
-async def _watched(servers: Sequence[LocalServer]) -> AsyncIterator[None]:
+async def _watched(servers: Sequence[LocalServer], tell: Tell) -> AsyncIterator[None]:
     """Cancel the block when a server ends by itself, and say which did."""
+
+    async def watch(server: LocalServer) -> None:
+        try:
+            await server.process.wait_ended()
+        except StackError:
+            # Said at once: without it the others may take minutes to stop.
+            tell(f"{server.name} ended by itself; the others are stopped …")
+            raise
+
     try:
         async with asyncio.TaskGroup() as group:
-            watchers = [group.create_task(server.process.wait_ended()) for server in servers]
+            watchers = [group.create_task(watch(server)) for server in servers]
             yield
             for watcher in watchers:
                 watcher.cancel()

@@ -12,7 +12,7 @@ from app.definitions.model import ChargeFilter
 from app.vectors.comparison import Comparison, Difference, numbers_of
 from app.vectors.figures import CellFigures, cells, total
 from app.vectors.files import Json, Vector
-from app.vectors.scenario import CannotRun, arrivals, charge_of, fold, metric_of
+from app.vectors.scenario import CannotRun, DecidedOtherwise, arrivals, charge_of, fold, metric_of
 from app.wire.properties import read_properties
 from app.wire.timestamps import parse_timestamp
 from app.wire.vectors import (
@@ -27,19 +27,22 @@ Check = Callable[[Vector], Iterator[Difference]]
 
 
 def check_aggregation_vector(vector: Vector) -> list[Difference]:
-    """What differs from what the vector expects."""
+    """What differs from what the vector expects. Raises `DecidedOtherwise`."""
     mode = vector.json.get("mode", "billing")
     check = _MODES.get(mode)
     if check is None:
         return [Difference("mode", f"one of {', '.join(_MODES)}", mode)]
     try:
         return list(check(vector))
+    except DecidedOtherwise:
+        raise
     except CannotRun as error:
         return [Difference("vector", "one that can be run", str(error))]
 
 
 def _folding(vector: Vector) -> Iterator[Difference]:
     """Modes `billing`, `current_usage` and `precise_amount`."""
+    check_choices(vector.json)
     events = arrivals(vector)
     if "checkpoints" not in vector.json:
         yield from _state(vector, vector.json, events, "")
@@ -47,6 +50,20 @@ def _folding(vector: Vector) -> Iterator[Difference]:
     for number, checkpoint in enumerate(vector.json["checkpoints"]):
         seen = seen_at(checkpoint, events)
         yield from _state(vector, checkpoint, seen, f"checkpoints[{number}].")
+
+
+def check_choices(vector: Json) -> None:
+    """Raise `CannotRun` for a value of a key of which only some are folded."""
+    if vector.get("dedup") not in _DEDUP:
+        raise DecidedOtherwise(
+            f"dedup {vector['dedup']}: here the first event of a transaction_id counts, ever"
+        )
+    if vector.get("carry") not in _CARRY:
+        raise CannotRun(f"carry {vector['carry']!r} is not known here")
+
+
+_DEDUP = (None, "reject_transaction_id")
+_CARRY = (None, "none")
 
 
 def seen_at(checkpoint: Json, events: list[Arrival]) -> list[Arrival]:
@@ -130,13 +147,13 @@ _NO_BUCKET = _NoBucket()
 
 def _is_bucket(candidate: ChargeFilter | None, expected: Json) -> bool:
     """Whether an expectation means this filter: by name if it has one, else by values."""
-    values = expected.get("values")
-    if candidate is None or values is None:
-        return candidate is None and values is None
-    if expected.get("name") is not None:
-        return bool(candidate.invoice_display_name == expected["name"])
+    name, values = expected.get("name"), expected.get("values")
+    if candidate is None or (name is None and values is None):
+        return candidate is None and name is None and values is None
+    if name is not None:
+        return bool(candidate.invoice_display_name == name)
     return {key: set(texts) for key, texts in candidate.values.items()} == {
-        key: set(texts) for key, texts in values.items()
+        key: set(texts) for key, texts in (values or {}).items()
     }
 
 

@@ -14,10 +14,12 @@ from app.billing_periods.vectors import (
 from app.vectors.aggregation import check_aggregation_vector
 from app.vectors.comparison import Difference
 from app.vectors.files import Json, Vector, read_vectors
+from app.vectors.keys import AGGREGATION, BILLING_DAYS, DAY_COUNTS, PERIODS, Known, unread
+from app.vectors.scenario import DecidedOtherwise
 
 Check = Callable[[Vector], list[Difference]]
 
-API_FILE = "api.json"
+_API = "api"
 
 
 class Outcome(NamedTuple):
@@ -27,6 +29,8 @@ class Outcome(NamedTuple):
     differences: list[Difference]
     skipped: str | None = None
     """Why it was not run."""
+    unread: tuple[str, ...] = ()
+    """Keys of it that nothing here reads."""
 
     @property
     def passed(self) -> bool:
@@ -67,24 +71,36 @@ def check_file(path: Path) -> FileOutcome:
 
 
 def _outcomes(path: Path) -> Iterator[Outcome]:
-    check = (
-        check_aggregation_vector if path.parent.name == "aggregation" else _CHECKS.get(path.name)
-    )
+    format_ = _format_of(path)
     for vector in read_vectors(path):
-        if path.name == API_FILE and check is None:
-            yield Outcome(vector.id, [], "needs a running worker; name one with --base-url")
-        elif check is None:
+        if format_ is None:
             yield Outcome(vector.id, [Difference("file", "a known format", path.name)])
         else:
-            yield Outcome(vector.id, _checked(check, vector))
+            check, known = format_
+            yield _checked(check, vector)._replace(unread=unread(vector.json, known))
 
 
-def _checked(check: Check, vector: Vector) -> list[Difference]:
+def is_api_file(path: Path) -> bool:
+    """Whether it holds vectors of the API."""
+    return path.parent.name != "aggregation" and path.stem.startswith(_API)
+
+
+def _format_of(path: Path) -> tuple[Check, Known] | None:
+    """How its vectors are checked; a file may be named for what it adds, as `periods_odd.json`."""
+    if path.parent.name == "aggregation":
+        return check_aggregation_vector, AGGREGATION
+    return next((found for name, found in _CHECKS.items() if path.stem.startswith(name)), None)
+
+
+def _checked(check: Check, vector: Vector) -> Outcome:
     # A vector that breaks the check must not hide those after it.
     try:
-        return check(vector)
+        return Outcome(vector.id, check(vector))
+    except DecidedOtherwise as error:
+        return Outcome(vector.id, [], str(error))
     except Exception as error:
-        return [Difference("vector", "one that can be run", f"{type(error).__name__}: {error}")]
+        told = f"{type(error).__name__}: {error}"
+        return Outcome(vector.id, [Difference("vector", "one that can be run", told)])
 
 
 def _name(path: Path) -> str:
@@ -99,8 +115,8 @@ def _worded(check: Callable[[Json], list[str]]) -> Check:
     return run
 
 
-_CHECKS: Mapping[str, Check] = {
-    "periods.json": _worded(check_period_vector),
-    "billing_days.json": _worded(check_billing_day_vector),
-    "day_counts.json": _worded(check_day_count_vector),
+_CHECKS: Mapping[str, tuple[Check, Known]] = {
+    "periods": (_worded(check_period_vector), PERIODS),
+    "billing_days": (_worded(check_billing_day_vector), BILLING_DAYS),
+    "day_counts": (_worded(check_day_count_vector), DAY_COUNTS),
 }

@@ -32,7 +32,7 @@ class Vector(NamedTuple):
 
 
 class _Events(msgspec.Struct):
-    events: tuple[dict[str, msgspec.Raw], ...] = ()
+    events: tuple[dict[str, msgspec.Raw], ...] | None = None
 
 
 def read_vectors(path: Path) -> list[Vector]:
@@ -43,4 +43,4 @@ def read_vectors(path: Path) -> list[Vector]:
         events = msgspec.json.decode(content, type=list[_Events])
     except (ValueError, RecursionError) as error:
         raise InvalidVectors(f"{path.name}: {error}") from error
-    return [Vector(vector, raw.events) for vector, raw in zip(parsed, events, strict=True)]
+    return [Vector(vector, raw.events or ()) for vector, raw in zip(parsed, events, strict=True)]

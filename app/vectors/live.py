@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiohttp import ClientSession
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 
+from app.clients import Consumer, Producer, started
 from app.definitions.instants import iso_seconds
 from app.main import Worker
 from app.settings import Settings
 from app.vectors.comparison import Comparison, Difference
-from app.vectors.directory import API_FILE, FileOutcome, Outcome
+from app.vectors.directory import FileOutcome, Outcome, is_api_file
 from app.vectors.figures import CellFigures
 from app.vectors.files import Json, read_vectors
 from app.vectors.live_api import check_api_live
@@ -35,6 +36,7 @@ from app.vectors.live_requests import (
     plan_body,
     raw_record,
     subscription_body,
+    takes_by_rest,
 )
 from app.vectors.live_script import Reading, Script, Step, script_of
 from app.vectors.live_worker import (
@@ -66,7 +68,7 @@ async def _check_live(paths: Sequence[Path]) -> list[FileOutcome]:
             aggregation = [path for path in paths if path.parent.name == "aggregation"]
             checked = await check_aggregations_live(aggregation, servers, directory)
             for path in paths:
-                if path.name == API_FILE:
+                if is_api_file(path):
                     checked.append(await check_api_live(path, servers, directory))
             return checked
 
@@ -94,8 +96,7 @@ def _scripts(path: Path) -> list[_Run | Outcome]:
     for vector in read_vectors(path):
         try:
             number = len(entries)
-            # REST refuses what a stream may hold twice.
-            by_rest = number % 2 == 1 and "dedup" not in vector.json
+            by_rest = number % 2 == 1 and takes_by_rest(vector.json)
             script = script_of(vector)
             entries.append(_Run(script, f"{path.stem}-{number}", by_rest=by_rest))
         except CannotRun as error:
@@ -140,7 +141,7 @@ class _Tools(NamedTuple):
     worker: Worker
     clock: VectorClock
     session: ClientSession
-    producer: AIOKafkaProducer
+    producer: Producer
 
     def client(self, run: _Run) -> Client:
         """The API as the vector's organization."""
@@ -154,8 +155,8 @@ async def _run(runs: Sequence[_Run], servers: Servers, directory: Path) -> None:
     clock = VectorClock(order[0][0].at_ms)
     keys = [api_key(run.organization_id, run.key) for run in runs]
     async with vector_worker(servers, directory, keys, clock) as worker:
-        producer = AIOKafkaProducer(acks="all", **worker.settings.kafka_options())
-        async with ClientSession() as session, producer:
+        producer = Producer(acks="all", **worker.settings.kafka_options())
+        async with ClientSession() as session, started(producer):
             tools = _Tools(worker, clock, session, producer)
             for step, run in order:
                 clock.jump(step.at_ms)
@@ -288,14 +289,14 @@ Records = dict[str, dict[str, dict[str, Json]]]
 async def _newest_records(settings: Settings) -> Records:
     topic = settings.topic(settings.usage_records_topic)
     partitions = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
-    consumer = AIOKafkaConsumer(
+    reader = Consumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
         **settings.kafka_options(),
     )
     newest: Records = {}
-    async with consumer:
+    async with started(reader) as consumer:
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         while any([await consumer.position(tp) < ends[tp] for tp in partitions]):

@@ -159,7 +159,7 @@ def _figures(expect: Json, charge: Charge, place: str) -> Iterator[_Figure]:
     for bucket in expect.get("filters") or ():
         named = next(f for f in left if _is_bucket(f, bucket))
         left.remove(named)
-        of, inside = _in_bucket(named), f"{place}{bucket.get('name') or bucket['values']} "
+        of, inside = _in_bucket(named), f"{place}{bucket.get('name') or bucket.get('values')} "
         parts = ("values", "name", "groups")
         yield _Figure(inside, {k: v for k, v in bucket.items() if k not in parts}, of)
         for group in bucket.get("groups") or ():
@@ -186,12 +186,13 @@ def _group(group: Json, inside: Wanted, place: str) -> _Figure:
 
 
 def _is_bucket(candidate: ChargeFilter | None, bucket: Json) -> bool:
-    if candidate is None or bucket["values"] is None:
-        return candidate is None and bucket["values"] is None
-    if bucket.get("name") is not None:
-        return bool(candidate.invoice_display_name == bucket["name"])
+    name, values = bucket.get("name"), bucket.get("values")
+    if candidate is None or (name is None and values is None):
+        return candidate is None and name is None and values is None
+    if name is not None:
+        return bool(candidate.invoice_display_name == name)
     return {k: set(v) for k, v in candidate.values.items()} == {
-        k: set(v) for k, v in bucket["values"].items()
+        k: set(v) for k, v in (values or {}).items()
     }
 
 

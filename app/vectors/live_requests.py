@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from app.definitions.charges import PAY_IN_ADVANCE_TYPES
 from app.definitions.instants import iso_milliseconds
+from app.definitions.model import ALL_FILTER_VALUES
 from app.numbers import plain
 from app.vectors.files import Json, Vector
 from app.vectors.live_plans import LivePlan
@@ -26,13 +28,21 @@ _METRIC_FIELDS = (
 )
 
 
+def takes_by_rest(vector: Json) -> bool:
+    """Whether the API takes all of its events: it refuses what a stream passes over."""
+    ids = [event.get("transaction_id") for event in vector.get("events") or ()]
+    return len(set(ids)) == len(ids) and not vector["metric"].get("expression")
+
+
 def metric_body(vector: Json) -> dict[str, Any]:
-    """POST /billable_metrics. A key that only `match_filters` names is made a filter key."""
+    """POST /billable_metrics. What only the vector's filters name is made known to the metric."""
     described = vector["metric"]
     filters = {f["key"]: list(f["values"]) for f in described.get("filters") or ()}
-    for key, values in (vector.get("match_filters") or {}).items():
-        known = filters.setdefault(key, [])
-        known += [value for value in values if value not in known]
+    charge_filters = (vector.get("charge") or {}).get("filters") or ()
+    for selection in (vector.get("match_filters") or {}, *(f["values"] for f in charge_filters)):
+        for key, values in selection.items():
+            known = filters.setdefault(key, [])
+            known += [v for v in values if v not in known and v != ALL_FILTER_VALUES]
     body = {
         "name": described.get("name") or described["code"],
         "code": described["code"],
@@ -54,7 +64,9 @@ def plan_body(vector: Json, plan: LivePlan, metric_id: str) -> dict[str, Any]:
         "billable_metric_id": metric_id,
         "charge_model": "standard",
         "prorated": bool(described.get("prorated")),
-        "pay_in_advance": bool(described.get("pay_in_advance")),
+        # It shapes no figure, and the API has it for these types only.
+        "pay_in_advance": bool(described.get("pay_in_advance"))
+        and vector["metric"]["aggregation_type"] in PAY_IN_ADVANCE_TYPES,
         "accepts_target_wallet": bool(described.get("accepts_target_wallet")),
         "properties": _properties(grouped_by),
         "filters": [

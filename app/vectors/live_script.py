@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from app.definitions.timeline import Period
-from app.vectors.aggregation import seen_at
+from app.vectors.aggregation import check_choices, seen_at
 from app.vectors.files import Json, Vector
 from app.vectors.live_figures import RECORD_NAMES
 from app.vectors.live_plans import LivePlan, plan_of, readings_of
@@ -53,6 +53,7 @@ class Script(NamedTuple):
 
 def script_of(vector: Vector) -> Script:
     """The script of a vector. Raises `CannotRun`: only offline, and why."""
+    check_choices(vector.json)
     plan = plan_of(vector)
     for described in readings_of(vector.json):
         if not _names(described["expect"]) & {*RECORD_NAMES}:

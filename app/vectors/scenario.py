@@ -28,12 +28,17 @@ from tables.partition import Partition
 from tables.routes import ChargeFold, Route
 
 ORGANIZATION = "vectors"
+_QUARTER_S = 900
 ONE_BUCKET = "match_filters"
 """Id of the filter that stands for a vector's `match_filters`."""
 
 
 class CannotRun(Exception):
     """The vector asks for something that no rule here gives; the message says what."""
+
+
+class DecidedOtherwise(CannotRun):
+    """The vector asks for what this product decided otherwise; the message says what."""
 
 
 class Folded(NamedTuple):
@@ -155,7 +160,8 @@ def measured(period: Period) -> Period:
     (a termination) is measured to that instant, though an event at it counts.
     """
     to_ms = period.to_ms
-    ends_at_instant = to_ms % 1000 == 0 and to_ms // 1000 % 60 != 59
+    # Midnight is at a quarter of an hour in UTC, wherever on Earth it is.
+    ends_at_instant = to_ms % 1000 == 0 and to_ms // 1000 % _QUARTER_S != _QUARTER_S - 1
     return period._replace(end_ms=to_ms) if ends_at_instant else period
 
 

@@ -11,7 +11,8 @@ import msgspec
 
 from app.expressions import EvaluationFailed, InvalidExpression, Result, parse
 from app.numbers import parse_text, plain, round_units
-from app.wire.refusals import Refused
+from app.wire.events import LAGO_NAMES, build_event
+from app.wire.refusals import RefusalCode, Refused
 from app.wire.timestamps import JsonNumber, parse_timestamp
 
 Vector = Mapping[str, Any]
@@ -22,7 +23,7 @@ _INVALID_FORMAT = "invalid_format"
 def check_expression_vector(vector: Vector) -> list[str]:
     """Evaluate the metric's expression on the vector's events."""
     expected = vector["expect"]
-    found = [_evaluated(vector["metric"]["expression"], event) for event in vector["events"]]
+    found = [_evaluated(vector["metric"].get("expression"), event) for event in vector["events"]]
     if "error" in expected:
         return [f"{got!r} is not {expected['error']}" for got in found if got != expected]
     wanted = _comparable(str(expected["value"]))
@@ -51,7 +52,7 @@ def check_timestamp_vector(vector: Vector) -> list[str]:
     differences = []
     for event in vector["events"]:
         try:
-            got = {"epoch": plain(Decimal(parse_timestamp(_scalar(event["timestamp"]))).scaleb(-3))}
+            got = {"epoch": plain(Decimal(_timestamp_ms(event.get("timestamp"))).scaleb(-3))}
         except Refused:
             got = {"error": _INVALID_FORMAT}
         wanted = (
@@ -64,15 +65,19 @@ def check_timestamp_vector(vector: Vector) -> list[str]:
     return differences
 
 
-def _evaluated(text: str, event: Mapping[str, Any]) -> dict[str, Result]:
+def _evaluated(text: str | None, event: Mapping[str, Any]) -> dict[str, Result]:
+    if not (text or "").strip():
+        return {"error": "value_is_mandatory"}
     try:
-        expression = parse(text)
+        expression = parse(text or "")
     except InvalidExpression:
         return {"error": "invalid_expression"}
-    timestamp_ms = parse_timestamp(_scalar(event["timestamp"]))
-    properties = {name: _literal(value) for name, value in event["properties"].items()}
+    # Without a timestamp it is now, which no vector can expect a value of.
+    timestamp_ms = parse_timestamp(_scalar(event.get("timestamp") or 0))
+    given = event.get("properties") or {}
+    properties = {name: _literal(value) for name, value in given.items()}
     try:
-        return {"value": expression.evaluate(event["code"], timestamp_ms, properties)}
+        return {"value": expression.evaluate(event.get("code") or "", timestamp_ms, properties)}
     except EvaluationFailed:
         return {"error": "invalid_event"}
 
@@ -80,6 +85,18 @@ def _evaluated(text: str, event: Mapping[str, Any]) -> dict[str, Result]:
 def _comparable(value: Result) -> Result:
     number = parse_text(value) if isinstance(value, str) else value
     return value if number is None else number
+
+
+def _timestamp_ms(value: object) -> int:
+    """As a raw record with this value has it. Raises `Refused`."""
+    identity = {"external_subscription_id": "s", "transaction_id": "t", "code": "c"}
+    fields = {name: _literal(text) for name, text in identity.items()}
+    if value is not None:
+        fields["timestamp"] = _literal(value)
+    event = build_event(fields, LAGO_NAMES, b"")
+    if event.timestamp_ms is None:
+        raise Refused(RefusalCode.INVALID_TIMESTAMP, "without a timestamp it is the append time")
+    return event.timestamp_ms
 
 
 def _scalar(value: str | int | float | Decimal) -> str | int:

@@ -8,11 +8,12 @@ Source: state.md §3-§4, stream-engine.md §0.4-§0.5.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
     KafkaError,
@@ -21,6 +22,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord
 
+from app.clients import Consumer, Producer, started
 from app.settings import Settings
 
 # Below what a topic takes by default (1,048,588); a single larger record is a batch of its own.
@@ -34,7 +36,11 @@ ABORT_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 5.0
 RETRY_S: Final = 0.5
 _PACKED_AT_ONCE: Final = 2_000
-_LOOKED_UP_AT_ONCE: Final = 200
+_LOOKED_UP_AT_ONCE: Final = 500
+_LOOK_UP_BYTES: Final = 128 * 1024
+"""Fetched for a record that is looked up; more would mostly be for nothing."""
+_READ_OVER: Final = 1_000
+"""Reading so many records takes less than going to another place in the log."""
 _READ_AT_ONCE: Final = 10_000
 """More would keep the event loop, and with it partitions that are served, waiting."""
 
@@ -71,7 +77,7 @@ class PartitionProducer:
     """The transactional producer of one partition."""
 
     def __init__(self, settings: Settings, number: int):
-        self._producer = AIOKafkaProducer(
+        self._producer = Producer(
             transactional_id=f"{settings.consumer_group}-{number}",
             acks="all",
             max_batch_size=MAX_BATCH_BYTES,
@@ -194,13 +200,13 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
-def plain_consumer(settings: Settings) -> AIOKafkaConsumer:
+def plain_consumer(settings: Settings, fetch_bytes: int = FETCH_BYTES) -> Consumer:
     """A consumer outside any group that reads what is committed, and never skips lost records."""
-    return AIOKafkaConsumer(
+    return Consumer(
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        max_partition_fetch_bytes=FETCH_BYTES,
+        max_partition_fetch_bytes=fetch_bytes,
         fetch_max_bytes=4 * FETCH_BYTES,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
@@ -217,16 +223,12 @@ async def read_to_end(
 
     Begins at `from_offsets`, and where that names nothing, or less than the log has, at its start.
     """
-    consumer = plain_consumer(settings)
-    try:
-        await consumer.start()
+    async with started(plain_consumer(settings)) as consumer:
         ends = await consumer.end_offsets(tps)
         starts = await consumer.beginning_offsets(tps)
         positions = {tp: max(starts[tp], (from_offsets or {}).get(tp, 0)) for tp in tps}
         async for tp, records in _between(consumer, positions, ends):
             yield tp, [(record.offset, record.key or b"", record.value) for record in records]
-    finally:
-        await consumer.stop()
 
 
 async def scan(
@@ -238,21 +240,17 @@ async def scan(
         BeyondRetention: the log begins later.
     """
     if from_offset >= to_offset:
-        # A consumer that is stopped right after its start cancels whoever waits for it.
         return
-    consumer = plain_consumer(settings)
     try:
-        await consumer.start()
-        async for _, records in _between(consumer, {tp: from_offset}, {tp: to_offset}):
-            yield [_log_record(record) for record in records]
+        async with started(plain_consumer(settings)) as consumer:
+            async for _, records in _between(consumer, {tp: from_offset}, {tp: to_offset}):
+                yield [_log_record(record) for record in records]
     except OffsetOutOfRangeError as error:
         raise BeyondRetention(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
-    finally:
-        await consumer.stop()
 
 
 async def _between(
-    consumer: AIOKafkaConsumer,
+    consumer: Consumer,
     positions: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
 ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
@@ -279,7 +277,7 @@ class LogReader:
     def __init__(self, settings: Settings, topic: str):
         self._settings = settings
         self._tp = TopicPartition(topic, 0)
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Consumer | None = None
         self._end: int | None = None
         self.next = 0
         """Offset after the last one that was handed out and taken."""
@@ -332,7 +330,7 @@ class RecordReader:
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Consumer | None = None
         self._lock = asyncio.Lock()
 
     async def read(self, topic: str, partition: int, offset: int) -> LogRecord | None:
@@ -359,33 +357,33 @@ class RecordReader:
 
     async def _read_from(
         self,
-        consumer: AIOKafkaConsumer,
+        consumer: Consumer,
         tp: TopicPartition,
         wanted: list[int],
         found: dict[int, LogRecord],
     ) -> bool:
-        """One fetch at the first wanted offset: it answers all that it passes."""
-        consumer.seek(tp, wanted[0])
-        passed = wanted[0]
+        """Read from the first wanted offset on, over what lies between it and the next ones."""
+        position = wanted[0]
+        asked = set(wanted)
+        consumer.seek(tp, position)
         try:
-            while passed <= wanted[0]:
+            while wanted and wanted[0] - position < _READ_OVER:
                 fetched = await consumer.getmany(
                     tp, timeout_ms=READ_TIMEOUT_MS, max_records=_LOOKED_UP_AT_ONCE
                 )
-                passed = await consumer.position(tp)
-                asked = set(wanted)
+                position = await consumer.position(tp)
                 for record in fetched.get(tp, ()):
                     if record.offset in asked:
                         found[record.offset] = _log_record(record)
+                del wanted[: bisect_left(wanted, position)]
         except OffsetOutOfRangeError:
             # Deleted since the bounds were read.
             return False
-        wanted[:] = [offset for offset in wanted if offset >= passed]
         return True
 
-    async def _started(self) -> AIOKafkaConsumer:
+    async def _started(self) -> Consumer:
         if self._consumer is None:
-            consumer = plain_consumer(self._settings)
+            consumer = plain_consumer(self._settings, _LOOK_UP_BYTES)
             try:
                 await consumer.start()
             except BaseException:

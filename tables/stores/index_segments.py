@@ -186,11 +186,26 @@ class MemoryRows:
         self._rows = b""
 
 
-class FileRows:
-    """Rows read from a file by position, so that they never count as memory of the process."""
+class _ReadByPosition:
+    """A file open for reading, closed with its holder at the latest: a rebalance may end that
+    anywhere, and a worker that lives for months sees many.
+    """
+
+    _descriptor = -1
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    __del__ = close
+
+
+class FileRows(_ReadByPosition):
+    """Rows read from a file by position, so that they never count as memory of the process."""
 
     def read(self, first: int, end: int) -> bytes:
         expected = (end - first) * ROW_BYTES
@@ -198,11 +213,6 @@ class FileRows:
         if len(rows) != expected:
             raise DamagedSegmentError("a segment of the event index is shorter than it was")
         return rows
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 class ResidentFilter:
@@ -219,14 +229,14 @@ class ResidentFilter:
         self._words = np.zeros(1, np.uint64)
 
 
-class ColdFilter:
+class ColdFilter(_ReadByPosition):
     """A filter left in its file: one read of eight bytes an id, no memory."""
 
     resident_bytes = 0
 
     def __init__(self, path: Path, word_count: int) -> None:
+        super().__init__(path)
         self._word_count = word_count
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def candidates(self, keys: Keys) -> Indexes:
         offsets = (keys.words(self._word_count) * FILTER_WORD_BYTES).tolist()
@@ -235,11 +245,6 @@ class ColdFilter:
         if len(packed) != len(offsets) * FILTER_WORD_BYTES:
             raise DamagedSegmentError("a filter of the event index is shorter than it was")
         return keys.among(np.frombuffer(packed, "<u8").astype(np.uint64))
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 class SegmentRecord(msgspec.Struct, frozen=True):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from aiokafka.protocol.metadata import MetadataResponse_v1
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.assignment import share
+from app.assignment import EvenAssignor, share
 
 NAMES = st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=8, unique=True)
 
@@ -69,3 +73,38 @@ def test_only_what_the_leaver_had_moves(count: int, names: list[str]) -> None:
 )
 def test_four_partitions(held: dict[str, list[int]], expected: dict[str, list[int]]) -> None:
     assert share(range(4), held) == expected
+
+
+TOPICS = ["raw", "rekeyed"]
+
+
+def heard(**counts: int) -> ClusterMetadata:
+    """What a client knows that was told of so many partitions by topic."""
+    cluster = ClusterMetadata()
+    broker, no_error = 1, 0
+    topics = [
+        (no_error, name, False, [(no_error, n, broker, [broker], [broker]) for n in range(count)])
+        for name, count in counts.items()
+    ]
+    response = MetadataResponse_v1([(broker, "localhost", 9092, None)], broker, topics)
+    cluster.update_metadata(response)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected"),
+    [
+        pytest.param(heard(raw=4, rekeyed=4), [0, 1, 2, 3], id="all topics"),
+        pytest.param(heard(raw=4, rekeyed=3), [0, 1, 2], id="a topic that has fewer"),
+        pytest.param(heard(), [0, 1, 2, 3], id="no topic yet"),
+        pytest.param(heard(raw=4), [0, 1, 2, 3], id="one topic not yet"),
+    ],
+)
+def test_every_partition_has_a_member_whatever_was_heard_of_the_topics(
+    cluster: ClusterMetadata, expected: list[int]
+) -> None:
+    nothing = ConsumerProtocolMemberMetadata(0, TOPICS, msgspec.msgpack.encode([]))
+    assigned = EvenAssignor(4).assign(cluster, {"a": nothing, "b": nothing})
+    for topic in TOPICS:
+        numbers = [n for member in assigned.values() for n in dict(member.assignment)[topic]]
+        assert sorted(numbers) == expected

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import offline
+from app.arrival_log import ArrivalsOnDisk
 from app.definitions import commands
-from app.offline import DefinitionLine, EventLine, OfflineMeter
+from app.definitions.model import SettingsRecord
+from app.offline import ArrivalLog, DefinitionLine, EventLine, OfflineMeter
 from tables.fold import Arrival
 from tests.laws import world
 from tests.laws.world import (
@@ -50,9 +52,12 @@ def with_another_subscription(base: list[world.DefinitionLine]) -> list[world.De
 
 
 def folded(
-    definitions: Iterable[world.DefinitionLine], events: Iterable[Arrival], at_ms: int = END_MS
+    definitions: Iterable[world.DefinitionLine],
+    events: Iterable[Arrival],
+    at_ms: int = END_MS,
+    taken: ArrivalLog | None = None,
 ) -> OfflineMeter:
-    meter = OfflineMeter()
+    meter = OfflineMeter(taken)
     meter.run(
         [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions],
         [EventLine(a.append_time_ms, a.raw_partition, a.raw_offset, a.event.body) for a in events],
@@ -61,10 +66,13 @@ def folded(
     return meter
 
 
+@pytest.mark.parametrize("in_memory", [0, 2, 1000])
 @pytest.mark.parametrize("slice_events", [1, 3, 1000])
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.data())
-def test_records_are_those_of_a_live_partition(slice_events: int, data: st.DataObject) -> None:
+def test_records_are_those_of_a_live_partition(
+    slice_events: int, in_memory: int, data: st.DataObject
+) -> None:
     definitions = with_another_subscription(data.draw(changing_definitions(ALL)))
     events = data.draw(arrivals(ALL, external_ids=(SUBSCRIPTION, OTHER)))
     live = Live(definitions)
@@ -73,9 +81,9 @@ def test_records_are_those_of_a_live_partition(slice_events: int, data: st.DataO
         live.define_until(arrival.append_time_ms)
         live.deliver([arrival])
     live.close_until(END_MS)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ArrivalsOnDisk(in_memory) as taken:
         patch.setattr(offline, "_SLICE_EVENTS", slice_events)
-        meter = folded(definitions, events)
+        meter = folded(definitions, events, taken=taken)
     assert sorted(record.value for record in meter.records) == live.values()
 
 
@@ -136,3 +144,26 @@ def test_progress_counts_every_record() -> None:
     meter.run(logs, [EventLine(START_MS, 0, 0, b"{}")], END_MS, applied.append)
     assert sum(applied) == len(definitions) + 1
     assert len(meter.refused) == 1
+
+
+def test_the_first_settings_hold_for_events_that_were_there_before() -> None:
+    """A topic may be older than the program."""
+    settings_of = SettingsRecord(close_grid_s=60, default_organization_id=ORG)
+    definitions = definitions_of(["count"], settings_of)
+    before_ms = definitions[0].append_time_ms - HOUR_MS
+    event = {
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": "t",
+        "code": "count",
+        "timestamp": START_MS // 1000,
+    }
+    meter = OfflineMeter()
+    meter.run(
+        [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions],
+        [EventLine(before_ms, 0, 0, msgspec.json.encode(event))],
+        START_MS + DAY_MS,
+    )
+    assert not meter.refused
+    usage = meter.usage((ORG, SUBSCRIPTION), START_MS + DAY_MS)
+    assert usage is not None
+    assert [row.events_count for row in usage.rows] == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.definitions.timeline import NEVER_MS
 from app.owned import Progress
 from app.progress import ProgressTable
 
@@ -29,3 +30,15 @@ def test_reports(reports: list[tuple[int, int, str]], append_time_ms: int, url: 
     found = table.of(0)
     assert found is not None
     assert (found.append_time_ms, found.url) == (append_time_ms, url)
+
+
+@pytest.mark.parametrize(
+    ("log_ms", "cut_ms"),
+    [(0, 10), (10, 10), (11, 30), (30, 30), (31, NEVER_MS)],
+    ids=["first", "not past it", "one that waits for a refold holds up nobody", "last", "none"],
+)
+def test_the_next_cut_is_one_that_the_log_has_not_passed(log_ms: int, cut_ms: int) -> None:
+    table = ProgressTable()
+    for partition, next_cut_ms in enumerate((30, 10, NEVER_MS)):
+        table.note(Progress(partition, 0, next_cut_ms, 1, "a", 0).encode())
+    assert table.next_cut_ms(log_ms) == cut_ms

@@ -106,10 +106,11 @@ async def test_absent_topics_are_created_as_specified(
 
 
 async def test_a_second_start_finds_everything_in_order(
-    settings: Settings, admin: AIOKafkaAdminClient
+    settings: Settings, admin: AIOKafkaAdminClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     await ensure_topics(settings, admin)
     await ensure_topics(settings, admin)
+    assert caplog.messages == []
 
 
 async def test_no_topic_is_created_beside_a_refused_one(
@@ -123,12 +124,21 @@ async def test_no_topic_is_created_beside_a_refused_one(
     assert ours == [raw]
 
 
-async def test_a_producers_raw_topic_with_short_retention_is_accepted(
+async def test_more_copies_than_brokers_says_what_to_set(
     settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    with pytest.raises(TopicRefused, match="Set METER_REPLICATION_FACTOR"):
+        await ensure_topics(settings.model_copy(update={"replication_factor": 3}), admin)
+
+
+async def test_a_producers_raw_topic_with_short_retention_is_accepted_with_a_warning(
+    settings: Settings, admin: AIOKafkaAdminClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": "604800000"}
     await _create(admin, settings.topic("events-raw"), 4, configs)
     await ensure_topics(settings, admin)
+    (warning,) = caplog.messages
+    assert f"{settings.topic('events-raw')} deletes records: retention.ms is 604800000" in warning
 
 
 async def test_a_setting_that_disagrees_names_itself(

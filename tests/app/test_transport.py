@@ -15,6 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
+from app.assignment import EvenAssignor
+from app.cancelled import CancelledUnderneath
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, ensure_topics
 from app.transport import (
@@ -99,20 +101,38 @@ class Owner:
         self.folded.clear()
 
 
+async def _batches(app: MeterApp, stream: Any) -> AsyncIterator[RecordBatch]:
+    """The batches of an agent's stream that no rebalance has made void."""
+    async for batch in stream:
+        if app.take(batch):
+            yield batch
+
+
 @asynccontextmanager
 async def worker(
-    name: str, settings: Settings, durable: Durable, **options: Any
+    name: str, settings: Settings, durable: Durable, kind: type[Owner] = Owner, **options: Any
 ) -> AsyncIterator[Owner]:
     """A worker that is stopped gracefully in the end."""
-    owner = Owner(name, durable, settings)
+    owner = kind(name, durable, settings)
     app = owner.app = make_app(settings, owner, **(QUICK | options))
     app.in_worker = True
 
+    waiting: asyncio.Queue[RecordBatch] = asyncio.Queue()
+
     @app.agent(app.batch_topic())
-    async def fold(stream: Any) -> None:
-        async for batch in app.batches(stream):
-            await owner.can_fold.wait()
-            owner.fold(batch)
+    async def queue(stream: Any) -> None:
+        async for batch in stream:
+            waiting.put_nowait(batch)
+
+    async def fold() -> None:
+        while True:
+            batch = await waiting.get()
+            if app.take(batch):
+                await owner.can_fold.wait()
+                try:
+                    owner.fold(batch)
+                except AssertionError as error:
+                    await app.crash(error)
 
     async def flush_often() -> None:
         while True:
@@ -121,13 +141,14 @@ async def worker(
                 owner.flush()
 
     app.finalize()
-    flushing = asyncio.create_task(flush_often())
+    tasks = [asyncio.create_task(flush_often()), asyncio.create_task(fold())]
     try:
         await app.start()
         yield owner
     finally:
         await app.stop()
-        flushing.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -345,7 +366,7 @@ async def test_an_owner_that_cannot_restore_crashes_the_app(ready: Settings) -> 
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in app.batches(stream):
+        async for batch in _batches(app, stream):
             broken.fold(batch)
 
     error = await crash_of(app)
@@ -376,7 +397,7 @@ async def test_lost_offsets_are_loud(
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in app.batches(stream):
+        async for batch in _batches(app, stream):
             owner.fold(batch)
 
     if lost:
@@ -420,7 +441,7 @@ async def test_a_restore_is_given_up_for_a_rebalance(ready: Settings) -> None:
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in app.batches(stream):
+        async for batch in _batches(app, stream):
             slow.fold(batch)
             slow.flush()
 
@@ -451,7 +472,7 @@ async def test_an_owner_must_know_every_partition(ready: Settings) -> None:
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in app.batches(stream):
+        async for batch in _batches(app, stream):
             owner.fold(batch)
 
     assert isinstance(await crash_of(app), DeliveryBroken)
@@ -470,6 +491,112 @@ async def test_a_slow_reader_holds_few_batches(ready: Settings) -> None:
         owner.can_fold.set()
         await until(lambda: len(durable.all_values()) == 20_000)
     assert sorted(durable.all_values()) == numbers(20_000)
+
+
+class Slow(Owner):
+    """Takes its time to let go."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.releasing, self.may_release = asyncio.Event(), asyncio.Event()
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        self.releasing.set()
+        await self.may_release.wait()
+        await super().release(partitions)
+
+
+async def test_what_waits_for_its_turn_is_void_once_partitions_are_released(
+    ready: Settings,
+) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(20_000))
+    async with worker("a", ready, durable, Slow, broker_max_poll_records=50) as owner:
+        assert isinstance(owner, Slow)
+        await until(lambda: bool(owner.partitions))
+        owner.can_fold.clear()
+        owner.flush_s = None
+        await asyncio.sleep(1.0)
+        begun = len(owner.folded)
+        async with worker("b", ready, durable):
+            await asyncio.wait_for(owner.releasing.wait(), 10)
+            owner.can_fold.set()
+            await asyncio.sleep(0.5)
+            # The one whose turn it was.
+            assert len(owner.folded) == begun + 1
+            owner.may_release.set()
+            owner.flush_s = 0.05
+            await until(lambda: len(durable.all_values()) == 20_000)
+    assert sorted(durable.all_values()) == numbers(20_000)
+
+
+class Cancelled(Owner):
+    """Waits for what somebody else cancels, as a client does that is closed under its callers."""
+
+    def __init__(self, when: str, *args: Any) -> None:
+        super().__init__(*args)
+        self.when = when
+
+    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+        if self.when == "assign":
+            await self._gone()
+        return await super().assign(partitions)
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        if self.when == "release":
+            await self._gone()
+        await super().release(partitions)
+
+    async def _gone(self) -> None:
+        answer = asyncio.get_running_loop().create_future()
+        answer.cancel()
+        await answer
+
+
+@pytest.mark.parametrize("when", ["assign", "release"])
+async def test_what_is_cancelled_under_an_owner_crashes_the_app(ready: Settings, when: str) -> None:
+    """Faust and aiokafka would end the task that runs the rebalance, and nobody would know."""
+    owner = Cancelled(when, "a", Durable(), ready)
+    app = running(owner, ready)
+    if when == "assign":
+        assert isinstance(await crash_of(app), CancelledUnderneath)
+        return
+    app.in_worker = True
+    app.finalize()
+    try:
+        await app.start()
+        async with worker("b", ready, owner.durable):
+            await until(lambda: app.crashed)
+            assert isinstance(app.crash_reason, CancelledUnderneath)
+    finally:
+        await app.stop()
+
+
+async def test_a_worker_that_fell_out_of_the_group_crashes(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka waits until somebody asks it for records, which nobody does in a rebalance."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("nobody can share")
+
+    owner = Owner("a", Durable(), ready)
+    monkeypatch.setattr(EvenAssignor, "assign", broken)
+    error = await crash_of(running(owner, ready))
+    assert "nobody can share" in str(error)
+
+
+def running(owner: Owner, settings: Settings) -> MeterApp:
+    """Not started."""
+    app = owner.app = make_app(settings, owner, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in _batches(app, stream):
+            owner.fold(batch)
+
+    return app
 
 
 async def crash_of(app: MeterApp) -> BaseException | None:

@@ -108,6 +108,31 @@ def test_a_python_without_ensurepip_is_told_with_the_package(checkout: Path) -> 
     assert "python3-venv" in made.stdout
 
 
+@pytest.mark.parametrize(
+    ("other_us", "chosen"), [(None, "python3"), (950, "python3"), (800, "second/python3.99")]
+)
+def test_a_build_of_the_same_version_is_taken_if_it_is_clearly_faster(
+    tmp_path: Path, other_us: int | None, chosen: str
+) -> None:
+    _program(tmp_path, "first/python3", "echo 3.99 1000")
+    _program(tmp_path, "first/python3.99", "exit 1")
+    _program(tmp_path, "first/python3.98", "echo 3.98 1")
+    if other_us is not None:
+        _program(tmp_path, "second/python3.99", f"echo 3.99 {other_us}")
+    path = f"{tmp_path}/first:{tmp_path}/second:{os.environ['PATH']}"
+    script = ["sh", str(REPOSITORY / "deploy" / "fastest-python.sh")]
+    found = subprocess.run(script, env={"PATH": path}, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == chosen.replace("second/", f"{tmp_path}/second/")
+
+
+def test_an_absent_or_old_python_is_left_to_be_refused(tmp_path: Path) -> None:
+    _program(tmp_path, "python3", "exit 1")
+    script = ["sh", str(REPOSITORY / "deploy" / "fastest-python.sh")]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    found = subprocess.run(script, env={"PATH": path}, capture_output=True, text=True, check=True)
+    assert found.stdout == "python3\n"
+
+
 def test_a_failing_install_is_told_and_tried_again(checkout: Path) -> None:
     """As without a network: pip ends with an error."""
     _program(checkout, ".venv/bin/python", "echo could not resolve host >&2; exit 1")

@@ -3,30 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from aiohttp import ClientError
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from app.settings import Settings
 from tests.live.api import Api
 from tests.live.consumer import Ledger
-from tests.live.foreign import foreign_producer
+from tests.live.foreign import foreign_producer, librdkafka
+from tests.live.offline import verify
 from tests.live.worker import WorkerProcess
-from tests.live.world import SCALE, Traffic, World
+from tests.live.world import CUSTOMER, SCALE, Traffic, World
 
 SUBSCRIPTIONS = 12 * SCALE
 EVENTS_PER_S = 200 * SCALE
-_STEP_S = 0.1
+SERVING_S = 60.0
+"""Within so many seconds of the last fault every subscription is answered for again."""
+PROOF_S = 60.0
+PROVED_PER_S = 2_000
+"""Events that a worker, on a busy machine, folds in a second: more of them may take longer."""
+STEP_S = 0.1
+
+Due = Callable[[Traffic], int]
+"""How many events are to be sent in the step that begins now."""
+
+
+class NotServing(AssertionError):
+    """The group did not come back by itself in time."""
+
+
+def steadily(events_per_s: int) -> Due:
+    """What was not sent while the broker was away is not made up for."""
+    return lambda _: int(events_per_s * STEP_S)
+
+
+_STEADY = steadily(EVENTS_PER_S)
+
+
+def spread(
+    events: int, within_s: float, now_s: Callable[[], float], catching_up: float = 2.0
+) -> Due:
+    """So many events that the broker has, evenly over the time and, if need be, longer.
+
+    What was not sent is made up for at `catching_up` times the pace.
+    """
+    began_s = now_s()
+    most = int(catching_up * events / within_s * STEP_S) + 1
+
+    def due(traffic: Traffic) -> int:
+        share = min(1.0, (now_s() - began_s + STEP_S) / within_s)
+        return max(0, min(int(events * share) - traffic.acknowledged, most))
+
+    return due
 
 
 @asynccontextmanager
-async def load(world: World, seed: int = 0) -> AsyncIterator[Traffic]:
-    """Events at a steady pace, one in five away from home, until the block ends."""
-    traffic = Traffic(world, seed)
+async def load(
+    world: World, seed: int = 0, due: Due = _STEADY, conflicts: float = 0.03
+) -> AsyncIterator[Traffic]:
+    """Events as they are due, one in five away from home, until the block ends.
+
+    `conflicts`: share of the events that repeat an id with something else.
+    """
+    traffic = Traffic(world, seed, conflicts=conflicts)
     over = asyncio.Event()
-    sending = asyncio.create_task(_send_until(traffic, over))
+    sending = asyncio.create_task(_send_until(traffic, due, over))
     try:
         yield traffic
     finally:
@@ -34,25 +81,33 @@ async def load(world: World, seed: int = 0) -> AsyncIterator[Traffic]:
         await sending
 
 
-async def _send_until(traffic: Traffic, over: asyncio.Event) -> None:
+async def _send_until(traffic: Traffic, due: Due, over: asyncio.Event) -> None:
     settings = traffic.world.settings
-    at_home, away = foreign_producer(settings), foreign_producer(settings, "unkeyed")
-    async with _started(at_home), _started(away):
+    partitions = range(settings.raw_partitions)
+    anywhere = itertools.cycle(partitions)
+    async with _started(foreign_producer(settings)) as producer:
         while not over.is_set():
-            await traffic.send(int(EVENTS_PER_S * _STEP_S * 0.8), at_home)
-            await traffic.send(int(EVENTS_PER_S * _STEP_S * 0.2), away)
+            due_s, count = time.monotonic() + STEP_S, due(traffic)
+            # What a broker that is away for long does not take is in no log, and so not expected.
+            with suppress(KafkaError):
+                await traffic.send_batches(
+                    count * 4 // 5, producer, lambda key: librdkafka(key, partitions, partitions)
+                )
+                await traffic.send_batches(
+                    count - count * 4 // 5, producer, lambda _: next(anywhere)
+                )
             with suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), _STEP_S)
+                await asyncio.wait_for(over.wait(), max(0.0, due_s - time.monotonic()))
 
 
 @asynccontextmanager
-async def _started(producer: object) -> AsyncIterator[None]:
-    await producer.start()  # type: ignore[attr-defined]
+async def _started(producer: AIOKafkaProducer) -> AsyncIterator[AIOKafkaProducer]:
+    await producer.start()
     try:
-        yield
+        yield producer
     finally:
         with suppress(KafkaError):
-            await producer.stop()  # type: ignore[attr-defined]
+            await producer.stop()
 
 
 @asynccontextmanager
@@ -64,12 +119,51 @@ async def world_on(settings: Settings, url: str) -> AsyncIterator[World]:
         yield world
 
 
+async def serving(
+    world: World, addresses: Callable[[], Iterable[str]], within_s: float = SERVING_S
+) -> float:
+    """Wait until each address answers for every subscription; how many seconds it took.
+
+    Raises:
+        NotServing: it takes longer.
+    """
+    began_s = time.monotonic()
+    while True:
+        urls = list(addresses())
+        found = await asyncio.gather(*(_unanswered(world, url) for url in urls))
+        missing = [
+            f"{url or 'a worker'}: {names}" for url, names in zip(urls, found, strict=True) if names
+        ]
+        took_s = time.monotonic() - began_s
+        if not missing:
+            return took_s
+        if took_s > within_s:
+            raise NotServing(f"not serving after {took_s:.0f} s: {'; '.join(missing)}")
+        await asyncio.sleep(0.2)
+
+
+async def _unanswered(world: World, url: str) -> list[str]:
+    """Subscriptions whose usage is not to be had at an address, or the one reason for all."""
+    if not url:
+        return ["is not up"]
+    async with Api(url) as api:
+        try:
+            usages = await asyncio.gather(
+                *(api.usage_if_owned(CUSTOMER, name) for name in world.names)
+            )
+        except (ClientError, TimeoutError) as error:
+            return [repr(error)]
+    return [name for name, usage in zip(world.names, usages, strict=True) if usage is None]
+
+
 async def prove(world: World, directory: Path) -> Ledger:
     """After all faults: usage and records equal the recount, and the offline fold byte for byte."""
+    await serving(world, lambda: [world.api.url])
     try:
-        await world.is_counted()
+        await world.recount_once()
+        await world.is_counted(PROOF_S)
         await world.terminate()
-        ledger = await world.equals_a_batch(directory)
+        ledger = await world.equals_a_batch(directory, PROOF_S)
     except AssertionError as error:
         error.add_note(await world.api.held_back())
         raise
@@ -77,21 +171,76 @@ async def prove(world: World, directory: Path) -> Ledger:
     return ledger
 
 
+async def prove_whole(
+    world: World, directory: Path, events: int, say: Callable[[str], None]
+) -> Ledger:
+    """Like `prove` for so many events, and `meter verify` of everything; says what took how long.
+
+    The offline fold goes on beside the closing and the verification.
+    """
+    timeout_s = PROOF_S + events / PROVED_PER_S
+    timed = _Timed(say)
+    await serving(world, lambda: [world.api.url])
+    try:
+        recount = await world.recount_once()
+        timed.say(f"recounted: {recount.events} events of {recount.ids} ids are on the raw topic")
+        await world.is_counted(timeout_s)
+        timed.say("usage is the recount")
+        await world.terminate()
+        folding = asyncio.create_task(world.folded_offline(directory))
+        try:
+            ledger = await world.is_published([0, 1, 2], timeout_s)
+            timed.say(f"all months are published as recounted: {len(ledger.bodies)} records")
+            verified = await verify(world.api.url)
+            timed.say(f"meter verify: {verified}")
+            offline = await folding
+            timed.say(f"folded offline: {len(offline)} records")
+            await world.has_records(offline, ledger, timeout_s)
+            timed.say("the records are those of the offline fold, byte for byte")
+        finally:
+            folding.cancel()
+    except AssertionError as error:
+        error.add_note(await world.api.held_back())
+        raise
+    assert ledger.repeats == 0
+    return ledger
+
+
+class _Timed:
+    """Says each thing with the seconds since the one before."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._since_s = time.monotonic()
+
+    def say(self, what: str) -> None:
+        now_s = time.monotonic()
+        self._say(f"{what} ({now_s - self._since_s:.0f} s)")
+        self._since_s = now_s
+
+
 @asynccontextmanager
 async def supervised(worker: WorkerProcess) -> AsyncIterator[None]:
-    """Start the worker again whenever it has ended, as an orchestrator would."""
+    """Start the worker again whenever it has ended, as an orchestrator would; at last it is up."""
+    async with restarted(worker):
+        yield
+    await worker.until_ready()
 
-    async def supervise() -> None:
+
+@asynccontextmanager
+async def restarted(worker: WorkerProcess) -> AsyncIterator[None]:
+    """Start the worker again whenever it has ended."""
+
+    async def restart() -> None:
         while True:
             if not worker.is_running():
                 worker.launch()
             await asyncio.sleep(0.5)
 
-    watching = asyncio.create_task(supervise())
+    watching = asyncio.create_task(restart())
     try:
         yield
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        await worker.until_ready()

@@ -5,6 +5,7 @@ Every law folds the same two logs in two ways and asks for the same cells and th
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from tests.laws.world import (
 )
 
 ALL = tuple(METRICS)
+UNIQUE = ("heads", "unique")
+"""Alone, so that many operations meet on one property."""
 END_MS = START_MS + 10 * WEEK_MS
 GRACES = st.sampled_from([SETTINGS, GRACE_SETTINGS])
 few = settings(max_examples=80, deadline=None, derandomize=True)
@@ -49,11 +52,12 @@ def same(one: Live, other: Live) -> None:
     assert one.cells() == other.cells()
 
 
+@pytest.mark.parametrize("codes", [ALL, UNIQUE], ids=["all", "unique"])
 @few
 @given(st.data())
-def test_order_and_batches_of_delivery(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL, data.draw(GRACES))
-    events = data.draw(arrivals(ALL, ids=6))
+def test_order_and_batches_of_delivery(codes: tuple[str, ...], data: st.DataObject) -> None:
+    definitions = definitions_of(codes, data.draw(GRACES))
+    events = data.draw(arrivals(codes, ids=6))
     live = Live(definitions)
     live.define_all()
     for batch in data.draw(slices(events)):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.definitions.timeline import NEVER_MS, Period
 from tables.aggregation import Window
 from tables.cells import window_of
-from tables.members import pack_member, unpack_member
+from tables.members import Members, pack_member, unpack_member
 from tables.unique_count import BEFORE, Member, MemberOperation, UniqueCount
 from tests.laws import naive
 from tests.laws.world import DAY_MS, HOUR_MS, START_MS, WEEK_MS
@@ -124,6 +124,26 @@ def test_redelivered_operation_is_one(data: st.DataObject) -> None:
     member = joined(aggregation, made)
     for operation in made:
         assert aggregation.joined(member, operation) == member
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data())
+def test_what_is_simple_comes_to_the_same(data: st.DataObject) -> None:
+    aggregation = UniqueCount(recurring=True, prorated=False, timezone=TIMEZONE)
+    made = data.draw(st.permutations(data.draw(operations())))
+    members, name = Members(), (b"set", "user")
+    for i, operation in enumerate(made):
+        change = members.simple_change(name, operation)
+        if change is None:
+            members.put(name, aggregation.joined(members.get(name), operation))
+            continue
+        before = aggregation.contributions(joined(aggregation, made[:i]))
+        after = aggregation.contributions(joined(aggregation, made[: i + 1]))
+        place = (operation.period_ms, operation.cut_ms)
+        changed = after.get(place, (0, 0))[0] - before.get(place, (0, 0))[0]
+        assert changed == change
+        assert before.keys() - {place} == after.keys() - {place}
+    assert members.get(name) == joined(aggregation, made)
 
 
 def test_days_are_counted_in_the_customers_timezone() -> None:

@@ -23,7 +23,7 @@ from app.definitions.timeline import NEVER_MS
 from app.records import PublishedRecord
 from app.wire.events import Event
 from app.wire.records import decode_record
-from tables.close import close_subscription, next_cut, settle
+from tables.close import close_subscription, enter_history, next_cut, settle
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import MemberName
@@ -60,6 +60,7 @@ METRICS: dict[str, dict[str, Any]] = {
     "latest": {"aggregation_type": "latest_agg", "field_name": "v"},
     "unique": {"aggregation_type": "unique_count_agg", "field_name": "u"},
     "seats": {"aggregation_type": "unique_count_agg", "field_name": "u", "recurring": True},
+    "heads": {"aggregation_type": "unique_count_agg", "field_name": "u", "recurring": True},
     "level": {"aggregation_type": "weighted_sum_agg", "field_name": "v", "recurring": True},
     "filtered": {
         "aggregation_type": "sum_agg",
@@ -146,6 +147,13 @@ def definitions_of(
     return lines((START_MS - HOUR_MS, command) for command in made)
 
 
+class Made(NamedTuple):
+    """What there is to be changed."""
+
+    charges: list[dict[str, Any]]
+    metric_ids: list[str]
+
+
 @st.composite
 def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[DefinitionLine]:
     """The usual definitions, some of them late, and what may be changed of them later."""
@@ -153,8 +161,10 @@ def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[Definiti
     late = draw(st.sampled_from([0, 0, 1, 2]))
     kept, delayed = base[: len(base) - late], base[len(base) - late :]
     (plan,) = [line.command for line in base if line.command.type == "create_plan"]
-    charges = plan.payload["plan"]["charges"]
-    changes = draw(st.lists(_change(codes, charges), max_size=4))
+    metrics = [line.command for line in base if line.command.type == "create_billable_metric"]
+    metric_ids = [command.payload["id"] for command in metrics]
+    changeable = Made(plan.payload["plan"]["charges"], metric_ids)
+    changes = draw(st.lists(_change(codes, changeable), max_size=4))
     made = [(line.append_time_ms, line.command) for line in kept]
     then_ms = draw(st.integers(START_MS, START_MS + 2 * WEEK_MS))
     made += [(then_ms, line.command) for line in delayed]
@@ -162,38 +172,36 @@ def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[Definiti
 
 
 @st.composite
-def _change(
-    draw: st.DrawFn, codes: Sequence[str], charges: list[dict[str, Any]]
-) -> tuple[int, Command]:
+def _change(draw: st.DrawFn, codes: Sequence[str], made: Made) -> tuple[int, Command]:
     at_ms = draw(st.integers(START_MS, START_MS + WEEKS * WEEK_MS))
     code = draw(st.sampled_from(codes))
     kind = draw(st.sampled_from(_CHANGES))
-    return at_ms, kind(draw, code, charges)
+    return at_ms, kind(draw, code, made)
 
 
-def _filters(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+def _filters(draw: st.DrawFn, code: str, made: Made) -> Command:
     """Charges whose filters name a value that is gone lose them."""
     values = draw(st.sampled_from([["x"], ["x", "y"], ["y"]]))
     body = metric_body("filtered", filters=[{"key": "g", "values": values}])
     return commands.update_billable_metric(ORG, "filtered", body)
 
 
-def _delete_metric(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+def _delete_metric(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.delete_billable_metric(ORG, code)
 
 
-def _create_metric(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+def _create_metric(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.create_billable_metric(ORG, metric_body(code))
 
 
-def _customer(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+def _customer(draw: st.DrawFn, code: str, made: Made) -> Command:
     timezone = draw(st.sampled_from(["UTC", "Europe/Paris", "America/Los_Angeles"]))
     grace = {"invoice_grace_period": draw(st.integers(0, 9))}
     body = {"external_id": "customer", "timezone": timezone, "billing_configuration": grace}
     return commands.upsert_customer(ORG, body)
 
 
-def _plan(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+def _plan(draw: st.DrawFn, code: str, made: Made) -> Command:
     """Some charges go, one comes, groups change."""
     kept = [
         {
@@ -201,7 +209,7 @@ def _plan(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
             "id": charge["new_id"],
             "properties": {"amount": "1", **draw(st.sampled_from(_GROUPINGS))},
         }
-        for charge in charges
+        for charge in made.charges
         if draw(st.integers(0, 3))
     ]
     new = plan_body([code])["charges"]
@@ -211,12 +219,25 @@ def _plan(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
 _GROUPINGS: list[dict[str, Any]] = [{}, {"pricing_group_keys": ["g"]}]
 
 
-def _subscribe(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+def _subscribe(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.create_subscription(ORG, subscription_body())
 
 
-def _terminate(draw: st.DrawFn, code: str, charges: list[dict[str, Any]]) -> Command:
+def _terminate(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.terminate_subscription(ORG, SUBSCRIPTION)
+
+
+def _history(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """Of some metrics or charges, over some of the first weeks."""
+    from_ms = START_MS + draw(st.integers(0, 2)) * WEEK_MS
+    charge_ids = [charge["new_id"] for charge in made.charges]
+    return commands.apply_history(
+        ORG,
+        metric_ids=draw(st.lists(st.sampled_from(made.metric_ids), max_size=3)),
+        charge_ids=draw(st.lists(st.sampled_from(charge_ids), max_size=2)),
+        from_ms=from_ms,
+        to_ms=from_ms + draw(st.integers(1, 3)) * WEEK_MS,
+    )
 
 
 _CHANGES = [
@@ -229,7 +250,7 @@ _CHANGES = [
     _plan,
     _subscribe,
 ]
-_CHANGES += [_terminate]
+_CHANGES += [_terminate, _history, _history]
 
 
 class Changelog:
@@ -368,8 +389,12 @@ class Live:
         names = sorted(self.definitions.all_subscription_keys())
         while True:
             cut_ms = min((next_cut(self.partition, name) for name in names), default=NEVER_MS)
-            if cut_ms > at_ms:
+            history_ms = self.partition.next_history_ms()
+            if min(cut_ms, history_ms) > at_ms:
                 break
+            if history_ms <= cut_ms:
+                self.refold(enter_history(self.partition))
+                continue
             for name in names:
                 if next_cut(self.partition, name) == cut_ms:
                     self.records += close_subscription(self.partition, name, cut_ms)

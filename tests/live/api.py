@@ -51,11 +51,16 @@ class Api:
         assert status == 200, (path, status, answer)
         return answer
 
-    async def held_back(self) -> str:
-        """What cuts wait for, as the page says it."""
+    async def overview(self) -> Json:
+        """What the page shows."""
         assert self._session is not None
         async with self._session.get(f"{self.url}/api/page/overview") as answer:
-            overview = json.loads(await answer.text())
+            overview: Json = json.loads(await answer.text())
+            return overview
+
+    async def held_back(self) -> str:
+        """What cuts wait for, as the page says it."""
+        overview = await self.overview()
         return json.dumps([overview.get("closing"), overview.get("partitions")])
 
     async def current_usage(self, customer: str, subscription: str) -> Json:

@@ -30,6 +30,8 @@ class Ledger:
         """The newest revision by cell_id, completions too."""
         self.repeats = 0
         """Records that came again under the same id."""
+        self.next: dict[int, int] = {}
+        """By partition, the offset up to which the topic was read."""
         self._cells: dict[Period, dict[str, int]] = {}
 
     def take(self, value: bytes) -> None:
@@ -97,6 +99,13 @@ def _row(record: Json) -> Row:
 
 async def read_ledger(settings: Settings) -> Ledger:
     """All usage records committed until now."""
+    ledger = Ledger()
+    await read_on(settings, ledger)
+    return ledger
+
+
+async def read_on(settings: Settings, ledger: Ledger) -> None:
+    """Take in what was committed since."""
     topic = settings.topic(settings.usage_records_topic)
     tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
     consumer = AIOKafkaConsumer(
@@ -105,15 +114,18 @@ async def read_ledger(settings: Settings) -> Ledger:
         isolation_level="read_committed",
         **settings.kafka_options(),
     )
-    ledger = Ledger()
     await consumer.start()
     try:
         consumer.assign(tps)
         ends = await consumer.end_offsets(tps)
+        for tp in tps:
+            if tp.partition in ledger.next:
+                consumer.seek(tp, ledger.next[tp.partition])
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
                     ledger.take(record.value)
+        for tp in tps:
+            ledger.next[tp.partition] = await consumer.position(tp)
     finally:
         await consumer.stop()
-    return ledger

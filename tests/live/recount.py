@@ -1,20 +1,28 @@
 """An independent recount of the raw topic: plain loops and Decimal, nothing of tables/.
 
 It knows the metrics of `tests.live.world` only: what each counts is written out here once more.
+Events are not held: they go to a temporary file, a number for each id stays, and what is read back
+from the file goes into the figures one by one. Only ids that came more than once are held.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable
+import tempfile
+from array import array
+from collections.abc import AsyncIterator, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
+import msgspec
+import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.settings import Settings
 
 Position = tuple[int, int, int, int]
+_EVENTS_A_PAGE = 2_000
 
 
 class Seen(NamedTuple):
@@ -44,9 +52,51 @@ class Figure(NamedTuple):
     events_count: int
 
 
-async def read_raw(settings: Settings) -> list[Seen]:
-    """Every event of the raw topic, each id once: the one with the smallest position."""
-    seen: dict[tuple[str, str], Seen] = {}
+class Recount(NamedTuple):
+    """Everything that the raw topic says."""
+
+    figures: list[dict[Row, Figure]]
+    """Of each span that was asked for; rows that nothing counts in are left out."""
+    events: int
+    ids: int
+
+
+async def recount(settings: Settings, spans_ms: Sequence[tuple[int, int]]) -> Recount:
+    """The figures of spans [from, until), each id once: where its position is smallest."""
+    with tempfile.TemporaryFile(prefix="recount-") as file:
+        numbers = await _write_down(settings, file)
+        # For as long as it takes, others go on.
+        return await asyncio.to_thread(_counted, file, numbers, spans_ms)
+
+
+def _counted(file: IO[bytes], numbers: array[int], spans_ms: Sequence[tuple[int, int]]) -> Recount:
+    books = [_Books() for _ in spans_ms]
+    first: dict[tuple[str, str], Seen] = {}
+    once = 0
+
+    def enter(event: Seen) -> None:
+        for (from_ms, until_ms), of_span in zip(spans_ms, books, strict=True):
+            if from_ms <= event.timestamp_ms < until_ms:
+                of_span.enter(event)
+
+    file.seek(0)
+    for event, repeated in zip(_written_down(file), _repeated(numbers), strict=True):
+        if not repeated:
+            enter(event)
+            once += 1
+            continue
+        name = (event.subscription, event.transaction_id)
+        if name not in first or event.position < first[name].position:
+            first[name] = event
+    for event in first.values():
+        enter(event)
+    return Recount([of_span.figures() for of_span in books], len(numbers), once + len(first))
+
+
+async def _write_down(settings: Settings, file: IO[bytes]) -> array[int]:
+    """Every event into the file, in any order; a number for the id of each."""
+    numbers = array("q")
+    page: list[Seen] = []
     async for partition, offset, append_time_ms, value in _records(settings):
         try:
             body = json.loads(value, parse_float=str, parse_int=str)
@@ -55,14 +105,35 @@ async def read_raw(settings: Settings) -> list[Seen]:
         for index, event in enumerate(body if isinstance(body, list) else [body]):
             if not isinstance(event, dict) or not event.get("transaction_id"):
                 continue
-            found = _seen((append_time_ms, partition, offset, index), event)
-            name = (found.subscription, found.transaction_id)
-            if name not in seen or found.position < seen[name].position:
-                seen[name] = found
-    return list(seen.values())
+            seen = _seen((append_time_ms, partition, offset, index), event)
+            numbers.append(hash((seen.subscription, seen.transaction_id)))
+            page.append(seen)
+        if len(page) >= _EVENTS_A_PAGE:
+            _write_page(file, page)
+            page.clear()
+    _write_page(file, page)
+    return numbers
 
 
-async def _records(settings: Settings) -> Any:
+def _write_page(file: IO[bytes], page: list[Seen]) -> None:
+    encoded = msgspec.msgpack.encode(page)
+    file.write(len(encoded).to_bytes(8, "big") + encoded)
+
+
+def _written_down(file: IO[bytes]) -> Iterator[Seen]:
+    decode = msgspec.msgpack.Decoder(list[Seen]).decode
+    while size := file.read(8):
+        yield from decode(file.read(int.from_bytes(size, "big")))
+
+
+def _repeated(numbers: array[int]) -> Iterator[bool]:
+    """Of each event, whether there is another of the same number, and so perhaps of the same id."""
+    every = np.array(numbers, np.int64)
+    found, counts = np.unique(every, return_counts=True)
+    yield from np.isin(every, found[counts > 1])
+
+
+async def _records(settings: Settings) -> AsyncIterator[tuple[int, int, int, bytes]]:
     topic = settings.topic(settings.raw_topic)
     tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
     consumer = AIOKafkaConsumer(
@@ -96,62 +167,106 @@ def _seen(position: Position, event: dict[str, Any]) -> Seen:
     )
 
 
-def recount(events: Iterable[Seen], from_ms: int, until_ms: int) -> dict[Row, Figure]:
-    """The figures of [from_ms, until_ms); rows that nothing counts in are left out."""
-    rows: dict[Row, list[Seen]] = {}
-    for event in events:
-        if from_ms <= event.timestamp_ms < until_ms:
-            row = _row(event)
-            if row is not None:
-                rows.setdefault(row, []).append(event)
-    figures = {}
-    for row, members in rows.items():
-        figure = _FIGURES[row.code](sorted(members, key=lambda e: (e.timestamp_ms, e.position)))
-        if figure != Figure(Decimal(0), 0):
-            figures[row] = figure
-    return figures
+class _Books:
+    """The figures of one span as they grow."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Row, _Count | _Sum | _Max | _Latest | _Unique] = {}
+
+    def enter(self, event: Seen) -> None:
+        kind = _KINDS.get(event.code)
+        if kind is None:
+            return
+        row = _row(event)
+        if row not in self._rows:
+            self._rows[row] = kind()
+        self._rows[row].enter(event)
+
+    def figures(self) -> dict[Row, Figure]:
+        figures = {row: entered.figure() for row, entered in self._rows.items()}
+        return {row: figure for row, figure in figures.items() if figure != Figure(Decimal(0), 0)}
 
 
-def _row(event: Seen) -> Row | None:
-    if event.code not in _FIGURES:
-        return None
+def _row(event: Seen) -> Row:
     filtered = event.code == "traffic" and event.properties.get("region") == "eu"
     group = event.properties.get("zone") if event.code == "calls" else None
     return Row(event.subscription, event.code, filtered, group)
 
 
-def _count(events: list[Seen]) -> Figure:
-    return Figure(Decimal(len(events)), len(events))
+class _Count:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def enter(self, event: Seen) -> None:
+        self.count += 1
+
+    def figure(self) -> Figure:
+        return Figure(Decimal(self.count), self.count)
 
 
-def _sum(events: list[Seen]) -> Figure:
-    total = sum((Decimal(e.properties["gb"]) for e in events), Decimal(0))
-    return Figure(max(total, Decimal(0)), len(events))
+class _Sum(_Count):
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = Decimal(0)
+
+    def enter(self, event: Seen) -> None:
+        super().enter(event)
+        self.total += Decimal(event.properties["gb"])
+
+    def figure(self) -> Figure:
+        return Figure(max(self.total, Decimal(0)), self.count)
 
 
-def _max(events: list[Seen]) -> Figure:
-    return Figure(max(Decimal(e.properties["cores"]) for e in events), len(events))
+class _Max(_Count):
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = Decimal("-Infinity")
+
+    def enter(self, event: Seen) -> None:
+        super().enter(event)
+        self.most = max(self.most, Decimal(event.properties["cores"]))
+
+    def figure(self) -> Figure:
+        return Figure(self.most, self.count)
 
 
-def _latest(events: list[Seen]) -> Figure:
-    return Figure(Decimal(events[-1].properties["level"]), len(events))
+class _Latest(_Count):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: tuple[int, Position] = (-1, (-1, -1, -1, -1))
+        self.level = ""
+
+    def enter(self, event: Seen) -> None:
+        super().enter(event)
+        order = (event.timestamp_ms, event.position)
+        if order > self.last:
+            self.last, self.level = order, event.properties["level"]
+
+    def figure(self) -> Figure:
+        return Figure(Decimal(self.level), self.count)
 
 
-def _unique(events: list[Seen]) -> Figure:
-    there: set[str] = set()
-    for event in events:
+class _Unique:
+    """A user is there when the last that was said is not that he left."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, tuple[int, Position, bool]] = {}
+
+    def enter(self, event: Seen) -> None:
         user = event.properties["user"]
-        if event.properties.get("operation_type") == "remove":
-            there.discard(user)
-        else:
-            there.add(user)
-    return Figure(Decimal(len(there)), len(there))
+        stays = event.properties.get("operation_type") != "remove"
+        said = (event.timestamp_ms, event.position, stays)
+        self.last[user] = max(self.last.get(user, said), said)
+
+    def figure(self) -> Figure:
+        there = sum(stays for _, _, stays in self.last.values())
+        return Figure(Decimal(there), there)
 
 
-_FIGURES = {
-    "calls": _count,
-    "traffic": _sum,
-    "peak": _max,
-    "level": _latest,
-    "users": _unique,
+_KINDS: dict[str, type[_Count | _Sum | _Max | _Latest | _Unique]] = {
+    "calls": _Count,
+    "traffic": _Sum,
+    "peak": _Max,
+    "level": _Latest,
+    "users": _Unique,
 }

@@ -15,6 +15,7 @@ from app.vectors.live_api import check_api_live
 from app.vectors.live_worker import Servers
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "api.json"
+OWN = Path(__file__).parents[1] / "vectors" / "own" / "api.json"
 
 NOT_RUN = {
     "plan-index-includes-pending-deletion": "no way to arrange: plan gone is pending deletion",
@@ -33,16 +34,22 @@ async def servers(local_kafka: LocalKafka, local_redis: LocalRedis) -> Servers:
 async def outcomes(
     servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Outcome]:
-    """Of all vectors, from one worker."""
-    checked = await check_api_live(VECTORS, servers, tmp_path_factory.mktemp("api"))
-    return {outcome.vector_id: outcome for outcome in checked.outcomes}
+    """Of all vectors, from one worker for each file."""
+    directory = tmp_path_factory.mktemp("api")
+    checked = [await check_api_live(path, servers, directory) for path in files()]
+    return {outcome.vector_id: outcome for file in checked for outcome in file.outcomes}
+
+
+def files() -> list[Path]:
+    return [path for path in (VECTORS, OWN) if path.exists()]
 
 
 def vector_ids() -> list[Any]:
+    found = [vector["id"] for path in files() for vector in json.loads(path.read_text())]
     if not VECTORS.exists():
         missing = pytest.mark.skip(reason="../shared/vectors/api.json is missing")
-        return [pytest.param(None, id="missing", marks=missing)]
-    return [vector["id"] for vector in json.loads(VECTORS.read_text())]
+        found.append(pytest.param(None, id="missing", marks=missing))
+    return found
 
 
 @pytest.mark.servers

@@ -172,6 +172,8 @@ async def _readme_commands_work(up: Up) -> None:
     readme = (ROOT / "README.md").read_text()
     lines = re.findall(r"^((?:METER_\w+=\S+ )?)\.venv/bin/meter (.+)$", readme, re.MULTILINE)
     assert len(lines) > 10
+    for name, text in re.findall(r"^cat > (\.meter/\S+) <<'END'\n(.+)\nEND$", readme, re.MULTILINE):
+        Path(name).write_text(text)
     for setting, text in lines:
         words = shlex.split(text)
         if setting:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 import pytest
+from aiokafka import TopicPartition
 from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -23,7 +24,9 @@ from app.definitions.instants import parse_iso8601_ms
 from app.main import Worker
 from app.metrics import EngineCollector
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from app.topics import EVENTS_REKEYED
 from tables.cells import Cell
+from tables.stores.changelog import scan
 from tests.live.api import KEY, Api, Json, eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
 from tests.live.worker import worker_process
@@ -203,6 +206,51 @@ async def test_verify_finds_exactly_what_is_wrong_and_repair_mends_it(
     assert (await verified(worker))[0] == 0
     after = [await api.current_usage(CUSTOMER, name) for name in NAMES]
     assert [_units(usage) for usage in after] == [_units(usage) for usage in before]
+
+
+async def test_what_was_forwarded_twice_counts_once_in_every_proof(
+    live_settings: Settings, worker: Worker, api: Api
+) -> None:
+    """A worker killed between its forwards and its flush forwards the same records again."""
+    await define(api)
+    events = some_events(120)
+    await send(live_settings, events)
+    await is_folded(worker, len(events))
+    forwarded = [await _forward_again(worker, home) for home in worker.engine.owned]
+    assert sum(forwarded) > len(events) // 8
+    await eventually(lambda: _folded_forwards(worker), [2 * count for count in forwarded])
+
+    for name in NAMES:
+        status, found = await verified(worker, "--subscription", name)
+        assert (status, found["differences"]) == (0, []), name
+    for code in METRICS:
+        explained = (await _explained(api, NAMES[5], code))["explanation"]
+        assert explained["equal"], code
+        ids = [event["transaction_id"] for event in explained["events"]]
+        assert len(ids) == len(set(ids)), code
+    for event in events[-5:]:
+        arrivals = await _arrivals(
+            api, event["transaction_id"], str(event["external_subscription_id"])
+        )
+        assert len(arrivals) == 1
+
+
+async def _forward_again(worker: Worker, home: int) -> int:
+    """Append a copy of each record of a partition of events-rekeyed; how many there are."""
+    settings = worker.settings
+    topic = TopicPartition(settings.topic(EVENTS_REKEYED), home)
+    end = worker.engine.owned[home].table.record.rekeyed_next
+    copied = 0
+    async for records in scan(settings, topic, 0, end):
+        for record in records:
+            headers = list(record.headers)
+            await worker.engine.append(topic.topic, record.key, record.value, home, headers)
+            copied += 1
+    return copied
+
+
+async def _folded_forwards(worker: Worker) -> list[int]:
+    return [owned.table.record.rekeyed_next for owned in worker.engine.owned.values()]
 
 
 def _units(usage: Json) -> list[Any]:

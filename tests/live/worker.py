@@ -19,7 +19,8 @@ from typing import Any
 import uvloop
 
 from app.cli.interrupts import ended_by_signals
-from app.main import running_worker
+from app.clock import SystemClock
+from app.main import Worker, run_to_the_end
 from app.settings import Settings
 from app.stack.ports import free_ports
 
@@ -37,6 +38,7 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, directory: Path, name: str = "worker"):
         self.settings = settings
+        self.name = name
         self.log_file = directory / f"{name}.log"
         self.state_dir = directory / f"{name}-state"
         self.url = ""
@@ -54,7 +56,7 @@ class WorkerProcess:
             assert self.is_running(), f"the worker ended:\n{self.tail()}"
             assert asyncio.get_running_loop().time() < deadline_s, self.tail()
             await asyncio.sleep(0.05)
-            self._look_for_url()
+            self.look_for_url()
 
     def launch(self, failpoint: str | None = None) -> None:
         """Start and wait for nothing."""
@@ -79,7 +81,8 @@ class WorkerProcess:
                 stderr=subprocess.STDOUT,
             )
 
-    def _look_for_url(self) -> None:
+    def look_for_url(self) -> None:
+        """Note where it answers, if it has said so by now."""
         for line in self._said().splitlines():
             if line.startswith(READY):
                 self.url = line.removeprefix(READY).strip()
@@ -159,9 +162,11 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {f"METER_{name}": str(value) for name, value in values.items()}
 
 
-def _tell_tasks() -> None:
+def _tell_tasks(worker: Worker) -> None:
     """What a worker that hangs is at: each task with everything it awaits in turn."""
-    for task in asyncio.all_tasks():
+    thread = getattr(worker.app.consumer, "_thread", None)
+    loops = [asyncio.get_running_loop(), *([] if thread is None else [thread.thread_loop])]
+    for task in [task for loop in loops for task in asyncio.all_tasks(loop)]:
         lines = []
         waiting: Any = task.get_coro()
         while waiting is not None:
@@ -173,16 +178,20 @@ def _tell_tasks() -> None:
     sys.stderr.flush()
 
 
+def _tell_url(worker: Worker) -> None:
+    sys.stdout.write(f"{READY}{worker.url}\n")
+    sys.stdout.flush()
+
+
 async def _main() -> None:
     logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=os.environ.get("TEST_LOG", "WARNING"),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks)
+    worker = Worker(Settings(), SystemClock(), **SESSIONS)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks, worker)
     with ended_by_signals():
-        async with running_worker(Settings(), **SESSIONS) as worker:
-            sys.stdout.write(f"{READY}{worker.url}\n")
-            sys.stdout.flush()
-            await worker.run()
+        await run_to_the_end(worker, _tell_url)
 
 
 if __name__ == "__main__":

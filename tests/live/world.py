@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from aiokafka import AIOKafkaProducer
 
 from app.settings import Settings
 from tests.live.api import Api, Json, eventually
-from tests.live.consumer import Ledger, read_ledger
+from tests.live.consumer import Ledger, read_on
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
 from tests.live.offline import fold_offline
-from tests.live.recount import Figure, Row, read_raw, recount
+from tests.live.recount import Figure, Recount, Row, recount
 
 SCALE = int(os.environ.get("TEST_SCALE", "1"))
 """How much larger than by default the loads are; 10 gives the sizes of the long runs."""
@@ -77,6 +78,7 @@ class World:
         self.api = api
         self.months = Months()
         self.names = [f"sub-{number}" for number in range(subscriptions)]
+        self._recount: Recount | None = None
 
     async def define(self) -> None:
         """Metrics, plan, customer and subscriptions."""
@@ -130,8 +132,16 @@ class World:
 
     async def expected(self, number: int) -> dict[Row, Figure]:
         """The recount of a month."""
-        start_ms, end_ms = self.months.starts_ms[number : number + 2]
-        return recount(await read_raw(self.settings), start_ms, end_ms)
+        return (self._recount or await self.recounted()).figures[number]
+
+    async def recount_once(self) -> Recount:
+        """Recount every month now; no more events come, so it holds from here on."""
+        self._recount = await self.recounted()
+        return self._recount
+
+    async def recounted(self) -> Recount:
+        """Every month by the raw topic as it is now."""
+        return await recount(self.settings, list(pairwise(self.months.starts_ms)))
 
     async def shown(self) -> dict[Row, Figure]:
         """Current usage of all subscriptions."""
@@ -153,24 +163,35 @@ class World:
     async def equals_a_batch(self, directory: Path, timeout_s: float = 60.0) -> Ledger:
         """All months are published as recounted, and the bytes are those of an offline fold."""
         ledger = await self.is_published([0, 1, 2], timeout_s)
-
-        async def both() -> set[bytes]:
-            nonlocal ledger
-            ledger = await read_ledger(self.settings)
-            return ledger.records ^ await fold_offline(self.settings, directory)
-
-        await eventually(both, set[bytes](), timeout_s, every_s=0.5)
+        await self.has_records(await self.folded_offline(directory), ledger, timeout_s)
         return ledger
+
+    async def folded_offline(self, directory: Path) -> set[bytes]:
+        """Every record that all events make, in the cuts to come too; no more events come."""
+        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        at_ms = now_ms + 2_000 * self.settings.revise_every_s
+        return await fold_offline(self.settings, directory, at_ms)
+
+    async def has_records(
+        self, records: set[bytes], ledger: Ledger, timeout_s: float = 60.0
+    ) -> None:
+        """These are published, and no others; what the ledger does not hold yet it takes in."""
+
+        async def differing() -> set[bytes]:
+            await read_on(self.settings, ledger)
+            return ledger.records ^ records
+
+        await eventually(differing, set[bytes](), timeout_s, every_s=0.5)
 
     async def is_published(self, months: Sequence[int], timeout_s: float = 60.0) -> Ledger:
         """Records become the recounts of these months, with a completion for each subscription."""
-        recounts = {number: await self.expected(number) for number in months}
+        recount = self._recount or await self.recounted()
+        recounts = {number: recount.figures[number] for number in months}
         wanted = {(name, self.months.named(n)) for n in months for name in self.names}
         ledger = Ledger()
 
         async def published() -> tuple[dict[int, dict[Row, Figure]], bool]:
-            nonlocal ledger
-            ledger = await read_ledger(self.settings)
+            await read_on(self.settings, ledger)
             figures = {number: ledger.figures(self.months.named(number)) for number in months}
             return figures, wanted <= ledger.completions().keys()
 
@@ -220,12 +241,25 @@ def _rows(name: str, usage: Json) -> Iterator[tuple[Row, Figure]]:
 class Traffic:
     """Events of a world, the same for the same seed; some come twice, some in conflict."""
 
-    def __init__(self, world: World, seed: int = 0, *, months: Sequence[int] = (0, 1, 2)):
+    def __init__(
+        self,
+        world: World,
+        seed: int = 0,
+        *,
+        months: Sequence[int] = (0, 1, 2),
+        conflicts: float = 0.03,
+    ):
         self.world = world
+        self.conflicts = conflicts
+        """Share of the events that repeat an id with something else."""
         self.random = random.Random(seed)
         self.seed = seed
         self.months = months
         self.sent = 0
+        self.conflicting = 0
+        """Of those sent, the ones that repeat an id with something else."""
+        self.acknowledged = 0
+        """Of those sent in batches, the ones that the broker said it has."""
 
     def event(self) -> Json:
         """The next event."""
@@ -234,8 +268,9 @@ class Traffic:
         starts_ms = [*self.world.months.starts_ms[:3], self.world.months.now_ms - 1_000]
         month = choose.choice(self.months)
         at_ms = choose.randrange(starts_ms[month], max(starts_ms[month] + 1, starts_ms[month + 1]))
-        if choose.random() < 0.03:
+        if choose.random() < self.conflicts:
             number = choose.randrange(self.sent)
+            self.conflicting += 1
         code = choose.choice(METRICS)["code"]
         return raw_event(
             self.world.names[number % len(self.world.names)],
@@ -257,6 +292,31 @@ class Traffic:
                 sent.append(await producer.send(topic, encoded(event), key=key))
         await producer.flush()
         await asyncio.gather(*sent)
+
+    async def send_batches(
+        self, count: int, producer: AIOKafkaProducer, place: Callable[[bytes], int]
+    ) -> None:
+        """Like `send`, with a tenth of its work: `place` names the partition of a key."""
+        topic = self.world.settings.topic(self.world.settings.raw_topic)
+        batches: dict[int, Any] = {}
+        delivered = []
+        for _ in range(count):
+            event = self.event()
+            key, value = event_key(event["external_subscription_id"]), encoded(event)
+            partition = place(key)
+            for _ in range(2 if self.random.random() < 0.01 else 1):
+                batch = batches.get(partition)
+                if batch is None or batch.append(key=key, value=value, timestamp=None) is None:
+                    if batch is not None:
+                        delivered.append(
+                            await producer.send_batch(batch, topic, partition=partition)
+                        )
+                    batch = batches[partition] = producer.create_batch()
+                    batch.append(key=key, value=value, timestamp=None)
+        for partition, batch in batches.items():
+            delivered.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*delivered)
+        self.acknowledged += count
 
     async def send_from_all_sides(self, count: int) -> None:
         """Most as librdkafka keys, some as Java does, some without a key."""

@@ -48,7 +48,13 @@ STAGES = (
     _pytest(
         "units",
         *("tests/app/test_offline.py", "tests/app/test_records.py", "tests/app/test_numbers.py"),
-        *("tests/tables", "tests/app/wire", "tests/app/billing_periods", "tests/app/definitions"),
+        *(
+            "tests/tables",
+            "tests/agents",
+            "tests/app/wire",
+            "tests/app/billing_periods",
+            "tests/app/definitions",
+        ),
     ),
     _pytest("laws", "tests/laws"),
 )

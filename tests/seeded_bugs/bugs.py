@@ -52,6 +52,24 @@ BUGS = (
         "shown = True",
     ),
     Bug(
+        "history-of-open-periods",
+        "app/definitions/model.py",
+        " and due_at_ms < self.append_time_ms",
+        "",
+    ),
+    Bug(
+        "history-half-done-taken-for-done",
+        "tables/partition.py",
+        "        if not refold:\n            self.record.history_ms",
+        "        if True:\n            self.record.history_ms",
+    ),
+    Bug(
+        "cells-of-other-keys-confused",
+        "tables/in_force.py",
+        "return charge_id, filter_id, groups, keys",
+        "return charge_id, filter_id, groups",
+    ),
+    Bug(
         "amended-event-in-an-earlier-cut",
         "tables/fold.py",
         "cut_ms = span.cut_of(layer, max(append_time_ms, corrected_ms))",
@@ -251,5 +269,11 @@ BUGS = (
         "app/restore.py",
         "await _fill(store, number, record.epoch, record.flush, members)",
         "await _fill(store, number, record.epoch, record.flush, {})",
+    ),
+    Bug(
+        "gap-before-a-batch-unnoticed",
+        "agents/ingest.py",
+        "if batch.start > next_offset:",
+        "if batch.start > next_offset + 1_000:",
     ),
 )

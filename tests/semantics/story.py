@@ -39,7 +39,8 @@ class Story:
     def __init__(self, **settings: Any):
         self.definitions: list[DefinitionLine] = []
         self.events: list[EventLine] = []
-        self.define("2020-01-01", commands.set_settings(SettingsRecord(**settings)))
+        since = settings.pop("since", "2020-01-01")
+        self.define(since, commands.set_settings(SettingsRecord(**settings)))
 
     def define(self, at: str, command: Command) -> Story:
         """Append a definition."""

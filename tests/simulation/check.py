@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -49,7 +50,7 @@ class Outcome:
     usage: dict[SubscriptionName, PeriodUsage | None]
     violations: list[str]
 
-    @property
+    @cached_property
     def records(self) -> list[bytes]:
         """Usage records up to the end, as they stand on the topic, repeats included."""
         return [
@@ -131,7 +132,7 @@ class Outcome:
             _place(one.arrival): one.code for one in offline.refused if isinstance(one, Refused)
         }
         yield from (DeadLetter(place, code) for place, code in late.items())
-        for place, element in self._elements():
+        for place, element in self._elements:
             if isinstance(element, Refusal):
                 yield DeadLetter(place, element.code)
         for arrivals in self._by_id(late).values():
@@ -143,7 +144,7 @@ class Outcome:
     def _by_id(self, refused: Any = ()) -> dict[bytes, list[Arrival]]:
         """Arrivals of each id by position, those refused aside."""
         found: dict[bytes, list[Arrival]] = {}
-        for place, element in self._elements():
+        for place, element in self._elements:
             if isinstance(element, Arrival) and place not in refused:
                 event = element.event
                 identity = event_id(
@@ -173,8 +174,11 @@ class Outcome:
         repeated = {_place(a) for arrivals in self._by_id().values() for a in arrivals[1:]}
         return late & told & repeated
 
-    def _elements(self) -> Iterator[tuple[Place, Any]]:
+    @cached_property
+    def _elements(self) -> list[tuple[Place, Any]]:
+        """Everything on the raw topic, element by element."""
         reached_ms: Counter[int] = Counter()
+        found: list[tuple[Place, Any]] = []
         for entry in self.raw():
             number = entry.partition
             reached_ms[number] = max(reached_ms[number], entry.timestamp)
@@ -182,7 +186,8 @@ class Outcome:
                 entry.value, entry.headers, reached_ms[number], number, entry.offset, ORG
             ):
                 index = element.index if isinstance(element, Refusal) else element.array_index
-                yield (number, entry.offset, index), element
+                found.append(((number, entry.offset, index), element))
+        return found
 
 
 def _place(arrival: Arrival) -> Place:

@@ -52,8 +52,56 @@ class Log:
 
     def read(self, offset: int, limit: int | None = None) -> list[LogEntry]:
         """Entries from an offset on."""
-        first = bisect_left(self.entries, offset, key=lambda entry: entry.offset)
-        return self.entries[first : None if limit is None else first + limit]
+        entries = self.entries
+        if not entries or entries[-1].offset < offset:
+            return []  # as at most times
+        first = bisect_left(entries, offset, key=lambda entry: entry.offset)
+        return entries[first : None if limit is None else first + limit]
+
+
+class NextAppend:
+    """What readers at the ends of their logs wait for: that a record is appended to any log."""
+
+    def __init__(self) -> None:
+        self._happened = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def happens(self) -> None:
+        """Wake everybody, in the order in which they came."""
+        self._happened = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def wait(self) -> None:
+        """Until it happens."""
+        if not self._happened:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    async def happens_until(self, until_s: float) -> bool:
+        """Wait until it happens, or the loop's time is reached: False."""
+        if self._happened:
+            return True
+        loop = asyncio.get_running_loop()
+        waiting = loop.create_future()
+        self._waiting.append(waiting)
+        over = False
+
+        def end() -> None:
+            nonlocal over
+            over = True
+            if not waiting.done():
+                waiting.set_result(None)
+
+        late = until_s <= loop.time()
+        timer = loop.call_soon(end) if late else loop.call_at(until_s, end)
+        try:
+            await waiting
+        finally:
+            timer.cancel()
+        return not over
 
 
 class Broker:
@@ -64,11 +112,14 @@ class Broker:
         self.logs: dict[tuple[str, int], Log] = {}
         self.producers: dict[int, PartitionProducer] = {}
         """The newest transactional producer of each partition: older ones are fenced."""
-        self.appended = asyncio.Event()
+        self.next_append = NextAppend()
 
     def log(self, topic: str, partition: int = 0) -> Log:
         """The log, made at its first use."""
-        return self.logs.setdefault((topic, partition), Log())
+        log = self.logs.get((topic, partition))
+        if log is None:
+            log = self.logs[topic, partition] = Log()
+        return log
 
     def append(
         self,
@@ -85,8 +136,8 @@ class Broker:
         )
         log.entries.append(entry)
         log.end += 1
-        waiting, self.appended = self.appended, asyncio.Event()
-        waiting.set()
+        awaited, self.next_append = self.next_append, NextAppend()
+        awaited.happens()
         return Written(topic, partition, entry.offset)
 
     def commit(self, records: Sequence[Record]) -> None:
@@ -195,6 +246,7 @@ class Consumer:
 
     async def start(self) -> None:
         """Connect."""
+        await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -231,13 +283,10 @@ class Consumer:
             moved, found = self._drain(tps or tuple(self._positions), max_records)
             if moved or over:
                 return found
-            try:
-                async with asyncio.timeout_at(until_s):
-                    await self._broker.appended.wait()
-            except TimeoutError:
-                over = True
-            else:
+            if await self._broker.next_append.happens_until(until_s):
                 await process.passes()
+            else:
+                over = True
 
     def _drain(
         self, tps: Sequence[TopicPartition], limit: int | None

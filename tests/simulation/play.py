@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
-from typing import NamedTuple
+from typing import TypeVar, cast
 
 from aiokafka.errors import KafkaError
 
@@ -35,7 +35,7 @@ from tables.stores.members import StaleEpoch
 from tests.laws.world import HOUR_MS, ORG, START_MS
 from tests.simulation.check import Outcome
 from tests.simulation.kafka import Broker
-from tests.simulation.loop import run
+from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
 from tests.simulation.redis import Redis
 from tests.simulation.script import (
@@ -52,6 +52,8 @@ from tests.simulation.script import (
     event_json,
 )
 from tests.simulation.worker import Worker, remember_tasks, simulated
+
+T = TypeVar("T")
 
 MINUTE_MS = 60_000
 APPLIED_S = 2.5
@@ -103,19 +105,26 @@ def play(script: Script, seed: int = 0) -> Outcome:
     logging.disable(logging.CRITICAL)
     try:
         with tempfile.TemporaryDirectory() as directory:
-            return run(_play(script, seed, Path(directory)))
+            return run(in_simulation(script, seed, Path(directory), _to_the_end))
     finally:
         logging.disable(before)
 
 
-async def _play(script: Script, seed: int, directory: Path) -> Outcome:
-    remember_tasks(asyncio.get_running_loop())
+async def in_simulation(
+    script: Script, seed: int, directory: Path, act: Callable[[Player], Awaitable[T]]
+) -> T:
+    """Do something with a cluster that has not been started."""
+    remember_tasks(cast(VirtualLoop, asyncio.get_running_loop()))
     player = Player(script, seed, directory)
     with simulated(player.broker, player.redis):
-        await player.begin()
-        for step in player.steps:
-            await player.step(step)
-        return await player.end()
+        return await act(player)
+
+
+async def _to_the_end(player: Player) -> Outcome:
+    await player.begin()
+    for step in player.steps:
+        await player.step(step)
+    return await player.end()
 
 
 class Player:
@@ -412,12 +421,3 @@ class Player:
 
 
 _PAUSES_S = (0.0, 0.02, 0.3, 1.2, 2.5)
-
-
-class Played(NamedTuple):
-    """What a seed came to."""
-
-    seed: int
-    faults: int
-    records: int
-    violations: list[str]

@@ -17,6 +17,8 @@ class SimulatedClock:
 
     def __init__(self, start_ms: int):
         self.start_ms = start_ms
+        self.monotonic_s = asyncio.get_running_loop().time
+        """Seconds of the loop."""
         self.leapt_ms = 0
         self.back_ms = 0
         """How far an operator has set the broker's clock back."""
@@ -26,25 +28,19 @@ class SimulatedClock:
         elapsed_ms = int(self.monotonic_s() * 1000)
         return self.start_ms + self.leapt_ms - self.back_ms + elapsed_ms
 
-    def monotonic_s(self) -> float:
-        """Seconds of the loop."""
-        return asyncio.get_running_loop().time()
-
 
 class SkewedClock:
     """A worker's clock: off by some minutes."""
 
     def __init__(self, clock: SimulatedClock):
         self._clock = clock
+        self.monotonic_s = clock.monotonic_s
+        """Seconds of the loop."""
         self.skew_ms = 0
 
     def now_ms(self) -> int:
         """What the worker takes the time to be."""
         return self._clock.now_ms() + self.skew_ms
-
-    def monotonic_s(self) -> float:
-        """Seconds of the loop."""
-        return self._clock.monotonic_s()
 
 
 class Process:
@@ -58,8 +54,16 @@ class Process:
         """The failpoint at which it is killed."""
         self.next_commit: str | None = None
         """What the next commit comes to: `lost` or `unknown`."""
+        self._most_tasks = _FEW_TASKS
         self._running = asyncio.Event()
         self._running.set()
+
+    def hold(self, task: asyncio.Task[object]) -> None:
+        """One more task; those that have ended are let go of now and then."""
+        self.tasks.append(task)
+        if len(self.tasks) > self._most_tasks:
+            self.tasks = [task for task in self.tasks if not task.done()]
+            self._most_tasks = 2 * len(self.tasks) + _FEW_TASKS
 
     def stop(self) -> None:
         """SIGSTOP: nothing that it asks for is answered until it is continued."""
@@ -93,6 +97,7 @@ class Process:
             raise asyncio.CancelledError
 
 
+_FEW_TASKS = 50
 _DELAYS_S = (0, 0, 0.01, 0.2)
 
 

@@ -24,6 +24,7 @@ from tests.laws.world import (
     HOUR_MS,
     METRICS,
     ORG,
+    START_MS,
     SUBSCRIPTION,
     WEEK_MS,
     metric_body,
@@ -153,6 +154,8 @@ class _Writer:
         self.refuses = choose.random() < 0.25
         self.published: list[Event] = []
         self.charges: list[dict[str, Any]] = []
+        self.metric_ids: list[str] = []
+        self.charge_ids: list[str] = []
         self.corrections = 0
 
     def script(self, events: int, faults: int) -> Script:
@@ -166,6 +169,9 @@ class _Writer:
         choose.shuffle(steps)
         at = choose.randrange(len(steps))
         steps[at:at] = late
+        for _ in range(choose.choice((0, 1, 1, 2))):
+            at = choose.randrange(len(steps) // 3, len(steps))
+            steps[at:at] = self._rewriting()
         rest_ms = choose.choice((HOUR_MS, DAY_MS, 9 * DAY_MS))
         return with_own_ids(
             Script(
@@ -200,8 +206,12 @@ class _Writer:
             interval=choose.choice(("weekly", "monthly")),
         )
         made = [commands.set_settings(settings)]
-        made += [commands.create_billable_metric(ORG, metric_body(code)) for code in codes]
-        made += [plan, commands.create_plan(ORG, second)]
+        made += [self._named(metric_body(code)) for code in codes]
+        plans = [plan, commands.create_plan(ORG, second)]
+        self.charge_ids = [
+            charge["new_id"] for each in plans for charge in each.payload["plan"]["charges"]
+        ]
+        made += plans
         made += [self._customer(), self._subscribe(EXTERNAL_IDS[1]), self._subscribe(SUBSCRIPTION)]
         return [Define(command.type, command.encode()) for command in made]
 
@@ -237,7 +247,12 @@ class _Writer:
         return commands.delete_billable_metric(ORG, self.choose.choice(self.codes))
 
     def _create_metric(self) -> Command:
-        return commands.create_billable_metric(ORG, metric_body(self.choose.choice(self.codes)))
+        return self._named(metric_body(self.choose.choice(self.codes)))
+
+    def _named(self, body: dict[str, Any]) -> Command:
+        command = commands.create_billable_metric(ORG, body)
+        self.metric_ids.append(command.payload["id"])
+        return command
 
     def _edit_metric(self) -> Command:
         code = self.choose.choice(self.codes)
@@ -264,6 +279,27 @@ class _Writer:
         ]
         new = plan_body([choose.choice(self.codes)])["charges"]
         return commands.update_plan(ORG, "plan", {"charges": [*kept, *new]})
+
+    def _rewriting(self) -> list[Step]:
+        """A change with the history record that lets published periods have it."""
+        edits = [self._plan(), self._edit_metric()][: self.choose.randint(1, 2)]
+        return [Define(each.type, each.encode()) for each in (*edits, self._history())]
+
+    def _history(self) -> Command:
+        """Of some metrics or charges, over everything or some weeks."""
+        choose = self.choose
+        if choose.random() < 0.5:
+            return commands.apply_history(
+                ORG, metric_ids=self.metric_ids, from_ms=0, to_ms=START_MS + 100 * WEEK_MS
+            )
+        from_ms = START_MS + choose.choice((0, 0, 1, 2, 4)) * WEEK_MS
+        return commands.apply_history(
+            ORG,
+            metric_ids=choose.sample(self.metric_ids, choose.randint(0, 3)),
+            charge_ids=choose.sample(self.charge_ids, choose.randint(0, 2)),
+            from_ms=from_ms,
+            to_ms=from_ms + choose.choice((1, 2, 3, 100)) * WEEK_MS,
+        )
 
     # Input
 
@@ -365,6 +401,9 @@ _DEFINITIONS: list[Callable[[_Writer], Command]] = [
     _Writer._edit_metric,
     _Writer._plan,
     _Writer._plan,
+    _Writer._history,
+    _Writer._history,
+    _Writer._history,
 ]
 
 _POISON = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from app.topics import (
 )
 from app.wire.refusals import RefusalCode
 from tables.partition import PartitionRecord
+from tables.stores.changelog import LogRecord, RecordReader
 from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome
@@ -34,6 +36,7 @@ from tests.simulation.script import (
     Script,
     Step,
 )
+from tests.simulation.worker import PATIENCE_S
 
 CODES = ("seats", "sum")
 
@@ -197,6 +200,30 @@ def test_a_rebalance_does_not_wait_for_definitions(monkeypatch: pytest.MonkeyPat
         outcome = play(Script(2, 1, steps, known_at_once=True), seed)
         assert outcome.check() == []
         assert {letter.code for letter in outcome._dead_letters()} == {RefusalCode.PERIOD_CLOSED}
+
+
+def test_a_rebalance_does_not_wait_for_a_flush_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partition is given up as it was last flushed; whoever has it next folds the rest."""
+    hung = 0
+    read_many = RecordReader.read_many
+
+    async def hang_once(reader: RecordReader, *where: Any) -> dict[int, LogRecord]:
+        nonlocal hung
+        if not hung:
+            hung += 1
+            await asyncio.sleep(10 * PATIENCE_S)
+        return await read_many(reader, *where)
+
+    monkeypatch.setattr(RecordReader, "read_many", hang_once)
+    first, other = used("a"), used("a")._replace(properties={"v": "5", "u": "b"})
+    steps = [*defined(), first, *[Pass(0)] * 4, other, *[Pass(0)] * 4, Fault.REBALANCE, used("b")]
+    for seed in range(4):
+        hung = 0
+        outcome = play(Script(1, 2, steps, known_at_once=True), seed)
+        assert outcome.check() == []
+        assert hung
+        codes = [letter.code for letter in outcome._dead_letters()]
+        assert codes == [RefusalCode.CONFLICTING_DUPLICATE]
 
 
 def test_an_index_of_the_first_life_is_not_taken_for_that_of_the_second(

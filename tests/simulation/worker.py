@@ -19,10 +19,12 @@ from unittest.mock import patch
 from faust.types import TP
 
 from agents.ingest import take_raw, take_rekeyed
+from app.cancelled import asked_to_end
 from app.engine import Engine
 from app.settings import Settings
 from app.transport import RecordBatch
 from tests.simulation.kafka import Admin, Broker, Consumer, PartitionProducer, Producer
+from tests.simulation.loop import VirtualLoop
 from tests.simulation.process import PROCESS, Process, SimulatedClock, SkewedClock, failpoint
 from tests.simulation.redis import Members, Redis
 
@@ -37,10 +39,11 @@ PATIENCE_S = 300.0
 def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
     """Let the clients of engine, scans and stores be simulated ones."""
     replaced: dict[str, Any] = {
-        "app.engine.AIOKafkaProducer": lambda **_: Producer(broker),
-        "app.engine.AIOKafkaConsumer": lambda **_: Consumer(broker),
-        "app.scan.AIOKafkaConsumer": lambda **_: Consumer(broker),
-        "tables.stores.changelog.AIOKafkaConsumer": lambda **_: Consumer(broker),
+        "app.engine.gc": _Collector,
+        "app.engine.Producer": lambda **_: Producer(broker),
+        "app.engine.Consumer": lambda **_: Consumer(broker),
+        "app.scan.Consumer": lambda **_: Consumer(broker),
+        "tables.stores.changelog.Consumer": lambda **_: Consumer(broker),
         "app.engine.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
         "app.engine.MemberStore": lambda _: Members(redis),
         "app.restore.admin_client": Admin(broker).connected,
@@ -49,6 +52,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "agents.close.failpoint": failpoint,
         "agents.close.POLL_S": POLL_S,
         "agents.tick.POLL_S": POLL_S,
+        "app.engine.asked_to_end": _asked_to_end,
     }
     patches = [patch(name, new) for name, new in replaced.items()]
     for each in patches:
@@ -58,6 +62,17 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
     finally:
         for each in patches:
             each.stop()
+
+
+class _Collector:
+    """In place of `gc`: memory is of all simulated processes, and not for one of them to freeze."""
+
+    disable = enable = collect = freeze = unfreeze = staticmethod(lambda: None)
+
+
+def _asked_to_end() -> bool:
+    """Whether a cancellation was meant: here also the end of a process that was killed."""
+    return PROCESS.get().dead or asked_to_end()
 
 
 class Worker:
@@ -148,8 +163,7 @@ class Worker:
         while True:
             batch = self._next_batch() if self._delivering else None
             if batch is None:
-                appended = self.broker.appended
-                with_timeout = asyncio.wait_for(appended.wait(), 0.5)
+                with_timeout = asyncio.wait_for(self.broker.next_append.wait(), 0.5)
                 try:
                     await with_timeout
                 except TimeoutError:
@@ -157,18 +171,21 @@ class Worker:
                 await self.process.passes()
                 continue
             await self.process.passes()
-            owned = self.engine.owned.get(batch.tp.partition)
-            if owned is None:
-                continue
             try:
-                if batch.tp.topic == self.settings.raw_topic:
-                    await take_raw(owned, batch, self.engine.forwarder)
-                else:
-                    await take_rekeyed(owned, batch)
-                owned.batches.append(batch)
+                await self._take(batch)
             except Exception as error:
                 await self.engine.crash(error)
                 return
+
+    async def _take(self, batch: RecordBatch) -> None:
+        owned = self.engine.owned.get(batch.tp.partition)
+        if owned is None:
+            return
+        if batch.tp.topic == self.settings.raw_topic:
+            await take_raw(owned, batch, self.engine.forwarder)
+        else:
+            await take_rekeyed(owned, batch)
+        owned.batches.append(batch)
 
     def _next_batch(self) -> RecordBatch | None:
         ready = [
@@ -188,19 +205,18 @@ class Worker:
         return RecordBatch(entries, tp, start, end, 0)
 
 
-def remember_tasks(loop: asyncio.AbstractEventLoop) -> None:
+def remember_tasks(loop: VirtualLoop) -> None:
     """Let every process know its tasks, so that they end with it."""
 
     def make(
-        loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
-    ) -> asyncio.Task[object]:
-        task: asyncio.Task[object] = asyncio.Task(coroutine, loop=loop, **options)
-        context = options.get("context") or contextvars.copy_context()
-        process = context.get(PROCESS)
+        coroutine: Any, context: contextvars.Context | None = None, **options: Any
+    ) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, context=context, **options)
+        process = PROCESS.get(None) if context is None else context.get(PROCESS)
         if process is not None:
-            process.tasks.append(task)
+            process.hold(task)
             if process.dead:
                 task.cancel()
         return task
 
-    loop.set_task_factory(make)  # type: ignore[arg-type]
+    loop.set_task_factory(make)

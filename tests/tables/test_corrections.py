@@ -9,12 +9,21 @@ import msgspec
 import pytest
 
 from app.definitions.instants import iso_milliseconds
+from app.definitions.model import SettingsRecord
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.usage import PeriodUsage
 from app.wire.events import Correction
 from app.wire.records import decode_record
 from tables.corrections import CorrectionArrival, CorrectionTable
-from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
+from tests.laws.world import (
+    DAY_MS,
+    ORG,
+    SETTINGS,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    definitions_of,
+)
 
 HOUR_MS = 3_600_000
 INSIDE_MS = START_MS + DAY_MS
@@ -52,11 +61,13 @@ def amend(to: dict[str, Any], correction_id: str = "c2") -> dict[str, Any]:
     }
 
 
-def fold(*appended: tuple[int, dict[str, Any]], at_ms: int) -> OfflineMeter:
+def fold(
+    *appended: tuple[int, dict[str, Any]], at_ms: int, settings: SettingsRecord = SETTINGS
+) -> OfflineMeter:
     meter = OfflineMeter()
     definitions = [
         DefinitionLine(d.append_time_ms, d.offset, d.command.encode())
-        for d in definitions_of(["sum", "max"])
+        for d in definitions_of(["sum", "max"], settings)
     ]
     events = [
         EventLine(append_time_ms, 0, offset, msgspec.json.encode(value))
@@ -222,3 +233,22 @@ def test_an_amend_beyond_the_range_is_refused() -> None:
     meter = OfflineMeter()
     meter.run([], [EventLine(INSIDE_MS, 0, 0, msgspec.json.encode(wrong))], INSIDE_MS)
     assert [refused.code for refused in meter.refused] == ["invalid_correction"]
+
+
+def test_a_group_that_a_correction_lets_in_is_there_from_that_correction_on() -> None:
+    """A late event of it found no room at its own cut; nothing of it is published for that one."""
+    first = event("a", "1") | {"properties": {"v": "1", "g": "z"}}
+    late = event("b", "9") | {"properties": {"v": "9", "g": "x"}}
+    moved = amend(first | {"properties": {"v": "2", "g": "x"}})
+    corrected_ms = AFTER_DUE_MS + 2 * DAY_MS + 1
+    meter = fold(
+        (INSIDE_MS, first),
+        (AFTER_DUE_MS, late),
+        (corrected_ms, moved),
+        at_ms=corrected_ms + DAY_MS,
+        settings=msgspec.structs.replace(SETTINGS, max_groups=1),
+    )
+    told = [(r["grouped_by"]["g"], r["units"], r["closed_at"]) for r in records_of(meter)]
+    then = iso_milliseconds(AFTER_DUE_MS + 2 * DAY_MS + HOUR_MS)
+    assert told[0][:2] == ("z", "1.0")
+    assert sorted(told[1:]) == [("x", "11.0", then), ("z", "0.0", then)]

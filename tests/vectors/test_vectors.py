@@ -15,6 +15,8 @@ from app.vectors.files import Vector, read_vectors
 from app.vectors.scenario import arrivals, fold
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
+OWN = Path(__file__).parent / "own"
+"""Corners that the published vectors leave out, worked out by hand from the specification."""
 MISSING = pytest.param(
     None,
     id="missing",
@@ -37,6 +39,22 @@ def outcomes() -> list[Any]:
 def test_vector(outcome: Outcome) -> None:
     assert outcome.differences == []
     assert outcome.skipped is None
+    assert outcome.unread == ()
+
+
+def own_outcomes() -> list[Any]:
+    return [
+        pytest.param(outcome, id=outcome.vector_id)
+        for path in sorted(OWN.glob("aggregation/*.json"))
+        for outcome in check_file(path).outcomes
+    ]
+
+
+@pytest.mark.parametrize("outcome", own_outcomes())
+def test_own_vector(outcome: Outcome) -> None:
+    assert outcome.differences == []
+    assert outcome.skipped is None
+    assert outcome.unread == ()
 
 
 def referenced() -> list[Any]:

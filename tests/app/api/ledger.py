@@ -39,6 +39,7 @@ from app.proof import (
     ExplainQuery,
     Explanation,
     Place,
+    PreviewReport,
     SeriesQuery,
     UsageSeries,
     VerifyReport,
@@ -332,6 +333,20 @@ class LedgerMeter:
             as_of=AsOf(self.now_ms(), 0, len(self.events), 0),
         )
 
+    def preview(
+        self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
+    ) -> AsyncGenerator[PreviewReport, None] | Rejected:
+        for command in changes:
+            rejected = self.definitions.check(command, self.now_ms())
+            if rejected is not None:
+                return rejected
+        return self._previewed()
+
+    async def _previewed(self) -> AsyncGenerator[PreviewReport, None]:
+        yield PreviewReport(
+            partitions=(0,), of_partitions=1, records_read=0, records_total=0, pairs=0, done=True
+        )
+
     async def verify(
         self, organization_id: str, external_subscription_id: str | None, repair: bool
     ) -> AsyncGenerator[VerifyReport, None]:
@@ -353,6 +368,7 @@ class LedgerMeter:
                 external_customer_id="",
                 external_subscription_id=external_id,
                 billable_metric_code=event.code,
+                charge_code=event.code,
                 units=Decimal(1),
                 events_count=1,
                 from_ms=0,

@@ -180,18 +180,31 @@ async def test_the_page_shows_all_workers_that_answer(pair: Pair) -> None:
 
 
 def test_of_a_partition_its_owner_tells() -> None:
-    def overview(state: str, lag: int) -> dict[str, Any]:
-        return {
-            "now": "",
-            "worker": "",
-            "partitions": [{"partition": 4, "state": state, "lag": lag}],
-            "closing": [],
-            "usage": [],
-            "usage_total": 0,
-            "records": [],
-            "dead_letters": [],
-        }
-
-    for views in (("elsewhere", 0), ("running", 9)), (("running", 9), ("elsewhere", 0)):
-        (partition,) = merged([overview(*view) for view in views], 10)["partitions"]
+    near, far = "http://near", "http://far"
+    owns = {"partition": 4, "state": "running", "owner": None, "lag": 9}
+    sees = {"partition": 4, "state": "elsewhere", "owner": None, "lag": None}
+    for views, owner in (((near, sees), (far, owns)), far), (((near, owns), (far, sees)), None):
+        (partition,) = merged([_overview(*view) for view in views], 10)["partitions"]
         assert (partition["state"], partition["lag"]) == ("running", 9)
+        assert partition["owner"] == owner, "None is the worker that answers"
+
+
+def test_the_most_used_of_all_workers_come_first() -> None:
+    overviews = [_overview("http://near"), _overview("http://far")]
+    for overview, counts in zip(overviews, [[7, 2], [9, 1]], strict=True):
+        overview["usage"] = [{"events_count": count} for count in counts]
+    shown = merged(overviews, 3)["usage"]
+    assert [line["events_count"] for line in shown] == [9, 7, 2]
+
+
+def _overview(worker: str, *partitions: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "now": "",
+        "worker": worker,
+        "partitions": list(partitions),
+        "closing": [],
+        "usage": [],
+        "usage_total": 0,
+        "records": [],
+        "dead_letters": [],
+    }

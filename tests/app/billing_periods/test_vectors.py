@@ -107,3 +107,18 @@ def test_vector(check: Check, vector: Vector) -> None:
 )
 def test_a_wrong_figure_is_reported(check: Check, vector: Vector, differences: int) -> None:
     assert len(check(vector)) == differences
+
+
+def test_a_period_mode_vector_may_say_when_it_ended_and_leave_out_what_is_usual() -> None:
+    subscription = {
+        "interval": "monthly",
+        "started_at": "2024-01-10T00:00:00Z",
+        "ended_at": "2024-03-11T12:00:00Z",
+        "resolve_at": "2024-03-20T00:00:00Z",
+    }
+    expect = {
+        "from": "2024-03-01T00:00:00Z",
+        "to": "2024-03-11T12:00:00Z",
+        "duration_days": 31,
+    }
+    assert check_period_mode_vector({"subscription": subscription, "expect": expect}) == []

@@ -73,6 +73,33 @@ async def test_watch_once(api: Api, meter: Meter) -> None:
 
 
 @SERVERS
+async def test_watch_has_a_line_a_charge_with_every_digit(api: Api, meter: Meter) -> None:
+    _, plan = await api.call("GET", "/plans/plan")
+    (metric,) = {charge["lago_billable_metric_id"] for charge in plan["plan"]["charges"]}
+    charges = [
+        {"id": charge["lago_id"], "billable_metric_id": metric, "charge_model": "standard"}
+        | {"properties": charge["properties"], "filters": charge["filters"]}
+        for charge in plan["plan"]["charges"]
+    ]
+    second = {"billable_metric_id": metric, "charge_model": "standard", "code": "again"}
+    second["properties"] = {"amount": "0"}
+    status, _ = await api.call("PUT", "/plans/plan", {"plan": {"charges": [*charges, second]}})
+    assert status == 200
+    long = "123456789012345678901234567890.12345678901234567890123"
+    event = {"external_subscription_id": "sub/1", "code": "storage", "transaction_id": "long"}
+    await api.post("/events", {"event": event | {"properties": {"gb": long, "region": "eu"}}})
+    units = "123456789012345678901234567893.12345678901234567892123"
+
+    async def lines() -> dict[str, tuple[str, int]]:
+        overview = json.loads((await meter("watch", "--once", "--json")).stdout)
+        return {u["charge_code"]: (u["units"], u["events_count"]) for u in overview["usage"]}
+
+    await eventually(lines, {"storage": (units, 3), "again": (units, 3)})
+    shown = await meter("watch", "--once", COLUMNS="160")
+    assert "storage, charge again" in shown.stdout
+
+
+@SERVERS
 async def test_dead_letters_are_listed_and_replayed(api: Api, worker: Worker, meter: Meter) -> None:
     assert (await meter("dead-letters", "list")).stdout == "No event was refused.\n"
     settings = worker.settings
@@ -101,6 +128,27 @@ async def test_dead_letters_are_listed_and_replayed(api: Api, worker: Worker, me
     assert "dead_letter_not_found" in errors[1]
     of_code = await meter("dead-letters", "replay", "--code", "too_late")
     assert of_code.stdout == "0 of 0 replayed.\n"
+
+
+@SERVERS
+async def test_amend_keeps_every_digit_of_a_number(api: Api, meter: Meter) -> None:
+    event = '{"code":"storage","properties":{"gb":0.12345678901234567890123,"region":"eu"}}'
+    amended = await meter("events", "amend", "sub/1", "t0", event)
+    assert amended.exit_code == 0, amended.output
+
+    async def in_eu() -> str:
+        answer = await meter("usage", "sub/1", "--json")
+        (charge,) = json.loads(answer.stdout)["customer_usage"]["charges_usage"]
+        return str(charge["filters"][0]["units"])
+
+    await eventually(in_eu, "0.12345678901234567890123")
+
+
+@pytest.mark.parametrize("event", ["nonsense", "[1]", '{"code":NaN}'])
+def test_an_amended_event_is_a_json_object(event: str) -> None:
+    answer = CliRunner().invoke(cli, ["events", "amend", "sub", "t", event])
+    assert answer.exit_code == 2
+    assert "EVENT" in answer.stderr
 
 
 @SERVERS
@@ -170,12 +218,20 @@ def test_groups_are_lines_below_their_charge() -> None:
     assert "A changed definition is being folded in" in text
 
 
+def _partition(number: int, **more: Any) -> dict[str, Any]:
+    figures = {"offset": 1, "rekeyed_lag": 0, "events_per_s": 0.0, "append_time": None}
+    return {"partition": number, **figures, **more}
+
+
 def test_what_holds_back_closing_is_shown() -> None:
     overview = {
         "worker": "http://one:1",
         "workers": 2,
         "now": "2026-01-01T00:00:00Z",
-        "partitions": [],
+        "partitions": [
+            _partition(0, state="running", owner=None, lag=7),
+            _partition(3, state="elsewhere", owner="http://two:1", lag=None),
+        ],
         "closing": [
             {
                 "partition": 3,
@@ -192,3 +248,4 @@ def test_what_holds_back_closing_is_shown() -> None:
     assert "raw partition 3 is not folded past the cut" in text
     assert "17 s" in text
     assert "workers 2" in text
+    assert "lag 7 and that of 1 partition unknown" in text

@@ -117,6 +117,34 @@ def test_append_times_decide_what_is_late(tmp_path: Path) -> None:
     assert revised["revision_reason"] == "late_events"
 
 
+def test_partitions_may_stand_in_any_order(tmp_path: Path) -> None:
+    """Whatever the order of the lines, the event of 4 January was appended last."""
+    early_ms, late_ms = 1704240000000, 1704675600001
+    lines: list[str | dict[str, Any]] = [
+        event("b", "2024-01-02T00:00:00Z", 1, _append_time=early_ms + 2, _partition=2),
+        event("a", "2024-01-02T00:00:00Z", 1, _append_time=early_ms + 1, _partition=0),
+        "",
+        event("late", "2024-01-04T00:00:00Z", 4, _append_time=late_ms, _partition=2),
+        event("c", "2024-01-03T00:00:00Z", 2, _append_time=early_ms + 3, _partition=0),
+        event("d", "2024-01-03T00:00:00Z", 3, _append_time=early_ms + 4, _partition=1),
+    ]
+    first, revised = recorded(run(tmp_path, *lines))
+    assert (first["units"], revised["units"]) == ("7.0", "11.0")
+
+
+def test_events_from_a_pipe(tmp_path: Path) -> None:
+    definitions = tmp_path / "definitions"
+    definitions.write_bytes(
+        b"".join(
+            definition_line(d.command, d.append_time_ms, d.offset) for d in definitions_of(["sum"])
+        )
+    )
+    lines = "\n".join(json.dumps(event(name, "2024-01-02T00:00:00Z", 2)) for name in "ab")
+    result = CliRunner().invoke(cli, ["fold", str(definitions), "-", "--at", FEBRUARY], lines)
+    (record,) = recorded(result)
+    assert record["units"] == "4.0"
+
+
 def test_refusals_are_counted_on_stderr(tmp_path: Path) -> None:
     result = run(tmp_path, {"_value_base64": b64encode(b"{").decode()}, {"code": "sum"})
     assert "1 events refused: invalid_json" in result.stderr

@@ -12,7 +12,8 @@ def test_without_a_worker_nothing_is_proved() -> None:
     (port,) = free_ports(1)
     found = CliRunner().invoke(cli, ["verify", "--url", f"http://127.0.0.1:{port}", "--key", "k"])
     assert found.exit_code == 2
-    assert "does not answer" in found.output
+    assert f"No worker answers at http://127.0.0.1:{port} (" in found.output
+    assert "Is `meter up` running?" in found.output
 
 
 def test_a_group_needs_key_and_value() -> None:

@@ -2,21 +2,91 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
-from app.cli.worker import STARTING_MS, no_start_noise
-from app.stack.ports import HOST
+from app.cli.worker import REPEATED_S, STARTING_MS, Repeats, no_start_noise
+from app.main import Worker
+from app.stack.kafka import LocalKafka
+from app.stack.ports import HOST, free_ports
 
 
 def test_a_worker_without_servers_is_told_what_to_set() -> None:
     answer = CliRunner().invoke(cli, ["worker"])
     assert answer.exit_code == 1
     assert "METER_KAFKA_BOOTSTRAP_SERVERS and METER_REDIS_URL not set" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_brokers_that_do_not_answer_are_named(command: str, tmp_path: object) -> None:
+    kafka, http = free_ports(2)
+    environment = {
+        "METER_PROFILE": "local",
+        "METER_HTTP_PORT": str(http),
+        "METER_STATE_DIR": f"{tmp_path}/state",
+        "METER_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{kafka}",
+        "METER_REDIS_URL": f"redis://user:secret@{HOST}:1/0",
+    }
+    answer = CliRunner(env=environment).invoke(cli, [command])
+    assert answer.exit_code == 1
+    assert (
+        f"Error: Kafka at {HOST}:{kafka} does not answer. Start it, or correct "
+        "METER_KAFKA_BOOTSTRAP_SERVERS." in answer.stderr
+    )
+    assert "AddressFamily" not in answer.stderr
+
+
+@pytest.mark.servers
+def test_a_redis_that_does_not_answer_is_named(tmp_path: object, local_kafka: LocalKafka) -> None:
+    redis, http = free_ports(2)
+    environment = {
+        "METER_PROFILE": "local",
+        "METER_TOPIC_PREFIX": "no-redis-",
+        "METER_HTTP_PORT": str(http),
+        "METER_STATE_DIR": f"{tmp_path}/state",
+        "METER_KAFKA_BOOTSTRAP_SERVERS": local_kafka.bootstrap_servers,
+        "METER_REDIS_URL": f"redis://user:secret@{HOST}:{redis}/0",
+    }
+    answer = CliRunner(env=environment).invoke(cli, ["worker"])
+    assert answer.exit_code == 1
+    assert f"Error: Redis at {HOST}:{redis} does not answer" in answer.stderr
+    assert "secret" not in answer.output
+
+
+@pytest.mark.servers
+async def test_settings_that_differ_from_the_log_are_told_and_nothing_else(
+    worker: Worker, tmp_path: Path
+) -> None:
+    theirs = worker.settings
+    environment = os.environ | {
+        "METER_PROFILE": "test",
+        "METER_KAFKA_BOOTSTRAP_SERVERS": ",".join(theirs.kafka_bootstrap_servers),
+        "METER_REDIS_URL": str(theirs.redis_url),
+        "METER_TOPIC_PREFIX": theirs.topic_prefix,
+        "METER_RAW_PARTITIONS": str(theirs.raw_partitions),
+        "METER_IMPLICIT_PLAN": "true",
+        "METER_STATE_DIR": str(tmp_path / "other"),
+        "METER_HTTP_PORT": str(free_ports(1)[0]),
+        "METER_GRACE_S": "5",
+    }
+    command = [sys.executable, "-c", "from app.cli.main import cli; cli()", "worker"]
+    ran = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert ran.returncode == 1
+    lines = ran.stderr.splitlines()
+    assert lines[0].startswith("Error: These settings shape usage records")
+    assert lines[1:-1] == ["  grace_s: 5 here, 0 in the log"]
+    assert "`meter settings apply`" in lines[-1]
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
@@ -36,6 +106,22 @@ def test_a_taken_port_is_told_before_anything_starts(
     assert answer.exit_code == 1
     assert "set METER_HTTP_PORT to a free port" in answer.stderr
     assert "Kafka" not in answer.stdout
+
+
+def test_what_a_client_repeats_is_logged_once_in_a_while() -> None:
+    repeats = Repeats()
+
+    def said(name: str, text: str, at_s: float) -> str | None:
+        record = logging.LogRecord(name, logging.ERROR, "", 0, "%s", (text,), None)
+        record.created = at_s
+        return record.getMessage() if repeats.filter(record) else None
+
+    assert said("aiokafka", "refused", 0.0) == "refused"
+    assert [said("aiokafka", "refused", 1.0 + n / 100) for n in range(70)] == [None] * 70
+    assert said("aiokafka", "other", 1.0) == "other"
+    assert said("app.engine", "refused", 1.0) == said("app.engine", "refused", 1.0) == "refused"
+    assert said("aiokafka", "refused", REPEATED_S) == "refused (70 times more)"
+    assert said("aiokafka", "refused", 3 * REPEATED_S) == "refused"
 
 
 @pytest.mark.parametrize(

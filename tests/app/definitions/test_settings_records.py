@@ -16,17 +16,22 @@ def settings(**changes: Any) -> Command:
     return Command(type="settings", id="c", organization_id="", payload=payload)
 
 
-def test_defaults_hold_until_the_first_record() -> None:
+def test_the_first_record_of_the_log_holds_for_what_was_appended_before_it() -> None:
     log = Log()
-    assert log.definitions.settings.at() == SettingsRecord()
+    assert log.definitions.settings_at() == SettingsRecord()
+    assert not log.definitions.settings
     wanted = SettingsRecord(grace_s=60, tzdata_version="2026.1")
     outcome = log.append(commands.set_settings(wanted))
     assert outcome == Applied("settings", wanted, Touch(None))
     assert log.definitions.settings.at() == log.definitions.settings_at() == wanted
-    assert log.definitions.settings_at(log.now_ms - 1) == SettingsRecord()
+    assert log.definitions.settings_at(0) == wanted
     again = log.append(commands.set_settings(wanted))
     assert isinstance(again, Applied)
     assert again.touch is None
+    newer = SettingsRecord(grace_s=90)
+    log.append(commands.set_settings(newer))
+    assert log.definitions.settings_at() == newer
+    assert log.definitions.settings_at(0) == wanted
 
 
 @pytest.mark.parametrize(
@@ -46,7 +51,7 @@ def test_settings_that_cannot_work_are_refused(
 ) -> None:
     log = Log()
     assert log.refuse(settings(**changes)) == Rejected(422, "validation_errors", details)
-    assert len(log.definitions.settings) == 1
+    assert not log.definitions.settings
 
 
 def test_a_setting_of_a_later_version_is_passed_over() -> None:
@@ -66,19 +71,27 @@ def test_a_history_record_is_kept_with_its_place_in_the_log() -> None:
         append_time_ms=log.now_ms,
         offset=1,
     )
-    assert outcome == Applied("history", record, Touch(ORG, None, frozenset({"storage"})))
+    assert outcome == Applied("history", record, None)
     assert log.definitions.history_records == [record]
 
 
-def test_a_history_record_of_charges_may_touch_any_code() -> None:
-    log = Log()
-    outcome = log.append(commands.apply_history(ORG, charge_ids=["c"], from_ms=5, to_ms=9))
-    assert isinstance(outcome, Applied)
-    assert outcome.touch == Touch(ORG, None, None)
+NAMED = {"billable_metric_ids": ["m"]}
 
 
-@pytest.mark.parametrize("payload", [{}, {"from_ms": "x", "to_ms": 1}, {"from_ms": 1}])
-def test_a_history_record_without_a_range_is_refused(payload: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"from_ms": "x", "to_ms": 1, **NAMED},
+        {"from_ms": 1, **NAMED},
+        {"from_ms": 1, "to_ms": 1, **NAMED},
+        {"from_ms": 0, "to_ms": 1},
+        {"from_ms": 0, "to_ms": 1, "billable_metric_ids": [], "charge_ids": []},
+        {"from_ms": 0, "to_ms": 1, "charge_ids": "c"},
+    ],
+    ids=str,
+)
+def test_a_history_record_of_nothing_or_without_a_range_is_refused(payload: dict[str, Any]) -> None:
     log = Log()
     command = Command(type="history", id="c", organization_id=ORG, payload=payload)
     assert log.refuse(command).details == {"history": ["value_is_invalid"]}

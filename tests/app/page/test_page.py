@@ -121,6 +121,7 @@ async def test_everything_is_shown(open_api: Running, tab: chromium.Tab, tmp_pat
     assert "12.5" in await tab.text("#records")
     assert "noon" in await tab.text("#letters")
     assert "lag 7" in await tab.text("#status")
+    assert "closing waits on partition" in await tab.text("#status")
     for scheme in ("light", "dark"):
         await tab.color_scheme(scheme)
         await tab.screenshot(tmp_path / f"{scheme}.png")

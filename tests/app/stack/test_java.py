@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,35 @@ def test_jars_are_of_one_kafka_version_with_a_logger() -> None:
     assert [name for name in names if name.startswith("log4j-slf4j-impl-")]
     artifacts = [name.rsplit("-", 1)[0] for name in names]
     assert len(set(artifacts)) == len(artifacts)
+
+
+_PRINT_JARS = "from app.stack.java import kafka_jars; print(*kafka_jars(), sep='\\n')"
+
+
+def test_one_start_at_a_time_looks_for_jars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path))
+    jars = kafka_jars()
+    with (tmp_path / "meterstream" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = subprocess.Popen(
+            [sys.executable, "-c", _PRINT_JARS], stdout=subprocess.PIPE, text=True
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=5)
+    told, _ = other.communicate(timeout=60)
+    assert told.splitlines() == [str(jar) for jar in jars]
+
+
+def test_jars_that_are_gone_are_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path / "jgo"))
+    jars = kafka_jars()
+    jars[0].unlink()
+    assert kafka_jars() == jars
+    assert jars[0].exists()
 
 
 def test_no_network_is_told_with_the_way_round(

@@ -65,6 +65,7 @@ async def test_stack_runs_until_ctrl_c_and_keeps_what_it_holds(tmp_path: Path) -
     for run in range(2):
         with _meter_stack(tmp_path) as meter:
             told = _until(meter, "Ctrl-C")
+            assert "export METER_PROFILE=local" in told, "else a worker wants three brokers"
             address = re.search(r"redis://\S+", told)
             assert address
             async with Redis.from_url(address[0]) as client:
@@ -87,6 +88,7 @@ def test_a_server_that_dies_ends_the_stack_with_its_name(tmp_path: Path) -> None
         assert meter.stdout
         told = meter.stdout.read()
         assert psutil.wait_procs(servers, timeout=1)[1] == []
+    assert told.startswith("Redis ended by itself; the others are stopped")
     assert "Error: Redis ended by itself (code -9)" in told
     assert "Traceback" not in told
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import KafkaError
 
@@ -24,6 +24,7 @@ from tables.stores.changelog import (
     PartitionProducer,
     Record,
     RecordReader,
+    plain_consumer,
     read_to_end,
     scan,
 )
@@ -323,3 +324,33 @@ async def delete_before(settings: Settings, tp: TopicPartition, offset: int) -> 
         await admin.delete_records({tp: RecordsToDelete(before_offset=offset)})
     finally:
         await admin.close()
+
+
+async def test_what_lies_close_is_read_over(
+    settings: Settings, cells: TopicPartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going to another place in a log takes as long as reading a thousand records."""
+    await send(settings, cells, [b"%d" % n for n in range(3_000)])
+    places: list[int] = []
+    seek = AIOKafkaConsumer.seek
+
+    def noted(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
+        places.append(offset)
+        seek(consumer, tp, offset)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "seek", noted)
+    reader = RecordReader(settings)
+    wanted = [*range(0, 700, 7), 2_900, 2_999]
+    try:
+        found = await reader.read_many(cells.topic, 0, wanted)
+    finally:
+        await reader.stop()
+    assert {n: record.value for n, record in found.items()} == {n: b"%d" % n for n in wanted}
+    assert places == [0, 2_900]
+
+
+async def test_a_consumer_may_be_stopped_right_after_its_start(settings: Settings) -> None:
+    consumer = plain_consumer(settings)
+    await consumer.start()
+    await consumer.stop()
+    assert not any(connection.connected() for connection in consumer._client._conns.values())

@@ -1,6 +1,9 @@
 """Segments of the event index: sorting, filters, merging, and noticing damaged files."""
 
+import gc
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -274,3 +277,24 @@ def test_a_file_cut_while_in_use_is_noticed(tmp_path: Path, name: str) -> None:
     with pytest.raises(DamagedSegmentError, match="shorter"):
         found(segment, [event_id for event_id, _ in rows])
     segment.close()
+
+
+@pytest.mark.parametrize("resident", [True, False], ids=["filter-in-memory", "filter-cold"])
+def test_a_segment_that_nobody_closed_leaves_no_file_open(tmp_path: Path, resident: bool) -> None:
+    directory = SegmentDirectory(tmp_path / "index", "partition 0")
+    before = open_descriptors()
+    segment = disk_segment(directory, random_rows(100), resident=resident)
+    assert len(open_descriptors() - before) == (1 if resident else 2)
+    del segment
+    gc.collect()
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> set[int]:
+    found = set()
+    for name in os.listdir("/dev/fd"):
+        # The listing itself was open, too.
+        with suppress(OSError):
+            os.fstat(int(name))
+            found.add(int(name))
+    return found

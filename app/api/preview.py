@@ -1,0 +1,78 @@
+"""`POST /api/v1/preview`: one worker's share of a preview, line by line as it goes."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from app.api import json_text
+from app.api.call import Call, rejected
+from app.api.errors import invalid
+from app.api.history import instant
+from app.api.meter import Unavailable
+from app.definitions import commands
+from app.definitions.commands import Command, Rejected
+
+_INVALID = ["value_is_invalid"]
+
+
+async def preview(call: Call) -> Any:
+    """JSON lines: first who else owns something, then reports, the last one `done`.
+
+    `changes`: objects as the API takes them, of metrics and plans; those whose code exists are
+    updated, others created. Periods published are those that start in [from, to).
+    """
+    body = await call.json()
+    given = body if isinstance(body, dict) else {}
+    changes = given.get("changes")
+    if not isinstance(changes, list) or not changes:
+        raise invalid({"changes": _INVALID})
+    made = [_command(call, change) for change in changes]
+    from_ms, to_ms = _instant(given, "from", 0), _instant(given, "to", call.now_ms + 1)
+    reports = call.meter.preview(call.organization_id, made, from_ms, to_ms)
+    if isinstance(reports, Rejected):
+        raise rejected(reports)
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    async with aclosing(reports):
+        first = {"peers": list(call.meter.peers())}
+        await response.prepare(call.request)
+        await response.write(json_text.encode(first) + b"\n")
+        try:
+            async for report in reports:
+                await response.write(msgspec.json.encode(report) + b"\n")
+        except Unavailable as error:
+            await response.write(json_text.encode({"error": error.reason}) + b"\n")
+    await response.write_eof()
+    return response
+
+
+def _command(call: Call, change: object) -> Command:
+    """What the API would append for a metric or a plan."""
+    organization_id, definitions = call.organization_id, call.meter.definitions
+    fields = change if isinstance(change, dict) else {}
+    for root, find, update, create in (
+        (
+            "billable_metric",
+            definitions.metric,
+            commands.update_billable_metric,
+            commands.create_billable_metric,
+        ),
+        ("plan", definitions.plan, commands.update_plan, commands.create_plan),
+    ):
+        body = fields.get(root)
+        code = body.get("code") if isinstance(body, dict) else None
+        if isinstance(code, str) and code:
+            if find(organization_id, code) is None:
+                return create(organization_id, body)
+            return update(organization_id, code, body)
+    raise invalid({"changes": _INVALID})
+
+
+def _instant(given: dict[str, Any], field: str, absent_ms: int) -> int:
+    at_ms = instant(given, field, absent_ms)
+    if at_ms is None:
+        raise invalid({field: _INVALID})
+    return at_ms

@@ -1,0 +1,54 @@
+"""Kafka as the commands reach it that need no worker: which one, and what is said without it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from aiokafka.errors import KafkaError
+
+from app.cli.failures import told_plainly
+from app.cli.remote import local_settings
+from app.settings import Settings
+from app.stack.ports import HOST
+
+
+def settings_of_the_log() -> Settings:
+    """The environment's settings; without brokers those of the local profile, on its own Kafka."""
+    settings = local_settings()
+    if settings.kafka_bootstrap_servers:
+        return settings
+    return settings.model_copy(
+        update={"kafka_bootstrap_servers": (f"{HOST}:{settings.kafka_port}",)}
+    )
+
+
+def require_profile() -> None:
+    """Ask which profile is meant where a guess could change what is published.
+
+    On given brokers `meter up` is of the local profile and `meter worker` of production.
+    """
+    if not os.environ.get("METER_PROFILE") and local_settings().kafka_bootstrap_servers:
+        raise click.UsageError(
+            "METER_PROFILE is not set, and what it stands for is part of these settings: "
+            "`meter worker` runs as production, `meter up` as local. Set METER_PROFILE to either."
+        )
+
+
+@contextmanager
+def reached(settings: Settings) -> Iterator[None]:
+    """Say in one line that Kafka does not answer or lacks a topic."""
+    # What goes wrong is told here; the client would tell it once more.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        with told_plainly():
+            yield
+    except KafkaError as error:
+        servers = ",".join(settings.kafka_bootstrap_servers)
+        raise click.ClickException(
+            f"Kafka at {servers} does not answer ({error}). Is `meter up` running? "
+            "Another address: METER_KAFKA_BOOTSTRAP_SERVERS."
+        ) from error

@@ -1,0 +1,155 @@
+"""All workers asked at once: each answers, line by line, for the partitions that it owns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import msgspec
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from app.cli.remote import nobody_answers
+
+# A worker may read for long between two lines, but not for ever.
+_TIMEOUT = ClientTimeout(total=None, sock_connect=10, sock_read=300)
+
+
+class Unproved(click.ClickException):
+    """A worker did not answer, or not to the end."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Access:
+    """One worker, as one organization."""
+
+    url: str
+    key: str
+
+
+Take = Callable[[Access, bytes], bool]
+"""Takes one line of a worker's report; whether it is the last."""
+
+
+class _First(msgspec.Struct):
+    """The first line of an answer, or an error in the middle of one."""
+
+    peers: list[str] = []
+    owner: str | None = None
+    error: str | None = None
+
+
+class _Reached(msgspec.Struct):
+    """What every report says of itself."""
+
+    records_read: int
+    records_total: int
+    partitions: tuple[int, ...]
+    of_partitions: int
+
+
+class EveryWorker:
+    """Asks for something that each worker does for its own partitions."""
+
+    def __init__(self, path: str, body: Any, take: Take, doing: str):
+        """`doing`: what the progress bar says."""
+        self._path = path
+        self._body = body
+        self._take = take
+        self._doing = doing
+
+    async def ask(self, wanted: list[Access], *, of_all: bool = True) -> None:
+        """Ask one worker of each organization who the others are, and those.
+
+        `of_all`: every partition has to be reported on. Raises `Unproved`.
+        """
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            async with ClientSession(timeout=_TIMEOUT) as opened:
+                for access in wanted:
+                    task = bar.add_task(self._doing)
+                    reached: dict[str, _Reached] = {}
+
+                    def advance(
+                        url: str, line: bytes, task: Any = task, known: Any = reached
+                    ) -> None:
+                        known[url] = msgspec.json.decode(line, type=_Reached)
+                        read = sum(each.records_read for each in known.values())
+                        total = sum(each.records_total for each in known.values())
+                        bar.update(task, completed=read, total=total)
+
+                    await self._ask_all(opened, access, advance, of_all=of_all)
+                    if of_all:
+                        _check_whole(reached)
+
+    async def _ask_all(
+        self,
+        opened: ClientSession,
+        access: Access,
+        advance: Callable[[str, bytes], None],
+        *,
+        of_all: bool,
+    ) -> None:
+        """One worker says who the others are; together they own every partition."""
+        first = await self._ask_one(opened, access, advance)
+        others = first.peers if of_all else []
+        if first.owner is not None:
+            others = [first.owner]
+        await asyncio.gather(
+            *(
+                self._ask_one(opened, Access(other.rstrip("/"), access.key), advance)
+                for other in others
+            )
+        )
+
+    async def _ask_one(
+        self, opened: ClientSession, access: Access, advance: Callable[[str, bytes], None]
+    ) -> _First:
+        first: _First | None = None
+        done = False
+        async for line in self._lines(opened, access):
+            if first is None:
+                first = msgspec.json.decode(line, type=_First)
+                done = first.owner is not None
+                continue
+            if b'"error"' in line[:10]:
+                raise Unproved(f"{access.url}: {msgspec.json.decode(line, type=_First).error}")
+            done = self._take(access, line)
+            advance(access.url, line)
+        if first is None or not done:
+            raise Unproved(f"{access.url} stopped before it was done")
+        return first
+
+    async def _lines(self, opened: ClientSession, access: Access) -> AsyncIterator[bytes]:
+        headers = {"Authorization": f"Bearer {access.key}"}
+        url = f"{access.url}{self._path}"
+        try:
+            async with opened.post(url, json=self._body, headers=headers) as answer:
+                if answer.status != 200:
+                    text = await answer.text()
+                    raise Unproved(f"{access.url} answered {answer.status}: {text}")
+                left = b""
+                async for chunk in answer.content.iter_any():
+                    *lines, left = (left + chunk).split(b"\n")
+                    for line in lines:
+                        yield line
+        except ClientConnectorError as error:
+            raise Unproved(nobody_answers(access.url, error.os_error)) from error
+        except (ClientError, TimeoutError) as error:
+            raise Unproved(f"{access.url} stopped answering: {error or 'timeout'}") from error
+
+
+def _check_whole(reached: dict[str, _Reached]) -> None:
+    """Every partition was reported on, whoever owns it."""
+    reported = {number for each in reached.values() for number in each.partitions}
+    missing = set(range(max(each.of_partitions for each in reached.values()))) - reported
+    if missing:
+        numbers = ", ".join(map(str, sorted(missing)))
+        raise Unproved(f"Partitions {numbers} were changing hands: try again")

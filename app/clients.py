@@ -1,0 +1,125 @@
+"""The Kafka clients of the project: aiokafka's, with nothing left open however they are cut short.
+
+As they come, a start that is cancelled leaves the connection open that asks for the brokers; a stop
+that is cancelled, or that cancels itself (it waits for tasks that have not taken their first step),
+leaves all of them; and `async with` does not stop what failed to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+
+_BOOTSTRAP_ENDS_WITHIN_S = 1.0
+_stopping: set[asyncio.Task[None]] = set()
+"""Nobody may wait for them any more, and a task that nobody holds may be collected."""
+
+
+class _Connections(AIOKafkaClient):  # type: ignore[misc]
+    """The connections of one client."""
+
+    async def bootstrap(self) -> None:
+        """Ask for the brokers; a cancellation waits until the connection that asks is closed."""
+        asking = asyncio.create_task(super().bootstrap())
+        try:
+            await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            await asyncio.wait([asking], timeout=_BOOTSTRAP_ENDS_WITHIN_S)
+            asking.cancel()
+            raise
+
+
+async def _stop(stop: Callable[[], Awaitable[None]], connections: AIOKafkaClient) -> None:
+    """Stop in a task of its own, which goes on when whoever waits for it is cancelled."""
+
+    async def apart() -> None:
+        try:
+            await stop()
+        except asyncio.CancelledError:
+            # Not ours: that of a task which it waited for.
+            pass
+        finally:
+            await connections.close()
+
+    stopping = asyncio.create_task(apart())
+    _stopping.add(stopping)
+    stopping.add_done_callback(_stopping.discard)
+    await asyncio.shield(stopping)
+
+
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """A consumer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._client.__class__ = _Connections
+
+    async def start(self) -> None:
+        """Connect, and join the group if there is one.
+
+        Raises:
+            KafkaError: no broker answers.
+        """
+        await super().start()
+        # Its own tasks take their first step.
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Leave the group and close the connections."""
+        await _stop(self._end, self._client)
+
+    async def _end(self) -> None:
+        try:
+            await super().stop()
+        finally:
+            # It may have got no further than the coordinator; the fetcher would connect again.
+            if self._fetcher is not None:
+                for task in (self._fetcher._fetch_task, *self._fetcher._pending_tasks):
+                    task.cancel()
+
+
+class Producer(AIOKafkaProducer):  # type: ignore[misc]
+    """A producer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.client.__class__ = _Connections
+
+    async def stop(self) -> None:
+        """Deliver what was sent and close the connections."""
+        await _stop(super().stop, self.client)
+
+
+class Admin(AIOKafkaAdminClient):  # type: ignore[misc]
+    """An admin client."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._client.__class__ = _Connections
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await _stop(super().close, self._client)
+
+
+_AnyClient = TypeVar("_AnyClient", Consumer, Producer, Admin)
+
+
+@asynccontextmanager
+async def started(client: _AnyClient) -> AsyncIterator[_AnyClient]:
+    """A client for the length of a block; stopped also when it did not start.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.stop()

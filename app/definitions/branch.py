@@ -1,0 +1,75 @@
+"""A branch of the definitions: what they would be after a change, with published periods under it.
+
+Pure. The branch is thrown away; the log knows nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.model import Metric, Plan
+from app.definitions.outcome import Rejected
+from app.definitions.state import Definitions
+
+
+class Branch(NamedTuple):
+    """Definitions after a change, and what it is about."""
+
+    definitions: Definitions
+    codes: frozenset[str]
+    """Of the metrics whose usage may differ."""
+    records_applied: int
+    """How many records of the log it began with."""
+
+
+def branch_with(
+    definitions: Definitions,
+    organization_id: str,
+    changes: Sequence[Command],
+    from_ms: int,
+    to_ms: int,
+    now_ms: int,
+) -> Branch | Rejected:
+    """The definitions after these changes to metrics and plans, and a history record of them.
+
+    It covers published periods that start in [from_ms, to_ms).
+    """
+    branch = definitions.branch()
+    at_ms = max(now_ms, definitions.append_time_ms) + 1
+    metric_ids: dict[str, None] = {}
+    charge_ids: dict[str, None] = {}
+    for command in changes:
+        outcome = branch.apply(command.encode(), at_ms, branch.offset)
+        if isinstance(outcome, Rejected):
+            return outcome
+        changed = outcome.object if outcome is not None else None
+        if isinstance(changed, Metric):
+            history = branch.metric_history(organization_id, changed.code)
+            metric_ids.update((next(v.all()).id, None) for v in history)
+        elif isinstance(changed, Plan):
+            old = definitions.plan_by_id(changed.id)
+            charge_ids.update(dict.fromkeys(changed_charges(old, changed)))
+    if not (metric_ids or charge_ids):
+        return Branch(branch, frozenset(), definitions.records_applied)
+    covering = commands.apply_history(
+        organization_id,
+        metric_ids=list(metric_ids),
+        charge_ids=list(charge_ids),
+        from_ms=from_ms,
+        to_ms=to_ms,
+    )
+    applied = branch.apply(covering.encode(), at_ms, branch.offset)
+    if isinstance(applied, Rejected):
+        return applied
+    codes = branch.codes_named(branch.history_records[-1])
+    return Branch(branch, codes, definitions.records_applied)
+
+
+def changed_charges(old: Plan | None, new: Plan) -> list[str]:
+    """Ids of the charges that a plan has in one version only, or not alike in both."""
+    before = {charge.id: charge for charge in old.charges} if old is not None else {}
+    after = {charge.id: charge for charge in new.charges}
+    return [i for i in {**before, **after} if before.get(i) != after.get(i)]

@@ -1,0 +1,151 @@
+"""Preview: what published and open periods would be under a change, from the raw topic.
+
+Some subscriptions at a time are folded under a branch of the definitions from what lies on their
+home, and compared with the live cells; for the last stretch and the comparison, a partition's live
+fold waits. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Container, Iterator, Mapping
+from dataclasses import dataclass
+
+from app.definitions.branch import Branch
+from app.owned import OwnedPartition
+from app.proof import PreviewedCell, PreviewReport
+from app.scan import Scan
+from app.verify import PAIRS_AT_ONCE, stretches
+from tables.presence import SubscriptionName
+from tables.preview import Preview, Scope
+
+CELLS_A_LINE = 500
+_NAMES_A_TURN = 100
+
+Scanner = Callable[[OwnedPartition], Scan]
+
+
+class Overtaken(RuntimeError):
+    """Something was defined meanwhile: what was previewed is not what there is."""
+
+
+@dataclass
+class _Progress:
+    """Running figures of one preview."""
+
+    partitions: tuple[int, ...]
+    of_partitions: int
+    records_total: int = 0
+    records_read: int = 0
+    pairs: int = 0
+
+    def report(
+        self,
+        cells: tuple[PreviewedCell, ...] = (),
+        skipped: tuple[tuple[str, str], ...] = (),
+        *,
+        done: bool = False,
+    ) -> PreviewReport:
+        return PreviewReport(
+            partitions=self.partitions,
+            of_partitions=self.of_partitions,
+            records_read=self.records_read,
+            records_total=max(self.records_total, self.records_read),
+            pairs=self.pairs,
+            cells=cells,
+            skipped=skipped,
+            done=done,
+        )
+
+
+async def preview_organization(
+    owned: Mapping[int, OwnedPartition],
+    of_partitions: int,
+    organization_id: str,
+    branch: Branch,
+    scope: Scope,
+    scanner: Scanner,
+    one_at_a_time: asyncio.Lock,
+    *,
+    pairs_at_once: int = PAIRS_AT_ONCE,
+) -> AsyncGenerator[PreviewReport, None]:
+    """Every subscription of an organization on the partitions owned here.
+
+    Raises:
+        Overtaken: a definition was applied after the branch was made.
+    """
+    async with one_at_a_time:
+        partitions = dict(owned)
+        progress = _Progress(tuple(sorted(partitions)), of_partitions)
+        for part in partitions.values():
+            for names in _chunks(part, organization_id, branch.codes, pairs_at_once):
+                _check_not_overtaken(part, branch)
+                job = Preview(part.table, branch.definitions, names, branch.codes)
+                async for report in _previewed(part, job, branch, scope, scanner, progress):
+                    yield report
+        yield progress.report(done=True)
+
+
+def _chunks(
+    owned: OwnedPartition, organization_id: str, codes: Container[str], most: int
+) -> Iterator[list[SubscriptionName]]:
+    """Subscriptions with events of these codes, so many that their pairs are about `most`."""
+    chunk: list[SubscriptionName] = []
+    pairs = 0
+    for name, known in list(owned.table.presence.codes.items()):
+        concerned = sum(code in codes for code in known)
+        if name[0] != organization_id or not concerned:
+            continue
+        chunk.append(name)
+        pairs += concerned
+        if pairs >= most:
+            yield chunk
+            chunk, pairs = [], 0
+    if chunk:
+        yield chunk
+
+
+def _check_not_overtaken(owned: OwnedPartition, branch: Branch) -> None:
+    if owned.shared.definitions.records_applied != branch.records_applied:
+        raise Overtaken("something was defined meanwhile: preview again")
+
+
+async def _previewed(
+    owned: OwnedPartition,
+    job: Preview,
+    branch: Branch,
+    scope: Scope,
+    scanner: Scanner,
+    progress: _Progress,
+) -> AsyncGenerator[PreviewReport, None]:
+    record, whole = owned.table.record, False
+    while not whole:
+        async with scanner(owned) as scan:
+            scan.start(record, *job.start_offsets())
+            progress.records_total += scan.behind(record)
+            async for read in stretches(scan, record, job.feed):
+                progress.records_read += read
+                yield progress.report()
+                await asyncio.sleep(0)
+            async with owned.lock:
+                progress.records_read += scan.behind(record)
+                async for arrivals in scan.read(record, None):
+                    job.feed(arrivals)
+                _check_not_overtaken(owned, branch)
+                whole = job.is_whole()
+                cells = await _differences(job, scope) if whole else []
+                _check_not_overtaken(owned, branch)
+    progress.pairs += len(job.pairs)
+    skipped = tuple((external_id, code) for _, external_id, code in job.skipped)
+    yield progress.report((), skipped)
+    for first in range(0, len(cells), CELLS_A_LINE):
+        yield progress.report(tuple(cells[first : first + CELLS_A_LINE]))
+
+
+async def _differences(job: Preview, scope: Scope) -> list[PreviewedCell]:
+    cells: list[PreviewedCell] = []
+    for number, found in enumerate(job.differences(scope)):
+        cells += found
+        if number % _NAMES_A_TURN == 0:
+            await asyncio.sleep(0)
+    return cells

@@ -1,0 +1,194 @@
+"""Latency: how long answers take while one worker ingests at a given rate.
+
+A process of its own writes events at `--rate` to a real broker and meanwhile asks the worker over
+HTTP: for the current usage of some subscription, and, of events that it has just written, for usage
+that includes them. Prints percentiles in ms, and how much CPU the worker took.
+
+    python -m bench.latency [--rate N] [--seconds N] [--subscriptions N] [--partitions N]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from http import HTTPStatus
+from itertools import count
+
+import aiohttp
+import click
+import msgspec
+import uvloop
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from app.main import running_worker
+from app.settings import LOCAL_ORGANIZATION_ID
+from app.wire.raw import home_partition, message_key
+from bench.world import cpu_s, define, event_value, local_servers, number_of
+
+STEP_S = 0.05
+"""Events are written once in so long."""
+
+QUERY_EVERY_S = 0.05
+VISIBLE_EVERY_S = 0.2
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What is written and asked, and where."""
+
+    rate: int
+    seconds: int
+    subscriptions: int
+    partitions: int
+    url: str
+    secret: str
+    servers: list[str]
+
+
+@click.group(invoke_without_command=True)
+@click.option("--rate", default=40_000, show_default=True, help="Events a second.")
+@click.option("--seconds", default=20, show_default=True)
+@click.option("--subscriptions", default=1_000, show_default=True)
+@click.option("--partitions", default=4, show_default=True)
+@click.pass_context
+def main(ctx: click.Context, rate: int, seconds: int, subscriptions: int, partitions: int) -> None:
+    """Measure the latency of one worker under load."""
+    if ctx.invoked_subcommand is None:
+        uvloop.run(_main(rate, seconds, subscriptions, partitions))
+
+
+async def _main(rate: int, seconds: int, subscriptions: int, partitions: int) -> None:
+    async with local_servers(partitions) as settings, running_worker(settings) as worker:
+        await define(worker, subscriptions)
+        load = Load(
+            rate,
+            seconds,
+            subscriptions,
+            partitions,
+            worker.url,
+            settings.api_keys[0].key.get_secret_value(),
+            settings.kafka_options()["bootstrap_servers"],
+        )
+        told = msgspec.json.encode(load).decode()
+        started, cpu = time.perf_counter(), cpu_s()
+        client = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.latency", "client", told
+        )
+        await client.wait()
+        elapsed, cpu = time.perf_counter() - started, cpu_s() - cpu
+        folded = sum(owned.folded_events for owned in worker.engine.owned.values())
+        click.echo(
+            f"{folded:,} events folded, {cpu / elapsed:.0%} of a core, "
+            f"{cpu / max(folded, 1) * 1e6:.1f} µs CPU an event with everything asked"
+        )
+
+
+@main.command(hidden=True)
+@click.argument("load")
+def client(load: str) -> None:
+    """Write and ask."""
+    uvloop.run(_client(msgspec.json.decode(load, type=Load)))
+
+
+async def _client(load: Load) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=load.servers, max_batch_size=1 << 20)
+    await producer.start()
+    numbers = count()
+    until_s = time.perf_counter() + load.seconds
+    headers = {"Authorization": f"Bearer {load.secret}"}
+    try:
+        async with aiohttp.ClientSession(load.url, headers=headers) as session:
+            answers, visible, _ = await asyncio.gather(
+                _ask(session, load, until_s),
+                _see(session, producer, numbers, load, until_s),
+                _write(producer, numbers, load, until_s),
+            )
+    finally:
+        await producer.stop()
+    _report("current_usage", answers)
+    _report("event to visible usage", visible)
+
+
+async def _write(
+    producer: AIOKafkaProducer,
+    numbers: Iterator[int],
+    load: Load,
+    until_s: float,
+) -> None:
+    """Events at an even rate; what a slow moment left out is written in the next."""
+    names = [f"subscription_{n:06d}" for n in range(load.subscriptions)]
+    keys = [message_key(LOCAL_ORGANIZATION_ID, name) for name in names]
+    homes = [home_partition(key, load.partitions, "crc32") for key in keys]
+    started_s, written = time.perf_counter(), 0
+    while (now_s := time.perf_counter()) < until_s:
+        batches: defaultdict[int, BatchBuilder] = defaultdict(producer.create_batch)
+        for _ in range(int((now_s - started_s) * load.rate) - written):
+            i = next(numbers)
+            n = number_of(i, load.subscriptions)
+            value = event_value(i, n, time.time())
+            if batches[homes[n]].append(key=keys[n], value=value, timestamp=None) is None:
+                break
+            written += 1
+        for partition, batch in batches.items():
+            await producer.send_batch(batch, "events-raw", partition=partition)
+        await asyncio.sleep(STEP_S)
+
+
+async def _ask(session: aiohttp.ClientSession, load: Load, until_s: float) -> list[float]:
+    """Seconds that each answer took."""
+    taken: list[float] = []
+    while (asked_s := time.perf_counter()) < until_s:
+        await _usage(session, len(taken) * 31 % load.subscriptions)
+        taken.append(time.perf_counter() - asked_s)
+        await asyncio.sleep(QUERY_EVERY_S)
+    return taken
+
+
+async def _see(
+    session: aiohttp.ClientSession,
+    producer: AIOKafkaProducer,
+    numbers: Iterator[int],
+    load: Load,
+    until_s: float,
+) -> list[float]:
+    """Seconds from writing an event to an answer that includes it; those that took over 5 s too."""
+    taken: list[float] = []
+    while (sent_s := time.perf_counter()) < until_s:
+        i = next(numbers)
+        n = number_of(i, load.subscriptions)
+        key = message_key(LOCAL_ORGANIZATION_ID, f"subscription_{n:06d}")
+        value = event_value(i, n, time.time())
+        home = home_partition(key, load.partitions, "crc32")
+        written = await producer.send_and_wait("events-raw", value, key=key, partition=home)
+        while not await _usage(session, n, wait_for=f"{written.partition}:{written.offset}"):
+            click.echo("not folded within 5 s: the worker does not keep up")
+        taken.append(time.perf_counter() - sent_s)
+        await asyncio.sleep(VISIBLE_EVERY_S)
+    return taken
+
+
+async def _usage(session: aiohttp.ClientSession, n: int, **parameters: str) -> bool:
+    """Whether there was an answer; False: what it was to wait for is not folded."""
+    path = f"/api/v1/customers/customer_{n}/current_usage"
+    asked = {"external_subscription_id": f"subscription_{n:06d}", **parameters}
+    async with session.get(path, params=asked) as answer:
+        await answer.read()
+        if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            answer.raise_for_status()
+        return answer.ok
+
+
+def _report(what: str, taken_s: list[float]) -> None:
+    ordered = sorted(taken_s)
+    p50, p90, p99 = (ordered[int(len(ordered) * share)] * 1e3 for share in (0.5, 0.9, 0.99))
+    click.echo(
+        f"{what:24} {len(ordered):5} times   p50 {p50:6.1f}   p90 {p90:6.1f}   p99 {p99:6.1f}"
+        f"   max {ordered[-1] * 1e3:6.1f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()

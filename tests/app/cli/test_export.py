@@ -1,0 +1,46 @@
+"""`meter export`: the whole log, and plain words without one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli.main import cli
+from app.main import Worker
+from app.stack.ports import free_ports
+from tests.app.cli.conftest import Meter
+
+
+@pytest.mark.parametrize("what", ["definitions", "events", "records"])
+def test_no_kafka_is_one_line(what: str) -> None:
+    (port,) = free_ports(1)
+    answer = CliRunner(env={"METER_KAFKA_PORT": str(port)}).invoke(cli, ["export", what])
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert f"Kafka at 127.0.0.1:{port} does not answer" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.servers
+async def test_every_partition_is_exported_whatever_the_settings_say(
+    worker: Worker, meter: Meter
+) -> None:
+    settings = worker.settings
+    for partition in range(settings.raw_partitions):
+        await worker.engine.append(
+            settings.topic(settings.raw_topic), b"k", b"%d" % partition, partition
+        )
+    brokers = {
+        "METER_KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
+        "METER_TOPIC_PREFIX": settings.topic_prefix,
+    }
+    exported = await meter("export", "events", **brokers, METER_RAW_PARTITIONS="1")
+    assert exported.exit_code == 0, exported.output
+    lines = map(json.loads, exported.stdout.splitlines())
+    assert {line["_partition"] for line in lines} == set(range(settings.raw_partitions))
+
+    nowhere = brokers | {"METER_TOPIC_PREFIX": "nobody-has-this-"}
+    absent = await meter("export", "events", **nowhere)
+    assert absent.exit_code == 1
+    assert "has no topic nobody-has-this-events-raw" in absent.stderr

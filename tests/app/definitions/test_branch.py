@@ -1,0 +1,106 @@
+"""A branch of the definitions goes its own way."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from app.definitions import commands
+from app.definitions.branch import Branch, branch_with, changed_charges
+from app.definitions.commands import Command
+from app.definitions.outcome import Applied, Rejected
+from app.definitions.state import Definitions
+from tests.laws.world import ORG, START_MS, WEEK_MS, definitions_of, metric_body
+
+NOW_MS = START_MS + WEEK_MS
+
+
+def defined() -> tuple[Definitions, list[dict[str, Any]]]:
+    definitions = Definitions()
+    base = definitions_of(["sum", "filtered"])
+    for line in base:
+        assert isinstance(
+            definitions.apply(line.command.encode(), line.append_time_ms, line.offset), Applied
+        )
+    (plan,) = [line.command for line in base if line.command.type == "create_plan"]
+    return definitions, plan.payload["plan"]["charges"]
+
+
+def branched(definitions: Definitions, *changes: Command) -> Branch:
+    branch = branch_with(definitions, ORG, changes, START_MS, NOW_MS, NOW_MS)
+    assert isinstance(branch, Branch)
+    return branch
+
+
+def everything(definitions: Definitions) -> dict[str, Any]:
+    return deepcopy(vars(definitions))
+
+
+def fewer_values() -> Command:
+    body = metric_body("filtered", filters=[{"key": "g", "values": ["y"]}])
+    return commands.update_billable_metric(ORG, "filtered", body)
+
+
+def test_it_leaves_the_log_as_it_was() -> None:
+    definitions, charges = defined()
+    before = everything(definitions)
+    kept = {key: value for key, value in charges[0].items() if key != "new_id"}
+    plan = {"charges": [{**kept, "id": charges[0]["new_id"]}]}
+    branch = branched(
+        definitions,
+        fewer_values(),
+        commands.update_plan(ORG, "plan", plan),
+        commands.create_billable_metric(ORG, {**metric_body("sum"), "code": "new"}),
+        commands.delete_billable_metric(ORG, "sum"),
+    )
+    after = everything(definitions)
+    for name in ("_active_by_plan",):
+        before.pop(name), after.pop(name)
+    assert after == before
+    assert branch.definitions.metric(ORG, "sum") is None
+    assert branch.definitions.metric(ORG, "new") is not None
+    assert definitions.metric(ORG, "new") is None
+
+
+def test_a_changed_metric_is_named_with_every_metric_that_had_its_code() -> None:
+    definitions, _ = defined()
+    offset, at_ms = definitions.offset, START_MS
+    deleted = commands.delete_billable_metric(ORG, "filtered")
+    again = commands.create_billable_metric(ORG, metric_body("filtered"))
+    for number, command in enumerate((deleted, again)):
+        assert isinstance(definitions.apply(command.encode(), at_ms, offset + number), Applied)
+    ids = {next(v.all()).id for v in definitions.metric_history(ORG, "filtered")}
+    branch = branched(definitions, fewer_values())
+    (record,) = branch.definitions.history_records
+    assert len(ids) == 2
+    assert (set(record.metric_ids), record.charge_ids) == (ids, ())
+    assert (record.from_ms, record.to_ms) == (START_MS, NOW_MS)
+    assert branch.codes == {"filtered"}
+
+
+def test_a_changed_plan_is_named_by_the_charges_that_differ() -> None:
+    definitions, charges = defined()
+    kept = [
+        {**{key: value for key, value in c.items() if key != "new_id"}, "id": c["new_id"]}
+        for c in charges
+    ]
+    regrouped = {**kept[0], "properties": {"amount": "1", "pricing_group_keys": ["u"]}}
+    branch = branched(
+        definitions, commands.update_plan(ORG, "plan", {"charges": [regrouped, kept[1]]})
+    )
+    (record,) = branch.definitions.history_records
+    assert (record.metric_ids, record.charge_ids) == ((), (charges[0]["new_id"],))
+    assert branch.codes == {"sum"}
+    old, new = definitions.plan(ORG, "plan"), branch.definitions.plan(ORG, "plan")
+    assert old is not None
+    assert new is not None
+    assert changed_charges(old, new) == [charges[0]["new_id"]]
+    assert changed_charges(old, old) == []
+
+
+def test_what_the_log_would_reject_is_rejected() -> None:
+    definitions, _ = defined()
+    unknown = commands.update_billable_metric(ORG, "none", metric_body("sum"))
+    assert branch_with(definitions, ORG, [unknown], 0, 1, NOW_MS) == Rejected(
+        404, "billable_metric_not_found"
+    )

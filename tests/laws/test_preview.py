@@ -1,0 +1,129 @@
+"""The law of previews: what is previewed is what comes, and nothing has changed meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.branch import branch_with
+from app.definitions.commands import Command
+from app.definitions.outcome import Rejected
+from app.proof import CellFigures
+from tables.close import cells_shown
+from tables.preview import Preview, Scope
+from tables.verification import figure_texts
+from tests.laws.world import (
+    HOUR_MS,
+    METRICS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    arrivals,
+    definitions_of,
+    metric_body,
+)
+
+ALL = tuple(METRICS)
+NAME = (ORG, SUBSCRIPTION)
+AT_MS = START_MS + 8 * WEEK_MS + HOUR_MS // 2
+
+
+def changed(draw: st.DrawFn, charges: list[dict[str, Any]]) -> Command:
+    """Other filter values of the metric, or other groups of some charges and fewer of them."""
+    if draw(st.integers(0, 3)) == 0:
+        values = draw(st.sampled_from([["x"], ["y"]]))
+        body = metric_body("filtered", filters=[{"key": "g", "values": values}])
+        return commands.update_billable_metric(ORG, "filtered", body)
+    groupings: list[dict[str, Any]] = [{}, {"pricing_group_keys": ["g"]}]
+    kept = [
+        {
+            **{key: value for key, value in charge.items() if key != "new_id"},
+            "id": charge["new_id"],
+            "properties": {"amount": "1", **draw(st.sampled_from(groupings))},
+        }
+        for charge in charges
+        if draw(st.integers(0, 4))
+    ]
+    return commands.update_plan(ORG, "plan", {"charges": kept})
+
+
+changes = st.composite(changed)
+
+
+def shown(live: Live, codes: frozenset[str], scope: Scope) -> dict[str, CellFigures]:
+    """Figures by cell id, of cells that show anything."""
+    partition = live.partition
+    found: dict[str, CellFigures] = {}
+    for versions, timeline in partition.timelines(NAME):
+        for period in timeline.until(AT_MS):
+            subscription = versions.at(period.fixed_at_ms)
+            published = period.due_at_ms <= AT_MS
+            if published and not scope.from_ms <= period.start_ms < scope.to_ms:
+                continue
+            assert subscription is not None
+            for cell in cells_shown(partition, NAME, subscription, timeline, period, codes):
+                if cell.figures.events_count or cell.figures.units:
+                    found[cell.cell_id] = figure_texts(cell.figures)
+    return found
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_what_is_previewed_comes(data: st.DataObject) -> None:
+    definitions = definitions_of(ALL)
+    (plan,) = [line.command for line in definitions if line.command.type == "create_plan"]
+    live = Live(definitions)
+    live.define_all()
+    live.deliver(data.draw(arrivals(ALL)))
+    live.close_until(AT_MS)
+    command = data.draw(changes(plan.payload["plan"]["charges"]))
+    from_ms = START_MS + data.draw(st.integers(0, 3)) * WEEK_MS
+    scope = Scope(from_ms, from_ms + data.draw(st.integers(1, 9)) * WEEK_MS, AT_MS)
+    branch = branch_with(live.definitions, ORG, [command], scope.from_ms, scope.to_ms, AT_MS)
+    assert not isinstance(branch, Rejected)
+
+    before, cells = shown(live, branch.codes, scope), live.cells()
+    offset, records = live.definitions.offset, live.values()
+    job = Preview(live.partition, branch.definitions, [NAME], branch.codes)
+    while True:
+        job.feed(live.arrived())
+        if job.is_whole():
+            break
+    previewed = [cell for found in job.differences(scope) for cell in found]
+    assert job.skipped == []
+    assert (live.definitions.offset, live.values(), live.cells()) == (offset, records, cells)
+    assert shown(live, branch.codes, scope) == before
+
+    live.append(AT_MS + 1, command)
+    for record in branch.definitions.history_records:
+        live.append(
+            AT_MS + 1,
+            commands.apply_history(
+                ORG,
+                metric_ids=record.metric_ids,
+                charge_ids=record.charge_ids,
+                from_ms=scope.from_ms,
+                to_ms=scope.to_ms,
+            ),
+        )
+    live.close_until(AT_MS + HOUR_MS)
+    after = shown(live, branch.codes, scope)
+    gone = sorted(tuple(vars_of(before[i])) for i in before if before[i] != after.get(i))
+    come = sorted(tuple(vars_of(after[i])) for i in after if after[i] != before.get(i))
+    told = [cell for cell in previewed if anything(cell.before) or anything(cell.after)]
+    assert sorted(tuple(vars_of(c.before)) for c in told if anything(c.before)) == gone
+    assert sorted(tuple(vars_of(c.after)) for c in told if anything(c.after)) == come
+
+
+def anything(figures: CellFigures | None) -> bool:
+    return figures is not None and (figures.events_count != 0 or figures.units != "0.0")
+
+
+def vars_of(figures: CellFigures | None) -> list[str]:
+    assert figures is not None
+    return [str(getattr(figures, name)) for name in CellFigures.__struct_fields__]
