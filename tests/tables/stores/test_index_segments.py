@@ -281,20 +281,25 @@ def test_a_file_cut_while_in_use_is_noticed(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("resident", [True, False], ids=["filter-in-memory", "filter-cold"])
 def test_a_segment_that_nobody_closed_leaves_no_file_open(tmp_path: Path, resident: bool) -> None:
-    directory = SegmentDirectory(tmp_path / "index", "partition 0")
-    before = open_descriptors()
+    directory = SegmentDirectory(tmp_path, "partition 0")
     segment = disk_segment(directory, random_rows(100), resident=resident)
-    assert len(open_descriptors() - before) == (1 if resident else 2)
+    assert len(open_files(tmp_path)) == (1 if resident else 2)
     del segment
     gc.collect()
-    assert open_descriptors() == before
+    assert open_files(tmp_path) == []
 
 
-def open_descriptors() -> set[int]:
-    found = set()
-    for name in os.listdir("/dev/fd"):
+def open_files(directory: Path) -> list[str]:
+    """The files of a directory that this process has open; other tests may leave descriptors."""
+    names = {(found.st_dev, found.st_ino): path.name for path, found in stats(directory)}
+    inodes = []
+    for descriptor in os.listdir("/dev/fd"):
         # The listing itself was open, too.
         with suppress(OSError):
-            os.fstat(int(name))
-            found.add(int(name))
-    return found
+            found = os.fstat(int(descriptor))
+            inodes.append((found.st_dev, found.st_ino))
+    return [names[inode] for inode in inodes if inode in names]
+
+
+def stats(directory: Path) -> list[tuple[Path, os.stat_result]]:
+    return [(path, path.stat()) for path in directory.iterdir()]
