@@ -375,7 +375,8 @@ class Engine:
             raise
 
     async def _restored(self, number: int, producer: PartitionProducer) -> OwnedPartition:
-        owned = await restore(number, producer, self.shared, self._touches_since)
+        told_epoch = self.progress.epoch(number)
+        owned = await restore(number, producer, self.shared, self._touches_since, told_epoch)
         if owned.table.record.flush == 0:
             await self._begin_at_log_start(owned)
         names = [

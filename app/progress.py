@@ -30,6 +30,11 @@ class ProgressTable:
         progress = self._newest.get(partition)
         return -1 if progress is None else progress.append_time_ms
 
+    def epoch(self, partition: int) -> int:
+        """Epoch of the newest owner that has reported; 0 if none has."""
+        newest = self._newest.get(partition)
+        return 0 if newest is None else newest.epoch
+
     def next_cut_ms(self, from_ms: int) -> int:
         """The earliest cut that any partition waits for and a log at `from_ms` has not passed.
 

@@ -60,14 +60,22 @@ TouchesSince = Callable[[int], list[tuple[int, int, Touch]]]
 
 
 async def restore(
-    number: int, producer: PartitionProducer, shared: Shared, touches_since: TouchesSince
+    number: int,
+    producer: PartitionProducer,
+    shared: Shared,
+    touches_since: TouchesSince,
+    told_epoch: int,
 ) -> OwnedPartition:
-    """The partition as its last flush left it, under a new epoch, ready to be scheduled."""
+    """The partition as its last flush left it, under a new epoch, ready to be scheduled.
+
+    `told_epoch`: the highest that anybody reported progress of it under.
+    """
     newest = await _newest(shared.settings, _RESTORED_FROM, number)
     cells = newest[CELLS_CHANGELOG]
     packed_record = cells.pop(PARTITION_RECORD_KEY, None)
     if packed_record is None:
-        return await _folding_anew(number, PartitionRecord(), cells, producer, shared)
+        unknown = PartitionRecord(epoch=told_epoch)
+        return await _folding_anew(number, unknown, cells, producer, shared)
     record = msgspec.msgpack.decode(packed_record, type=PartitionRecord)
     if record.fold_version > FOLD_VERSION:
         raise StateTooNew(
@@ -87,7 +95,7 @@ async def restore(
     # What is defined from here on, the caller takes over.
     seen = shared.last_definition
     intact = table.restored() and table.index.length == record.index_length
-    record.epoch += 1
+    record.epoch = max(record.epoch, told_epoch) + 1
     if not (intact and await _restore_members(number, shared, table)):
         log.error("State of partition %s is torn: it is rebuilt from the raw topic", number)
         table.index.close()

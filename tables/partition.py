@@ -400,7 +400,7 @@ class Partition:
             if held.event is not None:
                 # The event lies where those of its old code do.
                 self.presence.spread(name, held.event.code)
-                self._reach(name, held.event, entry.append_time_ms)
+                self._reach(name, held.event, entry.append_time_ms, held.append_time_ms)
             self._announce(name, held.append_time_ms)
         if changes:
             self.corrections.follow(touched[0])
@@ -538,16 +538,19 @@ class Partition:
         self, name: SubscriptionName, arrival: Arrival, history: Sequence[Held]
     ) -> None:
         """Presence of an event as it is and as its corrections have it."""
-        amended = [held.event for held in history if held.event is not None]
-        for code in sorted({arrival.event.code, *(event.code for event in amended)}):
+        amended = [(held.event, held.append_time_ms) for held in history if held.event is not None]
+        for code in sorted({arrival.event.code, *(event.code for event, _ in amended)}):
             self.presence.of(name, code).note((arrival,))
-        for event in amended:
-            self._reach(name, event, arrival.append_time_ms)
+        for event, corrected_ms in amended:
+            self._reach(name, event, arrival.append_time_ms, corrected_ms)
 
-    def _reach(self, name: SubscriptionName, amended: Event, append_time_ms: int) -> None:
+    def _reach(
+        self, name: SubscriptionName, amended: Event, append_time_ms: int, corrected_ms: int
+    ) -> None:
         at_ms = amended.timestamp_ms
         entry = self.presence.of(name, amended.code)
-        entry.reach(append_time_ms if at_ms is None else at_ms)
+        # Its cut is that of its correction.
+        entry.reach(append_time_ms if at_ms is None else at_ms, corrected_ms)
 
     def _follow_again(
         self, name: SubscriptionName, arrival: Arrival, history: Sequence[Held]

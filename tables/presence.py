@@ -62,9 +62,10 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
                 appended_ms = append_time_ms
         self.raw_last, self.newest_ms, self.appended_ms = raw_last, newest_ms, appended_ms
 
-    def reach(self, timestamp_ms: int) -> None:
-        """An event may count at that time as well."""
+    def reach(self, timestamp_ms: int, append_time_ms: int) -> None:
+        """An event may count at that time as well, as if it were appended then."""
         self.newest_ms = max(self.newest_ms, timestamp_ms)
+        self.appended_ms = max(self.appended_ms, append_time_ms)
 
     def cover(self, other: Presence) -> None:
         """Lie wherever `other` does too."""

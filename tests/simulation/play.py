@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 
 from aiokafka.errors import KafkaError
 
+from app.definitions.timeline import NEVER_MS
 from app.failpoints import Name
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition
 from app.restore import MembersTorn
@@ -29,6 +30,7 @@ from app.topics import (
 )
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.raw import home_partition, message_key
+from tables.close import next_cut
 from tables.reading import current_usage
 from tables.stores.changelog import Fenced
 from tables.stores.members import StaleEpoch
@@ -413,7 +415,11 @@ class Player:
                 return f"partition {number} does not fold what is forwarded to it"
             if one.refolds or one.refold_since_ms is not None:
                 return f"partition {number} goes on refolding ({one.blocked})"
-            if one.schedule.next_ms() <= end_ms:
+            # While a cut is taken, the schedule does not have those whose cut it is.
+            names = one.table.presence.codes.keys() | one.shared.definitions.all_subscription_keys()
+            homes = one.shared.homes
+            cuts = [next_cut(one.table, name) for name in names if homes.of(*name) == number]
+            if min(one.schedule.next_ms(), *cuts, NEVER_MS) <= end_ms:
                 return f"partition {number} does not close: {one.blocked}"
             if one.moved or one.outbox or one.committed != record.flush:
                 return f"partition {number} does not flush"
