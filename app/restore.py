@@ -150,7 +150,7 @@ async def _folding_anew(
     log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
     epoch = max(known.epoch, (await store.state(number)).epoch) + 1
-    # Epochs begin again when changelog and Redis are lost together; offsets never do.
+    # Epochs begin again when all that knew them is lost; offsets never do.
     begun = (log_start << _EPOCH_BITS) + epoch
     table = Partition(number, shared.definitions, _index(number, shared, begun))
     table.record.epoch, table.record.index_epoch = epoch, begun

@@ -276,4 +276,16 @@ BUGS = (
         "if batch.start > next_offset:",
         "if batch.start > next_offset + 1_000:",
     ),
+    Bug(
+        "corrections-out-of-reach",
+        "tables/presence.py",
+        "self.appended_ms = max(self.appended_ms, append_time_ms)",
+        "self.appended_ms = max(self.appended_ms, -1)",
+    ),
+    Bug(
+        "epochs-begin-again",
+        "app/restore.py",
+        "unknown = PartitionRecord(epoch=told_epoch)",
+        "unknown = PartitionRecord()",
+    ),
 )

@@ -11,11 +11,13 @@ import pytest
 from agents.tick import Ticker
 from app import restore
 from app.definitions.model import SettingsRecord
+from app.owned import Progress
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
+    METER_PROGRESS,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
@@ -27,6 +29,7 @@ from tests.simulation import play as playing
 from tests.simulation.check import Outcome
 from tests.simulation.play import Player, play
 from tests.simulation.script import (
+    CRASH,
     TORN,
     Correction,
     Define,
@@ -226,17 +229,30 @@ def test_a_rebalance_does_not_wait_for_a_flush_that_hangs(monkeypatch: pytest.Mo
         assert codes == [RefusalCode.CONFLICTING_DUPLICATE]
 
 
+def lose_cells_and_redis(player: Player, partition: int) -> None:
+    """Whatever knew the epoch, but for what was reported under it."""
+    player.broker.log(CELLS_CHANGELOG, partition).entries.clear()
+    player.redis.lose()
+    for worker in player.workers:
+        worker.process.kill()
+
+
+def test_epochs_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The progress of the second life would be taken for that of an owner of before."""
+    monkeypatch.setattr(Player, "_tear", lose_cells_and_redis)
+    lives: list[Step] = [CRASH, Pass(HOUR_MS)]
+    outcome = play(Script(1, 1, [*eventful(), *3 * lives, TORN, used("b")]))
+    reports = [entry.value for entry in outcome.broker.log(METER_PROGRESS).entries if entry.value]
+    epochs = [Progress.decode(value).epoch for value in reports]
+    assert epochs == sorted(epochs)
+    assert len(set(epochs)) >= 5
+    assert outcome.check() == []
+
+
 def test_an_index_of_the_first_life_is_not_taken_for_that_of_the_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Cells and Redis are lost together, so that epochs begin again; local disks stay."""
-
-    def empty(player: Player, partition: int) -> None:
-        player.broker.log(CELLS_CHANGELOG, partition).entries.clear()
-        player.redis.lose()
-        for worker in player.workers:
-            worker.process.kill()
-
+    """Cells and Redis are lost together; local disks stay."""
     begun: list[int] = []
     index = restore._index
 
@@ -244,7 +260,7 @@ def test_an_index_of_the_first_life_is_not_taken_for_that_of_the_second(
         begun.append(at)
         return index(number, shared, at)
 
-    monkeypatch.setattr(Player, "_tear", empty)
+    monkeypatch.setattr(Player, "_tear", lose_cells_and_redis)
     monkeypatch.setattr(restore, "_index", note)
     assert play(Script(1, 1, [*eventful(), TORN, used("b")])).check() == []
     assert len(set(begun)) == 2
