@@ -506,7 +506,11 @@ class Partition:
     def too_late(self, route: Route, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
         """Whether the event's period no longer takes it (records-and-cuts §2)."""
         append_time_ms = arrival.append_time_ms
-        period = route.period_of(timestamp_ms)
+        # Not that of the route: until a refold is done it is the old one, and what is refused stays
+        # refused.
+        period = self._period_at(
+            (route.organization_id, route.external_subscription_id), timestamp_ms
+        )
         if period is None or append_time_ms <= period.refused_after_ms or arrival.admitted:
             return None
         if self.definitions.append_time_ms <= period.due_at_ms:
@@ -628,6 +632,14 @@ class Partition:
         if until_ms is None:
             self._timelines[name] = timelines
         return timelines
+
+    def _period_at(self, name: SubscriptionName, timestamp_ms: int) -> Period | None:
+        """The period of an external id that an event falls in, whatever its charges."""
+        for _, timeline in self.timelines(name):
+            period = timeline.holding(timestamp_ms)
+            if period is not None:
+                return period
+        return None
 
     def _adopt(self, span: Span) -> None:
         """Give a new span the cells that its predecessor, or the changelog, has for its key."""
