@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ KEYS_IN_A_CALL: Final = 1_000
 SOCKET_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
 _SEAL_BYTES: Final = 4
+_MARK_BITS: Final = 52
 _NO_FLUSH: Final = -1
 """What no partition ever stands at."""
 
@@ -86,14 +88,14 @@ end
 return 1
 """
 
-# KEYS: meta, counts. ARGV: epoch. From here on there is no watermark until all is written anew.
+# KEYS: meta, counts. ARGV: epoch, mark. Until all is written anew the mark stands for the flush.
 _CLAIM = """
 local known = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if known > tonumber(ARGV[1]) then
   return redis.error_reply('STALEEPOCH ' .. known)
 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
-redis.call('HDEL', KEYS[1], 'flush', 'members')
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'flush', ARGV[2])
+redis.call('HDEL', KEYS[1], 'members')
 redis.call('UNLINK', KEYS[2])
 return 1
 """
@@ -285,8 +287,10 @@ class MemberStore:
         for keys in _chunks(sets, KEYS_IN_A_CALL):
             found = await self._count(keys=[self._counts(number), *keys])
             members, wrong = members + found[0], wrong + found[1]
+        flush = _integer(meta.get(b"flush"))
         return MembersState(
-            flush=_integer(meta.get(b"flush")),
+            # None also of sets that are being filled in.
+            flush=None if flush is None or flush < 0 else flush,
             epoch=_integer(meta.get(b"epoch")) or 0,
             sets=len(sets),
             members=members,
@@ -308,6 +312,7 @@ class MemberStore:
 
         Raises:
             StaleEpoch: a newer owner has written.
+            MembersLost: what was filled in is not there any more.
         """
         async with self._filling[number]:
             try:
@@ -323,12 +328,14 @@ class MemberStore:
 
     async def clear(self, number: int, epoch: int) -> None:
         """Forget the partition's sets, also those whose count is lost. Raises `StaleEpoch`."""
-        self._expected[number] = {None}
-        await self._insist(lambda: self._clear(number, epoch))
+        # No flush has it, and no clearing before: an empty Redis is not taken for this one.
+        mark = _NO_FLUSH - 1 - secrets.randbits(_MARK_BITS)
+        self._expected[number] = {mark}
+        await self._insist(lambda: self._clear(number, epoch, mark))
 
-    async def _clear(self, number: int, epoch: int) -> None:
+    async def _clear(self, number: int, epoch: int, mark: int) -> None:
         kept = [self._meta(number), self._counts(number)]
-        await _refused(number, self._claim(keys=kept, args=[epoch]))
+        await _refused(number, self._claim(keys=kept, args=[epoch, mark]))
         keys: list[bytes] = []
         async for key in self._redis.scan_iter(match=self._set(number, b"*"), count=KEYS_IN_A_CALL):
             keys.append(key)

@@ -288,4 +288,10 @@ BUGS = (
         "unknown = PartitionRecord(epoch=told_epoch)",
         "unknown = PartitionRecord()",
     ),
+    Bug(
+        "lost-while-filled-taken-for-whole",
+        "tables/stores/members.py",
+        "self._expected[number] = {mark}",
+        "self._expected[number] = {mark, None}",
+    ),
 )

@@ -138,12 +138,12 @@ class Members(MemberStore):
             keys.flush, keys.epoch, len(lengths), sum(lengths.values()), intact=intact
         )
 
-    async def _clear(self, number: int, epoch: int) -> None:
+    async def _clear(self, number: int, epoch: int, mark: int) -> None:
         await PROCESS.get().passes()
         keys = self._server.of(number)
         if keys.epoch > epoch:
             raise StaleEpoch(f"partition {number} has a newer owner")
-        self._server.partitions[number] = Keys(epoch=epoch)
+        self._server.partitions[number] = Keys(epoch=epoch, flush=mark)
 
 
 def _put(keys: Keys, key: SetKey, text: str, packed: bytes | None) -> None:

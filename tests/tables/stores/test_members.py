@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -223,6 +224,26 @@ async def test_half_a_replacement_stands_at_no_flush(store: MemberStore) -> None
         await store.replace_all(0, 1, 1, torn())
     assert (await store.state(0)).flush is None
     assert not await store.stands_at(0, 1)
+
+
+@pytest.mark.parametrize("filled", [0, MEMBERS_IN_A_CALL, MEMBERS_IN_A_CALL + 1])
+async def test_redis_that_is_lost_while_it_is_filled_is_not_taken_for_whole(
+    make_settings: MakeSettings, tmp_path: Path, filled: int
+) -> None:
+    """An empty Redis stands at no flush, as one does that is being filled."""
+    async with LocalRedis(tmp_path / "own-redis") as own:
+        store = MemberStore(make_settings(redis_url=own.url))
+        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+
+        def lost_half_way() -> Iterator[tuple[MemberName, bytes]]:
+            yield from (((A, str(n)), b"v") for n in range(filled))
+            with BlockingRedis.from_url(own.url) as client:
+                client.flushall()
+
+        with pytest.raises(MembersLost):
+            await store.replace_all(0, 1, 1, lost_half_way())
+        assert not await store.stands_at(0, 1)
+        await store.stop()
 
 
 async def test_calls_wait_while_redis_is_away(make_settings: MakeSettings, tmp_path: Path) -> None:
