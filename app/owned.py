@@ -342,11 +342,14 @@ class OwnedPartition:
         if smaller:
             # Whose cuts to come it changes is not worth finding out.
             self.want_refold(smaller, self.table.record.cut_ms)
+        self._refold_strays()
+        self.reschedule(self.table.take_late_names())
+
+    def _refold_strays(self) -> None:
         strays, self.table.strays = self.table.strays, set()
         if strays:
             log.error("Cells that nothing leads to are refolded: %s", sorted(strays))
             self.want_refold(strays, self.table.record.append_time_ms)
-        self.reschedule(self.table.take_late_names())
 
     def note_refused(self, refused: Iterable[Refused]) -> None:
         """Events that are not taken, or turned out not to be: dead letters of the next flush."""
@@ -429,6 +432,7 @@ class OwnedPartition:
             pairs = self.table.touched(touch, at_ms=append_time_ms)
             if pairs:
                 self.want_refold(pairs, append_time_ms)
+            self._refold_strays()
             self.reschedule(self._names_of(touch))
         self.definitions_seen = offset + 1
         if self.refold_since_ms is None:
@@ -440,6 +444,7 @@ class OwnedPartition:
         """Put the next history records in force; every cut before them is published."""
         since_ms = self.table.next_history_ms()
         self.want_refold(enter_history(self.table), since_ms)
+        self._refold_strays()
         self.reschedule(self.table.take_late_names())
         self.moved = True
 

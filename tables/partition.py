@@ -652,6 +652,7 @@ class Partition:
         for name, (key, value) in self._thawed.pop(span.key, ()):
             layer_now = span.layer_starting(name.layer_ms)
             if layer_now is None:
+                self._thawed.setdefault(span.key, []).append((name, (key, value)))
                 continue
             cell = layer_now.cell(name.filter_id, name.groups)
             stored = _decode_cell(value)
@@ -807,6 +808,8 @@ class Partition:
             elif self._stays_cold(name, found, before_ms):
                 continue
             refold |= self._redirected(name, found, before_ms)
+        # Cells of before the definition have no route when it is unclear what they were made under.
+        self.strays -= refold
         return refold
 
     def _redirected(
