@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from app.definitions.timeline import ceil_to
 from app.numbers import EXACT, ZERO
 from app.wire.events import Event
 from app.wire.identity import event_id
@@ -171,7 +172,11 @@ def _fold_into(
         state = cell.state
         if append_time_ms > layer.due_at_ms or corrected_ms > 0:
             cut_ms = span.cut_of(layer, max(append_time_ms, corrected_ms))
-            if cut_ms > 0 and cut_ms > settled_ms:
+            # Published periods show a cut between two revisions at the next of them: it is settled
+            # when that one is.
+            if cut_ms > 0 and (
+                cut_ms > settled_ms or ceil_to(cut_ms, layer.revise_every_ms) > settled_ms
+            ):
                 state = cell.state_at(cut_ms, fold.aggregation)
                 folded.late.append(cell)
             else:

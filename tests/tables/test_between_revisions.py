@@ -1,0 +1,47 @@
+"""A cut between two revisions: what counts from it on is revised at the next one, come what may."""
+
+from __future__ import annotations
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from tables.fold import Arrival
+from tables.refold import Refold
+from tests.laws.world import (
+    DAY_MS,
+    HOUR_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+    event,
+)
+
+MINUTE_MS = 60_000
+LATE_MS = START_MS + WEEK_MS + DAY_MS + 1
+ENDED_MS = LATE_MS + MINUTE_MS
+"""A termination of the second week: due at once, between two revisions of the first."""
+BETWEEN_MS = LATE_MS + 2 * MINUTE_MS
+REVISION_MS = START_MS + WEEK_MS + DAY_MS + HOUR_MS
+
+
+def test_a_refold_before_the_next_revision_keeps_it_to_come() -> None:
+    """Also over a restart: only the cells say then what is to be revised."""
+    settings = SettingsRecord(close_grid_s=60, revise_every_s=3600)
+    live = Live(definitions_of(["balance"], settings))
+    live.define_all()
+    live.close_until(LATE_MS - 1)
+    live.deliver([Arrival(event("balance", "t", START_MS, v="1"), ORG, LATE_MS, 0, 0, 0)])
+    live.append(ENDED_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    live.close_until(BETWEEN_MS)
+    # A refold for the corrections that the next cut shows, as the owner of a partition makes it.
+    name = (ORG, SUBSCRIPTION)
+    refold = Refold(live.partition, live.partition.pairs_of_name(name), {name: REVISION_MS})
+    refold.feed(live.arrived())
+    assert refold.swap()
+    live.restart()
+    assert live.partition.late_cuts == {name: {REVISION_MS}}
+    live.close_until(REVISION_MS)
+    told = [body["closed_at"][:16] for body in live.bodies() if body["type"] == "usage.recorded"]
+    assert told == ["2024-01-09T00:02", "2024-01-09T01:00"]
