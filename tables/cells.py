@@ -297,6 +297,15 @@ class Span:
         self.current = self.layer_of(period)
         return self.current
 
+    def place_layer(self, timestamp_ms: int) -> Layer | None:
+        """The layer in which the group of an event of that time takes a place.
+
+        Where the limit holds for all history, an event after the span takes one in what lies before
+        it, by a cell without events.
+        """
+        layer = self.layer_at(timestamp_ms)
+        return self.layer_of(None) if layer is None and self.fold.metric.recurring else layer
+
     def layer_of(self, period: Period | None) -> Layer:
         """The layer of a period of the span; None: its history."""
         start_ms = BEFORE if period is None else period.start_ms

@@ -53,7 +53,7 @@ class Census:
         properties: Properties | None = None
         for span in route.spans:
             fold = span.fold
-            layer = span.layer_at(timestamp_ms) if fold.grouped else None
+            layer = span.place_layer(timestamp_ms) if fold.grouped else None
             if layer is None or position[0] <= fold.counts_after_ms:
                 continue
             if properties is None:

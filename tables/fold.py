@@ -141,6 +141,8 @@ def _fold_into(
             cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
             start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
         if layer is None:
+            if fold.grouped:
+                _claim(span, route, arrival, timestamp_ms, folded)
             continue
         if append_time_ms <= counts_after_ms:
             folded.ignored["before_metric"] += 1
@@ -211,6 +213,28 @@ def _fold_into(
         if not cell.dirty:
             cell.dirty = True
             folded.dirty.append(cell)
+
+
+def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded: Folded) -> None:
+    """Of an event that lies after the span: its group takes a place where all history is limited.
+
+    Definitions of later periods end a span; which groups earlier ones have does not hang on them.
+    """
+    layer, fold = span.place_layer(timestamp_ms), span.fold
+    if layer is None or arrival.append_time_ms <= fold.counts_after_ms:
+        return
+    code, properties = arrival.event.code, read_properties(arrival.event.properties)
+    if isinstance(fold.read_value(code, timestamp_ms, properties), Ignored):
+        return
+    name = fold.place_of(code, timestamp_ms, properties)
+    if not name[1] or any(name in other.cells for other in span.layers.values()):
+        return
+    cell = layer.admit(*name, arrival.position)
+    if cell is not None:
+        cell.dirty = True
+        folded.dirty.append(cell)
+    elif layer.displaced_by(arrival.position):
+        folded.displaced.add(route.pair)
 
 
 _ONLY: tuple[None, tuple[str | None, ...]] = (None, ())

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from tables.aggregation import Position
@@ -17,8 +18,10 @@ from tables.groups import UNKNOWN_POSITION, Admission, pack_position
 from tables.series import Series, SeriesWindow
 from tables.tracing import Tracer
 from tables.verification import Verification
+from tests.laws import world
 from tests.laws.world import (
     DAY_MS,
+    HOUR_MS,
     ORG,
     START_MS,
     SUBSCRIPTION,
@@ -98,6 +101,64 @@ def test_cells_of_an_older_changelog_have_no_first_position() -> None:
 )
 def test_packed_positions_order_as_positions_do(smaller: Position, greater: Position) -> None:
     assert pack_position(smaller) < pack_position(greater)
+
+
+# All history
+
+GROUPED = {"pricing_group_keys": ["g"]}
+
+
+def used(transaction_id: str, group: str, at_ms: int, offset: int) -> Arrival:
+    sent = event("balance", transaction_id, at_ms, v="1", g=group)
+    return Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)
+
+
+def regrouped_later(changed_ms: int) -> list[world.DefinitionLine]:
+    """One group of a recurring metric; from a change of the plan on it has none."""
+    made = definitions_of(["balance"], msgspec.structs.replace(LIMITED, max_groups=1))
+    (charge,) = made[2].command.payload["plan"]["charges"]
+    kept = {key: value for key, value in charge.items() if key != "new_id"}
+    charge["properties"] = {**charge["properties"], **GROUPED}
+    change = commands.update_plan(ORG, "plan", {"charges": [{**kept, "id": charge["new_id"]}]})
+    return [*made, world.DefinitionLine(changed_ms, len(made), change)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize(
+    ("groups", "shown"),
+    [("zx", []), ("xz", ["x"])],
+    ids=["the later week takes the place", "the earlier week takes it"],
+)
+def test_groups_of_a_week_do_not_hang_on_a_later_definition(
+    groups: str, shown: list[str], ahead: bool, restarts: bool
+) -> None:
+    """The second week is grouped no more, which may be known before the first is published."""
+    live = Live(regrouped_later(START_MS + WEEK_MS + DAY_MS))
+    live.define_until(INSIDE_MS)
+    if ahead:
+        live.define_all()
+    # "x" is of the first week, "z" of the second.
+    for offset, group in enumerate(groups):
+        at_ms = INSIDE_MS if group == "x" else INSIDE_MS + WEEK_MS
+        live.deliver([used(f"t{group}", group, at_ms, offset)])
+        if restarts:
+            live.restart()
+    live.close_until(START_MS + WEEK_MS + HOUR_MS)
+    live.define_all()
+    if restarts:
+        live.refold_all()
+    # A late event of the group without a place asks for a revision of whatever is there.
+    late = used("late", groups[1], INSIDE_MS, 2)
+    late = late._replace(append_time_ms=START_MS + WEEK_MS + 2 * DAY_MS)
+    live.deliver([late])
+    live.close_until(START_MS + WEEK_MS + 3 * DAY_MS)
+    of_first = [b for b in live.bodies() if b["type"] != "period.completed"]
+    assert [body["grouped_by"]["g"] for body in of_first] == shown
+    verification = Verification(live.partition, [PAIR[:2]])
+    verification.feed(live.arrived())
+    (compared,) = verification.compare()
+    assert (compared.skipped, compared.differences) == (False, [])
 
 
 # Corrections
