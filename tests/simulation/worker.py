@@ -98,6 +98,8 @@ class Worker:
         self._context.run(PROCESS.set, self.process)
         self._positions: dict[TP, int] = {}
         self._delivering = False
+        self._era = 0
+        """Grows with every assignment, as that of the transport does with every seek."""
         self.engine: Engine
 
     @property
@@ -143,6 +145,7 @@ class Worker:
         """A rebalance ends: these are ours now."""
         offsets = await self.run(lambda: self.engine.assign(partitions))
         self._positions = {tp: max(0, offset) for tp, offset in offsets.items()}
+        self._era += 1
         self._delivering = True
 
     async def stop(self) -> None:
@@ -178,6 +181,9 @@ class Worker:
                 return
 
     async def _take(self, batch: RecordBatch) -> None:
+        # As `BatchConsumer.take`: what was on its way when a rebalance began is void.
+        if not self._delivering or batch.era != self._era:
+            return
         owned = self.engine.owned.get(batch.tp.partition)
         if owned is None:
             return
@@ -202,7 +208,7 @@ class Worker:
         entries = log.read(start, size)
         end = log.end if len(entries) < size else entries[-1].offset + 1
         self._positions[tp] = end
-        return RecordBatch(entries, tp, start, end, 0)
+        return RecordBatch(entries, tp, start, end, self._era)
 
 
 def remember_tasks(loop: VirtualLoop) -> None:
