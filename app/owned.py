@@ -349,7 +349,8 @@ class OwnedPartition:
         strays, self.table.strays = self.table.strays, set()
         if strays:
             log.error("Cells that nothing leads to are refolded: %s", sorted(strays))
-            self.want_refold(strays, self.table.record.append_time_ms)
+            # Every cut to come waits: what they held is missing until then.
+            self.want_refold(strays, self.table.record.cut_ms)
 
     def note_refused(self, refused: Iterable[Refused]) -> None:
         """Events that are not taken, or turned out not to be: dead letters of the next flush."""

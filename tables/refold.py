@@ -93,6 +93,12 @@ class Refold:
                 continue
             # Scanning may begin anywhere; the index knows the append time that the log had reached.
             placed = arrival._replace(append_time_ms=entry[0])
+            # As it came: what a correction makes of it is never too late, but one of an event that
+            # was not taken has nothing to correct.
+            refused = self._refusal(placed)
+            if refused is not None:
+                self.refused.append((identity, entry, refused))
+                continue
             corrected = self._corrected(identity, placed)
             if corrected is None:
                 self._note_cancelled(placed)
@@ -100,11 +106,6 @@ class Refold:
             counted, since_ms = corrected
             route = self._route_of(counted)
             if route is None:
-                continue
-            # Neither too late nor period closed applies to what a correction made.
-            refused = self._refusal(route, placed) if counted is placed else None
-            if refused is not None:
-                self.refused.append((identity, entry, refused))
                 continue
             self.events += 1
             if route.grouped:
@@ -117,7 +118,7 @@ class Refold:
     def _note_cancelled(self, arrival: Arrival) -> None:
         """The group of a cancelled event keeps its place."""
         route = self._route_of(arrival)
-        if route is not None and route.grouped and self._refusal(route, arrival) is None:
+        if route is not None and route.grouped:
             self.census.note(route, arrival.event, arrival.timestamp_ms, arrival.position)
 
     def _corrected(self, identity: bytes, placed: Arrival) -> Counted | None:
@@ -136,7 +137,10 @@ class Refold:
             return arrival.name in self._names
         return arrival.pair in self.routes
 
-    def _refusal(self, route: Route, arrival: Arrival) -> Refused | None:
+    def _refusal(self, arrival: Arrival) -> Refused | None:
+        route = self._route_of(arrival)
+        if route is None:
+            return None
         try:
             return self.partition.refusal(route, arrival, arrival.timestamp_ms)
         except WaitForDefinitions as wait:

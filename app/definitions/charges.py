@@ -84,9 +84,15 @@ def _kept_charge(body: Body, kept: Mapping[str, Charge]) -> Charge | None:
 def described_charges(
     bodies: Sequence[Body], metrics: Sequence[Metric], old: Sequence[Charge], now_ms: int
 ) -> tuple[Charge, ...] | Rejected:
-    """The plan's whole new list: bodies with the id of an old charge change it, others are new."""
+    """The plan's whole new list: bodies with the id of an old charge change it, others are new.
+
+    A charge is of one metric as long as it lives: its id with another metric makes a new charge.
+    """
     kept = {charge.id: charge for charge in old}
-    olds = [_kept_charge(body, kept) for body in bodies]
+    olds = [
+        charge if charge is not None and charge.metric_id == metric.id else None
+        for charge, metric in zip((_kept_charge(b, kept) for b in bodies), metrics, strict=True)
+    ]
     codes = _codes(bodies, metrics, olds)
     if isinstance(codes, Rejected):
         return codes
@@ -140,8 +146,6 @@ def _described(
     fields_of_body = Fields(body)
     charge_model = fields.mandatory_choice("charge_model", CHARGE_MODELS)
     properties = _properties(fields_of_body, charge_model, old.properties if old else {})
-    # Filters name keys of the metric: another metric starts without any.
-    old_filters = old.filters if old and old.metric_id == metric.id else ()
     charge = Charge(
         id=old.id if old else new_object_id(body),
         metric_id=metric.id,
@@ -156,7 +160,7 @@ def _described(
         min_amount_cents=fields.integer("min_amount_cents", 0, MAX_AMOUNT_CENTS) or 0,
         accepts_target_wallet=fields.flag("accepts_target_wallet") or False,
         properties=properties,
-        filters=_filters(fields_of_body, metric, charge_model, old_filters),
+        filters=_filters(fields_of_body, metric, charge_model, old.filters if old else ()),
     )
     _check_combination(fields, charge, metric)
     for field, codes in fields_of_body.errors.items():

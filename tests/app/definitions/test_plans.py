@@ -354,6 +354,18 @@ def test_charges_are_changed_by_id_created_and_deleted() -> None:
     assert other.id != "unknown"
 
 
+def test_a_charge_that_moves_to_another_metric_is_a_new_one() -> None:
+    """Its cells are of the metric: under one id they would be folded as those of the other."""
+    log = Log()
+    filters = [{"values": {"region": ["eu"]}}]
+    (old,) = created(log, {"charge_model": "package", "filters": filters}, filters=REGION)
+    log.metric("traffic")
+    moved = {"id": old.id, "billable_metric_code": "traffic", "charge_model": "standard"}
+    (new,) = updated(log, charges=[moved]).charges
+    assert new.id != old.id
+    assert (new.code, new.filters) == ("traffic", ())
+
+
 def test_a_filter_is_known_by_its_values_in_any_order() -> None:
     log = Log()
     filters = [{"values": {"region": ["eu", "us"]}}]
