@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import lcm
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import xxhash
@@ -650,21 +650,20 @@ class Partition:
                 self._move_layer(layer, span)
             span.sets, span.generation = old.sets, old.generation
         for name, (key, value) in self._thawed.pop(span.key, ()):
-            layer_now = span.layer_starting(name.layer_ms)
-            if layer_now is None:
+            layer_now, stored = span.layer_starting(name.layer_ms), _decode_cell(value)
+            states = None if layer_now is None else _states_of(stored, span)
+            if layer_now is None or states is None:
                 self._thawed.setdefault(span.key, []).append((name, (key, value)))
                 continue
             cell = layer_now.cell(name.filter_id, name.groups)
-            stored = _decode_cell(value)
             span.generation = stored.generation
             if isinstance(cell, GroupCell):
                 cell.first = stored.first
-            unpack = span.fold.aggregation.unpack
-            for cut_ms, packed in stored.cuts:
+            for cut_ms, state in states:
                 if cut_ms == 0:
-                    cell.state = unpack(packed)
+                    cell.state = state
                 else:
-                    cell.late = {**(cell.late or {}), cut_ms: unpack(packed)}
+                    cell.late = {**(cell.late or {}), cut_ms: state}
             cell.hash = record_hash(key, value)
 
     # Cold subscriptions
@@ -1066,6 +1065,15 @@ _blank_id = hashlib.blake2b(digest_size=12).copy
 _xxh3 = xxhash.xxh3_64_intdigest
 _decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
 _decode_key = msgspec.msgpack.Decoder(CellKey).decode
+
+
+def _states_of(stored: PackedCell, span: Span) -> list[tuple[int, Any]] | None:
+    """States of a cell by cut; None when they are of another aggregation than the span's."""
+    unpack = span.fold.aggregation.unpack
+    try:
+        return [(cut_ms, unpack(packed)) for cut_ms, packed in stored.cuts]
+    except (ValueError, TypeError, ArithmeticError):
+        return None
 
 
 def _reach(presence: Presence) -> tuple[int, int]:

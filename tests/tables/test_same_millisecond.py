@@ -12,9 +12,12 @@ import msgspec
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from tables.cells import CellKey
 from tables.fold import Arrival
+from tables.partition import Pair
+from tables.reading import current_usage
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,
@@ -52,12 +55,17 @@ def used_in_the_second_week() -> Live:
 
 def restored_between() -> Live:
     live = used_in_the_second_week()
-    touch = applied(live, TRIMMED)
+    assert restore_after(live, TRIMMED) == {(ORG, SUBSCRIPTION, "filtered")}
+    return live
+
+
+def restore_after(live: Live, command: Command) -> set[Pair]:
+    """Restore, with a definition of the millisecond of the flush applied meanwhile."""
+    touch = applied(live, command)
     live.partition = live.changelog.restored(live.definitions)
     pairs = live.partition.touched(touch, until_ms=CHANGED_MS) | live.partition.pairs_of(touch)
-    assert pairs == {(ORG, SUBSCRIPTION, "filtered")}
     live.refold(pairs)
-    return live
+    return pairs
 
 
 def applied(live: Live, command: Command) -> Any:
@@ -98,6 +106,25 @@ def test_they_do_not_come_back_with_a_span_that_reaches_them() -> None:
     live.close_until(START_MS + 2 * WEEK_MS + HOUR_MS)
     shown = [msgspec.json.decode(value) for value in live.values()]
     assert [r["units"] for r in shown if r["type"] != "period.completed"] == ["5.0"]
+
+
+def test_a_cell_of_another_aggregation_is_counted_anew() -> None:
+    """A metric that only the implicit plan charges may change its type, and keeps its charge."""
+    settings = SettingsRecord(grace_s=0, default_organization_id=ORG, implicit_plan=True)
+    kinds = ("settings", "create_billable_metric", "upsert_customer")
+    live = Live([one for one in definitions_of(["sum"], settings) if one.command.type in kinds])
+    live.define_all()
+    live.deliver([Arrival(event("sum", "t", USED_MS, v="5"), ORG, USED_MS, 0, 0, 0)])
+    live.append(CHANGED_MS, RENAMED)
+    live.partition.record.definitions_ms = CHANGED_MS
+    live.flush()
+    counted = {"name": "sum", "code": "sum", "aggregation_type": "count_agg"}
+    restore_after(live, commands.update_billable_metric(ORG, "sum", counted))
+    live.flush()
+    live.restart()
+    usage = current_usage(live.partition, (ORG, SUBSCRIPTION), CHANGED_MS)
+    assert usage is not None
+    assert [(str(row.units), row.events_count) for row in usage.rows] == [("1", 1)]
 
 
 def is_metric(command: Command) -> bool:
