@@ -42,8 +42,8 @@ test: $(STAMP) ## Style, types and the whole suite on real servers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --ignore $(ALIKE) $(PYTEST_ARGS)
-	@$(BIN)/pytest $(PYTEST_ARGS) $(ALIKE)
+	@$(BIN)/pytest -rs --numprocesses 2 --dist loadgroup --no-loadscope-reorder --ignore $(ALIKE) $(PYTEST_ARGS)
+	@$(BIN)/pytest -rs $(PYTEST_ARGS) $(ALIKE)
 
 vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running worker)
 	@$(BIN)/meter vectors $(if $(LIVE),--live) '$(DIR)'
