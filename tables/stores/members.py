@@ -16,7 +16,6 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -88,7 +87,7 @@ end
 return 1
 """
 
-# KEYS: meta, counts. ARGV: epoch, mark. Until all is written anew the mark stands for the flush.
+# KEYS: meta, counts. ARGV: epoch, mark. Until all is written anew marks stand for the flush.
 _CLAIM = """
 local known = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if known > tonumber(ARGV[1]) then
@@ -236,7 +235,7 @@ class MemberStore:
         self,
         number: int,
         epoch: int,
-        flush: int | None,
+        flush: int,
         gone: Sequence[SetKey],
         members: Iterable[tuple[MemberName, bytes | None]],
     ) -> None:
@@ -316,22 +315,27 @@ class MemberStore:
         """
         async with self._filling[number]:
             try:
-                await self.clear(number, epoch)
+                mark = await self.clear(number, epoch)
                 for chunk in _chunks(members, MEMBERS_IN_A_CALL):
-                    sealed = [_sealed(*member) for member in chunk]
-                    await self._insist(partial(self._write_all, number, epoch, None, [], sealed))
+                    # Redis may come back as a snapshot has it that was taken a few chunks ago.
+                    mark -= 1
+                    await self.write(number, epoch, mark, [], chunk)
                 await self.write(number, epoch, flush, [], [])
             except BaseException:
                 # Half of them must not be taken for all.
                 self._expected[number] = {_NO_FLUSH}
                 raise
 
-    async def clear(self, number: int, epoch: int) -> None:
-        """Forget the partition's sets, also those whose count is lost. Raises `StaleEpoch`."""
+    async def clear(self, number: int, epoch: int) -> int:
+        """Forget the partition's sets, also those whose count is lost. Raises `StaleEpoch`.
+
+        Returns what they stand at instead of a flush, a number below 0.
+        """
         # No flush has it, and no clearing before: an empty Redis is not taken for this one.
         mark = _NO_FLUSH - 1 - secrets.randbits(_MARK_BITS)
         self._expected[number] = {mark}
         await self._insist(lambda: self._clear(number, epoch, mark))
+        return mark
 
     async def _clear(self, number: int, epoch: int, mark: int) -> None:
         kept = [self._meta(number), self._counts(number)]

@@ -108,7 +108,7 @@ class Members(MemberStore):
         self,
         number: int,
         epoch: int,
-        flush: int | None,
+        flush: int,
         gone: Sequence[SetKey],
         members: Iterable[tuple[MemberName, bytes | None]],
     ) -> None:
@@ -125,8 +125,7 @@ class Members(MemberStore):
             keys.members -= keys.counts.pop(key, 0)
         for (key, text), packed in members:
             _put(keys, key, text, packed)
-        if flush is not None:
-            keys.flush = flush
+        keys.flush = flush
         await process.passes()
 
     async def _state(self, number: int) -> MembersState:
@@ -134,9 +133,8 @@ class Members(MemberStore):
         keys = self._server.of(number)
         lengths = {key: len(keys.sets.get(key, ())) for key in keys.counts}
         intact = lengths == keys.counts and sum(lengths.values()) == keys.members
-        return MembersState(
-            keys.flush, keys.epoch, len(lengths), sum(lengths.values()), intact=intact
-        )
+        flush = None if keys.flush is None or keys.flush < 0 else keys.flush
+        return MembersState(flush, keys.epoch, len(lengths), sum(lengths.values()), intact=intact)
 
     async def _clear(self, number: int, epoch: int, mark: int) -> None:
         await PROCESS.get().passes()

@@ -246,6 +246,33 @@ async def test_redis_that_is_lost_while_it_is_filled_is_not_taken_for_whole(
         await store.stop()
 
 
+@pytest.mark.parametrize("saved", [0, 1, MEMBERS_IN_A_CALL])
+@pytest.mark.parametrize("chunks", [1, 2])
+async def test_redis_that_goes_back_within_a_fill_is_not_taken_for_whole(
+    settings: Settings, store: MemberStore, redis_url: str, saved: int, chunks: int
+) -> None:
+    """The snapshot is of the same fill, but lacks what was written after it."""
+    snapshot: dict[bytes, bytes] = {}
+    total = saved + chunks * MEMBERS_IN_A_CALL + 1
+
+    def going_back() -> Iterator[tuple[MemberName, bytes]]:
+        with BlockingRedis.from_url(redis_url) as client:
+            for n in range(total):
+                if n in (saved, total - 1):
+                    keys = client.keys(f"{{{settings.consumer_group}:0}}*")
+                if n == saved:
+                    snapshot.update((key, client.dump(key)) for key in keys)
+                if n == total - 1:
+                    client.delete(*keys)
+                    for key, value in snapshot.items():
+                        client.restore(key, 0, value)
+                yield (A, str(n)), b"v"
+
+    with pytest.raises(MembersLost):
+        await store.replace_all(0, 1, 1, going_back())
+    assert not await store.stands_at(0, 1)
+
+
 async def test_calls_wait_while_redis_is_away(make_settings: MakeSettings, tmp_path: Path) -> None:
     # Written every second only, the file may lack what was answered while it was being synced.
     options = ("--appendfsync", "always")
