@@ -377,7 +377,7 @@ class Engine:
     async def _restored(self, number: int, producer: PartitionProducer) -> OwnedPartition:
         told_epoch = self.progress.epoch(number)
         owned = await restore(number, producer, self.shared, self._touches_since, told_epoch)
-        if owned.table.record.flush == 0:
+        if owned.unheard_of:
             await self._begin_at_log_start(owned)
         names = [
             name

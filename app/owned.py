@@ -138,6 +138,8 @@ class OwnedPartition:
         """Held while the members store is written."""
         self.committed = table.record.flush
         """Number of the last flush that is durable."""
+        self.unheard_of = False
+        """No flush of it is known: nothing was ever folded."""
         self.committed_members = table.members.sum
         """Sum of the member changelog at that flush."""
         self._stored = table.record.flush

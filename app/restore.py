@@ -149,16 +149,19 @@ async def _folding_anew(
     newest = await _newest(settings, (*_FOLDED_ANEW, PUBLISHED_CHANGELOG), number)
     log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
-    epoch = max(known.epoch, (await store.state(number)).epoch) + 1
+    stored = await store.state(number)
+    epoch = max(known.epoch, stored.epoch) + 1
     # Epochs begin again when all that knew them is lost; offsets never do.
     begun = (log_start << _EPOCH_BITS) + epoch
     table = Partition(number, shared.definitions, _index(number, shared, begun))
     table.record.epoch, table.record.index_epoch = epoch, begun
-    table.record.flush = known.flush
+    # Redis never stood at it: what it may go back to is not taken for what is filled in here.
+    table.record.flush = max(known.flush, stored.flush or 0) + 1
     table.published = await _published(number, shared, known, newest[PUBLISHED_CHANGELOG])
     table.forget_stored(cells)
     await _fill(store, number, table.record.epoch, table.record.flush, {})
     owned = OwnedPartition(table, producer, shared)
+    owned.unheard_of = known.flush == 0
     owned.definitions_taken = shared.last_definition
     for name in _FOLDED_ANEW:
         topic = settings.topic(name)

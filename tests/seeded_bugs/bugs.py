@@ -294,4 +294,10 @@ BUGS = (
         "self._expected[number] = {mark}",
         "self._expected[number] = {mark, None}",
     ),
+    Bug(
+        "rebuilt-at-the-flush-of-the-torn-state",
+        "app/restore.py",
+        "max(known.flush, stored.flush or 0) + 1",
+        "max(known.flush, stored.flush or 0)",
+    ),
 )

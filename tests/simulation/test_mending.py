@@ -11,7 +11,7 @@ import pytest
 from agents.tick import Ticker
 from app import restore
 from app.definitions.model import SettingsRecord
-from app.owned import Progress
+from app.owned import PARTITION_RECORD_KEY, Progress
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
@@ -21,6 +21,7 @@ from app.topics import (
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
+from app.transport import RecordBatch
 from app.wire.refusals import RefusalCode
 from tables.partition import PartitionRecord
 from tables.stores.changelog import LogRecord, RecordReader
@@ -28,6 +29,7 @@ from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome
 from tests.simulation.play import Player, play
+from tests.simulation.redis import Members
 from tests.simulation.script import (
     CRASH,
     TORN,
@@ -39,7 +41,7 @@ from tests.simulation.script import (
     Script,
     Step,
 )
-from tests.simulation.worker import PATIENCE_S
+from tests.simulation.worker import PATIENCE_S, Worker
 
 CODES = ("seats", "sum")
 
@@ -119,6 +121,44 @@ def test_presence_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
         assert play(Script(1, 1, steps), seed).check() == []
         assert len(said) <= 1, "what was rebuilt is torn again"
     assert set(counted) == {6}
+
+
+def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of members that the torn state had, nothing would be counted when they are folded again."""
+    fill, take = restore._fill, Worker._take
+    went_back: list[int] = []
+
+    def tear(player: Player, partition: int) -> None:
+        player.redis.save()
+        log = player.broker.log(CELLS_CHANGELOG, partition)
+        log.entries[:] = [entry for entry in log.entries if entry.key == PARTITION_RECORD_KEY]
+        for worker in player.workers:
+            worker.process.kill()
+
+    async def fill_and_go_back(store: Members, number: int, *rest: Any) -> None:
+        await fill(store, number, *rest)
+        if store._server._snapshot:
+            store._server.roll_back()
+            store._server._snapshot.clear()
+            went_back.append(store._server.of(number).members)
+
+    async def take_and_crash(worker: Worker, batch: RecordBatch) -> None:
+        await take(worker, batch)
+        await asyncio.sleep(2.0)
+        if went_back and went_back[-1]:
+            went_back.append(0)
+            worker.process.kill()
+
+    monkeypatch.setattr(restore, "_fill", fill_and_go_back)
+    monkeypatch.setattr(Worker, "_take", take_and_crash)
+    monkeypatch.setattr(Player, "_tear", tear)
+    seats = [used("a" * n)._replace(code="seats") for n in range(1, 9)]
+    steps: list[Step] = [*defined(), *seats, *[Pass(0)] * 16, TORN]
+    for seed in range(8):
+        assert play(Script(1, 1, steps), seed).check() == []
+    assert any(went_back)
 
 
 def test_presence_is_checked_where_no_cell_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
