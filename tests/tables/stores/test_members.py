@@ -208,7 +208,8 @@ async def test_replacing_all_leaves_nothing_of_before(
     await store.replace_all(0, 2, 7, iter(new))
     assert await store.state(0) == MembersState(7, 2, sets=10, members=len(new), intact=True)
     assert await store.load_many(0, [(b"5", "x"), new[0][0]]) == [None, b"v0"]
-    keys = [key async for key in redis.scan_iter(match=f"{{{settings.consumer_group}:0}}*")]
+    # SCAN may tell a key twice while the table of keys shrinks.
+    keys = {key async for key in redis.scan_iter(match=f"{{{settings.consumer_group}:0}}*")}
     assert len(keys) == 12
     assert await store.load_many(1, [(A, "x")]) == [b"other partition"]
 
