@@ -295,6 +295,12 @@ BUGS = (
         "self._expected[number] = {mark, None}",
     ),
     Bug(
+        "gone-back-within-a-fill-taken-for-whole",
+        "tables/stores/members.py",
+        "mark -= 1",
+        "mark -= 0",
+    ),
+    Bug(
         "rebuilt-at-the-flush-of-the-torn-state",
         "app/restore.py",
         "max(known.flush, stored.flush or 0) + 1",

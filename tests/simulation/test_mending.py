@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -23,13 +25,16 @@ from app.topics import (
 )
 from app.transport import RecordBatch
 from app.wire.refusals import RefusalCode
+from tables.members import MemberName
 from tables.partition import PartitionRecord
 from tables.stores.changelog import LogRecord, RecordReader
+from tables.stores.members import MEMBERS_IN_A_CALL, MembersLost
 from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome
 from tests.simulation.play import Player, play
-from tests.simulation.redis import Members
+from tests.simulation.process import PROCESS, Process
+from tests.simulation.redis import Members, Redis
 from tests.simulation.script import (
     CRASH,
     TORN,
@@ -159,6 +164,34 @@ def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whol
     for seed in range(8):
         assert play(Script(1, 1, steps), seed).check() == []
     assert any(went_back)
+
+
+@pytest.mark.parametrize(
+    ("saved", "at"),
+    [
+        *((None, at) for at in (0, MEMBERS_IN_A_CALL)),
+        *((saved, 2 * MEMBERS_IN_A_CALL) for saved in (0, 1, MEMBERS_IN_A_CALL)),
+    ],
+)
+async def test_redis_that_loses_something_within_a_fill_is_not_taken_for_whole(
+    saved: int | None, at: int
+) -> None:
+    """It begins empty, or as it was when that many members were written."""
+    PROCESS.set(Process(random.Random(0)))
+    server = Redis()
+    store = Members(server)
+
+    def filling() -> Iterator[tuple[MemberName, bytes]]:
+        for n in range(3 * MEMBERS_IN_A_CALL):
+            if n == saved:
+                server.save()
+            if n == at:
+                server.roll_back()
+            yield (b"set", str(n)), b"v"
+
+    with pytest.raises(MembersLost):
+        await store.replace_all(0, 1, 1, filling())
+    assert not await store.stands_at(0, 1)
 
 
 def test_presence_is_checked_where_no_cell_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
