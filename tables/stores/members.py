@@ -316,6 +316,7 @@ class MemberStore:
         async with self._filling[number]:
             try:
                 mark = await self.clear(number, epoch)
+                self._expected[number] = {mark}
                 for chunk in _chunks(members, MEMBERS_IN_A_CALL):
                     # Redis may come back as a snapshot has it that was taken a few chunks ago.
                     mark -= 1
@@ -329,11 +330,12 @@ class MemberStore:
     async def clear(self, number: int, epoch: int) -> int:
         """Forget the partition's sets, also those whose count is lost. Raises `StaleEpoch`.
 
-        Returns what they stand at instead of a flush, a number below 0.
+        Returns what they stand at instead of a flush, a number below 0. Only who fills them in may
+        write from there on: a flush would declare them whole.
         """
         # No flush has it, and no clearing before: an empty Redis is not taken for this one.
         mark = _NO_FLUSH - 1 - secrets.randbits(_MARK_BITS)
-        self._expected[number] = {mark}
+        self._expected[number] = {_NO_FLUSH}
         await self._insist(lambda: self._clear(number, epoch, mark))
         return mark
 

@@ -214,6 +214,17 @@ async def test_replacing_all_leaves_nothing_of_before(
     assert await store.load_many(1, [(A, "x")]) == [b"other partition"]
 
 
+async def test_a_flush_does_not_declare_whole_what_was_cleared(store: MemberStore) -> None:
+    """A changelog that turns out to be torn leaves nothing to fill in, and flushes may go on."""
+    await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+    await store.clear(0, 1)
+    with pytest.raises(MembersLost):
+        await store.write(0, 1, 2, [], [member(A, "y", b"2")])
+    with pytest.raises(MembersLost):
+        await store.load_many(0, [(A, "x")])
+    assert not await store.stands_at(0, 2)
+
+
 async def test_half_a_replacement_stands_at_no_flush(store: MemberStore) -> None:
     await store.write(0, 1, 1, [], [member(A, "x", b"1")])
 
