@@ -80,7 +80,7 @@ class _Selection:
                 if self._wants_charge(span):
                     self.spans[id(span)] = span
         if self.period is None:
-            self.period = tracer.route.period_of(query.at_ms)
+            self.period = tracer.partition.period_at(tracer.pair[:2], query.at_ms)
         self.recurring = any(span.fold.metric.recurring for span in self.spans.values())
 
     def _wants_charge(self, span: Span) -> bool:

@@ -477,7 +477,7 @@ class Partition:
                     not start_ms <= timestamp_ms < end_ms <= append_time_ms + MAX_AHEAD_MS
                     or append_time_ms > due_at_ms
                 ):
-                    refusal = self.refusal(route, arrival, timestamp_ms)
+                    refusal = self.refusal(arrival, timestamp_ms)
                     if refusal is not None:
                         refused.append(refusal)
                         continue
@@ -495,22 +495,20 @@ class Partition:
                 taken.append((route, admitted))
         return taken, ids, entries, refused
 
-    def refusal(self, route: Route, arrival: Arrival, timestamp_ms: int) -> Refused | None:
+    def refusal(self, arrival: Arrival, timestamp_ms: int) -> Refused | None:
         """Why an event is not taken, if it is not. May raise `WaitForDefinitions`."""
         refusal = check_range(timestamp_ms, arrival.append_time_ms)
         if refusal is not None:
             return Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE)
-        refusal = self.too_late(route, arrival, timestamp_ms)
+        refusal = self.too_late(arrival, timestamp_ms)
         return None if refusal is None else Refused(arrival, refusal, _LATE_MESSAGES[refusal])
 
-    def too_late(self, route: Route, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
+    def too_late(self, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
         """Whether the event's period no longer takes it (records-and-cuts §2)."""
         append_time_ms = arrival.append_time_ms
-        # Not that of the route: until a refold is done it is the old one, and what is refused stays
+        # Not by the route: until a refold is done it is the old one, and what is refused stays
         # refused.
-        period = self._period_at(
-            (route.organization_id, route.external_subscription_id), timestamp_ms
-        )
+        period = self.period_at(arrival.name, timestamp_ms)
         if period is None or append_time_ms <= period.refused_after_ms or arrival.admitted:
             return None
         if self.definitions.append_time_ms <= period.due_at_ms:
@@ -633,7 +631,7 @@ class Partition:
             self._timelines[name] = timelines
         return timelines
 
-    def _period_at(self, name: SubscriptionName, timestamp_ms: int) -> Period | None:
+    def period_at(self, name: SubscriptionName, timestamp_ms: int) -> Period | None:
         """The period of an external id that an event falls in, whatever its charges."""
         for _, timeline in self.timelines(name):
             period = timeline.holding(timestamp_ms)

@@ -138,11 +138,10 @@ class Refold:
         return arrival.pair in self.routes
 
     def _refusal(self, arrival: Arrival) -> Refused | None:
-        route = self._route_of(arrival)
-        if route is None:
+        if arrival.pair not in self.routes:
             return None
         try:
-            return self.partition.refusal(route, arrival, arrival.timestamp_ms)
+            return self.partition.refusal(arrival, arrival.timestamp_ms)
         except WaitForDefinitions as wait:
             self.waits_past_ms = max(self.waits_past_ms, wait.past_ms)
             return None

@@ -352,14 +352,6 @@ class Route:
         """(organization_id, external_subscription_id, code)"""
         return self.organization_id, self.external_subscription_id, self.code
 
-    def period_of(self, timestamp_ms: int) -> Period | None:
-        """The period that an event of that time falls in, whatever its charges."""
-        for timeline in self.timelines:
-            period = timeline.holding(timestamp_ms)
-            if period is not None:
-                return period
-        return None
-
     def shape(self, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
         """Everything that decides where events up to these times go.
 

@@ -66,13 +66,13 @@ def verdict(partition: Partition, arrival: Arrival) -> Verdict:
     entry = partition.index.find(identity)
     if entry is not None and entry[1:4] == arrival[3:6]:
         placed = arrival._replace(append_time_ms=entry[0], rekeyed_offset=entry.rekeyed_offset)
+        # As it came, as a refold judges it: what a correction makes of it is never too late.
+        code = _too_late(partition, placed)
+        if code is not None:
+            return Verdict("refused", code)
         counted = partition.counted(identity, placed)
         if counted is None:
             return Verdict("cancelled")
-        # Neither too late nor period closed applies to what a correction made.
-        code = _too_late(partition, placed) if counted.arrival is placed else None
-        if code is not None:
-            return Verdict("refused", code)
         return Verdict("taken", counted=counted.arrival, corrected_ms=counted.since_ms)
     code = check_range(arrival.timestamp_ms, arrival.append_time_ms)
     if code is None:
@@ -86,11 +86,8 @@ def verdict(partition: Partition, arrival: Arrival) -> Verdict:
 
 
 def _too_late(partition: Partition, arrival: Arrival) -> str | None:
-    event = arrival.event
-    pair = (arrival.organization_id, event.external_subscription_id, event.code)
-    route = partition.routes.get(pair) or partition.compile(pair)
     try:
-        return partition.too_late(route, arrival, arrival.timestamp_ms)
+        return partition.too_late(arrival, arrival.timestamp_ms)
     except WaitForDefinitions:
         # The live fold waits here, so it has not refused it.
         return None
@@ -128,7 +125,7 @@ class Tracer:
             return "outside_periods"
         if not self.route.timelines:
             return "unknown_subscription"
-        if self.route.period_of(timestamp_ms) is None:
+        if self.partition.period_at(self.pair[:2], timestamp_ms) is None:
             return "outside_periods"
         return "no_charge"
 
