@@ -6,7 +6,7 @@ import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.definitions.instants import parse_iso8601_ms
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from app.api.vectors import Conversation
 
 Json = dict[str, Any]
+T = TypeVar("T")
 Arrange = Callable[["Conversation"], Awaitable[None]]
+Patterns = Sequence[tuple[re.Pattern[str], Callable[..., T]]]
+"""Words that name a state, and what makes its arrangement of their groups."""
 
 _PLAN = "arranged"
 
@@ -25,10 +28,10 @@ class CannotArrange(Exception):
 
 def arrangement_of(state: str) -> Arrange | None:
     """How to bring about a state, as a whole or part by part; None when it is not understood."""
-    known = _STATES.get(state) or _by_pattern(state)
+    known = _STATES.get(state) or by_pattern(_PATTERNS, state)
     if known is not None:
         return known
-    parts = [_STATES.get(part) or _by_pattern(part) for part in state.split("; ")]
+    parts = [_STATES.get(part) or by_pattern(_PATTERNS, part) for part in state.split("; ")]
     understood = [part for part in parts if part is not None]
     if len(parts) == 1 or len(understood) < len(parts):
         return None
@@ -40,8 +43,9 @@ def arrangement_of(state: str) -> Arrange | None:
     return all_of_them
 
 
-def _by_pattern(state: str) -> Arrange | None:
-    for pattern, make in _PATTERNS:
+def by_pattern(patterns: Patterns[T], state: str) -> T | None:
+    """What arranges a state in words that one of the patterns understands."""
+    for pattern, make in patterns:
         match = pattern.fullmatch(state)
         if match is not None:
             return make(*match.groups())
@@ -230,7 +234,7 @@ _STATES: Mapping[str, Callable[[Conversation], Awaitable[None]]] = {
     ): _two_charges,
 }
 
-_PATTERNS: Sequence[tuple[re.Pattern[str], Callable[..., Arrange]]] = [
+_PATTERNS: Patterns[Arrange] = [
     (re.compile(r"metric (\S+) \((\w+_agg)(?: on (\w+))?\)"), _with_metric),
     (re.compile(r"metric (\S+): (\w+_agg) on (\w+), expression (.+)"), _with_expression),
     (re.compile(r"active subscription (\S+)"), _active),

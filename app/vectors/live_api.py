@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import ClientSession
 
-from app.api.vector_states import arrangement_of
+from app.api.vector_states import Patterns, arrangement_of, by_pattern
 from app.api.vectors import Arranger, Conversation, Json, Skipped, check_api_vector
 from app.definitions.instants import parse_iso8601_ms
 from app.vectors.comparison import Difference
@@ -111,7 +111,7 @@ def _arranger(own: _Organization) -> Arranger:
         if _ONLY_CLOCK.fullmatch(state):
             # It is set before the vector begins, so that years pass once.
             return True
-        named = _STATES.get(state) or _by_pattern(state)
+        named = _STATES.get(state) or by_pattern(_PATTERNS, state)
         if named is not None:
             await named(conversation, own)
             return True
@@ -204,17 +204,9 @@ _STATES: Mapping[str, _Arrange] = {
     "monthly calendar plan; sub_1 started 2024-03-10T09:30:00Z; clock 2024-03-15": _mid_period,
 }
 
-_PATTERNS: Sequence[tuple[re.Pattern[str], Callable[..., _Arrange]]] = [
+_PATTERNS: Patterns[_Arrange] = [
     (re.compile(r"API key whose permissions exclude write on \w+(?: \(.*\))?"), lambda: _read_only),
     (re.compile(r"metric (?:code )?(\S+) exists in another organization"), _metric_elsewhere),
     (re.compile(r"plan (?:code )?(\S+) exists in another organization"), _plan_elsewhere),
     (re.compile(r"customer (\S+) exists in another organization"), _customer_elsewhere),
 ]
-
-
-def _by_pattern(state: str) -> _Arrange | None:
-    for pattern, make in _PATTERNS:
-        match = pattern.fullmatch(state)
-        if match is not None:
-            return make(*match.groups())
-    return None
