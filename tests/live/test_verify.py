@@ -138,6 +138,15 @@ async def is_folded(worker: Worker, accepted: int) -> None:
     await eventually(taken, (accepted, False), timeout_s=60)
 
 
+async def folded_events(settings: Settings, worker: Worker, api: Api, count: int) -> list[Json]:
+    """Define what is metered, send so many events, and wait until they are folded."""
+    await define(api)
+    events = some_events(count)
+    await send(settings, events)
+    await is_folded(worker, len(events))
+    return events
+
+
 async def run(worker: Worker, command: click.Command, *arguments: str) -> Result:
     """A command of the CLI, against the worker."""
     given = [*arguments, "--url", worker.url, "--key", KEY]
@@ -212,10 +221,7 @@ async def test_what_was_forwarded_twice_counts_once_in_every_proof(
     live_settings: Settings, worker: Worker, api: Api
 ) -> None:
     """A worker killed between its forwards and its flush forwards the same records again."""
-    await define(api)
-    events = some_events(120)
-    await send(live_settings, events)
-    await is_folded(worker, len(events))
+    events = await folded_events(live_settings, worker, api, 120)
     forwarded = [await _forward_again(worker, home) for home in worker.engine.owned]
     assert sum(forwarded) > len(events) // 8
     await eventually(lambda: _folded_forwards(worker), [2 * count for count in forwarded])
@@ -261,10 +267,7 @@ def _units(usage: Json) -> list[Any]:
 async def test_verify_finds_wrong_published_figures(
     live_settings: Settings, worker: Worker, api: Api
 ) -> None:
-    await define(api)
-    events = some_events(240)
-    await send(live_settings, events)
-    await is_folded(worker, len(events))
+    await folded_events(live_settings, worker, api, 240)
 
     async def published() -> bool:
         tables = [part.table for part in worker.engine.owned.values()]
@@ -294,10 +297,7 @@ async def test_verify_finds_wrong_published_figures(
 async def test_explain_computes_the_live_figures_of_every_type(
     live_settings: Settings, worker: Worker, api: Api
 ) -> None:
-    await define(api)
-    events = some_events(300)
-    await send(live_settings, events)
-    await is_folded(worker, len(events))
+    events = await folded_events(live_settings, worker, api, 300)
     for code in METRICS:
         for name in NAMES[:2]:
             usage = await api.current_usage(CUSTOMER, name)
@@ -347,10 +347,7 @@ async def _explained(api: Api, name: str, code: str, more: str = "") -> Json:
 async def test_explain_of_a_closed_period_shows_what_is_published(
     live_settings: Settings, worker: Worker, api: Api
 ) -> None:
-    await define(api)
-    events = some_events(120)
-    await send(live_settings, events)
-    await is_folded(worker, len(events))
+    await folded_events(live_settings, worker, api, 120)
     at = Months().named(1)
 
     async def is_published() -> bool:
@@ -504,10 +501,7 @@ async def _arrivals(api: Api, transaction_id: str, subscription: str | None = No
 async def test_series_add_up_to_the_usage(
     live_settings: Settings, worker: Worker, api: Api
 ) -> None:
-    await define(api)
-    events = some_events(300)
-    await send(live_settings, events)
-    await is_folded(worker, len(events))
+    events = await folded_events(live_settings, worker, api, 300)
     months = Months()
     since = months.named(2)
     usage = await api.current_usage(CUSTOMER, NAMES[0])
@@ -568,10 +562,7 @@ async def test_series_refuse(worker: Worker, api: Api, query: str, field: str) -
 async def test_every_worker_verifies_its_share(
     live_settings: Settings, worker: Worker, api: Api, tmp_path: Path
 ) -> None:
-    await define(api)
-    events = some_events(300)
-    await send(live_settings, events)
-    await is_folded(worker, len(events))
+    await folded_events(live_settings, worker, api, 300)
     async with worker_process(live_settings, tmp_path):
 
         async def shared() -> bool:
@@ -590,10 +581,7 @@ async def test_every_worker_verifies_its_share(
 async def test_verification_in_the_background_counts_what_differs(
     live_settings: Settings, worker: Worker, api: Api
 ) -> None:
-    await define(api)
-    events = some_events(120)
-    await send(live_settings, events)
-    await is_folded(worker, len(events))
+    await folded_events(live_settings, worker, api, 120)
     engine, turns = worker.engine, Turns(worker.engine)
     for _ in range(2 * live_settings.raw_partitions):
         await verify_next(engine, turns)
