@@ -52,7 +52,7 @@ from tables.partition import (
 )
 from tables.presence import SubscriptionName
 from tables.stores.changelog import Fenced, PartitionProducer, Record
-from tables.stores.members import MembersLost, MemberStore
+from tables.stores.members import MembersLost, MembersSilent, MemberStore
 
 log = logging.getLogger(__name__)
 
@@ -306,6 +306,21 @@ class OwnedPartition:
         async with self.storing:
             await self._refill_members()
         return await self._load_members(names)
+
+    async def stored_members(self, keys: Sequence[SetKey]) -> list[dict[str, bytes]] | None:
+        """All packed members that the store has of sets; None while it does not answer.
+
+        What it has lost it is given again first.
+        """
+        try:
+            return await self.shared.members.load_sets(self.number, keys)
+        except MembersSilent:
+            return None
+        except MembersLost as lost:
+            log.warning("Members are filled in from their changelog: %s", lost)
+        async with self.storing:
+            await self._refill_members()
+        return await self.stored_members(keys)
 
     async def _refill_members(self) -> None:
         number, epoch = self.number, self.table.record.epoch

@@ -171,8 +171,9 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the raw topic does not account for."""
 
-    kind: Literal["cell", "event", "published"]
-    """cell: live and refolded state differ. event: the raw topic has an event that was never
+    kind: Literal["cell", "members", "event", "published"]
+    """cell: live and refolded state differ. members: the properties of a unique count that are kept
+    differ, which shows with their next event. event: the raw topic has an event that was never
     folded. published: taking the newest cut again would publish something."""
     partition: int
     external_subscription_id: str
@@ -236,6 +237,8 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     pairs_verified: int
     pairs_total: int
     cells_verified: int
+    members_verified: int = 0
+    """Properties of unique counts."""
     differences: tuple[Difference, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     """(external_subscription_id, code) that are being refolded, so that nothing can be said yet."""

@@ -39,6 +39,7 @@ NEAR_RECORDS = 2_000
 MAX_RECORDS = 5_000
 READ_TIMEOUT_MS = 200
 _PAIRS_A_TURN = 100
+_SETS_AT_ONCE = 500
 
 Jobs = dict[int, tuple[OwnedPartition, Verification]]
 
@@ -65,6 +66,7 @@ class _Progress:
     records_read: int = 0
     pairs: int = 0
     cells: int = 0
+    members: int = 0
     repairing: int = 0
     differences: list[Difference] = field(default_factory=list)
     skipped: list[Pair] = field(default_factory=list)
@@ -82,6 +84,7 @@ class _Progress:
             pairs_verified=self.pairs,
             pairs_total=self.pairs_total,
             cells_verified=self.cells,
+            members_verified=self.members,
             differences=tuple(differences),
             skipped=tuple((external_id, code) for _, external_id, code in skipped),
             repairing=self.repairing,
@@ -212,7 +215,8 @@ async def _compare(
     owned: OwnedPartition, job: Verification, progress: _Progress, starts: Mapping[int, int]
 ) -> None:
     """Compare everything; the live fold stands still. Queues what is to be repaired."""
-    differing: list[Pair] = []
+    differing: dict[Pair, None] = {}
+    same: list[Pair] = []
     found = list(job.lost)
     for number, compared in enumerate(job.compare()):
         if number % _PAIRS_A_TURN == 0:
@@ -223,9 +227,14 @@ async def _compare(
             continue
         progress.tally.pairs += 1
         progress.cells += compared.cells
-        found += compared.differences
         if compared.differences:
-            differing.append(compared.pair)
+            differing[compared.pair] = None
+            found += compared.differences
+        else:
+            same.append(compared.pair)
+    for pair, difference in await _compare_members(owned, job, same, progress):
+        differing[pair] = None
+        found.append(difference)
     published = list(job.compare_published())
     found += published
     progress.tally.differing += len(differing)
@@ -235,6 +244,29 @@ async def _compare(
     if progress.repair and differing:
         owned.want_refold(differing, owned.table.record.append_time_ms)
         progress.repairing += len(differing)
+
+
+async def _compare_members(
+    owned: OwnedPartition, job: Verification, pairs: Sequence[Pair], progress: _Progress
+) -> list[tuple[Pair, Difference]]:
+    """What differs of the members of pairs; while the store is silent, the pairs are skipped."""
+    table, found = owned.table, list[tuple[Pair, Difference]]()
+    sets = job.member_sets(pairs)
+    # Before the store is read: it may follow meanwhile, which brings it nothing else than this.
+    at_hand = table.members.at_hand({each.key for each in sets})
+    for start in range(0, len(sets), _SETS_AT_ONCE):
+        part = sets[start : start + _SETS_AT_ONCE]
+        stored = await owned.stored_members([each.key for each in part])
+        if stored is None:
+            progress.skipped += dict.fromkeys(each.pair for each in sets[start:])
+            break
+        for each, members in zip(part, stored, strict=True):
+            known = at_hand.get(each.key, {})
+            difference = each.difference(table.number, members, known, table.settled_ms)
+            progress.members += len(each.expected)
+            if difference is not None:
+                found.append((each.pair, difference))
+    return found
 
 
 def _beyond_retention(owned: OwnedPartition, pair: Pair, starts: Mapping[int, int]) -> bool:

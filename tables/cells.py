@@ -43,6 +43,10 @@ class SpanKey(NamedTuple):
     start_ms: int
 
 
+SetName = tuple[str | None, Groups, int | None]
+"""Of a set of members within its span: (filter_id, groups, start of the period in ms or None)"""
+
+
 class CellKey(NamedTuple):
     """Names a cell in the changelog."""
 
@@ -268,8 +272,8 @@ class Span:
         self.current: Layer | None = None
         self.generation = 0
         """Flush at which a refold made it: sets of members are told apart by it."""
-        self.sets: dict[tuple[object, ...], bytes] = {}
-        """unique_count: names of the sets of members, by cell."""
+        self.sets: dict[SetName, bytes] = {}
+        """unique_count: keys of the sets of members."""
         self.admission: Admission | None = None
         """Of a recurring metric, once there are many groups."""
 

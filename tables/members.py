@@ -7,7 +7,7 @@ since the last flush. A set begun here is known in full, so that its new members
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 import msgspec
 
@@ -17,6 +17,8 @@ from tables.unique_count import Member, MemberOperation
 SetKey = bytes
 MemberName = tuple[SetKey, str]
 """(set, property text)"""
+AtHand = Mapping[str, tuple[Member, bool]]
+"""Of a set: property text → member, and whether the store does not have it so yet."""
 
 _EVERY_PERIOD = -2
 
@@ -94,6 +96,15 @@ class Members:
         """A changed member; () removes it."""
         self._dirty.setdefault(name, self._cache.get(name, ()))
         self._cache[name] = member
+
+    def at_hand(self, keys: Container[SetKey]) -> dict[SetKey, AtHand]:
+        """What is known here of sets."""
+        pending = self._dirty.keys() | self._unwritten.keys()
+        found: dict[SetKey, dict[str, tuple[Member, bool]]] = {}
+        for name, member in self._cache.items():
+            if name[0] in keys:
+                found.setdefault(name[0], {})[name[1]] = (member, name in pending)
+        return {**found}
 
     def simple_change(self, name: MemberName, operation: MemberOperation) -> int | None:
         """Take an operation of a member without proration that has none, or one just like it.

@@ -20,6 +20,7 @@ from tables.cells import Cell, CellKey, Figures, Span
 from tables.census import impose_live
 from tables.close import close_subscription
 from tables.fold import Arrival
+from tables.member_sets import MemberSet, member_sets
 from tables.partition import Pair, Partition
 from tables.presence import SubscriptionName
 from tables.published import PublishedPeriod, PublishedTable
@@ -127,6 +128,10 @@ class Verification:
             if _packed(ours.get(key)) != _packed(theirs.get(key))
         ]
         return Compared(pair, len(theirs), differences)
+
+    def member_sets(self, pairs: Iterable[Pair]) -> list[MemberSet]:
+        """Sets of members of some of the pairs, with what each must hold."""
+        return list(member_sets(self.partition, self._refold, pairs))
 
     def _generation(self, pair: Pair) -> dict[Any, int]:
         """Which refold made the pair's cells."""

@@ -17,6 +17,7 @@ from app.proof import Difference, VerifyReport
 from app.settings import ApiKey
 
 DIFFERS = 1
+_WHY = "refolding, Redis silent, or beyond retention"
 
 
 @dataclass
@@ -25,6 +26,7 @@ class _Outcome:
 
     pairs: int = 0
     cells: int = 0
+    members: int = 0
     repairing: int = 0
     differences: list[Difference] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -39,6 +41,7 @@ class _Outcome:
         if report.done:
             self.pairs += report.pairs_verified
             self.cells += report.cells_verified
+            self.members += report.members_verified
             self.repairing += report.repairing
         return report.done
 
@@ -87,6 +90,7 @@ def _as_json(outcome: _Outcome) -> dict[str, Any]:
         "equal": not outcome.differences,
         "pairs_verified": outcome.pairs,
         "cells_verified": outcome.cells,
+        "members_verified": outcome.members,
         "differences": [msgspec.to_builtins(difference) for difference in outcome.differences],
         "skipped": [
             {"external_subscription_id": external_id, "billable_metric_code": code}
@@ -101,11 +105,14 @@ def _print(outcome: _Outcome) -> None:
     for difference in outcome.differences:
         click.echo(_sentence(difference))
     for external_id, code in outcome.skipped:
-        click.echo(f"{external_id} {code}: cannot be proved now (refolding, or beyond retention)")
+        click.echo(f"{external_id} {code}: cannot be proved now ({_WHY})")
     for partition, offset in sorted(outcome.proved_from.items()):
         click.echo(f"events-raw partition {partition} begins at offset {offset}: proved from there")
     verdict = f"{len(outcome.differences)} differences" if outcome.differences else "all equal"
-    click.echo(f"{outcome.pairs} metrics of subscriptions, {outcome.cells} cells: {verdict}")
+    click.echo(
+        f"{outcome.pairs} metrics of subscriptions, {outcome.cells} cells, "
+        f"{outcome.members} members of unique counts: {verdict}"
+    )
     if outcome.repairing:
         click.echo(f"{outcome.repairing} are being refolded from the raw topic")
 

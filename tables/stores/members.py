@@ -36,8 +36,9 @@ MEMBERS_IN_A_CALL: Final = 2_000
 KEYS_IN_A_CALL: Final = 1_000
 SOCKET_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
-_SEAL_BYTES: Final = 4
+SEAL_BYTES: Final = 4
 _MARK_BITS: Final = 52
+_SILENT: Final = (RedisUnreachable, RedisTimeout, BusyLoadingError)
 _NO_FLUSH: Final = -1
 """What no partition ever stands at."""
 
@@ -123,6 +124,10 @@ class MembersLost(Exception):
     """Redis does not hold what was written to it."""
 
 
+class MembersSilent(Exception):
+    """Redis does not answer just now, or is being filled in."""
+
+
 @dataclass(frozen=True, slots=True)
 class MembersState:
     """What Redis holds of a partition. `intact`: every set has the members counted for it."""
@@ -205,6 +210,84 @@ class MemberStore:
                 )
             found.update(((key, text), value) for text, value in zip(wanted, packed, strict=True))
         return found
+
+    async def load_sets(self, number: int, keys: Sequence[SetKey]) -> list[dict[str, bytes]]:
+        """All packed members of sets, by property text. Does not wait for a silent Redis.
+
+        Raises:
+            MembersLost: as `load_many` does.
+            MembersSilent: Redis does not answer.
+        """
+        if not keys:
+            return []
+        filling = self._filling[number]
+        if filling.locked() or not self.available:
+            raise MembersSilent(f"members of partition {number}")
+        async with filling:
+            try:
+                lengths = await self._lengths(number, keys)
+                found = await self._load_whole(number, keys, lengths)
+            except _SILENT as error:
+                raise MembersSilent(f"members of partition {number}: {error}") from error
+        return [
+            {text: _opened(number, (key, text), kept) or b"" for text, kept in members.items()}
+            for key, members in zip(keys, found, strict=True)
+        ]
+
+    async def _lengths(self, number: int, keys: Sequence[SetKey]) -> list[int]:
+        """How many members sets have, which is what was written to them."""
+        allowed = self._expected.get(number, {None})
+        names = [self._set(number, key) for key in keys]
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hget(self._meta(number), "flush")
+            pipeline.hmget(self._counts(number), names)
+            for name in names:
+                pipeline.hlen(name)
+            flush, counts, *lengths = await pipeline.execute()
+        # A write may have begun since, or been answered before this was.
+        if _integer(flush) not in allowed | self._expected.get(number, {None}):
+            raise MembersLost(f"members of partition {number} stand at flush {_integer(flush)}")
+        for counted, length in zip(counts, lengths, strict=True):
+            if int(counted or 0) != length:
+                raise MembersLost(
+                    f"a set of partition {number} has {length} members, "
+                    f"{int(counted or 0)} were written"
+                )
+        return lengths
+
+    async def _load_whole(
+        self, number: int, keys: Sequence[SetKey], lengths: Sequence[int]
+    ) -> list[dict[str, bytes]]:
+        """Small sets together, large ones in parts."""
+        found: list[dict[str, bytes]] = [{} for _ in keys]
+        together: list[int] = []
+        size = 0
+        for i, length in enumerate(lengths):
+            if length > MEMBERS_IN_A_CALL:
+                name = self._set(number, keys[i])
+                async for text, kept in self._redis.hscan_iter(name, count=MEMBERS_IN_A_CALL):
+                    found[i][text.decode()] = kept
+                continue
+            together.append(i)
+            size += length
+            if size > MEMBERS_IN_A_CALL:
+                await self._load_together(number, keys, together, found)
+                together, size = [], 0
+        await self._load_together(number, keys, together, found)
+        return found
+
+    async def _load_together(
+        self,
+        number: int,
+        keys: Sequence[SetKey],
+        which: Sequence[int],
+        found: list[dict[str, bytes]],
+    ) -> None:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for i in which:
+                pipeline.hgetall(self._set(number, keys[i]))
+            for i, members in zip(which, await pipeline.execute(), strict=True):
+                found[i] = {text.decode(): kept for text, kept in members.items()}
 
     async def write(
         self,
@@ -356,7 +439,7 @@ class MemberStore:
         while True:
             try:
                 answer = await call()
-            except (RedisUnreachable, RedisTimeout, BusyLoadingError, NoScriptError) as error:
+            except (*_SILENT, NoScriptError) as error:
                 if self.available:
                     log.warning("Redis does not answer, its partitions wait: %s", error)
                 self.available = False
@@ -377,20 +460,21 @@ class MemberStore:
 
 def _sealed(name: MemberName, packed: bytes | None) -> tuple[MemberName, bytes | None]:
     """A member as Redis keeps it: with a check sum of its name and its bytes."""
-    return name, packed and _seal(name, packed) + packed
+    return name, packed and seal(name, packed) + packed
 
 
 def _opened(number: int, name: MemberName, kept: bytes | None) -> bytes | None:
     if kept is None:
         return None
-    packed = kept[_SEAL_BYTES:]
-    if kept[:_SEAL_BYTES] != _seal(name, packed):
+    packed = kept[SEAL_BYTES:]
+    if kept[:SEAL_BYTES] != seal(name, packed):
         raise MembersLost(f"a member of partition {number} is not what was written")
     return packed
 
 
-def _seal(name: MemberName, packed: bytes) -> bytes:
-    return record_hash(member_key(name), packed).to_bytes(8, "big")[:_SEAL_BYTES]
+def seal(name: MemberName, packed: bytes) -> bytes:
+    """The check sum that stands before a member in Redis."""
+    return record_hash(member_key(name), packed).to_bytes(8, "big")[:SEAL_BYTES]
 
 
 async def _refused(number: int, call: Awaitable[Any]) -> None:

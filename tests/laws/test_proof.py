@@ -14,6 +14,7 @@ from app.wire.identity import digest_of
 from tables.aggregation import DIGEST_MASK
 from tables.cells import Cell
 from tables.fold import Arrival
+from tables.members import pack_member, unpack_member
 from tables.tracing import Traced, Tracer, verdict
 from tables.verification import Verification
 from tests.laws.world import (
@@ -67,7 +68,27 @@ def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
     compared = list(verification.compare())
     assert not any(pair.skipped for pair in compared)
     cells = [difference for pair in compared for difference in pair.differences]
-    return [*verification.lost, *cells, *verification.compare_published()]
+    members = wrong_members(live, verification)
+    return [*verification.lost, *cells, *members, *verification.compare_published()]
+
+
+def wrong_members(live: Live, verification: Verification) -> list[Difference]:
+    """What differs of the members that are stored, and of those at hand."""
+    table = live.partition
+    sets = verification.member_sets(verification.pairs)
+    at_hand = table.members.at_hand({each.key for each in sets})
+    found = []
+    for each in sets:
+        stored = {t: v for (key, t), v in live.changelog.members.items() if key == each.key}
+        known = at_hand.get(each.key, {})
+        found.append(each.difference(table.number, stored, known, table.settled_ms))
+    return [difference for difference in found if difference is not None]
+
+
+def store(live: Live) -> None:
+    """A flush, and the store follows it."""
+    live.flush()
+    live.partition.members.written(list(live.changelog.members))
 
 
 def live_cells(live: Live) -> list[Cell]:
@@ -142,6 +163,9 @@ def test_every_arrival_has_one_standing(data: st.DataObject) -> None:
 @given(st.data())
 def test_verification_finds_nothing_where_nothing_is_wrong(data: st.DataObject) -> None:
     live, events = delivered(data, changing=data.draw(st.booleans()))
+    data.draw(st.sampled_from([Live.flush, store, Live.restart, Live.refold_all, Live.define]))(
+        live
+    )
     assert verified(live, events) == []
 
 
@@ -158,6 +182,33 @@ def test_verification_finds_exactly_the_cell_that_is_wrong(data: st.DataObject) 
         (wrong.layer.span.key.charge_id, wrong.filter_id, wrong.groups)
     ]
     assert found[0].live["state"] != found[0].refolded["state"]
+
+
+@few
+@given(st.data())
+def test_verification_finds_exactly_the_member_that_is_wrong(data: st.DataObject) -> None:
+    """Lost, altered or foreign, in the store or at hand."""
+    live, events = delivered(data)
+    store(live)
+    stored = live.changelog.members
+    assume(stored)
+    key, text = data.draw(st.sampled_from(sorted(stored)))
+    what = data.draw(st.sampled_from(["lost", "altered", "foreign", "at hand"]))
+    if what == "lost":
+        del stored[key, text]
+    elif what == "foreign":
+        stored[key, "nobody"], text = stored[key, text], "nobody"
+    else:
+        first, *rest = unpack_member(stored[key, text])
+        altered = (first._replace(timestamp_ms=first.timestamp_ms - 1), *rest)
+        if what == "altered":
+            stored[key, text] = pack_member(altered)
+        else:
+            live.partition.members.put((key, text), altered)
+    (found,) = verified(live, events)
+    assert found.kind == "members"
+    assert found.live["differing"] == "1"
+    assert found.live[f'"{text}"'] != found.refolded[f'"{text}"']
 
 
 @few

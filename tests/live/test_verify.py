@@ -15,6 +15,7 @@ import pytest
 from aiokafka import TopicPartition
 from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry, generate_latest
+from redis.asyncio import Redis
 
 from agents.verify import Turns, verify_next
 from app.api import schemas
@@ -26,7 +27,9 @@ from app.metrics import EngineCollector
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.topics import EVENTS_REKEYED
 from tables.cells import Cell
+from tables.members import pack_member, unpack_member
 from tables.stores.changelog import scan
+from tables.stores.members import SEAL_BYTES, seal
 from tests.live.api import KEY, Api, Json, eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
 from tests.live.worker import worker_process
@@ -215,6 +218,58 @@ async def test_verify_finds_exactly_what_is_wrong_and_repair_mends_it(
     assert (await verified(worker))[0] == 0
     after = [await api.current_usage(CUSTOMER, name) for name in NAMES]
     assert [_units(usage) for usage in after] == [_units(usage) for usage in before]
+
+
+async def test_verify_compares_the_members_in_redis(
+    live_settings: Settings, worker: Worker, api: Api
+) -> None:
+    """What the next event of a property would be counted by, whatever the figures show now."""
+    await folded_events(live_settings, worker, api, 600)
+    assert live_settings.redis_url is not None
+    async with Redis.from_url(live_settings.redis_url) as redis:
+        status, found = await verified(worker)
+        assert (status, found["differences"]) == (0, [])
+        await eventually(lambda: _stored(redis, live_settings), found["members_verified"])
+
+        # Lost: Redis has fewer than were counted, and is given them again by itself.
+        kept = await _a_set(redis, live_settings)
+        members: dict[bytes, bytes] = await redis.hgetall(kept)  # type: ignore[assignment]
+        text, packed = min(members.items())
+        await redis.hdel(kept, text)
+        status, found = await verified(worker)
+        assert (status, found["differences"]) == (0, [])
+        assert await redis.hget(kept, text) == packed
+
+        # Another one in its place, check sum and all.
+        key = kept.split(b":set:", 1)[1]
+        name = key, text.decode()
+        (first, *rest) = unpack_member(packed[SEAL_BYTES:])
+        other = pack_member((first._replace(adds=not first.adds), *rest))
+        await redis.hset(kept, text, seal(name, other) + other)
+        status, found = await verified(worker, "--repair")
+        assert (status, found["repairing"]) == (1, 1)
+        (difference,) = found["differences"]
+        assert (difference["kind"], difference["metric_code"]) == ("members", "users")
+        assert difference["live"]["differing"] == "1"
+        assert f'"{text.decode()}"' in difference["live"]
+        await is_folded(worker, 600)
+        status, found = await verified(worker)
+        assert (status, found["differences"]) == (0, [])
+
+
+async def _a_set(redis: Redis, settings: Settings) -> bytes:
+    """The key of some set of members."""
+    return min(await _sets(redis, settings))
+
+
+async def _stored(redis: Redis, settings: Settings) -> int:
+    """How many members there are."""
+    return sum([await redis.hlen(key) for key in await _sets(redis, settings)])
+
+
+async def _sets(redis: Redis, settings: Settings) -> set[bytes]:
+    """Keys of all sets of members."""
+    return {key async for key in redis.scan_iter(match=f"{{{settings.consumer_group}:*:set:*")}
 
 
 async def test_what_was_forwarded_twice_counts_once_in_every_proof(

@@ -18,6 +18,7 @@ from tables.members import MemberName
 from tables.stores.members import (
     MEMBERS_IN_A_CALL,
     MembersLost,
+    MembersSilent,
     MembersState,
     MemberStore,
     StaleEpoch,
@@ -70,6 +71,33 @@ async def test_a_flush_overwrites_deletes_and_empties(store: MemberStore) -> Non
     assert await store.load_many(0, [(A, "x"), (A, "new")]) == [None, b"3"]
     await store.write(0, 1, 4, [], [member(A, "new", None), member(A, "never was", None)])
     assert await store.state(0) == MembersState(flush=4, epoch=1, sets=0, members=0, intact=True)
+
+
+async def test_whole_sets_are_read_back(store: MemberStore, redis: Any) -> None:
+    large = {f"large {n}": b"%d" % n for n in range(MEMBERS_IN_A_CALL + 500)}
+    small = {b"%d" % n: {f"small {n}": b"s", "": b"%d" % n} for n in range(MEMBERS_IN_A_CALL)}
+    sets = {**small, A: large, B: {"ü": b"\x00"}}
+    members = [member(key, text, v) for key, found in sets.items() for text, v in found.items()]
+    await store.write(0, 1, 1, [], members)
+    assert await store.load_sets(0, [*sets, b"none"]) == [*sets.values(), {}]
+    assert await store.load_sets(0, []) == []
+    await redis.hdel(store._set(0, A), "large 7")
+    with pytest.raises(MembersLost):
+        await store.load_sets(0, [B, A])
+    await redis.flushdb()
+    with pytest.raises(MembersLost):
+        await store.load_sets(0, [B])
+
+
+async def test_whole_sets_are_not_waited_for(tmp_path: Path, make_settings: MakeSettings) -> None:
+    async with LocalRedis(tmp_path / "redis") as redis:
+        store = MemberStore(make_settings(redis_url=redis.url))
+        await store.start()
+        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        await redis.stop()
+        with pytest.raises(MembersSilent):
+            await store.load_sets(0, [A])
+        await store.stop()
 
 
 async def test_a_flush_written_twice_counts_once(store: MemberStore) -> None:
