@@ -23,6 +23,7 @@ from tables.groups import (
     admission_of,
     pack_position,
 )
+from tables.members import SetKey, set_key
 from tables.unique_count import BEFORE
 
 if TYPE_CHECKING:
@@ -272,8 +273,8 @@ class Span:
         self.current: Layer | None = None
         self.generation = 0
         """Flush at which a refold made it: sets of members are told apart by it."""
-        self.sets: dict[SetName, bytes] = {}
-        """unique_count: keys of the sets of members."""
+        self.sets: dict[SetName, SetKey] = {}
+        """unique_count: the sets of members that were asked for; `all_sets` has the others, too."""
         self.admission: Admission | None = None
         """Of a recurring metric, once there are many groups."""
 
@@ -287,6 +288,20 @@ class Span:
         span = Span(self.name, self.key, self.fold, self.timeline, self.end_ms)
         span.generation = self.generation
         return span
+
+    def set_named(self, name: SetName) -> SetKey:
+        """unique_count: the key of a set of members."""
+        return self.sets.get(name) or set_key(*self.key, self.generation, name[2], *name[:2])
+
+    def all_sets(self) -> dict[SetName, SetKey]:
+        """unique_count: every set of members that there may be: each cell has one."""
+        recurring = self.fold.metric.recurring
+        names = [
+            (*name, None if recurring else layer.start_ms)
+            for layer in self.layers.values()
+            for name in layer.cells
+        ]
+        return {name: self.set_named(name) for name in (*self.sets, *names)}
 
     def layer_at(self, timestamp_ms: int) -> Layer | None:
         """The layer that holds an event of that time; None when no period of the span does."""

@@ -18,7 +18,7 @@ from app.wire.identity import event_id
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK, Position
 from tables.cells import Cell, Layer, Span
-from tables.members import MemberName, Members, set_key
+from tables.members import MemberName, Members
 from tables.routes import Ignored, Properties, Route
 from tables.unique_count import MemberOperation, UniqueCount, UniqueCountState
 
@@ -299,7 +299,7 @@ def set_of(
     name = (filter_id, groups, None if recurring else layer.start_ms)
     key = span.sets.get(name)
     if key is None:
-        key = span.sets[name] = set_key(*span.key, span.generation, name[2], filter_id, groups)
+        key = span.sets[name] = span.set_named(name)
         layers = span.layers.values() if recurring else (layer,)
         cells = (other.cells.get((filter_id, groups)) for other in layers)
         if all(cell is None or cell.empty for cell in cells):

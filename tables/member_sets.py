@@ -12,7 +12,7 @@ from typing import NamedTuple
 from app.definitions.instants import iso_seconds
 from app.proof import Difference
 from tables.cells import SetName, Span
-from tables.members import AtHand, SetKey, set_key, unpack_member
+from tables.members import AtHand, SetKey, unpack_member
 from tables.partition import Pair, Partition
 from tables.refold import Refold
 from tables.unique_count import Member, UniqueCount
@@ -89,9 +89,10 @@ def member_sets(partition: Partition, refold: Refold, pairs: Iterable[Pair]) -> 
             (cell.key.filter_id, cell.key.groups)
             for cell in refold.census.strangers(refold.routes[pair])
         }
-        for name in {**live.sets, **shadow.sets}:
+        for name in {**live.all_sets(), **shadow.sets}:
             if name[:2] in strangers:
                 continue
-            key = live.sets.get(name) or set_key(*live.key, live.generation, name[2], *name[:2])
             found = expected.get(shadow.sets.get(name, b""), {})
-            yield MemberSet(pair, live, name, key, {t: m for t, (m, _) in found.items() if m})
+            yield MemberSet(
+                pair, live, name, live.set_named(name), {t: m for t, (m, _) in found.items() if m}
+            )

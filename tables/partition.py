@@ -957,7 +957,8 @@ class Partition:
             self.thaw(pair[:2])
             route = self.routes.pop(pair, None)
             for span in route.spans if route is not None else ():
-                self.members.forget(span.sets.values())
+                if span.fold.unique:
+                    self.members.forget(span.all_sets().values())
                 for layer in span.layers.values():
                     for cell in layer.cells.values():
                         self.delete(cell)

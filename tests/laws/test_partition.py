@@ -156,3 +156,25 @@ def test_restarts_among_changing_definitions(data: st.DataObject) -> None:
     live.define_all()
     live.restart()
     same(in_order(definitions, events), live)
+
+
+@few
+@given(st.data())
+def test_nothing_stays_in_the_store_of_sets_that_were_refolded(data: st.DataObject) -> None:
+    live = Live(data.draw(changing_definitions(UNIQUE)))
+    for arrival in data.draw(arrivals(UNIQUE)):
+        live.define(data.draw(st.integers(0, 3)))
+        live.deliver([arrival])
+        if data.draw(st.booleans()):
+            live.restart()
+    live.define_all()
+    live.flush()
+    live.cells()
+    sets = {
+        key
+        for route in live.partition.routes.values()
+        for span in route.spans
+        if span.fold.unique
+        for key in span.all_sets().values()
+    }
+    assert {key for key, _ in live.changelog.members} <= sets
