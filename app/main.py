@@ -23,6 +23,7 @@ from app.definitions.commands import set_settings
 from app.definitions.model import SettingsRecord
 from app.engine import Engine
 from app.gateway import Gateway
+from app.local_state import LocalState
 from app.metrics import EngineCollector
 from app.settings import SHAPES_BYTES, Settings
 from app.stack.errors import StackError
@@ -47,6 +48,8 @@ class Worker:
     """One running worker: its engine, its API, its Faust app."""
 
     def __init__(self, settings: Settings, clock: Clock, **faust_overrides: Any):
+        self._local = LocalState(settings.state_dir)
+        settings = settings.model_copy(update={"state_dir": self._local.directory})
         self.settings = settings
         self.engine = Engine(settings, clock, url="")
         self.gateway = Gateway(self.engine)
@@ -87,6 +90,7 @@ class Worker:
         await self.app.stop()
         await self.engine.stop()
         await self.api.stop()
+        self._local.close()
 
     async def run(self) -> None:
         """Wait until the worker fails, and raise what it failed with."""

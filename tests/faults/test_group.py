@@ -37,9 +37,11 @@ async def test_workers_share_leave_and_join(live_settings: Settings, tmp_path: P
 
 
 async def test_a_zombie_is_fenced(live_settings: Settings, tmp_path: Path) -> None:
+    """Both were given the same directory for their local state."""
+    state = tmp_path / "state"
     async with (
-        worker_process(live_settings, tmp_path, "zombie") as zombie,
-        worker_process(live_settings, tmp_path, "heir") as heir,
+        worker_process(live_settings, tmp_path, "zombie", state) as zombie,
+        worker_process(live_settings, tmp_path, "heir", state) as heir,
         world_on(live_settings, heir.url) as world,
     ):
         async with load(world):
@@ -52,6 +54,7 @@ async def test_a_zombie_is_fenced(live_settings: Settings, tmp_path: Path) -> No
             if not zombie.is_running():
                 await zombie.start()
             await answer_alike(world, zombie, heir)
+        assert (state / "worker-2" / "index").is_dir()
         await prove(world, tmp_path)
 
 

@@ -36,11 +36,17 @@ ROOT = Path(__file__).parents[2]
 class WorkerProcess:
     """`start` may be called again after it has ended."""
 
-    def __init__(self, settings: Settings, directory: Path, name: str = "worker"):
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Path,
+        name: str = "worker",
+        state_dir: Path | None = None,
+    ):
         self.settings = settings
         self.name = name
         self.log_file = directory / f"{name}.log"
-        self.state_dir = directory / f"{name}-state"
+        self.state_dir = state_dir or directory / f"{name}-state"
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -134,10 +140,10 @@ class WorkerProcess:
 
 @asynccontextmanager
 async def worker_process(
-    settings: Settings, directory: Path, name: str = "worker"
+    settings: Settings, directory: Path, name: str = "worker", state_dir: Path | None = None
 ) -> AsyncIterator[WorkerProcess]:
     """A started worker; killed at the end if it still runs."""
-    worker = WorkerProcess(settings, directory, name)
+    worker = WorkerProcess(settings, directory, name, state_dir)
     try:
         await worker.start()
         yield worker
