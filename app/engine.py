@@ -36,10 +36,10 @@ from app.definitions.state import Definitions
 from app.home import Homes
 from app.owned import OwnedPartition, Progress, RawPlace, Shared
 from app.progress import ProgressTable
-from app.restore import refill_members, restore
+from app.restore import DefinitionsLost, refill_members, restore
 from app.scan import Scan
 from app.settings import Settings
-from app.topics import EVENTS_REKEYED, METER_DEFINITIONS, METER_PROGRESS
+from app.topics import CELLS_CHANGELOG, EVENTS_REKEYED, METER_DEFINITIONS, METER_PROGRESS
 from app.transport import MeterApp
 from app.verify import VerifyTally
 from app.wire.arrivals import Arrived, arrivals_of
@@ -121,6 +121,7 @@ class Engine:
             crash=self.crash,
             acknowledge=lambda batch: self._app is not None and self._app.acknowledge(batch),
             find_raw=self.find_raw_many,
+            definitions_end=self._definitions_end,
             refill_members=partial(refill_members, settings, self.members),
         )
         self.ticker.wanted_definitions_ms = lambda: self.shared.definitions_wanted_ms
@@ -139,6 +140,7 @@ class Engine:
         """Connect, and apply the definitions log to its end."""
         await self.producer.start()
         await self._ends.start()
+        await self._check_definitions()
         await self.members.start()
         self._run(lambda: self._follow(self._definitions_log, self._define))
         self._run(lambda: self._follow(self._progress_log, self._note_progress))
@@ -210,6 +212,25 @@ class Engine:
         return sent
 
     # The logs that every worker follows
+
+    async def _check_definitions(self) -> None:
+        """The log that says what every event counts for must be whole."""
+        settings, tp = self.settings, self._definitions_log.tp
+        cells = [
+            TopicPartition(settings.topic(CELLS_CHANGELOG), number)
+            for number in range(settings.raw_partitions)
+        ]
+        start = (await self._ends.beginning_offsets([tp]))[tp]
+        ends = await self._ends.end_offsets([tp, *cells])
+        if start > 0:
+            raise DefinitionsLost(tp.topic, f"begins at offset {start}")
+        if ends[tp] == 0 and any(ends[cell] for cell in cells):
+            raise DefinitionsLost(tp.topic, f"is empty, but {cells[0].topic} is not")
+
+    async def _definitions_end(self) -> int:
+        tp = self._definitions_log.tp
+        end: int = (await self._ends.end_offsets([tp]))[tp]
+        return end
 
     async def _follow(
         self, reader: LogReader, take: Callable[[bytes | None, int, int], Awaitable[None]]

@@ -114,6 +114,8 @@ class Shared:
     """Fill the members store anew from the changelog: (partition, epoch, flush, its sum)."""
     find_raw: Callable[[Iterable[RawPlace]], Awaitable[dict[RawPlace, Arrived]]]
     """Elements of raw records, without those that the log has no longer."""
+    definitions_end: Callable[[], Awaitable[int]]
+    """Offset after the last record of the definitions log, applied here or not."""
     last_definition: tuple[int, int] = (0, -1)
     """(next offset, append time) after the last record of the definitions log that is no tick."""
     definitions_changed: asyncio.Condition = field(default_factory=asyncio.Condition)

@@ -20,11 +20,13 @@ from app.definitions.outcome import Touch
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition, Shared
 from app.republished import put_again
 from app.settings import Settings
+from app.stack.errors import StackError
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
+    METER_DEFINITIONS,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
     admin_client,
@@ -50,6 +52,17 @@ _LOADED_AT_ONCE = 10_000
 
 class PublishedLost(RuntimeError):
     """Nobody knows any more what was published."""
+
+
+class DefinitionsLost(StackError):
+    """What state was folded with is not in the definitions log any more."""
+
+    def __init__(self, topic: str, found: str):
+        super().__init__(
+            f"{topic} {found}: definitions were deleted, or the topic was created anew. Without "
+            "them nothing can be counted as it was, so nothing is. Put the topic back from a copy, "
+            "every record at its offset; its cleanup.policy must be delete and its retention.ms -1."
+        )
 
 
 class MembersTorn(RuntimeError):
@@ -82,6 +95,14 @@ async def restore(
             f"partition {number} was written by fold version {record.fold_version}, this program "
             f"knows {FOLD_VERSION}: start the newer program"
         )
+    if record.definitions_offset > shared.definitions.offset:
+        end = await shared.definitions_end()
+        if record.definitions_offset > end:
+            raise DefinitionsLost(
+                shared.settings.topic(METER_DEFINITIONS),
+                f"ends at offset {end}, but partition {number} was folded with definitions up to "
+                f"{record.definitions_offset}",
+            )
     table = Partition(number, shared.definitions, await _restored_index(number, shared, record))
     table.record = record
     for changelog, load in (

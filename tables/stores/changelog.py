@@ -276,7 +276,7 @@ class LogReader:
 
     def __init__(self, settings: Settings, topic: str):
         self._settings = settings
-        self._tp = TopicPartition(topic, 0)
+        self.tp = TopicPartition(topic, 0)
         self._consumer: Consumer | None = None
         self._end: int | None = None
         self.next = 0
@@ -295,13 +295,13 @@ class LogReader:
                 async for records in self._follow():
                     yield records
             except OffsetOutOfRangeError as error:
-                raise BeyondRetention(f"{self._tp.topic} at {self.next}") from error
+                raise BeyondRetention(f"{self.tp.topic} at {self.next}") from error
             except (KafkaError, OSError, TimeoutError):
                 await self.stop()
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> AsyncIterator[list[LogRecord]]:
-        tp = self._tp
+        tp = self.tp
         consumer = self._consumer = plain_consumer(self._settings)
         await consumer.start()
         if self._end is None:

@@ -10,7 +10,15 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
 from app.settings import Settings
-from app.topics import admin_client
+from app.topics import (
+    CELLS_CHANGELOG,
+    INDEX_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    METER_DEFINITIONS,
+    admin_client,
+    ensure_topics,
+)
+from tables.stores.changelog import read_to_end
 from tests.faults.load import load, world_on
 from tests.live.api import eventually, text_of
 from tests.live.foreign import foreign_producer
@@ -63,6 +71,56 @@ async def test_unread_events_that_retention_took_stop_the_worker(
         assert await worker.wait() != 0
         assert f"{raw} partition 0 begins at offset" in worker.tail()
         assert "are not folded yet" in worker.tail()
+
+
+@pytest.mark.parametrize("loss", ["deleted", "emptied", "created anew"])
+async def test_definitions_that_are_lost_stop_every_worker(
+    live_settings: Settings, tmp_path: Path, loss: str
+) -> None:
+    """Whatever was counted by them would otherwise be taken for wrong, and deleted."""
+    topic = live_settings.topic(METER_DEFINITIONS)
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with foreign_producer(live_settings) as producer:
+            await Traffic(world).send(100, producer)
+        await world.is_counted()
+        assert await worker.stop() == 0, worker.tail()
+        kept = await _state_of(live_settings)
+        assert kept
+        async with admin_client(live_settings) as admin:
+            if loss == "emptied":
+                await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(5)})
+            else:
+                await admin.delete_topics([topic])
+        if loss == "created anew":
+            await asyncio.sleep(0.5)
+            async with admin_client(live_settings) as admin:
+                await ensure_topics(live_settings, admin)
+            async with foreign_producer(live_settings) as producer:
+                await producer.send_and_wait(topic, b"{}", partition=0)
+        worker.launch()
+        assert await worker.wait() != 0
+        said = {
+            "deleted": f"{topic} is empty, but ",
+            "emptied": f"{topic} begins at offset 5: definitions were deleted",
+            "created anew": f"{topic} ends at offset 2, but partition ",
+        }
+        assert said[loss] in worker.tail()
+        assert "Put the topic back from a copy" in worker.tail()
+        assert await _state_of(live_settings) == kept
+
+
+async def _state_of(settings: Settings) -> dict[str, int]:
+    """Where the changelogs end that hold something, transaction markers aside."""
+    found: dict[str, int] = {}
+    for changelog in (CELLS_CHANGELOG, INDEX_CHANGELOG, MEMBERS_CHANGELOG):
+        topic = settings.topic(changelog)
+        tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+        async for tp, records in read_to_end(settings, tps):
+            found[f"{topic}-{tp.partition}"] = records[-1][0]
+    return found
 
 
 async def _says(url: str, text: str) -> bool:
