@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from app.settings import Settings
-from tests.live.api import Api
+from tests.live.api import Api, text_of
 from tests.live.consumer import Ledger
 from tests.live.foreign import foreign_producer, librdkafka
 from tests.live.offline import verify
@@ -217,6 +217,12 @@ class _Timed:
         now_s = time.monotonic()
         self._say(f"{what} ({now_s - self._since_s:.0f} s)")
         self._since_s = now_s
+
+
+async def folded(worker: WorkerProcess) -> float:
+    """Events folded since the worker started."""
+    lines = (await text_of(f"{worker.url}/metrics")).splitlines()
+    return sum(float(li.split()[-1]) for li in lines if li.startswith("meter_events_folded_total{"))
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import pytest
 from app.api.turns import MOST_WAITING
 from app.main import Worker, running_worker
 from app.settings import Settings
-from tests.faults.load import EVENTS_PER_S, load, prove, supervised, world_on
+from tests.faults.load import EVENTS_PER_S, folded, load, prove, supervised, world_on
 from tests.live.api import KEY, Api, eventually, text_of
 from tests.live.consumer import read_ledger
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
@@ -73,12 +73,6 @@ async def flood(worker: WorkerProcess, world: World) -> Counter[int]:
 
         await asyncio.gather(*map(query, range(QUERIES)))
     return answers
-
-
-async def folded(worker: WorkerProcess) -> float:
-    """Events folded since the worker started."""
-    lines = (await text_of(f"{worker.url}/metrics")).splitlines()
-    return sum(float(li.split()[-1]) for li in lines if li.startswith("meter_events_folded_total{"))
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "KAFKA_DIR": settings.kafka_dir,
         "REDIS_URL": settings.redis_url,
         "RAW_PARTITIONS": settings.raw_partitions,
+        "REPLICATION_FACTOR": settings.replication_factor,
         "FLUSH_INTERVAL_S": settings.flush_interval_s,
         "FLUSH_MAX_CHANGES": settings.flush_max_changes,
         "REVISE_EVERY_S": settings.revise_every_s,

@@ -1,0 +1,112 @@
+"""A node of a cluster of three killed, whatever it leads (fault-matrix F5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from app.settings import Settings
+from app.stack.kafka import LocalKafka
+from app.topics import admin_client
+from tests.faults.cluster import cluster
+from tests.faults.load import EVENTS_PER_S, folded, load, prove, supervised, world_on
+from tests.live.worker import WorkerProcess, worker_process
+from tests.live.world import SCALE
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+GOES_ON_S = 30.0
+"""Within so many seconds after a node is gone, events are folded again."""
+ROUNDS = SCALE
+
+
+@pytest.fixture
+async def brokers(tmp_path: Path) -> AsyncIterator[dict[int, LocalKafka]]:
+    """Three, for this test alone."""
+    async with cluster(tmp_path / "kafka") as running:
+        yield running
+
+
+@pytest.fixture
+def cluster_settings(live_settings: Settings, brokers: dict[int, LocalKafka]) -> Settings:
+    """Every topic has three copies."""
+    addresses = tuple(broker.address for broker in brokers.values())
+    return live_settings.model_copy(
+        update={"kafka_bootstrap_servers": addresses, "replication_factor": len(brokers)}
+    )
+
+
+async def test_each_node_is_killed_and_one_stays_away(
+    cluster_settings: Settings, brokers: dict[int, LocalKafka], tmp_path: Path
+) -> None:
+    raw = cluster_settings.topic(cluster_settings.raw_topic)
+    async with (
+        worker_process(cluster_settings, tmp_path) as worker,
+        world_on(cluster_settings, worker.url) as world,
+    ):
+        led: set[int] = set()
+        async with supervised(worker), load(world):
+            await asyncio.sleep(1)
+            for _ in range(ROUNDS):
+                for node, broker in brokers.items():
+                    led |= await _partitions_led_by(node, cluster_settings, raw)
+                    broker.kill()
+                    await _goes_on(worker)
+                    await broker.start()
+                    await _all_in_sync(cluster_settings, raw)
+            brokers[await _leader_of(0, cluster_settings, raw)].kill()
+            await _goes_on(worker)
+        assert led == set(range(cluster_settings.raw_partitions)), "each leader was killed"
+        assert sum(broker.process.is_running() for broker in brokers.values()) == len(brokers) - 1
+        world.api.url = worker.url
+        await prove(world, tmp_path)
+
+
+async def _goes_on(worker: WorkerProcess) -> None:
+    """Until a second's worth of events is folded while the node is away."""
+    before: float | None = None
+    async with asyncio.timeout(GOES_ON_S):
+        while True:
+            try:
+                total = await folded(worker)
+            except (aiohttp.ClientError, OSError):
+                # It may have ended, and be starting again: then it counts from 0.
+                before = 0.0
+            else:
+                before = total if before is None else min(before, total)
+                if total > before + EVENTS_PER_S:
+                    return
+            await asyncio.sleep(0.2)
+
+
+async def _described(settings: Settings, topic: str) -> list[dict[str, object]]:
+    async with admin_client(settings) as admin:
+        (described,) = await admin.describe_topics([topic])
+    partitions: list[dict[str, object]] = described["partitions"]
+    return partitions
+
+
+async def _leader_of(partition: int, settings: Settings, topic: str) -> int:
+    described = await _described(settings, topic)
+    (leader,) = [each["leader"] for each in described if each["partition"] == partition]
+    assert isinstance(leader, int)
+    return leader
+
+
+async def _partitions_led_by(node: int, settings: Settings, topic: str) -> set[int]:
+    described = await _described(settings, topic)
+    return {int(str(each["partition"])) for each in described if each["leader"] == node}
+
+
+async def _all_in_sync(settings: Settings, topic: str) -> None:
+    """Until every copy is whole, and whoever is to lead by plan does: killing one more is safe."""
+    async with asyncio.timeout(GOES_ON_S):
+        while True:
+            described = await _described(settings, topic)
+            if all(len(each["isr"]) == 3 for each in described):  # type: ignore[arg-type]
+                return
+            await asyncio.sleep(0.2)
