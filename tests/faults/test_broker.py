@@ -1,13 +1,15 @@
-"""The broker killed or silent under load (fault-matrix F5, F6)."""
+"""The broker killed, silent or without room under load (fault-matrix F5, F6)."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 from pathlib import Path
 
 import pytest
 
 from app.settings import Settings
+from app.stack.errors import StackError
 from app.stack.kafka import LocalKafka
 from tests.faults.load import EVENTS_PER_S, load, prove, supervised, world_on
 from tests.live.worker import worker_process
@@ -18,6 +20,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 KILLS = SCALE
 AWAY_S = 3.0 * SCALE
 SILENT_S = min(60.0, 10.0 * SCALE)
+ENDS_S = 30.0
 
 
 async def test_broker_killed_and_started_again(
@@ -57,5 +60,33 @@ async def test_broker_silent_for_a_while(
             finally:
                 local_kafka.process.resume()
             await asyncio.sleep(1)
+        world.api.url = worker.url
+        await prove(world, tmp_path)
+
+
+async def test_broker_out_of_disk(
+    live_settings: Settings, local_kafka: LocalKafka, tmp_path: Path
+) -> None:
+    """A write fails half done, as on a full disk, and the broker ends by it."""
+    raw = live_settings.topic(live_settings.raw_topic)
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with supervised(worker), load(world) as traffic:
+            await asyncio.sleep(2)
+            segments = [*local_kafka.directory.glob(f"data/{raw}-*/*.log")]
+            room = max(segment.stat().st_size for segment in segments) + 2_000
+            pid = local_kafka.process.pid
+            assert pid is not None
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, room))
+            with pytest.raises(StackError, match=r"ended by itself \(code 1\)"):
+                await asyncio.wait_for(local_kafka.process.wait_ended(), ENDS_S)
+            sent = traffic.acknowledged
+            await asyncio.sleep(AWAY_S)
+            assert traffic.acknowledged == sent
+            await local_kafka.start()
+            await asyncio.sleep(2)
+        assert traffic.acknowledged > sent
         world.api.url = worker.url
         await prove(world, tmp_path)
