@@ -20,7 +20,15 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError, NoScriptError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisTimeout
 
@@ -38,7 +46,16 @@ SOCKET_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
 SEAL_BYTES: Final = 4
 _MARK_BITS: Final = 52
-_SILENT: Final = (RedisUnreachable, RedisTimeout, BusyLoadingError)
+_AWAY: Final = (
+    RedisUnreachable,
+    RedisTimeout,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    MasterDownError,
+)
+_NOT_WRITABLE: Final = ("-OOM ", "-READONLY ", "MISCONF ", "NOREPLICAS ")
+"""As errors of scripts have them: no memory, a replica now, no disk, too few replicas."""
 _NO_FLUSH: Final = -1
 """What no partition ever stands at."""
 
@@ -55,6 +72,10 @@ end
 local stands = redis.call('HGET', meta, 'flush') or ''
 if not string.find(ARGV[4], ',' .. stands .. ',', 1, true) then
   return redis.error_reply('MEMBERSLOST ' .. stands)
+end
+local members = tonumber(redis.call('HGET', meta, 'members') or '0')
+if members > 0 and redis.call('EXISTS', counts) == 0 then
+  return redis.error_reply('MEMBERSLOST counts')
 end
 redis.call('HSET', meta, 'epoch', ARGV[1])
 local total = 0
@@ -142,7 +163,8 @@ class MembersState:
 class MemberStore:
     """Members of all partitions of this worker.
 
-    While Redis does not answer, every call waits: nothing is folded that could not be looked up.
+    While Redis does not answer, or takes no writes, every call waits: nothing is folded that could
+    not be looked up.
     """
 
     def __init__(self, settings: Settings):
@@ -190,16 +212,14 @@ class MemberStore:
     ) -> dict[MemberName, bytes | None]:
         allowed = self._expected.get(number, {None})
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hget(self._meta(number), "flush")
+            self._ask_standing(number, pipeline)
             if texts:
                 pipeline.hmget(self._counts(number), [self._set(number, key) for key in texts])
             for key, wanted in texts.items():
                 pipeline.hlen(self._set(number, key))
                 pipeline.hmget(self._set(number, key), [text.encode() for text in wanted])
-            flush, *answers = await pipeline.execute()
-        # A write may have begun since, or been answered before this was.
-        if _integer(flush) not in allowed | self._expected.get(number, {None}):
-            raise MembersLost(f"members of partition {number} stand at flush {_integer(flush)}")
+            meta, counted_at_all, *answers = await pipeline.execute()
+        self._check_standing(number, meta, counted_at_all, allowed)
         counts, answers = (answers[0], answers[1:]) if texts else ([], [])
         found: dict[MemberName, bytes | None] = {}
         for i, (key, wanted) in enumerate(texts.items()):
@@ -210,6 +230,26 @@ class MemberStore:
                 )
             found.update(((key, text), value) for text, value in zip(wanted, packed, strict=True))
         return found
+
+    def _ask_standing(self, number: int, pipeline: Any) -> None:
+        pipeline.hmget(self._meta(number), ["flush", "members"])
+        pipeline.exists(self._counts(number))
+
+    def _check_standing(
+        self,
+        number: int,
+        meta: Sequence[bytes | None],
+        counted_at_all: int,
+        allowed: set[int | None],
+    ) -> None:
+        """Whether the answers to what was asked say that the partition stands where it should."""
+        flush, members = map(_integer, meta)
+        # A write may have begun since, or been answered before this was.
+        if flush not in allowed | self._expected.get(number, {None}):
+            raise MembersLost(f"members of partition {number} stand at flush {flush}")
+        if members and not counted_at_all:
+            # With its count evicted, too, a set that is gone looks like one that never was.
+            raise MembersLost(f"it is not known what sets partition {number} has")
 
     async def load_sets(self, number: int, keys: Sequence[SetKey]) -> list[dict[str, bytes]]:
         """All packed members of sets, by property text. Does not wait for a silent Redis.
@@ -227,7 +267,9 @@ class MemberStore:
             try:
                 lengths = await self._lengths(number, keys)
                 found = await self._load_whole(number, keys, lengths)
-            except _SILENT as error:
+            except RedisError as error:
+                if not _is_away(error):
+                    raise
                 raise MembersSilent(f"members of partition {number}: {error}") from error
         return [
             {text: _opened(number, (key, text), kept) or b"" for text, kept in members.items()}
@@ -239,14 +281,12 @@ class MemberStore:
         allowed = self._expected.get(number, {None})
         names = [self._set(number, key) for key in keys]
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hget(self._meta(number), "flush")
+            self._ask_standing(number, pipeline)
             pipeline.hmget(self._counts(number), names)
             for name in names:
                 pipeline.hlen(name)
-            flush, counts, *lengths = await pipeline.execute()
-        # A write may have begun since, or been answered before this was.
-        if _integer(flush) not in allowed | self._expected.get(number, {None}):
-            raise MembersLost(f"members of partition {number} stand at flush {_integer(flush)}")
+            meta, counted_at_all, counts, *lengths = await pipeline.execute()
+        self._check_standing(number, meta, counted_at_all, allowed)
         for counted, length in zip(counts, lengths, strict=True):
             if int(counted or 0) != length:
                 raise MembersLost(
@@ -439,9 +479,11 @@ class MemberStore:
         while True:
             try:
                 answer = await call()
-            except (*_SILENT, NoScriptError) as error:
+            except RedisError as error:
+                if not (isinstance(error, NoScriptError) or _is_away(error)):
+                    raise
                 if self.available:
-                    log.warning("Redis does not answer, its partitions wait: %s", error)
+                    log.warning("Redis does not serve, its partitions wait: %s", error)
                 self.available = False
                 await asyncio.sleep(RETRY_S)
             else:
@@ -475,6 +517,11 @@ def _opened(number: int, name: MemberName, kept: bytes | None) -> bytes | None:
 def seal(name: MemberName, packed: bytes) -> bytes:
     """The check sum that stands before a member in Redis."""
     return record_hash(member_key(name), packed).to_bytes(8, "big")[:SEAL_BYTES]
+
+
+def _is_away(error: RedisError) -> bool:
+    """Whether Redis will do what was asked later, when somebody, or time, has helped it."""
+    return isinstance(error, _AWAY) or any(code in str(error) for code in _NOT_WRITABLE)
 
 
 async def _refused(number: int, call: Awaitable[Any]) -> None:

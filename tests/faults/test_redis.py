@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from app.settings import Settings
 from app.stack.redis import LocalRedis
@@ -72,6 +73,52 @@ async def test_everything_that_happens_to_redis(
             assert worker.is_running(), worker.tail()
         world.api.url = worker.url
         await prove(world, tmp_path)
+
+
+async def test_redis_goes_back_runs_full_and_evicts(
+    redis_settings: Settings, own_redis: LocalRedis, tmp_path: Path
+) -> None:
+    """The worker runs on through all of it."""
+    async with (
+        worker_process(redis_settings, tmp_path) as worker,
+        world_on(redis_settings, worker.url) as world,
+        Redis.from_url(own_redis.url, decode_responses=True) as redis,
+    ):
+        async with load(world):
+            await asyncio.sleep(1)
+            own_redis.kill()
+            shutil.copytree(own_redis.directory, tmp_path / "backup")
+            await own_redis.start()
+            await asyncio.sleep(2)
+            own_redis.kill()
+            shutil.rmtree(own_redis.directory)
+            shutil.copytree(tmp_path / "backup", own_redis.directory)
+            await own_redis.start()
+            await eventually(lambda: told(worker, "are filled in from their changelog"), True)
+
+            await redis.config_set("maxmemory", 1)
+            with pytest.raises(OutOfMemoryError):
+                await redis.set("anything", "at all")
+            await asyncio.sleep(2)
+            await redis.config_set("maxmemory", 0)
+            await asyncio.sleep(1)
+
+            await redis.config_set("maxmemory-policy", "allkeys-random")
+            for _ in range(3):
+                # Less than it needs: some keys go, whichever.
+                used = (await redis.info("memory"))["used_memory"]
+                await redis.config_set("maxmemory", used - 4_000)
+                await asyncio.sleep(1)
+            assert (await redis.info("stats"))["evicted_keys"] > 0
+            await redis.config_set("maxmemory", 0)
+            await asyncio.sleep(1)
+            assert worker.is_running(), worker.tail()
+        await prove(world, tmp_path)
+
+
+async def told(worker: WorkerProcess, text: str) -> bool:
+    """Whether the worker has logged it."""
+    return text in worker.tail()
 
 
 async def test_a_worker_ends_in_order_without_redis(

@@ -96,6 +96,8 @@ class Members(MemberStore):
         keys = self._server.of(number)
         if keys.flush not in self._expected.get(number, {None}):
             raise MembersLost(f"members of partition {number} stand at flush {keys.flush}")
+        if keys.members and not keys.counts:
+            raise MembersLost(f"it is not known what sets partition {number} has")
         found: dict[MemberName, bytes | None] = {}
         for key, wanted in texts.items():
             members = keys.sets.get(key, {})
@@ -119,6 +121,8 @@ class Members(MemberStore):
             raise StaleEpoch(f"partition {number} has a newer owner")
         if keys.flush not in self._expected[number]:
             raise MembersLost(f"members of partition {number} stand at another flush")
+        if keys.members > 0 and not keys.counts:
+            raise MembersLost(f"it is not known what sets partition {number} has")
         keys.epoch = epoch
         for key in gone:
             keys.sets.pop(key, None)

@@ -176,6 +176,51 @@ async def test_an_evicted_key_is_noticed(
     assert not await store.stands_at(0, 1)
 
 
+async def test_an_evicted_set_is_noticed_although_its_count_was_evicted_too(
+    settings: Settings, store: MemberStore, redis: Any
+) -> None:
+    await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(B, "y", b"1")])
+    await redis.delete(store._counts(0), store._set(0, A))
+    with pytest.raises(MembersLost):
+        await store.load_many(0, [(A, "x")])
+    with pytest.raises(MembersLost):
+        await store.load_sets(0, [A])
+    with pytest.raises(MembersLost):
+        await store.write(0, 1, 2, [], [member(A, "z", b"1")])
+    assert not await store.stands_at(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "take"),
+    [
+        pytest.param("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", id="full"),
+        pytest.param("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", id="a replica"),
+    ],
+)
+async def test_writes_wait_while_redis_takes_none(
+    tmp_path: Path, make_settings: MakeSettings, refuse: str, take: str
+) -> None:
+    async with LocalRedis(tmp_path / "redis") as server, Redis.from_url(server.url) as redis:
+        store = MemberStore(make_settings(redis_url=server.url))
+        await store.start()
+        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        await _told(redis, refuse)
+        writing = asyncio.create_task(store.write(0, 1, 2, [A], [member(B, "y", b"1")]))
+        await asyncio.sleep(0.3)
+        assert (writing.done(), store.available) == (False, False)
+        await _told(redis, take)
+        await writing
+        assert (writing.done(), store.available) == (True, True)
+        assert await store.load_many(0, [(A, "x"), (B, "y")]) == [None, b"1"]
+        await store.replace_all(0, 1, 3, [((A, "x"), b"1")])
+        assert await store.load_many(0, [(A, "x"), (B, "y")]) == [b"1", None]
+        await store.stop()
+
+
+async def _told(redis: Any, command: str) -> None:
+    await redis.execute_command(*command.split())
+
+
 async def test_a_lost_member_is_noticed(settings: Settings, store: MemberStore, redis: Any) -> None:
     await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(A, "y", b"1")])
     await redis.hdel(f"{{{settings.consumer_group}:0}}:set:".encode() + A, "x")
