@@ -6,6 +6,7 @@ Only the tail of each topic is read, so that a close of a million cells costs th
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,8 @@ from tables.stores.changelog import plain_consumer
 
 if TYPE_CHECKING:
     from app.engine import Engine
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 TAIL = 20
@@ -43,10 +46,14 @@ async def show(engine: Engine) -> None:
         while True:
             try:
                 for record in await _tail(consumer, seen):
-                    if record.topic == records:
-                        engine.latest_records.append(record_view(record))
-                    else:
-                        engine.dead_letters.append(dead_letter_view(record))
+                    try:
+                        if record.topic == records:
+                            engine.latest_records.append(record_view(record))
+                        else:
+                            engine.dead_letters.append(dead_letter_view(record))
+                    except Exception as error:
+                        # Whatever somebody has written there: only the page lacks it.
+                        log.warning("%s is not shown: %r", place_of(record), error)
             except KafkaError:
                 # The page shows what it has until the broker is back.
                 pass
@@ -66,6 +73,11 @@ async def _tail(consumer: Consumer, seen: dict[TopicPartition, int]) -> list[Con
             found += fetched.get(tp, [])
         seen[tp] = ends[tp]
     return sorted(found, key=lambda record: record.timestamp)
+
+
+def place_of(record: ConsumerRecord) -> str:
+    """Topic, partition and offset."""
+    return f"{record.topic}/{record.partition}/{record.offset}"
 
 
 def record_view(record: ConsumerRecord) -> RecordView:
@@ -108,6 +120,6 @@ def organization_of(value: bytes | None) -> str | None:
     """The organization that a refused record names, if its bytes can be read at all."""
     try:
         found = msgspec.json.decode(value or b"", type=dict[str, Any]).get("organization_id")
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return found if isinstance(found, str) else None

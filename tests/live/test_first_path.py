@@ -7,14 +7,14 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.live.api import Api, Json, eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
+from tests.live.records import records_of
 from tests.live.world import Months
 
 pytestmark = pytest.mark.servers
@@ -267,23 +267,4 @@ async def dead_letters(settings: Settings) -> dict[bytes, tuple[str, ...]]:
         assert headers["meter-error-message"]
         assert headers["meter-failed-at"]
         found[record.value] = tuple(headers[f"meter-{name}"] for name in names)
-    return found
-
-
-async def records_of(settings: Settings, topic: str) -> list[Any]:
-    """All committed records of a topic."""
-    tps = [TopicPartition(settings.topic(topic), n) for n in range(settings.raw_partitions)]
-    consumer = AIOKafkaConsumer(
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        **settings.kafka_options(),
-    )
-    found: list[Any] = []
-    async with consumer:
-        consumer.assign(tps)
-        ends = await consumer.end_offsets(tps)
-        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += records
     return found

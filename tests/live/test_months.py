@@ -16,7 +16,7 @@ from app.settings import Settings
 from tests.live.api import Api, Json, api_of, eventually
 from tests.live.consumer import read_ledger
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
-from tests.live.test_first_path import records_of
+from tests.live.records import records_of
 from tests.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers

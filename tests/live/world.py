@@ -104,25 +104,21 @@ class World:
 
     async def subscribe(self) -> None:
         """All subscriptions, twenty at a time."""
-        await _in_parallel(
-            [
-                (
-                    "POST",
-                    "/subscriptions",
-                    {
-                        "subscription": {
-                            "external_customer_id": CUSTOMER,
-                            "plan_code": PLAN,
-                            "external_id": name,
-                            "billing_time": "calendar",
-                            "subscription_at": self.months.named(0),
-                        }
-                    },
-                )
-                for name in self.names
-            ],
-            self.api,
-        )
+        await _in_parallel([self._subscription(name) for name in self.names], self.api)
+
+    async def subscribe_also(self, name: str) -> None:
+        """One more, which no traffic of this world is for."""
+        await _in_parallel([self._subscription(name)], self.api)
+
+    def _subscription(self, name: str) -> tuple[str, str, Json]:
+        subscription = {
+            "external_customer_id": CUSTOMER,
+            "plan_code": PLAN,
+            "external_id": name,
+            "billing_time": "calendar",
+            "subscription_at": self.months.named(0),
+        }
+        return "POST", "/subscriptions", {"subscription": subscription}
 
     async def terminate(self) -> None:
         """End all subscriptions now."""
@@ -212,7 +208,7 @@ def _charge(metric: Json) -> Json:
     return charge
 
 
-async def _in_parallel(calls: list[tuple[str, str, Json | None]], api: Api) -> None:
+async def _in_parallel(calls: Sequence[tuple[str, str, Json | None]], api: Api) -> None:
     limit = asyncio.Semaphore(20)
 
     async def one(method: str, path: str, body: Json | None) -> None:
