@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from app.owned import PARTITION_RECORD_KEY
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
@@ -22,8 +24,11 @@ from app.topics import (
     admin_client,
     topic_specs,
 )
-from tables.stores.changelog import plain_consumer
+from tables.cells import FOLD_VERSION
+from tables.partition import PartitionRecord
+from tables.stores.changelog import plain_consumer, read_to_end
 from tests.faults.load import load, prove, world_on
+from tests.live.foreign import foreign_producer
 from tests.live.worker import WorkerProcess, worker_process
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -124,3 +129,35 @@ async def hit(worker: WorkerProcess, damage: Damage, *, also_local: bool = False
     await worker.start()
     await asyncio.sleep(1)
     assert worker.is_running(), worker.tail()
+
+
+async def test_state_of_a_newer_program_is_refused(live_settings: Settings, tmp_path: Path) -> None:
+    """As after an upgrade that was taken back: the older program touches nothing."""
+    topic = live_settings.topic(CELLS_CHANGELOG)
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with load(world):
+            await asyncio.sleep(1)
+        assert await worker.stop() == 0, worker.tail()
+        before = await _partition_record(live_settings)
+        newer = msgspec.structs.replace(before, fold_version=FOLD_VERSION + 1)
+        async with foreign_producer(live_settings) as producer:
+            value = msgspec.msgpack.encode(newer)
+            await producer.send_and_wait(topic, value, key=PARTITION_RECORD_KEY, partition=0)
+        worker.launch()
+        assert await worker.wait() != 0
+        assert "partition 0 was written by fold version 2" in worker.tail()
+        assert "start the newer program" in worker.tail()
+        assert await _partition_record(live_settings) == newer
+
+
+async def _partition_record(settings: Settings) -> PartitionRecord:
+    """The newest of partition 0."""
+    found = b""
+    tp = TopicPartition(settings.topic(CELLS_CHANGELOG), 0)
+    async for _, records in read_to_end(settings, [tp]):
+        for _, key, value in records:
+            found = value or b"" if key == PARTITION_RECORD_KEY else found
+    return msgspec.msgpack.decode(found, type=PartitionRecord)

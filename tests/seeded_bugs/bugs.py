@@ -271,6 +271,12 @@ BUGS = (
         "at_hand.keys()",
     ),
     Bug(
+        "refolded-members-stay-in-the-store",
+        "tables/partition.py",
+        "self.members.forget(span.all_sets().values())",
+        "self.members.forget(span.sets.values())",
+    ),
+    Bug(
         "redis-declared-whole",
         "app/restore.py",
         "await _fill(store, number, record.epoch, record.flush, members)",
