@@ -79,6 +79,7 @@ async def load(
     finally:
         over.set()
         await sending
+        world.acknowledged += traffic.acknowledged
 
 
 async def _send_until(traffic: Traffic, due: Due, over: asyncio.Event) -> None:
@@ -160,7 +161,8 @@ async def prove(world: World, directory: Path) -> Ledger:
     """After all faults: usage and records equal the recount, and the offline fold byte for byte."""
     await serving(world, lambda: [world.api.url])
     try:
-        await world.recount_once()
+        recount = await world.recount_once()
+        assert recount.events >= world.acknowledged, "what the broker said it has, it has"
         await world.is_counted(PROOF_S)
         await world.terminate()
         ledger = await world.equals_a_batch(directory, PROOF_S)

@@ -82,11 +82,11 @@ async def test_broker_out_of_disk(
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, room))
             with pytest.raises(StackError, match=r"ended by itself \(code 1\)"):
                 await asyncio.wait_for(local_kafka.process.wait_ended(), ENDS_S)
-            sent = traffic.acknowledged
+            sent = traffic.sent
             await asyncio.sleep(AWAY_S)
-            assert traffic.acknowledged == sent
+            assert traffic.sent - sent < EVENTS_PER_S
             await local_kafka.start()
             await asyncio.sleep(2)
-        assert traffic.acknowledged > sent
+        assert traffic.acknowledged > 0
         world.api.url = worker.url
         await prove(world, tmp_path)

@@ -78,6 +78,8 @@ class World:
         self.api = api
         self.months = Months()
         self.names = [f"sub-{number}" for number in range(subscriptions)]
+        self.acknowledged = 0
+        """Events that the broker said it has, of loads that are over."""
         self._recount: Recount | None = None
 
     async def define(self) -> None:
