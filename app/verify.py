@@ -40,6 +40,7 @@ MAX_RECORDS = 5_000
 READ_TIMEOUT_MS = 200
 _PAIRS_A_TURN = 100
 _SETS_AT_ONCE = 500
+_MEMBERS_A_TURN = 1_000
 
 Jobs = dict[int, tuple[OwnedPartition, Verification]]
 
@@ -261,6 +262,8 @@ async def _compare_members(
             progress.skipped += dict.fromkeys(each.pair for each in sets[start:])
             break
         for each, members in zip(part, stored, strict=True):
+            if len(members) > _MEMBERS_A_TURN:
+                await asyncio.sleep(0)
             known = at_hand.get(each.key, {})
             difference = each.difference(table.number, members, known, table.settled_ms)
             progress.members += len(each.expected)
