@@ -120,11 +120,13 @@ IGNORED: list[bytes] = [
 ]
 """Events that are taken, and ignored by the metric: their quantity is none."""
 
+FINEST = f"0.{'1':0>38}"
+"""As many fraction digits as a quantity may have."""
 COUNTED: dict[bytes, str] = {
     _with(str(2**63 - 1).encode(), "below"): str(2**63 - 1),
     _with(str(2**63).encode(), "at"): str(2**63),
     _with(str(2**63 + 1).encode(), "above"): str(2**63 + 1),
-    _with(b'"0.00000000000000000000000000000000000001"', "fine"): f"{10**-38:.38f}",
+    _with(f'"{FINEST}"'.encode(), "fine"): FINEST,
     _event("flood", gb=1, **{f"key-{number}": number for number in range(20_000)}): "1",
 }
 """Extreme values that are quantities all the same."""
