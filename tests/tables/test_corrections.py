@@ -12,9 +12,12 @@ from app.definitions.instants import iso_milliseconds
 from app.definitions.model import SettingsRecord
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.usage import PeriodUsage
-from app.wire.events import Correction
+from app.wire.events import Correction, Event
 from app.wire.records import decode_record
+from tables.close import next_cut
 from tables.corrections import CorrectionArrival, CorrectionTable
+from tables.fold import Arrival
+from tables.refold import Refold
 from tests.laws.world import (
     DAY_MS,
     ORG,
@@ -22,6 +25,7 @@ from tests.laws.world import (
     START_MS,
     SUBSCRIPTION,
     WEEK_MS,
+    Live,
     definitions_of,
 )
 
@@ -252,3 +256,27 @@ def test_a_group_that_a_correction_lets_in_is_there_from_that_correction_on() ->
     then = iso_milliseconds(AFTER_DUE_MS + 2 * DAY_MS + HOUR_MS)
     assert told[0][:2] == ("z", "1.0")
     assert sorted(told[1:]) == [("x", "11.0", then), ("z", "0.0", then)]
+
+
+def test_a_refold_for_a_definition_leaves_a_corrected_event_at_the_cut_of_its_correction() -> None:
+    """The event came before the hour, its correction after it, and that hour's cut is not taken."""
+    hour_ms, name = AFTER_DUE_MS + HOUR_MS, (ORG, SUBSCRIPTION)
+    live = Live(definitions_of(["max"]))
+    live.close_until(hour_ms - 2_000)
+    came_ms, corrected_ms = hour_ms - 1_000, hour_ms + 1_000
+    ((_, came),) = decode_record(msgspec.json.encode(event("a", "4", came_ms, code="max")))
+    ((_, moved),) = decode_record(msgspec.json.encode(amend(event("a", "4", code="max"))))
+    assert isinstance(came, Event)
+    assert isinstance(moved, Correction)
+    live.deliver([Arrival(came, ORG, came_ms, 0, 0, 0)])
+    live.define_until(corrected_ms)
+    live.partition.correct(CorrectionArrival(moved, ORG, corrected_ms, 0, 1, 0))
+    pairs = live.partition.pairs_of_name(name)
+    for horizons in ({name: next_cut(live.partition, name)}, None):
+        refold = Refold(live.partition, pairs, horizons)
+        refold.feed(live.arrived())
+        assert refold.swap()
+    (span,) = live.partition.route_of((*name, "max")).spans
+    cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
+    assert cuts
+    assert min(cuts) >= corrected_ms
