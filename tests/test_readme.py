@@ -121,7 +121,7 @@ def test_every_command_is_in_the_table() -> None:
 
 def test_make_targets_settings_and_files_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE):
+    for target in re.findall(r"(?:`|^)make ([\w-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     known = {name for field in Settings.model_fields for name in environment_names(field)}
     assert set(re.findall(r"\b(?:METER|LAGO)_[A-Z_]+", README)) - {"LAGO_URL"} - {"METER_"} <= known

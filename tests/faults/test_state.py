@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import PolicyViolationError
 
 from app.owned import PARTITION_RECORD_KEY
 from app.settings import Settings
@@ -68,9 +70,16 @@ async def _delete(settings: Settings, changelog: str, share: float) -> None:
     deleting = spec.configs | {"cleanup.policy": "compact,delete"}
     async with admin_client(settings) as admin:
         ends = await _ends(settings, tps)
-        # A topic that is only compacted lets nobody delete.
+        # Nobody may delete from a topic that is only compacted; the change takes a moment.
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, deleting)])
-        await admin.delete_records({tp: RecordsToDelete(int(ends[tp] * share)) for tp in tps})
+        async with asyncio.timeout(10):
+            while True:
+                with suppress(PolicyViolationError):
+                    await admin.delete_records(
+                        {tp: RecordsToDelete(int(ends[tp] * share)) for tp in tps}
+                    )
+                    break
+                await asyncio.sleep(0.05)
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, spec.configs)])
 
 

@@ -26,6 +26,11 @@ class Tally:
     faults: int = 0
     records: int = 0
     violated: int = 0
+    interrupted: bool = False
+
+    def interrupt(self, *_: object) -> None:
+        """Handle a signal: end with what is being played, which an exception may not get out of."""
+        self.interrupted = True
 
     def add(self, one: Played) -> None:
         """Count a seed in."""
@@ -62,11 +67,12 @@ def main() -> int:
         for seed in seeds:
             print(*script_of(seed).steps, sep="\n")  # noqa: T201
     jobs = min(options.jobs or processors(), len(seeds))
+    tally = Tally(seeds)
     for each in (signal.SIGINT, signal.SIGTERM):
         # In the background of a shell the first of them is ignored otherwise.
-        signal.signal(each, signal.default_int_handler)
+        signal.signal(each, tally.interrupt)
     _say(f"seeds {seeds.start} to {seeds.stop - 1}, processes: {jobs}")
-    return _run(Tally(seeds), play_all(seeds, jobs))
+    return _run(tally, play_all(seeds, jobs))
 
 
 def _run(tally: Tally, played: Iterator[Played]) -> int:
@@ -82,8 +88,9 @@ def _run(tally: Tally, played: Iterator[Played]) -> int:
                 left = len(tally.seeds) - len(tally.done)
                 left_s = (now_s - since_s) / len(tally.done) * left
                 _say(f"{tally}, {now_s - since_s:.0f} s, about {left_s:.0f} s to go")
-    except KeyboardInterrupt:
-        why = "interrupted"
+            if tally.interrupted and len(tally.done) < len(tally.seeds):
+                why = "interrupted"
+                break
     except BrokenProcessPool:
         why = "a process was killed"
     finally:
