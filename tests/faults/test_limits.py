@@ -15,7 +15,7 @@ import pytest
 from app.api.turns import MOST_WAITING
 from app.main import Worker, running_worker
 from app.settings import Settings
-from tests.faults.load import EVENTS_PER_S, folded, load, prove, supervised, world_on
+from tests.faults.load import folded, load, prove, supervised, world_on
 from tests.live.api import KEY, Api, eventually, text_of
 from tests.live.consumer import read_ledger
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
@@ -40,16 +40,16 @@ async def test_a_flood_of_queries_does_not_keep_events_waiting(
         worker_process(live_settings, tmp_path) as worker,
         world_on(live_settings, worker.url) as world,
     ):
-        async with load(world):
+        async with load(world) as traffic:
             await asyncio.sleep(1)
-            before = await folded(worker)
+            before, there = await folded(worker), traffic.acknowledged
             answers = await flood(worker, world)
-            grown = await folded(worker) - before
+            there, grown = traffic.acknowledged - there, await folded(worker) - before
         assert answers.keys() <= {200, 429, 503}, answers
         assert answers[200] > MOST_WAITING
         assert answers[429] > 0
-        # Some slack: the flood itself takes the other core from the producers.
-        assert grown > EVENTS_PER_S * FLOOD_S / 4
+        # Of what came: the flood takes processor time from the producers as well.
+        assert grown > there / 2 > 0
         await prove(world, tmp_path)
 
 
