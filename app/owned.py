@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
+from aiokafka import TopicPartition
 
 from app.clock import Clock
 from app.definitions.outcome import Touch
@@ -22,6 +23,7 @@ from app.definitions.state import Definitions
 from app.failpoints import failpoint
 from app.home import Homes
 from app.records import instant_ms
+from app.republished import output_mark
 from app.schedule import Schedule
 from app.settings import Settings
 from app.topics import (
@@ -46,12 +48,13 @@ from tables.partition import (
     Duplicate,
     Pair,
     Partition,
+    PartitionRecord,
     Refused,
     Slice,
     WaitForDefinitions,
 )
 from tables.presence import SubscriptionName
-from tables.stores.changelog import Fenced, PartitionProducer, Record
+from tables.stores.changelog import Conclude, Fenced, PartitionProducer, Record
 from tables.stores.members import MembersLost, MembersSilent, MemberStore
 
 log = logging.getLogger(__name__)
@@ -96,6 +99,10 @@ class Source(NamedTuple):
 
 RawPlace = tuple[int, int, int]
 """(raw partition, offset, array index)"""
+
+
+class OutputLost(RuntimeError):
+    """Another usage-records has taken the place of the one that was published to."""
 
 
 @dataclass
@@ -527,7 +534,7 @@ class OwnedPartition:
             del self.forwards[: len(forwards)]
             failpoint("before-commit")
             async with self.committing:
-                await self.producer.commit(records)
+                await self.producer.commit(records, self._output_noted(records))
                 failpoint("after-commit")
                 self.committed, self.committed_members = flush, members_sum
             if self._is_given_up():
@@ -539,6 +546,33 @@ class OwnedPartition:
             self._unstored.add(gone, members)
             self.table.index.seal_flush(flush)
             await self._store()
+
+    def _output_noted(self, records: list[Record]) -> Conclude | None:
+        """Let the partition record, the last one, say where the newest usage record comes to stand.
+
+        A flush that publishes nothing needs no second round for it.
+        """
+        settings = self.shared.settings
+        tp = TopicPartition(settings.topic(settings.usage_records_topic), self.number)
+        published = [record.value or b"" for record in records if record.topic == tp.topic]
+        if not published:
+            return None
+        packed = records.pop()
+        record = msgspec.msgpack.decode(packed.value or b"", type=PartitionRecord)
+
+        def conclude(offsets: Mapping[TopicPartition, int]) -> list[Record]:
+            offset, known = offsets[tp], record.output
+            if known is not None and 0 <= offset < known[0] + len(published):
+                raise OutputLost(
+                    f"{tp.topic} partition {tp.partition} has lost records: the newest stood at "
+                    f"offset {known[0]}, {len(published)} more would end at {offset}. Started "
+                    "again, the worker publishes what the topic lacks"
+                )
+            if offset >= 0:
+                record.output = self.table.record.output = output_mark(offset, published[-1])
+            return [packed._replace(value=msgspec.msgpack.encode(record))]
+
+        return conclude
 
     async def _store(self) -> None:
         """Let the members store follow; while Redis does not answer, later flushes need not wait.

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from hashlib import blake2b
+
 import msgspec
+from aiokafka import TopicPartition
 
 from app.definitions.instants import iso_seconds, parse_iso8601_ms
 from app.definitions.model import Subscription, listed_group_keys
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, subscription_timeline
 from app.records import cell_id
+from app.settings import Settings
 from tables.in_force import PeriodCharges
+from tables.partition import OutputMark
 from tables.published import CellName, PublishedCell, PublishedTable
+from tables.stores.changelog import bounds, read_to_end, scan
+
+log = logging.getLogger(__name__)
 
 
 class _Charge(msgspec.Struct):
@@ -45,6 +54,42 @@ class _UsageRecord(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_UsageRecord).decode
+
+
+def output_mark(offset: int, value: bytes) -> OutputMark:
+    """What a partition notes of its newest usage record, to know the topic by."""
+    return offset, blake2b(value, digest_size=8).digest()
+
+
+async def output_stands(settings: Settings, number: int, mark: OutputMark) -> bool:
+    """Whether usage-records is the topic that it was: at that offset there is the same record.
+
+    Retention may have taken it; a topic that ends before it was cut, or created anew.
+    """
+    tp, offset = TopicPartition(settings.topic(settings.usage_records_topic), number), mark[0]
+    start, end = await bounds(settings, tp)
+    if not start <= offset < end:
+        return start > offset
+    async for records in scan(settings, tp, offset, offset + 1):
+        return output_mark(offset, records[0].value or b"") == mark
+    return False
+
+
+async def read_published(
+    settings: Settings, definitions: Definitions, number: int
+) -> tuple[PublishedTable, OutputMark | None]:
+    """What was published of a partition as far as usage-records has it, and its newest record."""
+    table, mark = PublishedTable(), None
+    tp = TopicPartition(settings.topic(settings.usage_records_topic), number)
+    async for _, records in read_to_end(settings, [tp]):
+        for offset, _, value in records:
+            try:
+                put_again(table, definitions, value or b"")
+            except (msgspec.MsgspecError, ValueError):
+                log.warning("%s %s/%s is no usage record", tp.topic, tp.partition, offset)
+            else:
+                mark = output_mark(offset, value or b"")
+    return table, mark
 
 
 def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> None:

@@ -18,7 +18,7 @@ from aiokafka.admin import RecordsToDelete
 
 from app.definitions.outcome import Touch
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition, Shared
-from app.republished import put_again
+from app.republished import output_stands, read_published
 from app.settings import Settings
 from app.stack.errors import StackError
 from app.topics import (
@@ -37,7 +37,7 @@ from tables.dedupe import EventIndex
 from tables.members import MemberName
 from tables.partition import Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable
-from tables.stores.changelog import PartitionProducer, Record, read_to_end
+from tables.stores.changelog import PartitionProducer, Record, bounds, read_to_end
 from tables.stores.index_segments import ROW_BYTES
 from tables.stores.members import MembersLost, MemberStore
 
@@ -48,10 +48,6 @@ _FOLDED_ANEW = (MEMBERS_CHANGELOG, PRESENCE_CHANGELOG, CORRECTIONS_CHANGELOG)
 _EPOCH_BITS = 20
 _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
-
-
-class PublishedLost(RuntimeError):
-    """Nobody knows any more what was published."""
 
 
 class DefinitionsLost(StackError):
@@ -111,14 +107,16 @@ async def restore(
         (CELLS_CHANGELOG, table.load_cell),
     ):
         await _load(newest[changelog], load)
-    table.published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
+    table.published, whole = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
     refolds = _catch_up(table, touches_since) | set(record.refolding)
     # What is defined from here on, the caller takes over.
     seen = shared.last_definition
     intact = table.restored() and table.index.length == record.index_length
     record.epoch = max(record.epoch, told_epoch) + 1
-    if not (intact and await _restore_members(number, shared, table)):
+    intact = intact and await _restore_members(number, shared, table)
+    if not intact:
         log.error("State of partition %s is torn: it is rebuilt from the raw topic", number)
+    if not (intact and whole):
         table.index.close()
         return await _folding_anew(number, record, cells, producer, shared)
     newest.clear()
@@ -162,6 +160,9 @@ async def _folding_anew(
 ) -> OwnedPartition:
     """A partition that folds its logs from the start; what was published stays published.
 
+    As far as usage-records has it: what that lacks is published again, the same bytes under the
+    same ids, for every record is a function of the logs.
+
     Whatever an earlier state has left behind goes, with the first flush at the latest: members and
     rows of events yet to be folded again would make them look like repetitions, and what is counted
     of them would be counted twice.
@@ -178,13 +179,19 @@ async def _folding_anew(
     table.record.epoch, table.record.index_epoch = epoch, begun
     # Redis never stood at it: what it may go back to is not taken for what is filled in here.
     table.record.flush = max(known.flush, stored.flush or 0) + 1
-    table.published = await _published(number, shared, known, newest[PUBLISHED_CHANGELOG])
+    table.published, whole = await _published(number, shared, known, newest[PUBLISHED_CHANGELOG])
+    table.record.output, void = known.output, [*_FOLDED_ANEW]
+    if not whole:
+        table.published, table.record.output = await read_published(
+            settings, shared.definitions, number
+        )
+        void.append(PUBLISHED_CHANGELOG)
     table.forget_stored(cells)
     await _fill(store, number, table.record.epoch, table.record.flush, {})
     owned = OwnedPartition(table, producer, shared)
     owned.unheard_of = known.flush == 0
     owned.definitions_taken = shared.last_definition
-    for name in _FOLDED_ANEW:
+    for name in void:
         topic = settings.topic(name)
         owned.outbox += [Record(topic, number, key, None) for key in newest[name]]
     return owned
@@ -256,32 +263,44 @@ def _memory_share(shared: Shared) -> int:
 
 async def _published(
     number: int, shared: Shared, record: PartitionRecord, newest: dict[bytes, bytes]
-) -> PublishedTable:
+) -> tuple[PublishedTable, bool]:
     """What was published, from its changelog; if that is torn, from the usage records themselves.
 
-    Raises:
-        PublishedLost: neither has what the partition record says.
+    Not True when usage-records is not what it was: then all that is published is what it has now.
     """
     settings, expected = shared.settings, record.published_sum
     table = PublishedTable()
     await _load(newest, table.load)
     table.loaded()
-    if expected in (None, table.sum):
-        return table
-    log.error("What was published of partition %s is torn: usage-records are read", number)
-    found = PublishedTable()
-    tp = TopicPartition(settings.topic(settings.usage_records_topic), number)
-    async for _, records in read_to_end(settings, [tp]):
-        for _, _, value in records:
-            if value is not None:
-                put_again(found, shared.definitions, value)
-    if found.sum != expected:
-        raise PublishedLost(
-            f"partition {number}: {settings.topic(PUBLISHED_CHANGELOG)} is torn, and {tp.topic} "
-            "does not have all records any more. What has been published can not be known, so "
-            "nothing more is: restore one of the two topics from a copy"
+    if expected not in (None, table.sum):
+        log.error("What was published of partition %s is torn: usage-records are read", number)
+        table, _ = await read_published(settings, shared.definitions, number)
+        stands = table.sum == expected
+    elif record.output is not None:
+        stands = await output_stands(settings, number, record.output)
+    elif newest:
+        stands = await _agree(number, shared, record, table.sum)
+    else:
+        stands = True
+    if not stands:
+        log.error(
+            "%s is not what partition %s published: what it lacks is published again",
+            settings.topic(settings.usage_records_topic),
+            number,
         )
-    return found
+    return table, stands
+
+
+async def _agree(
+    number: int, shared: Shared, record: PartitionRecord, published: ChangelogSum
+) -> bool:
+    """Whether usage-records has what was published, of which no newest record is known."""
+    settings = shared.settings
+    tp = TopicPartition(settings.topic(settings.usage_records_topic), number)
+    start, _ = await bounds(settings, tp)
+    found, record.output = await read_published(settings, shared.definitions, number)
+    # What retention took, it may have taken from the topic that was published to.
+    return start > 0 or found.sum == published
 
 
 async def _restore_members(number: int, shared: Shared, table: Partition) -> bool:

@@ -63,6 +63,10 @@ Sealed = tuple[str, bytes]
 """(subscription id, its cells in one piece)"""
 
 
+OutputMark = tuple[int, bytes]
+"""(offset in usage-records, hash of the value there)"""
+
+
 class StateTooNew(RuntimeError):
     """The changelog was written by a newer program; this one must not touch it."""
 
@@ -97,6 +101,8 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     members_sum: ChangelogSum | None = None
     history_ms: int = -1
     """History records appended until then shape all cells."""
+    output: OutputMark | None = None
+    """The newest usage record; None: none yet, or the program that wrote this kept no note."""
 
 
 class Refused(NamedTuple):

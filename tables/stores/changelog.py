@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -73,6 +73,10 @@ class LogRecord(NamedTuple):
     offset: int
 
 
+Conclude = Callable[[Mapping[TopicPartition, int]], Iterable[Record]]
+"""Last records of a transaction, from the offsets of the last ones before by topic partition."""
+
+
 class PartitionProducer:
     """The transactional producer of one partition."""
 
@@ -92,8 +96,10 @@ class PartitionProducer:
         """Fence every older owner and abort what it had begun."""
         await self._producer.start()
 
-    async def commit(self, records: Iterable[Record]) -> None:
+    async def commit(self, records: Iterable[Record], conclude: Conclude | None = None) -> None:
         """Write all records in one transaction; those of one topic partition keep their order.
+
+        `conclude` makes the last ones once the others have their offsets.
 
         Raises:
             Fenced: another worker has taken the partition over.
@@ -105,7 +111,7 @@ class PartitionProducer:
                 raise self._failed
             try:
                 async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                    await self._write(records)
+                    await self._write(records, conclude)
             except Exception as error:
                 self._failed = self._cause(error)
                 await self._abort()
@@ -117,19 +123,26 @@ class PartitionProducer:
                 await self._abort()
                 raise
 
-    async def _write(self, records: Iterable[Record]) -> None:
+    async def _write(self, records: Iterable[Record], conclude: Conclude | None) -> None:
         batches = await self._pack(records)
         if not batches:
             return
         await self._producer.begin_transaction()
+        offsets = await self._send_all(batches)
+        if conclude is not None:
+            await self._send_all(await self._pack(conclude(offsets)))
+        await self._producer.commit_transaction()
+
+    async def _send_all(
+        self, batches: Mapping[TopicPartition, list[Any]]
+    ) -> dict[TopicPartition, int]:
         sending = [asyncio.create_task(self._send(tp, found)) for tp, found in batches.items()]
         try:
-            await asyncio.gather(*sending)
+            return dict(zip(batches, await asyncio.gather(*sending), strict=True))
         finally:
             for task in sending:
                 task.cancel()
             await asyncio.gather(*sending, return_exceptions=True)
-        await self._producer.commit_transaction()
 
     async def _pack(self, records: Iterable[Record]) -> dict[TopicPartition, list[Any]]:
         """Batches by topic partition: less than half of what one `send` a record costs."""
@@ -144,13 +157,15 @@ class PartitionProducer:
                 await asyncio.sleep(0)
         return packed
 
-    async def _send(self, tp: TopicPartition, batches: list[Any]) -> None:
+    async def _send(self, tp: TopicPartition, batches: list[Any]) -> int:
+        """Offset of the last record; -1 when the broker had it from a try before and tells none."""
         delivered: list[asyncio.Future[Any]] = []
         try:
             for batch in batches:
                 future = await self._producer.send_batch(batch, tp.topic, partition=tp.partition)
                 delivered.append(future)
-            await asyncio.gather(*delivered)
+            *_, last = await asyncio.gather(*delivered)
+            return int(last.offset) + batches[-1].record_count() - 1 if last.offset >= 0 else -1
         finally:
             for future in delivered:
                 future.add_done_callback(_retrieve)
@@ -229,6 +244,14 @@ async def read_to_end(
         positions = {tp: max(starts[tp], (from_offsets or {}).get(tp, 0)) for tp in tps}
         async for tp, records in _between(consumer, positions, ends):
             yield tp, [(record.offset, record.key or b"", record.value) for record in records]
+
+
+async def bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
+    """The first offset that a partition of a log still has, and the next that it will have."""
+    async with started(plain_consumer(settings)) as consumer:
+        starts = await consumer.beginning_offsets([tp])
+        ends = await consumer.end_offsets([tp])
+        return int(starts[tp]), int(ends[tp])
 
 
 async def scan(

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
+from app.clients import Admin
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
@@ -19,7 +20,7 @@ from app.topics import (
     ensure_topics,
 )
 from tables.stores.changelog import read_to_end
-from tests.faults.load import load, world_on
+from tests.faults.load import load, prove, supervised, world_on
 from tests.live.api import eventually, text_of
 from tests.live.foreign import foreign_producer
 from tests.live.worker import worker_process
@@ -110,6 +111,48 @@ async def test_definitions_that_are_lost_stop_every_worker(
         assert said[loss] in worker.tail()
         assert "Put the topic back from a copy" in worker.tail()
         assert await _state_of(live_settings) == kept
+
+
+async def test_usage_records_that_are_lost_are_published_again(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    """The topic deleted at rest, then under load with a new one in its place."""
+    topic = live_settings.topic(live_settings.usage_records_topic)
+    said = f"{topic} is not what partition "
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+        admin_client(live_settings) as admin,
+    ):
+        async with load(world):
+            await eventually(lambda: _has(live_settings, topic, 100), True)
+        assert await worker.stop() == 0, worker.tail()
+        before = await _count(live_settings, topic)
+        await admin.delete_topics([topic])
+        await worker.start()
+        assert said in worker.tail()
+        await eventually(lambda: _has(live_settings, topic, before), True)
+        async with supervised(worker), load(world):
+            before = await _count(live_settings, topic)
+            await admin.delete_topics([topic])
+            await eventually(lambda: _is_listed(admin, topic), False)
+            await ensure_topics(live_settings, admin)
+            await eventually(lambda: _has(live_settings, topic, before), True)
+        world.api.url = worker.url
+        await prove(world, tmp_path)
+
+
+async def _count(settings: Settings, topic: str) -> int:
+    tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+    return sum([len(records) async for _, records in read_to_end(settings, tps)])
+
+
+async def _has(settings: Settings, topic: str, count: int) -> bool:
+    return await _count(settings, topic) >= count
+
+
+async def _is_listed(admin: Admin, topic: str) -> bool:
+    return topic in await admin.list_topics()
 
 
 async def _state_of(settings: Settings) -> dict[str, int]:

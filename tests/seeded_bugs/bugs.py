@@ -46,6 +46,18 @@ BUGS = (
         "False",
     ),
     Bug(
+        "lost-usage-records-unnoticed",
+        "app/restore.py",
+        "stands = await output_stands(settings, number, record.output)",
+        "stands = True",
+    ),
+    Bug(
+        "usage-records-lost-under-the-worker-unnoticed",
+        "app/owned.py",
+        "0 <= offset < known[0] + len(published)",
+        "False",
+    ),
+    Bug(
         "correction-known-before-its-time",
         "tables/partition.py",
         "shown = held.in_force if horizon_ms is None else at_ms <= horizon_ms",
@@ -254,7 +266,7 @@ BUGS = (
     Bug(
         "committed-before-the-rest",
         "app/owned.py",
-        "await self.producer.commit(records)",
+        "await self.producer.commit(records, self._output_noted(records))",
         "await self.producer.commit(records[-1:])\n"
         "                await self.producer.commit(records[:-1])",
     ),

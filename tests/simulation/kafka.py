@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from app.settings import Settings
-from tables.stores.changelog import Fenced, Record
+from tables.stores.changelog import Conclude, Fenced, Record
 from tests.simulation.process import PROCESS, SimulatedClock
 
 
@@ -140,9 +141,11 @@ class Broker:
         awaited.happens()
         return Written(topic, partition, entry.offset)
 
-    def commit(self, records: Sequence[Record]) -> None:
+    def commit(self, records: Sequence[Record], conclude: Conclude | None) -> None:
         """Append a whole transaction."""
-        for record in records:
+        counts = Counter(TopicPartition(record.topic, record.partition) for record in records)
+        offsets = {tp: self.log(*tp).end + count - 1 for tp, count in counts.items()}
+        for record in [*records, *(conclude(offsets) if conclude else ())]:
             self.append(*record)
         for place in {(record.topic, record.partition) for record in records}:
             self.logs[place].end += 1
@@ -217,7 +220,7 @@ class PartitionProducer:
     async def stop(self) -> None:
         """Let go."""
 
-    async def commit(self, records: Iterable[Record]) -> None:
+    async def commit(self, records: Iterable[Record], conclude: Conclude | None = None) -> None:
         """Write everything or nothing; after a failure nothing goes any more."""
         process = PROCESS.get()
         async with self._one_flush:
@@ -230,7 +233,7 @@ class PartitionProducer:
                 raise self._failed
             outcome, process.next_commit = process.next_commit, None
             if outcome != "lost" and written:
-                self._broker.commit(written)
+                self._broker.commit(written, conclude)
             if outcome is not None:
                 self._failed = KafkaError(f"the answer to the commit was lost ({outcome})")
                 raise self._failed

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import Name
-from app.owned import PARTITION_RECORD_KEY, OwnedPartition
+from app.owned import PARTITION_RECORD_KEY, OutputLost, OwnedPartition
 from app.restore import MembersTorn
 from app.settings import Settings
 from app.topics import (
@@ -36,7 +36,7 @@ from tables.stores.changelog import Fenced
 from tables.stores.members import StaleEpoch
 from tests.laws.world import HOUR_MS, ORG, START_MS
 from tests.simulation.check import Outcome
-from tests.simulation.kafka import Broker
+from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
 from tests.simulation.redis import Redis
@@ -78,8 +78,10 @@ _TORN = (
     CORRECTIONS_CHANGELOG,
     MEMBERS_CHANGELOG,
 )
+_OUTPUT_LOST = 0.3
+"""How often usage-records is torn together with a changelog."""
 _COMMITS = {Fault.COMMIT_LOST: "lost", Fault.COMMIT_UNKNOWN: "unknown"}
-_DEATHS = (Fenced, StaleEpoch, KafkaError, MembersTorn)
+_DEATHS = (Fenced, StaleEpoch, KafkaError, MembersTorn, OutputLost)
 """What a worker may fail with: it lost its partition, a commit that it cannot take back, or what
 only a restore can mend."""
 
@@ -302,6 +304,8 @@ class Player:
                 self.slow.add(partition)
                 self._spread_slowness()
             case Fault.TORN:
+                if self.choose.random() < _OUTPUT_LOST:
+                    self.lose_output(partition, self.choose.choice((0.0, 0.3, 0.7, 0.95)))
                 self._tear(partition)
             case Fault.INDEX_LOST:
                 worker.process.kill()
@@ -326,6 +330,20 @@ class Player:
             worker.clock.skew_ms = self.choose.randint(-25, 25) * MINUTE_MS
         else:
             self.clock.back_ms = self.choose.randint(0, 25) * MINUTE_MS
+
+    def lose_output(self, partition: int, left: float) -> int:
+        """Take the newest transactions out of usage-records, or all; how many records went."""
+        known, log = self.broker.log("usage-records", partition), Log()
+        kept = int(left * len(known.entries))
+        # A marker stands between two transactions.
+        while 0 < kept < len(known.entries) and (
+            known.entries[kept - 1].offset + 1 == known.entries[kept].offset
+        ):
+            kept -= 1
+        log.entries = known.entries[:kept]
+        log.end = log.entries[-1].offset + 2 if kept else 0
+        self.broker.logs["usage-records", partition] = log
+        return len(known.entries) - kept
 
     def _tear(self, partition: int) -> None:
         """Take records out of a changelog, and let somebody restore from it."""

@@ -51,6 +51,11 @@ from tests.simulation.worker import PATIENCE_S, Worker
 CODES = ("seats", "sum")
 
 
+@pytest.fixture(autouse=True)
+def _only_what_is_named_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playing, "_OUTPUT_LOST", 0.0)
+
+
 def defined(**settings: Any) -> list[Step]:
     record = SettingsRecord(grace_s=0, default_organization_id="org", **settings)
     made = definitions_of(CODES, record)
@@ -211,23 +216,33 @@ def test_presence_is_checked_where_no_cell_shows_it(monkeypatch: pytest.MonkeyPa
     assert said
 
 
-def test_published_cells_that_nobody_knows_any_more_stop_the_worker(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("restarts", [True, False], ids=["at rest", "under the worker"])
+@pytest.mark.parametrize("changelog", [None, PUBLISHED_CHANGELOG, CELLS_CHANGELOG])
+@pytest.mark.parametrize("left", [0.0, 0.3, 0.9])
+def test_what_usage_records_lost_is_published_again(
+    monkeypatch: pytest.MonkeyPatch, left: float, changelog: str | None, restarts: bool
 ) -> None:
-    tear = Player._tear
+    """Created anew, or cut; alone, or with the changelog that says what was published."""
+    tear, lost = Player._tear, 0
 
-    def tear_both(player: Player, partition: int) -> None:
-        tear(player, partition)
-        player.broker.log("usage-records", partition).entries.clear()
+    def lose(player: Player, partition: int) -> None:
+        nonlocal lost
+        lost = player.lose_output(partition, left)
+        if changelog is not None:
+            tear(player, partition)
+        elif restarts:
+            for worker in player.workers:
+                worker.process.kill()
 
-    monkeypatch.setattr(Player, "_tear", tear_both)
-    monkeypatch.setattr(playing, "REST_S", 20.0)
-    found = [
-        violation
-        for seed in range(4)
-        for violation in torn(monkeypatch, PUBLISHED_CHANGELOG, [], seed)[0].violations
-    ]
-    assert any("PublishedLost" in violation for violation in found)
+    monkeypatch.setattr(Player, "_tear", lose)
+    late, over, most = used("later", 3 * HOUR_MS), Pass(WEEK_MS), 0
+    for seed in range(4):
+        steps: list[Step] = [Pass(0), late, over, used("latest"), over]
+        outcome, said = torn(monkeypatch, changelog or "none", steps, seed)
+        assert outcome.check() == []
+        assert any("what it lacks is published again" in text for text in said) == (lost > 0)
+        most = max(most, lost)
+    assert most
 
 
 def test_state_without_sums_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
