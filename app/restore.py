@@ -182,6 +182,10 @@ async def _folding_anew(
     table.published, whole = await _published(number, shared, known, newest[PUBLISHED_CHANGELOG])
     table.record.output, void = known.output, [*_FOLDED_ANEW]
     if not whole:
+        topic = settings.topic(settings.usage_records_topic)
+        log.error(
+            "%s is not what partition %s published: what it lacks is published again", topic, number
+        )
         table.published, table.record.output = await read_published(
             settings, shared.definitions, number
         )
@@ -282,12 +286,6 @@ async def _published(
         stands = await _agree(number, shared, record, table.sum)
     else:
         stands = True
-    if not stands:
-        log.error(
-            "%s is not what partition %s published: what it lacks is published again",
-            settings.topic(settings.usage_records_topic),
-            number,
-        )
     return table, stands
 
 
