@@ -429,8 +429,11 @@ class Partition:
         return {(*name, code) for code in self.presence.codes.get(name, {})}
 
     def _announce(self, name: SubscriptionName, append_time_ms: int) -> None:
-        cuts = self.late_cuts.setdefault(name, set())
-        cuts.add(self.revision_after(append_time_ms))
+        self.expect_cut(name, self.revision_after(append_time_ms))
+
+    def expect_cut(self, name: SubscriptionName, cut_ms: int) -> None:
+        """Have a revision cut taken; one that finds nothing new publishes nothing."""
+        self.late_cuts.setdefault(name, set()).add(cut_ms)
         self._late_names.add(name)
 
     def take_folded(self, folded: Folded) -> None:

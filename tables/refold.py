@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.timeline import NEVER_MS, ceil_to
 from tables.cells import Span, SpanKey
 from tables.census import Census
 from tables.dedupe import Entry
@@ -36,7 +36,14 @@ class Refold:
         until their next cut; others keep those that are in force. NEVER_MS: under all corrections.
         """
         self.partition = partition
-        self._horizons = dict(horizons or {})
+        self._history_ms = partition.history_ms
+        self.pairs = frozenset(pairs)
+        self._names = frozenset((org, external_id) for org, external_id, _ in self.pairs)
+        self._begin_until(horizons or {})
+
+    def _begin_until(self, horizons: Mapping[SubscriptionName, int]) -> None:
+        partition = self.partition
+        self._horizons = dict(horizons)
         self._standing = {
             name: partition.corrections.standing(name, horizon_ms)
             for name, horizon_ms in self._horizons.items()
@@ -48,12 +55,11 @@ class Refold:
             for name, next_cut_ms in self._horizons.items()
             if next_cut_ms < NEVER_MS
         }
+        self._unforeseen: dict[SubscriptionName, int] = {}
+        """Cuts before the next that was known, of late events that nothing counted so far."""
         self._reasons: set[tuple[SubscriptionName, str, int]] = set()
-        self._history_ms = partition.history_ms
-        self.pairs = frozenset(pairs)
-        self._names = frozenset((org, external_id) for org, external_id, _ in self.pairs)
         self.census = Census()
-        self._begin({pair: partition.compile(pair) for pair in self.pairs})
+        self._begin({pair: partition.compile(pair, None, self._history_ms) for pair in self.pairs})
 
     def _begin(self, routes: dict[Pair, Route]) -> None:
         self.routes = routes
@@ -99,6 +105,7 @@ class Refold:
             if refused is not None:
                 self.refused.append((identity, entry, refused))
                 continue
+            self._foresee(placed)
             corrected = self._corrected(identity, placed)
             if corrected is None:
                 self._note_cancelled(placed)
@@ -114,6 +121,23 @@ class Refold:
             fold_run(route, (counted,), taken_ms, self.members, self.folded, since_ms)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
+
+    def _foresee(self, arrival: Arrival) -> None:
+        """The copy of an event that counts now may have been appended for an earlier cut.
+
+        What corrections later than that make of it, the cut must not show yet.
+        """
+        partition, name, append_time_ms = self.partition, arrival.name, arrival.append_time_ms
+        taken_ms, done_ms = self._taken_ms.get(name, -1), partition.record.cut_ms
+        if append_time_ms > taken_ms:
+            return
+        cuts = [ceil_to(append_time_ms, each) for each in partition.revision_grids_ms]
+        cuts = [cut_ms for cut_ms in cuts if done_ms < cut_ms <= taken_ms]
+        if not cuts:
+            return
+        period = partition.period_at(name, arrival.timestamp_ms)
+        if period is not None and period.due_at_ms < append_time_ms:
+            self._unforeseen[name] = min(*cuts, self._unforeseen.get(name, NEVER_MS))
 
     def _note_cancelled(self, arrival: Arrival) -> None:
         """The group of a cancelled event keeps its place."""
@@ -164,8 +188,13 @@ class Refold:
 
         Ids of `refused` are free again; the caller owes each of these events a dead letter.
         False: nothing is done, and all events must be fed again from the start; only now is it
-        known which groups are admitted.
+        known which groups are admitted, or what the next cut is.
         """
+        if self._unforeseen:
+            for name, cut_ms in self._unforeseen.items():
+                self.partition.expect_cut(name, cut_ms)
+            self._begin_until(self._horizons | self._unforeseen)
+            return False
         if not self.admitted():
             return False
         for route in self.routes.values():

@@ -165,14 +165,19 @@ class Outcome:
         }
 
     def _late_repetitions(self, expected: set[DeadLetter], letters: set[DeadLetter]) -> set[Place]:
-        """Events that are late by the log and repeat an id with another body.
+        """Events that are late by the log and repeat an id.
 
-        A worker that has not applied the definition yet tells of the repetition instead.
+        A worker that has not applied the definition yet tells of the repetition instead, if there
+        is something to tell: the same body again is nothing.
         """
         late = {letter.place for letter in expected if letter.code in _LATE}
         told = {letter.place for letter in letters if letter.code == _CONFLICT}
-        repeated = {_place(a) for arrivals in self._by_id().values() for a in arrivals[1:]}
-        return late & told & repeated
+        return {
+            place
+            for first, *others in self._by_id().values()
+            for place, other in ((_place(other), other) for other in others)
+            if place in late and (place in told or same_body(first.event, other.event))
+        }
 
     @cached_property
     def _elements(self) -> list[tuple[Place, Any]]:

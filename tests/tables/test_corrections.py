@@ -16,7 +16,7 @@ from app.wire.events import Correction, Event
 from app.wire.records import decode_record
 from tables.close import next_cut
 from tables.corrections import CorrectionArrival, CorrectionTable
-from tables.fold import Arrival
+from tables.fold import Arrival, runs_of
 from tables.refold import Refold
 from tests.laws.world import (
     DAY_MS,
@@ -280,3 +280,30 @@ def test_a_refold_for_a_definition_leaves_a_corrected_event_at_the_cut_of_its_co
     cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
     assert cuts
     assert min(cuts) >= corrected_ms
+
+
+def test_an_earlier_copy_that_comes_late_has_its_own_cut_before_it_is_cancelled() -> None:
+    """Nothing has announced that cut: the refold that counts the copy finds it."""
+    name, first_ms = (ORG, SUBSCRIPTION), AFTER_DUE_MS + HOUR_MS - 1_000
+    again_ms = first_ms + 2 * HOUR_MS
+    live = Live(definitions_of(["max"]))
+    live.close_until(AFTER_DUE_MS)
+    ((_, late),) = decode_record(msgspec.json.encode(event("a", "4", INSIDE_MS, code="max")))
+    ((_, cancelled),) = decode_record(msgspec.json.encode(cancel("a")))
+    assert isinstance(late, Event)
+    assert isinstance(cancelled, Correction)
+    arrivals = [Arrival(late, ORG, again_ms, 1, 0, 0), Arrival(late, ORG, first_ms, 0, 0, 0)]
+    for arrival in arrivals:
+        live.partition.fold(runs_of([arrival]))
+    live.partition.correct(CorrectionArrival(cancelled, ORG, again_ms + 1, 0, 1, 0))
+    horizons = {name: next_cut(live.partition, name)}
+    refold = Refold(live.partition, live.partition.pairs_of_name(name), horizons)
+    fed = 0
+    while not fed or not refold.swap():
+        refold.feed(arrivals)
+        fed += 1
+    assert fed == 2
+    assert next_cut(live.partition, name) == AFTER_DUE_MS + HOUR_MS
+    (span,) = live.partition.route_of((*name, "max")).spans
+    cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
+    assert cuts == [AFTER_DUE_MS + HOUR_MS]
