@@ -7,11 +7,11 @@ that is published already gives nothing.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from app.definitions.model import ChargeFilter, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.numbers import EXACT, ZERO, plain
 from app.records import (
@@ -23,6 +23,7 @@ from app.records import (
     completion_record,
     usage_record,
 )
+from tables.aggregation import Groups
 from tables.cells import OPEN_CUT_MS, Figures, Span
 from tables.in_force import InForce, PeriodCharges
 from tables.partition import Pair, Partition
@@ -248,7 +249,10 @@ class _PeriodAtCut:
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):
                     continue
-                for filter_id, groups in span.cells_of(period):
+                names = dict.fromkeys(span.cells_of(period))
+                if metric.recurring:
+                    names.update(dict.fromkeys(self._shown_before(charge, filters)))
+                for filter_id, groups in names:
                     bucket, keys = None, default_keys
                     if filter_id is not None:
                         bucket = filters[filter_id]
@@ -264,6 +268,19 @@ class _PeriodAtCut:
                 grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
                 bucket = charges.filter_of(cell[0], cell[1])
                 yield _Closing(cell, last, bucket, grouped_by, _NOTHING)
+
+    def _shown_before(
+        self, charge: Charge, filters: Mapping[str, ChargeFilter]
+    ) -> Iterator[tuple[str | None, Groups]]:
+        """Cells of a recurring charge that the period before showed units of: a zero follows them.
+
+        Whether the tables still have such a cell depends on what came after the cut.
+        """
+        for charge_id, filter_id, groups, *keys in self._published_before:
+            if charge_id == charge.id and (filter_id is None or filter_id in filters):
+                now = charge.group_keys(None if filter_id is None else filters[filter_id])
+                if len(now) == len(groups) and keys in ([], [now]):
+                    yield filter_id, groups
 
     def _carried_on_at(self, as_of_ms: int) -> frozenset[str]:
         """Recurring metrics that an upgrade's next plan has too: the next period carries them."""
@@ -289,17 +306,22 @@ class _PeriodAtCut:
             return bool(figures.units or figures.prorated_units or figures.events_count)
         if figures.units or figures.prorated_units or figures.carries or figures.period_events:
             return True
-        if self._earlier is None:
-            return False
-        before = self.partition.published.find((self.subscription.id, self._earlier.start_ms))
-        if before is None:
+        if not self._published_before:
             return False
         name = closing.name
         if name[2]:
             keys = tuple(key for key, _ in closing.grouped_by)
             name = self._charges_earlier.name_under(name[0], name[1], name[2], keys)
-        published = before.cells.get(name)
-        return published is not None and published.units != "0.0"
+        return name in self._published_before
+
+    @cached_property
+    def _published_before(self) -> dict[CellName, PublishedCell]:
+        """Cells of the period before that were published with units."""
+        if self._earlier is None:
+            return {}
+        before = self.partition.published.find((self.subscription.id, self._earlier.start_ms))
+        cells = {} if before is None else before.cells
+        return {name: cell for name, cell in cells.items() if cell.units != "0.0"}
 
     @cached_property
     def _earlier(self) -> Period | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from app.wire.events import Correction
+from tables.close import next_cut
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.refold import Refold
 from tests.laws.world import (
@@ -45,3 +48,31 @@ def test_a_refold_before_the_next_revision_keeps_it_to_come() -> None:
     live.close_until(REVISION_MS)
     told = [body["closed_at"][:16] for body in live.bodies() if body["type"] == "usage.recorded"]
     assert told == ["2024-01-09T00:02", "2024-01-09T01:00"]
+
+
+def test_what_the_period_before_showed_is_closed_with_zero_though_its_event_is_cancelled() -> None:
+    """No cell is left of it, and the revision of the period before is yet to come."""
+    settings = SettingsRecord(close_grid_s=60, revise_every_s=3600)
+    live = Live(definitions_of(["balance"], settings))
+    live.define_all()
+    live.deliver([Arrival(event("balance", "t", START_MS, v="1"), ORG, START_MS + 1, 0, 0, 0)])
+    live.close_until(LATE_MS - 1)
+    cancel = Correction(ORG, SUBSCRIPTION, "t", "cancel", None, "c", b"")
+    live.partition.correct(CorrectionArrival(cancel, ORG, LATE_MS, 0, 1, 0))
+    live.append(ENDED_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    name = (ORG, SUBSCRIPTION)
+    horizons = {name: next_cut(live.partition, name)}
+    refold = Refold(live.partition, live.partition.pairs_of_name(name), horizons)
+    refold.feed(live.arrived())
+    assert refold.swap()
+    live.close_until(REVISION_MS)
+    told = [
+        (body["period"]["from"][:10], body["units"], body["closed_at"][11:16])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+    assert told == [
+        ("2024-01-01", "1.0", "00:00"),
+        ("2024-01-08", "0.0", "00:02"),
+        ("2024-01-01", "0.0", "01:00"),
+    ]
