@@ -188,8 +188,8 @@ BUGS = (
     Bug(
         "no-closing-zero",
         "tables/close.py",
-        'return published is not None and published.units != "0.0"',
-        "return False",
+        'if cell.units != "0.0"}',
+        "if False}",
     ),
     Bug(
         "due-times-taken-to-ascend",
