@@ -23,7 +23,7 @@ from app.definitions.state import Definitions
 from app.failpoints import failpoint
 from app.home import Homes
 from app.records import instant_ms
-from app.republished import output_mark
+from app.republished import output_mark, output_tp
 from app.schedule import Schedule
 from app.settings import Settings
 from app.topics import (
@@ -552,8 +552,7 @@ class OwnedPartition:
 
         A flush that publishes nothing needs no second round for it.
         """
-        settings = self.shared.settings
-        tp = TopicPartition(settings.topic(settings.usage_records_topic), self.number)
+        tp = output_tp(self.shared.settings, self.number)
         published = [record.value or b"" for record in records if record.topic == tp.topic]
         if not published:
             return None

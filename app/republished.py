@@ -56,6 +56,11 @@ class _UsageRecord(msgspec.Struct):
 _decode = msgspec.json.Decoder(_UsageRecord).decode
 
 
+def output_tp(settings: Settings, number: int) -> TopicPartition:
+    """Where a partition publishes its usage records."""
+    return TopicPartition(settings.topic(settings.usage_records_topic), number)
+
+
 def output_mark(offset: int, value: bytes) -> OutputMark:
     """What a partition notes of its newest usage record, to know the topic by."""
     return offset, blake2b(value, digest_size=8).digest()
@@ -66,7 +71,7 @@ async def output_stands(settings: Settings, number: int, mark: OutputMark) -> bo
 
     Retention may have taken it; a topic that ends before it was cut, or created anew.
     """
-    tp, offset = TopicPartition(settings.topic(settings.usage_records_topic), number), mark[0]
+    tp, offset = output_tp(settings, number), mark[0]
     start, end = await bounds(settings, tp)
     if not start <= offset < end:
         return start > offset
@@ -80,7 +85,7 @@ async def read_published(
 ) -> tuple[PublishedTable, OutputMark | None]:
     """What was published of a partition as far as usage-records has it, and its newest record."""
     table, mark = PublishedTable(), None
-    tp = TopicPartition(settings.topic(settings.usage_records_topic), number)
+    tp = output_tp(settings, number)
     async for _, records in read_to_end(settings, [tp]):
         for offset, _, value in records:
             try:

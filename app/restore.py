@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from shutil import rmtree
+from typing import NamedTuple
 
 import msgspec
 from aiokafka import TopicPartition
@@ -18,7 +19,7 @@ from aiokafka.admin import RecordsToDelete
 
 from app.definitions.outcome import Touch
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition, Shared
-from app.republished import output_stands, read_published
+from app.republished import output_stands, output_tp, read_published
 from app.settings import Settings
 from app.stack.errors import StackError
 from app.topics import (
@@ -35,7 +36,7 @@ from tables.cells import FOLD_VERSION
 from tables.changelog_sum import ChangelogSum, sum_of
 from tables.dedupe import EventIndex
 from tables.members import MemberName
-from tables.partition import Pair, Partition, PartitionRecord, StateTooNew
+from tables.partition import OutputMark, Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable
 from tables.stores.changelog import PartitionProducer, Record, bounds, read_to_end
 from tables.stores.index_segments import ROW_BYTES
@@ -84,7 +85,8 @@ async def restore(
     packed_record = cells.pop(PARTITION_RECORD_KEY, None)
     if packed_record is None:
         unknown = PartitionRecord(epoch=told_epoch)
-        return await _folding_anew(number, unknown, cells, producer, shared)
+        published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
+        return await _folding_anew(number, unknown, newest, published, producer, shared)
     record = msgspec.msgpack.decode(packed_record, type=PartitionRecord)
     if record.fold_version > FOLD_VERSION:
         raise StateTooNew(
@@ -107,7 +109,8 @@ async def restore(
         (CELLS_CHANGELOG, table.load_cell),
     ):
         await _load(newest[changelog], load)
-    table.published, whole = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
+    published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
+    table.published, record.output = published.table, published.newest
     refolds = _catch_up(table, touches_since) | set(record.refolding)
     # What is defined from here on, the caller takes over.
     seen = shared.last_definition
@@ -116,9 +119,9 @@ async def restore(
     intact = intact and await _restore_members(number, shared, table)
     if not intact:
         log.error("State of partition %s is torn: it is rebuilt from the raw topic", number)
-    if not (intact and whole):
+    if not (intact and published.whole):
         table.index.close()
-        return await _folding_anew(number, record, cells, producer, shared)
+        return await _folding_anew(number, record, newest, published, producer, shared)
     newest.clear()
     cells.clear()
     owned = OwnedPartition(table, producer, shared)
@@ -154,7 +157,8 @@ def _catch_up(table: Partition, touches_since: TouchesSince) -> set[Pair]:
 async def _folding_anew(
     number: int,
     known: PartitionRecord,
-    cells: Iterable[bytes],
+    newest: Mapping[str, Mapping[bytes, bytes]],
+    published: _Published,
     producer: PartitionProducer,
     shared: Shared,
 ) -> OwnedPartition:
@@ -168,7 +172,7 @@ async def _folding_anew(
     of them would be counted twice.
     """
     settings, store = shared.settings, shared.members
-    newest = await _newest(settings, (*_FOLDED_ANEW, PUBLISHED_CHANGELOG), number)
+    newest = {**newest, **await _newest(settings, [MEMBERS_CHANGELOG], number)}
     log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
     stored = await store.state(number)
@@ -179,18 +183,11 @@ async def _folding_anew(
     table.record.epoch, table.record.index_epoch = epoch, begun
     # Redis never stood at it: what it may go back to is not taken for what is filled in here.
     table.record.flush = max(known.flush, stored.flush or 0) + 1
-    table.published, whole = await _published(number, shared, known, newest[PUBLISHED_CHANGELOG])
-    table.record.output, void = known.output, [*_FOLDED_ANEW]
-    if not whole:
-        topic = settings.topic(settings.usage_records_topic)
-        log.error(
-            "%s is not what partition %s published: what it lacks is published again", topic, number
-        )
-        table.published, table.record.output = await read_published(
-            settings, shared.definitions, number
-        )
+    table.published, table.record.output = published.table, published.newest
+    void = [*_FOLDED_ANEW]
+    if not published.whole:
         void.append(PUBLISHED_CHANGELOG)
-    table.forget_stored(cells)
+    table.forget_stored(newest[CELLS_CHANGELOG])
     await _fill(store, number, table.record.epoch, table.record.flush, {})
     owned = OwnedPartition(table, producer, shared)
     owned.unheard_of = known.flush == 0
@@ -265,40 +262,46 @@ def _memory_share(shared: Shared) -> int:
     return max(1 << 20, shared.settings.dedupe_memory_bytes // shared.settings.raw_partitions)
 
 
+class _Published(NamedTuple):
+    """What was published of a partition."""
+
+    table: PublishedTable
+    newest: OutputMark | None
+    whole: bool
+    """Not True when usage-records is not what it was: then this is what it has now."""
+
+
 async def _published(
-    number: int, shared: Shared, record: PartitionRecord, newest: dict[bytes, bytes]
-) -> tuple[PublishedTable, bool]:
+    number: int, shared: Shared, record: PartitionRecord, changelog: dict[bytes, bytes]
+) -> _Published:
     """What was published, from its changelog; if that is torn, from the usage records themselves.
 
-    Not True when usage-records is not what it was: then all that is published is what it has now.
+    Both are asked: a topic that was deleted or cut has not what its changelog says.
     """
     settings, expected = shared.settings, record.published_sum
     table = PublishedTable()
-    await _load(newest, table.load)
+    await _load(changelog, table.load)
     table.loaded()
-    if expected not in (None, table.sum):
+    torn = expected not in (None, table.sum)
+    if torn:
         log.error("What was published of partition %s is torn: usage-records are read", number)
-        table, _ = await read_published(settings, shared.definitions, number)
-        stands = table.sum == expected
-    elif record.output is not None:
-        stands = await output_stands(settings, number, record.output)
-    elif newest:
-        stands = await _agree(number, shared, record, table.sum)
-    else:
-        stands = True
-    return table, stands
-
-
-async def _agree(
-    number: int, shared: Shared, record: PartitionRecord, published: ChangelogSum
-) -> bool:
-    """Whether usage-records has what was published, of which no newest record is known."""
-    settings = shared.settings
-    tp = TopicPartition(settings.topic(settings.usage_records_topic), number)
-    start, _ = await bounds(settings, tp)
-    found, record.output = await read_published(settings, shared.definitions, number)
-    # What retention took, it may have taken from the topic that was published to.
-    return start > 0 or found.sum == published
+    elif record.output is None and not changelog:
+        return _Published(table, None, whole=True)
+    elif record.output is not None and await output_stands(settings, number, record.output):
+        return _Published(table, record.output, whole=True)
+    found, newest = await read_published(settings, shared.definitions, number)
+    if torn and found.sum == expected:
+        return _Published(found, newest, whole=True)
+    tp = output_tp(settings, number)
+    if not torn and record.output is None:
+        # Retention may have taken what the topic lacks: nothing was noted to tell a cut one by.
+        start, _ = await bounds(settings, tp)
+        if start > 0 or found.sum == table.sum:
+            return _Published(table, newest, whole=True)
+    log.error(
+        "%s is not what partition %s published: what it lacks is published again", tp.topic, number
+    )
+    return _Published(found, newest, whole=False)
 
 
 async def _restore_members(number: int, shared: Shared, table: Partition) -> bool:

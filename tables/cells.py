@@ -272,7 +272,7 @@ class Span:
         self.layers: dict[int, Layer] = {}
         self.current: Layer | None = None
         self.generation = 0
-        """Flush at which a refold made it: sets of members are told apart by it."""
+        """Of its sets of members: those of an earlier refold are void."""
         self.sets: dict[SetName, SetKey] = {}
         """unique_count: the sets of members that were asked for; `all_sets` has the others, too."""
         self.admission: Admission | None = None

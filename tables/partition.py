@@ -103,6 +103,8 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     """History records appended until then shape all cells."""
     output: OutputMark | None = None
     """The newest usage record; None: none yet, or the program that wrote this kept no note."""
+    generation: int = -1
+    """Sets of members of earlier ones may be void, so no span begins with those; -1: not noted."""
 
 
 class Refused(NamedTuple):
@@ -648,6 +650,16 @@ class Partition:
                 return period
         return None
 
+    def _generation(self) -> int:
+        """That of a span without cells: the changelog has nothing of its sets of members."""
+        if self.record.generation < 0:
+            self.record.generation = self.record.flush
+        return self.record.generation
+
+    def next_generation(self) -> int:
+        """That of spans made by a refold that begins now."""
+        return max(self.record.flush, self.record.generation) + 1
+
     def _adopt(self, span: Span) -> None:
         """Give a new span the cells that its predecessor, or the changelog, has for its key."""
         old = self.spans.get(span.key)
@@ -656,6 +668,8 @@ class Partition:
             for layer in old.layers.values():
                 self._move_layer(layer, span)
             span.sets, span.generation = old.sets, old.generation
+        else:
+            span.generation = self._generation()
         for name, (key, value) in self._thawed.pop(span.key, ()):
             layer_now, stored = span.layer_starting(name.layer_ms), _decode_cell(value)
             states = None if layer_now is None else _states_of(stored, span)
@@ -961,7 +975,12 @@ class Partition:
         return False
 
     def forget(self, pairs: Iterable[Pair]) -> None:
-        """Drop cells, members and routes of pairs that were refolded."""
+        """Drop cells, members and routes of pairs that were refolded.
+
+        Their members stay in the changelog where they are not at hand: under a generation that no
+        span has again, which the cells alone would not tell when none is left.
+        """
+        self.record.generation = self.next_generation()
         for pair in pairs:
             self.thaw(pair[:2])
             route = self.routes.pop(pair, None)

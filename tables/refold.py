@@ -62,11 +62,11 @@ class Refold:
         self._begin({pair: partition.compile(pair, None, self._history_ms) for pair in self.pairs})
 
     def _begin(self, routes: dict[Pair, Route]) -> None:
-        self.routes = routes
+        self.routes, generation = routes, self.partition.next_generation()
         for route in routes.values():
             for span in route.spans:
-                # The flush that swaps it in; sets of members of older ones are void.
-                span.generation = self.partition.record.flush + 1
+                # Sets of members of earlier ones are void once it is swapped in.
+                span.generation = generation
         self.members = Members(capacity=1 << 62)
         self.folded = Folded()
         self.events = 0

@@ -177,4 +177,4 @@ def test_nothing_stays_in_the_store_of_sets_that_were_refolded(data: st.DataObje
         if span.fold.unique
         for key in span.all_sets().values()
     }
-    assert {key for key, _ in live.changelog.members} <= sets
+    assert {key for key, _ in live.changelog.store} <= sets

@@ -79,7 +79,7 @@ def wrong_members(live: Live, verification: Verification) -> list[Difference]:
     at_hand = table.members.at_hand({each.key for each in sets})
     found = []
     for each in sets:
-        stored = {t: v for (key, t), v in live.changelog.members.items() if key == each.key}
+        stored = {t: v for (key, t), v in live.changelog.store.items() if key == each.key}
         known = at_hand.get(each.key, {})
         found.append(each.difference(table.number, stored, known, table.settled_ms))
     return [difference for difference in found if difference is not None]
@@ -190,7 +190,7 @@ def test_verification_finds_exactly_the_member_that_is_wrong(data: st.DataObject
     """Lost, altered or foreign, in the store or at hand."""
     live, events = delivered(data)
     store(live)
-    stored = live.changelog.members
+    stored = live.changelog.store
     assume(stored)
     key, text = data.draw(st.sampled_from(sorted(stored)))
     what = data.draw(st.sampled_from(["lost", "altered", "foreign", "at hand"]))

@@ -259,19 +259,27 @@ class Changelog:
     def __init__(self) -> None:
         self.cells: dict[bytes, bytes] = {}
         self.members: dict[MemberName, bytes] = {}
-        self.tables: dict[str, dict[bytes, bytes]] = {"presence": {}, "published": {}}
+        self.store: dict[MemberName, bytes] = {}
+        """Redis, which drops whole sets; filled in anew it has the members of the changelog."""
+        self.tables: dict[str, dict[bytes, bytes]] = {
+            "presence": {},
+            "published": {},
+            "corrections": {},
+        }
         self.index_rows = b""
         self.record = b""
 
     def take(self, partition: Partition) -> None:
         """Apply one flush."""
         gone = set(partition.members.take_gone())
-        self.members = {n: v for n, v in self.members.items() if n[0] not in gone}
+        self.store = {n: v for n, v in self.store.items() if n[0] not in gone}
         changes = partition.take_changes()
         _compact(self.cells, changes.cells)
+        _compact(self.store, changes.members)
         _compact(self.members, changes.members)
         self.tables["presence"].update(changes.presence)
         self.tables["published"].update(changes.published)
+        self.tables["corrections"].update(changes.corrections)
         self.index_rows += changes.index_rows
         partition.index.seal_flush(partition.record.flush)
         self.record = msgspec.msgpack.encode(partition.record)
@@ -285,6 +293,8 @@ class Changelog:
             partition.presence.load(key, value)
         for key, value in self.tables["published"].items():
             partition.published.load(key, value)
+        for key, value in self.tables["corrections"].items():
+            partition.corrections.load(key, value)
         for key, value in self.cells.items():
             partition.load_cell(key, value)
         assert partition.restored()
@@ -343,7 +353,9 @@ class Live:
             self._arrived[arrival.position] = arrival
         runs = runs_of(arrivals)
         for name in self.partition.unknown_members(runs):
-            self.partition.members.learn(name, self.changelog.members.get(name))
+            stored = self.changelog.store.get(name)
+            assert stored == self.changelog.members.get(name)
+            self.partition.members.learn(name, stored)
         try:
             self.accepted += self.partition.fold(runs).accepted
         except WaitForDefinitions as wait:

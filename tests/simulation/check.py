@@ -6,10 +6,10 @@ Both are fed the same two logs. The offline fold is checked by `tests.simulation
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -20,9 +20,12 @@ from app.usage import PeriodUsage
 from app.wire.arrivals import arrivals_of
 from app.wire.identity import event_id, same_body
 from app.wire.refusals import Refusal, RefusalCode
+from tables.cells import SetName, Span, SpanKey
 from tables.fold import Arrival
-from tables.partition import Refused
+from tables.members import MemberName, SetKey
+from tables.partition import Partition, Refused
 from tables.presence import SubscriptionName
+from tables.unique_count import Member, UniqueCount
 from tests.laws.world import ORG
 from tests.simulation.kafka import Broker, LogEntry
 
@@ -40,6 +43,36 @@ class DeadLetter(NamedTuple):
     code: str
 
 
+Members = dict[tuple[SpanKey, SetName, str], Member]
+"""By span, set and property text."""
+
+
+def members_of(
+    partition: Partition,
+    name: SubscriptionName,
+    kept: Mapping[MemberName, Member],
+    settled_ms: int,
+) -> Members:
+    """Those of `kept` that are of a set of the subscription."""
+    found: dict[SetKey, tuple[Span, SetName]] = {}
+    for code in partition.presence.codes.get(name, ()):
+        for span in partition.route_of((*name, code)).spans:
+            if span.fold.unique:
+                found.update((key, (span, known)) for known, key in span.all_sets().items())
+    members: Members = {}
+    for (key, text), member in kept.items():
+        if key in found and member:
+            span, known = found[key]
+            aggregation = cast(UniqueCount, span.fold.aggregation)
+            members[span.key, known, text] = aggregation.settled(member, settled_ms)
+    return members
+
+
+class _Everything(Container[SetKey]):
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
 @dataclass
 class Outcome:
     """What is to be seen after a script was played."""
@@ -48,6 +81,8 @@ class Outcome:
     partitions: int
     end_ms: int
     usage: dict[SubscriptionName, PeriodUsage | None]
+    members: dict[SubscriptionName, Members]
+    """What the changelogs have, where no fault has torn them."""
     violations: list[str]
 
     @cached_property
@@ -72,6 +107,7 @@ class Outcome:
         found += _same_records(self.records, [record.value for record in offline.records])
         found += _complete(self.records)
         found += self._usage_differs(offline)
+        found += self._members_differ(offline)
         found += self._accounts(offline)
         return found
 
@@ -97,6 +133,20 @@ class Outcome:
             live, batch = self.usage.get(name), offline.usage(name, self.end_ms)
             if _comparable(live) != _comparable(batch):
                 yield f"current usage of {name[1]}: live {_text(live)}, offline {_text(batch)}"
+
+    def _members_differ(self, offline: OfflineMeter) -> Iterator[str]:
+        """A wrong one shows in no figure before its next event; Redis is filled in with these."""
+        at_hand = offline.partition.members.at_hand(_Everything())
+        kept = {
+            (key, text): member
+            for key, found in at_hand.items()
+            for text, (member, _) in found.items()
+        }
+        for name, ours in sorted(self.members.items()):
+            theirs = members_of(offline.partition, name, kept, self.end_ms)
+            for one in sorted(ours.keys() | theirs.keys(), key=repr):
+                if ours.get(one) != theirs.get(one):
+                    yield f"member {one}: live {ours.get(one)}, offline {theirs.get(one)}"
 
     # Nothing is lost: every element is counted or said to be refused.
 

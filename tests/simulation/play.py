@@ -12,6 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TypeVar, cast
 
+import msgspec
 from aiokafka.errors import KafkaError
 
 from app.definitions.timeline import NEVER_MS
@@ -30,12 +31,15 @@ from app.topics import (
 )
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.raw import home_partition, message_key
+from tables.changelog_sum import sum_of
 from tables.close import next_cut
+from tables.members import MemberName, unpack_member
 from tables.reading import current_usage
 from tables.stores.changelog import Fenced
 from tables.stores.members import StaleEpoch
+from tables.unique_count import Member
 from tests.laws.world import HOUR_MS, ORG, START_MS
-from tests.simulation.check import Outcome
+from tests.simulation.check import Outcome, members_of
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
@@ -392,15 +396,37 @@ class Player:
         for worker in self.workers:
             self._note_death(worker)
         owned = self._owned()
-        usage = {
-            name: current_usage(partition.table, name, end_ms)
+        homes = [
+            (partition, name)
             for partition in owned
             for name in sorted(partition.shared.definitions.all_subscription_keys())
             if partition.shared.homes.of(*name) == partition.number
+        ]
+        usage = {name: current_usage(owner.table, name, end_ms) for owner, name in homes}
+        kept = {p.number: self._kept_members(p) for p in owned}
+        members = {
+            name: members_of(partition.table, name, known, end_ms)
+            for partition, name in homes
+            if (known := kept[partition.number]) is not None
         }
         for worker in self.workers:
             worker.process.kill()
-        return Outcome(self.broker, self.script.partitions, end_ms, usage, self.violations)
+        return Outcome(self.broker, self.script.partitions, end_ms, usage, members, self.violations)
+
+    def _kept_members(self, owned: OwnedPartition) -> dict[MemberName, Member] | None:
+        """What the changelog has; None if it was torn, which is looked at when it is needed."""
+        packed: dict[bytes, bytes] = {}
+        for entry in self.broker.log(MEMBERS_CHANGELOG, owned.number).entries:
+            if entry.value is None:
+                packed.pop(entry.key or b"", None)
+            else:
+                packed[entry.key or b""] = entry.value
+        if sum_of(packed.items()) != owned.table.members.sum:
+            return None
+        return {
+            msgspec.msgpack.decode(key, type=tuple[bytes, str]): unpack_member(value)
+            for key, value in packed.items()
+        }
 
     def _owned(self) -> list[OwnedPartition]:
         return [

@@ -10,6 +10,7 @@ import pytest
 
 from app.definitions.instants import iso_milliseconds
 from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.usage import PeriodUsage
 from app.wire.events import Correction, Event
@@ -17,6 +18,7 @@ from app.wire.records import decode_record
 from tables.close import next_cut
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.fold import Arrival, runs_of
+from tables.reading import current_usage
 from tables.refold import Refold
 from tests.laws.world import (
     DAY_MS,
@@ -307,3 +309,32 @@ def test_an_earlier_copy_that_comes_late_has_its_own_cut_before_it_is_cancelled(
     (span,) = live.partition.route_of((*name, "max")).spans
     cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
     assert cuts == [AFTER_DUE_MS + HOUR_MS]
+
+
+@pytest.mark.parametrize("code", ["seats", "heads"])
+def test_a_member_that_was_cancelled_with_all_others_does_not_come_back(code: str) -> None:
+    """Its set is void, though the changelog has it still and no cell tells of a refold."""
+    live = Live(definitions_of([code]))
+    live.define_all()
+
+    def use(transaction_id: str, user: str, at_ms: int) -> None:
+        sent = {**event(transaction_id, "1", code=code), "properties": {"u": user}}
+        ((_, taken),) = decode_record(msgspec.json.encode(sent))
+        assert isinstance(taken, Event)
+        live.deliver([Arrival(taken, ORG, at_ms, 0, at_ms - INSIDE_MS, 0)])
+        live.restart()
+
+    use("a", "c", INSIDE_MS)
+    ((_, cancelled),) = decode_record(msgspec.json.encode(cancel("a")))
+    assert isinstance(cancelled, Correction)
+    live.partition.correct(CorrectionArrival(cancelled, ORG, INSIDE_MS + 1, 0, 1, 0))
+    refold = Refold(live.partition, [(ORG, SUBSCRIPTION, code)], {(ORG, SUBSCRIPTION): NEVER_MS})
+    refold.feed(live.arrived())
+    assert refold.swap()
+    live.restart()
+    assert live.cells() == {}
+    use("b", "a", INSIDE_MS + 2)
+    use("c", "c", INSIDE_MS + 3)
+    usage = current_usage(live.partition, (ORG, SUBSCRIPTION), INSIDE_MS + 4)
+    assert usage is not None
+    assert [(str(row.units), row.events_count) for row in usage.rows] == [("2", 2)]
