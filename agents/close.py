@@ -60,9 +60,13 @@ async def close_due(
                 owned.blocked = (cut_ms, reason, now_ms)
             return
         owned.blocked = None
+        if owned.schedule.next_ms() != cut_ms:
+            # A refold was swapped in meanwhile, and has a cut before it.
+            continue
         if owned.table.next_history_ms() <= cut_ms:
             async with owned.lock:
-                owned.enter_history()
+                if owned.schedule.next_ms() == cut_ms:
+                    owned.enter_history()
         else:
             await _take_cut(owned, cut_ms)
 

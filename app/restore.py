@@ -128,7 +128,9 @@ async def restore(
     owned.definitions_seen = seen[0]
     owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
     if refolds:
-        owned.want_refold(refolds, record.definitions_ms)
+        # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
+        since_ms = record.cut_ms if record.refolding else record.definitions_ms
+        owned.want_refold(refolds, min(since_ms, record.definitions_ms))
     else:
         owned.definitions_taken = seen
     # Which of them the cells show is not written down.

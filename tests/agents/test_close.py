@@ -1,25 +1,24 @@
-"""What a cut waits for."""
+"""What a cut waits for, and which comes first."""
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agents.close import _held_back_by
+from agents.close import _held_back_by, close_due
+from app.definitions.timeline import NEVER_MS
 from app.owned import Progress
 from app.progress import ProgressTable
 
 CUT_MS = 1_000
 
 
-async def reason(own_ms: int = 1_001, other_ms: int = 1_001, rekeyed: int = 0, **also: Any) -> Any:
-    """Why partition 0 of two waits, `other_ms` being what the owner of the other one told."""
-    progress = ProgressTable()
-    for partition, at_ms in enumerate((own_ms, other_ms)):
-        progress.note(Progress(partition, at_ms, CUT_MS, 1, "", 0).encode())
-    owned: Any = SimpleNamespace(
+def partition_of(own_ms: int, **also: Any) -> Any:
+    """Partition 0 of two."""
+    return SimpleNamespace(
         number=0,
         table=SimpleNamespace(record=SimpleNamespace(append_time_ms=own_ms, rekeyed_next=0)),
         shared=SimpleNamespace(
@@ -28,6 +27,14 @@ async def reason(own_ms: int = 1_001, other_ms: int = 1_001, rekeyed: int = 0, *
         ),
         refold_since_ms=also.get("refold_since_ms"),
     )
+
+
+async def reason(own_ms: int = 1_001, other_ms: int = 1_001, rekeyed: int = 0, **also: Any) -> Any:
+    """Why partition 0 waits, `other_ms` being what the owner of the other one told."""
+    progress = ProgressTable()
+    for partition, at_ms in enumerate((own_ms, other_ms)):
+        progress.note(Progress(partition, at_ms, CUT_MS, 1, "", 0).encode())
+    owned = partition_of(own_ms, **also)
 
     async def rekeyed_end(number: int) -> int:
         return rekeyed
@@ -52,3 +59,39 @@ async def test_nothing_holds_it_back_once_everything_is_past_it() -> None:
 )
 async def test_each_of_these_holds_it_back(what: dict[str, int], told: str) -> None:
     assert await reason(**what) == told
+
+
+@pytest.mark.parametrize("history", [False, True], ids=["cut", "history record"])
+async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
+    monkeypatch: pytest.MonkeyPatch, history: bool
+) -> None:
+    """A refold swapped in while the cut asks for the end of a log may announce it."""
+    cuts, taken = {CUT_MS}, list[int]()
+    owned = partition_of(CUT_MS + 1)
+    owned.blocked, owned.lock = None, asyncio.Lock()
+    owned.schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS))
+    owned.shared.clock = SimpleNamespace(now_ms=lambda: CUT_MS + 1)
+    owned.table.next_history_ms = lambda: CUT_MS if history and CUT_MS in cuts else NEVER_MS
+
+    def enter() -> None:
+        taken.append(min(cuts))
+        cuts.discard(CUT_MS)
+
+    owned.enter_history = enter
+    progress = ProgressTable()
+    for partition in range(2):
+        progress.note(Progress(partition, CUT_MS + 1, CUT_MS, 1, "", 0).encode())
+    announced = [CUT_MS - 1]
+
+    async def rekeyed_end(number: int) -> int:
+        cuts.update(announced)
+        announced.clear()
+        return 0
+
+    async def take(owned: Any, cut_ms: int) -> None:
+        taken.append(cut_ms)
+        cuts.remove(cut_ms)
+
+    monkeypatch.setattr("agents.close._take_cut", take)
+    await close_due(owned, progress, rekeyed_end)
+    assert taken == [CUT_MS - 1, CUT_MS]

@@ -12,8 +12,9 @@ import pytest
 
 from agents.tick import Ticker
 from app import restore
+from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.owned import PARTITION_RECORD_KEY, Progress
+from app.owned import PARTITION_RECORD_KEY, OwnedPartition, Progress
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
@@ -265,6 +266,34 @@ def test_state_without_sums_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -
     assert play(Script(1, 1, steps)).check() == []
     assert records
     assert not said
+
+
+def test_a_refold_that_was_queued_holds_all_cuts_to_come_after_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be for an earlier copy of an event, though definitions of after a cut are known."""
+    decode, want = msgspec.msgpack.decode, OwnedPartition.want_refold
+    held: list[tuple[int, int, int]] = []
+
+    def queued(value: bytes, type: Any = Any) -> Any:  # noqa: A002
+        decoded = decode(value, type=type)
+        if isinstance(decoded, PartitionRecord):
+            decoded.refolding = (("org", "sub", "sum"),)
+        return decoded
+
+    def note(owned: OwnedPartition, pairs: Any, since_ms: int) -> None:
+        record = owned.table.record
+        if record.refolding:
+            held.append((since_ms, record.cut_ms, record.definitions_ms))
+        want(owned, pairs, since_ms)
+
+    monkeypatch.setattr(msgspec.msgpack, "decode", queued)
+    monkeypatch.setattr(OwnedPartition, "want_refold", note)
+    customer = commands.upsert_customer("org", {"customer": {"external_id": "customer"}})
+    steps = [*eventful(), Pass(HOUR_MS), Define(customer.type, customer.encode()), Pass(0)]
+    assert play(Script(1, 1, [*steps, Fault.CRASH, used("b")], known_at_once=True)).check() == []
+    since_ms, cut_ms, definitions_ms = held[0]
+    assert since_ms == cut_ms < definitions_ms
 
 
 def test_a_rebalance_does_not_wait_for_definitions(monkeypatch: pytest.MonkeyPatch) -> None:
