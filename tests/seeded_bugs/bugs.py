@@ -46,10 +46,28 @@ BUGS = (
         "False",
     ),
     Bug(
+        "void-members-come-back",
+        "tables/partition.py",
+        "span.generation = self._generation()",
+        "pass",
+    ),
+    Bug(
+        "queued-refold-holds-no-cut-after-a-restart",
+        "app/restore.py",
+        "record.cut_ms if record.refolding else record.definitions_ms",
+        "record.definitions_ms",
+    ),
+    Bug(
+        "announced-cut-passed-over",
+        "agents/close.py",
+        "if owned.schedule.next_ms() != cut_ms:",
+        "if False:",
+    ),
+    Bug(
         "lost-usage-records-unnoticed",
         "app/restore.py",
-        "stands = await output_stands(settings, number, record.output)",
-        "stands = True",
+        "record.output is not None and await output_stands(settings, number, record.output)",
+        "record.output is not None",
     ),
     Bug(
         "usage-records-lost-under-the-worker-unnoticed",
