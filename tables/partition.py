@@ -668,7 +668,7 @@ class Partition:
             for layer in old.layers.values():
                 self._move_layer(layer, span)
             span.sets, span.generation = old.sets, old.generation
-        else:
+        elif span.fold.unique:
             span.generation = self._generation()
         for name, (key, value) in self._thawed.pop(span.key, ()):
             layer_now, stored = span.layer_starting(name.layer_ms), _decode_cell(value)
