@@ -14,6 +14,7 @@ from app.wire.properties import read_properties
 from tables.aggregation import Groups, Position
 from tables.cells import GroupCell, Layer, Span, SpanKey
 from tables.groups import (
+    ANY_NUMBER,
     Admission,
     PackedPosition,
     admission_of,
@@ -153,6 +154,9 @@ class Census:
                 if made_in is not None:
                     made = cast(GroupCell, made_in.cell(first.filter_id, groups))
                     made.first = first.position
+                    admission = (span if layer is None else layer).admission
+                    if admission is not None:
+                        admission.admits(groups, first.position, ANY_NUMBER)
                     yield made
 
 

@@ -10,11 +10,15 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS
 from app.offline import DefinitionLine, EventLine, OfflineMeter
+from app.wire.events import Correction
 from tables.aggregation import Position
 from tables.cells import PackedCell
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, runs_of
 from tables.groups import UNKNOWN_POSITION, Admission, pack_position
+from tables.refold import Refold
 from tables.series import Series, SeriesWindow
 from tables.tracing import Tracer
 from tables.verification import Verification
@@ -250,6 +254,28 @@ def test_corrected(steps: Sequence[Step], wanted: dict[str, int]) -> None:
     usage = meter.usage((ORG, SUBSCRIPTION), INSIDE_MS + DAY_MS)
     assert usage is not None
     assert {row.grouped_by[0][1]: row.events_count for row in usage.rows} == wanted
+
+
+def test_a_cancelled_groups_place_is_known_beside_a_group_with_cells_in_many_periods() -> None:
+    """As many cells as the limit of groups, so the refold looks before it gives that place."""
+    definitions = definitions_of(["balance"], LIMITED)
+    (charge,) = definitions[2].command.payload["plan"]["charges"]
+    charge["properties"] = {**charge["properties"], **GROUPED}
+    live = Live(definitions)
+    live.define_all()
+    name, weeks = (ORG, SUBSCRIPTION), (-1, 0, 1)
+    sent = [used("w", "w", INSIDE_MS, 0)]
+    sent += [used(f"x{n}", "x", INSIDE_MS + n * WEEK_MS, n + 2) for n in weeks]
+    live.deliver(sent)
+    cancelled = Correction(*name, "w", "cancel", None, "c", b"")
+    live.partition.correct(CorrectionArrival(cancelled, ORG, INSIDE_MS + 4, 0, 4, 0))
+    refold = Refold(live.partition, [(*name, "balance")], {name: NEVER_MS})
+    refold.feed(live.arrived())
+    assert refold.swap()
+    live.deliver([used("y", "y", INSIDE_MS, 5)])
+    (span,) = live.partition.route_of((*name, "balance")).spans
+    cells = {groups[0] for layer in span.layers.values() for _, groups in layer.cells}
+    assert cells == {"w", "x"}
 
 
 # Proof
