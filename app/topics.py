@@ -14,7 +14,12 @@ from typing import Any
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import InvalidReplicationFactorError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from app.clients import Admin, started
 from app.settings import Settings
@@ -51,6 +56,7 @@ CHANGELOG_MESSAGE_BYTES = 16 * MEBIBYTE
 # Only closed segments are compacted, and a start reads what was not.
 SEGMENT_BYTES = 64 * MEBIBYTE
 CHECK_TIMEOUT_S = 30.0
+RECHECK_S = 0.1
 TOPIC_TIMEOUT_MS = 30_000
 
 _DELETED = {"cleanup.policy": "delete"}
@@ -224,22 +230,33 @@ async def _check(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -
 
 
 async def _describe(names: Sequence[str], admin: Admin) -> dict[str, _Found]:
-    """What the broker has, once every topic is known to it with its leaders."""
+    """What the brokers have, once every topic is known to all that are asked, with its leaders."""
     async with asyncio.timeout(CHECK_TIMEOUT_S):
         while True:
             topics = await admin.describe_topics(list(names))
             if not any(_unsettled(topic) for topic in topics):
                 break
-            await asyncio.sleep(0.1)
-    partitions = {topic["topic"]: len(topic["partitions"]) for topic in topics}
+            await asyncio.sleep(RECHECK_S)
+        while (configs := await _configs(names, admin)) is None:
+            await asyncio.sleep(RECHECK_S)
+    return {
+        topic["topic"]: _Found(len(topic["partitions"]), configs[topic["topic"]])
+        for topic in topics
+    }
+
+
+async def _configs(names: Sequence[str], admin: Admin) -> dict[str, dict[str, str]] | None:
+    """Settings by topic; None while the broker that answers has not heard of one of them yet."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    found: dict[str, _Found] = {}
+    found: dict[str, dict[str, str]] = {}
     for answer in await admin.describe_configs(resources):
         for code, message, _, name, entries in answer.resources:
+            if code == UnknownTopicOrPartitionError.errno:
+                return None
             if code:
                 reason = message or for_code(code).__name__
                 raise TopicRefused(f"Topic {name} could not be described: {reason}")
-            found[name] = _Found(partitions[name], {entry[0]: entry[1] for entry in entries})
+            found[name] = {entry[0]: entry[1] for entry in entries}
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -111,6 +112,23 @@ async def test_a_second_start_finds_everything_in_order(
     await ensure_topics(settings, admin)
     await ensure_topics(settings, admin)
     assert caplog.messages == []
+
+
+async def test_a_broker_that_has_not_heard_of_a_topic_yet_is_asked_again(
+    settings: Settings, admin: AIOKafkaAdminClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cluster another node may answer than the one that told of the partitions."""
+    describe, asked = admin.describe_configs, 0
+
+    async def behind(resources: list[ConfigResource]) -> Any:
+        nonlocal asked
+        asked += 1
+        unheard = [ConfigResource(each.resource_type, f"{each.name}-new") for each in resources]
+        return await describe(unheard if asked == 1 else resources)
+
+    monkeypatch.setattr(admin, "describe_configs", behind)
+    await ensure_topics(settings, admin)
+    assert asked == 2
 
 
 async def test_no_topic_is_created_beside_a_refused_one(
