@@ -111,7 +111,7 @@ async def restore(
         await _load(newest[changelog], load)
     published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
     table.published, record.output = published.table, published.newest
-    refolds = _catch_up(table, touches_since) | set(record.refolding)
+    refolds = _catch_up(table, touches_since)
     # What is defined from here on, the caller takes over.
     seen = shared.last_definition
     intact = table.restored() and table.index.length == record.index_length
@@ -127,11 +127,10 @@ async def restore(
     owned = OwnedPartition(table, producer, shared)
     owned.definitions_seen = seen[0]
     owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
-    if refolds:
-        # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
-        since_ms = record.cut_ms if record.refolding else record.definitions_ms
-        owned.want_refold(refolds, min(since_ms, record.definitions_ms))
-    else:
+    # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
+    owned.want_refold(record.refolding, record.cut_ms)
+    owned.want_refold(refolds, record.definitions_ms)
+    if not owned.refolds:
         owned.definitions_taken = seen
     # Which of them the cells show is not written down.
     owned.recorrect(sorted(table.follow_corrections()), record.cut_ms)

@@ -651,7 +651,10 @@ class Partition:
         return None
 
     def _generation(self) -> int:
-        """That of a span without cells: the changelog has nothing of its sets of members."""
+        """That of a span without cells: the changelog has nothing of its sets of members.
+
+        Noted when it is first asked for, so that it stays until the next refold.
+        """
         if self.record.generation < 0:
             self.record.generation = self.record.flush
         return self.record.generation

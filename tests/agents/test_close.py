@@ -29,17 +29,22 @@ def partition_of(own_ms: int, **also: Any) -> Any:
     )
 
 
-async def reason(own_ms: int = 1_001, other_ms: int = 1_001, rekeyed: int = 0, **also: Any) -> Any:
-    """Why partition 0 waits, `other_ms` being what the owner of the other one told."""
+def progress_of(own_ms: int, other_ms: int) -> ProgressTable:
+    """What the owners of both partitions told."""
     progress = ProgressTable()
     for partition, at_ms in enumerate((own_ms, other_ms)):
         progress.note(Progress(partition, at_ms, CUT_MS, 1, "", 0).encode())
+    return progress
+
+
+async def reason(own_ms: int = 1_001, other_ms: int = 1_001, rekeyed: int = 0, **also: Any) -> Any:
+    """Why partition 0 waits, `other_ms` being what the owner of the other one told."""
     owned = partition_of(own_ms, **also)
 
     async def rekeyed_end(number: int) -> int:
         return rekeyed
 
-    return await _held_back_by(owned, CUT_MS, progress, rekeyed_end)
+    return await _held_back_by(owned, CUT_MS, progress_of(own_ms, other_ms), rekeyed_end)
 
 
 async def test_nothing_holds_it_back_once_everything_is_past_it() -> None:
@@ -78,9 +83,6 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
         cuts.discard(CUT_MS)
 
     owned.enter_history = enter
-    progress = ProgressTable()
-    for partition in range(2):
-        progress.note(Progress(partition, CUT_MS + 1, CUT_MS, 1, "", 0).encode())
     announced = [CUT_MS - 1]
 
     async def rekeyed_end(number: int) -> int:
@@ -93,5 +95,5 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
         cuts.remove(cut_ms)
 
     monkeypatch.setattr("agents.close._take_cut", take)
-    await close_due(owned, progress, rekeyed_end)
+    await close_due(owned, progress_of(CUT_MS + 1, CUT_MS + 1), rekeyed_end)
     assert taken == [CUT_MS - 1, CUT_MS]

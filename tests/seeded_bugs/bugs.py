@@ -54,8 +54,8 @@ BUGS = (
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
         "app/restore.py",
-        "record.cut_ms if record.refolding else record.definitions_ms",
-        "record.definitions_ms",
+        "owned.want_refold(record.refolding, record.cut_ms)",
+        "pass",
     ),
     Bug(
         "announced-cut-passed-over",

@@ -415,12 +415,9 @@ class Player:
 
     def _kept_members(self, owned: OwnedPartition) -> dict[MemberName, Member] | None:
         """What the changelog has; None if it was torn, which is looked at when it is needed."""
-        packed: dict[bytes, bytes] = {}
-        for entry in self.broker.log(MEMBERS_CHANGELOG, owned.number).entries:
-            if entry.value is None:
-                packed.pop(entry.key or b"", None)
-            else:
-                packed[entry.key or b""] = entry.value
+        entries = self.broker.log(MEMBERS_CHANGELOG, owned.number).entries
+        newest = {entry.key or b"": entry.value for entry in entries}
+        packed = {key: value for key, value in newest.items() if value is not None}
         if sum_of(packed.items()) != owned.table.members.sum:
             return None
         return {
