@@ -22,6 +22,7 @@ from agents.ahead import forward_ahead
 from agents.close import close
 from agents.flush import flush
 from agents.forward import Forwarder
+from agents.guard import guard
 from agents.observe import Observed, observe
 from agents.refold import refold
 from agents.show import show
@@ -36,6 +37,7 @@ from app.definitions.state import Definitions
 from app.home import Homes
 from app.owned import OwnedPartition, Progress, RawPlace, Shared
 from app.progress import ProgressTable
+from app.republished import output_tp
 from app.restore import DefinitionsLost, refill_members, restore
 from app.scan import Scan
 from app.settings import Settings
@@ -149,6 +151,7 @@ class Engine:
         self._run(lambda: self.ticker.run(lambda: self.owned.values()))
         self._run(lambda: observe(self))
         self._run(lambda: verify_samples(self))
+        self._run(lambda: guard(self))
         self._run(lambda: show(self))
 
     async def stop(self) -> None:
@@ -466,6 +469,14 @@ class Engine:
         """The end of a partition of events-raw."""
         tp = TopicPartition(self.settings.topic(self.settings.raw_topic), number)
         return int((await self._ends.end_offsets([tp]))[tp])
+
+    async def output_ends(self, numbers: Iterable[int]) -> dict[int, int]:
+        """The ends of partitions of usage-records; 0 when there is no such topic any more."""
+        tps = [output_tp(self.settings, number) for number in numbers]
+        known = await self._ends.topics()
+        there = [tp for tp in tps if tp.topic in known]
+        ends = await self._ends.end_offsets(there) if there else {}
+        return {tp.partition: int(ends.get(tp, 0)) for tp in tps}
 
     async def log_starts(self, number: int) -> tuple[int, int]:
         """The first offsets that a partition of events-raw and events-rekeyed still has."""

@@ -102,7 +102,13 @@ RawPlace = tuple[int, int, int]
 
 
 class OutputLost(RuntimeError):
-    """Another usage-records has taken the place of the one that was published to."""
+    """usage-records is not the topic any more that was published to, or was cut."""
+
+    def __init__(self, tp: TopicPartition, offset: int, found: str):
+        super().__init__(
+            f"{tp.topic} partition {tp.partition} has lost records: the newest stood at offset "
+            f"{offset}, {found}. Started again, the worker publishes what the topic lacks"
+        )
 
 
 @dataclass
@@ -562,11 +568,8 @@ class OwnedPartition:
         def conclude(offsets: Mapping[TopicPartition, int]) -> list[Record]:
             offset, known = offsets[tp], record.output
             if known is not None and 0 <= offset < known[0] + len(published):
-                raise OutputLost(
-                    f"{tp.topic} partition {tp.partition} has lost records: the newest stood at "
-                    f"offset {known[0]}, {len(published)} more would end at {offset}. Started "
-                    "again, the worker publishes what the topic lacks"
-                )
+                found = f"{len(published)} more would end at {offset}"
+                raise OutputLost(tp, known[0], found)
             if offset >= 0:
                 record.output = self.table.record.output = output_mark(offset, published[-1])
             return [packed._replace(value=msgspec.msgpack.encode(record))]

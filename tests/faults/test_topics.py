@@ -116,7 +116,7 @@ async def test_definitions_that_are_lost_stop_every_worker(
 async def test_usage_records_that_are_lost_are_published_again(
     live_settings: Settings, tmp_path: Path
 ) -> None:
-    """The topic deleted at rest, then under load with a new one in its place."""
+    """The topic deleted while no worker runs, under one at rest, then under load."""
     topic = live_settings.topic(live_settings.usage_records_topic)
     said = f"{topic} is not what partition "
     async with (
@@ -131,6 +131,15 @@ async def test_usage_records_that_are_lost_are_published_again(
         await admin.delete_topics([topic])
         await worker.start()
         assert said in worker.tail()
+        await eventually(lambda: _has(live_settings, topic, before), True)
+        await world.is_published([0, 1])
+        before = await _count(live_settings, topic)
+        await admin.delete_topics([topic])
+        # Nothing is to be published any more.
+        assert await worker.wait() != 0
+        assert f"{topic} partition " in worker.tail()
+        assert "the topic ends at 0. Started again, the worker publishes" in worker.tail()
+        await worker.start()
         await eventually(lambda: _has(live_settings, topic, before), True)
         async with supervised(worker), load(world):
             before = await _count(live_settings, topic)

@@ -18,6 +18,7 @@ from typing import Any
 
 import uvloop
 
+from agents import guard
 from app.cli.interrupts import ended_by_signals
 from app.clock import SystemClock
 from app.main import Worker, run_to_the_end
@@ -30,6 +31,7 @@ SESSIONS: Mapping[str, Any] = {
     "broker_session_timeout": SESSION_S,
     "broker_heartbeat_interval": 0.5,
 }
+GUARDED_EVERY_S = 5.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -195,6 +197,7 @@ async def _main() -> None:
         level=os.environ.get("TEST_LOG", "WARNING"),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    guard.EVERY_S = GUARDED_EVERY_S
     worker = Worker(Settings(), SystemClock(), **SESSIONS)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks, worker)
     with ended_by_signals():

@@ -266,6 +266,11 @@ class Consumer:
         """Offset to read next."""
         return self._positions[tp]
 
+    async def topics(self) -> set[str]:
+        """Topics that there are."""
+        await PROCESS.get().passes()
+        return {topic for topic, _ in self._broker.logs}
+
     async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Ends of logs."""
         await PROCESS.get().passes()
