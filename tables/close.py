@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.numbers import EXACT, ZERO, plain
 from app.records import (
@@ -131,8 +131,8 @@ def settle(partition: Partition, cut_ms: int) -> None:
             partition.late_cuts[name] = left
         else:
             del partition.late_cuts[name]
-    for reason in [reason for reason in partition.reasons if reason[2] <= cut_ms]:
-        del partition.reasons[reason]
+    for revised in [revised for revised in partition.corrected if revised[2] <= cut_ms]:
+        del partition.corrected[revised]
 
 
 def enter_history(partition: Partition) -> set[Pair]:
@@ -202,7 +202,7 @@ class _PeriodAtCut:
                 identity,
                 closing,
                 known,
-                None if known is None else self._reason(charge.id, metric.code),
+                None if known is None else self._reason(charge.id, metric),
             )
             if record is None or entry is None:
                 continue
@@ -276,10 +276,12 @@ class _PeriodAtCut:
 
         Whether the tables still have such a cell depends on what came after the cut.
         """
-        for charge_id, filter_id, groups, *keys in self._published_before:
+        for name in self._published_before:
+            charge_id, filter_id, groups, *_ = name
             if charge_id == charge.id and (filter_id is None or filter_id in filters):
                 now = charge.group_keys(None if filter_id is None else filters[filter_id])
-                if len(now) == len(groups) and keys in ([], [now]):
+                # The same values of other keys are another cell.
+                if not groups or self._charges_earlier.keys_of(name) == now:
                     yield filter_id, groups
 
     def _carried_on_at(self, as_of_ms: int) -> frozenset[str]:
@@ -334,13 +336,19 @@ class _PeriodAtCut:
     def _charges_earlier(self) -> PeriodCharges:
         return self.partition.charges_of(self.subscription, self._earlier or self.period)
 
-    def _reason(self, charge_id: str, code: str) -> RevisionReason:
+    def _reason(self, charge_id: str, metric: Metric) -> RevisionReason:
         """Why the cut revises a cell of a charge."""
-        partition = self.partition
-        corrected = partition.reasons.get((self.name, code, self.cut_ms))
-        if corrected is None and self.charges.changed_since(charge_id, self._known_ms):
+        if self._is_corrected(metric):
+            return "correction"
+        if self.charges.changed_since(charge_id, self._known_ms):
             return "definition"
-        return corrected or "late_events"
+        return "late_events"
+
+    def _is_corrected(self, metric: Metric) -> bool:
+        """Whether the cut shows corrections of events that count in the period."""
+        corrected_at = self.partition.corrected.get((self.name, metric.code, self.cut_ms), ())
+        since_ms = 0 if metric.recurring else self.period.start_ms
+        return any(since_ms <= at_ms < self.period.end_ms for at_ms in corrected_at)
 
     @cached_property
     def _known_ms(self) -> int:

@@ -116,7 +116,7 @@ class PeriodCharges:
         self, charge_id: str, filter_id: str | None, groups: Groups, keys: tuple[str, ...]
     ) -> CellName:
         """Name, among those published, of a cell that is grouped by these keys."""
-        if not groups or len(self._stages) == 1 or keys == self._first_keys(charge_id, filter_id):
+        if not groups or keys == self._first_keys(charge_id, filter_id):
             return charge_id, filter_id, groups
         return charge_id, filter_id, groups, keys
 

@@ -29,7 +29,6 @@ from app.definitions.timeline import (
     subscription_timeline,
 )
 from app.definitions.versions import Versions
-from app.records import RevisionReason
 from app.wire.events import Event
 from app.wire.identity import BODY_HASH_MASK, event_body_hash, event_id
 from app.wire.refusals import MAX_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
@@ -57,6 +56,9 @@ from tables.routes import ChargeFolds, Route, SpanPlan, plan_spans
 
 Pair = tuple[str, str, str]
 """(organization_id, external_subscription_id, code)"""
+
+Revised = tuple[SubscriptionName, str, int]
+"""External subscription, metric code and the cut that shows it, ms."""
 
 
 Sealed = tuple[str, bytes]
@@ -178,8 +180,8 @@ class Partition:
         self.spans: dict[SpanKey, Span] = {}
         self.late_cuts: dict[SubscriptionName, set[int]] = {}
         """Revision cuts that events wait for."""
-        self.reasons: dict[tuple[SubscriptionName, str, int], RevisionReason] = {}
-        """Cuts to come that corrections revise: by name, metric code and cut."""
+        self.corrected: dict[Revised, set[int]] = {}
+        """What corrections revise in cuts to come, with the timestamps of the events, ms."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier event, or copy of one, came after a later one."""
         self._replaced: set[SubscriptionName] = set()
@@ -207,6 +209,10 @@ class Partition:
         """Subscriptions with states of cuts to come."""
         self._restored_ms = -1
         """Append time that the definitions had reached when the partition was restored."""
+        self._cooled_ms = -1
+        """Append time that the definitions had reached when external subscriptions were packed."""
+        self._cooled: set[SubscriptionName] = set()
+        """Those packed then."""
         self._entered_ms = -1
 
     # Folding
@@ -372,10 +378,10 @@ class Partition:
                 counted = None if event is None else Counted(arrival._replace(event=event), at_ms)
         return counted
 
-    def correction_reasons(
+    def revised_by_corrections(
         self, identity: bytes, arrival: Arrival, horizon_ms: int
-    ) -> Iterator[tuple[SubscriptionName, str, int]]:
-        """Cuts to come that corrections of an event revise, by name and metric code."""
+    ) -> Iterator[tuple[Revised, int]]:
+        """What corrections of an event revise in cuts to come, and the timestamp it has there."""
         event: Event | None = arrival.event
         for held in self.corrections.history(identity):
             before, event = event, held.event
@@ -385,7 +391,8 @@ class Partition:
             if cut_ms > self.record.cut_ms:
                 for version in (before, event):
                     if version is not None:
-                        yield held.name, version.code, cut_ms
+                        at_ms = arrival._replace(event=version).timestamp_ms
+                        yield (held.name, version.code, cut_ms), at_ms
 
     def revision_after(self, append_time_ms: int) -> int:
         """The first revision cut at or after the append time of a correction."""
@@ -595,9 +602,14 @@ class Partition:
         return route
 
     def _install(self, pair: Pair, route: Route) -> Route:
+        replaced = self.routes.get(pair)
         self.routes[pair] = route
         for span in route.spans:
             self._adopt(span)
+        for span in replaced.spans if replaced is not None else ():
+            # One that no event has reached, or the pair would be refolded.
+            if self.spans.get(span.key) is span:
+                del self.spans[span.key]
         return route
 
     def compile(
@@ -767,6 +779,12 @@ class Partition:
         for pair in pairs:
             self.routes.pop(pair, None)
         self._timelines.pop(name, None)
+        if spans:
+            now_ms = self.definitions.append_time_ms
+            if now_ms != self._cooled_ms:
+                self._cooled_ms = now_ms
+                self._cooled.clear()
+            self._cooled.add(name)
 
     def _subscription_ids(self, name: SubscriptionName) -> Iterable[str]:
         for versions in self.definitions.subscriptions(*name):
@@ -812,11 +830,6 @@ class Partition:
         that is being restored. `at_ms`: the append time of the definition, when others came after.
         """
         at_ms = self.definitions.append_time_ms if at_ms is None else at_ms
-        before_ms = at_ms - 1 if until_ms is None else until_ms
-        # The same millisecond: as-of look-ups cannot tell what was restored from what came after.
-        unclear = until_ms is None and at_ms <= self._restored_ms
-        if unclear:
-            before_ms = self._restored_ms
         refold: set[Pair] = set()
         for name in self._names_touched(touch):
             self._timelines.pop(name, None)
@@ -826,7 +839,9 @@ class Partition:
                 for code, presence in self.presence.codes.get(name, {}).items()
                 if touch.codes is None or code in touch.codes
             }
-            if unclear:
+            before_ms = at_ms - 1 if until_ms is None else until_ms
+            if until_ms is None and self._unclear(name, at_ms):
+                before_ms = max(at_ms, self._restored_ms)
                 refold.update(pair for pair in found if pair not in self.routes)
             elif self._stays_cold(name, found, before_ms):
                 continue
@@ -834,6 +849,14 @@ class Partition:
         # Cells of before the definition have no route when it is unclear what they were made under.
         self.strays -= refold
         return refold
+
+    def _unclear(self, name: SubscriptionName, at_ms: int) -> bool:
+        """Whether cells may stand under definitions of the very millisecond of one that comes.
+
+        As-of look-ups cannot tell what they were restored or packed under from what came after.
+        """
+        packed_then = at_ms == self._cooled_ms and name in self._cooled
+        return at_ms <= self._restored_ms or packed_then
 
     def _redirected(
         self,
@@ -846,7 +869,12 @@ class Partition:
 
         `before_ms`, `history_ms`: under what the old ones were compiled.
         """
-        self.thaw(name, before_ms, history_ms)
+        if self.is_cold(name):
+            # Routes of every code come back as of then. Of another one, something else of that very
+            # millisecond may have left the packed cells alone, and no one would look at it again.
+            self.thaw(name, before_ms, history_ms)
+            codes = self.presence.codes.get(name, {})
+            pairs = {(*name, code): presence for code, presence in codes.items()}
         return {
             pair
             for pair, presence in pairs.items()

@@ -18,7 +18,7 @@ from tables.census import Census
 from tables.dedupe import Entry
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
-from tables.partition import Counted, Pair, Partition, Refused, WaitForDefinitions
+from tables.partition import Counted, Pair, Partition, Refused, Revised, WaitForDefinitions
 from tables.presence import SubscriptionName
 from tables.routes import Route
 
@@ -57,7 +57,7 @@ class Refold:
         }
         self._unforeseen: dict[SubscriptionName, int] = {}
         """Cuts before the next that was known, of late events that nothing counted so far."""
-        self._reasons: set[tuple[SubscriptionName, str, int]] = set()
+        self._revised: dict[Revised, set[int]] = {}
         self.census = Census()
         self._begin({pair: partition.compile(pair, None, self._history_ms) for pair in self.pairs})
 
@@ -152,7 +152,8 @@ class Refold:
             return Counted(placed, -1)
         horizon_ms = self._horizons.get(name)
         if horizon_ms is not None:
-            self._reasons.update(partition.correction_reasons(identity, placed, horizon_ms))
+            for revised, at_ms in partition.revised_by_corrections(identity, placed, horizon_ms):
+                self._revised.setdefault(revised, set()).add(at_ms)
         return partition.counted(identity, placed, horizon_ms)
 
     def _wants(self, arrival: Arrival) -> bool:
@@ -214,9 +215,9 @@ class Refold:
                 partition.spans[span.key] = span
         for name, standing in self._standing.items():
             partition.corrections.enforce(name, standing, partition.record.cut_ms)
-        for reason in [reason for reason in partition.reasons if reason[0] in self._horizons]:
-            del partition.reasons[reason]
-        partition.reasons.update(dict.fromkeys(self._reasons, "correction"))
+        for revised in [one for one in partition.corrected if one[0] in self._horizons]:
+            del partition.corrected[revised]
+        partition.corrected.update(self._revised)
         partition.take_folded(self.folded)
         partition.members.replace(self.members)
         return True

@@ -140,7 +140,7 @@ class Verification:
     def compare_published(self) -> Iterator[Difference]:
         """What closing again, over the shadow cells, would publish: nothing, if all is well."""
         partition = self.partition
-        announced = {name for name, _, _ in partition.reasons}
+        announced = {name for name, _, _ in partition.corrected}
         for name in sorted(self.names):
             announced_too = name in announced or partition.revised_by_history(name)
             if partition.refolding(*name) or announced_too:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.definitions import commands
 from tables.close import close_subscription
+from tables.fold import Arrival
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
 from tests.laws.world import (
+    DAY_MS,
     ORG,
     START_MS,
     SUBSCRIPTION,
@@ -16,9 +19,14 @@ from tests.laws.world import (
     arrivals,
     changing_definitions,
     definitions_of,
+    event,
 )
 
 NAME = (ORG, SUBSCRIPTION)
+
+
+def arrival(code: str, at_ms: int, offset: int) -> Arrival:
+    return Arrival(event(code, f"t{offset}", at_ms, v="1"), ORG, at_ms, 0, offset, 0)
 
 
 @few
@@ -37,6 +45,24 @@ def test_cooling_between_definitions_and_events(data: st.DataObject) -> None:
         live.partition.cool(NAME)
         assert not (flushed and live.partition.spans)
     same(in_order(definitions, events), live)
+
+
+def test_definitions_of_one_millisecond() -> None:
+    """The first is none of a packed pair's concern, the second brings back another of them."""
+    definitions, folded = definitions_of(["sum", "balance"]), []
+    for cools in (False, True):
+        live = Live(definitions)
+        live.define_all()
+        live.deliver([arrival("sum", START_MS, 0), arrival("balance", START_MS + WEEK_MS, 1)])
+        live.flush()
+        if cools:
+            live.partition.cool(NAME)
+        at_ms = START_MS + WEEK_MS + DAY_MS
+        live.append(at_ms, commands.delete_billable_metric(ORG, "sum"))
+        live.append(at_ms, commands.delete_billable_metric(ORG, "balance"))
+        live.deliver([arrival("sum", at_ms + 1, 2)])
+        folded.append(live.cells())
+    assert folded[0] == folded[1]
 
 
 @few

@@ -173,7 +173,9 @@ def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[Definiti
 
 @st.composite
 def _change(draw: st.DrawFn, codes: Sequence[str], made: Made) -> tuple[int, Command]:
-    at_ms = draw(st.integers(START_MS, START_MS + WEEKS * WEEK_MS))
+    # Of those on whole days several are of the same millisecond.
+    days = st.integers(0, WEEKS * 7).map(lambda day: day * DAY_MS)
+    at_ms = START_MS + draw(days | st.integers(0, WEEKS * WEEK_MS))
     code = draw(st.sampled_from(codes))
     kind = draw(st.sampled_from(_CHANGES))
     return at_ms, kind(draw, code, made)

@@ -228,6 +228,34 @@ def test_new_groups_hold_from_the_open_period_on() -> None:
     ]
 
 
+def test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones() -> None:
+    live = live_of(["balance"])
+
+    def group_by(key: str, at_ms: int) -> None:
+        (plan,) = live.definitions.plan_versions.values()
+        (charge,) = next(plan.all()).charges
+        grouped = {
+            "id": charge.id,
+            "billable_metric_code": "balance",
+            "charge_model": "standard",
+            "properties": {"amount": "1", "pricing_group_keys": [key]},
+        }
+        live.append(START_MS + at_ms, commands.update_plan(ORG, "plan", {"charges": [grouped]}))
+
+    group_by("g", 0)
+    sent = world.event("balance", "t", START_MS, v="2", g="x", h="y")
+    live.deliver([Arrival(sent, ORG, START_MS, 0, 0, 0)])
+    live.close_until(START_MS + WEEK_MS)
+    group_by("h", WEEK_MS + DAY_MS)
+    live.close_until(START_MS + 2 * WEEK_MS)
+    shown = [
+        (body["period"]["from"][:10], body["grouped_by"], body["units"])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+    assert shown == [("2024-01-01", {"g": "x"}, "2.0"), ("2024-01-08", {"h": "y"}, "2.0")]
+
+
 def test_an_upgrade_leaves_recurring_cells_to_the_next_period() -> None:
     """Unless they are prorated, for then each plan has its days."""
     dearer = world.plan_body(["level", "balance", "sum"], code="dearer", amount_cents=1000)

@@ -73,7 +73,7 @@ def fold(
     meter = OfflineMeter()
     definitions = [
         DefinitionLine(d.append_time_ms, d.offset, d.command.encode())
-        for d in definitions_of(["sum", "max"], settings)
+        for d in definitions_of(["sum", "max", "balance"], settings)
     ]
     events = [
         EventLine(append_time_ms, 0, offset, msgspec.json.encode(value))
@@ -146,6 +146,35 @@ def test_a_published_period_is_revised_at_the_next_cut_with_its_reason() -> None
     )
     assert (revised["revision"], revised["revision_reason"]) == (1, "correction")
     assert revised["closed_at"] > recorded["closed_at"]
+
+
+@pytest.mark.parametrize(
+    ("code", "cancelled", "reasons"),
+    [
+        ("sum", "week-1", {"2024-01-01": "correction", "2024-01-08": "late_events"}),
+        ("sum", "week-2", {"2024-01-01": "late_events", "2024-01-08": "correction"}),
+        ("balance", "week-1", {"2024-01-01": "correction", "2024-01-08": "correction"}),
+        ("balance", "week-2", {"2024-01-01": "late_events", "2024-01-08": "correction"}),
+    ],
+)
+def test_the_reason_is_that_of_the_period(
+    code: str, cancelled: str, reasons: dict[str, str]
+) -> None:
+    """A balance is corrected from the event's period on."""
+    later_ms = START_MS + 2 * WEEK_MS + HOUR_MS
+    meter = fold(
+        (INSIDE_MS, event("week-1", "5", code=code)),
+        (INSIDE_MS + WEEK_MS, event("week-2", "7", INSIDE_MS + WEEK_MS, code)),
+        (later_ms + 1, cancel(cancelled)),
+        (later_ms + 2, event("late-1", "1", code=code)),
+        (later_ms + 3, event("late-2", "1", INSIDE_MS + WEEK_MS, code)),
+        at_ms=later_ms + 3 * HOUR_MS,
+    )
+    assert reasons == {
+        body["period"]["from"][:10]: body["revision_reason"]
+        for body in records_of(meter, code)
+        if body["revision"] == 1
+    }
 
 
 def test_a_correction_after_the_late_window_still_revises() -> None:
