@@ -281,7 +281,7 @@ class _PeriodAtCut:
             if charge_id == charge.id and (filter_id is None or filter_id in filters):
                 now = charge.group_keys(None if filter_id is None else filters[filter_id])
                 # The same values of other keys are another cell.
-                if not groups or self._charges_earlier.keys_of(name) == now:
+                if now == (self._charges_earlier.keys_of(name) if groups else ()):
                     yield filter_id, groups
 
     def _carried_on_at(self, as_of_ms: int) -> frozenset[str]:

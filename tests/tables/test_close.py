@@ -228,32 +228,44 @@ def test_new_groups_hold_from_the_open_period_on() -> None:
     ]
 
 
-def test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones() -> None:
+@pytest.mark.parametrize(
+    ("before", "after"), [(["g"], ["h"]), ([], ["g"]), (["g"], []), (["g"], ["g", "h"])]
+)
+def test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones(
+    before: list[str], after: list[str]
+) -> None:
     live = live_of(["balance"])
+    sent_with = {"g": "x", "h": "y"}
 
-    def group_by(key: str, at_ms: int) -> None:
+    def group_by(keys: list[str], at_ms: int) -> None:
         (plan,) = live.definitions.plan_versions.values()
         (charge,) = next(plan.all()).charges
         grouped = {
             "id": charge.id,
             "billable_metric_code": "balance",
             "charge_model": "standard",
-            "properties": {"amount": "1", "pricing_group_keys": [key]},
+            "properties": {"amount": "1", "pricing_group_keys": keys},
         }
         live.append(START_MS + at_ms, commands.update_plan(ORG, "plan", {"charges": [grouped]}))
 
-    group_by("g", 0)
-    sent = world.event("balance", "t", START_MS, v="2", g="x", h="y")
+    def grouped_by(keys: list[str]) -> dict[str, str] | None:
+        return {key: sent_with[key] for key in keys} or None
+
+    group_by(before, 0)
+    sent = world.event("balance", "t", START_MS, v="2", **sent_with)
     live.deliver([Arrival(sent, ORG, START_MS, 0, 0, 0)])
     live.close_until(START_MS + WEEK_MS)
-    group_by("h", WEEK_MS + DAY_MS)
+    group_by(after, WEEK_MS + DAY_MS)
     live.close_until(START_MS + 2 * WEEK_MS)
     shown = [
         (body["period"]["from"][:10], body["grouped_by"], body["units"])
         for body in live.bodies()
         if body["type"] != "period.completed"
     ]
-    assert shown == [("2024-01-01", {"g": "x"}, "2.0"), ("2024-01-08", {"h": "y"}, "2.0")]
+    assert shown == [
+        ("2024-01-01", grouped_by(before), "2.0"),
+        ("2024-01-08", grouped_by(after), "2.0"),
+    ]
 
 
 def test_an_upgrade_leaves_recurring_cells_to_the_next_period() -> None:
