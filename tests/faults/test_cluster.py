@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from tests.live.world import SCALE
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-GOES_ON_S = 30.0
-"""Within so many seconds after a node is gone, events are folded again."""
+GOES_ON_S = 90.0
+"""Within so many seconds after a node is gone, events are folded again: 6 to 10 with two cores to
+itself, but it may share them with another test, and its worker may have to start again."""
 ROUNDS = SCALE
 
 
@@ -49,17 +52,17 @@ async def test_each_node_is_killed_and_one_stays_away(
         world_on(cluster_settings, worker.url) as world,
     ):
         led: set[int] = set()
+        in_turn = itertools.cycle(brokers.items())
         async with supervised(worker), load(world):
             await asyncio.sleep(1)
-            for _ in range(ROUNDS):
-                for node, broker in brokers.items():
-                    led |= await _partitions_led_by(node, cluster_settings, raw)
-                    broker.kill()
-                    await _goes_on(worker)
+            for left in reversed(range(ROUNDS * len(brokers))):
+                node, broker = next(in_turn)
+                led |= await _partitions_led_by(node, cluster_settings, raw)
+                broker.kill()
+                await _goes_on(worker)
+                if left:
                     await broker.start()
                     await _all_in_sync(cluster_settings)
-            brokers[await _leader_of(0, cluster_settings, raw)].kill()
-            await _goes_on(worker)
         assert led == set(range(cluster_settings.raw_partitions)), "each leader was killed"
         assert sum(broker.process.is_running() for broker in brokers.values()) == len(brokers) - 1
         world.api.url = worker.url
@@ -69,37 +72,25 @@ async def test_each_node_is_killed_and_one_stays_away(
 async def _goes_on(worker: WorkerProcess) -> None:
     """Until a second's worth of events is folded while the node is away."""
     before: float | None = None
-    async with asyncio.timeout(GOES_ON_S):
-        while True:
-            try:
-                total = await folded(worker)
-            except (aiohttp.ClientError, OSError):
-                # It may have ended, and be starting again: then it counts from 0.
-                before = 0.0
-            else:
-                before = total if before is None else min(before, total)
-                if total > before + EVENTS_PER_S:
-                    return
-            await asyncio.sleep(0.2)
-
-
-async def _described(settings: Settings, topic: str) -> list[dict[str, object]]:
-    async with admin_client(settings) as admin:
-        (described,) = await admin.describe_topics([topic])
-    partitions: list[dict[str, object]] = described["partitions"]
-    return partitions
-
-
-async def _leader_of(partition: int, settings: Settings, topic: str) -> int:
-    described = await _described(settings, topic)
-    (leader,) = [each["leader"] for each in described if each["partition"] == partition]
-    assert isinstance(leader, int)
-    return leader
+    until_s = time.monotonic() + GOES_ON_S
+    while time.monotonic() < until_s:
+        try:
+            total = await folded(worker)
+        except (aiohttp.ClientError, OSError):
+            # It may have ended, and be starting again: then it counts from 0.
+            before = 0.0
+        else:
+            before = total if before is None else min(before, total)
+            if total > before + EVENTS_PER_S:
+                return
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"nothing is folded:\n{await worker.stuck_at()}")
 
 
 async def _partitions_led_by(node: int, settings: Settings, topic: str) -> set[int]:
-    described = await _described(settings, topic)
-    return {int(str(each["partition"])) for each in described if each["leader"] == node}
+    async with admin_client(settings) as admin:
+        (described,) = await admin.describe_topics([topic])
+    return {each["partition"] for each in described["partitions"] if each["leader"] == node}
 
 
 async def _all_in_sync(settings: Settings) -> None:

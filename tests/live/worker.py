@@ -123,9 +123,14 @@ class WorkerProcess:
         try:
             return await asyncio.to_thread(self._process.wait, timeout_s)
         except subprocess.TimeoutExpired:
+            raise AssertionError(f"the worker does not end:\n{await self.stuck_at()}") from None
+
+    async def stuck_at(self) -> str:
+        """The last lines it wrote; what its tasks wait for, if it runs."""
+        if self.is_running():
             self.signal(signal.SIGUSR1)
             await asyncio.sleep(1)
-            raise AssertionError(f"the worker does not end:\n{self.tail()}") from None
+        return self.tail()
 
     async def kill(self) -> None:
         """SIGKILL."""
