@@ -31,32 +31,33 @@ async def guard(engine: Engine) -> None:
     Raises:
         OutputLost: a topic ends before the newest record that it was given.
     """
-    seen: dict[int, OutputMark] = {}
+    lost: dict[int, OutputMark] = {}
     while True:
         await asyncio.sleep(EVERY_S)
         try:
-            seen = await look(engine, seen)
+            lost = await look(engine, lost)
         except KafkaError as error:
             log.warning("Whether usage-records is whole could not be asked: %s", error)
 
 
-async def look(engine: Engine, seen: dict[int, OutputMark]) -> dict[int, OutputMark]:
-    """What the owned partitions published last; `seen`: the same a look before.
+async def look(engine: Engine, lost: dict[int, OutputMark]) -> dict[int, OutputMark]:
+    """Newest records of owned partitions that their topic does not reach; `lost`: a look before.
+
+    One look proves nothing: who leads a partition no more, but does not know it yet, answers with
+    an end of before.
 
     Raises:
         OutputLost: as in `guard`.
     """
-    now = {
+    newest = {
         number: owned.table.record.output
         for number, owned in engine.owned.items()
         if owned.table.record.output is not None
     }
-    # A newer one may be in a transaction yet, and its offset not be counted among those of readers.
-    settled = {number: mark for number, mark in now.items() if seen.get(number) == mark}
-    if settled:
-        ends = await engine.output_ends(settled)
-        for number, (offset, _) in sorted(settled.items()):
-            if ends[number] <= offset:
-                tp = output_tp(engine.settings, number)
-                raise OutputLost(tp, offset, f"the topic ends at {ends[number]}")
-    return now
+    ends = await engine.output_ends(newest) if newest else {}
+    missing = {number: mark for number, mark in newest.items() if ends[number] <= mark[0]}
+    for number, mark in sorted(missing.items()):
+        if lost.get(number) == mark:
+            tp = output_tp(engine.settings, number)
+            raise OutputLost(tp, mark[0], f"the topic ends at {ends[number]}")
+    return missing

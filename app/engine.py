@@ -108,6 +108,7 @@ class Engine:
         self._ends = Consumer(
             enable_auto_commit=False, isolation_level="read_committed", **settings.kafka_options()
         )
+        self._written = Consumer(enable_auto_commit=False, **settings.kafka_options())
         self._definitions_log = LogReader(settings, settings.topic(METER_DEFINITIONS))
         self._progress_log = LogReader(settings, settings.topic(METER_PROGRESS))
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,6 +143,7 @@ class Engine:
         """Connect, and apply the definitions log to its end."""
         await self.producer.start()
         await self._ends.start()
+        await self._written.start()
         await self._check_definitions()
         await self.members.start()
         self._run(lambda: self._follow(self._definitions_log, self._define))
@@ -167,6 +169,7 @@ class Engine:
         self.parked.clear()
         for part in (self._definitions_log, self._progress_log, self.raw_records, self.members):
             await part.stop()
+        await self._written.stop()
         await self._ends.stop()
         await self.producer.stop()
 
@@ -471,11 +474,15 @@ class Engine:
         return int((await self._ends.end_offsets([tp]))[tp])
 
     async def output_ends(self, numbers: Iterable[int]) -> dict[int, int]:
-        """The ends of partitions of usage-records; 0 when there is no such topic any more."""
+        """The ends of partitions of usage-records; 0 when there is no such topic any more.
+
+        Not where readers of what is committed end: before a transaction whose markers are not
+        written yet, which may take as long as a partition has no leader.
+        """
         tps = [output_tp(self.settings, number) for number in numbers]
-        known = await self._ends.topics()
+        known = await self._written.topics()
         there = [tp for tp in tps if tp.topic in known]
-        ends = await self._ends.end_offsets(there) if there else {}
+        ends = await self._written.end_offsets(there) if there else {}
         return {tp.partition: int(ends.get(tp, 0)) for tp in tps}
 
     async def log_starts(self, number: int) -> tuple[int, int]:

@@ -239,6 +239,8 @@ class _Timed:
 
 async def folded(worker: WorkerProcess) -> float:
     """Events folded since the worker started."""
+    if not worker.url:
+        worker.look_for_url()
     lines = (await text_of(f"{worker.url}/metrics")).splitlines()
     return sum(float(li.split()[-1]) for li in lines if li.startswith("meter_events_folded_total{"))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
-from app.clients import Admin
+from app.clients import Admin, Consumer, Producer, started
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
@@ -23,7 +24,7 @@ from tables.stores.changelog import read_to_end
 from tests.faults.load import load, prove, supervised, world_on
 from tests.live.api import eventually, text_of
 from tests.live.foreign import foreign_producer
-from tests.live.worker import worker_process
+from tests.live.worker import GUARDED_EVERY_S, worker_process
 from tests.live.world import Traffic
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -149,6 +150,39 @@ async def test_usage_records_that_are_lost_are_published_again(
             await eventually(lambda: _has(live_settings, topic, before), True)
         world.api.url = worker.url
         await prove(world, tmp_path)
+
+
+async def test_a_transaction_left_open_hides_usage_records_but_does_not_lose_them(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    """Nor does one whose markers wait for another leader: readers see less than was published."""
+    topic = live_settings.topic(live_settings.usage_records_topic)
+    tps = [TopicPartition(topic, number) for number in range(live_settings.raw_partitions)]
+    hanging = Producer(
+        acks="all", transactional_id=f"{topic}-hanging", **live_settings.kafka_options()
+    )
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+        started(Consumer(**live_settings.kafka_options())) as anything,
+        started(hanging) as producer,
+    ):
+        await producer.begin_transaction()
+        for tp in tps:
+            await producer.send_and_wait(tp.topic, b"{}", partition=tp.partition)
+        began = await anything.end_offsets(tps)
+        async with load(world):
+            await eventually(lambda: _reach(anything, {tp: began[tp] + 10 for tp in tps}), True)
+        await asyncio.sleep(3 * GUARDED_EVERY_S)
+        assert worker.is_running(), worker.tail()
+        assert await _count(live_settings, topic) == 0, "the transaction is open still"
+        await producer.abort_transaction()
+        await prove(world, tmp_path)
+
+
+async def _reach(consumer: Consumer, offsets: Mapping[TopicPartition, int]) -> bool:
+    ends = await consumer.end_offsets(list(offsets))
+    return all(ends[tp] >= offset for tp, offset in offsets.items())
 
 
 async def _count(settings: Settings, topic: str) -> int:

@@ -31,7 +31,7 @@ SESSIONS: Mapping[str, Any] = {
     "broker_session_timeout": SESSION_S,
     "broker_heartbeat_interval": 0.5,
 }
-GUARDED_EVERY_S = 5.0
+GUARDED_EVERY_S = 3.0
 ROOT = Path(__file__).parents[2]
 
 
