@@ -21,7 +21,7 @@ from tables.groups import (
     grouped_cells,
     pack_position,
 )
-from tables.routes import Ignored, Properties, Route
+from tables.routes import Properties, Route
 
 
 class _First(NamedTuple):
@@ -59,15 +59,12 @@ class Census:
                 continue
             if properties is None:
                 properties = read_properties(event.properties)
-            if isinstance(fold.read_value(event.code, timestamp_ms, properties), Ignored):
-                continue
-            bucket = fold.bucket_of(properties)
-            groups = fold.groups_of(bucket, properties)
-            if groups:
-                first = _First(pack_position(position), layer.start_ms, bucket.filter_id)
+            name = fold.cell_of(event.code, timestamp_ms, properties)
+            if name is not None and name[1]:
+                first = _First(pack_position(position), layer.start_ms, name[0])
                 scope = _scope(span, layer)
                 self._most[scope] = layer.limits.max_groups
-                self._claim(scope, groups, first)
+                self._claim(scope, name[1], first)
 
     def _claim(self, scope: Scope, groups: Groups, first: _First) -> None:
         firsts = self._firsts.setdefault(scope, {})

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.numbers import EXACT, ZERO, plain
 from app.records import (
@@ -23,12 +23,15 @@ from app.records import (
     completion_record,
     usage_record,
 )
+from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import OPEN_CUT_MS, Figures, Span
+from tables.fold import Arrival
 from tables.in_force import InForce, PeriodCharges
 from tables.partition import Pair, Partition
 from tables.presence import SubscriptionName
 from tables.published import CellName, PublishedCell, PublishedPeriod
+from tables.routes import ChargeFold
 
 _UNPUBLISHED = PublishedPeriod()
 
@@ -184,7 +187,7 @@ class _PeriodAtCut:
 
         records = []
         for closing in self.closings():
-            charge, metric, as_of_ms, _ = closing.in_force
+            charge, _, as_of_ms, _ = closing.in_force
             identity = cell_id(
                 self.subscription,
                 charge.id,
@@ -202,7 +205,7 @@ class _PeriodAtCut:
                 identity,
                 closing,
                 known,
-                None if known is None else self._reason(charge.id, metric),
+                None if known is None else self._reason(closing),
             )
             if record is None or entry is None:
                 continue
@@ -336,19 +339,24 @@ class _PeriodAtCut:
     def _charges_earlier(self) -> PeriodCharges:
         return self.partition.charges_of(self.subscription, self._earlier or self.period)
 
-    def _reason(self, charge_id: str, metric: Metric) -> RevisionReason:
-        """Why the cut revises a cell of a charge."""
-        if self._is_corrected(metric):
+    def _reason(self, closing: _Closing) -> RevisionReason:
+        """Why the cut revises a cell."""
+        if self._is_corrected(closing):
             return "correction"
-        if self.charges.changed_since(charge_id, self._known_ms):
+        if self.charges.changed_since(closing.in_force.charge.id, self._known_ms):
             return "definition"
         return "late_events"
 
-    def _is_corrected(self, metric: Metric) -> bool:
-        """Whether the cut shows corrections of events that count in the period."""
-        corrected_at = self.partition.corrected.get((self.name, metric.code, self.cut_ms), ())
-        since_ms = 0 if metric.recurring else self.period.start_ms
-        return any(since_ms <= at_ms < self.period.end_ms for at_ms in corrected_at)
+    def _is_corrected(self, closing: _Closing) -> bool:
+        """Whether the cut shows corrections of events that count in the cell, or did."""
+        partition, period, in_force = self.partition, self.period, closing.in_force
+        fold = partition.folds.fold_of(in_force.charge, in_force.metric, period.timezone)
+        since_ms = 0 if fold.metric.recurring else period.start_ms
+        return any(
+            since_ms <= version.timestamp_ms < period.end_ms
+            and _cell_of(fold, version) == closing.name[1:3]
+            for version in partition.corrected.get((self.name, fold.metric.code, self.cut_ms), ())
+        )
 
     @cached_property
     def _known_ms(self) -> int:
@@ -358,6 +366,11 @@ class _PeriodAtCut:
         times_ms = [record.append_time_ms for record in records]
         done_ms = [at_ms for at_ms in times_ms if partition.revision_after(at_ms) < self.cut_ms]
         return max(done_ms, default=-1)
+
+
+def _cell_of(fold: ChargeFold, counted: Arrival) -> tuple[str | None, Groups] | None:
+    properties = read_properties(counted.event.properties)
+    return fold.cell_of(counted.event.code, counted.timestamp_ms, properties)
 
 
 _NOTHING = Figures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)

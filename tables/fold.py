@@ -223,11 +223,9 @@ def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded
     layer, fold = span.place_layer(timestamp_ms), span.fold
     if layer is None or arrival.append_time_ms <= fold.counts_after_ms:
         return
-    code, properties = arrival.event.code, read_properties(arrival.event.properties)
-    if isinstance(fold.read_value(code, timestamp_ms, properties), Ignored):
-        return
-    name = fold.place_of(code, timestamp_ms, properties)
-    if not name[1] or any(name in other.cells for other in span.layers.values()):
+    properties = read_properties(arrival.event.properties)
+    name = fold.cell_of(arrival.event.code, timestamp_ms, properties)
+    if name is None or not name[1] or any(name in other.cells for other in span.layers.values()):
         return
     cell = layer.admit(*name, arrival.position)
     if cell is not None:

@@ -180,7 +180,7 @@ class Partition:
         self.spans: dict[SpanKey, Span] = {}
         self.late_cuts: dict[SubscriptionName, set[int]] = {}
         """Revision cuts that events wait for."""
-        self.corrected: dict[Revised, set[int]] = {}
+        self.corrected: dict[Revised, list[Arrival]] = {}
         """What corrections revise in cuts to come, with the timestamps of the events, ms."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier event, or copy of one, came after a later one."""
@@ -380,8 +380,8 @@ class Partition:
 
     def revised_by_corrections(
         self, identity: bytes, arrival: Arrival, horizon_ms: int
-    ) -> Iterator[tuple[Revised, int]]:
-        """What corrections of an event revise in cuts to come, and the timestamp it has there."""
+    ) -> Iterator[tuple[Revised, Arrival]]:
+        """What corrections of an event revise in cuts to come: the event before and after each."""
         event: Event | None = arrival.event
         for held in self.corrections.history(identity):
             before, event = event, held.event
@@ -391,8 +391,8 @@ class Partition:
             if cut_ms > self.record.cut_ms:
                 for version in (before, event):
                     if version is not None:
-                        at_ms = arrival._replace(event=version).timestamp_ms
-                        yield (held.name, version.code, cut_ms), at_ms
+                        revised = (held.name, version.code, cut_ms)
+                        yield revised, arrival._replace(event=version)
 
     def revision_after(self, append_time_ms: int) -> int:
         """The first revision cut at or after the append time of a correction."""

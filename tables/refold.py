@@ -57,7 +57,7 @@ class Refold:
         }
         self._unforeseen: dict[SubscriptionName, int] = {}
         """Cuts before the next that was known, of late events that nothing counted so far."""
-        self._revised: dict[Revised, set[int]] = {}
+        self._revised: dict[Revised, list[Arrival]] = {}
         self.census = Census()
         self._begin({pair: partition.compile(pair, None, self._history_ms) for pair in self.pairs})
 
@@ -152,8 +152,8 @@ class Refold:
             return Counted(placed, -1)
         horizon_ms = self._horizons.get(name)
         if horizon_ms is not None:
-            for revised, at_ms in partition.revised_by_corrections(identity, placed, horizon_ms):
-                self._revised.setdefault(revised, set()).add(at_ms)
+            for revised, version in partition.revised_by_corrections(identity, placed, horizon_ms):
+                self._revised.setdefault(revised, []).append(version)
         return partition.counted(identity, placed, horizon_ms)
 
     def _wants(self, arrival: Arrival) -> bool:

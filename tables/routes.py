@@ -132,10 +132,20 @@ class ChargeFold:
         """Filter id and groups of the cell that an event which has a value belongs to."""
         if self._overwrites is not None:
             properties = self._overwrites(code, timestamp_ms, properties)
-        bucket = self.bucket_of(properties)
-        return bucket.filter_id, self.groups_of(bucket, properties)
+        bucket = self._bucket_of(properties)
+        # A missing property and an empty text are the same null group.
+        groups = tuple(_text(properties, key) or None for key in bucket.group_keys)
+        return bucket.filter_id, groups
 
-    def bucket_of(self, properties: Properties) -> Bucket:
+    def cell_of(
+        self, code: str, timestamp_ms: int, properties: Properties
+    ) -> tuple[str | None, Groups] | None:
+        """The same of any event; None if it has no value."""
+        if isinstance(self.read_value(code, timestamp_ms, properties), Ignored):
+            return None
+        return self.place_of(code, timestamp_ms, properties)
+
+    def _bucket_of(self, properties: Properties) -> Bucket:
         """The one bucket an event belongs to: most keys, fewest values, oldest; else the default.
 
         `buckets` is in that order, so the first match decides (metering-semantics §4.8).
@@ -144,10 +154,6 @@ class ChargeFold:
             if all(_text(properties, key) in values for key, values in bucket.conditions):
                 return bucket
         return self.default_bucket
-
-    def groups_of(self, bucket: Bucket, properties: Properties) -> Groups:
-        """The group of an event: a missing property and an empty text are the same null group."""
-        return tuple(_text(properties, key) or None for key in bucket.group_keys)
 
 
 def aggregation_for(metric: Metric, prorated: bool, timezone: str) -> Aggregation[Any]:

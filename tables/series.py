@@ -219,8 +219,8 @@ def _admitted(layer: Layer, counted: Arrival) -> bool:
     if admission is None:
         return True
     properties = read_properties(counted.event.properties)
-    groups = fold.groups_of(fold.bucket_of(properties), properties)
-    return not groups or groups in admission.firsts
+    name = fold.cell_of(counted.event.code, counted.timestamp_ms, properties)
+    return name is None or not name[1] or name[1] in admission.firsts
 
 
 def _shows(span: Span, window: SeriesWindow) -> bool:

@@ -37,7 +37,11 @@ AFTER_DUE_MS = START_MS + WEEK_MS + HOUR_MS
 
 
 def event(
-    transaction_id: str, value: str, at_ms: int = INSIDE_MS, code: str = "sum"
+    transaction_id: str,
+    value: str,
+    at_ms: int = INSIDE_MS,
+    code: str = "sum",
+    group: str | None = None,
 ) -> dict[str, Any]:
     return {
         "organization_id": ORG,
@@ -45,7 +49,7 @@ def event(
         "transaction_id": transaction_id,
         "code": code,
         "timestamp": f"{at_ms / 1000:.3f}",
-        "properties": {"v": value},
+        "properties": {"v": value} if group is None else {"v": value, "g": group},
     }
 
 
@@ -173,6 +177,40 @@ def test_the_reason_is_that_of_the_period(
     assert reasons == {
         body["period"]["from"][:10]: body["revision_reason"]
         for body in records_of(meter, code)
+        if body["revision"] == 1
+    }
+
+
+@pytest.mark.parametrize(
+    ("correction", "reasons"),
+    [
+        (cancel("a"), {"x": "correction", "y": "late_events", "z": "late_events"}),
+        (
+            amend(event("a", "5", group="y")),
+            {"x": "correction", "y": "correction", "z": "late_events"},
+        ),
+        (
+            amend(event("a", "not a number", group="y")),
+            {"x": "correction", "y": "late_events", "z": "late_events"},
+        ),
+    ],
+    ids=["cancelled", "moved", "moved, without a value"],
+)
+def test_the_reason_is_that_of_the_cell(
+    correction: dict[str, Any], reasons: dict[str, str]
+) -> None:
+    later_ms = START_MS + WEEK_MS + HOUR_MS
+    meter = fold(
+        (INSIDE_MS, event("a", "5", group="x")),
+        (INSIDE_MS, event("b", "5", group="y")),
+        (INSIDE_MS, event("c", "5", group="z")),
+        (later_ms + 1, correction),
+        *((later_ms + 2, event(f"late-{group}", "1", group=group)) for group in "xyz"),
+        at_ms=later_ms + 3 * HOUR_MS,
+    )
+    assert reasons == {
+        body["grouped_by"]["g"]: body["revision_reason"]
+        for body in records_of(meter)
         if body["revision"] == 1
     }
 

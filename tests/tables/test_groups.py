@@ -68,6 +68,21 @@ def test_a_smaller_position_that_comes_later_takes_the_place_of_the_greatest() -
     assert layer.cells[None, ("z",)].state.events == 2
 
 
+def test_groups_by_the_result_of_an_expression_are_admitted_by_it() -> None:
+    """It stands in place of the property, which says the same of every event."""
+    definitions = definitions_of(["sum"], LIMITED)
+    metric = definitions[1].command.payload["billable_metric"]
+    metric |= {"field_name": "g", "expression": "event.properties.v"}
+    live = Live(definitions)
+    live.define_all()
+    for offset in (3, 2, 1, 0):
+        sent = event("sum", f"t{offset}", INSIDE_MS, v=str(offset), g="x")
+        live.deliver([Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)])
+    live.refold_all()
+    assert groups_of(live) == {"0", "1"}
+    assert verified(live) == []
+
+
 def test_a_group_beyond_the_limit_is_ignored_with_a_reason() -> None:
     live = live_of(*(arrival(offset, group) for offset, group in enumerate("xyzzx")))
     assert groups_of(live) == {"x", "y"}
