@@ -348,14 +348,20 @@ class _PeriodAtCut:
         return "late_events"
 
     def _is_corrected(self, closing: _Closing) -> bool:
-        """Whether the cut shows corrections of events that count in the cell, or did."""
+        """Whether the cut shows corrections of events that count in the cell, or did.
+
+        One that has no events any more may have lost its place to a group that a correction made.
+        """
         partition, period, in_force = self.partition, self.period, closing.in_force
         fold = partition.folds.fold_of(in_force.charge, in_force.metric, period.timezone)
         since_ms = 0 if fold.metric.recurring else period.start_ms
-        return any(
-            since_ms <= version.timestamp_ms < period.end_ms
-            and _cell_of(fold, version) == closing.name[1:3]
+        corrected = {
+            _cell_of(fold, version)
             for version in partition.corrected.get((self.name, fold.metric.code, self.cut_ms), ())
+            if since_ms <= version.timestamp_ms < period.end_ms
+        } - {None}
+        return bool(corrected) and (
+            closing.figures.events_count == 0 or closing.name[1:3] in corrected
         )
 
     @cached_property

@@ -215,6 +215,21 @@ def test_the_reason_is_that_of_the_cell(
     }
 
 
+def test_a_group_that_loses_its_place_to_a_corrected_one_says_so() -> None:
+    later_ms = START_MS + WEEK_MS + HOUR_MS
+    meter = fold(
+        *((INSIDE_MS, event(id_, "5", group=group)) for id_, group in ("ax", "bx", "cy")),
+        (later_ms + 1, amend(event("a", "5", group="w"))),
+        at_ms=later_ms + 3 * HOUR_MS,
+        settings=msgspec.structs.replace(SETTINGS, max_groups=2),
+    )
+    revised = {
+        body["grouped_by"]["g"]: (body["units"], body["revision_reason"])
+        for body in records_of(meter)[2:]
+    }
+    assert revised == {"w": ("5.0", None), "x": ("5.0", "correction"), "y": ("0.0", "correction")}
+
+
 def test_a_correction_after_the_late_window_still_revises() -> None:
     long_after_ms = START_MS + 400 * DAY_MS
     meter = fold(
