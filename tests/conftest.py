@@ -29,6 +29,9 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("suite")
 
+# Most brokers of the suite live for seconds: compiling them well costs more than it gives back.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
 FAULTS = Path(__file__).parent / "faults"
 CLUSTER = FAULTS / "test_cluster.py"
 
