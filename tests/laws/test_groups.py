@@ -28,7 +28,9 @@ from tests.laws.world import (
     subscription_body,
 )
 
-CODES = ("count", "sum", "unique", "seats", "balance")
+COMPUTED = "computed"
+"""Its expression stands in place of the property that groups."""
+CODES = ("count", "sum", "unique", "seats", "balance", COMPUTED)
 END_MS = START_MS + 6 * WEEK_MS
 GROUPS = "vwxyz"
 
@@ -44,7 +46,17 @@ def definitions_of(most: int) -> list[DefinitionLine]:
     made: list[Command] = [
         commands.set_settings(msgspec.structs.replace(SETTINGS, max_groups=most))
     ]
-    made += [commands.create_billable_metric(ORG, metric_body(code)) for code in CODES]
+    bodies = [metric_body(code) for code in CODES if code != COMPUTED]
+    bodies.append(
+        {
+            "name": COMPUTED,
+            "code": COMPUTED,
+            "aggregation_type": "sum_agg",
+            "field_name": "g",
+            "expression": "event.properties.n",
+        }
+    )
+    made += [commands.create_billable_metric(ORG, body) for body in bodies]
     made.append(commands.create_plan(ORG, plan))
     made.append(commands.upsert_customer(ORG, {"external_id": "customer"}))
     made.append(commands.create_subscription(ORG, subscription_body()))
@@ -63,6 +75,7 @@ def arrivals(draw: st.DrawFn, *, max_events: int = 16) -> list[Arrival]:
         partition = draw(st.sampled_from([0, 0, 1]))
         properties: dict[str, Any] = {"v": "1.5", "u": draw(st.sampled_from("ab"))}
         properties["operation_type"] = draw(st.sampled_from(["add", "add", "remove"]))
+        properties["n"] = draw(st.sampled_from("12345"))
         if draw(st.integers(0, 9)):
             properties["g"] = draw(st.sampled_from(GROUPS))
         if draw(st.integers(0, 9)) == 0:
@@ -108,13 +121,14 @@ def admitted(most: int, events: list[Arrival]) -> set[tuple[Any, ...]]:
             continue
         seen.add(sent.transaction_id)
         properties = msgspec.json.decode(sent.properties)
-        field = {"count": "operation_type", "sum": "v", "balance": "v"}.get(sent.code, "u")
+        fields = {"count": "operation_type", "sum": "v", "balance": "v", COMPUTED: "n"}
+        field = fields.get(sent.code, "u")
         if properties[field] is None:
             continue
         week_ms = (arrival.timestamp_ms - START_MS) // WEEK_MS * WEEK_MS + START_MS
         recurring = sent.code in ("seats", "balance")
         room = rooms.setdefault((sent.code, None if recurring else week_ms), [])
-        group = properties.get("g")
+        group = properties["n"] if sent.code == COMPUTED else properties.get("g")
         if group not in room and len(room) < most:
             room.append(group)
         if group in room:
