@@ -26,7 +26,6 @@ from app.records import (
 from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import OPEN_CUT_MS, Figures, Span
-from tables.fold import Arrival
 from tables.in_force import InForce, PeriodCharges
 from tables.partition import Pair, Partition
 from tables.presence import SubscriptionName
@@ -176,6 +175,7 @@ class _PeriodAtCut:
         self.charges = partition.charges_of(subscription, period)
         self._carried_on: dict[int, frozenset[str]] = {}
         self._envelopes: dict[int, Envelope] = {}
+        self._corrected: dict[ChargeFold, set[tuple[str | None, Groups]]] = {}
 
     def records(self) -> Iterator[PublishedRecord]:
         """What the cut publishes; remembers it as published."""
@@ -352,17 +352,24 @@ class _PeriodAtCut:
 
         One that has no events any more may have lost its place to a group that a correction made.
         """
-        partition, period, in_force = self.partition, self.period, closing.in_force
-        fold = partition.folds.fold_of(in_force.charge, in_force.metric, period.timezone)
-        since_ms = 0 if fold.metric.recurring else period.start_ms
-        corrected = {
-            _cell_of(fold, version)
-            for version in partition.corrected.get((self.name, fold.metric.code, self.cut_ms), ())
-            if since_ms <= version.timestamp_ms < period.end_ms
-        } - {None}
+        charge, metric, *_ = closing.in_force
+        fold = self.partition.folds.fold_of(charge, metric, self.period.timezone)
+        if fold not in self._corrected:
+            self._corrected[fold] = set(self._corrected_cells(fold))
+        corrected = self._corrected[fold]
         return bool(corrected) and (
             closing.figures.events_count == 0 or closing.name[1:3] in corrected
         )
+
+    def _corrected_cells(self, fold: ChargeFold) -> Iterator[tuple[str | None, Groups]]:
+        since_ms = 0 if fold.metric.recurring else self.period.start_ms
+        revised = (self.name, fold.metric.code, self.cut_ms)
+        for version in self.partition.corrected.get(revised, ()):
+            if since_ms <= version.timestamp_ms < self.period.end_ms:
+                event, properties = version.event, read_properties(version.event.properties)
+                cell = fold.cell_of(event.code, version.timestamp_ms, properties)
+                if cell is not None:
+                    yield cell
 
     @cached_property
     def _known_ms(self) -> int:
@@ -372,11 +379,6 @@ class _PeriodAtCut:
         times_ms = [record.append_time_ms for record in records]
         done_ms = [at_ms for at_ms in times_ms if partition.revision_after(at_ms) < self.cut_ms]
         return max(done_ms, default=-1)
-
-
-def _cell_of(fold: ChargeFold, counted: Arrival) -> tuple[str | None, Groups] | None:
-    properties = read_properties(counted.event.properties)
-    return fold.cell_of(counted.event.code, counted.timestamp_ms, properties)
 
 
 _NOTHING = Figures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)

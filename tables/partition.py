@@ -181,7 +181,7 @@ class Partition:
         self.late_cuts: dict[SubscriptionName, set[int]] = {}
         """Revision cuts that events wait for."""
         self.corrected: dict[Revised, list[Arrival]] = {}
-        """What corrections revise in cuts to come, with the timestamps of the events, ms."""
+        """What corrections revise in cuts to come: the events before and after each."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier event, or copy of one, came after a later one."""
         self._replaced: set[SubscriptionName] = set()
