@@ -348,4 +348,16 @@ BUGS = (
         "max(known.flush, stored.flush or 0) + 1",
         "max(known.flush, stored.flush or 0)",
     ),
+    Bug(
+        "zeros-for-former-group-keys",
+        "tables/close.py",
+        "if now == (self._charges_earlier.keys_of(name) if groups else ()):",
+        "if not groups or now == self._charges_earlier.keys_of(name):",
+    ),
+    Bug(
+        "groups-by-what-an-expression-replaced",
+        "tables/routes.py",
+        "if self._overwrites is not None:",
+        "if self._overwrites is not None and self.metric.recurring:",
+    ),
 )
