@@ -47,15 +47,8 @@ def definitions_of(most: int) -> list[DefinitionLine]:
         commands.set_settings(msgspec.structs.replace(SETTINGS, max_groups=most))
     ]
     bodies = [metric_body(code) for code in CODES if code != COMPUTED]
-    bodies.append(
-        {
-            "name": COMPUTED,
-            "code": COMPUTED,
-            "aggregation_type": "sum_agg",
-            "field_name": "g",
-            "expression": "event.properties.n",
-        }
-    )
+    computed = {"code": COMPUTED, "field_name": "g", "expression": "event.properties.n"}
+    bodies.append(metric_body("sum") | computed)
     made += [commands.create_billable_metric(ORG, body) for body in bodies]
     made.append(commands.create_plan(ORG, plan))
     made.append(commands.upsert_customer(ORG, {"external_id": "customer"}))

@@ -58,6 +58,28 @@ def told(live: Live, until_ms: int) -> list[tuple[str, str, int, str, int]]:
     ]
 
 
+def groups_told(live: Live) -> list[tuple[str, dict[str, str] | None, str]]:
+    """(period start, groups, units) of every record of a cell."""
+    return [
+        (body["period"]["from"][:10], body["grouped_by"], body["units"])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+
+
+def group_by(live: Live, code: str, keys: list[str], at_ms: int) -> None:
+    """Let the plan's only charge have these keys from a time on."""
+    (plan,) = live.definitions.plan_versions.values()
+    (charge,) = next(plan.all()).charges
+    grouped = {
+        "id": charge.id,
+        "billable_metric_code": code,
+        "charge_model": "standard",
+        "properties": {"amount": "1", "pricing_group_keys": keys},
+    }
+    live.append(START_MS + at_ms, commands.update_plan(ORG, "plan", {"charges": [grouped]}))
+
+
 def completions(live: Live) -> list[tuple[str, int, int]]:
     return [
         (body["period"]["from"][:10], body["revision"], body["records_count"])
@@ -204,24 +226,9 @@ def test_new_groups_hold_from_the_open_period_on() -> None:
         ("sum", WEEK_MS, WEEK_MS, {"v": "1", "g": "x"}),
         ("sum", 0, WEEK_MS + 2 * DAY_MS, {"v": "1", "g": "x"}),
     )
-    (plan,) = live.definitions.plan_versions.values()
-    (charge,) = next(plan.all()).charges
-    ungrouped = {
-        "id": charge.id,
-        "billable_metric_code": "sum",
-        "charge_model": "standard",
-        "properties": {"amount": "1"},
-    }
-    live.append(
-        START_MS + WEEK_MS + DAY_MS, commands.update_plan(ORG, "plan", {"charges": [ungrouped]})
-    )
+    group_by(live, "sum", [], WEEK_MS + DAY_MS)
     live.close_until(START_MS + 2 * WEEK_MS)
-    shown = [
-        (body["period"]["from"][:10], body["grouped_by"], body["units"])
-        for body in live.bodies()
-        if body["type"] != "period.completed"
-    ]
-    assert shown == [
+    assert groups_told(live) == [
         ("2024-01-01", {"g": "x"}, "1.0"),
         ("2024-01-01", {"g": "x"}, "2.0"),
         ("2024-01-08", None, "1.0"),
@@ -237,32 +244,16 @@ def test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones(
     live = live_of(["balance"])
     sent_with = {"g": "x", "h": "y"}
 
-    def group_by(keys: list[str], at_ms: int) -> None:
-        (plan,) = live.definitions.plan_versions.values()
-        (charge,) = next(plan.all()).charges
-        grouped = {
-            "id": charge.id,
-            "billable_metric_code": "balance",
-            "charge_model": "standard",
-            "properties": {"amount": "1", "pricing_group_keys": keys},
-        }
-        live.append(START_MS + at_ms, commands.update_plan(ORG, "plan", {"charges": [grouped]}))
-
     def grouped_by(keys: list[str]) -> dict[str, str] | None:
         return {key: sent_with[key] for key in keys} or None
 
-    group_by(before, 0)
+    group_by(live, "balance", before, 0)
     sent = world.event("balance", "t", START_MS, v="2", **sent_with)
     live.deliver([Arrival(sent, ORG, START_MS, 0, 0, 0)])
     live.close_until(START_MS + WEEK_MS)
-    group_by(after, WEEK_MS + DAY_MS)
+    group_by(live, "balance", after, WEEK_MS + DAY_MS)
     live.close_until(START_MS + 2 * WEEK_MS)
-    shown = [
-        (body["period"]["from"][:10], body["grouped_by"], body["units"])
-        for body in live.bodies()
-        if body["type"] != "period.completed"
-    ]
-    assert shown == [
+    assert groups_told(live) == [
         ("2024-01-01", grouped_by(before), "2.0"),
         ("2024-01-08", grouped_by(after), "2.0"),
     ]
