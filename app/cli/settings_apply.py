@@ -13,9 +13,10 @@ from app.cli.remote import print_json
 from app.clients import Producer, started
 from app.definitions.commands import set_settings
 from app.definitions.model import SettingsRecord
+from app.definitions.settings_records import changed_fixed_settings
 from app.definitions.state import Definitions
 from app.main import settings_record
-from app.settings import Settings
+from app.settings import Settings, environment_names
 from app.topics import METER_DEFINITIONS, partition_count
 from tables.stores.changelog import LogReader
 
@@ -31,14 +32,21 @@ def apply_settings(yes: bool, dry_run: bool, as_json: bool) -> None:
     """Append this environment's settings that shape bytes to the definitions log.
 
     Prints what differs from the settings in force and asks before it appends. A change holds for
-    periods that fall due later. Start every worker with the same METER_* values from then on. Needs
-    Kafka only: METER_KAFKA_BOOTSTRAP_SERVERS, or else the one that `meter up` runs.
+    periods that fall due later. Start every worker with the same METER_* values from then on.
+    home_partitioner and default_organization_id say whose an event is and where it lives: they are
+    fixed once the log has them. Needs Kafka only: METER_KAFKA_BOOTSTRAP_SERVERS, or else the one
+    that `meter up` runs.
     """
     settings = settings_of_the_log()
     require_profile()
     wanted = settings_record(settings)
     with reached(settings):
-        changes = differences(asyncio.run(_in_force(settings)), wanted)
+        definitions = asyncio.run(_definitions(settings))
+    in_force = definitions.settings_at()
+    fixed = changed_fixed_settings(in_force, wanted) if definitions.settings else []
+    if fixed:
+        raise click.ClickException(_told_fixed(fixed, in_force))
+    changes = differences(in_force, wanted)
     if not as_json:
         _print(changes)
     applied = bool(changes) and not dry_run and (yes or (not as_json and _confirmed()))
@@ -61,6 +69,15 @@ def differences(before: SettingsRecord, after: SettingsRecord) -> list[Change]:
     ]
 
 
+def _told_fixed(names: list[str], in_force: SettingsRecord) -> str:
+    lines = []
+    for name in names:
+        (variable, *_), value = environment_names(name), getattr(in_force, name)
+        do = f"unset {variable}" if value is None else f"set {variable}={value}"
+        lines.append(f"{name} cannot be changed once the log has it: {do}")
+    return "\n".join(lines)
+
+
 def _print(changes: list[Change]) -> None:
     for change in changes:
         click.echo(f"  {change['setting']}: {change['before']!r} -> {change['after']!r}")
@@ -72,8 +89,8 @@ def _confirmed() -> bool:
     return click.confirm("Append these to the definitions log?")
 
 
-async def _in_force(settings: Settings) -> SettingsRecord:
-    """The newest settings record of the log."""
+async def _definitions(settings: Settings) -> Definitions:
+    """What the log has."""
     topic = settings.topic(METER_DEFINITIONS)
     await partition_count(settings, topic)
     definitions = Definitions()
@@ -91,7 +108,7 @@ async def _in_force(settings: Settings) -> SettingsRecord:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await reader.stop()
-    return definitions.settings_at()
+    return definitions
 
 
 async def _append(settings: Settings, record: SettingsRecord) -> None:

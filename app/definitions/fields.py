@@ -15,6 +15,7 @@ MANDATORY = "value_is_mandatory"
 INVALID = "value_is_invalid"
 OUT_OF_RANGE = "value_is_out_of_range"
 TAKEN = "value_already_exist"
+FIXED = "value_cannot_be_changed"
 
 _INTEGER = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 _TRUE = ("true", "1")

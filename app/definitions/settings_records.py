@@ -9,7 +9,7 @@ import msgspec
 
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
-from app.definitions.fields import INVALID, OUT_OF_RANGE
+from app.definitions.fields import FIXED, INVALID, OUT_OF_RANGE
 from app.definitions.model import HistoryRecord, SettingsRecord
 from app.definitions.outcome import Rejected, Touch, invalid
 
@@ -25,6 +25,11 @@ _AT_LEAST = {
     "fold_version": 1,
 }
 
+FIXED_SETTINGS = ("home_partitioner", "default_organization_id")
+"""What events are whose, and where they live: with another value, those that are folded already
+would be read as somebody else's when they are read again.
+"""
+
 
 def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
     """All settings that shape bytes, in place of the earlier ones."""
@@ -39,10 +44,18 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
     }
     if not errors and record.revise_every_s % record.close_grid_s:
         errors["close_grid_s"] = [INVALID]
+    earlier = definitions.settings.at()
+    if earlier is not None:
+        errors |= {field: [FIXED] for field in changed_fixed_settings(earlier, record)}
     if errors:
         return invalid(errors)
     touch = None if record == definitions.settings_at() else Touch(None)
     return Decision(record, touch, (record,))
+
+
+def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> list[str]:
+    """Settings that differ and that only the first record of the log can give."""
+    return [name for name in FIXED_SETTINGS if getattr(before, name) != getattr(after, name)]
 
 
 def apply_history(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:

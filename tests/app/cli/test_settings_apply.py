@@ -58,6 +58,11 @@ async def test_differences_are_printed_and_applied(worker: Worker, meter: Meter)
         return settings.grace_s, settings.late_policy
 
     await eventually(in_force, (7200, "refuse"))
+    homeless = other | {"METER_HOME_PARTITIONER": "murmur2", "METER_DEFAULT_ORGANIZATION_ID": "b"}
+    refused = await meter("settings", "apply", "--yes", **homeless)
+    assert refused.exit_code == 1
+    assert "set METER_HOME_PARTITIONER=crc32" in refused.stderr
+    assert "default_organization_id cannot be changed once the log has it" in refused.stderr
     again = await meter("settings", "apply", "--yes", "--json", **other)
     assert json.loads(again.stdout) == {"applied": False, "changes": []}
 

@@ -54,6 +54,18 @@ def test_settings_that_cannot_work_are_refused(
     assert not log.definitions.settings
 
 
+@pytest.mark.parametrize("field", ["home_partitioner", "default_organization_id"])
+def test_whose_an_event_is_and_where_it_lives_is_fixed(field: str) -> None:
+    log, values = Log(), {"home_partitioner": "murmur2", "default_organization_id": ORG}
+    log.accept(settings(**values))
+    first = log.definitions.settings_at()
+    others = {"home_partitioner": "crc32", "default_organization_id": None}
+    refused = log.refuse(settings(**values | {field: others[field], "grace_s": 5}))
+    assert refused.details == {field: ["value_cannot_be_changed"]}
+    assert log.definitions.settings_at() == first
+    log.accept(settings(**values, grace_s=5))
+
+
 def test_a_setting_of_a_later_version_is_passed_over() -> None:
     assert Log().accept(settings(colour="blue")) == SettingsRecord()
 
