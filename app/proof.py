@@ -171,10 +171,10 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the raw topic does not account for."""
 
-    kind: Literal["cell", "members", "event", "published"]
+    kind: Literal["cell", "members", "event", "correction", "published"]
     """cell: live and refolded state differ. members: the properties of a unique count that are kept
-    differ, which shows with their next event. event: the raw topic has an event that was never
-    folded. published: taking the newest cut again would publish something."""
+    differ, which shows with their next event. event, correction: the raw topic has one that was
+    never taken. published: taking the newest cut again would publish something."""
     partition: int
     external_subscription_id: str
     metric_code: str

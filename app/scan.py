@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +13,9 @@ from app.clients import Consumer
 from app.home import Homes
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
-from app.wire.arrivals import arrivals_of
+from app.wire.arrivals import Arrived, arrivals_of
+from app.wire.refusals import Refusal
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.partition import PartitionRecord
 
@@ -34,6 +36,8 @@ class Scan:
         self._next: dict[TopicPartition, int] = {}
         self._marks: dict[int, tuple[int, int]] = {}
         """By raw partition, offset and array index of the newest forward that was read."""
+        self.on_corrections: Callable[[list[CorrectionArrival]], None] = lambda corrections: None
+        """Told of the corrections among what is read, before it is."""
         self._consumer = Consumer(
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -89,12 +93,16 @@ class Scan:
             )
             ends = self._ends(record)
             for tp, records in fetched.items():
-                arrivals = [
-                    arrival
+                arrived = [
+                    each
                     for raw in records
                     if raw.offset < ends[tp]
-                    for arrival in self._arrivals(tp, raw)
+                    for each in self._arrived(tp, raw)
                 ]
+                corrections = [each for each in arrived if isinstance(each, CorrectionArrival)]
+                if corrections:
+                    self.on_corrections(corrections)
+                arrivals = [each for each in arrived if isinstance(each, Arrival)]
                 if arrivals:
                     yield arrivals
             for tp in self._next:
@@ -103,14 +111,14 @@ class Scan:
                 if self._next[tp] == ends[tp]:
                     self._consumer.seek(tp, ends[tp])
 
-    def _arrivals(self, tp: TopicPartition, raw: object) -> list[Arrival]:
+    def _arrived(self, tp: TopicPartition, raw: object) -> Sequence[Arrived]:
         offset, headers = raw.offset, raw.headers  # type: ignore[attr-defined]
         value, timestamp_ms = raw.value, raw.timestamp  # type: ignore[attr-defined]
         if tp == self._raw:
             found = arrivals_of(
                 value, headers, timestamp_ms, self._number, offset, self._default_organization_id
             )
-            return [a for a in found if isinstance(a, Arrival) and self._is_home(a)]
+            return [each for each in found if self._is_home(each)]
         position = position_of(headers)
         if position is None:
             return []
@@ -124,10 +132,12 @@ class Scan:
             value, kept, append_time_ms, partition, raw_offset, self._default_organization_id
         )
         return [
-            a._replace(array_index=index, rekeyed_offset=offset)
-            for a in found
-            if isinstance(a, Arrival)
+            each._replace(array_index=index, rekeyed_offset=offset)
+            if isinstance(each, Arrival)
+            else each._replace(array_index=index)
+            for each in found
+            if not isinstance(each, Refusal)
         ]
 
-    def _is_home(self, arrival: Arrival) -> bool:
-        return self._homes.of(*arrival.name) == self._number
+    def _is_home(self, arrived: Arrived) -> bool:
+        return not isinstance(arrived, Refusal) and self._homes.of(*arrived.name) == self._number

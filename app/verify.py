@@ -23,6 +23,8 @@ from app.scan import Scan
 from app.settings import Settings
 from app.topics import RAW_MESSAGE_BYTES
 from app.wire.arrivals import arrivals_of
+from app.wire.refusals import Refusal
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.partition import Pair, PartitionRecord
 from tables.presence import SubscriptionName
@@ -43,6 +45,7 @@ _SETS_AT_ONCE = 500
 _MEMBERS_A_TURN = 1_000
 
 Jobs = dict[int, tuple[OwnedPartition, Verification]]
+Taken = Arrival | CorrectionArrival
 
 
 @dataclass
@@ -188,6 +191,7 @@ async def verify_names(
             tally, repair, (owned.number,), settings.raw_partitions, len(job.pairs)
         )
         async with scanner(owned) as scan:
+            scan.on_corrections = job.check_corrections
             scan.start(owned.table.record, *job.start_offsets())
             progress.records_total = scan.behind(owned.table.record)
             async for read in stretches(scan, owned.table.record, job.feed):
@@ -294,7 +298,7 @@ class _RawReplay:
         self._tps = {q: TopicPartition(topic, q) for q in range(settings.raw_partitions)}
         self._next: dict[int, int] = {}
         self._append_time_ms: dict[int, int] = dict.fromkeys(self._tps, -1)
-        self._ahead: dict[int, list[Arrival]] = {number: [] for number in jobs}
+        self._ahead: dict[int, list[Taken]] = {number: [] for number in jobs}
         """Read before the live fold has taken them."""
         self._consumer = Consumer(
             enable_auto_commit=False,
@@ -354,7 +358,7 @@ class _RawReplay:
         )
         default = self._jobs_default()
         for tp, records in fetched.items():
-            dealt: dict[int, list[Arrival]] = {}
+            dealt: dict[int, list[Taken]] = {}
             for record in records:
                 self.read_records += 1
                 reached_ms = max(self._append_time_ms[tp.partition], record.timestamp)
@@ -362,7 +366,7 @@ class _RawReplay:
                 for arrival in arrivals_of(
                     record.value, record.headers, reached_ms, tp.partition, record.offset, default
                 ):
-                    if isinstance(arrival, Arrival):
+                    if not isinstance(arrival, Refusal):
                         self._deal(arrival, dealt)
             for number, arrivals in dealt.items():
                 self._feed(number, arrivals)
@@ -375,24 +379,27 @@ class _RawReplay:
         shared = next(iter(self._jobs.values()))[0].shared
         return shared.definitions.settings_at().default_organization_id
 
-    def _deal(self, arrival: Arrival, dealt: dict[int, list[Arrival]]) -> None:
+    def _deal(self, arrival: Taken, dealt: dict[int, list[Taken]]) -> None:
         if arrival.organization_id != self._organization_id:
             return
         home = self._homes.of(*arrival.name)
         if home in self._jobs:
             dealt.setdefault(home, []).append(arrival)
 
-    def _feed(self, number: int, arrivals: Sequence[Arrival]) -> None:
+    def _feed(self, number: int, arrivals: Sequence[Taken]) -> None:
         owned, job = self._jobs[number]
         taken = [arrival for arrival in arrivals if _has_taken(owned, arrival)]
         if len(taken) < len(arrivals):
             kept = {arrival.position for arrival in taken}
             self._ahead[number] += [a for a in arrivals if a.position not in kept]
-        job.feed(taken, strangers=self.strangers)
+        events = [arrival for arrival in taken if isinstance(arrival, Arrival)]
+        corrections = [arrival for arrival in taken if isinstance(arrival, CorrectionArrival)]
+        job.feed(events, strangers=self.strangers)
+        job.check_corrections(corrections, strangers=self.strangers)
 
 
-def _has_taken(owned: OwnedPartition, arrival: Arrival) -> bool:
-    """Whether the live fold has passed an arrival."""
+def _has_taken(owned: OwnedPartition, arrival: Taken) -> bool:
+    """Whether the live fold has passed an event or correction."""
     record = owned.table.record
     if arrival.raw_partition == owned.number:
         return arrival.raw_offset < record.raw_next

@@ -111,6 +111,14 @@ class CorrectionTable:
         history.append(held)
         history.sort(key=lambda one: one.position)
 
+    def has_taken(self, arrival: CorrectionArrival) -> bool:
+        """Whether a correction that was passed is known, or another under its correction_id."""
+        known = self._seen.get(_seen_key(arrival))
+        if known is None:
+            return False
+        elsewhere = known.position[1:] != arrival.position[1:]
+        return elsewhere or known.event == arrival.correction.event
+
     def history(self, identity: bytes) -> list[Held]:
         """Every correction of an event id, in order."""
         return self._held.get(identity, [])

@@ -7,18 +7,21 @@ publish nothing; and every event that was read must be in the event index, or re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from app.definitions.instants import iso_seconds
+from app.definitions.timeline import Terms
 from app.numbers import plain
 from app.proof import CellFigures, Difference
 from app.records import PublishedRecord
+from tables.aggregation import Position
 from tables.cells import Cell, CellKey, Figures, Span
 from tables.census import impose_live
 from tables.close import close_subscription
+from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.member_sets import MemberSet, member_sets
 from tables.partition import Pair, Partition
@@ -29,7 +32,7 @@ from tables.routes import Route
 from tables.tracing import verdict
 
 _MOST_LOST = 1_000
-"""Lost events that are named; a partition that lost more is rebuilt anyhow."""
+"""Lost events and corrections that are named; a partition that lost more is rebuilt anyhow."""
 
 
 class Compared(NamedTuple):
@@ -56,6 +59,7 @@ class Verification:
             # Events are read only once: what is wrong with it, the census says in the end.
             impose_live(partition.route_of(pair), route)
         self._generations = {pair: self._generation(pair) for pair in self.pairs}
+        self._terms = {name: self._terms_of(name) for name in self.names}
 
     def start_offsets(self) -> tuple[int | None, int | None]:
         """Where the first events of the pairs lie, on raw and on rekeyed."""
@@ -83,20 +87,44 @@ class Verification:
                 self._check_lost(arrival)
         self._refold.feed(found)
 
+    def check_corrections(
+        self, arrivals: Iterable[CorrectionArrival], *, strangers: bool = False
+    ) -> None:
+        """The live fold must have taken those of the subscriptions; which hold is up to it."""
+        partition = self.partition
+        for arrival in arrivals:
+            name = arrival.name
+            wanted = name in self.names or (strangers and name not in partition.presence.codes)
+            if wanted and not partition.corrections.has_taken(arrival):
+                correction = arrival.correction
+                told = {
+                    "correction_id": correction.correction_id,
+                    "transaction_id": correction.transaction_id,
+                }
+                self._lose("correction", name, "", arrival.position, told)
+
     def _check_lost(self, arrival: Arrival) -> None:
         if len(self.lost) < _MOST_LOST and verdict(self.partition, arrival).standing == "lost":
-            _, partition, offset, index = arrival.position
+            told = {"transaction_id": arrival.event.transaction_id}
+            self._lose("event", arrival.name, arrival.event.code, arrival.position, told)
+
+    def _lose(
+        self,
+        kind: Literal["event", "correction"],
+        name: SubscriptionName,
+        metric_code: str,
+        position: Position,
+        told: Mapping[str, str],
+    ) -> None:
+        _, partition, offset, index = position
+        if len(self.lost) < _MOST_LOST:
             self.lost.append(
                 Difference(
-                    kind="event",
+                    kind=kind,
                     partition=self.partition.number,
-                    external_subscription_id=arrival.event.external_subscription_id,
-                    metric_code=arrival.event.code,
-                    live={},
-                    refolded={
-                        "transaction_id": arrival.event.transaction_id,
-                        "place": f"{partition}:{offset}:{index}",
-                    },
+                    external_subscription_id=name[1],
+                    metric_code=metric_code,
+                    refolded={**told, "place": f"{partition}:{offset}:{index}"},
                 )
             )
 
@@ -107,7 +135,7 @@ class Verification:
 
     def _compare_pair(self, pair: Pair) -> Compared:
         partition = self.partition
-        if pair in partition.refolding_pairs or self._generation(pair) != self._generations[pair]:
+        if self._has_changed(pair):
             return Compared(pair, 0, [], skipped=True)
         shadow, live = self._refold.routes[pair], partition.route_of(pair)
         census = self._refold.census
@@ -137,6 +165,28 @@ class Verification:
         """Which refold made the pair's cells."""
         return {span.key: span.generation for span in self.partition.route_of(pair).spans}
 
+    def _terms_of(self, name: SubscriptionName) -> list[tuple[str, list[Terms]]]:
+        """What the periods of a name's subscriptions are made from."""
+        return [
+            (newest.id, timeline.terms)
+            for versions, timeline in self.partition.timelines(name)
+            if (newest := versions.at()) is not None
+        ]
+
+    def _has_changed(self, pair: Pair) -> bool:
+        """Whether the live cells stand under something else than the shadow ones were begun with.
+
+        A definition may change where events to come go without a refold of those that came.
+        """
+        partition, name = self.partition, pair[:2]
+        if pair in partition.refolding_pairs or self._generation(pair) != self._generations[pair]:
+            return True
+        presence = partition.presence.codes[name][pair[2]]
+        reach = (presence.newest_ms, presence.appended_ms)
+        return self._terms_of(name) != self._terms[name] or self._refold.routes[pair].shape(
+            *reach
+        ) != partition.route_of(pair).shape(*reach)
+
     def compare_published(self) -> Iterator[Difference]:
         """What closing again, over the shadow cells, would publish: nothing, if all is well."""
         partition = self.partition
@@ -145,6 +195,10 @@ class Verification:
             announced_too = name in announced or partition.revised_by_history(name)
             if partition.refolding(*name) or announced_too:
                 # A correction or a definition is folded already and published at the next cut.
+                continue
+            pairs = partition.pairs_of_name(name)
+            if not pairs <= self._generations.keys() or any(map(self._has_changed, pairs)):
+                # Something was published that the shadow cells do not have all of.
                 continue
             yield from self._published(name)
 

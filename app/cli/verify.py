@@ -122,6 +122,10 @@ def _sentence(difference: Difference) -> str:
     if difference.kind == "event":
         found = difference.refolded
         return f"{where}: event {found['transaction_id']} at {found['place']} was never folded"
+    if difference.kind == "correction":
+        found, external_id = difference.refolded, difference.external_subscription_id
+        correction = f"correction {found['correction_id']} of event {found['transaction_id']}"
+        return f"{external_id}: {correction} at {found['place']} was never taken"
     cell = " ".join(
         part
         for part in (

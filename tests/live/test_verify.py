@@ -530,6 +530,14 @@ async def test_corrected_events_are_traced_and_proved(
     assert explanation["counts"] == {"cancelled": 1, "counted": 2}
     assert (await verified(worker))[0] == 0
 
+    for owned in worker.engine.owned.values():
+        owned.table.corrections._seen.clear()
+    status, found = await verified(worker)
+    lost = [(d["kind"], d["refolded"]["transaction_id"]) for d in found["differences"]]
+    assert (status, sorted(lost)) == (1, [("correction", "c1"), ("correction", "c2")])
+    said = (await run(worker, verify, "--subscription", sub)).stdout.replace("\n", " ")
+    assert said.count("was never taken") == 2
+
 
 async def send_one_by_one(settings: Settings, events: Sequence[Json]) -> None:
     """Each acknowledged before the next, so that their order is known."""
