@@ -1,16 +1,15 @@
 """Forward: events found off their home partition, with their position, to events-rekeyed.
 
-Delivery: in order, by an idempotent producer; every forward is acknowledged before the flush that
-moves the raw offset past it. The home skips what it has taken of each raw partition, so forwarding
-again after a crash changes nothing.
+Delivery: in order, and nothing after one that failed; every forward is acknowledged before the
+flush that moves the raw offset past it. The home skips what it has taken of each raw partition, so
+forwarding again after a crash changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 
-from aiokafka import AIOKafkaProducer
-
+from app.clients import InOrderProducer
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED
 from app.wire.raw import message_key
@@ -25,9 +24,9 @@ Position = tuple[int, int, int, int]
 
 
 class Forwarder:
-    """Producer of everything a worker appends outside the transactions of its partitions."""
+    """Sends what is not at home on a worker's partitions to where it is."""
 
-    def __init__(self, settings: Settings, producer: AIOKafkaProducer):
+    def __init__(self, settings: Settings, producer: InOrderProducer):
         self._topic = settings.topic(EVENTS_REKEYED)
         self._producer = producer
         self.forwarded = 0

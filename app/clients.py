@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 
 _BOOTSTRAP_ENDS_WITHIN_S = 1.0
 _stopping: set[asyncio.Task[None]] = set()
@@ -96,6 +97,35 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]
         await _stop(super().stop, self.client)
 
 
+class InOrderProducer(Producer):
+    """A producer that delivers nothing after what it could not deliver.
+
+    As it comes, a batch that was refused, or that found no leader for too long, fails alone: those
+    after it are sent, and brokers take them from a producer that they know nothing of. Whoever
+    reads by position would pass over the hole.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, enable_idempotence=True, **kwargs)
+        self._message_accumulator.__class__ = _InOrder
+
+
+class _InOrder(MessageAccumulator):  # type: ignore[misc]
+    """Batches that are not sent yet."""
+
+    def _append_batch(self, builder: object, tp: TopicPartition) -> MessageBatch:
+        batch = super()._append_batch(builder, tp)
+        batch.future.add_done_callback(self._end_if_failed)
+        return batch
+
+    def _end_if_failed(self, sent: asyncio.Future[object]) -> None:
+        # It runs before the next batch is taken: one of a partition is on its way at a time.
+        error = None if sent.cancelled() else sent.exception()
+        if error is not None:
+            self.fail_all(error)
+            self._batches.clear()
+
+
 class Admin(AIOKafkaAdminClient):  # type: ignore[misc]
     """An admin client."""
 
@@ -108,7 +138,7 @@ class Admin(AIOKafkaAdminClient):  # type: ignore[misc]
         await _stop(super().close, self._client)
 
 
-_AnyClient = TypeVar("_AnyClient", Consumer, Producer, Admin)
+_AnyClient = TypeVar("_AnyClient", Consumer, Producer, InOrderProducer, Admin)
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ from agents.tick import Ticker
 from agents.verify import verify_samples
 from app.api.meter import DeadLetterView, RecordView
 from app.cancelled import CancelledUnderneath, asked_to_end
-from app.clients import Consumer, Producer
+from app.clients import Consumer, InOrderProducer, Producer
 from app.clock import Clock
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.state import Definitions
@@ -95,14 +95,11 @@ class Engine:
         self.homes = Homes(self.definitions, settings.raw_partitions)
         self.verified = VerifyTally()
         self.members = MemberStore(settings)
-        self.producer = Producer(
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=5,
-            max_request_size=4 * 1024 * 1024,
-            **settings.kafka_options(),
-        )
-        self.forwarder = Forwarder(settings, self.producer)
+        options = {"acks": "all", "linger_ms": 5, "max_request_size": 4 * 1024 * 1024}
+        options |= settings.kafka_options()
+        self.producer = Producer(enable_idempotence=True, **options)
+        self.forwarding = InOrderProducer(**options)
+        self.forwarder = Forwarder(settings, self.forwarding)
         self.ticker = Ticker(settings, clock, self.definitions, self.progress, self.producer)
         self.raw_records = RecordReader(settings)
         self._ends = Consumer(
@@ -142,6 +139,7 @@ class Engine:
     async def start(self) -> None:
         """Connect, and apply the definitions log to its end."""
         await self.producer.start()
+        await self.forwarding.start()
         await self._ends.start()
         await self._written.start()
         await self._check_definitions()
@@ -171,6 +169,7 @@ class Engine:
             await part.stop()
         await self._written.stop()
         await self._ends.stop()
+        await self.forwarding.stop()
         await self.producer.stop()
 
     async def crash(self, error: BaseException) -> None:

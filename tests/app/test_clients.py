@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import MessageSizeTooLargeError
 
-from app.clients import Admin, Consumer, Producer, started
+from app.clients import Admin, Consumer, InOrderProducer, Producer, started
 
 pytestmark = pytest.mark.servers
 
@@ -76,3 +78,30 @@ async def test_a_member_cancelled_while_it_stops(kafka: str, client_id: str) -> 
         stopping.cancel()
         await asyncio.gather(stopping, return_exceptions=True)
     await until_closed(client_id)
+
+
+@pytest.mark.parametrize(
+    ("make", "delivered"),
+    [(partial(Producer, enable_idempotence=True), [b"after"]), (InOrderProducer, [])],
+    ids=["as it comes", "in order"],
+)
+async def test_nothing_is_delivered_after_what_was_refused(
+    make: Callable[..., Producer], delivered: list[bytes], kafka: str
+) -> None:
+    topic = uuid.uuid4().hex
+    async with started(Admin(bootstrap_servers=kafka)) as admin:
+        configs = {"max.message.bytes": "2000"}
+        await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=configs)])
+    async with started(make(bootstrap_servers=kafka, max_batch_size=4_000)) as producer:
+        refused = await producer.send(topic, b"x" * 3_800, partition=0)
+        after = asyncio.create_task(producer.send(topic, b"after", partition=0))
+        with pytest.raises(MessageSizeTooLargeError):
+            await refused
+        await asyncio.gather(after, return_exceptions=True)
+    tp = TopicPartition(topic, 0)
+    consumer = Consumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+    async with started(consumer):
+        consumer.assign([tp])
+        end = (await consumer.end_offsets([tp]))[tp]
+        found = [(await consumer.getone()).value for _ in range(end)]
+    assert found == delivered
