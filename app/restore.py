@@ -34,12 +34,11 @@ from app.topics import (
 )
 from tables.cells import FOLD_VERSION
 from tables.changelog_sum import ChangelogSum, sum_of
-from tables.dedupe import EventIndex
+from tables.dedupe import EventIndex, LogDiffers
 from tables.members import MemberName
 from tables.partition import OutputMark, Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable
 from tables.stores.changelog import PartitionProducer, Record, bounds, read_to_end
-from tables.stores.index_segments import ROW_BYTES
 from tables.stores.members import MembersLost, MemberStore
 
 log = logging.getLogger(__name__)
@@ -230,19 +229,25 @@ async def _restored_index(number: int, shared: Shared, record: PartitionRecord) 
     index = _index(number, shared, record.index_epoch)
     if index.length > record.index_length:
         index.truncate(record.index_length)
-    known_bytes = index.length * ROW_BYTES
     tp = TopicPartition(settings.topic(INDEX_CHANGELOG), number)
-    read_bytes = 0
-    async for _, records in read_to_end(settings, [tp]):
-        for _, _, rows in records:
-            if rows is None:
-                continue
-            fresh = rows[max(0, known_bytes - read_bytes) :]
-            read_bytes += len(rows)
-            if fresh:
-                index.load(fresh)
+    try:
+        await _load_index(settings, tp, index)
+    except LogDiffers as differs:
+        # Brokers lost what was flushed last, and another worker went on from before it.
+        log.warning("%s: %s; it is made again", tp, differs)
+        index.truncate(0)
+        await _load_index(settings, tp, index)
     index.seal_flush(record.flush)
     return index
+
+
+async def _load_index(settings: Settings, tp: TopicPartition, index: EventIndex) -> None:
+    async for _, records in read_to_end(settings, [tp]):
+        for _, _, rows in records:
+            if rows is not None:
+                index.load(rows)
+    if not index.is_of_log:
+        raise LogDiffers("the log has fewer rows than the event index on local disk")
 
 
 def _index(number: int, shared: Shared, begun: int) -> EventIndex:

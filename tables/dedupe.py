@@ -33,12 +33,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from tables.stores.index_segments import (
     ID_BYTES,
     ROW,
     ROW_BYTES,
     START,
+    UNKNOWN_SUM,
     FlushMark,
     Keys,
     MemorySegmentWriter,
@@ -146,6 +148,10 @@ def unpack_entry(row: bytes) -> Entry:
     )
 
 
+class LogDiffers(Exception):
+    """Rows on local disk are not the first rows of the log: it was cut and went on otherwise."""
+
+
 class EventIndex:
     """The index of one partition. One thread at a time; the newest entry of an id wins.
 
@@ -180,6 +186,9 @@ class EventIndex:
             self._segments, self.discarded = self._directory.open()
             self._flushed = self._last_mark()
             self._warm_filters()
+        self._log_hash = xxhash.xxh3_64()
+        self._unread_rows = self.length
+        """Rows at hand that the log has not shown yet."""
 
     # What is known of the log
 
@@ -195,13 +204,13 @@ class EventIndex:
 
     @property
     def flushed_length(self) -> int:
-        """Rows up to the end of that flush: the log is to be loaded from there."""
+        """Rows up to the end of that flush."""
         return self._flushed.length
 
     @property
-    def log_offset(self) -> int:
-        """What `seal_flush` was given with that flush, -1 when none was."""
-        return self._flushed.log_offset
+    def is_of_log(self) -> bool:
+        """Whether the log was read as far as what local disk has, and that is the same."""
+        return self._unread_rows == 0
 
     @property
     def memory_bytes(self) -> int:
@@ -294,18 +303,19 @@ class EventIndex:
         self._handed_out = self.length
         return bytes(self._pending)
 
-    def seal_flush(self, flush_number: int, log_offset: int = -1) -> None:
+    def seal_flush(self, flush_number: int) -> None:
         """The flush has committed: what `pending` handed out, or everything if it was not asked.
 
-        `log_offset`, the index log's offset after this flush's records, comes back after a restart
-        as `log_offset`. Only sealed rows go to local disk.
+        Only sealed rows go to local disk.
         """
         if self._handed_out is None:
             self._end_at_flush()
             self._handed_out = self.length
         flushed_rows = self._handed_out - (self.length - len(self._pending) // ROW_BYTES)
+        self._log_hash.update(bytes(self._pending[: flushed_rows * ROW_BYTES]))
         del self._pending[: flushed_rows * ROW_BYTES]
-        self._flushed = FlushMark(flush_number, self._handed_out, log_offset)
+        log_sum = self._log_hash.intdigest() if self.is_of_log else UNKNOWN_SUM
+        self._flushed = FlushMark(flush_number, self._handed_out, log_sum)
         self._handed_out = None
         for segment in reversed(self._segments):
             if segment.end_row <= self._flushed.length:
@@ -315,19 +325,33 @@ class EventIndex:
         self._plan_merges()
 
     def load(self, packed: bytes) -> None:
-        """Take in the rows of a log record; call `seal_flush` with its flush number after it."""
+        """Take in the next rows of the log, from its start; `seal_flush` comes after them.
+
+        Those that local disk has are only compared, all together.
+
+        Raises:
+            LogDiffers: the log has others: `truncate` to nothing, and read it from the start.
+        """
         if len(packed) % ROW_BYTES:
             raise ValueError("a log record holds whole rows of 40 bytes")
         if self._pending:
             raise ValueError("the log is loaded before new events are added")
+        if self._unread_rows:
+            known = packed[: self._unread_rows * ROW_BYTES]
+            self._log_hash.update(known)
+            self._unread_rows -= len(known) // ROW_BYTES
+            if self.is_of_log and self._log_hash.intdigest() != self._flushed.log_sum:
+                raise LogDiffers("the event index on local disk is not that of its log")
+            packed = packed[len(known) :]
+        self._log_hash.update(packed)
         ids = [packed[at : at + ID_BYTES] for at in range(0, len(packed), ROW_BYTES)]
         self._append(ids, packed)
 
     def truncate(self, length: int) -> int:
         """Cut back to the end of the last known flush at or below `length` rows; returns it.
 
-        Less than `length` may be left, since sorted rows are no longer in order: the caller then
-        loads the log from `flushed_length` on. Rows of an uncommitted flush always go.
+        Less than `length` may be left, since sorted rows are no longer in order. The caller loads
+        the log after it. Rows of an uncommitted flush always go.
         """
         self._abandon_merges()
         self._pending.clear()
@@ -338,6 +362,8 @@ class EventIndex:
             self._cut_head(0)
             self._cut_segments(min(length, self._flushed.length))
             self._flushed = self._last_mark()
+        self._log_hash.reset()
+        self._unread_rows = self.length
         return self.length
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ BLOCK_ROWS = 128
 BLOCK_BYTES = BLOCK_ROWS * ROW_BYTES
 ROWS_PER_FILTER_WORD = 4
 FILTER_WORD_BYTES = 8
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 
 _READ_BLOCKS = 256
@@ -79,10 +79,12 @@ class FlushMark(NamedTuple):
 
     flush_number: int
     length: int
-    log_offset: int
+    log_sum: int
+    """Hash of all rows up to there in the order of the log; UNKNOWN_SUM when they were not seen."""
 
 
-START = FlushMark(flush_number=-1, length=0, log_offset=-1)
+UNKNOWN_SUM = -1
+START = FlushMark(flush_number=-1, length=0, log_sum=UNKNOWN_SUM)
 
 
 class Keys:
@@ -255,7 +257,7 @@ class SegmentRecord(msgspec.Struct, frozen=True):
     first_row: int
     flush_number: int
     length: int
-    log_offset: int
+    log_sum: int
     row_count: int
     filter_word_count: int
     rows_digest: str
@@ -533,7 +535,7 @@ class FileSegmentWriter:
             first_row=first_row,
             flush_number=mark.flush_number,
             length=mark.length,
-            log_offset=mark.log_offset,
+            log_sum=mark.log_sum,
             row_count=self._fences.row_count,
             filter_word_count=self._filter.word_count,
             rows_digest=self._rows_digest.hexdigest(),
@@ -755,7 +757,7 @@ def _disk_segment(
         rows=FileRows(directory / _file_name(record.number, _ROWS_SUFFIX)),
         filter_source=filter_source,
         fences=fences,
-        mark=FlushMark(record.flush_number, record.length, record.log_offset),
+        mark=FlushMark(record.flush_number, record.length, record.log_sum),
         directory=directory,
         record=record,
     )

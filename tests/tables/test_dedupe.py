@@ -4,6 +4,7 @@ import gc
 import shutil
 import tempfile
 import tracemalloc
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tables import dedupe
-from tables.dedupe import Entry, EventIndex, pack_entries, unpack_entry
+from tables.dedupe import Entry, EventIndex, LogDiffers, pack_entries, unpack_entry
 from tables.stores import index_segments
 from tables.stores.index_segments import ROW_BYTES
 
@@ -54,7 +55,7 @@ def fill(index: EventIndex, rows: int, *, seed: int = 0, flush_rows: int = 500) 
         slice_ids = event_ids[first : first + flush_rows]
         index.add_many(slice_ids, [entry(first + i) for i in range(len(slice_ids))])
         index.pending()
-        index.seal_flush(index.flush_number + 1, log_offset=index.flush_number * 10)
+        index.seal_flush(index.flush_number + 1)
     return event_ids
 
 
@@ -64,6 +65,16 @@ def stopped_here(index: EventIndex, directory: Path, *, head_rows: int) -> Event
     shutil.copytree(directory, copy)
     index.close()
     return EventIndex(copy, head_rows=head_rows)
+
+
+def packed(rows: Sequence[tuple[bytes, Entry]]) -> bytes:
+    """Rows as the log has them."""
+    return pack_entries([event_id for event_id, _ in rows], [entry for _, entry in rows])
+
+
+def load(index: EventIndex, log: Iterable[bytes]) -> None:
+    for rows in log:
+        index.load(rows)
 
 
 class IndexAgainstDict(RuleBasedStateMachine):
@@ -127,18 +138,17 @@ class IndexAgainstDict(RuleBasedStateMachine):
     def flush(self, between: list[tuple[bytes, Entry]]) -> None:
         """Rows added while the flush commits belong to the next one."""
         payload = self.index.pending()
-        rows = self.log[self.flushed[-1] :]
-        assert payload == pack_entries([event_id for event_id, _ in rows], [e for _, e in rows])
+        assert payload == packed(self.log[self.flushed[-1] :])
         end = len(self.log)
         self.add(between)
         self.flushed.append(end)
-        self.index.seal_flush(len(self.flushed) - 1, log_offset=100 + len(self.flushed) - 1)
+        self.index.seal_flush(len(self.flushed) - 1)
         assert self.index.flushed_length == end
 
     @rule()
     def seal_without_asking(self) -> None:
         self.flushed.append(len(self.log))
-        self.index.seal_flush(len(self.flushed) - 1, log_offset=100 + len(self.flushed) - 1)
+        self.index.seal_flush(len(self.flushed) - 1)
         assert self.index.flushed_length == len(self.log)
 
     @rule(share=st.floats(0, 1))
@@ -176,14 +186,15 @@ class IndexAgainstDict(RuleBasedStateMachine):
         index = self.index
         flush_number = max(index.flush_number, 0)
         assert index.length == index.flushed_length == self.flushed[flush_number]
-        assert index.log_offset in (-1, 100 + flush_number)
         last_flush = self.flushed[-1]
         rest = self.flushed[flush_number + 1 :]
         full_log = self.log[:last_flush]
+        assert index.is_of_log == (index.length == 0)
+        index.load(packed(full_log[: index.length]))
+        assert index.is_of_log
         for number, end in enumerate(rest, flush_number + 1):
-            rows = full_log[index.length : end]
-            index.load(pack_entries([event_id for event_id, _ in rows], [e for _, e in rows]))
-            index.seal_flush(number, log_offset=100 + number)
+            index.load(packed(full_log[index.length : end]))
+            index.seal_flush(number)
         self.log = full_log
 
     @invariant()
@@ -305,7 +316,6 @@ def test_an_unclean_stop_leaves_whole_flushes(tmp_path: Path) -> None:
     again = stopped_here(index, tmp_path, head_rows=300)
     assert 5_000 < again.length <= 10_000
     assert again.length == (again.flush_number + 1) * 500
-    assert again.log_offset == (again.flush_number - 1) * 10
     known = again.find_many(event_ids)
     assert known == [entry(i) if i < again.length else None for i in range(10_000)]
     again.close()
@@ -321,6 +331,34 @@ def test_a_clean_stop_leaves_everything_that_was_flushed(tmp_path: Path) -> None
     assert again.find_many(event_ids) == [entry(i) for i in range(10_100)]
     assert again.find(b"uncommitted!") is None
     again.close()
+
+
+@pytest.mark.parametrize("records", [1, 3], ids=["one record", "three records"])
+def test_rows_on_disk_that_the_log_lost_are_noticed(tmp_path: Path, records: int) -> None:
+    """The last flush was lost by the brokers, and another worker went on in another order."""
+    rows = [(event_id, entry(i)) for i, event_id in enumerate(random_ids(500, seed=3))]
+    ours, theirs = rows[:400], [*rows[:300], *rows[400:], *rows[300:400]]
+    index = EventIndex(tmp_path, head_rows=64)
+    for end in (300, 400):
+        index.add_many(*zip(*ours[index.length : end], strict=True))
+        index.seal_flush(end)
+    index.close()
+    size = len(theirs) // records + 1
+    log = [packed(theirs[at : at + size]) for at in range(0, len(theirs), size)]
+    again = EventIndex(tmp_path, head_rows=64)
+    assert again.length == 400
+    with pytest.raises(LogDiffers):
+        load(again, log)
+    assert again.truncate(0) == 0
+    load(again, log)
+    again.seal_flush(9)
+    assert again.is_of_log
+    assert again.find_many([event_id for event_id, _ in rows]) == [kept for _, kept in rows]
+    again.close()
+    once_more = EventIndex(tmp_path, head_rows=64)
+    load(once_more, log)
+    assert (once_more.length, once_more.is_of_log) == (500, True)
+    once_more.close()
 
 
 def test_a_discarded_directory_says_so_and_is_filled_from_the_log(tmp_path: Path) -> None:
