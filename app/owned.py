@@ -264,6 +264,8 @@ class OwnedPartition:
     async def _fold(self, runs: Sequence[Run]) -> None:
         for part in _slices(runs, self.shared.settings.slice_events):
             await self._learn_members(part)
+            if self._is_given_up():
+                return
             try:
                 result = self.table.fold(part)
             except WaitForDefinitions as wait:
@@ -316,6 +318,9 @@ class OwnedPartition:
         try:
             return await store.load_many(self.number, names)
         except MembersLost as lost:
+            if self._is_given_up():
+                # A newer owner fills them in, and nothing of what is folded here will be flushed.
+                return [None] * len(names)
             log.warning("Members are filled in from their changelog: %s", lost)
         # What is not flushed, or not stored yet, is at hand in the table and not asked for.
         async with self.storing:

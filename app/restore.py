@@ -313,7 +313,8 @@ async def _published(
 async def _restore_members(number: int, shared: Shared, table: Partition) -> bool:
     """Use the members store if it stands at the flush; else fill it from the member changelog.
 
-    False when that changelog has to be read and is torn.
+    While it does not answer, whoever needs it first finds out. False when that changelog has to be
+    read and is torn.
     """
     store, record = shared.members, table.record
     stands = await store.stands_at(number, record.flush)
@@ -324,7 +325,7 @@ async def _restore_members(number: int, shared: Shared, table: Partition) -> boo
     if record.members_sum not in (None, found):
         return False
     table.members.sum = found
-    if not stands:
+    if stands is False:
         log.warning("Members of partition %s are rebuilt from their changelog", number)
         await _fill(store, number, record.epoch, record.flush, members)
     return True

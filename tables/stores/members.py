@@ -419,10 +419,22 @@ class MemberStore:
             intact=not wrong and members == (_integer(meta.get(b"members")) or 0),
         )
 
-    async def stands_at(self, number: int, flush: int) -> bool:
-        """Whether a partition reflects exactly this flush, which is expected from now on."""
+    async def stands_at(self, number: int, flush: int) -> bool | None:
+        """Whether a partition reflects exactly this flush, which is expected from now on.
+
+        None while Redis does not answer: the first look-up or write finds out.
+        """
         self._expected[number] = {flush}
-        state = await self.state(number)
+        try:
+            state = await self._state(number)
+        except NoScriptError:
+            state = await self.state(number)
+        except RedisError as error:
+            if not _is_away(error):
+                raise
+            self._note_away(error)
+            return None
+        self.available = True
         return state.intact and state.flush == flush
 
     async def replace_all(
@@ -482,13 +494,16 @@ class MemberStore:
             except RedisError as error:
                 if not (isinstance(error, NoScriptError) or _is_away(error)):
                     raise
-                if self.available:
-                    log.warning("Redis does not serve, its partitions wait: %s", error)
-                self.available = False
+                self._note_away(error)
                 await asyncio.sleep(RETRY_S)
             else:
                 self.available = True
                 return answer
+
+    def _note_away(self, error: RedisError) -> None:
+        if self.available:
+            log.warning("Redis does not serve, its partitions wait: %s", error)
+        self.available = False
 
     def _meta(self, number: int) -> bytes:
         return f"{{{self._prefix}:{number}}}:meta".encode()

@@ -9,6 +9,7 @@ import signal
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,37 @@ async def test_a_partition_that_waits_for_redis_holds_up_no_other(
             own_redis.process.resume()
         await eventually(lambda: counted(world, waiting, "users"), 2, 30.0)
         world.names.remove(other)
+        await world.terminate()
+        ledger = await world.equals_a_batch(tmp_path)
+        assert ledger.repeats == 0
+
+
+async def test_partitions_are_taken_over_while_redis_is_away(
+    redis_settings: Settings, own_redis: LocalRedis, tmp_path: Path
+) -> None:
+    async with (
+        worker_process(redis_settings, tmp_path, "dies") as dies,
+        worker_process(redis_settings, tmp_path, "stays", tmp_path / "stays") as stays,
+        world_on(redis_settings, stays.url) as world,
+        sender(world) as send,
+    ):
+        for name in world.names:
+            await send(name, "users", 0, user="a")
+        await world.is_counted()
+        own_redis.process.pause()
+        try:
+            await dies.kill()
+            for name in world.names:
+                await send(name, "calls", 0)
+            for at in range(3):
+                name = next(name for name in world.names if home(name) == at)
+                await eventually(partial(counted, world, name, "calls"), 1, 60.0)
+            for name in world.names:
+                await send(name, "users", 0, user="b")
+        finally:
+            own_redis.process.resume()
+        for name in world.names:
+            await eventually(partial(counted, world, name, "users"), 2, 30.0)
         await world.terminate()
         ledger = await world.equals_a_batch(tmp_path)
         assert ledger.repeats == 0

@@ -370,12 +370,17 @@ async def test_calls_wait_while_redis_is_away(make_settings: MakeSettings, tmp_p
         await asyncio.sleep(1.5)
         assert not writing.done()
         assert not loading.done()
+        # A partition is taken over all the same; its first look-up finds out.
+        assert await store.stands_at(1, 7) is None
         was_available = store.available
         await own.start()
         await asyncio.wait_for(writing, 20)
         assert await asyncio.wait_for(loading, 20) == [b"1"]
         assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", b"2"]
         assert (was_available, store.available) == (False, True)
+        assert await store.stands_at(0, 2) is True
+        with pytest.raises(MembersLost):
+            await store.load_many(1, [(A, "x")])
         await store.stop()
 
 
