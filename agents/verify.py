@@ -50,17 +50,22 @@ async def verify_next(engine: Engine, turns: Turns) -> None:
     async with aclosing(reports):
         async for _ in reports:
             await until_folded(engine)
-            if engine.owned.get(owned.number) is not owned:
+            # Somebody who asks does not wait for a sample.
+            if engine.owned.get(owned.number) is not owned or _is_wanted(engine):
                 return
 
 
 async def until_folded(engine: Engine) -> None:
     """Wait while the live fold is behind: it needs the time more."""
-    while any(
+    while not _is_wanted(engine) and any(
         engine.observed[n].lag > BEHIND_RECORDS
         for n in engine.owned.keys() & engine.observed.keys()
     ):
         await asyncio.sleep(WAIT_S)
+
+
+def _is_wanted(engine: Engine) -> bool:
+    return engine.verified.one_at_a_time.waiting > 0
 
 
 class Turns:

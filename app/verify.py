@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from aiokafka import TopicPartition
 
@@ -48,13 +49,28 @@ Jobs = dict[int, tuple[OwnedPartition, Verification]]
 Taken = Arrival | CorrectionArrival
 
 
+class Turn(asyncio.Lock):
+    """Of what reads the logs again and takes much memory: one at a time."""
+
+    waiting = 0
+    """How many want it."""
+
+    async def acquire(self) -> Literal[True]:
+        """Wait for it."""
+        self.waiting += 1
+        try:
+            return await super().acquire()
+        finally:
+            self.waiting -= 1
+
+
 @dataclass
 class VerifyTally:
     """What this worker has verified since it started."""
 
     pairs: int = 0
     differing: int = 0
-    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    one_at_a_time: Turn = field(default_factory=Turn)
 
 
 @dataclass

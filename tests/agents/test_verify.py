@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from agents import verify
 from agents.observe import Observed
+from app.verify import VerifyTally
 
 
 def sample(lag: int) -> Observed:
     return Observed(lag=lag, rekeyed_lag=0, events_per_s=0.0, folded_events=0, at_s=0.0)
 
 
+def of_two_partitions() -> Any:
+    return SimpleNamespace(owned={0: None, 1: None}, observed={}, verified=VerifyTally())
+
+
 async def test_it_waits_while_a_partition_of_its_own_is_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(verify, "WAIT_S", 0.01)
-    engine = cast(Any, SimpleNamespace(owned={0: None, 1: None}, observed={}))
+    engine = of_two_partitions()
     engine.observed = {0: sample(0), 1: sample(verify.BEHIND_RECORDS + 1)}
     waiting = asyncio.create_task(verify.until_folded(engine))
     await asyncio.sleep(0.1)
@@ -30,6 +35,20 @@ async def test_it_waits_while_a_partition_of_its_own_is_behind(
 
 
 async def test_what_others_own_or_nobody_has_looked_at_yet_is_not_waited_for() -> None:
-    engine = cast(Any, SimpleNamespace(owned={0: None, 1: None}, observed={}))
+    engine = of_two_partitions()
     engine.observed = {0: sample(0), 2: sample(10**9)}
     await asyncio.wait_for(verify.until_folded(engine), 5)
+
+
+async def test_it_makes_way_for_whoever_asks() -> None:
+    engine = of_two_partitions()
+    engine.observed = {0: sample(10**9)}
+    turn = engine.verified.one_at_a_time
+    async with turn:
+        assert turn.waiting == 0
+        asking = asyncio.create_task(turn.acquire())
+        await asyncio.sleep(0)
+        assert turn.waiting == 1
+        await asyncio.wait_for(verify.until_folded(engine), 5)
+    await asking
+    assert turn.waiting == 0
