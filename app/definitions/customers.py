@@ -43,6 +43,7 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         fields.fail("currency", "currencies_does_not_match")
     if fields.errors:
         return invalid(fields.errors)
+    # A new one has no subscriptions: those of a deleted one keep the terms that it last had.
     if old is None or _shape(old) == _shape(customer):
         return Decision(customer, None, (customer,))
     subscriptions = definitions.subscriptions_of_customer(customer)

@@ -149,7 +149,7 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
     status = sub.status_at(at_ms)
     started_at_ms = None if status in ("pending", "canceled") else sub.started_at_ms
     plan = defs.plan_by_id(sub.plan_id)
-    customer = _customer(defs, sub)
+    customer = defs.customer_of(sub).at()
     return {
         "lago_id": sub.id,
         "external_id": sub.external_id,
@@ -201,11 +201,6 @@ def _mirrored(properties: Mapping[str, Any]) -> Json:
     if not group_keys:
         return dict(properties)
     return {**properties, "pricing_group_keys": group_keys, "grouped_by": group_keys}
-
-
-def _customer(defs: Definitions, sub: Subscription) -> Customer | None:
-    versions = defs.customer_versions.get((sub.organization_id, sub.external_customer_id))
-    return versions.last_before_deletion() if versions else None
 
 
 def _plan_changes_json(

@@ -204,6 +204,15 @@ class Definitions:
         versions = self.customer_versions.get((organization_id, external_id))
         return versions.at(at_ms) if versions else None
 
+    def customer_of(self, subscription: Subscription) -> Versions[Customer]:
+        """The customer of a subscription, up to its deletion.
+
+        One made anew under the external id is another: its terms are none of this subscription's.
+        """
+        key = (subscription.organization_id, subscription.external_customer_id)
+        created = self.subscription_versions[subscription.id].offsets[0]
+        return self.customer_versions[key].until_deleted(created)
+
     def subscriptions(self, organization_id: str, external_id: str) -> list[Versions[Subscription]]:
         """All subscriptions that ever had the external id, canceled too, in creation order."""
         return list(self._subscriptions.get((organization_id, external_id), ()))
@@ -273,7 +282,7 @@ class Definitions:
         )
 
     def subscriptions_of_customer(self, customer: Customer) -> tuple[Subscription, ...]:
-        """Every subscription of the external customer id, whatever its status."""
+        """Every subscription of a customer that is not deleted, whatever its status."""
         key = (customer.organization_id, customer.external_id)
         ids = self._subscriptions_by_customer.get(key, ())
         return tuple(_newest(self.subscription_versions[i]) for i in ids)
@@ -361,6 +370,7 @@ class Definitions:
             case Customer():
                 key = (gone.organization_id, gone.external_id)
                 self.customer_versions[key].push(now_ms, offset, None)
+                self._subscriptions_by_customer.pop(key, None)
                 del self._live_customers[gone.organization_id][gone.external_id]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
 from app.definitions.model import Customer, Plan, SettingsRecord, Subscription
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 NEVER_MS = 1 << 62
 """Later than any instant: the due time of a period that is never published."""
-
-T = TypeVar("T")
 
 _DAY_S = 86_400
 _TIMEZONE_SHIFT_MS = 26 * 3600 * 1000
@@ -153,8 +151,7 @@ def subscription_terms(
     newest = subscription.at(until_ms)
     if newest is None:
         return []
-    org, customer_id = newest.organization_id, newest.external_customer_id
-    customer = definitions.customer_versions[org, customer_id]
+    customer = definitions.customer_of(newest)
     plan = definitions.plan_versions[newest.plan_id]
     created_ms = subscription.changes[0]
     moments = {
@@ -178,10 +175,11 @@ def _terms_at(
     plans: Versions[Plan],
     definitions: Definitions,
 ) -> Terms | None:
-    subscription, plan = subscriptions.at(at_ms), _last_known(plans, at_ms)
+    # A deleted plan as it last was: periods that ran under it still close.
+    subscription, plan = subscriptions.at(at_ms), plans.last_before_deletion(at_ms)
     if subscription is None or plan is None:
         return None
-    customer, settings = _last_known(customers, at_ms), definitions.settings_at(at_ms)
+    customer, settings = customers.at(at_ms), definitions.settings_at(at_ms)
     timezone = (customer.timezone if customer else None) or "UTC"
     grace_days = customer.grace_days if customer else None
     grid = PeriodGrid(
@@ -203,11 +201,6 @@ def _terms_at(
         revise_every_ms=settings.revise_every_s * 1000,
         max_groups=settings.max_groups,
     )
-
-
-def _last_known(versions: Versions[T], at_ms: int) -> T | None:
-    """The object, or as it was before its deletion: periods that ran under it still close."""
-    return versions.at(at_ms) or versions.last_before_deletion(at_ms)
 
 
 def _periods(terms: list[Terms]) -> Iterator[Period]:

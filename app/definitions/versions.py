@@ -36,6 +36,20 @@ class Versions(Generic[T]):
             i -= 1
         return self._objects[i - 1] if i else None
 
+    def until_deleted(self, offset: int) -> Versions[T]:
+        """The versions up to the first deletion after a record of the log.
+
+        Append times cannot tell it: an object may be deleted and made anew within a millisecond.
+        """
+        for i in range(bisect_right(self._offsets, offset), len(self._objects)):
+            if self._objects[i] is None:
+                life: Versions[T] = Versions()
+                life._append_times_ms = self._append_times_ms[:i]
+                life._offsets = self._offsets[:i]
+                life._objects = self._objects[:i]
+                return life
+        return self
+
     def all(self) -> Iterator[T]:
         """Every version that is an object, oldest first."""
         return (obj for obj in self._objects if obj is not None)

@@ -4,6 +4,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.serializers import subscription_json
 from tests.app.definitions.log import ORG, Log, ms
 
 INVALID, OUT_OF_RANGE = ["value_is_invalid"], ["value_is_out_of_range"]
@@ -162,6 +163,22 @@ def test_a_deleted_customer_ends_its_subscriptions() -> None:
     again = log.customer()
     assert again.id != customer.id
     assert again.timezone is None
+
+
+def test_a_customer_made_anew_has_none_of_the_old_ones_subscriptions() -> None:
+    log = Log()
+    log.plan()
+    old = log.customer(currency="EUR")
+    ended = log.subscribe()
+    log.accept(commands.delete_customer(ORG, "cust_1"))
+    new = log.customer(currency="EUR")
+    assert log.definitions.subscriptions_of_customer(new) == ()
+    assert touch_of(log, timezone="Asia/Tokyo", currency="USD") is None
+    subscription = log.subscribe(external_id="sub_2")
+    assert log.definitions.subscriptions_of_customer(new) == (subscription,)
+    assert touch_of(log, timezone="UTC") == Touch(ORG, frozenset({"sub_2"}), None)
+    shown = [subscription_json(log.definitions, s, log.now_ms) for s in (ended, subscription)]
+    assert [subscription["lago_customer_id"] for subscription in shown] == [old.id, new.id]
 
 
 def test_a_deleted_customer_without_subscriptions_touches_nothing() -> None:

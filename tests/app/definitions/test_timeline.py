@@ -158,6 +158,25 @@ def test_what_changes_at_the_due_time_still_shapes_the_period() -> None:
     assert periods(log, "2024-01-11T00:00:00Z")[0][2] == "2024-02-03T00:00:00.000Z"
 
 
+@pytest.mark.parametrize(
+    "made_anew", ["2024-02-02T00:00:00Z", "2024-02-02T12:00:00Z"], ids=["at-once", "later"]
+)
+def test_a_customer_made_anew_leaves_the_periods_of_the_deleted_one(made_anew: str) -> None:
+    log = world()
+    log.customer(timezone="Europe/Paris", billing_configuration={"invoice_grace_period": 3})
+    log.subscribe(billing_time="calendar")
+    log.at("2024-02-02T00:00:00Z").accept(commands.delete_customer(ORG, "cust_1"))
+    ended = [
+        ("2024-01-10T09:30:00.000Z", "2024-01-31T23:00:00.000Z", "2024-02-03T23:00:00.000Z"),
+        ("2024-01-31T23:00:00.000Z", "2024-02-02T00:00:00.000Z", "2024-02-02T00:00:00.000Z"),
+    ]
+    assert periods(log, "2024-03-01T00:00:00Z") == ended
+    log.at(made_anew).customer(timezone="Asia/Tokyo")
+    log.subscribe(external_id="sub_2")
+    log.customer(billing_configuration={"invoice_grace_period": 1})
+    assert periods(log, "2024-03-01T00:00:00Z") == ended
+
+
 def test_a_new_timezone_leaves_neither_a_hole_nor_a_sliver() -> None:
     log = world()
     log.subscribe(billing_time="calendar")

@@ -38,6 +38,17 @@ def test_of_two_versions_at_one_moment_the_later_record_holds() -> None:
     assert list(versions.all()) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("offset", "known"),
+    [(0, ["a"]), (1, ["a", "b"]), (5, ["a", "b"])],
+    ids=["deleted-later", "deleted-then", "made-anew"],
+)
+def test_until_deleted(offset: int, known: list[str]) -> None:
+    versions = three().until_deleted(offset)
+    assert list(versions.all()) == known
+    assert versions.at() == known[-1]
+
+
 def test_time_never_goes_back() -> None:
     with pytest.raises(ValueError, match="older"):
         three().push(29, 6, "c")
