@@ -108,6 +108,15 @@ class PeriodGrid:
         """The first instant after period `k`."""
         return self.start_ms(k + 1)
 
+    def start_nearest_ms(self, at_ms: int) -> int:
+        """The start of a period that is nearest to an instant.
+
+        To the start of a period in another timezone it is the same one: that moves by 26 hours at
+        most, or by another 3 days where the anchor goes from 28 February to 1 March.
+        """
+        k = self.index_at(at_ms)
+        return min(self.start_ms(k), self.next_start_ms(k), key=lambda start: abs(start - at_ms))
+
     def last_second_ms(self, k: int) -> int:
         """What records print as `to`: the whole second before the next period (`…:59Z`)."""
         return self.next_start_ms(k) - 1000

@@ -7,6 +7,7 @@ the times of the subscription when it is decided.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
@@ -155,11 +156,9 @@ def moved_downgrades(
         if following is None or old.terminated_at_ms is None:
             continue
         grid = _grid(definitions, old, now_ms)
-        k = grid.index_at(old.terminated_at_ms - 1)
-        new_grid = PeriodGrid(
-            grid.interval, grid.billing_time, grid.subscription_at_ms, timezone, monthly=False
-        )
-        at_ms = max(new_grid.next_start_ms(k), now_ms)
+        end_ms = grid.next_start_ms(grid.index_at(old.terminated_at_ms - 1))
+        # Not by its number: number 0 may be another month where `subscription_at` has another date.
+        at_ms = max(replace(grid, timezone=timezone).start_nearest_ms(end_ms), now_ms)
         if following.ending_at_ms is not None:
             at_ms = min(at_ms, following.ending_at_ms)
         if at_ms != old.terminated_at_ms:

@@ -1,5 +1,6 @@
 """Posts, periods and their instants: the published table and the laws."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -162,6 +163,19 @@ def test_dates_and_indexes_are_inverse(grid: PeriodGrid, k: int) -> None:
     assert grid.index_of(grid.post(k + 1) - timedelta(days=1)) == k
     assert grid.is_post(grid.post(k))
     assert not grid.is_post(grid.post(k) + timedelta(days=1))
+
+
+@given(grid=GRIDS, k=INDEXES, timezone=st.sampled_from([*ODD_ZONES, "Pacific/Kiritimati"]))
+def test_a_start_is_found_again_in_another_timezone(
+    grid: PeriodGrid, k: int, timezone: str
+) -> None:
+    moved, start_ms = replace(grid, timezone=timezone), grid.start_ms(k)
+    moved_ms = moved.start_nearest_ms(start_ms)
+    days = 3 if grid.billing_time == "anniversary" else 0
+    assert abs(moved_ms - start_ms) <= (26 + 24 * days) * 3_600_000
+    assert moved.start_ms(moved.index_at(moved_ms)) == moved_ms
+    if grid.billing_time == "anniversary":
+        assert moved_ms == moved.start_ms(k)
 
 
 @given(grid=GRIDS)

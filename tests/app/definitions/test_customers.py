@@ -129,6 +129,33 @@ def test_a_new_timezone_moves_a_planned_downgrade() -> None:
     assert following.started_at_ms == moved_ms
 
 
+@pytest.mark.parametrize(
+    ("timezone", "interval", "subscription_at", "planned", "moved"),
+    [
+        ("America/New_York", "monthly", "2024-02-01T00:00:00Z", "2024-03-01T00", "2024-03-01T05"),
+        ("Asia/Tokyo", "monthly", "2024-01-31T23:30:00Z", "2024-03-01T00", "2024-02-29T15"),
+        ("Asia/Tokyo", "yearly", "2023-12-31T20:00:00Z", "2025-01-01T00", "2024-12-31T15"),
+        ("Asia/Tokyo", "weekly", "2024-02-04T20:00:00Z", "2024-02-19T00", "2024-02-18T15"),
+        ("America/New_York", "quarterly", "2024-01-01T02:00:00Z", "2024-04-01T00", "2024-04-01T04"),
+    ],
+)
+def test_a_new_timezone_moves_a_planned_downgrade_by_hours_only(
+    timezone: str, interval: str, subscription_at: str, planned: str, moved: str
+) -> None:
+    """There `subscription_at` lies in another month, year or week than in UTC."""
+    log = Log("2024-02-10T00:00:00Z")
+    log.plan(interval=interval)
+    log.plan("cheap", interval=interval, amount_cents=1)
+    log.at("2024-02-12T12:00:00Z")
+    old = log.subscribe(subscription_at=subscription_at)
+    log.subscribe(plan_code="cheap")
+    assert log.newest(old).terminated_at_ms == ms(f"{planned}:00:00Z")
+    log.at("2024-02-15T12:00:00Z").customer(timezone=timezone)
+    assert log.newest(old).terminated_at_ms == ms(f"{moved}:00:00Z")
+    log.customer(timezone="UTC")
+    assert log.newest(old).terminated_at_ms == ms(f"{planned}:00:00Z")
+
+
 def test_a_moved_downgrade_does_not_start_after_its_own_end() -> None:
     log = Log()
     log.plan()
