@@ -108,7 +108,10 @@ def _changed(
         changed = _replace(changed, **_start(definitions, changed, at_ms, now_ms))
     start_ms = max(changed.subscription_at_ms, changed.started_at_ms)
     if "ending_at" in body:
-        return _replace(changed, ending_at_ms=_ending_at(fields, start_ms, now_ms))
+        changed = _replace(changed, ending_at_ms=_ending_at(fields, start_ms, now_ms))
+        # One that has ended does not go on: another may have its external id by now.
+        ended = old.status_at(now_ms) == "terminated"
+        return _replace(changed, terminated_at_ms=old.end_ms) if ended else changed
     moved = start_ms != max(old.subscription_at_ms, old.started_at_ms)
     if moved and changed.ending_at_ms is not None and changed.ending_at_ms <= start_ms:
         fields.fail("subscription_at", INVALID_DATE)

@@ -316,6 +316,16 @@ def test_a_wished_end_ends_it(log: Log) -> None:
     assert log.subscribe().id != subscription.id
 
 
+@pytest.mark.parametrize("ending_at", [None, "2024-12-31T00:00:00Z"], ids=["none", "later"])
+def test_one_that_has_ended_does_not_go_on(log: Log, ending_at: str | None) -> None:
+    ended = log.subscribe(ending_at="2024-03-10T00:00:00Z")
+    new = log.at("2024-03-20T00:00:00Z").subscribe()
+    command = commands.update_subscription(ORG, "sub_1", {"ending_at": ending_at}, "terminated")
+    log.at("2024-03-21T00:00:00Z").accept(command)
+    assert log.newest(ended).end_ms == ended.end_ms
+    assert log.definitions.current_subscription(ORG, "sub_1", log.now_ms) == new
+
+
 @pytest.mark.parametrize("status", [None, "active"])
 def test_name_and_end_can_be_changed(log: Log, status: str | None) -> None:
     log.subscribe(name="old")
