@@ -240,7 +240,8 @@ class _PeriodAtCut:
             if codes is not None and metric.code not in codes:
                 continue
             if (
-                period.upgraded
+                self.subscription.upgraded
+                and period.closing_reason == "plan_change"
                 and not charge.prorated
                 and metric.id in self._carried_on_at(as_of_ms)
             ):

@@ -45,7 +45,7 @@ class Period(NamedTuple):
     """Events appended after it are too late."""
     closing_reason: ClosingReason
     upgraded: bool
-    """Ended by an upgrade."""
+    """Cut short by an upgrade: its last day belongs to the new plan."""
     refuses_late: bool = False
     """Events appended after it is due are refused, instead of revising it."""
     revise_every_ms: int = 3_600_000
@@ -274,7 +274,8 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
     fixed_at_ms = _fixed_at(end_ms, ended_ms is not None, terms, created_ms)
     skipped = not terms.close_elapsed and end_ms <= created_ms
     due_at_ms = NEVER_MS if skipped else fixed_at_ms
-    # What ends with the period itself, as a downgrade does, has all of its last day and no more.
+    # What ends with the period itself, as a downgrade does and an upgrade may, has all of its last
+    # day and no more.
     whole = ended_ms is None or ended_ms == natural_end_ms
     return Period(
         start_ms=start_ms,
@@ -287,7 +288,7 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
         due_at_ms=due_at_ms,
         late_until_ms=due_at_ms + terms.late_window_ms,
         closing_reason=_closing_reason(subscription, ended_ms),
-        upgraded=ended_ms is not None and subscription.upgraded,
+        upgraded=subscription.upgraded and not whole,
         refuses_late=terms.refuses_late,
         revise_every_ms=terms.revise_every_ms,
         max_groups=terms.max_groups,

@@ -98,6 +98,15 @@ def test_an_upgrade_bills_both_sides(aggregation_type: str) -> None:
     assert records["plan"]["closing_reason"] == "plan_change"
 
 
+@pytest.mark.parametrize("aggregation_type", ["sum_agg", "unique_count_agg"])
+def test_an_upgrade_at_the_end_of_a_period_takes_no_day_of_it(aggregation_type: str) -> None:
+    """It is the upgrade's own that belongs to the new plan, and that is the next period's first."""
+    told = change_plan(story(aggregation_type), "2024-02-01T00:00:00Z", "dearer")
+    record, whole = january(told)["plan"], january(story(aggregation_type))["plan"]
+    assert record["prorated_units"] == whole["prorated_units"]
+    assert (record["closing_reason"], whole["closing_reason"]) == ("plan_change", "period_end")
+
+
 def test_an_upgrade_on_the_first_day_leaves_nothing_of_what_persisted() -> None:
     told = change_plan(story("sum_agg"), "2024-01-01T06:00:00Z", "dearer")
     assert january(told)["plan"]["prorated_units"] == "0.0"

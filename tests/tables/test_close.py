@@ -259,7 +259,8 @@ def test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones(
     ]
 
 
-def test_an_upgrade_leaves_recurring_cells_to_the_next_period() -> None:
+@pytest.mark.parametrize("upgraded_ms", [3 * DAY_MS, WEEK_MS], ids=["within", "at-the-end"])
+def test_an_upgrade_leaves_recurring_cells_to_the_next_period(upgraded_ms: int) -> None:
     """Unless they are prorated, for then each plan has its days."""
     dearer = world.plan_body(["level", "balance", "sum"], code="dearer", amount_cents=1000)
     upgrade = world.subscription_body(plan_code="dearer")
@@ -268,20 +269,23 @@ def test_an_upgrade_leaves_recurring_cells_to_the_next_period() -> None:
         *((code, 0, 0, {"v": "2"}) for code in ("level", "balance", "sum")),
         later=[
             (0, commands.create_plan(ORG, dearer)),
-            (3 * DAY_MS, commands.create_subscription(ORG, upgrade)),
+            (upgraded_ms, commands.create_subscription(ORG, upgrade)),
         ],
     )
-    told(live, 3 * DAY_MS)
+    told(live, upgraded_ms)
     reasons = {
         body["charge"]["code"]: body["closing_reason"]
         for body in live.bodies()
         if body["type"] == "usage.recorded"
     }
     assert reasons == {"balance": "plan_change", "sum": "plan_change"}
-    later = [
-        (code, units) for start, code, _, units, _ in told(live, WEEK_MS) if start > "2024-01-03"
-    ]
-    assert sorted(later) == [("balance", "2.0"), ("level", "1.14285714285714285715")]
+    later = {
+        code: units
+        for start, code, _, units, _ in told(live, max(2 * upgraded_ms, WEEK_MS))
+        if start > "2024-01-03"
+    }
+    level = "1.14285714285714285715" if upgraded_ms < WEEK_MS else "2.0"
+    assert later == {"balance": "2.0", "level": level}
 
 
 def test_records_of_a_cut_come_by_period_and_cell_with_the_completion_last() -> None:
