@@ -295,10 +295,11 @@ class _PeriodAtCut:
         return self._carried_on[as_of_ms]
 
     def _following_metrics(self, as_of_ms: int) -> Iterator[str]:
-        replaced_by, definitions = self.subscription.replaced_by, self.partition.definitions
-        if replaced_by is None:
-            return
-        following = definitions.subscription_by_id(replaced_by, self.period.fixed_at_ms)
+        definitions, at_ms = self.partition.definitions, self.period.fixed_at_ms
+        following = definitions.subscription_by_id(self.subscription.replaced_by or "", at_ms)
+        while following is not None and following.end_ms == following.started_at_ms:
+            # It ended in the very millisecond of the upgrade, so no period of it carries anything.
+            following = definitions.subscription_by_id(following.replaced_by or "", at_ms)
         plan = None if following is None else definitions.plan_by_id(following.plan_id, as_of_ms)
         for charge in plan.charges if plan else ():
             metric = definitions.metric_by_id(charge.metric_id, as_of_ms)

@@ -109,7 +109,11 @@ class Life:
     def periods(self) -> list[Expected]:
         """What is published until now, in the order of the subscriptions."""
         everything = [*self.lived, *([self.following] if self.following else [])]
-        return [period for lived in everything for period in self._periods(lived)]
+        return [
+            period
+            for number, lived in enumerate(everything, 1)
+            for period in self._periods(lived, _carries_on(lived, everything[number:]))
+        ]
 
     def begin(self) -> None:
         """Definitions, and the first subscription: at once, back-dated or later."""
@@ -202,7 +206,7 @@ class Life:
         starts = (first_instant_ms(post, self.timezone) for post in self._posts(lived, False))
         return next(start_ms for start_ms in starts if start_ms > self.now_ms)
 
-    def _periods(self, lived: Lived) -> Iterator[Expected]:
+    def _periods(self, lived: Lived, carried_on: bool) -> Iterator[Expected]:
         for post, following in pairwise(self._posts(lived, lived.terms.monthly)):
             start_ms = max(first_instant_ms(post, self.timezone), lived.started_at_ms)
             next_ms = first_instant_ms(following, self.timezone)
@@ -222,7 +226,7 @@ class Life:
                     lived.reason if ended else "period_end",
                     closed_at_ms,
                     lived.terms.code,
-                    ended and lived.upgraded,
+                    ended and carried_on,
                 )
             if ended:
                 return
@@ -245,6 +249,14 @@ class Life:
         while True:
             yield months_later(origin, number * months)
             number += 1
+
+
+def _carries_on(lived: Lived, later: list[Lived]) -> bool:
+    """Whether an upgrade led to a plan that had any time."""
+    if not lived.upgraded:
+        return False
+    following = later[0]
+    return following.end_ms != following.started_at_ms or _carries_on(following, later[1:])
 
 
 def months_later(day: date, months: int) -> date:

@@ -288,6 +288,42 @@ def test_an_upgrade_leaves_recurring_cells_to_the_next_period(upgraded_ms: int) 
     assert later == {"balance": "2.0", "level": level}
 
 
+def plan_with(codes: list[str], code: str, amount_cents: int) -> Command:
+    return commands.create_plan(ORG, world.plan_body(codes, code=code, amount_cents=amount_cents))
+
+
+def upgraded_to(code: str) -> Command:
+    return commands.create_subscription(ORG, world.subscription_body(plan_code=code))
+
+
+@pytest.mark.parametrize(
+    ("then", "reasons"),
+    [
+        (commands.terminate_subscription(ORG, world.SUBSCRIPTION), ["plan_change"]),
+        (upgraded_to("without"), ["plan_change"]),
+        (upgraded_to("with"), ["period_end"]),
+    ],
+    ids=["terminated", "upgraded-without-the-metric", "upgraded-with-it"],
+)
+def test_a_plan_of_no_time_carries_no_balance(then: Command, reasons: list[str]) -> None:
+    """Upgraded, and in the same millisecond terminated or upgraded again."""
+    live = live_of(
+        ["sum", "level"],
+        ("level", 0, 0, {"v": "2"}),
+        later=[
+            (0, plan_with(["level"], "dearer", 1)),
+            (0, plan_with(["sum"], "without", 2)),
+            (0, plan_with(["level"], "with", 2)),
+            (3 * DAY_MS, upgraded_to("dearer")),
+            (3 * DAY_MS, then),
+        ],
+    )
+    live.close_until(START_MS + WEEK_MS)
+    recorded = [body for body in live.bodies() if body["type"] == "usage.recorded"]
+    assert [body["closing_reason"] for body in recorded] == reasons
+    assert [body["total_aggregated_units"] for body in recorded] == ["2.0"]
+
+
 def test_records_of_a_cut_come_by_period_and_cell_with_the_completion_last() -> None:
     live = live_of(
         ["count", "sum", "max"],
