@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.definitions.model import MAX_WAIT_S
+
 PREFIX = "METER_"
 LOCAL_ORGANIZATION_ID = "00000000-0000-4000-8000-000000000001"
 DAY_S = 86_400
@@ -241,18 +243,30 @@ class Settings(BaseSettings):
     home_partitioner: Literal["crc32", "murmur2"] = Field(
         "crc32", description="Hash that finds a key's partition: crc32 (librdkafka) or murmur2."
     )
-    close_grid_s: Count = Field(
+    close_grid_s: int = Field(
         default_factory=lambda values: 60 if _is_production(values) else 1,
+        ge=1,
+        le=MAX_WAIT_S,
         description="Grid of due times; divides revise_every_s. 1 locally, else 60.",
     )
-    revise_every_s: Count = Field(3_600, description="Time between two cuts of a closed period.")
+    revise_every_s: int = Field(
+        3_600, ge=1, le=MAX_WAIT_S, description="Time between two cuts of a closed period."
+    )
     late_window_s: int = Field(
-        40 * DAY_S, ge=0, description="How long after due time events may still revise a period."
+        40 * DAY_S,
+        ge=0,
+        le=MAX_WAIT_S,
+        description="How long after due time events may still revise a period.",
     )
     late_policy: Literal["revise", "refuse"] = Field(
         "revise", description="What becomes of an event after due time."
     )
-    grace_s: int = Field(0, ge=0, description="Wait after a period's end, unless the plan says.")
+    grace_s: int = Field(
+        0,
+        ge=0,
+        le=MAX_WAIT_S,
+        description="Wait after a period's end, unless the customer has a grace period.",
+    )
     close_elapsed: bool = Field(
         True, description="Publish periods that had ended when the subscription was created."
     )

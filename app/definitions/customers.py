@@ -12,15 +12,13 @@ from app.definitions.commands import Command
 from app.definitions.currencies import CURRENCIES
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, Fields, is_blank, scalar_text
-from app.definitions.model import Customer, Subscription
+from app.definitions.model import MAX_DAYS, Customer, Subscription
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.subscriptions import DEFAULT_TIMEZONE, ended_chains, moved_downgrades
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
-
-MAX_DAYS = 36_500
 
 
 def upsert(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:

@@ -16,6 +16,9 @@ BillingTime = Literal["calendar", "anniversary"]
 ALL_FILTER_VALUES = "__ALL_FILTER_VALUES__"
 TARGET_WALLET_KEY = "target_wallet_code"
 """The property that names the wallet an event is for."""
+MAX_DAYS = 36_500
+"""Of every wait that can be set, a century: what is due after it still has a spelling."""
+MAX_WAIT_S = MAX_DAYS * 86_400
 
 
 class MetricFilter(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
 from app.definitions.fields import FIXED, INVALID, OUT_OF_RANGE
-from app.definitions.model import HistoryRecord, SettingsRecord
+from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Rejected, Touch, invalid
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ _AT_LEAST = {
     "max_groups": 1,
     "fold_version": 1,
 }
+
+_WAITS = ("close_grid_s", "revise_every_s", "late_window_s", "grace_s")
+"""Settings of at most `MAX_WAIT_S`."""
 
 FIXED_SETTINGS = ("home_partitioner", "default_organization_id")
 """What events are whose, and where they live: with another value, those that are folded already
@@ -42,6 +45,7 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
         for field, least in _AT_LEAST.items()
         if getattr(record, field) < least
     }
+    errors |= {field: [OUT_OF_RANGE] for field in _WAITS if getattr(record, field) > MAX_WAIT_S}
     if not errors and record.revise_every_s % record.close_grid_s:
         errors["close_grid_s"] = [INVALID]
     earlier = definitions.settings.at()

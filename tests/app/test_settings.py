@@ -111,6 +111,10 @@ def test_api_keys_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> N
         ({"slice_events": 1001}, "1000"),
         ({"raw_partitions": 0}, "raw_partitions"),
         ({"late_policy": "drop"}, "late_policy"),
+        ({"late_window_s": 10**12}, "less than or equal to 3153600000"),
+        ({"grace_s": 10**12}, "less than or equal to 3153600000"),
+        ({"revise_every_s": 36 * 10**10}, "less than or equal to 3153600000"),
+        ({"close_grid_s": 10**12}, "less than or equal to 3153600000"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from app.definitions.model import SettingsRecord
+from app.definitions.model import MAX_WAIT_S, SettingsRecord
 from tests.semantics.story import Story
 
 GROUPED = {"properties": {"pricing_group_keys": ["g"]}}
@@ -144,3 +144,10 @@ def usage_groups(story: Story, at: str) -> dict[str, str]:
 def records(story: Story) -> list[dict[str, Any]]:
     found = story.records("2024-03-05")
     return sorted(found, key=lambda r: (r["period"]["from"], r["grouped_by"]["g"], r["revision"]))
+
+
+def test_the_longest_waits_have_a_spelling() -> None:
+    waits = ("close_grid_s", "revise_every_s", "late_window_s", "grace_s")
+    story = told(**dict.fromkeys(waits, MAX_WAIT_S)).send("2024-01-10", v=1)
+    (record,) = story.records("2170-01-01")
+    assert (record["closed_at"][:4], record["final_after"][:4]) == ("2169", "2269")

@@ -5,7 +5,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
-from app.definitions.model import HistoryRecord, SettingsRecord
+from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Applied, Rejected, Touch
 from tests.app.definitions.log import ORG, Log
 
@@ -40,6 +40,16 @@ def test_the_first_record_of_the_log_holds_for_what_was_appended_before_it() -> 
         ({"close_grid_s": 0}, {"close_grid_s": ["value_is_out_of_range"]}),
         ({"grace_s": -1}, {"grace_s": ["value_is_out_of_range"]}),
         ({"max_groups": 0}, {"max_groups": ["value_is_out_of_range"]}),
+        ({"late_window_s": MAX_WAIT_S + 1}, {"late_window_s": ["value_is_out_of_range"]}),
+        ({"grace_s": 10**12}, {"grace_s": ["value_is_out_of_range"]}),
+        ({"revise_every_s": 36 * 10**10}, {"revise_every_s": ["value_is_out_of_range"]}),
+        (
+            {"revise_every_s": 10**12, "close_grid_s": 10**12},
+            {
+                "close_grid_s": ["value_is_out_of_range"],
+                "revise_every_s": ["value_is_out_of_range"],
+            },
+        ),
         ({"close_grid_s": 7}, {"close_grid_s": ["value_is_invalid"]}),
         ({"late_policy": "drop"}, {"settings": ["value_is_invalid"]}),
         ({"close_elapsed": "yes"}, {"settings": ["value_is_invalid"]}),
