@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import cache
 from typing import NamedTuple, TypeVar
 
-from app.definitions.timeline import Period
+from app.definitions.timeline import Period, Timeline
 from app.owned import OwnedPartition
 from app.proof import (
     CellFigures,
@@ -73,14 +74,21 @@ class _Selection:
         self.spans: dict[int, Span] = {}
         """By identity."""
         self.period: Period | None = None
+
+        @cache
+        def holding(timeline: Timeline) -> Period | None:
+            # Of a copy: a question must not lengthen the timeline that the fold and cuts share.
+            return Timeline(timeline.terms).holding(query.at_ms)
+
         for span in tracer.route.spans:
-            period = span.timeline.holding(query.at_ms)
+            period = holding(span.timeline)
             if period is not None and span.key.start_ms <= period.start_ms < span.end_ms:
                 self.period = period
                 if self._wants_charge(span):
                     self.spans[id(span)] = span
         if self.period is None:
-            self.period = tracer.partition.period_at(tracer.pair[:2], query.at_ms)
+            found = map(holding, tracer.route.timelines)
+            self.period = next((period for period in found if period is not None), None)
         self.recurring = any(span.fold.metric.recurring for span in self.spans.values())
 
     def _wants_charge(self, span: Span) -> bool:

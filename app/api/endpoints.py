@@ -308,7 +308,10 @@ _USAGE = (
         query=(
             _SUBSCRIPTION,
             Parameter("billable_metric_code", "The metric.", required=True),
-            Parameter("at", "ISO 8601: of the period that holds it; now by default."),
+            Parameter(
+                "at",
+                "ISO 8601, at most 10 years ahead: of the period that holds it; now by default.",
+            ),
             Parameter("charge_id", "Only this charge."),
             Parameter("charge_code", "Only the charge of this code."),
             Parameter(

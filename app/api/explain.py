@@ -15,6 +15,7 @@ from app.api.trace import fate_json
 from app.api.usage_json import as_of_json
 from app.definitions.instants import iso_seconds, parse_iso8601_ms
 from app.proof import CellFigures, ExplainedCell, ExplainQuery, Explanation
+from app.wire.refusals import check_range
 
 Json = dict[str, Any]
 
@@ -39,10 +40,13 @@ async def show(call: Call) -> Any:
 def _query(call: Call) -> ExplainQuery:
     errors: FieldErrors = {}
     external_subscription_id, code = named(call, errors)
-    at = call.query.text("at")
-    at_ms = call.now_ms if at is None else parse_iso8601_ms(at)
+    at, now_ms = call.query.text("at"), call.now_ms
+    at_ms = now_ms if at is None else parse_iso8601_ms(at)
     if at_ms is None:
         errors["at"] = ["invalid_date"]
+    elif check_range(at_ms, now_ms) is not None:
+        # No event is dated so late, and every period before it would have to be made.
+        errors["at"] = ["value_is_out_of_range"]
     page = call.page
     if page.offset + page.per_page > MOST_LISTED:
         errors["page"] = ["value_is_out_of_range"]

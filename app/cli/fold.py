@@ -17,6 +17,7 @@ from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.instants import parse_iso8601_ms
 from app.definitions.outcome import Rejected
+from app.definitions.subscriptions import LATEST_START_MS
 from app.offline import DefinitionLine, OfflineMeter
 
 _SHOWS_PROGRESS = 10_000
@@ -36,6 +37,8 @@ class Instant(click.ParamType):
         at_ms = int(text) if text.isdecimal() else parse_iso8601_ms(text)
         if at_ms is None:
             self.fail(f"{text!r} is neither milliseconds nor RFC 3339", param, ctx)
+        if at_ms >= LATEST_START_MS:
+            self.fail(f"{text!r} lies beyond the year 8999", param, ctx)
         return at_ms
 
 

@@ -181,3 +181,10 @@ def test_at_must_be_an_instant(tmp_path: Path) -> None:
     result = run(tmp_path, options=("--at", "tomorrow"))
     assert result.exit_code == 2
     assert "'tomorrow' is neither" in result.stderr
+
+
+@pytest.mark.parametrize("at", ["9999-06-01", "9" * 30])
+def test_at_leaves_room_for_the_periods_after_it(tmp_path: Path, at: str) -> None:
+    result = run(tmp_path, options=("--at", at))
+    assert result.exit_code == 2
+    assert f"'{at}' lies beyond the year 8999" in result.stderr

@@ -1,0 +1,28 @@
+"""What is asked about leaves the tables as they are."""
+
+from __future__ import annotations
+
+from app.explain import _Selection
+from app.proof import ExplainQuery
+from tables.fold import Arrival
+from tables.tracing import Tracer
+from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
+
+
+def test_a_question_about_a_later_period_makes_no_timeline_longer() -> None:
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    live.deliver([Arrival(event("count", "t", START_MS), ORG, START_MS, 0, 0, 0)])
+    ((_, timeline),) = live.partition.timelines((ORG, SUBSCRIPTION))
+    known = len(timeline._periods)
+    for code in ("count", "of no charge"):
+        tracer = Tracer(live.partition, (ORG, SUBSCRIPTION, code))
+        query = ExplainQuery(
+            external_subscription_id=SUBSCRIPTION,
+            metric_code=code,
+            at_ms=START_MS + 500 * WEEK_MS + 1,
+        )
+        period = _Selection(tracer, query).period
+        assert period is not None
+        assert period.start_ms == START_MS + 500 * WEEK_MS
+        assert len(timeline._periods) == known
