@@ -51,6 +51,7 @@ class Gateway:
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        self.opened = False
 
     @property
     def definitions(self) -> Definitions:
@@ -96,27 +97,22 @@ class Gateway:
 
     def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
         """Base URL of the owner; None: this worker."""
-        engine = self._engine
-        number = engine.homes.of(organization_id, external_subscription_id)
-        if number in engine.owned and number not in engine.restoring:
-            return None
-        progress = engine.progress.of(number)
-        if progress is None or progress.url == engine.url:
-            raise port.Unavailable(f"partition {number} is changing hands")
-        return progress.url
+        return self._owner_of(self._engine.homes.of(organization_id, external_subscription_id))
 
     def peers(self) -> Sequence[str]:
         """Base URLs of the other workers that own partitions."""
+        owners = map(self._owner_of, range(self._engine.settings.raw_partitions))
+        return sorted({url for url in owners if url is not None})
+
+    def _owner_of(self, number: int) -> str | None:
+        """Base URL of a partition's owner; None: this worker."""
         engine = self._engine
-        others = set()
-        for number in range(engine.settings.raw_partitions):
-            if number in engine.owned:
-                continue
-            progress = engine.progress.of(number)
-            if progress is None or progress.url == engine.url:
-                raise port.Unavailable(f"partition {number} is changing hands")
-            others.add(progress.url)
-        return sorted(others)
+        if number in engine.owned and number not in engine.restoring:
+            return None
+        progress = engine.progress.of(number)
+        if number in engine.restoring or progress is None or progress.url == engine.url:
+            raise port.Unavailable(f"partition {number} is changing hands")
+        return progress.url
 
     def _owned(self, organization_id: str, external_subscription_id: str) -> OwnedPartition:
         engine = self._engine
@@ -125,6 +121,22 @@ class Gateway:
         if owned is None or number in engine.restoring:
             raise port.Unavailable(f"partition {number} is changing hands")
         return owned
+
+    def _all_owned(self) -> list[OwnedPartition]:
+        """Every partition that is to be asked here.
+
+        Raises Unavailable while one has no owner yet: others may believe that it is this worker.
+        """
+        self.peers()
+        return list(self._engine.owned.values())
+
+    def _check_same(self, parts: list[OwnedPartition]) -> None:
+        """Raises Unavailable if others are to be asked here than at first.
+
+        The other workers, which are asked now, would answer for some of them too, or for none.
+        """
+        if self._all_owned() != parts:
+            raise port.Unavailable("partitions changed hands meanwhile")
 
     # Events
 
@@ -251,11 +263,12 @@ class Gateway:
     ) -> port.StoredEvent | None:
         """The first event with that id among those at home here."""
         found = []
-        for owned in list(self._engine.owned.values()):
+        for owned in self._engine.owned.values():
             names = [n for n in owned.table.presence.codes if n[0] == organization_id]
             ids = [event_id(*name, transaction_id) for name in names]
             found += [e for e in owned.table.index.find_many(ids) if e is not None]
         if not found:
+            self._all_owned()
             return None
         arrival = await self._engine.find_raw(*min(found)[1:4])
         return _stored(arrival) if isinstance(arrival, Arrival) else None
@@ -264,9 +277,16 @@ class Gateway:
         self, organization_id: str, query: port.EventQuery, offset: int, limit: int
     ) -> port.EventPage:
         """Events at home here, read again from the log."""
+        external_id = query.external_subscription_id
+        if external_id is not None:
+            parts = [self._owned(organization_id, external_id)]
+        else:
+            parts = self._all_owned()
         events: list[port.StoredEvent] = []
-        for owned in list(self._engine.owned.values()):
+        for owned in parts:
             events += await self._events_of(owned, organization_id, query)
+        if external_id is None:
+            self._check_same(parts)
         page = sorted(events, key=lambda e: (-e.timestamp_ms, e.transaction_id))
         return port.EventPage(tuple(page[offset : offset + limit]), len(page))
 
@@ -332,10 +352,11 @@ class Gateway:
         engine = self._engine
         wanted: list[tuple[OwnedPartition, SubscriptionName]] = []
         if external_subscription_id is not None:
-            owned = self._owned(organization_id, external_subscription_id)
-            wanted.append((owned, (organization_id, external_subscription_id)))
+            parts = [self._owned(organization_id, external_subscription_id)]
+            wanted += [(owned, (organization_id, external_subscription_id)) for owned in parts]
         else:
-            for owned in list(engine.owned.values()):
+            parts = self._all_owned()
+            for owned in parts:
                 names = [n for n in owned.table.presence.codes if n[0] == organization_id]
                 ids = [event_id(*name, transaction_id) for name in names]
                 entries = owned.table.index.find_many(ids)
@@ -344,6 +365,8 @@ class Gateway:
         for owned, name in wanted:
             starts = await engine.log_starts(owned.number)
             fates += await trace(owned, engine.scan, engine.find_raw, name, transaction_id, starts)
+        if external_subscription_id is None:
+            self._check_same(parts)
         return fates
 
     async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:

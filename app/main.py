@@ -80,6 +80,7 @@ class Worker:
         self.engine.set_url(self.settings.advertised_url or _own_url(self.settings, port))
         await self.engine.start()
         await self._agree_on_settings()
+        self.gateway.opened = True
         add_ingest(self.app, self.engine.owned.get, self.engine.forwarder)
         self.app.in_worker = True
         self.app.finalize()

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from app.api import json_text
 from app.api.auth import Identity, KeyRing
 from app.api.errors import ApiError, coded, not_found, root_missing, too_large
-from app.api.meter import Meter
+from app.api.meter import Meter, Unavailable
 from app.api.pagination import PageRequest
 from app.api.query import Query
 from app.definitions.commands import Applied, Command, Rejected
@@ -72,6 +72,9 @@ class Call:
 
     @property
     def meter(self) -> Meter:
+        """The engine. Raises Unavailable until it knows enough to answer."""
+        if not self.api.meter.opened:
+            raise Unavailable("the definitions are being read")
         return self.api.meter
 
     @property

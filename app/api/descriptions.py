@@ -120,7 +120,7 @@ def _responses(endpoint: Endpoint) -> Json:
     if endpoint.request is not None:
         statuses |= {400, 413}
     if not endpoint.public:
-        statuses |= {401, 403, 429}
+        statuses |= {401, 403, 429, 503}
     for status in sorted(statuses):
         described = {"description": REASONS[status], "content": _content(schemas.Error)}
         responses[str(status)] = described

@@ -119,7 +119,7 @@ _EVENTS = (
         "Cancel or amend an event by transaction_id, at any age.",
         request=schemas.CorrectionBody,
         response=schemas.CorrectionAnswer,
-        errors=(413, 422, 503),
+        errors=(413, 422),
     ),
     Endpoint(
         "POST",
@@ -133,7 +133,7 @@ _EVENTS = (
             Parameter("partial", "Take the valid ones and name the others.", _BOOLEAN),
             Parameter("dry_run", "Only say what would be refused on this worker.", _BOOLEAN),
         ),
-        errors=(413, 422, 503),
+        errors=(413, 422),
     ),
     *(
         Endpoint(
@@ -154,7 +154,7 @@ _EVENTS = (
         "Send an event.",
         request=schemas.EventBody,
         response=schemas.EventAnswer,
-        errors=(413, 422, 503),
+        errors=(413, 422),
     ),
     Endpoint(
         "GET",
@@ -173,7 +173,7 @@ _EVENTS = (
                 "timestamp_from_started_at", "From the start of the newest subscription.", _BOOLEAN
             ),
         ),
-        errors=(422, 503),
+        errors=(422,),
     ),
     Endpoint(
         "GET",
@@ -191,7 +191,7 @@ _EVENTS = (
         "Say for each charge whether an event counted, and why not.",
         response=schemas.TraceAnswer,
         query=(Parameter("external_subscription_id", "Only of this subscription."),),
-        errors=(404, 503),
+        errors=(404,),
     ),
     Endpoint(
         "GET",
@@ -200,7 +200,7 @@ _EVENTS = (
         "event",
         "Show an event.",
         response=schemas.EventAnswer,
-        errors=(404, 503),
+        errors=(404,),
     ),
 )
 
@@ -280,7 +280,7 @@ _USAGE = (
             Parameter("full_usage", "Not available: 405.", _BOOLEAN),
             _WAIT_FOR,
         ),
-        errors=(404, 405, 422, 503),
+        errors=(404, 405, 422),
     ),
     Endpoint(
         "GET",
@@ -296,7 +296,7 @@ _USAGE = (
             *_PAGE,
             _WAIT_FOR,
         ),
-        errors=(404, 422, 503),
+        errors=(404, 422),
     ),
     Endpoint(
         "GET",
@@ -321,7 +321,7 @@ _USAGE = (
             ),
             *_PAGE,
         ),
-        errors=(404, 422, 503),
+        errors=(404, 422),
     ),
     Endpoint(
         "GET",
@@ -342,7 +342,7 @@ _USAGE = (
             Parameter("from", "ISO 8601, within the first window."),
             Parameter("to", "ISO 8601, exclusive; now by default."),
         ),
-        errors=(404, 422, 503),
+        errors=(404, 422),
     ),
     Endpoint(
         "GET",

@@ -30,10 +30,12 @@ async def show(call: Call) -> Any:
         if event is not None:
             return {"event": as_shown(call, event)}
     target = call.request.rel_url.raw_path_qs
-    for reply in await ask_all(call, Outgoing("GET", target)):
-        if reply.status != 404:
-            return reply
-    raise not_found("event")
+    replies = await ask_all(call, Outgoing("GET", target))
+    found = [reply for reply in replies if reply.status != 404]
+    if not found:
+        raise not_found("event")
+    # One that has it is believed before one that cannot know yet.
+    return min(found, key=lambda reply: reply.status)
 
 
 def _wanted_ids(call: Call) -> list[str]:

@@ -228,6 +228,9 @@ class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):
 class Meter(Protocol):
     """The engine, as the web sees it."""
 
+    opened: bool
+    """Whether what all workers follow is read: before that nothing but its health is known."""
+
     @property
     def definitions(self) -> Definitions:
         """The definitions log as applied by this worker."""

@@ -41,7 +41,7 @@ async def live(_: Call) -> Any:
 
 async def ready(call: Call) -> Any:
     """Whether this worker should get traffic: 503 with the reasons while it should not."""
-    reasons = call.meter.not_ready()
+    reasons = call.api.meter.not_ready()
     if reasons:
         return Reply(json_text.encode({"status": "not_ready", "reasons": reasons}), status=503)
     return {"status": "ready"}

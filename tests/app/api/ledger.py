@@ -68,6 +68,7 @@ class LedgerMeter:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.opened = True
         self.definitions = Definitions()
         self.elsewhere: dict[str, str] = {}
         self.restoring = False
@@ -142,6 +143,8 @@ class LedgerMeter:
         return Position(0, len(self.events), self.now_ms())
 
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
+        if self.restoring:
+            raise Unavailable("partition 0 is being restored", retry_after_s=3)
         for (organization, _, transaction), (event, position) in self.events.items():
             if (organization, transaction) == (organization_id, transaction_id):
                 return _stored(event, position)

@@ -148,6 +148,21 @@ async def test_an_event_is_found_wherever_it_is(pair: Pair) -> None:
     assert (answer.status, answer.body["code"]) == (404, "event_not_found")
 
 
+async def test_who_has_an_event_is_believed_before_who_restores(
+    pair: Pair, session: ClientSession
+) -> None:
+    third = await start(session, Clock(NOW_MS))
+    assert third.server is not None
+    pair.near.meter.elsewhere["sub_third"] = third.base_url
+    restoring, has_it = sorted((pair.far, third), key=lambda running: running.base_url)
+    await send(has_it, event("t", "at home there"))
+    restoring.meter.restoring = True
+    for transaction_id, status in (("t", 200), ("none", 503)):
+        answer = await pair.near.call("GET", f"/api/v1/events/{transaction_id}")
+        assert answer.status == status, answer.text
+    await third.server.stop()
+
+
 async def test_pages_of_events_are_merged(pair: Pair) -> None:
     for second in range(6):
         running, home = ((pair.near, "sub_near"), (pair.far, "sub_far"))[second % 2]

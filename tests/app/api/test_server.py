@@ -14,6 +14,7 @@ from tests.app.api.ledger import ORGANIZATION
 
 UNAUTHORIZED = {"status": 401, "error": "Unauthorized"}
 METRIC = {"name": "n", "code": "c", "aggregation_type": "count_agg"}
+EVENT = {"transaction_id": "t", "external_subscription_id": "s", "code": "c"}
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,7 @@ async def test_a_reading_key_does_not_write(
 
 async def test_a_key_sees_only_its_organization(api: Running) -> None:
     await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": METRIC})
-    event = {"transaction_id": "t", "external_subscription_id": "s", "code": "c"}
-    await api.must("POST", "/api/v1/events", {"event": event})
+    await api.must("POST", "/api/v1/events", {"event": EVENT})
     for path in ("billable_metrics/c", "events/t"):
         assert (await api.call("GET", f"/api/v1/{path}", key="other")).status == 404
     for path in ("billable_metrics", "events", "customers", "plans", "subscriptions"):
@@ -214,11 +214,45 @@ async def test_restoring_is_not_ready_and_says_when_to_come_back(api: Running) -
     ready = await api.call("GET", "/health/ready", key=None)
     assert (ready.status, ready.body["reasons"]) == (503, ["partition 0 is being restored"])
     assert (await api.call("GET", "/health/live", key=None)).status == 200
-    event = {"transaction_id": "t", "external_subscription_id": "s", "code": "c"}
-    answer = await api.call("POST", "/api/v1/events", {"event": event})
+    answer = await api.call("POST", "/api/v1/events", {"event": EVENT})
     assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
     assert answer.body["error"] == "Service Unavailable"
     assert api.meter.events == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "billable_metrics", None),
+        ("GET", "billable_metrics/c", None),
+        ("POST", "billable_metrics", {"billable_metric": METRIC}),
+        ("GET", "subscriptions", None),
+        ("GET", "customers/c", None),
+        ("GET", "customers/c/current_usage?external_subscription_id=s", None),
+        ("GET", "customers/c/past_usage?external_subscription_id=s&billable_metric_code=c", None),
+        (
+            "GET",
+            "customers/c/usage/explain?external_subscription_id=s&billable_metric_code=c",
+            None,
+        ),
+        ("GET", "events", None),
+        ("GET", "events/t", None),
+        ("GET", "events/t/trace", None),
+        ("POST", "events", {"event": EVENT}),
+        ("POST", "events/batch", {"events": [EVENT]}),
+        ("POST", "verify", {}),
+    ],
+)
+async def test_nothing_is_known_before_the_definitions_are_read(
+    api: Running, method: str, path: str, body: Any
+) -> None:
+    api.meter.opened = False
+    answer = await api.call(method, f"/api/v1/{path}", body)
+    assert (answer.status, answer.headers.get("Retry-After")) == (503, "1"), answer.text
+    assert answer.body["code"] == "temporarily_unavailable"
+    assert (await api.call("GET", "/api/page/overview")).status == 503
+    for health in ("live", "ready"):
+        assert (await api.call("GET", f"/health/{health}", key=None)).status == 200
 
 
 async def test_organization_of_a_key(api: Running) -> None:

@@ -1,0 +1,159 @@
+"""What a worker answers of the partitions that it owns, that it restores, and that others own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from prometheus_client import CollectorRegistry
+
+from app.api.server import ApiServer, build_app
+from app.gateway import Gateway
+from app.home import Homes
+from app.owned import Progress
+from app.progress import ProgressTable
+from tables.fold import Arrival
+from tests.app.api.conftest import Answer, Running, api_key
+from tests.laws.world import ORG, START_MS, Live, definitions_of, event
+
+
+class Scan:
+    """Reads what was delivered to a partition; `meanwhile` happens before the last of it."""
+
+    def __init__(self, live: Live, meanwhile: Callable[[], None]) -> None:
+        self._live = live
+        self._meanwhile = meanwhile
+
+    async def __aenter__(self) -> Scan:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def start(self, *_: object) -> None:
+        """Everything is read in any case."""
+
+    async def read(self, *_: object) -> AsyncIterator[list[Arrival]]:
+        for arrival in self._live.arrived():
+            self._meanwhile()
+            yield [arrival]
+
+
+class Worker:
+    """A gateway over the API's port; `engine` has what it asks, of one partition."""
+
+    engine: Any
+
+    def __init__(self) -> None:
+        live = Live(definitions_of(["count"]))
+        live.define_all()
+        self.live = live
+        self.engine = SimpleNamespace(
+            definitions=live.definitions,
+            owned={},
+            restoring=frozenset(),
+            assigned=True,
+            failure=None,
+            homes=Homes(live.definitions, 1),
+            progress=ProgressTable(),
+            clock=SimpleNamespace(now_ms=lambda: START_MS),
+            settings=SimpleNamespace(raw_partitions=1),
+            url="",
+            scan=lambda owned: Scan(self.live, self.meanwhile),
+            log_starts=self._log_starts,
+            find_raw=None,
+        )
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.gateway = Gateway(self.engine)
+        assert not self.gateway.opened
+        self.gateway.opened = True
+        keys = [api_key(ORG, "full")]
+        self.server = ApiServer(build_app(self.gateway, keys, CollectorRegistry()))
+
+    async def start(self) -> None:
+        self.engine.url = f"http://127.0.0.1:{await self.server.start('127.0.0.1', 0)}"
+
+    async def _log_starts(self, number: int) -> tuple[int, int]:
+        return 0, 0
+
+    def hears_of(self, owner: Worker, epoch: int = 1) -> None:
+        """The partition's owner reports."""
+        told = Progress(0, START_MS, 0, epoch, owner.engine.url, 1)
+        self.engine.progress.note(told.encode())
+
+    def owns_it(self) -> None:
+        """With one event."""
+        self.live.deliver([Arrival(event("count", "t", START_MS), ORG, START_MS, 0, 0, 0)])
+        self.engine.owned[0] = SimpleNamespace(table=self.live.partition, number=0)
+
+    def gives_it_to(self, other: Worker) -> None:
+        self.engine.owned.clear()
+        self.hears_of(other)
+        other.owns_it()
+
+    async def ask(self, session: ClientSession, path: str) -> Answer:
+        running = Running(self.gateway, session, self.engine.url)  # type: ignore[arg-type]
+        return await running.call("GET", f"/api/v1/{path}")
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[tuple[Worker, Worker]]:
+    """Two of them, and nobody owns the partition."""
+    both = Worker(), Worker()
+    async with AsyncExitStack() as stack:
+        for worker in both:
+            await worker.start()
+            stack.push_async_callback(worker.server.stop)
+        yield both
+
+
+OF_EVERYTHING = ["events", "events/t", "events/t/trace"]
+
+
+@pytest.mark.parametrize("path", OF_EVERYTHING)
+@pytest.mark.parametrize("restoring", [True, False], ids=["restoring", "given up"])
+async def test_while_the_owner_has_it_not_at_hand_nobody_knows(
+    workers: tuple[Worker, Worker], path: str, restoring: bool
+) -> None:
+    """Not even a worker that is ready: it asks the one that reported last."""
+    _, owner = workers
+    for worker in workers:
+        worker.hears_of(owner)
+    if restoring:
+        owner.engine.restoring = frozenset({0})
+    async with ClientSession() as session:
+        for worker in workers:
+            answer = await worker.ask(session, path)
+            assert (answer.status, answer.headers.get("Retry-After")) == (503, "1"), answer.text
+
+
+@pytest.mark.parametrize("path", OF_EVERYTHING)
+async def test_whoever_restores_does_not_ask_the_owner_of_before(
+    workers: tuple[Worker, Worker], path: str
+) -> None:
+    next_owner, before = workers
+    next_owner.hears_of(before)
+    before.hears_of(next_owner, epoch=2)
+    next_owner.engine.restoring = frozenset({0})
+    async with ClientSession() as session:
+        answer = await next_owner.ask(session, path)
+    assert (answer.status, answer.headers.get("Retry-After")) == (503, "1"), answer.text
+
+
+@pytest.mark.parametrize("path", ["events", "events/t/trace"])
+@pytest.mark.parametrize("moves", [False, True], ids=["stays", "moves"])
+async def test_a_partition_that_moves_while_it_is_read_is_not_counted_twice(
+    workers: tuple[Worker, Worker], path: str, moves: bool
+) -> None:
+    """The next owner may have it by the time the others are asked."""
+    worker, other = workers
+    worker.owns_it()
+    if moves:
+        worker.meanwhile = lambda: worker.gives_it_to(other)
+    async with ClientSession() as session:
+        answer = await worker.ask(session, path)
+    assert answer.status == (503 if moves else 200), answer.text
