@@ -12,7 +12,7 @@ from app.api import json_text
 from app.api.meter import IncomingEvent
 from app.definitions.instants import iso_milliseconds
 from app.numbers import InvalidValue, bounded_decimal, plain
-from app.wire.events import Event
+from app.wire.events import Event, optional_text
 from app.wire.refusals import RefusalCode, Refused, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp
 
@@ -91,15 +91,16 @@ class _InvalidFieldError(Exception):
 
 
 def _mandatory_text(literal: bytes) -> str:
-    """A text that is not blank; numbers are cast, as Lago does."""
-    if literal[:1] == b'"':
-        text: str = msgspec.json.decode(literal, type=str)
-    elif literal[0] in _NUMBER_START:
+    """A text that is not blank, as the fold takes it; numbers are cast, as Lago does."""
+    if literal[0] in _NUMBER_START:
         text = literal.decode()
     elif literal == b"null":
         text = ""
     else:
-        raise _InvalidFieldError("value_is_invalid")
+        try:
+            text = optional_text({"text": literal}, "text") or ""
+        except Refused as refused:
+            raise _InvalidFieldError("value_is_invalid") from refused
     if _BOTH_ENDS_BLANK.fullmatch(text):
         raise _InvalidFieldError("value_is_mandatory")
     return text

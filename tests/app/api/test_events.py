@@ -44,6 +44,12 @@ def with_(**more: str) -> str:
         (with_(transaction_id='" \\t"'), {"transaction_id": ["value_is_mandatory"]}),
         (with_(code="null"), {"code": ["value_is_mandatory"]}),
         (with_(code="[]"), {"code": ["value_is_invalid"]}),
+        (with_(transaction_id='"t\\u0000"'), {"transaction_id": ["value_is_invalid"]}),
+        (with_(code='"\\u0000"'), {"code": ["value_is_invalid"]}),
+        (
+            with_(external_subscription_id='"\\u0000s"'),
+            {"external_subscription_id": ["value_is_invalid"]},
+        ),
         (with_(code="true"), {"code": ["value_is_invalid"]}),
         (with_(timestamp='""'), {"timestamp": ["invalid_format"]}),
         (with_(timestamp='"abc"'), {"timestamp": ["invalid_format"]}),
@@ -231,6 +237,11 @@ async def test_reads_show_the_result_of_the_expression_where_there_is_one(api: R
             [EVENT, EVENT | {"timestamp": "x"}],
             {"1": {"timestamp": ["invalid_format"]}},
             id="one-invalid",
+        ),
+        pytest.param(
+            [EVENT, EVENT | {"transaction_id": "u\0"}],
+            {"1": {"transaction_id": ["value_is_invalid"]}},
+            id="one-that-the-fold-would-refuse",
         ),
         pytest.param([EVENT, EVENT], {"1": TAKEN}, id="repeated"),
         pytest.param(
