@@ -213,7 +213,7 @@ class Settings(BaseSettings):
     max_batch: Count = Field(
         100,
         validation_alias=_meter_or_lago("MAX_BATCH", "EVENTS_BATCH_MAX_LENGTH"),
-        description="Most events in one POST /events/batch.",
+        description="Most events in one POST /events/batch; as one record they have at most 1 MB.",
     )
 
     # Pace and memory.

@@ -19,7 +19,8 @@ from app.api.query import Query
 from app.definitions.commands import Applied, Command, Rejected
 
 MAX_BODY_BYTES = 900_000
-"""A batch becomes one record, of at most 1 MB once organization and reception time are added."""
+"""A batch becomes one record, of at most 1 MB once each event has organization and reception time;
+one of hundreds of small events reaches that before (`event_input.record_value`)."""
 
 
 @dataclass(frozen=True)

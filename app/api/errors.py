@@ -83,9 +83,9 @@ def wrong_method(allowed: list[str]) -> ApiError:
     return error
 
 
-def too_large(limit_bytes: int) -> ApiError:
-    """413: the body is over the limit."""
-    return _error(413, code="too_large", error_details={"body": [f"limit_is_{limit_bytes}_bytes"]})
+def too_large(limit_bytes: int, what: str = "body") -> ApiError:
+    """413: the body, or what would become of it, is over the limit."""
+    return _error(413, code="too_large", error_details={what: [f"limit_is_{limit_bytes}_bytes"]})
 
 
 def invalid(details: Any) -> ApiError:

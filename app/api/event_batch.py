@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from app.api import json_text
-from app.api.call import Call, Reply
-from app.api.errors import invalid
+from app.api.call import MAX_BODY_BYTES, Call, Reply
+from app.api.errors import invalid, too_large
 from app.api.event_input import (
     BatchBody,
     EventFields,
@@ -173,6 +173,9 @@ async def _check_at(
                 Duplicate("conflicting" if kind == "conflicting" else "identical")
             )
         return
+    if reply.status == 413:
+        # Spelled out for the question, with every field, they are a little larger than they came.
+        raise too_large(MAX_BODY_BYTES)
     value_of(reply)
 
 

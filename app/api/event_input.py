@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from app.api import json_text
+from app.api.errors import too_large
 from app.api.meter import IncomingEvent
 from app.definitions.instants import iso_milliseconds
 from app.numbers import InvalidValue, bounded_decimal, plain
-from app.wire.events import Event, optional_text
+from app.wire.events import MAX_BYTES, Event, optional_text
 from app.wire.refusals import RefusalCode, Refused, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp
 
@@ -154,10 +155,14 @@ def _precise_amount(literal: bytes) -> Any:
 def record_value(organization_id: str, events: Sequence[IncomingEvent], now_ms: int) -> bytes:
     """The raw record's value: an object for one event, an array of them for several.
 
-    Lago's format (metering-semantics §3.1), every number as the sender spelled it.
+    Lago's format (metering-semantics §3.1), every number as the sender spelled it. Each event gains
+    some 200 bytes; raises 413 for a record that the fold would refuse whole.
     """
     objects = [_event_object(organization_id, event, now_ms) for event in events]
-    return json_text.encode(objects[0] if len(objects) == 1 else objects)
+    value = json_text.encode(objects[0] if len(objects) == 1 else objects)
+    if len(value) > MAX_BYTES:
+        raise too_large(MAX_BYTES, "record")
+    return value
 
 
 def _event_object(organization_id: str, event: IncomingEvent, now_ms: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
@@ -16,9 +17,14 @@ from app.gateway import Gateway
 from app.home import Homes
 from app.owned import Progress
 from app.progress import ProgressTable
+from app.wire.events import Event
+from app.wire.records import decode_record
 from tables.fold import Arrival
 from tests.app.api.conftest import Answer, Running, api_key
-from tests.laws.world import ORG, START_MS, Live, definitions_of, event
+from tests.laws.world import ORG, START_MS, SUBSCRIPTION, Live, definitions_of, event
+
+MAX_BATCH = 1_000
+"""As METER_MAX_BATCH may be set."""
 
 
 class Scan:
@@ -61,7 +67,8 @@ class Worker:
             homes=Homes(live.definitions, 1),
             progress=ProgressTable(),
             clock=SimpleNamespace(now_ms=lambda: START_MS),
-            settings=SimpleNamespace(raw_partitions=1),
+            settings=SimpleNamespace(raw_partitions=1, raw_topic="events-raw", topic=str),
+            append=self._append,
             url="",
             scan=lambda owned: Scan(self.live, self.meanwhile),
             log_starts=self._log_starts,
@@ -72,10 +79,18 @@ class Worker:
         assert not self.gateway.opened
         self.gateway.opened = True
         keys = [api_key(ORG, "full")]
-        self.server = ApiServer(build_app(self.gateway, keys, CollectorRegistry()))
+        self.appended: list[bytes] = []
+        app = build_app(self.gateway, keys, CollectorRegistry(), max_batch=MAX_BATCH)
+        self.server = ApiServer(app)
 
     async def start(self) -> None:
         self.engine.url = f"http://127.0.0.1:{await self.server.start('127.0.0.1', 0)}"
+
+    async def _append(self, topic: str, key: bytes, value: bytes, partition: int) -> Any:
+        """Whatever is appended is folded at once."""
+        self.appended.append(value)
+        self.live.partition.record.raw_next = len(self.appended)
+        return SimpleNamespace(offset=len(self.appended) - 1, timestamp=START_MS)
 
     async def _log_starts(self, number: int) -> tuple[int, int]:
         return 0, 0
@@ -88,16 +103,18 @@ class Worker:
     def owns_it(self) -> None:
         """With one event."""
         self.live.deliver([Arrival(event("count", "t", START_MS), ORG, START_MS, 0, 0, 0)])
-        self.engine.owned[0] = SimpleNamespace(table=self.live.partition, number=0)
+        self.engine.owned[0] = SimpleNamespace(
+            table=self.live.partition, number=0, verdicts={}, advanced=asyncio.Condition()
+        )
 
     def gives_it_to(self, other: Worker) -> None:
         self.engine.owned.clear()
         self.hears_of(other)
         other.owns_it()
 
-    async def ask(self, session: ClientSession, path: str) -> Answer:
+    async def ask(self, session: ClientSession, path: str, sent: Any = None) -> Answer:
         running = Running(self.gateway, session, self.engine.url)  # type: ignore[arg-type]
-        return await running.call("GET", f"/api/v1/{path}")
+        return await running.call("GET" if sent is None else "POST", f"/api/v1/{path}", sent)
 
 
 @pytest.fixture
@@ -157,3 +174,30 @@ async def test_a_partition_that_moves_while_it_is_read_is_not_counted_twice(
     async with ClientSession() as session:
         answer = await worker.ask(session, path)
     assert answer.status == (503 if moves else 200), answer.text
+
+
+@pytest.mark.parametrize("query", ["", "?partial=true"])
+async def test_a_batch_that_is_too_large_as_one_record_is_refused_before_it_is_appended(
+    workers: tuple[Worker, Worker], query: str
+) -> None:
+    """The request is not: the fold would refuse the record whole."""
+    worker, _ = workers
+    worker.owns_it()
+    events = [
+        {
+            "transaction_id": f"t{number}",
+            "external_subscription_id": SUBSCRIPTION,
+            "code": "count",
+            "properties": {"note": "x" * 790},
+        }
+        for number in range(MAX_BATCH)
+    ]
+    async with ClientSession() as session:
+        answer = await worker.ask(session, f"events/batch{query}", {"events": events})
+        assert (answer.status, worker.appended) == (413, []), answer.text[:200]
+        assert answer.body["code"] == "too_large"
+        assert answer.body["error_details"] == {"record": ["limit_is_1000000_bytes"]}
+        taken = await worker.ask(session, f"events/batch{query}", {"events": events[:900]})
+    assert taken.status == 200
+    (value,) = worker.appended
+    assert [type(found) for _, found in decode_record(value)] == [Event] * 900

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import ClientSession
 
+from app.api.call import MAX_BODY_BYTES
 from app.api.overview_json import merged
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import Clock
@@ -112,6 +114,22 @@ async def test_a_mixed_batch_is_checked_at_every_home_first(pair: Pair) -> None:
     assert pair.near.meter.events == {}
     assert (await batch(pair.near, *mixed[:2])).status == 200
     assert len(pair.near.meter.events) == 2
+
+
+async def test_a_mixed_batch_that_a_home_finds_too_large(pair: Pair) -> None:
+    """It is no want of a worker: sent again it would be too large again."""
+    note = {"note": "x" * (MAX_BODY_BYTES // 99 - 150)}
+    far = [event(f"t{number}", "sub_far", properties=note) for number in range(99)]
+    mixed = [*far, event("t", "sub_near")]
+    mixed[0]["properties"] = {"note": "x" * (len(note["note"]) + _room_left(mixed))}
+    assert _room_left(mixed) == 0
+    answer = await batch(pair.near, *mixed)
+    assert (answer.status, answer.body["code"]) == (413, "too_large")
+    assert pair.near.meter.events == {}
+
+
+def _room_left(events: list[dict[str, Any]]) -> int:
+    return MAX_BODY_BYTES - len(msgspec.json.encode({"events": events}))
 
 
 async def test_a_mixed_batch_in_part(pair: Pair) -> None:
