@@ -13,6 +13,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTime
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from app.cli.failures import NO_VERDICT
 from app.cli.remote import nobody_answers
 
 # A worker may read for long between two lines, but not for ever.
@@ -22,7 +23,7 @@ _TIMEOUT = ClientTimeout(total=None, sock_connect=10, sock_read=300)
 class Unproved(click.ClickException):
     """A worker did not answer, or not to the end."""
 
-    exit_code = 2
+    exit_code = NO_VERDICT
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.cli.failures import no_verdict
 from app.cli.remote import Json, print_json, remote, remote_options, segment
 from app.cli.usage import customer_of
 
@@ -24,6 +25,7 @@ from app.cli.usage import customer_of
 @click.option("--per-page", default=100, show_default=True, help="Events on a page.")
 @click.option("--json", "as_json", is_flag=True, help="The API's answer instead of text.")
 @remote_options
+@no_verdict()
 def explain(
     subscription: str,
     metric: str,
@@ -39,7 +41,8 @@ def explain(
 ) -> None:
     """Show what METRIC (a code) of SUBSCRIPTION (an external_id) is made of, from raw events anew.
 
-    Exit status: 0 when that gives the live figures, 1 when it does not.
+    Exit status: 0 when that gives the live figures, 1 when it does not, 2 when that could not be
+    found out.
     """
     wanted_groups = dict(_group(text) for text in groups)
     worker = remote(url, key)

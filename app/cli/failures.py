@@ -13,6 +13,9 @@ from app.settings import Settings, environment_names
 from app.stack.errors import StackError
 from app.topics import TopicRefused
 
+NO_VERDICT = 2
+"""Exit code of a command that could not find out what it was asked for."""
+
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
@@ -23,6 +26,16 @@ def told_plainly() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
     except ValidationError as error:
         raise click.ClickException(_wrong_settings(error)) from error
+
+
+@contextmanager
+def no_verdict() -> Iterator[None]:
+    """For commands whose exit code 1 says that something differs: failures get `NO_VERDICT`."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.exit_code = NO_VERDICT
+        raise
 
 
 def load_settings(**values: Any) -> Settings:

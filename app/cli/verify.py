@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
+from app.cli.failures import NO_VERDICT, no_verdict
 from app.cli.remote import local_settings, remote, remote_options
 from app.proof import Difference, VerifyReport
 from app.settings import ApiKey
@@ -51,6 +52,7 @@ class _Outcome:
 @click.option("--repair", is_flag=True, help="Refold from the raw topic whatever differs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @remote_options
+@no_verdict()
 def verify(
     subscription: str | None, repair: bool, as_json: bool, url: str | None, key: str | None
 ) -> None:
@@ -69,7 +71,7 @@ def verify(
     if outcome.differences:
         sys.exit(DIFFERS)
     if outcome.skipped:
-        sys.exit(Unproved.exit_code)
+        sys.exit(NO_VERDICT)
 
 
 def _accesses(url: str | None, key: str | None) -> list[Access]:

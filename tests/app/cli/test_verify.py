@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
 from app.stack.ports import free_ports
 
+COMMANDS = pytest.mark.parametrize(
+    "command", [["verify"], ["explain", "sub", "calls"]], ids=["verify", "explain"]
+)
 
-def test_without_a_worker_nothing_is_proved() -> None:
+
+@COMMANDS
+def test_without_a_worker_nothing_is_proved(command: list[str]) -> None:
     (port,) = free_ports(1)
-    found = CliRunner().invoke(cli, ["verify", "--url", f"http://127.0.0.1:{port}", "--key", "k"])
+    url = f"http://127.0.0.1:{port}"
+    found = CliRunner().invoke(cli, [*command, "--url", url, "--key", "k"])
     assert found.exit_code == 2
     assert f"No worker answers at http://127.0.0.1:{port} (" in found.output
     assert "Is `meter up` running?" in found.output
+
+
+@COMMANDS
+def test_under_wrong_settings_nothing_is_proved(command: list[str]) -> None:
+    found = CliRunner(env={"METER_HTTP_PORT": "http"}).invoke(cli, command)
+    assert found.exit_code == 2, "1 would say that something differs"
+    assert found.stderr.startswith("Error: METER_HTTP_PORT: ")
 
 
 def test_a_group_needs_key_and_value() -> None:
