@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from app.definitions.timeline import Period, Timeline
 from app.owned import OwnedPartition
@@ -120,24 +120,28 @@ class _Selection:
         return all(values.get(key) == text for key, text in self.query.group.items())
 
 
-class _Page:
-    """The first arrivals by position, no more than are listed."""
+class First(Generic[T]):
+    """The first of many in some order, no more than are listed: memory may not hold them all."""
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, order: Callable[[T], Any]):
         self._most = most
-        self._found: list[_Found] = []
+        self._order = order
+        self._found: list[T] = []
+        self.count = 0
+        """Of all that were added."""
 
-    def add(self, found: _Found) -> None:
+    def add(self, one: T) -> None:
         """One more, in any order."""
-        self._found.append(found)
+        self.count += 1
+        self._found.append(one)
         if len(self._found) > 2 * self._most + 1_000:
             self._prune()
 
     def _prune(self) -> None:
-        self._found.sort(key=lambda found: found.arrival.position)
+        self._found.sort(key=self._order)
         del self._found[self._most :]
 
-    def listed(self, offset: int) -> list[_Found]:
+    def listed(self, offset: int) -> list[T]:
         """From the offset on."""
         self._prune()
         return self._found[offset:]
@@ -183,7 +187,8 @@ async def _explain_once(
     if period is None:
         return None
     generations = _generations(table, pair)
-    page, counts = _Page(query.offset + query.limit), Counter[str]()
+    page = First[_Found](query.offset + query.limit, lambda found: found.arrival.position)
+    counts = Counter[str]()
 
     def take(arrival: Arrival) -> None:
         found = _judged(table, arrival, lambda code: tracer if code == pair[2] else None)

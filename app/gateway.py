@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from heapq import nlargest
 
@@ -15,7 +15,7 @@ from app.definitions.commands import Command
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.engine import Engine
-from app.explain import explain, regrouped_usage, trace, usage_series
+from app.explain import First, explain, regrouped_usage, trace, usage_series
 from app.numbers import exact_sum
 from app.owned import OwnedPartition
 from app.preview import Overtaken, preview_organization
@@ -282,37 +282,38 @@ class Gateway:
             parts = [self._owned(organization_id, external_id)]
         else:
             parts = self._all_owned()
-        events: list[port.StoredEvent] = []
+        newest = First[port.StoredEvent](
+            offset + limit, lambda event: (-event.timestamp_ms, event.transaction_id)
+        )
         for owned in parts:
-            events += await self._events_of(owned, organization_id, query)
+            await self._read_events(owned, organization_id, query, newest.add)
         if external_id is None:
             self._check_same(parts)
-        page = sorted(events, key=lambda e: (-e.timestamp_ms, e.transaction_id))
-        return port.EventPage(tuple(page[offset : offset + limit]), len(page))
+        return port.EventPage(tuple(newest.listed(offset)), newest.count)
 
-    async def _events_of(
-        self, owned: OwnedPartition, organization_id: str, query: port.EventQuery
-    ) -> list[port.StoredEvent]:
+    async def _read_events(
+        self,
+        owned: OwnedPartition,
+        organization_id: str,
+        query: port.EventQuery,
+        take: Callable[[port.StoredEvent], None],
+    ) -> None:
         entries = [
             entry
             for name, codes in owned.table.presence.codes.items()
             for code, entry in codes.items()
             if _asks_for(query, organization_id, name, code)
         ]
-        found: list[port.StoredEvent] = []
         if not entries:
-            return found
+            return
         async with self._engine.scan(owned) as scan:
             scan.start(owned.table.record, *_first_offsets(entries))
             async for arrivals in scan.read(owned.table.record, None):
                 wanted = [a for a in arrivals if _matches(query, organization_id, a)]
                 counting = owned.table.index.find_many([a.identity for a in wanted])
-                found += [
-                    _stored(arrival)
-                    for arrival, entry in zip(wanted, counting, strict=True)
-                    if entry is not None and entry[1:5] == arrival[3:7]
-                ]
-        return found
+                for arrival, entry in zip(wanted, counting, strict=True):
+                    if entry is not None and entry[1:5] == arrival[3:7]:
+                        take(_stored(arrival))
 
     # Usage
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
@@ -27,8 +30,14 @@ MAX_BATCH = 1_000
 """As METER_MAX_BATCH may be set."""
 
 
+NOTE_BYTES = 2_000
+
+
 class Scan:
-    """Reads what was delivered to a partition; `meanwhile` happens before the last of it."""
+    """Reads what was delivered to a partition; `meanwhile` happens as it does.
+
+    As from the log, every event has bytes of its own.
+    """
 
     def __init__(self, live: Live, meanwhile: Callable[[], None]) -> None:
         self._live = live
@@ -46,7 +55,9 @@ class Scan:
     async def read(self, *_: object) -> AsyncIterator[list[Arrival]]:
         for arrival in self._live.arrived():
             self._meanwhile()
-            yield [arrival]
+            properties = b'{"note":"%s"}' % (b"x" * NOTE_BYTES)
+            event = msgspec.structs.replace(arrival.event, properties=properties)
+            yield [arrival._replace(event=event)]
 
 
 class Worker:
@@ -100,9 +111,11 @@ class Worker:
         told = Progress(0, START_MS, 0, epoch, owner.engine.url, 1)
         self.engine.progress.note(told.encode())
 
-    def owns_it(self) -> None:
-        """With one event."""
-        self.live.deliver([Arrival(event("count", "t", START_MS), ORG, START_MS, 0, 0, 0)])
+    def owns_it(self, *dated_ms: int) -> None:
+        """With events of these times, or with one."""
+        for number, at_ms in enumerate(dated_ms or (START_MS,)):
+            name = "t" if number == 0 else f"t{number}"
+            self.live.deliver([Arrival(event("count", name, at_ms), ORG, START_MS, 0, number, 0)])
         self.engine.owned[0] = SimpleNamespace(
             table=self.live.partition, number=0, verdicts={}, advanced=asyncio.Condition()
         )
@@ -201,3 +214,25 @@ async def test_a_batch_that_is_too_large_as_one_record_is_refused_before_it_is_a
     assert taken.status == 200
     (value,) = worker.appended
     assert [type(found) for _, found in decode_record(value)] == [Event] * 900
+
+
+async def test_a_page_of_events_holds_no_more_of_them_than_its_end(
+    workers: tuple[Worker, Worker],
+) -> None:
+    """Order and counts are those of all of them; several have one time."""
+    worker, _ = workers
+    draw = random.Random(6)
+    worker.owns_it(*(START_MS + draw.randrange(500) for _ in range(5_000)))
+    newest = sorted(
+        (-arrival.timestamp_ms, arrival.event.transaction_id) for arrival in worker.live.arrived()
+    )
+    tracemalloc.start()
+    async with ClientSession() as session:
+        answer = await worker.ask(session, "events?per_page=10&page=3")
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [shown["transaction_id"] for shown in answer.body["events"]] == [
+        transaction_id for _, transaction_id in newest[20:30]
+    ]
+    assert (answer.body["meta"]["total_count"], answer.body["meta"]["total_pages"]) == (5_000, 500)
+    assert most_bytes < 5_000 * NOTE_BYTES / 2
