@@ -41,6 +41,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
     replaced: dict[str, Any] = {
         "app.engine.gc": _Collector,
         "app.engine.Producer": lambda **_: Producer(broker),
+        "app.engine.InOrderProducer": lambda **_: Producer(broker),
         "app.engine.Consumer": lambda **_: Consumer(broker),
         "app.scan.Consumer": lambda **_: Consumer(broker),
         "tables.stores.changelog.Consumer": lambda **_: Consumer(broker),
