@@ -2,7 +2,8 @@
 
 A line is the record's own JSON object with `_append_time` (ms), `_partition` and `_offset` before
 its fields, which are not written anew: number literals count. A value that is no plain JSON object
-stands under `_value_base64`, a null under `_value`; headers under `_headers`.
+stands under `_value_base64`, a null under `_value`; headers under `_headers`, or in their order
+under `_headers_base64` where an object of texts cannot hold them.
 Source: records-and-cuts.md §10.
 """
 
@@ -21,6 +22,8 @@ from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS, partition_count
+from app.wire.events import is_utf8
+from app.wire.records import Headers
 from tables.stores.changelog import LogRecord, plain_consumer, scan
 
 What = Literal["definitions", "events", "records"]
@@ -80,11 +83,20 @@ def event_line(partition: int, record: LogRecord) -> bytes:
     else:
         wrapped["_value_base64"] = base64.b64encode(value).decode()
     if record.headers:
-        wrapped["_headers"] = {
-            name: None if text is None else text.decode(errors="replace")
-            for name, text in record.headers
-        }
+        wrapped |= _headers(record.headers)
     return json.dumps(wrapped, separators=(",", ":")).encode()
+
+
+def _headers(headers: Headers) -> dict[str, object]:
+    """Bytes need not be UTF-8, and a name may come more than once: of these the order counts."""
+    named = dict(headers)
+    if len(named) == len(headers) and all(text is None or is_utf8(text) for text in named.values()):
+        texts = {name: None if text is None else text.decode() for name, text in headers}
+        return {"_headers": texts}
+    pairs = [
+        (name, None if text is None else base64.b64encode(text).decode()) for name, text in headers
+    ]
+    return {"_headers_base64": pairs}
 
 
 def _is_plain_object(value: bytes) -> bool:

@@ -33,6 +33,9 @@ class _Line(msgspec.Struct):
     partition: int = msgspec.field(name="_partition", default=0)
     offset: int | None = msgspec.field(name="_offset", default=None)
     headers: dict[str, str | None] = msgspec.field(name="_headers", default_factory=dict)
+    headers_base64: list[tuple[str, str | None]] = msgspec.field(
+        name="_headers_base64", default_factory=list
+    )
     value: msgspec.Raw = msgspec.field(name="_value", default=msgspec.Raw(b""))
     base64: str | None = msgspec.field(name="_value_base64", default=None)
 
@@ -168,7 +171,7 @@ def _read_line(line: bytes, offsets: dict[int, int], times_ms: dict[int, int]) -
     offset = next_offset if parsed.offset is None else parsed.offset
     if offset < next_offset:
         raise ValueError(f"_offset {offset} goes back on partition {parsed.partition}")
-    headers = [(name, None if t is None else t.encode()) for name, t in parsed.headers.items()]
+    headers = _headers(parsed)
     append_time_ms = _append_time_ms(parsed.append_time, value, headers)
     reached_ms = max(append_time_ms, times_ms.get(parsed.partition, 0))
     return EventLine(reached_ms, parsed.partition, offset, value, headers)
@@ -188,6 +191,15 @@ def _value(line: bytes, parsed: _Line) -> bytes | None:
     if not fields.keys() & _METADATA:
         return line.strip()
     return msgspec.json.encode({k: v for k, v in fields.items() if k not in _METADATA})
+
+
+def _headers(parsed: _Line) -> Headers:
+    texts = [(name, None if t is None else t.encode()) for name, t in parsed.headers.items()]
+    coded = [
+        (name, None if text is None else b64decode(text, validate=True))
+        for name, text in parsed.headers_base64
+    ]
+    return [*texts, *coded]
 
 
 def _append_time_ms(given: int | str | None, value: bytes | None, headers: Headers) -> int:

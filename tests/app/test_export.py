@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from app.cli.event_lines import read_events
 from app.export import event_line
-from app.wire.records import decode_record
+from app.offline import EventLine
+from app.wire.records import Headers, decode_record
 from app.wire.refusals import Refusal
 from tables.stores.changelog import LogRecord
 
@@ -39,11 +40,11 @@ ODD = {
 }
 
 
-def _read_back(value: bytes | None) -> bytes | None:
-    record = LogRecord(b"k", value, (), 17, 3)
+def _read_back(value: bytes | None, headers: Headers = ()) -> EventLine:
+    record = LogRecord(b"k", value, headers, 17, 3)
     (line,) = read_events([(1, event_line(2, record))])
     assert (line.append_time_ms, line.partition, line.offset) == (17, 2, 3)
-    return line.value
+    return line
 
 
 def _meaning(value: bytes | None) -> list[tuple[object, ...]]:
@@ -56,7 +57,23 @@ def _meaning(value: bytes | None) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)
 def test_whatever_a_record_holds_is_read_back(value: bytes | None) -> None:
-    assert _meaning(_read_back(value)) == _meaning(value)
+    assert _meaning(_read_back(value).value) == _meaning(value)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param([("ce_id", b"t"), ("ce_time", None)], id="texts"),
+        pytest.param([("ce_id", b"caf\xe9"), ("ce_type", b"c"), ("ce_time", None)], id="bytes"),
+        pytest.param(
+            [("content-type", b"application/cloudevents+json"), ("content-type", b"text/plain")],
+            id="name-twice",
+        ),
+    ],
+)
+def test_headers_are_read_back_as_they_were(headers: Headers) -> None:
+    line = _read_back(b"{}", headers)
+    assert (line.value, line.headers) == (b"{}", headers)
 
 
 _JSON = st.recursive(
@@ -67,4 +84,4 @@ _JSON = st.recursive(
 
 @given(st.binary() | st.builds(lambda inner: EVENT % repr(inner).encode("utf-8", "replace"), _JSON))
 def test_any_bytes_are_read_back(value: bytes) -> None:
-    assert _meaning(_read_back(value)) == _meaning(value)
+    assert _meaning(_read_back(value).value) == _meaning(value)
