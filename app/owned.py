@@ -18,11 +18,11 @@ import msgspec
 from aiokafka import TopicPartition
 
 from app.clock import Clock
+from app.dead_letters import Source, dead_letter
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.failpoints import failpoint
 from app.home import Homes
-from app.records import instant_ms
 from app.republished import output_mark, output_tp
 from app.schedule import Schedule
 from app.settings import Settings
@@ -38,7 +38,7 @@ from app.topics import (
 from app.transport import RawRecord, RecordBatch
 from app.wire.arrivals import Arrived
 from app.wire.identity import same_body
-from app.wire.refusals import Refusal, RefusalCode
+from app.wire.refusals import Refusal, RefusalCode, quoted
 from tables.changelog_sum import ChangelogSum
 from tables.close import enter_history, next_cut
 from tables.corrections import CorrectionArrival
@@ -86,15 +86,6 @@ class Verdict(NamedTuple):
     refusal: RefusalCode | None
     message: str
     identical: bool
-
-
-class Source(NamedTuple):
-    """The raw record that something came from."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
 
 
 RawPlace = tuple[int, int, int]
@@ -247,9 +238,7 @@ class OwnedPartition:
             await self._fold(runs)
             for correction in corrections:
                 self._correct(correction)
-            for refusal, raw in refused:
-                self.refuse_raw(refusal, raw)
-                failpoint("mid-dead-letters")
+            self._refuse_raw(refused)
             record = self.table.record
             if raw_next is not None:
                 record.raw_next = raw_next
@@ -401,39 +390,30 @@ class OwnedPartition:
 
     # Dead letters
 
-    def refuse(
-        self,
-        refusal: Refusal,
-        source: Source,
-        kept: Sequence[tuple[str, bytes | None]] = (),
-    ) -> None:
-        """Put what is refused into the next flush: its own bytes, and the headers they came with.
+    def refuse(self, refusal: Refusal, source: Source, *, first: bool = True) -> None:
+        """Put what is refused into the next flush.
 
-        CloudEvents in binary mode have half of the event in their headers.
+        `first`: nothing of this raw record was refused before.
         """
         self.refused_events += 1
         settings = self.shared.settings
-        headers = [(name, value or b"") for name, value in kept if not name.startswith("meter-")]
-        headers += [
-            ("meter-error-code", refusal.code.encode()),
-            ("meter-error-message", refusal.message.encode()),
-            ("meter-source-topic", source.topic.encode()),
-            ("meter-source-partition", str(source.partition).encode()),
-            ("meter-source-offset", str(source.offset).encode()),
-            ("meter-source-index", str(refusal.index).encode()),
-            ("meter-failed-at", instant_ms(self.shared.clock.now_ms()).encode()),
-        ]
-        topic = settings.topic(settings.dead_letter_topic)
-        self.outbox.append(Record(topic, self.number, source.key, refusal.value, headers))
+        topic, now_ms = settings.topic(settings.dead_letter_topic), self.shared.clock.now_ms()
+        letter = dead_letter(topic, self.number, refusal, source, now_ms, first=first)
+        self.outbox.append(letter)
         if source.topic == settings.topic(settings.raw_topic):
             self.verdicts[source.offset, refusal.index] = Verdict(
                 refusal.code, refusal.message, identical=False
             )
 
-    def refuse_raw(self, refusal: Refusal, raw: RawRecord) -> None:
-        """Refuse what a record of the raw topic holds."""
+    def _refuse_raw(self, refused: Iterable[tuple[Refusal, RawRecord]]) -> None:
+        """Refuse what records of the raw topic hold, in their order."""
         topic = self.shared.settings.topic(self.shared.settings.raw_topic)
-        self.refuse(refusal, Source(topic, self.number, raw.offset, raw.key), raw.headers)
+        before = -1
+        for refusal, raw in refused:
+            source = Source(topic, self.number, raw.offset, raw.key, raw.headers)
+            self.refuse(refusal, source, first=raw.offset != before)
+            before = raw.offset
+            failpoint("mid-dead-letters")
 
     async def _read_firsts(self) -> None:
         """Read again what the suspects repeat."""
@@ -455,8 +435,8 @@ class OwnedPartition:
                 self._remember(arrival, Verdict(None, "", identical=True))
                 continue
             message = (
-                f"transaction_id {arrival.event.transaction_id!r} was sent before with another "
-                "body; the first one counts. Send a correction to change it"
+                f"transaction_id {quoted(arrival.event.transaction_id)} was sent before with "
+                "another body; the first one counts. Send a correction to change it"
             )
             code = RefusalCode.CONFLICTING_DUPLICATE
             self.refuse(_refusal(loser, code, message), _source(self, loser))

@@ -158,6 +158,11 @@ class DeadLetterHeaders(BaseModel):
     source_offset: str = Field(alias="meter-source-offset")
     source_index: str = Field(alias="meter-source-index")
     failed_at: str = Field(alias="meter-failed-at")
+    left_out: str | None = Field(
+        None,
+        alias="meter-left-out",
+        description="Which of key, headers and value only the raw record has whole, for size.",
+    )
 
 
 class Definition(Model):

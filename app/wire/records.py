@@ -26,7 +26,7 @@ from app.wire.events import (
     required_text,
 )
 from app.wire.nesting import PARSED_LEVELS, deeper_than, split_array
-from app.wire.refusals import Refusal, RefusalCode, Refused
+from app.wire.refusals import Refusal, RefusalCode, Refused, quoted
 
 MAX_ELEMENTS: Final = 10_000
 TICK_HEADER: Final = "meter-tick"
@@ -55,6 +55,21 @@ class _Mode(Enum):
 def is_tick(key: bytes | None, value: bytes | None, headers: Headers) -> bool:
     """Tell a tick (null key and value, header `meter-tick`): it only moves append time on."""
     return key is None and value is None and any(name == TICK_HEADER for name, _ in headers)
+
+
+def deciding_headers(headers: Headers) -> list[tuple[str, bytes]]:
+    """What of a record's headers says how its value is read, and what the event is."""
+    mode = _mode(headers)
+    if mode is _Mode.LAGO:
+        return []
+    if mode is _Mode.STRUCTURED:
+        return [("content-type", _CLOUDEVENTS_TYPE)]
+    attributes = _attributes(headers)
+    return [
+        (f"{_CLOUDEVENT_PREFIX}{name}", attributes[name])
+        for name in ("specversion", *CLOUDEVENT_NAMES.values())
+        if name in attributes
+    ]
 
 
 def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int, Decoded]]:
@@ -182,11 +197,11 @@ def _not_json(error: Exception) -> Refused:
 
 
 def _binary_event(value: bytes, headers: Headers) -> Event:
-    attributes = {
-        name.removeprefix(_CLOUDEVENT_PREFIX): text
-        for name, text in headers
-        if name.startswith(_CLOUDEVENT_PREFIX) and text is not None
-    }
+    attributes = _attributes(headers)
+    if sum(len(name) + len(text) for name, text in attributes.items()) > MAX_BYTES:
+        raise Refused(
+            RefusalCode.TOO_LARGE, f"the ce_ headers of a record may have {MAX_BYTES} bytes"
+        )
     fields = {name: _header_literal(name, text) for name, text in attributes.items()}
     fields.pop("data", None)
     data = value.strip(_WHITESPACE)
@@ -203,11 +218,21 @@ def _binary_event(value: bytes, headers: Headers) -> Event:
     return build_event(fields, CLOUDEVENT_NAMES, value, envelope)
 
 
+def _attributes(headers: Headers) -> dict[str, bytes]:
+    """CloudEvents attributes in headers; null ones are absent, of several the last holds."""
+    return {
+        name.removeprefix(_CLOUDEVENT_PREFIX): text
+        for name, text in headers
+        if name.startswith(_CLOUDEVENT_PREFIX) and text is not None
+    }
+
+
 def _header_literal(name: str, text: bytes) -> bytes:
     try:
         return msgspec.json.encode(text.decode())
     except UnicodeDecodeError as error:
-        raise Refused(RefusalCode.INVALID_EVENT, f"header ce_{name} is not UTF-8") from error
+        told = quoted(f"{_CLOUDEVENT_PREFIX}{name}")
+        raise Refused(RefusalCode.INVALID_EVENT, f"header {told} is not UTF-8") from error
 
 
 def _correction(fields: Fields, body: bytes) -> Correction:

@@ -8,6 +8,9 @@ import msgspec
 MAX_DAYS_AHEAD: Final = 3652
 MAX_AHEAD_MS: Final = MAX_DAYS_AHEAD * 86_400_000
 
+MAX_QUOTED: Final = 200
+"""Characters of an input that a message repeats."""
+
 
 class RefusalCode(StrEnum):
     """The value of a dead letter's `meter-error-code` header."""
@@ -47,6 +50,12 @@ OUT_OF_RANGE_MESSAGE: Final = (
     f"timestamp must lie between 1970 and {MAX_DAYS_AHEAD} days after the record was appended; "
     "send seconds, not milliseconds"
 )
+
+
+def quoted(text: str) -> str:
+    """Input within a message, in quotes; of a long one the beginning, and how much is left out."""
+    more = len(text) - MAX_QUOTED
+    return repr(text) if more <= 0 else f"{text[:MAX_QUOTED]!r} and {more} characters more"
 
 
 def check_range(timestamp_ms: int, append_time_ms: int) -> RefusalCode | None:

@@ -169,7 +169,7 @@ class Outcome:
     def _dead_letters(self) -> Iterator[DeadLetter]:
         for number in range(self.partitions):
             for entry in self.broker.log("events-dead-letter", number).entries:
-                texts = {name: value.decode() for name, value in entry.headers}
+                texts = {name: (value or b"").decode() for name, value in entry.headers}
                 place = (
                     int(texts["meter-source-partition"]),
                     int(texts["meter-source-offset"]),

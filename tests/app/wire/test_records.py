@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.wire import records
-from app.wire.events import LAGO_NAMES, Correction, Event, decode_plain
+from app.wire.events import LAGO_NAMES, MAX_BYTES, Correction, Event, decode_plain
 from app.wire.nesting import PARSED_LEVELS
-from app.wire.records import Decoded, Headers, decode_record, is_tick
+from app.wire.records import Decoded, Headers, deciding_headers, decode_record, is_tick
 from app.wire.refusals import Refusal, RefusalCode
 
 BASE: dict[str, Any] = {
@@ -371,14 +371,43 @@ def test_the_headers_of_a_binary_cloudevent_are_its_envelope() -> None:
         (b"[]", BINARY, RefusalCode.INVALID_EVENT),
         (b"{", BINARY, RefusalCode.INVALID_JSON),
         (b"{}", [*BINARY, ("ce_type", b"\xff")], RefusalCode.INVALID_EVENT),
+        (b"{}", [*BINARY, ("ce_id", b"x" * MAX_BYTES)], RefusalCode.TOO_LARGE),
+        (b"{}", [*BINARY, (f"ce_{'x' * MAX_BYTES}", b"")], RefusalCode.TOO_LARGE),
     ],
 )
 def test_refused_cloudevents(value: bytes, headers: Headers, code: RefusalCode) -> None:
     assert refused(value, headers) is code
 
 
+def test_a_reason_quotes_the_beginning_of_a_long_name() -> None:
+    refusal = only(b"{}", [*BINARY, (f"ce_{'x' * 1_000}", b"\xff")])
+    assert isinstance(refusal, Refusal)
+    assert refusal.message == f"header 'ce_{'x' * 197}' and 803 characters more is not UTF-8"
+
+
 def test_other_headers_change_nothing() -> None:
     assert only(lago(), [("traceparent", b"00-ab"), ("content-type", None)]) == only(lago())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param([("traceparent", b"00-ab")], id="lago"),
+        pytest.param(STRUCTURED, id="structured"),
+        pytest.param(BATCH, id="batch"),
+        pytest.param([*BATCH, *BINARY, *BATCH], id="both"),
+        pytest.param(BINARY, id="binary"),
+        pytest.param([("ce_time", None), *BINARY[:-2], ("ce_time", None)], id="null"),
+        pytest.param([("ce_time", None), *BINARY[:4]], id="no time"),
+        pytest.param([("ce_id", b"t-0"), *BINARY, ("ce_type", b"requests")], id="name twice"),
+    ],
+)
+@pytest.mark.parametrize("value", [lago(), encode(CLOUDEVENT), b'{"gb":1}', b"[]"])
+def test_deciding_headers_make_the_same_of_a_value(value: bytes, headers: Headers) -> None:
+    large = ("traceparent", b"x" * 10_000)
+    deciding = deciding_headers([large, *headers, large])
+    assert decode_record(value, deciding) == decode_record(value, headers)
+    assert large not in deciding
 
 
 def test_a_cancel() -> None:

@@ -1,0 +1,133 @@
+"""Dead letters fit their topic, however large the record was that they come from."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from app.clock import SystemClock
+from app.dead_letters import REPEATED_BYTES, Source, dead_letter
+from app.definitions.state import Definitions
+from app.owned import OwnedPartition
+from app.settings import Settings
+from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
+from app.transport import RawRecord
+from app.wire.events import MAX_BYTES
+from app.wire.records import Headers, decode_record
+from app.wire.refusals import Refusal, RefusalCode
+from tables.dedupe import EventIndex
+from tables.partition import Partition
+from tables.stores.changelog import LogRecord, Record
+
+KEY = b"organization-subscription"
+TRACE = ("trace", b"x" * 1_000_000)
+STRUCTURED = ("content-type", b"application/cloudevents+json")
+SMALL: Headers = [("ce_id", b"t\xff"), ("ce_time", None), ("trace", b"00-ab")]
+
+
+def _letter(
+    value: bytes = b"{",
+    key: bytes | None = KEY,
+    headers: Headers = SMALL,
+    *,
+    index: int = 0,
+    first: bool = True,
+) -> Record:
+    refusal = Refusal(RefusalCode.INVALID_JSON, "the bytes are not JSON", value, index)
+    return dead_letter("dead", 3, refusal, Source("raw", 2, 7, key, headers), 17, first=first)
+
+
+def _split(letter: Record) -> tuple[Headers, dict[str, str]]:
+    """Headers of the raw record, and ours."""
+    kept = [header for header in letter.headers if not header[0].startswith("meter-")]
+    own = {
+        name: (text or b"").decode() for name, text in letter.headers if (name, text) not in kept
+    }
+    return kept, own
+
+
+def _size(letter: Record) -> int:
+    headers = sum(len(name.encode()) + len(text or b"") for name, text in letter.headers)
+    return len(letter.key or b"") + len(letter.value or b"") + headers
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_key_headers_and_bytes_are_kept_as_they_were(first: bool) -> None:
+    letter = _letter(headers=[*SMALL, ("meter-admit", b"true")], index=4, first=first)
+    kept, own = _split(letter)
+    assert (letter.topic, letter.partition, letter.key, letter.value) == ("dead", 3, KEY, b"{")
+    assert kept == SMALL
+    assert own == {
+        "meter-error-code": "invalid_json",
+        "meter-error-message": "the bytes are not JSON",
+        "meter-source-topic": "raw",
+        "meter-source-partition": "2",
+        "meter-source-offset": "7",
+        "meter-source-index": "4",
+        "meter-failed-at": "1970-01-01T00:00:00.017Z",
+    }
+
+
+def test_large_headers_and_a_large_key_are_not_repeated() -> None:
+    key = b"k" * 2_000
+    first = _letter(key=key, headers=[TRACE, STRUCTURED])
+    other = _letter(key=key, headers=[TRACE, STRUCTURED], index=1, first=False)
+    assert (first.key, _split(first)[0]) == (key, [TRACE, STRUCTURED])
+    # Without this one it would be something else when it is sent again.
+    assert (other.key, _split(other)[0]) == (None, [STRUCTURED])
+    assert _split(other)[1]["meter-left-out"] == "key,headers"
+    assert _size(other) < 2 * REPEATED_BYTES
+
+
+async def test_the_elements_of_an_array_have_its_large_headers_once() -> None:
+    shared = SimpleNamespace(
+        settings=Settings(profile="test"), clock=SystemClock(), last_definition=(0, -1)
+    )
+    table = Partition(0, Definitions(), EventIndex())
+    owned = OwnedPartition(table, cast(Any, None), cast(Any, shared))
+    refused = [
+        (refusal, cast(RawRecord, LogRecord(KEY, None, [TRACE], 17, offset)))
+        for offset in (7, 9)
+        for index, refusal in decode_record(b"[1,{},[]]")
+        if isinstance(refusal, Refusal)
+    ]
+    await owned.take((), raw_next=10, refused=refused)
+    kept = [_split(letter)[0] for letter in owned.outbox]
+    assert kept == [[TRACE], [], [], [TRACE], [], []]
+
+
+def test_the_largest_record_that_is_not_compressed_is_kept_whole() -> None:
+    value, key, headers = b"{" * 1_000_000, b"k" * 97_000, [TRACE]
+    letter = _letter(value, key, headers)
+    assert (letter.value, letter.key, _split(letter)[0]) == (value, key, headers)
+    assert "meter-left-out" not in _split(letter)[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "headers"),
+    [
+        pytest.param(b"x" * 50_000_000, KEY, SMALL, id="value"),
+        pytest.param(b"{", b"k" * 50_000_000, SMALL, id="key"),
+        pytest.param(b"{", KEY, [("trace", b"x" * 50_000_000)], id="header"),
+        pytest.param(b"{", KEY, [("ce_id", b"x" * 50_000_000)], id="attribute"),
+        pytest.param(b"{", KEY, [("", None)] * 1_000_000, id="headers"),
+        pytest.param(b"x" * RAW_MESSAGE_BYTES, b"k" * MAX_BYTES, [TRACE], id="all"),
+    ],
+)
+def test_what_was_compressed_fits_without_its_largest_parts(
+    value: bytes, key: bytes, headers: Headers
+) -> None:
+    letter = _letter(value, key, headers)
+    assert _size(letter) + 10 * len(letter.headers) < DEAD_LETTER_MESSAGE_BYTES
+    assert _split(letter)[1]["meter-left-out"]
+    assert letter.value is not None
+    assert value.startswith(letter.value)
+
+
+def test_what_is_left_of_a_value_is_too_large_still() -> None:
+    letter = _letter(b" " * 50_000_000)
+    ((_, refusal),) = decode_record(letter.value)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.TOO_LARGE
