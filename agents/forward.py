@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Sequence
 from app.clients import InOrderProducer
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED
+from app.wire.arrivals import ADMIT_HEADER
 from app.wire.raw import message_key
-from app.wire.records import Headers
+from app.wire.records import Headers, deciding_headers
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 
@@ -36,23 +37,20 @@ class Forwarder:
     ) -> Awaitable[object]:
         """Send an event or correction to its home; the result is awaited by the flush."""
         sent = arrival.event if isinstance(arrival, Arrival) else arrival.correction
-        key = message_key(arrival.organization_id, sent.external_subscription_id)
-        return await self._send(home, key, sent.body, arrival.position, headers)
-
-    async def _send(
-        self, home: int, key: bytes, value: bytes, position: Position, headers: Headers
-    ) -> Awaitable[object]:
+        # The elements of an array go out one by one: what else is in its headers would be repeated.
+        kept = deciding_headers(headers)
+        if isinstance(arrival, Arrival) and arrival.admitted:
+            kept.append((ADMIT_HEADER, b"true"))
+        position = ":".join(map(str, arrival.position)).encode()
         self.forwarded += 1
-        text = ":".join(map(str, position)).encode()
-        kept = [(name, value or b"") for name, value in headers if name != POSITION_HEADER]
-        sent: Awaitable[object] = await self._producer.send(
+        sending: Awaitable[object] = await self._producer.send(
             self._topic,
-            value,
-            key=key,
+            sent.body,
+            key=message_key(arrival.organization_id, sent.external_subscription_id),
             partition=home,
-            headers=[*kept, (POSITION_HEADER, text)],
+            headers=[*kept, (POSITION_HEADER, position)],
         )
-        return sent
+        return sending
 
 
 def position_of(headers: Sequence[tuple[str, bytes | None]]) -> Position | None:
