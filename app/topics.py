@@ -51,7 +51,14 @@ COMPACTED_CHANGELOGS = (
 # into the dead letter beside the headers that say why.
 RAW_MESSAGE_BYTES = 2 * MEBIBYTE
 DEAD_LETTER_MESSAGE_BYTES = 3 * MEBIBYTE
-# One packed record a flush: 40 bytes an event at several flushes' worth of full speed.
+# An event of 1 MB has as much in the headers of a CloudEvent at most, and its subscription's id
+# goes before it as the key; a command has its own limit below this.
+APPENDED_MESSAGE_BYTES = 4 * MEBIBYTE
+# A usage record repeats up to ten texts, none of them larger than the request (0.9 MB) or the event
+# (1 MB) that it came with, and has its subscription's id in key and header as well.
+USAGE_RECORD_MESSAGE_BYTES = 16 * MEBIBYTE
+# One packed record a flush: 40 bytes an event at several flushes' worth of full speed. Cells and
+# members are named by an event's texts too, and a correction is kept with its bytes.
 CHANGELOG_MESSAGE_BYTES = 16 * MEBIBYTE
 # Only closed segments are compacted, and a start reads what was not.
 SEGMENT_BYTES = 64 * MEBIBYTE
@@ -62,7 +69,6 @@ TOPIC_TIMEOUT_MS = 30_000
 _DELETED = {"cleanup.policy": "delete"}
 _COMPACTED = {"cleanup.policy": "compact"}
 _KEPT = {"retention.ms": "-1", "retention.bytes": "-1"}
-_LARGE = {"max.message.bytes": str(CHANGELOG_MESSAGE_BYTES)}
 # The broker refuses a producer whose clock is an hour ahead, unless it sets the time itself.
 _STAMPED = {"message.timestamp.type": "LogAppendTime"}
 _SEGMENT = {"segment.bytes": str(SEGMENT_BYTES)}
@@ -77,6 +83,10 @@ _ANY_TIME = {
     "message.timestamp.after.max.ms": str(2**63 - 1),
     "segment.ms": str(2**63 - 1),
 }
+
+
+def _up_to(message_bytes: int) -> dict[str, str]:
+    return {"max.message.bytes": str(message_bytes)}
 
 
 class TopicRefused(Exception):
@@ -111,20 +121,20 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     partitions = settings.raw_partitions
     timed = {"cleanup.policy": "delete", "message.timestamp.type": _time_type(settings)}
     any_time = _ANY_TIME if settings.test_clock else {}
-    events = {**_KEPT, **any_time, "max.message.bytes": str(RAW_MESSAGE_BYTES)}
-    refused = {**_KEPT, **_STAMPED, "max.message.bytes": str(DEAD_LETTER_MESSAGE_BYTES)}
-    index = {"cleanup.policy": "delete", **_KEPT, **_LARGE}
+    events = {**_KEPT, **any_time}
+    appended = {**timed, **_up_to(APPENDED_MESSAGE_BYTES)}
+    refused = {**_DELETED, **_up_to(DEAD_LETTER_MESSAGE_BYTES)}
+    published = {**_DELETED, **_up_to(USAGE_RECORD_MESSAGE_BYTES)}
+    changelog = {**_COMPACTED, **_up_to(CHANGELOG_MESSAGE_BYTES)}
+    index = {**_DELETED, **_KEPT, **_up_to(CHANGELOG_MESSAGE_BYTES)}
     specs = [
-        TopicSpec(settings.raw_topic, partitions, timed, events),
-        TopicSpec(EVENTS_REKEYED, partitions, timed, events),
-        TopicSpec(settings.dead_letter_topic, partitions, _DELETED, refused),
-        TopicSpec(METER_DEFINITIONS, 1, {**timed, **_KEPT}, any_time),
+        TopicSpec(settings.raw_topic, partitions, timed, {**events, **_up_to(RAW_MESSAGE_BYTES)}),
+        TopicSpec(EVENTS_REKEYED, partitions, appended, events),
+        TopicSpec(settings.dead_letter_topic, partitions, refused, {**_KEPT, **_STAMPED}),
+        TopicSpec(METER_DEFINITIONS, 1, {**appended, **_KEPT}, any_time),
         TopicSpec(METER_PROGRESS, 1, _COMPACTED, _SMALL_SEGMENTS),
-        TopicSpec(settings.usage_records_topic, partitions, _DELETED, {**_KEPT, **_STAMPED}),
-        *(
-            TopicSpec(name, partitions, {**_COMPACTED, **_LARGE}, _SMALL_SEGMENTS)
-            for name in COMPACTED_CHANGELOGS
-        ),
+        TopicSpec(settings.usage_records_topic, partitions, published, {**_KEPT, **_STAMPED}),
+        *(TopicSpec(name, partitions, changelog, _SMALL_SEGMENTS) for name in COMPACTED_CHANGELOGS),
         TopicSpec(INDEX_CHANGELOG, partitions, index, {**_STAMPED, **_SEGMENT}),
     ]
     return [

@@ -224,6 +224,20 @@ async def test_raised_partition_count_says_how_to_migrate(
             id="small index records",
         ),
         pytest.param(
+            "usage-records",
+            4,
+            {"cleanup.policy": "delete"},
+            "max.message.bytes=16777216",
+            id="small usage records",
+        ),
+        pytest.param(
+            "events-dead-letter",
+            4,
+            {"max.message.bytes": "2097152"},
+            "max.message.bytes=3145728",
+            id="small dead letters",
+        ),
+        pytest.param(
             METER_PROGRESS, 3, {"cleanup.policy": "compact"}, "must have 1", id="progress"
         ),
     ],
