@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
@@ -28,9 +29,10 @@ from agents.refold import refold
 from agents.show import show
 from agents.tick import Ticker
 from agents.verify import verify_samples
-from app.api.meter import DeadLetterView, RecordView
+from app.api.meter import DeadLetterView, RecordView, Unavailable
+from app.appender import Appender, plain_producer, producer_options
 from app.cancelled import CancelledUnderneath, asked_to_end
-from app.clients import Consumer, InOrderProducer, Producer
+from app.clients import Consumer, InOrderProducer
 from app.clock import Clock
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.state import Definitions
@@ -45,6 +47,7 @@ from app.topics import CELLS_CHANGELOG, EVENTS_REKEYED, METER_DEFINITIONS, METER
 from app.transport import MeterApp
 from app.verify import VerifyTally
 from app.wire.arrivals import Arrived, arrivals_of
+from app.wire.records import Headers
 from tables.stores.changelog import (
     Fenced,
     LogReader,
@@ -95,11 +98,10 @@ class Engine:
         self.homes = Homes(self.definitions, settings.raw_partitions)
         self.verified = VerifyTally()
         self.members = MemberStore(settings)
-        options = {"acks": "all", "linger_ms": 5, "max_request_size": 4 * 1024 * 1024}
-        options |= settings.kafka_options()
-        self.producer = Producer(enable_idempotence=True, **options)
-        self.forwarding = InOrderProducer(**options)
+        self.forwarding = InOrderProducer(**producer_options(settings))
         self.forwarder = Forwarder(settings, self.forwarding)
+        self.producer = plain_producer(settings)
+        self.appender = Appender(settings)
         self.ticker = Ticker(settings, clock, self.definitions, self.progress, self.producer)
         self.raw_records = RecordReader(settings)
         self._ends = Consumer(
@@ -140,6 +142,7 @@ class Engine:
         """Connect, and apply the definitions log to its end."""
         await self.producer.start()
         await self.forwarding.start()
+        await self.appender.start()
         await self._ends.start()
         await self._written.start()
         await self._check_definitions()
@@ -170,6 +173,7 @@ class Engine:
         await self._written.stop()
         await self._ends.stop()
         await self.forwarding.stop()
+        await self.appender.stop()
         await self.producer.stop()
 
     async def crash(self, error: BaseException) -> None:
@@ -202,19 +206,20 @@ class Engine:
         key: bytes | None,
         value: bytes | None,
         partition: int,
-        headers: list[tuple[str, bytes]] | None = None,
+        headers: Headers = (),
     ) -> RecordMetadata:
-        """Append a record outside the transactions of the partitions; acknowledged by all."""
+        """Append a record outside the transactions of the partitions; acknowledged by all.
+
+        Raises:
+            Unavailable: it was refused, or no broker answers.
+        """
         timestamp_ms = self.clock.now_ms() if self.settings.test_clock else None
-        sent: RecordMetadata = await self.producer.send_and_wait(
-            topic,
-            value,
-            key=key,
-            partition=partition,
-            timestamp_ms=timestamp_ms,
-            headers=headers or [],
-        )
-        return sent
+        try:
+            return await self.appender.append(
+                topic, key, value, partition, headers, timestamp_ms=timestamp_ms
+            )
+        except KafkaError as error:
+            raise Unavailable(f"{topic} takes no record now: {error!r}") from error
 
     # The logs that every worker follows
 

@@ -11,8 +11,8 @@ from agents.show import organization_of
 from app.api import meter as port
 from app.api.event_input import as_event, record_value
 from app.definitions.branch import Branch, branch_with
-from app.definitions.commands import Command
-from app.definitions.outcome import Applied, Rejected
+from app.definitions.commands import MAX_COMMAND_BYTES, Command
+from app.definitions.outcome import Applied, Rejected, too_large
 from app.definitions.state import Definitions
 from app.engine import Engine
 from app.explain import First, explain, regrouped_usage, trace, usage_series
@@ -77,11 +77,11 @@ class Gateway:
     async def define(self, command: Command) -> Applied | Rejected:
         """Append a command and wait until it is applied here."""
         engine = self._engine
-        topic = engine.settings.topic(METER_DEFINITIONS)
+        topic, value = engine.settings.topic(METER_DEFINITIONS), command.encode()
+        if len(value) > MAX_COMMAND_BYTES:
+            return too_large(MAX_COMMAND_BYTES)
         try:
-            sent = await asyncio.wait_for(
-                engine.append(topic, None, command.encode(), 0), APPLY_TIMEOUT_S
-            )
+            sent = await asyncio.wait_for(engine.append(topic, None, value, 0), APPLY_TIMEOUT_S)
             async with engine.shared.definitions_changed:
                 await asyncio.wait_for(
                     engine.shared.definitions_changed.wait_for(
@@ -535,7 +535,7 @@ class Gateway:
             return False
         if organization_id is not None and organization_of(record.value) != organization_id:
             return False
-        kept = [(n, v or b"") for n, v in record.headers if not n.startswith("meter-")]
+        kept = [header for header in record.headers if not header[0].startswith("meter-")]
         headers = [*kept, (ADMIT_HEADER, b"true")]
         raw = engine.settings.topic(engine.settings.raw_topic)
         home = partition

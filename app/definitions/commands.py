@@ -7,7 +7,7 @@ deterministic. A `body` is the object under the request's root key, as parsed JS
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,6 +22,7 @@ from app.definitions.shapes import (
 )
 
 __all__ = [
+    "MAX_COMMAND_BYTES",
     "Applied",
     "Command",
     "Rejected",
@@ -41,6 +42,10 @@ __all__ = [
     "update_subscription",
     "upsert_customer",
 ]
+
+
+MAX_COMMAND_BYTES: Final = 4_000_000
+"""Encoded. A request is smaller, but every object in it is given an id."""
 
 
 class UnreadableCommand(ValueError):

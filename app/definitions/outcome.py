@@ -12,7 +12,7 @@ class Rejected(msgspec.Struct, frozen=True):
     """The record changes nothing; the answer to who sent it (metering-semantics §0.3)."""
 
     status: int
-    """403, 404 or 422."""
+    """403, 404, 413 or 422."""
     code: str
     """`validation_errors`, `plan_not_found`, …"""
     details: Mapping[str, list[str]] | None = None
@@ -44,6 +44,11 @@ class Applied(msgspec.Struct, frozen=True):
 def invalid(details: Mapping[str, list[str]]) -> Rejected:
     """422 with error codes by field."""
     return Rejected(422, "validation_errors", details)
+
+
+def too_large(limit_bytes: int) -> Rejected:
+    """413, with the limit as the API tells it."""
+    return Rejected(413, "too_large", {"definition": [f"limit_is_{limit_bytes}_bytes"]})
 
 
 def not_found(resource: str) -> Rejected:

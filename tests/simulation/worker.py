@@ -40,8 +40,8 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
     """Let the clients of engine, scans and stores be simulated ones."""
     replaced: dict[str, Any] = {
         "app.engine.gc": _Collector,
-        "app.engine.Producer": lambda **_: Producer(broker),
         "app.engine.InOrderProducer": lambda **_: Producer(broker),
+        "app.appender.Producer": lambda **_: Producer(broker),
         "app.engine.Consumer": lambda **_: Consumer(broker),
         "app.scan.Consumer": lambda **_: Consumer(broker),
         "tables.stores.changelog.Consumer": lambda **_: Consumer(broker),

@@ -1,0 +1,106 @@
+"""Appends of single records outside the transactions of the partitions, acknowledged by all."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata
+
+from app.clients import Producer
+from app.settings import Settings
+from app.topics import APPENDED_MESSAGE_BYTES
+from app.wire.records import Headers
+
+
+def plain_producer(settings: Settings) -> Producer:
+    """A producer without transactions. What it sends arrives once, in order, or not at all."""
+    return Producer(enable_idempotence=True, **producer_options(settings))
+
+
+def producer_options(settings: Settings) -> dict[str, Any]:
+    """Of producers of single records, other than idempotence."""
+    return {
+        "acks": "all",
+        "linger_ms": 5,
+        "max_request_size": APPENDED_MESSAGE_BYTES,
+        **settings.kafka_options(),
+    }
+
+
+class Appender:
+    """Appends through a producer that is replaced whenever something failed.
+
+    aiokafka counts what the broker refused as sent, so that the broker misses a sequence number and
+    refuses every later record of that producer and partition.
+    """
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._producer: Producer | None = None
+        self._starting = asyncio.Lock()
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: no broker answers.
+        """
+        await self._started()
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int,
+        headers: Headers = (),
+        timestamp_ms: int | None = None,
+    ) -> RecordMetadata:
+        """Append a record and wait for its place.
+
+        Raises:
+            KafkaError: it was refused, or no broker answers.
+        """
+        producer = await self._started()
+        try:
+            sent: RecordMetadata = await producer.send_and_wait(
+                topic,
+                value,
+                key=key,
+                partition=partition,
+                timestamp_ms=timestamp_ms,
+                headers=list(headers),
+            )
+        except KafkaError:
+            self._give_up(producer)
+            raise
+        return sent
+
+    async def _started(self) -> Producer:
+        async with self._starting:
+            if self._producer is None:
+                producer = plain_producer(self._settings)
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    def _give_up(self, producer: Producer) -> None:
+        """Stop a producer; what others have sent through it is delivered first."""
+        if self._producer is producer:
+            self._producer = None
+            stopping = asyncio.create_task(producer.stop())
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+
+    async def stop(self) -> None:
+        """Deliver what was sent and close the connections."""
+        if self._producer is not None:
+            self._give_up(self._producer)
+        await asyncio.gather(*self._stopping)
