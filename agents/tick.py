@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
@@ -44,10 +45,16 @@ class Ticker:
         self._progress = progress
         self._producer = producer
         self._ticked_s: dict[str, float] = {}
+        self._sent: dict[str, asyncio.Future[Any]] = {}
+        """The last tick of each partition."""
         self.wanted_definitions_ms: Callable[[], int] = lambda: -1
 
     async def run(self, owned: Callable[[], Iterable[OwnedPartition]]) -> None:
-        """Tick until cancelled."""
+        """Tick until cancelled.
+
+        Raises:
+            KafkaError: a tick was refused.
+        """
         while True:
             await asyncio.sleep(POLL_S)
             for partition in list(owned()):
@@ -79,10 +86,16 @@ class Ticker:
         name, now_s = f"{topic}/{partition}", self._clock.monotonic_s()
         if now_s - self._ticked_s.get(name, -every_s) < every_s:
             return
+        if (sent := self._sent.get(name)) is not None:
+            if not sent.done():
+                # Nobody leads the partition; nothing but this tick waits for that.
+                return
+            # Refused: this producer appends nothing there any more. It ends the worker.
+            sent.result()
         self._ticked_s[name] = now_s
         timestamp_ms = self._clock.now_ms() if self._settings.test_clock else None
         # Only a batch can carry a record that has neither key nor value.
         batch = self._producer.create_batch()
         headers = [(TICK_HEADER, b"1")]
         batch.append(key=None, value=None, timestamp=timestamp_ms, headers=headers)
-        await self._producer.send_batch(batch, topic, partition=partition)
+        self._sent[name] = await self._producer.send_batch(batch, topic, partition=partition)

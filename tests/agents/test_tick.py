@@ -1,0 +1,59 @@
+"""Ticks on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.errors import MessageSizeTooLargeError
+
+from agents.tick import Ticker
+from app.appender import plain_producer
+from app.clients import started
+from app.clock import SystemClock
+from app.definitions.state import Definitions
+from app.owned import OwnedPartition
+from app.progress import ProgressTable
+from app.settings import Settings
+from app.topics import admin_client
+from tables.stores.changelog import bounds
+
+pytestmark = pytest.mark.servers
+
+OWNED = cast(
+    OwnedPartition,
+    SimpleNamespace(
+        number=1,
+        table=SimpleNamespace(record=SimpleNamespace(append_time_ms=0)),
+        schedule=SimpleNamespace(next_ms=lambda: 1),
+    ),
+)
+"""A partition whose log has not passed its next cut."""
+
+
+async def _tick(settings: Settings, message_bytes: int) -> None:
+    """Tick a raw topic that takes records of so many bytes, for as long as several ticks take."""
+    topic = settings.topic(settings.raw_topic)
+    configs: dict[str, Any] = {"max.message.bytes": str(message_bytes)}
+    async with admin_client(settings) as admin:
+        await admin.create_topics([NewTopic(topic, 2, 1, topic_configs=configs)])
+    async with started(plain_producer(settings)) as producer:
+        ticker = Ticker(settings, SystemClock(), Definitions(), ProgressTable(), producer)
+        async with asyncio.timeout(3):
+            await ticker.run(lambda: [OWNED])
+
+
+async def test_ticks_are_appended_again_and_again(settings: Settings) -> None:
+    with pytest.raises(TimeoutError):
+        await _tick(settings, 1_000)
+    topic = settings.topic(settings.raw_topic)
+    assert (await bounds(settings, TopicPartition(topic, 1)))[1] > 1
+
+
+async def test_a_tick_that_is_refused_is_not_passed_over(settings: Settings) -> None:
+    with pytest.raises(MessageSizeTooLargeError):
+        await _tick(settings, 10)
