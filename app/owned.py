@@ -30,6 +30,7 @@ from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     INDEX_CHANGELOG,
+    MEBIBYTE,
     MEMBERS_CHANGELOG,
     METER_PROGRESS,
     PRESENCE_CHANGELOG,
@@ -61,6 +62,12 @@ log = logging.getLogger(__name__)
 
 PARTITION_RECORD_KEY = b"\xffpartition-record"
 """Key of the partition record in the cell changelog; no cell key begins with this byte."""
+
+PARTITION_RECORD_BYTES = 8 * MEBIBYTE
+"""The partition record is written with every flush, and has to fit into the cell changelog."""
+
+ANY_PAIR: Pair = ("", "", "")
+"""In place of pairs under a refold: too many to be written down. No event has empty names."""
 
 INDEX_RECORD_BYTES = 40 * 16_000
 """Packed index rows of one flush are split into records of at most this size."""
@@ -597,6 +604,16 @@ class OwnedPartition:
             storer.cancel()
             await asyncio.wait([storer])
 
+    def packed_record(self) -> bytes:
+        """The partition record; of more pairs than it holds it says that any may be refolding."""
+        record = self.table.record
+        record.refolding = tuple(sorted(self.table.refolding_pairs))
+        packed = msgspec.msgpack.encode(record)
+        if len(packed) > PARTITION_RECORD_BYTES:
+            record.refolding = (ANY_PAIR,)
+            packed = msgspec.msgpack.encode(record)
+        return packed
+
     def _has_changes(self) -> bool:
         return self.moved or bool(self.outbox or self.forwards or self.batches)
 
@@ -604,7 +621,6 @@ class OwnedPartition:
         """Records of this flush, the partition record last."""
         settings, table, number = self.shared.settings, self.table, self.number
         table.record.definitions_offset, table.record.definitions_ms = self.definitions_taken
-        table.record.refolding = tuple(sorted(table.refolding_pairs))
         gone = table.members.take_gone()
         changes = table.take_changes()
         records, self.outbox = self.outbox, []
@@ -613,7 +629,6 @@ class OwnedPartition:
             topic = settings.topic(name)
             records.extend(Record(topic, number, key, value, []) for key, value in rows)
 
-        encode = msgspec.msgpack.encode
         changelog(CELLS_CHANGELOG, changes.cells)
         changelog(MEMBERS_CHANGELOG, ((member_key(name), value) for name, value in changes.members))
         changelog(PRESENCE_CHANGELOG, changes.presence)
@@ -626,7 +641,7 @@ class OwnedPartition:
         records.append(
             Record(settings.topic(METER_PROGRESS), 0, str(number).encode(), progress.encode(), [])
         )
-        changelog(CELLS_CHANGELOG, [(PARTITION_RECORD_KEY, encode(table.record))])
+        changelog(CELLS_CHANGELOG, [(PARTITION_RECORD_KEY, self.packed_record())])
         return records, changes.members, gone
 
 

@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from app.definitions.outcome import Touch
-from app.owned import PARTITION_RECORD_KEY, OwnedPartition, Shared
+from app.owned import ANY_PAIR, PARTITION_RECORD_KEY, OwnedPartition, Shared
 from app.republished import output_stands, output_tp, read_published
 from app.settings import Settings
 from app.stack.errors import StackError
@@ -127,13 +127,19 @@ async def restore(
     owned.definitions_seen = seen[0]
     owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
-    owned.want_refold(record.refolding, record.cut_ms)
+    owned.want_refold(refolding_pairs(table), record.cut_ms)
     owned.want_refold(refolds, record.definitions_ms)
     if not owned.refolds:
         owned.definitions_taken = seen
     # Which of them the cells show is not written down.
     owned.recorrect(sorted(table.follow_corrections()), record.cut_ms)
     return owned
+
+
+def refolding_pairs(table: Partition) -> Iterable[Pair]:
+    """What was under a refold, or to be, at the last flush."""
+    pairs = table.record.refolding
+    return table.pairs_of(Touch(None)) if ANY_PAIR in pairs else pairs
 
 
 async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:

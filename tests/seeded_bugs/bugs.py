@@ -54,7 +54,7 @@ BUGS = (
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
         "app/restore.py",
-        "owned.want_refold(record.refolding, record.cut_ms)",
+        "owned.want_refold(refolding_pairs(table), record.cut_ms)",
         "pass",
     ),
     Bug(

@@ -1,0 +1,49 @@
+"""The partition record fits into its topic, whatever is under a refold."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from app.definitions.state import Definitions
+from app.owned import OwnedPartition
+from app.restore import refolding_pairs
+from app.topics import CHANGELOG_MESSAGE_BYTES
+from tables.dedupe import EventIndex
+from tables.partition import Pair, Partition, PartitionRecord
+
+IDLE: Pair = ("o", "idle", "gb")
+
+
+def _known(pairs: set[Pair]) -> Partition:
+    """A partition that has events of these pairs, and of one more."""
+    table = Partition(0, Definitions(), EventIndex())
+    for organization_id, external_id, code in {*pairs, IDLE}:
+        table.presence.of((organization_id, external_id), code)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("pairs", "also"),
+    [
+        pytest.param({("o", f"s-{n}", "gb") for n in range(1_000)}, set(), id="some"),
+        pytest.param({("o", "s" * 900_000 + str(n), "gb") for n in range(20)}, {IDLE}, id="long"),
+        pytest.param(
+            {("o" * 36, f"subscription-{n:07}", "gb") for n in range(300_000)}, {IDLE}, id="many"
+        ),
+    ],
+)
+def test_what_is_under_a_refold_is_so_again_after_a_restart(
+    pairs: set[Pair], also: set[Pair]
+) -> None:
+    shared = cast(Any, SimpleNamespace(last_definition=(0, -1)))
+    owned = OwnedPartition(_known(pairs), cast(Any, None), shared)
+    owned.want_refold(pairs, 17)
+    packed = owned.packed_record()
+    assert len(packed) < CHANGELOG_MESSAGE_BYTES - 1_000
+    restored = _known(pairs)
+    restored.record = msgspec.msgpack.decode(packed, type=PartitionRecord)
+    assert set(refolding_pairs(restored)) == pairs | also
