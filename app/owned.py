@@ -39,6 +39,8 @@ from app.topics import (
 from app.transport import RawRecord, RecordBatch
 from app.wire.arrivals import Arrived
 from app.wire.identity import same_body
+from app.wire.raw import message_key
+from app.wire.records import envelope_headers
 from app.wire.refusals import Refusal, RefusalCode, quoted
 from tables.changelog_sum import ChangelogSum
 from tables.close import enter_history, next_cut
@@ -725,8 +727,11 @@ def _refusal(arrival: Arrival, code: RefusalCode, message: str) -> Refusal:
 
 
 def _source(owned: OwnedPartition, arrival: Arrival) -> Source:
-    settings = owned.shared.settings
-    key = f"{arrival.organization_id}-{arrival.event.external_subscription_id}".encode()
+    settings, event = owned.shared.settings, arrival.event
     return Source(
-        settings.topic(settings.raw_topic), arrival.raw_partition, arrival.raw_offset, key
+        settings.topic(settings.raw_topic),
+        arrival.raw_partition,
+        arrival.raw_offset,
+        message_key(arrival.organization_id, event.external_subscription_id),
+        envelope_headers(event.envelope),
     )

@@ -72,6 +72,16 @@ def deciding_headers(headers: Headers) -> list[tuple[str, bytes]]:
     ]
 
 
+def envelope_headers(envelope: bytes) -> list[tuple[str, bytes]]:
+    """The headers that carried an event of which this is the envelope."""
+    found = dict(part.partition(b"=")[::2] for part in envelope.split(b"\0"))
+    return [
+        (f"{_CLOUDEVENT_PREFIX}{name}", found[name.encode()])
+        for name in CLOUDEVENT_NAMES.values()
+        if name.encode() in found
+    ]
+
+
 def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int, Decoded]]:
     """Give (index within the record, event, correction or refusal) for everything in a record.
 

@@ -14,11 +14,13 @@ from app.owned import OwnedPartition
 from app.settings import Settings
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.transport import RawRecord
+from app.wire.arrivals import arrivals_of
 from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, decode_record
 from app.wire.refusals import Refusal, RefusalCode
 from tables.dedupe import EventIndex
-from tables.partition import Partition
+from tables.fold import Arrival
+from tables.partition import Partition, Refused
 from tables.stores.changelog import LogRecord, Record
 
 KEY = b"organization-subscription"
@@ -81,12 +83,44 @@ def test_large_headers_and_a_large_key_are_not_repeated() -> None:
     assert _size(other) < 2 * REPEATED_BYTES
 
 
-async def test_the_elements_of_an_array_have_its_large_headers_once() -> None:
+def _owned() -> OwnedPartition:
     shared = SimpleNamespace(
         settings=Settings(profile="test"), clock=SystemClock(), last_definition=(0, -1)
     )
     table = Partition(0, Definitions(), EventIndex())
-    owned = OwnedPartition(table, cast(Any, None), cast(Any, shared))
+    return OwnedPartition(table, cast(Any, None), cast(Any, shared))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param([], id="lago"),
+        pytest.param(
+            [
+                ("ce_data", b"x=y"),
+                ("ce_id", b"t=1"),
+                ("ce_organizationid", b"o"),
+                ("ce_subject", b"caf\xc3\xa9"),
+                ("ce_type", b"gb"),
+            ],
+            id="binary",
+        ),
+    ],
+)
+def test_an_event_that_comes_too_late_can_be_sent_again(headers: Headers) -> None:
+    value = (
+        b'{"organization_id":"o","external_subscription_id":"s","transaction_id":"t","code":"gb"}'
+    )
+    (arrival,) = arrivals_of(value, headers, 17, 0, 7, None)
+    assert isinstance(arrival, Arrival)
+    owned = _owned()
+    owned.note_refused([Refused(arrival, RefusalCode.TOO_LATE, "too late")])
+    (letter,) = owned.outbox
+    assert list(arrivals_of(letter.value, _split(letter)[0], 17, 0, 7, None)) == [arrival]
+
+
+async def test_the_elements_of_an_array_have_its_large_headers_once() -> None:
+    owned = _owned()
     refused = [
         (refusal, cast(RawRecord, LogRecord(KEY, None, [TRACE], 17, offset)))
         for offset in (7, 9)
