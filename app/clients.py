@@ -17,6 +17,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 
+import app.fetched  # noqa: F401  # how every consumer reads what it fetches
+
 _BOOTSTRAP_ENDS_WITHIN_S = 1.0
 _stopping: set[asyncio.Task[None]] = set()
 """Nobody may wait for them any more, and a task that nobody holds may be collected."""

@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.tables.recovery import RebalanceAgain
 from faust.transport.drivers import TRANSPORTS
@@ -27,6 +26,7 @@ from mode import CrashingSupervisor, Service
 from app.assignment import EvenAssignor
 from app.cancelled import CancelledUnderneath, asked_to_end
 from app.clients import Consumer, Producer
+from app.fetched import FetchedRecords, FetchResult
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 
@@ -82,11 +82,8 @@ class RawRecord(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
-class _LeanRecords(PartitionRecords):  # type: ignore[misc]
+class _LeanRecords(FetchedRecords):
     """Records as the decoder made them: a `ConsumerRecord` of each costs as much as reading it."""
-
-    def __iter__(self) -> Iterator[RawRecord]:
-        return cast(Iterator[RawRecord], self._records_iterator)
 
     def _consumer_record(self, tp: Any, record: RawRecord) -> RawRecord:
         return record
@@ -240,7 +237,6 @@ async def _drain(
     }
     for fetched in fetcher._records.values():
         if isinstance(fetched, FetchResult) and fetched._partition_records is not None:
-            # The fetcher makes them itself, with nothing to say of which class.
             fetched._partition_records.__class__ = _LeanRecords
     try:
         drained = await fetcher.fetched_records(active, timeout=0, max_records=max_records)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import orjson
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.record.default_records import DefaultRecordBase
+from aiokafka.record.util import calc_crc32c
 
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 
@@ -48,6 +51,24 @@ def foreign_producer(settings: Settings, keying: Keying = "crc32") -> AIOKafkaPr
         partitioner=partitioners[keying],
         **settings.kafka_options(),
     )
+
+
+async def send_with_header(
+    producer: AIOKafkaProducer, tp: TopicPartition, value: bytes, header: tuple[bytes, bytes]
+) -> None:
+    """Send a record with one header, whose name may be any bytes, as librdkafka lets it."""
+    name, text = header
+    letters = "n" * len(name)
+    builder = producer.create_batch()
+    builder.append(key=None, value=value, timestamp=None, headers=[(letters, text)])
+    builder.close()
+    batch = bytearray(builder._build())
+    at = batch.rindex(letters.encode())
+    batch[at : at + len(name)] = name
+    crc = calc_crc32c(batch[DefaultRecordBase.ATTRIBUTES_OFFSET :])
+    struct.pack_into(">I", batch, DefaultRecordBase.CRC_OFFSET, crc)
+    builder._buffer = bytes(batch)
+    await (await producer.send_batch(builder, tp.topic, partition=tp.partition))
 
 
 def event_key(external_subscription_id: str) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.main import running_worker
@@ -18,7 +18,13 @@ from app.topics import METER_DEFINITIONS, admin_client
 from app.wire.records import MAX_ELEMENTS
 from tests.live.api import Api, Json, api_of, eventually
 from tests.live.consumer import read_ledger
-from tests.live.foreign import encoded, event_key, raw_event
+from tests.live.foreign import (
+    encoded,
+    event_key,
+    foreign_producer,
+    raw_event,
+    send_with_header,
+)
 from tests.live.offline import fold_offline
 from tests.live.records import records_of
 from tests.live.worker import SESSIONS
@@ -114,16 +120,19 @@ async def test_no_record_is_too_large_for_what_becomes_of_it(
         running_worker(live_settings, **SESSIONS) as worker,
         api_of(worker.url) as api,
         _compressing(live_settings) as producer,
+        foreign_producer(live_settings) as plain,
     ):
         await _subscribe(api, "s", time.time() - DAY_S)
         for partition in range(partitions):
             for value, headers in _extremes(partition):
                 await producer.send_and_wait(topic, value, partition=partition, headers=headers)
-        await eventually(lambda: api.units("c", "s"), {"gb": Decimal(29 * partitions)}, 120)
+            odd = encoded(raw_event("s", f"odd-{partition}", "gb", gb=128))
+            await send_with_header(plain, TopicPartition(topic, partition), odd, (b"\xff", b""))
+        await eventually(lambda: api.units("c", "s"), {"gb": Decimal(157 * partitions)}, 120)
         wanted = {code: partitions * count for code, count in REFUSED.items()}
         await eventually(lambda: _refused(live_settings), wanted, 120)
         await api.call("DELETE", "/subscriptions/s")
-        await eventually(lambda: _published(live_settings), [f"{29 * partitions}.0"], 60)
+        await eventually(lambda: _published(live_settings), [f"{157 * partitions}.0"], 60)
         ledger = await read_ledger(live_settings)
         assert ledger.records == await fold_offline(live_settings, tmp_path)
 
