@@ -6,11 +6,13 @@ Ticks are no events. The broker stamps them: a clock of ours that is wrong only 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
 
-from aiokafka import AIOKafkaProducer
+from aiokafka.structs import RecordMetadata
 
+from app.appender import Appender
 from app.clock import Clock
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
@@ -19,6 +21,8 @@ from app.progress import ProgressTable
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS
 from app.wire.records import TICK_HEADER
+
+log = logging.getLogger(__name__)
 
 TICK_EVERY_S = 1.0
 POLL_S = 0.1
@@ -37,24 +41,20 @@ class Ticker:
         clock: Clock,
         definitions: Definitions,
         progress: ProgressTable,
-        producer: AIOKafkaProducer,
+        appender: Appender,
     ):
         self._settings = settings
         self._clock = clock
         self._definitions = definitions
         self._progress = progress
-        self._producer = producer
+        self._appender = appender
         self._ticked_s: dict[str, float] = {}
-        self._sent: dict[str, asyncio.Future[Any]] = {}
+        self._sending: dict[str, asyncio.Task[RecordMetadata]] = {}
         """The last tick of each partition."""
         self.wanted_definitions_ms: Callable[[], int] = lambda: -1
 
     async def run(self, owned: Callable[[], Iterable[OwnedPartition]]) -> None:
-        """Tick until cancelled.
-
-        Raises:
-            KafkaError: a tick was refused.
-        """
+        """Tick until cancelled. What is refused is tried again."""
         while True:
             await asyncio.sleep(POLL_S)
             for partition in list(owned()):
@@ -86,16 +86,20 @@ class Ticker:
         name, now_s = f"{topic}/{partition}", self._clock.monotonic_s()
         if now_s - self._ticked_s.get(name, -every_s) < every_s:
             return
-        if (sent := self._sent.get(name)) is not None:
-            if not sent.done():
-                # Nobody leads the partition; nothing but this tick waits for that.
-                return
-            # Refused: this producer appends nothing there any more. It ends the worker.
-            sent.result()
+        last = self._sending.get(name)
+        if last is not None and not last.done():
+            # Nobody leads the partition; nothing but this tick waits for that.
+            return
         self._ticked_s[name] = now_s
         timestamp_ms = self._clock.now_ms() if self._settings.test_clock else None
-        # Only a batch can carry a record that has neither key nor value.
-        batch = self._producer.create_batch()
-        headers = [(TICK_HEADER, b"1")]
-        batch.append(key=None, value=None, timestamp=timestamp_ms, headers=headers)
-        self._sent[name] = await self._producer.send_batch(batch, topic, partition=partition)
+        ticking = self._appender.append(
+            topic, None, None, partition, [(TICK_HEADER, b"1")], timestamp_ms
+        )
+        self._sending[name] = asyncio.create_task(ticking)
+        self._sending[name].add_done_callback(partial(_tell, name))
+
+
+def _tell(name: str, ticking: asyncio.Task[RecordMetadata]) -> None:
+    error = None if ticking.cancelled() else ticking.exception()
+    if error is not None:
+        log.warning("A tick of %s was refused: %s", name, error)

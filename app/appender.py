@@ -14,11 +14,6 @@ from app.topics import APPENDED_MESSAGE_BYTES
 from app.wire.records import Headers
 
 
-def plain_producer(settings: Settings) -> Producer:
-    """A producer without transactions. What it sends arrives once, in order, or not at all."""
-    return Producer(enable_idempotence=True, **producer_options(settings))
-
-
 def producer_options(settings: Settings) -> dict[str, Any]:
     """Of producers of single records, other than idempotence."""
     return {
@@ -66,14 +61,21 @@ class Appender:
         """
         producer = await self._started()
         try:
-            sent: RecordMetadata = await producer.send_and_wait(
-                topic,
-                value,
-                key=key,
-                partition=partition,
-                timestamp_ms=timestamp_ms,
-                headers=list(headers),
-            )
+            sent: RecordMetadata
+            if key is None and value is None:
+                # Only a batch can carry it.
+                batch = producer.create_batch()
+                batch.append(key=None, value=None, timestamp=timestamp_ms, headers=list(headers))
+                sent = await (await producer.send_batch(batch, topic, partition=partition))
+            else:
+                sent = await producer.send_and_wait(
+                    topic,
+                    value,
+                    key=key,
+                    partition=partition,
+                    timestamp_ms=timestamp_ms,
+                    headers=list(headers),
+                )
         except KafkaError:
             self._give_up(producer)
             raise
@@ -82,7 +84,8 @@ class Appender:
     async def _started(self) -> Producer:
         async with self._starting:
             if self._producer is None:
-                producer = plain_producer(self._settings)
+                options = producer_options(self._settings)
+                producer = Producer(enable_idempotence=True, **options)
                 try:
                     await producer.start()
                 except BaseException:

@@ -30,7 +30,7 @@ from agents.show import show
 from agents.tick import Ticker
 from agents.verify import verify_samples
 from app.api.meter import DeadLetterView, RecordView, Unavailable
-from app.appender import Appender, plain_producer, producer_options
+from app.appender import Appender, producer_options
 from app.cancelled import CancelledUnderneath, asked_to_end
 from app.clients import Consumer, InOrderProducer
 from app.clock import Clock
@@ -100,9 +100,8 @@ class Engine:
         self.members = MemberStore(settings)
         self.forwarding = InOrderProducer(**producer_options(settings))
         self.forwarder = Forwarder(settings, self.forwarding)
-        self.producer = plain_producer(settings)
         self.appender = Appender(settings)
-        self.ticker = Ticker(settings, clock, self.definitions, self.progress, self.producer)
+        self.ticker = Ticker(settings, clock, self.definitions, self.progress, self.appender)
         self.raw_records = RecordReader(settings)
         self._ends = Consumer(
             enable_auto_commit=False, isolation_level="read_committed", **settings.kafka_options()
@@ -140,7 +139,6 @@ class Engine:
 
     async def start(self) -> None:
         """Connect, and apply the definitions log to its end."""
-        await self.producer.start()
         await self.forwarding.start()
         await self.appender.start()
         await self._ends.start()
@@ -174,7 +172,6 @@ class Engine:
         await self._ends.stop()
         await self.forwarding.stop()
         await self.appender.stop()
-        await self.producer.stop()
 
     async def crash(self, error: BaseException) -> None:
         """Something that must not be passed over failed: end the worker."""

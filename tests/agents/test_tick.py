@@ -9,11 +9,9 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
-from aiokafka.errors import MessageSizeTooLargeError
 
 from agents.tick import Ticker
-from app.appender import plain_producer
-from app.clients import started
+from app.appender import Appender
 from app.clock import SystemClock
 from app.definitions.state import Definitions
 from app.owned import OwnedPartition
@@ -41,10 +39,14 @@ async def _tick(settings: Settings, message_bytes: int) -> None:
     configs: dict[str, Any] = {"max.message.bytes": str(message_bytes)}
     async with admin_client(settings) as admin:
         await admin.create_topics([NewTopic(topic, 2, 1, topic_configs=configs)])
-    async with started(plain_producer(settings)) as producer:
-        ticker = Ticker(settings, SystemClock(), Definitions(), ProgressTable(), producer)
+    appender = Appender(settings)
+    await appender.start()
+    try:
+        ticker = Ticker(settings, SystemClock(), Definitions(), ProgressTable(), appender)
         async with asyncio.timeout(3):
             await ticker.run(lambda: [OWNED])
+    finally:
+        await appender.stop()
 
 
 async def test_ticks_are_appended_again_and_again(settings: Settings) -> None:
@@ -54,6 +56,11 @@ async def test_ticks_are_appended_again_and_again(settings: Settings) -> None:
     assert (await bounds(settings, TopicPartition(topic, 1)))[1] > 1
 
 
-async def test_a_tick_that_is_refused_is_not_passed_over(settings: Settings) -> None:
-    with pytest.raises(MessageSizeTooLargeError):
+async def test_a_tick_that_is_refused_is_told_and_sent_again(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(TimeoutError):
         await _tick(settings, 10)
+    told = [message for message in caplog.messages if "was refused" in message]
+    assert len(told) > 1
+    assert "MessageSizeTooLargeError" in told[0]

@@ -93,7 +93,8 @@ async def test_nothing_is_delivered_after_what_was_refused(
         configs = {"max.message.bytes": "2000"}
         await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=configs)])
     async with started(make(bootstrap_servers=kafka, max_batch_size=4_000)) as producer:
-        refused = await producer.send(topic, b"x" * 3_800, partition=0)
+        # It fills a batch of its own.
+        refused = await producer.send(topic, b"x" * 5_000, partition=0)
         after = asyncio.create_task(producer.send(topic, b"after", partition=0))
         with pytest.raises(MessageSizeTooLargeError):
             await refused
