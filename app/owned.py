@@ -460,7 +460,7 @@ class OwnedPartition:
             if pairs:
                 self.want_refold(pairs, append_time_ms)
             self._refold_strays()
-            self.reschedule(self._names_of(touch))
+            self.reschedule({*self._names_of(touch), *self.table.take_late_names()})
         self.definitions_seen = offset + 1
         if self.refold_since_ms is None:
             self.definitions_taken = (offset + 1, append_time_ms)

@@ -351,16 +351,22 @@ class Span:
             return None
         return self.layer_of(period)
 
-    def cut_of(self, layer: Layer, append_time_ms: int) -> int:
+    def cut_of(self, layer: Layer, append_time_ms: int, *, corrected: bool = False) -> int:
         """The first cut at which an event of the layer counts; 0 until the period is due.
 
         What is appended later counts at the next revision of its period, and for a recurring metric
-        at the first cut of a period that shows it if that comes before.
+        at the first cut of a period that shows it if that comes before. `corrected`: from then on
+        no cut shows the event as it was, so that of a recurring metric the next revision of any
+        period shows what it is now.
         """
         if append_time_ms <= layer.due_at_ms:
             return 0
         cut_ms = ceil_to(append_time_ms, layer.revise_every_ms)
         if self.fold.metric.recurring:
+            if corrected:
+                for period in self.timeline.until(append_time_ms):
+                    if period.due_at_ms < append_time_ms:
+                        cut_ms = min(cut_ms, ceil_to(append_time_ms, period.revise_every_ms))
             for period in self.timeline.after(layer.start_ms - 1):
                 if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:
                     break

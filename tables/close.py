@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
+from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import EXACT, ZERO, plain
 from app.records import (
     CellText,
@@ -27,7 +29,7 @@ from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import OPEN_CUT_MS, Figures, Span
 from tables.in_force import InForce, PeriodCharges
-from tables.partition import Pair, Partition
+from tables.partition import Counted, Pair, Partition
 from tables.presence import SubscriptionName
 from tables.published import CellName, PublishedCell, PublishedPeriod
 from tables.routes import ChargeFold
@@ -175,7 +177,11 @@ class _PeriodAtCut:
         self.charges = partition.charges_of(subscription, period)
         self._carried_on: dict[int, frozenset[str]] = {}
         self._envelopes: dict[int, Envelope] = {}
-        self._corrected: dict[ChargeFold, set[tuple[str | None, Groups]]] = {}
+        self._corrected: dict[ChargeFold, dict[tuple[str | None, Groups], int]] = {}
+        self._own_cut = (
+            cut_ms in (period.due_at_ms, OPEN_CUT_MS) or cut_ms % period.revise_every_ms == 0
+        )
+        """Whether it is a cut of this period; others show what comes from periods before it."""
 
     def records(self) -> Iterator[PublishedRecord]:
         """What the cut publishes; remembers it as published."""
@@ -205,7 +211,7 @@ class _PeriodAtCut:
                 identity,
                 closing,
                 known,
-                None if known is None else self._reason(closing),
+                None if known is None else self._reason(closing, known),
             )
             if record is None or entry is None:
                 continue
@@ -234,7 +240,7 @@ class _PeriodAtCut:
         With `codes`, only of metrics of these codes.
         """
         charges, period = self.charges, self.period
-        left = dict(self.before.cells)
+        left, followed = dict(self.before.cells), set[str]()
         for in_force in charges.in_force:
             charge, metric, as_of_ms, _ = in_force
             if codes is not None and metric.code not in codes:
@@ -253,6 +259,10 @@ class _PeriodAtCut:
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):
                     continue
+                if not self._own_cut:
+                    if not self._revised_before(span):
+                        continue
+                    followed.add(charge.id)
                 names = dict.fromkeys(span.cells_of(period))
                 if metric.recurring:
                     names.update(dict.fromkeys(self._shown_before(charge, filters)))
@@ -267,11 +277,34 @@ class _PeriodAtCut:
                     figures = span.figures(period, filter_id, groups, self.cut_ms)
                     yield _Closing(cell, in_force, bucket, grouped_by, figures)
         for cell in left:
+            if not self._own_cut and cell[0] not in followed:
+                continue
             last = charges.last(cell[0])
             if last is not None and (codes is None or last.metric.code in codes):
                 grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
                 bucket = charges.filter_of(cell[0], cell[1])
                 yield _Closing(cell, last, bucket, grouped_by, _NOTHING)
+
+    def _revised_before(self, span: Span) -> bool:
+        """Whether it is the cut of something in a period before: a balance shows that at once."""
+        if not span.fold.metric.recurring:
+            return False
+        late = (
+            (layer, late_ms)
+            for layer in span.layers.values()
+            for cell in layer.cells.values()
+            for late_ms in cell.late or ()
+        )
+        corrected = (
+            (layer, since_ms)
+            for version, since_ms in self._corrections(span.fold.metric.code)
+            if (layer := span.layer_at(version.timestamp_ms)) is not None
+        )
+        return any(
+            layer.start_ms < self.period.start_ms
+            and ceil_to(at_ms, layer.revise_every_ms) == self.cut_ms
+            for layer, at_ms in chain(late, corrected)
+        )
 
     def _shown_before(
         self, charge: Charge, filters: Mapping[str, ChargeFilter]
@@ -341,15 +374,18 @@ class _PeriodAtCut:
     def _charges_earlier(self) -> PeriodCharges:
         return self.partition.charges_of(self.subscription, self._earlier or self.period)
 
-    def _reason(self, closing: _Closing) -> RevisionReason:
+    def _reason(self, closing: _Closing, known: PublishedCell) -> RevisionReason:
         """Why the cut revises a cell."""
-        if self._is_corrected(closing):
+        # What a revision for an earlier period has shown is no reason any more.
+        shown_ms = known.cut_ms if known.revision > 0 else -1
+        if self._is_corrected(closing, shown_ms):
             return "correction"
-        if self.charges.changed_since(closing.in_force.charge.id, self._known_ms):
+        known_ms = max(self._known_ms, shown_ms)
+        if self.charges.changed_since(closing.in_force.charge.id, known_ms):
             return "definition"
         return "late_events"
 
-    def _is_corrected(self, closing: _Closing) -> bool:
+    def _is_corrected(self, closing: _Closing, shown_ms: int) -> bool:
         """Whether the cut shows corrections of events that count in the cell, or did.
 
         One that has no events any more may have lost its place to a group that a correction made.
@@ -357,21 +393,30 @@ class _PeriodAtCut:
         charge, metric, *_ = closing.in_force
         fold = self.partition.folds.fold_of(charge, metric, self.period.timezone)
         if fold not in self._corrected:
-            self._corrected[fold] = set(self._corrected_cells(fold))
+            # Of several the newest.
+            self._corrected[fold] = dict(sorted(self._corrected_cells(fold), key=itemgetter(1)))
         corrected = self._corrected[fold]
-        return bool(corrected) and (
-            closing.figures.events_count == 0 or closing.name[1:3] in corrected
-        )
+        if closing.figures.events_count == 0:
+            return any(at_ms > shown_ms for at_ms in corrected.values())
+        return corrected.get(closing.name[1:3], -1) > shown_ms
 
-    def _corrected_cells(self, fold: ChargeFold) -> Iterator[tuple[str | None, Groups]]:
+    def _corrected_cells(self, fold: ChargeFold) -> Iterator[tuple[tuple[str | None, Groups], int]]:
+        """Cells of events as they were and are, with the append times of their corrections."""
         since_ms = 0 if fold.metric.recurring else self.period.start_ms
-        revised = (self.name, fold.metric.code, self.cut_ms)
-        for version in self.partition.corrected.get(revised, ()):
+        for version, corrected_ms in self._corrections(fold.metric.code):
             if since_ms <= version.timestamp_ms < self.period.end_ms:
                 event, properties = version.event, read_properties(version.event.properties)
                 cell = fold.cell_of(event.code, version.timestamp_ms, properties)
                 if cell is not None:
-                    yield cell
+                    yield cell, corrected_ms
+
+    def _corrections(self, code: str) -> Iterator[Counted]:
+        """Events before and after corrections that no cut of this period showed before."""
+        partition, every_ms = self.partition, self.period.revise_every_ms
+        for last_ms in partition.revisions_after(self.cut_ms):
+            for version in partition.corrected.get((self.name, code, last_ms), ()):
+                if ceil_to(version.since_ms, every_ms) >= self.cut_ms:
+                    yield version
 
     @cached_property
     def _known_ms(self) -> int:
@@ -379,7 +424,8 @@ class _PeriodAtCut:
         partition = self.partition
         records = partition.definitions.history_of(self.name[0], partition.history_ms)
         times_ms = [record.append_time_ms for record in records]
-        done_ms = [at_ms for at_ms in times_ms if partition.revision_after(at_ms) < self.cut_ms]
+        every_ms = self.period.revise_every_ms
+        done_ms = [at_ms for at_ms in times_ms if ceil_to(at_ms, every_ms) < self.cut_ms]
         return max(done_ms, default=-1)
 
 

@@ -136,6 +136,10 @@ class CorrectionTable:
             held.in_force = False
             followed.append(held)
 
+    def followed(self) -> list[Held]:
+        """Those that cuts to come may still show or not."""
+        return [held for followed in self._followed.values() for held in followed]
+
     def standing(self, name: Name, horizon_ms: int) -> list[Held]:
         """What a refold of a subscription puts in force: everything appended up to a time."""
         followed = self._followed.get(name, ())

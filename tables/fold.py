@@ -72,6 +72,9 @@ class UniqueOperation(NamedTuple):
     operation: MemberOperation
 
 
+_ALL_TAKEN = range(0)
+
+
 class Folded:
     """What a slice changed, collected while it is folded."""
 
@@ -94,14 +97,16 @@ def fold_run(
     members: Members,
     folded: Folded,
     corrected_ms: int = -1,
+    untaken: range = _ALL_TAKEN,
 ) -> None:
     """Fold events of one route, at their event times, into every cell that they reach.
 
     `settled_ms`: cuts up to it are published. `corrected_ms`: append time of the correction that
-    made them what they are; no cut before shows it.
+    made them what they are; no cut before shows it. `untaken`: times of revisions that are not to
+    be taken for them.
     """
     for span in route.spans:
-        _fold_into(span, route, run, settled_ms, members, folded, corrected_ms)
+        _fold_into(span, route, run, settled_ms, members, folded, corrected_ms, untaken)
 
 
 def _fold_into(
@@ -112,6 +117,7 @@ def _fold_into(
     members: Members,
     folded: Folded,
     corrected_ms: int,
+    untaken: range,
 ) -> None:
     """The hot path of the whole program: what is called elsewhere is spelled out here."""
     fold = span.fold
@@ -173,12 +179,12 @@ def _fold_into(
         cut_ms = 0
         state = cell.state
         if append_time_ms > layer.due_at_ms or corrected_ms > 0:
-            cut_ms = span.cut_of(layer, max(append_time_ms, corrected_ms))
+            since_ms = max(append_time_ms, corrected_ms)
+            cut_ms = span.cut_of(layer, since_ms, corrected=since_ms > append_time_ms)
             # Published periods show a cut between two revisions at the next of them: it is settled
             # when that one is.
-            if cut_ms > 0 and (
-                cut_ms > settled_ms or ceil_to(cut_ms, layer.revise_every_ms) > settled_ms
-            ):
+            revision_ms = ceil_to(cut_ms, layer.revise_every_ms)
+            if cut_ms > 0 and revision_ms > settled_ms and revision_ms not in untaken:
                 state = cell.state_at(cut_ms, fold.aggregation)
                 folded.late.append(cell)
             else:

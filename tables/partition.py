@@ -58,7 +58,7 @@ Pair = tuple[str, str, str]
 """(organization_id, external_subscription_id, code)"""
 
 Revised = tuple[SubscriptionName, str, int]
-"""External subscription, metric code and the cut that shows it, ms."""
+"""External subscription, metric code and the last cut that may be the first to show it, ms."""
 
 
 Sealed = tuple[str, bytes]
@@ -180,7 +180,7 @@ class Partition:
         self.spans: dict[SpanKey, Span] = {}
         self.late_cuts: dict[SubscriptionName, set[int]] = {}
         """Revision cuts that events wait for."""
-        self.corrected: dict[Revised, list[Arrival]] = {}
+        self.corrected: dict[Revised, list[Counted]] = {}
         """What corrections revise in cuts to come: the events before and after each."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier event, or copy of one, came after a later one."""
@@ -380,24 +380,27 @@ class Partition:
 
     def revised_by_corrections(
         self, identity: bytes, arrival: Arrival, horizon_ms: int
-    ) -> Iterator[tuple[Revised, Arrival]]:
+    ) -> Iterator[tuple[Revised, Counted]]:
         """What corrections of an event revise in cuts to come: the event before and after each."""
         event: Event | None = arrival.event
         for held in self.corrections.history(identity):
             before, event = event, held.event
-            if not arrival.append_time_ms < held.append_time_ms <= horizon_ms:
+            at_ms = held.append_time_ms
+            if not arrival.append_time_ms < at_ms <= horizon_ms:
                 continue
-            cut_ms = self.revision_after(held.append_time_ms)
-            if cut_ms > self.record.cut_ms:
+            last_ms = max(self.revisions_after(at_ms))
+            if last_ms > self.record.cut_ms:
                 for version in (before, event):
                     if version is not None:
-                        revised = (held.name, version.code, cut_ms)
-                        yield revised, arrival._replace(event=version)
+                        revised = (held.name, version.code, last_ms)
+                        yield revised, Counted(arrival._replace(event=version), at_ms)
 
-    def revision_after(self, append_time_ms: int) -> int:
-        """The first revision cut at or after the append time of a correction."""
-        settings = self.definitions.settings_at(append_time_ms)
-        return ceil_to(append_time_ms, settings.revise_every_s * 1000)
+    def revisions_after(self, append_time_ms: int) -> set[int]:
+        """The first revision cuts at or after an append time: one a grid that any period may have.
+
+        Which periods a correction concerns is not known before its event is read.
+        """
+        return {ceil_to(append_time_ms, each) for each in self.revision_grids_ms}
 
     def correct(self, arrival: CorrectionArrival) -> bool:
         """Take a correction in; whether it changes what events count that are known.
@@ -425,7 +428,7 @@ class Partition:
         """After a restore: whose corrections have a revision cut to come."""
         names: set[SubscriptionName] = set()
         for held in sorted(self.corrections.all(), key=_position_of):
-            if self.revision_after(held.append_time_ms) <= self.record.cut_ms:
+            if max(self.revisions_after(held.append_time_ms)) <= self.record.cut_ms:
                 continue
             if self.index.find(held.identity) is not None:
                 self.corrections.follow(held)
@@ -438,7 +441,8 @@ class Partition:
         return {(*name, code) for code in self.presence.codes.get(name, {})}
 
     def _announce(self, name: SubscriptionName, append_time_ms: int) -> None:
-        self.expect_cut(name, self.revision_after(append_time_ms))
+        for cut_ms in self.revisions_after(append_time_ms):
+            self.expect_cut(name, cut_ms)
 
     def expect_cut(self, name: SubscriptionName, cut_ms: int) -> None:
         """Have a revision cut taken; one that finds nothing new publishes nothing."""
@@ -831,6 +835,10 @@ class Partition:
         """
         at_ms = self.definitions.append_time_ms if at_ms is None else at_ms
         refold: set[Pair] = set()
+        if touch.organization_id is None:
+            # Settings that came into force before corrections that were read before them.
+            for held in self.corrections.followed():
+                self._announce(held.name, held.append_time_ms)
         for name in self._names_touched(touch):
             self._timelines.pop(name, None)
             self._drop_eventless(name)
@@ -925,23 +933,28 @@ class Partition:
 
     def revised_by_history(self, name: SubscriptionName) -> bool:
         """Whether history records shape cells of a subscription that is not revised by them yet."""
+        cuts = self.late_cuts.get(name, set())
         return any(
-            self.revision_after(record.append_time_ms) in self.late_cuts.get(name, ())
+            not cuts.isdisjoint(self.revisions_after(record.append_time_ms))
             for record in self.definitions.history_of(name[0], self.history_ms)
         )
 
     def _announce_history(self, records: Iterable[HistoryRecord]) -> None:
         """The revision cuts of what history records concern."""
         for record in records:
-            if self.revision_after(record.append_time_ms) <= self.record.cut_ms:
+            at_ms, done_ms = record.append_time_ms, self.record.cut_ms
+            if max(self.revisions_after(at_ms)) <= done_ms:
                 continue
             for name in self._names_touched(Touch(record.organization_id)):
-                if any(
-                    record.covers(period.start_ms, period.due_at_ms)
+                cuts = {
+                    ceil_to(at_ms, period.revise_every_ms)
                     for _, timeline in self.timelines(name)
-                    for period in timeline.until(record.append_time_ms)
-                ):
-                    self._announce(name, record.append_time_ms)
+                    for period in timeline.until(at_ms)
+                    if record.covers(period.start_ms, period.due_at_ms)
+                }
+                for cut_ms in cuts:
+                    if cut_ms > done_ms:
+                        self.expect_cut(name, cut_ms)
 
     def _stays_cold(
         self,

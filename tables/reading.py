@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from app.definitions.model import HistoryRecord, Plan, Subscription
-from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from tables.cells import Figures, Span
 from tables.implicit import implicit_plan, implicit_subscription
@@ -74,7 +74,8 @@ def period_usage(
     definitions = partition.definitions
     plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
     versions = definitions.plan_versions[subscription.plan_id]
-    known = PeriodCharges(definitions, versions, period, _published_history(partition, name[0]))
+    history = _published_history(partition, name[0], period)
+    known = PeriodCharges(definitions, versions, period, history)
     charges = tuple(ChargeInForce(charge, metric) for charge, metric, *_ in known.in_force)
     published = partition.published.find((subscription.id, period.start_ms))
     if published is not None and published.revision >= 0:
@@ -84,11 +85,13 @@ def period_usage(
     return _usage(partition, subscription, plan, charges, tuple(rows), period)
 
 
-def _published_history(partition: Partition, organization_id: str) -> list[HistoryRecord]:
-    """History records that published periods have been revised by."""
+def _published_history(
+    partition: Partition, organization_id: str, period: Period
+) -> list[HistoryRecord]:
+    """History records that a published period has been revised by."""
     cut_ms = partition.record.cut_ms
     records = partition.definitions.history_of(organization_id, cut_ms)
-    return [r for r in records if partition.revision_after(r.append_time_ms) <= cut_ms]
+    return [r for r in records if ceil_to(r.append_time_ms, period.revise_every_ms) <= cut_ms]
 
 
 def period_shown(partition: Partition, usage: PeriodUsage) -> Period:

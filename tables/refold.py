@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.timeline import NEVER_MS
 from tables.cells import Span, SpanKey
 from tables.census import Census
 from tables.dedupe import Entry
@@ -57,7 +57,7 @@ class Refold:
         }
         self._unforeseen: dict[SubscriptionName, int] = {}
         """Cuts before the next that was known, of late events that nothing counted so far."""
-        self._revised: dict[Revised, list[Arrival]] = {}
+        self._revised: dict[Revised, list[Counted]] = {}
         self.census = Census()
         self._begin({pair: partition.compile(pair, None, self._history_ms) for pair in self.pairs})
 
@@ -91,7 +91,7 @@ class Refold:
         partition = self.partition
         wanted = [arrival for arrival in arrivals if self._wants(arrival)]
         ids = [arrival.identity for arrival in wanted]
-        settled_ms = partition.settled_ms
+        settled_ms, done_ms = partition.settled_ms, partition.record.cut_ms
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
         ):
@@ -117,8 +117,8 @@ class Refold:
             self.events += 1
             if route.grouped:
                 self.census.note(route, counted.event, counted.timestamp_ms, counted.position)
-            taken_ms = max(settled_ms, self._taken_ms.get(placed.name, -1))
-            fold_run(route, (counted,), taken_ms, self.members, self.folded, since_ms)
+            untaken = range(done_ms + 1, self._taken_ms.get(placed.name, -1) + 1)
+            fold_run(route, (counted,), settled_ms, self.members, self.folded, since_ms, untaken)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 
@@ -131,8 +131,8 @@ class Refold:
         taken_ms, done_ms = self._taken_ms.get(name, -1), partition.record.cut_ms
         if append_time_ms > taken_ms:
             return
-        cuts = [ceil_to(append_time_ms, each) for each in partition.revision_grids_ms]
-        cuts = [cut_ms for cut_ms in cuts if done_ms < cut_ms <= taken_ms]
+        cuts = partition.revisions_after(append_time_ms)
+        cuts = {cut_ms for cut_ms in cuts if done_ms < cut_ms <= taken_ms}
         if not cuts:
             return
         period = partition.period_at(name, arrival.timestamp_ms)

@@ -397,6 +397,7 @@ def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]
             period.start_ms,
             min(period.end_ms, newest_ms + 1),
             min(period.due_at_ms, last_cut_ms),
+            period.revise_every_ms if period.due_at_ms < appended_ms else 0,
             0 if span.fold.plain else period.max_groups,
         )
         for period in periods

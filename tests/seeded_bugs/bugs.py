@@ -102,8 +102,8 @@ BUGS = (
     Bug(
         "amended-event-in-an-earlier-cut",
         "tables/fold.py",
-        "cut_ms = span.cut_of(layer, max(append_time_ms, corrected_ms))",
-        "cut_ms = span.cut_of(layer, append_time_ms)",
+        "since_ms = max(append_time_ms, corrected_ms)",
+        "since_ms = append_time_ms",
     ),
     Bug(
         "period-edge-closed",

@@ -8,7 +8,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import MAX_WAIT_S, SettingsRecord
-from tests.semantics.story import Story
+from tests.semantics.story import ORG, SUB, Story, ms
 
 GROUPED = {"properties": {"pricing_group_keys": ["g"]}}
 
@@ -86,19 +86,109 @@ def test_a_late_event_of_a_balance_shows_everywhere_at_its_own_periods_cut() -> 
     ]
 
 
-def test_a_correction_is_shown_at_the_grid_of_its_own_time() -> None:
-    story = change(told(revise_every_s=3_600), "2024-02-10", revise_every_s=86_400)
-    story.send("2024-01-10", v=1)
-    cancel = {
-        "organization_id": "org",
-        "external_subscription_id": "sub",
+AT_ELEVEN, AT_MIDNIGHT = "T11:00:00.000Z", "T00:00:00.000Z"
+either_way = pytest.mark.parametrize(
+    ("before_s", "after_s"),
+    [
+        pytest.param(86_400, 3_600, id="days to hours"),
+        pytest.param(3_600, 86_400, id="hours to days"),
+    ],
+)
+
+
+def correct(story: Story, at: str, to: str | None = None, **properties: Any) -> Story:
+    """Cancel the first event, or amend it."""
+    named: dict[str, Any] = {
+        "organization_id": ORG,
+        "external_subscription_id": SUB,
         "transaction_id": "t0",
-        "operation": "cancel",
-        "correction_id": "c",
     }
-    story.append("2024-02-20T10:30:00Z", cancel)
-    (_, revised) = story.records("2024-02-25")
-    assert (revised["closed_at"], revised["units"]) == ("2024-02-21T00:00:00.000Z", "0.0")
+    corrected = {**named, "correction_id": "c", "operation": "cancel" if to is None else "amend"}
+    if to is not None:
+        sent = {**named, "code": "m", "timestamp": f"{ms(to) // 1000}", "properties": properties}
+        corrected["event"] = sent
+    return story.append(at, corrected)
+
+
+def revisions(story: Story, at: str) -> list[tuple[str, str, str, str]]:
+    """Period, cut, units and reason of everything after the first cuts, at the month's begin."""
+    return [
+        (r["period"]["from"][:7], r["closed_at"], r["units"], r["revision_reason"])
+        for r in story.records(at)
+        if r["closed_at"][8:10] != "01"
+    ]
+
+
+@either_way
+@pytest.mark.parametrize("to", [None, "2024-01-10"], ids=["cancelled", "amended"])
+def test_a_correction_is_shown_at_the_next_revision_of_its_period(
+    to: str | None, before_s: int, after_s: int
+) -> None:
+    story = told(revise_every_s=before_s).send("2024-01-10", v=5)
+    change(story, "2024-02-10", revise_every_s=after_s)
+    correct(story, "2024-02-20T10:30:00Z", to, v=7)
+    closed = f"2024-02-20{AT_ELEVEN}" if before_s == 3_600 else f"2024-02-21{AT_MIDNIGHT}"
+    units = "0.0" if to is None else "7.0"
+    assert revisions(story, "2024-02-25") == [("2024-01", closed, units, "correction")]
+
+
+@either_way
+def test_an_event_that_is_moved_leaves_and_comes_at_the_revision_of_each_period(
+    before_s: int, after_s: int
+) -> None:
+    story = told(revise_every_s=before_s).send("2024-01-10", v=5).send("2024-02-20", v=1)
+    change(story, "2024-02-10", revise_every_s=after_s)
+    correct(story, "2024-03-05T10:10:00Z", "2024-02-21", v=7)
+    cuts = {3_600: f"2024-03-05{AT_ELEVEN}", 86_400: f"2024-03-06{AT_MIDNIGHT}"}
+    assert sorted(revisions(story, "2024-03-25")) == [
+        ("2024-01", cuts[before_s], "0.0", "correction"),
+        ("2024-02", cuts[after_s], "8.0", "correction"),
+    ]
+
+
+@either_way
+@pytest.mark.parametrize(
+    ("moved", "units"), [("2024-01-11", ("7.0", "8.0")), ("2024-02-21", ("0.0", "8.0"))]
+)
+def test_no_revision_of_a_balance_is_without_what_a_corrected_event_was_and_became(
+    moved: str, units: tuple[str, str], before_s: int, after_s: int
+) -> None:
+    """A later period shows it when the first of the two is revised."""
+    story = Story(revise_every_s=before_s).metric("m", "sum_agg", recurring=True)
+    story.plan({}).subscribe().send("2024-01-10", v=5).send("2024-02-20", v=1)
+    change(story, "2024-02-10", revise_every_s=after_s)
+    correct(story, "2024-03-05T10:10:00Z", moved, v=7)
+    january = f"2024-03-05{AT_ELEVEN}" if before_s == 3_600 else f"2024-03-06{AT_MIDNIGHT}"
+    assert sorted(revisions(story, "2024-03-25")) == [
+        ("2024-01", january, units[0], "correction"),
+        ("2024-02", f"2024-03-05{AT_ELEVEN}", units[1], "correction"),
+    ]
+
+
+def test_a_correction_of_a_balance_waits_for_the_revision_of_its_own_period() -> None:
+    """The period before it is revised more often."""
+    story = Story(revise_every_s=3_600).metric("m", "sum_agg", recurring=True)
+    story.plan({}).subscribe().send("2024-02-20", v=5)
+    change(story, "2024-02-10", revise_every_s=86_400)
+    correct(story, "2024-03-05T10:10:00Z", "2024-02-20", v=7)
+    assert revisions(story, "2024-03-25") == [
+        ("2024-02", f"2024-03-06{AT_MIDNIGHT}", "7.0", "correction")
+    ]
+
+
+def test_a_revision_for_an_earlier_period_leaves_no_reason_for_the_next() -> None:
+    """February, revised by days, shows its correction together with what comes from January."""
+    story = Story(revise_every_s=3_600).metric("m", "sum_agg", recurring=True)
+    story.plan({}).subscribe().send("2024-02-20", v=5)
+    change(story, "2024-02-10", revise_every_s=86_400)
+    correct(story, "2024-03-05T09:10:00Z", "2024-02-20", v=7)
+    story.send("2024-01-10", appended="2024-03-05T10:10:00Z", v=1)
+    story.send("2024-02-21", appended="2024-03-05T12:10:00Z", v=2)
+    assert revisions(story, "2024-03-25") == [
+        ("2024-01", f"2024-03-05{AT_ELEVEN}", "1.0", None),
+        ("2024-02", f"2024-03-05{AT_ELEVEN}", "8.0", "correction"),
+        ("2024-02", f"2024-03-06{AT_MIDNIGHT}", "10.0", "late_events"),
+    ]
 
 
 def test_more_groups_admit_those_that_found_no_room() -> None:

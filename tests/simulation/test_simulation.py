@@ -24,6 +24,7 @@ from tests.simulation.script import (
     CRASH,
     REBALANCE,
     TORN,
+    Correction,
     Define,
     Event,
     Fault,
@@ -31,6 +32,7 @@ from tests.simulation.script import (
     Script,
     Step,
     script_of,
+    with_other_revisions,
     with_own_ids,
 )
 from tests.simulation.shrink import shrink
@@ -62,6 +64,28 @@ FOUND = (
 @pytest.mark.parametrize("seed", FOUND)
 def test_seeds_that_found_something(seed: int) -> None:
     assert play(script_of(seed), seed).check() == []
+
+
+@pytest.mark.parametrize("seed", [26, 59, 115, 145, 151, 163, 200, 247, 269])
+def test_seeds_in_which_the_time_between_revisions_changes(seed: int) -> None:
+    """Each came to something else before periods kept theirs under corrections, too."""
+    script = with_other_revisions(script_of(seed), random.Random(f"grid{seed}"))
+    assert play(script, seed).check() == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_settings_bring_a_cut_to_corrections_of_who_has_no_subscription(seed: int) -> None:
+    settings = SettingsRecord(grace_s=0, default_organization_id=ORG, revise_every_s=86_400)
+    changed = commands.set_settings(settings)
+    steps: list[Step] = [
+        *base(),
+        Pass(2 * HOUR_MS),
+        Event(CODE, "t", 0, "nobody", {"v": "1"}),
+        Correction("t", "c", "nobody"),
+        Pass(2 * HOUR_MS),
+        Define(changed.type, changed.encode()),
+    ]
+    assert play(Script(1, 1, steps, 2 * DAY_MS), seed).check() == []
 
 
 def test_every_seed_has_twenty_faults() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.wire.events import Correction
@@ -9,6 +11,7 @@ from tables.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.refold import Refold
+from tables.verification import Verification
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,
@@ -76,3 +79,35 @@ def test_what_the_period_before_showed_is_closed_with_zero_though_its_event_is_c
         ("2024-01-08", "0.0", "00:02"),
         ("2024-01-01", "0.0", "01:00"),
     ]
+
+
+def test_what_a_finer_grid_has_published_stays_apart_until_every_grid_has() -> None:
+    """In a refold for a correction as in the live fold, or verify takes it for a difference."""
+    settings = SettingsRecord(close_grid_s=60, revise_every_s=86_400)
+    finer = msgspec.structs.replace(settings, revise_every_s=3_600)
+    live = Live(definitions_of(["max"], settings))
+    live.define_all()
+    late_ms = START_MS + 2 * WEEK_MS + HOUR_MS // 2
+    week_2 = START_MS + WEEK_MS
+    events = [
+        Arrival(event("max", "first", START_MS, v="1"), ORG, START_MS + 1, 0, 0, 0),
+        Arrival(event("max", "late", week_2, v="1"), ORG, late_ms, 0, 1, 0),
+    ]
+    live.deliver(events[:1])
+    live.close_until(week_2)
+    live.append(week_2 + 1, commands.set_settings(finer))
+    live.close_until(late_ms - 1)
+    live.deliver(events[1:])
+    live.close_until(late_ms + HOUR_MS)
+    cancel = Correction(ORG, SUBSCRIPTION, "first", "cancel", None, "c", b"")
+    corrected_ms = late_ms + HOUR_MS + 1
+    live.define_until(corrected_ms)
+    live.partition.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
+    name = (ORG, SUBSCRIPTION)
+    horizons = {name: next_cut(live.partition, name)}
+    refold = Refold(live.partition, live.partition.pairs_of_name(name), horizons)
+    refold.feed(live.arrived())
+    assert refold.swap()
+    verification = Verification(live.partition, [name])
+    verification.feed(live.arrived())
+    assert [pair.differences for pair in verification.compare()] == [[]]

@@ -14,7 +14,9 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.wire.arrivals import arrivals_of
+from app.wire.events import Correction
 from app.wire.identity import event_id
+from tables.corrections import CorrectionArrival
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition, Refused
@@ -169,3 +171,21 @@ def test_the_id_of_what_was_refused_is_free_again() -> None:
     assert [str(row.units) for row in usage.rows] == ["5"]
     (closed,) = past_usage(worker.partition, NAME, ms("2024-01-23"))
     assert closed.rows == ()
+
+
+def test_what_came_late_is_shown_on_the_grid_that_its_period_turns_out_to_have() -> None:
+    told = story(revise_every_s=3600).send("2024-01-10", v=1)
+    before = len(told.definitions)
+    told.define("2024-01-20", commands.set_settings(SettingsRecord(revise_every_s=86_400)))
+    told.send("2024-01-11", appended="2024-02-03T10:10:00Z", v=2)
+    worker = Worker(told)
+    worker.define(before)
+    worker.fold()
+    cancel = Correction(ORG, SUB, "t0", "cancel", None, "c", b"")
+    corrected_ms = ms("2024-02-05T10:10:00Z")
+    worker.partition.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
+    worker.define(1)
+    assert worker.partition.late_cuts[NAME] >= {ms("2024-02-04"), ms("2024-02-06")}
+    (span,) = worker.partition.route_of((*NAME, "m")).spans
+    late = [cell.late for layer in span.layers.values() for cell in layer.cells.values()]
+    assert [list(cuts or ()) for cuts in late] == [[ms("2024-02-04")]]
