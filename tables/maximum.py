@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
-from app.numbers import ZERO
+from app.numbers import ZERO, plain
 from tables.aggregation import Aggregation, Figures, Position, State, Window
 
 
@@ -38,6 +39,13 @@ class Maximum(Aggregation[MaximumState]):
             state.greatest is None or other.greatest > state.greatest
         ):
             state.greatest = other.greatest
+
+    def pack(self, state: MaximumState) -> list[Any]:
+        """In one spelling: 1 and 1.0 are as great, and which of them came first must not matter."""
+        packed = super().pack(state)
+        if state.greatest is not None:
+            packed[-1] = plain(state.greatest).removesuffix(".0")
+        return packed
 
     def result(self, state: MaximumState, before: MaximumState | None, window: Window) -> Figures:
         """A negative maximum stays negative here and is clamped when shown."""

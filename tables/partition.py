@@ -774,9 +774,19 @@ class Partition:
             for identity, piece in sealed:
                 self._cold.put_back(identity, piece)
         else:
-            for cell in cells:
-                if cell.hash:
-                    self._cold.add(msgspec.msgpack.encode(cell.key), cell.packed())
+            packed = [
+                (cell, msgspec.msgpack.encode(cell.key), cell.packed())
+                for cell in cells
+                if cell.hash
+            ]
+            respelled = [c for c, key, value in packed if record_hash(key, value) != c.hash]
+            if respelled:
+                # An older program wrote the same in other words: the next flush writes it anew.
+                for cell in respelled:
+                    self.mark(cell)
+                return
+            for _, key, value in packed:
+                self._cold.add(key, value)
             self._cold.seal()
         for span in spans:
             self.spans.pop(span.key, None)

@@ -51,21 +51,34 @@ values = st.decimals(
     places=MAX_FRACTION_DIGITS,
 )
 small_values = st.decimals(min_value=-9, max_value=9, places=1)
+all_values = st.one_of(small_values, values)
+spellings = st.sampled_from(
+    [Decimal(text) for text in ("20", "20.0", "20.00", "2E+1", "0", "-0.0")]
+)
+amounts = st.sampled_from([Decimal(text) for text in ("2", "2.0", "2.00", "-2.00", "0")])
+"""As the wire gives them: without an exponent, and with one zero."""
+numbers = pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param(all_values, id="many numbers"),
+        pytest.param(spellings, id="few in many spellings"),
+    ],
+)
 
 
 @st.composite
-def items(draw: st.DrawFn) -> list[Item]:
+def items(draw: st.DrawFn, numbers: st.SearchStrategy[Decimal] = all_values) -> list[Item]:
     """Events with distinct positions; times and values often equal."""
     count = draw(st.integers(0, 8))
     times = st.integers(START_MS - DAY_MS, START_MS + WEEK_MS - 1)
     few_times = st.sampled_from([START_MS, START_MS + DAY_MS])
     return [
         Item(
-            draw(st.one_of(small_values, values)),
+            draw(numbers),
             draw(st.one_of(few_times, times)),
             (START_MS, 0, offset, 0),
             draw(st.integers(0, (1 << 128) - 1)),
-            draw(st.one_of(st.none(), small_values)),
+            draw(st.one_of(st.none(), small_values, amounts)),
         )
         for offset in range(count)
     ]
@@ -85,29 +98,42 @@ def comparable(state: State) -> list[Any]:
     return [getattr(state, field) for field in state.__struct_fields__]
 
 
-@each
-@some
-@given(st.data())
-def test_any_order(name: str, data: st.DataObject) -> None:
-    aggregation = AGGREGATIONS[name]()
-    events = data.draw(items())
-    shuffled = data.draw(st.permutations(events))
-    one, other = folded(aggregation, events), folded(aggregation, shuffled)
+def assert_same(aggregation: Aggregation[Any], one: State, other: State) -> None:
+    """By value, and as they are packed: that is what verify compares."""
     assert comparable(one) == comparable(other)
+    assert aggregation.pack(one) == aggregation.pack(other)
 
 
+@numbers
 @each
 @some
 @given(st.data())
-def test_merge_is_folding_both(name: str, data: st.DataObject) -> None:
+def test_any_order(name: str, numbers: st.SearchStrategy[Decimal], data: st.DataObject) -> None:
     aggregation = AGGREGATIONS[name]()
-    events = data.draw(items())
+    events = data.draw(items(numbers))
+    shuffled = data.draw(st.permutations(events))
+    assert_same(aggregation, folded(aggregation, events), folded(aggregation, shuffled))
+
+
+@numbers
+@each
+@some
+@given(st.data())
+def test_merge_is_folding_both(
+    name: str, numbers: st.SearchStrategy[Decimal], data: st.DataObject
+) -> None:
+    aggregation = AGGREGATIONS[name]()
+    events = data.draw(items(numbers))
     cut = data.draw(st.integers(0, len(events)))
     left, right = folded(aggregation, events[:cut]), folded(aggregation, events[cut:])
     kept = comparable(right)
     aggregation.merge(left, right)
-    assert comparable(left) == comparable(folded(aggregation, events))
+    assert_same(aggregation, left, folded(aggregation, events))
     assert comparable(right) == kept
+    # In the other order, too: cuts are settled in one, shown in another.
+    right = folded(aggregation, events[cut:])
+    aggregation.merge(right, folded(aggregation, events[:cut]))
+    assert_same(aggregation, right, left)
 
 
 @each

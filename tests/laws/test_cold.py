@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
+from tables.changelog_sum import record_hash
 from tables.close import close_subscription
 from tables.fold import Arrival
+from tables.partition import PartitionRecord
+from tables.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
 from tests.laws.world import (
     DAY_MS,
@@ -87,3 +91,27 @@ def test_a_cut_leaves_packed_cells_as_they_were(data: st.DataObject) -> None:
     hot.deliver(events)
     hot.define_until(cut_ms)
     assert records == list(close_subscription(hot.partition, NAME, cut_ms))
+
+
+def test_a_number_that_an_older_program_spelled_otherwise() -> None:
+    """It is no difference to verify, and is written anew before its cell is packed away."""
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    live.deliver([arrival("max", START_MS, 0)])
+    live.flush()
+    log = live.changelog
+    ((key, written),) = log.cells.items()
+    version, ((cut_ms, state),), *more = msgspec.msgpack.decode(written)
+    older = msgspec.msgpack.encode((version, [(cut_ms, [*state[:-1], "1.0"])], *more))
+    record = msgspec.msgpack.decode(log.record, type=PartitionRecord)
+    record.cells_hash = record_hash(key, older)
+    log.cells[key], log.record = older, msgspec.msgpack.encode(record)
+    live.partition = log.restored(live.definitions)
+    verification = Verification(live.partition, [NAME])
+    verification.feed(live.arrived())
+    assert [pair.differences for pair in verification.compare()] == [[]]
+    live.partition.cool(NAME)
+    live.restart()
+    assert log.cells == {key: written}
+    live.partition.cool(NAME)
+    assert not live.partition.spans
