@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from app.definitions.model import HistoryRecord, Plan, Subscription
@@ -81,6 +81,7 @@ def period_usage(
     if published is not None and published.revision >= 0:
         rows = _published_rows(charges, partition, (subscription.id, period.start_ms))
     else:
+        charges = tuple(_as_folded(charges, partition, name, subscription.id, period))
         rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
     return _usage(partition, subscription, plan, charges, tuple(rows), period)
 
@@ -146,6 +147,22 @@ def as_of(partition: Partition) -> AsOf:
     """How far the partition has folded."""
     record = partition.record
     return AsOf(record.append_time_ms, partition.number, record.raw_next, record.rekeyed_next)
+
+
+def _as_folded(
+    charges: Iterable[ChargeInForce],
+    partition: Partition,
+    name: SubscriptionName,
+    subscription_id: str,
+    period: Period,
+) -> Iterator[ChargeInForce]:
+    """The charges as the cells have them: as they were, until a refold is swapped in."""
+    for in_force in charges:
+        fold = partition.folds.fold_of(in_force.charge, in_force.metric, period.timezone)
+        for span in spans_of(partition, name, subscription_id, in_force, period):
+            if span.fold.key != fold.key:
+                in_force = ChargeInForce(span.fold.charge, span.fold.metric)
+        yield in_force
 
 
 def _live_rows(
@@ -273,7 +290,8 @@ def _implicit_period(
 ) -> PeriodUsage:
     metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     subscription = implicit_subscription(*name, 0)
-    charges = tuple(ChargeInForce(partition.implicit.charge(m), m) for m in metrics)
+    known = (ChargeInForce(partition.implicit.charge(m), m) for m in metrics)
+    charges = tuple(_as_folded(known, partition, name, subscription.id, period))
     rows = tuple(_live_rows(charges, partition, name, subscription.id, period, at_ms))
     plan = implicit_plan(name[0], metrics)
     return _usage(partition, subscription, plan, charges, rows, period, implicit=True)
