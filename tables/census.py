@@ -13,6 +13,7 @@ from app.wire.events import Event
 from app.wire.properties import read_properties
 from tables.aggregation import Groups, Position
 from tables.cells import GroupCell, Layer, Span, SpanKey
+from tables.fold import Arrival
 from tables.groups import (
     ANY_NUMBER,
     Admission,
@@ -168,6 +169,16 @@ def impose_live(live: Route, route: Route) -> None:
         limited = target if layer is None else target.layer_starting(layer.start_ms)
         if limited is not None:
             limited.admission = admission
+
+
+def is_admitted(layer: Layer, counted: Arrival) -> bool:
+    """Whether the group of an event is one that a layer is open to."""
+    admission, fold = layer.limits.admission, layer.span.fold
+    if admission is None:
+        return True
+    properties = read_properties(counted.event.properties)
+    name = fold.cell_of(counted.event.code, counted.timestamp_ms, properties)
+    return name is None or not name[1] or name[1] in admission.firsts
 
 
 def _limited(route: Route) -> Iterator[tuple[Span, Layer | None]]:

@@ -19,6 +19,7 @@ from app.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import Span, SpanKey
+from tables.census import impose_live, is_admitted
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.groups import ANY_NUMBER
 from tables.members import Members
@@ -36,6 +37,8 @@ class _Refolded(NamedTuple):
 
     in_force: ChargeInForce
     route: Route
+    admitting: Span
+    """Without cells, open to just the groups that count; the route has other groups, or none."""
     overwrites: Overwriter | None
 
     @property
@@ -64,7 +67,7 @@ class Regrouped:
         for in_force, regrouped in zip(usage.charges, self._charges, strict=True):
             merged = self._merged(in_force, regrouped)
             if merged is None:
-                self._refolded.append(self._empty(regrouped))
+                self._refolded.append(self._empty(regrouped, self._admitting(in_force)))
             else:
                 self._rows += merged
 
@@ -92,9 +95,8 @@ class Regrouped:
 
     def _merged(self, in_force: ChargeInForce, regrouped: ChargeInForce) -> list[UsageRow] | None:
         """Rows merged from the cells; None when they do not tell."""
-        subscription_id = self._usage.subscription.id
         rows: list[UsageRow] = []
-        for span in spans_of(self._partition, self._name, subscription_id, in_force, self._period):
+        for span in self._spans_of(in_force):
             names = self._merging(in_force, span)
             if names is None or (
                 span.fold.unique and any(len(together) > 1 for together in names.values())
@@ -134,7 +136,18 @@ class Regrouped:
                 so_far = span.units_so_far(self._period, together, accrued_ms)
             yield row_of(in_force, filter_id, groups, figures, so_far)
 
-    def _empty(self, regrouped: ChargeInForce) -> _Refolded:
+    def _admitting(self, in_force: ChargeInForce) -> Span:
+        (live,) = self._spans_of(in_force)
+        code = in_force.metric.code
+        admitting = Route(*self._name, code, (), (live.emptied(),))
+        impose_live(Route(*self._name, code, (), (live,)), admitting)
+        return admitting.spans[0]
+
+    def _spans_of(self, in_force: ChargeInForce) -> Iterator[Span]:
+        subscription_id = self._usage.subscription.id
+        return spans_of(self._partition, self._name, subscription_id, in_force, self._period)
+
+    def _empty(self, regrouped: ChargeInForce, admitting: Span) -> _Refolded:
         period, metric = self._period, regrouped.metric
         span = Span(
             self._name,
@@ -144,10 +157,13 @@ class Regrouped:
             NEVER_MS,
         )
         route = Route(*self._name, metric.code, (), (span,))
-        return _Refolded(regrouped, route, overwriter(metric, self._wanted.group))
+        return _Refolded(regrouped, route, admitting, overwriter(metric, self._wanted.group))
 
     def _takes(self, refolded: _Refolded, counted: Arrival) -> bool:
-        """Whether the event has the values that are wanted."""
+        """Whether the event counts and has the values that are wanted."""
+        layer = refolded.admitting.layer_at(counted.timestamp_ms)
+        if layer is not None and not is_admitted(layer, counted):
+            return False
         if not self._wanted.group:
             return True
         properties = read_properties(counted.event.properties)

@@ -24,9 +24,8 @@ from app.billing_periods.timezones import (
 from app.definitions.model import Charge, Metric
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.numbers import exact_sum
-from app.wire.properties import read_properties
-from tables.cells import Layer, Span, SpanKey
-from tables.census import impose_live
+from tables.cells import Span, SpanKey
+from tables.census import impose_live, is_admitted
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.groups import ANY_NUMBER
 from tables.members import Members
@@ -179,7 +178,7 @@ class Series:
         folded = Folded()
         for span, part in self._parts:
             layer = span.layer_at(timestamp_ms)
-            if layer is not None and _admitted(layer, counted):
+            if layer is not None and is_admitted(layer, counted):
                 fold_run(part, (counted,), -1, self._members, folded)
         apply_members(folded.unique, self._members, -1, folded)
 
@@ -211,16 +210,6 @@ class Series:
             exact_sum(figures.total_aggregated_units for figures in shown),
             sum(figures.events_count for figures in shown),
         )
-
-
-def _admitted(layer: Layer, counted: Arrival) -> bool:
-    """Whether the group of an event is one that counts in its period."""
-    admission, fold = layer.limits.admission, layer.span.fold
-    if admission is None:
-        return True
-    properties = read_properties(counted.event.properties)
-    name = fold.cell_of(counted.event.code, counted.timestamp_ms, properties)
-    return name is None or not name[1] or name[1] in admission.firsts
 
 
 def _shows(span: Span, window: SeriesWindow) -> bool:

@@ -171,3 +171,20 @@ def test_the_implicit_plan_can_be_regrouped() -> None:
     assert plain["units"] == "2.0"
     (shown,) = story.regrouped(AT, events_read=True, skip_grouping=True)["charges_usage"]
     assert (shown["units"], shown["grouped_usage"]) == ("1.0", [])
+
+
+@pytest.mark.parametrize("metric", ["count", "sum", "balance", "unique", "seats"])
+@pytest.mark.parametrize(
+    "wanted", [{"group": {"tier": frozenset({"t"})}}, {"skip_grouping": True}], ids=["tier", "skip"]
+)
+def test_only_groups_that_are_admitted_count(metric: str, wanted: dict[str, Any]) -> None:
+    described = dict(METRICS[metric])
+    story = Story(max_groups=2).metric("m", described.pop("aggregation_type"), **described)
+    story.plan(charge(**GROUPED)).subscribe()
+    for v, cloud in ((1, "aws"), (2, "gcp"), (4, "azure"), (8, "aws")):
+        story.send("2024-01-10", v=v, cloud=cloud, region="eu", tier="t")
+    (plain,) = story.usage(AT)["charges_usage"]
+    (shown,) = story.regrouped(AT, **wanted)["charges_usage"]
+    assert len(groups(plain)) == 2
+    assert (shown["units"], shown["events_count"]) == (plain["units"], plain["events_count"])
+    assert wanted.get("skip_grouping") or groups(shown) == groups(plain)
