@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from app.definitions.timeline import Period, Timeline
@@ -472,14 +472,15 @@ async def regrouped_usage(
     table, subscription = owned.table, usage.subscription
     regrouped = Regrouped(table, usage, wanted, at_ms)
 
-    def take(arrival: Arrival) -> None:
+    def take(arrival: Arrival, code: str) -> None:
         counted = verdict(table, arrival).counted
-        if counted is not None:
+        # With corrections every reading shows the events of all codes.
+        if counted is not None and counted.event.code == code:
             regrouped.feed(counted)
 
     for code in regrouped.to_read:
         pair = (subscription.organization_id, subscription.external_id, code)
-        await _read_all(owned, scanner, pair, take, lambda: None)
+        await _read_all(owned, scanner, pair, partial(take, code=code), lambda: None)
     return regrouped.usage()
 
 

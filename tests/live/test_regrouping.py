@@ -88,3 +88,19 @@ ASKED = {
 
 async def test_units(told: Api) -> None:
     assert {query: await shown(told, query) for query in ASKED} == ASKED
+
+
+async def test_units_of_a_subscription_with_a_correction(told: Api) -> None:
+    """Every event of it is read for each metric that needs its events."""
+    for number in range(2):
+        body = {"external_subscription_id": "sub", "operation": "cancel"}
+        await told.post(
+            "/events/corrections", {"correction": body | {"transaction_id": f"gb-{number}"}}
+        )
+    async with asyncio.timeout(20):
+        while (await shown(told, ""))["gb"] != "5.0" or (await shown(told, "&skip_grouping=true"))[
+            "gb"
+        ] != "5.0":
+            await asyncio.sleep(0.1)
+    assert await shown(told, "&group[region]=eu") == {"users": "2.0", "gb": "4.0"}
+    assert await shown(told, "&group[region]=us") == {"users": "2.0", "gb": "1.0"}
