@@ -365,7 +365,7 @@ class Route:
         `appended_ms` to the same cells and cuts, so that no refold is needed between them.
         """
         spans = tuple(
-            (span.key, span.fold.key, _reached(span, newest_ms, appended_ms))
+            (span.key, span.fold.key, _history_groups(span), _reached(span, newest_ms, appended_ms))
             for span in self.spans
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
         )
@@ -376,6 +376,12 @@ class Route:
             if period.refused_after_ms < appended_ms
         )
         return spans, refusing
+
+
+def _history_groups(span: Span) -> int:
+    """The most groups of what is carried on, also where no period of the span is reached yet."""
+    fold = span.fold
+    return span.max_groups if fold.metric.recurring and not fold.plain else 0
 
 
 def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:

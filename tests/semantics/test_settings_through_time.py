@@ -241,3 +241,15 @@ def test_the_longest_waits_have_a_spelling() -> None:
     story = told(**dict.fromkeys(waits, MAX_WAIT_S)).send("2024-01-10", v=1)
     (record,) = story.records("2170-01-01")
     assert (record["closed_at"][:4], record["final_after"][:4]) == ("2169", "2269")
+
+
+@pytest.mark.parametrize("sent", ["2023-12-10", "2024-01-10"])
+@pytest.mark.parametrize(("before", "after", "groups"), [(1, 3, 3), (3, 1, 1)])
+def test_max_groups_of_what_is_carried_on(sent: str, before: int, after: int, groups: int) -> None:
+    """Also when every event of a balance is older than its subscription."""
+    story = Story(max_groups=before).metric("m", "sum_agg", recurring=True, at="2023-12-01")
+    story.plan(GROUPED).subscribe(at="2024-01-01")
+    for group in "xyz":
+        story.send(sent, v=1, g=group)
+    change(story, "2024-01-15", max_groups=after)
+    assert len(story.records("2024-02-02")) == groups
