@@ -6,7 +6,7 @@ Both are fed the same two logs. The offline fold is checked by `tests.simulation
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, cast
@@ -26,8 +26,11 @@ from tables.members import MemberName, SetKey
 from tables.partition import Partition, Refused
 from tables.presence import SubscriptionName
 from tables.unique_count import Member, UniqueCount
+from tables.verification import Verification
 from tests.laws.world import ORG
+from tests.simulation.asking import Answers, offline_usage_at
 from tests.simulation.kafka import Broker, LogEntry
+from tests.simulation.rules import broken_rules
 
 _CONFLICT = RefusalCode.CONFLICTING_DUPLICATE.value
 _LATE = (RefusalCode.TOO_LATE.value, RefusalCode.PERIOD_CLOSED.value)
@@ -83,6 +86,8 @@ class Outcome:
     usage: dict[SubscriptionName, PeriodUsage | None]
     members: dict[SubscriptionName, Members]
     """What the changelogs have, where no fault has torn them."""
+    answers: Answers | None
+    """Usage of past periods and in other groups, where the script asks for it."""
     violations: list[str]
 
     @cached_property
@@ -97,7 +102,7 @@ class Outcome:
 
     def raw(self) -> list[LogEntry]:
         """Everything on the raw topic."""
-        return [e for p in range(self.partitions) for e in self.broker.log("events-raw", p).entries]
+        return raw_of(self.broker, self.partitions)
 
     def check(self) -> list[str]:
         """Every violation."""
@@ -109,6 +114,9 @@ class Outcome:
         found += self._usage_differs(offline)
         found += self._members_differ(offline)
         found += self._accounts(offline)
+        found += broken_rules([msgspec.json.decode(value) for value in self.records], offline)
+        if self.answers is not None:
+            found += self._answers_differ(self.answers, offline)
         return found
 
     def offline(self) -> OfflineMeter:
@@ -133,6 +141,13 @@ class Outcome:
             live, batch = self.usage.get(name), offline.usage(name, self.end_ms)
             if _comparable(live) != _comparable(batch):
                 yield f"current usage of {name[1]}: live {_text(live)}, offline {_text(batch)}"
+
+    def _answers_differ(self, live: Answers, offline: OfflineMeter) -> Iterator[str]:
+        batch = offline_usage_at(offline, arrivals_in(self.raw()), self.end_ms)
+        for asked in sorted(live.keys() | batch.keys()):
+            ours, theirs = live.get(asked), batch.get(asked)
+            if _comparable(ours) != _comparable(theirs):
+                yield f"asked for {asked}: live {_text(ours)}, offline {_text(theirs)}"
 
     def _members_differ(self, offline: OfflineMeter) -> Iterator[str]:
         """A wrong one shows in no figure before its next event; Redis is filled in with these."""
@@ -231,18 +246,44 @@ class Outcome:
 
     @cached_property
     def _elements(self) -> list[tuple[Place, Any]]:
-        """Everything on the raw topic, element by element."""
-        reached_ms: Counter[int] = Counter()
-        found: list[tuple[Place, Any]] = []
-        for entry in self.raw():
-            number = entry.partition
-            reached_ms[number] = max(reached_ms[number], entry.timestamp)
-            for element in arrivals_of(
-                entry.value, entry.headers, reached_ms[number], number, entry.offset, ORG
-            ):
-                index = element.index if isinstance(element, Refusal) else element.array_index
-                found.append(((number, entry.offset, index), element))
-        return found
+        return list(_elements_in(self.raw()))
+
+
+def raw_of(broker: Broker, partitions: int) -> list[LogEntry]:
+    """Everything on the raw topic."""
+    return [entry for p in range(partitions) for entry in broker.log("events-raw", p).entries]
+
+
+def _elements_in(raw: Iterable[LogEntry]) -> Iterator[tuple[Place, Any]]:
+    """Everything on the raw topic, element by element."""
+    reached_ms: Counter[int] = Counter()
+    for entry in raw:
+        number = entry.partition
+        reached_ms[number] = max(reached_ms[number], entry.timestamp)
+        for element in arrivals_of(
+            entry.value, entry.headers, reached_ms[number], number, entry.offset, ORG
+        ):
+            index = element.index if isinstance(element, Refusal) else element.array_index
+            yield (number, entry.offset, index), element
+
+
+def arrivals_in(raw: Iterable[LogEntry]) -> list[Arrival]:
+    """Every event on the raw topic."""
+    return [element for _, element in _elements_in(raw) if isinstance(element, Arrival)]
+
+
+def verified(partition: Partition, arrivals: Iterable[Arrival]) -> Iterator[str]:
+    """What the program's own verification finds of those at home here; nothing, if all is well."""
+    job = Verification(partition, partition.presence.codes)
+    job.feed(list(arrivals), strangers=True)
+    found = list(job.lost)
+    for compared in job.compare():
+        if compared.skipped:
+            yield f"verification of {compared.pair} is skipped, and nothing goes on"
+        found += compared.differences
+    found += job.compare_published()
+    for difference in found:
+        yield f"verification: {difference}"
 
 
 def _place(arrival: Arrival) -> Place:

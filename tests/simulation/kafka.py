@@ -153,7 +153,7 @@ class Broker:
 
 class _Batch:
     def __init__(self) -> None:
-        self.records: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
+        self.records: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]] = []
 
     def append(self, *, key: Any, value: Any, timestamp: Any, headers: Any) -> bool:
         self.records.append((key, value, headers))

@@ -39,21 +39,28 @@ from tables.stores.changelog import Fenced
 from tables.stores.members import StaleEpoch
 from tables.unique_count import Member
 from tests.laws.world import HOUR_MS, ORG, START_MS
-from tests.simulation.check import Outcome, members_of
+from tests.simulation.asking import Answers, usage_at
+from tests.simulation.check import Outcome, arrivals_in, members_of, raw_of, verified
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
 from tests.simulation.redis import Redis
-from tests.simulation.script import (
+from tests.simulation.steps import (
+    Appended,
+    Ask,
+    AtOnce,
+    Binary,
     Correction,
     Define,
     Event,
     Fault,
     Pass,
     Poison,
+    Priced,
     Script,
     Several,
     Step,
+    binary_event,
     correction_json,
     event_json,
 )
@@ -226,6 +233,13 @@ class Player:
             await self._strike(step)
         elif isinstance(step, Pass):
             self._leap(step)
+        elif isinstance(step, Ask):
+            await self._ask()
+        elif isinstance(step, AtOnce):
+            self._leap(Pass(-step.past_ms, step.grid_ms))
+            self.clock.leapt_ms += step.past_ms
+            for element in step.elements:
+                self._append(element)
         else:
             self._append(step)
         if isinstance(step, Define) and self.script.known_at_once:
@@ -241,7 +255,7 @@ class Player:
         at_ms = self.clock.now_ms() + step.by_ms
         self.clock.leapt_ms += step.by_ms + -at_ms % step.grid_ms
 
-    def _append(self, step: Event | Correction | Several | Poison | Define) -> None:
+    def _append(self, step: Appended) -> None:
         now_ms = self.clock.now_ms()
         match step:
             case Define(_, value):
@@ -255,15 +269,40 @@ class Player:
             case Correction():
                 place = self._place(step.external_id, step.place)
                 self.broker.append("events-raw", place, None, correction_json(step, now_ms))
+            case Binary(event):
+                place = self._place(event.external_id, event.place)
+                value, headers = binary_event(step, now_ms)
+                self.broker.append("events-raw", place, None, value, headers)
+            case Priced(event, cents):
+                place = self._place(event.external_id, event.place)
+                value = event_json(event, now_ms, precise_total_amount_cents=cents)
+                self.broker.append("events-raw", place, None, value)
             case Event():
                 place = self._place(step.external_id, step.place)
-                headers = [(ADMIT_HEADER, b"true")] if step.admitted else []
-                self.broker.append("events-raw", place, None, event_json(step, now_ms), headers)
+                admit = [(ADMIT_HEADER, b"true")] if step.admitted else []
+                self.broker.append("events-raw", place, None, event_json(step, now_ms), admit)
 
     def _place(self, external_id: str, place: int | None) -> int:
         if place is not None:
             return place % self.script.partitions
         return home_partition(message_key(ORG, external_id), self.script.partitions, "crc32")
+
+    async def _ask(self) -> None:
+        """Ask again and again while what was defined just now comes in."""
+        for pause_s in _PAUSES_S[:3]:
+            for worker in [w for w in self.workers if w.alive and not w.process.stopped]:
+                await self._asked(worker, worker.clock.now_ms())
+            await asyncio.sleep(pause_s)
+
+    async def _asked(self, worker: Worker, at_ms: int) -> Answers:
+        try:
+            return await worker.run(partial(usage_at, worker.engine, at_ms))
+        except asyncio.CancelledError:
+            if worker.alive:
+                raise
+        except Exception as error:
+            self.violations.append(f"a query broke off: {error!r}")
+        return {}
 
     # Faults
 
@@ -409,9 +448,30 @@ class Player:
             for partition, name in homes
             if (known := kept[partition.number]) is not None
         }
+        answers: Answers | None = None
+        if any(isinstance(step, Ask) for step in self.steps):
+            answers = {}
+            for worker in self.workers:
+                answers |= await self._asked(worker, end_ms)
+        self._verify(owned)
         for worker in self.workers:
             worker.process.kill()
-        return Outcome(self.broker, self.script.partitions, end_ms, usage, members, self.violations)
+        return Outcome(
+            self.broker,
+            self.script.partitions,
+            end_ms,
+            usage,
+            members,
+            answers,
+            self.violations,
+        )
+
+    def _verify(self, owned: list[OwnedPartition]) -> None:
+        """Let the program look for itself: it must find nothing."""
+        arrivals = arrivals_in(raw_of(self.broker, self.script.partitions))
+        for one in owned:
+            home = [a for a in arrivals if one.shared.homes.of(*a.name) == one.number]
+            self.violations += verified(one.table, home)
 
     def _kept_members(self, owned: OwnedPartition) -> dict[MemberName, Member] | None:
         """What the changelog has; None if it was torn, which is looked at when it is needed."""

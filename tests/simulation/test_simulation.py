@@ -37,12 +37,14 @@ from tests.simulation.script import (
 )
 from tests.simulation.shrink import shrink
 
-SEEDS = 500
 A_TEST = 25
+FIRST_SEEDS = [*range(0, 500, A_TEST)]
+# Once what widened seeds found is mended, in the same time:
+# FIRST_SEEDS = [*range(0, 350, A_TEST), *range(WIDENED_FROM, WIDENED_FROM + 75, A_TEST)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, SEEDS, A_TEST))
+@pytest.mark.parametrize("first", FIRST_SEEDS)
 def test_seeds_come_to_the_offline_fold(first: int) -> None:
     """`python -m tests.simulation --seed N` replays one."""
     violated = {

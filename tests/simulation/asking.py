@@ -1,0 +1,79 @@
+"""Usage in several groupings, as whoever asks sees it: of a worker, and of the offline fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.api.usage_json import current_usage_json, past_usage_json
+from app.engine import Engine
+from app.gateway import Gateway
+from app.offline import OfflineMeter
+from app.usage import PeriodUsage, Regrouping
+from tables.fold import Arrival
+from tables.partition import Partition
+from tables.presence import SubscriptionName
+from tables.reading import past_usage
+from tables.regrouping import Regrouped
+from tables.tracing import verdict
+
+REGROUPINGS = (
+    Regrouping(skip_grouping=True),
+    Regrouping({"g": frozenset({"x", ""})}),
+    Regrouping({"u": frozenset({"a", "1"})}),
+)
+
+Answers = dict[tuple[SubscriptionName, str], PeriodUsage]
+"""By subscription, and which period or grouping it is."""
+
+
+async def usage_at(engine: Engine, at_ms: int) -> Answers:
+    """All that a worker can tell of what is at home with it, printed as for who asks."""
+    gateway, answers = Gateway(engine), Answers()
+    for number in sorted(engine.owned.keys() - engine.restoring):
+        table = engine.owned[number].table
+        for name in _names(table):
+            for usage in past_usage(table, name, at_ms) if engine.homes.of(*name) == number else ():
+                past_usage_json(usage)
+                answers[name, _period(usage)] = usage
+            for wanted in REGROUPINGS:
+                if number not in engine.owned or engine.homes.of(*name) != number:
+                    break
+                known = gateway.current_usage(*name, at_ms)
+                if known is None:
+                    break
+                current_usage_json(known)
+                usage = await gateway.regrouped_usage(known, wanted, at_ms)
+                current_usage_json(usage)
+                answers[name, str(wanted)] = usage
+    return answers
+
+
+def offline_usage_at(meter: OfflineMeter, arrivals: Iterable[Arrival], at_ms: int) -> Answers:
+    """The same of the offline fold; `arrivals`: everything on the raw topic."""
+    by_name: dict[SubscriptionName, list[Arrival]] = {}
+    for arrival in arrivals:
+        counted = verdict(meter.partition, arrival).counted
+        if counted is not None:
+            by_name.setdefault(arrival.name, []).append(counted)
+    answers = Answers()
+    for name in _names(meter.partition):
+        for usage in past_usage(meter.partition, name, at_ms):
+            answers[name, _period(usage)] = usage
+        known = meter.usage(name, at_ms)
+        if known is None:
+            continue
+        for wanted in REGROUPINGS:
+            regrouped = Regrouped(meter.partition, known, wanted, at_ms)
+            for each in by_name.get(name, ()):
+                regrouped.feed(each)
+            answers[name, str(wanted)] = regrouped.usage()
+    return answers
+
+
+def _names(table: Partition) -> list[SubscriptionName]:
+    """Every subscription, and those that there are only events of."""
+    return sorted({*table.definitions.all_subscription_keys(), *table.presence.codes})
+
+
+def _period(usage: PeriodUsage) -> str:
+    return f"{usage.subscription.id} from {usage.from_ms}"

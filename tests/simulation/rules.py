@@ -1,0 +1,174 @@
+"""Rules that records keep whoever made them: live and offline fold have code in common, these none.
+
+Of records-and-cuts §2 and §4 and billing-periods §7, what can be told from the records and the
+definitions alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from app.definitions.instants import parse_iso8601_ms
+from app.definitions.model import Subscription
+from app.definitions.state import Definitions
+from app.offline import OfflineMeter
+from tables.partition import Partition
+from tests.laws.world import DAY_MS, HOUR_MS
+
+TIMEZONES_APART_MS = 26 * HOUR_MS
+"""Between two readings of one local midnight."""
+
+LONGEST_GRACE_MS = 10 * DAY_MS
+"""Of all that scripts draw."""
+
+
+class _Published(NamedTuple):
+    """One period: its completions and usage records in the order of their cuts."""
+
+    subscription_id: str
+    from_ms: int
+    to_ms: int
+    records: list[dict[str, Any]]
+
+    @property
+    def external_id(self) -> str:
+        """Of the subscription."""
+        return str(self.records[0]["external_subscription_id"])
+
+    @property
+    def due_ms(self) -> int:
+        """Its first cut."""
+        return min(_ms(record["closed_at"]) for record in self.records)
+
+
+def broken_rules(records: Sequence[dict[str, Any]], offline: OfflineMeter) -> Iterator[str]:
+    """Every rule that does not hold of records that were published."""
+    periods = _periods(records)
+    yield from _at_other_cuts(periods, offline.definitions)
+    yield from _apart(periods)
+    yield from _moved_away(offline.definitions)
+    yield from _carried_by_nobody(periods, offline.partition)
+
+
+def _periods(records: Sequence[dict[str, Any]]) -> list[_Published]:
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        found[record["lago_subscription_id"], record["period"]["from"]].append(record)
+    made = [
+        _Published(identity, _ms(start), _ms(of_period[0]["period"]["to"]), of_period)
+        for (identity, start), of_period in found.items()
+    ]
+    return sorted(made, key=lambda period: period[:2])
+
+
+def _at_other_cuts(periods: list[_Published], definitions: Definitions) -> Iterator[str]:
+    """A period is revised at multiples of what revise_every_s was when it was due.
+
+    Or when one before it was: a recurring metric shows in every later period at the same cuts.
+    """
+    grids_s: dict[str, set[int]] = defaultdict(set)
+    for period in sorted(periods, key=lambda period: period.from_ms):
+        due_ms, grids = period.due_ms, grids_s[period.external_id]
+        grids.add(definitions.settings_at(due_ms).revise_every_s)
+        for closed_ms in sorted({_ms(record["closed_at"]) for record in period.records}):
+            if closed_ms != due_ms and all(closed_ms % (every_s * 1000) for every_s in grids):
+                yield f"{period[:3]} is revised at {closed_ms}, and every {sorted(grids)} s only"
+
+
+def _apart(periods: list[_Published]) -> Iterator[str]:
+    """Between two periods of a subscription there is neither an overlap nor, once it is long ago, a
+    hole: a termination, which has no grace, is published before the period that is in grace.
+    """
+    newest_ms = max((period.due_ms for period in periods), default=0)
+    for one, other in pairwise(periods):
+        if one.subscription_id != other.subscription_id or other.from_ms == one.to_ms + 1000:
+            continue
+        if other.from_ms <= one.to_ms or other.from_ms < newest_ms - LONGEST_GRACE_MS:
+            yield f"{other[:3]} does not follow {one[:3]}"
+
+
+def _moved_away(definitions: Definitions) -> Iterator[str]:
+    """A planned downgrade stays at its post, however often the customer moves."""
+    for versions in definitions.subscription_versions.values():
+        planned: dict[str, int] = {}
+        for version in versions.all():
+            following, end_ms = version.replaced_by, version.terminated_at_ms
+            if following is None or end_ms is None or version.upgraded:
+                continue
+            apart_ms = abs(planned.setdefault(following, end_ms) - end_ms)
+            if apart_ms > TIMEZONES_APART_MS:
+                yield f"the downgrade of {version.external_id} moved by {apart_ms} ms"
+
+
+def _carried_by_nobody(periods: list[_Published], partition: Partition) -> Iterator[str]:
+    """What an upgraded subscription does not publish, the next one does."""
+    shown: _Shown = {
+        (period.subscription_id, period.from_ms): {
+            record["billable_metric"]["lago_id"]
+            for record in period.records
+            if record["type"] != "period.completed"
+        }
+        for period in periods
+    }
+    definitions = partition.definitions
+    for versions in definitions.subscription_versions.values():
+        upgraded = versions.at()
+        if upgraded is None or not upgraded.upgraded:
+            continue
+        carriers = list(_beginning_at(definitions, upgraded))
+        for metric_id in _left_out(partition, upgraded, shown):
+            if not carriers:
+                yield f"nobody carries on metric {metric_id} of {upgraded.external_id}"
+            for carrier in carriers:
+                first = (carrier.id, carrier.started_at_ms // 1000 * 1000)
+                # One that is upgraded itself may leave it to the next, and a plan that changed
+                # meanwhile need not have the metric any more.
+                changed = carrier.upgraded or len(definitions.plan_versions[carrier.plan_id]) > 1
+                if not changed and metric_id not in shown.get(first, {metric_id}):
+                    yield f"metric {metric_id} of {upgraded.external_id} is not in {first}"
+
+
+_Shown = dict[tuple[str, int], set[str]]
+"""By subscription and start of the period, metrics with records."""
+
+
+def _beginning_at(definitions: Definitions, upgraded: Subscription) -> Iterator[Subscription]:
+    """Subscriptions of the external id that begin where this one ends, and last."""
+    for versions in definitions.subscriptions(upgraded.organization_id, upgraded.external_id):
+        one = versions.at()
+        if one is None or one.canceled_at_ms is not None or one.id == upgraded.id:
+            continue
+        if one.started_at_ms == upgraded.end_ms and one.end_ms != one.started_at_ms:
+            yield one
+
+
+def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> Iterator[str]:
+    """Metrics with units in its last period, which is published without them."""
+    name, cut_ms = (upgraded.organization_id, upgraded.external_id), partition.record.cut_ms
+    periods = [
+        period
+        for versions, timeline in partition.timelines(name)
+        if (newest := versions.at()) is not None and newest.id == upgraded.id
+        for period in timeline.until(cut_ms)
+        if period.upgraded and (upgraded.id, period.start_ms // 1000 * 1000) in shown
+    ]
+    for period in periods:
+        for charge, metric, *_ in partition.charges_of(upgraded, period).in_force:
+            listed = metric.id in shown[upgraded.id, period.start_ms // 1000 * 1000]
+            if listed or charge.prorated or not metric.recurring:
+                continue
+            for span in partition.route_of((*name, metric.code)).spans:
+                of_period = span.key.start_ms <= period.start_ms < span.end_ms
+                if of_period and span.key[:2] == (upgraded.id, charge.id):
+                    cells = span.cells_of(period)
+                    if any(span.figures(period, *cell, cut_ms).units for cell in cells):
+                        yield metric.id
+
+
+def _ms(text: str) -> int:
+    at_ms = parse_iso8601_ms(text)
+    assert at_ms is not None
+    return at_ms
