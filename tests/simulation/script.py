@@ -74,20 +74,6 @@ def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     return writer.script(choose.randint(events // 2, events), faults)
 
 
-def with_other_revisions(script: Script, choose: random.Random) -> Script:
-    """The same script, in which the time between two revisions changes up to three times."""
-    steps = list(script.steps)
-    (first,) = [one for one in steps if isinstance(one, Define) and one.kind == "settings"]
-    settings = msgspec.convert(msgspec.json.decode(first.value)["payload"], SettingsRecord)
-    for _ in range(choose.choice((1, 2, 3))):
-        at = choose.randrange(max(steps.index(first) + 1, len(steps) // 4), len(steps))
-        every_s = choose.choice((1_800, 3_600, 7_200, 86_400, 86_400))
-        changed = msgspec.structs.replace(settings, revise_every_s=every_s)
-        command = commands.set_settings(changed)
-        steps.insert(at, Define(command.type, command.encode()))
-    return script._replace(steps=steps)
-
-
 class _Writer:
     def __init__(self, choose: random.Random, widened_by: int | None):
         self.choose = choose
