@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.topics import RAW_MESSAGE_BYTES
 from app.wire.arrivals import arrivals_of
 from app.wire.refusals import Refusal
+from tables.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.partition import Pair, PartitionRecord
@@ -285,7 +286,8 @@ async def _compare_members(
             if len(members) > _MEMBERS_A_TURN:
                 await asyncio.sleep(0)
             known = at_hand.get(each.key, {})
-            difference = each.difference(table.number, members, known, table.settled_ms)
+            next_cut_ms = next_cut(table, each.pair[:2])
+            difference = each.difference(table.number, members, known, next_cut_ms)
             progress.members += len(each.expected)
             if difference is not None:
                 found.append((each.pair, difference))

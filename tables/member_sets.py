@@ -31,18 +31,19 @@ class MemberSet(NamedTuple):
     expected: Mapping[str, Member]
 
     def difference(
-        self, number: int, stored: Mapping[str, bytes], at_hand: AtHand, settled_ms: int
+        self, number: int, stored: Mapping[str, bytes], at_hand: AtHand, next_cut_ms: int
     ) -> Difference | None:
         """What is kept otherwise; None if nothing is.
 
-        `at_hand`: of this set, as it was before `stored` was read.
+        `at_hand`: of this set, as it was before `stored` was read. What the next cut shows need not
+        be kept apart.
         """
         aggregation: UniqueCount = self.span.fold.aggregation  # type: ignore[assignment]
 
         def differs(text: str, member: Member) -> bool:
             wanted = self.expected.get(text, ())
-            return aggregation.settled(member, settled_ms) != aggregation.settled(
-                wanted, settled_ms
+            return aggregation.settled(member, next_cut_ms) != aggregation.settled(
+                wanted, next_cut_ms
             )
 
         kept = {text: unpack_member(packed) for text, packed in stored.items()}

@@ -20,7 +20,7 @@ from app.records import PublishedRecord
 from tables.aggregation import Position
 from tables.cells import Cell, CellKey, Figures, Span
 from tables.census import impose_live
-from tables.close import close_subscription
+from tables.close import close_subscription, next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.member_sets import MemberSet, member_sets
@@ -148,12 +148,14 @@ class Verification:
                 for cell in layer.cells.values():
                     cell.settle(settled_ms, span.fold.aggregation)
         ours, theirs = _cells(live), _cells(shadow)
+        next_cut_ms = next_cut(partition, pair[:2])
         for stranger in census.strangers(shadow):
             theirs.pop(stranger.key, None)
         differences = [
             _difference(partition.number, pair, key, ours.get(key), theirs.get(key))
             for key in {**ours, **theirs}
             if _packed(ours.get(key)) != _packed(theirs.get(key))
+            and _at_cut(ours.get(key), next_cut_ms) != _at_cut(theirs.get(key), next_cut_ms)
         ]
         return Compared(pair, len(theirs), differences)
 
@@ -277,6 +279,23 @@ def _packed(cell: Cell | None) -> bytes | None:
     if cell is None:
         return None
     return msgspec.msgpack.encode(msgspec.msgpack.decode(cell.packed())[:2])
+
+
+def _at_cut(cell: Cell | None, next_cut_ms: int) -> tuple[object, dict[int, object]] | None:
+    """The cell as packed, with all that the next cut shows as one.
+
+    After corrections a refold does not keep apart what no cut before that will.
+    """
+    if cell is None:
+        return None
+    aggregation = cell.layer.span.fold.aggregation
+    state, later = aggregation.unpack(aggregation.pack(cell.state)), dict[int, object]()
+    for cut_ms, late in sorted((cell.late or {}).items()):
+        if cut_ms <= next_cut_ms:
+            aggregation.merge(state, aggregation.unpack(aggregation.pack(late)))
+        else:
+            later[cut_ms] = aggregation.pack(late)
+    return aggregation.pack(state), later
 
 
 def _difference(

@@ -13,6 +13,7 @@ from app.proof import Difference
 from app.wire.identity import digest_of
 from tables.aggregation import DIGEST_MASK
 from tables.cells import Cell
+from tables.close import next_cut
 from tables.fold import Arrival
 from tables.members import pack_member, unpack_member
 from tables.tracing import Traced, Tracer, verdict
@@ -81,7 +82,7 @@ def wrong_members(live: Live, verification: Verification) -> list[Difference]:
     for each in sets:
         stored = {t: v for (key, t), v in live.changelog.store.items() if key == each.key}
         known = at_hand.get(each.key, {})
-        found.append(each.difference(table.number, stored, known, table.settled_ms))
+        found.append(each.difference(table.number, stored, known, next_cut(table, NAME)))
     return [difference for difference in found if difference is not None]
 
 

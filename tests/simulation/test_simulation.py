@@ -60,8 +60,13 @@ FOUND = (
 )
 """Seeds of the long runs that came to something else before it was mended."""
 
+FOUND_WIDENED = (
+    *(1000002, 1000008, 1000026, 1000029, 1000055, 1000097, 1000116, 1000119, 1000164),
+    *(1000187, 1000326),
+)
 
-@pytest.mark.parametrize("seed", FOUND)
+
+@pytest.mark.parametrize("seed", [*FOUND, *FOUND_WIDENED])
 def test_seeds_that_found_something(seed: int) -> None:
     assert play(script_of(seed), seed).check() == []
 
