@@ -7,8 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from aiokafka import TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 
 from agents.forward import POSITION_HEADER, position_of
+from app.api.meter import BeyondRetention
 from app.clients import Consumer
 from app.home import Homes
 from app.settings import Settings
@@ -86,11 +88,23 @@ class Scan:
     async def read(
         self, record: PartitionRecord, leave: int | None
     ) -> AsyncIterator[list[Arrival]]:
-        """Arrivals up to the live fold's offsets; with `leave`, until so few are left."""
+        """Arrivals up to the live fold's offsets; with `leave`, until so few are left.
+
+        Raises:
+            BeyondRetention: some of it is deleted.
+        """
         while self.behind(record) > (leave or 0):
-            fetched = await self._consumer.getmany(
-                timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS
-            )
+            try:
+                fetched = await self._consumer.getmany(
+                    timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS
+                )
+            except OffsetOutOfRangeError as error:
+                tp, offset = _first_of(error)
+                raise BeyondRetention(
+                    f"{tp.topic} partition {tp.partition} has no offset {offset} any more: what is "
+                    "computed from events since then cannot be computed again. Keep retention.ms "
+                    "and retention.bytes of this topic at -1"
+                ) from error
             ends = self._ends(record)
             for tp, records in fetched.items():
                 arrived = [
@@ -141,3 +155,8 @@ class Scan:
 
     def _is_home(self, arrived: Arrived) -> bool:
         return not isinstance(arrived, Refusal) and self._homes.of(*arrived.name) == self._number
+
+
+def _first_of(error: OffsetOutOfRangeError) -> tuple[TopicPartition, int]:
+    offsets: dict[TopicPartition, int] = error.args[0]
+    return min(offsets.items())

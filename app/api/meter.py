@@ -27,6 +27,10 @@ from app.usage import PeriodUsage, Regrouping
 DuplicateKind = Literal["identical", "conflicting"]
 
 
+class BeyondRetention(Exception):
+    """Events that are needed again are deleted from the raw topic."""
+
+
 class Unavailable(Exception):
     """Not answerable now (owner unknown, restoring or unreachable); nothing was written."""
 

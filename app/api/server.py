@@ -16,7 +16,7 @@ from app.api.descriptions import openapi_document
 from app.api.endpoints import DESCRIBED, ENDPOINTS
 from app.api.errors import REASONS, ApiError, bad_request, coded, unavailable, unexpected
 from app.api.json_text import encode
-from app.api.meter import Meter, Unavailable
+from app.api.meter import BeyondRetention, Meter, Unavailable
 from app.api.peers import PEER_TIMEOUT_S
 from app.api.request_metrics import RequestMetrics
 from app.api.router import Endpoint, Router
@@ -84,6 +84,8 @@ async def _always_json(request: web.Request, handler: Handler) -> web.StreamResp
         return await handler(request)
     except ApiError as error:
         return error_response(error)
+    except BeyondRetention:
+        return error_response(coded(422, "beyond_retention"))
     except Unavailable as error:
         return error_response(unavailable("temporarily_unavailable", error.retry_after_s))
     except web.HTTPException as error:

@@ -14,6 +14,7 @@ from app.clients import Admin, Consumer, Producer, started
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
+    EVENTS_REKEYED,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
     METER_DEFINITIONS,
@@ -25,7 +26,7 @@ from tests.faults.load import load, prove, supervised, world_on
 from tests.live.api import eventually, text_of
 from tests.live.foreign import foreign_producer
 from tests.live.worker import GUARDED_EVERY_S, worker_process
-from tests.live.world import Traffic
+from tests.live.world import CUSTOMER, Traffic
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -73,6 +74,38 @@ async def test_unread_events_that_retention_took_stop_the_worker(
         assert await worker.wait() != 0
         assert f"{raw} partition 0 begins at offset" in worker.tail()
         assert "are not folded yet" in worker.tail()
+
+
+async def test_folded_events_that_retention_took_are_needed_again(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    raw = live_settings.topic(live_settings.raw_topic)
+    rekeyed = live_settings.topic(EVENTS_REKEYED)
+    async with (
+        worker_process(live_settings, tmp_path) as worker,
+        world_on(live_settings, worker.url) as world,
+    ):
+        async with foreign_producer(live_settings) as producer:
+            await Traffic(world).send(100, producer)
+        await world.is_counted()
+        mine = f"/events?external_subscription_id={world.names[0]}"
+        event = (await world.api.call("GET", mine))[1]["events"][0]
+        cancel = {"external_subscription_id": world.names[0], "operation": "cancel"}
+        cancel["transaction_id"] = event["transaction_id"]
+        async with admin_client(live_settings) as admin:
+            for number in range(live_settings.raw_partitions):
+                tps = [TopicPartition(topic, number) for topic in (raw, rekeyed)]
+                await admin.delete_records(dict.fromkeys(tps, RecordsToDelete(-1)))
+        query = f"external_subscription_id={world.names[0]}&billable_metric_code={event['code']}"
+        for path in (mine, f"/customers/{CUSTOMER}/usage/explain?{query}"):
+            status, answer = await world.api.call("GET", path)
+            assert (status, answer.get("code")) == (422, "beyond_retention")
+        # What is counted stays, until it would have to be counted anew.
+        assert await world.api.units(CUSTOMER, world.names[0])
+        await world.api.post("/events/corrections", {"correction": cancel})
+        assert await worker.wait() != 0
+        assert "has no offset" in worker.tail()
+        assert "Keep retention.ms and retention.bytes of this topic at -1" in worker.tail()
 
 
 @pytest.mark.parametrize("loss", ["deleted", "emptied", "created anew"])
