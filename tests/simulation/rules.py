@@ -164,7 +164,11 @@ def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> It
                 of_period = span.key.start_ms <= period.start_ms < span.end_ms
                 if of_period and span.key[:2] == (upgraded.id, charge.id):
                     cells = span.cells_of(period)
-                    if any(span.figures(period, *cell, cut_ms).units for cell in cells):
+                    # A level that was of some use and is zero in the end is nothing to carry on.
+                    at_end = [
+                        span.figures(period, *c, cut_ms).total_aggregated_units for c in cells
+                    ]
+                    if any(at_end):
                         yield metric.id
 
 
