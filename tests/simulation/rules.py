@@ -163,10 +163,12 @@ def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> It
             for span in partition.route_of((*name, metric.code)).spans:
                 of_period = span.key.start_ms <= period.start_ms < span.end_ms
                 if of_period and span.key[:2] == (upgraded.id, charge.id):
-                    cells = span.cells_of(period)
-                    # A level that was of some use and is zero in the end is nothing to carry on.
+                    # What is zero in the end is nothing to carry on, and groups may come to zero
+                    # together.
                     at_end = [
-                        span.figures(period, *c, cut_ms).total_aggregated_units for c in cells
+                        span.figures(period, filter_id, groups, cut_ms).total_aggregated_units
+                        for filter_id, groups in span.cells_of(period)
+                        if not groups
                     ]
                     if any(at_end):
                         yield metric.id
