@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -40,8 +39,8 @@ TRACE = ("trace", b"x" * 1_000_000)
 Header = tuple[str, bytes | None]
 
 
-async def _subscribe(api: Api, name: str, since_s: float, **charge: Any) -> None:
-    """A weekly subscription to GB, and the plan of that name."""
+async def _define(api: Api) -> None:
+    """GB, and a weekly plan of them."""
     metric = {"name": "gb", "code": "gb", "aggregation_type": "sum_agg", "field_name": "gb"}
     filters = [{"key": "region", "values": ["eu"]}]
     await api.post("/billable_metrics", {"billable_metric": {**metric, "filters": filters}})
@@ -52,9 +51,13 @@ async def _subscribe(api: Api, name: str, since_s: float, **charge: Any) -> None
         "amount_cents": 0,
         "amount_currency": "EUR",
         "pay_in_advance": False,
-        "charges": [{"billable_metric_code": "gb", "charge_model": "standard", **charge}],
+        "charges": [{"billable_metric_code": "gb", "charge_model": "standard"}],
     }
     await api.post("/plans", {"plan": plan})
+
+
+async def _subscribe(api: Api, name: str, since_s: float) -> None:
+    """A subscription to the plan."""
     body = {
         "external_customer_id": "c" * len(name),
         "plan_code": "weekly",
@@ -122,6 +125,7 @@ async def test_no_record_is_too_large_for_what_becomes_of_it(
         _compressing(live_settings) as producer,
         foreign_producer(live_settings) as plain,
     ):
+        await _define(api)
         await _subscribe(api, "s", time.time() - DAY_S)
         for partition in range(partitions):
             for value, headers in _extremes(partition):
@@ -159,7 +163,7 @@ async def test_the_largest_usage_record_is_published_and_its_cell_restored(
         raw_event(name, f"t{gb}", "gb", now_s - 5 * DAY_S, gb=gb, **texts) for gb in (3, 5)
     )
     async with running_worker(live_settings, **SESSIONS) as worker, api_of(worker.url) as api:
-        await _subscribe(api, name, now_s - 9 * DAY_S)
+        await _define(api)
         await api.call("PUT", "/billable_metrics/gb", {"billable_metric": {"name": "n" * 890_000}})
         _, answer = await api.call("GET", "/plans/weekly")
         (charge,) = answer["plan"]["charges"]
@@ -183,6 +187,8 @@ async def test_the_largest_usage_record_is_published_and_its_cell_restored(
             status, answer = await api.call("PUT", "/plans/weekly", body)
             assert status == 200, answer
         await _send(live_settings, first)
+        # Its first week is published at once, under the definitions that there are.
+        await _subscribe(api, name, now_s - 9 * DAY_S)
         await eventually(lambda: _published(live_settings), ["3.0"], 60)
     records = await records_of(live_settings, "usage-records")
     assert max(len(record.value) for record in records) > 5_000_000
