@@ -112,7 +112,8 @@ class PeriodGrid:
         """The start of a period that is nearest to an instant.
 
         To the start of a period in another timezone it is the same one: that moves by 26 hours at
-        most, or by another 3 days where the anchor goes from 28 February to 1 March.
+        most, or by another 4 days where the anchor goes from 28 February to 1 March: 28 May is then
+        1 June.
         """
         k = self.index_at(at_ms)
         return min(self.start_ms(k), self.next_start_ms(k), key=lambda start: abs(start - at_ms))

@@ -426,15 +426,9 @@ class MemberStore:
         """
         self._expected[number] = {flush}
         try:
-            state = await self._state(number)
-        except NoScriptError:
-            state = await self.state(number)
-        except RedisError as error:
-            if not _is_away(error):
-                raise
-            self._note_away(error)
+            state = await self._ask(lambda: self._state(number))
+        except MembersSilent:
             return None
-        self.available = True
         return state.intact and state.flush == flush
 
     async def replace_all(
@@ -490,20 +484,23 @@ class MemberStore:
         """Repeat until Redis answers; what is written here may be written twice."""
         while True:
             try:
-                answer = await call()
-            except RedisError as error:
-                if not (isinstance(error, NoScriptError) or _is_away(error)):
-                    raise
-                self._note_away(error)
+                return await self._ask(call)
+            except MembersSilent:
                 await asyncio.sleep(RETRY_S)
-            else:
-                self.available = True
-                return answer
 
-    def _note_away(self, error: RedisError) -> None:
-        if self.available:
-            log.warning("Redis does not serve, its partitions wait: %s", error)
-        self.available = False
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Once. Raises `MembersSilent` while Redis does not serve."""
+        try:
+            answer = await call()
+        except RedisError as error:
+            if not (isinstance(error, NoScriptError) or _is_away(error)):
+                raise
+            if self.available:
+                log.warning("Redis does not serve, its partitions wait: %s", error)
+            self.available = False
+            raise MembersSilent(str(error)) from error
+        self.available = True
+        return answer
 
     def _meta(self, number: int) -> bytes:
         return f"{{{self._prefix}:{number}}}:meta".encode()

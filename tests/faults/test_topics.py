@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ from tables.stores.changelog import read_to_end
 from tests.faults.load import load, prove, supervised, world_on
 from tests.live.api import eventually, text_of
 from tests.live.foreign import foreign_producer
-from tests.live.worker import GUARDED_EVERY_S, worker_process
-from tests.live.world import CUSTOMER, Traffic
+from tests.live.worker import GUARDED_EVERY_S, WorkerProcess, worker_process
+from tests.live.world import CUSTOMER, Traffic, World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -76,18 +77,27 @@ async def test_unread_events_that_retention_took_stop_the_worker(
         assert "are not folded yet" in worker.tail()
 
 
+@asynccontextmanager
+async def counted(
+    settings: Settings, directory: Path
+) -> AsyncIterator[tuple[WorkerProcess, World]]:
+    """A worker that has counted some events."""
+    async with (
+        worker_process(settings, directory) as worker,
+        world_on(settings, worker.url) as world,
+    ):
+        async with foreign_producer(settings) as producer:
+            await Traffic(world).send(100, producer)
+        await world.is_counted()
+        yield worker, world
+
+
 async def test_folded_events_that_retention_took_are_needed_again(
     live_settings: Settings, tmp_path: Path
 ) -> None:
     raw = live_settings.topic(live_settings.raw_topic)
     rekeyed = live_settings.topic(EVENTS_REKEYED)
-    async with (
-        worker_process(live_settings, tmp_path) as worker,
-        world_on(live_settings, worker.url) as world,
-    ):
-        async with foreign_producer(live_settings) as producer:
-            await Traffic(world).send(100, producer)
-        await world.is_counted()
+    async with counted(live_settings, tmp_path) as (worker, world):
         mine = f"/events?external_subscription_id={world.names[0]}"
         event = (await world.api.call("GET", mine))[1]["events"][0]
         cancel = {"external_subscription_id": world.names[0], "operation": "cancel"}
@@ -114,13 +124,7 @@ async def test_definitions_that_are_lost_stop_every_worker(
 ) -> None:
     """Whatever was counted by them would otherwise be taken for wrong, and deleted."""
     topic = live_settings.topic(METER_DEFINITIONS)
-    async with (
-        worker_process(live_settings, tmp_path) as worker,
-        world_on(live_settings, worker.url) as world,
-    ):
-        async with foreign_producer(live_settings) as producer:
-            await Traffic(world).send(100, producer)
-        await world.is_counted()
+    async with counted(live_settings, tmp_path) as (worker, _):
         assert await worker.stop() == 0, worker.tail()
         kept = await _state_of(live_settings)
         assert kept

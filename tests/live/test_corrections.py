@@ -13,6 +13,7 @@ from app.settings import Settings
 from tests.live.api import Api, eventually
 from tests.live.consumer import Ledger, read_ledger
 from tests.live.offline import fold_offline
+from tests.live.weekly import define, subscribe
 
 DAY_S = 86_400
 SUBSCRIPTION = "corrected"
@@ -26,31 +27,6 @@ def event(transaction_id: str, gb: str, at_s: int) -> dict[str, Any]:
         "timestamp": at_s,
         "properties": {"gb": gb},
     }
-
-
-async def subscribe(api: Api, started_s: int) -> None:
-    metric = {"name": "gb", "code": "gb", "aggregation_type": "sum_agg", "field_name": "gb"}
-    await api.post("/billable_metrics", {"billable_metric": metric})
-    charge = {"billable_metric_code": "gb", "charge_model": "standard"}
-    plan = {
-        "name": "weekly",
-        "code": "weekly",
-        "interval": "weekly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [charge],
-    }
-    await api.post("/plans", {"plan": plan})
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started_s))
-    body = {
-        "external_customer_id": "c",
-        "plan_code": "weekly",
-        "external_id": SUBSCRIPTION,
-        "billing_time": "anniversary",
-        "subscription_at": started,
-    }
-    await api.post("/subscriptions", {"subscription": body})
 
 
 async def correct(api: Api, transaction_id: str, **more: Any) -> None:
@@ -76,7 +52,8 @@ def revisions(ledger: Ledger) -> list[tuple[str, str | None]]:
 async def test_cancel_and_amend(live_settings: Settings, api: Api, tmp_path: Path) -> None:
     now_s = int(time.time())
     started_s = now_s - 9 * DAY_S
-    await subscribe(api, started_s)
+    await define(api)
+    await subscribe(api, SUBSCRIPTION, started_s)
     for sent in (
         event("now-1", "5", now_s - 60),
         event("now-2", "7", now_s - 60),

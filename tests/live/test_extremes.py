@@ -26,46 +26,19 @@ from tests.live.foreign import (
 )
 from tests.live.offline import fold_offline
 from tests.live.records import records_of
+from tests.live.weekly import define, subscribe
 from tests.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers
 
 DAY_S = 86_400
+FILTERS = [{"key": "region", "values": ["eu"]}]
 SEVEN_F = "\x7f"
 """A character that JSON takes as it is, and Python quotes as four."""
 TRACE = ("trace", b"x" * 1_000_000)
 
 
 Header = tuple[str, bytes | None]
-
-
-async def _define(api: Api) -> None:
-    """GB, and a weekly plan of them."""
-    metric = {"name": "gb", "code": "gb", "aggregation_type": "sum_agg", "field_name": "gb"}
-    filters = [{"key": "region", "values": ["eu"]}]
-    await api.post("/billable_metrics", {"billable_metric": {**metric, "filters": filters}})
-    plan = {
-        "name": "weekly",
-        "code": "weekly",
-        "interval": "weekly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [{"billable_metric_code": "gb", "charge_model": "standard"}],
-    }
-    await api.post("/plans", {"plan": plan})
-
-
-async def _subscribe(api: Api, name: str, since_s: float) -> None:
-    """A subscription to the plan."""
-    body = {
-        "external_customer_id": "c" * len(name),
-        "plan_code": "weekly",
-        "external_id": name,
-        "billing_time": "anniversary",
-        "subscription_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since_s)),
-    }
-    await api.post("/subscriptions", {"subscription": body})
 
 
 def _compressing(settings: Settings) -> AIOKafkaProducer:
@@ -125,8 +98,8 @@ async def test_no_record_is_too_large_for_what_becomes_of_it(
         _compressing(live_settings) as producer,
         foreign_producer(live_settings) as plain,
     ):
-        await _define(api)
-        await _subscribe(api, "s", time.time() - DAY_S)
+        await define(api, filters=FILTERS)
+        await subscribe(api, "s", time.time() - DAY_S)
         for partition in range(partitions):
             for value, headers in _extremes(partition):
                 await producer.send_and_wait(topic, value, partition=partition, headers=headers)
@@ -163,7 +136,7 @@ async def test_the_largest_usage_record_is_published_and_its_cell_restored(
         raw_event(name, f"t{gb}", "gb", now_s - 5 * DAY_S, gb=gb, **texts) for gb in (3, 5)
     )
     async with running_worker(live_settings, **SESSIONS) as worker, api_of(worker.url) as api:
-        await _define(api)
+        await define(api, filters=FILTERS)
         await api.call("PUT", "/billable_metrics/gb", {"billable_metric": {"name": "n" * 890_000}})
         _, answer = await api.call("GET", "/plans/weekly")
         (charge,) = answer["plan"]["charges"]
@@ -188,7 +161,7 @@ async def test_the_largest_usage_record_is_published_and_its_cell_restored(
             assert status == 200, answer
         await _send(live_settings, first)
         # Its first week is published at once, under the definitions that there are.
-        await _subscribe(api, name, now_s - 9 * DAY_S)
+        await subscribe(api, name, now_s - 9 * DAY_S, customer="c" * len(name))
         await eventually(lambda: _published(live_settings), ["3.0"], 60)
     records = await records_of(live_settings, "usage-records")
     assert max(len(record.value) for record in records) > 5_000_000

@@ -19,7 +19,8 @@ from app.settings import Settings
 from tests.live.api import KEY, Api, Json, api_of, eventually
 from tests.live.consumer import read_ledger
 from tests.live.offline import fold_offline
-from tests.live.test_corrections import SUBSCRIPTION, event, subscribe
+from tests.live.test_corrections import SUBSCRIPTION, event
+from tests.live.weekly import define, subscribe
 from tests.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers
@@ -78,7 +79,8 @@ async def test_a_published_period_is_revised_under_a_history_record(
 ) -> None:
     now_s = int(time.time())
     past_s = now_s - 5 * DAY_S
-    await subscribe(api, now_s - 9 * DAY_S)
+    await define(api)
+    await subscribe(api, SUBSCRIPTION, now_s - 9 * DAY_S)
     for name, gb, zone in (("a", "11", "eu"), ("b", "5", "us"), ("c", "1", "eu")):
         sent = event(f"past-{name}", gb, past_s)
         sent["properties"]["zone"] = zone
@@ -171,7 +173,8 @@ async def test_a_worker_that_starts_after_it_goes_on_with_it(
     now_s = int(time.time())
     past_s = now_s - 5 * DAY_S
     async with running_worker(live_settings, **SESSIONS) as first, api_of(first.url) as api:
-        await subscribe(api, now_s - 9 * DAY_S)
+        await define(api)
+        await subscribe(api, SUBSCRIPTION, now_s - 9 * DAY_S)
         sent = event("past-a", "3", past_s)
         sent["properties"]["zone"] = "eu"
         await api.post("/events", {"event": sent})

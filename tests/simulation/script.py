@@ -37,6 +37,7 @@ from tests.simulation.steps import (
     Script,
     Several,
     Step,
+    pause,
 )
 from tests.simulation.widened import Made, widened
 
@@ -303,16 +304,7 @@ class _Writer:
         return self.choose.choice((None, None, self.choose.randrange(self.partitions)))
 
     def _pause(self) -> Step:
-        choose = self.choose
-        return choose.choice(
-            (
-                Pass(choose.randint(0, 2 * HOUR_MS)),
-                Pass(choose.randint(0, 3 * DAY_MS)),
-                Pass(1, HOUR_MS),
-                Pass(1, DAY_MS),
-                Pass(DAY_MS, WEEK_MS),
-            )
-        )
+        return pause(self.choose, Pass(DAY_MS, WEEK_MS))
 
 
 _DEFINITIONS: list[Callable[[_Writer], Command]] = [

@@ -7,6 +7,7 @@ step is played.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.definitions.instants import iso_milliseconds
-from tests.laws.world import HOUR_MS, ORG, SUBSCRIPTION
+from tests.laws.world import DAY_MS, HOUR_MS, ORG, SUBSCRIPTION
 
 
 class Fault(Enum):
@@ -103,6 +104,19 @@ class Pass(NamedTuple):
 
     by_ms: int
     grid_ms: int = 1
+
+
+def pause(choose: random.Random, longest: Pass) -> Pass:
+    """For hours or days, or just past one of their ends."""
+    return choose.choice(
+        (
+            Pass(choose.randint(0, 2 * HOUR_MS)),
+            Pass(choose.randint(0, 3 * DAY_MS)),
+            Pass(1, HOUR_MS),
+            Pass(1, DAY_MS),
+            longest,
+        )
+    )
 
 
 class AtOnce(NamedTuple):

@@ -38,6 +38,7 @@ from tests.simulation.steps import (
     Priced,
     Several,
     Step,
+    pause,
 )
 
 
@@ -109,17 +110,8 @@ class _Widening:
             at += 1 + self.choose.choice((0, 0, 0, 1, 2, 4))
 
     def _pause(self) -> Step:
-        choose = self.choose
-        return choose.choice(
-            (
-                Pass(choose.randint(0, 2 * HOUR_MS)),
-                Pass(choose.randint(0, 3 * DAY_MS)),
-                Pass(1, HOUR_MS),
-                Pass(1, DAY_MS),
-                # Three days after a Monday, when many periods are in grace.
-                Pass(1, WEEK_MS),
-            )
-        )
+        # At the longest three days after a Monday, when many periods are in grace.
+        return pause(self.choose, Pass(1, WEEK_MS))
 
     def _used(self, external_id: str | None = None) -> Event:
         """One more event of one of the metrics."""
