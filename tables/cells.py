@@ -158,22 +158,23 @@ class Layer:
         "cells",
         "due_at_ms",
         "end_ms",
+        "first_shown",
         "max_groups",
         "period",
-        "revise_every_ms",
         "span",
         "start_ms",
     )
 
-    def __init__(self, span: Span, period: Period | None, due_at_ms: int, rules: Period):
+    def __init__(self, span: Span, period: Period | None, first_shown: Period):
         self.span = span
         self.period = period
         self.start_ms = BEFORE if period is None else period.start_ms
         self.end_ms = span.key.start_ms if period is None else period.end_ms
-        self.due_at_ms = due_at_ms
+        self.first_shown = first_shown
+        """Of the periods that show what the layer has the one that is due first."""
+        self.due_at_ms = first_shown.due_at_ms if span.timeline.published else NEVER_MS
         """Events appended until then have cut 0."""
-        self.revise_every_ms = rules.revise_every_ms
-        self.max_groups = rules.max_groups
+        self.max_groups = first_shown.max_groups
         self.cells: dict[tuple[str | None, Groups], Cell] = {}
         self.admission: Admission | None = None
         """Of a metric that is not recurring, once there are many groups."""
@@ -186,6 +187,16 @@ class Layer:
             kind = GroupCell if groups else Cell
             cell = self.cells[filter_id, groups] = kind(self, filter_id, groups, state)
         return cell
+
+    def revision_of(self, at_ms: int) -> int:
+        """The first revision at or after an instant of what was published by then.
+
+        While its own period is not due, as one in grace when the subscription has ended and is
+        settled already, definitions may still change that: the rules are of the one that is due.
+        """
+        own = self.period
+        rules = own if own is not None and own.due_at_ms < at_ms else self.first_shown
+        return ceil_to(at_ms, rules.revise_every_ms)
 
     def used(self) -> Iterator[tuple[str | None, Groups]]:
         """Names of its cells, but for those that only keep the place of a group."""
@@ -280,8 +291,8 @@ class Span:
 
     @property
     def max_groups(self) -> int:
-        """Of a recurring metric: the limit under which the span began."""
-        return self.first_period.max_groups
+        """Of a recurring metric: the limit under which it is published first."""
+        return self._first_shown(None).max_groups
 
     def emptied(self) -> Span:
         """The same span without cells."""
@@ -330,17 +341,8 @@ class Span:
         start_ms = BEFORE if period is None else period.start_ms
         layer = self.layers.get(start_ms)
         if layer is None:
-            rules = period or self.first_period
-            layer = self.layers[start_ms] = Layer(self, period, self._due_at(period), rules)
+            layer = self.layers[start_ms] = Layer(self, period, self._first_shown(period))
         return layer
-
-    @property
-    def first_period(self) -> Period:
-        """The one that the span begins with."""
-        first = self.timeline.holding(self.key.start_ms)
-        if first is None:
-            raise LookupError("a span begins with a period")
-        return first
 
     def layer_starting(self, start_ms: int) -> Layer | None:
         """The layer of that start, made if the timeline has such a period in the span."""
@@ -361,7 +363,7 @@ class Span:
         """
         if append_time_ms <= layer.due_at_ms:
             return 0
-        cut_ms = ceil_to(append_time_ms, layer.revise_every_ms)
+        cut_ms = layer.revision_of(append_time_ms)
         if self.fold.metric.recurring:
             if corrected:
                 for period in self.timeline.until(append_time_ms):
@@ -479,19 +481,21 @@ class Span:
             aggregate=value,
         )
 
-    def _due_at(self, period: Period | None) -> int:
-        """Due time of the period; of a recurring metric that of the first cut that shows it."""
-        if not self.timeline.published:
-            return NEVER_MS
-        if not self.fold.metric.recurring:
-            return NEVER_MS if period is None else period.due_at_ms
-        since_ms = self.key.start_ms if period is None else period.start_ms
-        due_at_ms = NEVER_MS
-        for candidate in self.timeline.after(since_ms - 1):
-            if candidate.start_ms >= min(self.end_ms, due_at_ms):
-                break
-            due_at_ms = min(due_at_ms, candidate.due_at_ms)
-        return due_at_ms
+    def _first_shown(self, period: Period | None) -> Period:
+        """Of the periods that show the layer of a period (None: of the history) the first due.
+
+        That is the period itself but for a recurring metric, of which every later one shows it.
+        """
+        first = period or self.timeline.holding(self.key.start_ms)
+        if first is None:
+            raise LookupError("a span begins with a period")
+        if self.timeline.published and self.fold.metric.recurring:
+            for candidate in self.timeline.after(first.start_ms):
+                if candidate.start_ms >= min(self.end_ms, first.due_at_ms):
+                    break
+                if candidate.due_at_ms < first.due_at_ms:
+                    first = candidate
+        return first
 
 
 def window_of(period: Period) -> Window:

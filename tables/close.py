@@ -301,8 +301,7 @@ class _PeriodAtCut:
             if (layer := span.layer_at(version.timestamp_ms)) is not None
         )
         return any(
-            layer.start_ms < self.period.start_ms
-            and ceil_to(at_ms, layer.revise_every_ms) == self.cut_ms
+            layer.start_ms < self.period.start_ms and layer.revision_of(at_ms) == self.cut_ms
             for layer, at_ms in chain(late, corrected)
         )
 

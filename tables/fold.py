@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.definitions.timeline import ceil_to
 from app.numbers import EXACT, ZERO
 from app.wire.events import Event
 from app.wire.identity import event_id
@@ -183,7 +182,7 @@ def _fold_into(
             cut_ms = span.cut_of(layer, since_ms, corrected=since_ms > append_time_ms)
             # Published periods show a cut between two revisions at the next of them: it is settled
             # when that one is.
-            revision_ms = ceil_to(cut_ms, layer.revise_every_ms)
+            revision_ms = layer.revision_of(cut_ms)
             if cut_ms > 0 and revision_ms > settled_ms and revision_ms not in untaken:
                 state = cell.state_at(cut_ms, fold.aggregation)
                 folded.late.append(cell)

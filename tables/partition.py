@@ -458,8 +458,7 @@ class Partition:
             name = cell.layer.span.name
             self._late_names.add(name)
             cuts = self.late_cuts.setdefault(name, set())
-            every_ms = cell.layer.revise_every_ms
-            cuts.update(ceil_to(cut_ms, every_ms) for cut_ms in cell.late or ())
+            cuts.update(cell.layer.revision_of(cut_ms) for cut_ms in cell.late or ())
 
     def take_late_names(self) -> set[SubscriptionName]:
         """External subscriptions that got late events since the last call."""
@@ -1129,7 +1128,7 @@ class Partition:
         for code in self.presence.codes.get(name, ()):
             for span in self.route_of((*name, code)).spans:
                 late = {
-                    ceil_to(cut_ms, layer.revise_every_ms)
+                    layer.revision_of(cut_ms)
                     for layer in span.layers.values()
                     for cell in layer.cells.values()
                     for cut_ms in cell.late or ()

@@ -67,14 +67,18 @@ def _periods(records: Sequence[dict[str, Any]]) -> list[_Published]:
 def _at_other_cuts(periods: list[_Published], definitions: Definitions) -> Iterator[str]:
     """A period is revised at multiples of what revise_every_s was when it was due.
 
-    Or when one before it was: a recurring metric shows in every later period at the same cuts.
+    Or when one before it was, or one that was due before it: a recurring metric shows in every
+    later period at the same cuts, and what is carried into all of them is revised as the first due.
     """
-    grids_s: dict[str, set[int]] = defaultdict(set)
-    for period in sorted(periods, key=lambda period: period.from_ms):
-        due_ms, grids = period.due_ms, grids_s[period.external_id]
-        grids.add(definitions.settings_at(due_ms).revise_every_s)
+    for period in periods:
+        grids = {
+            definitions.settings_at(other.due_ms).revise_every_s
+            for other in periods
+            if other.external_id == period.external_id
+            and (other.from_ms <= period.from_ms or other.due_ms < period.due_ms)
+        }
         for closed_ms in sorted({_ms(record["closed_at"]) for record in period.records}):
-            if closed_ms != due_ms and all(closed_ms % (every_s * 1000) for every_s in grids):
+            if closed_ms != period.due_ms and all(closed_ms % (every * 1000) for every in grids):
                 yield f"{period[:3]} is revised at {closed_ms}, and every {sorted(grids)} s only"
 
 
