@@ -21,6 +21,7 @@ from app.wire.refusals import Refusal
 from tables.close import close_subscription, enter_history, next_cut, settle
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
+from tables.members import Members
 from tables.partition import Pair, Partition, Refused
 from tables.presence import SubscriptionName
 from tables.reading import current_usage
@@ -74,7 +75,8 @@ class OfflineMeter:
 
     def __init__(self, taken: ArrivalLog | None = None) -> None:
         self.definitions = Definitions()
-        self.partition = Partition(0, self.definitions, EventIndex())
+        members = Members(capacity=None)
+        self.partition = Partition(0, self.definitions, EventIndex(), members)
         self.records: list[PublishedRecord] = []
         self.refused: list[Refused | Refusal] = []
         self.outcomes: list[Applied | Rejected] = []

@@ -61,8 +61,9 @@ def unpack_member(packed: bytes) -> Member:
 class Members:
     """Cache and overlay of one partition's members."""
 
-    def __init__(self, capacity: int = 500_000):
+    def __init__(self, capacity: int | None = 500_000):
         self.capacity = capacity
+        """So many are kept; None: all of them, and there is no store."""
         self._cache: dict[MemberName, Member] = {}
         self._whole: set[SetKey] = set()
         self._gone: set[SetKey] = set()
@@ -82,15 +83,26 @@ class Members:
 
     def unknown(self, name: MemberName) -> bool:
         """Whether the store must be asked before the member can be folded."""
-        return name not in self._cache and name[0] not in self._whole
+        return name not in self._cache and name[0] not in self._whole and self.capacity is not None
 
     def learn(self, name: MemberName, packed: bytes | None) -> None:
         """The store's answer."""
         self._cache.setdefault(name, unpack_member(packed) if packed else ())
 
     def get(self, name: MemberName) -> Member:
-        """The member; () when it never had an operation."""
-        return self._cache.get(name, ())
+        """The member; () when it never had an operation.
+
+        Raises:
+            LookupError: the store was not asked for it. A worker that ends is better than one that
+                takes it for new and counts it twice.
+        """
+        member = self._cache.get(name)
+        return self._absent(name) if member is None else member
+
+    def _absent(self, name: MemberName) -> Member:
+        if self.unknown(name):
+            raise LookupError(f"member {name} was not looked up before it was folded")
+        return ()
 
     def put(self, name: MemberName, member: Member) -> None:
         """A changed member; () removes it."""
@@ -112,7 +124,9 @@ class Members:
         Returns what the active properties change by where the operation counts. None, with nothing
         done, if there is more to think of.
         """
-        known = self._cache.get(name, ())
+        known = self._cache.get(name)
+        if known is None:
+            known = self._absent(name)
         if not known:
             change = 1 if operation[4] else 0
         elif len(known) == 1:
@@ -173,7 +187,7 @@ class Members:
         self._evict()
 
     def _evict(self) -> None:
-        if len(self._cache) <= self.capacity:
+        if self.capacity is None or len(self._cache) <= self.capacity:
             return
         # A whole set that loses a member would take it for new, so none stays whole.
         self._whole.clear()

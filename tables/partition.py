@@ -165,11 +165,17 @@ class WaitForDefinitions(Exception):
 class Partition:
     """State of one partition and the operations on it. Synchronous, single-threaded."""
 
-    def __init__(self, number: int, definitions: Definitions, index: EventIndex):
+    def __init__(
+        self,
+        number: int,
+        definitions: Definitions,
+        index: EventIndex,
+        members: Members | None = None,
+    ):
         self.number = number
         self.definitions = definitions
         self.index = index
-        self.members = Members()
+        self.members = members or Members()
         self.presence = PresenceTable()
         self.published = PublishedTable()
         self.corrections = CorrectionTable()
@@ -250,15 +256,19 @@ class Partition:
         return list(unknown)
 
     def _counted_runs(self, runs: Iterable[Run]) -> Iterator[Run]:
-        """Runs, and what corrections that are known already make of their events."""
+        """Runs, and whatever corrections that are known already may make of their events.
+
+        Not what they make of them now: folding an event decides which of them are in force.
+        """
         for pair, arrivals in runs:
             yield pair, arrivals
             if not self.corrections.touches(pair[:2]):
                 continue
             for arrival in arrivals:
-                counted = self.counted(arrival.identity, arrival)
-                if counted is not None and counted.arrival is not arrival:
-                    yield (*pair[:2], counted.arrival.event.code), (counted.arrival,)
+                for held in self.corrections.history(arrival.identity):
+                    if held.event is not None:
+                        amended = arrival._replace(event=held.event)
+                        yield (*pair[:2], held.event.code), (amended,)
 
     def _unique_codes(self) -> frozenset[str]:
         """Codes that a unique_count metric has or had, in any organization."""

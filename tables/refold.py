@@ -67,7 +67,7 @@ class Refold:
             for span in route.spans:
                 # Sets of members of earlier ones are void once it is swapped in.
                 span.generation = generation
-        self.members = Members(capacity=1 << 62)
+        self.members = Members(capacity=None)
         self.folded = Folded()
         self.events = 0
         self.refused: list[tuple[bytes, Entry, Refused]] = []

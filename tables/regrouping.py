@@ -58,7 +58,7 @@ class Regrouped:
         subscription = usage.subscription
         self._name = (subscription.organization_id, subscription.external_id)
         self._period = period_shown(partition, usage)
-        self._members = Members(capacity=1 << 62)
+        self._members = Members(capacity=None)
         self._rows: list[UsageRow] = []
         self._refolded: list[_Refolded] = []
         self._charges = tuple(

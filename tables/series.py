@@ -151,7 +151,7 @@ class Series:
             impose_live(live, self._route)
         self._windows = list(wanted)
         self._timeline = _Windows(self._windows, timezone)
-        self._members = Members(capacity=1 << 62)
+        self._members = Members(capacity=None)
         self._parts = [
             (span, self._part(pair, span, number)) for number, span in enumerate(self._route.spans)
         ]

@@ -104,7 +104,7 @@ class Tracer:
         live = partition.routes.get(pair)
         if live is not None:
             impose_live(live, self.route)
-        self._members = Members(capacity=1 << 62)
+        self._members = Members(capacity=None)
         self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
 
     def trace(self, counted: Arrival, corrected_ms: int = -1) -> list[Traced]:

@@ -131,7 +131,7 @@ def test_redelivered_operation_is_one(data: st.DataObject) -> None:
 def test_what_is_simple_comes_to_the_same(data: st.DataObject) -> None:
     aggregation = UniqueCount(recurring=True, prorated=False, timezone=TIMEZONE)
     made = data.draw(st.permutations(data.draw(operations())))
-    members, name = Members(), (b"set", "user")
+    members, name = Members(capacity=None), (b"set", "user")
     for i, operation in enumerate(made):
         change = members.simple_change(name, operation)
         if change is None:

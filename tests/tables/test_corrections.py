@@ -20,6 +20,7 @@ from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.fold import Arrival, runs_of
 from tables.reading import current_usage
 from tables.refold import Refold
+from tests.laws import world
 from tests.laws.world import (
     DAY_MS,
     ORG,
@@ -420,3 +421,25 @@ def test_a_member_that_was_cancelled_with_all_others_does_not_come_back(code: st
     usage = current_usage(live.partition, (ORG, SUBSCRIPTION), INSIDE_MS + 4)
     assert usage is not None
     assert [(str(row.units), row.events_count) for row in usage.rows] == [("2", 2)]
+
+
+def test_whatever_corrections_may_make_of_a_member_is_looked_up() -> None:
+    """Of an event that was amended before it was sent and cancelled after, and comes last."""
+    live = Live(definitions_of(["heads"]))
+    live.define_all()
+
+    def used(transaction_id: str, user: str) -> Event:
+        return world.event("heads", transaction_id, INSIDE_MS, u=user)
+
+    live.deliver([Arrival(used("a", "known"), ORG, INSIDE_MS, 0, 0, 0)])
+    live.restart()
+    corrections = [
+        (INSIDE_MS + 1, Correction(ORG, SUBSCRIPTION, "b", "amend", used("b", "known"), "c1", b"")),
+        (INSIDE_MS + 3, Correction(ORG, SUBSCRIPTION, "b", "cancel", None, "c2", b"")),
+    ]
+    for offset, (at_ms, correction) in enumerate(corrections):
+        live.partition.correct(CorrectionArrival(correction, ORG, at_ms, 1, offset, 0))
+    live.deliver([Arrival(used("b", "other"), ORG, INSIDE_MS + 2, 0, 1, 0)])
+    usage = current_usage(live.partition, (ORG, SUBSCRIPTION), INSIDE_MS + 4)
+    assert usage is not None
+    assert [(str(row.units), row.events_count) for row in usage.rows] == [("1", 1)]
