@@ -360,4 +360,22 @@ BUGS = (
         "if self._overwrites is not None:",
         "if self._overwrites is not None and self.metric.recurring:",
     ),
+    Bug(
+        "amended-member-not-looked-up",
+        "tables/partition.py",
+        "for held in self.corrections.history(arrival.identity):",
+        "for held in ():",
+    ),
+    Bug(
+        "period-in-grace-decides-how-another-is-revised",
+        "tables/cells.py",
+        "if candidate.due_at_ms < first.due_at_ms:",
+        "if False:",
+    ),
+    Bug(
+        "every-cut-is-one-of-the-period",
+        "tables/close.py",
+        "or cut_ms % period.revise_every_ms == 0",
+        "or True",
+    ),
 )
