@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from aiokafka import TopicPartition
 
 from agents.forward import Forwarder
+from agents.ingest import MAX_AHEAD_MS, ClockAhead
 from app.clients import Consumer, started
 from app.owned import OwnedPartition, Progress
 from app.topics import RAW_MESSAGE_BYTES
@@ -72,8 +73,11 @@ async def _forward(
     shared, number = owned.shared, owned.number
     default = shared.definitions.settings_at().default_organization_id
     sent: list[Awaitable[object]] = []
+    latest_ms = shared.clock.now_ms() + MAX_AHEAD_MS
     for raw in records:
         append_time_ms = max(append_time_ms, raw.timestamp)
+        if append_time_ms > latest_ms and not shared.settings.test_clock:
+            raise ClockAhead(number, raw.offset, append_time_ms)
         if is_tick(raw.key, raw.value, raw.headers):
             continue
         for arrived in arrivals_of(

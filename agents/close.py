@@ -102,18 +102,20 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     try:
         for name in names:
             async with owned.lock:
-                packed = owned.table.sealed_cells(name)
-                for record in close_subscription(owned.table, name, cut_ms):
-                    owned.outbox.append(_to_topic(owned, record))
-                if packed:
-                    owned.table.cool(name, packed)
+                with owned.change():
+                    packed = owned.table.sealed_cells(name)
+                    for record in close_subscription(owned.table, name, cut_ms):
+                        owned.outbox.append(_to_topic(owned, record))
+                    if packed:
+                        owned.table.cool(name, packed)
             failpoint("mid-close")
             if len(owned.outbox) >= most:
                 await owned.flush()
                 failpoint("between-cut-flushes")
         async with owned.lock:
-            settle(owned.table, cut_ms)
-            owned.moved = True
+            with owned.change():
+                settle(owned.table, cut_ms)
+                owned.moved = True
     finally:
         # Also when a rebalance ends it half-way: the partition may come back as it is.
         owned.reschedule(names)

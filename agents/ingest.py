@@ -40,6 +40,12 @@ MAX_AHEAD_MS = 3_600_000
 class ClockAhead(Exception):
     """A broker stamps records far in the future; folding them would drag append time along."""
 
+    def __init__(self, partition: int, offset: int, append_time_ms: int):
+        super().__init__(
+            f"Offset {offset} of raw partition {partition} is stamped {append_time_ms} ms, over an "
+            "hour ahead of this machine: correct the broker's clock or this one's"
+        )
+
 
 def add_ingest(
     app: MeterApp,
@@ -169,10 +175,7 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
         if timestamp_ms > append_time_ms:
             append_time_ms = timestamp_ms
             if append_time_ms > latest_ms and not shared.settings.test_clock:
-                raise ClockAhead(
-                    f"{batch.tp} offset {offset} is stamped {append_time_ms} ms, over an hour "
-                    "ahead of this machine: correct the broker's clock or this one's"
-                )
+                raise ClockAhead(number, offset, append_time_ms)
         headers, value = raw.headers, raw.value
         if headers:
             if is_tick(raw.key, value, headers):

@@ -62,10 +62,11 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
                     await _feed(job, scan.read(owned.table.record, NEAR_RECORDS))
                 async with owned.lock:
                     await _feed(job, scan.read(owned.table.record, None))
-                    if job.waits_past_ms < 0 and job.swap():
-                        owned.note_refused(refused for _, _, refused in job.refused)
-                        pairs, names = {}, {}
-                        _finished(owned, horizons)
+                    with owned.change():
+                        if job.waits_past_ms < 0 and job.swap():
+                            owned.note_refused(refused for _, _, refused in job.refused)
+                            pairs, names = {}, {}
+                            _finished(owned, horizons)
     finally:
         # A rebalance may end it; the partition may come back as it is.
         owned.refolds = {**pairs, **owned.refolds}

@@ -147,13 +147,25 @@ class Engine:
         await self.members.start()
         self._run(lambda: self._follow(self._definitions_log, self._define))
         self._run(lambda: self._follow(self._progress_log, self._note_progress))
-        await self._definitions_log.caught_up.wait()
-        await self._progress_log.caught_up.wait()
+        await self._caught_up()
         self._run(lambda: self.ticker.run(lambda: self.owned.values()))
         self._run(lambda: observe(self))
         self._run(lambda: verify_samples(self))
         self._run(lambda: guard(self))
         self._run(lambda: show(self))
+
+    async def _caught_up(self) -> None:
+        """Both logs are read to the end that they had. Raises what kept them from it."""
+        logs = (self._definitions_log, self._progress_log)
+        reading: asyncio.Future[Any] = asyncio.gather(*(log.caught_up.wait() for log in logs))
+        failing: asyncio.Future[Any] = asyncio.ensure_future(self.failed.wait())
+        try:
+            await asyncio.wait([reading, failing], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reading.cancel()
+            failing.cancel()
+        if self.failure is not None:
+            raise self.failure
 
     async def stop(self) -> None:
         """Let go of everything; partitions were released before, unless the worker crashed."""
@@ -301,12 +313,13 @@ class Engine:
         return offsets
 
     async def _let_go(self) -> None:
-        """Forget what went to other workers; a batch being folded yet may use it to its end.
+        """Forget what went to other workers; a batch on its way to the fold ends there.
 
         Only until all is taken over again may it come back as we left it.
         """
         gone, self.parked = self.parked, {}
         for owned in gone.values():
+            await owned.abandon()
             await owned.producer.stop()
             self._dropped = True
 
@@ -350,6 +363,7 @@ class Engine:
             await self._last_flush(owned, until_s)
         except Fenced:
             log.warning("Partition %s could not be flushed: its next owner goes on", number)
+            await owned.abandon()
             await owned.halt()
             await owned.producer.stop()
             del self.owned[number]
@@ -386,6 +400,7 @@ class Engine:
         try:
             await owned.flush()
         except Fenced:
+            await owned.abandon()
             await owned.producer.stop()
             self._dropped = True
             return None

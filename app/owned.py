@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -244,41 +245,71 @@ class OwnedPartition:
         `refused`: what else those raw records hold; it goes with the same flush.
         """
         async with self.lock:
-            await self._fold(runs)
-            for correction in corrections:
-                self._correct(correction)
-            self._refuse_raw(refused)
-            record = self.table.record
-            if raw_next is not None:
-                record.raw_next = raw_next
-                record.append_time_ms = max(record.append_time_ms, append_time_ms)
-            if rekeyed_next is not None:
-                record.rekeyed_next = rekeyed_next
-                record.marks |= marks or {}
-            self.moved = True
+            with self.change():
+                await self._fold(runs)
+                self._pass(raw_next, rekeyed_next, append_time_ms, marks, refused, corrections)
         async with self.advanced:
             self.advanced.notify_all()
 
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """A change of the tables that is taken whole or not at all.
+
+        What failed half-way, for want of memory or disk, is in no flush: the next owner begins at
+        the last one.
+        """
+        try:
+            yield
+        except BaseException:
+            self.abandoned = True
+            raise
+
+    def _pass(
+        self,
+        raw_next: int | None,
+        rekeyed_next: int | None,
+        append_time_ms: int,
+        marks: dict[int, tuple[int, int]] | None,
+        refused: Sequence[tuple[Refusal, RawRecord]],
+        corrections: Sequence[CorrectionArrival],
+    ) -> None:
+        """Move the offsets past the records of what was folded, with what else they hold."""
+        for correction in corrections:
+            self._correct(correction)
+        self._refuse_raw(refused)
+        record = self.table.record
+        if raw_next is not None:
+            record.raw_next = raw_next
+            record.append_time_ms = max(record.append_time_ms, append_time_ms)
+        if rekeyed_next is not None:
+            record.rekeyed_next = rekeyed_next
+            record.marks |= marks or {}
+        self.moved = True
+
     async def _fold(self, runs: Sequence[Run]) -> None:
         for part in _slices(runs, self.shared.settings.slice_events):
+            result = await self._folded(part)
+            if result is None:
+                return
+            self._note(result)
+            for _ in range(TURNS_BETWEEN_SLICES):
+                await asyncio.sleep(0)
+
+    async def _folded(self, part: Sequence[Run]) -> Slice | None:
+        """Fold a slice, once its members and definitions are here; None if that is for nobody."""
+        while True:
             await self._learn_members(part)
             if self._is_given_up():
-                return
+                return None
             try:
-                result = self.table.fold(part)
+                return self.table.fold(part)
             except WaitForDefinitions as wait:
+                # For the first that it meets of the late events; the next may have to wait longer.
                 self.waits_for_definitions = True
                 try:
                     await self.definitions_past(wait.past_ms)
                 finally:
                     self.waits_for_definitions = False
-                if self.abandoned:
-                    return
-                await self._learn_members(part)
-                result = self.table.fold(part)
-            self._note(result)
-            for _ in range(TURNS_BETWEEN_SLICES):
-                await asyncio.sleep(0)
 
     def _correct(self, correction: CorrectionArrival) -> None:
         """Take a correction in; it is refolded for once every cut before it is published."""
@@ -377,10 +408,11 @@ class OwnedPartition:
         if smaller:
             # Whose cuts to come it changes is not worth finding out.
             self.want_refold(smaller, self.table.record.cut_ms)
-        self._refold_strays()
+        self.refold_strays()
         self.reschedule(self.table.take_late_names())
 
-    def _refold_strays(self) -> None:
+    def refold_strays(self) -> None:
+        """Queue what the table has found cells of that nothing leads to."""
         strays, self.table.strays = self.table.strays, set()
         if strays:
             log.error("Cells that nothing leads to are refolded: %s", sorted(strays))
@@ -393,7 +425,15 @@ class OwnedPartition:
             self.refuse(_refusal(arrival, code, message), _source(self, arrival))
 
     def _remember(self, arrival: Arrival, verdict: Verdict) -> None:
-        self.verdicts[arrival.raw_offset, arrival.array_index] = verdict
+        place = arrival.raw_partition, arrival.raw_offset, arrival.array_index
+        self._remember_at(place, verdict)
+
+    def _remember_at(self, place: RawPlace, verdict: Verdict) -> None:
+        number, offset, index = place
+        if number != self.number:
+            # Nobody waits here for what was forwarded; an event of ours may have that offset.
+            return
+        self.verdicts[offset, index] = verdict
         if len(self.verdicts) > _REMEMBERED_VERDICTS:
             self.verdicts.popitem(last=False)
 
@@ -410,9 +450,8 @@ class OwnedPartition:
         letter = dead_letter(topic, self.number, refusal, source, now_ms, first=first)
         self.outbox.append(letter)
         if source.topic == settings.topic(settings.raw_topic):
-            self.verdicts[source.offset, refusal.index] = Verdict(
-                refusal.code, refusal.message, identical=False
-            )
+            verdict = Verdict(refusal.code, refusal.message, identical=False)
+            self._remember_at((source.partition, source.offset, refusal.index), verdict)
 
     def _refuse_raw(self, refused: Iterable[tuple[Refusal, RawRecord]]) -> None:
         """Refuse what records of the raw topic hold, in their order."""
@@ -456,11 +495,12 @@ class OwnedPartition:
     def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
         """Take over one definition that was applied."""
         if touch is not None:
-            pairs = self.table.touched(touch, at_ms=append_time_ms)
-            if pairs:
-                self.want_refold(pairs, append_time_ms)
-            self._refold_strays()
-            self.reschedule({*self._names_of(touch), *self.table.take_late_names()})
+            with self.change():
+                pairs = self.table.touched(touch, at_ms=append_time_ms)
+                if pairs:
+                    self.want_refold(pairs, append_time_ms)
+                self.refold_strays()
+                self.reschedule({*self._names_of(touch), *self.table.take_late_names()})
         self.definitions_seen = offset + 1
         if self.refold_since_ms is None:
             self.definitions_taken = (offset + 1, append_time_ms)
@@ -470,9 +510,10 @@ class OwnedPartition:
     def enter_history(self) -> None:
         """Put the next history records in force; every cut before them is published."""
         since_ms = self.table.next_history_ms()
-        self.want_refold(enter_history(self.table), since_ms)
-        self._refold_strays()
-        self.reschedule(self.table.take_late_names())
+        with self.change():
+            self.want_refold(enter_history(self.table), since_ms)
+            self.refold_strays()
+            self.reschedule(self.table.take_late_names())
         self.moved = True
 
     def _names_of(self, touch: Touch) -> Iterable[SubscriptionName]:
@@ -520,10 +561,11 @@ class OwnedPartition:
                 if self._is_given_up():
                     raise Fenced(f"partition {self.number} was given up")
                 await self._read_firsts()
-                self._judge_suspects()
-                if not self._has_changes():
-                    return
-                records, members, gone = self._taken()
+                with self.change():
+                    self._judge_suspects()
+                    if not self._has_changes():
+                        return
+                    records, members, gone = self._taken()
                 forwards = list(self.forwards)
                 batches, self.batches = self.batches, []
                 append_time_ms, flush = self.table.record.append_time_ms, self.table.record.flush
@@ -696,8 +738,9 @@ class Progress(NamedTuple):
 
     @staticmethod
     def decode(value: bytes) -> Progress:
-        """The progress that `encode` wrote."""
-        return Progress(**msgspec.json.decode(value))
+        """The progress that `encode` wrote; a newer program may say more."""
+        told = msgspec.json.decode(value)
+        return Progress(*(told[name] for name in Progress._fields))
 
 
 def _retrieve(flush: asyncio.Future[None]) -> None:

@@ -129,6 +129,7 @@ async def restore(
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
     owned.want_refold(refolding_pairs(table), record.cut_ms)
     owned.want_refold(refolds, record.definitions_ms)
+    owned.refold_strays()
     if not owned.refolds:
         owned.definitions_taken = seen
     # Which of them the cells show is not written down.
@@ -153,8 +154,9 @@ def _catch_up(table: Partition, touches_since: TouchesSince) -> set[Pair]:
     """Definitions that were applied since the flush: which pairs they send elsewhere."""
     refolds: set[Pair] = set()
     for _, append_time_ms, touch in touches_since(table.record.definitions_offset):
-        if append_time_ms <= table.record.definitions_ms:
-            # The same millisecond: as-of look-ups cannot tell the two apart.
+        if append_time_ms <= table.record.definitions_ms or table.record.refolding:
+            # The same millisecond: as-of look-ups cannot tell the two apart. Or some pairs were
+            # refolded for one of them, and others, at the flush, were to be.
             refolds |= table.pairs_of(touch)
         refolds |= table.touched(touch, until_ms=table.record.definitions_ms)
     return refolds

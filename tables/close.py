@@ -375,8 +375,8 @@ class _PeriodAtCut:
 
     def _reason(self, closing: _Closing, known: PublishedCell) -> RevisionReason:
         """Why the cut revises a cell."""
-        # What a revision for an earlier period has shown is no reason any more.
-        shown_ms = known.cut_ms if known.revision > 0 else -1
+        # What was shown before, in time or for an earlier period, is no reason any more.
+        shown_ms = known.cut_ms
         if self._is_corrected(closing, shown_ms):
             return "correction"
         known_ms = max(self._known_ms, shown_ms)

@@ -130,10 +130,13 @@ class CorrectionTable:
     # Which are in force
 
     def follow(self, held: Held) -> None:
-        """Its event is known and was appended before it: the cells do not show it yet."""
+        """Its event is known and was appended before it: the cells do not show it yet.
+
+        If it is followed already, they may show it of another copy of the event.
+        """
+        held.in_force = False
         followed = self._followed.setdefault(held.name, [])
         if held not in followed:
-            held.in_force = False
             followed.append(held)
 
     def followed(self) -> list[Held]:

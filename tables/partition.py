@@ -757,6 +757,9 @@ class Partition:
                 self.record.cells -= 1
                 hash_sum = self.record.cells_hash - record_hash(key, value)
                 self.record.cells_hash = hash_sum % SUM_MODULUS
+                # While it is being restored what was loaded is compared with the record yet.
+                self._loaded -= 1
+                self._loaded_hash -= record_hash(key, value)
         self._thawed.clear()
         self.strays.update((*name, code) for code in self.presence.codes.get(name, ()))
 

@@ -443,3 +443,59 @@ def test_whatever_corrections_may_make_of_a_member_is_looked_up() -> None:
     usage = current_usage(live.partition, (ORG, SUBSCRIPTION), INSIDE_MS + 4)
     assert usage is not None
     assert [(str(row.units), row.events_count) for row in usage.rows] == [("1", 1)]
+
+
+def test_a_correction_that_the_first_cut_showed_is_no_reason_of_the_next() -> None:
+    """It is due between two revisions, so that the next one is the correction's, too."""
+    over_ms = START_MS + WEEK_MS
+    meter = fold(
+        (INSIDE_MS, event("a", "5")),
+        (INSIDE_MS + 1, event("b", "7")),
+        (over_ms + 60_000, cancel("a")),
+        (over_ms + 600_000, event("late", "3")),
+        at_ms=over_ms + 2 * HOUR_MS,
+        settings=world.GRACE_SETTINGS,
+    )
+    told = [(r["units"], r["revision_reason"]) for r in records_of(meter)]
+    assert told == [("7.0", None), ("10.0", "late_events")]
+
+
+def test_an_earlier_copy_is_corrected_as_the_one_it_replaces_was() -> None:
+    """The reasons of a revision are of the copy that counts, whichever was corrected first."""
+    live, over_ms = Live(definitions_of(["sum"])), AFTER_DUE_MS
+    live.define_all()
+
+    def copy(group: str, offset: int, *, partition: int = 0, name: str = "dup") -> Arrival:
+        taken = world.event("sum", name, INSIDE_MS, v="5", g=group)
+        return Arrival(taken, ORG, over_ms + offset, partition, offset, 0)
+
+    for i, group in enumerate(("x", "z")):
+        taken = world.event("sum", f"base-{group}", INSIDE_MS, v="1", g=group)
+        live.deliver([Arrival(taken, ORG, INSIDE_MS + i, 0, i, 0)])
+    live.close_until(over_ms)
+    live.deliver([copy("x", 3)])
+    amended = world.event("sum", "dup", INSIDE_MS, v="5", g="y")
+    amend_it = Correction(ORG, SUBSCRIPTION, "dup", "amend", amended, "c1", b"")
+    live.define_until(over_ms + 4)
+    live.partition.correct(CorrectionArrival(amend_it, ORG, over_ms + 4, 0, 4, 0))
+    _recorrect(live)
+    live.deliver([copy("x", 5, name="late-x"), copy("z", 6, name="late-z")])
+    live.deliver([copy("z", 2, partition=1)])
+    _recorrect(live)
+    live.close_until(over_ms + 2 * HOUR_MS)
+    told = {
+        (body["grouped_by"]["g"], body["units"], body["revision_reason"])
+        for body in live.bodies()
+        if body["type"] != "period.completed" and body["closed_at"] > iso_milliseconds(over_ms)
+    }
+    assert told == {("x", "6.0", "late_events"), ("z", "6.0", "correction"), ("y", "5.0", None)}
+
+
+def _recorrect(live: Live) -> None:
+    """As an owner does when cells show other corrections than the next cut."""
+    name = (ORG, SUBSCRIPTION)
+    next_ms = next_cut(live.partition, name)
+    if live.partition.corrections.wrong_since(name, next_ms) is not None:
+        refold = Refold(live.partition, live.partition.pairs_of_name(name), {name: next_ms})
+        refold.feed(live.arrived())
+        assert refold.swap()
