@@ -24,6 +24,7 @@ from app.wire.properties import read_properties
 from tables.cells import Span, SpanKey
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
+from tables.members import Members
 from tables.partition import Partition
 from tables.routes import ChargeFold, Route
 
@@ -204,7 +205,7 @@ def fold(vector: Vector, described: Json | None, events: Sequence[Arrival]) -> F
     period = period_of(described, vector.json.get("subscription") or {})
     metric = metric_of(vector.json)
     charge_fold = ChargeFold(charge_of(vector.json), metric, period.timezone)
-    partition = Partition(0, Definitions(), EventIndex())
+    partition = Partition(0, Definitions(), EventIndex(), Members(capacity=None))
     name = (ORGANIZATION, external_id(vector.json))
     span = Span(
         name,
