@@ -289,6 +289,7 @@ class Engine:
     async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
         """Take over partitions: reclaim what nobody else took, restore the rest."""
         await self.release(frozenset(self.owned.keys() - partitions))
+        await self._let_go(self.parked.keys() - partitions)
         wanted = [number for number in partitions if number not in self.owned]
         self.restoring = frozenset(wanted)
         # What is restored stays: the collector need not walk a million cells again and again.
@@ -299,7 +300,6 @@ class Engine:
             self.restoring = frozenset()
             gc.enable()
         self.assigned = True
-        await self._let_go()
         self._settle_memory()
         offsets: dict[TP, int] = {}
         raw, rekeyed = (
@@ -312,13 +312,12 @@ class Engine:
             offsets[TP(rekeyed, number)] = record.rekeyed_next
         return offsets
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, numbers: Iterable[int]) -> None:
         """Forget what went to other workers; a batch on its way to the fold ends there.
 
-        Only until all is taken over again may it come back as we left it.
+        At once: they may have it while much else is restored here.
         """
-        gone, self.parked = self.parked, {}
-        for owned in gone.values():
+        for owned in [self.parked.pop(number) for number in sorted(numbers)]:
             await owned.abandon()
             await owned.producer.stop()
             self._dropped = True
@@ -399,11 +398,15 @@ class Engine:
         owned.moved = True
         try:
             await owned.flush()
-        except Fenced:
+        except BaseException as error:
+            # Also when another rebalance ends it: nobody has it any more.
             await owned.abandon()
+            await owned.halt()
             await owned.producer.stop()
             self._dropped = True
-            return None
+            if isinstance(error, Fenced):
+                return None
+            raise
         self._catch_up(owned)
         return owned
 

@@ -22,7 +22,7 @@ from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS, partition_count
-from app.wire.events import is_utf8
+from app.wire.events import MAX_BYTES, is_utf8
 from app.wire.records import Headers
 from tables.stores.changelog import LogRecord, plain_consumer, scan
 
@@ -69,7 +69,13 @@ def _topic(settings: Settings, what: What) -> str:
 def event_line(partition: int, record: LogRecord) -> bytes:
     """A record of the raw topic as a line."""
     at_ms, offset, value = record.timestamp_ms, record.offset, record.value
-    if value is not None and not record.headers and _is_plain_object(value):
+    # Blanks around it are left out, and may be what is too large.
+    if (
+        value is not None
+        and not record.headers
+        and len(value) <= MAX_BYTES
+        and _is_plain_object(value)
+    ):
         before = b'{"_append_time":%d,"_partition":%d,"_offset":%d' % (at_ms, partition, offset)
         fields = value.strip()[1:].lstrip()
         return before + (b"" if fields == b"}" else b",") + fields

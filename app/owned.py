@@ -579,13 +579,14 @@ class OwnedPartition:
                 await self.producer.commit(records, self._output_noted(records))
                 failpoint("after-commit")
                 self.committed, self.committed_members = flush, members_sum
+            # Also of one that is given up: who stores an earlier flush yet goes on to this one.
+            self._unstored.add(gone, members)
             if self._is_given_up():
                 # Its next owner may be this very worker, and have the local disk by now.
                 return
             self.flushed_ms = append_time_ms
             for batch in batches:
                 self.shared.acknowledge(batch)
-            self._unstored.add(gone, members)
             self.table.index.seal_flush(flush)
             await self._store()
 

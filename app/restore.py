@@ -92,7 +92,12 @@ async def restore(
             f"partition {number} was written by fold version {record.fold_version}, this program "
             f"knows {FOLD_VERSION}: start the newer program"
         )
-    if record.definitions_offset > shared.definitions.offset:
+    known = shared.definitions
+    if (
+        record.definitions_offset > known.offset
+        or record.history_ms > known.append_time_ms
+        or record.refolding
+    ):
         end = await shared.definitions_end()
         if record.definitions_offset > end:
             raise DefinitionsLost(
@@ -100,6 +105,9 @@ async def restore(
                 f"ends at offset {end}, but partition {number} was folded with definitions up to "
                 f"{record.definitions_offset}",
             )
+        # Who had it before may have been ahead: its cells stand under what is to be read here yet.
+        async with shared.definitions_changed:
+            await shared.definitions_changed.wait_for(lambda: known.offset >= end)
     table = Partition(number, shared.definitions, await _restored_index(number, shared, record))
     table.record = record
     for changelog, load in (
@@ -335,6 +343,8 @@ async def _restore_members(number: int, shared: Shared, table: Partition) -> boo
     table.members.sum = found
     if stands is False:
         log.warning("Members of partition %s are rebuilt from their changelog", number)
+        # Kafka may have gone back by some owners, and Redis not.
+        record.epoch = max(record.epoch, (await store.state(number)).epoch + 1)
         await _fill(store, number, record.epoch, record.flush, members)
     return True
 

@@ -36,6 +36,8 @@ class Scan:
         self._raw = TopicPartition(settings.topic(settings.raw_topic), number)
         self._rekeyed = TopicPartition(settings.topic(EVENTS_REKEYED), number)
         self._next: dict[TopicPartition, int] = {}
+        self._reached_ms = -1
+        """Append time along the raw partition, from where it begins here."""
         self._marks: dict[int, tuple[int, int]] = {}
         """By raw partition, offset and array index of the newest forward that was read."""
         self.on_corrections: Callable[[list[CorrectionArrival]], None] = lambda corrections: None
@@ -73,6 +75,7 @@ class Scan:
             self._rekeyed: record.rekeyed_next if rekeyed_offset is None else rekeyed_offset,
         }
         self._marks.clear()
+        self._reached_ms = -1
         self._consumer.assign(list(self._next))
         for tp, offset in self._next.items():
             self._consumer.seek(tp, offset)
@@ -129,8 +132,15 @@ class Scan:
         offset, headers = raw.offset, raw.headers  # type: ignore[attr-defined]
         value, timestamp_ms = raw.value, raw.timestamp  # type: ignore[attr-defined]
         if tp == self._raw:
+            # What brokers stamp may go back, as with a new leader.
+            self._reached_ms = max(self._reached_ms, timestamp_ms)
             found = arrivals_of(
-                value, headers, timestamp_ms, self._number, offset, self._default_organization_id
+                value,
+                headers,
+                self._reached_ms,
+                self._number,
+                offset,
+                self._default_organization_id,
             )
             return [each for each in found if self._is_home(each)]
         position = position_of(headers)

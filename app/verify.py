@@ -264,7 +264,8 @@ async def _compare(
     for difference in found:
         log.error("Verification: %s differs: %s", difference.kind, difference)
     if progress.repair and differing:
-        owned.want_refold(differing, owned.table.record.append_time_ms)
+        # Every cut to come waits: what it would show is wrong until then.
+        owned.want_refold(differing, owned.table.record.cut_ms)
         progress.repairing += len(differing)
 
 

@@ -202,6 +202,8 @@ class _PeriodAtCut:
                 period.start_ms,
             )
             known = self.before.cells.get(closing.name)
+            # Before what no longer qualifies is shown as nothing, which events it has or not.
+            reason = None if known is None else self._reason(closing, known)
             if not self.qualifies(closing):
                 if known is None:
                     continue
@@ -211,7 +213,7 @@ class _PeriodAtCut:
                 identity,
                 closing,
                 known,
-                None if known is None else self._reason(closing, known),
+                reason,
             )
             if record is None or entry is None:
                 continue
@@ -387,7 +389,7 @@ class _PeriodAtCut:
     def _is_corrected(self, closing: _Closing, shown_ms: int) -> bool:
         """Whether the cut shows corrections of events that count in the cell, or did.
 
-        One that has no events any more may have lost its place to a group that a correction made.
+        A group that has no events any more may have lost its place to one that a correction made.
         """
         charge, metric, *_ = closing.in_force
         fold = self.partition.folds.fold_of(charge, metric, self.period.timezone)
@@ -395,7 +397,7 @@ class _PeriodAtCut:
             # Of several the newest.
             self._corrected[fold] = dict(sorted(self._corrected_cells(fold), key=itemgetter(1)))
         corrected = self._corrected[fold]
-        if closing.figures.events_count == 0:
+        if closing.figures.digest == 0 and closing.name[2]:
             return any(at_ms > shown_ms for at_ms in corrected.values())
         return corrected.get(closing.name[1:3], -1) > shown_ms
 

@@ -146,6 +146,8 @@ class Series:
         self, partition: Partition, pair: Pair, wanted: Sequence[SeriesWindow], timezone: str
     ):
         self._route = partition.compile(pair)
+        # Packed cells say as well who is admitted.
+        partition.thaw(pair[:2])
         live = partition.routes.get(pair)
         if live is not None:
             impose_live(live, self._route)

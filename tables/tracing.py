@@ -79,10 +79,20 @@ def verdict(partition: Partition, arrival: Arrival) -> Verdict:
         code = _too_late(partition, arrival)
     if code is not None:
         return Verdict("refused", code)
-    if entry is None or entry[:4] > arrival.position:
+    if entry is None or is_before(arrival, entry):
         return Verdict("lost")
     same = entry.body_hash == event_body_hash(arrival.event)
     return Verdict("duplicate", winner=entry, same_bytes=same)
+
+
+def is_before(arrival: Arrival, entry: Entry) -> bool:
+    """Whether an arrival that was read again stands before what the index has.
+
+    Along a partition offsets say so: reading may have begun after the time the log had reached.
+    """
+    if arrival.raw_partition == entry.raw_partition:
+        return arrival[4:6] < entry[2:4]
+    return arrival.position < entry[:4]
 
 
 def _too_late(partition: Partition, arrival: Arrival) -> str | None:
@@ -101,6 +111,7 @@ class Tracer:
         self.route = partition.compile(pair)
         self.partition = partition
         # Shown one event or some, in any order: who is admitted is known already.
+        partition.thaw(pair[:2])
         live = partition.routes.get(pair)
         if live is not None:
             impose_live(live, self.route)

@@ -29,7 +29,7 @@ from tables.presence import SubscriptionName
 from tables.published import PublishedPeriod, PublishedTable
 from tables.refold import Refold
 from tables.routes import Route
-from tables.tracing import verdict
+from tables.tracing import is_before, verdict
 
 _MOST_LOST = 1_000
 """Lost events and corrections that are named; a partition that lost more is rebuilt anyhow."""
@@ -83,7 +83,7 @@ class Verification:
             if entry is not None and entry[1:4] == arrival[3:6]:
                 # Read from events-raw alone, an arrival does not say how it was forwarded.
                 found.append(arrival._replace(rekeyed_offset=entry.rekeyed_offset))
-            elif entry is None or entry[:4] > arrival.position:
+            elif entry is None or is_before(arrival, entry):
                 self._check_lost(arrival)
         self._refold.feed(found)
 

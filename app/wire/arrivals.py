@@ -73,6 +73,9 @@ def _correction(
 ) -> CorrectionArrival | Refusal:
     """A correction with its position; an amend must keep to the range that events have."""
     event, append_time_ms = correction.event, origin[1]
+    if event is not None and event.organization_id not in (None, origin[0]):
+        message = "an amend keeps organization_id"
+        return Refusal(RefusalCode.INVALID_CORRECTION, message, correction.body, origin[-1])
     if event is not None and event.timestamp_ms is not None:
         refusal = check_range(event.timestamp_ms, append_time_ms)
         if refusal is not None:

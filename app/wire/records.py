@@ -262,8 +262,10 @@ def _read_correction(fields: Fields, body: bytes) -> Correction:
         event = None
     elif operation == "amend":
         event = _amended_event(fields)
+        # Where the correction has no organization, the default one is known to `arrivals_of`.
+        stated = organization_id or event.organization_id
         identity = (event.organization_id, event.external_subscription_id, event.transaction_id)
-        if identity != (organization_id, external_subscription_id, transaction_id):
+        if identity != (stated, external_subscription_id, transaction_id):
             raise Refused(
                 RefusalCode.INVALID_CORRECTION,
                 "an amend keeps organization_id, external_subscription_id and transaction_id",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from app.cli.event_lines import read_events
 from app.export import event_line
 from app.offline import EventLine
+from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, decode_record
 from app.wire.refusals import Refusal
 from tables.stores.changelog import LogRecord
@@ -34,6 +35,7 @@ ODD = {
     "array": b"[" + EVENT % b"1" + b"]",
     "utf-16": '{"code":"a"}'.encode("utf-16-le"),
     "byte-order-mark": b"\xef\xbb\xbf{}",
+    "too-large-by-blanks": (EVENT % b"1") + b" " * MAX_BYTES,
     "empty-object": b" { } ",
     "empty": b"",
     "null": None,

@@ -196,3 +196,18 @@ def test_progress_of_a_newer_program_is_read() -> None:
     progress = Progress(1, 2, 3, 4, "url", 5)
     more: Mapping[str, Any] = {**progress._asdict(), "lag": 6}
     assert Progress.decode(msgspec.json.encode(more)) == progress
+
+
+async def test_members_of_what_is_committed_are_stored_though_the_partition_is_given_up() -> None:
+    """Who stores those of an earlier flush yet goes on to this one, and would declare it whole."""
+    owned = owned_of("seats")
+
+    async def commit(*_: object) -> None:
+        await owned.abandon()
+
+    owned.producer = cast(Any, SimpleNamespace(commit=commit))
+    taken = Arrival(event("seats", "a", AT_MS, u="b"), ORG, AT_MS, 0, 0, 0)
+    await owned.take(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
+    await owned.flush()
+    _, members = owned._unstored.all()
+    assert [text for (_, text), _ in members] == ["b"]

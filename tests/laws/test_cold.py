@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from tables.changelog_sum import record_hash
 from tables.close import close_subscription
 from tables.fold import Arrival
 from tables.partition import PartitionRecord
+from tables.series import Series, SeriesWindow
+from tables.tracing import Tracer
 from tables.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
 from tests.laws.world import (
@@ -115,3 +118,29 @@ def test_a_number_that_an_older_program_spelled_otherwise() -> None:
     assert log.cells == {key: written}
     live.partition.cool(NAME)
     assert not live.partition.spans
+
+
+def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> None:
+    live = Live(definitions_of(["sum"], SettingsRecord(grace_s=0, max_groups=1)))
+    live.define_all()
+    events = [
+        Arrival(event("sum", g, START_MS, v="1", g=g), ORG, START_MS, 0, offset, 0)
+        for offset, g in enumerate("xy")
+    ]
+    live.deliver(events)
+
+    def told() -> tuple[str, str]:
+        pair = (*NAME, "sum")
+        (traced,) = Tracer(live.partition, pair).trace(events[1])
+        live.partition.cool(NAME)
+        series = Series(live.partition, pair, [SeriesWindow(START_MS, START_MS + WEEK_MS)], "UTC")
+        for each in events:
+            series.feed(each)
+        (charge,) = series.values()
+        return str(traced.reason), str(charge.values[0].units)
+
+    live.flush()
+    assert told() == ("too_many_groups", "1")
+    live.partition.cool(NAME)
+    assert not live.partition.routes
+    assert told() == ("too_many_groups", "1")

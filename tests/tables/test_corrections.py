@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.definitions.instants import iso_milliseconds
+from app.definitions.instants import iso_milliseconds, parse_iso8601_ms
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from app.offline import DefinitionLine, EventLine, OfflineMeter
@@ -31,6 +31,7 @@ from tests.laws.world import (
     Live,
     definitions_of,
 )
+from tests.semantics.story import Story
 
 HOUR_MS = 3_600_000
 INSIDE_MS = START_MS + DAY_MS
@@ -499,3 +500,51 @@ def _recorrect(live: Live) -> None:
         refold = Refold(live.partition, live.partition.pairs_of_name(name), {name: next_ms})
         refold.feed(live.arrived())
         assert refold.swap()
+
+
+G = {"properties": {"pricing_group_keys": ["g"]}}
+
+
+@pytest.mark.parametrize(
+    ("made", "late"),
+    [
+        (("weighted_sum_agg", {"recurring": True}), {"v": "2", "g": "x"}),
+        (("unique_count_agg", {}), {"v": "u", "g": "x", "operation_type": "remove"}),
+    ],
+    ids=["level", "removed"],
+)
+def test_a_cell_that_shows_no_events_is_not_corrected_by_what_another_group_lost(
+    made: tuple[str, dict[str, Any]], late: dict[str, str]
+) -> None:
+    """Of a level that is carried on, and of a member that is removed: both had a late event."""
+    aggregation, more = made
+    story = Story().metric("m", aggregation, **more).plan(G).subscribe()
+    for v, g in (("1", "x"), ("1", "y"), ("2", "y")):
+        story.send("2024-01-10", v="u" if v == "1" and not more else v, g=g)
+    story.send("2024-01-11", appended="2024-03-05T10:10:00Z", **late)
+    story.append("2024-03-05T10:20:00Z", cancel("t1"))
+    told = {
+        (record["grouped_by"]["g"], record["revision_reason"])
+        for record in story.records("2024-03-06")
+        if record["revision"]
+    }
+    assert told == {("x", "late_events"), ("y", "correction")}
+
+
+@pytest.mark.parametrize(
+    ("correction_has", "event_has", "counts"),
+    [(None, None, True), (ORG, None, True), (None, ORG, True), (None, "other", False)],
+)
+def test_an_amend_keeps_the_organization_whoever_names_it(
+    correction_has: str | None, event_has: str | None, counts: bool
+) -> None:
+    """What names none is of the default one."""
+    story = Story(default_organization_id=ORG).metric("m", "sum_agg").plan({}).subscribe()
+    story.send("2024-01-10", v=1)
+    to = event("t0", "7", parse_iso8601_ms("2024-01-10T00:00:00Z") or 0, "m")
+    correction = amend({**to, "organization_id": event_has})
+    story.append("2024-01-11", {**correction, "organization_id": correction_has})
+    refused = [str(one.code) for one in story.meter("2024-01-12").refused]
+    assert refused == ([] if counts else ["invalid_correction"])
+    (charge_usage,) = story.usage("2024-01-12")["charges_usage"]
+    assert charge_usage["units"] == ("7.0" if counts else "1.0")

@@ -14,6 +14,7 @@ from tables.close import next_cut
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.fold import Arrival
 from tables.refold import Refold
+from tables.tracing import verdict
 from tables.verification import Verification
 from tests.laws.world import (
     DAY_MS,
@@ -132,3 +133,18 @@ def test_a_correction_is_known_by_what_it_says_also_after_a_restore() -> None:
         assert not each.has_taken(correction(1, NEVER_MS))
         # Sent again under its id, it changes nothing, whatever it says.
         assert each.has_taken(correction(2, NEVER_MS))
+
+
+def test_a_copy_that_a_broker_has_stamped_before_its_original_is_a_duplicate() -> None:
+    """As a new leader may, whose clock is behind: along a partition the offset decides."""
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    first = arrival(0, START_MS + 5, "max", v="5")
+    again = first._replace(raw_offset=1, append_time_ms=START_MS)
+    live.deliver([first, again._replace(append_time_ms=START_MS + 5)])
+    verification = Verification(live.partition, [NAME])
+    verification.feed([first, again])
+    assert verification.lost == []
+    assert verdict(live.partition, again).standing == "duplicate"
+    earlier = first._replace(raw_partition=1, append_time_ms=START_MS)
+    assert verdict(live.partition, earlier).standing == "lost"
