@@ -369,8 +369,8 @@ BUGS = (
     Bug(
         "period-in-grace-decides-how-another-is-revised",
         "tables/cells.py",
-        "if candidate.due_at_ms < first.due_at_ms:",
-        "if False:",
+        "own is not None and own.due_at_ms < at_ms",
+        "own is not None",
     ),
     Bug(
         "every-cut-is-one-of-the-period",
