@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from aiokafka import TopicPartition
 
 from agents.forward import Forwarder
-from agents.ingest import MAX_AHEAD_MS, ClockAhead
+from agents.ingest import ClockAhead, latest_stamp_ms
 from app.clients import Consumer, started
 from app.owned import OwnedPartition, Progress
 from app.topics import RAW_MESSAGE_BYTES
@@ -73,10 +73,10 @@ async def _forward(
     shared, number = owned.shared, owned.number
     default = shared.definitions.settings_at().default_organization_id
     sent: list[Awaitable[object]] = []
-    latest_ms = shared.clock.now_ms() + MAX_AHEAD_MS
+    latest_ms = latest_stamp_ms(shared)
     for raw in records:
         append_time_ms = max(append_time_ms, raw.timestamp)
-        if append_time_ms > latest_ms and not shared.settings.test_clock:
+        if append_time_ms > latest_ms:
             raise ClockAhead(number, raw.offset, append_time_ms)
         if is_tick(raw.key, raw.value, raw.headers):
             continue

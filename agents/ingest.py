@@ -14,6 +14,7 @@ import faust
 
 from agents.forward import POSITION_HEADER, Forwarder, position_of
 from app.cancelled import asked_to_end
+from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
 from app.wire.arrivals import arrivals_of, plain_arrival
@@ -25,7 +26,7 @@ from tables.fold import Arrival, Run, runs_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.owned import OwnedPartition
+    from app.owned import OwnedPartition, Shared
 
 PAUSE_RECORDS = 1_000
 """Records decoded between two turns of the event loop."""
@@ -45,6 +46,11 @@ class ClockAhead(Exception):
             f"Offset {offset} of raw partition {partition} is stamped {append_time_ms} ms, over an "
             "hour ahead of this machine: correct the broker's clock or this one's"
         )
+
+
+def latest_stamp_ms(shared: Shared) -> int:
+    """Of a record whose broker's clock may be right; a test clock is nobody's."""
+    return NEVER_MS if shared.settings.test_clock else shared.clock.now_ms() + MAX_AHEAD_MS
 
 
 def add_ingest(
@@ -158,7 +164,7 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     _require_next(batch, next_offset)
     shared, number = owned.shared, owned.number
     homes = shared.homes
-    latest_ms = shared.clock.now_ms() + MAX_AHEAD_MS
+    latest_ms = latest_stamp_ms(shared)
     default = shared.definitions.settings_at().default_organization_id
     arrivals: defaultdict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
     away: list[tuple[int, Arrival | CorrectionArrival]] = []
@@ -174,7 +180,7 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
             await asyncio.sleep(0)
         if timestamp_ms > append_time_ms:
             append_time_ms = timestamp_ms
-            if append_time_ms > latest_ms and not shared.settings.test_clock:
+            if append_time_ms > latest_ms:
                 raise ClockAhead(number, offset, append_time_ms)
         headers, value = raw.headers, raw.value
         if headers:

@@ -318,9 +318,14 @@ class Engine:
         At once: they may have it while much else is restored here.
         """
         for owned in [self.parked.pop(number) for number in sorted(numbers)]:
-            await owned.abandon()
-            await owned.producer.stop()
-            self._dropped = True
+            await self._give_up(owned)
+
+    async def _give_up(self, owned: OwnedPartition) -> None:
+        """Nothing of the partition is written from here on, wherever it is in use yet."""
+        await owned.abandon()
+        await owned.halt()
+        await owned.producer.stop()
+        self._dropped = True
 
     def _settle_memory(self) -> None:
         """Let the collector pass over what stays, but not over a partition that was given up."""
@@ -362,11 +367,8 @@ class Engine:
             await self._last_flush(owned, until_s)
         except Fenced:
             log.warning("Partition %s could not be flushed: its next owner goes on", number)
-            await owned.abandon()
-            await owned.halt()
-            await owned.producer.stop()
+            await self._give_up(owned)
             del self.owned[number]
-            self._dropped = True
             return
         await owned.halt()
         self.parked[number] = self.owned.pop(number)
@@ -400,10 +402,7 @@ class Engine:
             await owned.flush()
         except BaseException as error:
             # Also when another rebalance ends it: nobody has it any more.
-            await owned.abandon()
-            await owned.halt()
-            await owned.producer.stop()
-            self._dropped = True
+            await self._give_up(owned)
             if isinstance(error, Fenced):
                 return None
             raise

@@ -247,7 +247,17 @@ class OwnedPartition:
         async with self.lock:
             with self.change():
                 await self._fold(runs)
-                self._pass(raw_next, rekeyed_next, append_time_ms, marks, refused, corrections)
+                for correction in corrections:
+                    self._correct(correction)
+                self._refuse_raw(refused)
+                record = self.table.record
+                if raw_next is not None:
+                    record.raw_next = raw_next
+                    record.append_time_ms = max(record.append_time_ms, append_time_ms)
+                if rekeyed_next is not None:
+                    record.rekeyed_next = rekeyed_next
+                    record.marks |= marks or {}
+                self.moved = True
         async with self.advanced:
             self.advanced.notify_all()
 
@@ -263,28 +273,6 @@ class OwnedPartition:
         except BaseException:
             self.abandoned = True
             raise
-
-    def _pass(
-        self,
-        raw_next: int | None,
-        rekeyed_next: int | None,
-        append_time_ms: int,
-        marks: dict[int, tuple[int, int]] | None,
-        refused: Sequence[tuple[Refusal, RawRecord]],
-        corrections: Sequence[CorrectionArrival],
-    ) -> None:
-        """Move the offsets past the records of what was folded, with what else they hold."""
-        for correction in corrections:
-            self._correct(correction)
-        self._refuse_raw(refused)
-        record = self.table.record
-        if raw_next is not None:
-            record.raw_next = raw_next
-            record.append_time_ms = max(record.append_time_ms, append_time_ms)
-        if rekeyed_next is not None:
-            record.rekeyed_next = rekeyed_next
-            record.marks |= marks or {}
-        self.moved = True
 
     async def _fold(self, runs: Sequence[Run]) -> None:
         for part in _slices(runs, self.shared.settings.slice_events):

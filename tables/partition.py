@@ -754,12 +754,12 @@ class Partition:
         for cells in self._thawed.values():
             for _, (key, value) in cells:
                 self._deleted[key] = None
+                hashed = record_hash(key, value)
                 self.record.cells -= 1
-                hash_sum = self.record.cells_hash - record_hash(key, value)
-                self.record.cells_hash = hash_sum % SUM_MODULUS
+                self.record.cells_hash = (self.record.cells_hash - hashed) % SUM_MODULUS
                 # While it is being restored what was loaded is compared with the record yet.
                 self._loaded -= 1
-                self._loaded_hash -= record_hash(key, value)
+                self._loaded_hash -= hashed
         self._thawed.clear()
         self.strays.update((*name, code) for code in self.presence.codes.get(name, ()))
 

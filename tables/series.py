@@ -146,11 +146,7 @@ class Series:
         self, partition: Partition, pair: Pair, wanted: Sequence[SeriesWindow], timezone: str
     ):
         self._route = partition.compile(pair)
-        # Packed cells say as well who is admitted.
-        partition.thaw(pair[:2])
-        live = partition.routes.get(pair)
-        if live is not None:
-            impose_live(live, self._route)
+        impose_live(partition.route_of(pair), self._route)
         self._windows = list(wanted)
         self._timeline = _Windows(self._windows, timezone)
         self._members = Members(capacity=None)

@@ -111,10 +111,7 @@ class Tracer:
         self.route = partition.compile(pair)
         self.partition = partition
         # Shown one event or some, in any order: who is admitted is known already.
-        partition.thaw(pair[:2])
-        live = partition.routes.get(pair)
-        if live is not None:
-            impose_live(live, self.route)
+        impose_live(partition.route_of(pair), self.route)
         self._members = Members(capacity=None)
         self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
 

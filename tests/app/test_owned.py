@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from agents.close import close_due
+from agents.refold import refold_queued
 from app.api import meter as port
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Touch
@@ -21,7 +22,9 @@ from app.records import usage_record
 from app.settings import Settings
 from app.transport import RawRecord
 from app.wire.refusals import Refusal, RefusalCode
+from tables.close import enter_history, settle
 from tables.fold import Arrival, runs_of
+from tables.refold import Refold
 from tables.stores.changelog import Fenced
 from tests.laws.world import ORG, START_MS, WEEK_MS, Live, definitions_of, event
 
@@ -81,7 +84,14 @@ async def test_a_slice_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.Mo
     await refuses_to_flush(owned)
 
 
-async def test_a_cut_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("failing", "real", "nth"),
+    [("tables.close.usage_record", usage_record, 2), ("agents.close.settle", settle, 1)],
+    ids=["between records", "as it is settled"],
+)
+async def test_a_cut_that_fails_half_way_is_in_no_flush(
+    monkeypatch: pytest.MonkeyPatch, failing: str, real: Callable[..., Any], nth: int
+) -> None:
     """What is noted as published before its record is made would never be published."""
     owned = owned_of("count", "sum")
     arrivals = [
@@ -98,7 +108,7 @@ async def test_a_cut_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.Monk
     async def rekeyed_end(number: int) -> int:
         return 0
 
-    monkeypatch.setattr("tables.close.usage_record", _NoMemory(usage_record, 2))
+    monkeypatch.setattr(failing, _NoMemory(real, nth))
     with pytest.raises(MemoryError):
         await close_due(owned, progress, rekeyed_end)
     await refuses_to_flush(owned)
@@ -111,6 +121,45 @@ async def test_a_definition_that_fails_half_way_is_in_no_flush(
     monkeypatch.setattr(owned.table, "touched", _NoMemory(owned.table.touched, 1))
     with pytest.raises(MemoryError):
         owned.define(Touch(ORG), 7, AT_MS)
+    await refuses_to_flush(owned)
+
+
+async def test_history_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    owned = owned_of("count")
+    monkeypatch.setattr("app.owned.enter_history", _NoMemory(enter_history, 1))
+    with pytest.raises(MemoryError):
+        owned.enter_history()
+    await refuses_to_flush(owned)
+
+
+class _EmptyLog:
+    """A scan that finds nothing."""
+
+    async def __aenter__(self) -> _EmptyLog:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def start(self, *_: object) -> None:
+        pass
+
+    def behind(self, _: object) -> int:
+        return 0
+
+    async def read(self, *_: object) -> AsyncIterator[list[Arrival]]:
+        nothing: list[list[Arrival]] = []
+        for part in nothing:
+            yield part
+
+
+async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    owned = owned_of("count")
+    await owned.take(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
+    owned.want_refold([(*name, "count") for name in owned.table.presence.codes], AT_MS)
+    monkeypatch.setattr(Refold, "swap", _NoMemory(Refold.swap, 1))
+    with pytest.raises(MemoryError):
+        await refold_queued(owned, lambda _: cast(Any, _EmptyLog()))
     await refuses_to_flush(owned)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,13 +12,13 @@ from app import restore
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
-from app.scan import Scan
 from tests.laws.world import HOUR_MS, ORG, WEEK_MS, definitions_of, subscription_body
+from tests.simulation.by_hand import append, defining, hold, slow_scans
 from tests.simulation.check import Outcome
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
-from tests.simulation.script import Script, with_own_ids
-from tests.simulation.steps import Appended, Define, Event, Pass
+from tests.simulation.script import Script
+from tests.simulation.steps import Event, Pass
 
 SETTINGS = SettingsRecord(grace_s=0, default_organization_id=ORG)
 BASE = [line.command for line in definitions_of(["max"], SETTINGS)]
@@ -29,7 +27,6 @@ BASE = [line.command for line in definitions_of(["max"], SETTINGS)]
 def killed_between(
     directory: Path,
     name: str,
-    others: Sequence[Command],
     first: Command,
     later: Sequence[Command] = (),
 ) -> Outcome:
@@ -38,50 +35,36 @@ def killed_between(
     The other refold is of sub-b, of an event whose first copy comes late.
     """
     base = [*BASE, commands.create_subscription(ORG, subscription_body(external_id="sub-b"))]
-    made = [Define(c.type, c.encode()) for c in (*base, *others, first, *later)]
-    begin = Scan.__aenter__
-
-    async def slow(scan: Scan) -> Any:
-        await asyncio.sleep(10)
-        return await begin(scan)
+    steps = defining((*base, first, *later))
 
     async def act(player: Player) -> Outcome:
-        steps: list[Any] = with_own_ids(Script(3, 1, [*made]), random.Random(2)).steps
         home = player._place("sub-b", None)
         assert player._place(name, None) == home
-
-        async def append(*appended: Appended, pause_s: float = 3) -> None:
-            for step in appended:
-                player._append(step)
-            await asyncio.sleep(pause_s)
-
-        async def hold(*partitions: int) -> None:
-            player.slow = set(partitions)
-            player._spread_slowness()
 
         def event(of: str, transaction_id: str, v: str, place: int, **more: str) -> Event:
             properties = {"v": v, **more}
             return Event("max", transaction_id, 0, of, properties, place)
 
-        defined = len(base) + len(others)
+        defined = len(base)
         await player.begin()
-        await append(*steps[:defined])
+        await append(player, *steps[:defined], pause_s=3)
         player._leap(Pass(2 * HOUR_MS))
         await asyncio.sleep(5)
-        await append(event(name, "a", "5", home, g="x"), event(name, "b", "7", home, g="y"))
+        twice = event(name, "a", "5", home, g="x"), event(name, "b", "7", home, g="y")
+        await append(player, *twice, pause_s=3)
         away = (home + 1) % 3
-        await hold(away)
-        await append(event("sub-b", "c", "1", away), pause_s=0.1)
-        await append(event("sub-b", "c", "1", home))
+        hold(player, away)
+        await append(player, event("sub-b", "c", "1", away), pause_s=0.1)
+        await append(player, event("sub-b", "c", "1", home), pause_s=3)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Scan, "__aenter__", slow)
-            await append(steps[defined], pause_s=4)
+            slow_scans(patch, by_s=10)
+            await append(player, steps[defined], pause_s=4)
             # Its refold reads; now the first copy comes, and then the swap and a flush.
-            await hold()
+            hold(player)
             await asyncio.sleep(9)
             (worker,) = player.workers
             worker.process.kill()
-        await append(*steps[defined + 1 :], pause_s=1)
+        await append(player, *steps[defined + 1 :], pause_s=1)
         await player._heal()
         await asyncio.sleep(20)
         player._leap(Pass(1, WEEK_MS))
@@ -92,7 +75,7 @@ def killed_between(
     return run(in_simulation(Script(3, 1, []), 0, directory, act))
 
 
-def _grouped(keys: list[str]) -> Command:
+def grouped(keys: list[str]) -> Command:
     made = next(command for command in BASE if command.type == "create_plan")
     (charge,) = made.payload["plan"]["charges"]
     properties = {"amount": "1", **({"pricing_group_keys": keys} if keys else {})}
@@ -105,7 +88,7 @@ def test_a_definition_that_is_taken_back_meanwhile_leaves_no_cell_of_its_own(
     tmp_path: Path,
 ) -> None:
     """Compared to the definitions before both, it seems that nothing has changed."""
-    outcome = killed_between(tmp_path, "sub", [], _grouped(["g"]), [_grouped([])])
+    outcome = killed_between(tmp_path, "sub", grouped(["g"]), [grouped([])])
     assert outcome.check() == []
 
 
@@ -116,6 +99,6 @@ def test_cells_that_a_definition_has_made_meanwhile_are_not_taken_for_torn(
     said: list[str] = []
     monkeypatch.setattr(restore.log, "error", lambda text, *_: said.append(text))
     late = commands.create_subscription(ORG, subscription_body(external_id="sub-d"))
-    outcome = killed_between(tmp_path, "sub-d", [], late)
+    outcome = killed_between(tmp_path, "sub-d", late)
     assert outcome.check() == []
     assert said == []

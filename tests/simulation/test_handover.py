@@ -16,12 +16,12 @@ from app.engine import Engine
 from app.owned import OwnedPartition
 from app.topics import METER_PROGRESS
 from app.wire.raw import home_partition, message_key
-from tests.laws.world import HOUR_MS, ORG, SUBSCRIPTION
+from tests.laws.world import ORG, SUBSCRIPTION
+from tests.simulation.by_hand import begin
 from tests.simulation.kafka import PartitionProducer
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Event, Script
-from tests.simulation.steps import Pass
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
 
@@ -141,12 +141,7 @@ def test_a_batch_on_its_way_to_a_partition_that_went_elsewhere_ends_there(
         return await forward(forwarder, *record)
 
     async def act(player: Player) -> None:
-        for step in player.steps:
-            player._append(step)  # type: ignore[arg-type]
-        player.steps.clear()
-        player._leap(Pass(HOUR_MS))
-        await player._start(0)
-        await player._start(1)
+        await begin(player, workers=2)
         home = home_partition(message_key(ORG, SUBSCRIPTION), 2, "crc32")
         moving = Moving(player, home)
 
@@ -181,11 +176,7 @@ def test_kafka_that_goes_back_by_some_owners_and_redis_that_does_not_are_gone_on
     """As from snapshots of disks: what Redis has is of an owner that nobody knows of any more."""
 
     async def act(player: Player) -> None:
-        for step in player.steps:
-            player._append(step)  # type: ignore[arg-type]
-        player.steps.clear()
-        player._leap(Pass(HOUR_MS))
-        await player._start(0)
+        await begin(player)
         await player.workers[0].assign(frozenset({0}))
 
         async def seat(name: str) -> None:

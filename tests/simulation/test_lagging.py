@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,15 @@ from app import restore
 from app.definitions import commands
 from app.engine import Engine
 from app.gateway import Gateway
-from app.scan import Scan
 from app.wire.raw import home_partition, message_key
 from tests.laws.world import HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, subscription_body
+from tests.simulation.by_hand import append, begin, defining, hold, slow_scans
 from tests.simulation.check import Outcome
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
-from tests.simulation.script import Script, with_own_ids
+from tests.simulation.script import Script
 from tests.simulation.steps import Appended, Define, Event, Pass
-from tests.simulation.test_between_refolds import BASE, _grouped
+from tests.simulation.test_between_refolds import BASE, grouped
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
 
@@ -56,10 +54,8 @@ class Lagging:
         await self.player.workers[0].assign(HERE)
         await self.second.assign(NOWHERE)
 
-    async def append(self, *steps: Appended, pause_s: float = 5) -> None:
-        for step in steps:
-            self.player._append(step)
-        await asyncio.sleep(pause_s)
+    async def append(self, *steps: Appended) -> None:
+        await append(self.player, *steps, pause_s=5)
 
     async def pass_to(self, at_ms: int, pause_s: float = 8) -> None:
         self.player._leap(Pass(at_ms - self.player.clock.now_ms()))
@@ -76,11 +72,6 @@ class Lagging:
         self.lags = False
 
 
-def made(*more: commands.Command) -> Sequence[Any]:
-    steps = [Define(command.type, command.encode()) for command in (*BASE, *more)]
-    return with_own_ids(Script(1, 1, [*steps]), random.Random(2)).steps
-
-
 def used(of: str, name: str, v: str, lag_ms: int = 0, **more: str) -> Event:
     return Event("max", name, lag_ms, of, {"v": v, **more}, 0)
 
@@ -94,7 +85,7 @@ def test_a_subscription_that_the_next_owner_does_not_know_yet_is_not_taken_for_t
     async def act(player: Player) -> Outcome:
         lagging = Lagging(player, monkeypatch)
         body = subscription_body(external_id="sub-d")
-        *base, late = made(commands.create_subscription(ORG, body))
+        *base, late = defining([*BASE, commands.create_subscription(ORG, body)])
         await lagging.append(*base)
         player._leap(Pass(2 * WEEK_MS + 2 * HOUR_MS))
         await lagging.begin()
@@ -118,15 +109,15 @@ def test_a_history_record_in_force_is_read_before_anything_is_folded(
 
     async def act(player: Player) -> Outcome:
         lagging = Lagging(player, monkeypatch)
-        *base, grouped = made(_grouped(["g"]))
+        *base, update = defining([*BASE, grouped(["g"])])
         await lagging.append(*base)
         player._leap(Pass(2 * HOUR_MS))
         await lagging.begin()
         await lagging.append(used("sub", "a", "5", g="x"))
         await lagging.pass_to(START_MS + WEEK_MS + HOUR_MS)
-        await lagging.append(grouped)
+        await lagging.append(update)
         lagging.lags = True
-        charge = msgspec.json.decode(grouped.value)["payload"]["plan"]["charges"][0]["id"]
+        charge = msgspec.json.decode(update.value)["payload"]["plan"]["charges"][0]["id"]
         history = commands.apply_history(
             ORG, charge_ids=[charge], from_ms=START_MS, to_ms=START_MS + WEEK_MS
         )
@@ -146,19 +137,14 @@ def test_a_repair_holds_back_the_cut_that_waits(
     """For another partition; what it would publish is wrong until the cell is refolded."""
 
     async def act(player: Player) -> Outcome:
-        for step in player.steps:
-            player._append(step)  # type: ignore[arg-type]
-        player.steps.clear()
-        player._leap(Pass(2 * HOUR_MS))
-        await player._start(0)
+        await begin(player)
         (worker,) = player.workers
         await worker.assign(frozenset({0, 1}))
         await asyncio.sleep(3)
         player._append(Event("sum", "a", 0, properties={"v": "3"}))
         await asyncio.sleep(5)
         home = home_partition(message_key(ORG, SUBSCRIPTION), 2, "crc32")
-        player.slow = {1 - home}
-        player._spread_slowness()
+        hold(player, 1 - home)
         player._leap(Pass(START_MS + WEEK_MS + 90_000 - player.clock.now_ms()))
         await asyncio.sleep(8)
         owned = worker.engine.owned[home]
@@ -167,22 +153,15 @@ def test_a_repair_holds_back_the_cut_that_waits(
         ((layer,),) = [span.layers.values() for span in spans]
         (cell,) = layer.cells.values()
         cell.state.total = Decimal(21)  # type: ignore[attr-defined]
-        begin = Scan.__aenter__
-
-        async def slow(scan: Scan) -> Any:
-            await asyncio.sleep(20)
-            return await begin(scan)
 
         async def repair() -> int:
             reports = Gateway(worker.engine).verify(ORG, SUBSCRIPTION, True)
             found = [found async for report in reports for found in report.differences]
-            # That of a long log takes its time.
-            monkeypatch.setattr(Scan, "__aenter__", slow)
+            slow_scans(monkeypatch, by_s=20)
             return len(found)
 
         assert await worker.run(repair) == 1
-        player.slow = set()
-        player._spread_slowness()
+        hold(player)
         await asyncio.sleep(40)
         return await player.end()
 
