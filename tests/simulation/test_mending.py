@@ -103,7 +103,7 @@ def test_a_torn_changelog_is_noticed_and_mended(
     monkeypatch: pytest.MonkeyPatch, changelog: str, steps: list[Step]
 ) -> None:
     noticed = 0
-    for seed in range(4):
+    for seed in range(16):
         outcome, said = torn(monkeypatch, changelog, steps, seed)
         assert outcome.check() == []
         noticed += any("torn" in text for text in said)
