@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from functools import cache
 
@@ -10,7 +9,6 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.scan import Scan
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,
@@ -19,6 +17,7 @@ from tests.laws.world import (
     definitions_of,
     subscription_body,
 )
+from tests.simulation.by_hand import slow_scans
 from tests.simulation.play import play
 from tests.simulation.script import (
     CRASH,
@@ -145,13 +144,7 @@ def used(name: str, place: int) -> Event:
 
 def test_a_cut_waits_for_a_refold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Subscriptions come after their events; reading those again takes ten seconds."""
-    start = Scan.__aenter__
-
-    async def slow_start(scan: Scan) -> Scan:
-        await asyncio.sleep(10)
-        return await start(scan)
-
-    monkeypatch.setattr(Scan, "__aenter__", slow_start)
+    slow_scans(monkeypatch, by_s=10)
     late = [step for step in base() if step.kind == "create_subscription"]
     early = [step for step in base() if step.kind != "create_subscription"]
     events = [used("t", place) for place in range(6)]
