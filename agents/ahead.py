@@ -7,40 +7,51 @@ once more; the homes have it already and pass over it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
 
 from agents.forward import Forwarder
-from agents.ingest import ClockAhead, latest_stamp_ms
-from app.clients import Consumer, started
-from app.owned import OwnedPartition, Progress
+from agents.ingest import Portion, decoding_of
+from app.clients import NOT_TAKEN, Consumer, started
+from app.definitions.judging import Judging
+from app.log import facts
+from app.owned import OwnedPartition
 from app.topics import RAW_MESSAGE_BYTES
-from app.transport import RawRecord
-from app.wire.arrivals import arrivals_of
-from app.wire.records import is_tick
-from app.wire.refusals import Refusal
+from app.transport import RawRecord, RecordBatch
 
 READ_TIMEOUT_MS = 500
 MAX_RECORDS = 1_000
 
-Report = Callable[[Progress], Awaitable[object]]
+log = logging.getLogger(__name__)
 
 
-async def forward_ahead(owned: OwnedPartition, forwarder: Forwarder, report: Report) -> None:
+async def forward_ahead(owned: OwnedPartition, forwarder: Forwarder) -> None:
     """Forward whenever the partition stands still, until cancelled."""
     while True:
         await owned.stalled.wait()
-        async with _reader(owned) as (consumer, tp):
-            while owned.stalled.is_set():
-                fetched = await consumer.getmany(
-                    tp, timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS
-                )
-                # The position passes transaction markers, which carry no record.
-                await _forward(
-                    owned, forwarder, fetched.get(tp, ()), await consumer.position(tp), report
-                )
+        try:
+            await _while_stalled(owned, forwarder)
+        except NOT_TAKEN as error:
+            text, extra = (
+                "Nothing is forwarded ahead yet: %r",
+                facts("note", partition=owned.number),
+            )
+            log.warning(text, error, extra=extra)
+            await owned.shared.brokers.pause(0)
+
+
+async def _while_stalled(owned: OwnedPartition, forwarder: Forwarder) -> None:
+    async with _reader(owned) as (consumer, tp):
+        while owned.stalled.is_set():
+            fetched = await consumer.getmany(
+                tp, timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS
+            )
+            # The position passes transaction markers, which carry no record.
+            next_offset = await consumer.position(tp)
+            await _forward(owned, forwarder, tp, fetched.get(tp, []), next_offset)
 
 
 @asynccontextmanager
@@ -63,33 +74,22 @@ async def _reader(owned: OwnedPartition) -> AsyncIterator[tuple[Consumer, TopicP
 async def _forward(
     owned: OwnedPartition,
     forwarder: Forwarder,
+    tp: TopicPartition,
     records: list[RawRecord],
     next_offset: int,
-    report: Report,
 ) -> None:
-    raw_next, append_time_ms = owned.forwarded
-    if next_offset <= raw_next:
-        return
-    shared, number = owned.shared, owned.number
-    default = shared.definitions.settings_at().default_organization_id
-    sent: list[Awaitable[object]] = []
-    latest_ms = latest_stamp_ms(shared)
-    for raw in records:
-        append_time_ms = max(append_time_ms, raw.timestamp)
-        if append_time_ms > latest_ms:
-            raise ClockAhead(number, raw.offset, append_time_ms)
-        if is_tick(raw.key, raw.value, raw.headers):
-            continue
-        for arrived in arrivals_of(
-            raw.value, raw.headers, append_time_ms, number, raw.offset, default
-        ):
-            if isinstance(arrived, Refusal):
-                continue
-            home = shared.homes.of(*arrived.name)
-            if home != number:
-                sent.append(await forwarder.forward(home, arrived, raw.headers))
-    # Those of the batch that stands still come before.
-    for forward in [*owned.forwards, *sent]:
-        await forward
-    owned.forwarded = (next_offset, append_time_ms)
-    await report(owned.progress(*owned.forwarded))
+    batch = RecordBatch(records, tp, owned.forwarded[0], next_offset, 0)
+    turns, work = owned.shared.turns, decoding_of(owned)
+    while owned.forwarded[0] < next_offset and not owned.abandoned:
+        portion = Portion(batch, *owned.forwarded)
+        judging = Judging.by(owned.shared.definitions)
+        await turns.run(work, portion.decode(owned.shared, owned.number, judging))
+        # What is at home is folded when the partition goes on.
+        portion.runs(owned.shared.homes, owned.number)
+        await turns.watched(work, portion.forward(owned, forwarder))
+        # Those of the batch that stands still come before.
+        await owned.forwards.settle(owned.forwards.count)
+        owned.forwarded = (portion.next_offset, portion.append_time_ms)
+        owned.shared.report(owned.progress(*owned.forwarded))
+        if portion.waits_past_ms is not None:
+            await owned.definitions_past(portion.waits_past_ms)

@@ -8,20 +8,33 @@ may have forwarded something, from events-rekeyed, and of the definitions. Until
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 
+from app.clients import NOT_TAKEN
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
-from app.owned import OwnedPartition
+from app.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
+from app.owned import Blocked, HeldBy, OwnedPartition
 from app.progress import ProgressTable
 from app.records import PublishedRecord
-from tables.close import close_subscription, settle
+from app.turns import Steps, Work
+from tables.close import closing, settling
+from tables.presence import SubscriptionName
 from tables.stores.changelog import Record
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.1
-MAX_RECORDS = 5_000
-"""Usage records after which a flush goes out before more are made."""
+
+AT_FIRST = 64
+"""Steps of a subscription's closing in one go: who needs more waits for those who do not."""
+AT_ONCE = 10_000
+"""Steps of one that needs more, before the next one that does has its turn."""
+
+CLOSING = Work("close", "cut")
 
 
 async def close(
@@ -37,8 +50,12 @@ async def close(
         owned.woken.clear()
         try:
             await close_due(owned, progress, rekeyed_end)
+        except NOT_TAKEN as error:
+            # How far the logs go cannot be asked now.
+            log.debug("Partition %s closes nothing yet: %r", owned.number, error)
+            await owned.shared.brokers.pause(0)
         except Exception as error:
-            await owned.shared.crash(error)
+            owned.shared.fail(owned, error)
             return
 
 
@@ -49,6 +66,9 @@ async def close_due(
 ) -> None:
     """Take every cut that nothing holds back."""
     while True:
+        if owned.unscheduled:
+            # A cut was ended half-way by a rebalance; the partition came back as it was.
+            await owned.work_on(CLOSING, owned.rescheduling())
         cut_ms = owned.schedule.next_ms()
         now_ms = owned.shared.clock.now_ms()
         if cut_ms >= NEVER_MS or cut_ms > max(now_ms, owned.table.record.append_time_ms):
@@ -56,19 +76,19 @@ async def close_due(
             return
         reason = await _held_back_by(owned, cut_ms, progress, rekeyed_end)
         if reason is not None:
-            if owned.blocked is None or owned.blocked[:2] != (cut_ms, reason):
-                owned.blocked = (cut_ms, reason, now_ms)
+            held, text = reason
+            if owned.blocked is None or owned.blocked[:2] != (cut_ms, text):
+                owned.blocked = Blocked(cut_ms, text, now_ms, held)
             return
         owned.blocked = None
-        if owned.schedule.next_ms() != cut_ms:
-            # A refold was swapped in meanwhile, and has a cut before it.
-            continue
-        if owned.table.next_history_ms() <= cut_ms:
-            async with owned.lock:
-                if owned.schedule.next_ms() == cut_ms:
-                    owned.enter_history()
-        else:
-            await _take_cut(owned, cut_ms)
+        async with owned.shaping:
+            # Whoever had it may have found a cut before it, or what it has to wait for.
+            if owned.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:
+                continue
+            if owned.table.next_history_ms() <= cut_ms:
+                await owned.enter_history()
+            else:
+                await _take_cut(owned, cut_ms)
 
 
 async def _held_back_by(
@@ -76,53 +96,114 @@ async def _held_back_by(
     cut_ms: int,
     progress: ProgressTable,
     rekeyed_end: Callable[[int], Awaitable[int]],
-) -> str | None:
-    """What the cut waits for; None when it can be taken."""
+) -> tuple[HeldBy, str] | None:
+    """What the cut waits for, as a code and a sentence; None when it can be taken."""
     settings = owned.shared.settings
     if owned.table.record.append_time_ms <= cut_ms:
-        return f"raw partition {owned.number} is not folded past the cut"
+        return "raw_behind", f"raw partition {owned.number} is not folded past the cut"
     for partition in range(settings.raw_partitions):
         if progress.append_time_ms(partition) <= cut_ms:
             newest = progress.of(partition)
             owner = f", of {newest.url}," if newest is not None and newest.url else ""
-            return f"raw partition {partition}{owner} has not reported progress past the cut"
+            text = f"raw partition {partition}{owner} has not reported progress past the cut"
+            return "peer_silent", text
     if owned.table.record.rekeyed_next < await rekeyed_end(owned.number):
-        return f"forwarded events of partition {owned.number} are not folded to the end"
+        text = f"forwarded events of partition {owned.number} are not folded to the end"
+        return "forwarded_behind", text
     if owned.shared.definitions.append_time_ms <= cut_ms:
-        return "the definitions log has not passed the cut"
+        return "definitions_behind", "the definitions log has not passed the cut"
+    return _to_be_shaped(owned, cut_ms)
+
+
+def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | None:
+    """What the cells do not show yet that the cut has to show."""
+    behind_ms = owned.table.behind_since_ms
+    # A history record comes into force over definitions that everybody was looked at for.
+    if behind_ms is not None and (behind_ms <= cut_ms or owned.table.next_history_ms() <= cut_ms):
+        text = f"definitions behind: partition {owned.number} has yet to look at whom they concern"
+        return "definitions_behind", text
     if owned.refold_since_ms is not None and owned.refold_since_ms <= cut_ms:
-        return f"partition {owned.number} is refolding for a definition or a correction"
+        text = f"partition {owned.number} is refolding for a definition or a correction"
+        return "refolding", text
     return None
 
 
 async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
-    """Close every subscription that is due, a bounded number a flush, then settle the cut."""
-    names = owned.schedule.due(cut_ms)
-    most = min(MAX_RECORDS, owned.shared.settings.flush_max_changes)
-    try:
-        for name in names:
-            async with owned.lock:
-                with owned.change():
-                    packed = owned.table.sealed_cells(name)
-                    for record in close_subscription(owned.table, name, cut_ms):
-                        owned.outbox.append(_to_topic(owned, record))
-                    if packed:
-                        owned.table.cool(name, packed)
-            failpoint("mid-close")
-            if len(owned.outbox) >= most:
-                await owned.flush()
-                failpoint("between-cut-flushes")
-        async with owned.lock:
-            with owned.change():
-                settle(owned.table, cut_ms)
-                owned.moved = True
-    finally:
-        # Also when a rebalance ends it half-way: the partition may come back as it is.
-        owned.reschedule(names)
+    """Close every subscription that is due, a bounded number of records a flush, then settle it."""
+    cut = _Cut(owned, cut_ms)
+    while not await owned.work_on(CLOSING, cut.until_full()):
+        await owned.flush()
+        failpoint("between-cut-flushes")
+    await owned.work_on(CLOSING, settling(owned.table, cut_ms))
+    owned.moved = True
+    await owned.work_on(CLOSING, owned.rescheduling())
     await owned.flush()
 
 
+class _Cut:
+    """One cut while it is taken: those with little to publish are done before those with much."""
+
+    def __init__(self, owned: OwnedPartition, cut_ms: int):
+        self._owned = owned
+        self._cut_ms = cut_ms
+        self._bytes = 0
+        self._steps = self._closing()
+
+    def until_full(self) -> Steps[bool]:
+        """Go on until a flush is full, or to the end: then True."""
+        owned, self._bytes = self._owned, 0
+        most = min(FLUSH_USAGE_RECORDS, owned.shared.settings.flush_max_changes)
+        for _ in self._steps:
+            if len(owned.outbox) >= most or self._bytes >= FLUSH_BYTES:
+                return False
+            yield
+        return True
+
+    def _closing(self) -> Iterator[None]:
+        owned, table = self._owned, self._owned.table
+        waiting: deque[tuple[SubscriptionName, Iterator[PublishedRecord | None]]] = deque()
+        for name in owned.schedule.due(self._cut_ms):
+            if name in owned.unscheduled:
+                # It is closed already, or waits; something has asked for its cuts again.
+                continue
+            owned.unscheduled[name] = None
+            packed = table.sealed_cells(name)
+            records = closing(table, name, self._cut_ms)
+            if not (yield from self._go_on(records, AT_FIRST)):
+                table.half_closed.add(name)
+                waiting.append((name, records))
+            else:
+                # Also one that was left half taken before.
+                table.half_closed.discard(name)
+                if packed:
+                    # As they were: nobody else had a turn since.
+                    table.cool(name, packed)
+            failpoint("mid-close")
+            yield
+        while waiting:
+            name, records = waiting.popleft()
+            if (yield from self._go_on(records, AT_ONCE)):
+                table.half_closed.discard(name)
+            else:
+                waiting.append((name, records))
+
+    def _go_on(
+        self, records: Iterator[PublishedRecord | None], most: int
+    ) -> Generator[None, None, bool]:
+        """Take so many records; whether these were all."""
+        for count, record in enumerate(records, 1):
+            if record is not None:
+                self._bytes += len(record.value)
+                self._owned.outbox.append(_to_topic(self._owned, record))
+            if count == most:
+                return False
+            if most > AT_FIRST:
+                yield
+        return True
+
+
 def _to_topic(owned: OwnedPartition, record: PublishedRecord) -> Record:
+    owned.shared.tally.note_published(record.told)
     settings = owned.shared.settings
     topic = settings.topic(settings.usage_records_topic)
     return Record(topic, owned.number, record.key, record.value, list(record.headers))

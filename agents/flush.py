@@ -9,7 +9,7 @@ from app.owned import OwnedPartition
 
 
 async def flush(owned: OwnedPartition) -> None:
-    """Flush the partition until cancelled; a flush that fails crashes the worker."""
+    """Flush the partition until cancelled; what cannot be tried again ends the partition here."""
     interval_s = owned.shared.settings.flush_interval_s
     while True:
         with suppress(TimeoutError):
@@ -19,5 +19,5 @@ async def flush(owned: OwnedPartition) -> None:
         try:
             await owned.flush()
         except Exception as error:
-            await owned.shared.crash(error)
+            owned.shared.fail(owned, error)
             return

@@ -11,8 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from aiokafka.errors import KafkaError
-
+from app.clients import NOT_TAKEN
 from app.owned import OutputLost
 from app.republished import output_tp
 from tables.partition import OutputMark
@@ -36,7 +35,7 @@ async def guard(engine: Engine) -> None:
         await asyncio.sleep(EVERY_S)
         try:
             lost = await look(engine, lost)
-        except KafkaError as error:
+        except NOT_TAKEN as error:
             log.warning("Whether usage-records is whole could not be asked: %s", error)
 
 

@@ -7,32 +7,54 @@ partition record says are folded are passed over, so redelivery changes nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
+from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import chain, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import faust
 
+from agents.careful import examine_raw, examine_rekeyed, without_lost
 from agents.forward import POSITION_HEADER, Forwarder, position_of
 from app.cancelled import asked_to_end
+from app.clients import NOT_TAKEN
+from app.definitions.judging import Judging
+from app.definitions.set_asides import Aside, SetAsides
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
+from app.fetched import UnreadBatch
+from app.home import Homes
+from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
-from app.wire.arrivals import arrivals_of, plain_arrival
+from app.turns import STEP_ITEMS, Steps, Turns, Work
+from app.wire.arrivals import Arrived, arriving, hang_on_limits, plain_arrival
 from app.wire.records import Headers, is_tick
-from app.wire.refusals import Refusal
+from app.wire.refusals import Refusal, RefusalCode
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run, runs_of
+from tables.partition import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.owned import OwnedPartition, Shared
 
-PAUSE_RECORDS = 1_000
-"""Records decoded between two turns of the event loop."""
+log = logging.getLogger(__name__)
 
-TURN_S = 1.0
-"""A batch that takes longer waits for something, and other partitions need not."""
+STEP_BYTES = 64 * 1024
+ITEM_BYTES = 1_024
+"""Decoded in one step: so many bytes, an event beside its own counting for a kibibyte."""
+
+JOINED_RECORDS = 1_000
+"""Batches are folded together up to this: of few records one costs more than they do."""
+
+TURN_S = 0.25
+"""A portion of cheap events takes no longer; for one of costly events, or one that waits for
+something, other partitions need not wait."""
 
 MAX_AHEAD_MS = 3_600_000
 """A record stamped further ahead of our clock means that a broker's clock is wrong."""
@@ -57,11 +79,12 @@ def add_ingest(
     app: MeterApp,
     owned: Callable[[int], OwnedPartition | None],
     forwarder: Forwarder,
+    turns: Turns,
 ) -> None:
     """Register the agent."""
 
     async def ingest(stream: faust.StreamT[Any]) -> None:
-        lanes = _Lanes(app, owned, forwarder)
+        lanes = _Lanes(app, owned, forwarder, turns)
         try:
             async for batch in stream:
                 lanes.put(batch)
@@ -74,8 +97,8 @@ def add_ingest(
 class _Lanes:
     """A lane for each partition.
 
-    Batches are taken one at a time, whatever their partition, so that few are decoded at once; one
-    that has to wait, for Redis or for definitions, lets the others go on.
+    Portions of batches are taken one at a time, the partitions in turn, so that little is decoded
+    at once; one that has to wait, for Redis or for definitions, lets the others go on.
     """
 
     def __init__(
@@ -83,10 +106,12 @@ class _Lanes:
         app: MeterApp,
         owned: Callable[[int], OwnedPartition | None],
         forwarder: Forwarder,
+        turns: Turns,
     ):
         self._app = app
         self._owned = owned
         self._forwarder = forwarder
+        self._turns = turns
         self._turn = asyncio.Lock()
         self._waiting: dict[int, asyncio.Queue[RecordBatch]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,9 +132,12 @@ class _Lanes:
 
     async def _run(self, waiting: asyncio.Queue[RecordBatch]) -> None:
         while True:
-            batch = await waiting.get()
+            batches = [await waiting.get()]
+            while not waiting.empty() and sum(map(len, batches)) < JOINED_RECORDS:
+                batches.append(waiting.get_nowait())
             try:
-                await self._taken(batch)
+                for tp in dict.fromkeys(batch.tp for batch in batches):
+                    await self._taken([batch for batch in batches if batch.tp == tp])
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and asked_to_end():
                     raise
@@ -117,12 +145,54 @@ class _Lanes:
                 await self._app.crash(error)
                 return
 
-    async def _taken(self, batch: RecordBatch) -> None:
-        async with self._turn:
-            partition = self._owned(batch.tp.partition)
+    async def _taken(self, batches: list[RecordBatch]) -> None:
+        async with self._my_turn():
+            partition = self._owned(batches[0].tp.partition)
+            batches = [batch for batch in batches if self._app.take(batch)]
+            if not batches or partition is None:
+                return
+        batch = _joined(batches)
+        try:
+            # After each portion it is the others' turn.
+            while await self._patiently_taken(batch, partition):
+                if self._owned(batch.tp.partition) is not partition:
+                    return
+        except Exception as error:
+            # What is read of it from here on is void.
+            partition.shared.fail(partition, error)
+            return
+        # Only how far it goes is wanted still; let go of now, its memory is soon used again.
+        batch.clear()
+        partition.batches += batches
+
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        """One lane at a time."""
+        with self._turns.folding():
+            async with self._turn:
+                yield
+
+    async def _patiently_taken(self, batch: RecordBatch, partition: OwnedPartition) -> bool:
+        """Tell whether more is left; try until there are the files, disk and brokers it needs."""
+        tries = 0
+        while True:
+            try:
+                return await self._portion_taken(batch, partition)
+            except NOT_TAKEN as error:
+                if partition.abandoned:
+                    # Half of it is folded.
+                    raise
+                log.warning("Partition %s waits to be folded: %r", partition.number, error)
+                await partition.shared.brokers.pause(tries)
+                tries += 1
+                if self._owned(partition.number) is not partition:
+                    return True
+
+    async def _portion_taken(self, batch: RecordBatch, partition: OwnedPartition) -> bool:
+        async with self._my_turn():
             taking = asyncio.create_task(self._take(batch, partition))
             await _wait(taking)
-        while partition is not None and not taking.done():
+        while not taking.done():
             # Others need its forwards meanwhile.
             if partition.asking:
                 partition.stalled.set()
@@ -130,21 +200,26 @@ class _Lanes:
                 await _wait(taking)
             finally:
                 partition.stalled.clear()
-        await taking
+        return await taking
 
-    async def _take(self, batch: RecordBatch, partition: OwnedPartition | None) -> None:
-        if not self._app.take(batch) or partition is None:
-            return
+    async def _take(self, batch: RecordBatch, partition: OwnedPartition) -> bool:
         if batch.tp.topic == self._app.raw_topic:
-            await take_raw(partition, batch, self._forwarder)
-        else:
-            await take_rekeyed(partition, batch)
-        # Only how far it goes is wanted still; let go of now, its memory is soon used again.
+            return await take_raw(partition, batch, self._forwarder)
+        return await take_rekeyed(partition, batch)
+
+
+def _joined(batches: Sequence[RecordBatch]) -> RecordBatch:
+    """Those of one topic as one."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    joined = RecordBatch(chain(*batches), first.tp, first.start, batches[-1].next, first.era)
+    for batch in batches:
         batch.clear()
-        partition.batches.append(batch)
+    return joined
 
 
-async def _wait(taking: asyncio.Task[None]) -> None:
+async def _wait(taking: asyncio.Task[bool]) -> None:
     """Until it is done, or for so long as a turn lasts."""
     try:
         await asyncio.wait([taking], timeout=TURN_S)
@@ -153,80 +228,190 @@ async def _wait(taking: asyncio.Task[None]) -> None:
         raise
 
 
-async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forwarder) -> None:
-    """Fold what is at home here and forward the rest.
+def found_in(
+    value: bytes | None,
+    headers: Headers,
+    place: tuple[int, int, int],
+    judging: Judging,
+    aside: Aside | None = None,
+) -> Steps[list[Arrived] | None]:
+    """What a record holds, by small steps; None: that hangs on definitions yet to come.
+
+    `aside`: what is set aside of the raw partition that it was read from.
+    """
+    if judging.waits_past_ms(place[0], headers) is not None:
+        return None
+    found: list[Arrived] = []
+    for arrived in arriving(value, headers, *place, judging, aside):
+        found.append(arrived)
+        if len(found) % STEP_ITEMS == 0:
+            yield
+    decided = not judging.known_before_ms <= place[0] <= judging.limited_after_ms
+    return found if decided or not hang_on_limits(found) else None
+
+
+class Portion:
+    """What is decoded of a raw batch before it is folded."""
+
+    def __init__(self, batch: RecordBatch, next_offset: int, append_time_ms: int):
+        self.next_offset = next_offset
+        """After its last record."""
+        self.append_time_ms = append_time_ms
+        self.whole = False
+        """The batch has nothing after it."""
+        self.waits_past_ms: int | None = None
+        """What comes next hangs on the definitions up to then."""
+        self.refused: list[tuple[Refusal, RawRecord | UnreadBatch]] = []
+        self.corrections: list[CorrectionArrival] = []
+        self._arrivals: defaultdict[Pair, list[Arrival]] = defaultdict(list)
+        self._away: list[tuple[int, Arrival | CorrectionArrival]] = []
+        self._headers: dict[int, Headers] = {}
+        self._batch = batch
+
+    def decode(self, shared: Shared, number: int, judging: Judging) -> Steps[None]:
+        """Whole records from its beginning on, until it has as much as it may have."""
+        batch, next_offset, append_time_ms = self._batch, self.next_offset, self.append_time_ms
+        homes, latest_ms = shared.homes, latest_stamp_ms(shared)
+        default, believed = judging.default_organization_id, not judging.beliefs
+        until_ms = min(latest_ms, judging.believed_until_ms)
+        aside = shared.definitions.set_asides.of(number)
+        arrivals, away, refused = self._arrivals, self._away, self.refused
+        # What a portion may have is counted once a step: each line here costs every event.
+        room, step = min(PORTION_BYTES, PORTION_EVENTS * ITEM_BYTES), STEP_BYTES
+        for raw in islice(batch, bisect_left(batch, next_offset, key=_offset), None):
+            if step <= 0:
+                room += step - STEP_BYTES
+                self.append_time_ms, self.next_offset = append_time_ms, next_offset
+                if room <= 0:
+                    return
+                step = STEP_BYTES
+                yield
+            offset, timestamp_ms, before_ms = raw.offset, raw.timestamp, append_time_ms
+            if timestamp_ms > append_time_ms:
+                if timestamp_ms > until_ms:
+                    if timestamp_ms > latest_ms:
+                        raise ClockAhead(number, offset, timestamp_ms)
+                    self.append_time_ms, self.next_offset = append_time_ms, next_offset
+                    self.waits_past_ms = timestamp_ms - TRUST_AFTER_MS - 1
+                    return
+                append_time_ms = timestamp_ms
+            headers, value = raw.headers, raw.value
+            step -= ITEM_BYTES if value is None else ITEM_BYTES + len(value)
+            before_offset, next_offset = next_offset, offset + 1
+            if headers:
+                if is_tick(raw.key, value, headers):
+                    continue
+                self._headers[offset] = headers
+            elif value is not None and (aside is None or not aside.touches(offset)):
+                arrival = plain_arrival(value, append_time_ms, number, offset, default)
+                if arrival is not None and (
+                    believed or _is_believed(arrival, judging, append_time_ms)
+                ):
+                    # As `runs_of` does, but while the event is still in the processor's cache.
+                    event = arrival[0]
+                    pair = (arrival[1], event.external_subscription_id, event.code)
+                    arrivals[pair].append(arrival)
+                    continue
+            elif isinstance(raw, UnreadBatch):
+                if aside is None or not aside.holds(offset):
+                    refused.append((_unread(raw), raw))
+                continue
+            place = (append_time_ms, number, offset)
+            found = yield from found_in(value, headers, place, judging, aside)
+            if found is None:
+                self.append_time_ms, self.next_offset = before_ms, before_offset
+                self.waits_past_ms = append_time_ms
+                return
+            step -= ITEM_BYTES * len(found)
+            for arrived in found:
+                if isinstance(arrived, Arrival):
+                    arrivals[arrived.pair].append(arrived)
+                elif isinstance(arrived, Refusal):
+                    refused.append((arrived, raw))
+                elif (home := homes.of(*arrived.name)) == number:
+                    self.corrections.append(arrived)
+                else:
+                    away.append((home, arrived))
+        self.append_time_ms = append_time_ms
+        self.next_offset, self.whole = max(batch.next, next_offset), True
+
+    def runs(self, homes: Homes, number: int) -> list[Run]:
+        """What is at home here; the rest goes away."""
+        runs: list[Run] = []
+        for pair, run in self._arrivals.items():
+            home = homes.of(pair[0], pair[1])
+            if home == number:
+                runs.append((pair, run))
+            else:
+                self._away += [(home, arrival) for arrival in run]
+        return runs
+
+    async def forward(self, owned: OwnedPartition, forwarder: Forwarder) -> None:
+        """Send what is away; homes skip what lies before the last they took, hence the order."""
+        # What was forwarded ahead is acknowledged.
+        forwarded_next, _ = owned.forwarded
+        for count, (home, leaving) in enumerate(sorted(self._away, key=_raw_order), 1):
+            if leaving.raw_offset >= forwarded_next:
+                headers = self._headers.get(leaving.raw_offset, ())
+                await owned.forwards.send(forwarder, home, leaving, headers)
+            if count % STEP_ITEMS == 0:
+                await asyncio.sleep(0)
+
+
+async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forwarder) -> bool:
+    """Fold what is at home here and forward the rest, one portion; tells whether more is left.
 
     Events of one route are folded one after another, whatever order they came in: the fold does not
     depend on it, and what a route leads to is looked up once.
     """
     record = owned.table.record
-    append_time_ms, next_offset = record.append_time_ms, record.raw_next
-    _require_next(batch, next_offset)
-    shared, number = owned.shared, owned.number
-    homes = shared.homes
-    latest_ms = latest_stamp_ms(shared)
-    default = shared.definitions.settings_at().default_organization_id
-    arrivals: defaultdict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
-    away: list[tuple[int, Arrival | CorrectionArrival]] = []
-    away_headers: dict[int, Headers] = {}
-    refused: list[tuple[Refusal, RawRecord]] = []
-    corrections: list[CorrectionArrival] = []
+    _require_next(batch, record.raw_next)
+    if owned.careful_records > 0 and not batch.examined:
+        await examine_raw(owned, batch)
+        batch.examined = True
+    turns, work = owned.shared.turns, decoding_of(owned)
     failpoint("after-fetch")
-    for i, raw in enumerate(batch):
-        offset, timestamp_ms = raw.offset, raw.timestamp
-        if offset < next_offset:
-            continue
-        if i % PAUSE_RECORDS == PAUSE_RECORDS - 1:
-            await asyncio.sleep(0)
-        if timestamp_ms > append_time_ms:
-            append_time_ms = timestamp_ms
-            if append_time_ms > latest_ms:
-                raise ClockAhead(number, offset, append_time_ms)
-        headers, value = raw.headers, raw.value
-        if headers:
-            if is_tick(raw.key, value, headers):
-                continue
-            away_headers[offset] = headers
-        elif value is not None:
-            arrival = plain_arrival(value, append_time_ms, number, offset, default)
-            if arrival is not None:
-                # As `runs_of` does, but while the event is still in the processor's cache.
-                event = arrival[0]
-                pair = (arrival[1], event.external_subscription_id, event.code)
-                arrivals[pair].append(arrival)
-                continue
-        for arrived in arrivals_of(value, headers, append_time_ms, number, offset, default):
-            if isinstance(arrived, Arrival):
-                arrivals[arrived.pair].append(arrived)
-            elif isinstance(arrived, Refusal):
-                refused.append((arrived, raw))
-            elif (home := homes.of(*arrived.name)) == number:
-                corrections.append(arrived)
-            else:
-                away.append((home, arrived))
-    runs: list[Run] = []
-    for pair, run in arrivals.items():
-        home = homes.of(pair[0], pair[1])
-        if home == number:
-            runs.append((pair, run))
-        else:
-            away += [(home, arrival) for arrival in run]
-    # Homes skip what lies before the last they took, so each gets its events in order.
-    forwarded_next, _ = owned.forwarded
-    for home, leaving in sorted(away, key=_raw_order):
-        # What was forwarded ahead is acknowledged.
-        if leaving.raw_offset >= forwarded_next:
-            headers = away_headers.get(leaving.raw_offset, ())
-            owned.forwards.append(await forwarder.forward(home, leaving, headers))
-    owned.forwarded = (batch.next, append_time_ms)
+    portion = Portion(batch, record.raw_next, record.append_time_ms)
+    judging = Judging.by(owned.shared.definitions)
+    await turns.run(work, portion.decode(owned.shared, owned.number, judging))
+    runs = portion.runs(owned.shared.homes, owned.number)
+    await turns.watched(work, portion.forward(owned, forwarder))
+    if portion.corrections:
+        portion.corrections = await without_lost(owned, portion.corrections)
+    owned.forwarded = (portion.next_offset, portion.append_time_ms)
     await owned.take(
         runs,
-        raw_next=max(batch.next, next_offset),
-        append_time_ms=append_time_ms,
-        refused=refused,
-        corrections=corrections,
+        raw_next=portion.next_offset,
+        append_time_ms=portion.append_time_ms,
+        refused=portion.refused,
+        corrections=portion.corrections,
     )
     failpoint("after-fold")
+    return await _is_more(owned, portion)
+
+
+def decoding_of(owned: OwnedPartition) -> Work:
+    """The turns of one partition; by them each has its share."""
+    return Work("decode", "events", f"partition {owned.number}")
+
+
+async def _is_more(owned: OwnedPartition, portion: Portion | _Rekeyed) -> bool:
+    """Whether the batch goes on after a portion, once what comes next can be judged."""
+    if portion.waits_past_ms is not None:
+        await owned.definitions_past(portion.waits_past_ms)
+    return not portion.whole and not owned.abandoned
+
+
+def _is_believed(arrival: Arrival, judging: Judging, append_time_ms: int) -> bool:
+    """Whether an event of a record without headers may be whose it says it is."""
+    belief, default = judging.belief_at(append_time_ms), judging.default_organization_id
+    return belief is None or belief.may_be_of(arrival.organization_id, default, ())
+
+
+def _unread(batch: UnreadBatch) -> Refusal:
+    """One for all that is in the batch."""
+    code = RefusalCode.TOO_LARGE if batch.reason.too_large else RefusalCode.SET_ASIDE
+    return Refusal(code, str(batch.reason), batch.data)
 
 
 def _require_next(batch: RecordBatch, next_offset: int) -> None:
@@ -237,41 +422,89 @@ def _require_next(batch: RecordBatch, next_offset: int) -> None:
         )
 
 
+_offset = attrgetter("offset")
+
+
 def _raw_order(sent: tuple[int, Arrival | CorrectionArrival]) -> tuple[int, int]:
     return sent[1].raw_offset, sent[1].array_index
 
 
-async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
-    """Fold forwarded events, each once, at the position of its raw record."""
+async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> bool:
+    """Fold forwarded events, each once, at the position of its raw record, as `take_raw` does."""
     record = owned.table.record
     _require_next(batch, record.rekeyed_next)
-    marks = dict(record.marks)
-    default = owned.shared.definitions.settings_at().default_organization_id
-    arrivals: list[Arrival] = []
-    corrections: list[CorrectionArrival] = []
-    for forwarded in batch:
-        if forwarded.offset < record.rekeyed_next:
-            continue
-        position = position_of(forwarded.headers)
-        if position is None:
+    if owned.careful_records > 0 and not batch.examined:
+        await examine_rekeyed(owned, batch)
+        batch.examined = True
+    definitions = owned.shared.definitions
+    portion = _Rekeyed(batch, record.rekeyed_next, dict(record.marks))
+    judging = Judging.by(definitions).of_forwards()
+    steps = portion.decode(judging, definitions.set_asides)
+    await owned.shared.turns.run(decoding_of(owned), steps)
+    if portion.corrections:
+        portion.corrections = await without_lost(owned, portion.corrections)
+    await owned.take(
+        runs_of(portion.arrivals),
+        rekeyed_next=portion.next_offset,
+        marks=portion.marks,
+        corrections=portion.corrections,
+    )
+    return await _is_more(owned, portion)
+
+
+class _Rekeyed:
+    """What is decoded of a batch of forwards before it is folded."""
+
+    def __init__(self, batch: RecordBatch, next_offset: int, marks: dict[int, tuple[int, int]]):
+        self.next_offset = next_offset
+        """After its last record."""
+        self.marks = marks
+        """By raw partition, offset and array index of the newest forward."""
+        self.whole = False
+        """The batch has nothing after it."""
+        self.waits_past_ms: int | None = None
+        """What comes next hangs on the definitions up to then."""
+        self.arrivals: list[Arrival] = []
+        self.corrections: list[CorrectionArrival] = []
+        self._batch = batch
+
+    def decode(self, judging: Judging, set_asides: SetAsides) -> Steps[None]:
+        """Records from its beginning on, until it has as much as it may have."""
+        batch, marks = self._batch, self.marks
+        events, room, step = PORTION_EVENTS, PORTION_BYTES, STEP_BYTES
+        for forwarded in islice(batch, bisect_left(batch, self.next_offset, key=_offset), None):
+            if events <= 0 or room <= 0:
+                return
+            size = len(forwarded.value or b"")
+            events, room, step = events - 1, room - size, step - size - ITEM_BYTES
+            if step <= 0:
+                step = STEP_BYTES
+                yield
+            position = position_of(forwarded.headers)
             # Only owners write to this topic; whatever else lies in it has no position.
-            continue
-        append_time_ms, partition, offset, index = position
-        if (offset, index) <= marks.get(partition, (-1, -1)):
-            continue
-        marks[partition] = (offset, index)
+            if position is not None and position[2:] > marks.get(position[1], (-1, -1)):
+                at_ms, partition, offset, index = position
+                aside = set_asides.of(partition)
+                if aside is None or not aside.holds_element(offset, index):
+                    place = (at_ms, partition, offset)
+                    if not (yield from self._take(forwarded, judging, place, index)):
+                        self.waits_past_ms = at_ms
+                        return
+                marks[partition] = (offset, index)
+            self.next_offset = forwarded.offset + 1
+        self.next_offset, self.whole = max(batch.next, self.next_offset), True
+
+    def _take(
+        self, forwarded: RawRecord, judging: Judging, place: tuple[int, int, int], index: int
+    ) -> Steps[bool]:
+        """What one record holds; False: that hangs on definitions yet to come."""
         headers = [header for header in forwarded.headers if header[0] != POSITION_HEADER]
-        found = arrivals_of(forwarded.value, headers, append_time_ms, partition, offset, default)
-        for arrived in found:
+        found = yield from found_in(forwarded.value, headers, place, judging)
+        for arrived in found or ():
             # What is refused was refused where it was read first.
             if isinstance(arrived, Arrival):
                 placed = arrived._replace(array_index=index, rekeyed_offset=forwarded.offset)
-                arrivals.append(placed)
+                self.arrivals.append(placed)
             elif isinstance(arrived, CorrectionArrival):
-                corrections.append(arrived._replace(array_index=index))
-    await owned.take(
-        runs_of(arrivals),
-        rekeyed_next=max(batch.next, record.rekeyed_next),
-        marks=marks,
-        corrections=corrections,
-    )
+                self.corrections.append(arrived._replace(array_index=index))
+        return found is not None

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from app.api.meter import DeadLetterView, RecordView
-from app.clients import Consumer, started
+from app.clients import NOT_TAKEN, Consumer, started
+from app.dead_letters import organization_of
 from tables.stores.changelog import plain_consumer
 
 if TYPE_CHECKING:
@@ -40,24 +40,29 @@ async def show(engine: Engine) -> None:
         for topic in (records, refused)
         for number in range(settings.raw_partitions)
     ]
-    async with started(plain_consumer(settings)) as consumer:
-        consumer.assign(tps)
-        seen = dict.fromkeys(tps, 0)
-        while True:
-            try:
-                for record in await _tail(consumer, seen):
-                    try:
-                        if record.topic == records:
-                            engine.latest_records.append(record_view(record))
-                        else:
-                            engine.dead_letters.append(dead_letter_view(record))
-                    except Exception as error:
-                        # Whatever somebody has written there: only the page lacks it.
-                        log.warning("%s is not shown: %r", place_of(record), error)
-            except KafkaError:
-                # The page shows what it has until the broker is back.
-                pass
+    seen = dict.fromkeys(tps, 0)
+    while True:
+        try:
+            async with started(plain_consumer(settings)) as consumer:
+                consumer.assign(tps)
+                while True:
+                    _show(engine, records, await _tail(consumer, seen))
+                    await asyncio.sleep(EVERY_S)
+        except NOT_TAKEN:
+            # The page shows what it has until the broker is back.
             await asyncio.sleep(EVERY_S)
+
+
+def _show(engine: Engine, records: str, found: list[ConsumerRecord]) -> None:
+    for record in found:
+        try:
+            if record.topic == records:
+                engine.latest_records.append(record_view(record))
+            else:
+                engine.dead_letters.append(dead_letter_view(record))
+        except Exception as error:
+            # Whatever somebody has written there: only the page lacks it.
+            log.warning("%s is not shown: %r", place_of(record), error)
 
 
 async def _tail(consumer: Consumer, seen: dict[TopicPartition, int]) -> list[ConsumerRecord]:
@@ -102,7 +107,7 @@ def dead_letter_view(record: ConsumerRecord) -> DeadLetterView:
     headers = {name: (text or b"").decode("utf-8", "replace") for name, text in record.headers}
     source = "/".join(headers.get(f"meter-source-{part}", "?") for part in _SOURCE)
     return DeadLetterView(
-        organization_id=organization_of(record.value),
+        organization_id=organization_of(record),
         partition=record.partition,
         offset=record.offset,
         code=headers.get("meter-error-code", ""),
@@ -114,12 +119,3 @@ def dead_letter_view(record: ConsumerRecord) -> DeadLetterView:
 
 
 _SOURCE = ("topic", "partition", "offset", "index")
-
-
-def organization_of(value: bytes | None) -> str | None:
-    """The organization that a refused record names, if its bytes can be read at all."""
-    try:
-        found = msgspec.json.decode(value or b"", type=dict[str, Any]).get("organization_id")
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, str) else None

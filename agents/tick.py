@@ -16,6 +16,7 @@ from app.appender import Appender
 from app.clock import Clock
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
+from app.limits import TRUST_AFTER_MS
 from app.owned import OwnedPartition
 from app.progress import ProgressTable
 from app.settings import Settings
@@ -59,7 +60,9 @@ class Ticker:
             await asyncio.sleep(POLL_S)
             for partition in list(owned()):
                 await self.tick_where_needed(partition)
-            await self._tick_definitions(self.wanted_definitions_ms(), self._clock.now_ms())
+            # A fold stands until then.
+            wanted_ms = self.wanted_definitions_ms()
+            await self._tick_definitions(wanted_ms, self._clock.now_ms(), POLL_S)
 
     async def tick_where_needed(self, owned: OwnedPartition) -> None:
         """Append a tick if a cut anywhere waits for this partition's logs and it is past it."""
@@ -70,16 +73,24 @@ class Ticker:
         if owned.number == 0:
             cut_ms = self._next_cut_ms(owned, self._definitions.append_time_ms)
             if cut_ms < now_ms:
-                await self._tick_definitions(cut_ms, now_ms)
+                every_s = min(self._definitions.settings_at().close_grid_s, 60)
+                await self._tick_definitions(cut_ms, now_ms, every_s)
+            # Events need none of their own while the definitions keep up with them so far.
+            behind_ms = self._newest_ms(owned) - TRUST_AFTER_MS // 2
+            await self._tick_definitions(behind_ms, now_ms, TICK_EVERY_S)
 
     def _next_cut_ms(self, owned: OwnedPartition, from_ms: int) -> int:
         """The earliest cut anywhere that a log at `from_ms` has not passed; NEVER_MS: none."""
         own_ms = owned.schedule.next_ms()
         return min(self._progress.next_cut_ms(from_ms), own_ms if own_ms >= from_ms else NEVER_MS)
 
-    async def _tick_definitions(self, wanted_ms: int, now_ms: int) -> None:
+    def _newest_ms(self, owned: OwnedPartition) -> int:
+        """Append time of the newest event anywhere."""
+        told = [progress.append_time_ms for progress in self._progress.all()]
+        return max([owned.table.record.append_time_ms, *told])
+
+    async def _tick_definitions(self, wanted_ms: int, now_ms: int, every_s: float) -> None:
         if wanted_ms >= 0 and self._definitions.append_time_ms <= wanted_ms < now_ms:
-            every_s = min(self._definitions.settings_at().close_grid_s, 60)
             await self._tick(self._settings.topic(METER_DEFINITIONS), 0, every_s)
 
     async def _tick(self, topic: str, partition: int, every_s: float) -> None:

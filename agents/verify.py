@@ -46,13 +46,14 @@ async def verify_next(engine: Engine, turns: Turns) -> None:
     owned, names = turns.next(engine.settings.verify_pairs_per_minute)
     if owned is None or not names:
         return
-    reports = verify_names(owned, names, engine.scan, engine.verified, rest_s=REST_S)
-    async with aclosing(reports):
-        async for _ in reports:
-            await until_folded(engine)
-            # Somebody who asks does not wait for a sample.
-            if engine.owned.get(owned.number) is not owned or _is_wanted(engine):
-                return
+    async with engine.scans.place("verify a sample", "", endless=True) as turn:
+        reports = verify_names(owned, names, engine.scan, engine.verified, turn, rest_s=REST_S)
+        async with aclosing(reports):
+            async for _ in reports:
+                await until_folded(engine)
+                # Somebody who asks does not wait for a sample.
+                if engine.owned.get(owned.number) is not owned or _is_wanted(engine):
+                    return
 
 
 async def until_folded(engine: Engine) -> None:
@@ -65,7 +66,7 @@ async def until_folded(engine: Engine) -> None:
 
 
 def _is_wanted(engine: Engine) -> bool:
-    return engine.verified.one_at_a_time.waiting > 0
+    return engine.scans.waiting > 0
 
 
 class Turns:

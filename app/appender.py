@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
-from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
-from app.clients import Producer
+from app.clients import NOT_TAKEN, Producer
+from app.limits import APPENDED_WITHIN_S
 from app.settings import Settings
 from app.topics import APPENDED_MESSAGE_BYTES
 from app.wire.records import Headers
@@ -57,28 +58,46 @@ class Appender:
         """Append a record and wait for its place.
 
         Raises:
-            KafkaError: it was refused, or no broker answers.
+            KafkaError, OSError, TimeoutError: it was refused, or no broker answers for 10 s.
         """
-        producer = await self._started()
+        producer: Producer | None = None
         try:
-            sent: RecordMetadata
-            if key is None and value is None:
-                # Only a batch can carry it.
-                batch = producer.create_batch()
-                batch.append(key=None, value=None, timestamp=timestamp_ms, headers=list(headers))
-                sent = await (await producer.send_batch(batch, topic, partition=partition))
-            else:
-                sent = await producer.send_and_wait(
-                    topic,
-                    value,
-                    key=key,
-                    partition=partition,
-                    timestamp_ms=timestamp_ms,
-                    headers=list(headers),
+            async with asyncio.timeout(APPENDED_WITHIN_S):
+                producer = await self._started()
+                return await self._append(
+                    producer, topic, key, value, partition, headers, timestamp_ms
                 )
-        except KafkaError:
-            self._give_up(producer)
+        except NOT_TAKEN:
+            if producer is not None:
+                self._give_up(producer)
             raise
+
+    async def _append(
+        self,
+        producer: Producer,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int,
+        headers: Headers,
+        timestamp_ms: int | None,
+    ) -> RecordMetadata:
+        if key is None and value is None:
+            # Only a batch can carry it.
+            batch = producer.create_batch()
+            batch.append(key=None, value=None, timestamp=timestamp_ms, headers=list(headers))
+            sent: RecordMetadata = await (
+                await producer.send_batch(batch, topic, partition=partition)
+            )
+        else:
+            sent = await producer.send_and_wait(
+                topic,
+                value,
+                key=key,
+                partition=partition,
+                timestamp_ms=timestamp_ms,
+                headers=list(headers),
+            )
         return sent
 
     async def _started(self) -> Producer:
@@ -98,7 +117,7 @@ class Appender:
         """Stop a producer; what others have sent through it is delivered first."""
         if self._producer is producer:
             self._producer = None
-            stopping = asyncio.create_task(producer.stop())
+            stopping = asyncio.create_task(_stop(producer))
             self._stopping.add(stopping)
             stopping.add_done_callback(self._stopping.discard)
 
@@ -107,3 +126,8 @@ class Appender:
         if self._producer is not None:
             self._give_up(self._producer)
         await asyncio.gather(*self._stopping)
+
+
+async def _stop(producer: Producer) -> None:
+    with suppress(*NOT_TAKEN):
+        await producer.stop()

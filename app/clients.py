@@ -10,28 +10,77 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any, Final, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, client
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 
 import app.fetched  # noqa: F401  # how every consumer reads what it fetches
+from app.credentials import refusal_of
+
+NOT_TAKEN: Final = (KafkaError, OSError, TimeoutError)
+"""What a client raises when the brokers are away or refuse: no fault of ours, it may be tried
+again."""
 
 _BOOTSTRAP_ENDS_WITHIN_S = 1.0
+_TLS = ("SSL", "SASL_SSL")
+_failed: ContextVar[list[tuple[str, BaseException]]] = ContextVar("_failed")
+"""(host:port, why) of the brokers that could not be asked for the others."""
 _stopping: set[asyncio.Task[None]] = set()
 """Nobody may wait for them any more, and a task that nobody holds may be collected."""
 
 
-class _Connections(AIOKafkaClient):  # type: ignore[misc]
+class _Connection(AIOKafkaConnection):  # type: ignore[misc]
+    """One connection."""
+
+    def close(self, reason: object = None, exc: BaseException | None = None) -> Any:
+        """Close it; over TLS without waiting for the other side, which may take half a minute."""
+        if self._writer is not None and self._security_protocol in _TLS:
+            self._writer.transport.abort()
+        return super().close(reason, exc)
+
+
+async def _connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
+    """What aiokafka makes every connection by."""
+    connection = _Connection(host, port, **options)
+    try:
+        await connection.connect()
+    except BaseException as error:
+        _failed.get([]).append((f"{host}:{port}", error))
+        raise
+    return connection
+
+
+client.create_conn = _connect
+
+
+class Connections(AIOKafkaClient):  # type: ignore[misc]
     """The connections of one client."""
 
     async def bootstrap(self) -> None:
-        """Ask for the brokers; a cancellation waits until the connection that asks is closed."""
+        """Ask for the brokers; a cancellation waits until the connection that asks is closed.
+
+        Raises:
+            NotLetIn: brokers answer, and none lets us in.
+            KafkaConnectionError: none answers.
+        """
+        failed: list[tuple[str, BaseException]] = []
+        _failed.set(failed)
         asking = asyncio.create_task(super().bootstrap())
         try:
             await asyncio.shield(asking)
+        except KafkaConnectionError as error:
+            refusals = [refusal_of(why, place) for place, why in failed]
+            if refusals and refusals[0] is not None:
+                raise refusals[0] from error
+            raise
         except asyncio.CancelledError:
             await asyncio.wait([asking], timeout=_BOOTSTRAP_ENDS_WITHIN_S)
             asking.cancel()
@@ -56,12 +105,30 @@ async def _stop(stop: Callable[[], Awaitable[None]], connections: AIOKafkaClient
     await asyncio.shield(stopping)
 
 
+class _Membership(GroupCoordinator):  # type: ignore[misc]
+    """Our part in a group, with the time of its last answer that we are in it."""
+
+    heard_s = -1.0
+    """On the monotonic clock of the process."""
+
+    async def _do_heartbeat(self) -> bool:
+        asked_s = monotonic()
+        alive: bool = await super()._do_heartbeat()
+        if alive:
+            self.heard_s = asked_s
+        return alive
+
+    async def _on_join_complete(self, *arguments: Any) -> None:
+        self.heard_s = monotonic()
+        await super()._on_join_complete(*arguments)
+
+
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     """A consumer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._client.__class__ = _Connections
+        self._client.__class__ = Connections
 
     async def start(self) -> None:
         """Connect, and join the group if there is one.
@@ -70,8 +137,15 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             KafkaError: no broker answers.
         """
         await super().start()
+        if isinstance(self._coordinator, GroupCoordinator):
+            self._coordinator.__class__ = _Membership
         # Its own tasks take their first step.
         await asyncio.sleep(0)
+
+    @property
+    def heard_s(self) -> float:
+        """When the group last answered that we are in it, on the process's monotonic clock."""
+        return float(getattr(self._coordinator, "heard_s", -1.0))
 
     async def stop(self) -> None:
         """Leave the group and close the connections."""
@@ -92,7 +166,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.client.__class__ = _Connections
+        self.client.__class__ = Connections
 
     async def stop(self) -> None:
         """Deliver what was sent and close the connections."""
@@ -133,7 +207,7 @@ class Admin(AIOKafkaAdminClient):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._client.__class__ = _Connections
+        self._client.__class__ = Connections
 
     async def stop(self) -> None:
         """Close the connections."""

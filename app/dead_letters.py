@@ -1,23 +1,35 @@
 """Dead letters: what is refused as a record that its topic takes, whatever it came in.
 
-A raw record may be compressed, and every element of an array is a dead letter of its own: what is
-too large for one, or would be repeated in thousands, is left out. The raw record has it still.
-Source: records-and-cuts.md §8 and §11.
+A raw record may be compressed, and elements of an array are dead letters of their own: what is too
+large for one, or would be repeated in thousands, is left out. The raw record has it still. A record
+of which more than `REFUSED_LETTERS` elements are refused has one letter for all of them.
+Source: records-and-cuts.md §8 and §11, bounded-work.md §2.1 (M21, M32).
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from app.definitions.judging import ORGANIZATION_HEADER, Judging
+from app.fetched import UnreadBatch
+from app.limits import ID_BYTES, REFUSED_LETTERS
 from app.records import instant_ms
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.wire.events import MAX_BYTES
-from app.wire.records import Headers, deciding_headers
-from app.wire.refusals import Refusal
+from app.wire.records import Headers, deciding_headers, organizations_named
+from app.wire.refusals import Refusal, RefusalCode
 from tables.stores.changelog import Record
+
+if TYPE_CHECKING:
+    from app.transport import RawRecord
 
 OWN_PREFIX: Final = "meter-"
 """Of the headers that say why and where from; those of the raw record have other names."""
+
+_COUNTS_HEADER: Final = f"{OWN_PREFIX}refused"
+"""Of a letter for many: how many elements are refused, by code."""
 
 REPEATED_BYTES: Final = 1_024
 """A key, or headers, of up to so many bytes go with each element that is refused."""
@@ -32,6 +44,15 @@ _HEADER_LENGTHS_BYTES: Final = 10
 """The most that the lengths of a name and its text take."""
 
 
+class ConsumedRecord(Protocol):
+    """A record of the topic, whoever read it."""
+
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
 class Source(NamedTuple):
     """The raw record that something came from."""
 
@@ -40,6 +61,73 @@ class Source(NamedTuple):
     offset: int
     key: bytes | None
     headers: Headers = ()
+    organization_id: str | None = None
+    """Whose everything is that is refused of it; None: nobody's, or of several."""
+    value: bytes | None = None
+    """All of it, where it is at hand."""
+    records: int | None = None
+    """Of a batch that nobody could read: how many records it has."""
+
+
+def source_of(topic: str, partition: int, raw: RawRecord | UnreadBatch, judging: Judging) -> Source:
+    """A record of the raw topic in which something could not be decoded.
+
+    Where it is not believed whose it says it is, it is whose it can only be.
+    """
+    default, belief = judging.default_organization_id, judging.belief_at(raw.timestamp)
+    if belief is None or belief.producer_trust == "claimed":
+        named = organizations_named(raw.value, raw.headers)
+        organization_id = next(iter(named)) or default if len(named) == 1 else None
+    else:
+        # Where nobody vouches, its value does not say it either.
+        organization_id = belief.vouched(default, raw.headers) or ""
+    count = raw.records if isinstance(raw, UnreadBatch) else None
+    key, headers = raw.key, raw.headers
+    return Source(topic, partition, raw.offset, key, headers, organization_id, raw.value, count)
+
+
+def organization_of(record: ConsumedRecord) -> str | None:
+    """Whose a dead letter is; what older programs wrote says so by its value only."""
+    for name, text in record.headers:
+        # Of a letter it says whose it was found to be; absent: no one organization's.
+        if name == ORGANIZATION_HEADER:
+            return (text or b"").decode(errors="replace") or None
+    kept = [header for header in record.headers if not header[0].startswith(OWN_PREFIX)]
+    named = organizations_named(record.value, kept)
+    return next(iter(named)) if len(named) == 1 else None
+
+
+def dead_letters(
+    topic: str, partition: int, refused: Sequence[Refusal], source: Source, now_ms: int
+) -> list[Record]:
+    """The records for everything that is refused of one raw record."""
+    if len(refused) > REFUSED_LETTERS:
+        return [_one_for_all(topic, partition, refused, source, now_ms)]
+    return [
+        dead_letter(topic, partition, refusal, source, now_ms, first=not i)
+        for i, refusal in enumerate(refused)
+    ]
+
+
+def _one_for_all(
+    topic: str, partition: int, refused: Sequence[Refusal], source: Source, now_ms: int
+) -> Record:
+    """Sent again, what counted is a duplicate."""
+    counts = Counter(str(refusal.code) for refusal in refused)
+    told = ", ".join(f"{count} {code}" for code, count in counts.most_common())
+    first = refused[0]
+    message = (
+        f"{len(refused)} elements of the record are refused ({told}); the first at index "
+        f"{first.index}: {first.message}"
+    )
+    value = source.value
+    if value is None:
+        # It came element by element: those that are refused are all there is.
+        value = b"[" + b",".join(refusal.value for refusal in refused) + b"]"
+    refusal = Refusal(RefusalCode.MANY_REFUSED, message, value)
+    letter = dead_letter(topic, partition, refusal, source, now_ms, first=True)
+    counted = ",".join(f"{code}={count}" for code, count in sorted(counts.items()))
+    return letter._replace(headers=[*letter.headers, (_COUNTS_HEADER, counted.encode())])
 
 
 def dead_letter(
@@ -72,6 +160,11 @@ def dead_letter(
         "source-index": str(refusal.index),
         "failed-at": instant_ms(now_ms),
     }
+    if source.records is not None:
+        told["source-count"] = str(source.records)
+    organization_id = source.organization_id
+    if organization_id is not None:
+        told["organization"] = organization_id if len(organization_id.encode()) <= ID_BYTES else ""
     if left_out:
         told["left-out"] = ",".join(left_out)
     own = [(f"{OWN_PREFIX}{name}", text.encode()) for name, text in told.items()]

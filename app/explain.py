@@ -1,18 +1,24 @@
 """Explain, trace, series, other groups: what a subscription's events came to, read again.
 
 All scan the subscription's home from where presence says its events begin. They hold little:
-explain keeps the listed page of events only, trace one event, series a figure a window.
+explain keeps where the first events up to the listed page lie, and reads that page again; trace
+keeps one event, series a figure a window.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cache, partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from heapq import merge
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
 
+import msgspec
+
+from app.api.meter import BeyondRetention
 from app.definitions.timeline import Period, Timeline
+from app.limits import PER_PAGE
 from app.owned import OwnedPartition
 from app.proof import (
     CellFigures,
@@ -27,6 +33,8 @@ from app.proof import (
     WindowUsage,
 )
 from app.scan import Scan
+from app.scans import Turn
+from app.turns import STEP_ITEMS, Steps, in_steps
 from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping
 from app.wire.arrivals import Arrived
 from app.wire.identity import event_id, same_body
@@ -42,8 +50,7 @@ from tables.series import Series, SeriesWindow
 from tables.tracing import Traced, Tracer, Verdict, verdict
 from tables.verification import figure_texts
 
-NEAR_RECORDS = 2_000
-"""So close behind the live fold that it may wait for the rest."""
+_SORTED_AT_ONCE = 4_096
 
 T = TypeVar("T")
 
@@ -52,6 +59,16 @@ _ATTEMPTS = 3
 
 Scanner = Callable[[OwnedPartition], Scan]
 FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
+
+
+class _Place(NamedTuple):
+    """Where an explained arrival lies: in the log, and as it was read."""
+
+    append_time_ms: int
+    raw_partition: int
+    raw_offset: int
+    array_index: int
+    rekeyed_offset: int
 
 
 class _Found(NamedTuple):
@@ -121,36 +138,48 @@ class _Selection:
 
 
 class First(Generic[T]):
-    """The first of many in some order, no more than are listed: memory may not hold them all."""
+    """The first of many in their order, no more than are listed: memory may not hold them all."""
 
-    def __init__(self, most: int, order: Callable[[T], Any]):
+    def __init__(self, most: int):
         self._most = most
-        self._order = order
-        self._found: list[T] = []
+        self._first: list[T] = []
+        """In order."""
+        self._more: list[T] = []
         self.count = 0
         """Of all that were added."""
 
-    def add(self, one: T) -> None:
+    def add(self, one: T) -> Steps[None]:
         """One more, in any order."""
         self.count += 1
-        self._found.append(one)
-        if len(self._found) > 2 * self._most + 1_000:
-            self._prune()
+        if len(self._first) < self._most or one < self._first[-1]:  # type: ignore[operator]
+            self._more.append(one)
+            if len(self._more) > self._most + _SORTED_AT_ONCE:
+                yield from self._merge()
 
-    def _prune(self) -> None:
-        self._found.sort(key=self._order)
-        del self._found[self._most :]
+    def _merge(self) -> Steps[None]:
+        """Sort by parts and merge: to sort a hundred thousand would take too long a step."""
+        parts: list[list[T]] = [self._first]
+        for start in range(0, len(self._more), _SORTED_AT_ONCE):
+            parts.append(sorted(self._more[start : start + _SORTED_AT_ONCE]))  # type: ignore[type-var]
+            yield
+        self._more, merged = [], list[T]()
+        for one in islice(merge(*parts), self._most):  # type: ignore[type-var]
+            merged.append(one)
+            if len(merged) % STEP_ITEMS == 0:
+                yield
+        self._first = merged
 
-    def listed(self, offset: int) -> list[T]:
+    def listed(self, offset: int) -> Steps[list[T]]:
         """From the offset on."""
-        self._prune()
-        return self._found[offset:]
+        yield from self._merge()
+        return self._first[offset:]
 
 
 async def explain(
     owned: OwnedPartition,
     scanner: Scanner,
     find_raw: FindRaw,
+    turn: Turn,
     organization_id: str,
     query: ExplainQuery,
 ) -> Explanation | None:
@@ -160,7 +189,7 @@ async def explain(
     """
     for attempt in range(_ATTEMPTS):
         found = await _explain_once(
-            owned, scanner, find_raw, organization_id, query, attempt + 1 == _ATTEMPTS
+            owned, scanner, find_raw, turn, organization_id, query, attempt + 1 == _ATTEMPTS
         )
         if found is not _CHANGED:
             break
@@ -174,6 +203,7 @@ async def _explain_once(
     owned: OwnedPartition,
     scanner: Scanner,
     find_raw: FindRaw,
+    turn: Turn,
     organization_id: str,
     query: ExplainQuery,
     last: bool,
@@ -187,39 +217,73 @@ async def _explain_once(
     if period is None:
         return None
     generations = _generations(table, pair)
-    page = First[_Found](query.offset + query.limit, lambda found: found.arrival.position)
+    page = First[_Place](query.offset + query.limit)
     counts = Counter[str]()
 
-    def take(arrival: Arrival) -> None:
-        found = _judged(table, arrival, lambda code: tracer if code == pair[2] else None)
-        if found is not None and _concerns(selection, found):
-            found = found._replace(traced=selection.of(found.traced))
-            counts[_status(found)] += 1
-            page.add(found)
+    def judged(arrival: Arrival, by: Tracer, selected: _Selection) -> _Found | None:
+        found = _judged(table, arrival, lambda code: by if code == pair[2] else None)
+        if found is None or not _concerns(selected, found):
+            return None
+        return found._replace(traced=selected.of(found.traced))
 
-    def finish() -> tuple[tuple[ExplainedCell, ...], AsOf, bool] | None:
+    def take(arrival: Arrival) -> Steps[None]:
+        found = judged(arrival, tracer, selection)
+        if found is not None:
+            counts[_status(found)] += 1
+            yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
+
+    def finish() -> Steps[tuple[list[ExplainedCell], AsOf, bool] | None]:
         if _generations(table, pair) != generations and not last:
             return None
-        cells = tuple(_explained_cells(table, pair, selection, period))
+        cells = []
+        for cell in _explained_cells(table, pair, selection, period):
+            cells.append(cell)
+            yield
         return cells, as_of(table), table.refolding(*name)
 
-    finished = await _read_all(owned, scanner, pair, take, finish)
+    finished = await _read_all(owned, scanner, turn, pair, take, finish)
     if finished is None:
         return _CHANGED
     cells, progress, stale = finished
-    listed = [await _fate(found, find_raw) for found in page.listed(query.offset)]
+    listed: list[EventFate] = []
+    # The scan kept where they lie; of a page all may be of the greatest size.
+    places = await turn.run(page.listed(query.offset))
+    again = Tracer(table, pair)
+    selected = _Selection(again, query)
+    for start in range(0, len(places), STEP_ITEMS):
+        part = places[start : start + STEP_ITEMS]
+        for arrival in await _read_again(owned, part):
+            found = judged(arrival, again, selected)
+            if found is not None:
+                listed.append(await _fate(found, find_raw))
     return Explanation(
         external_subscription_id=query.external_subscription_id,
         metric_code=query.metric_code,
         from_ms=period.start_ms,
         to_ms=period.to_ms,
         timezone=period.timezone,
-        cells=cells,
+        cells=tuple(cells),
         events=tuple(listed),
         counts=dict(sorted(counts.items())),
         as_of=progress,
         stale=stale,
     )
+
+
+async def _read_again(owned: OwnedPartition, places: Sequence[_Place]) -> list[Arrival]:
+    """Explained arrivals, as they were when they were read first."""
+    found = await owned.shared.find_raw([place[1:4] for place in places])
+    arrivals = []
+    for place in places:
+        arrival = found.get(place[1:4])
+        if not isinstance(arrival, Arrival):
+            raise BeyondRetention(f"partition {place.raw_partition} has no offset {place[2]} now")
+        arrivals.append(
+            arrival._replace(
+                append_time_ms=place.append_time_ms, rekeyed_offset=place.rekeyed_offset
+            )
+        )
+    return arrivals
 
 
 def _concerns(selection: _Selection, found: _Found) -> bool:
@@ -283,9 +347,10 @@ def _generations(table: Partition, pair: Pair) -> dict[object, int]:
 async def _read_all(
     owned: OwnedPartition,
     scanner: Scanner,
+    turn: Turn,
     pair: Pair,
-    take: Callable[[Arrival], None],
-    finish: Callable[[], T],
+    take: Callable[[Arrival], Steps[None]],
+    finish: Callable[[], Steps[T]],
 ) -> T:
     """Show `take` every arrival that may count as the pair's, up to the live fold.
 
@@ -297,22 +362,23 @@ async def _read_all(
     # An amend may have given any event of the subscription this code.
     corrected = owned.table.corrections.touches(name)
     entries = [entry for known, entry in codes.items() if corrected or known == code]
+    if not entries and owned.table.presence.rest is not None:
+        entries.append(owned.table.presence.rest)
 
-    def show(arrivals: Sequence[Arrival]) -> None:
-        for arrival in arrivals:
+    def show(arrivals: Sequence[Arrival]) -> Steps[None]:
+        for number, arrival in enumerate(arrivals, 1):
             if arrival.name == name and (corrected or arrival.event.code == code):
-                take(arrival)
+                yield from take(arrival)
+            if number % STEP_ITEMS == 0:
+                yield
 
     async with scanner(owned) as scan:
+        scan.seek_only([name])
         scan.start(record, *first_offsets(entries))
-        while scan.behind(record) > NEAR_RECORDS:
-            async for part in scan.read(record, NEAR_RECORDS):
-                show(part)
-                await asyncio.sleep(0)
+        await turn.near(scan, record, show)
         async with owned.lock:
-            async for part in scan.read(record, None):
-                show(part)
-            return finish()
+            await turn.rest(scan, record, show)
+            return await turn.run(finish(), urgent=True)
 
 
 def first_offsets(entries: Iterable[Presence]) -> tuple[int | None, int | None]:
@@ -334,11 +400,14 @@ async def trace(
     owned: OwnedPartition,
     scanner: Scanner,
     find_raw: FindRaw,
+    turn: Turn,
     name: SubscriptionName,
     transaction_id: str,
     starts: tuple[int, int],
 ) -> list[EventFate]:
     """Every arrival of an event id in order of position; [] when there is none.
+
+    Of one that was sent over and over, the first thousand that are read.
 
     `starts`: where raw and rekeyed begin, for an id that was never taken.
     """
@@ -346,7 +415,7 @@ async def trace(
     entry = table.index.find(event_id(*name, transaction_id))
     offsets: tuple[int | None, int | None] = starts
     if entry is not None:
-        offsets = first_offsets(table.presence.codes.get(name, {}).values())
+        offsets = first_offsets(table.presence.entries_of(name))
     tracers: dict[str, Tracer] = {}
 
     def tracer_of(code: str) -> Tracer:
@@ -355,15 +424,20 @@ async def trace(
         return tracers[code]
 
     found: list[_Found] = []
+
+    def show(arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            if arrival.name == name and arrival.event.transaction_id == transaction_id:
+                judged = _judged(table, arrival, tracer_of)
+                if judged is not None and len(found) < PER_PAGE:
+                    found.append(judged)
+
     async with scanner(owned) as scan:
+        scan.seek_only([name])
         scan.start(table.record, *offsets)
-        async for part in scan.read(table.record, None):
-            for arrival in part:
-                if arrival.name == name and arrival.event.transaction_id == transaction_id:
-                    judged = _judged(table, arrival, tracer_of)
-                    if judged is not None:
-                        found.append(judged)
-            await asyncio.sleep(0)
+        # As far as the live fold was then: there may be no end of what comes meanwhile.
+        async for part in scan.read(msgspec.structs.replace(table.record), turn):
+            await turn.run(in_steps(part, show))
     found.sort(key=lambda one: one.arrival.position)
     return [await _fate(one, find_raw) for one in found]
 
@@ -383,7 +457,7 @@ def _judged(
     if counted is None:
         return _Found(arrival, standing, (), standing.reason)
     traced = tuple(tracer.trace(counted, standing.corrected_ms))
-    reason = None if traced else tracer.unrouted(counted.timestamp_ms)
+    reason = None if traced else tracer.unrouted(counted)
     return _Found(arrival, standing, traced, reason)
 
 
@@ -464,6 +538,7 @@ def _filter_values(span: Span, filter_id: str | None) -> dict[str, tuple[str, ..
 async def regrouped_usage(
     owned: OwnedPartition,
     scanner: Scanner,
+    turn: Turn,
     usage: PeriodUsage,
     wanted: Regrouping,
     at_ms: int,
@@ -472,16 +547,22 @@ async def regrouped_usage(
     table, subscription = owned.table, usage.subscription
     regrouped = Regrouped(table, usage, wanted, at_ms)
 
-    def take(arrival: Arrival, code: str) -> None:
+    def take(arrival: Arrival, code: str) -> Steps[None]:
         counted = verdict(table, arrival).counted
         # With corrections every reading shows the events of all codes.
         if counted is not None and counted.event.code == code:
             regrouped.feed(counted)
+        yield from ()
 
     for code in regrouped.to_read:
         pair = (subscription.organization_id, subscription.external_id, code)
-        await _read_all(owned, scanner, pair, partial(take, code=code), lambda: None)
+        await _read_all(owned, scanner, turn, pair, partial(take, code=code), _nothing)
     return regrouped.usage()
+
+
+def _nothing() -> Steps[None]:
+    """Nothing is asked at the end."""
+    yield from ()
 
 
 # Series
@@ -490,6 +571,7 @@ async def regrouped_usage(
 async def usage_series(
     owned: OwnedPartition,
     scanner: Scanner,
+    turn: Turn,
     pair: Pair,
     windows: Sequence[tuple[int, int]],
     timezone: str,
@@ -498,12 +580,17 @@ async def usage_series(
     table = owned.table
     series = Series(table, pair, [SeriesWindow(*window) for window in windows], timezone)
 
-    def take(arrival: Arrival) -> None:
+    def take(arrival: Arrival) -> Steps[None]:
         counted = verdict(table, arrival).counted
         if counted is not None and counted.event.code == pair[2]:
             series.feed(counted)
+        yield from ()
 
-    progress = await _read_all(owned, scanner, pair, take, lambda: as_of(table))
+    def finish() -> Steps[AsOf]:
+        yield from ()
+        return as_of(table)
+
+    progress = await _read_all(owned, scanner, turn, pair, take, finish)
     charges = series.values()
     return UsageSeries(
         external_subscription_id=pair[1],

@@ -20,6 +20,8 @@ from aiokafka import TopicPartition
 from app.clients import started
 from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.files import definition_line
+from app.definitions.state import Definitions
+from app.fetched import limit_after
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS, partition_count
 from app.wire.events import MAX_BYTES, is_utf8
@@ -35,6 +37,8 @@ async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
     Raises:
         TopicRefused: the log is not there.
     """
+    if what == "events":
+        await _learn_limits(settings)
     for tp in await _partitions(settings, what):
         ends = await _bounds(settings, tp)
         async for records in scan(settings, tp, *ends):
@@ -42,6 +46,16 @@ async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
                 line = _LINES[what](tp.partition, record)
                 if line is not None:
                     yield line
+
+
+async def _learn_limits(settings: Settings) -> None:
+    """Batches are read as workers read them, which the settings in the definitions log say."""
+    definitions = Definitions()
+    for tp in await _partitions(settings, "definitions"):
+        async for records in scan(settings, tp, *await _bounds(settings, tp)):
+            for record in records:
+                definitions.apply(record.value, record.timestamp_ms, record.offset)
+    limit_after(settings.topic(settings.raw_topic), definitions.limited_after_ms())
 
 
 async def _bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:

@@ -2,8 +2,13 @@
 
 InvalidExpression   the text is no expression; the metric is refused
 EvaluationFailed    the event lacks what the expression needs; the event is ignored
+TooCostly           evaluating it costs more than an event may; the event is ignored
+
+What an evaluation costs is counted in units (`app.limits.EXPRESSION_UNITS`): a function of the
+expression and of the event's bytes, never of the time it takes.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import (
@@ -19,12 +24,13 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
-from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from functools import cache, lru_cache
+from typing import Final, NamedTuple, Protocol, cast
 
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import LarkError, VisitError
 
+from app.limits import EXPRESSION_NODES, EXPRESSION_UNITS
 from app.numbers import (
     ZERO,
     InvalidValue,
@@ -49,6 +55,18 @@ _DIVISION: Final = Context(
     prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow]
 )
 _QUANTIZING: Final = Context(prec=1100, traps=[InvalidOperation, Overflow])
+
+NO_BUDGET: Final = 1 << 62
+"""For events of before there were units."""
+
+_UNIT_DIGITS: Final = 40
+_UNIT_CHARACTERS: Final = 64
+_UNIT_BYTES: Final = 64
+_FIRST_READ: Final = 3
+"""What the first read of a property costs beyond any other."""
+_ROUNDING_UNITS: Final = 4
+
+_NODE: Final = re.compile(r"'[^']*'|[0-9]+(?:\.[0-9]+)?|event\.[A-Za-z0-9_.]+|[-+*/]", re.ASCII)
 
 _GRAMMAR: Final = r"""
     ?start: additive
@@ -83,12 +101,40 @@ class EvaluationFailed(ValueError):
     """The expression has no value for this event; the message says why."""
 
 
-class Scope(NamedTuple):
-    """What an expression sees of one event; the time is milliseconds since the epoch."""
+class TooCostly(EvaluationFailed):
+    """Evaluating the expression for this event would cost more units than an event may."""
 
-    code: str
-    timestamp_ms: int
-    properties: Properties
+    def __init__(self) -> None:
+        super().__init__(f"the expression costs more than {EXPRESSION_UNITS} units")
+
+
+class Scope:
+    """What an expression sees of one event, and the units it has left."""
+
+    __slots__ = ("code", "properties", "read", "timestamp_ms", "units")
+
+    def __init__(self, code: str, timestamp_ms: int, properties: Properties, units: int):
+        self.code = code
+        self.timestamp_ms = timestamp_ms
+        """Milliseconds since the epoch."""
+        self.properties = properties
+        self.units = units
+        self.read: dict[str, Result] = {}
+        """Properties that were read before."""
+
+    def spend(self, units: int) -> None:
+        """Pay for what comes; raises `TooCostly`."""
+        self.units -= units
+        if self.units < 0:
+            raise TooCostly
+
+    def paid(self, result: Decimal) -> Decimal:
+        """Pay for the digits of a result."""
+        text = str(result)
+        # At least as long as its digits are many.
+        if len(text) >= _UNIT_DIGITS:
+            self.spend(_digits_in(text) // _UNIT_DIGITS)
+        return result
 
 
 _Evaluate = Callable[[Scope], Result]
@@ -98,6 +144,8 @@ class _Node(NamedTuple):
     depth: int
     evaluate: _Evaluate
     properties: frozenset[str] = frozenset()
+    units: int = 1
+    """What it and all below it cost whatever the event is."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +155,20 @@ class Expression:
     text: str
     properties: frozenset[str]
     _evaluate: _Evaluate
+    units: int
+    """What evaluating it costs at least."""
 
-    def evaluate(self, code: str, timestamp_ms: int, properties: Properties) -> Result:
-        """Compute the value for one event, exactly; `EvaluationFailed` when there is none."""
+    def evaluate(
+        self, code: str, timestamp_ms: int, properties: Properties, units: int = EXPRESSION_UNITS
+    ) -> Result:
+        """Compute the value for one event, exactly; `EvaluationFailed` when there is none.
+
+        `TooCostly` when it would take more units.
+        """
+        scope = Scope(code, timestamp_ms, properties, units)
+        scope.spend(self.units)
         try:
-            return self._evaluate(Scope(code, timestamp_ms, properties))
+            return self._evaluate(scope)
         except Inexact as error:
             raise EvaluationFailed("the result has too many digits") from error
         except DecimalException as error:
@@ -132,7 +189,14 @@ def parse(text: str) -> Expression:
         raise
     except LarkError as error:
         raise InvalidExpression("the expression does not parse") from error
-    return Expression(text, node.properties, node.evaluate)
+    return Expression(text, node.properties, node.evaluate, node.units)
+
+
+def check_size(text: str) -> None:
+    """Refuse a text of too many nodes before it is parsed; raises `InvalidExpression`."""
+    for count, _ in enumerate(_NODE.finditer(text), 1):
+        if count > EXPRESSION_NODES:
+            raise InvalidExpression(f"the expression has more than {EXPRESSION_NODES} nodes")
 
 
 def result_value(result: Result) -> Decimal | None:
@@ -143,6 +207,12 @@ def result_value(result: Result) -> Decimal | None:
 def result_text(result: Result) -> str:
     """Read a result as property text, numbers without exponent."""
     return result if isinstance(result, str) else literal_text(result)
+
+
+def _digits_in(text: str) -> int:
+    """Digits of a number's text, from the first that is not zero on."""
+    digits = text.partition("E")[0].lstrip("-0.")
+    return len(digits) - ("." in digits)
 
 
 def _number(value: Result) -> Decimal:
@@ -165,67 +235,95 @@ _OPERATIONS: Final[Mapping[str, Callable[[Decimal, Decimal], Decimal]]] = {
 }
 
 
-def _concat(values: Sequence[Result]) -> Result:
-    return "".join(map(result_text, values))
+def _concat(values: Sequence[Result], scope: Scope) -> Result:
+    texts = list(map(result_text, values))
+    scope.spend(sum(map(len, texts)) // _UNIT_CHARACTERS)
+    return "".join(texts)
 
 
-def _least(values: Sequence[Result]) -> Result:
+def _least(values: Sequence[Result], scope: Scope) -> Result:
     return min(map(_number, values))
 
 
-def _greatest(values: Sequence[Result]) -> Result:
+def _greatest(values: Sequence[Result], scope: Scope) -> Result:
     return max(map(_number, values))
 
 
-def _rounding(mode: str) -> Callable[[Sequence[Result]], Result]:
-    def rounded(values: Sequence[Result]) -> Result:
+def _rounding(mode: str) -> "_Apply":
+    def rounded(values: Sequence[Result], scope: Scope) -> Result:
         digits = _digits(_number(values[1])) if len(values) > 1 else 0
         return _quantize(_number(values[0]), digits, mode)
 
     return rounded
 
 
+@lru_cache(maxsize=1_024)
 def _digits(value: Decimal) -> int:
     if value.copy_abs() > MAX_ROUNDING_DIGITS or value != value.to_integral_value():
         raise EvaluationFailed(f"digits must be an integer within ±{MAX_ROUNDING_DIGITS}")
     return int(value)
 
 
+@cache
+def _quantum(digits: int) -> Decimal:
+    return Decimal((0, (1,), -digits))
+
+
 def _quantize(value: Decimal, digits: int, mode: str) -> Decimal:
-    rounded = value.quantize(Decimal((0, (1,), -digits)), mode, _QUANTIZING)
+    rounded = value.quantize(_quantum(digits), mode, _QUANTIZING)
     return _QUANTIZING.add(rounded, ZERO)
+
+
+class _Apply(Protocol):
+    """A function of evaluated arguments; it pays for what depends on them."""
+
+    def __call__(self, values: Sequence[Result], scope: Scope) -> Result: ...
 
 
 class _Function(NamedTuple):
     least: int
     most: int
-    apply: Callable[[Sequence[Result]], Result]
+    apply: _Apply
+    units: int = 1
+    units_an_argument: int = 0
 
 
 _FUNCTIONS: Final = {
     "concat": _Function(1, MAX_LENGTH, _concat),
-    "round": _Function(1, 2, _rounding(ROUND_HALF_UP)),
-    "ceil": _Function(1, 2, _rounding(ROUND_CEILING)),
-    "floor": _Function(1, 2, _rounding(ROUND_FLOOR)),
-    "least": _Function(2, MAX_LENGTH, _least),
-    "greatest": _Function(2, MAX_LENGTH, _greatest),
+    "round": _Function(1, 2, _rounding(ROUND_HALF_UP), _ROUNDING_UNITS),
+    "ceil": _Function(1, 2, _rounding(ROUND_CEILING), _ROUNDING_UNITS),
+    "floor": _Function(1, 2, _rounding(ROUND_FLOOR), _ROUNDING_UNITS),
+    "least": _Function(2, MAX_LENGTH, _least, 0, 1),
+    "greatest": _Function(2, MAX_LENGTH, _greatest, 0, 1),
 }
 
 
-def _property(name: str, properties: Properties) -> Result:
-    raw = properties.get(name)
-    if raw is None:
-        raise EvaluationFailed(f"the event has no property {name}")
-    text = property_text(raw)
-    if text is None:
-        raise EvaluationFailed(f"property {name} is neither text nor a number")
+def _property(name: str, scope: Scope) -> Result:
+    """A property, read once an evaluation."""
+    value = scope.read.get(name)
+    if value is None:
+        raw = scope.properties.get(name)
+        if raw is None:
+            raise EvaluationFailed(f"the event has no property {name}")
+        scope.spend(_FIRST_READ + len(bytes(raw)) // _UNIT_BYTES)
+        value = scope.read[name] = _read_property(name, raw)
+    return value
+
+
+def _read_property(name: str, raw: bytes) -> Result:
     try:
         number = parse_value(raw)
     except InvalidValue as error:
-        if str(raw, "utf-8")[0] == '"':
-            return text
-        raise EvaluationFailed(f"property {name} has too many digits") from error
-    return text if number is None else number
+        text = property_text(raw)
+        if text is None or str(raw, "utf-8")[0] != '"':
+            raise EvaluationFailed(f"property {name} has too many digits") from error
+        return text
+    if number is not None:
+        return number
+    text = property_text(raw)
+    if text is None:
+        raise EvaluationFailed(f"property {name} is neither text nor a number")
+    return text
 
 
 def _chain(first: _Evaluate, rest: Sequence[tuple[str, _Evaluate]]) -> _Evaluate:
@@ -234,17 +332,19 @@ def _chain(first: _Evaluate, rest: Sequence[tuple[str, _Evaluate]]) -> _Evaluate
     def evaluate(scope: Scope) -> Result:
         total = _number(first(scope))
         for operation, operand in steps:
-            total = operation(total, _number(operand(scope)))
+            total = scope.paid(operation(total, _number(operand(scope))))
         return total
 
     return evaluate
 
 
-def _parent(children: Sequence[_Node], evaluate: _Evaluate) -> _Node:
+def _parent(children: Sequence[_Node], evaluate: _Evaluate, units: int) -> _Node:
+    """A node above others; `units`: what it costs itself."""
     depth = 1 + max(child.depth for child in children)
     if depth > MAX_DEPTH:
         raise InvalidExpression(f"the expression is nested deeper than {MAX_DEPTH}")
-    return _Node(depth, evaluate, frozenset().union(*(child.properties for child in children)))
+    properties = frozenset[str]().union(*(child.properties for child in children))
+    return _Node(depth, evaluate, properties, units + sum(child.units for child in children))
 
 
 @v_args(inline=True)
@@ -255,33 +355,41 @@ class _Compiler(Transformer[Token, _Node]):
         operators = [str(token) for token in rest[::2]]
         operands = [node for node in rest[1::2] if isinstance(node, _Node)]
         pairs = zip(operators, (node.evaluate for node in operands), strict=True)
-        return _parent([first, *operands], _chain(first.evaluate, list(pairs)))
+        chain = _chain(first.evaluate, list(pairs))
+        return _parent([first, *operands], chain, len(operands))
 
     product = additive
 
     def negation(self, operand: _Node) -> _Node:
-        return _parent([operand], lambda scope: _ARITHMETIC.minus(_number(operand.evaluate(scope))))
+        def negated(scope: Scope) -> Result:
+            return scope.paid(_ARITHMETIC.minus(_number(operand.evaluate(scope))))
+
+        return _parent([operand], negated, 1)
 
     def group(self, inner: _Node) -> _Node:
-        return _parent([inner], inner.evaluate)
+        return _parent([inner], inner.evaluate, 0)
 
     def number(self, token: Token) -> _Node:
         value = Decimal(str(token))
-        return _Node(1, lambda scope: value)
+        return _Node(1, lambda scope: value, units=1 + _digits_in(str(value)) // _UNIT_DIGITS)
 
     def string(self, token: Token) -> _Node:
         text = str(token)[1:-1]
         return _Node(1, lambda scope: text)
 
     def event_code(self) -> _Node:
-        return _Node(1, lambda scope: scope.code)
+        def code(scope: Scope) -> Result:
+            scope.spend(len(scope.code) // _UNIT_CHARACTERS)
+            return scope.code
+
+        return _Node(1, code)
 
     def event_timestamp(self) -> _Node:
         return _Node(1, lambda scope: Decimal(scope.timestamp_ms).scaleb(-3, _ARITHMETIC))
 
     def event_property(self, token: Token) -> _Node:
         name = str(token).removeprefix("event.properties.")
-        return _Node(1, lambda scope: _property(name, scope.properties), frozenset({name}))
+        return _Node(1, lambda scope: _property(name, scope), frozenset({name}))
 
     def call(self, token: Token, *arguments: _Node) -> _Node:
         name = str(token).lower()
@@ -290,7 +398,9 @@ class _Compiler(Transformer[Token, _Node]):
             raise InvalidExpression(f"{name} does not take {len(arguments)} arguments")
         evaluators = [argument.evaluate for argument in arguments]
         return _parent(
-            arguments, lambda scope: function.apply([each(scope) for each in evaluators])
+            arguments,
+            lambda scope: function.apply([each(scope) for each in evaluators], scope),
+            function.units + function.units_an_argument * len(arguments),
         )
 
 

@@ -1,23 +1,98 @@
-"""What aiokafka fetches, read also where the name of a header is not UTF-8.
+"""What aiokafka fetches, read by bounded pieces, whatever a producer has put into it.
 
-The broker takes any bytes as a name, and librdkafka sends them; aiokafka decodes strictly, so that
-one such record would keep a partition standing still for ever.
+Batches are inflated into buffers of a bounded size, and not on an event loop when they are large:
+what 128 KB hold may be gigabytes. And the broker takes any bytes as the name of a header, while
+aiokafka decodes strictly, so that one such record would keep a partition standing still for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import dropwhile, islice
-from typing import Any
+import asyncio
+import struct
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, dropwhile, islice
+from threading import Lock
+from time import monotonic
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
-from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.consumer import consumer, fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
-from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
+from aiokafka.record.legacy_records import LegacyRecordBatch
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import decode_varint_py
+
+from app.inflating import Unreadable, inflate_within
+from app.limits import (
+    DELIVERED_BYTES,
+    DELIVERED_RECORDS,
+    HEADER_BYTES,
+    INFLATED_BEFORE_BYTES,
+    INFLATED_BYTES,
+    INFLATED_IN_WORKER_BYTES,
+    INFLATED_ON_LOOP_BYTES,
+    RECORD_HEADERS,
+    RECORD_HEADERS_BEFORE,
+)
+
+# Of a batch: where it states its length, which is counted from behind that, its format and, in the
+# current format, how many records it has.
+_INT: Final = struct.Struct(">i")
+_LENGTH_AT: Final = 8
+_AFTER_LENGTH: Final = 12
+_MAGIC_AT: Final = 16
+_COUNT_AT: Final = 57
+_CURRENT_FORMAT: Final = 2
+_RECORD_BYTES_LEAST: Final = 6
+"""Of a record behind its length: six numbers."""
+
+
+class _Limits(NamedTuple):
+    """What a batch may hold."""
+
+    inflated_bytes: int
+    headers: int
+    """Of one record."""
+
+
+_LIMITS: Final = _Limits(INFLATED_BYTES, RECORD_HEADERS)
+_BEFORE: Final = _Limits(INFLATED_BEFORE_BYTES, RECORD_HEADERS_BEFORE)
+_limited_after_ms: Final[dict[str, int]] = {}
+
+
+def limit_after(topic: str, at_ms: int) -> None:
+    """What was appended to a topic until then keeps the rules that it was counted under.
+
+    Batches of a topic that is never named keep to the limits, whenever they were appended.
+    """
+    _limited_after_ms[topic] = at_ms
+
+
+def _limits_of(topic: str, at_ms: int) -> _Limits:
+    return _LIMITS if at_ms > _limited_after_ms.get(topic, -1) else _BEFORE
+
+
+class UnreadBatch(NamedTuple):
+    """In place of the records of a batch that cannot be read; most see a record without value."""
+
+    offset: int
+    """Of its first record."""
+    timestamp: int
+    timestamp_type: int
+    records: int
+    """How many it has, as it says, from that on."""
+    data: bytes
+    """As it was fetched."""
+    reason: Unreadable
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class _KeptRecords(MemoryRecords):  # type: ignore[misc]
-    """Fetched bytes that can be read a second time."""
+    """Fetched bytes that are at hand."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -44,45 +119,334 @@ class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
         super()._maybe_uncompress()
         self._buffer = _LenientBytes(self._buffer)
 
-
-class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc]
-    """Batches of the current format as lenient ones; older ones have no headers."""
-
-    def next_batch(self) -> Any:
-        data = self._next_slice
-        batch = super().next_batch()
-        return _LenientBatch(data) if isinstance(batch, DefaultRecordBatch) else batch
+    def _read_msg(self) -> Any:
+        # The decoder that is used otherwise looks at any address that a length leads to.
+        return super()._read_msg(decode_varint_py)
 
 
-class FetchedRecords(PartitionRecords):  # type: ignore[misc]
-    """Records of one partition."""
-
-    _records_iterator: Iterator[Any]
+class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+    """Records of one partition, read batch by batch."""
 
     def __init__(self, tp: Any, records: _KeptRecords, aborted: Any, offset: int, *rest: Any):
         super().__init__(tp, records, aborted, offset, *rest)
-        self._data = records.data
-        self._as_given = (tp, aborted, rest)
+        self.next_fetch_offset: int
+        self._data = memoryview(records.data)
+        self._at = 0
+        """Where the next batch begins."""
+        self._batch: _OpenBatch | None = None
+        self._lenient_at = -1
+        """Where a batch begins that has to be read leniently."""
+        self.ended = False
+        """There are no more."""
+        self.waits = False
+        """The next batch is too large to be inflated here; `inflate` does it."""
+        self.inflating: asyncio.Future[None] | None = None
 
     def take(self, most: int | None) -> list[Any]:
-        """The next records; fewer than `most` when there are no more."""
-        offset = self.next_fetch_offset
+        """The next records, bounded in number and size; more follow unless it `ended`."""
+        if self.is_inflating:
+            return []
+        most = DELIVERED_RECORDS if most is None else min(most, DELIVERED_RECORDS)
+        taken: list[Any] = []
+        room = DELIVERED_BYTES
+        while len(taken) < most and room > 0:
+            batch = self._batch or self._opened(INFLATED_ON_LOOP_BYTES)
+            if batch is None:
+                break
+            try:
+                part = batch.read(most - len(taken), room)
+            except UnicodeDecodeError:
+                self._lenient_at = batch.start
+                part = None
+            if part is None:
+                self._batch, self._at = None, batch.start
+                continue
+            taken += map(self._given, part.records)
+            room -= part.size
+            if part.whole:
+                self._batch = None
+            self.next_fetch_offset = max(self.next_fetch_offset, part.next_offset)
+        return taken
+
+    @property
+    def is_inflating(self) -> bool:
+        """It is another thread's now."""
+        return self.inflating is not None and not self.inflating.done()
+
+    def inflate(self) -> None:
+        """Open the next batch however large it is, in a thread where that holds up nobody."""
+        if self._batch is None:
+            self._opened(None)
+
+    def _given(self, record: Any) -> Any:
+        if isinstance(record, UnreadBatch):
+            return record
+        if (
+            len(record.headers) > RECORD_HEADERS
+            and len(record.headers) > _limits_of(self._tp.topic, record.timestamp).headers
+        ):
+            value, at_ms, kind = record.value or b"", record.timestamp, record.timestamp_type
+            return UnreadBatch(record.offset, at_ms, kind, 1, value, _many_headers())
+        return self._consumer_record(self._tp, record)
+
+    def _opened(self, ceiling: int | None) -> _OpenBatch | None:
+        """The next batch that has something to read; None: there is none, or it waits.
+
+        `ceiling`: of what is inflated here and now; None: all that it may hold.
+        """
+        while (bounds := self._next_bounds()) is not None:
+            start, self._at = bounds
+            data = self._data[start : self._at]
+            magic = data[_MAGIC_AT]
+            current = magic >= _CURRENT_FORMAT
+            batch = DefaultRecordBatch(data) if current else LegacyRecordBatch(data, magic)
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+            if self._is_void(batch) or batch.next_offset <= self.next_fetch_offset:
+                self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
+                continue
+            if start == self._lenient_at:
+                batch = _LenientBatch(data)
+            opened = _OpenBatch(batch, data, start, self.next_fetch_offset)
+            limits = _limits_of(self._tp.topic, batch.max_timestamp if current else 0)
+            most = limits.inflated_bytes
+            try:
+                inflated = inflate_within(ceiling or most, opened.begin)
+                opened.inflated_bytes = len(inflated)
+                if current and len(inflated) > INFLATED_ON_LOOP_BYTES:
+                    (count,) = _INT.unpack_from(data, _COUNT_AT)
+                    _refuse_headers(inflated, count, limits.headers)
+            except Unreadable as reason:
+                if reason.too_large and (ceiling or most) < most:
+                    self._at, self.waits = start, True
+                    return None
+                opened.begin_unread(reason)
+            self._batch, self.waits = opened, False
+            if opened.inflated_bytes > INFLATED_ON_LOOP_BYTES:
+                _HELD.add(opened)
+            return opened
+        self.ended, self.waits = True, False
+        return None
+
+    def _next_bounds(self) -> tuple[int, int] | None:
+        """Where the next batch begins and ends; the last one may not be here whole."""
+        start = self._at
+        if len(self._data) - start < _AFTER_LENGTH:
+            return None
+        (length,) = _INT.unpack_from(self._data, start + _LENGTH_AT)
+        end = start + _AFTER_LENGTH + length
+        return None if end > len(self._data) else (start, end)
+
+    def _is_void(self, batch: Any) -> bool:
+        """Whether it marks the end of a transaction, or belongs to one that was aborted."""
+        if self._isolation_level == fetcher.READ_COMMITTED and batch.producer_id is not None:
+            self._consume_aborted_up_to(batch.base_offset)
+            if batch.is_control_batch and self._contains_abort_marker(batch):
+                self._aborted_producers.discard(batch.producer_id)
+            if batch.is_transactional and batch.producer_id in self._aborted_producers:
+                return True
+        return bool(batch.is_control_batch)
+
+
+def _many_headers() -> Unreadable:
+    message = f"a record has over {RECORD_HEADERS} headers; send fewer"
+    return Unreadable(message, too_large=True)
+
+
+def _refuse_headers(inflated: bytes, count: int, most: int) -> None:
+    """Look for a record of so many headers that to read it alone would take a gigabyte.
+
+    Raises:
+        Unreadable: there is one.
+    """
+    at = 0
+    try:
+        for _ in range(count):
+            # Most have 64 to 8,191 bytes: this is done for every record.
+            low, high = inflated[at], inflated[at + 1]
+            if low & 0x81 == 0x80 and high < 0x80:
+                length = high << 6 | (low & 0x7F) >> 1
+                at += 2
+            else:
+                length, at = _varint(inflated, at)
+            if length < _RECORD_BYTES_LEAST:
+                return
+            # A header has two bytes at least.
+            if length > 2 * most and _headers_of(inflated, at) > most:
+                raise _many_headers()
+            at += length
+    except (IndexError, ValueError):
+        # It is damaged, which its decoder says.
+        return
+
+
+def _headers_of(inflated: bytes, at: int) -> int:
+    """How many headers the record has that begins there, behind its length."""
+    # After its attributes come the differences in time and offset, the key and the value.
+    _, at = _varint(inflated, at + 1)
+    _, at = _varint(inflated, at)
+    for _ in ("key", "value"):
+        length, at = _varint(inflated, at)
+        at += max(0, length)
+    return _varint(inflated, at)[0]
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number, and what comes after it; aiokafka's own decoder reads on beyond the end."""
+    byte = data[at]
+    value, shift = byte & 0x7F, 7
+    while byte & 0x80:
+        at += 1
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number of more than nine bytes")
+    return (value >> 1) ^ -(value & 1), at + 1
+
+
+class _Part(NamedTuple):
+    """Records that were read of a batch."""
+
+    records: list[Any]
+    size: int
+    next_offset: int
+    whole: bool
+    """The batch has no more."""
+
+
+class _OpenBatch:
+    """A batch that is being read; its owner's thread alone reads it."""
+
+    def __init__(self, batch: Any, data: memoryview, start: int, from_offset: int) -> None:
+        self._batch = batch
+        self._data = data
+        self._next_offset = batch.next_offset
+        self._from_offset = from_offset
+        self._records: Iterator[Any] | None = None
+        """None also: let go of."""
+        self.start = start
+        """Where it begins in what was fetched."""
+        self.inflated_bytes = 0
+
+    def begin(self) -> None:
+        """Inflate it."""
+        # It can be asked for an iterator but once; all records are true.
+        records: Iterator[Any] = filter(None, self._batch)
+        if isinstance(self._batch, LegacyRecordBatch):
+            # It inflates with the first record.
+            records = chain(tuple(islice(records, 1)), records)
+            # A fetch may begin in the middle of a batch.
+            self._records = dropwhile(lambda record: record.offset < self._from_offset, records)
+        else:
+            self._records = self._until_damaged(records)
+
+    def _until_damaged(self, records: Iterator[Any]) -> Iterator[Any]:
+        """Its records; from the first that cannot be read on, one in place of all that follow.
+
+        Brokers take a compressed batch whose records state a wrong size, and one whose offsets lie
+        beyond it, which would make a reader pass the records of others.
+        """
+        batch, from_offset = self._batch, self._from_offset
+        offset, end = batch.base_offset, batch.next_offset
         try:
-            return list(islice(self._records_iterator, most))
+            for record in records:
+                if not offset <= record.offset < end:
+                    break
+                offset = record.offset + 1
+                if offset > from_offset:
+                    yield record
+            else:
+                return
         except UnicodeDecodeError:
-            tp, aborted, rest = self._as_given
-            super().__init__(tp, _LenientRecords(self._data), aborted, offset, *rest)
-            # All of it anew, for what is aborted hangs on every batch; so it has to be passed over.
-            self._records_iterator = dropwhile(
-                lambda record: record.offset < offset, self._records_iterator
-            )
-            return list(islice(self._records_iterator, most))
+            raise
+        except (CorruptRecordException, ValueError, IndexError):
+            # What aiokafka says of it may name bytes that lie behind the batch in memory.
+            pass
+        # Who begins behind it has told of it.
+        if offset >= from_offset:
+            message = f"the batch is damaged: the record of offset {offset} cannot be read"
+            reason = Unreadable(message, too_large=False)
+            data, count = bytes(self._data), end - offset
+            at_ms, kind = batch.max_timestamp, batch.timestamp_type
+            yield UnreadBatch(offset, at_ms, kind, count, data, reason)
+
+    def begin_unread(self, reason: Unreadable) -> None:
+        """Give one record in place of all of its own."""
+        batch, data = self._batch, bytes(self._data)
+        first, at_ms, kind, count = self._from_offset, 0, 0, 0
+        if not isinstance(batch, LegacyRecordBatch):
+            first = max(batch.base_offset, first)
+            at_ms, kind = batch.max_timestamp, batch.timestamp_type
+            (count,) = _INT.unpack_from(data, _COUNT_AT)
+        self._records = iter((UnreadBatch(first, at_ms, kind, count, data, reason),))
+
+    def let_go(self) -> None:
+        """Free what was inflated, from any thread; it can be inflated again."""
+        self._records = self._batch = None
+
+    def read(self, most: int, room: int) -> _Part | None:
+        """The next records; None: it was let go of."""
+        unread = self._records
+        if unread is None:
+            return None
+        size = 0
+        if self.inflated_bytes > INFLATED_ON_LOOP_BYTES:
+            records = []
+            for record in unread:
+                records.append(record)
+                size += len(record.key or b"") + len(record.value or b"")
+                size += HEADER_BYTES * len(record.headers)
+                if len(records) == most or size >= room:
+                    break
+            else:
+                return _Part(records, size, self._next_offset, whole=True)
+        else:
+            records = list(islice(unread, most))
+            if self.inflated_bytes:
+                # One that was not compressed has no more than was fetched.
+                headers = sum([len(record.headers) for record in records])
+                size = self.inflated_bytes + HEADER_BYTES * headers
+            if len(records) < most:
+                return _Part(records, size, self._next_offset, whole=True)
+        return _Part(records, size, records[-1].offset + 1, whole=False)
+
+
+class _Held:
+    """The large inflated batches of this process."""
+
+    def __init__(self) -> None:
+        self._batches: WeakKeyDictionary[_OpenBatch, int] = WeakKeyDictionary()
+        self._changing = Lock()
+
+    def add(self, batch: _OpenBatch) -> None:
+        """One more; the oldest go when they are too much."""
+        with self._changing:
+            self._batches[batch] = batch.inflated_bytes
+            size = sum(self._batches.values())
+            for oldest in list(self._batches):
+                if size <= INFLATED_IN_WORKER_BYTES:
+                    break
+                size -= self._batches.pop(oldest)
+                oldest.let_go()
+
+
+_HELD: Final = _Held()
+_THREADS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="inflating")
+"""So that two batches at most are inflated at a time, and one for a scan holds no fold up."""
 
 
 class FetchResult(fetcher.FetchResult):  # type: ignore[misc]
     """What a partition was fetched, as the fetcher has it."""
 
     _partition_records: FetchedRecords | None
+
+    @property
+    def waiting(self) -> FetchedRecords | None:
+        """Records whose next batch has to be inflated apart, or is being so."""
+        records = self._partition_records
+        waits = records is not None and (records.waits or records.is_inflating)
+        return records if waits else None
 
     def getall(self, max_records: int | None = None) -> list[Any]:
         """Many records at a time, where aiokafka takes them one by one."""
@@ -91,12 +455,71 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc]
             return []
         taken = records.take(max_records)
         self._update_position()
-        if max_records is None or len(taken) < max_records:
+        if records.ended:
             self._partition_records = None
         return taken
+
+
+class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
+    """Fetches for one consumer."""
+
+    async def fetched_records(
+        self, partitions: Any, timeout: float = 0, max_records: int | None = None
+    ) -> dict[Any, list[Any]]:
+        """As it comes, but large batches are inflated in a thread before."""
+        deadline_s = monotonic() + timeout
+        while True:
+            if (inflating := self.inflating(partitions)) is not None:
+                # Whoever is cancelled leaves it running, and the next one waits for it.
+                await asyncio.shield(inflating)
+            drained: dict[Any, list[Any]] = await super().fetched_records(
+                partitions, 0, max_records
+            )
+            if drained or self._closed:
+                return drained
+            remaining_s = deadline_s - monotonic()
+            if remaining_s <= 0:
+                return drained
+            if not self.waiting(partitions):
+                await self.wait_for_data(remaining_s)
+
+    def inflating(self, partitions: Any) -> asyncio.Future[None] | None:
+        """The inflating of what waits for it, begun here; None: nothing does."""
+        # One at a time, or those first inflated would be let go of for the last ones.
+        for records in self.waiting(partitions)[:1]:
+            if not records.is_inflating:
+                records.inflating = self._loop.run_in_executor(_THREADS, records.inflate)
+            return records.inflating
+        return None
+
+    def waiting(self, partitions: Any) -> list[FetchedRecords]:
+        """What has to be inflated before it can be drained."""
+        found = [
+            result.waiting
+            for tp, result in self._records.items()
+            if (not partitions or tp in partitions) and isinstance(result, FetchResult)
+        ]
+        return [records for records in found if records is not None]
+
+    async def wait_for_data(
+        self, timeout_s: float, inflating: asyncio.Future[None] | None = None
+    ) -> None:
+        """Until something more is fetched or inflated, or the time is over."""
+        waiter = self._create_fetch_waiter()
+        awaited = {waiter} if inflating is None else {waiter, inflating}
+        try:
+            done, _ = await asyncio.wait(
+                awaited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            if not waiter.done():
+                waiter.cancel()
+        for future in done:
+            future.result()
 
 
 # The fetcher makes them itself, with nothing to say of which class.
 fetcher.MemoryRecords = _KeptRecords
 fetcher.PartitionRecords = FetchedRecords
 fetcher.FetchResult = FetchResult
+consumer.Fetcher = Fetcher

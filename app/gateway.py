@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from heapq import nlargest
+from functools import partial
 
-from agents.show import organization_of
+import msgspec
+from aiokafka.errors import KafkaError
+
 from app.api import meter as port
 from app.api.event_input import as_event, record_value
+from app.believed import append_believed
+from app.clients import NOT_TAKEN
+from app.dead_letters import organization_of
+from app.definitions import commands
 from app.definitions.branch import Branch, branch_with
-from app.definitions.commands import MAX_COMMAND_BYTES, Command
-from app.definitions.outcome import Applied, Rejected, too_large
+from app.definitions.commands import MAX_COMMAND_BYTES, Command, UnreadableCommand
+from app.definitions.decision import Decision
+from app.definitions.judging import Judging
+from app.definitions.model import SetAside
+from app.definitions.outcome import Applied, Rejected, Touch, cannot_be_applied, too_large
+from app.definitions.quotas import Counted, counted_as, elapsed_charges, over_quota
+from app.definitions.sizes import outgrown, oversized
 from app.definitions.state import Definitions
 from app.engine import Engine
-from app.explain import First, explain, regrouped_usage, trace, usage_series
-from app.numbers import exact_sum
+from app.explain import (
+    First,
+    explain,
+    first_offsets,
+    regrouped_usage,
+    trace,
+    usage_series,
+)
+from app.health import UNREADY, Reason
+from app.limits import LISTED_CHANGES
+from app.log import facts
+from app.overview import UsageLines
 from app.owned import OwnedPartition
 from app.preview import Overtaken, preview_organization
 from app.proof import (
@@ -25,21 +47,37 @@ from app.proof import (
     Explanation,
     PreviewReport,
     SeriesQuery,
+    Uncounted,
     UsageSeries,
     VerifyReport,
 )
+from app.scans import Turn
+from app.set_aside import append_again, set_aside
 from app.topics import METER_DEFINITIONS
-from app.usage import PeriodUsage, Regrouping, UsageRow
+from app.turns import STEP_ITEMS, Steps, Work
+from app.usage import PeriodUsage, Regrouping
 from app.verify import verify_names, verify_organization
-from app.wire.arrivals import ADMIT_HEADER
+from app.wire.arrivals import ADMIT_HEADER, arrivals_of
 from app.wire.events import Event
 from app.wire.identity import event_id, same_body
 from app.wire.raw import message_key
 from app.wire.records import decode_record
+from app.wire.refusals import RefusalCode
+from tables.corrections import CorrectionArrival
+from tables.dedupe import Entry
 from tables.fold import Arrival
-from tables.presence import Presence, SubscriptionName
+from tables.presence import SubscriptionName
 from tables.preview import Scope
-from tables.reading import active_subscription, current_usage, past_usage
+from tables.reading import (
+    PastPeriod,
+    current_usage_steps,
+    past_periods,
+    past_usage_steps,
+)
+from tables.retained import needs_deleted
+from tables.stores.changelog import Fenced, LogRecord
+
+log = logging.getLogger(__name__)
 
 APPLY_TIMEOUT_S = 10.0
 VERDICT_TIMEOUT_S = 0.5
@@ -51,6 +89,10 @@ class Gateway:
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        self._lines = UsageLines(engine.shared.turns)
+        self._append_believed = partial(
+            append_believed, engine.settings, engine.definitions, engine.append
+        )
         self.opened = False
 
     @property
@@ -64,34 +106,185 @@ class Gateway:
 
     def not_ready(self) -> tuple[str, ...]:
         """Why this worker should get no traffic yet."""
-        engine = self._engine
-        if engine.failure is not None:
-            return (f"the worker stops: {engine.failure}",)
-        if engine.restoring:
-            numbers = ", ".join(map(str, sorted(engine.restoring)))
-            return (f"restoring partitions {numbers}",)
-        return () if engine.assigned else ("no partitions assigned yet",)
+        return tuple(reason.message for reason in self.health() if reason.code in UNREADY)
+
+    def health(self) -> list[Reason]:
+        """Everything that is not as it should be."""
+        return self._engine.reasons()
 
     # Definitions
 
     async def define(self, command: Command) -> Applied | Rejected:
-        """Append a command and wait until it is applied here."""
+        """Append a command and wait until it is applied here.
+
+        What is refused, or changes nothing, is answered without being appended: once it is certain,
+        for the log may hold what this worker has not applied yet.
+
+        Raises:
+            TooOften: a quota by the minute or by the day is used up.
+            BeyondRetention: events that it sends elsewhere are deleted, as far as is known here.
+        """
+        work = Work("request", "define", command.organization_id)
+        encoded = await self._engine.shared.turns.run(work, _encoding(command))
+        if isinstance(encoded, Rejected):
+            return encoded
+        command, value = encoded
+        decision = await self._decided(command)
+        if isinstance(decision, Rejected) or not decision.changes:
+            await self._definitions_read()
+            decision = await self._decided(command)
+        if isinstance(decision, Rejected):
+            return decision
+        if not decision.changes:
+            return Applied(command.type, decision.object, None)
+        refused = self._over_quota(command, decision)
+        if refused is not None:
+            return refused
+        if decision.touch is not None:
+            await self._require_retained(command, decision.touch)
+        outcome = await self._appended(command, value)
+        if isinstance(outcome, Applied):
+            named, key = _object_of(command) or command.organization_id, command.changed_by or ""
+            log.info(
+                "Definition: %s %s",
+                command.type,
+                named,
+                extra=facts("definition", key=key, what=command.type, object=named),
+            )
+        return outcome
+
+    async def _require_retained(self, command: Command, touch: Touch) -> None:
+        """Raises BeyondRetention when partitions that are here lack events that it needs."""
         engine = self._engine
-        topic, value = engine.settings.topic(METER_DEFINITIONS), command.encode()
-        if len(value) > MAX_COMMAND_BYTES:
-            return too_large(MAX_COMMAND_BYTES)
+        work = Work("request", "define", command.organization_id)
+
+        def after() -> Definitions:
+            branch = self.definitions.branch()
+            branch.apply(command.encode(), self.now_ms(), branch.offset)
+            return branch
+
+        if engine.brokers.away_since_s is not None:
+            raise port.Unavailable("Kafka does not answer")
+        owned = dict(engine.owned)
         try:
-            sent = await asyncio.wait_for(engine.append(topic, None, value, 0), APPLY_TIMEOUT_S)
+            starts = await engine.log_starts_of(owned) if owned else {}
+        except NOT_TAKEN as error:
+            raise port.Unavailable("the raw topic does not answer") from error
+        for number, begin in starts.items():
+            if any(begin):
+                needed = needs_deleted(owned[number].table, touch, after, begin)
+                if await engine.shared.turns.run(work, needed):
+                    raise port.BeyondRetention("events that the definition needs are deleted")
+
+    async def _decided(self, command: Command) -> Decision | Rejected:
+        """What it would come to; it is only tried, in a turn of its own."""
+        work = Work("request", "define", command.organization_id)
+        return await self._engine.shared.turns.run(work, self._deciding(command))
+
+    def _deciding(self, command: Command) -> Steps[Decision | Rejected]:
+        yield
+        return self.definitions.decide(command, self.now_ms())
+
+    def _over_quota(self, command: Command, decision: Decision) -> Rejected | None:
+        engine, organization_id = self._engine, command.organization_id
+        quotas, now_ms = engine.settings.quotas, self.now_ms()
+        elapsed = elapsed_charges(self.definitions, decision, now_ms)
+        refused = outgrown(command, decision) or over_quota(
+            self.definitions, decision, elapsed, quotas
+        )
+        if refused is not None:
+            return refused
+        self._take(organization_id, counted_as(command.type))
+        self._take(organization_id, "elapsed", elapsed)
+        return None
+
+    def _take(self, organization_id: str, counted: Counted | None, amount: int = 1) -> None:
+        if counted is None:
+            return
+        engine = self._engine
+        most = engine.settings.quotas.most(counted)
+        wait_s = engine.taken.take(organization_id, counted, most, self.now_ms(), amount)
+        if wait_s:
+            raise port.TooOften(wait_s)
+
+    async def _definitions_read(self) -> None:
+        """Apply the definitions log to the end that it has now."""
+        shared = self._engine.shared
+        try:
+            async with asyncio.timeout(APPLY_TIMEOUT_S):
+                await shared.definitions_caught_up()
+        except (TimeoutError, KafkaError) as error:
+            raise port.Unavailable("the definitions log does not answer") from error
+
+    async def _appended(self, command: Command, value: bytes) -> Applied | Rejected:
+        engine = self._engine
+        topic = engine.settings.topic(METER_DEFINITIONS)
+        outcome: asyncio.Future[Applied | Rejected] = asyncio.get_running_loop().create_future()
+        engine.awaited[value] = outcome
+        try:
+            await asyncio.wait_for(engine.append(topic, None, value, 0), APPLY_TIMEOUT_S)
+            return await asyncio.wait_for(outcome, APPLY_TIMEOUT_S)
+        except TimeoutError as error:
+            raise port.Unavailable("the definitions log does not answer") from error
+        finally:
+            engine.awaited.pop(value, None)
+
+    async def definition_changes(
+        self, organization_id: str | None, since: int
+    ) -> tuple[list[port.DefinitionChange], int]:
+        """Read from the log when it is asked for: nothing of it is kept for this."""
+        engine = self._engine
+        offsets = self.definitions.record_offsets(since, LISTED_CHANGES)
+        topic = engine.settings.topic(METER_DEFINITIONS)
+        records = await engine.raw_records.read_many(topic, 0, offsets)
+        found = [_change(offset, record) for offset, record in sorted(records.items())]
+        listed = [
+            each
+            for each in found
+            if each is not None and organization_id in (None, each.organization_id)
+        ]
+        return listed, offsets[-1] + 1 if offsets else since
+
+    # What no fold looks at
+
+    async def set_aside(
+        self, partition: int, first: int, after: int, reason: str
+    ) -> list[SetAside]:
+        """Append set_aside records under the fence of the partition, and wait for them here."""
+        engine = self._engine
+        settings = engine.settings
+        try:
+            made = await set_aside(
+                settings,
+                self.definitions,
+                partition,
+                first,
+                after,
+                code=RefusalCode.SET_ASIDE,
+                message=reason,
+                timestamp_ms=self.now_ms() if settings.test_clock else None,
+            )
+        except (KafkaError, Fenced) as error:
+            raise port.Unavailable(f"partition {partition} is not to be had: {error}") from error
+        asides = self.definitions.set_asides
+        try:
             async with engine.shared.definitions_changed:
                 await asyncio.wait_for(
                     engine.shared.definitions_changed.wait_for(
-                        lambda: self.definitions.offset > sent.offset
+                        lambda: all(asides.find(command.id) is not None for command in made)
                     ),
                     APPLY_TIMEOUT_S,
                 )
         except TimeoutError as error:
             raise port.Unavailable("the definitions log does not answer") from error
-        return engine.outcomes[sent.offset]
+        return [one for one in asides.listed() if one.id in {command.id for command in made}]
+
+    async def lift(self, one: SetAside) -> int:
+        """Append what is set aside anew, then take it off the list."""
+        engine = self._engine
+        appended = await append_again(engine.settings, self.definitions, one, engine.append)
+        await self.define(commands.lift(one.id))
+        return appended
 
     # Who owns what
 
@@ -178,8 +371,7 @@ class Gateway:
         first = kept[0]
         key = message_key(organization_id, events[first].external_subscription_id)
         value = record_value(organization_id, [events[i] for i in kept], self.now_ms())
-        topic = engine.settings.topic(engine.settings.raw_topic)
-        sent = await engine.append(topic, key, value, homes[first])
+        sent = await self._append_believed(organization_id, key, value, homes[first])
         position = port.Position(homes[first], sent.offset, sent.timestamp)
         folded = await self._raw_folded(homes[first], sent.offset, VERDICT_TIMEOUT_S)
         verdicts: list[port.Verdict] = [o or port.Pending(position) for o in objections]
@@ -189,16 +381,32 @@ class Gateway:
         return verdicts
 
     async def correct(
-        self, organization_id: str, external_subscription_id: str, value: bytes
+        self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
     ) -> port.Position:
-        """Append a correction at the home of its event."""
+        """Append a correction at the home of its event.
+
+        Raises:
+            TooOften: the organization has sent its corrections of this minute.
+        """
         engine = self._engine
+        self._take(organization_id, "corrections")
         home = engine.homes.of(organization_id, external_subscription_id)
+        owned = engine.owned.get(home)
+        if owned is not None:
+            await self._require_events(owned, organization_id, value)
         key = message_key(organization_id, external_subscription_id)
-        topic = engine.settings.topic(engine.settings.raw_topic)
-        sent = await engine.append(topic, key, value, home)
+        sent = await self._append_believed(organization_id, key, value, home, granted_by=by)
         await self._raw_folded(home, sent.offset, VERDICT_TIMEOUT_S)
         return port.Position(home, sent.offset, sent.timestamp)
+
+    async def _require_events(
+        self, owned: OwnedPartition, organization_id: str, value: bytes
+    ) -> None:
+        """Raises BeyondRetention when a correction needs events that are deleted."""
+        judging = Judging(organization_id)
+        for each in arrivals_of(value, (), self.now_ms(), owned.number, 0, judging):
+            if isinstance(each, CorrectionArrival) and await owned.reads_beyond_retention(each):
+                raise port.BeyondRetention("events that the correction needs are deleted")
 
     def _verdict(
         self, number: int, offset: int, index: int, position: port.Position
@@ -262,89 +470,147 @@ class Gateway:
         self, organization_id: str, transaction_id: str
     ) -> port.StoredEvent | None:
         """The first event with that id among those at home here."""
-        found = []
-        for owned in self._engine.owned.values():
-            names = [n for n in owned.table.presence.codes if n[0] == organization_id]
-            ids = [event_id(*name, transaction_id) for name in names]
-            found += [e for e in owned.table.index.find_many(ids) if e is not None]
-        if not found:
-            self._all_owned()
-            return None
-        arrival = await self._engine.find_raw(*min(found)[1:4])
-        return _stored(arrival) if isinstance(arrival, Arrival) else None
+        async with self._engine.scans.place("event", organization_id) as turn:
+            found = [
+                entry
+                for owned in list(self._engine.owned.values())
+                for entry, _ in await turn.run(_entries(owned, organization_id, transaction_id))
+            ]
+            if not found:
+                self._all_owned()
+                return None
+            arrival = await self._engine.find_raw(*min(found)[1:4])
+            return _stored(arrival) if isinstance(arrival, Arrival) else None
+
+    async def not_counted(
+        self, organization_id: str, reason: str | None, code: str | None
+    ) -> list[Uncounted]:
+        """Of the partitions here, since this worker has them."""
+        self._all_owned()
+        work = Work("request", "not counted", organization_id)
+        steps = _uncounted(list(self._engine.owned.values()), organization_id)
+        return [
+            one
+            for one in await self._engine.shared.turns.run(work, steps)
+            if reason in (None, one.reason) and code in (None, one.code)
+        ]
 
     async def list_events(
         self, organization_id: str, query: port.EventQuery, offset: int, limit: int
     ) -> port.EventPage:
-        """Events at home here, read again from the log."""
+        """Which events at home here are listed, as the log has them."""
         external_id = query.external_subscription_id
         if external_id is not None:
             parts = [self._owned(organization_id, external_id)]
         else:
             parts = self._all_owned()
-        newest = First[port.StoredEvent](
-            offset + limit, lambda event: (-event.timestamp_ms, event.transaction_id)
-        )
-        for owned in parts:
-            await self._read_events(owned, organization_id, query, newest.add)
-        if external_id is None:
-            self._check_same(parts)
-        return port.EventPage(tuple(newest.listed(offset)), newest.count)
+        newest = First[port.ListedEvent](offset + limit)
+        async with self._engine.scans.place("events", organization_id, external_id or "") as turn:
+            for owned in parts:
+                await self._list_events(owned, organization_id, query, newest, turn)
+            if external_id is None:
+                self._check_same(parts)
+            return port.EventPage(await turn.run(newest.listed(offset)), newest.count)
 
-    async def _read_events(
+    async def _list_events(
         self,
         owned: OwnedPartition,
         organization_id: str,
         query: port.EventQuery,
-        take: Callable[[port.StoredEvent], None],
+        newest: First[port.ListedEvent],
+        turn: Turn,
     ) -> None:
-        entries = [
-            entry
-            for name, codes in owned.table.presence.codes.items()
-            for code, entry in codes.items()
-            if _asks_for(query, organization_id, name, code)
-        ]
-        if not entries:
+        raw_first, rekeyed_first = await turn.run(_first_listed(owned, organization_id, query))
+        if raw_first is None and rekeyed_first is None:
             return
-        async with self._engine.scan(owned) as scan:
-            scan.start(owned.table.record, *_first_offsets(entries))
-            async for arrivals in scan.read(owned.table.record, None):
-                wanted = [a for a in arrivals if _matches(query, organization_id, a)]
+
+        def show(arrivals: Sequence[Arrival]) -> Steps[None]:
+            for start in range(0, len(arrivals), STEP_ITEMS):
+                part = arrivals[start : start + STEP_ITEMS]
+                wanted = [a for a in part if _matches(query, organization_id, a)]
                 counting = owned.table.index.find_many([a.identity for a in wanted])
                 for arrival, entry in zip(wanted, counting, strict=True):
                     if entry is not None and entry[1:5] == arrival[3:7]:
-                        take(_stored(arrival))
+                        yield from newest.add(_listed(arrival))
+                yield
+
+        # As far as the live fold was then: there may be no end of what comes meanwhile.
+        record = msgspec.structs.replace(owned.table.record)
+        async with self._engine.scan(owned) as scan:
+            if query.external_subscription_id is not None:
+                scan.seek_only([(organization_id, query.external_subscription_id)])
+            scan.start(record, raw_first, rekeyed_first)
+            async for arrivals in scan.read(record, turn):
+                await turn.run(show(arrivals))
+
+    async def read_events(
+        self, events: Sequence[port.ListedEvent]
+    ) -> AsyncGenerator[Sequence[port.StoredEvent], None]:
+        """Listed events, some at a time: of a page all may be of the greatest size."""
+        for start in range(0, len(events), STEP_ITEMS):
+            part = events[start : start + STEP_ITEMS]
+            found = await self._engine.find_raw_many([event[2:5] for event in part])
+            stored = []
+            for event in part:
+                arrival = found.get(event[2:5])
+                if not isinstance(arrival, Arrival):
+                    raise port.BeyondRetention(f"no offset {event.offset} in {event.partition}")
+                stored.append(_stored(arrival._replace(append_time_ms=event.append_time_ms)))
+            yield stored
 
     # Usage
 
-    def current_usage(
+    async def current_usage(
         self, organization_id: str, external_subscription_id: str, at_ms: int
     ) -> PeriodUsage | None:
         """The period that holds `at_ms`."""
         owned = self._owned(organization_id, external_subscription_id)
-        return current_usage(owned.table, (organization_id, external_subscription_id), at_ms)
+        name = (organization_id, external_subscription_id)
+        work = Work("request", "current_usage", *name)
+        steps = current_usage_steps(owned.table, name, at_ms)
+        return await self._engine.shared.turns.run(work, steps)
 
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
     ) -> PeriodUsage:
         """Current usage in other groups, or of some events only."""
         subscription = usage.subscription
-        owned = self._owned(subscription.organization_id, subscription.external_id)
-        return await regrouped_usage(owned, self._engine.scan, usage, wanted, at_ms)
+        name = (subscription.organization_id, subscription.external_id)
+        owned = self._owned(*name)
+        async with self._engine.scans.place("regrouped usage", *name) as turn:
+            return await regrouped_usage(owned, self._engine.scan, turn, usage, wanted, at_ms)
 
-    def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:
-        """Every period ended before now, newest first."""
+    def past_periods(
+        self, organization_id: str, external_subscription_id: str, external_customer_id: str
+    ) -> list[PastPeriod]:
+        """Every period of a customer's subscription that ended before now, newest first."""
         owned = self._owned(organization_id, external_subscription_id)
         name = (organization_id, external_subscription_id)
-        return past_usage(owned.table, name, self.now_ms())
+        return [
+            period
+            for period in past_periods(owned.table, name, self.now_ms())
+            if period.subscription.external_customer_id == external_customer_id
+        ]
+
+    async def period_usage(
+        self, organization_id: str, external_subscription_id: str, period: PastPeriod
+    ) -> PeriodUsage:
+        """Usage of one of them."""
+        owned = self._owned(organization_id, external_subscription_id)
+        name = (organization_id, external_subscription_id)
+        work = Work("request", "past_usage", *name)
+        steps = past_usage_steps(owned.table, name, period)
+        return await self._engine.shared.turns.run(work, steps)
 
     # Proof
 
     async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
         """How the figures of a metric in a period come about."""
         engine = self._engine
-        owned = self._owned(organization_id, query.external_subscription_id)
-        return await explain(owned, engine.scan, engine.find_raw, organization_id, query)
+        external_id = query.external_subscription_id
+        owned = self._owned(organization_id, external_id)
+        async with engine.scans.place("explain", organization_id, external_id) as turn:
+            return await explain(owned, engine.scan, engine.find_raw, turn, organization_id, query)
 
     async def trace(
         self, organization_id: str, transaction_id: str, external_subscription_id: str | None
@@ -352,20 +618,23 @@ class Gateway:
         """What became of every arrival of an event id among those at home here."""
         engine = self._engine
         wanted: list[tuple[OwnedPartition, SubscriptionName]] = []
-        if external_subscription_id is not None:
-            parts = [self._owned(organization_id, external_subscription_id)]
-            wanted += [(owned, (organization_id, external_subscription_id)) for owned in parts]
-        else:
-            parts = self._all_owned()
-            for owned in parts:
-                names = [n for n in owned.table.presence.codes if n[0] == organization_id]
-                ids = [event_id(*name, transaction_id) for name in names]
-                entries = owned.table.index.find_many(ids)
-                wanted += [(owned, n) for n, e in zip(names, entries, strict=True) if e is not None]
         fates: list[EventFate] = []
-        for owned, name in wanted:
-            starts = await engine.log_starts(owned.number)
-            fates += await trace(owned, engine.scan, engine.find_raw, name, transaction_id, starts)
+        async with engine.scans.place(
+            "trace", organization_id, external_subscription_id or ""
+        ) as turn:
+            if external_subscription_id is not None:
+                parts = [self._owned(organization_id, external_subscription_id)]
+                wanted += [(owned, (organization_id, external_subscription_id)) for owned in parts]
+            else:
+                parts = self._all_owned()
+                for owned in parts:
+                    known = await turn.run(_entries(owned, organization_id, transaction_id))
+                    wanted += [(owned, name) for _, name in known]
+            for owned, name in wanted:
+                starts = await engine.log_starts(owned.number)
+                fates += await trace(
+                    owned, engine.scan, engine.find_raw, turn, name, transaction_id, starts
+                )
         if external_subscription_id is None:
             self._check_same(parts)
         return fates
@@ -374,63 +643,89 @@ class Gateway:
         """Usage of a metric over time."""
         owned = self._owned(organization_id, query.external_subscription_id)
         pair = (organization_id, query.external_subscription_id, query.metric_code)
-        return await usage_series(owned, self._engine.scan, pair, query.windows, query.timezone)
+        async with self._engine.scans.place("series", *pair[:2]) as turn:
+            return await usage_series(
+                owned, self._engine.scan, turn, pair, query.windows, query.timezone
+            )
 
     def verify(
         self, organization_id: str, external_subscription_id: str | None, repair: bool
     ) -> AsyncGenerator[VerifyReport, None]:
         """Compare live cells to the raw topic: of one subscription, or all that are owned here."""
+        self._engine.scans.check(organization_id)
+        return self._verified(organization_id, external_subscription_id, repair)
+
+    async def _verified(
+        self, organization_id: str, external_subscription_id: str | None, repair: bool
+    ) -> AsyncGenerator[VerifyReport, None]:
         engine = self._engine
-        if external_subscription_id is None:
-            return verify_organization(
-                engine.owned,
-                engine.settings.raw_partitions,
-                organization_id,
-                engine.verified,
-                repair=repair,
-            )
-        owned = self._owned(organization_id, external_subscription_id)
-        names = [(organization_id, external_subscription_id)]
-        return verify_names(owned, names, engine.scan, engine.verified, repair=repair)
+        external_id = external_subscription_id
+        async with engine.scans.place(
+            "verify", organization_id, external_id or "", endless=True
+        ) as turn:
+            if external_id is None:
+                reports = verify_organization(
+                    engine.owned,
+                    engine.settings.raw_partitions,
+                    organization_id,
+                    engine.verified,
+                    turn,
+                    repair=repair,
+                )
+            else:
+                owned = self._owned(organization_id, external_id)
+                names = [(organization_id, external_id)]
+                reports = verify_names(
+                    owned, names, engine.scan, engine.verified, turn, repair=repair
+                )
+            async with aclosing(reports):
+                async for report in reports:
+                    yield report
 
     def preview(
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
     ) -> AsyncGenerator[PreviewReport, None] | Rejected:
         """What changes would make of the usage on the partitions owned here."""
+        for refused in map(oversized, changes):
+            if refused is not None:
+                return refused
         now_ms = self.now_ms()
         branch = branch_with(self.definitions, organization_id, changes, from_ms, to_ms, now_ms)
         if isinstance(branch, Rejected):
             return branch
+        self._engine.scans.check(organization_id)
         return self._previewed(organization_id, branch, Scope(from_ms, to_ms, now_ms))
 
     async def _previewed(
         self, organization_id: str, branch: Branch, scope: Scope
     ) -> AsyncGenerator[PreviewReport, None]:
         engine = self._engine
-        reports = preview_organization(
-            engine.owned,
-            engine.settings.raw_partitions,
-            organization_id,
-            branch,
-            scope,
-            engine.scan,
-            engine.verified.one_at_a_time,
-        )
-        try:
-            async with aclosing(reports):
-                async for report in reports:
-                    yield report
-        except Overtaken as error:
-            raise port.Unavailable(str(error)) from error
+        async with engine.scans.place("preview", organization_id, endless=True) as turn:
+            reports = preview_organization(
+                engine.owned,
+                engine.settings.raw_partitions,
+                organization_id,
+                branch,
+                scope,
+                engine.scan,
+                turn,
+            )
+            try:
+                async with aclosing(reports):
+                    async for report in reports:
+                        yield report
+            except Overtaken as error:
+                raise port.Unavailable(str(error)) from error
 
     # Operators
 
-    def overview(self, query: port.OverviewQuery) -> port.Overview:
+    async def overview(self, query: port.OverviewQuery) -> port.Overview:
         """The live page's figures."""
         engine = self._engine
         views = [self._partition_view(n) for n in range(engine.settings.raw_partitions)]
-        usage = self._usage_views(query)
-        shown = nlargest(query.limit, usage, key=lambda view: (view.events_count, view.units))
+        work = Work("page", "overview", query.organization_id or "")
+        steps = self._lines.shown(dict(engine.owned), query, self.now_ms())
+        usage, total = await engine.shared.turns.run(work, steps)
         return port.Overview(
             now_ms=self.now_ms(),
             worker=engine.url,
@@ -441,11 +736,14 @@ class Gateway:
                 )
                 for owned in engine.owned.values()
                 if owned.blocked is not None
-                for cut_ms, reason, since_ms in [owned.blocked]
+                for cut_ms, reason, since_ms, _ in [owned.blocked]
             ),
-            usage=tuple(shown),
-            usage_total=len(usage),
+            usage=tuple(usage),
+            usage_total=total,
+            health=tuple(self.health()),
             records=tuple(r for r in reversed(engine.latest_records) if _sees(query, r)),
+            set_aside=self.definitions.set_asides.counts.total(),
+            parked=engine.parked_subscriptions,
             dead_letters=tuple(d for d in reversed(engine.dead_letters) if _sees(query, d)),
         )
 
@@ -473,58 +771,9 @@ class Gateway:
             append_time_ms=record.append_time_ms if record.append_time_ms >= 0 else None,
         )
 
-    def _usage_views(self, query: port.OverviewQuery) -> list[port.UsageView]:
-        """Lines of every subscription with events, until the search has looked at enough."""
-        now_ms = self.now_ms()
-        views: list[port.UsageView] = []
-        for owned in self._engine.owned.values():
-            for name in owned.table.presence.codes:
-                if query.organization_id not in (None, name[0]):
-                    continue
-                if len(views) >= MAX_USAGE_LINES:
-                    return views
-                views += self._lines(owned, name, now_ms, query.search.casefold())
-        return views
-
-    def _lines(
-        self, owned: OwnedPartition, name: SubscriptionName, now_ms: int, search: str
-    ) -> list[port.UsageView]:
-        running = active_subscription(owned.table, name, now_ms)
-        if running is None:
-            return []
-        haystack = " ".join((*name, running.external_customer_id)).casefold()
-        codes = [
-            code
-            for code in owned.table.presence.codes[name]
-            if search in haystack or search in code.casefold()
-        ]
-        if not codes:
-            return []
-        usage = current_usage(owned.table, name, now_ms)
-        if usage is None:
-            return []
-        lines: dict[str, list[UsageRow]] = {}
-        charges = {c.charge.id: c for c in usage.charges}
-        for row in usage.rows:
-            lines.setdefault(row.charge_id, []).append(row)
-        return [
-            port.UsageView(
-                organization_id=name[0],
-                external_customer_id=usage.subscription.external_customer_id,
-                external_subscription_id=name[1],
-                billable_metric_code=charges[charge_id].metric.code,
-                charge_code=charges[charge_id].charge.code,
-                units=exact_sum(row.units for row in rows),
-                events_count=sum(row.events_count for row in rows),
-                from_ms=usage.from_ms,
-                to_ms=usage.to_ms,
-                implicit=usage.implicit,
-            )
-            for charge_id, rows in lines.items()
-            if search in haystack or search in charges[charge_id].metric.code.casefold()
-        ]
-
-    async def replay(self, organization_id: str | None, partition: int, offset: int) -> bool:
+    async def replay(
+        self, organization_id: str | None, partition: int, offset: int, by: str | None
+    ) -> bool:
         """Append a dead letter's value anew, admitted."""
         engine = self._engine
         if not 0 <= partition < engine.settings.raw_partitions or offset < 0:
@@ -533,26 +782,51 @@ class Gateway:
         record = await engine.raw_records.read(topic, partition, offset)
         if record is None:
             return False
-        if organization_id is not None and organization_of(record.value) != organization_id:
+        whose = organization_of(record)
+        if organization_id not in (None, whose):
             return False
         kept = [header for header in record.headers if not header[0].startswith("meter-")]
         headers = [*kept, (ADMIT_HEADER, b"true")]
-        raw = engine.settings.topic(engine.settings.raw_topic)
         home = partition
         for _, decoded in decode_record(record.value, kept):
             if isinstance(decoded, Event):
                 default = self.definitions.settings_at().default_organization_id
                 owner = decoded.organization_id or default or ""
                 home = engine.homes.of(owner, decoded.external_subscription_id)
-        await engine.append(raw, record.key, record.value, home, headers)
+        await self._append_believed(whose, record.key, record.value, home, headers, granted_by=by)
         return True
-
-
-MAX_USAGE_LINES = 5_000
 
 
 def _sees(query: port.OverviewQuery, view: port.RecordView | port.DeadLetterView) -> bool:
     return query.organization_id is None or view.organization_id == query.organization_id
+
+
+def _change(offset: int, record: LogRecord) -> port.DefinitionChange | None:
+    try:
+        command = Command.decode(record.value or b"")
+    except UnreadableCommand:
+        return None
+    return port.DefinitionChange(
+        offset=offset,
+        append_time_ms=record.timestamp_ms,
+        organization_id=command.organization_id,
+        type=command.type,
+        object=_object_of(command),
+        changed_by=command.changed_by,
+    )
+
+
+def _object_of(command: Command) -> str | None:
+    """The code or external id of what a command is about."""
+    bodies = (command.payload, *command.payload.values())
+    names = (
+        body[key]
+        for body in bodies
+        if isinstance(body, dict)
+        for key in ("code", "external_id")
+        if isinstance(body.get(key), str)
+    )
+    return next(names, None)
 
 
 def _stored(arrival: Arrival) -> port.StoredEvent:
@@ -588,7 +862,81 @@ def _matches(query: port.EventQuery, organization_id: str, arrival: Arrival) -> 
     )
 
 
-def _first_offsets(entries: list[Presence]) -> tuple[int | None, int | None]:
-    raw = [entry.raw_first for entry in entries if entry.raw_first >= 0]
-    rekeyed = [entry.rekeyed_first for entry in entries if entry.rekeyed_first >= 0]
+def _listed(arrival: Arrival) -> port.ListedEvent:
+    return port.ListedEvent(
+        -arrival.timestamp_ms,
+        arrival.event.transaction_id,
+        arrival.raw_partition,
+        arrival.raw_offset,
+        arrival.array_index,
+        arrival.append_time_ms,
+    )
+
+
+def _first_listed(
+    owned: OwnedPartition, organization_id: str, query: port.EventQuery
+) -> Steps[tuple[int | None, int | None]]:
+    """Where the first events of a listing may lie, on raw and on rekeyed."""
+    firsts: list[tuple[int | None, int | None]] = []
+    codes = owned.table.presence.codes
+    if query.external_subscription_id is not None:
+        name = (organization_id, query.external_subscription_id)
+        names = [name] if name in codes else []
+    else:
+        names = list(codes)
+    for start in range(0, len(names), STEP_ITEMS):
+        entries = [
+            entry
+            for name in names[start : start + STEP_ITEMS]
+            for code, entry in codes.get(name, {}).items()
+            if _asks_for(query, organization_id, name, code)
+        ]
+        firsts.append(first_offsets(entries))
+        yield
+    if owned.table.presence.rest is not None:
+        firsts.append(first_offsets([owned.table.presence.rest]))
+    raw = [first for first, _ in firsts if first is not None]
+    rekeyed = [first for _, first in firsts if first is not None]
     return min(raw, default=None), min(rekeyed, default=None)
+
+
+def _uncounted(
+    partitions: Sequence[OwnedPartition], organization_id: str
+) -> Steps[list[Uncounted]]:
+    found: list[Uncounted] = []
+    for owned in partitions:
+        for number, one in enumerate(owned.table.not_counted.of(organization_id), 1):
+            if one is not None:
+                found.append(one)
+            if number % STEP_ITEMS == 0:
+                yield
+    return found
+
+
+def _entries(
+    owned: OwnedPartition, organization_id: str, transaction_id: str
+) -> Steps[list[tuple[Entry, SubscriptionName]]]:
+    """What the index has of an event id, of whatever subscription of an organization."""
+    table, found = owned.table, list[tuple[Entry, SubscriptionName]]()
+    names = list(table.presence.codes)
+    for start in range(0, len(names), STEP_ITEMS):
+        some = [name for name in names[start : start + STEP_ITEMS] if name[0] == organization_id]
+        entries = table.index.find_many([event_id(*name, transaction_id) for name in some])
+        found += [(e, n) for e, n in zip(entries, some, strict=True) if e is not None]
+        yield
+    return found
+
+
+def _encoding(command: Command) -> Steps[tuple[Command, bytes] | Rejected]:
+    """A command as every worker will read it, and as it is appended; or why it is not."""
+    yield
+    value = command.encode()
+    if len(value) > MAX_COMMAND_BYTES:
+        return too_large(MAX_COMMAND_BYTES)
+    yield
+    try:
+        command = Command.decode(value)
+    except UnreadableCommand:
+        return cannot_be_applied()
+    yield
+    return oversized(command) or (command, value)

@@ -7,12 +7,20 @@ them apart: one that stood still while others took its partitions goes on for a 
 from __future__ import annotations
 
 import fcntl
+import os
 from itertools import count
 from pathlib import Path
 
 from app.stack.errors import StackError
 
 LOCK_NAME = "worker.lock"
+
+
+def private_directory(directory: Path) -> None:
+    """Make it if need be; no other user of the machine reads what is in it. Raises OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_uid == os.getuid():
+        directory.chmod(0o700)
 
 
 class LocalState:
@@ -28,7 +36,7 @@ class LocalState:
         for number in count(1):
             self.directory = state_dir if number == 1 else state_dir / f"worker-{number}"
             try:
-                self.directory.mkdir(parents=True, exist_ok=True)
+                private_directory(self.directory)
                 self._lock = (self.directory / LOCK_NAME).open("a")
             except OSError as error:
                 raise StackError(

@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any
 
-import msgspec
-from prometheus_client import CollectorRegistry
+from aiokafka.errors import KafkaError
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from yarl import URL
 
 from agents.ingest import add_ingest
+from app.agreement import differing_settings, settings_record
+from app.api.auth import KeyRing, PeerTokens
+from app.api.certificate import Certificate
+from app.api.hosts import require_guarded, require_peer_secret
+from app.api.open_files import most_connections, raise_limit
 from app.api.server import ApiServer, build_app
-from app.billing_periods.timezones import tzdata_version
 from app.clock import Clock, SystemClock
+from app.collecting import Collecting
 from app.definitions.commands import set_settings
-from app.definitions.model import SettingsRecord
 from app.engine import Engine
 from app.gateway import Gateway
+from app.keys import KeysFile, keys_of
 from app.local_state import LocalState
-from app.metrics import EngineCollector
-from app.settings import SHAPES_BYTES, Settings
+from app.log import facts, told
+from app.metrics import EngineCollector, KeysCollector
+from app.settings import Settings, unknown_variables
 from app.stack.errors import StackError
-from app.topics import admin_client, ensure_topics
+from app.stall import Stall
+from app.topics import admin_client, ensure_topics, topic_specs
 from app.transport import OffsetsLost, make_app
-from tables.cells import FOLD_VERSION
+from tables.stores.changelog import require_long_transactions
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +62,11 @@ class Worker:
     """One running worker: its engine, its API, its Faust app."""
 
     def __init__(self, settings: Settings, clock: Clock, **faust_overrides: Any):
+        require_guarded(settings)
+        require_peer_secret(settings)
+        self.keys = KeyRing(keys_of(settings))
+        self.keys_file = KeysFile(settings, self.keys.replace)
+        self._following: asyncio.Task[None] | None = None
         self._local = LocalState(settings.state_dir)
         settings = settings.model_copy(update={"state_dir": self._local.directory})
         self.settings = settings
@@ -55,16 +74,30 @@ class Worker:
         self.gateway = Gateway(self.engine)
         self.app = make_app(settings, self.engine, **faust_overrides)
         self.engine.attach(self.app)
+        # No second family beside each histogram.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         registry.register(EngineCollector(self.engine))
+        for process in (ProcessCollector, GCCollector):
+            process(registry=registry)
+        registry.register(KeysCollector(self.keys, self.keys_file))
+        self.stall = Stall(self.engine.shared.turns, registry)
+        self._collecting = Collecting()
         self.api = ApiServer(
             build_app(
                 self.gateway,
-                settings.api_keys,
+                self.keys,
                 registry,
                 max_batch=settings.max_batch,
-                open_page=settings.profile != "production",
-            )
+                open_page=settings.open_page,
+                turns=self.engine.shared.turns,
+                own_names=_own_names(settings),
+                proxies=settings.trusted_proxies,
+                peers=PeerTokens(settings.peer_secret.get_secret_value()),
+                peer_ca_file=settings.peer_ca_file,
+            ),
+            certificate=_certificate(settings),
+            most_connections=most_connections(raise_limit()),
         )
 
     @property
@@ -74,23 +107,50 @@ class Worker:
 
     async def start(self) -> None:
         """Bring everything up; partitions arrive a moment later."""
+        self._collecting.start()
+        self._tell_start()
+        self.stall.start()
+        self._following = asyncio.create_task(self.keys_file.follow())
         async with admin_client(self.settings) as admin:
             await ensure_topics(self.settings, admin)
-        port = await self.api.start(self.settings.http_host, self.settings.http_port)
+        await require_long_transactions(self.settings)
+        port = await self.api.start(
+            self.settings.http_host, self.settings.http_port, self.settings.admin_port
+        )
         self.engine.set_url(self.settings.advertised_url or _own_url(self.settings, port))
         await self.engine.start()
         await self._agree_on_settings()
         self.gateway.opened = True
-        add_ingest(self.app, self.engine.owned.get, self.engine.forwarder)
+        engine = self.engine
+        add_ingest(self.app, engine.owned.get, engine.forwarder, engine.shared.turns)
         self.app.in_worker = True
         self.app.finalize()
         await self.app.start()
 
+    def _tell_start(self) -> None:
+        settings, number = self.settings, version("meterstream")
+        log.info(
+            "Meterstream %s starts",
+            number,
+            extra=facts(
+                "start",
+                version=number,
+                settings=settings.changed(),
+                unknown=unknown_variables(os.environ),
+                topics=[spec.name for spec in topic_specs(settings)],
+                partitions=settings.raw_partitions,
+            ),
+        )
+
     async def stop(self) -> None:
         """Hand the partitions over cleanly, then let go of everything."""
+        if self._following is not None:
+            self._following.cancel()
         await self.app.stop()
         await self.engine.stop()
         await self.api.stop()
+        await self.stall.stop()
+        self._collecting.stop()
         self._local.close()
 
     async def run(self) -> None:
@@ -121,11 +181,7 @@ class Worker:
             await self.gateway.define(set_settings(wanted))
             return
         in_force = definitions.settings_at()
-        differing = [
-            name
-            for name in (*SHAPES_BYTES, "fold_version", "tzdata_version")
-            if getattr(wanted, name) != getattr(in_force, name)
-        ]
+        differing = differing_settings(self.settings, in_force)
         if differing:
             lines = [
                 f"  {name}: {getattr(wanted, name)!r} here, {getattr(in_force, name)!r} in the log"
@@ -136,15 +192,6 @@ class Worker:
                 "worker has others:\n" + "\n".join(lines) + "\nUnset the METER_* variables that "
                 "differ, or change the log with `meter settings apply`."
             )
-
-
-def settings_record(settings: Settings) -> SettingsRecord:
-    """What the environment would put into the first settings record."""
-    values = {name: getattr(settings, name) for name in SHAPES_BYTES}
-    return msgspec.convert(
-        {**values, "fold_version": FOLD_VERSION, "tzdata_version": tzdata_version()},
-        SettingsRecord,
-    )
 
 
 @asynccontextmanager
@@ -162,9 +209,9 @@ async def running_worker(
 
 async def run_worker(settings: Settings, tell: Callable[[Worker], None]) -> None:
     """Run a worker until it is cancelled or fails."""
-    # Cells and cached members live long, slices die at once: collect young ones far less often.
-    gc.set_threshold(50_000, 20, 50)
-    await run_to_the_end(Worker(settings, SystemClock()), tell)
+    worker = Worker(settings, SystemClock())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, worker.keys_file.look)
+    await run_to_the_end(worker, tell)
 
 
 async def run_to_the_end(worker: Worker, tell: Callable[[Worker], None]) -> None:
@@ -175,11 +222,17 @@ async def run_to_the_end(worker: Worker, tell: Callable[[Worker], None]) -> None
     """
     # The kernel ends the process, which needs nothing of it; before that it says where it is.
     faulthandler.register(signal.SIGALRM, chain=True)
+    why = "it was asked to"
     try:
         await worker.start()
         tell(worker)
         await worker.run()
+    except Exception as error:
+        # Where a client could not connect to, whoever started it is told.
+        why = type(error).__name__ if isinstance(error, KafkaError) else told(error)
+        raise
     finally:
+        log.info("The worker stops: %s", why, extra=facts("stop", why=why))
         signal.alarm(STOPPED_WITHIN_S)
         try:
             await worker.stop()
@@ -187,8 +240,24 @@ async def run_to_the_end(worker: Worker, tell: Callable[[Worker], None]) -> None
             signal.alarm(0)
 
 
+def _own_names(settings: Settings) -> frozenset[str] | None:
+    """Names under which the local profile answers, beside this machine's own."""
+    if settings.profile != "local":
+        return None
+    named = URL(settings.advertised_url).host if settings.advertised_url else None
+    return frozenset((named,)) if named else frozenset()
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    cert_file, key_file = settings.http_tls_cert_file, settings.http_tls_key_file
+    if cert_file is None or key_file is None:
+        return None
+    return Certificate(cert_file, key_file)
+
+
 def _own_url(settings: Settings, port: int) -> str:
+    scheme = "http" if settings.http_tls_cert_file is None else "https"
     host = settings.http_host
     if host in ("0.0.0.0", "::"):  # noqa: S104
         host = socket.gethostname()
-    return f"http://{host}:{port}"
+    return f"{scheme}://{host}:{port}"

@@ -1,87 +1,363 @@
-"""Prometheus metrics, read off the engine when they are scraped: nothing is counted per event."""
+"""Prometheus metrics, read off the engine when they are scraped: nothing is counted per event.
+
+Base units, labels of few values that do not grow with customers; what is not known is absent.
+Source: bounded-work §3.3.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from platform import python_version
+from typing import TYPE_CHECKING, Any, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from app.api.meter import DuplicateKind
+from app.billing_periods.timezones import tzdata_version
+from app.brokers import REASONS
+from app.owned import HeldBy, Rebuilt
+from app.records import RecordType, RevisionReason
+from app.usage import ClosingReason
+from app.wire.refusals import RefusalCode
+from tables.cells import FOLD_VERSION
+from tables.not_counted import Reason
+from tables.stores.index_segments import ROW_BYTES
+
 if TYPE_CHECKING:
+    from app.api.auth import KeyRing
     from app.engine import Engine
+    from app.keys import KeysFile
+
+
+class KeysCollector(Collector):
+    """When each key of the API was used last, and whether their file can be read."""
+
+    def __init__(self, keys: KeyRing, file: KeysFile):
+        self._keys = keys
+        self._file = file
+
+    def collect(self) -> Iterator[Metric]:
+        """The names of keys are the operator's own, and few."""
+        yield GaugeMetricFamily(
+            "meter_keys_file_valid",
+            "Whether the keys could be read when their file was looked at last.",
+            value=float(self._file.valid),
+        )
+        used = GaugeMetricFamily(
+            "meter_key_last_used_timestamp_seconds",
+            "When a key was used last on this worker.",
+            labels=["key"],
+        )
+        for name, at_s in self._keys.last_used_s.items():
+            used.add_metric([name], at_s)
+        yield used
+        failed = CounterMetricFamily(
+            "meter_failed_logins", "Requests with a key that is not known, or not any more."
+        )
+        failed.add_metric([], self._keys.failures.count)
+        yield failed
 
 
 class EngineCollector(Collector):
-    """Figures of the partitions that a worker owns."""
+    """Figures of one worker."""
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        self._started_s = engine.clock.now_ms() / 1000
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric, one sample a partition."""
-        yield from self._counters()
-        yield from self._gauges()
+        """Every metric."""
+        yield from self._worker()
+        yield from self._needs()
+        yield from self._events()
+        yield from self._published()
+        yield from self._lags()
+        yield from self._state()
+        yield from self._set_aside()
+        yield from self._flushes()
         yield from self._verified()
-        ignored = CounterMetricFamily(
-            "meter_events_ignored", "Events that a metric did not count", labels=["reason"]
-        )
-        totals: dict[str, int] = {}
-        for owned in self._engine.owned.values():
-            for reason, count in owned.table.ignored.items():
-                totals[reason] = totals.get(reason, 0) + count
-        for reason, count in sorted(totals.items()):
-            ignored.add_metric([reason], count)
-        yield ignored
 
-    def _counters(self) -> Iterator[Metric]:
+    def _worker(self) -> Iterator[Metric]:
+        build = GaugeMetricFamily(
+            "meter_build_info",
+            "What runs: always 1.",
+            labels=["version", "fold_version", "tzdata", "python"],
+        )
+        versions = (version("meterstream"), str(FOLD_VERSION), tzdata_version(), python_version())
+        build.add_metric(versions, 1)
+        yield build
+        yield _gauge("meter_start_time_seconds", "When this worker was started.", self._started_s)
+        yield _gauge(
+            "meter_partitions_owned", "Partitions that this worker owns.", len(self._engine.owned)
+        )
+        yield _counter(
+            "meter_rebalances",
+            "How often the group said which partitions are this worker's.",
+            self._engine.shared.tally.rebalances,
+        )
+        scans = GaugeMetricFamily("meter_scans", "Scans of the logs.", labels=["state"])
+        scans.add_metric(["running"], self._engine.scans.running)
+        scans.add_metric(["waiting"], self._engine.scans.waiting)
+        yield scans
+
+    def _needs(self) -> Iterator[Metric]:
+        """What a worker needs of others, as the probe found it last."""
+        engine, health = self._engine, self._engine.health
+        yield _gauge(
+            "meter_kafka_up",
+            "Whether brokers answer.",
+            not health.holds("kafka_unreachable"),
+        )
+        yield _gauge(
+            "meter_redis_up", "Whether Redis answers.", not health.holds("redis_unreachable")
+        )
+        yield _gauge(
+            "meter_peers_unreachable", "Workers that do not answer.", len(engine.silent_peers)
+        )
+        if engine.disk_free_bytes is not None:
+            yield _gauge(
+                "meter_disk_free_bytes", "Room left for METER_STATE_DIR.", engine.disk_free_bytes
+            )
+        if engine.redis_memory is not None:
+            used, allowed = engine.redis_memory
+            yield _gauge("meter_redis_memory_bytes", "Memory that Redis uses.", used)
+            yield _gauge(
+                "meter_redis_memory_allowed_bytes", "Its maxmemory; 0: without a limit.", allowed
+            )
+        states = GaugeMetricFamily(
+            "meter_degraded", "1 for each reason that /health/ready tells.", labels=["code"]
+        )
+        for reason in health.reasons():
+            states.add_metric([reason.code], 1)
+        yield states
+        yield from engine.shared.tally.kafka_seconds.collect()
+        yield from engine.shared.tally.redis_seconds.collect()
+        yield _gauge(
+            "meter_offsets_lost",
+            "1: retention took events that were not folded, nothing goes on.",
+            engine.offsets_lost,
+        )
+
+    def _events(self) -> Iterator[Metric]:
+        tally = self._engine.shared.tally
+        folded = CounterMetricFamily("meter_events_folded", "Events folded.", labels=["partition"])
+        for number, owned in self._engine.owned.items():
+            folded.add_metric([str(number)], owned.folded_events)
+        yield folded
+        yield _counters("meter_events_refused", "Dead letters.", "code", tally.refused, RefusalCode)
+        yield _counters(
+            "meter_duplicates",
+            "Arrivals of an id that was there.",
+            "kind",
+            tally.duplicates,
+            get_args(DuplicateKind),
+        )
+        not_counted = Counter(tally.not_counted)
+        for owned in self._engine.owned.values():
+            not_counted.update(owned.table.ignored)
+        yield _counters(
+            "meter_events_not_counted",
+            "Events that were taken and that a charge, or all of them, did not count.",
+            "reason",
+            not_counted,
+            get_args(Reason),
+        )
+
+    def _published(self) -> Iterator[Metric]:
+        tally = self._engine.shared.tally
+        yield _counters(
+            "meter_records_published",
+            "Usage records.",
+            "type",
+            tally.records,
+            get_args(RecordType),
+        )
+        yield _counters(
+            "meter_revisions",
+            "Usage records that revise one.",
+            "reason",
+            tally.revisions,
+            get_args(RevisionReason),
+        )
+        yield _counters(
+            "meter_periods_closed",
+            "Periods of subscriptions that were published.",
+            "closing_reason",
+            tally.periods,
+            get_args(ClosingReason),
+        )
+        blocked = GaugeMetricFamily(
+            "meter_close_blocked", "1: a cut waits, and for what.", labels=["partition", "reason"]
+        )
+        overdue = GaugeMetricFamily(
+            "meter_close_overdue_seconds",
+            "For how long the next cut could have been taken, but for what it waits for.",
+            labels=["partition"],
+        )
+        now_ms = self._engine.clock.now_ms()
+        for number, owned in self._engine.owned.items():
+            held = owned.blocked
+            overdue_s = 0.0 if held is None else max(0.0, (now_ms - held.cut_ms) / 1000)
+            overdue.add_metric([str(number)], overdue_s)
+            for reason in get_args(HeldBy):
+                holds = held is not None and held.held_by == reason
+                blocked.add_metric([str(number), reason], holds)
+        yield from (blocked, overdue)
+
+    def _lags(self) -> Iterator[Metric]:
+        engine = self._engine
+        if engine.health.holds("kafka_unreachable"):
+            # Nobody knows how far the logs go now.
+            return
+        lag = GaugeMetricFamily(
+            "meter_lag_records",
+            "Records that were appended and are not folded.",
+            labels=["partition", "log"],
+        )
+        seconds = GaugeMetricFamily(
+            "meter_lag_seconds",
+            "Age of what was folded last, while there is more to fold.",
+            labels=["partition"],
+        )
+        until = GaugeMetricFamily(
+            "meter_folded_until_timestamp_seconds",
+            "Append time up to which everything is folded.",
+            labels=["partition"],
+        )
+        now_ms = engine.clock.now_ms()
+        for number, owned in engine.owned.items():
+            at_ms = owned.table.record.append_time_ms
+            if at_ms >= 0:
+                until.add_metric([str(number)], at_ms / 1000)
+            observed = engine.observed.get(number)
+            if observed is None:
+                continue
+            lag.add_metric([str(number), "raw"], observed.lag)
+            lag.add_metric([str(number), "rekeyed"], observed.rekeyed_lag)
+            behind_ms = now_ms - at_ms if observed.lag and at_ms >= 0 else 0
+            seconds.add_metric([str(number)], max(0, behind_ms) / 1000)
+        held = GaugeMetricFamily(
+            "meter_open_transaction_producer_id",
+            "Id of the producer whose open transaction holds back a raw partition; -1: not told.",
+            labels=["partition"],
+        )
+        held_s = GaugeMetricFamily(
+            "meter_open_transaction_seconds",
+            "For how long a transaction has held back a raw partition.",
+            labels=["partition"],
+        )
+        for number, seen in engine.observed.items():
+            since_s = seen.held_since_s
+            if number in engine.owned and since_s is not None:
+                held.add_metric([str(number)], seen.producer_id)
+                held_s.add_metric([str(number)], engine.clock.monotonic_s() - since_s)
+        yield from (lag, seconds, until, held, held_s)
+        if engine.definitions_lag is not None:
+            yield _gauge(
+                "meter_definitions_lag_records",
+                "Records of the definitions log that are not applied.",
+                engine.definitions_lag,
+            )
+
+    def _state(self) -> Iterator[Metric]:
         families = [
-            CounterMetricFamily("meter_events_folded", "Events folded", labels=["partition"]),
-            CounterMetricFamily("meter_events_refused", "Dead letters", labels=["partition"]),
-            CounterMetricFamily(
-                "meter_duplicates_identical", "Identical duplicates", labels=["partition"]
-            ),
+            GaugeMetricFamily(name, text, labels=["partition"])
+            for name, text in (
+                ("meter_cells", "Cells."),
+                ("meter_corrections", "Events that were cancelled or amended."),
+                ("meter_index_bytes", "Size of the event index."),
+                ("meter_members_waiting", "Members that Redis has yet to be given."),
+                (
+                    "meter_names_undefined",
+                    "Names with events that nothing defines; at most 100,000 are kept one by one.",
+                ),
+            )
         ]
         for number, owned in self._engine.owned.items():
-            counts = (
-                owned.folded_events,
-                owned.refused_events,
-                owned.table.identical_duplicates,
+            figures = (
+                owned.table.record.cells,
+                len(owned.table.corrections),
+                owned.table.record.index_length * ROW_BYTES,
+                owned.unstored_members,
+                len(owned.table.presence.undefined),
             )
-            for family, count in zip(families, counts, strict=True):
-                family.add_metric([str(number)], count)
+            for family, figure in zip(families, figures, strict=True):
+                family.add_metric([str(number)], figure)
         yield from families
+
+    def _set_aside(self) -> Iterator[Metric]:
+        aside = GaugeMetricFamily(
+            "meter_set_aside", "Raw records and elements that no fold looks at.", labels=["code"]
+        )
+        for code, count in sorted(self._engine.definitions.set_asides.counts.items()):
+            aside.add_metric([code], count)
+        yield aside
+        yield _gauge(
+            "meter_parked_subscriptions",
+            "Subscriptions whose figures stand as they are.",
+            self._engine.parked_subscriptions,
+        )
+
+    def _flushes(self) -> Iterator[Metric]:
+        engine, tally = self._engine, self._engine.shared.tally
+        last = GaugeMetricFamily(
+            "meter_last_flush_timestamp_seconds",
+            "When a partition was flushed last.",
+            labels=["partition"],
+        )
+        for number in engine.owned:
+            if number in tally.flushed_ms:
+                last.add_metric([str(number)], tally.flushed_ms[number] / 1000)
+        yield last
+        yield from tally.flush_seconds.collect()
+        yield from tally.flush_bytes.collect()
+        yield _counters(
+            "meter_flush_retries",
+            "Flushes that the brokers did not take, and that are tried again.",
+            "reason",
+            engine.brokers.retries,
+            REASONS,
+        )
+        yield from engine.restore_seconds.collect()
+        yield _counters(
+            "meter_rebuilds",
+            "State that was torn or lost and made again.",
+            "what",
+            engine.shared.rebuilds,
+            get_args(Rebuilt),
+        )
 
     def _verified(self) -> Iterator[Metric]:
         tally = self._engine.verified
-        for name, text, count in (
-            ("meter_verified_pairs", "Metrics of subscriptions that were verified", tally.pairs),
-            ("meter_differing_pairs", "Verified ones that differed from raw", tally.differing),
-        ):
-            family = CounterMetricFamily(name, text)
-            family.add_metric([], count)
-            yield family
+        yield _counter(
+            "meter_verified_pairs", "Metrics of subscriptions that were verified.", tally.pairs
+        )
+        yield _gauge(
+            "meter_differing_pairs",
+            "Verified ones that differed from raw since this worker started.",
+            tally.differing,
+        )
 
-    def _gauges(self) -> Iterator[Metric]:
-        lag = GaugeMetricFamily("meter_lag_records", "Records to fold", labels=["partition"])
-        cells = GaugeMetricFamily("meter_cells", "Cells", labels=["partition"])
-        append = GaugeMetricFamily(
-            "meter_append_time_ms", "Append time folded up to", labels=["partition"]
-        )
-        blocked = GaugeMetricFamily(
-            "meter_close_blocked_by", "Since when (ms) a cut waits", labels=["partition", "reason"]
-        )
-        for number, owned in self._engine.owned.items():
-            observed = self._engine.observed.get(number)
-            lag.add_metric([str(number)], 0 if observed is None else observed.lag)
-            cells.add_metric([str(number)], owned.table.record.cells)
-            append.add_metric([str(number)], owned.table.record.append_time_ms)
-            if owned.blocked is not None:
-                _, reason, since_ms = owned.blocked
-                blocked.add_metric([str(number), reason], since_ms)
-        lost = GaugeMetricFamily(
-            "meter_offsets_lost", "1: retention took events that were not folded, nothing goes on"
-        )
-        lost.add_metric([], int(self._engine.offsets_lost))
-        yield from (lag, cells, append, blocked, lost)
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=float(value))
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text)
+    family.add_metric([], value)
+    return family
+
+
+def _counters(
+    name: str, text: str, label: str, counts: Mapping[Any, int], known: Iterable[str]
+) -> CounterMetricFamily:
+    """Counts by the values of a closed list: those that have not happened are 0."""
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value in known:
+        family.add_metric([value], counts.get(value, 0))
+    return family

@@ -6,11 +6,13 @@ order of their append times, and every cut is taken when all inputs up to it are
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
+from app.definitions.judging import Judging
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, ceil_to
@@ -18,11 +20,11 @@ from app.records import PublishedRecord
 from app.usage import PeriodUsage
 from app.wire.arrivals import Arrived, arrivals_of
 from app.wire.refusals import Refusal
-from tables.close import close_subscription, enter_history, next_cut, settle
+from tables.close import close_subscription, entering_history, next_cut, settle
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import Members
-from tables.partition import Pair, Partition, Refused
+from tables.partition import Pair, Partition, Refused, refolds_of
 from tables.presence import SubscriptionName
 from tables.reading import current_usage
 from tables.refold import Refold
@@ -77,6 +79,8 @@ class OfflineMeter:
         self.definitions = Definitions()
         members = Members(capacity=None)
         self.partition = Partition(0, self.definitions, EventIndex(), members)
+        # What was taken is found by name, whatever is defined.
+        self.partition.presence.most_undefined = sys.maxsize
         self.records: list[PublishedRecord] = []
         self.refused: list[Refused | Refusal] = []
         self.outcomes: list[Applied | Rejected] = []
@@ -84,7 +88,7 @@ class OfflineMeter:
         self._slice: list[Arrival] = []
         self._next_cut_ms: int | None = None
         self._closed_before_ms = -1
-        self._default_organization_id: str | None = None
+        self._judging = Judging()
 
     def run(
         self,
@@ -114,6 +118,7 @@ class OfflineMeter:
         They are read side by side, and nothing is kept of them that `ArrivalLog` does not keep.
         """
         defined = _ascending_definitions(definitions)
+        self.definitions.set_asides.foresee(line.value for _, line in defined)
         if defined:
             # The log begins with the settings, whatever was appended to the raw topic before.
             first_ms, first = defined.pop(0)
@@ -153,16 +158,16 @@ class OfflineMeter:
             return
         self.outcomes.append(outcome)
         self._next_cut_ms = None
-        self._default_organization_id = self.partition.settings.default_organization_id
+        self._judging = Judging.by(self.definitions)
         if isinstance(outcome, Applied) and outcome.touch is not None:
-            self._refold(self.partition.touched(outcome.touch))
+            self.partition.tell(outcome.touch)
+            self._refold(refolds_of(self.partition.renewing()))
 
     def _take(self, line: EventLine, append_time_ms: int) -> None:
         self.partition.record.append_time_ms = append_time_ms
-        default = self._default_organization_id
-        for arrived in arrivals_of(
-            line.value, line.headers, append_time_ms, line.partition, line.offset, default
-        ):
+        aside = self.definitions.set_asides.of(line.partition)
+        place = (append_time_ms, line.partition, line.offset)
+        for arrived in arrivals_of(line.value, line.headers, *place, self._judging, aside):
             self._take_one(arrived)
         if len(self._slice) >= _SLICE_EVENTS:
             self._fold_slice()
@@ -216,7 +221,7 @@ class OfflineMeter:
             if cut_ms >= append_time_ms:
                 return
             if self.partition.next_history_ms() <= cut_ms:
-                self._refold(enter_history(self.partition))
+                self._refold(refolds_of(entering_history(self.partition)))
                 continue
             for name in self._names():
                 if next_cut(self.partition, name) == cut_ms:

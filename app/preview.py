@@ -1,13 +1,12 @@
 """Preview: what published and open periods would be under a change, from the raw topic.
 
 Some subscriptions at a time are folded under a branch of the definitions from what lies on their
-home, and compared with the live cells; for the last stretch and the comparison, a partition's live
-fold waits. Nothing is changed.
+home, and compared with the live cells; for the last stretch and while some are compared, a
+partition's live fold waits. Nothing is changed.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,12 +14,14 @@ from app.definitions.branch import Branch
 from app.owned import OwnedPartition
 from app.proof import PreviewedCell, PreviewReport
 from app.scan import Scan
-from app.verify import PAIRS_AT_ONCE, stretches
+from app.scans import Turn, feeding
+from app.verify import PAIRS_AT_ONCE, some_of
 from tables.presence import SubscriptionName
 from tables.preview import Preview, Scope
 
 CELLS_A_LINE = 500
-_NAMES_A_TURN = 100
+_NAMES_AT_ONCE = 50
+"""Compared while the live fold waits; then it goes on."""
 
 Scanner = Callable[[OwnedPartition], Scan]
 
@@ -65,7 +66,7 @@ async def preview_organization(
     branch: Branch,
     scope: Scope,
     scanner: Scanner,
-    one_at_a_time: asyncio.Lock,
+    turn: Turn,
     *,
     pairs_at_once: int = PAIRS_AT_ONCE,
 ) -> AsyncGenerator[PreviewReport, None]:
@@ -74,16 +75,15 @@ async def preview_organization(
     Raises:
         Overtaken: a definition was applied after the branch was made.
     """
-    async with one_at_a_time:
-        partitions = dict(owned)
-        progress = _Progress(tuple(sorted(partitions)), of_partitions)
-        for part in partitions.values():
-            for names in _chunks(part, organization_id, branch.codes, pairs_at_once):
-                _check_not_overtaken(part, branch)
-                job = Preview(part.table, branch.definitions, names, branch.codes)
-                async for report in _previewed(part, job, branch, scope, scanner, progress):
-                    yield report
-        yield progress.report(done=True)
+    partitions = dict(owned)
+    progress = _Progress(tuple(sorted(partitions)), of_partitions)
+    for part in partitions.values():
+        for names in _chunks(part, organization_id, branch.codes, pairs_at_once):
+            _check_not_overtaken(part, branch)
+            job = Preview(part.table, branch.definitions, names, branch.codes)
+            async for report in _previewed(part, job, branch, scope, scanner, turn, progress):
+                yield report
+    yield progress.report(done=True)
 
 
 def _chunks(
@@ -116,36 +116,36 @@ async def _previewed(
     branch: Branch,
     scope: Scope,
     scanner: Scanner,
+    turn: Turn,
     progress: _Progress,
 ) -> AsyncGenerator[PreviewReport, None]:
-    record, whole = owned.table.record, False
+    record, feed, whole = owned.table.record, feeding(job.feed), False
     while not whole:
         async with scanner(owned) as scan:
+            scan.seek_only(job.names)
             scan.start(record, *job.start_offsets())
             progress.records_total += scan.behind(record)
-            async for read in stretches(scan, record, job.feed):
+            async for read in turn.stretches(scan, record, feed):
                 progress.records_read += read
                 yield progress.report()
-                await asyncio.sleep(0)
-            async with owned.lock:
-                progress.records_read += scan.behind(record)
-                async for arrivals in scan.read(record, None):
-                    job.feed(arrivals)
-                _check_not_overtaken(owned, branch)
-                whole = job.is_whole()
-                cells = await _differences(job, scope) if whole else []
-                _check_not_overtaken(owned, branch)
+            cells: list[PreviewedCell] = []
+            differences, done = job.differences(scope), False
+            while not done:
+                # The live fold goes on between some subscriptions and the next ones.
+                async with owned.lock:
+                    progress.records_read += scan.behind(record)
+                    await turn.rest(scan, record, feed)
+                    _check_not_overtaken(owned, branch)
+                    whole = job.is_whole()
+                    if not whole:
+                        break
+                    found = await turn.run(some_of(differences, _NAMES_AT_ONCE), urgent=True)
+                    _check_not_overtaken(owned, branch)
+                cells += [cell for each in found for cell in each]
+                done = len(found) < _NAMES_AT_ONCE
+    job.drop()
     progress.pairs += len(job.pairs)
     skipped = tuple((external_id, code) for _, external_id, code in job.skipped)
     yield progress.report((), skipped)
     for first in range(0, len(cells), CELLS_A_LINE):
         yield progress.report(tuple(cells[first : first + CELLS_A_LINE]))
-
-
-async def _differences(job: Preview, scope: Scope) -> list[PreviewedCell]:
-    cells: list[PreviewedCell] = []
-    for number, found in enumerate(job.differences(scope)):
-        cells += found
-        if number % _NAMES_A_TURN == 0:
-            await asyncio.sleep(0)
-    return cells

@@ -1,9 +1,53 @@
-"""Progress of every raw partition, as its owners report it with each flush."""
+"""Progress of every raw partition, as its owners report it with each flush.
+
+By it cuts are taken and workers asked, and its topic has records of whoever may write there. So a
+report is sealed with the secret that workers share: what anybody else writes counts for nothing. An
+owner of before may report late, for what it has forwarded is acknowledged whoever owns it now; and
+what somebody appends again says no more than it did. That is why no report has to be looked up in
+the log of the fenced owner, whose transactions stand in the changelog only: those lag behind where
+a partition forwards ahead of its flushes, and others would wait for its Redis.
+"""
 
 from __future__ import annotations
 
+import hmac
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
 from app.definitions.timeline import NEVER_MS
 from app.owned import Progress
+from app.settings import Settings
+from app.topics import METER_PROGRESS
+
+_SEAL: Final = "seal"
+
+
+class Seal:
+    """What the workers of one application close their reports with."""
+
+    def __init__(self, settings: Settings):
+        self._secret = settings.peer_secret.get_secret_value().encode()
+        self._about = f"{settings.topic(METER_PROGRESS)}\n".encode()
+
+    def close(self, progress: Progress) -> bytes:
+        """The record: JSON with the field names, for operators who read the topic."""
+        return msgspec.json.encode({**progress._asdict(), _SEAL: self._of(progress)})
+
+    def open(self, value: bytes | None) -> Progress | None:
+        """The report, which a newer program may have added to; None: no worker of ours wrote it."""
+        try:
+            told = msgspec.json.decode(value or b"")
+            progress = Progress(*(told[name] for name in Progress._fields))
+            seal = str(told[_SEAL])
+        except (msgspec.MsgspecError, KeyError, TypeError):
+            return None
+        return progress if hmac.compare_digest(seal.encode(), self._of(progress).encode()) else None
+
+    def _of(self, progress: Progress) -> str:
+        said = self._about + msgspec.json.encode(progress)
+        return hmac.new(self._secret, said, sha256).hexdigest()
 
 
 class ProgressTable:
@@ -12,11 +56,8 @@ class ProgressTable:
     def __init__(self) -> None:
         self._newest: dict[int, Progress] = {}
 
-    def note(self, value: bytes | None) -> None:
-        """Take over a record of meter-progress."""
-        if value is None:
-            return
-        progress = Progress.decode(value)
+    def note(self, progress: Progress) -> None:
+        """Take a report over."""
         known = self._newest.get(progress.partition)
         if known is not None:
             append_time_ms = max(known.append_time_ms, progress.append_time_ms)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from app.definitions.timeline import NEVER_MS
 from app.usage import AsOf
 
 Status = Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
@@ -247,3 +248,24 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     proved_from: Mapping[int, int] = {}
     """Raw partition to the first offset that is still there, where that is not 0."""
     done: bool = False
+
+
+class UncountedSample(msgspec.Struct, frozen=True):
+    """An event that was not counted."""
+
+    transaction_id: str
+    external_subscription_id: str
+    timestamp_ms: int
+
+
+class Uncounted(msgspec.Struct):
+    """Events of a code that were not counted, for one reason."""
+
+    reason: str
+    code: str
+    events_count: int = 0
+    """Once for each charge that did not count an event."""
+    first_ms: int = NEVER_MS
+    """Append time of the first."""
+    last_ms: int = -1
+    samples: list[UncountedSample] = []

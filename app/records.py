@@ -25,12 +25,24 @@ RecordType = Literal["usage.recorded", "usage.revised", "period.completed"]
 RevisionReason = Literal["correction", "definition", "late_events"]
 
 
+class Told(NamedTuple):
+    """What of a record is counted."""
+
+    type: str
+    revision_reason: str = ""
+    """Of a revision above 0."""
+    closing_reason: str = ""
+    """Of a period that is published for the first time."""
+
+
 class PublishedRecord(NamedTuple):
     """A record ready for usage-records."""
 
     key: bytes
     value: bytes
     headers: list[tuple[str, bytes]]
+    told: Told = Told("")
+    """For the metrics of who publishes it."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +201,7 @@ def usage_record(
         f'"delta_units":{_quoted(delta_units)},"closing_reason":"{envelope.period.closing_reason}",'
         f'"revision_reason":{_quoted(reason)},{envelope.closing},"digest":"{figures.digest:032x}"}}'
     )
-    return _published(envelope, identity, kind, value)
+    return _published(envelope, identity, Told(kind, reason or ""), value)
 
 
 def completion_record(
@@ -204,7 +216,8 @@ def completion_record(
         f'"records_count":{records_count},"closing_reason":"{envelope.period.closing_reason}",'
         f'{envelope.closing},"digest":"{digest:032x}"}}'
     )
-    return _published(envelope, identity, kind, value)
+    closing_reason = envelope.period.closing_reason if revision == 0 else ""
+    return _published(envelope, identity, Told(kind, "", closing_reason), value)
 
 
 def _head(envelope: Envelope, identity: str, cell: str, revision: int, kind: RecordType) -> str:
@@ -291,12 +304,12 @@ def _quoted(plain_text: str | None) -> str:
     return "null" if plain_text is None else f'"{plain_text}"'
 
 
-def _published(envelope: Envelope, identity: str, kind: RecordType, value: str) -> PublishedRecord:
+def _published(envelope: Envelope, identity: str, told: Told, value: str) -> PublishedRecord:
     headers = [
         ("content-type", b"application/json"),
         ("ce_specversion", b"1.0"),
         ("ce_id", identity.encode()),
-        ("ce_type", kind.encode()),
+        ("ce_type", told.type.encode()),
         *envelope.headers,
     ]
-    return PublishedRecord(envelope.key, value.encode(), headers)
+    return PublishedRecord(envelope.key, value.encode(), headers, told)

@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from app.definitions.outcome import Touch
+from app.log import facts
 from app.owned import ANY_PAIR, PARTITION_RECORD_KEY, OwnedPartition, Shared
 from app.republished import output_stands, output_tp, read_published
 from app.settings import Settings
@@ -32,18 +33,21 @@ from app.topics import (
     PUBLISHED_CHANGELOG,
     admin_client,
 )
+from app.turns import Steps, Work
 from tables.cells import FOLD_VERSION
 from tables.changelog_sum import ChangelogSum, sum_of
+from tables.corrections import CorrectionTable
 from tables.dedupe import EventIndex, LogDiffers
 from tables.members import MemberName
 from tables.partition import OutputMark, Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable
 from tables.stores.changelog import PartitionProducer, Record, bounds, read_to_end
 from tables.stores.members import MembersLost, MemberStore
+from tables.stores.spool import Spool
 
 log = logging.getLogger(__name__)
 
-_RESTORED_FROM = (CELLS_CHANGELOG, PRESENCE_CHANGELOG, PUBLISHED_CHANGELOG, CORRECTIONS_CHANGELOG)
+_RESTORED_FROM = (CELLS_CHANGELOG, PRESENCE_CHANGELOG, PUBLISHED_CHANGELOG)
 _FOLDED_ANEW = (MEMBERS_CHANGELOG, PRESENCE_CHANGELOG, CORRECTIONS_CHANGELOG)
 _EPOCH_BITS = 20
 _LOADED_AT_ONCE = 10_000
@@ -80,58 +84,59 @@ async def restore(
     `told_epoch`: the highest that anybody reported progress of it under.
     """
     newest = await _newest(shared.settings, _RESTORED_FROM, number)
+    corrections = CorrectionTable(_spool(shared.settings))
+    newest[CORRECTIONS_CHANGELOG] = await _load_corrections(shared.settings, number, corrections)
+    # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
+    # what it set aside just before it was fenced must not be folded here. After the state is read,
+    # for whoever stands still in between reads that of a newer owner.
+    end = await shared.definitions_caught_up()
     cells = newest[CELLS_CHANGELOG]
     packed_record = cells.pop(PARTITION_RECORD_KEY, None)
     if packed_record is None:
         unknown = PartitionRecord(epoch=told_epoch)
         published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
-        return await _folding_anew(number, unknown, newest, published, producer, shared)
+        return await _folding_anew(number, unknown, None, newest, published, producer, shared)
     record = msgspec.msgpack.decode(packed_record, type=PartitionRecord)
     if record.fold_version > FOLD_VERSION:
         raise StateTooNew(
             f"partition {number} was written by fold version {record.fold_version}, this program "
             f"knows {FOLD_VERSION}: start the newer program"
         )
-    known = shared.definitions
-    if (
-        record.definitions_offset > known.offset
-        or record.history_ms > known.append_time_ms
-        or record.refolding
-    ):
-        end = await shared.definitions_end()
-        if record.definitions_offset > end:
-            raise DefinitionsLost(
-                shared.settings.topic(METER_DEFINITIONS),
-                f"ends at offset {end}, but partition {number} was folded with definitions up to "
-                f"{record.definitions_offset}",
-            )
-        # Who had it before may have been ahead: its cells stand under what is to be read here yet.
-        async with shared.definitions_changed:
-            await shared.definitions_changed.wait_for(lambda: known.offset >= end)
+    if record.definitions_offset > end:
+        raise DefinitionsLost(
+            shared.settings.topic(METER_DEFINITIONS),
+            f"ends at offset {end}, but partition {number} was folded with definitions up to "
+            f"{record.definitions_offset}",
+        )
     table = Partition(number, shared.definitions, await _restored_index(number, shared, record))
     table.record = record
+    table.corrections = corrections
     for changelog, load in (
         (PRESENCE_CHANGELOG, table.presence.load),
-        (CORRECTIONS_CHANGELOG, table.corrections.load),
         (CELLS_CHANGELOG, table.load_cell),
     ):
         await _load(newest[changelog], load)
     published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
     table.published, record.output = published.table, published.newest
-    refolds = _catch_up(table, touches_since)
     # What is defined from here on, the caller takes over.
-    seen = shared.last_definition
+    seen, touches = shared.last_definition, touches_since(record.definitions_offset)
+    refolds = await shared.turns.run(Work("restore"), _catching_up(table, touches))
     intact = table.restored() and table.index.length == record.index_length
     record.epoch = max(record.epoch, told_epoch) + 1
+    record.attempt += 1
     intact = intact and await _restore_members(number, shared, table)
     if not intact:
-        log.error("State of partition %s is torn: it is rebuilt from the raw topic", number)
+        shared.rebuilds["partition"] += 1
+        text = "State of partition %s is torn: it is rebuilt from the raw topic"
+        log.error(text, number, extra=facts("note", partition=number))
     if not (intact and published.whole):
         table.index.close()
-        return await _folding_anew(number, record, newest, published, producer, shared)
+        return await _folding_anew(
+            number, record, packed_record, newest, published, producer, shared
+        )
     newest.clear()
     cells.clear()
-    owned = OwnedPartition(table, producer, shared)
+    owned = OwnedPartition(table, producer, shared, packed_record)
     owned.definitions_seen = seen[0]
     owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
@@ -148,7 +153,7 @@ async def restore(
 def refolding_pairs(table: Partition) -> Iterable[Pair]:
     """What was under a refold, or to be, at the last flush."""
     pairs = table.record.refolding
-    return table.pairs_of(Touch(None)) if ANY_PAIR in pairs else pairs
+    return table.all_pairs() if ANY_PAIR in pairs else pairs
 
 
 async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
@@ -158,21 +163,53 @@ async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]
             await asyncio.sleep(0)
 
 
-def _catch_up(table: Partition, touches_since: TouchesSince) -> set[Pair]:
+async def _load_corrections(
+    settings: Settings, number: int, table: CorrectionTable
+) -> dict[bytes, bytes]:
+    """Take corrections over as they are read: all of them have no room in memory.
+
+    The keys of what the changelog has, without values.
+    """
+    keys: dict[bytes, bytes] = {}
+    tp = TopicPartition(settings.topic(CORRECTIONS_CHANGELOG), number)
+    async for _, records in read_to_end(settings, [tp]):
+        for count, (_, key, value) in enumerate(records):
+            table.load(key, value)
+            if value is None:
+                keys.pop(key, None)
+            else:
+                keys[key] = b""
+            if count % _LOADED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+    return keys
+
+
+def _spool(settings: Settings) -> Spool:
+    return Spool(settings.state_dir / "spool")
+
+
+def _catching_up(table: Partition, touches: Iterable[tuple[int, int, Touch]]) -> Steps[set[Pair]]:
     """Definitions that were applied since the flush: which pairs they send elsewhere."""
-    refolds: set[Pair] = set()
-    for _, append_time_ms, touch in touches_since(table.record.definitions_offset):
-        if append_time_ms <= table.record.definitions_ms or table.record.refolding:
+    record, refolds = table.record, set[Pair]()
+    for _, append_time_ms, touch in touches:
+        if append_time_ms <= record.definitions_ms or record.refolding or record.behind:
             # The same millisecond: as-of look-ups cannot tell the two apart. Or some pairs were
-            # refolded for one of them, and others, at the flush, were to be.
-            refolds |= table.pairs_of(touch)
-        refolds |= table.touched(touch, until_ms=table.record.definitions_ms)
+            # refolded for one of them, or looked at, and others, at the flush, were to be.
+            for pair in table.pairs_of(touch):
+                refolds.add(pair)
+                yield
+        table.tell(touch, append_time_ms, until_ms=record.definitions_ms)
+        yield
+    for renewed in table.renewing():
+        refolds |= renewed.refold if renewed is not None else set()
+        yield
     return refolds
 
 
 async def _folding_anew(
     number: int,
     known: PartitionRecord,
+    durable: bytes | None,
     newest: Mapping[str, Mapping[bytes, bytes]],
     published: _Published,
     producer: PartitionProducer,
@@ -197,6 +234,9 @@ async def _folding_anew(
     begun = (log_start << _EPOCH_BITS) + epoch
     table = Partition(number, shared.definitions, _index(number, shared, begun))
     table.record.epoch, table.record.index_epoch = epoch, begun
+    table.corrections = CorrectionTable(_spool(settings))
+    # Of one that is torn it was counted by the restore that found it so.
+    table.record.attempt = max(1, known.attempt)
     # Redis never stood at it: what it may go back to is not taken for what is filled in here.
     table.record.flush = max(known.flush, stored.flush or 0) + 1
     table.published, table.record.output = published.table, published.newest
@@ -205,7 +245,8 @@ async def _folding_anew(
         void.append(PUBLISHED_CHANGELOG)
     table.forget_stored(newest[CELLS_CHANGELOG])
     await _fill(store, number, table.record.epoch, table.record.flush, {})
-    owned = OwnedPartition(table, producer, shared)
+    owned = OwnedPartition(table, producer, shared, durable)
+    owned.folds_anew = True
     owned.unheard_of = known.flush == 0
     owned.definitions_taken = shared.last_definition
     for name in void:
@@ -250,6 +291,7 @@ async def _restored_index(number: int, shared: Shared, record: PartitionRecord) 
         await _load_index(settings, tp, index)
     except LogDiffers as differs:
         # Brokers lost what was flushed last, and another worker went on from before it.
+        shared.rebuilds["index"] += 1
         log.warning("%s: %s; it is made again", tp, differs)
         index.truncate(0)
         await _load_index(settings, tp, index)
@@ -306,7 +348,9 @@ async def _published(
     table.loaded()
     torn = expected not in (None, table.sum)
     if torn:
-        log.error("What was published of partition %s is torn: usage-records are read", number)
+        shared.rebuilds["published"] += 1
+        text = "What was published of partition %s is torn: usage-records are read"
+        log.error(text, number, extra=facts("note", partition=number))
     elif record.output is None and not changelog:
         return _Published(table, None, whole=True)
     elif record.output is not None and await output_stands(settings, number, record.output):
@@ -320,8 +364,12 @@ async def _published(
         start, _ = await bounds(settings, tp)
         if start > 0 or found.sum == table.sum:
             return _Published(table, newest, whole=True)
+    shared.rebuilds["published"] += not torn
     log.error(
-        "%s is not what partition %s published: what it lacks is published again", tp.topic, number
+        "%s is not what partition %s published: what it lacks is published again",
+        tp.topic,
+        number,
+        extra=facts("note", partition=number),
     )
     return _Published(found, newest, whole=False)
 
@@ -342,7 +390,9 @@ async def _restore_members(number: int, shared: Shared, table: Partition) -> boo
         return False
     table.members.sum = found
     if stands is False:
-        log.warning("Members of partition %s are rebuilt from their changelog", number)
+        shared.rebuilds["members"] += 1
+        text = "Members of partition %s are rebuilt from their changelog"
+        log.warning(text, number, extra=facts("note", partition=number))
         # Kafka may have gone back by some owners, and Redis not.
         record.epoch = max(record.epoch, (await store.state(number)).epoch + 1)
         await _fill(store, number, record.epoch, record.flush, members)

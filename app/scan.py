@@ -2,37 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
 
 from agents.forward import POSITION_HEADER, position_of
 from app.api.meter import BeyondRetention
 from app.clients import Consumer
+from app.definitions.judging import Judging
+from app.definitions.state import Definitions
 from app.home import Homes
+from app.limits import PORTION_BYTES, PORTION_EVENTS
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
-from app.wire.arrivals import Arrived, arrivals_of
+from app.turns import STEP_ITEMS, Steps, T
+from app.wire.arrivals import Arrived, arrivals_of, arriving
+from app.wire.records import Headers
 from app.wire.refusals import Refusal
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.partition import PartitionRecord
+from tables.presence import SubscriptionName
 
 READ_TIMEOUT_MS = 200
+FETCH_MAX_WAIT_MS = 20
+"""What is read is there; the live fold may wait for it behind a fetch of what is not."""
 MAX_RECORDS = 500
-"""Read between two turns of the event loop: the live fold goes on meanwhile."""
+"""Taken from the fetcher at once."""
+
+STEP_BYTES = 64 * 1024
+
+SOUGHT_NAMES = 8
+"""With more names than these it is no gain to look for them in the bytes."""
+
+
+class Turn(Protocol):
+    """Time on the event loop."""
+
+    def run(self, steps: Steps[T], *, urgent: bool = False) -> Awaitable[T]:
+        """Have steps taken in turns; what they return."""
+        ...
+
+    def watched(self, task: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """A coroutine, with the time counted for which it holds the loop."""
+        ...
 
 
 class Scan:
     """Reads raw[p] and rekeyed[p] side by side, up to where the live fold stands."""
 
-    def __init__(self, settings: Settings, number: int, homes: Homes, default: str | None):
+    def __init__(
+        self,
+        settings: Settings,
+        number: int,
+        homes: Homes,
+        definitions: Definitions,
+    ):
         self._number = number
         self._homes = homes
-        self._default_organization_id = default
+        self._definitions = definitions
+        self._judging = Judging()
         self._raw = TopicPartition(settings.topic(settings.raw_topic), number)
         self._rekeyed = TopicPartition(settings.topic(EVENTS_REKEYED), number)
         self._next: dict[TopicPartition, int] = {}
@@ -42,10 +83,12 @@ class Scan:
         """By raw partition, offset and array index of the newest forward that was read."""
         self.on_corrections: Callable[[list[CorrectionArrival]], None] = lambda corrections: None
         """Told of the corrections among what is read, before it is."""
+        self._sought: tuple[bytes, ...] = ()
         self._consumer = Consumer(
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
             **settings.kafka_options(),
         )
@@ -80,6 +123,16 @@ class Scan:
         for tp, offset in self._next.items():
             self._consumer.seek(tp, offset)
 
+    def seek_only(self, names: Collection[SubscriptionName]) -> None:
+        """Only events of these subscriptions are wanted: most others need not be decoded."""
+        if len(names) <= SOUGHT_NAMES:
+            self._sought = tuple(external_id.encode() for _, external_id in names)
+
+    async def log_starts(self) -> tuple[int, int]:
+        """The first offsets of the raw and the forwarded events that are not deleted."""
+        starts = await self._consumer.beginning_offsets([self._raw, self._rekeyed])
+        return int(starts[self._raw]), int(starts[self._rekeyed])
+
     def behind(self, record: PartitionRecord) -> int:
         """Offsets between here and the live fold."""
         ends = self._ends(record)
@@ -89,17 +142,17 @@ class Scan:
         return {self._raw: record.raw_next, self._rekeyed: record.rekeyed_next}
 
     async def read(
-        self, record: PartitionRecord, leave: int | None
+        self, record: PartitionRecord, turn: Turn, *, urgent: bool = False
     ) -> AsyncIterator[list[Arrival]]:
-        """Arrivals up to the live fold's offsets; with `leave`, until so few are left.
+        """Arrivals up to the live fold's offsets, decoded in turns; `urgent`: while that waits.
 
         Raises:
             BeyondRetention: some of it is deleted.
         """
-        while self.behind(record) > (leave or 0):
+        while self.behind(record):
             try:
-                fetched = await self._consumer.getmany(
-                    timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS
+                fetched = await turn.watched(
+                    self._consumer.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
                 )
             except OffsetOutOfRangeError as error:
                 tp, offset = _first_of(error)
@@ -110,39 +163,61 @@ class Scan:
                 ) from error
             ends = self._ends(record)
             for tp, records in fetched.items():
-                arrived = [
-                    each
-                    for raw in records
-                    if raw.offset < ends[tp]
-                    for each in self._arrived(tp, raw)
-                ]
-                corrections = [each for each in arrived if isinstance(each, CorrectionArrival)]
-                if corrections:
-                    self.on_corrections(corrections)
-                arrivals = [each for each in arrived if isinstance(each, Arrival)]
-                if arrivals:
-                    yield arrivals
+                first = 0
+                while first < len(records):
+                    steps = self._portion(tp, records, first, ends[tp])
+                    first, arrived = await turn.run(steps, urgent=urgent)
+                    corrections = [each for each in arrived if isinstance(each, CorrectionArrival)]
+                    if corrections:
+                        self.on_corrections(corrections)
+                    arrivals = [each for each in arrived if isinstance(each, Arrival)]
+                    if arrivals:
+                        yield arrivals
             for tp in self._next:
                 # The position passes transaction markers, which carry no record.
                 self._next[tp] = min(await self._consumer.position(tp), ends[tp])
                 if self._next[tp] == ends[tp]:
                     self._consumer.seek(tp, ends[tp])
 
-    def _arrived(self, tp: TopicPartition, raw: object) -> Sequence[Arrived]:
+    def _portion(
+        self, tp: TopicPartition, records: Sequence[ConsumerRecord], first: int, end: int
+    ) -> Steps[tuple[int, list[Arrived]]]:
+        """What records from the first one on hold, and which record comes next."""
+        # The live fold has passed them, so that all that decides of them is known by now.
+        self._judging = Judging.by(self._definitions)
+        found: list[Arrived] = []
+        size = step_size = step_events = 0
+        for number in range(first, len(records)):
+            raw = records[number]
+            if raw.offset >= end:
+                break
+            length = len(raw.value or b"")
+            size, step_size, step_events = size + length, step_size + length, step_events + 1
+            for arrived in self._arrived(tp, raw):
+                step_events += 1
+                if step_events >= STEP_ITEMS:
+                    step_size = step_events = 0
+                    yield
+                if self._is_home(arrived):
+                    found.append(arrived)
+            if len(found) >= PORTION_EVENTS or size >= PORTION_BYTES:
+                return number + 1, found
+            if step_events >= STEP_ITEMS or step_size >= STEP_BYTES:
+                step_size = step_events = 0
+                yield
+        return len(records), found
+
+    def _arrived(self, tp: TopicPartition, raw: object) -> Iterable[Arrived]:
         offset, headers = raw.offset, raw.headers  # type: ignore[attr-defined]
         value, timestamp_ms = raw.value, raw.timestamp  # type: ignore[attr-defined]
         if tp == self._raw:
             # What brokers stamp may go back, as with a new leader.
             self._reached_ms = max(self._reached_ms, timestamp_ms)
-            found = arrivals_of(
-                value,
-                headers,
-                self._reached_ms,
-                self._number,
-                offset,
-                self._default_organization_id,
-            )
-            return [each for each in found if self._is_home(each)]
+            if not may_hold(value, headers, self._sought):
+                return []
+            aside = self._definitions.set_asides.of(self._number)
+            place = (self._reached_ms, self._number, offset)
+            return arriving(value, headers, *place, self._judging, aside)
         position = position_of(headers)
         if position is None:
             return []
@@ -151,10 +226,14 @@ class Scan:
         if (raw_offset, index) <= self._marks.get(partition, (-1, -1)):
             return []
         self._marks[partition] = (raw_offset, index)
+        aside = self._definitions.set_asides.of(partition)
+        if aside is not None and aside.holds_element(raw_offset, index):
+            return []
         kept = [header for header in headers if header[0] != POSITION_HEADER]
-        found = arrivals_of(
-            value, kept, append_time_ms, partition, raw_offset, self._default_organization_id
-        )
+        if not may_hold(value, kept, self._sought):
+            return []
+        place = (append_time_ms, partition, raw_offset)
+        found = arrivals_of(value, kept, *place, self._judging.of_forwards())
         return [
             each._replace(array_index=index, rekeyed_offset=offset)
             if isinstance(each, Arrival)
@@ -165,6 +244,16 @@ class Scan:
 
     def _is_home(self, arrived: Arrived) -> bool:
         return not isinstance(arrived, Refusal) and self._homes.of(*arrived.name) == self._number
+
+
+def may_hold(value: bytes | None, headers: Headers, sought: Sequence[bytes]) -> bool:
+    """Whether a record may hold events of subscriptions with one of these ids.
+
+    An id stands in JSON as it is, unless there are escapes; headers may have it in some other way.
+    """
+    if not sought or headers or value is None or b"\\" in value:
+        return True
+    return any(text in value for text in sought)
 
 
 def _first_of(error: OffsetOutOfRangeError) -> tuple[TopicPartition, int]:

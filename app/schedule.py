@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
 from app.definitions.timeline import NEVER_MS
@@ -34,6 +34,10 @@ class Schedule:
             self._cuts[name] = cut_ms
             heappush(self._heap, (cut_ms, name))
 
+    def drop(self, name: SubscriptionName) -> None:
+        """Nobody knows when its next cut is; the others' go on."""
+        self._cuts.pop(name, None)
+
     def next_ms(self) -> int:
         """The earliest cut to come, or history record to be put in force; NEVER_MS: there is none.
 
@@ -47,12 +51,10 @@ class Schedule:
             heappop(self._heap)
         return history_ms
 
-    def due(self, cut_ms: int) -> list[SubscriptionName]:
-        """Subscriptions whose next cut it is, in order; they stay until updated."""
-        names = []
+    def due(self, cut_ms: int) -> Iterator[SubscriptionName]:
+        """Subscriptions whose next cut it is, in order; each is unscheduled as it is handed out."""
         while self._heap and self._heap[0][0] <= cut_ms:
             at_ms, name = heappop(self._heap)
             if self._cuts.get(name) == at_ms:
                 del self._cuts[name]
-                names.append(name)
-        return sorted(names)
+                yield name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
+from aiokafka.abc import AbstractTokenProvider
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -14,20 +16,25 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.definitions.model import MAX_WAIT_S
+from app import limits
+from app.credentials import CalledTokens, ClientCredentials, found_callable, ssl_context
+from app.definitions.model import MAX_WAIT_S, ProducerTrust
+from app.definitions.quotas import Quotas
 
 PREFIX = "METER_"
 LOCAL_ORGANIZATION_ID = "00000000-0000-4000-8000-000000000001"
+LOCAL_KEY = "local-key"
 DAY_S = 86_400
 
 Profile = Literal["local", "production", "test"]
 Access = Literal["read", "write"]
-ScramAlgorithm = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
 
 class ApiKey(BaseModel):
@@ -38,6 +45,8 @@ class ApiKey(BaseModel):
     organization_id: str = Field(min_length=1)
     key: SecretStr = Field(min_length=1)
     access: Access = "write"
+    requests_per_s: float | None = Field(None, gt=0)
+    events_per_s: float | None = Field(None, gt=0)
 
     @classmethod
     def parse(cls, text: str) -> ApiKey:
@@ -72,6 +81,13 @@ def _with_redis_scheme(value: str | None) -> str | None:
     return value if value is None or "://" in value else f"redis://{value}"
 
 
+def _with_callable(value: str | None) -> str | None:
+    """Told at the start, not at the first connection."""
+    if value is not None:
+        found_callable(value)
+    return value
+
+
 def _meter_or_lago(meter: str, *lago: str) -> AliasChoices:
     return AliasChoices(PREFIX + meter, *(f"LAGO_{name}" for name in lago))
 
@@ -83,10 +99,11 @@ def _is_production(values: Mapping[str, Any]) -> bool:
 def _local_api_keys(values: Mapping[str, Any]) -> tuple[ApiKey, ...]:
     if _is_production(values):
         return ()
-    return (ApiKey(organization_id=LOCAL_ORGANIZATION_ID, key=SecretStr("local-key")),)
+    return (ApiKey(organization_id=LOCAL_ORGANIZATION_ID, key=SecretStr(LOCAL_KEY)),)
 
 
 Count = Annotated[int, Field(ge=1)]
+Quota = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -113,6 +130,10 @@ class Settings(BaseSettings):
         "info", description="Least severe message that is logged."
     )
 
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines for people, or an object a line; both with the facts as fields."
+    )
+
     # Kafka.
     kafka_bootstrap_servers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)] = (
         Field(
@@ -131,10 +152,10 @@ class Settings(BaseSettings):
         validation_alias=_meter_or_lago("KAFKA_PASSWORD", "KAFKA_PASSWORD"),
         description="SASL password.",
     )
-    kafka_scram_algorithm: ScramAlgorithm = Field(
+    kafka_scram_algorithm: SaslMechanism = Field(
         "PLAIN",
         validation_alias=_meter_or_lago("KAFKA_SCRAM_ALGORITHM", "KAFKA_SCRAM_ALGORITHM"),
-        description="SASL mechanism: SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN.",
+        description="SASL mechanism: SCRAM-SHA-256, SCRAM-SHA-512, PLAIN or OAUTHBEARER.",
     )
     kafka_tls: bool = Field(
         False,
@@ -143,6 +164,27 @@ class Settings(BaseSettings):
     )
     kafka_ca_file: Path | None = Field(
         None, description="PEM file of the authority that signed the brokers' certificates."
+    )
+    kafka_cert_file: Path | None = Field(
+        None, description="PEM file of our own certificate, where brokers ask for one (mTLS)."
+    )
+    kafka_key_file: Path | None = Field(
+        None, description="PEM file of that certificate's key, if it is not in the same file."
+    )
+    kafka_oauth_token_url: str | None = Field(
+        None,
+        description="OAUTHBEARER: where tokens are fetched, by the client credentials grant.",
+    )
+    kafka_oauth_client_id: str = Field("", description="OAUTHBEARER: who fetches them.")
+    kafka_oauth_client_secret: SecretStr = Field(
+        SecretStr(""), description="OAUTHBEARER: and the secret that goes with it."
+    )
+    kafka_oauth_scope: str = Field(
+        "", description="OAUTHBEARER: the scope asked for; may be empty."
+    )
+    kafka_token_provider: Annotated[str | None, AfterValidator(_with_callable)] = Field(
+        None,
+        description="OAUTHBEARER: module:callable that gives tokens instead, as cloud IAM needs.",
     )
     application_id: str = Field(
         "meterstream",
@@ -186,7 +228,35 @@ class Settings(BaseSettings):
     redis_url: Annotated[str | None, AfterValidator(_with_redis_scheme)] = Field(
         None,
         validation_alias=_meter_or_lago("REDIS_URL", "REDIS_STORE_URL"),
-        description="Redis, as redis://host:port/db. Empty: `meter up` starts its own.",
+        repr=False,
+        description="Redis, as redis://user:password@host:port/db; rediss:// with TLS, "
+        "redis+sentinel://host:port,…/service or redis+cluster://host:port,… "
+        "Empty: `meter up` starts its own.",
+    )
+    redis_password: SecretStr | None = Field(
+        None,
+        validation_alias=_meter_or_lago("REDIS_PASSWORD", "REDIS_STORE_PASSWORD"),
+        description="Password, where the URL has none.",
+    )
+    redis_tls: bool = Field(
+        False,
+        validation_alias=_meter_or_lago("REDIS_TLS", "REDIS_STORE_TLS"),
+        description="Encrypt the connections to Redis, as rediss:// does.",
+    )
+    redis_db: int = Field(
+        0,
+        ge=0,
+        validation_alias=_meter_or_lago("REDIS_DB", "REDIS_STORE_DB"),
+        description="Database, where the URL has none.",
+    )
+    redis_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed Redis's certificate."
+    )
+    redis_cert_file: Path | None = Field(
+        None, description="PEM file of our own certificate, where Redis asks for one."
+    )
+    redis_key_file: Path | None = Field(
+        None, description="PEM file of that certificate's key, if it is not in the same file."
     )
 
     # The servers that `meter up` and `meter stack` start.
@@ -203,12 +273,47 @@ class Settings(BaseSettings):
         description="Address to listen on. 127.0.0.1 locally, else 0.0.0.0.",
     )
     http_port: Port = Field(8080, description="Port of API, page and metrics.")
+    admin_port: Port | None = Field(
+        None,
+        description="Port of a plain listener for health and metrics alone, which clients of the "
+        "API cannot fill. Empty: none; the other port answers them as well.",
+    )
+    http_tls_cert_file: Path | None = Field(
+        None, description="PEM file of this worker's certificate and chain; read again on change."
+    )
+    http_tls_key_file: Path | None = Field(
+        None, description="PEM file of the certificate's key; read again on change."
+    )
+    trusted_proxies: Annotated[
+        tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_comma_list)
+    ] = Field(
+        (),
+        description="Addresses or networks of the proxies in front, as 10.0.0.0/8,…: "
+        "X-Forwarded-For counts from them alone.",
+    )
+    open_page: bool = Field(
+        default_factory=lambda values: not _is_production(values),
+        description="The page shows every organization without a key. On locally, else off.",
+    )
     advertised_url: str | None = Field(
         None, description="URL under which the other workers reach this one."
     )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_parse_api_keys)] = Field(
         default_factory=_local_api_keys,
         description="Keys as organization_id:key[:read|write],… One ready key locally, else none.",
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="TOML file of hashed keys, as `meter keys new` prints them; read again when it "
+        "changes and on SIGHUP.",
+    )
+    peer_secret: SecretStr = Field(
+        default_factory=lambda values: SecretStr("" if _is_production(values) else "local-peers"),
+        description="What workers know each other by, the same for all of them, at least 32 "
+        "characters in production, which needs one.",
+    )
+    peer_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed the workers' certificates."
     )
     max_batch: Count = Field(
         100,
@@ -237,6 +342,42 @@ class Settings(BaseSettings):
     test_clock: bool = Field(
         False,
         description="Topics take the producer's time; refused against any broker but our own.",
+    )
+
+    # Quotas of every organization.
+    quota_metrics: Count = Field(limits.METRICS, description="Most metrics of an organization.")
+    quota_plans: Count = Field(limits.PLANS, description="Most plans of an organization.")
+    quota_customers: Count = Field(
+        limits.CUSTOMERS, description="Most customers of an organization."
+    )
+    quota_subscriptions: Count = Field(
+        limits.SUBSCRIPTIONS,
+        description="Most subscriptions of an organization, ended ones too.",
+    )
+    quota_elapsed: Count = Field(
+        limits.ELAPSED,
+        description="Most elapsed periods times charges of a subscription that is made.",
+    )
+    quota_elapsed_a_day: Count = Field(
+        limits.ELAPSED_A_DAY,
+        description="Most elapsed periods times charges of an organization in a day.",
+    )
+    quota_plan_changes_a_minute: Quota = Field(
+        default_factory=lambda values: (
+            limits.PLAN_CHANGES_A_MINUTE if _is_production(values) else 0
+        ),
+        description="Most changes of metrics and plans a minute. 0: any; so locally. Else 600.",
+    )
+    quota_subscription_changes_a_minute: Quota = Field(
+        default_factory=lambda values: (
+            limits.SUBSCRIPTION_CHANGES_A_MINUTE if _is_production(values) else 0
+        ),
+        description="Most changes of customers and subscriptions a minute. 0: any; so locally. "
+        "Else 60,000.",
+    )
+    quota_corrections_a_minute: Quota = Field(
+        default_factory=lambda values: limits.CORRECTIONS_A_MINUTE if _is_production(values) else 0,
+        description="Most corrections over REST a minute. 0: any; so locally. Else 6,000.",
     )
 
     # Shapes bytes.
@@ -281,24 +422,73 @@ class Settings(BaseSettings):
         default_factory=lambda values: None if _is_production(values) else LOCAL_ORGANIZATION_ID,
         description="Organization of an event that names none; without it such events are refused.",
     )
+    producer_trust: ProducerTrust = Field(
+        "claimed",
+        description="Whose a raw record is: `claimed`, as it says; `topic`, always "
+        "default_organization_id's; `header`, as the header meter-organization says that a gateway "
+        "sets.",
+    )
+    producers_may_correct: bool = Field(
+        True, description="Off: by Kafka only what a worker was asked for corrects an event."
+    )
+    producers_may_admit: bool = Field(
+        True, description="Off: by Kafka only what a worker replays is admitted late."
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if self.producer_trust == "topic" and self.default_organization_id is None:
+            raise ValueError("producer_trust is topic, so default_organization_id has to be set")
         if self.revise_every_s % self.close_grid_s:
             raise ValueError("close_grid_s must divide revise_every_s")
         if self.test_clock and self.profile != "test":
             raise ValueError("test_clock is for the test profile only")
-        if self.kafka_username and self.kafka_password is None:
+        if self.kafka_scram_algorithm == "OAUTHBEARER":
+            if not (self.kafka_oauth_token_url or self.kafka_token_provider):
+                raise ValueError(
+                    "kafka_scram_algorithm is OAUTHBEARER, so kafka_oauth_token_url or "
+                    "kafka_token_provider has to be set"
+                )
+        elif self.kafka_username and self.kafka_password is None:
             raise ValueError("kafka_username is set, kafka_password is not")
+        for kind in ("kafka", "redis"):
+            if getattr(self, f"{kind}_key_file") and not getattr(self, f"{kind}_cert_file"):
+                raise ValueError(f"{kind}_key_file is set, {kind}_cert_file is not")
+        if (self.http_tls_cert_file is None) != (self.http_tls_key_file is None):
+            raise ValueError("http_tls_cert_file and http_tls_key_file are set together")
         keys = [key.key.get_secret_value() for key in self.api_keys]
         if len(set(keys)) != len(keys):
             raise ValueError("api_keys holds one key twice")
         return self
 
+    def changed(self) -> dict[str, str]:
+        """What is set and differs from its default, by field, without secrets."""
+        fields = type(self).model_fields
+        return {
+            name: shown(getattr(self, name))
+            for name in fields
+            if name in self.model_fields_set and getattr(self, name) != fields[name].default
+        }
+
     @property
     def consumer_group(self) -> str:
         """The application id as Kafka and Redis see it, prefix included."""
         return self.topic_prefix + self.application_id
+
+    @property
+    def quotas(self) -> Quotas:
+        """What every organization may have."""
+        return Quotas(
+            metrics=self.quota_metrics,
+            plans=self.quota_plans,
+            customers=self.quota_customers,
+            subscriptions=self.quota_subscriptions,
+            elapsed=self.quota_elapsed,
+            elapsed_a_day=self.quota_elapsed_a_day,
+            plan_changes_a_minute=self.quota_plan_changes_a_minute or None,
+            subscription_changes_a_minute=self.quota_subscription_changes_a_minute or None,
+            corrections_a_minute=self.quota_corrections_a_minute or None,
+        )
 
     def topic(self, name: str) -> str:
         """The full name of a topic."""
@@ -308,19 +498,52 @@ class Settings(BaseSettings):
         """Keyword arguments that any aiokafka client takes to reach the brokers."""
         if not self.kafka_bootstrap_servers:
             raise ValueError("METER_KAFKA_BOOTSTRAP_SERVERS is not set")
-        secured = {(False, False): "PLAINTEXT", (True, False): "SSL"}
-        sasl = {(False, True): "SASL_PLAINTEXT", (True, True): "SASL_SSL"}
+        oauth = self.kafka_scram_algorithm == "OAUTHBEARER"
+        with_sasl = oauth or bool(self.kafka_username)
         options: dict[str, Any] = {
             "bootstrap_servers": list(self.kafka_bootstrap_servers),
-            "security_protocol": (secured | sasl)[self.kafka_tls, bool(self.kafka_username)],
+            "security_protocol": ("SASL_" if with_sasl else "")
+            + ("SSL" if self.kafka_tls else "PLAINTEXT"),
         }
         if self.kafka_tls:
-            options["ssl_context"] = ssl.create_default_context(cafile=self.kafka_ca_file)
-        if self.kafka_username and self.kafka_password is not None:
+            options["ssl_context"] = ssl_context(
+                self.kafka_ca_file, self.kafka_cert_file, self.kafka_key_file
+            )
+        if with_sasl:
             options["sasl_mechanism"] = self.kafka_scram_algorithm
+        if oauth:
+            options["sasl_oauth_token_provider"] = self._token_provider()
+        elif self.kafka_username and self.kafka_password is not None:
             options["sasl_plain_username"] = self.kafka_username
             options["sasl_plain_password"] = self.kafka_password.get_secret_value()
         return options
+
+    def _token_provider(self) -> AbstractTokenProvider:
+        if self.kafka_token_provider is not None:
+            return CalledTokens(self.kafka_token_provider)
+        return ClientCredentials(
+            self.kafka_oauth_token_url or "",
+            self.kafka_oauth_client_id,
+            self.kafka_oauth_client_secret.get_secret_value(),
+            self.kafka_oauth_scope,
+            self.kafka_ca_file,
+        )
+
+
+def shown(value: object) -> str:
+    """Text of a setting's value without its secrets."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if "://" not in text:
+        return text
+    password = urlsplit(text).password
+    text = text.replace(f":{password}@", ":***@") if password else text
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", text)
 
 
 SHAPES_BYTES = (
@@ -334,6 +557,9 @@ SHAPES_BYTES = (
     "implicit_plan",
     "max_groups",
     "default_organization_id",
+    "producer_trust",
+    "producers_may_correct",
+    "producers_may_admit",
 )
 """Fields that live in the definitions log; METER_* only fills its first record."""
 
@@ -347,8 +573,15 @@ def environment_names(field: str) -> tuple[str, ...]:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """METER_* variables that set nothing: most likely misspelt."""
+    """METER_* variables, and Lago's for Kafka and Redis, that set nothing: most likely misspelt."""
     known = {name for field in Settings.model_fields for name in environment_names(field)}
+    known.add(CLIENT_KEY)
     return sorted(
-        name for name in environment if name.startswith(PREFIX) and name.upper() not in known
+        name for name in environment if name.startswith(_OURS) and name.upper() not in known
     )
+
+
+CLIENT_KEY = f"{PREFIX}API_KEY"
+"""What the commands that ask a worker take their key from; no setting of a worker."""
+
+_OURS = (PREFIX, "LAGO_KAFKA_", "LAGO_REDIS_")

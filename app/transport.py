@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.consumer.fetcher import Fetcher as AIOKafkaFetcher
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from faust.tables.recovery import RebalanceAgain
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -96,7 +102,7 @@ class RecordBatch(list[RawRecord]):
     aborted or compacted. So it may be empty: then only the position has moved on.
     """
 
-    __slots__ = ("era", "next", "start", "tp")
+    __slots__ = ("era", "examined", "next", "start", "tp")
 
     def __init__(
         self, records: Iterable[RawRecord], tp: TP, start: int, next_offset: int, era: int
@@ -106,6 +112,8 @@ class RecordBatch(list[RawRecord]):
         self.start = start
         self.next = next_offset
         self.era = era
+        self.examined = False
+        """A careful owner has tried everything in it."""
 
     @property
     def first(self) -> int:
@@ -187,6 +195,10 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and asked_to_end():
                     raise
+                routine = self._consumer._coordinator._coordination_task
+                if _is_of_brokers(error) and not routine.done():
+                    self.log.warning("The group could not be asked: %r", error)
+                    continue
                 asyncio.run_coroutine_threadsafe(app.crash(error), self.parent_loop)
                 return
 
@@ -207,27 +219,37 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
                 if fetcher._subscriptions.reassignment_in_progress:
                     await asyncio.sleep(0.05)
                     return {}
-                era = self.consumer.era
-                full = self.consumer.full
+                eras = self.consumer.eras()
+                full = self.consumer.full | self.consumer.held
                 wanted = (active_partitions or set()) - full
                 # To aiokafka an empty set of partitions means all of them.
                 if not self.consumer.flow_active or not wanted:
                     await asyncio.sleep(ROOM_POLL_S if full else 0)
                     return {}
-                batches = await _drain(consumer, wanted, max_records, era)
+                inflating = fetcher.inflating(wanted)
+                batches = await _drain(consumer, wanted, max_records, eras)
                 remaining_s = deadline_s - monotonic()
                 if batches or remaining_s <= 0:
                     return batches
                 if full:
                     # There may be room soon, and the data is here already.
                     remaining_s = min(remaining_s, ROOM_POLL_S)
-                await _wait_for_data(fetcher, remaining_s)
+                # Other partitions go on meanwhile.
+                await fetcher.wait_for_data(remaining_s, inflating or fetcher.inflating(wanted))
+
+
+def _is_of_brokers(error: BaseException) -> bool:
+    """Whether it says that brokers are away, which passes: nothing of our part in the group."""
+    return isinstance(error, KafkaError) and error.retriable
 
 
 async def _drain(
-    consumer: AIOKafkaConsumer, active: set[TP], max_records: int | None, era: int
+    consumer: AIOKafkaConsumer, active: set[TP], max_records: int | None, eras: Callable[[TP], int]
 ) -> dict[Any, RecordBatch]:
-    """Everything that is fetched already; without a timeout this never gives up the loop."""
+    """What is fetched already, but for what is yet to be inflated; this never gives up the loop.
+
+    Else more might be fetched meanwhile, and drained, of partitions whose position is not known.
+    """
     fetcher = consumer._fetcher
     assignment = fetcher._subscriptions.subscription.assignment
     starts = {
@@ -239,26 +261,18 @@ async def _drain(
         if isinstance(fetched, FetchResult) and fetched._partition_records is not None:
             fetched._partition_records.__class__ = _LeanRecords
     try:
-        drained = await fetcher.fetched_records(active, timeout=0, max_records=max_records)
+        drained = await AIOKafkaFetcher.fetched_records(
+            fetcher, active, timeout=0, max_records=max_records
+        )
     except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
         raise OffsetsLost(f"The offset to read next is not in the log: {error}") from error
     nexts = {tp: assignment.state_value(tp).position for tp in starts}
-    return {
-        tp: RecordBatch(drained.get(tp, ()), TP(tp.topic, tp.partition), start, nexts[tp], era)
-        for tp, start in starts.items()
-        if nexts[tp] > start
-    }
-
-
-async def _wait_for_data(fetcher: Any, timeout_s: float) -> None:
-    waiter = fetcher._create_fetch_waiter()
-    try:
-        done, _ = await asyncio.wait([waiter], timeout=timeout_s)
-    finally:
-        if not waiter.done():
-            waiter.cancel()
-    for future in done:
-        future.result()
+    found = {}
+    for tp, start in starts.items():
+        if nexts[tp] > start:
+            ours = TP(tp.topic, tp.partition)
+            found[tp] = RecordBatch(drained.get(tp, ()), ours, start, nexts[tp], eras(ours))
+    return found
 
 
 class BatchConsumer(driver.Consumer):
@@ -269,6 +283,10 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.era = 0
         """Grows with every seek; a batch of an earlier era is void."""
+        self._eras: Counter[TP] = Counter()
+        """More of a partition that is delivered again."""
+        self.held: frozenset[TP] = frozenset()
+        """Of these nothing is fetched until they are delivered again."""
         self._released = False
         """Whether all that was delivered is void, though its era is not over yet."""
         self._queued: Counter[TP] = Counter()
@@ -299,8 +317,10 @@ class BatchConsumer(driver.Consumer):
             return
         for batch in cast(Mapping[TP, RecordBatch], batches).values():
             # What is passed over here is read again: the seek follows, or has been.
-            if not self.flow_active or batch.era != self.era:
+            if not self.flow_active:
                 return
+            if batch.tp in self.held or batch.era != self._era_of(batch.tp):
+                continue
             yield batch.tp, self._deliver(batch)
 
     def _deliver(self, batch: RecordBatch) -> ConsumerMessage:
@@ -333,13 +353,68 @@ class BatchConsumer(driver.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
+    def eras(self) -> Callable[[TP], int]:
+        """The eras of the partitions as they are now, for another thread."""
+        era, more = self.era, dict(self._eras)
+        return lambda tp: era + more.get(tp, 0)
+
+    def _era_of(self, tp: TP) -> int:
+        return self.era + self._eras[tp]
+
+    @property
+    def group_heard_s(self) -> float:
+        """Monotonic time of the group's last answer that we are in it."""
+        consumer = getattr(self._thread, "_consumer", None)
+        return -1.0 if consumer is None else float(consumer.heard_s)
+
+    def hold(self, partition: int) -> None:
+        """Fetch nothing of a partition; what is on its way is void."""
+        tps = self._of(partition)
+        # In this order: who fetches looks at the era first.
+        self.held |= tps
+        self._eras.update(tps)
+        self._forget(tps)
+
+    def _of(self, partition: int) -> frozenset[TP]:
+        return frozenset(tp for tp in self._next if tp.partition == partition)
+
+    def _forget(self, tps: Iterable[TP]) -> None:
+        for tp in tps:
+            del self._queued[tp]
+            self._unacknowledged.pop(tp, None)
+            self._acknowledged.pop(tp, None)
+        self.full -= frozenset(tps)
+        self._room.set()
+
+    async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
+        """Go on with a held partition there; False when a rebalance has begun.
+
+        Raises:
+            OffsetsLost: the log has no such offset.
+        """
+        async with self._ownership:
+            if self._released or partition not in self._owned:
+                return False
+            turn = self._turn
+            # Also what was held before a rebalance that is over.
+            self.hold(partition)
+            starts = await self.earliest_offsets(*offsets)
+            ends = await self.highwaters(*offsets)
+            offsets = {tp: _checked(tp, at, starts[tp], ends[tp]) for tp, at in offsets.items()}
+            await self.seek_wait(offsets)
+            if turn != self._turn or self._released:
+                return False
+            self._next |= offsets
+            self.held -= frozenset(offsets)
+            return True
+
     def take(self, batch: RecordBatch) -> bool:
         """Count `batch` as taken by the agent; False if a rebalance has made it void.
 
         From the release on: who passed over one while the partition was away, and took the next
         after it came back, would lose it.
         """
-        if self._released or batch.era != self.era:
+        if self._released or batch.era != self._era_of(batch.tp):
             return False
         self._queued[batch.tp] -= 1
         self.full -= {batch.tp}
@@ -348,7 +423,7 @@ class BatchConsumer(driver.Consumer):
 
     def acknowledge(self, batch: RecordBatch) -> bool:
         """Let the group's offset pass `batch`; False if a rebalance has made it void."""
-        if batch.era != self.era:
+        if batch.era != self._era_of(batch.tp):
             return False
         self._acknowledged[batch.tp].add(batch.next)
         return True
@@ -445,7 +520,7 @@ class BatchConsumer(driver.Consumer):
             self.era += 1
             self._released = False
             self._queued.clear()
-            self.full = frozenset()
+            self.full = self.held = frozenset()
             self._unacknowledged.clear()
             self._acknowledged.clear()
             self._next = offsets
@@ -573,6 +648,19 @@ class MeterApp(faust.App):
         unless the state says that it is folded.
         """
         return self._batch_consumer.acknowledge(batch)
+
+    @property
+    def group_heard_s(self) -> float:
+        """Monotonic time of the group's last answer that we are in it."""
+        return self._batch_consumer.group_heard_s
+
+    def hold(self, partition: int) -> None:
+        """Deliver nothing of a partition; what is on its way is void."""
+        self._batch_consumer.hold(partition)
+
+    async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
+        """Deliver a held partition again, from there; False when a rebalance has begun."""
+        return await self._batch_consumer.deliver_from(partition, offsets)
 
     @property
     def _batch_consumer(self) -> BatchConsumer:

@@ -2,33 +2,38 @@
 
 Of a whole organization `events-raw` alone is read, all its partitions once for all partitions owned
 here, so that forwarding is checked as well; of single subscriptions what lies on their home. Memory
-is bounded by taking some subscriptions at a time. For the last stretch and the comparison, a
-partition's live fold waits; queries do not.
+is bounded by taking some subscriptions at a time. For the last stretch and while some pairs are
+compared, a partition's live fold waits; queries do not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from itertools import islice
 
 from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
 
 from app.clients import Consumer
+from app.definitions.judging import Judging
 from app.home import Homes
 from app.owned import OwnedPartition
 from app.proof import Difference, VerifyReport
 from app.scan import Scan
+from app.scans import Turn, feeding
 from app.settings import Settings
 from app.topics import RAW_MESSAGE_BYTES
+from app.turns import STEP_ITEMS, Steps, T, in_steps
 from app.wire.arrivals import arrivals_of
 from app.wire.refusals import Refusal
 from tables.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
-from tables.partition import Pair, PartitionRecord
+from tables.partition import Pair
 from tables.presence import SubscriptionName
 from tables.verification import Verification
 
@@ -42,27 +47,14 @@ NEAR_RECORDS = 2_000
 
 MAX_RECORDS = 5_000
 READ_TIMEOUT_MS = 200
-_PAIRS_A_TURN = 100
+_PAIRS_AT_ONCE = 100
+"""Compared while the live fold waits; then it goes on."""
+_NAMES_AT_ONCE = 20
 _SETS_AT_ONCE = 500
 _MEMBERS_A_TURN = 1_000
 
 Jobs = dict[int, tuple[OwnedPartition, Verification]]
 Taken = Arrival | CorrectionArrival
-
-
-class Turn(asyncio.Lock):
-    """Of what reads the logs again and takes much memory: one at a time."""
-
-    waiting = 0
-    """How many want it."""
-
-    async def acquire(self) -> Literal[True]:
-        """Wait for it."""
-        self.waiting += 1
-        try:
-            return await super().acquire()
-        finally:
-            self.waiting -= 1
 
 
 @dataclass
@@ -71,7 +63,6 @@ class VerifyTally:
 
     pairs: int = 0
     differing: int = 0
-    one_at_a_time: Turn = field(default_factory=Turn)
 
 
 @dataclass
@@ -119,29 +110,32 @@ async def verify_organization(
     of_partitions: int,
     organization_id: str,
     tally: VerifyTally,
+    turn: Turn,
     *,
     repair: bool = False,
     pairs_at_once: int = PAIRS_AT_ONCE,
 ) -> AsyncGenerator[VerifyReport, None]:
     """Every subscription of an organization on the partitions owned here, from events-raw."""
-    async with tally.one_at_a_time:
-        partitions = dict(owned)
-        chunks = list(_chunks(partitions, organization_id, pairs_at_once))
-        pairs_total = sum(
-            len(codes)
-            for part in partitions.values()
-            for name, codes in part.table.presence.codes.items()
-            if name[0] == organization_id
-        )
-        progress = _Progress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
-        for number, chunk in enumerate(chunks):
-            jobs = {
-                home: (partitions[home], Verification(partitions[home].table, names))
-                for home, names in chunk.items()
-            }
-            async for report in _pass(jobs, progress, len(chunks), organization_id, number == 0):
-                yield report
-        yield progress.report(done=True)
+    partitions = dict(owned)
+    chunks = list(_chunks(partitions, organization_id, pairs_at_once))
+    pairs_total = sum(
+        len(codes)
+        for part in partitions.values()
+        for name, codes in part.table.presence.codes.items()
+        if name[0] == organization_id
+    )
+    progress = _Progress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
+    for number, chunk in enumerate(chunks):
+        jobs = {
+            home: (partitions[home], Verification(partitions[home].table, names))
+            for home, names in chunk.items()
+        }
+        strangers = number == 0
+        async for report in _pass(jobs, progress, turn, len(chunks), organization_id, strangers):
+            yield report
+        for _, job in jobs.values():
+            job.drop()
+    yield progress.report(done=True)
 
 
 def _chunks(
@@ -166,13 +160,18 @@ def _chunks(
 
 
 async def _pass(
-    jobs: Jobs, progress: _Progress, passes: int, organization_id: str, strangers: bool
+    jobs: Jobs,
+    progress: _Progress,
+    turn: Turn,
+    passes: int,
+    organization_id: str,
+    strangers: bool,
 ) -> AsyncGenerator[VerifyReport, None]:
     """Read events-raw once and compare what the jobs are about."""
     if not jobs:
         return
     shared = next(iter(jobs.values()))[0].shared
-    async with _RawReplay(shared.settings, shared.homes, jobs, organization_id) as replay:
+    async with _RawReplay(shared.settings, shared.homes, jobs, organization_id, turn) as replay:
         replay.strangers = strangers
         progress.proved_from = {q: start for q, start in replay.starts.items() if start > 0}
         before = progress.records_read
@@ -182,9 +181,8 @@ async def _pass(
             progress.records_read = before + replay.read_records
             yield progress.report()
         for number, (owned, job) in jobs.items():
-            async with owned.lock:
-                await replay.catch_up(number)
-                await _compare(owned, job, progress, replay.starts)
+            catch_up = partial(replay.catch_up, number)
+            await _compare(owned, job, progress, turn, catch_up, replay.starts)
             progress.records_read = before + replay.read_records
             yield progress.report()
 
@@ -194,6 +192,7 @@ async def verify_names(
     names: Sequence[SubscriptionName],
     scanner: Callable[[OwnedPartition], Scan],
     tally: VerifyTally,
+    turn: Turn,
     *,
     repair: bool = False,
     rest_s: float = 0.0,
@@ -202,63 +201,73 @@ async def verify_names(
 
     `rest_s`: pause after every stretch that is read, for verification in the background.
     """
-    async with tally.one_at_a_time:
-        job, settings = Verification(owned.table, names), owned.shared.settings
-        progress = _Progress(
-            tally, repair, (owned.number,), settings.raw_partitions, len(job.pairs)
-        )
-        async with scanner(owned) as scan:
-            scan.on_corrections = job.check_corrections
-            scan.start(owned.table.record, *job.start_offsets())
-            progress.records_total = scan.behind(owned.table.record)
-            async for read in stretches(scan, owned.table.record, job.feed):
-                progress.records_read += read
-                yield progress.report()
-                await asyncio.sleep(rest_s)
-            async with owned.lock:
-                progress.records_read += scan.behind(owned.table.record)
-                async for arrivals in scan.read(owned.table.record, None):
-                    job.feed(arrivals)
-                await _compare(owned, job, progress, {})
-        yield progress.report(done=True)
+    job, settings = Verification(owned.table, names), owned.shared.settings
+    progress = _Progress(tally, repair, (owned.number,), settings.raw_partitions, len(job.pairs))
+    record, feed = owned.table.record, feeding(job.feed)
+    async with scanner(owned) as scan:
+        scan.on_corrections = job.check_corrections
+        scan.seek_only(names)
+        scan.start(record, *job.start_offsets())
+        progress.records_total = scan.behind(record)
+        async for read in turn.stretches(scan, record, feed):
+            progress.records_read += read
+            yield progress.report()
+            await asyncio.sleep(rest_s)
 
+        async def catch_up() -> None:
+            progress.records_read += scan.behind(record)
+            await turn.rest(scan, record, feed)
 
-async def stretches(
-    scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], None]
-) -> AsyncGenerator[int, None]:
-    """Feed what is read until the live fold is near; how many records, stretch by stretch."""
-    while (behind := scan.behind(record)) > NEAR_RECORDS:
-        async for arrivals in scan.read(record, max(NEAR_RECORDS, behind - MAX_RECORDS)):
-            feed(arrivals)
-        yield behind - scan.behind(record)
+        await _compare(owned, job, progress, turn, catch_up, {})
+    job.drop()
+    yield progress.report(done=True)
 
 
 async def _compare(
-    owned: OwnedPartition, job: Verification, progress: _Progress, starts: Mapping[int, int]
+    owned: OwnedPartition,
+    job: Verification,
+    progress: _Progress,
+    turn: Turn,
+    catch_up: Callable[[], Awaitable[None]],
+    starts: Mapping[int, int],
 ) -> None:
-    """Compare everything; the live fold stands still. Queues what is to be repaired."""
+    """Compare everything; queues what is to be repaired.
+
+    Some pairs at a time: for those the live fold stands still, exactly where `catch_up` has read.
+    """
     differing: dict[Pair, None] = {}
-    same: list[Pair] = []
-    found = list(job.lost)
-    for number, compared in enumerate(job.compare()):
-        if number % _PAIRS_A_TURN == 0:
-            await asyncio.sleep(0)
-        progress.pairs += 1
-        if compared.skipped or _beyond_retention(owned, compared.pair, starts):
-            progress.skipped.append(compared.pair)
-            continue
-        progress.tally.pairs += 1
-        progress.cells += compared.cells
-        if compared.differences:
-            differing[compared.pair] = None
-            found += compared.differences
-        else:
-            same.append(compared.pair)
-    for pair, difference in await _compare_members(owned, job, same, progress):
-        differing[pair] = None
-        found.append(difference)
-    published = list(job.compare_published())
-    found += published
+    found: list[Difference] = []
+    pairs, published = job.compare(), job.compare_published()
+    whole = False
+    while not whole:
+        async with owned.lock:
+            await catch_up()
+            compared = await turn.run(some_of(pairs, _PAIRS_AT_ONCE), urgent=True)
+            same: list[Pair] = []
+            for one in compared:
+                progress.pairs += 1
+                if one.skipped or _beyond_retention(owned, one.pair, starts):
+                    progress.skipped.append(one.pair)
+                    continue
+                progress.tally.pairs += 1
+                progress.cells += one.cells
+                if one.differences:
+                    differing[one.pair] = None
+                    found += one.differences
+                else:
+                    same.append(one.pair)
+            for pair, difference in await _compare_members(owned, job, same, progress):
+                differing[pair] = None
+                found.append(difference)
+            whole = len(compared) < _PAIRS_AT_ONCE
+    whole = False
+    while not whole:
+        async with owned.lock:
+            await catch_up()
+            told = await turn.run(some_of(published, _NAMES_AT_ONCE), urgent=True)
+            found += [difference for differences in told for difference in differences]
+            whole = len(told) < _NAMES_AT_ONCE
+    found = job.lost + found
     progress.tally.differing += len(differing)
     progress.differences += found
     for difference in found:
@@ -267,6 +276,15 @@ async def _compare(
         # Every cut to come waits: what it would show is wrong until then.
         owned.want_refold(differing, owned.table.record.cut_ms)
         progress.repairing += len(differing)
+
+
+def some_of(more: Iterator[T], most: int) -> Steps[list[T]]:
+    """The next of many, each a step."""
+    found: list[T] = []
+    for one in islice(more, most):
+        found.append(one)
+        yield
+    return found
 
 
 async def _compare_members(
@@ -307,8 +325,10 @@ def _beyond_retention(owned: OwnedPartition, pair: Pair, starts: Mapping[int, in
 class _RawReplay:
     """Reads all partitions of events-raw and deals the events out to the jobs of their homes."""
 
-    def __init__(self, settings: Settings, homes: Homes, jobs: Jobs, organization_id: str):
-        self._settings, self._homes, self._jobs = settings, homes, jobs
+    def __init__(
+        self, settings: Settings, homes: Homes, jobs: Jobs, organization_id: str, turn: Turn
+    ):
+        self._settings, self._homes, self._jobs, self._turn = settings, homes, jobs, turn
         self._organization_id = organization_id
         self.strangers = False
         self.read_records = 0
@@ -361,42 +381,54 @@ class _RawReplay:
     async def catch_up(self, number: int) -> None:
         """Feed one partition everything that its live fold, which must wait, has taken."""
         while any(self._behind(q, [number]) for q in self._tps):
-            await self._read([q for q in self._tps if self._behind(q, [number])])
+            await self._read([q for q in self._tps if self._behind(q, [number])], urgent=True)
         ahead, self._ahead[number] = self._ahead[number], []
-        self._feed(number, ahead)
+        await self._turn.run(in_steps(ahead, lambda some: self._feed(number, some)), urgent=True)
 
     async def read(self) -> None:
         """Read a stretch of whatever is behind."""
         await self._read([q for q in self._tps if self._behind(q, list(self._jobs))])
 
-    async def _read(self, partitions: Sequence[int]) -> None:
+    async def _read(self, partitions: Sequence[int], *, urgent: bool = False) -> None:
         fetched = await self._consumer.getmany(
             *(self._tps[q] for q in partitions),
             timeout_ms=READ_TIMEOUT_MS,
             max_records=MAX_RECORDS,
         )
-        default = self._jobs_default()
         for tp, records in fetched.items():
-            dealt: dict[int, list[Taken]] = {}
-            for record in records:
-                self.read_records += 1
-                reached_ms = max(self._append_time_ms[tp.partition], record.timestamp)
-                self._append_time_ms[tp.partition] = reached_ms
-                for arrival in arrivals_of(
-                    record.value, record.headers, reached_ms, tp.partition, record.offset, default
-                ):
-                    if not isinstance(arrival, Refusal):
-                        self._deal(arrival, dealt)
-            for number, arrivals in dealt.items():
-                self._feed(number, arrivals)
-            await asyncio.sleep(0)
+            await self._judged(records)
+            await self._turn.run(self._dealt(tp.partition, records), urgent=urgent)
         for q in partitions:
             # The position passes transaction markers, which carry no record.
             self._next[q] = await self._consumer.position(self._tps[q])
 
-    def _jobs_default(self) -> str | None:
-        shared = next(iter(self._jobs.values()))[0].shared
-        return shared.definitions.settings_at().default_organization_id
+    async def _judged(self, records: Sequence[ConsumerRecord]) -> None:
+        """Wait until it is known what records may do, which live folds may have yet to take."""
+        owned, _ = next(iter(self._jobs.values()))
+        judging = Judging.by(owned.shared.definitions)
+        waits = (judging.waits_past_ms(each.timestamp, each.headers) for each in records)
+        if past_ms := max((each for each in waits if each is not None), default=None):
+            await owned.definitions_past(past_ms)
+
+    def _dealt(self, q: int, records: Sequence[ConsumerRecord]) -> Steps[None]:
+        """Decode records and deal out what they hold."""
+        definitions = next(iter(self._jobs.values()))[0].shared.definitions
+        judging, aside = Judging.by(definitions), definitions.set_asides.of(q)
+        for record in records:
+            self.read_records += 1
+            reached_ms = max(self._append_time_ms[q], record.timestamp)
+            self._append_time_ms[q] = reached_ms
+            arrived = arrivals_of(
+                record.value, record.headers, reached_ms, q, record.offset, judging, aside
+            )
+            for start in range(0, len(arrived), STEP_ITEMS):
+                dealt: dict[int, list[Taken]] = {}
+                for arrival in arrived[start : start + STEP_ITEMS]:
+                    if not isinstance(arrival, Refusal):
+                        self._deal(arrival, dealt)
+                for number, arrivals in dealt.items():
+                    self._feed(number, arrivals)
+                yield
 
     def _deal(self, arrival: Taken, dealt: dict[int, list[Taken]]) -> None:
         if arrival.organization_id != self._organization_id:

@@ -13,6 +13,7 @@ import time
 import click
 
 from app.definitions import commands
+from app.definitions.judging import Judging
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
@@ -75,7 +76,7 @@ def _arrivals(values: list[bytes], offset: int) -> list[Arrival]:
     return [
         arrival
         for i, value in enumerate(values)
-        for arrival in arrivals_of(value, (), NOW_MS, 0, offset + i, None)
+        for arrival in arrivals_of(value, (), NOW_MS, 0, offset + i, Judging())
         if isinstance(arrival, Arrival)
     ]
 

@@ -4,7 +4,10 @@ A process of its own writes events at `--rate` to a real broker and meanwhile as
 HTTP: for the current usage of some subscription, and, of events that it has just written, for usage
 that includes them. Prints percentiles in ms, and how much CPU the worker took.
 
-    python -m bench.latency [--rate N] [--seconds N] [--subscriptions N] [--partitions N]
+    python -m bench.latency [--rate N] [--seconds N] [--subscriptions N] [--partitions N] [--mixed]
+
+`--mixed` is what real producers do: of the events some lie on the wrong partition and some come
+twice, and all the time subscriptions are created whose events are there already.
 """
 
 from __future__ import annotations
@@ -23,17 +26,26 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
+from prometheus_client.parser import text_string_to_metric_families
 
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID
 from app.wire.raw import home_partition, message_key
-from bench.world import cpu_s, define, event_value, local_servers, number_of
+from bench.world import (
+    cpu_s,
+    define,
+    event_value,
+    local_servers,
+    number_of,
+    subscription_of,
+)
 
 STEP_S = 0.05
 """Events are written once in so long."""
 
 QUERY_EVERY_S = 0.05
 VISIBLE_EVERY_S = 0.2
+DEFINED_EVERY_S = 1.0
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -46,6 +58,11 @@ class Load(msgspec.Struct, frozen=True):
     url: str
     secret: str
     servers: list[str]
+    mixed: bool = False
+
+    def home(self, key: bytes) -> int:
+        """Where events with a key belong."""
+        return home_partition(key, self.partitions, "crc32")
 
 
 @click.group(invoke_without_command=True)
@@ -53,14 +70,17 @@ class Load(msgspec.Struct, frozen=True):
 @click.option("--seconds", default=20, show_default=True)
 @click.option("--subscriptions", default=1_000, show_default=True)
 @click.option("--partitions", default=4, show_default=True)
+@click.option("--mixed", is_flag=True, help="Misplaced events, duplicates, late definitions too.")
 @click.pass_context
-def main(ctx: click.Context, rate: int, seconds: int, subscriptions: int, partitions: int) -> None:
+def main(
+    ctx: click.Context, rate: int, seconds: int, subscriptions: int, partitions: int, mixed: bool
+) -> None:
     """Measure the latency of one worker under load."""
     if ctx.invoked_subcommand is None:
-        uvloop.run(_main(rate, seconds, subscriptions, partitions))
+        uvloop.run(_main(rate, seconds, subscriptions, partitions, mixed))
 
 
-async def _main(rate: int, seconds: int, subscriptions: int, partitions: int) -> None:
+async def _main(rate: int, seconds: int, subscriptions: int, partitions: int, mixed: bool) -> None:
     async with local_servers(partitions) as settings, running_worker(settings) as worker:
         await define(worker, subscriptions)
         load = Load(
@@ -71,6 +91,7 @@ async def _main(rate: int, seconds: int, subscriptions: int, partitions: int) ->
             worker.url,
             settings.api_keys[0].key.get_secret_value(),
             settings.kafka_options()["bootstrap_servers"],
+            mixed,
         )
         told = msgspec.json.encode(load).decode()
         started, cpu = time.perf_counter(), cpu_s()
@@ -101,15 +122,24 @@ async def _client(load: Load) -> None:
     headers = {"Authorization": f"Bearer {load.secret}"}
     try:
         async with aiohttp.ClientSession(load.url, headers=headers) as session:
-            answers, visible, _ = await asyncio.gather(
+            before = await _stalls(session)
+            answers, visible, *_ = await asyncio.gather(
                 _ask(session, load, until_s),
                 _see(session, producer, numbers, load, until_s),
                 _write(producer, numbers, load, until_s),
+                _define_late(session, load, until_s),
             )
+            after = await _stalls(session)
     finally:
         await producer.stop()
     _report("current_usage", answers)
     _report("event to visible usage", visible)
+    counts = {bound: count - before[bound] for bound, count in after.items()}
+    total = max(counts.values())
+    over = ", ".join(
+        f"{total - n:.0f} over {b * 1e3:.0f} ms" for b, n in counts.items() if n < total
+    )
+    click.echo(f"of {total:.0f} looks at the event loop came late: {over or 'none'}")
 
 
 async def _write(
@@ -119,22 +149,50 @@ async def _write(
     until_s: float,
 ) -> None:
     """Events at an even rate; what a slow moment left out is written in the next."""
-    names = [f"subscription_{n:06d}" for n in range(load.subscriptions)]
+    late = int(load.seconds / DEFINED_EVERY_S) if load.mixed else 0
+    names = [f"subscription_{n:06d}" for n in range(load.subscriptions + late)]
     keys = [message_key(LOCAL_ORGANIZATION_ID, name) for name in names]
-    homes = [home_partition(key, load.partitions, "crc32") for key in keys]
+    homes = [load.home(key) for key in keys]
     started_s, written = time.perf_counter(), 0
     while (now_s := time.perf_counter()) < until_s:
         batches: defaultdict[int, BatchBuilder] = defaultdict(producer.create_batch)
         for _ in range(int((now_s - started_s) * load.rate) - written):
             i = next(numbers)
-            n = number_of(i, load.subscriptions)
-            value = event_value(i, n, time.time())
-            if batches[homes[n]].append(key=keys[n], value=value, timestamp=None) is None:
+            n = number_of(i, len(names))
+            value, partition = event_value(i, n, time.time()), homes[n]
+            if load.mixed and i % 20 == 0:
+                partition = (partition + 1) % load.partitions
+            if batches[partition].append(key=keys[n], value=value, timestamp=None) is None:
                 break
+            if load.mixed and i % 33 == 0:
+                batches[partition].append(key=keys[n], value=value, timestamp=None)
             written += 1
         for partition, batch in batches.items():
             await producer.send_batch(batch, "events-raw", partition=partition)
         await asyncio.sleep(STEP_S)
+
+
+async def _define_late(session: aiohttp.ClientSession, load: Load, until_s: float) -> None:
+    """Create subscriptions that have events already: each is a repair."""
+    n = load.subscriptions
+    while load.mixed and time.perf_counter() < until_s - DEFINED_EVERY_S:
+        await asyncio.sleep(DEFINED_EVERY_S)
+        body = {"subscription": {**subscription_of(n), "subscription_at": "2020-01-01T00:00:00Z"}}
+        async with session.post("/api/v1/subscriptions", json=body) as answer:
+            answer.raise_for_status()
+        n += 1
+
+
+async def _stalls(session: aiohttp.ClientSession) -> dict[float, float]:
+    """How often the event loop was looked at, by how late that was at most."""
+    async with session.get("/metrics") as answer:
+        families = list(text_string_to_metric_families(await answer.text()))
+    return {
+        float(sample.labels["le"]): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "meter_loop_stall_seconds_bucket"
+    }
 
 
 async def _ask(session: aiohttp.ClientSession, load: Load, until_s: float) -> list[float]:
@@ -161,7 +219,7 @@ async def _see(
         n = number_of(i, load.subscriptions)
         key = message_key(LOCAL_ORGANIZATION_ID, f"subscription_{n:06d}")
         value = event_value(i, n, time.time())
-        home = home_partition(key, load.partitions, "crc32")
+        home = load.home(key)
         written = await producer.send_and_wait("events-raw", value, key=key, partition=home)
         while not await _usage(session, n, wait_for=f"{written.partition}:{written.offset}"):
             click.echo("not folded within 5 s: the worker does not keep up")

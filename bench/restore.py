@@ -133,7 +133,6 @@ def _in_own_process(measure: Any, settings: Settings, shape: Shape) -> None:
 
 
 def _run(measure: Any, settings: Settings, shape: Shape) -> None:
-    gc.set_threshold(50_000, 20, 50)  # as `run_worker` does
     uvloop.run(measure(settings, shape))
 
 

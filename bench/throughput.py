@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
-import gc
 import pstats
 import time
 
@@ -92,7 +91,6 @@ async def _read_only(settings: Settings, events: int) -> None:
 
 async def _fold(settings: Settings, events: int, profile: bool) -> None:
     profiler = cProfile.Profile() if profile else None
-    gc.set_threshold(50_000, 20, 50)  # as `run_worker` does
     async with running_worker(settings) as worker:
         while not any(o.folded_events for o in worker.engine.owned.values()):
             await asyncio.sleep(0.001)

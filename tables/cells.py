@@ -300,6 +300,19 @@ class Span:
         span.generation = self.generation
         return span
 
+    def drop(self) -> None:
+        """Nothing keeps it any more: its cells no longer point back at it.
+
+        So it goes with its last reference, unseen by the collector. Whoever reads it yet may go on.
+        """
+        bare = self.emptied()
+        for layer in self.layers.values():
+            blank = Layer(bare, layer.period, layer.first_shown)
+            for cell in layer.cells.values():
+                if cell.layer is layer:
+                    cell.layer = blank
+            layer.span = bare
+
     def set_named(self, name: SetName) -> SetKey:
         """unique_count: the key of a set of members."""
         return self.sets.get(name) or set_key(*self.key, self.generation, name[2], *name[:2])

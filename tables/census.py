@@ -60,7 +60,7 @@ class Census:
                 continue
             if properties is None:
                 properties = read_properties(event.properties)
-            name = fold.cell_of(event.code, timestamp_ms, properties)
+            name = fold.cell_of(event.code, timestamp_ms, properties, position[0])
             if name is not None and name[1]:
                 first = _First(pack_position(position), layer.start_ms, name[0])
                 scope = _scope(span, layer)
@@ -177,7 +177,9 @@ def is_admitted(layer: Layer, counted: Arrival) -> bool:
     if admission is None:
         return True
     properties = read_properties(counted.event.properties)
-    name = fold.cell_of(counted.event.code, counted.timestamp_ms, properties)
+    name = fold.cell_of(
+        counted.event.code, counted.timestamp_ms, properties, counted.append_time_ms
+    )
     return name is None or not name[1] or name[1] in admission.firsts
 
 

@@ -7,8 +7,9 @@ that is published already gives nothing.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Generator, Iterator, Mapping
 from functools import cached_property
+from heapq import heappop, heappush
 from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
@@ -29,10 +30,13 @@ from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import OPEN_CUT_MS, Figures, Span
 from tables.in_force import InForce, PeriodCharges
-from tables.partition import Counted, Pair, Partition
+from tables.partition import Kept, Partition, Renewed
 from tables.presence import SubscriptionName
 from tables.published import CellName, PublishedCell, PublishedPeriod
 from tables.routes import ChargeFold
+
+CELLS_A_STEP = 64
+"""Between two chances to let others go on."""
 
 _UNPUBLISHED = PublishedPeriod()
 
@@ -59,15 +63,16 @@ def next_cut(partition: Partition, name: SubscriptionName) -> int:
 
 
 def _next_due(timeline: Timeline, done_ms: int) -> int | None:
+    dues_ms = (period.due_at_ms for period in timeline.due_after(done_ms))
+    earliest_ms = next((due_ms for due_ms in dues_ms if done_ms < due_ms < NEVER_MS), None)
+    if earliest_ms is None:
+        return None
     # A termination has no grace: it may be due before the period that is in grace before it.
-    earliest_ms: int | None = None
-    for period in timeline:
-        if earliest_ms is not None and period.start_ms >= earliest_ms:
+    for period in timeline.due_after(earliest_ms):
+        if period.start_ms >= earliest_ms:
             break
-        if done_ms < period.due_at_ms < NEVER_MS:
-            earliest_ms = min(earliest_ms or NEVER_MS, period.due_at_ms)
-        if period.fixed_at_ms >= NEVER_MS:
-            break
+        if done_ms < period.due_at_ms:
+            earliest_ms = min(earliest_ms, period.due_at_ms)
     return earliest_ms
 
 
@@ -76,18 +81,41 @@ def close_subscription(
 ) -> Iterator[PublishedRecord]:
     """Records of every period of an external subscription at one cut, in order of period start.
 
-    Remembers them as published; the caller writes both in one flush.
+    Remembers them as published; the caller writes both.
+    """
+    return (record for record in closing(partition, name, cut_ms) if record is not None)
+
+
+def closing(
+    partition: Partition, name: SubscriptionName, cut_ms: int
+) -> Iterator[PublishedRecord | None]:
+    """The same in small steps: None is a chance to let others go on, or to flush.
+
+    Wherever it ends early, also between two cells of a period, the same cut taken again goes on
+    there: a cell that shows already what the cut shows has no record, and a period that has cells
+    of the cut lacks its completion.
     """
     revises = cut_ms in partition.late_cuts.get(name, ())
     for subscription_versions, timeline in partition.timelines(name):
-        for period in timeline.until(cut_ms):
-            if period.due_at_ms > cut_ms or (period.due_at_ms < cut_ms and not revises):
-                continue
+        for period, earlier in _periods_at(timeline, cut_ms, revises=revises):
             subscription = subscription_versions.at(period.fixed_at_ms)
             if subscription is not None:
                 yield from _PeriodAtCut(
-                    partition, name, subscription, timeline, period, cut_ms
+                    partition, name, subscription, period, earlier, cut_ms
                 ).records()
+
+
+def _periods_at(
+    timeline: Timeline, cut_ms: int, *, revises: bool
+) -> Iterator[tuple[Period, Period | None]]:
+    """Periods that a cut may publish, each with the one before it."""
+    earlier: Period | None = None
+    for period in timeline.until(cut_ms) if revises else timeline.due_after(cut_ms - 1):
+        if period.start_ms > cut_ms:
+            break
+        if period.due_at_ms == cut_ms or (revises and period.due_at_ms < cut_ms):
+            yield period, earlier
+        earlier = period
 
 
 class CellShown(NamedTuple):
@@ -112,47 +140,68 @@ def cells_shown(
 
     Of metrics of these codes only.
     """
-    at_cut = _PeriodAtCut(partition, name, subscription, timeline, period, OPEN_CUT_MS)
-    for closing in at_cut.closings(codes):
-        if at_cut.qualifies(closing):
-            charge_id, start_ms = closing.in_force.charge.id, period.start_ms
-            identity = cell_id(
-                subscription, charge_id, closing.name[1], closing.grouped_by, start_ms
-            )
-            yield CellShown(identity, *closing[1:])
+    before = [p for p in timeline.until(period.start_ms) if p.end_ms <= period.start_ms]
+    earlier = before[-1] if before else None
+    at_cut = _PeriodAtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
+    for shown in at_cut.closings(codes):
+        if shown is not None and at_cut.qualifies(shown):
+            charge_id, start_ms = shown.in_force.charge.id, period.start_ms
+            identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
+            yield CellShown(identity, *shown[1:])
 
 
 def settle(partition: Partition, cut_ms: int) -> None:
-    """The cut is published for the whole partition: merge what it settled."""
+    """The cut is published for the whole partition: merge what it settled, in one go."""
+    for _ in settling(partition, cut_ms):
+        pass
+
+
+def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
+    """The cut is published for the whole partition: merge what it settled, in small steps.
+
+    Events may be folded between two of them. What is left when it ends early the next one merges.
+    """
     partition.record.cut_ms = max(partition.record.cut_ms, cut_ms)
-    settled_ms = partition.settled_ms
-    for name in [n for n, cuts in partition.late_cuts.items() if min(cuts) <= settled_ms]:
-        for code in partition.presence.codes.get(name, {}):
-            for span in partition.route_of((*name, code)).spans:
-                _settle_span(partition, span, settled_ms)
-        left = {cut for cut in partition.late_cuts[name] if cut > settled_ms}
-        if left:
-            partition.late_cuts[name] = left
-        else:
-            del partition.late_cuts[name]
     for revised in [revised for revised in partition.corrected if revised[2] <= cut_ms]:
         del partition.corrected[revised]
+    settled_ms, late_cuts = partition.settled_ms, partition.late_cuts
+    for name in [n for n, cuts in late_cuts.items() if min(cuts) <= settled_ms]:
+        for code in list(partition.presence.codes.get(name, ())):
+            for span in partition.route_of((*name, code)).spans:
+                yield from _settling_span(partition, span, settled_ms)
+        left = {cut for cut in late_cuts[name] if cut > settled_ms}
+        if left:
+            late_cuts[name] = left
+        else:
+            del late_cuts[name]
+        yield
 
 
-def enter_history(partition: Partition) -> set[Pair]:
+def entering_history(partition: Partition) -> Generator[Renewed | None, None, None]:
     """Put the next history records in force, now that every cut before them is published.
 
-    No cut before them is taken any more, whatever asks for one later. The pairs to be refolded.
+    No cut before them is taken any more, whatever asks for one later.
     """
-    settle(partition, partition.next_history_ms() - 1)
-    return partition.enter_history()
+    yield from settling(partition, partition.next_history_ms() - 1)
+    yield from partition.entering_history()
 
 
-def _settle_span(partition: Partition, span: Span, settled_ms: int) -> None:
-    for layer in span.layers.values():
-        for cell in layer.cells.values():
+def _settling_span(partition: Partition, span: Span, settled_ms: int) -> Iterator[None]:
+    for layer in list(span.layers.values()):
+        for count, cell in enumerate(list(layer.cells.values()), 1):
             if cell.settle(settled_ms, span.fold.aggregation):
                 partition.mark(cell)
+            if count % CELLS_A_STEP == 0:
+                yield
+
+
+class _Change(NamedTuple):
+    """A cell that a cut may revise."""
+
+    shown: _Closing
+    known: PublishedCell | None
+    """As it was published last."""
+    reason: RevisionReason | None
 
 
 class _PeriodAtCut:
@@ -163,15 +212,16 @@ class _PeriodAtCut:
         partition: Partition,
         name: SubscriptionName,
         subscription: Subscription,
-        timeline: Timeline,
         period: Period,
+        earlier: Period | None,
         cut_ms: int,
     ):
+        """`earlier`: the period before this one."""
         self.partition = partition
         self.name = name
         self.subscription = subscription
-        self.timeline = timeline
         self.period = period
+        self._earlier = earlier
         self.cut_ms = cut_ms
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
         self.charges = partition.charges_of(subscription, period)
@@ -183,50 +233,54 @@ class _PeriodAtCut:
         )
         """Whether it is a cut of this period; others show what comes from periods before it."""
 
-    def records(self) -> Iterator[PublishedRecord]:
-        """What the cut publishes; remembers it as published."""
+    def records(self) -> Iterator[PublishedRecord | None]:
+        """What the cut publishes, by cell id; remembers it as published. None is a step."""
         definitions, published = self.partition.definitions, self.partition.published
         period, period_name = self.period, (self.subscription.id, self.period.start_ms)
         plan = definitions.plan_by_id(self.subscription.plan_id, period.fixed_at_ms)
         if self.before.cut_ms >= self.cut_ms or plan is None:
             return
 
-        records = []
-        for closing in self.closings():
-            charge, _, as_of_ms, _ = closing.in_force
-            identity = cell_id(
-                self.subscription,
-                charge.id,
-                closing.name[1],
-                closing.grouped_by,
-                period.start_ms,
-            )
-            known = self.before.cells.get(closing.name)
-            # Before what no longer qualifies is shown as nothing, which events it has or not.
-            reason = None if known is None else self._reason(closing, known)
-            if not self.qualifies(closing):
-                if known is None:
-                    continue
-                closing = closing._replace(figures=_NOTHING)
-            entry, record = _revision(
-                self._envelope(plan, as_of_ms),
-                identity,
-                closing,
-                known,
-                reason,
-            )
-            if record is None or entry is None:
-                continue
-            published.put_cell(period_name, closing.name, entry)
-            records.append((identity, record))
-        yield from (record for _, record in sorted(records, key=lambda pair: pair[0]))
-        if records or self.before.revision < 0:
-            revision = self.before.revision + 1
+        revision = self.before.revision + 1
+        completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
+        heap: list[tuple[str, int, _Change]] = []
+        for count, found in enumerate(self.closings(), 1):
+            if found is not None and (change := self._change_of(found)) is not None:
+                identity = cell_id(
+                    self.subscription,
+                    found.in_force.charge.id,
+                    found.name[1],
+                    found.grouped_by,
+                    period.start_ms,
+                )
+                heappush(heap, (identity, count, change))
+            if count % CELLS_A_STEP == 0:
+                yield None
+        while heap:
+            identity, count, (shown, known, reason) = heappop(heap)
+            envelope = self._envelope(plan, shown.in_force.as_of_ms)
+            entry, record = _revision(envelope, identity, shown, known, reason)
+            if record is not None and entry is not None:
+                completes = True
+                published.put_cell(period_name, shown.name, entry)
+                yield record
+            elif count % CELLS_A_STEP == 0:
+                yield None
+        if completes:
             published.put_completion(period_name, revision, self.cut_ms)
             now = published.periods[period_name]
             as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)
+
+    def _change_of(self, found: _Closing) -> _Change | None:
+        """What may have to be published of a cell; None when it is not shown, and never was."""
+        known = self.before.cells.get(found.name)
+        # Before what no longer qualifies is shown as nothing, which events it has or not.
+        reason = None if known is None else self._reason(found, known)
+        if self.qualifies(found):
+            return _Change(found, known, reason)
+        return None if known is None else _Change(found._replace(figures=_NOTHING), known, reason)
 
     def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         envelope = self._envelopes.get(as_of_ms)
@@ -236,15 +290,16 @@ class _PeriodAtCut:
             self._envelopes[as_of_ms] = envelope
         return envelope
 
-    def closings(self, codes: Container[str] | None = None) -> Iterator[_Closing]:
+    def closings(self, codes: Container[str] | None = None) -> Iterator[_Closing | None]:
         """Every cell of the period: those of the tables, and those published that are no more.
 
-        With `codes`, only of metrics of these codes.
+        With `codes`, only of metrics of these codes. None: a charge without any takes time as well.
         """
         charges, period = self.charges, self.period
         left, followed = dict(self.before.cells), set[str]()
         for in_force in charges.in_force:
             charge, metric, as_of_ms, _ = in_force
+            yield None
             if codes is not None and metric.code not in codes:
                 continue
             if (
@@ -298,9 +353,9 @@ class _PeriodAtCut:
             for late_ms in cell.late or ()
         )
         corrected = (
-            (layer, since_ms)
-            for version, since_ms in self._corrections(span.fold.metric.code)
-            if (layer := span.layer_at(version.timestamp_ms)) is not None
+            (layer, kept.since_ms)
+            for kept in self._corrections(span.fold.metric.code)
+            if (layer := span.layer_at(kept.timestamp_ms)) is not None
         )
         return any(
             layer.start_ms < self.period.start_ms and layer.revision_of(at_ms) == self.cut_ms
@@ -314,9 +369,9 @@ class _PeriodAtCut:
 
         Whether the tables still have such a cell depends on what came after the cut.
         """
-        for name in self._published_before:
-            charge_id, filter_id, groups, *_ = name
-            if charge_id == charge.id and (filter_id is None or filter_id in filters):
+        for name in self._published_before_of.get(charge.id, ()):
+            _, filter_id, groups, *_ = name
+            if filter_id is None or filter_id in filters:
                 now = charge.group_keys(None if filter_id is None else filters[filter_id])
                 # The same values of other keys are another cell.
                 if now == (self._charges_earlier.keys_of(name) if groups else ()):
@@ -365,11 +420,12 @@ class _PeriodAtCut:
         return {name: cell for name, cell in cells.items() if cell.units != "0.0"}
 
     @cached_property
-    def _earlier(self) -> Period | None:
-        """The period before this one."""
-        start_ms = self.period.start_ms
-        earlier = [p for p in self.timeline.until(start_ms) if p.end_ms <= start_ms]
-        return earlier[-1] if earlier else None
+    def _published_before_of(self) -> dict[str, list[CellName]]:
+        """The same by charge: it is looked at for each."""
+        names: dict[str, list[CellName]] = {}
+        for name in self._published_before:
+            names.setdefault(name[0], []).append(name)
+        return names
 
     @cached_property
     def _charges_earlier(self) -> PeriodCharges:
@@ -392,7 +448,7 @@ class _PeriodAtCut:
         A group that has no events any more may have lost its place to one that a correction made.
         """
         charge, metric, *_ = closing.in_force
-        fold = self.partition.folds.fold_of(charge, metric, self.period.timezone)
+        fold = self.partition.fold_of(charge, metric, self.period.timezone)
         if fold not in self._corrected:
             # Of several the newest.
             self._corrected[fold] = dict(sorted(self._corrected_cells(fold), key=itemgetter(1)))
@@ -404,14 +460,17 @@ class _PeriodAtCut:
     def _corrected_cells(self, fold: ChargeFold) -> Iterator[tuple[tuple[str | None, Groups], int]]:
         """Cells of events as they were and are, with the append times of their corrections."""
         since_ms = 0 if fold.metric.recurring else self.period.start_ms
-        for version, corrected_ms in self._corrections(fold.metric.code):
-            if since_ms <= version.timestamp_ms < self.period.end_ms:
+        for kept in self._corrections(fold.metric.code):
+            if since_ms <= kept.timestamp_ms < self.period.end_ms:
+                version = kept.arrival()
                 event, properties = version.event, read_properties(version.event.properties)
-                cell = fold.cell_of(event.code, version.timestamp_ms, properties)
+                cell = fold.cell_of(
+                    event.code, version.timestamp_ms, properties, version.append_time_ms
+                )
                 if cell is not None:
-                    yield cell, corrected_ms
+                    yield cell, kept.since_ms
 
-    def _corrections(self, code: str) -> Iterator[Counted]:
+    def _corrections(self, code: str) -> Iterator[Kept]:
         """Events before and after corrections that no cut of this period showed before."""
         partition, every_ms = self.partition, self.period.revise_every_ms
         for last_ms in partition.revisions_after(self.cut_ms):
@@ -436,15 +495,15 @@ _NOTHING = Figures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0,
 def _revision(
     envelope: Envelope,
     identity: str,
-    closing: _Closing,
+    shown: _Closing,
     published: PublishedCell | None,
     reason: RevisionReason | None,
 ) -> tuple[PublishedCell | None, PublishedRecord | None]:
     """The next revision of a cell, None when it would say nothing new."""
-    figures, cut_ms = closing.figures, envelope.closed_at_ms
+    figures, cut_ms = shown.figures, envelope.closed_at_ms
     text = CellText(
         plain(figures.units),
-        _prorated_text(closing),
+        _prorated_text(shown),
         plain(figures.total_aggregated_units),
         None
         if figures.precise_total_amount_cents is None
@@ -463,10 +522,10 @@ def _revision(
         envelope,
         identity,
         revision,
-        closing.in_force.charge,
-        closing.in_force.metric,
-        closing.charge_filter,
-        closing.grouped_by,
+        shown.in_force.charge,
+        shown.in_force.metric,
+        shown.charge_filter,
+        shown.grouped_by,
         text,
         previous,
         None if previous is None else _delta(text.units, previous),
@@ -475,10 +534,10 @@ def _revision(
     return entry, record
 
 
-def _prorated_text(closing: _Closing) -> str | None:
-    if not closing.in_force.charge.prorated:
+def _prorated_text(shown: _Closing) -> str | None:
+    if not shown.in_force.charge.prorated:
         return None
-    prorated = closing.figures.prorated_units
+    prorated = shown.figures.prorated_units
     return plain(ZERO if prorated is None else prorated)
 
 

@@ -21,6 +21,7 @@ import msgspec
 from app.wire.events import Correction, Event
 from tables.aggregation import Position
 from tables.changelog_sum import ChangelogSum
+from tables.stores.spool import Place, Spool
 
 Name = tuple[str, str]
 """(organization_id, external_subscription_id)"""
@@ -49,15 +50,22 @@ class CorrectionArrival(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """One correction of one event; `event` None cancels it."""
+    """One correction of one event."""
 
     position: Position
     name: Name
     identity: bytes
     """The event id."""
-    event: Event | None
+    place: Place | None
+    """Of its event in the spool; None cancels it."""
+    spool: Spool
     in_force: bool = True
     """Whether the cells show it, of events that were appended before it."""
+
+    @property
+    def event(self) -> Event | None:
+        """What the event is from then on, read each time; None: it is cancelled."""
+        return None if self.place is None else _decode_event(self.spool.get(self.place))
 
     @property
     def append_time_ms(self) -> int:
@@ -68,7 +76,9 @@ class Held:
 class CorrectionTable:
     """Corrections of one partition."""
 
-    def __init__(self) -> None:
+    def __init__(self, spool: Spool | None = None) -> None:
+        self.spool = spool or Spool()
+        """Has the events that corrections carry: of a thousand corrections hardly one is read."""
         self.sum = ChangelogSum()
         """Of everything that was loaded or taken."""
         self.outdated = False
@@ -77,10 +87,14 @@ class CorrectionTable:
         """By event id, in order of position."""
         self._seen: dict[bytes, Held] = {}
         """By hashed correction_id, the first sent under it."""
-        self._names: set[Name] = set()
+        self._names: dict[Name, Name] = {}
+        """Each once, however many corrections it has."""
         self._followed: dict[Name, list[Held]] = {}
         """Those that cuts to come may still show or not, of events that are known."""
         self._dirty: dict[bytes, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
 
     def __bool__(self) -> bool:
         return bool(self._seen)
@@ -95,7 +109,7 @@ class CorrectionTable:
         known = self._seen.get(key)
         if known is not None and known.position <= arrival.position:
             return []
-        held = Held(arrival.position, arrival.name, identity, arrival.correction.event)
+        held = self._made(arrival.position, arrival.name, identity, arrival.correction.event)
         if known is not None:
             self._held[known.identity].remove(known)
         self._hold(key, held)
@@ -104,9 +118,13 @@ class CorrectionTable:
         self._dirty[key] = value
         return [held] if known is None else [held, known]
 
+    def _made(self, position: Position, name: Name, identity: bytes, event: Event | None) -> Held:
+        place = None if event is None else self.spool.put(msgspec.msgpack.encode(event))
+        name = self._names.setdefault(name, name)
+        return Held(position, name, identity, place, self.spool)
+
     def _hold(self, key: bytes, held: Held) -> None:
         self._seen[key] = held
-        self._names.add(held.name)
         history = self._held.setdefault(held.identity, [])
         history.append(held)
         history.sort(key=lambda one: one.position)
@@ -159,6 +177,10 @@ class CorrectionTable:
         if left:
             self._followed[name] = left
 
+    def let_stand(self, name: Name) -> None:
+        """The cells stay as they are: what they would show can not be computed any more."""
+        self._followed.pop(name, None)
+
     def wrong_since(self, name: Name, next_cut_ms: int) -> int | None:
         """The first cut time at which the cells would show too much or too little, if any."""
         wrong = [
@@ -170,23 +192,37 @@ class CorrectionTable:
 
     # The changelog
 
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
+
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""
         changes = list(self._dirty.items())
         self._dirty.clear()
         return changes
 
-    def load(self, key: bytes, value: bytes) -> None:
-        """Take over one changelog record."""
-        self.sum = self.sum.replaced(key, None, value)
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Take over one changelog record, a later one of its key instead of an earlier."""
+        known = self._seen.pop(key, None)
+        if known is not None:
+            self._held[known.identity].remove(known)
+        before = None if known is None else _packed(known)
+        if value is None:
+            if before is not None:
+                self.sum = self.sum.replaced(key, before, None)
+            return
+        self.sum = self.sum.replaced(key, before, value)
         if key[:1] != _KEY:
             self.outdated = True
             return
-        self._hold(key, Held(*msgspec.msgpack.decode(value, type=_Packed)))
+        self._hold(key, self._made(*msgspec.msgpack.decode(value, type=_Packed)))
 
 
 _KEY = b"c"
 _Packed = tuple[Position, Name, bytes, Event | None]
+_decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
 def _packed(held: Held) -> bytes:

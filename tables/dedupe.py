@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -181,6 +182,8 @@ class EventIndex:
         self._pending = bytearray()
         self._handed_out: int | None = None
         self._flushed = START
+        self.disk_error: OSError | None = None
+        """Why local disk took nothing when it was tried last; what it lacks stays in memory."""
         self.discarded: str | None = None
         if self._directory is not None:
             self._segments, self.discarded = self._directory.open()
@@ -297,6 +300,11 @@ class EventIndex:
 
     # Flushes
 
+    @property
+    def pending_bytes(self) -> int:
+        """How much of the log the next flush has to write."""
+        return len(self._pending)
+
     def pending(self) -> bytes:
         """Packed rows added since the last sealed flush, in order: the payload of this flush."""
         self._end_at_flush()
@@ -369,18 +377,48 @@ class EventIndex:
     def close(self) -> None:
         """Write what is committed to local disk and let go of everything; no use after."""
         self.truncate(self._flushed.length)
-        if self._directory is not None:
-            self._end_at_flush(least_rows=1)
-            self._abandon_merges()
-            self._mark_last_segment()
-            recent = [segment for segment in self._segments if not segment.on_disk]
-            if recent:
-                merge = self._begin_merge(recent)
-                merge.advance(merge.row_count, self._step_rows)
-                self._adopt(merge)
+        # What local disk does not take is read from the log at the next start.
+        with suppress(OSError):
+            self._write_recent()
         for segment in self._segments:
             segment.close()
         self._segments = []
+
+    def _write_recent(self) -> None:
+        if self._directory is None:
+            return
+        self._end_at_flush(least_rows=1)
+        self._abandon_merges()
+        self._mark_last_segment()
+        recent = [segment for segment in self._segments if not segment.on_disk]
+        if recent:
+            merge = self._begin_merge(recent)
+            try:
+                merge.advance(merge.row_count, self._step_rows)
+                self._adopt(merge)
+            except OSError:
+                merge.writer.abandon()
+                raise
+
+    # Local disk is a cache: while it takes nothing, segments stay in memory
+
+    @property
+    def wanted_disk_bytes(self) -> int:
+        """What has to go to disk, which takes nothing, before more may come; 0: nothing has."""
+        if self.disk_error is None or self.resident_bytes <= self._memory_bytes:
+            return 0
+        rows = sum(segment.row_count for segment in self._segments if not segment.on_disk)
+        return rows * ROW_BYTES + filter_bytes(rows)
+
+    def try_disk_again(self) -> None:
+        """Begin to write what waits, if local disk takes it now."""
+        self.disk_error = None
+        self._plan_merges()
+        self._advance_merges(self._step_rows)
+
+    def _disk_failed(self, error: OSError) -> None:
+        self.disk_error = error
+        self._abandon_merges()
 
     # The head
 
@@ -445,6 +483,8 @@ class EventIndex:
     # Merges
 
     def _plan_merges(self) -> None:
+        if self.disk_error is not None:
+            return
         busy = {segment for merge in self._merges for segment in merge.inputs}
         levels: dict[int, list[Segment]] = {}
         for segment in self._segments:
@@ -453,7 +493,11 @@ class EventIndex:
         for level, segments in levels.items():
             ready = self._whole_flushes(segments)
             if len(ready) >= FANOUT and not any(m.inputs[0].level == level for m in self._merges):
-                self._merges.append(self._begin_merge(ready))
+                try:
+                    self._merges.append(self._begin_merge(ready))
+                except OSError as error:
+                    self._disk_failed(error)
+                    return
 
     def _whole_flushes(self, segments: list[Segment]) -> list[Segment]:
         """The oldest of these segments that may be merged; on disk only whole flushes count."""
@@ -477,27 +521,36 @@ class EventIndex:
 
     def _advance_merges(self, new_rows: int) -> None:
         for merge in list(self._merges):
-            if merge.advance(new_rows * MERGE_ROWS_PER_NEW_ROW, self._step_rows):
-                self._merges.remove(merge)
-                self._adopt(merge)
-                self._plan_merges()
+            try:
+                if merge.advance(new_rows * MERGE_ROWS_PER_NEW_ROW, self._step_rows):
+                    self._adopt(merge)
+                    self._merges.remove(merge)
+                    self._plan_merges()
+            except OSError as error:
+                self._disk_failed(error)
+                return
 
     def _adopt(self, merge: Merge) -> None:
         """Put the merged segment where its inputs were."""
         merged = merge.finish()
         at = self._segments.index(merge.inputs[0])
-        self._segments[at : at + len(merge.inputs)] = [merged]
+        segments = [*self._segments]
+        segments[at : at + len(merge.inputs)] = [merged]
         if self._directory is not None:
-            self._directory.commit(self._segments)
+            self._directory.commit(segments)
+        self._segments = segments
         for segment in merge.inputs:
             if self._directory is None:
                 segment.close()
             else:
-                self._directory.remove(segment)
+                # A file that is left goes when the directory is opened.
+                with suppress(OSError):
+                    self._directory.remove(segment)
 
     def _abandon_merges(self) -> None:
         for merge in self._merges:
-            merge.writer.abandon()
+            with suppress(OSError):
+                merge.writer.abandon()
         self._merges.clear()
 
     # Memory
@@ -522,7 +575,12 @@ class EventIndex:
         for segment in sorted(candidates, key=lambda s: s.row_count, reverse=True):
             if self._free_bytes() >= needed_bytes:
                 return
-            segment.cool()
+            try:
+                segment.cool()
+            except OSError as error:
+                # Too many open files: it stays where it is.
+                self._disk_failed(error)
+                return
 
     def _warm_filters(self) -> None:
         """Read the smallest filters into memory as far as there is room."""

@@ -18,8 +18,9 @@ from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK, Position
 from tables.cells import Cell, Layer, Span
 from tables.members import MemberName, Members
+from tables.not_counted import NotCounted, Reason
 from tables.routes import Ignored, Properties, Route
-from tables.unique_count import MemberOperation, UniqueCount, UniqueCountState
+from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
 
 
 class Arrival(NamedTuple):
@@ -77,16 +78,22 @@ _ALL_TAKEN = range(0)
 class Folded:
     """What a slice changed, collected while it is folded."""
 
-    __slots__ = ("dirty", "displaced", "ignored", "late", "unique")
+    __slots__ = ("dirty", "displaced", "ignored", "late", "not_counted", "unique")
 
     def __init__(self) -> None:
         self.dirty: list[Cell] = []
         self.late: list[Cell] = []
         """Cells with states of cuts to come, whether they were dirty before or not."""
         self.unique: list[UniqueOperation] = []
-        self.ignored: Counter[str] = Counter()
+        self.ignored: Counter[Reason] = Counter()
+        self.not_counted = NotCounted()
         self.displaced: set[tuple[str, str, str]] = set()
         """Pairs with a group that found no room, though its event lies before others'."""
+
+    def ignore(self, reason: Reason, arrival: Arrival) -> None:
+        """An event is not counted by a charge, or by any."""
+        self.ignored[reason] += 1
+        self.not_counted.note(reason, arrival)
 
 
 def fold_run(
@@ -97,15 +104,20 @@ def fold_run(
     folded: Folded,
     corrected_ms: int = -1,
     untaken: range = _ALL_TAKEN,
-) -> None:
+) -> bool:
     """Fold events of one route, at their event times, into every cell that they reach.
+
+    False: there may be some that no span has a period for.
 
     `settled_ms`: cuts up to it are published. `corrected_ms`: append time of the correction that
     made them what they are; no cut before shows it. `untaken`: times of revisions that are not to
     be taken for them.
     """
+    reached = False
     for span in route.spans:
-        _fold_into(span, route, run, settled_ms, members, folded, corrected_ms, untaken)
+        whole = _fold_into(span, route, run, settled_ms, members, folded, corrected_ms, untaken)
+        reached = reached or whole
+    return reached
 
 
 def _fold_into(
@@ -117,8 +129,11 @@ def _fold_into(
     folded: Folded,
     corrected_ms: int,
     untaken: range,
-) -> None:
-    """The hot path of the whole program: what is called elsewhere is spelled out here."""
+) -> bool:
+    """The hot path of the whole program: what is called elsewhere is spelled out here.
+
+    Whether it has a period for every event.
+    """
     fold = span.fold
     read_value, plain, unique, counts_after_ms = (
         fold.read_value,
@@ -137,6 +152,7 @@ def _fold_into(
     start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
     cell: Cell | None = None
     set_name: bytes | None = None
+    whole = True
     for arrival in run:
         event, _, append_time_ms, partition, offset, index, _, _ = arrival
         timestamp_ms = event.timestamp_ms
@@ -146,22 +162,26 @@ def _fold_into(
             cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
             start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
         if layer is None:
+            whole = False
             if fold.grouped:
                 _claim(span, route, arrival, timestamp_ms, folded)
             continue
         if append_time_ms <= counts_after_ms:
-            folded.ignored["before_metric"] += 1
+            folded.ignore("unknown_code", arrival)
             continue
         if reads:
             properties = read_properties(event.properties)
-        value = read_value(code, timestamp_ms, properties)
+        value = read_value(code, timestamp_ms, properties, append_time_ms)
         if isinstance(value, Ignored):
-            folded.ignored[value.reason] += 1
+            folded.ignore(value.reason, arrival)
             continue
         number, property_text, adds, text = value
         if not plain:
-            name = fold.place_of(code, timestamp_ms, properties)
-            cell = None
+            place = fold.place_of(code, timestamp_ms, properties, append_time_ms)
+            if place is None:
+                folded.ignore("value_too_long", arrival)
+                continue
+            name, cell = place, None
         if cell is None:
             cell = layer.cells.get(name)
             if cell is None:
@@ -169,7 +189,7 @@ def _fold_into(
                     position = (append_time_ms, partition, offset, index)
                     cell = layer.admit(*name, position)
                     if cell is None:
-                        folded.ignored["too_many_groups"] += 1
+                        folded.ignore("too_many_groups", arrival)
                         if layer.displaced_by(position):
                             folded.displaced.add(route.pair)
                         continue
@@ -218,6 +238,7 @@ def _fold_into(
         if not cell.dirty:
             cell.dirty = True
             folded.dirty.append(cell)
+    return whole
 
 
 def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded: Folded) -> None:
@@ -229,7 +250,7 @@ def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded
     if layer is None or arrival.append_time_ms <= fold.counts_after_ms:
         return
     properties = read_properties(arrival.event.properties)
-    name = fold.cell_of(arrival.event.code, timestamp_ms, properties)
+    name = fold.cell_of(arrival.event.code, timestamp_ms, properties, arrival.append_time_ms)
     if name is None or not name[1] or any(name in other.cells for other in span.layers.values()):
         return
     cell = layer.admit(*name, arrival.position)
@@ -286,9 +307,12 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
                 start_ms, end_ms = layer.start_ms, layer.end_ms
                 continue
             properties = read_properties(event.properties)
-            value = fold.read_value(event.code, timestamp_ms, properties)
-            if not isinstance(value, Ignored):
-                name = fold.place_of(event.code, timestamp_ms, properties)
+            read = (event.code, timestamp_ms, properties, arrival.append_time_ms)
+            value = fold.read_value(*read)
+            if isinstance(value, Ignored):
+                continue
+            name = fold.place_of(*read)
+            if name is not None:
                 wanted.append((set_of(layer, *name, members), value.text))
     return wanted
 
@@ -319,41 +343,26 @@ def apply_members(
         member = members.get(name)
         member = aggregation.settled(member, settled_ms)
         joined = aggregation.joined(member, operation)
-        if joined == member:
+        if joined is member:
             continue
-        before = aggregation.contributions(member)
-        after = aggregation.contributions(joined)
         members.put(name, joined)
-        if before != after:
-            _move(cell, aggregation, before, after, settled_ms, folded)
+        _move(cell, aggregation.change(member, operation), settled_ms, folded)
 
 
-Contributions = dict[tuple[int, int], tuple[int, int]]
-
-
-def _move(
-    cell: Cell,
-    aggregation: UniqueCount,
-    before: Contributions,
-    after: Contributions,
-    settled_ms: int,
-    folded: Folded,
-) -> None:
-    """Bring the sums of all layers that a member counts in from `before` to `after`."""
+def _move(cell: Cell, changes: Contributions, settled_ms: int, folded: Folded) -> None:
+    """Change the sums of all layers that a member counts in."""
     span = cell.layer.span
-    for period_ms, cut_ms in before.keys() | after.keys():
+    for (period_ms, cut_ms), (active, spells) in changes.items():
         layer = cell.layer if period_ms == cell.layer.start_ms else span.layers[period_ms]
         target = layer.cell(cell.filter_id, cell.groups)
         open_cut_ms = 0 if cut_ms <= settled_ms else cut_ms
         state: UniqueCountState = target.state_at(  # type: ignore[assignment]
-            open_cut_ms, aggregation
+            open_cut_ms, span.fold.aggregation
         )
         if open_cut_ms:
             folded.late.append(target)
-        old_active, old_spells = before.get((period_ms, cut_ms), (0, 0))
-        active, spells = after.get((period_ms, cut_ms), (0, 0))
-        state.active += active - old_active
-        state.spells += spells - old_spells
+        state.active += active
+        state.spells += spells
         if not target.dirty:
             target.dirty = True
             folded.dirty.append(target)

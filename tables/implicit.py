@@ -38,7 +38,11 @@ class ImplicitPlan:
         return known[1]
 
     def span_plan(
-        self, name: tuple[str, str], metric: Metric, settings: SettingsRecord
+        self,
+        name: tuple[str, str],
+        metric: Metric,
+        settings: SettingsRecord,
+        limited_after_ms: int,
     ) -> SpanPlan:
         """The one span of a metric, without end."""
         identity = self._identities.get(name)
@@ -48,7 +52,7 @@ class ImplicitPlan:
         timeline = self.timeline(settings)
         start_ms = timeline.until(0)[0].start_ms
         key = SpanKey(identity, charge.id, start_ms)
-        fold = self._folds.fold_of(charge, metric, "UTC")
+        fold = self._folds.fold_of(charge, metric, "UTC", limited_after_ms)
         return SpanPlan(key, fold, timeline, NEVER_MS)
 
 

@@ -40,11 +40,12 @@ class MemberSet(NamedTuple):
         """
         aggregation: UniqueCount = self.span.fold.aggregation  # type: ignore[assignment]
 
+        def standing(member: Member) -> Member:
+            return aggregation.settled(aggregation.reduced(member), next_cut_ms)
+
         def differs(text: str, member: Member) -> bool:
             wanted = self.expected.get(text, ())
-            return aggregation.settled(member, next_cut_ms) != aggregation.settled(
-                wanted, next_cut_ms
-            )
+            return member != wanted and standing(member) != standing(wanted)
 
         kept = {text: unpack_member(packed) for text, packed in stored.items()}
         kept |= {text: member for text, (member, pending) in at_hand.items() if pending}

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 
 import msgspec
 
+from app.turns import STEP_ITEMS, Steps
 from tables.changelog_sum import ChangelogSum
 from tables.unique_count import Member, MemberOperation
 
@@ -142,18 +143,25 @@ class Members:
         self._cache[name] = (operation,)
         return change
 
-    def forget(self, keys: Iterable[SetKey]) -> None:
-        """Sets that were refolded: nothing of them remains, here or in the store."""
+    def forgetting(self, keys: Iterable[SetKey]) -> Steps[None]:
+        """Sets that were refolded: nothing of them remains, here or in the store. In steps."""
         gone = set(keys)
         self._gone |= gone
         self._whole |= gone
-        for name in [name for name in self._cache if name[0] in gone]:
-            self.put(name, ())
+        names = list(self._cache) if gone else []
+        for first in range(0, len(names), STEP_ITEMS):
+            for name in names[first : first + STEP_ITEMS]:
+                # One that left meanwhile is stored, and goes with its set.
+                if name[0] in gone and name in self._cache:
+                    self.put(name, ())
+            yield
 
-    def replace(self, others: Members) -> None:
-        """Take over the members that a refold made."""
-        for name, member in others._cache.items():
+    def replacing(self, others: Members) -> Steps[None]:
+        """Take over the members that a refold made, in steps."""
+        for count, (name, member) in enumerate(others._cache.items(), 1):
             self.put(name, member)
+            if count % STEP_ITEMS == 0:
+                yield
         self._whole |= others._whole
 
     def take_gone(self) -> list[SetKey]:
@@ -162,17 +170,21 @@ class Members:
         self._gone.clear()
         return gone
 
-    def take_changes(self) -> list[tuple[MemberName, bytes | None]]:
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
+
+    def taking_changes(self) -> Steps[list[tuple[MemberName, bytes | None]]]:
         """Members changed since the last call (None: removed). They stay here until `written`."""
         cache = self._cache
-        changes = [
-            (
-                member_key(name),
-                pack_member(before) if before else None,
-                pack_member(member) if (member := cache[name]) else None,
-            )
-            for name, before in self._dirty.items()
-        ]
+        changes: list[tuple[bytes, bytes | None, bytes | None]] = []
+        for name, before in self._dirty.items():
+            packed = pack_member(before) if before else None
+            now = pack_member(member) if (member := cache[name]) else None
+            changes.append((member_key(name), packed, now))
+            if len(changes) % STEP_ITEMS == 0:
+                yield
         self.sum = self.sum.after(changes)
         names = list(self._dirty)
         self._unwritten.update(dict.fromkeys(names))

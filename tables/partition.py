@@ -9,8 +9,10 @@ changes for events already folded is refolded (`tables.refold`).
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections import Counter, deque
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import lcm
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -18,7 +20,13 @@ from typing import Any, NamedTuple
 import msgspec
 import xxhash
 
-from app.definitions.model import HistoryRecord, SettingsRecord, Subscription
+from app.definitions.model import (
+    Charge,
+    HistoryRecord,
+    Metric,
+    SettingsRecord,
+    Subscription,
+)
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.definitions.timeline import (
@@ -26,9 +34,12 @@ from app.definitions.timeline import (
     Period,
     Timeline,
     ceil_to,
+    subscription_terms,
     subscription_timeline,
 )
 from app.definitions.versions import Versions
+from app.limits import CHANGELOG_RECORD_BYTES
+from app.turns import STEP_ITEMS, Steps, drained
 from app.wire.events import Event
 from app.wire.identity import BODY_HASH_MASK, event_body_hash, event_id
 from app.wire.refusals import MAX_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
@@ -49,10 +60,12 @@ from tables.dedupe import Entry, EventIndex
 from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
 from tables.implicit import ImplicitPlan, subscription_id
 from tables.in_force import PeriodCharges
-from tables.members import MemberName, Members
-from tables.presence import Presence, PresenceTable, SubscriptionName
+from tables.members import MemberName, Members, SetKey, member_key
+from tables.not_counted import NotCounted, Reason
+from tables.presence import REST, Presence, PresenceTable, SubscriptionName
 from tables.published import PublishedTable
-from tables.routes import ChargeFolds, Route, SpanPlan, plan_spans
+from tables.routes import ChargeFold, ChargeFolds, Route, SpanPlan, plan_spans
+from tables.stores.spool import Place, Spool
 
 Pair = tuple[str, str, str]
 """(organization_id, external_subscription_id, code)"""
@@ -61,12 +74,21 @@ Revised = tuple[SubscriptionName, str, int]
 """External subscription, metric code and the last cut that may be the first to show it, ms."""
 
 
+Timelines = list[tuple[Versions[Subscription], Timeline]]
+"""Of all subscriptions of an external id, canceled ones aside."""
+
 Sealed = tuple[str, bytes]
 """(subscription id, its cells in one piece)"""
 
 
 OutputMark = tuple[int, bytes]
 """(offset in usage-records, hash of the value there)"""
+
+
+log = logging.getLogger(__name__)
+
+TOLD_AT_ONCE = 256
+"""Definitions that are looked at together: those that concern the same ones are looked at once."""
 
 
 class StateTooNew(RuntimeError):
@@ -107,6 +129,12 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     """The newest usage record; None: none yet, or the program that wrote this kept no note."""
     generation: int = -1
     """Sets of members of earlier ones may be void, so no span begins with those; -1: not noted."""
+    attempt: int = 0
+    """Take-overs since the last flush that moved an offset (bounded-work §1.4)."""
+    behind: bool = False
+    """Definitions were being looked at: for some cells those after `definitions_offset`, too."""
+    searched_ms: int = -1
+    """Among undefined names that are not kept one by one is none that was defined before."""
 
 
 class Refused(NamedTuple):
@@ -135,6 +163,45 @@ class Counted(NamedTuple):
     """Append time of the correction that made it so; -1: none did."""
 
 
+class Kept(NamedTuple):
+    """An event as corrections have it, until the cuts that it revises are taken."""
+
+    since_ms: int
+    timestamp_ms: int
+    spool: Spool
+    place: Place
+
+    @staticmethod
+    def of(counted: Counted, spool: Spool) -> Kept:
+        """With all that decides in which cells it counts."""
+        arrival, since_ms = counted
+        event = msgspec.structs.replace(arrival.event, body=b"")
+        packed = msgspec.msgpack.encode(arrival._replace(event=event))
+        return Kept(since_ms, arrival.timestamp_ms, spool, spool.put(packed))
+
+    def arrival(self) -> Arrival:
+        """The event, without its bytes."""
+        return _decode_arrival(self.spool.get(self.place))
+
+
+class Renewed(NamedTuple):
+    """An external subscription that definitions were looked at for."""
+
+    name: SubscriptionName
+    refold: set[Pair]
+    """Its pairs whose events they send elsewhere: they keep their routes until a refold."""
+    cut_moved: bool
+    """Whether its next cut may be another."""
+
+
+class Told(NamedTuple):
+    """A definition, until everything that it concerns was looked at."""
+
+    touch: Touch
+    at_ms: int
+    """Its append time."""
+
+
 class Slice(NamedTuple):
     """What folding a slice came to, besides changed cells."""
 
@@ -152,6 +219,20 @@ class Changes(NamedTuple):
     published: list[tuple[bytes, bytes]]
     corrections: list[tuple[bytes, bytes]]
     index_rows: bytes
+
+
+class TooLargeForChangelog(Exception):
+    """A cell, a member or a row outgrew what a changelog record may have."""
+
+    def __init__(self, changelog: str, key: bytes, size: int, pair: Pair | None):
+        whose = "" if pair is None else f" of organization {pair[0]}, {pair[1]}, {pair[2]}"
+        super().__init__(
+            f"A record of {size} bytes for the changelog of {changelog}{whose} is larger than "
+            f"{CHANGELOG_RECORD_BYTES}"
+        )
+        self.key = key
+        self.pair = pair
+        """(organization, external subscription, code) whose events made it, where it is known."""
 
 
 class WaitForDefinitions(Exception):
@@ -176,7 +257,7 @@ class Partition:
         self.definitions = definitions
         self.index = index
         self.members = members or Members()
-        self.presence = PresenceTable()
+        self.presence = PresenceTable(self.is_defined, self._begin_rest)
         self.published = PublishedTable()
         self.corrections = CorrectionTable()
         self.folds = ChargeFolds()
@@ -186,7 +267,7 @@ class Partition:
         self.spans: dict[SpanKey, Span] = {}
         self.late_cuts: dict[SubscriptionName, set[int]] = {}
         """Revision cuts that events wait for."""
-        self.corrected: dict[Revised, list[Counted]] = {}
+        self.corrected: dict[Revised, list[Kept]] = {}
         """What corrections revise in cuts to come: the events before and after each."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier event, or copy of one, came after a later one."""
@@ -197,12 +278,19 @@ class Partition:
         """Pairs whose refold is queued or running: their routes stay until the swap."""
         self.stale: set[SubscriptionName] = set()
         """External subscriptions under a refold."""
-        self.ignored: Counter[str] = Counter()
-        self.identical_duplicates = 0
+        self.parked: dict[SubscriptionName, str] = {}
+        """Those whose figures stand as they are, and why: they cannot be refolded."""
+        self.half_closed: set[SubscriptionName] = set()
+        """Those that a cut has published some cells of, and has yet to publish others."""
+        self.ignored: Counter[Reason] = Counter()
+        self.not_counted = NotCounted()
         self._cold = ColdCells()
         """Cells of external subscriptions that have no routes here."""
         self._thawed: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
-        self._timelines: dict[SubscriptionName, list[tuple[Versions[Subscription], Timeline]]] = {}
+        self._timelines: dict[SubscriptionName, tuple[int, Timelines]] = {}
+        """With how many definitions had been told of when they were made."""
+        self._stood: tuple[tuple[SubscriptionName, int, int] | None, Timelines] = (None, [])
+        """The last ones that were made as of a time; of whom, of when, and under which offset."""
         self._eventless: dict[SubscriptionName, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted."""
         self._dirty: list[Cell] = []
@@ -220,6 +308,28 @@ class Partition:
         self._cooled: set[SubscriptionName] = set()
         """Those packed then."""
         self._entered_ms = -1
+        self._told: deque[Told] = deque()
+        """Definitions that are queued, or looked at right now, in their order."""
+        self._told_about: Counter[tuple[str | None, str | None]] = Counter()
+        """How many of them are about an organization and an external id; None: about any."""
+        self._told_of = 0
+        """How many definitions it was told of."""
+        self._routes_old: dict[str | None, int] = {}
+        """By organization, None for all: routes that were made before may be others now."""
+        self._timelines_old: dict[str | None, int] = {}
+        self._stands_until_ms = -1
+        """What was packed stands under definitions of until then, while some are looked at."""
+        self._stands_history_ms: int | None = None
+        """Likewise of history records, while some are put in force."""
+        self._unclear: Container[SubscriptionName] = ()
+        """Of those it cannot be told which definitions of one millisecond they stand under."""
+        self._unclear_until_ms = -1
+        self._again: dict[SubscriptionName, None] = {}
+        """To be looked at once more: their routes were made under what held before."""
+        self._searched_for = set[str | None]()
+        """Organizations of whose definitions some may be of names that are not kept; None: all."""
+        self._uncooled: dict[SubscriptionName, None] = {}
+        """To be packed once no definition is left to be looked at."""
 
     # Folding
 
@@ -266,9 +376,9 @@ class Partition:
                 continue
             for arrival in arrivals:
                 for held in self.corrections.history(arrival.identity):
-                    if held.event is not None:
-                        amended = arrival._replace(event=held.event)
-                        yield (*pair[:2], held.event.code), (amended,)
+                    event = held.event
+                    if event is not None:
+                        yield (*pair[:2], event.code), (arrival._replace(event=event),)
 
     def _unique_codes(self) -> frozenset[str]:
         """Codes that a unique_count metric has or had, in any organization."""
@@ -299,14 +409,37 @@ class Partition:
                 name = (route.organization_id, route.external_subscription_id)
                 noted = route.presence = self.presence.of(name, route.code)
             noted.note(run)
-            fold_run(route, run, settled_ms, members, folded)
+            if not fold_run(route, run, settled_ms, members, folded):
+                self._note_unrouted(route, run, folded)
         for name in self._replaced:
-            self.smaller_positions.update((*name, code) for code in self.presence.codes[name])
+            self.smaller_positions.update(self.pairs_of_name(name))
         self._replaced.clear()
         self.index.add_many(ids, entries)
         apply_members(folded.unique, members, settled_ms, folded)
         self.take_folded(folded)
         return Slice(len(ids), refused, duplicates)
+
+    def _note_unrouted(self, route: Route, run: Sequence[Arrival], folded: Folded) -> None:
+        """Count what no charge was asked about, by the reason."""
+        for arrival in run:
+            timestamp_ms = arrival.timestamp_ms
+            if all(span.layer_at(timestamp_ms) is None for span in route.spans):
+                folded.ignore(self.unrouted(route, arrival), arrival)
+
+    def unrouted(self, route: Route, arrival: Arrival) -> Reason:
+        """Why no charge of a route is asked about an event."""
+        organization_id, _, code = route.pair
+        if self.definitions.metric(organization_id, code) is None and not route.spans:
+            return "unknown_code"
+        if not route.timelines:
+            return "outside_periods" if route.spans else "unknown_subscription"
+        for timeline in route.timelines:
+            if timeline.holding(arrival.timestamp_ms) is not None:
+                return "no_charge"
+        starts_ms = (t.terms[0].subscription.active_from_ms for t in route.timelines if t.terms)
+        if min(starts_ms, default=-1) > arrival.append_time_ms:
+            return "pending"
+        return "outside_periods"
 
     def _only_new(
         self,
@@ -425,10 +558,11 @@ class Partition:
             if entry is None:
                 continue
             changes = True
-            if held.event is not None:
+            event = held.event
+            if event is not None:
                 # The event lies where those of its old code do.
-                self.presence.spread(name, held.event.code)
-                self._reach(name, held.event, entry.append_time_ms, held.append_time_ms)
+                self.presence.spread(name, event.code)
+                self._reach(name, event, entry.append_time_ms, held.append_time_ms)
             self._announce(name, held.append_time_ms)
         if changes:
             self.corrections.follow(touched[0])
@@ -450,6 +584,22 @@ class Partition:
         """Every pair of an external subscription that has events."""
         return {(*name, code) for code in self.presence.codes.get(name, {})}
 
+    def all_pairs(self) -> set[Pair]:
+        """Every pair that has events, those not kept one by one as one."""
+        pairs = {(*name, code) for name, codes in self.presence.codes.items() for code in codes}
+        return pairs | ({REST} if self.presence.rest is not None else set())
+
+    def names_before(
+        self, pairs: Iterable[Pair], raw_start: int, rekeyed_start: int
+    ) -> set[SubscriptionName]:
+        """External subscriptions with an event that lies before where the logs begin."""
+        return {
+            (org, external_id)
+            for org, external_id, code in pairs
+            if (entry := self.presence.find((org, external_id), code)) is not None
+            and (0 <= entry.raw_first < raw_start or 0 <= entry.rekeyed_first < rekeyed_start)
+        }
+
     def _announce(self, name: SubscriptionName, append_time_ms: int) -> None:
         for cut_ms in self.revisions_after(append_time_ms):
             self.expect_cut(name, cut_ms)
@@ -462,7 +612,9 @@ class Partition:
     def take_folded(self, folded: Folded) -> None:
         """Remember what a fold changed, for the next flush and for the cuts to come."""
         self._dirty += folded.dirty
-        self.ignored += folded.ignored
+        if folded.ignored:
+            self.ignored += folded.ignored
+            self.not_counted.take(folded.not_counted)
         self.smaller_positions |= folded.displaced
         for cell in folded.late:
             name = cell.layer.span.name
@@ -488,7 +640,9 @@ class Partition:
         refused: list[Refused] = []
         routes = self.routes
         for pair, run in runs:
-            route = routes.get(pair) or self.route_of(pair)
+            route = routes.get(pair)
+            if route is None or route.presence is None:
+                route = self.route_of(pair)
             prefix = f"{pair[0]}\0{pair[1]}\0"
             # Most events fall into the period that the last one of the route did, long before it
             # is due; everything else is looked at closely.
@@ -563,7 +717,6 @@ class Partition:
             same = entry.body_hash == known.body_hash
             return Duplicate(arrival, known, True if same else None, replaced=True)
         if entry.body_hash == known.body_hash:
-            self.identical_duplicates += 1
             return Duplicate(arrival, known, identical=True)
         return Duplicate(arrival, known, identical=None)
 
@@ -571,7 +724,8 @@ class Partition:
         self, name: SubscriptionName, arrival: Arrival, history: Sequence[Held]
     ) -> None:
         """Presence of an event as it is and as its corrections have it."""
-        amended = [(held.event, held.append_time_ms) for held in history if held.event is not None]
+        versions = ((held.event, held.append_time_ms) for held in history)
+        amended = [(event, at_ms) for event, at_ms in versions if event is not None]
         for code in sorted({arrival.event.code, *(event.code for event, _ in amended)}):
             self.presence.of(name, code).note((arrival,))
         for event, corrected_ms in amended:
@@ -603,38 +757,78 @@ class Partition:
     def route_of(self, pair: Pair) -> Route:
         """The route of a pair, compiled at its first event and when definitions touch it."""
         route = self.routes.get(pair)
-        if route is None:
-            organization_id, external_id, code = pair
-            name = (organization_id, external_id)
-            self.thaw(name)
-            route = self.routes.get(pair)
-            if route is None:
-                route = self._install(pair, self.compile(pair))
-                if self.presence.find(name, code) is None:
-                    self._eventless.setdefault(name, set()).add(code)
-        return route
+        if route is not None and not self._is_outdated(route):
+            return route
+        organization_id, external_id, code = pair
+        name = (organization_id, external_id)
+        self.thaw(name)
+        route = self.routes.get(pair)
+        if route is not None and not self._is_outdated(route):
+            return route
+        if self.presence.find(name, code) is None:
+            if self.presence.passes_over(name, code):
+                # Nothing is kept of it; no charge asks about it.
+                return Route(*pair, tuple(timeline for _, timeline in self.timelines(name)), ())
+            self._eventless.setdefault(name, set()).add(code)
+            return self._install(pair, self.compile(pair))
+        return self._install(pair, self._compiled_as_it_stands(pair))
+
+    def _is_outdated(self, route: Route) -> bool:
+        """Whether it has to be compiled again: only one that no event has taken."""
+        if route.presence is not None:
+            return False
+        old, organization_id = self._routes_old, route.organization_id
+        if route.made_at >= max(old.get(organization_id, 0), old.get(None, 0)):
+            return False
+        name = (organization_id, route.external_subscription_id)
+        return self.presence.find(name, route.code) is None
+
+    def _compiled_as_it_stands(self, pair: Pair) -> Route:
+        """A route of a pair that has events, under what these were folded under."""
+        until_ms, history_ms = self._standing(pair[:2])
+        if until_ms is not None or history_ms is not None:
+            self._again[pair[:2]] = None
+        return self.compile(pair, until_ms, history_ms)
+
+    def _standing(self, name: SubscriptionName) -> tuple[int | None, int | None]:
+        """What packed cells stand under: append times of definitions and of history records.
+
+        None: under all that are in force, for nothing is left to be looked at.
+        """
+        if not self._told:
+            return None, self._stands_history_ms
+        until_ms = self._unclear_until_ms if name in self._unclear else self._stands_until_ms
+        return until_ms, self._stands_history_ms
 
     def _install(self, pair: Pair, route: Route) -> Route:
         replaced = self.routes.get(pair)
         self.routes[pair] = route
+        route.made_at = self._told_of
         for span in route.spans:
             self._adopt(span)
         for span in replaced.spans if replaced is not None else ():
             # One that no event has reached, or the pair would be refolded.
             if self.spans.get(span.key) is span:
                 del self.spans[span.key]
+            span.drop()
         return route
 
     def compile(
-        self, pair: Pair, until_ms: int | None = None, history_ms: int | None = None
+        self,
+        pair: Pair,
+        until_ms: int | None = None,
+        history_ms: int | None = None,
+        timelines: Timelines | None = None,
     ) -> Route:
         """A fresh route without cells, under all definitions or those appended up to a time.
 
         `history_ms`: under history records appended until then, instead of those in force.
+        `timelines`: with these periods only.
         """
         organization_id, external_id, code = pair
         name = (organization_id, external_id)
-        timelines = self.timelines(name, until_ms)
+        if timelines is None:
+            timelines = self.timelines(name, until_ms)
         plans: list[SpanPlan] = []
         history = self.definitions.history_of(
             organization_id, self.history_ms if history_ms is None else history_ms
@@ -647,25 +841,81 @@ class Partition:
         if not timelines and settings.implicit_plan:
             metric = self.definitions.metric(organization_id, code, until_ms)
             if metric is not None:
-                plans.append(self.implicit.span_plan(name, metric, settings))
+                limited_after_ms = self.definitions.limited_after_ms(until_ms)
+                plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
         spans = tuple(Span(name, *plan) for plan in plans)
         return Route(*pair, tuple(timeline for _, timeline in timelines), spans)
 
-    def timelines(
-        self, name: SubscriptionName, until_ms: int | None = None
-    ) -> list[tuple[Versions[Subscription], Timeline]]:
-        """Timelines of all subscriptions of an external id, canceled ones aside."""
-        if until_ms is None and name in self._timelines:
-            return self._timelines[name]
+    def goes_elsewhere(self, pair: Pair, then: Partition) -> bool:
+        """Whether events of a pair count otherwise under the definitions of another partition."""
+        presence = self.presence.find(pair[:2], pair[2])
+        if presence is None:
+            return False
+        reach, history_ms = _reach(presence), self.history_ms
+        now = self.compile(pair).shape(*reach)
+        return then.compile(pair, None, history_ms).shape(*reach) != now
+
+    def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
+        """A compiled charge, under all definitions."""
+        limited_after_ms = self.definitions.limited_after_ms()
+        return self.folds.fold_of(charge, metric, timezone, limited_after_ms)
+
+    def timelines(self, name: SubscriptionName, until_ms: int | None = None) -> Timelines:
+        """Timelines under all definitions, or those appended up to a time."""
+        before: Timelines = []
+        if until_ms is None:
+            made_at, before = self._timelines.get(name, (-1, []))
+            old = self._timelines_old
+            if made_at >= max(old.get(name[0], 0), old.get(None, 0)):
+                return before
+        stood, standing = self._stood
+        if stood is not None and stood[0] == name:
+            if stood[1:] == (until_ms, self.definitions.offset):
+                return standing
+            before = before or standing
+        subscriptions = self.definitions.subscriptions(*name)
+        if not subscriptions:
+            # Of names that nothing defines there may be any number.
+            return []
+        known = {id(subscription): timeline for subscription, timeline in before}
         timelines = []
-        for subscription in self.definitions.subscriptions(*name):
-            known = subscription.at(until_ms)
-            if known is not None and known.canceled_at_ms is None:
-                timeline = subscription_timeline(self.definitions, subscription, until_ms)
+        for subscription in subscriptions:
+            if _counts(subscription, until_ms):
+                timeline = subscription_timeline(
+                    self.definitions, subscription, until_ms, known.get(id(subscription))
+                )
                 timelines.append((subscription, timeline))
         if until_ms is None:
-            self._timelines[name] = timelines
+            self._timelines[name] = self._told_of, timelines
+        else:
+            self._stood = (name, until_ms, self.definitions.offset), timelines
         return timelines
+
+    def _unfixed(self, name: SubscriptionName, before_ms: int) -> tuple[Timelines, Timelines]:
+        """Timelines as of a time and now, without most of the periods that were fixed by then.
+
+        All that was fixed is alike in both; where it might not be, they are whole.
+        """
+        definitions = self.definitions
+        limited_ms = definitions.limited_after_ms()
+        fixed_ms: int | None = before_ms
+        if limited_ms != definitions.limited_after_ms(before_ms):
+            fixed_ms = None
+        found = []
+        for subscription in definitions.subscriptions(*name):
+            was = subscription_terms(definitions, subscription, before_ms)
+            now = subscription_terms(definitions, subscription)
+            if was != now[: len(was)]:
+                fixed_ms = None
+            found.append((subscription, was, now))
+        old: Timelines = []
+        new: Timelines = []
+        for subscription, was, now in found:
+            if _counts(subscription, before_ms):
+                old.append((subscription, Timeline(was, fixed_ms=fixed_ms)))
+            if _counts(subscription):
+                new.append((subscription, Timeline(now, fixed_ms=fixed_ms)))
+        return old, new
 
     def period_at(self, name: SubscriptionName, timestamp_ms: int) -> Period | None:
         """The period of an external id that an event falls in, whatever its charges."""
@@ -726,14 +976,8 @@ class Partition:
         found = ((i, self._cold.sealed(i)) for i in self._subscription_ids(name) if self._cold)
         return [(identity, sealed) for identity, sealed in found if sealed is not None]
 
-    def thaw(
-        self, name: SubscriptionName, until_ms: int | None = None, history_ms: int | None = None
-    ) -> None:
-        """Make routes and cells of a cold external subscription.
-
-        `until_ms`: under definitions appended up to then, when newer ones are yet to be looked at.
-        `history_ms`: likewise of history records.
-        """
+    def thaw(self, name: SubscriptionName) -> None:
+        """Make routes and cells of a cold external subscription, as they stand."""
         if not self._cold:
             return
         packed = [cell for i in self._subscription_ids(name) for cell in self._cold.take(i)]
@@ -745,7 +989,7 @@ class Partition:
         for code in self.presence.codes.get(name, ()):
             pair = (*name, code)
             if pair not in self.routes:
-                self._install(pair, self.compile(pair, until_ms, history_ms))
+                self._install(pair, self._compiled_as_it_stands(pair))
         if self._thawed:
             self._refold_strays(name)
 
@@ -770,6 +1014,9 @@ class Partition:
         they were packed before, if they did not change.
         """
         if name in self.stale:
+            return
+        if self._told or self._stands_history_ms is not None:
+            self._uncooled[name] = None
             return
         self._drop_eventless(name)
         pairs = [(*name, code) for code in self.presence.codes.get(name, ())]
@@ -802,14 +1049,14 @@ class Partition:
             self._cold.seal()
         for span in spans:
             self.spans.pop(span.key, None)
+            span.drop()
         for pair in pairs:
             self.routes.pop(pair, None)
         self._timelines.pop(name, None)
         if spans:
             now_ms = self.definitions.append_time_ms
             if now_ms != self._cooled_ms:
-                self._cooled_ms = now_ms
-                self._cooled.clear()
+                self._cooled_ms, self._cooled = now_ms, set()
             self._cooled.add(name)
 
     def _subscription_ids(self, name: SubscriptionName) -> Iterable[str]:
@@ -844,56 +1091,211 @@ class Partition:
     # Definitions
 
     def refolding(self, organization_id: str, external_id: str) -> bool:
-        """Whether figures of an external subscription are being refolded."""
-        return (organization_id, external_id) in self.stale
+        """Whether figures of an external subscription may not show all definitions yet."""
+        name = (organization_id, external_id)
+        return (
+            name in self.stale
+            or name in self.parked
+            or name in self.half_closed
+            or self._is_behind(name)
+            or self._is_searched_for(organization_id)
+        )
 
-    def touched(
-        self, touch: Touch, until_ms: int | None = None, at_ms: int | None = None
-    ) -> set[Pair]:
-        """Take over a definition; the pairs that must be refolded keep their old routes until then.
+    def _is_searched_for(self, organization_id: str) -> bool:
+        return REST[:2] in self.stale and bool(self._searched_for & {organization_id, None})
 
-        `until_ms`: the append time up to which definitions were taken over before, for a partition
-        that is being restored. `at_ms`: the append time of the definition, when others came after.
+    def _is_behind(self, name: SubscriptionName) -> bool:
+        organization_id = name[0]
+        return any(self._told_about[one] for one in (name, (organization_id, None), (None, None)))
+
+    @property
+    def behind_since_ms(self) -> int | None:
+        """Append time of the first definition not looked at; cuts at or after it have to wait."""
+        return self._told[0].at_ms if self._told else None
+
+    def tell(self, touch: Touch, at_ms: int | None = None, until_ms: int | None = None) -> None:
+        """Take note of a definition that was applied; `renewing` looks at whom it concerns.
+
+        `at_ms`: its append time, when others came after. `until_ms`: the append time up to which
+        definitions were looked at before, for a partition that is being restored.
         """
         at_ms = self.definitions.append_time_ms if at_ms is None else at_ms
-        refold: set[Pair] = set()
-        if touch.organization_id is None:
-            # Settings that came into force before corrections that were read before them.
-            for held in self.corrections.followed():
-                self._announce(held.name, held.append_time_ms)
-        for name in self._names_touched(touch):
+        organization_id = touch.organization_id
+        self._told_of += 1
+        if organization_id is not None and touch.external_subscription_id is not None:
+            name = (organization_id, touch.external_subscription_id)
             self._timelines.pop(name, None)
             self._drop_eventless(name)
-            found = {
-                (*name, code): presence
-                for code, presence in self.presence.codes.get(name, {}).items()
-                if touch.codes is None or code in touch.codes
-            }
-            before_ms = at_ms - 1 if until_ms is None else until_ms
-            if until_ms is None and self._unclear(name, at_ms):
-                before_ms = max(at_ms, self._restored_ms)
-                refold.update(pair for pair in found if pair not in self.routes)
-            elif self._stays_cold(name, found, before_ms):
-                continue
-            refold |= self._redirected(name, found, before_ms)
+        else:
+            self._routes_old[organization_id] = self._told_of
+            if touch.moves_cuts:
+                self._timelines_old[organization_id] = self._told_of
+        if not self._told:
+            self._stands_until_ms = at_ms - 1 if until_ms is None else until_ms
+        if until_ms is None and self._unclear is not _EVERYBODY:
+            # As-of look-ups cannot tell what cells were restored or packed under from what came
+            # after, in the same millisecond.
+            if at_ms <= self._restored_ms:
+                self._unclear, self._unclear_until_ms = _EVERYBODY, self._restored_ms
+            elif at_ms == self._cooled_ms:
+                self._unclear, self._unclear_until_ms = self._cooled, at_ms
+        self._told.append(Told(touch, at_ms))
+        self._told_about[touch.organization_id, touch.external_subscription_id] += 1
+
+    def renewing(self) -> Generator[Renewed | None, None, None]:
+        """Look at whom the definitions concern that it was told of, a step for each.
+
+        Events fold on meanwhile, by the routes that there are. Ended early it begins again.
+        """
+        while self._told:
+            told = list(islice(self._told, TOLD_AT_ONCE))
+            if any(touch.organization_id is None for touch, _ in told):
+                # Settings that came into force before corrections that were read before them.
+                for held in list(self.corrections.followed()):
+                    self._announce(held.name, held.append_time_ms)
+                    yield None
+            yield from self._renewed_for([touch for touch, _ in told])
+            yield from self._renewed_again()
+            if self.presence.rest is not None:
+                defining = [touch for touch, _ in told if self._defines(touch)]
+                if defining:
+                    self._searched_for.update(touch.organization_id for touch in defining)
+                    yield Renewed(REST[:2], {REST}, False)
+            for touch, _ in told:
+                self._told.popleft()
+                about = touch.organization_id, touch.external_subscription_id
+                self._told_about[about] -= 1
+                if not self._told_about[about]:
+                    del self._told_about[about]
+            if self._told:
+                self._stands_until_ms = self._told[0].at_ms - 1
+        self._unclear = ()
+        yield from self._pack_later()
+
+    def _renewed_for(self, touches: Iterable[Touch]) -> Iterator[Renewed | None]:
+        """Of several definitions that concern the same ones the widest is enough."""
+        seen: set[SubscriptionName] = set()
+        for touch in sorted(dict.fromkeys(touches), key=lambda touch: touch.codes is not None):
+            for name in self._concerned(touch):
+                if name in seen:
+                    yield None
+                    continue
+                if touch.codes is None:
+                    seen.add(name)
+                yield Renewed(name, self._looked_at(name, touch.codes), touch.moves_cuts)
+
+    def _defines(self, touch: Touch) -> bool:
+        """Whether a definition may be the first of a name that events came for."""
+        organization_id, definitions = touch.organization_id, self.definitions
+        if organization_id is None:
+            return True
+        if touch.external_subscription_id is not None:
+            name = (organization_id, touch.external_subscription_id)
+            since_ms = definitions.named_since_ms(*name)
+            return self.record.searched_ms <= since_ms < NEVER_MS
+        return any(
+            self.record.searched_ms <= definitions.code_since_ms(organization_id, code) < NEVER_MS
+            for code in touch.codes or ()
+        )
+
+    def searched_for(self) -> frozenset[str | None]:
+        """Organizations that defined what names not kept one by one are searched for."""
+        return frozenset(self._searched_for)
+
+    def note_searched(self, defined_ms: int, organization_ids: frozenset[str | None]) -> None:
+        """Whatever was defined until then is found among names that were not kept one by one."""
+        self.record.searched_ms = max(self.record.searched_ms, defined_ms)
+        self._searched_for -= organization_ids
+
+    def is_defined(self, name: SubscriptionName, code: str) -> bool:
+        """Whether anything is or was defined that may count events of a name."""
+        return self.definitions.known_since_ms(*name, code) < NEVER_MS
+
+    def _begin_rest(self) -> Presence:
+        """What is known of undefined names that are not kept one by one, before the first is."""
+        record = self.record
+        record.searched_ms = self.definitions.append_time_ms
+        return Presence(raw_first=record.raw_next, rekeyed_first=record.rekeyed_next)
+
+    def _concerned(self, touch: Touch) -> Iterator[SubscriptionName]:
+        """Whom a definition is about; they may be at home elsewhere, or have no event yet."""
+        for code in sorted(touch.codes or ()):
+            for name in self.presence.names_with(touch.organization_id or "", code):
+                if self._is_on(name, touch.plan_id):
+                    yield name
+        if touch.codes is not None:
+            return
+        if touch.of_all:
+            # Also without a subscription: for the implicit plan.
+            for name in list(self.presence.codes):
+                if touch.organization_id in (None, name[0]):
+                    yield name
+        yield from self.definitions.names_touched(touch)
+
+    def _is_on(self, name: SubscriptionName, plan_id: str | None) -> bool:
+        """Whether a subscription of that external id is on a plan."""
+        return plan_id is None or any(
+            newest is not None and newest.plan_id == plan_id
+            for newest in (versions.at() for versions in self.definitions.subscriptions(*name))
+        )
+
+    def _renewed_again(self) -> Iterator[Renewed]:
+        """Those whose cells were asked for before it was their turn, or after."""
+        while self._again:
+            name, _ = self._again.popitem()
+            refold = self._looked_at(name, None)
+            if name in self._unclear:
+                refold |= self.pairs_of_name(name)
+            yield Renewed(name, refold, False)
+
+    def _pack_later(self) -> Iterator[None]:
+        """Pack what could not be packed while definitions were looked at."""
+        while self._uncooled and not self._told:
+            name, _ = self._uncooled.popitem()
+            self.cool(name)
+            yield None
+
+    def _looked_at(self, name: SubscriptionName, codes: Container[str] | None) -> set[Pair]:
+        """New routes for old ones of some codes; those that must be refolded keep theirs."""
+        try:
+            return self._newly_routed(name, codes)
+        except MemoryError:
+            raise
+        except Exception:
+            # A refold finds out whether that is so of this one alone, and what to do about it.
+            log.exception("It cannot be told what a definition changes for %s", name)
+            return self.pairs_of_name(name)
+
+    def _newly_routed(self, name: SubscriptionName, codes: Container[str] | None) -> set[Pair]:
+        presences = self.presence.codes.get(name, {})
+        found = {(*name, c): p for c, p in presences.items() if codes is None or c in codes}
+        if not found:
+            return set()
+        if self.presence.undefined:
+            for code in presences:
+                self.presence.note_defined(name, code)
+        until_ms, history_ms = self._standing(name)
+        refold: set[Pair] = set()
+        if self._told and name in self._unclear:
+            refold.update(pair for pair in found if pair not in self.routes)
+        elif self._stays_cold(name, found, until_ms, history_ms):
+            return refold
+        refold |= self._redirected(name, found, until_ms, history_ms)
         # Cells of before the definition have no route when it is unclear what they were made under.
         self.strays -= refold
         return refold
 
-    def _unclear(self, name: SubscriptionName, at_ms: int) -> bool:
-        """Whether cells may stand under definitions of the very millisecond of one that comes.
-
-        As-of look-ups cannot tell what they were restored or packed under from what came after.
-        """
-        packed_then = at_ms == self._cooled_ms and name in self._cooled
-        return at_ms <= self._restored_ms or packed_then
+    def spare(self, name: SubscriptionName) -> None:
+        """Drop what was made to look at an external subscription that has no routes at hand."""
+        if name not in self.presence.codes or self.is_cold(name):
+            self._timelines.pop(name, None)
 
     def _redirected(
         self,
         name: SubscriptionName,
         pairs: Mapping[Pair, Presence],
         before_ms: int | None,
-        history_ms: int | None = None,
+        history_ms: int | None,
     ) -> set[Pair]:
         """New routes for old; the pairs that keep their old ones, because they are to be refolded.
 
@@ -902,7 +1304,8 @@ class Partition:
         if self.is_cold(name):
             # Routes of every code come back as of then. Of another one, something else of that very
             # millisecond may have left the packed cells alone, and no one would look at it again.
-            self.thaw(name, before_ms, history_ms)
+            self.thaw(name)
+            self._again.pop(name, None)
             codes = self.presence.codes.get(name, {})
             pairs = {(*name, code): presence for code, presence in codes.items()}
         return {
@@ -927,31 +1330,43 @@ class Partition:
 
         To be entered before any cut at or after it, once every cut before it is published.
         """
-        records = self.definitions.history_after(self.history_ms)
+        records = self.definitions.history_after(self._history_entered_ms)
         return records[0].append_time_ms if records else NEVER_MS
 
-    def enter_history(self) -> set[Pair]:
-        """Put the next history records in force.
+    @property
+    def _history_entered_ms(self) -> int:
+        """History records appended until then were looked at, each to the end."""
+        half_done = self._stands_history_ms
+        return self.history_ms if half_done is None else half_done
+
+    def entering_history(self) -> Generator[Renewed | None, None, None]:
+        """Put the next history records in force, a step for each external subscription.
 
         Pairs that must be refolded keep their old routes until then. Everything that was appended
-        until the records must have been folded, and the definitions applied past them.
+        until the records must have been folded, and the definitions looked at. Ended early it
+        begins again.
         """
-        before_ms = self.history_ms
-        records = self.definitions.history_after(before_ms)
+        records = self.definitions.history_after(self._history_entered_ms)
+        self._stands_history_ms = self._history_entered_ms
         self._entered_ms = records[0].append_time_ms
-        refold: set[Pair] = set()
+        refolds = bool(self.refolding_pairs)
+        self._told_of += 1
         for record in records:
-            codes = self.definitions.codes_named(record)
-            for name in self._names_touched(Touch(record.organization_id)):
-                self._drop_eventless(name)
-                presences = self.presence.codes.get(name, {})
-                found = {(*name, code): p for code, p in presences.items() if code in codes}
-                if not self._stays_cold(name, found, None, before_ms):
-                    refold |= self._redirected(name, found, None, before_ms)
-        if not refold:
+            # A look-ahead may have made a route for a first event that is not folded yet.
+            self._routes_old[record.organization_id] = self._told_of
+            named = self.definitions.codes_named(record)
+            for name in self._concerned(Touch(record.organization_id, codes=named)):
+                refold = self._looked_at(name, named)
+                refolds = refolds or bool(refold)
+                yield Renewed(name, refold, False)
+        for renewed in self._renewed_again():
+            refolds = refolds or bool(renewed.refold)
+            yield renewed
+        self._stands_history_ms = None
+        if not refolds:
             self.record.history_ms = self._entered_ms
-        self._announce_history(records)
-        return refold
+        yield from self._announcing_history(records)
+        yield from self._pack_later()
 
     def revised_by_history(self, name: SubscriptionName) -> bool:
         """Whether history records shape cells of a subscription that is not revised by them yet."""
@@ -961,13 +1376,16 @@ class Partition:
             for record in self.definitions.history_of(name[0], self.history_ms)
         )
 
-    def _announce_history(self, records: Iterable[HistoryRecord]) -> None:
+    def _announcing_history(self, records: Iterable[HistoryRecord]) -> Iterator[None]:
         """The revision cuts of what history records concern."""
         for record in records:
             at_ms, done_ms = record.append_time_ms, self.record.cut_ms
             if max(self.revisions_after(at_ms)) <= done_ms:
                 continue
-            for name in self._names_touched(Touch(record.organization_id)):
+            for name in dict.fromkeys([*self.presence.codes, *self._timelines]):
+                yield None
+                if name[0] != record.organization_id:
+                    continue
                 cuts = {
                     ceil_to(at_ms, period.revise_every_ms)
                     for _, timeline in self.timelines(name)
@@ -986,24 +1404,24 @@ class Partition:
         history_ms: int | None = None,
     ) -> bool:
         """Whether a cold external subscription is none of a definition's concern."""
-        return (
-            name not in self.stale
-            and self.is_cold(name)
-            and all(
-                self.compile(pair, before_ms, history_ms).shape(*_reach(presence))
-                == self.compile(pair).shape(*_reach(presence))
-                for pair, presence in pairs.items()
-            )
+        if name in self.stale or not self.is_cold(name):
+            return False
+        old: Timelines | None = None
+        new: Timelines | None = None
+        if before_ms is not None and history_ms is None:
+            old, new = self._unfixed(name, before_ms)
+        return all(
+            self.compile(pair, before_ms, history_ms, old).shape(*_reach(presence))
+            == self.compile(pair, timelines=new).shape(*_reach(presence))
+            for pair, presence in pairs.items()
         )
 
-    def pairs_of(self, touch: Touch) -> set[Pair]:
+    def pairs_of(self, touch: Touch) -> Iterator[Pair]:
         """Every pair with events that a definition may concern."""
-        return {
-            (*name, code)
-            for name in self._names_touched(touch)
-            for code in self.presence.codes.get(name, {})
-            if touch.codes is None or code in touch.codes
-        }
+        for name in self._concerned(touch):
+            for code in list(self.presence.codes.get(name, ())):
+                if touch.codes is None or code in touch.codes:
+                    yield (*name, code)
 
     def _drop_eventless(self, name: SubscriptionName) -> None:
         """Routes that no event has taken are simply compiled again when one comes."""
@@ -1012,15 +1430,6 @@ class Partition:
                 route = self.routes.pop((*name, code), None)
                 for span in route.spans if route is not None else ():
                     self.spans.pop(span.key, None)
-
-    def _names_touched(self, touch: Touch) -> list[SubscriptionName]:
-        if touch.organization_id is not None and touch.external_subscription_ids is not None:
-            org = touch.organization_id
-            return [(org, external_id) for external_id in touch.external_subscription_ids]
-        names = self.presence.codes.keys() | self._timelines.keys()
-        if touch.organization_id is None:
-            return sorted(names)
-        return sorted(name for name in names if name[0] == touch.organization_id)
 
     def _changes_course(
         self,
@@ -1040,32 +1449,50 @@ class Partition:
         self._install(pair, new)
         return False
 
-    def forget(self, pairs: Iterable[Pair]) -> None:
-        """Drop cells, members and routes of pairs that were refolded.
+    def replace(self, pair: Pair, refolded: Route | None) -> list[SetKey]:
+        """Put the route and the cells of a refold in place of those that a pair has.
 
-        Their members stay in the changelog where they are not at hand: under a generation that no
-        span has again, which the cells alone would not tell when none is left.
+        The sets of members to be forgotten. They stay in the changelog where they are not at hand:
+        under a generation that no span has again.
         """
-        self.record.generation = self.next_generation()
-        for pair in pairs:
-            self.thaw(pair[:2])
-            route = self.routes.pop(pair, None)
-            for span in route.spans if route is not None else ():
-                if span.fold.unique:
-                    self.members.forget(span.all_sets().values())
-                for layer in span.layers.values():
-                    for cell in layer.cells.values():
-                        self.delete(cell)
-                self.spans.pop(span.key, None)
+        self.thaw(pair[:2])
+        route = self.routes.pop(pair, None)
+        gone: list[SetKey] = []
+        for span in route.spans if route is not None else ():
+            if span.fold.unique:
+                gone += span.all_sets().values()
+            for layer in span.layers.values():
+                for cell in layer.cells.values():
+                    self.delete(cell)
+            # Of another code, that its charge is about now, it may be replaced already.
+            if self.spans.get(span.key) is span:
+                del self.spans[span.key]
+            span.drop()
+        if refolded is not None:
+            self.routes[pair] = refolded
+            for span in refolded.spans:
+                self.spans[span.key] = span
+        return gone
 
     # Flushing and restoring
 
+    def pending_changes(self) -> int:
+        """How many changelog records the next flush has, about."""
+        tables = (self.members, self.presence, self.published, self.corrections)
+        return len(self._dirty) + len(self._deleted) + sum(each.pending for each in tables)
+
     def take_changes(self) -> Changes:
         """Everything changed since the last flush; advances `record` to describe it."""
+        return drained(self.taking_changes())
+
+    def taking_changes(self) -> Steps[Changes]:
+        """The same by small steps; nothing may be folded or swapped between them."""
         cells: list[tuple[bytes, bytes | None]] = []
         record = self.record
         dirty, self._dirty = self._dirty, []
-        for cell in dirty:
+        for count, cell in enumerate(dirty, 1):
+            if count % STEP_ITEMS == 0:
+                yield
             if self.spans.get(cell.layer.span.key) is not cell.layer.span:
                 continue
             cell.dirty = False
@@ -1078,9 +1505,10 @@ class Partition:
             cells.append((key, value))
         cells += [(key, None) for key in self._deleted]
         self._deleted.clear()
+        members = yield from self.members.taking_changes()
         changes = Changes(
             cells,
-            self.members.take_changes(),
+            members,
             self.presence.take_changes(),
             self.published.take_changes(),
             self.corrections.take_changes(),
@@ -1093,6 +1521,36 @@ class Partition:
         record.published_sum = self.published.sum
         record.corrections_sum = self.corrections.sum
         return changes
+
+    def rows_of(self, changes: Changes) -> Iterator[tuple[str, bytes, bytes | None]]:
+        """(changelog, key, value) of changes, but for those of the index.
+
+        Raises:
+            TooLargeForChangelog: no changelog would take one of them.
+        """
+        members = ((member_key(name), value) for name, value in changes.members)
+        for changelog, rows in (
+            ("cells", changes.cells),
+            ("members", members),
+            ("presence", changes.presence),
+            ("published", changes.published),
+            ("corrections", changes.corrections),
+        ):
+            for key, value in rows:
+                if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:
+                    raise TooLargeForChangelog(changelog, key, len(value), self.pair_of(key))
+                yield changelog, key, value
+
+    def pair_of(self, key: bytes) -> Pair | None:
+        """Whose cell or member a changelog record is, by its key; None of anything else."""
+        try:
+            named = msgspec.msgpack.decode(key)
+            if isinstance(named[0], bytes):
+                named = msgspec.msgpack.decode(named[0])
+            span = self.spans.get(SpanKey(*named[:3]))
+        except (msgspec.DecodeError, TypeError):
+            return None
+        return None if span is None else (*span.name, span.fold.metric.code)
 
     def load_cell(self, key: bytes, value: bytes) -> None:
         """Take over one record of the cell changelog."""
@@ -1117,6 +1575,9 @@ class Partition:
         self._cold.seal()
         self._restored_ms = self.definitions.append_time_ms
         record = self.record
+        if self.presence.rest is not None:
+            # Whose definitions are being looked for is not written down.
+            self._searched_for.add(None)
         self.members.sum = record.members_sum or self.members.sum
         if (self._loaded, self._loaded_hash % SUM_MODULUS) != (record.cells, record.cells_hash):
             return False
@@ -1124,11 +1585,13 @@ class Partition:
             return False
         if self.corrections.outdated or record.corrections_sum not in (None, self.corrections.sum):
             return False
-        self._announce_history(
+        in_force = [
             known
             for known in self.definitions.history_records
             if known.append_time_ms <= record.history_ms
-        )
+        ]
+        for _ in self._announcing_history(in_force):
+            pass
         return all(self._expect_cuts(identity) for identity in sorted(self._loaded_late))
 
     def _expect_cuts(self, identity: str) -> bool:
@@ -1151,6 +1614,21 @@ class Partition:
         return True
 
 
+class _Everybody(Container[SubscriptionName]):
+    """All external subscriptions."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+_EVERYBODY = _Everybody()
+
+
+def refolds_of(steps: Iterable[Renewed | None]) -> set[Pair]:
+    """What is to be refolded, of work that is done in one go: for whoever holds up nobody."""
+    return {pair for renewed in steps if renewed is not None for pair in renewed.refold}
+
+
 _new = tuple.__new__
 _position_of = attrgetter("position")
 # A copy of a hash that nothing was fed to costs less than a new one.
@@ -1158,6 +1636,7 @@ _blank_id = hashlib.blake2b(digest_size=12).copy
 _xxh3 = xxhash.xxh3_64_intdigest
 _decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
 _decode_key = msgspec.msgpack.Decoder(CellKey).decode
+_decode_arrival = msgspec.msgpack.Decoder(Arrival).decode
 
 
 def _states_of(stored: PackedCell, span: Span) -> list[tuple[int, Any]] | None:
@@ -1167,6 +1646,12 @@ def _states_of(stored: PackedCell, span: Span) -> list[tuple[int, Any]] | None:
         return [(cut_ms, unpack(packed)) for cut_ms, packed in stored.cuts]
     except (ValueError, TypeError, ArithmeticError):
         return None
+
+
+def _counts(subscription: Versions[Subscription], until_ms: int | None = None) -> bool:
+    """Whether it was made by then, and not canceled."""
+    newest = subscription.at(until_ms)
+    return newest is not None and newest.canceled_at_ms is None
 
 
 def _reach(presence: Presence) -> tuple[int, int]:

@@ -2,15 +2,20 @@
 
 Kept for unmatched events too: a definition that comes late finds here what to refold and from which
 offsets on, and usually that there is nothing to refold.
+
+Of names that nothing defines, whoever may write events makes as many as he likes. Beyond a limit
+they are not kept one by one: of all further ones together it is known where they lie, and what is
+defined later is looked for from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from app.limits import UNDEFINED_NAMES
 from tables.changelog_sum import ChangelogSum
 
 if TYPE_CHECKING:
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
 
 SubscriptionName = tuple[str, str]
 """(organization_id, external_subscription_id)"""
+
+REST: tuple[str, str, str] = ("", "", "undefined")
+"""Stands for every undefined name that is not kept one by one; no organization has that id."""
 
 
 class Presence(msgspec.Struct, array_like=True, gc=False):
@@ -67,6 +75,18 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         self.newest_ms = max(self.newest_ms, timestamp_ms)
         self.appended_ms = max(self.appended_ms, append_time_ms)
 
+    def begins_before(self, other: Presence) -> bool:
+        """Whether an event lies before all of another's."""
+        return (
+            0 <= self.raw_first < other.raw_first or 0 <= self.rekeyed_first < other.rekeyed_first
+        )
+
+    def reaches(self, arrival: Arrival) -> bool:
+        """Whether an event lies where those that were noted do."""
+        if arrival.rekeyed_offset >= 0:
+            return 0 <= self.rekeyed_first <= arrival.rekeyed_offset
+        return 0 <= self.raw_first <= arrival.raw_offset
+
     def cover(self, other: Presence) -> None:
         """Lie wherever `other` does too."""
         if other.raw_first >= 0:
@@ -84,8 +104,21 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
 class PresenceTable:
     """Presence of one partition, by external subscription and code."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        is_defined: Callable[[SubscriptionName, str], bool],
+        begin_rest: Callable[[], Presence],
+    ) -> None:
+        self._is_defined = is_defined
+        self._begin_rest = begin_rest
+        self.undefined: set[tuple[str, str, str]] = set()
+        """Names that are kept though nothing defines them."""
+        self.most_undefined = UNDEFINED_NAMES
+        self.rest: Presence | None = None
+        """Of all undefined names beyond those."""
         self.codes: dict[SubscriptionName, dict[str, Presence]] = {}
+        self._names: dict[tuple[str, str], dict[SubscriptionName, None]] = {}
+        """By organization and code."""
         self.sum = ChangelogSum()
         """Of what was loaded and taken."""
         self._dirty: dict[tuple[str, str, str], tuple[Presence, bytes | None]] = {}
@@ -93,28 +126,73 @@ class PresenceTable:
 
     def of(self, name: SubscriptionName, code: str) -> Presence:
         """The entry to note an event in; it counts as changed."""
-        codes = self.codes.get(name)
-        if codes is None:
-            codes = self.codes[name] = {}
-        entry, before = codes.get(code), None
-        if entry is None:
-            entry = codes[code] = Presence()
-        elif entry.written:
-            before = msgspec.msgpack.encode(entry)
+        entry = self.find(name, code)
+        if entry is not None:
+            return self._changing((*name, code), entry)
+        if self.passes_over(name, code):
+            if self.rest is not None:
+                return self._changing(REST, self.rest)
+            self.rest = self._begin_rest()
+            return self._changing(REST, self.rest, known=False)
+        entry = Presence()
+        self._keep(name, code, entry)
+        return self._changing((*name, code), entry, known=False)
+
+    def _changing(
+        self, pair: tuple[str, str, str], entry: Presence, *, known: bool = True
+    ) -> Presence:
         if entry.written:
+            before = msgspec.msgpack.encode(entry) if known else None
             entry.written = False
-            self._dirty[*name, code] = entry, before
+            self._dirty[pair] = entry, before
         return entry
+
+    def _keep(self, name: SubscriptionName, code: str, entry: Presence) -> None:
+        self.codes.setdefault(name, {})[code] = entry
+        self._names.setdefault((name[0], code), {})[name] = None
+        if not self._is_defined(name, code):
+            self.undefined.add((*name, code))
+
+    def passes_over(self, name: SubscriptionName, code: str) -> bool:
+        """Whether an event of this name is noted with the rest."""
+        return (
+            len(self.undefined) >= self.most_undefined
+            and self.find(name, code) is None
+            and not self._is_defined(name, code)
+        )
+
+    def note_defined(self, name: SubscriptionName, code: str) -> None:
+        """A name may be defined now: then another one can be kept instead."""
+        if (*name, code) in self.undefined and self._is_defined(name, code):
+            self.undefined.remove((*name, code))
 
     def spread(self, name: SubscriptionName, code: str) -> None:
         """Events of other codes may count as this one: it lies wherever any of them does."""
         entry = self.of(name, code)
-        for other in list(self.codes[name].values()):
+        for other in list(self.codes.get(name, {}).values()):
             entry.cover(other)
+        if self.rest is not None:
+            entry.cover(self.rest)
+
+    def names_with(self, organization_id: str, code: str) -> list[SubscriptionName]:
+        """External subscriptions of an organization that have events of a code."""
+        return list(self._names.get((organization_id, code), ()))
 
     def find(self, name: SubscriptionName, code: str) -> Presence | None:
-        """The entry, None when no event ever came."""
+        """The entry, None when no event ever came, or the name is one of the rest."""
+        if code == REST[2] and (*name, code) == REST:
+            return self.rest
         return self.codes.get(name, {}).get(code)
+
+    def entries_of(self, name: SubscriptionName) -> list[Presence]:
+        """Where all events of an external subscription lie."""
+        entries = list(self.codes.get(name, {}).values())
+        return entries if self.rest is None else [*entries, self.rest]
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""
@@ -130,6 +208,9 @@ class PresenceTable:
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
         organization_id, external_id, code = msgspec.msgpack.decode(key, type=tuple[str, str, str])
-        codes = self.codes.setdefault((organization_id, external_id), {})
-        codes[code] = msgspec.msgpack.decode(value, type=Presence)
+        entry = msgspec.msgpack.decode(value, type=Presence)
+        if (organization_id, external_id, code) == REST:
+            self.rest = entry
+        else:
+            self._keep((organization_id, external_id), code, entry)
         self.sum = self.sum.replaced(key, None, value)

@@ -17,6 +17,7 @@ from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.proof import PreviewedCell
+from app.turns import drained
 from tables.close import cells_shown
 from tables.fold import Arrival
 from tables.partition import Pair, Partition
@@ -67,6 +68,10 @@ class Preview:
         }
         self._refold = Refold(self._shadow, self.pairs)
 
+    def drop(self) -> None:
+        """Nobody asks any more."""
+        self._refold.drop()
+
     def start_offsets(self) -> tuple[int | None, int | None]:
         """Where the first events lie, on raw and on rekeyed."""
         return self._refold.start_offsets()
@@ -77,7 +82,7 @@ class Preview:
 
     def is_whole(self) -> bool:
         """False: only now it is known which groups are admitted, so all events come once more."""
-        return self._refold.admitted()
+        return drained(self._refold.admitted())
 
     def differences(self, scope: Scope) -> Iterator[list[PreviewedCell]]:
         """The cells of each subscription in turn that would be others.

@@ -57,6 +57,10 @@ class PublishedPeriod(msgspec.Struct):
     """The newest cut that was published."""
     cells: dict[CellName, PublishedCell] = msgspec.field(default_factory=dict)
 
+    def is_half_taken(self, cut_ms: int) -> bool:
+        """Whether some of its cells are published at that cut, and its completion is not."""
+        return self.cut_ms < cut_ms and any(c.cut_ms == cut_ms for c in self.cells.values())
+
     @property
     def digest(self) -> int:
         """Sum of the newest digests, mod 2^128."""
@@ -121,6 +125,11 @@ class PublishedTable:
         if period is None:
             period = self.periods[name] = PublishedPeriod()
         return period
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
         """Changelog records of what changed since the last call."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
 
 from app.definitions.model import HistoryRecord, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
+from app.turns import STEP_ITEMS, Steps, drained
 from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from tables.cells import Figures, Span
 from tables.implicit import implicit_plan, implicit_subscription
@@ -17,6 +21,15 @@ from tables.presence import SubscriptionName
 
 def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
     """Usage of the period holding `at_ms` of the active subscription; None when there is none."""
+    return drained(current_usage_steps(partition, name, at_ms))
+
+
+def current_usage_steps(
+    partition: Partition, name: SubscriptionName, at_ms: int
+) -> Steps[PeriodUsage | None]:
+    """The same by steps. What is folded between them may be in some rows: `as_of` is what is in all
+    of them.
+    """
     for versions, timeline in reversed(partition.timelines(name)):
         subscription = versions.at()
         if subscription is None or subscription.status_at(at_ms) != "active":
@@ -24,9 +37,13 @@ def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> P
         # One that starts later today is active already: its first period is the one to come.
         period = timeline.holding(max(at_ms, subscription.started_at_ms))
         if period is not None:
-            return period_usage(partition, name, subscription, period, at_ms)
+            found = yield from _period_steps(partition, name, subscription, period, at_ms)
+            return found
     if not partition.timelines(name) and partition.settings.implicit_plan:
-        return _implicit_usage(partition, name, at_ms)
+        running = partition.implicit.timeline(partition.settings).holding(at_ms)
+        if running is not None:
+            found = yield from _implicit_steps(partition, name, running, at_ms)
+            return found
     return None
 
 
@@ -43,12 +60,17 @@ def active_subscription(
     return None
 
 
-def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PeriodUsage]:
-    """Usage of every period that ended by `at_ms`, newest first.
+class PastPeriod(NamedTuple):
+    """A period that ended, before its usage is looked at."""
 
-    Published periods show their newest revision, those in grace their live figures.
-    """
-    past: list[PeriodUsage] = []
+    subscription: Subscription
+    period: Period
+    implicit: bool = False
+
+
+def past_periods(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PastPeriod]:
+    """Every period that ended by `at_ms`, newest first."""
+    past: list[PastPeriod] = []
     if not partition.timelines(name) and partition.settings.implicit_plan:
         past += _implicit_past(partition, name, at_ms)
     for versions, timeline in partition.timelines(name):
@@ -56,20 +78,38 @@ def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list
         if subscription is None:
             continue
         past += [
-            period_usage(partition, name, subscription, period)
+            PastPeriod(subscription, period)
             for period in timeline.until(at_ms)
             if period.end_ms <= at_ms and period.due_at_ms < NEVER_MS
         ]
-    return sorted(past, key=lambda usage: -usage.from_ms)
+    return sorted(past, key=lambda each: -each.period.start_ms)
 
 
-def period_usage(
+def past_usage_steps(
+    partition: Partition, name: SubscriptionName, past: PastPeriod
+) -> Steps[PeriodUsage]:
+    """Usage of an ended period: the newest revision, or the live figures of one in grace."""
+    subscription, period, implicit = past
+    if implicit:
+        usage = yield from _implicit_steps(partition, name, period)
+    else:
+        usage = yield from _period_steps(partition, name, subscription, period)
+    return usage
+
+
+def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PeriodUsage]:
+    """Usage of every period that ended by `at_ms`, newest first, all at once."""
+    past = past_periods(partition, name, at_ms)
+    return [drained(past_usage_steps(partition, name, each)) for each in past]
+
+
+def _period_steps(
     partition: Partition,
     name: SubscriptionName,
     subscription: Subscription,
     period: Period,
     at_ms: int | None = None,
-) -> PeriodUsage:
+) -> Steps[PeriodUsage]:
     """Usage of one period: as published, or live while it is not, with what accrued by `at_ms`."""
     definitions = partition.definitions
     plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
@@ -83,7 +123,18 @@ def period_usage(
     else:
         charges = tuple(_as_folded(charges, partition, name, subscription.id, period))
         rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
-    return _usage(partition, subscription, plan, charges, tuple(rows), period)
+    usage = _usage(partition, subscription, plan, charges, (), period)
+    collected = yield from _collected(rows)
+    return msgspec.structs.replace(usage, rows=collected)
+
+
+def _collected(rows: Iterable[UsageRow]) -> Steps[tuple[UsageRow, ...]]:
+    found: list[UsageRow] = []
+    for row in rows:
+        found.append(row)
+        if len(found) % STEP_ITEMS == 0:
+            yield
+    return tuple(found)
 
 
 def _published_history(
@@ -158,7 +209,7 @@ def _as_folded(
 ) -> Iterator[ChargeInForce]:
     """The charges as the cells have them: as they were, until a refold is swapped in."""
     for in_force in charges:
-        fold = partition.folds.fold_of(in_force.charge, in_force.metric, period.timezone)
+        fold = partition.fold_of(in_force.charge, in_force.metric, period.timezone)
         for span in spans_of(partition, name, subscription_id, in_force, period):
             if span.fold.key != fold.key:
                 in_force = ChargeInForce(span.fold.charge, span.fold.metric)
@@ -173,10 +224,18 @@ def _live_rows(
     period: Period,
     at_ms: int | None,
 ) -> Iterator[UsageRow]:
-    for in_force in charges:
-        accrued_ms = accrues_until(in_force, at_ms)
-        for span in spans_of(partition, name, subscription_id, in_force, period):
-            yield from _span_rows(in_force, span, period, accrued_ms)
+    # All cells are named before the first is looked at: new ones may come meanwhile, others may be
+    # put in their place.
+    cells = [
+        (in_force, span, list(span.cells_of(period)))
+        for in_force in charges
+        for span in spans_of(partition, name, subscription_id, in_force, period)
+    ]
+    return (
+        row
+        for in_force, span, names in cells
+        for row in _span_rows(in_force, span, names, period, accrues_until(in_force, at_ms))
+    )
 
 
 def spans_of(
@@ -200,9 +259,13 @@ def accrues_until(in_force: ChargeInForce, at_ms: int | None) -> int | None:
 
 
 def _span_rows(
-    in_force: ChargeInForce, span: Span, period: Period, accrued_ms: int | None
+    in_force: ChargeInForce,
+    span: Span,
+    names: Iterable[tuple[str | None, tuple[str | None, ...]]],
+    period: Period,
+    accrued_ms: int | None,
 ) -> Iterator[UsageRow]:
-    for filter_id, groups in span.cells_of(period):
+    for filter_id, groups in names:
         figures = span.figures(period, filter_id, groups)
         so_far = None
         if accrued_ms is not None:
@@ -245,7 +308,8 @@ def _published_rows(
 ) -> Iterator[UsageRow]:
     by_id = {in_force.charge.id: in_force for in_force in charges}
     published = partition.published.find(period)
-    for (charge_id, filter_id, groups, *_), cell in published.cells.items() if published else ():
+    cells = list(published.cells.items()) if published else ()
+    for (charge_id, filter_id, groups, *_), cell in cells:
         in_force = by_id.get(charge_id)
         if in_force is None or not cell.shows_usage:
             continue
@@ -262,14 +326,9 @@ def _published_rows(
         )
 
 
-def _implicit_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
-    period = partition.implicit.timeline(partition.settings).holding(at_ms)
-    return None if period is None else _implicit_period(partition, name, period, at_ms)
-
-
 def _implicit_past(
     partition: Partition, name: SubscriptionName, at_ms: int
-) -> Iterator[PeriodUsage]:
+) -> Iterator[PastPeriod]:
     """Every ended month since the first event of a metric that there is."""
     metrics = partition.definitions.metrics(name[0])
     starts_ms = [
@@ -280,18 +339,21 @@ def _implicit_past(
         if layer.cells
     ]
     timeline = partition.implicit.timeline(partition.settings)
+    subscription = implicit_subscription(*name, 0)
     for period in timeline.until(at_ms) if starts_ms else ():
         if min(starts_ms) <= period.start_ms and period.end_ms <= at_ms:
-            yield _implicit_period(partition, name, period)
+            yield PastPeriod(subscription, period, implicit=True)
 
 
-def _implicit_period(
+def _implicit_steps(
     partition: Partition, name: SubscriptionName, period: Period, at_ms: int | None = None
-) -> PeriodUsage:
+) -> Steps[PeriodUsage]:
     metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     subscription = implicit_subscription(*name, 0)
     known = (ChargeInForce(partition.implicit.charge(m), m) for m in metrics)
     charges = tuple(_as_folded(known, partition, name, subscription.id, period))
-    rows = tuple(_live_rows(charges, partition, name, subscription.id, period, at_ms))
     plan = implicit_plan(name[0], metrics)
-    return _usage(partition, subscription, plan, charges, rows, period, implicit=True)
+    usage = _usage(partition, subscription, plan, charges, (), period, implicit=True)
+    rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
+    collected = yield from _collected(rows)
+    return msgspec.structs.replace(usage, rows=collected)

@@ -13,14 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from app.definitions.timeline import NEVER_MS
+from app.turns import Steps, drained
 from tables.cells import Span, SpanKey
 from tables.census import Census
 from tables.dedupe import Entry
 from tables.fold import Arrival, Folded, apply_members, fold_run
-from tables.members import Members
-from tables.partition import Counted, Pair, Partition, Refused, Revised, WaitForDefinitions
-from tables.presence import SubscriptionName
+from tables.members import Members, SetKey
+from tables.not_counted import NotCounted
+from tables.partition import Counted, Kept, Pair, Partition, Refused, Revised, WaitForDefinitions
+from tables.presence import REST, SubscriptionName
 from tables.routes import Route
+from tables.stores.spool import Spool
 
 
 class Refold:
@@ -31,19 +34,31 @@ class Refold:
         partition: Partition,
         pairs: Iterable[Pair],
         horizons: Mapping[SubscriptionName, int] | None = None,
+        *,
+        begins: bool = True,
     ):
-        """`horizons`: subscriptions all of whose pairs are refolded, under the corrections appended
+        """`REST` among the pairs: also those of undefined names that are defined by now.
+
+        `horizons`: subscriptions all of whose pairs are refolded, under the corrections appended
         until their next cut; others keep those that are in force. NEVER_MS: under all corrections.
+        `begins`: False for whoever takes the steps of `beginning` before anything is fed.
         """
         self.partition = partition
         self._history_ms = partition.history_ms
-        self.pairs = frozenset(pairs)
-        self._names = frozenset((org, external_id) for org, external_id, _ in self.pairs)
-        self._begin_until(horizons or {})
+        self.pairs = set(pairs)
+        self._names = {(org, external_id) for org, external_id, _ in self.pairs}
+        self._searches = REST in self.pairs
+        self._defined_ms = (partition.record.searched_ms, partition.definitions.append_time_ms)
+        self._searched_for = partition.searched_for() if self._searches else frozenset[str | None]()
+        self.recorrected: set[SubscriptionName] = set()
+        """Once it is swapped in: names that were found and that corrections are about."""
+        self._horizons = dict(horizons or {})
+        self.routes: dict[Pair, Route] = {}
+        if begins:
+            drained(self.beginning())
 
-    def _begin_until(self, horizons: Mapping[SubscriptionName, int]) -> None:
+    def _look_ahead(self) -> None:
         partition = self.partition
-        self._horizons = dict(horizons)
         self._standing = {
             name: partition.corrections.standing(name, horizon_ms)
             for name, horizon_ms in self._horizons.items()
@@ -57,23 +72,53 @@ class Refold:
         }
         self._unforeseen: dict[SubscriptionName, int] = {}
         """Cuts before the next that was known, of late events that nothing counted so far."""
-        self._revised: dict[Revised, list[Counted]] = {}
+        self._revised: dict[Revised, list[Kept]] = {}
+        self._spool = Spool(partition.corrections.spool.directory)
+        """Has those events; what was put there goes when other ones take their place."""
         self.census = Census()
-        self._begin({pair: partition.compile(pair, None, self._history_ms) for pair in self.pairs})
+
+    def beginning(self) -> Steps[None]:
+        """Make routes without cells, a step for each.
+
+        Definitions may come meanwhile: pairs that these concern are refolded once more.
+        """
+        routes: dict[Pair, Route] = {}
+        for pair in self.pairs - {REST}:
+            routes[pair] = self._compile(pair)
+            yield
+        # Corrections that came meanwhile are known as it begins.
+        self._look_ahead()
+        self._begin(routes)
+
+    def _compile(self, pair: Pair) -> Route:
+        return self.partition.compile(pair, None, self._history_ms)
 
     def _begin(self, routes: dict[Pair, Route]) -> None:
-        self.routes, generation = routes, self.partition.next_generation()
+        self.routes = routes
+        self._generation = self.partition.next_generation()
         for route in routes.values():
-            for span in route.spans:
-                # Sets of members of earlier ones are void once it is swapped in.
-                span.generation = generation
+            self._renumber(route)
         self.members = Members(capacity=None)
         self.folded = Folded()
         self.events = 0
+        self._found: dict[Pair, int] = {}
+        """Pairs of names that were undefined, with how many of their events nobody has noted."""
         self.refused: list[tuple[bytes, Entry, Refused]] = []
         """What the live fold took under definitions that it did not have all of."""
         self.waits_past_ms = -1
         """Definitions must be applied past it, or some event cannot be judged."""
+
+    def drop(self) -> None:
+        """It came to nothing, or to what was taken over."""
+        for route in self.routes.values():
+            for span in route.spans:
+                if self.partition.spans.get(span.key) is not span:
+                    span.drop()
+
+    def _renumber(self, route: Route) -> None:
+        for span in route.spans:
+            # Sets of members of earlier ones are void once it is swapped in.
+            span.generation = self._generation
 
     def start_offsets(self) -> tuple[int | None, int | None]:
         """Where to begin on raw and rekeyed; None where no event of the pairs lies."""
@@ -89,6 +134,8 @@ class Refold:
     def feed(self, arrivals: Sequence[Arrival]) -> None:
         """Fold those of the arrivals that are of the pairs and count."""
         partition = self.partition
+        if self._searches:
+            self._find(arrivals)
         wanted = [arrival for arrival in arrivals if self._wants(arrival)]
         ids = [arrival.identity for arrival in wanted]
         settled_ms, done_ms = partition.settled_ms, partition.record.cut_ms
@@ -105,6 +152,8 @@ class Refold:
             if refused is not None:
                 self.refused.append((identity, entry, refused))
                 continue
+            if self._searches:
+                self._note_found(placed)
             self._foresee(placed)
             corrected = self._corrected(identity, placed)
             if corrected is None:
@@ -121,6 +170,39 @@ class Refold:
             fold_run(route, (counted,), settled_ms, self.members, self.folded, since_ms, untaken)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
+
+    def _find(self, arrivals: Iterable[Arrival]) -> None:
+        """Take in the pairs of names that were undefined and are defined now."""
+        corrections = self.partition.corrections
+        for arrival in arrivals:
+            name, codes = arrival.name, [arrival.event.code]
+            if corrections.touches(name):
+                history = corrections.history(arrival.identity)
+                codes += [event.code for held in history if (event := held.event) is not None]
+            for code in codes:
+                pair = (*name, code)
+                if pair in self._found or not self._is_sought(pair):
+                    continue
+                self._found[pair] = 0
+                self.pairs.add(pair)
+                self._names.add(name)
+                if pair not in self.routes:
+                    route = self.routes[pair] = self._compile(pair)
+                    self._renumber(route)
+
+    def _is_sought(self, pair: Pair) -> bool:
+        """Whether some of its events may be noted with the rest only."""
+        presence, (first_ms, last_ms) = self.partition.presence, self._defined_ms
+        if not first_ms <= self.partition.definitions.known_since_ms(*pair) <= last_ms:
+            return False
+        entry, rest = presence.find(pair[:2], pair[2]), presence.rest
+        return entry is None or (rest is not None and not entry.begins_before(rest))
+
+    def _note_found(self, arrival: Arrival) -> None:
+        if arrival.pair in self._found:
+            entry = self.partition.presence.find(arrival.name, arrival.event.code)
+            if entry is None or not entry.reaches(arrival):
+                self._found[arrival.pair] += 1
 
     def _foresee(self, arrival: Arrival) -> None:
         """The copy of an event that counts now may have been appended for an earlier cut.
@@ -153,7 +235,8 @@ class Refold:
         horizon_ms = self._horizons.get(name)
         if horizon_ms is not None:
             for revised, version in partition.revised_by_corrections(identity, placed, horizon_ms):
-                self._revised.setdefault(revised, []).append(version)
+                kept = Kept.of(version, self._spool)
+                self._revised.setdefault(revised, []).append(kept)
         return partition.counted(identity, placed, horizon_ms)
 
     def _wants(self, arrival: Arrival) -> bool:
@@ -174,53 +257,87 @@ class Refold:
     def _route_of(self, arrival: Arrival) -> Route | None:
         return self.routes.get(arrival.pair)
 
-    def admitted(self) -> bool:
+    def admitted(self) -> Steps[bool]:
         """Whether the groups that have cells are those that are admitted, once all was fed.
 
         Otherwise it begins anew, open only to those.
         """
-        if all(self.census.agrees(route) for route in self.routes.values()):
+        for route in self.routes.values():
+            if not self.census.agrees(route):
+                break
+            yield
+        else:
             return True
-        self._begin({pair: self.census.impose(r) for pair, r in self.routes.items()})
+        routes: dict[Pair, Route] = {}
+        for pair, route in self.routes.items():
+            routes[pair] = self.census.impose(route)
+            for span in route.spans:
+                span.drop()
+            yield
+        self._begin(routes)
         return False
 
     def swap(self) -> bool:
-        """Put the new cells in place of the old ones. The live fold must stand where this does.
+        """The same as `swapping`, in one go."""
+        return drained(self.swapping())
 
-        Ids of `refused` are free again; the caller owes each of these events a dead letter.
+    def swapping(self) -> Steps[bool]:
+        """Put the new cells in place of the old ones, a step for each pair.
+
+        The live fold must stand where this does until the end. Ids of `refused` are free again; the
+        caller owes each of these events a dead letter.
         False: nothing is done, and all events must be fed again from the start; only now is it
         known which groups are admitted, or what the next cut is.
         """
         if self._unforeseen:
             for name, cut_ms in self._unforeseen.items():
                 self.partition.expect_cut(name, cut_ms)
-            self._begin_until(self._horizons | self._unforeseen)
+            self._horizons |= self._unforeseen
+            yield from self.beginning()
             return False
-        if not self.admitted():
+        if not (yield from self.admitted()):
             return False
         for route in self.routes.values():
             for cell in self.census.settle(route):
                 cell.dirty = True
                 self.folded.dirty.append(cell)
+            yield
         self.folded.displaced.clear()
+        # They were told when they came.
+        self.folded.not_counted = NotCounted()
         partition = self.partition
         for identity, entry, _ in self.refused:
             partition.index.refuse(identity, entry)
         # Whatever history records concern was queued before they were in force, so it is in here.
         partition.record.history_ms = max(partition.record.history_ms, self._history_ms)
-        partition.forget(self.pairs)
-        for pair, route in self.routes.items():
-            partition.routes[pair] = route
-            for span in route.spans:
-                partition.spans[span.key] = span
+        # Which the cells alone would not tell when none is left.
+        partition.record.generation = partition.next_generation()
+        gone: list[SetKey] = []
+        for pair in self.pairs | self.routes.keys():
+            gone += partition.replace(pair, self.routes.get(pair))
+            yield
+        yield from partition.members.forgetting(gone)
+        yield from partition.members.replacing(self.members)
         for name, standing in self._standing.items():
             partition.corrections.enforce(name, standing, partition.record.cut_ms)
         for revised in [one for one in partition.corrected if one[0] in self._horizons]:
             del partition.corrected[revised]
         partition.corrected.update(self._revised)
+        if self._searches:
+            self._keep_found()
         partition.take_folded(self.folded)
-        partition.members.replace(self.members)
         return True
+
+    def _keep_found(self) -> None:
+        partition = self.partition
+        for (org, external_id, code), events in self._found.items():
+            entry = partition.presence.of((org, external_id), code)
+            if partition.presence.rest is not None:
+                entry.cover(partition.presence.rest)
+            entry.events += events
+            if partition.corrections.touches((org, external_id)):
+                self.recorrected.add((org, external_id))
+        partition.note_searched(self._defined_ms[1], self._searched_for)
 
 
 def cells_of(route: Route) -> dict[SpanKey, dict[bytes, bytes]]:

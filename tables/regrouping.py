@@ -149,15 +149,18 @@ class Regrouped:
 
     def _empty(self, regrouped: ChargeInForce, admitting: Span) -> _Refolded:
         period, metric = self._period, regrouped.metric
+        limited_after_ms = self._partition.definitions.limited_after_ms()
         span = Span(
             self._name,
             SpanKey(self._usage.subscription.id, regrouped.charge.id, period.start_ms),
-            ChargeFold(regrouped.charge, metric, period.timezone),
+            ChargeFold(regrouped.charge, metric, period.timezone, limited_after_ms),
             FixedPeriods([period._replace(max_groups=ANY_NUMBER)]),
             NEVER_MS,
         )
         route = Route(*self._name, metric.code, (), (span,))
-        return _Refolded(regrouped, route, admitting, overwriter(metric, self._wanted.group))
+        return _Refolded(
+            regrouped, route, admitting, overwriter(metric, self._wanted.group, limited_after_ms)
+        )
 
     def _takes(self, refolded: _Refolded, counted: Arrival) -> bool:
         """Whether the event counts and has the values that are wanted."""
@@ -170,7 +173,7 @@ class Regrouped:
         if refolded.overwrites is not None:
             try:
                 properties = refolded.overwrites(
-                    counted.event.code, counted.timestamp_ms, properties
+                    counted.event.code, counted.timestamp_ms, properties, counted.append_time_ms
                 )
             except EvaluationFailed:
                 return False

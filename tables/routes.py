@@ -26,7 +26,16 @@ from app.definitions.model import (
 )
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.definitions.versions import Versions
-from app.expressions import EvaluationFailed, Expression, parse, result_text, result_value
+from app.expressions import (
+    NO_BUDGET,
+    EvaluationFailed,
+    Expression,
+    TooCostly,
+    parse,
+    result_text,
+    result_value,
+)
+from app.limits import EXPRESSION_UNITS, VALUE_BYTES
 from app.numbers import ZERO, InvalidValue, canonical, parse_value, property_text
 from tables.aggregation import Aggregation, Groups
 from tables.cells import Span, SpanKey
@@ -34,6 +43,7 @@ from tables.count import Count
 from tables.in_force import PeriodCharges, charges_in_force, covering
 from tables.latest import Latest
 from tables.maximum import Maximum
+from tables.not_counted import Reason
 from tables.presence import Presence
 from tables.sum import Sum
 from tables.unique_count import UniqueCount
@@ -48,7 +58,7 @@ Properties = Mapping[str, msgspec.Raw]
 class Ignored(NamedTuple):
     """Why an event does not count for a charge: a code for trace and explain."""
 
-    reason: str
+    reason: Reason
 
 
 class Value(NamedTuple):
@@ -84,16 +94,22 @@ class ChargeFold:
         "default_bucket",
         "grouped",
         "key",
+        "limited_after_ms",
         "metric",
         "plain",
         "properties",
         "read_value",
         "unique",
+        "units",
     )
 
-    def __init__(self, charge: Charge, metric: Metric, timezone: str):
+    def __init__(
+        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS
+    ):
         self.charge = charge
         self.metric = metric
+        self.limited_after_ms = limited_after_ms
+        """Events appended later keep to the limits of `app.limits`."""
         self.counts_after_ms = metric.counts_after_ms
         self.default_bucket = Bucket(None, (), charge.group_keys(None))
         self.buckets = _buckets(charge, metric)
@@ -103,13 +119,19 @@ class ChargeFold:
         self.unique = isinstance(self.aggregation, UniqueCount)
         self.applies = not isinstance(self.aggregation, Count | UniqueCount)
         """Whether the state keeps more of an event than that it was."""
-        self.read_value = _value_reader(metric)
+        self.read_value = _value_reader(metric, limited_after_ms)
         buckets = (*self.buckets, self.default_bucket)
         self.properties = _properties_read(metric, buckets)
         self._overwrites = overwriter(
             metric,
             {key for b in buckets for key in (*b.group_keys, *(key for key, _ in b.conditions))},
+            limited_after_ms,
         )
+        self.units = 0 if not metric.expression else parse(metric.expression).units
+        """What evaluating its expression costs for one event, at least."""
+        if self._overwrites:
+            # Once for the value and once for the place.
+            self.units *= 2
         self.key = (
             metric.id,
             metric.code,
@@ -126,24 +148,37 @@ class ChargeFold:
             self.default_bucket,
         )
 
+    @property
+    def limited(self) -> bool:
+        """Whether any limit of `app.limits` is about what it reads."""
+        return self.unique or self.grouped or bool(self.metric.expression)
+
     def place_of(
-        self, code: str, timestamp_ms: int, properties: Properties
-    ) -> tuple[str | None, Groups]:
-        """Filter id and groups of the cell that an event which has a value belongs to."""
+        self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
+    ) -> tuple[str | None, Groups] | None:
+        """Filter id and groups of the cell that an event which has a value belongs to.
+
+        None if a value that it is grouped by is too long.
+        """
         if self._overwrites is not None:
-            properties = self._overwrites(code, timestamp_ms, properties)
+            properties = self._overwrites(code, timestamp_ms, properties, append_time_ms)
         bucket = self._bucket_of(properties)
         # A missing property and an empty text are the same null group.
         groups = tuple(_text(properties, key) or None for key in bucket.group_keys)
+        if append_time_ms > self.limited_after_ms:
+            for text in groups:
+                if text is not None and _is_long(text):
+                    return None
         return bucket.filter_id, groups
 
     def cell_of(
-        self, code: str, timestamp_ms: int, properties: Properties
+        self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
     ) -> tuple[str | None, Groups] | None:
-        """The same of any event; None if it has no value."""
-        if isinstance(self.read_value(code, timestamp_ms, properties), Ignored):
+        """The same of any event; None if it has no value as well."""
+        value = self.read_value(code, timestamp_ms, properties, append_time_ms)
+        if isinstance(value, Ignored):
             return None
-        return self.place_of(code, timestamp_ms, properties)
+        return self.place_of(code, timestamp_ms, properties, append_time_ms)
 
     def _bucket_of(self, properties: Properties) -> Bucket:
         """The one bucket an event belongs to: most keys, fewest values, oldest; else the default.
@@ -205,11 +240,12 @@ def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str
     return frozenset(names)
 
 
-Overwriter = Callable[[str, int, Properties], Properties]
-"""(code, timestamp ms, properties) to the properties as the metric's expression leaves them."""
+Overwriter = Callable[[str, int, Properties, int], Properties]
+"""(code, timestamp ms, properties, append time ms) to the properties as the metric's expression
+leaves them."""
 
 
-def overwriter(metric: Metric, keys: Collection[str]) -> Overwriter | None:
+def overwriter(metric: Metric, keys: Collection[str], limited_after_ms: int) -> Overwriter | None:
     """The result of an expression stands in place of the property: filters and groups see it.
 
     None where that property is none of the keys that are looked at.
@@ -219,15 +255,18 @@ def overwriter(metric: Metric, keys: Collection[str]) -> Overwriter | None:
         return None
     expression = parse(metric.expression)
 
-    def overwritten(code: str, timestamp_ms: int, properties: Properties) -> Properties:
-        text = result_text(expression.evaluate(code, timestamp_ms, properties))
+    def overwritten(
+        code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
+    ) -> Properties:
+        units = EXPRESSION_UNITS if append_time_ms > limited_after_ms else NO_BUDGET
+        text = result_text(expression.evaluate(code, timestamp_ms, properties, units))
         return {**properties, field: msgspec.Raw(msgspec.json.encode(text))}
 
     return overwritten
 
 
-ValueReader = Callable[[str, int, Properties], Value | Ignored]
-"""(code, timestamp ms, properties) to the value of the event."""
+ValueReader = Callable[[str, int, Properties, int], Value | Ignored]
+"""(code, timestamp ms, properties, append time ms) to the value of the event."""
 
 _COUNTED = Value(ZERO, "", True, "")
 
@@ -235,22 +274,27 @@ _COUNTED = Value(ZERO, "", True, "")
 _new = tuple.__new__
 
 
-def _value_reader(metric: Metric) -> ValueReader:
+def _value_reader(metric: Metric, limited_after_ms: int) -> ValueReader:
     """How the metric reads an event's value (metering-semantics §4.1, §4.6)."""
     expression = parse(metric.expression) if metric.expression else None
     field = metric.field_name or ""
     if metric.aggregation_type == "count_agg":
-        return _count_reader(expression)
+        return _count_reader(expression, limited_after_ms)
     if metric.aggregation_type == "unique_count_agg":
-        return _unique_reader(field, expression)
-    return _number_reader(field, expression)
+        return _unique_reader(field, expression, limited_after_ms)
+    return _number_reader(field, expression, limited_after_ms)
 
 
-def _count_reader(expression: Expression | None) -> ValueReader:
-    def read(code: str, timestamp_ms: int, properties: Properties) -> Value | Ignored:
+def _count_reader(expression: Expression | None, limited_after_ms: int) -> ValueReader:
+    def read(
+        code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
+    ) -> Value | Ignored:
         if expression is not None:
+            units = EXPRESSION_UNITS if append_time_ms > limited_after_ms else NO_BUDGET
             try:
-                expression.evaluate(code, timestamp_ms, properties)
+                expression.evaluate(code, timestamp_ms, properties, units)
+            except TooCostly:
+                return Ignored("expression_too_costly")
             except EvaluationFailed:
                 return Ignored("expression_failed")
         return _COUNTED
@@ -258,11 +302,14 @@ def _count_reader(expression: Expression | None) -> ValueReader:
     return read
 
 
-def _number_reader(field: str, expression: Expression | None) -> ValueReader:
-    def read(code: str, timestamp_ms: int, properties: Properties) -> Value | Ignored:
+def _number_reader(field: str, expression: Expression | None, limited_after_ms: int) -> ValueReader:
+    def read(
+        code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
+    ) -> Value | Ignored:
         try:
             if expression is not None:
-                number = result_value(expression.evaluate(code, timestamp_ms, properties))
+                units = EXPRESSION_UNITS if append_time_ms > limited_after_ms else NO_BUDGET
+                number = result_value(expression.evaluate(code, timestamp_ms, properties, units))
             else:
                 raw = properties.get(field)
                 if raw is None:
@@ -276,6 +323,8 @@ def _number_reader(field: str, expression: Expression | None) -> ValueReader:
                     return _remember_number(literal, number)
         except InvalidValue:
             return Ignored("invalid_value")
+        except TooCostly:
+            return Ignored("expression_too_costly")
         except EvaluationFailed:
             return Ignored("expression_failed")
         if number is None:
@@ -297,17 +346,26 @@ def _remember_number(literal: str, number: Decimal) -> Value:
     return value
 
 
-def _unique_reader(field: str, expression: Expression | None) -> ValueReader:
-    def read(code: str, timestamp_ms: int, properties: Properties) -> Value | Ignored:
+def _unique_reader(field: str, expression: Expression | None, limited_after_ms: int) -> ValueReader:
+    def read(
+        code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
+    ) -> Value | Ignored:
+        limited = append_time_ms > limited_after_ms
+        text: str | None
         if expression is not None:
+            units = EXPRESSION_UNITS if limited else NO_BUDGET
             try:
-                text: str | None = result_text(expression.evaluate(code, timestamp_ms, properties))
+                text = result_text(expression.evaluate(code, timestamp_ms, properties, units))
+            except TooCostly:
+                return Ignored("expression_too_costly")
             except EvaluationFailed:
                 return Ignored("expression_failed")
         else:
             text = _text(properties, field)
         if text is None:
             return Ignored("missing_property")
+        if limited and _is_long(text):
+            return Ignored("value_too_long")
         operation = _text(properties, "operation_type")
         if operation not in (None, "", "add", "remove"):
             return Ignored("unknown_operation_type")
@@ -318,9 +376,22 @@ def _unique_reader(field: str, expression: Expression | None) -> ValueReader:
     return read
 
 
+def _is_long(text: str) -> bool:
+    """Whether a unique value or a group value is longer than one may be."""
+    # A character has at most four bytes: most texts are never encoded.
+    return len(text) > VALUE_BYTES // 4 and len(text.encode()) > VALUE_BYTES
+
+
 def _text(properties: Properties, key: str) -> str | None:
     raw = properties.get(key)
     return None if raw is None else property_text(raw)
+
+
+_UNITS_AN_EVENT = 12
+"""Folding an event takes as long as evaluating so many units of an expression."""
+
+_UNITS_A_SPAN = 4
+"""Folding it into one more span takes as long as so many."""
 
 
 class Route:
@@ -330,10 +401,12 @@ class Route:
         "code",
         "external_subscription_id",
         "grouped",
+        "made_at",
         "organization_id",
         "presence",
         "spans",
         "timelines",
+        "weight",
     )
 
     def __init__(
@@ -352,6 +425,11 @@ class Route:
         self.presence: Presence | None = None
         """Its entry in the presence table, once an event has come."""
         self.grouped = any(span.fold.grouped for span in spans)
+        self.made_at = 0
+        """How many definitions the partition had been told of by then."""
+        units = sum(_UNITS_A_SPAN + span.fold.units for span in spans) - _UNITS_A_SPAN
+        self.weight = 1 + max(0, units) // _UNITS_AN_EVENT
+        """How many events of one charge, without an expression, take as long as one of it does."""
 
     @property
     def pair(self) -> tuple[str, str, str]:
@@ -365,7 +443,13 @@ class Route:
         `appended_ms` to the same cells and cuts, so that no refold is needed between them.
         """
         spans = tuple(
-            (span.key, span.fold.key, _history_groups(span), _reached(span, newest_ms, appended_ms))
+            (
+                span.key,
+                span.fold.key,
+                _history_groups(span),
+                min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
+                _reached(span, newest_ms, appended_ms),
+            )
             for span in self.spans
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
         )
@@ -436,15 +520,24 @@ def plan_spans(
     if newest is None:
         return []
     plan = definitions.plan_versions[newest.plan_id]
+    limited_after_ms = definitions.limited_after_ms(until_ms)
     changes_ms = [
         at_ms for at_ms in _changes_ms(definitions, plan) if until_ms is None or at_ms <= until_ms
     ]
     running: dict[str, SpanPlan] = {}
     planned: list[SpanPlan] = []
+    before_in_force: list[tuple[Charge, Metric]] | None = None
+    before_timezone = ""
     for period, in_force in _charges_by_period(
         definitions, plan, timeline, code, changes_ms, history
     ):
-        folding = {c.id: folds.fold_of(c, m, period.timezone) for c, m in in_force}
+        if in_force is before_in_force and period.timezone == before_timezone:
+            # As in the period before: that is so for years, and for hundreds of charges.
+            continue
+        before_in_force, before_timezone = in_force, period.timezone
+        folding = {
+            c.id: folds.fold_of(c, m, period.timezone, limited_after_ms) for c, m in in_force
+        }
         gone = [charge_id for charge_id in running if charge_id not in folding]
         planned += [running.pop(i)._replace(end_ms=period.start_ms) for i in gone]
         for charge_id, fold in folding.items():
@@ -505,12 +598,14 @@ class ChargeFolds:
     """Compiled charges, shared by all subscriptions of a plan."""
 
     def __init__(self) -> None:
-        self._folds: dict[tuple[int, int, str], ChargeFold] = {}
+        self._folds: dict[tuple[int, int, str, int], ChargeFold] = {}
 
-    def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
+    def fold_of(
+        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
+    ) -> ChargeFold:
         """The compiled charge; versions are told apart by identity, for they never change."""
-        name = (id(charge), id(metric), timezone if charge.prorated else "")
+        name = (id(charge), id(metric), timezone if charge.prorated else "", limited_after_ms)
         fold = self._folds.get(name)
         if fold is None:
-            fold = self._folds[name] = ChargeFold(charge, metric, timezone)
+            fold = self._folds[name] = ChargeFold(charge, metric, timezone, limited_after_ms)
         return fold

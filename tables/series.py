@@ -222,7 +222,7 @@ def _unprorated(fold: ChargeFold) -> ChargeFold:
     if not fold.charge.prorated:
         return fold
     whole = msgspec.structs.replace(fold.charge, prorated=False)
-    return ChargeFold(whole, fold.metric, "UTC")
+    return ChargeFold(whole, fold.metric, "UTC", fold.limited_after_ms)
 
 
 class _Windows(Timeline):

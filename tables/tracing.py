@@ -123,19 +123,9 @@ class Tracer:
             for traced in _fold_alone(route, counted, corrected_ms, self._members)
         ]
 
-    def unrouted(self, timestamp_ms: int) -> str:
-        """Why no charge was asked about an event of that time."""
-        organization_id, _, code = self.pair
-        definitions = self.partition.definitions
-        if definitions.metric(organization_id, code) is None and not self.route.spans:
-            return "unknown_code"
-        if self.route.spans and not self.route.timelines:
-            return "outside_periods"
-        if not self.route.timelines:
-            return "unknown_subscription"
-        if self.partition.period_at(self.pair[:2], timestamp_ms) is None:
-            return "outside_periods"
-        return "no_charge"
+    def unrouted(self, counted: Arrival) -> str:
+        """Why no charge was asked about an event."""
+        return self.partition.unrouted(self.route, counted)
 
 
 def _fold_alone(
@@ -177,7 +167,9 @@ def _fold_alone(
 def _value_text(span: Span, counted: Arrival) -> str:
     event = counted.event
     properties = read_properties(event.properties)
-    value = span.fold.read_value(event.code, counted.timestamp_ms, properties)
+    value = span.fold.read_value(
+        event.code, counted.timestamp_ms, properties, counted.append_time_ms
+    )
     if isinstance(value, Ignored):
         raise AssertionError("an event that was folded has a value")
     return value.digest_text

@@ -2,17 +2,19 @@
 
 Per property the operations of event time run a two-state machine that starts inactive, so its state
 at a moment is that of the last operation before it. What one property adds to every period and cut
-follows from its own operations alone (`contributions`). So the counts are plain sums in the states
+follows from its own operations alone (`change`). So the counts are plain sums in the states
 of the cells, and an event needs only the earlier operations of its own property: its *member*,
 which lives in a members store (memory, or one exact hash per set in Redis).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from app.billing_periods.timezones import local_date
@@ -44,6 +46,9 @@ class MemberOperation(NamedTuple):
 
 Member = tuple[MemberOperation, ...]
 """The operations of one property that still matter, in event-time order."""
+
+Contributions = dict[tuple[int, int], tuple[int, int]]
+"""(active, spells) by (period_ms, cut_ms)."""
 
 
 class UniqueCount(Aggregation[UniqueCountState]):
@@ -88,121 +93,124 @@ class UniqueCount(Aggregation[UniqueCountState]):
         """The member with all cuts up to `settled_ms`, which are published, as one layer."""
         if not any(0 < o.cut_ms <= settled_ms for o in member):
             return member
-        return self._reduced(o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member)
+        return self.reduced(
+            tuple(o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member)
+        )
+
+    def reduced(self, member: Member) -> Member:
+        """The operations that still matter; programs before this one kept others, too."""
+        kept: list[MemberOperation] = []
+        for _, group in groupby(member, key=self._place):
+            kept += self._kept(group)
+        return tuple(kept)
 
     def joined(self, member: Member, operation: MemberOperation) -> Member:
-        """The member with one more operation."""
+        """The member with one more operation, which may not matter."""
         if not member:
             return (operation,)
-        return self._reduced((*member, operation))
+        first, after = self._group(member, operation)
+        group = member[first:after]
+        kept = self._kept(sorted((*group, operation), key=_event_time))
+        return member if kept == group else (*member[:first], *kept, *member[after:])
 
-    def contributions(self, member: Member) -> dict[tuple[int, int], tuple[int, int]]:
-        """(active, spells) that this property adds to the states of each (period_ms, cut_ms).
+    def change(self, member: Member, operation: MemberOperation) -> Contributions:
+        """What one more operation changes in the states of each (period_ms, cut_ms).
 
         Their sums over the layers up to a period and cut are the machine's state at that moment.
+        An operation decides the state until the next one, whatever was before; so it changes
+        nothing but its own group and the next.
         """
-        if not member:
-            return {}
-        if len(member) == 1 and not self.prorated:
-            only = member[0]
-            return {(only.period_ms, only.cut_ms): (1, 0)} if only.adds else {}
-        if not self.prorated:
-            return _active_changes(member)
-        periods = sorted({o.period_ms for o in member})
-        added: dict[tuple[int, int], tuple[int, int]] = {}
-        before = [(0, 0)] * len(periods)
-        for cut_ms in sorted({o.cut_ms for o in member}):
-            visible = [o for o in member if o.cut_ms <= cut_ms]
-            carried_change = 0
-            for i, period_ms in enumerate(periods):
-                reached = [o for o in visible if o.period_ms <= period_ms]
-                active, spells = _active(reached), self._spells(reached, period_ms)
-                active_change = active - before[i][0]
-                change = (active_change - carried_change, spells - before[i][1])
-                if change != (0, 0):
-                    added[period_ms, cut_ms] = change
-                carried_change, before[i] = active_change, (active, spells)
-        return added
+        first, after = self._group(member, operation)
+        later = {o.cut_ms for o in member if o.cut_ms > operation.cut_ms}
+        changed: Contributions = {}
+        known: dict[int, tuple[int, int]] = {}
+        for cut_ms in sorted({operation.cut_ms, *later}):
+            now = self._change_at(cut_ms, member, operation, first, after)
+            for period_ms in now.keys() | known.keys():
+                active, spells = now.get(period_ms, (0, 0))
+                known_active, known_spells = known.get(period_ms, (0, 0))
+                difference = (active - known_active, spells - known_spells)
+                if difference != (0, 0):
+                    changed[period_ms, cut_ms] = difference
+            known = now
+        return changed
 
-    def _reduced(self, operations: Iterable[MemberOperation]) -> Member:
-        """In event-time order; proration needs every operation, else the last of a layer does."""
-        ordered = sorted(operations, key=_event_time)
-        if self.prorated:
-            return tuple(ordered)
-        last = {(o.period_ms, o.cut_ms): o for o in ordered}
+    def _change_at(
+        self, cut_ms: int, member: Member, operation: MemberOperation, first: int, after: int
+    ) -> dict[int, tuple[int, int]]:
+        """By period, what it changes of everything up to a cut. Its group is [first, after)."""
+        period_ms = operation.period_ms
+        before = _first_visible(member, range(first - 1, -1, -1), cut_ms)
+        was = before is not None and before.adds
+        group = [o for o in member[first:after] if o.cut_ms <= cut_ms]
+        wider = sorted((*group, operation), key=_event_time)
+        left, leaves = group[-1].adds if group else was, wider[-1].adds
+        active, spells = leaves - left, self._spells(was, wider) - self._spells(was, group)
+        found = {period_ms: (active, spells)}
+        following = _first_visible(member, range(after, len(member)), cut_ms)
+        if not active or following is None:
+            return found
+        after, end = self._group(member, following)
+        group = [o for o in member[after:end] if o.cut_ms <= cut_ms]
+        spells_after = self._spells(leaves, group) - self._spells(left, group)
+        if following.period_ms == period_ms:
+            return {period_ms: (0, spells + spells_after)}
+        return {**found, following.period_ms: (-active, spells_after)}
+
+    def _group(self, member: Member, operation: MemberOperation) -> tuple[int, int]:
+        """Where the operations of the same period are; of a prorated charge those of its day."""
+        period_ms = operation.period_ms
+        first, end = 0, len(member)
+        if end and (member[0].period_ms, member[-1].period_ms) != (period_ms, period_ms):
+            first = bisect_left(member, period_ms, key=_period_ms)
+            end = bisect_right(member, period_ms, lo=first, key=_period_ms)
+        if not self.prorated:
+            return first, end
+        day = self._day(operation)
+        start = after = bisect_left(member, _event_time(operation), first, end, key=_event_time)
+        while start > first and self._day(member[start - 1]) == day:
+            start -= 1
+        while after < end and self._day(member[after]) == day:
+            after += 1
+        return start, after
+
+    def _place(self, operation: MemberOperation) -> tuple[int, int]:
+        return operation.period_ms, self._day(operation) if self.prorated else 0
+
+    def _kept(self, group: Iterable[MemberOperation]) -> Member:
+        """Of a group, by cut: the last operation; prorated, the last that adds before it as well.
+
+        Within a day nothing else matters: whether something was added, and how it ends.
+        """
+        last: dict[tuple[int, bool], MemberOperation] = {}
+        for operation in group:
+            if self.prorated and operation.adds:
+                last.pop((operation.cut_ms, False), None)
+            last[operation.cut_ms, self.prorated and operation.adds] = operation
         return tuple(sorted(last.values(), key=_event_time))
 
-    def _spells(self, operations: list[MemberOperation], period_ms: int) -> int:
-        """Days of the property's spells in the period, an open one without its end.
+    def _spells(self, was: bool, group: Sequence[MemberOperation]) -> int:
+        """What a day adds to the spells of its period: its end where one ends, less its start.
 
         Measured against what `result` takes for granted of a carried property: open from the first
-        day on.
+        day on. A removal that an addition follows on the same day is none.
         """
-        if not self.prorated or period_ms == BEFORE:
+        if not self.prorated or not group or group[0].period_ms == BEFORE:
             return 0
-        first_day = local_ordinal(local_date(period_ms, self.timezone))
-        days = first_day * _active([o for o in operations if o.period_ms < period_ms])
-        start_day, opened = first_day, False
-        for operation in _effective(self._without_same_day_flaps(operations)):
-            inside, opened = operation.period_ms == period_ms, operation.adds
-            if opened:
-                start_day = self._day(operation) if inside else first_day
-            elif inside:
-                days += self._day(operation) + 1 - start_day
-        return days - start_day if opened else days
-
-    def _without_same_day_flaps(self, operations: list[MemberOperation]) -> list[MemberOperation]:
-        """Drop every remove that an add follows later on the same local day."""
-        kept: list[MemberOperation] = []
-        for _, group in groupby(operations, key=self._day):
-            day = list(group)
-            last_add = max((i for i, o in enumerate(day) if o.adds), default=-1)
-            kept.extend(o for i, o in enumerate(day) if o.adds or i > last_add)
-        return kept
+        day, adds = self._day(group[-1]), any(o.adds for o in group)
+        opens, closes = adds and not was, (adds or was) and not group[-1].adds
+        return (day + 1) * closes - day * opens
 
     def _day(self, operation: MemberOperation) -> int:
         return local_ordinal(local_date(operation.timestamp_ms, self.timezone))
 
 
-def _active_changes(member: Member) -> dict[tuple[int, int], tuple[int, int]]:
-    """As `contributions` without spells, in one pass: late operations may wait for many cuts."""
-    periods = sorted({o.period_ms for o in member})
-    number_of = {period_ms: i for i, period_ms in enumerate(periods)}
-    by_cut: dict[int, list[MemberOperation]] = {}
-    for operation in member:
-        by_cut.setdefault(operation.cut_ms, []).append(operation)
-    latest: list[MemberOperation | None] = [None] * len(periods)
-    before = [0] * len(periods)
-    added: dict[tuple[int, int], tuple[int, int]] = {}
-    for cut_ms in sorted(by_cut):
-        for operation in by_cut[cut_ms]:
-            for i in range(number_of[operation.period_ms], len(periods)):
-                other = latest[i]
-                if other is None or _event_time(other) < _event_time(operation):
-                    latest[i] = operation
-        carried_change = 0
-        for i, period_ms in enumerate(periods):
-            last = latest[i]
-            active = 1 if last is not None and last.adds else 0
-            active_change = active - before[i]
-            if active_change != carried_change:
-                added[period_ms, cut_ms] = (active_change - carried_change, 0)
-            carried_change, before[i] = active_change, active
-    return added
-
-
-def _active(operations: list[MemberOperation]) -> int:
-    return 1 if operations and operations[-1].adds else 0
-
-
-def _effective(operations: Iterable[MemberOperation]) -> Iterator[MemberOperation]:
-    """Only the operations that change the state of the machine."""
-    active = False
-    for operation in operations:
-        if operation.adds != active:
-            active = operation.adds
-            yield operation
+def _first_visible(member: Member, places: range, cut_ms: int) -> MemberOperation | None:
+    return next((member[i] for i in places if member[i].cut_ms <= cut_ms), None)
 
 
 def _event_time(operation: MemberOperation) -> tuple[int, Position]:
     return operation.timestamp_ms, operation.position
+
+
+_period_ms = attrgetter("period_ms")

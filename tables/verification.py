@@ -25,7 +25,7 @@ from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.member_sets import MemberSet, member_sets
 from tables.partition import Pair, Partition
-from tables.presence import SubscriptionName
+from tables.presence import REST, SubscriptionName
 from tables.published import PublishedPeriod, PublishedTable
 from tables.refold import Refold
 from tables.routes import Route
@@ -60,6 +60,10 @@ class Verification:
             impose_live(partition.route_of(pair), route)
         self._generations = {pair: self._generation(pair) for pair in self.pairs}
         self._terms = {name: self._terms_of(name) for name in self.names}
+
+    def drop(self) -> None:
+        """Nobody asks any more."""
+        self._refold.drop()
 
     def start_offsets(self) -> tuple[int | None, int | None]:
         """Where the first events of the pairs lie, on raw and on rekeyed."""
@@ -181,6 +185,9 @@ class Verification:
         A definition may change where events to come go without a refold of those that came.
         """
         partition, name = self.partition, pair[:2]
+        if REST in partition.refolding_pairs:
+            # Events of it may be found that only the log has.
+            return True
         if pair in partition.refolding_pairs or self._generation(pair) != self._generations[pair]:
             return True
         presence = partition.presence.codes[name][pair[2]]
@@ -189,20 +196,24 @@ class Verification:
             *reach
         ) != partition.route_of(pair).shape(*reach)
 
-    def compare_published(self) -> Iterator[Difference]:
-        """What closing again, over the shadow cells, would publish: nothing, if all is well."""
+    def compare_published(self) -> Iterator[list[Difference]]:
+        """Of each subscription what closing again, over the shadow cells, would publish: nothing,
+        if all is well.
+        """
         partition = self.partition
-        announced = {name for name, _, _ in partition.corrected}
         for name in sorted(self.names):
+            announced = {known for known, _, _ in partition.corrected}
             announced_too = name in announced or partition.revised_by_history(name)
             if partition.refolding(*name) or announced_too:
                 # A correction or a definition is folded already and published at the next cut.
+                yield []
                 continue
             pairs = partition.pairs_of_name(name)
             if not pairs <= self._generations.keys() or any(map(self._has_changed, pairs)):
                 # Something was published that the shadow cells do not have all of.
+                yield []
                 continue
-            yield from self._published(name)
+            yield list(self._published(name))
 
     def _published(self, name: SubscriptionName) -> Iterator[Difference]:
         partition, settled_ms = self.partition, self.partition.settled_ms
@@ -234,7 +245,8 @@ def _published_before(partition: Partition, name: SubscriptionName, cut_ms: int)
             known = partition.published.find(period_name)
             if known is not None:
                 # One that is ahead belongs to a cut that is being taken right now.
-                before_ms = known.cut_ms if known.cut_ms > cut_ms else -1
+                newest_ms = max([known.cut_ms, *(cell.cut_ms for cell in known.cells.values())])
+                before_ms = newest_ms if newest_ms > cut_ms else -1
                 copied = PublishedPeriod(known.revision, before_ms, dict(known.cells))
                 table.periods[period_name] = copied
     return table

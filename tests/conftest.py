@@ -36,11 +36,13 @@ FAULTS = Path(__file__).parent / "faults"
 CLUSTER = FAULTS / "test_cluster.py"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With two processes: faults one after another in one of them, all else by file in the other.
 
     Two faults at a time would want more than two cores. The longest of them goes to the other
-    process all the same: without it both end at about the same time.
+    process all the same: without it both end at about the same time. It comes first, for xdist
+    reads the groups as soon as tests are collected.
     """
     items.sort(key=lambda item: FAULTS not in item.path.parents)
     for item in items:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import msgspec
 from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry
 
 from app.api import json_text
-from app.api.auth import Identity, KeyRing
-from app.api.errors import ApiError, coded, not_found, root_missing, too_large
+from app.api.auth import Identity, KeyRing, PeerTokens
+from app.api.bodies import Body
+from app.api.errors import ApiError, coded, invalid, not_found, root_missing
 from app.api.meter import Meter, Unavailable
-from app.api.pagination import PageRequest
+from app.api.overviews import Overviews
+from app.api.pagination import Item, PageRequest, listing
 from app.api.query import Query
 from app.definitions.commands import Applied, Command, Rejected
+from app.keys import EVERY_ORGANIZATION
+from app.turns import Turns, Work
 
-MAX_BODY_BYTES = 900_000
-"""A batch becomes one record, of at most 1 MB once each event has organization and reception time;
-one of hundreds of small events reaches that before (`event_input.record_value`)."""
+ORGANIZATION_HEADER = "Meter-Organization"
+"""Names the organization that a key of all organizations speaks for."""
+
+VISITOR = Identity(EVERY_ORGANIZATION, "operator", "page")
+"""Whoever looks at a page that is open to all."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Api:
 
     meter: Meter
     keys: KeyRing
+    peers: PeerTokens
     registry: CollectorRegistry
     session: ClientSession
     openapi: Mapping[str, Any]
@@ -36,6 +44,9 @@ class Api:
     max_batch: int
     open_page: bool
     """The live page shows every organization to whoever asks: for the local profile only."""
+    turns: Turns
+    """Of the event loop, for answers of somebody else's size."""
+    overviews: Overviews = field(default_factory=Overviews)
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,9 @@ class Call:
     request: web.Request
     parameters: Mapping[str, str]
     identity: Identity | None
+    received: Body
+    sender: Identity | None = None
+    """Who asks, by the token of the worker that sends this on; None: a client of ours asks."""
 
     @property
     def meter(self) -> Meter:
@@ -84,10 +98,32 @@ class Call:
         return max(self.meter.now_ms(), self.meter.definitions.append_time_ms)
 
     @property
+    def forwarded(self) -> bool:
+        """Whether another worker sent this request, as its token has proven."""
+        return self.sender is not None
+
+    @cached_property
+    def asker(self) -> Identity:
+        """Who asks, also where no key is needed: of an open page anybody, for all. Raises 401."""
+        known = self.identity or self.sender
+        if known is not None:
+            return known
+        authorization = self.request.headers.get("Authorization")
+        if authorization is None and self.api.open_page:
+            return VISITOR
+        return self.api.keys.identify(authorization, self.request.remote or "")
+
+    @property
     def organization_id(self) -> str:
+        """Whose objects the request is about; 422 where a key of all organizations names none."""
         if self.identity is None:
             raise AssertionError("a public endpoint speaks for no organization")
-        return self.identity.organization_id
+        if not self.identity.operates:
+            return self.identity.organization_id
+        named = self.request.headers.get(ORGANIZATION_HEADER, "")
+        if not named:
+            raise invalid({"organization_id": ["value_is_mandatory"]})
+        return named
 
     @cached_property
     def query(self) -> Query:
@@ -98,11 +134,16 @@ class Call:
         return PageRequest.of(self.query)
 
     async def body(self) -> bytes:
-        """The raw body; 413 when it is over the limit."""
-        try:
-            return await self.request.read()
-        except web.HTTPRequestEntityTooLarge as error:
-            raise too_large(MAX_BODY_BYTES) from error
+        """The raw body; 413 when it is over the limit, 408 when it does not come in time."""
+        return await self.received.read()
+
+    def count_events(self, count: int) -> None:
+        """Take so many from what the key may send in a second; 429 when they are too many.
+
+        Another worker has counted what it sends on.
+        """
+        if self.identity is not None and self.identity.events is not None:
+            self.identity.events.take(count)
 
     async def json(self) -> Any:
         """The body as JSON; an empty one is an empty object."""
@@ -117,9 +158,22 @@ class Call:
             raise root_missing(name)
         return found
 
+    @property
+    def key_name(self) -> str | None:
+        """In whose name it is."""
+        return None if self.identity is None else self.identity.name or None
+
+    async def listing(
+        self, root: str, items: Iterable[Item | None], to_json: Callable[[Item], Any]
+    ) -> dict[str, Any]:
+        """The page that is asked for, made in turns."""
+        work = Work("request", f"listing {root}", self.organization_id)
+        return await self.api.turns.run(work, listing(root, items, self.page, to_json))
+
     async def define(self, command: Command) -> Applied:
-        """Change the definitions; a rejection becomes the answer."""
-        outcome = await self.meter.define(command)
+        """Change the definitions, in the name of the key; a rejection becomes the answer."""
+        named = msgspec.structs.replace(command, changed_by=self.key_name)
+        outcome = await self.meter.define(named)
         if isinstance(outcome, Rejected):
             raise rejected(outcome)
         return outcome

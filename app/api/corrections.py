@@ -11,6 +11,7 @@ from app.api import json_text
 from app.api.call import Call, Reply
 from app.api.errors import invalid
 from app.api.event_input import EventFields, InvalidEvent, read_event, record_value
+from app.wire.arrivals import long_name
 from app.wire.events import Correction
 from app.wire.records import decode_record
 from app.wire.refusals import Refusal
@@ -45,8 +46,10 @@ async def create(call: Call) -> Any:
     decoded = decode_record(value)[0][1]
     if isinstance(decoded, Refusal) or not isinstance(decoded, Correction):
         raise invalid({"correction": ["invalid_correction"]})
+    if (field := long_name(decoded)) is not None:
+        raise invalid({field: ["value_is_too_long"]})
     position = await call.meter.correct(
-        call.organization_id, decoded.external_subscription_id, value
+        call.organization_id, decoded.external_subscription_id, value, call.key_name
     )
     shown = {
         "correction_id": correction_id,

@@ -6,7 +6,6 @@ from typing import Any
 
 from app.api.call import Call
 from app.api.errors import not_found
-from app.api.pagination import listing
 from app.definitions import commands
 from app.definitions.model import Customer
 from app.definitions.serializers import customer_json
@@ -42,4 +41,4 @@ async def show(call: Call) -> Any:
 
 async def index(call: Call) -> Any:
     customers = call.meter.definitions.customers(call.organization_id)
-    return listing("customers", customers, call.page, lambda customer: _json(call, customer))
+    return await call.listing("customers", customers, lambda customer: _json(call, customer))

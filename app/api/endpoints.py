@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api import (
+    changes,
     corrections,
     customers,
     descriptions,
@@ -14,11 +15,13 @@ from app.api import (
     explain,
     history,
     metrics,
+    not_counted,
     operations,
     plans,
     preview,
     schemas,
     series,
+    set_aside,
     subscriptions,
     trace,
     usage,
@@ -182,6 +185,18 @@ _EVENTS = (
         "event",
         "Not available; see the trace of an event.",
         errors=(403,),
+    ),
+    Endpoint(
+        "GET",
+        f"{_V1}/events/not_counted",
+        not_counted.index,
+        "event",
+        "List what no charge counted, by reason and code, with a few samples.",
+        response=schemas.NotCountedList,
+        query=(
+            Parameter("reason", "Only for this reason, such as `unknown_code`."),
+            Parameter("code", "Only of this code."),
+        ),
     ),
     Endpoint(
         "GET",
@@ -515,6 +530,7 @@ _OPERATIONS = (
         "Whether the process runs.",
         response=schemas.Status,
         public=True,
+        waits=False,
     ),
     Endpoint(
         "GET",
@@ -525,6 +541,7 @@ _OPERATIONS = (
         response=schemas.Status,
         errors=(503,),
         public=True,
+        waits=False,
     ),
 )
 
@@ -542,12 +559,60 @@ _HISTORY = (
 )
 
 _UNDESCRIBED = (
-    Endpoint("GET", "/metrics", operations.metrics, "metrics", "Prometheus.", public=True),
-    Endpoint("POST", f"{_V1}/preview", preview.preview, "preview", "What a change would make."),
-    Endpoint("POST", f"{_V1}/verify", verification.verify, "verification", "Compare with raw."),
+    Endpoint(
+        "GET", "/metrics", operations.metrics, "metrics", "Prometheus.", public=True, waits=False
+    ),
+    Endpoint(
+        "POST",
+        f"{_V1}/preview",
+        preview.preview,
+        "preview",
+        "What a change would make.",
+        interruptible=True,
+    ),
+    Endpoint(
+        "POST",
+        f"{_V1}/verify",
+        verification.verify,
+        "verification",
+        "Compare with raw.",
+        reads=True,
+        interruptible=True,
+    ),
+    Endpoint(
+        "GET",
+        f"{_V1}/definitions/changes",
+        changes.changes,
+        "definition",
+        "Who changed which definition, and when.",
+        query=(
+            Parameter(
+                "since",
+                "Offset in the log of definitions to begin at; `next_since` of the answer before.",
+                {"type": "integer", "minimum": 0},
+            ),
+        ),
+    ),
+    Endpoint("GET", f"{_V1}/set_aside", set_aside.index, "set_aside", "What no fold looks at."),
+    Endpoint("POST", f"{_V1}/set_aside", set_aside.create, "set_aside", "Set records aside."),
+    Endpoint(
+        "DELETE",
+        f"{_V1}/set_aside/{{lago_id}}",
+        set_aside.lift,
+        "set_aside",
+        "Append what is set aside anew.",
+    ),
     Endpoint("GET", "/", operations.page, "page", "The live page.", public=True),
     Endpoint("GET", "/page/{name}", operations.page_asset, "page", "Its files.", public=True),
     Endpoint("GET", "/api/page/overview", operations.overview, "page", "Its figures.", public=True),
+    Endpoint(
+        "GET",
+        "/api/page/organizations",
+        operations.organizations,
+        "page",
+        "Whose figures it may show.",
+        public=True,
+    ),
     Endpoint(
         "POST",
         "/api/page/dead_letters/replay",
@@ -573,3 +638,6 @@ DESCRIBED = (
 """Those in `/openapi.json`."""
 
 ENDPOINTS = (*DESCRIBED, *_UNDESCRIBED)
+
+ADMIN_ENDPOINTS = tuple(endpoint for endpoint in ENDPOINTS if not endpoint.waits)
+"""What METER_ADMIN_PORT answers: health and metrics."""

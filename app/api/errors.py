@@ -11,11 +11,14 @@ REASONS = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     411: "Length Required",
     413: "Payload Too Large",
     415: "Unsupported Media Type",
+    421: "Misdirected Request",
     422: "Unprocessable Entity",
     429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -86,6 +89,38 @@ def wrong_method(allowed: list[str]) -> ApiError:
 def too_large(limit_bytes: int, what: str = "body") -> ApiError:
     """413: the body, or what would become of it, is over the limit."""
     return _error(413, code="too_large", error_details={what: [f"limit_is_{limit_bytes}_bytes"]})
+
+
+def too_many_values(limit: int) -> ApiError:
+    """413: the body is small, but not what it becomes."""
+    return _error(413, code="too_large", error_details={"body": [f"limit_is_{limit}_values"]})
+
+
+def length_required() -> ApiError:
+    """411: neither a length nor chunks say where the body ends."""
+    return _error(411, code="length_required")
+
+
+def encoded_body() -> ApiError:
+    """415: the body is compressed; how large it is would only show when it has been inflated."""
+    return _error(415, code="content_encoding_not_supported")
+
+
+def request_timeout() -> ApiError:
+    """408: the request did not come whole in time."""
+    return _error(408, code="request_timeout")
+
+
+def head_too_large(limit_bytes: int) -> ApiError:
+    """431: request line and headers are over the limit."""
+    return _error(
+        431, code="head_too_large", error_details={"head": [f"limit_is_{limit_bytes}_bytes"]}
+    )
+
+
+def misdirected(host: str) -> ApiError:
+    """421: nobody reaches this worker under that name but a web site that wants to misuse it."""
+    return _error(421, code="misdirected_request", error_details={"host": [host]})
 
 
 def invalid(details: Any) -> ApiError:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from app.api import json_text
-from app.api.call import MAX_BODY_BYTES, Call, Reply
+from app.api.call import Call, Reply
 from app.api.errors import invalid, too_large
 from app.api.event_input import (
     BatchBody,
@@ -29,8 +29,9 @@ from app.api.event_json import (
     with_expression,
 )
 from app.api.meter import Accepted, Duplicate, IncomingEvent, Pending, Verdict
-from app.api.peers import Outgoing, ask, forward, owner_elsewhere, value_of
+from app.api.peers import Outgoing, ask, forward, is_forwarded, owner_elsewhere, value_of
 from app.expressions import EvaluationFailed
+from app.limits import BODY_BYTES
 from app.numbers import plain
 from app.wire.identity import same_body
 
@@ -100,6 +101,8 @@ async def _elements(call: Call) -> list[msgspec.Raw]:
         raise invalid({"events": ["no_events"]})
     if len(events) > call.api.max_batch:
         raise invalid({"events": ["too_many_events"]})
+    if not is_forwarded(call):
+        call.count_events(len(events))
     return json_text.decode_as(await call.body(), BatchBody).events
 
 
@@ -175,7 +178,7 @@ async def _check_at(
         return
     if reply.status == 413:
         # Spelled out for the question, with every field, they are a little larger than they came.
-        raise too_large(MAX_BODY_BYTES)
+        raise too_large(BODY_BYTES)
     value_of(reply)
 
 

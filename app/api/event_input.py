@@ -12,6 +12,7 @@ from app.api import json_text
 from app.api.errors import too_large
 from app.api.meter import IncomingEvent
 from app.definitions.instants import iso_milliseconds
+from app.limits import ID_BYTES
 from app.numbers import InvalidValue, bounded_decimal, plain
 from app.wire.events import MAX_BYTES, Event, optional_text
 from app.wire.refusals import RefusalCode, Refused, check_range
@@ -104,6 +105,8 @@ def _mandatory_text(literal: bytes) -> str:
             raise _InvalidFieldError("value_is_invalid") from refused
     if _BOTH_ENDS_BLANK.fullmatch(text):
         raise _InvalidFieldError("value_is_mandatory")
+    if len(text.encode()) > ID_BYTES:
+        raise _InvalidFieldError("value_is_too_long")
     return text
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
+from app import limits
 from app.api import json_text
 from app.api.call import Call, Reply
 from app.api.errors import forbidden, invalid, not_found
 from app.api.event_input import FieldErrors
 from app.api.event_json import as_shown
-from app.api.meter import EventQuery
+from app.api.meter import EventQuery, ListedEvent
 from app.api.pagination import PageRequest
 from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
+from app.api.streams import streamed
 from app.api.subscriptions import subscriptions_of
 from app.definitions.instants import parse_iso8601_ms
+from app.turns import STEP_ITEMS, Steps, Work
 
 
 async def enriched(_: Call) -> Any:
@@ -44,18 +51,11 @@ def _wanted_ids(call: Call) -> list[str]:
     return [f"{path_id}?{raw_query}", path_id] if raw_query else [path_id]
 
 
-class _PeerEvent(msgspec.Struct):
-    timestamp: str
-    transaction_id: str
-
-
-class _PeerMeta(msgspec.Struct):
-    total_count: int
-
-
 class _PeerPage(msgspec.Struct):
-    events: list[msgspec.Raw]
-    meta: _PeerMeta
+    """What one worker says to another that merges."""
+
+    places: list[ListedEvent]
+    total_count: int
 
 
 async def index(call: Call) -> Any:
@@ -66,42 +66,64 @@ async def index(call: Call) -> Any:
         if owner is not None:
             return await forward(call, owner)
         return await _page_here(call, query, call.page)
-    if is_forwarded(call) or not call.meter.peers():
+    if is_forwarded(call):
+        depth = min(call.query.positive(_DEPTH, limits.LISTED_DEPTH), limits.LISTED_DEPTH)
+        found = await call.meter.list_events(call.organization_id, query, 0, depth)
+        return {"places": found.events, "total_count": found.total_count}
+    if not call.meter.peers():
         return await _page_here(call, query, call.page)
     return await _page_of_all(call, query, call.page)
 
 
-async def _page_here(call: Call, query: EventQuery, page: PageRequest) -> dict[str, Any]:
+_DEPTH = "depth"
+"""How many places one worker asks another for."""
+
+
+async def _page_here(
+    call: Call, query: EventQuery, page: PageRequest
+) -> Reply | web.StreamResponse:
     found = await call.meter.list_events(call.organization_id, query, page.offset, page.per_page)
-    return {
-        "events": [as_shown(call, event) for event in found.events],
-        "meta": page.meta(found.total_count),
-    }
+    return await streamed(call, _text(call, found.events, page.meta(found.total_count)))
 
 
-async def _page_of_all(call: Call, query: EventQuery, page: PageRequest) -> dict[str, Any]:
-    """Merge the first pages of every worker, each as long as all pages up to the one wanted."""
-    so_far = PageRequest(1, page.offset + page.per_page)
-    target = f"/api/v1/events?{call.query.with_page(so_far.page, so_far.per_page)}"
-    here = json_text.encode(await _page_here(call, query, so_far))
-    replies = await ask_all(call, Outgoing("GET", target))
-    pages = [json_text.decode_as(body, _PeerPage) for body in (here, *(_body(r) for r in replies))]
-    events = [event for found in pages for event in found.events]
-    events.sort(key=_event_order)
-    return {
-        "events": events[page.offset : page.offset + page.per_page],
-        "meta": page.meta(sum(found.meta.total_count for found in pages)),
-    }
+async def _text(call: Call, listed: Sequence[ListedEvent], meta: object) -> AsyncIterator[bytes]:
+    """The answer; events are read again when they are written."""
+    opening = b'{"events":['
+    async for events in call.meter.read_events(listed):
+        yield opening + json_text.encode([as_shown(call, event) for event in events])[1:-1]
+        opening = b","
+    yield (b"" if listed else opening) + b'],"meta":' + json_text.encode(meta) + b"}"
 
 
-def _body(reply: Reply) -> bytes:
-    value_of(reply)
-    return reply.body
+async def _page_of_all(
+    call: Call, query: EventQuery, page: PageRequest
+) -> Reply | web.StreamResponse:
+    """Merge where the first events of every worker lie, up to the end of the page."""
+    depth = page.offset + page.per_page
+    target = f"/api/v1/events?{call.query.with_page(1, 1)}&{_DEPTH}={depth}"
+    here = await call.meter.list_events(call.organization_id, query, 0, depth)
+    found = [_PeerPage(here.events, here.total_count)]
+    for reply in await ask_all(call, Outgoing("GET", target)):
+        value_of(reply)
+        found.append(json_text.decode_as(reply.body, _PeerPage))
+    work = Work("request", "events", call.organization_id)
+    listed = await call.api.turns.run(
+        work, _merged([each.places for each in found], page.offset, depth)
+    )
+    total = sum(each.total_count for each in found)
+    return await streamed(call, _text(call, listed, page.meta(total)))
 
 
-def _event_order(raw: msgspec.Raw) -> tuple[int, str]:
-    event = msgspec.json.decode(raw, type=_PeerEvent)
-    return -(parse_iso8601_ms(event.timestamp) or 0), event.transaction_id
+def _merged(
+    places: Sequence[Sequence[ListedEvent]], first: int, end: int
+) -> Steps[list[ListedEvent]]:
+    listed: list[ListedEvent] = []
+    for number, place in enumerate(islice(merge(*places), end)):
+        if number >= first:
+            listed.append(place)
+        if number % STEP_ITEMS == 0:
+            yield
+    return listed
 
 
 def _event_query(call: Call) -> EventQuery:
@@ -125,6 +147,7 @@ def _event_query(call: Call) -> EventQuery:
         else:
             newest = next(iter(subscriptions_of(call, external_subscription_id)), None)
             times["timestamp_from"] = newest.started_at_ms if newest else None
+    call.page.check_depth(errors)
     if errors:
         raise invalid(errors)
     return EventQuery(

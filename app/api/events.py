@@ -16,13 +16,15 @@ from app.api.event_json import (
     problem,
     with_expression,
 )
-from app.api.peers import forward, owner_elsewhere
+from app.api.peers import forward, is_forwarded, owner_elsewhere
 from app.expressions import EvaluationFailed
 
 
 async def create(call: Call) -> Any:
     """One event: 200 once it is in the log, whatever its code and subscription."""
     await call.root("event")
+    if not is_forwarded(call):
+        call.count_events(1)
     fields = json_text.decode_as(await call.body(), SingleBody).event
     try:
         event = read_event(fields, call.now_ms)

@@ -10,17 +10,16 @@ from app.api.call import Call
 from app.api.errors import invalid, not_found
 from app.api.event_input import FieldErrors
 from app.api.peers import forward, owner_elsewhere
+from app.api.streams import parts, streamed
 from app.api.subscriptions import subscriptions_of
 from app.api.trace import fate_json
 from app.api.usage_json import as_of_json
 from app.definitions.instants import iso_seconds, parse_iso8601_ms
 from app.proof import CellFigures, ExplainedCell, ExplainQuery, Explanation
+from app.turns import Work
 from app.wire.refusals import check_range
 
 Json = dict[str, Any]
-
-MOST_LISTED = 1_000_000
-"""Events up to the end of the page that is asked for: they are held in memory."""
 
 
 async def show(call: Call) -> Any:
@@ -34,7 +33,9 @@ async def show(call: Call) -> Any:
     if explanation is None:
         raise not_found("usage_period")
     total = sum(explanation.counts.values())
-    return {"explanation": explanation_json(explanation), "meta": call.page.meta(total)}
+    work = Work("request", "explain", call.organization_id, query.external_subscription_id)
+    body = {"explanation": explanation_json(explanation), "meta": call.page.meta(total)}
+    return await streamed(call, parts(call.api.turns, work, body))
 
 
 def _query(call: Call) -> ExplainQuery:
@@ -48,8 +49,7 @@ def _query(call: Call) -> ExplainQuery:
         # No event is dated so late, and every period before it would have to be made.
         errors["at"] = ["value_is_out_of_range"]
     page = call.page
-    if page.offset + page.per_page > MOST_LISTED:
-        errors["page"] = ["value_is_out_of_range"]
+    page.check_depth(errors)
     if errors:
         raise invalid(errors)
     return ExplainQuery(
@@ -89,7 +89,7 @@ def check_customer(call: Call, external_subscription_id: str) -> None:
 
 
 def explanation_json(explanation: Explanation) -> Json:
-    """The `explanation` object."""
+    """The `explanation` object, its lists to be streamed."""
     return {
         "external_subscription_id": explanation.external_subscription_id,
         "billable_metric_code": explanation.metric_code,
@@ -97,9 +97,9 @@ def explanation_json(explanation: Explanation) -> Json:
         "to_datetime": iso_seconds(explanation.to_ms),
         "timezone": explanation.timezone,
         "equal": explanation.equal,
-        "cells": [_cell(cell) for cell in explanation.cells],
+        "cells": (_cell(cell) for cell in explanation.cells),
         "counts": dict(explanation.counts),
-        "events": [fate_json(fate) for fate in explanation.events],
+        "events": (fate_json(fate) for fate in explanation.events),
         "as_of": as_of_json(explanation.as_of),
         "stale": explanation.stale,
     }

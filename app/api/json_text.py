@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from app.api.errors import bad_request
+from app.wire.nesting import deeper_than
 
 Value = TypeVar("Value")
 
@@ -38,7 +39,7 @@ def decode(body: bytes) -> Any:
         value = _DECODER.decode(body)
     except _UNREADABLE as error:
         raise bad_request("the body is not JSON") from error
-    if _deeper_than(value, MAX_DEPTH):
+    if deeper_than(body, MAX_DEPTH):
         raise bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
     return value
 
@@ -49,13 +50,3 @@ def decode_as(body: bytes, shape: type[Value]) -> Value:
         return msgspec.json.decode(body, type=shape)
     except _UNREADABLE as error:
         raise bad_request("the body is not of the expected shape") from error
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    if isinstance(value, dict):
-        children = value.values()
-    elif isinstance(value, list):
-        children = value  # type: ignore[assignment]
-    else:
-        return False
-    return levels == 0 or any(_deeper_than(child, levels - 1) for child in children)

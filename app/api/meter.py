@@ -7,28 +7,40 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.model import SetAside
 from app.definitions.state import Definitions
+from app.health import Reason
 from app.proof import (
     EventFate,
     ExplainQuery,
     Explanation,
     PreviewReport,
     SeriesQuery,
+    Uncounted,
     UsageSeries,
     VerifyReport,
 )
 from app.usage import PeriodUsage, Regrouping
+from tables.reading import PastPeriod
 
 DuplicateKind = Literal["identical", "conflicting"]
 
 
 class BeyondRetention(Exception):
     """Events that are needed again are deleted from the raw topic."""
+
+
+class NotAllowed(Exception):
+    """Nothing in the raw topic is this organization's (`producer_trust`)."""
+
+
+class NotSetAside(Exception):
+    """Nothing was set aside; says why, and what to do instead."""
 
 
 class Unavailable(Exception):
@@ -38,6 +50,22 @@ class Unavailable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class TooOften(Exception):
+    """The organization has used up what it may do in this minute or day; nothing was written."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class TimeBudgetExceeded(Exception):
+    """A scan took more time than one may take."""
+
+
+class TooManyScans(Exception):
+    """So many scans wait already that one more must come again later."""
 
 
 class IncomingEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,10 +150,23 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_to_ms: int | None = None
 
 
-class EventPage(msgspec.Struct, frozen=True):
-    """Some of the events, by (timestamp descending, transaction_id), and how many there are."""
+class ListedEvent(NamedTuple):
+    """One event of a listing, in its order: (timestamp descending, transaction_id, position)."""
 
-    events: tuple[StoredEvent, ...]
+    before_ms: int
+    """The timestamp, negative: newer ones come first."""
+    transaction_id: str
+    partition: int
+    """The raw partition, with offset and place in the array: where the log has it."""
+    offset: int
+    array_index: int
+    append_time_ms: int
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Some of the events, in order, and how many there are."""
+
+    events: list[ListedEvent]
     total_count: int
 
 
@@ -169,7 +210,8 @@ class UsageView(msgspec.Struct, frozen=True, kw_only=True):
     external_subscription_id: str
     billable_metric_code: str
     charge_code: str
-    units: Decimal
+    units: Decimal | None
+    """None: more groups than are summed for a page."""
     events_count: int
     from_ms: int
     to_ms: int
@@ -219,6 +261,12 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first."""
     dead_letters: tuple[DeadLetterView, ...]
     """Newest first."""
+    set_aside: int = 0
+    """Raw records and elements that no fold looks at."""
+    parked: int = 0
+    """Subscriptions whose figures stand as they are."""
+    health: tuple[Reason, ...] = ()
+    """What of this worker is not as it should be."""
 
 
 class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,6 +275,18 @@ class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):
     organization_id: str | None
     search: str = ""
     limit: int = 200
+
+
+class DefinitionChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of the definitions log, accepted or not, and whose key it came with."""
+
+    offset: int
+    append_time_ms: int
+    organization_id: str
+    type: str
+    object: str | None
+    """Code or external id; None where the record names none."""
+    changed_by: str | None
 
 
 class Meter(Protocol):
@@ -244,12 +304,22 @@ class Meter(Protocol):
         """The clock, in ms since the epoch."""
         ...
 
+    def health(self) -> list[Reason]:
+        """Everything that is not as it should be, the earliest first."""
+        ...
+
     def not_ready(self) -> tuple[str, ...]:
         """Why this worker should get no traffic yet, a sentence each; empty when it should."""
         ...
 
     async def define(self, command: Command) -> Applied | Rejected:
         """Append a command and wait until this worker applied it. Raises Unavailable."""
+        ...
+
+    async def definition_changes(
+        self, organization_id: str | None, since: int
+    ) -> tuple[list[DefinitionChange], int]:
+        """What the log of definitions holds from an offset on, and where to go on; None: of all."""
         ...
 
     def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
@@ -277,19 +347,50 @@ class Meter(Protocol):
         ...
 
     async def correct(
-        self, organization_id: str, external_subscription_id: str, value: bytes
+        self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
     ) -> Position:
-        """Append a correction to the raw topic. Raises Unavailable, nothing appended."""
+        """Append a correction to the raw topic, in the name of a key.
+
+        Raises Unavailable, nothing appended.
+        """
+        ...
+
+    async def set_aside(
+        self, partition: int, first: int, after: int, reason: str
+    ) -> list[SetAside]:
+        """Let no fold look at raw records that are not folded yet.
+
+        The owner of the partition takes it over anew. Raises NotSetAside, Unavailable.
+        """
+        ...
+
+    async def lift(self, one: SetAside) -> int:
+        """Append what is set aside anew and unlist it; how many records were there yet."""
         ...
 
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         """The first event with that id among those at home here."""
         ...
 
+    async def not_counted(
+        self, organization_id: str, reason: str | None, code: str | None
+    ) -> list[Uncounted]:
+        """What no charge counted, of the partitions here."""
+        ...
+
     async def list_events(
         self, organization_id: str, query: EventQuery, offset: int, limit: int
     ) -> EventPage:
-        """Events at home here."""
+        """Which events at home here are listed."""
+        ...
+
+    def read_events(
+        self, events: Sequence[ListedEvent]
+    ) -> AsyncGenerator[Sequence[StoredEvent], None]:
+        """Listed events, wherever they are at home, some at a time.
+
+        Raises BeyondRetention when the log has one no longer.
+        """
         ...
 
     async def wait_for(
@@ -303,7 +404,7 @@ class Meter(Protocol):
         """Wait until what a raw record holds of a subscription at home here is folded."""
         ...
 
-    def current_usage(
+    async def current_usage(
         self, organization_id: str, external_subscription_id: str, at_ms: int
     ) -> PeriodUsage | None:
         """The period that holds `at_ms`, of the active subscription or the implicit one."""
@@ -315,8 +416,16 @@ class Meter(Protocol):
         """Usage that `current_usage` gave, in other groups or of some events only."""
         ...
 
-    def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:
-        """Every period ended before now, newest first."""
+    def past_periods(
+        self, organization_id: str, external_subscription_id: str, external_customer_id: str
+    ) -> list[PastPeriod]:
+        """Every period of a customer's subscription that ended before now, newest first."""
+        ...
+
+    async def period_usage(
+        self, organization_id: str, external_subscription_id: str, period: PastPeriod
+    ) -> PeriodUsage:
+        """Usage of one of them."""
         ...
 
     async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
@@ -352,13 +461,15 @@ class Meter(Protocol):
         """
         ...
 
-    def overview(self, query: OverviewQuery) -> Overview:
+    async def overview(self, query: OverviewQuery) -> Overview:
         """The live page's figures."""
         ...
 
-    async def replay(self, organization_id: str | None, partition: int, offset: int) -> bool:
+    async def replay(
+        self, organization_id: str | None, partition: int, offset: int, by: str | None
+    ) -> bool:
         """Append a dead letter's value anew (as `meter-admit`); False: no such dead letter.
 
-        With an organization, only one of its own.
+        With an organization, only one of its own. `by`: the key's name.
         """
         ...

@@ -9,11 +9,11 @@ import msgspec
 from app.api import json_text
 from app.api.call import Call
 from app.api.errors import invalid, not_found
-from app.api.pagination import listing
 from app.definitions import commands
 from app.definitions.model import Metric
 from app.definitions.serializers import metric_json
-from app.expressions import EvaluationFailed, InvalidExpression, parse
+from app.expressions import EvaluationFailed, InvalidExpression, check_size, parse
+from app.limits import EXPRESSION_ANSWER_BYTES
 from app.numbers import plain
 from app.wire.refusals import Refused
 from app.wire.timestamps import JsonNumber, parse_timestamp
@@ -55,7 +55,7 @@ async def show(call: Call) -> Any:
 
 async def index(call: Call) -> Any:
     metrics = call.meter.definitions.metrics(call.organization_id)
-    return listing("billable_metrics", metrics, call.page, lambda metric: _json(call, metric))
+    return await call.listing("billable_metrics", metrics, lambda metric: _json(call, metric))
 
 
 class _ExampleEvent(msgspec.Struct):
@@ -75,6 +75,7 @@ async def evaluate_expression(call: Call) -> Any:
     if text is None or not str(text).strip():
         raise invalid({"expression": ["value_is_mandatory"]})
     try:
+        check_size(str(text))
         expression = parse(str(text))
     except InvalidExpression as error:
         raise invalid({"expression": ["invalid_expression"]}) from error
@@ -87,7 +88,10 @@ async def evaluate_expression(call: Call) -> Any:
         )
     except (EvaluationFailed, Refused) as error:
         raise invalid({"event": ["invalid_event"]}) from error
-    return {"expression_result": {"value": value if isinstance(value, str) else plain(value)}}
+    answer = {"expression_result": {"value": value if isinstance(value, str) else plain(value)}}
+    if len(json_text.encode(answer)) > EXPRESSION_ANSWER_BYTES:
+        raise invalid({"event": ["invalid_event"]})
+    return answer
 
 
 async def _example_event(call: Call) -> _ExampleEvent:

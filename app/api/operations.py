@@ -10,12 +10,13 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api import json_text
-from app.api.call import Call, Reply
+from app.api.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.errors import bad_request, forbidden, not_found
 from app.api.meter import OverviewQuery
-from app.api.overview_json import merged, overview_json
+from app.api.overview_json import merged, overview_json, reason_json, tag_of
 from app.api.peers import Outgoing, ask_reachable
 from app.definitions.instants import iso_seconds
+from app.health import OF_KAFKA, OF_REDIS, UNREADY
 
 PAGE_HEADER = "Meter-Page"
 """A header that no other site's form can send: the page's writes need it."""
@@ -26,12 +27,10 @@ _CONTENT_TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml; charset=utf-8",
 }
-_PAGE_POLICY = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-}
+_KEPT_BUT_ASKED_FOR = {"Cache-Control": "no-cache"}
 _MAX_LINES = 1_000
+_MAX_ORGANIZATIONS = 1_000
+"""In the picker; the id of any other can be typed."""
 
 
 async def live(_: Call) -> Any:
@@ -40,11 +39,22 @@ async def live(_: Call) -> Any:
 
 
 async def ready(call: Call) -> Any:
-    """Whether this worker should get traffic: 503 with the reasons while it should not."""
-    reasons = call.api.meter.not_ready()
+    """Whether this worker should get traffic: 503 while another one would do better.
+
+    What all workers share, like brokers that are away, leaves it at 200 and `degraded`, or a
+    balancer would empty itself; a monitor that wants 503 asks with `?require=kafka,redis`.
+    """
+    reasons = call.api.meter.health()
+    required = {word for text in call.query.texts("require") for word in text.split(",")}
+    wanted = UNREADY.union(
+        *(codes for name, codes in (("kafka", OF_KAFKA), ("redis", OF_REDIS)) if name in required)
+    )
+    unready = any(reason.code in wanted for reason in reasons)
+    status = "not_ready" if unready else "degraded" if reasons else "ready"
+    told: dict[str, Any] = {"status": status}
     if reasons:
-        return Reply(json_text.encode({"status": "not_ready", "reasons": reasons}), status=503)
-    return {"status": "ready"}
+        told["reasons"] = [reason_json(reason) for reason in reasons]
+    return Reply(json_text.encode(told), status=503 if unready else 200)
 
 
 async def metrics(call: Call) -> Any:
@@ -90,17 +100,15 @@ def _static(name: str) -> Reply:
     content = _page_file(name) if content_type and "/" not in name and "\0" not in name else None
     if content is None or content_type is None:
         raise not_found("resource")
-    return Reply(content, headers=_PAGE_POLICY, content_type=content_type)
+    return Reply(content, headers=_KEPT_BUT_ASKED_FOR, content_type=content_type)
 
 
 def _page_organization(call: Call, method: str) -> str | None:
-    """Whose figures the page may show: those of the key, or all where the page is open."""
-    authorization = call.request.headers.get("Authorization")
-    if authorization is None and call.api.open_page:
-        return None
-    identity = call.api.keys.identify(authorization)
-    identity.require(method, "page")
-    return identity.organization_id
+    """Whose figures the page may show: the key's; None: of all, which an operator may narrow."""
+    call.asker.require(method, "page")
+    if not call.asker.operates:
+        return call.asker.organization_id
+    return call.request.headers.get(ORGANIZATION_HEADER) or call.query.text("organization_id")
 
 
 async def overview(call: Call) -> Any:
@@ -110,10 +118,26 @@ async def overview(call: Call) -> Any:
         search=(call.query.text("search") or "").strip(),
         limit=min(call.query.positive("limit", 200), _MAX_LINES),
     )
-    here = overview_json(call.meter.overview(query))
-    replies = await ask_reachable(call, Outgoing("GET", call.request.rel_url.raw_path_qs))
-    elsewhere = [json_text.decode(reply.body) for reply in replies if reply.status == 200]
-    return merged([here, *elsewhere], query.limit)
+
+    async def make() -> tuple[str, bytes]:
+        here = overview_json(await call.meter.overview(query))
+        replies = await ask_reachable(call, Outgoing("GET", call.request.rel_url.raw_path_qs))
+        elsewhere = [json_text.decode(reply.body) for reply in replies if reply.status == 200]
+        shown = merged([here, *elsewhere], query.limit)
+        return tag_of(shown), json_text.encode(shown)
+
+    made = await call.api.overviews.of(query, make)
+    headers = {"ETag": made.tag}
+    if call.request.headers.get("If-None-Match") == made.tag:
+        return Reply(b"", status=304, headers=headers)
+    return Reply(made.body, headers=headers)
+
+
+async def organizations(call: Call) -> Any:
+    """Whose figures the page may be narrowed to; none where the key is of one organization."""
+    call.asker.require("GET", "page")
+    known = call.meter.definitions.organizations() if call.asker.operates else []
+    return {"organizations": known[:_MAX_ORGANIZATIONS]}
 
 
 class _DeadLetter(msgspec.Struct):
@@ -129,6 +153,7 @@ async def replay(call: Call) -> Any:
     letter = json_text.decode_as(await call.body(), _DeadLetter)
     if letter.partition < 0 or letter.offset < 0:
         raise bad_request("partition and offset are never negative")
-    if not await call.meter.replay(organization_id, letter.partition, letter.offset):
+    place = (letter.partition, letter.offset)
+    if not await call.meter.replay(organization_id, *place, call.key_name):
         raise not_found("dead_letter")
     return {"replayed": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from app.api.meter import (
     UsageView,
 )
 from app.definitions.instants import iso_milliseconds, iso_seconds
+from app.health import Reason
 from app.numbers import plain
 
 Json = dict[str, Any]
@@ -27,12 +29,24 @@ def overview_json(overview: Overview) -> Json:
     return {
         "now": iso_seconds(overview.now_ms),
         "worker": overview.worker,
+        "health": [{**reason_json(each), "worker": overview.worker} for each in overview.health],
         "partitions": [_partition(view) for view in overview.partitions],
         "closing": [_closing(view, overview.now_ms) for view in overview.closing],
         "usage": [_usage(view) for view in overview.usage],
         "usage_total": overview.usage_total,
         "records": [_record(view) for view in overview.records],
         "dead_letters": [_dead_letter(view) for view in overview.dead_letters],
+        "set_aside": overview.set_aside,
+        "parked": overview.parked,
+    }
+
+
+def reason_json(reason: Reason) -> Json:
+    """Why something is not as it should be, as /health/ready and the page say it."""
+    return {
+        "code": reason.code,
+        "since": iso_seconds(reason.since_ms),
+        "message": reason.message,
     }
 
 
@@ -48,12 +62,16 @@ def merged(overviews: Sequence[Json], limit: int) -> Json:
         "now": overviews[0]["now"],
         "worker": overviews[0]["worker"],
         "workers": len(overviews),
+        # An older program beside this one, while it is rolled out, says nothing of it.
+        "health": [item for overview in overviews for item in overview.get("health", ())],
         "partitions": [partitions[number] for number in sorted(partitions)],
         "closing": sorted(_all(overviews, "closing"), key=lambda held: str(held["since"])),
         "usage": sorted(_all(overviews, "usage"), key=_events_count, reverse=True)[:limit],
         "usage_total": sum(overview["usage_total"] for overview in overviews),
         "records": _newest(_all(overviews, "records"), "closed_at", limit),
         "dead_letters": _newest(_all(overviews, "dead_letters"), "failed_at", limit),
+        "set_aside": overviews[0].get("set_aside", 0),
+        "parked": sum(overview.get("parked", 0) for overview in overviews),
     }
 
 
@@ -113,7 +131,7 @@ def _usage(view: UsageView) -> Json:
         "external_subscription_id": view.external_subscription_id,
         "billable_metric_code": view.billable_metric_code,
         "charge_code": view.charge_code,
-        "units": plain(view.units),
+        "units": None if view.units is None else plain(view.units),
         "events_count": view.events_count,
         "from": iso_seconds(view.from_ms),
         "to": iso_seconds(view.to_ms),
@@ -129,3 +147,11 @@ def _dead_letter(view: DeadLetterView) -> Json:
     fields = msgspec.structs.asdict(view)
     failed_at = iso_seconds(fields.pop("failed_at_ms"))
     return {**fields, "failed_at": failed_at}
+
+
+def tag_of(overview: Json) -> str:
+    """Names what an overview shows; that time goes on changes nothing."""
+    shown = {name: part for name, part in overview.items() if name != "now"}
+    shown["closing"] = [{**held, "waiting_s": 0} for held in overview["closing"]]
+    digest = blake2b(msgspec.json.encode(shown), digest_size=16).hexdigest()
+    return f'"{digest}"'

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from app import limits
 from app.api.query import Query
+from app.definitions.model import Customer, Metric, Plan, Subscription
+from app.turns import STEP_ITEMS, Steps
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", Customer, Metric, Plan, Subscription)
 
 PER_PAGE = 100
 
@@ -22,7 +25,13 @@ class PageRequest:
 
     @classmethod
     def of(cls, query: Query) -> PageRequest:
-        return cls(query.positive("page", 1), query.positive("per_page", PER_PAGE))
+        per_page = min(query.positive("per_page", PER_PAGE), limits.PER_PAGE)
+        return cls(query.positive("page", 1), per_page)
+
+    def check_depth(self, errors: dict[str, list[str]]) -> None:
+        """Note what lies deeper than scans go."""
+        if self.offset + self.per_page > limits.LISTED_DEPTH:
+            errors["page"] = ["value_is_out_of_range"]
 
     @property
     def offset(self) -> int:
@@ -45,8 +54,35 @@ class PageRequest:
 
 
 def listing(
-    root: str, items: Sequence[Item], page: PageRequest, to_json: Callable[[Item], Any]
-) -> dict[str, Any]:
-    """The answer of a collection: the items of one page under `root`, and `meta`."""
-    shown = items[page.offset : page.offset + page.per_page]
-    return {root: [to_json(item) for item in shown], "meta": page.meta(len(items))}
+    root: str, items: Iterable[Item | None], page: PageRequest, to_json: Callable[[Item], Any]
+) -> Steps[dict[str, Any]]:
+    """The answer of a collection: the items of one page under `root`, and `meta`.
+
+    `items`: newest first, None for what is not listed; those of one millisecond are shown by id.
+    """
+    shown: list[Item] = []
+    together: list[Item] = []
+    count = 0
+
+    def take() -> None:
+        before = count - len(together)
+        first, end = max(page.offset - before, 0), page.offset + page.per_page - before
+        if together and first < len(together) and end > 0:
+            shown.extend(sorted(together, key=lambda item: item.id)[first:end])
+        together.clear()
+
+    for number, item in enumerate(items):
+        if number % STEP_ITEMS == 0:
+            yield
+        if item is None:
+            continue
+        if together and together[0].created_at_ms != item.created_at_ms:
+            take()
+        together.append(item)
+        count += 1
+    take()
+    made = []
+    for item in shown:
+        made.append(to_json(item))
+        yield
+    return {root: made, "meta": page.meta(count)}

@@ -1,4 +1,4 @@
-"""Asking the worker that owns a subscription, or all workers, with the caller's own key."""
+"""Asking the worker that owns a subscription, or all workers, in the name of the caller."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from aiohttp import ClientError
 from yarl import URL
 
 from app.api import json_text
-from app.api.call import Call, Reply
+from app.api.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.meter import Unavailable
 
 PEER_TIMEOUT_S = 10.0
 LOOP_GUARD = "Meter-Forwarded"
 """Present on a request that came from another worker: it is answered here or not at all."""
 
-_FORWARDED_HEADERS = ("Authorization", "Content-Type")
+_FORWARDED_HEADERS = ("Content-Type",)
 _RETURNED_HEADERS = ("Meter-Duplicate", "Meter-Position", "Retry-After")
 
 
@@ -33,8 +33,8 @@ class Outgoing:
 
 
 def is_forwarded(call: Call) -> bool:
-    """Whether another worker sent this request."""
-    return LOOP_GUARD in call.request.headers
+    """Whether another worker sent this request, as its token has proven."""
+    return call.forwarded
 
 
 def owner_elsewhere(call: Call, external_subscription_id: str) -> str | None:
@@ -64,7 +64,7 @@ async def ask(call: Call, base_url: str, outgoing: Outgoing) -> Reply:
             outgoing.method,
             url,
             data=outgoing.body or None,
-            headers={**headers, LOOP_GUARD: "1"},
+            headers={**headers, **_who_asks(call, outgoing)},
             allow_redirects=False,
         ) as response:
             return Reply(
@@ -74,6 +74,18 @@ async def ask(call: Call, base_url: str, outgoing: Outgoing) -> Reply:
             )
     except (ClientError, TimeoutError, ValueError) as error:
         raise Unavailable(f"{base_url} does not answer") from error
+
+
+def _who_asks(call: Call, outgoing: Outgoing) -> dict[str, str]:
+    """Never the caller's key: whoever can write to the topic of progress says who is asked.
+
+    What the page asks openly is asked openly of the others too.
+    """
+    identity = call.asker
+    told = {LOOP_GUARD: call.api.peers.made(identity, outgoing.method, outgoing.target)}
+    if identity.operates and ORGANIZATION_HEADER in call.request.headers:
+        told[ORGANIZATION_HEADER] = call.request.headers[ORGANIZATION_HEADER]
+    return told
 
 
 async def ask_all(call: Call, outgoing: Outgoing) -> list[Reply]:

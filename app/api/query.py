@@ -45,6 +45,11 @@ class Query:
             return True
         return False if word in _FALSE else default
 
+    def natural(self, name: str, default: int) -> int:
+        """A number from 0 on; anything else counts as the default."""
+        text = self.text(name) or ""
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else default
+
     def positive(self, name: str, default: int) -> int:
         """A whole number from 1; anything else is the default."""
         word = self.text(name) or ""

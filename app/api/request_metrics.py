@@ -1,16 +1,20 @@
-"""How many requests an endpoint answered, and how fast."""
+"""How many requests an endpoint answered and how fast, what was refused, who is connected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from app.api.errors import ApiError
 from app.api.router import Endpoint
 
-_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_BUCKETS_S = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    *(10.0, 30.0, 60.0, 120.0),
+)
+CLIENT_GONE = 499
+"""The status of a request whose client did not wait for the answer."""
 
 
 class RequestMetrics:
@@ -20,17 +24,32 @@ class RequestMetrics:
         self._seconds = Histogram(
             "meter_http_request_seconds",
             "Time to answer a request.",
-            ("method", "path"),
+            ("method", "path", "status"),
             buckets=_BUCKETS_S,
             registry=registry,
         )
+        self._refused = Counter(
+            "meter_requests_refused",
+            "Requests and connections refused before they were looked into.",
+            ("code",),
+            registry=registry,
+        )
+        self._connections = Gauge(
+            "meter_http_connections",
+            "Connections of clients; those without a whole request are idle.",
+            ("state",),
+            registry=registry,
+        )
 
-    @contextmanager
-    def measured(self, endpoint: Endpoint) -> Iterator[None]:
-        """Count one request and its time, however it ends."""
-        started_s = perf_counter()
-        try:
-            yield
-        finally:
-            elapsed_s = perf_counter() - started_s
-            self._seconds.labels(endpoint.method, endpoint.path).observe(elapsed_s)
+    def refused(self, error: ApiError) -> None:
+        """Count a refusal, by its code."""
+        self._refused.labels(error.body.get("code", "unauthorized")).inc()
+
+    def watch(self, count: Callable[[], tuple[int, int]]) -> None:
+        """Ask for (active, idle) connections when the metrics are read."""
+        self._connections.labels("active").set_function(lambda: count()[0])
+        self._connections.labels("idle").set_function(lambda: count()[1])
+
+    def answered(self, endpoint: Endpoint, status: int, took_s: float) -> None:
+        """Count one request and its time, however it ended."""
+        self._seconds.labels(endpoint.method, endpoint.path, status).observe(took_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from app.api.errors import not_found, wrong_method
 if TYPE_CHECKING:
     from app.api.call import Call
 
-Handler = Callable[["Call"], Awaitable[Any]]
+Handler = Callable[["Call"], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,21 @@ class Endpoint:
     errors: tuple[int, ...] = ()
     public: bool = False
     """Answers without a key."""
+    waits: bool = True
+    """Begins in its turn; health and metrics begin at once."""
+    reads: bool = False
+    """A key that may only read suffices, whatever the method."""
+    interruptible: bool = False
+    """Writes nothing, whatever its method, or stops where it is: it ends when the client goes."""
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(self.path)), re.DOTALL)
+
+    @property
+    def ends_with_client(self) -> bool:
+        """Whether it is cancelled when the client goes; anything else goes on to its end."""
+        return self.interruptible or self.method == "GET"
 
     @property
     def path_parameters(self) -> list[str]:

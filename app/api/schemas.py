@@ -232,6 +232,27 @@ class EventList(Model):
     meta: Meta
 
 
+class NotCountedSample(Model):
+    transaction_id: str
+    external_subscription_id: str
+    timestamp: Instant
+
+
+class NotCountedKind(Model):
+    reason: str = Field(description="`other`: of reasons and codes beyond 1,000 a partition.")
+    code: str
+    events_count: Count = Field(
+        description="Once for each charge that asks, since its worker has the partition."
+    )
+    first_at: Instant = Field(description="When the first was appended.")
+    last_at: Instant
+    samples: list[NotCountedSample] = Field(description="Up to ten.")
+
+
+class NotCountedList(Model):
+    not_counted: list[NotCountedKind]
+
+
 # Plans.
 
 

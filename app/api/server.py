@@ -4,77 +4,237 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+import secrets
+from collections.abc import AsyncIterator, Collection
+from pathlib import Path
+from time import perf_counter
+from typing import Any
 
-from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
-from app.api.auth import KeyRing
-from app.api.call import MAX_BODY_BYTES, Api, Call, Reply
+from app.api.admission import NOBODY, Admission
+from app.api.auth import Identity, KeyRing, PeerTokens
+from app.api.bodies import Body, announced_bytes, require_plain, require_small_head
+from app.api.call import Api, Call, Reply
+from app.api.certificate import Certificate
+from app.api.connections import Connection, Connections, error_response
 from app.api.descriptions import openapi_document
-from app.api.endpoints import DESCRIBED, ENDPOINTS
-from app.api.errors import REASONS, ApiError, bad_request, coded, unavailable, unexpected
-from app.api.json_text import encode
-from app.api.meter import BeyondRetention, Meter, Unavailable
-from app.api.peers import PEER_TIMEOUT_S
-from app.api.request_metrics import RequestMetrics
+from app.api.endpoints import ADMIN_ENDPOINTS, DESCRIBED, ENDPOINTS
+from app.api.errors import (
+    REASONS,
+    ApiError,
+    bad_request,
+    coded,
+    forbidden,
+    too_many_requests,
+    unavailable,
+    unexpected,
+)
+from app.api.headers import add_headers
+from app.api.hosts import Network, client_address, require_own_name
+from app.api.meter import (
+    BeyondRetention,
+    Meter,
+    NotAllowed,
+    TimeBudgetExceeded,
+    TooManyScans,
+    TooOften,
+    Unavailable,
+)
+from app.api.peers import LOOP_GUARD, PEER_TIMEOUT_S
+from app.api.request_metrics import CLIENT_GONE, RequestMetrics
 from app.api.router import Endpoint, Router
-from app.api.turns import Turns
-from app.settings import ApiKey
+from app.credentials import ssl_context
+from app.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
+from app.turns import Turns, Work
 
 log = logging.getLogger(__name__)
 
 _SHUTDOWN_TIMEOUT_S = 5.0
+_SCAN_AGAIN_AFTER_S = 5
 _API = web.AppKey("api", Api)
+_METRICS = web.AppKey("metrics", RequestMetrics)
+_ENDPOINT = web.RequestKey("endpoint", Endpoint)
+"""Of a request: where it was directed to."""
+_REFUSED_AT_THE_DOOR = (401, 403, 404, 405, 408, 411, 413, 415, 421, 429, 431)
 
 
 def build_app(
     meter: Meter,
-    api_keys: Iterable[ApiKey],
+    keys: KeyRing,
     registry: CollectorRegistry,
     *,
     max_batch: int = 100,
     open_page: bool = False,
+    turns: Turns | None = None,
+    own_names: Collection[str] | None = None,
+    proxies: Collection[Network] = (),
+    peers: PeerTokens | None = None,
+    peer_ca_file: Path | None = None,
 ) -> web.Application:
-    """The web application over an engine."""
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_always_json])
-    keys = KeyRing(api_keys)
-    router = Router(ENDPOINTS)
+    """The web application over an engine.
+
+    `own_names`: answer only those who call this host so, or by a name that only this machine has;
+    None: all. `proxies`: who may say for whom it asks.
+    """
+    app = web.Application(middlewares=[_measured, _always_json])
+    tokens = peers or PeerTokens(secrets.token_hex())
+    router, admin_router = Router(ENDPOINTS), Router(ADMIN_ENDPOINTS)
     openapi = openapi_document(DESCRIBED)
-    requests = RequestMetrics(registry)
-    turns = Turns()
+    app[_METRICS] = RequestMetrics(registry)
+    from_clients, from_workers = Admission(), Admission()
 
     async def with_session(_: web.Application) -> AsyncIterator[None]:
         timeout = ClientTimeout(total=PEER_TIMEOUT_S)
-        async with ClientSession(timeout=timeout, auto_decompress=False) as session:
-            app[_API] = Api(meter, keys, registry, session, openapi, max_batch, open_page)
+        trusted = True if peer_ca_file is None else ssl_context(peer_ca_file, None, None)
+        connector = TCPConnector(ssl=trusted)
+        async with ClientSession(
+            timeout=timeout, auto_decompress=False, connector=connector
+        ) as session:
+            app[_API] = Api(
+                meter,
+                keys,
+                tokens,
+                registry,
+                session,
+                openapi,
+                max_batch,
+                open_page,
+                turns or Turns(),
+            )
             yield
 
     async def dispatch(request: web.Request) -> web.StreamResponse:
-        endpoint, parameters = router.find(request.method, request.rel_url.raw_path)
-        with requests.measured(endpoint):
-            if not endpoint.public:
-                await turns.begin()
+        """Refuse what can be refused by its head; the body is read when the handler asks for it."""
+        require_small_head(request)
+        require_plain(request)
+        if own_names is not None:
+            require_own_name(request, own_names)
+        here = admin_router if _is_admin(request) else router
+        endpoint, parameters = here.find(request.method, request.rel_url.raw_path)
+        request[_ENDPOINT] = endpoint
+        if proxies:
+            request = request.clone(remote=client_address(request, proxies))
+        sender = _sender(tokens, request)
+        forwarded = sender is not None
+        if not endpoint.waits:
             return await _answer(app[_API], endpoint, parameters, request)
+        admission = from_workers if forwarded else from_clients
+        try:
+            identity = sender or _identity(keys, endpoint, request)
+            if sender is not None:
+                _require(sender, endpoint)
+        except ApiError:
+            async with admission.admitted(NOBODY, 0):
+                raise
+        body_bytes = announced_bytes(request)
+        if identity is not None and identity.requests is not None and not forwarded:
+            identity.requests.take(1)
+        organization = NOBODY if identity is None else identity.organization_id
+        async with admission.admitted(organization, body_bytes):
+            return await _answer(app[_API], endpoint, parameters, request, identity, sender)
 
     app.cleanup_ctx.append(with_session)
-    app.router.add_route("*", "/{path:.*}", dispatch)
+    app.on_response_prepare.append(_with_headers)
+    app.router.add_route("*", r"/{path:[\s\S]*}", dispatch, expect_handler=_expected_later)
     return app
 
 
-async def _answer(
-    api: Api, endpoint: Endpoint, parameters: dict[str, str], request: web.Request
-) -> web.StreamResponse:
-    identity = None
-    if not endpoint.public:
-        identity = api.keys.identify(request.headers.get("Authorization"))
+def _is_admin(request: web.Request) -> bool:
+    return isinstance(request.protocol, Connection) and request.protocol.listener.admin
+
+
+async def _expected_later(_: web.Request) -> None:
+    """Who expects "100 Continue" gets it when the body is read, if it is."""
+
+
+async def _with_headers(request: web.Request, response: web.StreamResponse) -> None:
+    add_headers(response.headers, tls=request.secure)
+
+
+def _sender(tokens: PeerTokens, request: web.Request) -> Identity | None:
+    """Who asks, by the worker that sends this on; anybody may send the header, a token counts."""
+    token = request.headers.get(LOOP_GUARD)
+    if token is None:
+        return None
+    return tokens.identity(token, request.method, request.rel_url.raw_path_qs)
+
+
+def _identity(keys: KeyRing, endpoint: Endpoint, request: web.Request) -> Identity | None:
+    """Whose turn it is; None where no key is needed and none is known. Raises 401, 403."""
+    try:
+        identity = keys.identify(request.headers.get("Authorization"), request.remote or "")
+    except ApiError:
+        if endpoint.public:
+            return None
+        raise
+    _require(identity, endpoint)
+    return identity
+
+
+def _require(identity: Identity, endpoint: Endpoint) -> None:
+    """403 unless the key may ask this."""
+    if not (endpoint.public or endpoint.reads):
         identity.require(endpoint.method, endpoint.resource)
-    answer = await endpoint.handler(Call(api, request, parameters, identity))
+
+
+async def _answer(
+    api: Api,
+    endpoint: Endpoint,
+    parameters: dict[str, str],
+    request: web.Request,
+    identity: Identity | None = None,
+    sender: Identity | None = None,
+) -> web.StreamResponse:
+    known = None if endpoint.public else identity
+    call = Call(api, request, parameters, known, Body(request), sender)
+    organization = "" if identity is None else identity.organization_id
+    work = Work("request", f"{endpoint.method} {endpoint.path}", organization)
+    handled = api.turns.watched(work, endpoint.handler(call))
+    if endpoint.ends_with_client:
+        answer = await handled
+    else:
+        # A client that goes takes back nothing of what it has asked for.
+        writing: asyncio.Future[Any] = asyncio.ensure_future(handled)
+        try:
+            answer = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
     if isinstance(answer, web.StreamResponse):
         return answer
-    reply = answer if isinstance(answer, Reply) else Reply.json(answer)
-    return reply.response()
+    return await _sent(request, answer if isinstance(answer, Reply) else Reply.json(answer))
+
+
+async def _sent(request: web.Request, reply: Reply) -> web.StreamResponse:
+    """The response; of a long one all that the client has not taken yet waits here, not beyond."""
+    response = reply.response()
+    if len(reply.body) <= ANSWER_PIECE_BYTES or request.method == "HEAD":
+        return response
+    stream = web.StreamResponse(status=response.status, headers=response.headers)
+    stream.content_length = len(reply.body)
+    await stream.prepare(request)
+    body = memoryview(reply.body)
+    for start in range(0, len(body), ANSWER_PIECE_BYTES):
+        await stream.write(body[start : start + ANSWER_PIECE_BYTES])
+    await stream.write_eof()
+    return stream
+
+
+@web.middleware
+async def _measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count the request, with the status that it was answered with."""
+    began_s, status = perf_counter(), CLIENT_GONE
+    try:
+        answer = await handler(request)
+        status = answer.status
+        return answer
+    finally:
+        endpoint = request.get(_ENDPOINT)
+        if endpoint is not None:
+            request.app[_METRICS].answered(endpoint, status, perf_counter() - began_s)
 
 
 @web.middleware
@@ -83,9 +243,19 @@ async def _always_json(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except ApiError as error:
+        if error.status in _REFUSED_AT_THE_DOOR:
+            request.app[_METRICS].refused(error)
         return error_response(error)
     except BeyondRetention:
         return error_response(coded(422, "beyond_retention"))
+    except NotAllowed:
+        return error_response(forbidden("organization_not_allowed"))
+    except TooOften as error:
+        return error_response(too_many_requests(error.retry_after_s))
+    except TooManyScans:
+        return error_response(too_many_requests(_SCAN_AGAIN_AFTER_S))
+    except TimeBudgetExceeded:
+        return error_response(unavailable("time_budget_exceeded", _SCAN_AGAIN_AFTER_S))
     except Unavailable as error:
         return error_response(unavailable("temporarily_unavailable", error.retry_after_s))
     except web.HTTPException as error:
@@ -104,58 +274,46 @@ def _of_framework(error: web.HTTPException) -> ApiError:
     return coded(error.status, code) if error.status in REASONS else bad_request(code)
 
 
-def error_response(error: ApiError) -> web.Response:
-    """The response for an error."""
-    return web.Response(
-        body=encode(error.body),
-        status=error.status,
-        headers=error.headers,
-        content_type="application/json",
-    )
-
-
-class _JsonProtocol(web.RequestHandler):
-    """aiohttp's protocol, answering JSON even to what is not HTTP."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        log.debug("Unreadable request from %s: %s", request.remote, message, exc_info=exc)
-        if request.writer.output_size > 0:
-            raise ConnectionError("the connection broke within an answer")
-        response = error_response(bad_request("not an HTTP request") if exc else unexpected())
-        response.force_close()
-        return response
-
-
 class ApiServer:
-    """The web application on a port of this process, inside the running event loop."""
+    """The web application on ports of this process, inside the running event loop."""
 
-    def __init__(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)
-        self._listener: asyncio.Server | None = None
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        certificate: Certificate | None = None,
+        most_connections: int = CONNECTIONS,
+    ) -> None:
+        self._app = app
+        self._runner = web.AppRunner(
+            app, shutdown_timeout=_SHUTDOWN_TIMEOUT_S, handler_cancellation=True
+        )
+        self._certificate = certificate
+        self._most = most_connections
+        self._listening: list[Connections] = []
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which port 0 leaves to the system."""
+    async def start(self, host: str, port: int, admin_port: int | None = None) -> int:
+        """Listen; returns the port, which port 0 leaves to the system.
+
+        On `admin_port` only health and metrics answer, without TLS, and have room of their own.
+        """
         await self._runner.setup()
         server = self._runner.server
         if server is None:
             raise AssertionError("a runner that is set up has a server")
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            lambda: _JsonProtocol(server, loop=loop, access_log=None),  # type: ignore[arg-type]
-            host,
-            port,
-        )
-        return int(self._listener.sockets[0].getsockname()[1])
+        metrics = self._app[_METRICS]
+        clients = Connections(server, self._most, self._certificate, metrics.refused)
+        metrics.watch(clients.count)
+        self._listening.append(clients)
+        if admin_port is not None:
+            probes = Connections(server, ADMIN_CONNECTIONS, None, metrics.refused, admin=True)
+            self._listening.append(probes)
+            await probes.listen(host, admin_port)
+        return await clients.listen(host, port)
 
     async def stop(self) -> None:
         """Stop listening, let running requests end, close."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        for listening in self._listening:
+            await listening.close()
+        self._listening.clear()
         await self._runner.cleanup()

@@ -8,7 +8,6 @@ from typing import Any
 
 from app.api.call import Call
 from app.api.errors import not_found
-from app.api.pagination import listing
 from app.definitions import commands
 from app.definitions.instants import iso_seconds
 from app.definitions.model import Subscription
@@ -53,28 +52,28 @@ async def show(call: Call) -> Any:
 
 
 async def index(call: Call) -> Any:
-    return _listing(call, call.query.text("external_customer_id"))
+    return await _listing(call, call.query.text("external_customer_id"))
 
 
 async def index_of_customer(call: Call) -> Any:
     external_id = call.parameters["external_id"]
     if call.meter.definitions.customer(call.organization_id, external_id) is None:
         raise not_found("customer")
-    return _listing(call, external_id)
+    return await _listing(call, external_id)
 
 
-def _listing(call: Call, external_customer_id: str | None) -> Any:
+async def _listing(call: Call, external_customer_id: str | None) -> Any:
     now_ms, statuses = call.now_ms, _wanted_statuses(call)
     plan_code = call.query.text("plan_code")
-    found = [
+    found = (
         subscription
-        for subscription in _candidates(call, external_customer_id)
         if external_customer_id in (None, subscription.external_customer_id)
         and subscription.status_at(now_ms) in statuses
         and plan_code in (None, _plan_code(call, subscription))
-    ]
-    found.sort(key=lambda subscription: (-subscription.created_at_ms, subscription.id))
-    return listing("subscriptions", found, call.page, lambda s: _json(call, s))
+        else None
+        for subscription in _candidates(call, external_customer_id)
+    )
+    return await call.listing("subscriptions", found, lambda s: _json(call, s))
 
 
 def _plan_code(call: Call, subscription: Subscription) -> str | None:
@@ -89,15 +88,16 @@ def _wanted_statuses(call: Call) -> tuple[str, ...]:
 
 
 def _candidates(call: Call, external_customer_id: str | None) -> Iterable[Subscription]:
-    """The customer's subscriptions, or every one of the organization, each as it is now."""
+    """The customer's subscriptions, or every one of the organization, newest first, as it is now.
+
+    Of a customer that was deleted they are found among all.
+    """
+    definitions, organization_id = call.meter.definitions, call.organization_id
     if external_customer_id is not None:
-        customer = call.meter.definitions.customer(call.organization_id, external_customer_id)
+        customer = definitions.customer(organization_id, external_customer_id)
         if customer is not None:
-            yield from call.meter.definitions.subscriptions_of_customer(customer)
-            return
-    for organization_id, external_id in call.meter.definitions.all_subscription_keys():
-        if organization_id == call.organization_id:
-            yield from subscriptions_of(call, external_id)
+            return definitions.subscriptions_of_customer(customer, newest_first=True)
+    return definitions.subscriptions_from_newest(organization_id)
 
 
 def subscriptions_of(call: Call, external_id: str) -> list[Subscription]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
 
+from app.api import json_text
 from app.api.call import Call
 from app.api.errors import ApiError, forbidden, invalid, not_allowed, not_found, unavailable
-from app.api.pagination import listing
 from app.api.peers import forward, owner_elsewhere
 from app.api.query import Query
+from app.api.streams import parts, streamed
 from app.api.subscriptions import subscriptions_of
 from app.api.usage_json import (
     UsageSelection,
-    current_usage_json,
-    past_usage_json,
+    current_usage_stream,
+    past_usage_stream,
     select_charges,
 )
+from app.turns import Work
 from app.usage import PeriodUsage, Regrouping
+from tables.reading import PastPeriod
 
 WAIT_FOR_TIMEOUT_S = 5.0
 _LARGEST_OFFSET_DIGITS = 18
@@ -47,7 +51,8 @@ async def current(call: Call) -> Any:
     if owner is not None:
         return await forward(call, owner)
     await _wait_for(call, external_subscription_id)
-    usage = call.meter.current_usage(call.organization_id, external_subscription_id, call.now_ms)
+    name = (call.organization_id, external_subscription_id)
+    usage = await call.meter.current_usage(*name, call.now_ms)
     if usage is None:
         raise _no_usage(call)
     if call.query.flag("full_usage"):
@@ -57,7 +62,10 @@ async def current(call: Call) -> Any:
     if regrouped.asks():
         chosen = msgspec.structs.replace(usage, charges=select_charges(usage, wanted))
         usage = await call.meter.regrouped_usage(chosen, regrouped, call.now_ms)
-    return {"customer_usage": current_usage_json(usage, wanted)}
+    body = {"customer_usage": current_usage_stream(usage, wanted)}
+    return await streamed(
+        call, parts(call.api.turns, Work("request", "current_usage", *name), body)
+    )
 
 
 def _active_subscription(call: Call) -> str:
@@ -109,24 +117,36 @@ async def past(call: Call) -> Any:
     if owner is not None:
         return await forward(call, owner)
     await _wait_for(call, external_subscription_id)
-    periods = _periods(call, external_subscription_id)
+    name = (call.organization_id, external_subscription_id)
+    customer_id, page = call.parameters["external_id"], call.page
+    periods = call.meter.past_periods(*name, customer_id)
+    periods = periods[: call.query.positive("periods_count", max(len(periods), 1))]
+    shown = periods[page.offset : page.offset + page.per_page]
     wanted = UsageSelection(billable_metric_code=metric_code)
-    return listing("usage_periods", periods, call.page, lambda p: past_usage_json(p, wanted))
+    return await streamed(call, _past_text(call, name, shown, wanted, page.meta(len(periods))))
+
+
+async def _past_text(
+    call: Call,
+    name: tuple[str, str],
+    periods: Sequence[PastPeriod],
+    wanted: UsageSelection,
+    meta: object,
+) -> AsyncIterator[bytes]:
+    """One period after the other: each is computed when it is written."""
+    opening, work = b'{"usage_periods":[', Work("request", "past_usage", *name)
+    for period in periods:
+        usage = await call.meter.period_usage(*name, period)
+        yield opening
+        async for part in parts(call.api.turns, work, past_usage_stream(usage, wanted)):
+            yield part
+        opening = b","
+    yield (b"" if periods else opening) + b'],"meta":' + json_text.encode(meta) + b"}"
 
 
 def _check_metric(call: Call, code: str) -> None:
     if call.meter.definitions.metric(call.organization_id, code) is None:
         raise not_found("billable_metric")
-
-
-def _periods(call: Call, external_subscription_id: str) -> list[PeriodUsage]:
-    """The newest `periods_count` periods of this customer's subscription."""
-    periods = [
-        usage
-        for usage in call.meter.past_usage(call.organization_id, external_subscription_id)
-        if usage.subscription.external_customer_id == call.parameters["external_id"]
-    ]
-    return periods[: call.query.positive("periods_count", max(len(periods), 1))]
 
 
 async def _wait_for(call: Call, external_subscription_id: str) -> None:

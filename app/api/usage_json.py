@@ -5,12 +5,13 @@ Nothing is priced: amounts are there and 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from app.api.streams import whole
 from app.billing_periods.timezones import local_date
 from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Metric
@@ -55,22 +56,36 @@ def select_charges(usage: PeriodUsage, selection: UsageSelection) -> tuple[Charg
 
 def current_usage_json(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
     """The `customer_usage` object: every charge, filter and default bucket, used or not."""
+    shown: Json = whole(current_usage_stream(usage, selection))
+    return shown
+
+
+def current_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
+    """The same, its lists to be streamed."""
     rows = _rows_by_charge(usage.rows)
-    charges_usage = []
-    for in_force in select_charges(usage, selection):
-        complete = _with_zero_rows(in_force.charge, rows.get(in_force.charge.id, []))
-        charges_usage.append(_charge_json(usage, in_force, complete))
+    charges_usage = (
+        _charge_json(
+            usage, in_force, _with_zero_rows(in_force.charge, rows.get(in_force.charge.id, []))
+        )
+        for in_force in select_charges(usage, selection)
+    )
     return _period_json(usage, charges_usage)
 
 
 def past_usage_json(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
     """One of the `usage_periods`: only what was used, and whether it can still change."""
+    shown: Json = whole(past_usage_stream(usage, selection))
+    return shown
+
+
+def past_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
+    """The same, its lists to be streamed."""
     rows = _rows_by_charge(row for row in usage.rows if _is_used(row))
-    charges_usage = [
+    charges_usage = (
         _charge_json(usage, in_force, rows[in_force.charge.id])
         for in_force in select_charges(usage, selection)
         if in_force.charge.id in rows
-    ]
+    )
     return _period_json(usage, charges_usage) | {"final": usage.final}
 
 
@@ -89,7 +104,7 @@ def as_of_json(as_of: AsOf) -> Json:
     }
 
 
-def _period_json(usage: PeriodUsage, charges_usage: list[Json]) -> Json:
+def _period_json(usage: PeriodUsage, charges_usage: Iterator[Json]) -> Json:
     return {
         "from_datetime": iso_seconds(usage.from_ms),
         "to_datetime": iso_seconds(usage.to_ms),
@@ -165,19 +180,16 @@ def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
     return entries
 
 
-def _grouped_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
+def _grouped_json(charge: Charge, rows: Sequence[UsageRow]) -> Iterator[Json]:
     """One entry a group, when some bucket is grouped; ordered by the groups' values, null first."""
     if not any(row.grouped_by for row in rows):
-        return []
-    return [
-        _figures(members)
-        | {
+        return
+    for group, members in sorted(_by(rows, lambda row: row.grouped_by), key=_group_order):
+        yield _figures(members) | {
             "grouped_by": dict(group),
             "filters": _filters_json(charge, members),
             "presentation_breakdowns": [],
         }
-        for group, members in sorted(_by(rows, lambda row: row.grouped_by), key=_group_order)
-    ]
 
 
 def _group_order(entry: tuple[Group, list[UsageRow]]) -> list[tuple[str, bool, str]]:

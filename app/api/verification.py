@@ -24,6 +24,8 @@ async def verify(call: Call) -> Any:
     Of a subscription that another worker owns only the first line comes, naming it.
     """
     wanted = json_text.decode_as(await call.body() or b"{}", _Wanted)
+    if wanted.repair:
+        call.asker.require("POST", "verification")
     name, organization_id = wanted.external_subscription_id, call.organization_id
     owner = None if name is None else call.meter.owner(organization_id, name)
     first = {"peers": list(call.meter.peers()), "owner": owner}

@@ -7,7 +7,7 @@ Rules: billing-periods §1, §2, §6 and §8. Periods are half-open, `start_ms(k
 from calendar import monthrange
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 from app.billing_periods.timezones import end_of_day_ms, local_date, local_midnight_ms, zone
@@ -21,6 +21,8 @@ BILLING_TIMES: tuple[BillingTime, ...] = get_args(BillingTime)
 _MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "yearly": 12}
 _SPLIT_MONTHLY = frozenset({"semiannual", "yearly"})
 _WEEK_DAYS = 7
+_REMEMBERED = 65_536
+"""Posts are shared by subscriptions: what was worked out last is kept, of all grids together."""
 
 
 def add_months(day: date, months: int) -> date:
@@ -79,16 +81,11 @@ class PeriodGrid:
 
     def post(self, k: int) -> date:
         """The local date on which period `k` opens, always counted from the origin."""
-        if self.months is None:
-            return self.origin + timedelta(days=_WEEK_DAYS * k)
-        return add_months(self.origin, self.months * k)
+        return _post(self.origin, self.months, k)
 
     def index_of(self, day: date) -> int:
         """The period that holds this local date."""
-        if self.months is None:
-            return (day - self.origin).days // _WEEK_DAYS
-        k = (_month_number(day) - _month_number(self.origin)) // self.months
-        return k - 1 if self.post(k) > day else k
+        return _index_of(self.origin, self.months, day)
 
     def is_post(self, day: date) -> bool:
         """Whether a period opens on this local date."""
@@ -96,13 +93,11 @@ class PeriodGrid:
 
     def index_at(self, at_ms: int) -> int:
         """The period that holds this instant."""
-        k = self.index_of(local_date(at_ms, self.timezone))
-        # A clock set back over midnight shows the old date again inside the new period.
-        return k + 1 if self.start_ms(k + 1) <= at_ms else k
+        return _index_at(self.origin, self.months, self.timezone, at_ms)
 
     def start_ms(self, k: int) -> int:
         """The first instant of period `k`."""
-        return local_midnight_ms(self.post(k), self.timezone)
+        return _start_ms(self.origin, self.months, self.timezone, k)
 
     def next_start_ms(self, k: int) -> int:
         """The first instant after period `k`."""
@@ -128,7 +123,7 @@ class PeriodGrid:
 
     def duration_days(self, k: int) -> int:
         """Calendar days from post to post, whatever the clocks or the subscription do in it."""
-        return (self.post(k + 1) - self.post(k)).days
+        return _duration_days(self.origin, self.months, k)
 
     def split_monthly(self) -> "PeriodGrid":
         """The same grid with usage settled month by month."""
@@ -145,3 +140,33 @@ class PeriodGrid:
         if self.months is None:
             return self.index_of(today - timedelta(days=_WEEK_DAYS))
         return self.index_of(add_months(today, -self.months))
+
+
+def _post(origin: date, months: int | None, k: int) -> date:
+    if months is None:
+        return origin + timedelta(days=_WEEK_DAYS * k)
+    return add_months(origin, months * k)
+
+
+def _index_of(origin: date, months: int | None, day: date) -> int:
+    if months is None:
+        return (day - origin).days // _WEEK_DAYS
+    k = (_month_number(day) - _month_number(origin)) // months
+    return k - 1 if _post(origin, months, k) > day else k
+
+
+@lru_cache(_REMEMBERED)
+def _index_at(origin: date, months: int | None, timezone: str, at_ms: int) -> int:
+    k = _index_of(origin, months, local_date(at_ms, timezone))
+    # A clock set back over midnight shows the old date again inside the new period.
+    return k + 1 if _start_ms(origin, months, timezone, k + 1) <= at_ms else k
+
+
+@lru_cache(_REMEMBERED)
+def _start_ms(origin: date, months: int | None, timezone: str, k: int) -> int:
+    return local_midnight_ms(_post(origin, months, k), timezone)
+
+
+@lru_cache(_REMEMBERED)
+def _duration_days(origin: date, months: int | None, k: int) -> int:
+    return (_post(origin, months, k + 1) - _post(origin, months, k)).days

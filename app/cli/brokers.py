@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from app.cli.failures import told_plainly
 from app.cli.remote import local_settings
+from app.credentials import NotLetIn
 from app.settings import Settings
 from app.stack.ports import HOST
 
@@ -46,6 +47,8 @@ def reached(settings: Settings) -> Iterator[None]:
     try:
         with told_plainly():
             yield
+    except NotLetIn as error:
+        raise click.ClickException(f"{error}.") from error
     except KafkaError as error:
         servers = ",".join(settings.kafka_bootstrap_servers)
         raise click.ClickException(

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Refused, Remote, operated, print_json, remote_options
 
 MOST = 1000
@@ -47,9 +47,9 @@ def list_letters(code: str | None, as_json: bool, url: str | None, key: str | No
     if as_json:
         print_json(letters)
     elif letters:
-        Console().print(_table(letters))
+        Terminal().print(_table(letters))
     else:
-        click.echo("No event was refused.")
+        echo("No event was refused.")
 
 
 @dead_letters.command()
@@ -80,10 +80,10 @@ def replay(
     if as_json:
         print_json(outcomes)
     else:
-        click.echo(f"{len(outcomes) - len(failed)} of {len(outcomes)} replayed.")
+        echo(f"{len(outcomes) - len(failed)} of {len(outcomes)} replayed.")
         for outcome in failed:
             place = f"{outcome['partition']}/{outcome['offset']}"
-            click.echo(f"{place}: {outcome['error']}", err=True)
+            echo(f"{place}: {outcome['error']}", err=True)
     if failed:
         raise SystemExit(1)
 

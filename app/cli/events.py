@@ -7,6 +7,7 @@ from typing import Any
 import click
 import msgspec
 
+from app.cli.output import echo
 from app.cli.remote import Json, print_json, remote, remote_options
 
 _PATH = "/api/v1/events/corrections"
@@ -86,7 +87,7 @@ def _tell(answer: Json, as_json: bool) -> None:
         print_json(answer)
         return
     correction = answer["correction"]
-    click.echo(
+    echo(
         f"{correction['operation']} of {correction['transaction_id']} is in the log "
         f"(correction_id {correction['correction_id']})"
     )

@@ -10,10 +10,10 @@ from typing import Any
 import click
 import msgspec
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.cli.failures import NO_VERDICT
+from app.cli.output import Terminal
 from app.cli.remote import nobody_answers
 
 # A worker may read for long between two lines, but not for ever.
@@ -71,7 +71,7 @@ class EveryWorker:
         `of_all`: every partition has to be reported on. Raises `Unproved`.
         """
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             async with ClientSession(timeout=_TIMEOUT) as opened:
                 for access in wanted:

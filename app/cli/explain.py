@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from app.cli.failures import no_verdict
+from app.cli.output import Terminal, echo
 from app.cli.remote import Json, print_json, remote, remote_options, segment
 from app.cli.usage import customer_of
 
@@ -73,8 +73,8 @@ def _group(text: str) -> tuple[str, str]:
 
 
 def _print(explanation: Json, meta: Json) -> None:
-    console = Console()
-    click.echo(
+    console = Terminal()
+    echo(
         f"{explanation['billable_metric_code']} of {explanation['external_subscription_id']}, "
         f"{explanation['from_datetime']} to {explanation['to_datetime']}"
     )
@@ -93,7 +93,7 @@ def _print(explanation: Json, meta: Json) -> None:
     console.print(events)
     shown = len(explanation["events"])
     counts = ", ".join(f"{count} {status}" for status, count in explanation["counts"].items())
-    click.echo(f"{shown} of {meta['total_count']} events shown: {counts or 'none'}")
+    echo(f"{shown} of {meta['total_count']} events shown: {counts or 'none'}")
 
 
 def _cell(cell: Json) -> str:

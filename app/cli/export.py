@@ -8,6 +8,7 @@ from typing import IO
 import click
 
 from app.cli.brokers import reached, settings_of_the_log
+from app.cli.output import lines_to
 from app.export import What, export
 from app.settings import Settings
 
@@ -26,5 +27,6 @@ def export_command(what: What, output: IO[bytes]) -> None:
 
 
 async def _export(settings: Settings, what: What, output: IO[bytes]) -> None:
+    write = lines_to(output)
     async for line in export(settings, what):
-        output.write(line + b"\n")
+        write(line + b"\n")

@@ -14,6 +14,7 @@ from app.api.json_text import encode
 from app.api.usage_json import current_usage_json
 from app.arrival_log import ArrivalsOnDisk
 from app.cli.event_lines import EventsFile, InvalidEventsFile
+from app.cli.output import echo, lines_to
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.instants import parse_iso8601_ms
 from app.definitions.outcome import Rejected
@@ -70,11 +71,12 @@ def fold(definitions: IO[bytes], events: IO[bytes], at_ms: int, records_only: bo
         meter = OfflineMeter(taken)
         _run(meter, defined, events, at_ms)
     output = click.get_binary_stream("stdout")
+    write = lines_to(output)
     for record in meter.records:
-        output.write(record.value + b"\n")
+        write(record.value + b"\n")
     if not records_only:
         for line in _usage_lines(meter, at_ms):
-            output.write(line + b"\n")
+            write(line + b"\n")
     output.flush()
     _tell_refusals(meter)
 
@@ -125,8 +127,8 @@ def _tell_refusals(meter: OfflineMeter) -> None:
     refused = Counter(str(refusal.code) for refusal in meter.refused)
     rejected = sum(isinstance(outcome, Rejected) for outcome in meter.outcomes)
     for code, count in sorted(refused.items()):
-        click.echo(f"{count} events refused: {code}", err=True)
+        echo(f"{count} events refused: {code}", err=True)
     for reason, count in sorted(meter.partition.ignored.items()):
-        click.echo(f"{count} times ignored for a charge: {reason}", err=True)
+        echo(f"{count} times ignored for a charge: {reason}", err=True)
     if rejected:
-        click.echo(f"{rejected} definitions rejected", err=True)
+        echo(f"{rejected} definitions rejected", err=True)

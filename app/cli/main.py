@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -24,7 +24,12 @@ _COMMANDS: Final = {
     "explain": _Place("app.cli.explain", "explain", "Show the events that a figure is made of."),
     "export": _Place("app.cli.export", "export_command", "Write a log as JSON lines."),
     "fold": _Place("app.cli.fold", "fold", "Fold two files offline: the bytes a worker publishes."),
+    "keys": _Place("app.cli.keys", "keys", "Make keys for the API."),
+    "limits": _Place("app.cli.limits", "limits", "Print every limit of what one input may cost."),
     "preview": _Place("app.cli.preview", "preview", "Show what a changed definition would make."),
+    "set-aside": _Place(
+        "app.cli.set_aside", "set_aside", "List raw records that no fold looks at; name more."
+    ),
     "settings": _Place("app.cli.settings", "settings", "Print every setting, or apply them."),
     "stack": _Place("app.cli.stack", "stack", "Run only the servers: Kafka and Redis."),
     "up": _Place("app.cli.worker", "up", "Run everything on this machine."),
@@ -53,6 +58,16 @@ class _Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(place.module), place.attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one; what it fails with may name what others have named."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            from app.cli.output import shown
+
+            error.message = shown(error.message)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them without importing any."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
+from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Refused, Remote, print_json, remote, remote_options, segment
 from app.proof import CellFigures, PreviewedCell, PreviewReport
 
@@ -96,7 +96,7 @@ def preview(
     if as_json:
         print_json(_as_json(outcome, applied=applied, history=answer))
     elif applied:
-        click.echo("Applied." if answer is None else "Applied; revisions come at the next cut.")
+        echo("Applied." if answer is None else "Applied; revisions come at the next cut.")
 
 
 def _changes(file: str) -> list[Json]:
@@ -213,10 +213,10 @@ def _print(outcome: _Outcome) -> None:
         figures = (_units(cell.before), _units(cell.after), _delta(cell))
         table.add_row(*map(escape, (*row, _cell(cell), *figures)))
     if outcome.cells:
-        Console().print(table)
+        Terminal().print(table)
     for external_id, code in outcome.skipped:
-        click.echo(f"{external_id} {code}: is being refolded, ask again")
-    click.echo(
+        echo(f"{external_id} {code}: is being refolded, ask again")
+    echo(
         f"{outcome.pairs} metrics of subscriptions: {len(outcome.cells)} cells would differ, of "
         f"{_count(c.external_subscription_id for c in outcome.cells)} subscriptions and "
         f"{_count(c.external_customer_id for c in outcome.cells)} customers; "

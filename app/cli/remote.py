@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from app.cli.failures import load_settings
+from app.cli.output import echo, shown_json
 from app.settings import Settings
 from app.stack.ports import HOST
 
@@ -102,13 +103,32 @@ def nobody_answers(url: str, reason: object) -> str:
 
 
 def remote_options(command: Command) -> Command:
-    """`--url` and `--key`, given to the command as `url` and `key`."""
+    """`--url` and `--key` or `--key-file`, given to the command as `url` and `key`."""
     for option in (
-        click.option("--key", help="API key. Default: the first of METER_API_KEYS."),
+        click.option(
+            "--key-file",
+            expose_value=False,
+            is_eager=True,
+            callback=_key_of_file,
+            type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+            help="File that holds the API key; - is standard input.",
+        ),
+        click.option(
+            "--key",
+            envvar="METER_API_KEY",
+            help="API key; every user of this machine sees it here. Better: METER_API_KEY or "
+            "--key-file. Default: the first of METER_API_KEYS.",
+        ),
         click.option("--url", help="Any worker. Default: this machine's, at METER_HTTP_PORT."),
     ):
         command = option(command)
     return command
+
+
+def _key_of_file(context: click.Context, _: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        with click.open_file(path) as file:
+            context.default_map = {**(context.default_map or {}), "key": file.read().strip()}
 
 
 def remote(url: str | None, key: str | None) -> Remote:
@@ -123,7 +143,7 @@ def operated(url: str | None, key: str | None) -> Remote:
 
     So operators also see what belongs to no organization, like a record that cannot be read.
     """
-    if key is None and local_settings().profile != "production":
+    if key is None and local_settings().open_page:
         return Remote(remote(url, key).url, None)
     return remote(url, key)
 
@@ -141,7 +161,7 @@ def segment(text: str) -> str:
 
 def print_json(value: object) -> None:
     """As indented JSON; exact decimals as text."""
-    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    echo(shown_json(json.dumps(value, indent=2, default=str, ensure_ascii=False)))
 
 
 def _worker_url(settings: Settings) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from app.cli.failures import load_settings
+from app.cli.output import Terminal, echo
 from app.cli.settings_apply import apply_settings
-from app.settings import SHAPES_BYTES, Settings, environment_names, unknown_variables
+from app.settings import SHAPES_BYTES, Settings, environment_names, shown, unknown_variables
 
 
 @click.group(invoke_without_command=True)
@@ -32,11 +31,11 @@ def _print_settings(as_json: bool) -> None:
     current = load_settings()
     rows = [_row(current, field) for field in Settings.model_fields]
     if as_json:
-        click.echo(json.dumps({row["field"]: row for row in rows}, indent=2))
+        echo(json.dumps({row["field"]: row for row in rows}, indent=2))
     else:
         _print_table(rows, current.profile)
     for name in unknown_variables(os.environ):
-        click.echo(f"{name} is set, but no setting has that name.", err=True)
+        echo(f"{name} is set, but no setting has that name.", err=True)
 
 
 def _row(current: Settings, field: str) -> dict[str, Any]:
@@ -45,24 +44,11 @@ def _row(current: Settings, field: str) -> dict[str, Any]:
         "field": field,
         "variable": names[0],
         "also": list(names[1:]),
-        "value": _shown(getattr(current, field)),
+        "value": shown(getattr(current, field)),
         "set_by": next((name for name in names if os.environ.get(name)), None),
         "shapes_bytes": field in SHAPES_BYTES,
         "description": Settings.model_fields[field].description,
     }
-
-
-def _shown(value: object) -> str:
-    """Text of a value without its secrets."""
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = str(value)
-    password = urlsplit(text).password if "://" in text else None
-    return text.replace(f":{password}@", ":***@") if password else text
 
 
 def _print_table(rows: list[dict[str, Any]], profile: str) -> None:
@@ -74,4 +60,4 @@ def _print_table(rows: list[dict[str, Any]], profile: str) -> None:
         names = "\n".join([row["variable"], *(f"or {name}" for name in row["also"])])
         note = " Shapes bytes: fills the first settings record only." if row["shapes_bytes"] else ""
         table.add_row(names, row["value"], row["description"] + note)
-    Console().print(table)
+    Terminal().print(table)

@@ -8,14 +8,15 @@ from typing import Any
 import click
 import msgspec
 
+from app.agreement import settings_record
 from app.cli.brokers import reached, require_profile, settings_of_the_log
+from app.cli.output import echo
 from app.cli.remote import print_json
 from app.clients import Producer, started
 from app.definitions.commands import set_settings
 from app.definitions.model import SettingsRecord
 from app.definitions.settings_records import changed_fixed_settings
 from app.definitions.state import Definitions
-from app.main import settings_record
 from app.settings import Settings, environment_names
 from app.topics import METER_DEFINITIONS, partition_count
 from tables.stores.changelog import LogReader
@@ -41,7 +42,7 @@ def apply_settings(yes: bool, dry_run: bool, as_json: bool) -> None:
     require_profile()
     wanted = settings_record(settings)
     with reached(settings):
-        definitions = asyncio.run(_definitions(settings))
+        definitions = asyncio.run(definitions_of(settings))
     in_force = definitions.settings_at()
     fixed = changed_fixed_settings(in_force, wanted) if definitions.settings else []
     if fixed:
@@ -56,7 +57,7 @@ def apply_settings(yes: bool, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json({"applied": applied, "changes": changes})
     elif applied:
-        click.echo("Applied.")
+        echo("Applied.")
 
 
 def differences(before: SettingsRecord, after: SettingsRecord) -> list[Change]:
@@ -80,16 +81,16 @@ def _told_fixed(names: list[str], in_force: SettingsRecord) -> str:
 
 def _print(changes: list[Change]) -> None:
     for change in changes:
-        click.echo(f"  {change['setting']}: {change['before']!r} -> {change['after']!r}")
+        echo(f"  {change['setting']}: {change['before']!r} -> {change['after']!r}")
     if not changes:
-        click.echo("Nothing to change: the log has these settings.")
+        echo("Nothing to change: the log has these settings.")
 
 
 def _confirmed() -> bool:
     return click.confirm("Append these to the definitions log?")
 
 
-async def _definitions(settings: Settings) -> Definitions:
+async def definitions_of(settings: Settings) -> Definitions:
     """What the log has."""
     topic = settings.topic(METER_DEFINITIONS)
     await partition_count(settings, topic)

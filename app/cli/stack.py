@@ -8,6 +8,7 @@ import click
 
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
+from app.cli.output import echo
 from app.settings import Settings
 from app.stack.stack import local_stack
 
@@ -23,8 +24,8 @@ def stack() -> None:
 async def _run(settings: Settings) -> None:
     # From the first moment, so that Ctrl-C in the middle of a start also stops what has started.
     with ended_by_signals():
-        async with local_stack(settings, click.echo) as running:
-            click.echo(
+        async with local_stack(settings, echo) as running:
+            echo(
                 "\nFor a worker of your own, `meter worker` in another terminal:\n"
                 f"  export METER_PROFILE={running.profile}\n"
                 f"  export METER_KAFKA_BOOTSTRAP_SERVERS={running.kafka_bootstrap_servers[0]}\n"

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.output import Terminal, echo
 from app.cli.remote import (
     Json,
     Refused,
@@ -48,11 +49,11 @@ def usage(
     if as_json:
         print_json({"usage_periods": periods} if past else {"customer_usage": periods[0]})
         return
-    console = Console()
+    console = Terminal()
     for period in periods:
         console.print(period_usage(period, f"{subscription} (customer {customer})"))
     if not periods:
-        click.echo(f"No period of {subscription} (customer {customer}) has ended yet.")
+        echo(f"No period of {subscription} (customer {customer}) has ended yet.")
 
 
 def customer_of(worker: Remote, subscription: str) -> str:

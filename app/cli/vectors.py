@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from app.cli.failures import told_plainly
+from app.cli.output import echo
 from app.vectors.api import ApiServer, check_api_file
 from app.vectors.comparison import Difference
 from app.vectors.directory import FileOutcome, Outcome, check_file, is_api_file, vector_files
@@ -62,7 +63,7 @@ def vectors(
     finally:
         # Servers that do not start hide nothing of what was checked without them.
         if as_json:
-            click.echo(json.dumps([_as_json(file) for file in checked], indent=2))
+            echo(json.dumps([_as_json(file) for file in checked], indent=2))
         else:
             _print(checked)
     if any(file.failed for file in checked):
@@ -97,20 +98,20 @@ def _print(checked: Iterable[FileOutcome]) -> None:
         total, passed = total + len(file.outcomes), passed + file.passed
         skipped += file.skipped
         note = f", {file.skipped} not run" if file.skipped else ""
-        click.echo(f"{file.name}: {file.passed} of {len(file.outcomes)} pass{note}")
+        echo(f"{file.name}: {file.passed} of {len(file.outcomes)} pass{note}")
         for outcome in file.failed:
             _print_failure(outcome)
         for reason, ids in _reasons(file).items():
-            click.echo(f"  {len(ids)} not run: {reason} ({_named(ids)})")
+            echo(f"  {len(ids)} not run: {reason} ({_named(ids)})")
         for key, ids in _unread(file).items():
-            click.echo(f"  {len(ids)} have {key}, which nothing here reads ({_named(ids)})")
+            echo(f"  {len(ids)} have {key}, which nothing here reads ({_named(ids)})")
     note = f", {skipped} not run" if skipped else ""
-    click.echo(f"{passed} of {total} pass{note}")
+    echo(f"{passed} of {total} pass{note}")
 
 
 def _print_failure(outcome: Outcome) -> None:
     for difference in outcome.differences:
-        click.echo(
+        echo(
             f"  {outcome.vector_id}: {difference.field}: expected {difference.expected}, "
             f"got {difference.got}"
         )

@@ -13,6 +13,7 @@ import msgspec
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
 from app.cli.failures import NO_VERDICT, no_verdict
+from app.cli.output import echo
 from app.cli.remote import local_settings, remote, remote_options
 from app.proof import Difference, VerifyReport
 from app.settings import ApiKey
@@ -65,7 +66,7 @@ def verify(
     workers = EveryWorker("/api/v1/verify", body, outcome.note, "Verifying")
     asyncio.run(workers.ask(_accesses(url, key), of_all=subscription is None))
     if as_json:
-        click.echo(json.dumps(_as_json(outcome), indent=2))
+        echo(json.dumps(_as_json(outcome), indent=2))
     else:
         _print(outcome)
     if outcome.differences:
@@ -105,18 +106,18 @@ def _as_json(outcome: _Outcome) -> dict[str, Any]:
 
 def _print(outcome: _Outcome) -> None:
     for difference in outcome.differences:
-        click.echo(_sentence(difference))
+        echo(_sentence(difference))
     for external_id, code in outcome.skipped:
-        click.echo(f"{external_id} {code}: cannot be proved now ({_WHY})")
+        echo(f"{external_id} {code}: cannot be proved now ({_WHY})")
     for partition, offset in sorted(outcome.proved_from.items()):
-        click.echo(f"events-raw partition {partition} begins at offset {offset}: proved from there")
+        echo(f"events-raw partition {partition} begins at offset {offset}: proved from there")
     verdict = f"{len(outcome.differences)} differences" if outcome.differences else "all equal"
-    click.echo(
+    echo(
         f"{outcome.pairs} metrics of subscriptions, {outcome.cells} cells, "
         f"{outcome.members} members of unique counts: {verdict}"
     )
     if outcome.repairing:
-        click.echo(f"{outcome.repairing} are being refolded from the raw topic")
+        echo(f"{outcome.repairing} are being refolded from the raw topic")
 
 
 def _sentence(difference: Difference) -> str:

@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.output import Drawn, Terminal, echo
 from app.cli.remote import Json, Remote, operated, remote_options
 
 
@@ -45,7 +46,7 @@ def watch(
             _show(worker, overview, search, limit, None if once else every_s)
     except KeyboardInterrupt:
         # The way to end it, not a failure.
-        click.echo(err=True)
+        echo(err=True)
 
 
 def look(worker: Remote, search: str, limit: int) -> Json:
@@ -57,7 +58,7 @@ def _print_lines(
     worker: Remote, overview: Json, search: str, limit: int, every_s: float | None
 ) -> None:
     while True:
-        click.echo(json.dumps(overview, default=str))
+        echo(json.dumps(overview, default=str))
         if every_s is None:
             return
         time.sleep(every_s)
@@ -66,9 +67,9 @@ def _print_lines(
 
 def _show(worker: Remote, overview: Json, search: str, limit: int, every_s: float | None) -> None:
     if every_s is None:
-        Console().print(overview_tables(overview))
+        Terminal().print(overview_tables(overview))
         return
-    with Live(overview_tables(overview), auto_refresh=False) as live:
+    with Live(Drawn(overview_tables(overview)), auto_refresh=False) as live:
         while True:
             time.sleep(every_s)
             try:
@@ -76,7 +77,7 @@ def _show(worker: Remote, overview: Json, search: str, limit: int, every_s: floa
             except click.ClickException as error:
                 # A worker that restarts comes back; the last figures would be no longer true.
                 shown = Text(error.message, style="red")
-            live.update(shown, refresh=True)
+            live.update(Drawn(shown), refresh=True)
 
 
 def overview_tables(overview: Json) -> Group:

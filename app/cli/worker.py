@@ -19,7 +19,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
+from app.cli.output import echo
+from app.credentials import NotLetIn
 from app.demo import SUBSCRIPTIONS, demo
+from app.log import configure
 from app.main import Worker, run_worker
 from app.settings import Settings
 from app.stack.errors import StackError
@@ -29,8 +32,6 @@ from app.stack.stack import local_stack
 log = logging.getLogger(__name__)
 
 DEFAULT_HTTP_PORT = Settings.model_fields["http_port"].default
-STARTING_MS = 120_000
-REPEATED_S = 10.0
 READY_POLL_S = 0.1
 
 
@@ -48,8 +49,8 @@ async def _worker(settings: Settings) -> None:
     with ended_by_signals():
         _require_port(settings)
         with _stopped_plainly(settings):
-            await run_worker(settings, lambda running: click.echo(f"Worker  {running.url}"))
-    click.echo("Stopped.")
+            await run_worker(settings, lambda running: echo(f"Worker  {running.url}"))
+    echo("Stopped.")
 
 
 @click.command()
@@ -66,7 +67,7 @@ async def _up(settings: Settings, with_demo: bool) -> None:
     # From the first moment, so that Ctrl-C in the middle of a start also stops what has started.
     with ended_by_signals():
         _require_port(settings)
-        async with local_stack(settings, click.echo) as running:
+        async with local_stack(settings, echo) as running:
             greeting: list[asyncio.Task[None]] = []
 
             def tell(started: Worker) -> None:
@@ -76,19 +77,19 @@ async def _up(settings: Settings, with_demo: bool) -> None:
                 with _stopped_plainly(running):
                     await run_worker(running, tell)
             finally:
-                click.echo("Stopping …")
+                echo("Stopping …")
                 for task in greeting:
                     task.cancel()
                     with suppress(asyncio.CancelledError):
                         await task
-    click.echo(f"Stopped. What was counted is in {settings.state_dir}/; start again to go on.")
+    echo(f"Stopped. What was counted is in {settings.state_dir}/; start again to go on.")
 
 
 async def _greet(settings: Settings, started: Worker, with_demo: bool) -> None:
     """What to try, as soon as it works; then the sample."""
     while started.gateway.not_ready():
         await asyncio.sleep(READY_POLL_S)
-    click.echo(_welcome(settings, started, with_demo))
+    echo(_welcome(settings, started, with_demo))
     if not with_demo:
         return
     try:
@@ -121,6 +122,8 @@ def _stopped_plainly(settings: Settings) -> Iterator[None]:
     """A server that does not answer is no defect of ours: one line. Anything else is raised."""
     try:
         yield
+    except NotLetIn as error:
+        raise StackError(f"{error}.") from error
     except KafkaConnectionError as error:
         servers = ",".join(settings.kafka_bootstrap_servers)
         raise StackError(
@@ -202,54 +205,7 @@ def _first_number(url: str, secret: str) -> str:
 
 
 def _log(settings: Settings) -> None:
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    if level > logging.DEBUG:
-        # Faust, its services among our modules, and the clients tell every step at `info`.
-        for name in ("aiokafka", "aiohttp", "asyncio", "faust", "mode", "app.transport"):
-            logging.getLogger(name).setLevel(max(level, logging.WARNING))
-        logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(no_start_noise)
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(Repeats())
-
-
-class Repeats(logging.Filter):
-    """Lets pass what a client says the same again only now and then.
-
-    With a broker away each of many clients tries ten times a second, and tells every time.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[tuple[str, str], tuple[float, int]] = {}
-        """When it was last let pass, and how often it was not since."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log it; says how often it was left out."""
-        if record.name.partition(".")[0] not in ("aiokafka", "asyncio"):
-            return True
-        text = record.getMessage()
-        at_s, left_out = self._said.get((record.name, text), (-REPEATED_S, 0))
-        if record.created - at_s < REPEATED_S:
-            self._said[record.name, text] = at_s, left_out + 1
-            return False
-        if len(self._said) > 1_000:
-            self._said.clear()
-        self._said[record.name, text] = record.created, 0
-        if left_out:
-            record.msg, record.args = f"{text} ({left_out} times more)", ()
-        return True
-
-
-def no_start_noise(record: logging.LogRecord) -> bool:
-    """A broker that runs for the first time has no coordinator for some seconds; clients wait.
-
-    So says Kafka itself: the topic of committed offsets is made when it is first asked for.
-    """
-    text = record.getMessage()
-    waits = "GroupCoordinatorNotAvailable" in text or text.startswith(
-        "Marking the coordinator dead"
-    )
-    return not (waits and record.relativeCreated < STARTING_MS)
+    configure(settings.log_level, settings.log_format)
+    plain = settings.kafka_username and settings.kafka_scram_algorithm == "PLAIN"
+    if plain and not settings.kafka_tls:
+        log.warning("METER_KAFKA_PASSWORD goes to Kafka unencrypted: set METER_KAFKA_TLS")

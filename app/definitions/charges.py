@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -221,29 +221,36 @@ def _filters(
     bodies = fields.objects("filters")
     if bodies is None:
         return tuple(old)
-    wanted = [_described_filter(fields, body, metric, charge_model) for body in bodies]
-    kept = [(o, next((w for w in wanted if _alike(w, o)), None)) for o in old]
-    return (
-        *(msgspec.structs.replace(w, id=o.id) for o, w in kept if w is not None),
-        *(w for w in wanted if not any(_alike(w, o) for o in old)),
+    allowed = {each.key: frozenset(each.values) for each in metric.filters}
+    wanted = [_described_filter(fields, body, allowed, charge_model) for body in bodies]
+    selections = [_selection(each) for each in wanted]
+    firsts: dict[_Selection, ChargeFilter] = {}
+    for selection, each in zip(selections, wanted, strict=True):
+        firsts.setdefault(selection, each)
+    olds = [_selection(each) for each in old]
+    known = set(olds)
+    kept = ((each, firsts.get(selection)) for selection, each in zip(olds, old, strict=True))
+    new = (
+        each for selection, each in zip(selections, wanted, strict=True) if selection not in known
     )
+    return (*(msgspec.structs.replace(w, id=o.id) for o, w in kept if w is not None), *new)
 
 
-def _alike(one: ChargeFilter, other: ChargeFilter) -> bool:
-    """Whether both select the same values, in whatever order they are listed."""
-    return one.values.keys() == other.values.keys() and all(
-        set(texts) == set(other.values[key]) for key, texts in one.values.items()
-    )
+_Selection: TypeAlias = frozenset[tuple[str, frozenset[str]]]
+
+
+def _selection(charge_filter: ChargeFilter) -> _Selection:
+    """The values that a bucket selects, in whatever order they are listed."""
+    return frozenset((key, frozenset(texts)) for key, texts in charge_filter.values.items())
 
 
 def _described_filter(
-    fields: Fields, body: Body, metric: Metric, charge_model: str
+    fields: Fields, body: Body, allowed: Mapping[str, frozenset[str]], charge_model: str
 ) -> ChargeFilter:
     own = Fields(body)
     values = own.mapping("values")
     if not values:
         own.fail("values", MANDATORY)
-    allowed = {metric_filter.key: metric_filter.values for metric_filter in metric.filters}
     charge_filter = ChargeFilter(
         id=new_object_id(body),
         values={key: _filter_values(own, key, texts, allowed) for key, texts in values.items()},
@@ -257,7 +264,7 @@ def _described_filter(
 
 
 def _filter_values(
-    fields: Fields, key: str, values: object, allowed: Mapping[str, tuple[str, ...]]
+    fields: Fields, key: str, values: object, allowed: Mapping[str, frozenset[str]]
 ) -> tuple[str, ...]:
     if key not in allowed:
         fields.fail("billable_metric_filter", "relation_must_exist")

@@ -20,6 +20,7 @@ from app.definitions.shapes import (
     plan_body,
     subscription_body,
 )
+from app.wire.nesting import PARSED_LEVELS, deeper_than
 
 __all__ = [
     "MAX_COMMAND_BYTES",
@@ -35,6 +36,8 @@ __all__ = [
     "delete_billable_metric",
     "delete_customer",
     "delete_plan",
+    "lift",
+    "set_aside",
     "set_settings",
     "terminate_subscription",
     "update_billable_metric",
@@ -56,13 +59,15 @@ def _verbatim(number: str) -> msgspec.Raw:
     return msgspec.Raw(number.encode())
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One definition to be applied. `id` is the command's own."""
 
     type: str
     id: str
     organization_id: str
     payload: dict[str, Any]
+    changed_by: str | None = None
+    """Name of the key that it came with. Nothing that is published says it."""
 
     def encode(self) -> bytes:
         """Compact JSON; numbers keep their digits."""
@@ -74,6 +79,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises `UnreadableCommand`.
         """
+        if deeper_than(value, PARSED_LEVELS):
+            raise UnreadableCommand("it nests deeper than a parser may be asked to follow")
         try:
             return _DECODER.decode(value)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -171,6 +178,38 @@ def terminate_subscription(
 def set_settings(record: SettingsRecord) -> Command:
     """The settings that shape bytes, of every organization (records-and-cuts §7)."""
     return _command("settings", "", **msgspec.to_builtins(record))
+
+
+def set_aside(
+    partition: int,
+    offset: int,
+    *,
+    code: str,
+    message: str,
+    count: int = 1,
+    index: int | None = None,
+) -> Command:
+    """These records of the raw topic, or one element of one, were never there (§1.4)."""
+    return _command(
+        "set_aside",
+        "",
+        partition=partition,
+        offset=offset,
+        count=count,
+        index=index,
+        code=code,
+        message=message,
+    )
+
+
+def lift(set_aside_id: str) -> Command:
+    """A set-aside record is off the list; what it names was appended anew."""
+    return _command("lift", "", set_aside_id=set_aside_id)
+
+
+def grant(organization_id: str, sha256: bytes) -> Command:
+    """A raw record with this digest may correct, and be admitted (bounded-work §4)."""
+    return _command("grant", organization_id, sha256=sha256.hex())
 
 
 def apply_history(

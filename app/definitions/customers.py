@@ -41,15 +41,20 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         fields.fail("currency", "currencies_does_not_match")
     if fields.errors:
         return invalid(fields.errors)
+    if (
+        old is not None
+        and msgspec.structs.replace(customer, updated_at_ms=old.updated_at_ms) == old
+    ):
+        return Decision(old, None, ())
     # A new one has no subscriptions: those of a deleted one keep the terms that it last had.
     if old is None or _shape(old) == _shape(customer):
         return Decision(customer, None, (customer,))
-    subscriptions = definitions.subscriptions_of_customer(customer)
+    subscriptions = tuple(definitions.subscriptions_of_customer(customer))
     moved: tuple[Subscription, ...] = ()
     if old.timezone != customer.timezone:
         timezone = customer.timezone or DEFAULT_TIMEZONE
         moved = moved_downgrades(definitions, subscriptions, timezone, now_ms)
-    return Decision(customer, _touch(customer, subscriptions), (*moved, customer))
+    return Decision(customer, _touch(customer) if subscriptions else None, (*moved, customer))
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
@@ -60,7 +65,7 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         return not_found("customer")
     subscriptions = definitions.subscriptions_of_customer(customer)
     ended = ended_chains(definitions, subscriptions, now_ms)
-    return Decision(customer, _touch(customer, ended), (*ended, Deletion(customer)))
+    return Decision(customer, _touch(customer) if ended else None, (*ended, Deletion(customer)))
 
 
 def _described(
@@ -163,6 +168,5 @@ def _shape(customer: Customer) -> tuple[str | None, int | None]:
     return customer.timezone, customer.grace_days
 
 
-def _touch(customer: Customer, subscriptions: tuple[Subscription, ...]) -> Touch | None:
-    names = frozenset(subscription.external_id for subscription in subscriptions)
-    return Touch(customer.organization_id, names, None) if names else None
+def _touch(customer: Customer) -> Touch:
+    return Touch(customer.organization_id, external_customer_id=customer.external_id)

@@ -10,9 +10,12 @@ import msgspec
 from app.definitions.commands import Command
 from app.definitions.model import (
     Customer,
+    Grant,
     HistoryRecord,
+    Lift,
     Metric,
     Plan,
+    SetAside,
     SettingsRecord,
     Subscription,
 )
@@ -26,7 +29,16 @@ class Deletion(msgspec.Struct, frozen=True):
 
 
 Change: TypeAlias = (
-    Metric | Plan | Customer | Subscription | SettingsRecord | HistoryRecord | Deletion
+    Metric
+    | Plan
+    | Customer
+    | Subscription
+    | SettingsRecord
+    | HistoryRecord
+    | SetAside
+    | Lift
+    | Grant
+    | Deletion
 )
 
 

@@ -47,6 +47,8 @@ def write_definitions(records: Iterable[LogRecord], file: IO[bytes]) -> None:
 def definition_line(command: Command, append_time_ms: int, offset: int) -> bytes:
     """The command's line, with its line feed."""
     line: dict[str, Any] = msgspec.structs.asdict(command)
+    if command.changed_by is None:
+        del line["changed_by"]
     line |= {"_append_time": append_time_ms, "_offset": offset}
     return _ENCODER.encode(line) + b"\n"
 

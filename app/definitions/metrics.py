@@ -20,7 +20,7 @@ from app.definitions.model import (
     Plan,
 )
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
-from app.expressions import InvalidExpression, parse
+from app.expressions import InvalidExpression, check_size, parse
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
@@ -59,7 +59,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     metric = _described(definitions, base, payload_body(command, "billable_metric"))
     if isinstance(metric, Rejected):
         return metric
-    touch = Touch(metric.organization_id, None, frozenset({metric.code}))
+    touch = Touch(metric.organization_id, codes=frozenset({metric.code}))
     return Decision(metric, touch, (metric,))
 
 
@@ -75,6 +75,8 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     metric = _described(definitions, old, _body_of(old) | dict(given))
     if isinstance(metric, Rejected):
         return metric
+    if metric == old:
+        return Decision(old, None, ())
     trimmed = () if metric.filters == old.filters else _trimmed_plans(plans, metric)
     return Decision(metric, _touch_of_change(old, metric), (metric, *trimmed))
 
@@ -88,7 +90,7 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     for plan in definitions.plans_using(metric.id):
         kept = tuple(charge for charge in plan.charges if charge.metric_id != metric.id)
         changes.append(msgspec.structs.replace(plan, charges=kept))
-    touch = Touch(metric.organization_id, None, frozenset({metric.code}))
+    touch = Touch(metric.organization_id, codes=frozenset({metric.code}))
     return Decision(metric, touch, tuple(changes))
 
 
@@ -110,7 +112,7 @@ def _described(
         description=fields.text("description"),
         aggregation_type=_aggregation_type(fields, aggregation_type),
         field_name=_field_name(fields, aggregation_type),
-        expression=_expression(fields),
+        expression=_expression(definitions, fields, metric.expression),
         recurring=_recurring(fields, aggregation_type),
         rounding_function=fields.choice("rounding_function", ("round", "ceil", "floor")),
         rounding_precision=fields.integer(
@@ -144,11 +146,14 @@ def _field_name(fields: Fields, aggregation_type: AggregationType | None) -> str
     return fields.mandatory_text("field_name")
 
 
-def _expression(fields: Fields) -> str | None:
+def _expression(definitions: Definitions, fields: Fields, before: str | None) -> str | None:
     text = fields.text("expression")
     if text is None or is_blank(text):
         return None
     try:
+        # What was taken before there were limits stays valid.
+        if text != before and definitions.settings_at().input_limits:
+            check_size(text)
         parse(text)
     except InvalidExpression:
         fields.fail("expression", "invalid_expression")
@@ -196,7 +201,10 @@ def _filter_values(fields: Fields, body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _with_filters(metric: Metric, filters: tuple[MetricFilter, ...]) -> Metric:
-    return msgspec.structs.replace(metric, filters=filters)
+    # What did not change stays the same object, so that a version costs what it says anew.
+    return msgspec.structs.replace(
+        metric, filters=metric.filters if filters == metric.filters else filters
+    )
 
 
 def _body_of(metric: Metric) -> dict[str, Any]:
@@ -208,12 +216,12 @@ def _body_of(metric: Metric) -> dict[str, Any]:
 def _touch_of_change(old: Metric, new: Metric) -> Touch | None:
     if all(getattr(old, field) == getattr(new, field) for field in _SHAPES_USAGE):
         return None
-    return Touch(new.organization_id, None, frozenset({old.code, new.code}))
+    return Touch(new.organization_id, codes=frozenset({old.code, new.code}))
 
 
 def _trimmed_plans(plans: Iterable[Plan], metric: Metric) -> tuple[Plan, ...]:
     """Plans whose charge filters used a value that the metric no longer has, without it."""
-    allowed = {metric_filter.key: metric_filter.values for metric_filter in metric.filters}
+    allowed = {each.key: frozenset(each.values) for each in metric.filters}
     trimmed = (
         (plan, tuple(_trimmed_charge(c, allowed) if c.metric_id == metric.id else c
                      for c in plan.charges))
@@ -226,13 +234,13 @@ def _trimmed_plans(plans: Iterable[Plan], metric: Metric) -> tuple[Plan, ...]:
     )
 
 
-def _trimmed_charge(charge: Charge, allowed: Mapping[str, tuple[str, ...]]) -> Charge:
+def _trimmed_charge(charge: Charge, allowed: Mapping[str, frozenset[str]]) -> Charge:
     filters = tuple(_trimmed_filter(charge_filter, allowed) for charge_filter in charge.filters)
     return msgspec.structs.replace(charge, filters=tuple(f for f in filters if f.values))
 
 
 def _trimmed_filter(
-    charge_filter: ChargeFilter, allowed: Mapping[str, tuple[str, ...]]
+    charge_filter: ChargeFilter, allowed: Mapping[str, frozenset[str]]
 ) -> ChargeFilter:
     values = {
         key: tuple(
@@ -241,6 +249,8 @@ def _trimmed_filter(
         for key, texts in charge_filter.values.items()
         if key in allowed
     }  # fmt: skip
+    if values == charge_filter.values:
+        return charge_filter
     return msgspec.structs.replace(
         charge_filter, values={key: texts for key, texts in values.items() if texts}
     )

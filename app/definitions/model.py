@@ -207,6 +207,38 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True):
         return charge.id in self.charge_ids or charge.metric_id in self.metric_ids
 
 
+class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+    """Raw records, or one element of one, that nothing counts."""
+
+    id: str
+    """That of the command."""
+    partition: int
+    offset: int
+    count: int
+    """Of offsets, whether a record stands at each or not."""
+    index: int | None
+    """The element of an array; None: the records as a whole."""
+    code: str
+    message: str
+    append_time_ms: int
+
+
+class Lift(msgspec.Struct, frozen=True, kw_only=True):
+    """The set-aside record with this id is off the list."""
+
+    id: str
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A worker was asked by whoever may: raw records of these very bytes may correct and admit."""
+
+    sha256: bytes
+    """Of `app.wire.grants.digest_of`."""
+
+
+ProducerTrust = Literal["claimed", "topic", "header"]
+
+
 class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that shape bytes: part of the definitions log, never of a worker's environment."""
 
@@ -222,3 +254,10 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     default_organization_id: str | None = None
     fold_version: int = 1
     tzdata_version: str = ""
+    input_limits: int = 0
+    """1: raw records appended after this one keep to `app.limits`; 0: as before there were any."""
+    producer_trust: ProducerTrust = "claimed"
+    """Whose a raw record is: as it says; the default organization's; as a gateway says."""
+    producers_may_correct: bool = True
+    producers_may_admit: bool = True
+    """False: only what a grant record is for. For raw records `TRUST_AFTER_MS` later, as above."""

@@ -20,14 +20,29 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Touch(msgspec.Struct, frozen=True):
-    """Which usage a definition may change."""
+    """Which usage a definition may change: by what it is about, never by whom that concerns."""
 
     organization_id: str | None
     """None: every organization (a settings record)."""
-    external_subscription_ids: frozenset[str] | None = None
-    """None: any subscription of the organization."""
+    external_subscription_id: str | None = None
+    """Of a subscription; None: any that the rest does not leave out."""
     codes: frozenset[str] | None = None
     """Codes of metrics; None: any."""
+    plan_id: str | None = None
+    """Only subscriptions that the plan has or had."""
+    external_customer_id: str | None = None
+    """Only subscriptions that the customer has or had."""
+
+    @property
+    def of_all(self) -> bool:
+        """Whether it is about whoever has the codes, with a subscription or without one."""
+        named = (self.external_subscription_id, self.plan_id, self.external_customer_id)
+        return not any(named)
+
+    @property
+    def moves_cuts(self) -> bool:
+        """Whether a cut may be due at another time: no metric, charge or filter does that."""
+        return self.codes is None
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -49,6 +64,11 @@ def invalid(details: Mapping[str, list[str]]) -> Rejected:
 def too_large(limit_bytes: int) -> Rejected:
     """413, with the limit as the API tells it."""
     return Rejected(413, "too_large", {"definition": [f"limit_is_{limit_bytes}_bytes"]})
+
+
+def cannot_be_applied() -> Rejected:
+    """422: no worker can decide it, by a fault of ours; it is refused by all of them alike."""
+    return invalid({"base": ["cannot_be_applied"]})
 
 
 def not_found(resource: str) -> Rejected:

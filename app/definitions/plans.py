@@ -58,14 +58,16 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     if old is None:
         return not_found("plan")
     body = payload_body(command, "plan")
-    subscribers = definitions.subscribers_of_plan(old.id)
-    if subscribers:
+    in_use = definitions.has_subscribers(old.id)
+    if in_use:
         body = {key: value for key, value in body.items() if key not in _FROZEN_IN_USE}
     plan = _described(definitions, old, _body_of(old), body, now_ms)
     if isinstance(plan, Rejected):
         return plan
+    if plan == old:
+        return Decision(old, None, ())
     codes = _touched_codes(definitions, old, plan)
-    touch = Touch(plan.organization_id, subscribers, codes) if subscribers and codes else None
+    touch = Touch(plan.organization_id, codes=codes, plan_id=plan.id) if in_use and codes else None
     return Decision(plan, touch, (plan,))
 
 
@@ -75,10 +77,7 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     if plan is None:
         return not_found("plan")
     ended = ended_chains(definitions, definitions.subscriptions_of_plan(plan.id), now_ms)
-    touch = None
-    if ended:
-        names = frozenset(subscription.external_id for subscription in ended)
-        touch = Touch(plan.organization_id, names, None)
+    touch = Touch(plan.organization_id, plan_id=plan.id) if ended else None
     changes: tuple[Change, ...] = (*ended, Deletion(plan))
     return Decision(plan, touch, changes)
 

@@ -15,6 +15,7 @@ from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Customer, Metric, Plan, Subscription
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.subscriptions import DEFAULT_TIMEZONE
+from app.turns import STEP_ITEMS, Steps
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
@@ -51,14 +52,14 @@ def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
     }
 
 
-def plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
-    """`plan`, with its charges; `pending_deletion` once it is deleted."""
+def plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Steps[Json]:
+    """`plan`, with its charges; `pending_deletion` once it is deleted.
+
+    In steps, for it takes a look at every subscription: only a plan's own answer has their count.
+    """
     at_ms = max(at_ms, defs.append_time_ms)
-    return {
-        **_plan_json(defs, plan, at_ms),
-        # It takes a look at every subscription, so only a plan's own answer has it.
-        "customers_count": _customers_count(defs, plan, at_ms),
-    }
+    told = _plan_json(defs, plan, at_ms)
+    return {**told, "customers_count": (yield from _customers_count(defs, plan, at_ms))}
 
 
 def _plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
@@ -176,13 +177,14 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
     }
 
 
-def _customers_count(defs: Definitions, plan: Plan, at_ms: int) -> int:
-    active = (
-        subscription.external_customer_id
-        for subscription in defs.subscriptions_of_plan(plan.id)
-        if subscription.status_at(at_ms) == "active"
-    )
-    return len(set(active))
+def _customers_count(defs: Definitions, plan: Plan, at_ms: int) -> Steps[int]:
+    active = set[str]()
+    for number, subscription in enumerate(defs.subscriptions_of_plan(plan.id)):
+        if number % STEP_ITEMS == 0:
+            yield
+        if subscription.status_at(at_ms) == "active":
+            active.add(subscription.external_customer_id)
+    return len(active)
 
 
 def _filter_json(charge: Charge, charge_filter: ChargeFilter) -> Json:

@@ -9,9 +9,10 @@ import msgspec
 
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
-from app.definitions.fields import FIXED, INVALID, OUT_OF_RANGE
+from app.definitions.fields import FIXED, INVALID, MANDATORY, OUT_OF_RANGE
 from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Rejected, Touch, invalid
+from app.limits import INPUT_LIMITS
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
@@ -23,6 +24,7 @@ _AT_LEAST = {
     "grace_s": 0,
     "max_groups": 1,
     "fold_version": 1,
+    "input_limits": 0,
 }
 
 _WAITS = ("close_grid_s", "revise_every_s", "late_window_s", "grace_s")
@@ -46,8 +48,12 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
         if getattr(record, field) < least
     }
     errors |= {field: [OUT_OF_RANGE] for field in _WAITS if getattr(record, field) > MAX_WAIT_S}
+    if record.input_limits > INPUT_LIMITS:
+        errors["input_limits"] = [OUT_OF_RANGE]
     if not errors and record.revise_every_s % record.close_grid_s:
         errors["close_grid_s"] = [INVALID]
+    if record.producer_trust == "topic" and record.default_organization_id is None:
+        errors["default_organization_id"] = [MANDATORY]
     earlier = definitions.settings.at()
     if earlier is not None:
         errors |= {field: [FIXED] for field in changed_fixed_settings(earlier, record)}
@@ -58,8 +64,12 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
 
 
 def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> list[str]:
-    """Settings that differ and that only the first record of the log can give."""
-    return [name for name in FIXED_SETTINGS if getattr(before, name) != getattr(after, name)]
+    """Settings that differ and that only the first record of the log can give.
+
+    Limits that once held are never lifted: one moment then says which records keep to them.
+    """
+    changed = [name for name in FIXED_SETTINGS if getattr(before, name) != getattr(after, name)]
+    return [*changed, "input_limits"] if after.input_limits < before.input_limits else changed
 
 
 def apply_history(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:

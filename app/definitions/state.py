@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from typing import TypeAlias, TypeVar
+import logging
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
+from itertools import chain
+from typing import TypeAlias, TypeVar, cast
 
-from app.definitions import customers, metrics, plans, settings_records, subscriptions
+from app.definitions import (
+    customers,
+    grants,
+    metrics,
+    plans,
+    set_asides,
+    settings_records,
+    subscriptions,
+)
 from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
+from app.definitions.grants import Grants
+from app.definitions.judging import Belief
 from app.definitions.model import (
     Customer,
+    Grant,
     HistoryRecord,
+    Lift,
     Metric,
     Plan,
+    SetAside,
     SettingsRecord,
     Subscription,
 )
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Rejected, Touch, cannot_be_applied
+from app.definitions.overlay import Overlay
+from app.definitions.set_asides import SetAsides
 from app.definitions.tally import ActiveTally
+from app.definitions.texts import differ_in_texts_only
+from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
+from app.limits import TRUST_AFTER_MS
 
 __all__ = ["Applied", "Definitions", "Rejected", "Touch"]
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Coded = TypeVar("Coded", Metric, Plan)
+Defined = TypeVar("Defined", Metric, Plan, Customer, Subscription)
+K = TypeVar("K")
 Key: TypeAlias = tuple[str, str]
 """(organization id, code or external id)."""
 
@@ -41,6 +66,8 @@ class Definitions:
         self.offset = 0
         self.append_time_ms = -1
         self.settings: Versions[SettingsRecord] = Versions()
+        self.set_asides = SetAsides()
+        self.grants = Grants()
         self.history_records: list[HistoryRecord] = []
         self._history_times_ms: list[int] = []
         self._history_of: dict[str, list[HistoryRecord]] = {}
@@ -48,8 +75,8 @@ class Definitions:
         self.plan_versions: dict[str, Versions[Plan]] = {}
         self.customer_versions: dict[Key, Versions[Customer]] = {}
         self.subscription_versions: dict[str, Versions[Subscription]] = {}
-        self._record_times_ms: list[int] = []
-        self._record_offsets: list[int] = []
+        self._record_times_ms = array("q")
+        self._record_offsets = array("q")
         self._metric_codes: dict[Key, Versions[str]] = {}
         self._plan_codes: dict[Key, Versions[str]] = {}
         self._metrics_by_code: dict[Key, dict[str, None]] = {}
@@ -63,6 +90,8 @@ class Definitions:
         self._subscriptions_by_organization: dict[str, list[Versions[Subscription]]] = {}
         self._active_by_plan: dict[str, ActiveTally] = {}
         self._subscriptions_by_customer: dict[Key, dict[str, None]] = {}
+        self._subscriptions_left: dict[Key, dict[str, None]] = {}
+        """Those of customers that were deleted."""
 
     # Applying
 
@@ -71,7 +100,8 @@ class Definitions:
     ) -> Applied | Rejected | None:
         """Apply the next record; None for a tick (no value) or an offset applied already.
 
-        A record that is no command, or that the definitions at this point forbid, is Rejected.
+        A record that is no command, or that the definitions at this point forbid, is Rejected, and
+        so is one that cannot be decided: nothing is changed before everything is decided.
         """
         if offset < self.offset:
             return None
@@ -93,22 +123,32 @@ class Definitions:
         return Applied(command.type, decision.object, decision.touch)
 
     def branch(self) -> Definitions:
-        """A copy in which metrics, plans and history records may go on otherwise.
-
-        Subscriptions, customers and settings are shared with it: they must not be defined in it.
-        """
+        """A copy that may go on otherwise; nothing is set aside in it."""
         branch = copy(self)
-        for name in _BRANCHED:
-            setattr(branch, name, {key: copy(each) for key, each in getattr(self, name).items()})
-        for name in _BRANCHED_LISTS:
-            setattr(branch, name, list(getattr(self, name)))
-        branch._code_deleted_at_ms = dict(self._code_deleted_at_ms)
+        for name, each in vars(self).items():
+            if isinstance(each, Versions | list | array):
+                setattr(branch, name, copy(each))
+            elif isinstance(each, Mapping):
+                setattr(
+                    branch, name, Overlay(each, deepcopy if each is self._active_by_plan else copy)
+                )
+
+        def own(known: list[Versions[Subscription]]) -> list[Versions[Subscription]]:
+            return [branch.subscription_versions[next(each.all()).id] for each in known]
+
+        branch._subscriptions = cast(
+            "dict[Key, list[Versions[Subscription]]]", Overlay(self._subscriptions, own)
+        )
         return branch
 
     def check(self, command: Command, at_ms: int) -> Rejected | None:
         """What would be wrong with the command if it were applied next, at this append time."""
-        decision = self._decide(command, max(at_ms, self.append_time_ms))
+        decision = self.decide(command, at_ms)
         return decision if isinstance(decision, Rejected) else None
+
+    def decide(self, command: Command, at_ms: int) -> Decision | Rejected:
+        """What the command would come to if it were applied next, at this append time."""
+        return self._decide(command, max(at_ms, self.append_time_ms))
 
     def _decide(self, command: Command, now_ms: int) -> Decision | Rejected:
         decide = _DECIDE.get(command.type)
@@ -118,8 +158,19 @@ class Definitions:
             return decide(self, command, now_ms)
         except MalformedPayload:
             return Rejected(422, "invalid_record")
+        except MemoryError:
+            # No fault of the record's: another worker, or this one at its next start, has enough.
+            raise
+        except Exception:
+            log.exception("A definition of type %s cannot be decided", command.type)
+            return cannot_be_applied()
 
     # Looking up
+
+    def record_offsets(self, since: int, most: int) -> list[int]:
+        """Offsets of the first records from an offset on that are no ticks."""
+        first = bisect_left(self._record_offsets, since)
+        return list(self._record_offsets[first : first + most])
 
     @property
     def records_applied(self) -> int:
@@ -130,6 +181,11 @@ class Definitions:
         """Offset of the last command (no tick) with append_time <= at_ms, -1 if there is none."""
         i = bisect_right(self._record_times_ms, at_ms)
         return self._record_offsets[i - 1] if i else -1
+
+    def first_time_from(self, offset: int) -> int:
+        """Append time of the first command at or after an offset, the newest if there is none."""
+        i = bisect_left(self._record_offsets, offset)
+        return self._record_times_ms[i] if i < len(self._record_times_ms) else self.append_time_ms
 
     def history_of(self, organization_id: str, until_ms: int) -> Sequence[HistoryRecord]:
         """History records of an organization that were appended until then, in order."""
@@ -159,6 +215,60 @@ class Definitions:
     def settings_at(self, at_ms: int | None = None) -> SettingsRecord:
         """The settings in force; the defaults while there is no record."""
         return self.settings.at(at_ms) or SettingsRecord()
+
+    def known_since_ms(self, organization_id: str, external_id: str, code: str) -> int:
+        """Since when events of a code of an external subscription may count; NEVER_MS: they cannot.
+
+        Before, neither any charge nor the implicit plan asks about them. What is deleted or
+        canceled since stays known.
+        """
+        code_ms = self.code_since_ms(organization_id, code)
+        if code_ms >= NEVER_MS:
+            return NEVER_MS
+        since_ms = self.named_since_ms(organization_id, external_id)
+        for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True):
+            if at_ms >= since_ms:
+                break
+            if record.implicit_plan:
+                since_ms = at_ms
+        return max(code_ms, since_ms)
+
+    def code_since_ms(self, organization_id: str, code: str) -> int:
+        """When a metric first had the code; NEVER_MS: none ever had."""
+        codes = self._metric_codes.get((organization_id, code))
+        return NEVER_MS if codes is None else codes.changes[0]
+
+    def named_since_ms(self, organization_id: str, external_id: str) -> int:
+        """When a subscription first had the external id; NEVER_MS: none ever had."""
+        named = self._subscriptions.get((organization_id, external_id))
+        return NEVER_MS if named is None else named[0].changes[0]
+
+    def limited_after_ms(self, until_ms: int | None = None) -> int:
+        """Raw records appended later keep to the limits of `app.limits`; NEVER_MS: none does.
+
+        By the definitions appended until `until_ms` (None: all).
+        """
+        for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True):
+            if until_ms is not None and at_ms > until_ms:
+                break
+            if record.input_limits:
+                return at_ms
+        return NEVER_MS
+
+    def beliefs(self) -> list[Belief]:
+        """How much is believed of what raw records say, as it changed."""
+        found: list[Belief] = []
+        for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True):
+            belief = Belief(
+                # The first record holds for what was appended before it as well.
+                at_ms if at_ms < 0 else at_ms + TRUST_AFTER_MS,
+                record.producer_trust,
+                record.producers_may_correct,
+                record.producers_may_admit,
+            )
+            if not belief.is_like(found[-1] if found else None):
+                found.append(belief)
+        return found
 
     def metric(self, organization_id: str, code: str, at_ms: int | None = None) -> Metric | None:
         """The metric that has the code at a moment."""
@@ -248,6 +358,11 @@ class Definitions:
         """Every subscription of the organization that ever was, in creation order."""
         return self._subscriptions_by_organization.get(organization_id, ())
 
+    def subscriptions_from_newest(self, organization_id: str) -> Iterator[Subscription]:
+        """Every subscription of the organization that ever was, as it is now, newest first."""
+        for versions in reversed(list(self.all_subscriptions(organization_id))):
+            yield _newest(versions)
+
     def metrics(self, organization_id: str) -> list[Metric]:
         """Newest first, then by id."""
         live = self._live_metrics.get(organization_id, ())
@@ -258,49 +373,93 @@ class Definitions:
         live = self._live_plans.get(organization_id, ())
         return sorted((_newest(self.plan_versions[i]) for i in live), key=_listing_order)
 
-    def customers(self, organization_id: str) -> list[Customer]:
-        """Newest first, then by id."""
-        live = self._live_customers.get(organization_id, ())
-        found = (_newest(self.customer_versions[organization_id, name]) for name in live)
-        return sorted(found, key=_listing_order)
+    def customers(self, organization_id: str) -> Iterator[Customer]:
+        """Newest first."""
+        for name in reversed(list(self._live_customers.get(organization_id, ()))):
+            customer = self.customer(organization_id, name)
+            # It may be deleted meanwhile.
+            if customer is not None:
+                yield customer
+
+    def organizations(self) -> list[str]:
+        """All that have metrics, plans, customers or subscriptions, or had."""
+        held = (self._live_metrics, self._live_plans, self._live_customers)
+        return sorted({*self._subscriptions_by_organization, *chain.from_iterable(held)})
+
+    def metrics_count(self, organization_id: str) -> int:
+        """How many metrics it has."""
+        return len(self._live_metrics.get(organization_id, ()))
+
+    def plans_count(self, organization_id: str) -> int:
+        """How many plans it has."""
+        return len(self._live_plans.get(organization_id, ()))
+
+    def customers_count(self, organization_id: str) -> int:
+        """How many customers it has."""
+        return len(self._live_customers.get(organization_id, ()))
 
     def plans_using(self, metric_id: str) -> list[Plan]:
         """Plans that have a charge on the metric."""
         return [_newest(self.plan_versions[i]) for i in self._plans_by_metric.get(metric_id, ())]
 
-    def subscriptions_of_plan(self, plan_id: str) -> tuple[Subscription, ...]:
+    def subscriptions_of_plan(self, plan_id: str) -> Iterator[Subscription]:
         """Every subscription on the plan, whatever its status, in creation order."""
-        ids = self._subscriptions_by_plan.get(plan_id, ())
-        return tuple(_newest(self.subscription_versions[i]) for i in ids)
+        ids = list(self._subscriptions_by_plan.get(plan_id, ()))
+        return (_newest(self.subscription_versions[i]) for i in ids)
 
-    def subscribers_of_plan(self, plan_id: str) -> frozenset[str]:
-        """External ids of the subscriptions that the plan has or had, canceled ones aside."""
-        return frozenset(
-            subscription.external_id
-            for subscription in self.subscriptions_of_plan(plan_id)
-            if subscription.canceled_at_ms is None
-        )
+    def has_subscribers(self, plan_id: str) -> bool:
+        """Whether the plan has or had any subscription, canceled ones aside."""
+        return bool(self._active_by_plan.get(plan_id))
 
-    def subscriptions_of_customer(self, customer: Customer) -> tuple[Subscription, ...]:
+    def names_touched(self, touch: Touch) -> Iterator[Key]:
+        """(organization id, external id) of every subscription that a touch is about, wherever.
+
+        As they are when it is asked for; those made meanwhile have a touch of their own.
+        """
+        organization_id = touch.organization_id
+        if organization_id is None:
+            yield from list(self._subscriptions)
+        elif touch.external_subscription_id is not None:
+            yield organization_id, touch.external_subscription_id
+        elif touch.plan_id is not None:
+            yield from self._names_of(list(self._subscriptions_by_plan.get(touch.plan_id, ())))
+        elif touch.external_customer_id is not None:
+            key = (organization_id, touch.external_customer_id)
+            left = self._subscriptions_left.get(key, ())
+            yield from self._names_of([*left, *self._subscriptions_by_customer.get(key, ())])
+        else:
+            for versions in list(self._subscriptions_by_organization.get(organization_id, ())):
+                yield organization_id, _newest(versions).external_id
+
+    def _names_of(self, identities: Iterable[str]) -> Iterator[Key]:
+        for identity in identities:
+            subscription = _newest(self.subscription_versions[identity])
+            yield subscription.organization_id, subscription.external_id
+
+    def subscriptions_of_customer(
+        self, customer: Customer, *, newest_first: bool = False
+    ) -> Iterator[Subscription]:
         """Every subscription of a customer that is not deleted, whatever its status."""
         key = (customer.organization_id, customer.external_id)
-        ids = self._subscriptions_by_customer.get(key, ())
-        return tuple(_newest(self.subscription_versions[i]) for i in ids)
+        ids = list(self._subscriptions_by_customer.get(key, ()))
+        return (
+            _newest(self.subscription_versions[i]) for i in (ids[::-1] if newest_first else ids)
+        )
 
-    # Committing
+    # Committing: nothing here decides, so that nothing here can fail half-way
 
     def _commit(self, change: Change, now_ms: int, offset: int) -> None:
         match change:
+            case Subscription():
+                self._commit_subscription(change, now_ms, offset)
+            case Customer():
+                key = (change.organization_id, change.external_id)
+                _push(self.customer_versions, key, now_ms, offset, change)
+                self._live_customers.setdefault(key[0], {})[key[1]] = None
             case Metric():
                 self._commit_metric(change, now_ms, offset)
             case Plan():
                 self._commit_plan(change, now_ms, offset)
-            case Customer():
-                key = (change.organization_id, change.external_id)
-                self.customer_versions.setdefault(key, Versions()).push(now_ms, offset, change)
-                self._live_customers.setdefault(key[0], {})[key[1]] = None
-            case Subscription():
-                self._commit_subscription(change, now_ms, offset)
             case SettingsRecord():
                 if offset == 0:
                     # The first in the log, so in force for what was appended before it as well.
@@ -312,48 +471,52 @@ class Definitions:
                 self.history_records.append(change)
                 self._history_times_ms.append(change.append_time_ms)
                 self._history_of.setdefault(change.organization_id, []).append(change)
+            case SetAside():
+                self.set_asides.add(change)
+            case Lift():
+                self.set_asides.lift(change.id)
+            case Grant():
+                self.grants.add(change, now_ms, offset)
             case Deletion():
                 self._commit_deletion(change.object, now_ms, offset)
 
     def _commit_metric(self, metric: Metric, now_ms: int, offset: int) -> None:
-        versions = self.metric_versions.setdefault(metric.id, Versions())
-        _hold_code(self._metric_codes, versions.at(), metric, now_ms, offset)
-        versions.push(now_ms, offset, metric)
+        old = _push(self.metric_versions, metric.id, now_ms, offset, metric)
+        _hold_code(self._metric_codes, old, metric, now_ms, offset)
         self._metrics_by_code.setdefault(_code_key(metric), {})[metric.id] = None
         self._live_metrics.setdefault(metric.organization_id, {})[metric.id] = None
 
     def _commit_plan(self, plan: Plan, now_ms: int, offset: int) -> None:
-        versions = self.plan_versions.setdefault(plan.id, Versions())
-        old = versions.at()
+        old = _push(self.plan_versions, plan.id, now_ms, offset, plan)
         _hold_code(self._plan_codes, old, plan, now_ms, offset)
-        versions.push(now_ms, offset, plan)
         self._live_plans.setdefault(plan.organization_id, {})[plan.id] = None
         self._index_metrics_of(plan, _metric_ids(old), _metric_ids(plan))
 
     def _index_metrics_of(self, plan: Plan, old: set[str], new: set[str]) -> None:
         for metric_id in old - new:
-            self._plans_by_metric[metric_id].pop(plan.id, None)
+            self._plans_by_metric.get(metric_id, {}).pop(plan.id, None)
         for metric_id in new - old:
             self._plans_by_metric.setdefault(metric_id, {})[plan.id] = None
 
     def _commit_subscription(self, subscription: Subscription, now_ms: int, offset: int) -> None:
         organization_id, identity = subscription.organization_id, subscription.id
-        versions = self.subscription_versions.get(identity)
-        if versions is None:
-            versions = self.subscription_versions[identity] = Versions()
+        old = _push(self.subscription_versions, identity, now_ms, offset, subscription)
+        if old is None:
+            versions = self.subscription_versions[identity]
             key = (organization_id, subscription.external_id)
             self._subscriptions.setdefault(key, []).append(versions)
             self._subscriptions_by_organization.setdefault(organization_id, []).append(versions)
             customer = (organization_id, subscription.external_customer_id)
             self._subscriptions_by_customer.setdefault(customer, {})[identity] = None
-        old = versions.at()
-        if old is not None:
+        else:
             self._active_by_plan[old.plan_id].remove(old)
             if old.plan_id != subscription.plan_id:
-                del self._subscriptions_by_plan[old.plan_id][identity]
-        self._active_by_plan.setdefault(subscription.plan_id, ActiveTally()).add(subscription)
+                self._subscriptions_by_plan[old.plan_id].pop(identity, None)
+        tally = self._active_by_plan.get(subscription.plan_id)
+        if tally is None:
+            tally = self._active_by_plan[subscription.plan_id] = ActiveTally()
+        tally.add(subscription)
         self._subscriptions_by_plan.setdefault(subscription.plan_id, {})[identity] = None
-        versions.push(now_ms, offset, subscription)
 
     def _commit_deletion(self, gone: Metric | Plan | Customer, now_ms: int, offset: int) -> None:
         match gone:
@@ -361,31 +524,19 @@ class Definitions:
                 self.metric_versions[gone.id].push(now_ms, offset, None)
                 self._metric_codes[_code_key(gone)].push(now_ms, offset, None)
                 self._code_deleted_at_ms[_code_key(gone)] = now_ms
-                del self._live_metrics[gone.organization_id][gone.id]
+                self._live_metrics[gone.organization_id].pop(gone.id, None)
             case Plan():
                 self.plan_versions[gone.id].push(now_ms, offset, None)
                 self._plan_codes[_code_key(gone)].push(now_ms, offset, None)
                 self._index_metrics_of(gone, _metric_ids(gone), set())
-                del self._live_plans[gone.organization_id][gone.id]
+                self._live_plans[gone.organization_id].pop(gone.id, None)
             case Customer():
                 key = (gone.organization_id, gone.external_id)
                 self.customer_versions[key].push(now_ms, offset, None)
-                self._subscriptions_by_customer.pop(key, None)
-                del self._live_customers[gone.organization_id][gone.external_id]
+                left = self._subscriptions_by_customer.pop(key, {})
+                self._subscriptions_left.setdefault(key, {}).update(left)
+                self._live_customers[gone.organization_id].pop(gone.external_id, None)
 
-
-_BRANCHED = (
-    "metric_versions",
-    "plan_versions",
-    "_metric_codes",
-    "_plan_codes",
-    "_metrics_by_code",
-    "_live_metrics",
-    "_live_plans",
-    "_plans_by_metric",
-    "_history_of",
-)
-_BRANCHED_LISTS = ("history_records", "_history_times_ms", "_record_times_ms", "_record_offsets")
 
 _DECIDE: dict[str, Callable[[Definitions, Command, int], Decision | Rejected]] = {
     "create_billable_metric": metrics.create,
@@ -401,7 +552,25 @@ _DECIDE: dict[str, Callable[[Definitions, Command, int], Decision | Rejected]] =
     "terminate_subscription": subscriptions.terminate,
     "settings": settings_records.set_settings,
     "history": settings_records.apply_history,
+    set_asides.SET_ASIDE: set_asides.set_aside,
+    set_asides.LIFT: set_asides.lift,
+    "grant": grants.grant,
 }
+
+
+def _push(
+    versions_of: dict[K, Versions[Defined]], key: K, now_ms: int, offset: int, new: Defined
+) -> Defined | None:
+    """Add a version, or put it in place of one that has other texts only; the one before."""
+    versions = versions_of.get(key)
+    if versions is None:
+        versions = versions_of[key] = Versions()
+    old = versions.at()
+    if old is not None and differ_in_texts_only(old, new):
+        versions.replace_newest(new)
+    else:
+        versions.push(now_ms, offset, new)
+    return old
 
 
 def _code_key(coded: Metric | Plan) -> Key:

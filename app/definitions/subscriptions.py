@@ -87,6 +87,8 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     changed = _changed(definitions, old, fields, body, now_ms)
     if fields.errors:
         return invalid(fields.errors)
+    if changed == old:
+        return Decision(old, None, ())
     changes = _without_unreachable_downgrade(definitions, changed, now_ms)
     shapes_usage = _replace(changes[0], name=old.name) != old
     return Decision(changes[0], _touch(old) if shapes_usage else None, changes)
@@ -147,6 +149,17 @@ def ended_chains(
             if not going_on or change.canceled_at_ms is not None:
                 ended[change.id] = change
     return tuple(ended.values())
+
+
+def elapsed_periods(definitions: Definitions, subscription: Subscription, now_ms: int) -> int:
+    """How many periods of a subscription have ended by now, by arithmetic on its grid."""
+    until_ms = now_ms if subscription.end_ms is None else min(now_ms, subscription.end_ms)
+    if subscription.canceled_at_ms is not None or subscription.started_at_ms >= until_ms:
+        return 0
+    plan = definitions.plan_by_id(subscription.plan_id)
+    monthly = plan is not None and bool(plan.bill_charges_monthly)
+    grid = replace(_grid(definitions, subscription, now_ms), monthly=monthly)
+    return grid.index_at(until_ms) - grid.index_at(subscription.started_at_ms)
 
 
 def moved_downgrades(
@@ -276,12 +289,15 @@ def _start(
             and one.end_ms is not None
         ]
         started_at_ms = max([subscription_at_ms, *ends])
-    timezone = _timezone(definitions, subscription)
-    today = local_date(subscription_at_ms, timezone) <= local_date(now_ms, timezone)
+    activated_at_ms = None
+    if started_at_ms > now_ms:
+        timezone = _timezone(definitions, subscription)
+        today = local_date(subscription_at_ms, timezone) <= local_date(now_ms, timezone)
+        activated_at_ms = now_ms if today else None
     return {
         "subscription_at_ms": subscription_at_ms,
         "started_at_ms": started_at_ms,
-        "activated_at_ms": now_ms if today and started_at_ms > now_ms else None,
+        "activated_at_ms": activated_at_ms,
     }
 
 
@@ -412,4 +428,4 @@ def _without_unreachable_downgrade(
 
 
 def _touch(subscription: Subscription) -> Touch:
-    return Touch(subscription.organization_id, frozenset({subscription.external_id}), None)
+    return Touch(subscription.organization_id, subscription.external_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
@@ -80,13 +81,39 @@ class Timeline:
     It is a snapshot: a definition that touches the subscription makes a new one.
     """
 
-    def __init__(self, terms: list[Terms], *, published: bool = True):
+    def __init__(self, terms: list[Terms], *, published: bool = True, fixed_ms: int | None = None):
+        """`fixed_ms`: without most of the periods that are fixed by then."""
         self.terms = terms
         self.published = published
         """False of the implicit plan: nothing of it is ever due."""
         self._periods: list[Period] = []
         self._starts_ms: list[int] = []
-        self._more = _periods(terms)
+        self._made_under: list[int] = []
+        """Of each period, which of the terms made it."""
+        self._more = _periods(terms, fixed_ms, skips_never=False)
+
+    def under(self, terms: list[Terms]) -> Timeline:
+        """The timeline under other terms, with the periods that were fixed before these differ."""
+        if terms == self.terms:
+            return self
+        timeline = Timeline(terms, published=self.published)
+        common = 0
+        for old, new in zip(self.terms, terms, strict=False):
+            if old != new:
+                break
+            common += 1
+        since_ms = min(each[common].since_ms for each in (self.terms, terms) if each[common:])
+        fixed = 0
+        while fixed < len(self._periods) and self._periods[fixed].fixed_at_ms < since_ms:
+            fixed += 1
+        if common and fixed:
+            timeline._periods = self._periods[:fixed]
+            timeline._starts_ms = self._starts_ms[:fixed]
+            timeline._made_under = self._made_under[:fixed]
+            timeline._more = _periods(
+                terms, previous=timeline._periods[-1], first=timeline._made_under[-1]
+            )
+        return timeline
 
     def holding(self, at_ms: int) -> Period | None:
         """The period that holds the instant; None before the start or after the end."""
@@ -109,6 +136,13 @@ class Timeline:
                 yield self._periods[i]
             i += 1
 
+    def due_after(self, done_ms: int) -> Iterator[Period]:
+        """Periods in order, without most of those that are due by then or never will be.
+
+        By arithmetic on the grid: what it costs does not hang on how long ago the first one was.
+        """
+        return (period for _, period in _periods(self.terms, done_ms))
+
     def __iter__(self) -> Iterator[Period]:
         yield from self.after(-NEVER_MS)
 
@@ -117,9 +151,11 @@ class Timeline:
             pass
 
     def _advance(self) -> bool:
-        period = next(self._more, None)
-        if period is None:
+        made = next(self._more, None)
+        if made is None:
             return False
+        under, period = made
+        self._made_under.append(under)
         self._periods.append(period)
         self._starts_ms.append(period.start_ms)
         return True
@@ -130,16 +166,21 @@ class FixedPeriods(Timeline):
 
     def __init__(self, periods: Iterable[Period]):
         super().__init__([], published=False)
-        self._more = iter(periods)
+        self._more = ((0, period) for period in periods)
 
 
 def subscription_timeline(
     definitions: Definitions,
     subscription: Versions[Subscription],
     until_ms: int | None = None,
+    before: Timeline | None = None,
 ) -> Timeline:
-    """The timeline of a subscription under all definitions, or those appended up to a time."""
-    return Timeline(subscription_terms(definitions, subscription, until_ms))
+    """The timeline of a subscription under all definitions, or those appended up to a time.
+
+    `before`: one under others of them.
+    """
+    terms = subscription_terms(definitions, subscription, until_ms)
+    return Timeline(terms) if before is None else before.under(terms)
 
 
 def subscription_terms(
@@ -154,10 +195,17 @@ def subscription_terms(
     customer = definitions.customer_of(newest)
     plan = definitions.plan_versions[newest.plan_id]
     created_ms = subscription.changes[0]
+    changes = (
+        subscription.changes,
+        customer.changes,
+        # Shared by many, and often changed otherwise.
+        plan.changes_of(_plan_shape),
+        definitions.settings.changes_of(_settings_shape),
+    )
     moments = {
         at_ms
-        for versions in (subscription, customer, plan, definitions.settings)
-        for at_ms in versions.changes
+        for each in changes
+        for at_ms in each
         if at_ms > created_ms and (until_ms is None or at_ms <= until_ms)
     }
     terms: list[Terms] = []
@@ -166,6 +214,28 @@ def subscription_terms(
         if entry is not None and (not terms or entry[1:] != terms[-1][1:]):
             terms.append(entry)
     return terms
+
+
+def _plan_shape(plan: Plan) -> object:
+    """What `Terms` have of a plan."""
+    return plan.interval, bool(plan.bill_charges_monthly)
+
+
+def _settings_shape(settings: SettingsRecord) -> object:
+    """What `Terms` have of the settings."""
+    return (
+        settings.grace_s,
+        settings.close_grid_s,
+        settings.late_window_s,
+        settings.close_elapsed,
+        settings.late_policy,
+        settings.revise_every_s,
+        settings.max_groups,
+    )
+
+
+_grid = lru_cache(1_024)(PeriodGrid)
+# Of one subscription it is nearly always the same through time.
 
 
 def _terms_at(
@@ -182,7 +252,7 @@ def _terms_at(
     customer, settings = customers.at(at_ms), definitions.settings_at(at_ms)
     timezone = (customer.timezone if customer else None) or "UTC"
     grace_days = customer.grace_days if customer else None
-    grid = PeriodGrid(
+    grid = _grid(
         plan.interval,
         subscription.billing_time,
         subscription.subscription_at_ms,
@@ -203,11 +273,34 @@ def _terms_at(
     )
 
 
-def _periods(terms: list[Terms]) -> Iterator[Period]:
-    """Periods in order: each fixed by the first terms under which its due time is reached."""
-    previous: Period | None = None
-    for i, entry in enumerate(terms):
+class _Place(NamedTuple):
+    """Where a period ends that nobody asks for."""
+
+    end_ms: int
+    timezone: str
+
+
+def _periods(
+    terms: list[Terms],
+    done_ms: int | None = None,
+    *,
+    skips_never: bool = True,
+    previous: Period | _Place | None = None,
+    first: int = 0,
+) -> Iterator[tuple[int, Period]]:
+    """Periods in order: each fixed by the first terms under which its due time is reached.
+
+    With the number of the terms that made it. `done_ms`: as `Timeline.due_after` has them, or also
+    those that are never due and not fixed by then. `previous`, made under the terms number `first`:
+    those after it.
+    """
+    for i in range(first, len(terms)):
+        entry = terms[i]
         changes_ms = terms[i + 1].since_ms if i + 1 < len(terms) else NEVER_MS
+        if done_ms is not None:
+            previous = _passed(
+                previous, entry, terms[0].since_ms, done_ms, changes_ms, skips_never=skips_never
+            )
         while True:
             period = _next_period(previous, entry, terms[0].since_ms)
             if period is None:
@@ -218,8 +311,42 @@ def _periods(terms: list[Terms]) -> Iterator[Period]:
                 # A period after it is fixed, and with it where this one ends: only its due time
                 # is not.
                 period = _due_under(period, terms[i + 1 :], terms[0].since_ms)
-            yield period
+            yield i, period
             previous = period
+
+
+def _passed(
+    previous: Period | _Place | None,
+    terms: Terms,
+    created_ms: int,
+    done_ms: int,
+    changes_ms: int,
+    *,
+    skips_never: bool,
+) -> Period | _Place | None:
+    """Where the last but one ends of those periods under these terms that need not be made.
+
+    The last stays: whoever closes the next one may ask for it.
+    """
+    subscription, grid = terms.subscription, terms.grid
+    if subscription.canceled_at_ms is not None:
+        return previous
+    # As `_fixed_at` and `due_at_ms` have it, the other way round.
+    fixed_ms = min(done_ms, changes_ms - 1) // terms.close_grid_ms * terms.close_grid_ms
+    reachable = max(created_ms + terms.grace_ms, terms.since_ms) <= fixed_ms
+    until_ms = fixed_ms - terms.grace_ms if reachable else -NEVER_MS
+    never_due = skips_never and not terms.close_elapsed
+    if never_due and _fixed_at(created_ms, False, terms, created_ms) < changes_ms:
+        until_ms = max(until_ms, created_ms)
+    if subscription.end_ms is not None:
+        until_ms = min(until_ms, subscription.end_ms - 1)
+    start_ms = subscription.started_at_ms if previous is None else previous.end_ms
+    if until_ms <= start_ms:
+        return previous
+    k = grid.index_at(until_ms) - 1
+    if k <= _index_after(previous, grid, start_ms):
+        return previous
+    return _Place(grid.start_ms(k), grid.timezone)
 
 
 def _ended_in_grace(period: Period, terms: Terms, created_ms: int, until_ms: int) -> bool:
@@ -251,12 +378,8 @@ def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
     )
 
 
-def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Period | None:
-    """The period after `previous` under these terms; None when the subscription has ended."""
-    subscription, grid = terms.subscription, terms.grid
-    if subscription.canceled_at_ms is not None:
-        return None
-    start_ms = subscription.started_at_ms if previous is None else previous.end_ms
+def _index_after(previous: Period | _Place | None, grid: PeriodGrid, start_ms: int) -> int:
+    """Which period of the grid begins where `previous` ends."""
     k = grid.index_at(start_ms)
     if (
         previous is not None
@@ -265,6 +388,16 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
     ):
         # The same post read in another timezone: neither a hole nor a period of a few hours.
         k += 1
+    return k
+
+
+def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int) -> Period | None:
+    """The period after `previous` under these terms; None when the subscription has ended."""
+    subscription, grid = terms.subscription, terms.grid
+    if subscription.canceled_at_ms is not None:
+        return None
+    start_ms = subscription.started_at_ms if previous is None else previous.end_ms
+    k = _index_after(previous, grid, start_ms)
     natural_end_ms = grid.start_ms(k + 1)
     wished_ms = subscription.end_ms
     ended_ms = wished_ms if wished_ms is not None and wished_ms <= natural_end_ms else None
@@ -277,7 +410,7 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
     # What ends with the period itself, as a downgrade does and an upgrade may, has all of its last
     # day and no more.
     whole = ended_ms is None or ended_ms == natural_end_ms
-    return Period(
+    period = Period(
         start_ms=start_ms,
         end_ms=end_ms,
         to_ms=end_ms - 1000 if whole else end_ms // 1000 * 1000,
@@ -293,6 +426,13 @@ def _next_period(previous: Period | None, terms: Terms, created_ms: int) -> Peri
         revise_every_ms=terms.revise_every_ms,
         max_groups=terms.max_groups,
     )
+    return _shared(period)
+
+
+@lru_cache(16_384)
+def _shared(period: Period) -> Period:
+    """Subscriptions of one plan have most of their periods in common: they are kept once."""
+    return period
 
 
 def _fixed_at(end_ms: int, ended: bool, terms: Terms, created_ms: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -15,12 +16,14 @@ class Versions(Generic[T]):
     A deleted object has None as its version; a later one may follow under the same key.
     """
 
-    __slots__ = ("_append_times_ms", "_objects", "_offsets")
+    __slots__ = ("_append_times_ms", "_objects", "_offsets", "_told")
 
     def __init__(self) -> None:
-        self._append_times_ms: list[int] = []
-        self._offsets: list[int] = []
+        self._append_times_ms = array("q")
+        self._offsets = array("q")
         self._objects: list[T | None] = []
+        self._told: tuple[int, list[int]] | None = None
+        """(versions looked at, what `changes_of` found)"""
 
     def at(self, at_ms: int | None = None) -> T | None:
         """The version in force at a moment (None: the newest); None before the first."""
@@ -59,6 +62,21 @@ class Versions(Generic[T]):
         """Append times of the versions in ms, ascending; equal ones are possible."""
         return self._append_times_ms
 
+    def changes_of(self, shape: Callable[[T], object]) -> Sequence[int]:
+        """Those of the changes that differ in shape from the one before; a deletion is none.
+
+        Of one `shape`: what was found is kept until the next version.
+        """
+        if self._told is None or self._told[0] != len(self._objects):
+            found: list[int] = []
+            before: object = None
+            for at_ms, version in zip(self._append_times_ms, self._objects, strict=True):
+                if version is not None and (now := shape(version)) != before:
+                    before = now
+                    found.append(at_ms)
+            self._told = len(self._objects), found
+        return self._told[1]
+
     @property
     def offsets(self) -> Sequence[int]:
         """Offsets in the log of the records that made the versions."""
@@ -72,14 +90,21 @@ class Versions(Generic[T]):
         self._offsets.append(offset)
         self._objects.append(obj)
 
+    def replace_newest(self, obj: T) -> None:
+        """Put an object in the place of the newest, from which nobody can tell it in the past.
+
+        When that was made, and by which record, stays.
+        """
+        self._objects[-1] = obj
+
     def _count_until(self, at_ms: int) -> int:
         return bisect_right(self._append_times_ms, at_ms)
 
     def __copy__(self) -> Versions[T]:
         """The same versions; each goes on by itself."""
         copied: Versions[T] = Versions()
-        copied._append_times_ms = list(self._append_times_ms)
-        copied._offsets = list(self._offsets)
+        copied._append_times_ms = self._append_times_ms[:]
+        copied._offsets = self._offsets[:]
         copied._objects = list(self._objects)
         return copied
 

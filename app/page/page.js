@@ -5,6 +5,7 @@
 const byId = (id) => document.getElementById(id);
 const search = byId("search");
 const refresh = byId("refresh");
+const organization = byId("organization");
 const status = byId("status");
 const keyForm = byId("key-form");
 const figures = byId("figures");
@@ -12,6 +13,8 @@ const figures = byId("figures");
 let key = keyFromAddress() || sessionStorage.getItem("key");
 let timer = 0;
 let running = null;
+let shown = { query: null, tag: null };
+let picking = false;
 const replayed = new Set();
 
 function keyFromAddress() {
@@ -90,6 +93,15 @@ function partitionCells(partition) {
   ];
 }
 
+function healthCells(reason) {
+  return [
+    cell(reason.code, "bad"),
+    cell(time(reason.since), "time"),
+    cell(reason.message),
+    cell(reason.worker),
+  ];
+}
+
 function recordCells(record) {
   return [
     cell(time(record.closed_at), "time"),
@@ -137,7 +149,19 @@ function show(overview) {
   const workers = overview.workers > 1 ? ` and ${overview.workers - 1} more` : "";
   const waiting = [...new Set(overview.closing.map((held) => held.partition))].sort((a, b) => a - b);
   const closing = waiting.length > 0 ? ` · closing waits on partition ${waiting.join(", ")}` : "";
-  say(`${overview.worker}${workers} · ${time(overview.now)} UTC · lag ${whole(lag)}${rest} · ${whole(Math.round(speed))} events/s${closing}`);
+  fill("health", overview.health, healthCells);
+  byId("health-section").hidden = overview.health.length === 0;
+  byId("figures").classList.toggle("old", overview.health.some((reason) => reason.code === "kafka_unreachable"));
+  say(`${trouble(overview)}${overview.worker}${workers} · ${time(overview.now)} UTC · lag ${whole(lag)}${rest} · ${whole(Math.round(speed))} events/s${closing}`, overview.health.length > 0);
+}
+
+/** The first thing that is wrong, in words; of brokers that are away also how old the figures are. */
+function trouble(overview) {
+  const worst = overview.health.find((reason) => reason.code === "kafka_unreachable") || overview.health[0];
+  if (!worst) return "";
+  const until = overview.partitions.map((partition) => partition.append_time).filter(Boolean).sort().pop();
+  const old = worst.code === "kafka_unreachable" && until ? ` (figures of ${time(until)} UTC)` : "";
+  return `${worst.message}${old} · `;
 }
 
 function say(text, bad = false) {
@@ -159,23 +183,44 @@ function askForKey(wrong) {
 
 async function update() {
   clearTimeout(timer);
+  // A tab that nobody sees asks for nothing; it does again as soon as it is looked at.
+  if (document.hidden) return;
   if (running) running.abort();
   const mine = new AbortController();
   running = mine;
   try {
-    const query = new URLSearchParams({ search: search.value });
-    const response = await request(`/api/page/overview?${query}`, { signal: mine.signal });
+    const query = new URLSearchParams({ search: search.value, organization_id: organization.value }).toString();
+    const headers = shown.query === query && shown.tag ? { "If-None-Match": shown.tag } : {};
+    const response = await request(`/api/page/overview?${query}`, { signal: mine.signal, headers, cache: "no-store" });
     if (response.status === 401) return askForKey(Boolean(key));
-    if (!response.ok) throw new Error(`the worker answered ${response.status}`);
-    const overview = await response.json();
+    if (response.status !== 304) {
+      if (!response.ok) throw new Error(`the worker answered ${response.status}`);
+      show(await response.json());
+      shown = { query, tag: response.headers.get("ETag") };
+    }
+    if (!picking) pickOrganizations();
     keyForm.hidden = true;
     figures.hidden = false;
-    show(overview);
   } catch (error) {
     if (error.name === "AbortError") return;
     say(`No figures: ${error.message}. Trying again.`, true);
   }
   if (Number(refresh.value)) timer = setTimeout(update, Number(refresh.value));
+}
+
+/** A key of all organizations may look at one of them; a key of one has nothing to pick. */
+async function pickOrganizations() {
+  picking = true;
+  const response = await request("/api/page/organizations").catch(() => null);
+  const known = response && response.ok ? (await response.json()).organizations : [];
+  byId("organization-label").hidden = known.length === 0;
+  byId("organizations").replaceChildren(
+    ...known.map((id) => {
+      const option = document.createElement("option");
+      option.value = id;
+      return option;
+    }),
+  );
 }
 
 async function replay(letter, button) {
@@ -198,10 +243,15 @@ byId("controls").addEventListener("submit", (event) => {
   update();
 });
 refresh.addEventListener("change", update);
+organization.addEventListener("change", update);
+organization.addEventListener("focus", pickOrganizations);
+document.addEventListener("visibilitychange", update);
 keyForm.addEventListener("submit", (event) => {
   event.preventDefault();
   key = byId("key").value;
   sessionStorage.setItem("key", key);
+  organization.value = "";
+  picking = false;
   update();
 });
 update();

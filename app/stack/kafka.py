@@ -6,13 +6,14 @@ import base64
 import os
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from aiokafka.errors import KafkaError
 
 from app.clients import Admin, started
+from app.limits import TRANSACTION_TIMEOUT_MS
 from app.stack.errors import StackError
 from app.stack.java import find_java, kafka_jars
 from app.stack.ownership import own_cluster_id, write_cluster_id
@@ -35,6 +36,8 @@ PROPERTIES: Mapping[str, str] = {
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "4",
+    # Whoever leaves one open holds back what lies behind it; our own flushes want so much.
+    "transaction.max.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
@@ -60,7 +63,7 @@ class LocalKafka(LocalServer):
     """A broker, and its own controller.
 
     `properties` are added to server.properties, for example a shorter `log.cleaner.backoff.ms`
-    for tests of compaction.
+    for tests of compaction; `format_options` to the words that its storage is formatted with.
     """
 
     name: ClassVar[str] = "Kafka"
@@ -74,8 +77,10 @@ class LocalKafka(LocalServer):
         port: int | None = None,
         log_file: Path | None = None,
         properties: Mapping[str, str] | None = None,
+        format_options: Sequence[str] = (),
     ) -> None:
         super().__init__(directory, port=port, log_file=log_file)
+        self._format_options = format_options
         self._properties = dict(properties or {})
 
     @property
@@ -127,7 +132,7 @@ class LocalKafka(LocalServer):
         # Before it is used: an interrupted format is done again under the same id.
         write_cluster_id(self.directory, cluster_id)
         arguments = ["format", "--ignore-formatted", "-t", cluster_id]
-        arguments += ["-c", str(self._properties_file)]
+        arguments += ["-c", str(self._properties_file), *self._format_options]
         tool = subprocess.run(
             [*java, "kafka.tools.StorageTool", *arguments], capture_output=True, text=True
         )

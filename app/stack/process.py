@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import psutil
 
+from app.local_state import private_directory
 from app.stack.errors import StackError
 
 LEASH = Path(__file__).with_name("leash.py")
@@ -48,7 +49,7 @@ class ServerProcess:
         The log of the start before this one is kept as `….1`.
         """
         for file in (self._pid_file, self._log_file):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_directory(file.parent)
         if self._log_file.exists():
             self._log_file.replace(self._log_file.with_name(f"{self._log_file.name}.1"))
         with self._log_file.open("wb") as log:

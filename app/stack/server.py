@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from app.local_state import private_directory
 from app.stack.errors import StackError
 from app.stack.ports import HOST, free_ports, require_free
 from app.stack.process import ServerProcess
@@ -47,7 +48,7 @@ class LocalServer(ABC):
             StackError: port taken, no disk, or it did not come up.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            private_directory(self.directory)
             self.process.stop_leftover(self.stop_timeout_s)
             if self._port_is_chosen:
                 require_free(

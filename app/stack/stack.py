@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+from app.local_state import private_directory
 from app.settings import Settings
 from app.stack.errors import StackError
 from app.stack.kafka import LocalKafka
@@ -101,7 +102,7 @@ def exclusive(state_dir: Path) -> Iterator[None]:
         StackError: another process holds it, it cannot be written, or the disk is nearly full.
     """
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        private_directory(state_dir)
         lock = (state_dir / "lock").open("a")
     except OSError as error:
         raise StackError(

@@ -184,9 +184,10 @@ def _filter_match(vector: Vector) -> Iterator[Difference]:
     names = {one.id: one.invoice_display_name for one in charge.filters}
     for arrival in arrivals(vector):
         properties = read_properties(arrival.event.properties)
-        sent = (arrival.event.code, arrival.timestamp_ms, properties)
-        ids = [fold.place_of(*sent)[0] for fold in alone]
-        best = fold_all.place_of(*sent)[0]
+        sent = (arrival.event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
+        best, *ids = [
+            place and place[0] for place in (f.place_of(*sent) for f in (fold_all, *alone))
+        ]
         got = {
             "matched": [names[filter_id] for filter_id in ids if filter_id is not None],
             "best": None if best is None else names[best],

@@ -14,6 +14,7 @@ import msgspec
 
 from app.billing_periods.day_count import inclusive_days
 from app.definitions.instants import LAST_MS, parse_iso8601_ms
+from app.definitions.judging import Judging
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric, MetricFilter
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, FixedPeriods, Period
@@ -172,10 +173,10 @@ def arrivals(vector: Vector) -> list[Arrival]:
     Each is appended as soon as the one before it, but not before its own time.
     """
     arrived: list[Arrival] = []
-    append_time_ms = 0
+    append_time_ms, judging = 0, Judging(ORGANIZATION)
     for offset, event in enumerate(vector.events):
         record = _record(vector.json, event, offset)
-        for decoded in arrivals_of(record, (), append_time_ms, 0, offset, ORGANIZATION):
+        for decoded in arrivals_of(record, (), append_time_ms, 0, offset, judging):
             if not isinstance(decoded, Arrival):
                 raise CannotRun(f"event {offset} is refused: {decoded}")
             append_time_ms = max(append_time_ms, decoded.timestamp_ms)

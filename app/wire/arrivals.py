@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from app.wire.events import Correction, decode_plain
-from app.wire.records import Headers, decode_record
+from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
+from app.definitions.set_asides import Aside
+from app.limits import ID_BYTES
+from app.wire.events import Correction, Event, decode_plain, long_id
+from app.wire.grants import is_granted
+from app.wire.records import Headers, decoding
 from app.wire.refusals import OUT_OF_RANGE_MESSAGE, Refusal, RefusalCode, check_range
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
@@ -18,6 +22,16 @@ _UNKNOWN_ORGANIZATION = (
     "organization_id is missing; send it with the event or set default_organization_id"
 )
 
+_NOT_ALLOWED = {
+    "topic": "everything in this topic is of default_organization_id; leave organization_id out",
+    "header": f"organization_id has to be that of the one header {ORGANIZATION_HEADER}",
+}
+"""By `producer_trust`."""
+
+_NOT_GRANTED = (
+    f"producers may not correct; send it over REST, or with the header {GRANTED_HEADER} of a grant"
+)
+
 
 def arrivals_of(
     value: bytes | None,
@@ -25,30 +39,97 @@ def arrivals_of(
     append_time_ms: int,
     partition: int,
     offset: int,
-    default_organization_id: str | None,
+    judging: Judging,
+    aside: Aside | None = None,
 ) -> Sequence[Arrived]:
-    """Everything in one record of the raw topic, in its order."""
+    """Everything in one record of the raw topic that is not set aside, in its order.
+
+    `aside`: of its raw partition. What is set aside as a whole is not even decoded.
+    """
+    return list(arriving(value, headers, append_time_ms, partition, offset, judging, aside))
+
+
+def arriving(
+    value: bytes | None,
+    headers: Headers,
+    append_time_ms: int,
+    partition: int,
+    offset: int,
+    judging: Judging,
+    aside: Aside | None = None,
+) -> Iterator[Arrived]:
+    """What `arrivals_of` gives, one at a time: a record may have thousands."""
+    if aside is not None and aside.touches(offset):
+        if not aside.holds(offset):
+            for each in arriving(value, headers, append_time_ms, partition, offset, judging):
+                if not aside.holds_element(offset, index_of(each)):
+                    yield each
+        return
+    default, belief = judging.default_organization_id, judging.belief_at(append_time_ms)
     if not headers and value is not None:
-        arrival = plain_arrival(value, append_time_ms, partition, offset, default_organization_id)
-        if arrival is not None:
-            return (arrival,)
+        arrival = plain_arrival(value, append_time_ms, partition, offset, default)
+        if arrival is not None and (
+            belief is None or belief.may_be_of(arrival.organization_id, default, headers)
+        ):
+            yield arrival
+            return
     admitted = any(name == ADMIT_HEADER and text == b"true" for name, text in headers)
-    found: list[Arrived] = []
-    for index, decoded in decode_record(value, headers):
+    may_correct = True
+    if belief is not None and not (belief.may_correct and belief.may_admit):
+        granted = is_granted(value, headers, append_time_ms, judging)
+        may_correct = belief.may_correct or granted
+        admitted = admitted and (belief.may_admit or granted)
+    for index, decoded in decoding(value, headers):
         if isinstance(decoded, Refusal):
-            found.append(decoded)
+            yield decoded
             continue
-        organization_id = decoded.organization_id or default_organization_id
+        organization_id = decoded.organization_id or default
         if organization_id is None:
             code = RefusalCode.UNKNOWN_ORGANIZATION
-            found.append(Refusal(code, _UNKNOWN_ORGANIZATION, decoded.body, index))
+            yield Refusal(code, _UNKNOWN_ORGANIZATION, decoded.body, index)
             continue
+        if belief is not None and not belief.may_be_of(organization_id, default, headers):
+            code = RefusalCode.ORGANIZATION_NOT_ALLOWED
+            yield Refusal(code, _NOT_ALLOWED[belief.producer_trust], decoded.body, index)
+            continue
+        if append_time_ms > judging.limited_after_ms:
+            field = long_name(decoded)
+            if field is not None:
+                code, message = RefusalCode.TOO_LARGE, f"{field} may have {ID_BYTES} bytes"
+                yield Refusal(code, message, decoded.body, index)
+                continue
         origin = (organization_id, append_time_ms, partition, offset, index)
-        if isinstance(decoded, Correction):
-            found.append(_correction(decoded, origin))
+        if not isinstance(decoded, Correction):
+            yield _new(Arrival, (decoded, *origin, -1, admitted))
+        elif may_correct:
+            yield _correction(decoded, origin)
         else:
-            found.append(_new(Arrival, (decoded, *origin, -1, admitted)))
-    return found
+            code = RefusalCode.INVALID_CORRECTION
+            yield Refusal(code, _NOT_GRANTED, decoded.body, index)
+
+
+def long_name(decoded: Event | Correction) -> str | None:
+    """The field of an event or a correction, or of what it amends, that is too long a name."""
+    if len(decoded.body) <= ID_BYTES and not (isinstance(decoded, Event) and decoded.envelope):
+        return None
+    amended = decoded.event if isinstance(decoded, Correction) else None
+    return long_id(decoded) or (None if amended is None else long_id(amended))
+
+
+def hang_on_limits(found: Iterable[Arrived]) -> bool:
+    """Whether what a record holds is taken or refused by whether there are limits when it comes."""
+    for each in found:
+        if isinstance(each, Arrival):
+            if long_name(each.event) is not None:
+                return True
+        elif isinstance(each, CorrectionArrival) and long_name(each.correction) is not None:
+            return True
+    return False
+
+
+def index_of(arrived: Arrived) -> int:
+    """Which element of its record it is."""
+    return arrived.index if isinstance(arrived, Refusal) else arrived.array_index
 
 
 def plain_arrival(

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
+from app.limits import ID_BYTES
 from app.numbers import ZERO, InvalidValue, bounded_decimal, parse_text, without_exponent
 from app.wire.nesting import PARSED_LEVELS, deeper_than
 from app.wire.properties import NO_PROPERTIES
@@ -128,6 +129,8 @@ def decode_plain(body: bytes) -> Event | None:
         # In what is passed over as well, the stack must not decide how deep is too deep.
         if len(body) - size > _SHORTEST_UNPARSED and deeper_than(body, PARSED_LEVELS):
             return None
+        if len(body) > ID_BYTES and long_id(plain) is not None:
+            return None
         # NUL can only come as an escape.
         if 92 in body and _has_nul(plain):
             return None
@@ -154,6 +157,36 @@ def is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+class Identified(Protocol):
+    """Whatever names an event."""
+
+    @property
+    def organization_id(self) -> str | None: ...
+    @property
+    def external_subscription_id(self) -> str: ...
+    @property
+    def transaction_id(self) -> str: ...
+
+
+def long_id(named: Identified) -> str | None:
+    """The first field of an event or a correction that is a longer name than one may be."""
+    for field in _NAMES:
+        text = getattr(named, field, None)
+        # A character has at most four bytes: most texts are never encoded.
+        if text and len(text) > ID_BYTES // 4 and len(text.encode()) > ID_BYTES:
+            return field
+    return None
+
+
+_NAMES: Final = (
+    "transaction_id",
+    "external_subscription_id",
+    "code",
+    "organization_id",
+    "correction_id",
+)
 
 
 def _has_nul(plain: _PlainEvent) -> bool:

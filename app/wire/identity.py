@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+from collections.abc import Generator
+from itertools import count
 from typing import Final
 
 import xxhash
 
+from app.limits import COMPARED_BYTES
 from app.numbers import ZERO, plain, take_apart
 from app.wire.events import Event
 
 BODY_HASH_MASK: Final = (1 << 48) - 1
-# Beyond this a number's plain form would be padding only; its digits stand for it.
-_MAX_PLAIN_EXPONENT: Final = 400
+_COMPARED_A_STEP: Final = 64
 
 
 class _Number(str):
@@ -39,22 +41,58 @@ def event_body_hash(event: Event) -> int:
     return xxhash.xxh3_64_intdigest(body) & BODY_HASH_MASK
 
 
-def canonical_body(event: Event) -> bytes:
-    """Give the text two equal bodies share, timestamps aside (records-and-cuts §3).
-
-    Keys are sorted and numbers in plain text, so 1 and 1.0 differ; an absent amount is 0.
-    """
-    amount = plain(event.precise_total_amount_cents or ZERO)
-    properties = _canonical(_parse_properties(event.properties.decode()))
-    return f"[{json.dumps(event.code)},{amount},{properties}]".encode()
-
-
 def same_body(one: Event, other: Event) -> bool:
-    """Tell an identical duplicate from a conflicting one; an absent timestamp equals any."""
+    """Tell an identical duplicate from a conflicting one (records-and-cuts §3).
+
+    An absent timestamp equals any, an absent amount is 0, keys may stand in any order, and numbers
+    have to be the same in plain text: 1 is 1e0, and not 1.0.
+    """
+    steps = comparing_bodies(one, other)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value)
+
+
+def comparing_bodies(one: Event, other: Event) -> Generator[None, None, bool]:
+    """`same_body` by small steps. Properties over 64 KiB are equal when their bytes are."""
     times = (one.timestamp_ms, other.timestamp_ms)
     if None not in times and times[0] != times[1]:
         return False
-    return canonical_body(one) == canonical_body(other)
+    amounts = (one.precise_total_amount_cents or ZERO, other.precise_total_amount_cents or ZERO)
+    if one.code != other.code or plain(amounts[0]) != plain(amounts[1]):
+        return False
+    if one.properties == other.properties:
+        return True
+    if max(len(one.properties), len(other.properties)) > COMPARED_BYTES:
+        return False
+    ours = _parse_properties(one.properties.decode())
+    yield
+    theirs = _parse_properties(other.properties.decode())
+    yield
+    pairs = [(ours, theirs)]
+    for compared in count(1):
+        if not pairs:
+            return True
+        left, right = pairs.pop()
+        if type(left) is not type(right):
+            return False
+        if isinstance(left, dict):
+            if left.keys() != right.keys():
+                return False
+            pairs += [(value, right[key]) for key, value in left.items()]
+        elif isinstance(left, list):
+            if len(left) != len(right):
+                return False
+            pairs += zip(left, right, strict=True)
+        elif left != right and not (
+            isinstance(left, _Number) and _spelling(left) == _spelling(right)
+        ):
+            return False
+        if compared % _COMPARED_A_STEP == 0:
+            yield
+    raise AssertionError("counting has no end")
 
 
 def digest_of(
@@ -69,28 +107,10 @@ def digest_of(
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
 
 
-def _canonical(value: object) -> str:
-    if isinstance(value, dict):
-        items = (f"{json.dumps(key)}:{_canonical(value[key])}" for key in sorted(value))
-        return "{" + ",".join(items) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_canonical, value)) + "]"
-    return _plain_text(value) if isinstance(value, _Number) else json.dumps(value)
-
-
-def _plain_text(number: _Number) -> str:
-    """Expand the exponent, keeping every fraction digit: 1e3 is 1000, 10e-1 is 1.0."""
+def _spelling(number: str) -> tuple[bool, str, int, int]:
+    """Sign, digits, power of ten and printed fraction digits: its plain text, never written out."""
     mantissa, _, exponent = number.lower().partition("e")
-    if not exponent:
-        return number
-    shift = take_apart(f"1e{exponent}").exponent
-    if abs(shift) > _MAX_PLAIN_EXPONENT:
-        return f"{mantissa}e{shift}"
-    sign = "-" if mantissa[0] == "-" else ""
-    whole, _, fraction = mantissa.lstrip("-").partition(".")
-    point = len(whole) + shift
-    digits = (whole + fraction).ljust(point, "0")
-    if point <= 0:
-        digits, point = digits.rjust(len(digits) + 1 - point, "0"), 1
-    whole, fraction = digits[:point].lstrip("0") or "0", digits[point:]
-    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+    _, digits, power = take_apart(number)
+    shift = take_apart(f"1e{exponent}").exponent if exponent else 0
+    fraction = mantissa.partition(".")[2]
+    return number[0] == "-", digits, power, max(0, len(fraction) - shift)

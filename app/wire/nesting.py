@@ -31,6 +31,15 @@ def deeper_than(text: bytes, levels: int) -> bool:
     return bool(depths.max(initial=0) > levels)
 
 
+def holds_more_than(text: bytes, values: int) -> bool:
+    """Tell whether JSON holds more values than so many; empty arrays and objects count twice."""
+    counted = (_COMMA, 91, 123)
+    if sum(text.count(character) for character in counted) < values:
+        return False
+    structure, _ = _outside_strings(text)
+    return bool(np.isin(structure, counted).sum() >= values)
+
+
 def split_array(text: bytes, most: int) -> list[bytes]:
     """Cut a JSON array into the bytes of its elements, at most so many, however deep they are.
 

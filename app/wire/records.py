@@ -5,7 +5,7 @@ decides what is refused; nothing a record holds makes `decode_record` raise.
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -82,6 +82,41 @@ def envelope_headers(envelope: bytes) -> list[tuple[str, bytes]]:
     ]
 
 
+def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str | None]:
+    """Whose everything in a record is, as the decoder reads it; None: it names nobody.
+
+    Where it cannot be read at all, it is nobody's. Of an array more than one is as many as any.
+    """
+    mode = _mode(headers)
+    if mode is _Mode.BINARY:
+        text = _attributes(headers).get(CLOUDEVENT_NAMES["organization_id"], b"")
+        return {text.decode() or None} if is_utf8(text) else {None}
+    if value is None or len(value) > MAX_BYTES or not is_utf8(value):
+        return {None}
+    if value.lstrip(_WHITESPACE)[:1] != b"[":
+        return {_organization_named(value, mode)}
+    named: set[str | None] = set()
+    try:
+        for element in _elements(value):
+            named.add(_organization_named(element, mode))
+            if len(named) > 1:
+                break
+    except Refused:
+        return {None}
+    return named or {None}
+
+
+def _organization_named(body: bytes, mode: _Mode) -> str | None:
+    try:
+        _check_depth(body)
+        fields = _fields(body)
+        cloud = mode is _Mode.STRUCTURED or "specversion" in fields
+        names = CLOUDEVENT_NAMES if cloud else LAGO_NAMES
+        return optional_text(fields, names["organization_id"])
+    except Refused:
+        return None
+
+
 def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int, Decoded]]:
     """Give (index within the record, event, correction or refusal) for everything in a record.
 
@@ -91,6 +126,11 @@ def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int,
         event = decode_plain(value)
         if event is not None:
             return [(0, event)]
+    return list(decoding(value, headers))
+
+
+def decoding(value: bytes | None, headers: Headers) -> Iterable[tuple[int, Decoded]]:
+    """What `decode_record` gives, an element at a time: a record may have thousands."""
     mode = _mode(headers)
     if value is None:
         if mode is not _Mode.BINARY:
@@ -119,7 +159,7 @@ def _mode(headers: Headers) -> _Mode:
     return mode
 
 
-def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> list[tuple[int, Decoded]]:
+def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> Iterable[tuple[int, Decoded]]:
     if mode is _Mode.BINARY:
         return [(0, _binary_event(value, headers))]
     if value.lstrip(_WHITESPACE)[:1] != b"[":
@@ -127,7 +167,7 @@ def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> list[tuple[in
     elements = _elements(value)
     if len(elements) > MAX_ELEMENTS:
         raise Refused(RefusalCode.TOO_LARGE, f"an array may hold {MAX_ELEMENTS} events")
-    return [(index, _decode_element(body, index, mode)) for index, body in enumerate(elements)]
+    return ((index, _decode_element(body, index, mode)) for index, body in enumerate(elements))
 
 
 def _elements(value: bytes) -> list[bytes]:

@@ -23,9 +23,13 @@ class RefusalCode(StrEnum):
     UNKNOWN_ORGANIZATION = "unknown_organization"
     TOO_LARGE = "too_large"
     INVALID_CORRECTION = "invalid_correction"
+    MANY_REFUSED = "many_refused"
     TOO_LATE = "too_late"
     PERIOD_CLOSED = "period_closed"
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
+    SET_ASIDE = "set_aside"
+    BEYOND_RETENTION = "beyond_retention"
+    ORGANIZATION_NOT_ALLOWED = "organization_not_allowed"
 
 
 class Refusal(msgspec.Struct, frozen=True):

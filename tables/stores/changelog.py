@@ -8,6 +8,7 @@ Source: state.md §3-§4, stream-engine.md §0.4-§0.5.
 from __future__ import annotations
 
 import asyncio
+import logging
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,14 +17,20 @@ from typing import Any, Final, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
+    InvalidTransactionTimeout,
     KafkaError,
     OffsetOutOfRangeError,
     ProducerFenced,
 )
 from aiokafka.structs import ConsumerRecord
 
-from app.clients import Consumer, Producer, started
+from app.clients import NOT_TAKEN, Consumer, Producer, started
+from app.failpoints import failpoint
+from app.limits import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 from app.settings import Settings
+from app.stack.errors import StackError
+
+log = logging.getLogger(__name__)
 
 # Below what a topic takes by default (1,048,588); a single larger record is a batch of its own.
 MAX_BATCH_BYTES: Final = 1_000_000
@@ -31,9 +38,9 @@ FETCH_BYTES: Final = 8 * 1024 * 1024
 FETCH_MAX_WAIT_MS: Final = 100
 READ_TIMEOUT_MS: Final = 500
 REQUEST_TIMEOUT_MS: Final = 40_000
-COMMIT_TIMEOUT_S: Final = 120.0
 ABORT_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 5.0
+ASKED_WITHIN_S: Final = 10.0
 RETRY_S: Final = 0.5
 _PACKED_AT_ONCE: Final = 2_000
 _LOOKED_UP_AT_ONCE: Final = 500
@@ -41,12 +48,27 @@ _LOOK_UP_BYTES: Final = 128 * 1024
 """Fetched for a record that is looked up; more would mostly be for nothing."""
 _READ_OVER: Final = 1_000
 """Reading so many records takes less than going to another place in the log."""
+_NEAR_END: Final = 2_000
+"""Records from the end of a log that the newest one of a key is looked for in, first."""
 _READ_AT_ONCE: Final = 10_000
 """More would keep the event loop, and with it partitions that are served, waiting."""
+_FOLLOWED_AT_ONCE: Final = 1_000
+"""Unpacked in one go: 10 ms."""
 
 
 class Fenced(Exception):
     """A newer owner of the partition exists; nothing was written."""
+
+
+class TransactionTooLong(StackError):
+    """The broker allows no transaction of our length."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The broker allows no transaction of {TRANSACTION_TIMEOUT_MS} ms. Set "
+            f"transaction.max.timeout.ms to at least that on every broker (Kafka's default is "
+            "900000) and start again."
+        )
 
 
 class BeyondRetention(Exception):
@@ -61,6 +83,8 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
+    timestamp_ms: int | None = None
+    """None: now. Only a test clock gives one."""
 
 
 class LogRecord(NamedTuple):
@@ -77,24 +101,76 @@ Conclude = Callable[[Mapping[TopicPartition, int]], Iterable[Record]]
 """Last records of a transaction, from the offsets of the last ones before by topic partition."""
 
 
+def _transactional(settings: Settings, name: str) -> Producer:
+    return Producer(
+        transactional_id=f"{settings.consumer_group}-{name}",
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        acks="all",
+        max_batch_size=MAX_BATCH_BYTES,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        **settings.kafka_options(),
+    )
+
+
+async def require_long_transactions(settings: Settings) -> None:
+    """Ask the broker for a transaction of our length, before anything is taken over.
+
+    A broker that does not answer in time is not waited for: whoever takes a partition over asks
+    again.
+
+    Raises:
+        TransactionTooLong: the broker is set up for shorter ones.
+    """
+    try:
+        async with asyncio.timeout(ASKED_WITHIN_S), started(_transactional(settings, "start")):
+            pass
+    except InvalidTransactionTimeout as error:
+        raise TransactionTooLong from error
+    except NOT_TAKEN as error:
+        log.warning("Whether the broker allows our transactions is not known yet: %r", error)
+
+
 class PartitionProducer:
     """The transactional producer of one partition."""
 
     def __init__(self, settings: Settings, number: int):
-        self._producer = Producer(
-            transactional_id=f"{settings.consumer_group}-{number}",
-            acks="all",
-            max_batch_size=MAX_BATCH_BYTES,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            **settings.kafka_options(),
-        )
+        self._settings = settings
         self._number = number
         self._one_flush = asyncio.Lock()
+        self._producer = self._made()
         self._failed: BaseException | None = None
 
+    def _made(self) -> Producer:
+        return _transactional(self._settings, str(self._number))
+
     async def start(self) -> None:
-        """Fence every older owner and abort what it had begun."""
-        await self._producer.start()
+        """Fence every older owner and abort what it had begun.
+
+        Raises:
+            TransactionTooLong: the broker is set up for shorter ones.
+            KafkaError, OSError, TimeoutError: the brokers do not let us; it may be tried again.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._producer.start()
+        except InvalidTransactionTimeout as error:
+            raise TransactionTooLong from error
+
+    async def replace(self) -> None:
+        """Go on with a new producer after a failure: what the last one had open is ended.
+
+        Raises: as `start`.
+        """
+        async with self._one_flush:
+            self._failed = self._failed or KafkaError("the producer is being replaced")
+            await self.stop()
+            self._producer = self._made()
+            await self.start()
+            self._failed = None
+
+    async def newest(self, topic: str, key: bytes) -> bytes | None:
+        """The newest committed value of a key in the partition's part of a topic."""
+        return await newest_value(self._settings, TopicPartition(topic, self._number), key)
 
     async def commit(self, records: Iterable[Record], conclude: Conclude | None = None) -> None:
         """Write all records in one transaction; those of one topic partition keep their order.
@@ -103,8 +179,8 @@ class PartitionProducer:
 
         Raises:
             Fenced: another worker has taken the partition over.
-            Exception: the transaction may or may not have been committed: restore the partition.
-                After any failure the producer refuses to go on.
+            Exception: the transaction may or may not have been committed. After any failure the
+                producer refuses to go on until it is replaced.
         """
         async with self._one_flush:
             if self._failed is not None:
@@ -131,6 +207,7 @@ class PartitionProducer:
         offsets = await self._send_all(batches)
         if conclude is not None:
             await self._send_all(await self._pack(conclude(offsets)))
+        failpoint("mid-commit")
         await self._producer.commit_transaction()
 
     async def _send_all(
@@ -147,9 +224,10 @@ class PartitionProducer:
     async def _pack(self, records: Iterable[Record]) -> dict[TopicPartition, list[Any]]:
         """Batches by topic partition: less than half of what one `send` a record costs."""
         packed: dict[TopicPartition, list[Any]] = {}
-        for count, (topic, partition, key, value, headers) in enumerate(records, 1):
+        for count, record in enumerate(records, 1):
+            topic, partition, key, value, headers, at_ms = record
             batches = packed.setdefault(TopicPartition(topic, partition), [])
-            fields = {"key": key, "value": value, "headers": list(headers), "timestamp": None}
+            fields = {"key": key, "value": value, "headers": list(headers), "timestamp": at_ms}
             if not batches or batches[-1].append(**fields) is None:
                 batches.append(self._producer.create_batch())
                 batches[-1].append(**fields)
@@ -193,7 +271,7 @@ class PartitionProducer:
         stopping = asyncio.ensure_future(producer.stop())
         _, late = await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
         if not late:
-            with suppress(KafkaError):
+            with suppress(*NOT_TAKEN):
                 stopping.result()
             return
         # What it waits for will not come: fail it, and what waits comes to its end.
@@ -252,6 +330,24 @@ async def bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
         starts = await consumer.beginning_offsets([tp])
         ends = await consumer.end_offsets([tp])
         return int(starts[tp]), int(ends[tp])
+
+
+async def newest_value(settings: Settings, tp: TopicPartition, key: bytes) -> bytes | None:
+    """The newest committed value of a key, looked for from the end; None: there is none."""
+    async with started(plain_consumer(settings)) as consumer:
+        start = (await consumer.beginning_offsets([tp]))[tp]
+        end = upper = (await consumer.end_offsets([tp]))[tp]
+        reach = _NEAR_END
+        while upper > start:
+            lower = max(start, end - reach)
+            found: bytes | None = None
+            async for _, records in _between(consumer, {tp: lower}, {tp: upper}):
+                for record in records:
+                    found = record.value if record.key == key else found
+            if found is not None:
+                return found
+            upper, reach = lower, 8 * reach
+    return None
 
 
 async def scan(
@@ -319,8 +415,9 @@ class LogReader:
                     yield records
             except OffsetOutOfRangeError as error:
                 raise BeyondRetention(f"{self.tp.topic} at {self.next}") from error
-            except (KafkaError, OSError, TimeoutError):
-                await self.stop()
+            except NOT_TAKEN:
+                with suppress(*NOT_TAKEN):
+                    await self.stop()
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> AsyncIterator[list[LogRecord]]:
@@ -335,7 +432,9 @@ class LogReader:
         while True:
             if self.next >= self._end:
                 self.caught_up.set()
-            fetched = await consumer.getmany(tp, timeout_ms=READ_TIMEOUT_MS)
+            fetched = await consumer.getmany(
+                tp, timeout_ms=READ_TIMEOUT_MS, max_records=_FOLLOWED_AT_ONCE
+            )
             position = await consumer.position(tp)
             for records in fetched.values():
                 yield [_log_record(record) for record in records]

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -544,8 +545,10 @@ class FileSegmentWriter:
         return _disk_segment(self._directory, record, self._fences.finish(), self._resident)
 
     def abandon(self) -> None:
-        self._rows_file.close()
-        self._filter_file.close()
+        for file in (self._rows_file, self._filter_file):
+            # A full disk takes not even what is buffered.
+            with suppress(OSError):
+                file.close()
         self._rows_path.unlink(missing_ok=True)
         self._filter_path.unlink(missing_ok=True)
 

@@ -11,17 +11,21 @@ Source: state.md §5.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from redis.asyncio import Redis
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
     MasterDownError,
     NoScriptError,
     OutOfMemoryError,
@@ -32,9 +36,11 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from app.redis_client import closed, redis_client
 from app.settings import Settings
 from tables.changelog_sum import record_hash
 from tables.members import MemberName, SetKey, member_key
+from tables.stores.changelog import Fenced
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +59,9 @@ _AWAY: Final = (
     OutOfMemoryError,
     ReadOnlyError,
     MasterDownError,
+    MasterNotFoundError,
+    ClusterDownError,
+    ClusterError,
 )
 _NOT_WRITABLE: Final = ("-OOM ", "-READONLY ", "MISCONF ", "NOREPLICAS ")
 """As errors of scripts have them: no memory, a replica now, no disk, too few replicas."""
@@ -137,7 +146,7 @@ return {members, wrong}
 """
 
 
-class StaleEpoch(Exception):
+class StaleEpoch(Fenced):
     """A newer owner of the partition writes these members."""
 
 
@@ -171,14 +180,7 @@ class MemberStore:
         if settings.redis_url is None:
             raise ValueError("METER_REDIS_URL is not set")
         self._prefix = settings.consumer_group
-        self._redis: Redis = Redis.from_url(
-            settings.redis_url,
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=SOCKET_TIMEOUT_S,
-        )
-        self._write = self._redis.register_script(_WRITE)
-        self._claim = self._redis.register_script(_CLAIM)
-        self._count = self._redis.register_script(_COUNT)
+        self._redis: Any = redis_client(settings, SOCKET_TIMEOUT_S)
         self._expected: dict[int, set[int | None]] = {}
         self._filling: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.available = True
@@ -190,7 +192,7 @@ class MemberStore:
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._redis.aclose()
+        await closed(self._redis)
 
     async def load_many(self, number: int, names: Sequence[MemberName]) -> list[bytes | None]:
         """Packed members in one round trip, None for those never written.
@@ -285,7 +287,8 @@ class MemberStore:
             pipeline.hmget(self._counts(number), names)
             for name in names:
                 pipeline.hlen(name)
-            meta, counted_at_all, counts, *lengths = await pipeline.execute()
+            meta, counted_at_all, counts, *found = await pipeline.execute()
+            lengths: list[int] = found
         self._check_standing(number, meta, counted_at_all, allowed)
         for counted, length in zip(counts, lengths, strict=True):
             if int(counted or 0) != length:
@@ -365,13 +368,13 @@ class MemberStore:
         """One transaction of several calls: no call is large."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             for keys in _chunks(gone, KEYS_IN_A_CALL):
-                await self._add_call(pipeline, number, epoch, None, keys, [])
+                self._add_call(pipeline, number, epoch, None, keys, [])
             for chunk in _chunks(members, MEMBERS_IN_A_CALL):
-                await self._add_call(pipeline, number, epoch, None, [], chunk)
-            await self._add_call(pipeline, number, epoch, flush, [], [])
+                self._add_call(pipeline, number, epoch, None, [], chunk)
+            self._add_call(pipeline, number, epoch, flush, [], [])
             await _refused(number, pipeline.execute())
 
-    async def _add_call(
+    def _add_call(
         self,
         pipeline: Any,
         number: int,
@@ -394,7 +397,7 @@ class MemberStore:
         ]
         for pairs in by_set.values():
             arguments += [len(pairs) // 2, *pairs]
-        await self._write(keys=keys, args=arguments, client=pipeline)
+        _call(pipeline, _WRITE, keys, arguments)
 
     async def state(self, number: int) -> MembersState:
         """What is there, counted afresh."""
@@ -407,7 +410,7 @@ class MemberStore:
             meta, sets = await pipeline.execute()
         members, wrong = 0, 0
         for keys in _chunks(sets, KEYS_IN_A_CALL):
-            found = await self._count(keys=[self._counts(number), *keys])
+            found = await _call(self._redis, _COUNT, [self._counts(number), *keys])
             members, wrong = members + found[0], wrong + found[1]
         flush = _integer(meta.get(b"flush"))
         return MembersState(
@@ -470,7 +473,7 @@ class MemberStore:
 
     async def _clear(self, number: int, epoch: int, mark: int) -> None:
         kept = [self._meta(number), self._counts(number)]
-        await _refused(number, self._claim(keys=kept, args=[epoch, mark]))
+        await _refused(number, _call(self._redis, _CLAIM, kept, [epoch, mark]))
         keys: list[bytes] = []
         async for key in self._redis.scan_iter(match=self._set(number, b"*"), count=KEYS_IN_A_CALL):
             keys.append(key)
@@ -491,7 +494,13 @@ class MemberStore:
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Once. Raises `MembersSilent` while Redis does not serve."""
         try:
-            answer = await call()
+            try:
+                answer = await call()
+            except NoScriptError:
+                # It was started anew, or is a node that took over; nothing of the call was done.
+                for script in (_WRITE, _CLAIM, _COUNT):
+                    await self._redis.script_load(script)
+                answer = await call()
         except RedisError as error:
             if not (isinstance(error, NoScriptError) or _is_away(error)):
                 raise
@@ -510,6 +519,16 @@ class MemberStore:
 
     def _set(self, number: int, key: SetKey) -> bytes:
         return f"{{{self._prefix}:{number}}}:set:".encode() + key
+
+
+def _call(client: Any, script: str, keys: Sequence[bytes], arguments: Sequence[Any] = ()) -> Any:
+    """Call a script by its hash; of a pipeline, as a part of it."""
+    return client.execute_command("EVALSHA", _hash_of(script), len(keys), *keys, *arguments)
+
+
+@cache
+def _hash_of(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _sealed(name: MemberName, packed: bytes | None) -> tuple[MemberName, bytes | None]:

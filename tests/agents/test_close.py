@@ -20,7 +20,11 @@ def partition_of(own_ms: int, **also: Any) -> Any:
     """Partition 0 of two."""
     return SimpleNamespace(
         number=0,
-        table=SimpleNamespace(record=SimpleNamespace(append_time_ms=own_ms, rekeyed_next=0)),
+        table=SimpleNamespace(
+            record=SimpleNamespace(append_time_ms=own_ms, rekeyed_next=0),
+            behind_since_ms=also.get("behind_since_ms"),
+            next_history_ms=lambda: NEVER_MS,
+        ),
         shared=SimpleNamespace(
             settings=SimpleNamespace(raw_partitions=2),
             definitions=SimpleNamespace(append_time_ms=also.get("defined_ms", 1_001)),
@@ -33,7 +37,7 @@ def progress_of(own_ms: int, other_ms: int) -> ProgressTable:
     """What the owners of both partitions told."""
     progress = ProgressTable()
     for partition, at_ms in enumerate((own_ms, other_ms)):
-        progress.note(Progress(partition, at_ms, CUT_MS, 1, "", 0).encode())
+        progress.note(Progress(partition, at_ms, CUT_MS, 1, "", 0))
     return progress
 
 
@@ -50,20 +54,42 @@ async def reason(own_ms: int = 1_001, other_ms: int = 1_001, rekeyed: int = 0, *
 async def test_nothing_holds_it_back_once_everything_is_past_it() -> None:
     assert await reason() is None
     assert await reason(refold_since_ms=CUT_MS + 1) is None
+    assert await reason(behind_since_ms=CUT_MS + 1) is None
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("what", "code", "told"),
     [
-        ({"own_ms": CUT_MS}, "raw partition 0 is not folded past the cut"),
-        ({"other_ms": CUT_MS}, "raw partition 1 has not reported progress past the cut"),
-        ({"rekeyed": 1}, "forwarded events of partition 0 are not folded to the end"),
-        ({"defined_ms": CUT_MS}, "the definitions log has not passed the cut"),
-        ({"refold_since_ms": CUT_MS}, "partition 0 is refolding for a definition or a correction"),
+        ({"own_ms": CUT_MS}, "raw_behind", "raw partition 0 is not folded past the cut"),
+        (
+            {"other_ms": CUT_MS},
+            "peer_silent",
+            "raw partition 1 has not reported progress past the cut",
+        ),
+        (
+            {"rekeyed": 1},
+            "forwarded_behind",
+            "forwarded events of partition 0 are not folded to the end",
+        ),
+        (
+            {"defined_ms": CUT_MS},
+            "definitions_behind",
+            "the definitions log has not passed the cut",
+        ),
+        (
+            {"behind_since_ms": CUT_MS},
+            "definitions_behind",
+            "definitions behind: partition 0 has yet to look at whom they concern",
+        ),
+        (
+            {"refold_since_ms": CUT_MS},
+            "refolding",
+            "partition 0 is refolding for a definition or a correction",
+        ),
     ],
 )
-async def test_each_of_these_holds_it_back(what: dict[str, int], told: str) -> None:
-    assert await reason(**what) == told
+async def test_each_of_these_holds_it_back(what: dict[str, int], code: str, told: str) -> None:
+    assert await reason(**what) == (code, told)
 
 
 @pytest.mark.parametrize("history", [False, True], ids=["cut", "history record"])
@@ -73,12 +99,12 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     """A refold swapped in while the cut asks for the end of a log may announce it."""
     cuts, taken = {CUT_MS}, list[int]()
     owned = partition_of(CUT_MS + 1)
-    owned.blocked, owned.lock = None, asyncio.Lock()
+    owned.blocked, owned.shaping, owned.unscheduled = None, asyncio.Lock(), {}
     owned.schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS))
     owned.shared.clock = SimpleNamespace(now_ms=lambda: CUT_MS + 1)
     owned.table.next_history_ms = lambda: CUT_MS if history and CUT_MS in cuts else NEVER_MS
 
-    def enter() -> None:
+    async def enter() -> None:
         taken.append(min(cuts))
         cuts.discard(CUT_MS)
 

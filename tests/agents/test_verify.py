@@ -10,7 +10,8 @@ import pytest
 
 from agents import verify
 from agents.observe import Observed
-from app.verify import VerifyTally
+from app.scans import Scans
+from app.turns import Turns
 
 
 def sample(lag: int) -> Observed:
@@ -18,7 +19,7 @@ def sample(lag: int) -> Observed:
 
 
 def of_two_partitions() -> Any:
-    return SimpleNamespace(owned={0: None, 1: None}, observed={}, verified=VerifyTally())
+    return SimpleNamespace(owned={0: None, 1: None}, observed={}, scans=Scans(Turns()))
 
 
 async def test_it_waits_while_a_partition_of_its_own_is_behind(
@@ -43,12 +44,18 @@ async def test_what_others_own_or_nobody_has_looked_at_yet_is_not_waited_for() -
 async def test_it_makes_way_for_whoever_asks() -> None:
     engine = of_two_partitions()
     engine.observed = {0: sample(10**9)}
-    turn = engine.verified.one_at_a_time
-    async with turn:
-        assert turn.waiting == 0
-        asking = asyncio.create_task(turn.acquire())
+    async with engine.scans.place("verify a sample", "", endless=True):
+        waiting = asyncio.create_task(verify.until_folded(engine))
         await asyncio.sleep(0)
-        assert turn.waiting == 1
+
+        async def asks() -> None:
+            async with engine.scans.place("verify", "o", endless=True):
+                pass
+
+        asking = asyncio.create_task(asks())
+        await asyncio.sleep(0)
+        assert engine.scans.waiting == 1
         await asyncio.wait_for(verify.until_folded(engine), 5)
+        await asyncio.wait_for(waiting, 5)
     await asking
-    assert turn.waiting == 0
+    assert engine.scans.waiting == 0

@@ -16,6 +16,7 @@ from app.engine import Engine
 from app.owned import OwnedPartition
 from app.settings import Settings
 from app.transport import MeterApp, RecordBatch
+from app.turns import Turns
 
 
 async def wait_for_what_is_cancelled(*_: object) -> None:
@@ -72,7 +73,8 @@ async def test_a_lane_that_is_cancelled_underneath_ends_the_worker(
 
     monkeypatch.setattr(ingest, "take_raw", wait_for_what_is_cancelled)
     partition = cast(OwnedPartition, object())
-    lanes = ingest._Lanes(cast(MeterApp, App()), lambda _: partition, cast(Forwarder, None))
+    app, forwarder = cast(MeterApp, App()), cast(Forwarder, None)
+    lanes = ingest._Lanes(app, lambda _: partition, forwarder, Turns())
     lanes.put(RecordBatch([], TP("raw", 0), 0, 1, 0))
     try:
         assert isinstance(await asyncio.wait_for(crashed, 5), asyncio.CancelledError)

@@ -8,12 +8,18 @@ from typing import Any, cast
 import pytest
 
 from app.clock import SystemClock
-from app.dead_letters import REPEATED_BYTES, Source, dead_letter
+from app.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
+from app.definitions import commands
+from app.definitions.judging import Judging
+from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
+from app.limits import REFUSED_LETTERS
 from app.owned import OwnedPartition
 from app.settings import Settings
+from app.tally import Tally
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.transport import RawRecord
+from app.turns import Turns
 from app.wire.arrivals import arrivals_of
 from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, decode_record
@@ -21,7 +27,7 @@ from app.wire.refusals import Refusal, RefusalCode
 from tables.dedupe import EventIndex
 from tables.fold import Arrival
 from tables.partition import Partition, Refused
-from tables.stores.changelog import LogRecord, Record
+from tables.stores.changelog import Record
 
 KEY = b"organization-subscription"
 TRACE = ("trace", b"x" * 1_000_000)
@@ -84,10 +90,15 @@ def test_large_headers_and_a_large_key_are_not_repeated() -> None:
 
 
 def _owned() -> OwnedPartition:
-    shared = SimpleNamespace(
-        settings=Settings(profile="test"), clock=SystemClock(), last_definition=(0, -1)
-    )
     table = Partition(0, Definitions(), EventIndex())
+    shared = SimpleNamespace(
+        settings=Settings(profile="test"),
+        clock=SystemClock(),
+        last_definition=(0, -1),
+        definitions=table.definitions,
+        tally=Tally(),
+        turns=Turns(),
+    )
     return OwnedPartition(table, cast(Any, None), cast(Any, shared))
 
 
@@ -111,18 +122,18 @@ def test_an_event_that_comes_too_late_can_be_sent_again(headers: Headers) -> Non
     value = (
         b'{"organization_id":"o","external_subscription_id":"s","transaction_id":"t","code":"gb"}'
     )
-    (arrival,) = arrivals_of(value, headers, 17, 0, 7, None)
+    (arrival,) = arrivals_of(value, headers, 17, 0, 7, Judging())
     assert isinstance(arrival, Arrival)
     owned = _owned()
     owned.note_refused([Refused(arrival, RefusalCode.TOO_LATE, "too late")])
     (letter,) = owned.outbox
-    assert list(arrivals_of(letter.value, _split(letter)[0], 17, 0, 7, None)) == [arrival]
+    assert list(arrivals_of(letter.value, _split(letter)[0], 17, 0, 7, Judging())) == [arrival]
 
 
 async def test_the_elements_of_an_array_have_its_large_headers_once() -> None:
     owned = _owned()
     refused = [
-        (refusal, cast(RawRecord, LogRecord(KEY, None, [TRACE], 17, offset)))
+        (refusal, _raw(None, [TRACE], offset))
         for offset in (7, 9)
         for index, refusal in decode_record(b"[1,{},[]]")
         if isinstance(refusal, Refusal)
@@ -165,3 +176,93 @@ def test_what_is_left_of_a_value_is_too_large_still() -> None:
     ((_, refusal),) = decode_record(letter.value)
     assert isinstance(refusal, Refusal)
     assert refusal.code is RefusalCode.TOO_LARGE
+
+
+def _raw(value: bytes | None, headers: Headers, offset: int) -> RawRecord:
+    return cast(
+        RawRecord,
+        SimpleNamespace(key=KEY, value=value, headers=headers, timestamp=17, offset=offset),
+    )
+
+
+@pytest.mark.parametrize("count", [REFUSED_LETTERS, REFUSED_LETTERS + 1])
+async def test_a_record_of_many_refused_elements_has_one_letter(count: int) -> None:
+    owned = _owned()
+    elements = [b"{}", *[b"1"] * (count - 1)]
+    value = b"[" + b",".join(elements) + b"]"
+    raw = _raw(value, SMALL[2:], 7)
+    refused = [(each, raw) for _, each in decode_record(value) if isinstance(each, Refusal)]
+    await owned.take((), raw_next=8, refused=refused)
+    assert owned.refused_events == len(owned.verdicts) == count
+    if count == REFUSED_LETTERS:
+        assert [letter.value for letter in owned.outbox] == elements
+        return
+    (letter,) = owned.outbox
+    kept, own = _split(letter)
+    assert (letter.value, kept) == (value, SMALL[2:])
+    assert own["meter-error-code"] == "many_refused"
+    assert own["meter-refused"] == f"invalid_event={count - 1},missing_field=1"
+    assert own["meter-error-message"].startswith(
+        f"{count} elements of the record are refused ({count - 1} invalid_event, 1 missing_field); "
+        "the first at index 0: external_subscription_id is missing"
+    )
+
+
+def test_what_the_fold_refuses_of_one_record_has_one_letter_an_organization() -> None:
+    owned = _owned()
+    bodies = [
+        b'{"organization_id":"%s","external_subscription_id":"s","transaction_id":"t%d","code":"c"}'
+        % (b"pq"[i % 2 : i % 2 + 1], i)
+        for i in range(3 * REFUSED_LETTERS)
+    ]
+    arrivals = arrivals_of(b"[" + b",".join(bodies) + b"]", (), 17, 0, 7, Judging())
+    owned.note_refused(
+        Refused(arrival, RefusalCode.TOO_LATE, "too late")
+        for arrival in arrivals
+        if isinstance(arrival, Arrival)
+    )
+    assert [letter.value for letter in owned.outbox] == [
+        b"[" + b",".join(bodies[i::2]) + b"]" for i in (0, 1)
+    ]
+    assert [_split(letter)[1]["meter-organization"] for letter in owned.outbox] == ["p", "q"]
+    assert list(map(organization_of, cast(Any, owned.outbox))) == ["p", "q"]
+
+
+async def test_a_letter_says_whose_it_is() -> None:
+    """A CloudEvent of one organization whose data names another (M32)."""
+    owned = _owned()
+    value = b'{"specversion":"1.0","organizationid":"p","data":{"organization_id":"q"}}'
+    mixed = b'[{"organization_id":"p"},{"organization_id":"q"}]'
+    refused = [
+        (each, _raw(text, [], offset))
+        for offset, text in enumerate([value, mixed, b"{"])
+        for _, each in decode_record(text)
+        if isinstance(each, Refusal)
+    ]
+    await owned.take((), raw_next=3, refused=refused)
+    told = [_split(letter)[1].get("meter-organization") for letter in owned.outbox]
+    assert told == ["p", None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("trust", "headers", "organization_id"),
+    [
+        ("claimed", [("meter-organization", b"q")], "p"),
+        ("topic", [("meter-organization", b"q")], "o"),
+        ("header", [("meter-organization", b"q")], "q"),
+        ("header", [("meter-organization", b"q"), ("meter-organization", b"p")], None),
+        ("header", [], None),
+    ],
+)
+async def test_a_letter_is_whose_it_is_believed_to_be(
+    trust: Any, headers: Headers, organization_id: str | None
+) -> None:
+    """Nobody writes into the dead letters of another by claiming to be that other."""
+    owned = _owned()
+    record = SettingsRecord(producer_trust=trust, default_organization_id="o")
+    owned.shared.definitions.apply(commands.set_settings(record).encode(), 1, 0)
+    value = b'{"organization_id":"p"}'
+    ((_, refusal),) = decode_record(value)
+    await owned.take((), raw_next=1, refused=[(cast(Refusal, refusal), _raw(value, headers, 0))])
+    (letter,) = owned.outbox
+    assert organization_of(cast(Any, letter)) == organization_id

@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.expressions import (
+    NO_BUDGET,
     EvaluationFailed,
     InvalidExpression,
     Result,
+    TooCostly,
+    check_size,
     parse,
     result_text,
     result_value,
@@ -179,7 +182,7 @@ def test_failures(text: str, message: str) -> None:
 
 
 def test_long_chains_need_no_stack() -> None:
-    assert evaluate("+".join(["1"] * 4000)) == 4000
+    assert parse("+".join(["1"] * 4000)).evaluate("storage", AT_MS, {}, NO_BUDGET) == 4000
 
 
 def test_the_properties_read_are_named() -> None:
@@ -226,3 +229,48 @@ def test_any_text_parses_or_is_invalid(text: str) -> None:
     except InvalidExpression:
         return
     assert expression.text == text
+
+
+D = "event.properties.d"
+
+
+@pytest.mark.parametrize(
+    ("text", "properties", "units"),
+    [
+        ("1", {}, 1),
+        ("1" * 80, {}, 3),
+        ("-1", {}, 2),
+        ("1+2*3", {}, 5),
+        ("(((1)))", {}, 1),
+        ("event.timestamp", {}, 1),
+        ("event.code", {}, 1),
+        (D, {"d": b"1"}, 4),
+        (D, {"d": b'"%s"' % (b"x" * 126)}, 6),
+        (f"{D}+{D}", {"d": b"1"}, 6),
+        ("1/3", {}, 5),
+        ("round(1.5)", {}, 5),
+        ("ceil(1.5, 1)", {}, 6),
+        ("least(1,2,3)", {}, 6),
+        ("concat('a','b')", {}, 3),
+        (f"concat({D},{D})", {"d": b'"%s"' % (b"x" * 62)}, 8),
+    ],
+)
+def test_what_an_evaluation_costs(text: str, properties: dict[str, bytes], units: int) -> None:
+    expression = parse(text)
+    expression.evaluate("storage", AT_MS, properties, units)
+    with pytest.raises(TooCostly):
+        expression.evaluate("storage", AT_MS, properties, units - 1)
+
+
+def test_a_property_is_paid_for_before_it_is_read() -> None:
+    with pytest.raises(TooCostly):
+        evaluate(f"concat({D})", {"d": b'"%s"' % (b"x" * 70_000)})
+
+
+@pytest.mark.parametrize(
+    "text", ["+".join(["1"] * 250) + "+", "least(" + "1," * 499 + "'a+b')", "-" * 499 + "(1)"]
+)
+def test_nodes_are_counted_before_parsing(text: str) -> None:
+    check_size(text)
+    with pytest.raises(InvalidExpression):
+        check_size(text + "+1")

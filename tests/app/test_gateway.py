@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +15,15 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 
+from app.api.auth import KeyRing, PeerTokens
 from app.api.server import ApiServer, build_app
 from app.gateway import Gateway
 from app.home import Homes
-from app.owned import Progress
+from app.keys import of_environment
+from app.owned import Progress, RawPlace
 from app.progress import ProgressTable
+from app.scans import Scans
+from app.turns import Turns
 from app.wire.events import Event
 from app.wire.records import decode_record
 from tables.fold import Arrival
@@ -52,7 +56,9 @@ class Scan:
     def start(self, *_: object) -> None:
         """Everything is read in any case."""
 
-    async def read(self, *_: object) -> AsyncIterator[list[Arrival]]:
+    seek_only = start
+
+    async def read(self, *_: object, **__: object) -> AsyncIterator[list[Arrival]]:
         for arrival in self._live.arrived():
             self._meanwhile()
             properties = b'{"note":"%s"}' % (b"x" * NOTE_BYTES)
@@ -68,7 +74,7 @@ class Worker:
     def __init__(self) -> None:
         live = Live(definitions_of(["count"]))
         live.define_all()
-        self.live = live
+        self.live, turns = live, Turns()
         self.engine = SimpleNamespace(
             definitions=live.definitions,
             owned={},
@@ -84,6 +90,9 @@ class Worker:
             scan=lambda owned: Scan(self.live, self.meanwhile),
             log_starts=self._log_starts,
             find_raw=None,
+            find_raw_many=self._find_raw_many,
+            shared=SimpleNamespace(turns=turns),
+            scans=Scans(turns),
         )
         self.meanwhile: Callable[[], None] = lambda: None
         self.gateway = Gateway(self.engine)
@@ -91,17 +100,27 @@ class Worker:
         self.gateway.opened = True
         keys = [api_key(ORG, "full")]
         self.appended: list[bytes] = []
-        app = build_app(self.gateway, keys, CollectorRegistry(), max_batch=MAX_BATCH)
+        app = build_app(
+            self.gateway,
+            KeyRing(of_environment(keys)),
+            CollectorRegistry(),
+            max_batch=MAX_BATCH,
+            peers=PeerTokens("shared"),
+        )
         self.server = ApiServer(app)
 
     async def start(self) -> None:
         self.engine.url = f"http://127.0.0.1:{await self.server.start('127.0.0.1', 0)}"
 
-    async def _append(self, topic: str, key: bytes, value: bytes, partition: int) -> Any:
+    async def _append(self, topic: str, key: bytes, value: bytes, *_: object) -> Any:
         """Whatever is appended is folded at once."""
         self.appended.append(value)
         self.live.partition.record.raw_next = len(self.appended)
         return SimpleNamespace(offset=len(self.appended) - 1, timestamp=START_MS)
+
+    async def _find_raw_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrival]:
+        wanted = set(places)
+        return {a[3:6]: a for a in self.live.arrived() if a[3:6] in wanted}
 
     async def _log_starts(self, number: int) -> tuple[int, int]:
         return 0, 0
@@ -109,7 +128,7 @@ class Worker:
     def hears_of(self, owner: Worker, epoch: int = 1) -> None:
         """The partition's owner reports."""
         told = Progress(0, START_MS, 0, epoch, owner.engine.url, 1)
-        self.engine.progress.note(told.encode())
+        self.engine.progress.note(told)
 
     def owns_it(self, *dated_ms: int) -> None:
         """With events of these times, or with one."""
@@ -141,7 +160,7 @@ async def workers() -> AsyncIterator[tuple[Worker, Worker]]:
         yield both
 
 
-OF_EVERYTHING = ["events", "events/t", "events/t/trace"]
+OF_EVERYTHING = ["events", "events/t", "events/t/trace", "events/not_counted"]
 
 
 @pytest.mark.parametrize("path", OF_EVERYTHING)

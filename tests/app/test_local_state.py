@@ -53,3 +53,10 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StackError, match="METER_STATE_DIR"):
         LocalState(tmp_path / "file" / "state")
+
+
+def test_no_other_user_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir(mode=0o755)
+    for name in ("before", "new"):
+        LocalState(tmp_path / name).close()
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o700

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
-import msgspec
 import pytest
 
 from agents.close import close_due
 from agents.refold import refold_queued
 from app.api import meter as port
+from app.brokers import Brokers
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Touch
 from app.gateway import Gateway
-from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Progress
+from app.home import Homes
+from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Unsent, _slices
 from app.progress import ProgressTable
 from app.records import usage_record
 from app.settings import Settings
+from app.tally import Tally
 from app.transport import RawRecord
+from app.turns import Turns
 from app.wire.refusals import Refusal, RefusalCode
-from tables.close import enter_history, settle
+from tables.close import settling
 from tables.fold import Arrival, runs_of
-from tables.refold import Refold
+from tables.partition import TooLargeForChangelog
 from tables.stores.changelog import Fenced
-from tests.laws.world import ORG, START_MS, WEEK_MS, Live, definitions_of, event
+from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
 
 AT_MS = START_MS + 1_000
 
@@ -55,7 +58,13 @@ def owned_of(*codes: str, slice_events: int = 1_000, **settings: Any) -> OwnedPa
         last_definition=(0, -1),
         definitions=table.definitions,
         definitions_wanted_ms=-1,
+        brokers=Brokers(Settings(profile="test")),
+        report=lambda progress: None,
+        unsent_bytes=0,
         definitions_changed=asyncio.Condition(),
+        homes=Homes(table.definitions, 1),
+        turns=Turns(),
+        tally=Tally(),
         url="",
     )
     return OwnedPartition(table, cast(Any, None), cast(Any, shared))
@@ -84,13 +93,22 @@ async def test_a_slice_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.Mo
     await refuses_to_flush(owned)
 
 
+def _no_memory_in_a_step(*_: object) -> Iterator[None]:
+    """Work that fails once it is begun."""
+    yield
+    raise MemoryError
+
+
 @pytest.mark.parametrize(
-    ("failing", "real", "nth"),
-    [("tables.close.usage_record", usage_record, 2), ("agents.close.settle", settle, 1)],
+    ("failing", "instead"),
+    [
+        ("tables.close.usage_record", _NoMemory(usage_record, 2)),
+        ("agents.close.settling", _no_memory_in_a_step),
+    ],
     ids=["between records", "as it is settled"],
 )
 async def test_a_cut_that_fails_half_way_is_in_no_flush(
-    monkeypatch: pytest.MonkeyPatch, failing: str, real: Callable[..., Any], nth: int
+    monkeypatch: pytest.MonkeyPatch, failing: str, instead: Callable[..., Any]
 ) -> None:
     """What is noted as published before its record is made would never be published."""
     owned = owned_of("count", "sum")
@@ -103,12 +121,12 @@ async def test_a_cut_that_fails_half_way_is_in_no_flush(
     for name in owned.table.presence.codes:
         owned.schedule.update(name)
     progress = ProgressTable()
-    progress.note(owned.progress(2, START_MS + 2 * WEEK_MS).encode())
+    progress.note(owned.progress(2, START_MS + 2 * WEEK_MS))
 
     async def rekeyed_end(number: int) -> int:
         return 0
 
-    monkeypatch.setattr(failing, _NoMemory(real, nth))
+    monkeypatch.setattr(failing, instead)
     with pytest.raises(MemoryError):
         await close_due(owned, progress, rekeyed_end)
     await refuses_to_flush(owned)
@@ -118,17 +136,18 @@ async def test_a_definition_that_fails_half_way_is_in_no_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     owned = owned_of("count")
-    monkeypatch.setattr(owned.table, "touched", _NoMemory(owned.table.touched, 1))
+    monkeypatch.setattr(owned.schedule, "update", _NoMemory(owned.schedule.update, 1))
+    owned.define(Touch(ORG), 7, AT_MS)
     with pytest.raises(MemoryError):
-        owned.define(Touch(ORG), 7, AT_MS)
+        await owned.renew()
     await refuses_to_flush(owned)
 
 
 async def test_history_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     owned = owned_of("count")
-    monkeypatch.setattr("app.owned.enter_history", _NoMemory(enter_history, 1))
+    monkeypatch.setattr("tables.close.settling", _NoMemory(settling, 1))
     with pytest.raises(MemoryError):
-        owned.enter_history()
+        await owned.enter_history()
     await refuses_to_flush(owned)
 
 
@@ -141,23 +160,35 @@ class _EmptyLog:
     async def __aexit__(self, *_: object) -> None:
         pass
 
+    async def log_starts(self) -> tuple[int, int]:
+        return 0, 0
+
     def start(self, *_: object) -> None:
+        pass
+
+    def seek_only(self, *_: object) -> None:
         pass
 
     def behind(self, _: object) -> int:
         return 0
 
-    async def read(self, *_: object) -> AsyncIterator[list[Arrival]]:
+    async def read(self, *_: object, **__: object) -> AsyncIterator[list[Arrival]]:
         nothing: list[list[Arrival]] = []
         for part in nothing:
             yield part
 
 
 async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    owned = owned_of("count")
-    await owned.take(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
-    owned.want_refold([(*name, "count") for name in owned.table.presence.codes], AT_MS)
-    monkeypatch.setattr(Refold, "swap", _NoMemory(Refold.swap, 1))
+    """The cells of one code are replaced, and those of the other are not."""
+    owned = owned_of("count", "sum")
+    arrivals = [
+        Arrival(event(code, code, AT_MS), ORG, AT_MS, 0, number, 0)
+        for number, code in enumerate(("count", "sum"))
+    ]
+    await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
+    pairs = [(*name, code) for name, codes in owned.table.presence.codes.items() for code in codes]
+    owned.want_refold(pairs, AT_MS)
+    monkeypatch.setattr(owned.table, "replace", _NoMemory(owned.table.replace, len(pairs)))
     with pytest.raises(MemoryError):
         await refold_queued(owned, lambda _: cast(Any, _EmptyLog()))
     await refuses_to_flush(owned)
@@ -169,10 +200,34 @@ async def test_a_flush_that_fails_half_way_is_not_gone_on_with(
     """What the first has taken out of the tables the second would not have."""
     owned = owned_of("count")
     await owned.take(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
-    monkeypatch.setattr(owned.table, "take_changes", _NoMemory(owned.table.take_changes, 1))
+    presence = owned.table.presence
+    monkeypatch.setattr(presence, "take_changes", _NoMemory(presence.take_changes, 1))
     with pytest.raises(MemoryError):
         await owned.flush()
     await refuses_to_flush(owned)
+
+
+async def test_a_flush_that_is_left_half_packed_is_packed_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is taken out of the tables could not be put back."""
+    monkeypatch.setattr("app.turns.TURN_S", 0.0)
+    owned, seats = owned_of("seats"), [f"u{number}" for number in range(300)]
+    arrivals = [
+        Arrival(event("seats", seat, AT_MS, u=seat), ORG, AT_MS, 0, number, 0)
+        for number, seat in enumerate(seats)
+    ]
+    await owned.take(runs_of(arrivals), raw_next=300, append_time_ms=AT_MS)
+    flushing = asyncio.create_task(owned.flush())
+    while owned.moved:
+        await asyncio.sleep(0)
+    assert owned.unsent is None
+    await owned.suspend()
+    await asyncio.wait([flushing])
+    assert not owned.abandoned
+    unsent: Unsent | None = owned.unsent
+    assert unsent is not None
+    assert sorted(text for (_, text), _ in unsent.members) == sorted(seats)
 
 
 async def test_of_a_batch_that_is_cancelled_between_two_slices_nothing_is_flushed() -> None:
@@ -186,6 +241,19 @@ async def test_of_a_batch_that_is_cancelled_between_two_slices_nothing_is_flushe
     await asyncio.wait([taking])
     assert owned.table.index.length == 1
     await refuses_to_flush(owned)
+
+
+async def test_slices_that_take_no_time_give_the_loop_up_once_each() -> None:
+    """Costly events come by slices of few: several rounds of the loop for each would add up."""
+    owned = owned_of("count", slice_events=1)
+    owned.shared.turns = Turns(lambda: 0.0)
+    arrivals = [sent(f"t{number}", raw_offset=number) for number in range(100)]
+    taking, rounds = asyncio.create_task(owned.take(runs_of(arrivals), raw_next=100)), 0
+    while not taking.done():
+        await asyncio.sleep(0)
+        rounds += 1
+    assert owned.table.index.length == 100
+    assert rounds < 3 * 100
 
 
 async def test_late_events_of_one_slice_wait_for_each_of_their_cuts() -> None:
@@ -220,7 +288,7 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     await owned.take(runs_of(forwarded), rekeyed_next=2, marks={1: (7, 0)})
     twice = [sent("y", raw_offset=7), sent("y", raw_offset=8)]
     await owned.take(runs_of(twice), raw_next=9, append_time_ms=AT_MS)
-    gateway = Gateway(cast(Any, SimpleNamespace(owned={0: owned})))
+    gateway = Gateway(cast(Any, SimpleNamespace(owned={0: owned}, shared=owned.shared)))
 
     def told(offset: int) -> port.Verdict:
         return gateway._verdict(0, offset, 0, port.Position(0, offset, AT_MS))
@@ -229,22 +297,15 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     assert isinstance(told(8), port.Duplicate)
 
 
-def test_verdicts_on_what_is_refused_are_forgotten_as_others_are() -> None:
+async def test_verdicts_on_what_is_refused_are_forgotten_as_others_are() -> None:
     owned = owned_of("count")
     refusal = Refusal(RefusalCode.INVALID_JSON, "the bytes are not JSON", b"{", 0)
     for offset in range(_REMEMBERED_VERDICTS + 1):
-        raw = SimpleNamespace(offset=offset, key=None, headers=())
-        owned._refuse_raw([(refusal, cast(RawRecord, raw))])
+        raw = SimpleNamespace(offset=offset, key=None, headers=(), value=b"{", timestamp=0)
+        await owned._refuse_raw([(refusal, cast(RawRecord, raw))])
         owned.outbox.clear()
     assert len(owned.verdicts) == _REMEMBERED_VERDICTS
     assert (_REMEMBERED_VERDICTS, 0) in owned.verdicts
-
-
-def test_progress_of_a_newer_program_is_read() -> None:
-    """Older workers run beside it while it is rolled out."""
-    progress = Progress(1, 2, 3, 4, "url", 5)
-    more: Mapping[str, Any] = {**progress._asdict(), "lag": 6}
-    assert Progress.decode(msgspec.json.encode(more)) == progress
 
 
 async def test_members_of_what_is_committed_are_stored_though_the_partition_is_given_up() -> None:
@@ -260,3 +321,52 @@ async def test_members_of_what_is_committed_are_stored_though_the_partition_is_g
     await owned.flush()
     _, members = owned._unstored.all()
     assert [text for (_, text), _ in members] == ["b"]
+
+
+@pytest.mark.parametrize("code", ["seats", "count"], ids=["member", "cell"])
+async def test_what_no_changelog_takes_is_found_out_before_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    owned = owned_of(code)
+    taken = Arrival(event(code, "a", AT_MS, u="b" * 900), ORG, AT_MS, 0, 0, 0)
+    await owned.take(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
+    monkeypatch.setattr("tables.partition.CHANGELOG_RECORD_BYTES", 800 if code == "seats" else 100)
+    with pytest.raises(TooLargeForChangelog) as found:
+        await owned.flush()
+    assert found.value.pair == (ORG, SUBSCRIPTION, code)
+    await refuses_to_flush(owned)
+
+
+def test_events_with_a_costly_expression_are_folded_by_fewer() -> None:
+    light, heavy, heaviest = (("o", "s", code) for code in ("light", "heavy", "heaviest"))
+    weights = {light: 1, heavy: 40, heaviest: 2_000}
+    runs = [(pair, [sent(str(n)) for n in range(30)]) for pair in (light, heavy)]
+    runs.append((heaviest, [sent("a"), sent("b")]))
+    parts = list(
+        _slices(runs, 1_000, lambda pair: cast(Any, SimpleNamespace(weight=weights[pair])))
+    )
+    assert [[(pair, len(run)) for pair, run in part] for part in parts] == [
+        [(light, 30), (heavy, 24)],
+        [(heavy, 6)],
+        [(heaviest, 1)],
+        [(heaviest, 1)],
+    ]
+
+
+async def test_a_partition_whose_index_finds_no_disk_stands_and_says_what_it_wants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owned = owned_of("count")
+    index, wanted = owned.table.index, [4_000]
+    monkeypatch.setattr(type(index), "wanted_disk_bytes", property(lambda _: wanted[0]))
+    monkeypatch.setattr("app.owned.DISK_POLL_S", 0.01)
+    taking = asyncio.create_task(owned.take(runs_of([sent("a")]), raw_next=1))
+    await asyncio.sleep(0.05)
+    assert owned.table.record.raw_next == 0
+    assert owned.disk_full is not None
+    assert "METER_STATE_DIR" in owned.disk_full[1]
+    assert "4000 bytes" in owned.disk_full[1]
+    wanted[0] = 0
+    await taking
+    assert owned.table.record.raw_next == 1
+    assert owned.disk_full is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ IDLE: Pair = ("o", "idle", "gb")
 def _known(pairs: set[Pair]) -> Partition:
     """A partition that has events of these pairs, and of one more."""
     table = Partition(0, Definitions(), EventIndex())
+    table.presence.most_undefined = sys.maxsize
     for organization_id, external_id, code in {*pairs, IDLE}:
         table.presence.of((organization_id, external_id), code)
     return table

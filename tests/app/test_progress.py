@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from app.definitions.timeline import NEVER_MS
 from app.owned import Progress
-from app.progress import ProgressTable
+from app.progress import ProgressTable, Seal
+from app.settings import Settings
 
 
-def report(epoch: int, append_time_ms: int, url: str) -> bytes:
-    return Progress(0, append_time_ms, 100, epoch, url, append_time_ms).encode()
+def report(epoch: int, append_time_ms: int, url: str) -> Progress:
+    return Progress(0, append_time_ms, 100, epoch, url, append_time_ms)
 
 
 @pytest.mark.parametrize(
@@ -40,5 +44,29 @@ def test_reports(reports: list[tuple[int, int, str]], append_time_ms: int, url: 
 def test_the_next_cut_is_one_that_the_log_has_not_passed(log_ms: int, cut_ms: int) -> None:
     table = ProgressTable()
     for partition, next_cut_ms in enumerate((30, 10, NEVER_MS)):
-        table.note(Progress(partition, 0, next_cut_ms, 1, "a", 0).encode())
+        table.note(Progress(partition, 0, next_cut_ms, 1, "a", 0))
     assert table.next_cut_ms(log_ms) == cut_ms
+
+
+def _settings(**values: Any) -> Settings:
+    return Settings(profile="test", **values)
+
+
+def test_only_what_our_workers_seal_is_a_report() -> None:
+    """Whoever may write to the topic can neither move a cut nor name a worker."""
+    progress, seal = report(3, 17, "http://w"), Seal(_settings())
+    value = seal.close(progress)
+    assert seal.open(value) == progress
+    told = msgspec.json.decode(value)
+    # Older workers run beside a newer one while it is rolled out.
+    assert seal.open(msgspec.json.encode({**told, "lag": 6})) == progress
+    others = [_settings(peer_secret="guess"), _settings(topic_prefix="other-")]
+    forged = [
+        *(Seal(each).close(progress) for each in others),
+        *(msgspec.json.encode({**told, name: told[name] * 2}) for name in ("url", "epoch")),
+        msgspec.json.encode({**told, "append_time_ms": 18}),
+        msgspec.json.encode(progress._asdict()),
+        *(b"", b"{", b"{}", b"[1]", b"1"),
+        None,
+    ]
+    assert [seal.open(each) for each in forged] == [None] * len(forged)

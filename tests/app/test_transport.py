@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,7 @@ from faust.types import TP
 
 from app.assignment import EvenAssignor
 from app.cancelled import CancelledUnderneath
+from app.fetched import FetchedRecords
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, ensure_topics
 from app.transport import (
@@ -29,6 +31,7 @@ from app.transport import (
     RecordBatch,
     make_app,
 )
+from tests.live.batches import batch_bytes, record_bytes, send_bytes
 
 pytestmark = pytest.mark.servers
 
@@ -679,3 +682,28 @@ async def test_a_partition_that_stands_still_leaves_the_others_their_share(
     finally:
         await app.stop()
     assert sorted(durable.all_values()) == numbers(20_000)
+
+
+async def test_while_a_large_batch_is_inflated_the_other_partitions_go_on(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable, raw, large = Durable(), ready.topic(ready.raw_topic), b"0" * 3_000_000
+    begun, may_go_on, inflate = Event(), Event(), FetchedRecords.inflate
+
+    def slow(records: FetchedRecords) -> None:
+        begun.set()
+        may_go_on.wait(20)
+        inflate(records)
+
+    monkeypatch.setattr(FetchedRecords, "inflate", slow)
+    async with worker("a", ready, durable), producer(ready, max_request_size=4 << 20) as sender:
+        batch = batch_bytes(record_bytes(0, large), 1, "gzip")
+        await send_bytes(sender, TopicPartition(raw, 0), batch)
+        try:
+            await until(begun.is_set)
+            await sender.send_and_wait(raw, b"1", partition=1)
+            await until(lambda: durable.all_values() == [b"1"])
+        finally:
+            may_go_on.set()
+        await until(lambda: len(durable.all_values()) == 2)
+    assert sorted(durable.all_values()) == [large, b"1"]

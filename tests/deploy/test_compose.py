@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from app.settings import Settings, unknown_variables
+from app.api.hosts import require_guarded
+from app.settings import LOCAL_ORGANIZATION_ID, Settings, unknown_variables
 from app.stack.java import KAFKA_VERSION
 from app.stack.kafka import PROPERTIES
 
@@ -54,11 +58,42 @@ def test_worker_environment_is_made_of_settings(
     settings = Settings()
     assert settings.profile == "local"
     assert settings.http_host == "0.0.0.0"
+    monkeypatch.setenv("METER_API_KEYS", "o:some key")
+    require_guarded(Settings())
     (bootstrap,) = settings.kafka_bootstrap_servers
     advertised = services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     assert f"INSIDE://{bootstrap}" in advertised.split(",")
     assert settings.redis_url == "redis://redis:6379/0"
-    assert f"{settings.http_port}:{settings.http_port}" in services["worker"]["ports"]
+    assert services["worker"]["ports"] == [f"127.0.0.1:{settings.http_port}:{settings.http_port}"]
+
+
+@pytest.mark.parametrize("service", ["kafka", "worker"])
+def test_only_this_machine_reaches_a_port(services: dict[str, Any], service: str) -> None:
+    assert services[service]["ports"]
+    assert all(port.startswith("127.0.0.1:") for port in services[service]["ports"])
+
+
+def test_the_first_start_makes_a_key_that_stays(services: dict[str, Any], tmp_path: Path) -> None:
+    worker = services["worker"]
+    told = tmp_path / "meter"
+    told.write_text('#!/bin/sh\necho "$METER_API_KEYS" "$@"\n')
+    told.chmod(0o755)
+    (tmp_path / "python").symlink_to(sys.executable)
+    (script,) = worker["command"]
+    first, second = (
+        subprocess.run(
+            [*worker["entrypoint"], script.replace("$$", "$")],
+            cwd=tmp_path,
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    )
+    assert first == second
+    assert re.fullmatch(rf"{LOCAL_ORGANIZATION_ID}:[0-9a-f]{{64}} worker\n", first)
+    assert (tmp_path / "api-key").stat().st_mode & 0o077 == 0
 
 
 def test_kafka_is_set_up_like_the_embedded_one(services: dict[str, Any]) -> None:

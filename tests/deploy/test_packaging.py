@@ -166,10 +166,10 @@ def test_help_names_every_target(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("present", "installs", "installed"),
     [
-        pytest.param(["chromium", "node"], True, None, id="nothing missing"),
-        pytest.param(["google-chrome"], True, "nodejs", id="no node"),
-        pytest.param([], True, "chromium nodejs", id="bare machine"),
-        pytest.param(["node"], False, "chromium", id="no right to install"),
+        pytest.param(["chromium", "node", "redis-server"], True, None, id="nothing missing"),
+        pytest.param(["google-chrome"], True, "nodejs redis-server", id="no node"),
+        pytest.param([], True, "chromium nodejs redis-server", id="bare machine"),
+        pytest.param(["node"], False, "chromium redis-server", id="no right to install"),
     ],
 )
 def test_ci_puts_in_place_what_is_missing_and_runs_make_test(

@@ -22,6 +22,9 @@ PROPERTIES = {
     "share.coordinator.state.topic.min.isr": "2",
     # Who is gone leaves the replicas in sync after this: 30 s by default.
     "replica.lag.time.max.ms": "3000",
+    # Who is back leads again what it led before, at once.
+    "leader.imbalance.check.interval.seconds": "1",
+    "leader.imbalance.per.broker.percentage": "0",
 }
 
 

@@ -1,4 +1,4 @@
-"""The broker killed, silent or without room under load (fault-matrix F5, F6)."""
+"""The broker killed, silent or without room under load (fault-matrix F5, F6): no worker ends."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from app.limits import TRANSACTION_TIMEOUT_MS
 from app.settings import Settings
 from app.stack.errors import StackError
 from app.stack.kafka import LocalKafka
-from tests.faults.load import EVENTS_PER_S, load, prove, supervised, world_on
-from tests.live.worker import worker_process
+from tests.faults.load import EVENTS_PER_S, load, prove, world_on
+from tests.live.worker import WorkerProcess, worker_process
 from tests.live.world import SCALE
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -30,14 +31,16 @@ async def test_broker_killed_and_started_again(
         worker_process(live_settings, tmp_path) as worker,
         world_on(live_settings, worker.url) as world,
     ):
-        async with supervised(worker), load(world):
+        pid = worker.pid
+        async with load(world):
             for _ in range(KILLS):
                 await asyncio.sleep(2)
                 local_kafka.process.kill()
                 await asyncio.sleep(AWAY_S)
                 await local_kafka.start()
                 await asyncio.sleep(2)
-        world.api.url = worker.url
+        assert worker.is_running(), worker.tail()
+        assert worker.pid == pid
         await prove(world, tmp_path)
 
 
@@ -48,7 +51,8 @@ async def test_broker_silent_for_a_while(
         worker_process(live_settings, tmp_path) as worker,
         world_on(live_settings, worker.url) as world,
     ):
-        async with supervised(worker), load(world) as traffic:
+        pid = worker.pid
+        async with load(world) as traffic:
             await asyncio.sleep(1)
             local_kafka.process.pause()
             try:
@@ -60,7 +64,8 @@ async def test_broker_silent_for_a_while(
             finally:
                 local_kafka.process.resume()
             await asyncio.sleep(1)
-        world.api.url = worker.url
+        assert worker.is_running(), worker.tail()
+        assert worker.pid == pid
         await prove(world, tmp_path)
 
 
@@ -73,13 +78,14 @@ async def test_broker_out_of_disk(
         worker_process(live_settings, tmp_path) as worker,
         world_on(live_settings, worker.url) as world,
     ):
-        async with supervised(worker), load(world) as traffic:
+        pid = worker.pid
+        async with load(world) as traffic:
             await asyncio.sleep(2)
             segments = [*local_kafka.directory.glob(f"data/{raw}-*/*.log")]
             room = max(segment.stat().st_size for segment in segments) + 2_000
-            pid = local_kafka.process.pid
-            assert pid is not None
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, room))
+            broker = local_kafka.process.pid
+            assert broker is not None
+            resource.prlimit(broker, resource.RLIMIT_FSIZE, (room, room))
             with pytest.raises(StackError, match=r"ended by itself \(code 1\)"):
                 await asyncio.wait_for(local_kafka.process.wait_ended(), ENDS_S)
             sent = traffic.sent
@@ -88,5 +94,20 @@ async def test_broker_out_of_disk(
             await local_kafka.start()
             await asyncio.sleep(2)
         assert traffic.acknowledged > 0
-        world.api.url = worker.url
+        assert worker.is_running(), worker.tail()
+        assert worker.pid == pid
         await prove(world, tmp_path)
+
+
+async def test_a_broker_of_short_transactions_is_refused_at_the_start(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    properties = {"transaction.max.timeout.ms": str(TRANSACTION_TIMEOUT_MS - 1)}
+    async with LocalKafka(tmp_path / "kafka", properties=properties) as kafka:
+        there = {"kafka_bootstrap_servers": (kafka.address,)}
+        worker = WorkerProcess(live_settings.model_copy(update=there), tmp_path)
+        worker.launch()
+        assert await worker.wait() != 0
+    worker.look_for_url()
+    assert not worker.url, "it took partitions over"
+    assert "Set transaction.max.timeout.ms to at least that" in worker.tail()

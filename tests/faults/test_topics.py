@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
+from app.api.meter import NotSetAside
+from app.cli.settings_apply import definitions_of
 from app.clients import Admin, Consumer, Producer, started
-from app.settings import Settings
+from app.set_aside import set_aside
+from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.topics import (
     CELLS_CHANGELOG,
     EVENTS_REKEYED,
@@ -25,9 +29,9 @@ from app.topics import (
 from tables.stores.changelog import read_to_end
 from tests.faults.load import load, prove, supervised, world_on
 from tests.live.api import eventually, text_of
-from tests.live.foreign import foreign_producer
+from tests.live.foreign import encoded, event_key, foreign_producer
 from tests.live.worker import GUARDED_EVERY_S, WorkerProcess, worker_process
-from tests.live.world import CUSTOMER, Traffic, World
+from tests.live.world import CUSTOMER, PLAN, Traffic, World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -75,6 +79,23 @@ async def test_unread_events_that_retention_took_stop_the_worker(
         assert await worker.wait() != 0
         assert f"{raw} partition 0 begins at offset" in worker.tail()
         assert "are not folded yet" in worker.tail()
+        # Deleted on purpose: once they are named, they are passed.
+        lost = re.findall(
+            r"partition 0 begins at offset (\d+), but the records from (\d+)", worker.tail()
+        )
+        start, first = map(int, lost[-1])
+        definitions = await definitions_of(live_settings)
+        with pytest.raises(NotSetAside, match="are folded"):
+            await set_aside(
+                live_settings, definitions, 0, first - 1, start, code="set_aside", message="gone"
+            )
+        (named,) = await set_aside(
+            live_settings, definitions, 0, first, start, code="set_aside", message="gone"
+        )
+        await worker.start()
+        assert named.payload["count"] == start - first
+        await eventually(lambda: _says(f"{worker.url}/health/ready", "degraded"), True)
+        assert await _says(f"{worker.url}/health/ready", "set_aside")
 
 
 @asynccontextmanager
@@ -112,10 +133,28 @@ async def test_folded_events_that_retention_took_are_needed_again(
             assert (status, answer.get("code")) == (422, "beyond_retention")
         # What is counted stays, until it would have to be counted anew.
         assert await world.api.units(CUSTOMER, world.names[0])
-        await world.api.post("/events/corrections", {"correction": cancel})
-        assert await worker.wait() != 0
-        assert "has no offset" in worker.tail()
-        assert "Keep retention.ms and retention.bytes of this topic at -1" in worker.tail()
+        units = await world.api.units(CUSTOMER, world.names[0])
+        status, answer = await world.api.call("POST", "/events/corrections", {"correction": cancel})
+        assert (status, answer.get("code")) == (422, "beyond_retention")
+        plan = (await world.api.call("GET", f"/plans/{PLAN}"))[1]["plan"]
+        named = {"name": "another name"}
+        fewer = {"charges": [{**each, "id": each["lago_id"]} for each in plan["charges"][1:]]}
+        for changes, wanted in ((named, (200, None)), (fewer, (422, "beyond_retention"))):
+            status, answer = await world.api.call("PUT", f"/plans/{PLAN}", {"plan": changes})
+            assert (status, answer.get("code")) == wanted, answer
+        # By Kafka nobody can be told: it is set aside.
+        value = {**cancel, "organization_id": LOCAL_ORGANIZATION_ID, "correction_id": "c"}
+        async with foreign_producer(live_settings) as producer:
+            key = event_key(world.names[0])
+            await producer.send_and_wait(raw, encoded(value), key=key)
+
+        async def told() -> list[str]:
+            _, answer = await world.api.call("GET", "/set_aside")
+            return [one["code"] for one in answer["set_aside"]]
+
+        await eventually(told, ["beyond_retention"])
+        assert await world.api.units(CUSTOMER, world.names[0]) == units
+        assert worker.is_running()
 
 
 @pytest.mark.parametrize("loss", ["deleted", "emptied", "created anew"])
@@ -184,7 +223,8 @@ async def test_usage_records_that_are_lost_are_published_again(
             await admin.delete_topics([topic])
             await eventually(lambda: _is_listed(admin, topic), False)
             await ensure_topics(live_settings, admin)
-            await eventually(lambda: _has(live_settings, topic, before), True)
+            # It ends, is started again, and takes its partitions over.
+            await eventually(lambda: _has(live_settings, topic, before), True, timeout_s=90)
         world.api.url = worker.url
         await prove(world, tmp_path)
 

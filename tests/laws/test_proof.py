@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -70,7 +71,8 @@ def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
     assert not any(pair.skipped for pair in compared)
     cells = [difference for pair in compared for difference in pair.differences]
     members = wrong_members(live, verification)
-    return [*verification.lost, *cells, *members, *verification.compare_published()]
+    published = chain.from_iterable(verification.compare_published())
+    return [*verification.lost, *cells, *members, *published]
 
 
 def wrong_members(live: Live, verification: Verification) -> list[Difference]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -9,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.billing_periods.timezones import local_date
 from app.definitions.timeline import NEVER_MS, Period
 from tables.aggregation import Window
 from tables.cells import window_of
 from tables.members import Members, pack_member, unpack_member
-from tables.unique_count import BEFORE, Member, MemberOperation, UniqueCount
+from tables.unique_count import BEFORE, Contributions, Member, MemberOperation, UniqueCount
 from tests.laws import naive
 from tests.laws.world import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 
@@ -66,10 +69,25 @@ def joined(aggregation: UniqueCount, made: list[MemberOperation]) -> Member:
     return member
 
 
-def figures(aggregation: UniqueCount, member: Member, at: Period, cut_ms: int) -> Any:
-    """The result over the sums of this one property."""
+def changes(
+    aggregation: UniqueCount, member: Member, made: Iterable[MemberOperation]
+) -> Contributions:
+    """What operations come to together, one after another; () is no operation."""
+    total: Contributions = {}
+    for operation in made:
+        for place, (active, spells) in aggregation.change(member, operation).items():
+            known = total.get(place, (0, 0))
+            total[place] = (known[0] + active, known[1] + spells)
+        member = unpack_member(pack_member(aggregation.joined(member, operation)))
+    return total
+
+
+def figures(
+    aggregation: UniqueCount, made: Sequence[MemberOperation], at: Period, cut_ms: int
+) -> Any:
+    """The result over the sums of this one property, its operations in the order that they came."""
     state, before = aggregation.initialize(), aggregation.initialize()
-    for (period_ms, late_ms), (active, spells) in aggregation.contributions(member).items():
+    for (period_ms, late_ms), (active, spells) in changes(aggregation, (), made).items():
         if period_ms <= at.start_ms and late_ms <= cut_ms:
             into = state if period_ms == at.start_ms else before
             into.active += active
@@ -78,7 +96,7 @@ def figures(aggregation: UniqueCount, member: Member, at: Period, cut_ms: int) -
     return aggregation.result(state, before, window)
 
 
-def rows(made: list[MemberOperation], at: Period, cut_ms: int) -> list[naive.Row]:
+def rows(made: Sequence[MemberOperation], at: Period, cut_ms: int) -> list[naive.Row]:
     seen = [o for o in made if o.cut_ms <= cut_ms and o.timestamp_ms < at.end_ms]
     return [
         naive.Row(o.timestamp_ms, o.position, "seats", "", Decimal(0), "a", o.adds, None)
@@ -91,12 +109,11 @@ def rows(made: list[MemberOperation], at: Period, cut_ms: int) -> list[naive.Row
 @given(st.data())
 def test_every_period_and_cut(prorated: bool, data: st.DataObject) -> None:
     aggregation = UniqueCount(recurring=True, prorated=prorated, timezone=TIMEZONE)
-    made = data.draw(operations())
-    member = joined(aggregation, data.draw(st.permutations(made)))
+    made = data.draw(st.permutations(data.draw(operations())))
     for at in PERIODS:
         for cut_ms in CUTS_MS:
             seen = rows(made, at, cut_ms)
-            found = figures(aggregation, member, at, cut_ms)
+            found = figures(aggregation, made, at, cut_ms)
             assert found.full_units == naive.active(seen)
             if prorated:
                 assert found.value == naive.prorated_unique(seen, at)
@@ -107,13 +124,40 @@ def test_every_period_and_cut(prorated: bool, data: st.DataObject) -> None:
 @given(st.data())
 def test_settling_published_cuts_changes_no_open_one(prorated: bool, data: st.DataObject) -> None:
     aggregation = UniqueCount(recurring=True, prorated=prorated, timezone=TIMEZONE)
-    member = joined(aggregation, data.draw(operations()))
+    made = data.draw(operations())
+    known = data.draw(st.integers(0, len(made)))
+    member = joined(aggregation, made[:known])
     settled = aggregation.settled(member, CUTS_MS[1])
     assert all(o.cut_ms in (0, CUTS_MS[2]) for o in settled)
-    for at in PERIODS:
+    found, expected = (changes(aggregation, each, made[known:]) for each in (settled, member))
+    for period_ms in (BEFORE, *STARTS_MS):
         for cut_ms in CUTS_MS[1:]:
-            before = figures(aggregation, member, at, cut_ms)
-            assert figures(aggregation, settled, at, cut_ms) == before
+            assert up_to(found, period_ms, cut_ms) == up_to(expected, period_ms, cut_ms)
+
+
+def up_to(changed: Contributions, period_ms: int, cut_ms: int) -> tuple[int, int]:
+    """(active, spells) of a period that all cuts up to one come to."""
+    seen = [v for (p, late_ms), v in changed.items() if p == period_ms and late_ms <= cut_ms]
+    return sum(active for active, _ in seen), sum(spells for _, spells in seen)
+
+
+@pytest.mark.parametrize("prorated", [False, True], ids=["plain", "prorated"])
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.data())
+def test_what_is_kept_is_bounded_and_no_matter_of_order(
+    prorated: bool, data: st.DataObject
+) -> None:
+    """Two operations of a period and cut at most; prorated, of a day of it."""
+    aggregation = UniqueCount(recurring=True, prorated=prorated, timezone=TIMEZONE)
+    made = data.draw(operations())
+    member = joined(aggregation, data.draw(st.permutations(made)))
+    every = tuple(sorted(made, key=lambda o: (o.timestamp_ms, o.position)))
+    assert member == joined(aggregation, made) == aggregation.reduced(every)
+    of_one = Counter(
+        (o.period_ms, o.cut_ms, local_date(o.timestamp_ms, TIMEZONE) if prorated else None)
+        for o in member
+    )
+    assert max(of_one.values(), default=0) <= (2 if prorated else 1)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -137,12 +181,9 @@ def test_what_is_simple_comes_to_the_same(data: st.DataObject) -> None:
         if change is None:
             members.put(name, aggregation.joined(members.get(name), operation))
             continue
-        before = aggregation.contributions(joined(aggregation, made[:i]))
-        after = aggregation.contributions(joined(aggregation, made[: i + 1]))
+        changed = aggregation.change(joined(aggregation, made[:i]), operation)
         place = (operation.period_ms, operation.cut_ms)
-        changed = after.get(place, (0, 0))[0] - before.get(place, (0, 0))[0]
-        assert changed == change
-        assert before.keys() - {place} == after.keys() - {place}
+        assert changed == ({place: (change, 0)} if change else {})
     assert members.get(name) == joined(aggregation, made)
 
 
@@ -151,7 +192,5 @@ def test_days_are_counted_in_the_customers_timezone() -> None:
     aggregation = UniqueCount(recurring=True, prorated=True, timezone=TIMEZONE)
     at = PERIODS[1]
     moment_ms = at.start_ms + DAY_MS + 7 * HOUR_MS
-    member = joined(
-        aggregation, [MemberOperation(at.start_ms, 0, moment_ms, (0, 0, 0, 0), adds=True)]
-    )
-    assert figures(aggregation, member, at, 0).value == 1
+    added = MemberOperation(at.start_ms, 0, moment_ms, (0, 0, 0, 0), adds=True)
+    assert figures(aggregation, [added], at, 0).value == 1

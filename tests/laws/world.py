@@ -23,11 +23,17 @@ from app.definitions.timeline import NEVER_MS
 from app.records import PublishedRecord
 from app.wire.events import Event
 from app.wire.records import decode_record
-from tables.close import close_subscription, enter_history, next_cut, settle
+from tables.close import close_subscription, entering_history, next_cut, settle
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import MemberName
-from tables.partition import Pair, Partition, PartitionRecord, WaitForDefinitions
+from tables.partition import (
+    Pair,
+    Partition,
+    PartitionRecord,
+    WaitForDefinitions,
+    refolds_of,
+)
 from tables.refold import Refold, cells_of
 
 Key = TypeVar("Key", bytes, MemberName)
@@ -332,7 +338,8 @@ class Live:
                 line.command.encode(), line.append_time_ms, line.offset
             )
             if isinstance(applied, Applied) and applied.touch is not None:
-                self.refold(self.partition.touched(applied.touch))
+                self.partition.tell(applied.touch)
+                self.refold(refolds_of(self.partition.renewing()))
 
     def append(self, at_ms: int, command: Command) -> None:
         """One more definition, applied at once."""
@@ -407,7 +414,7 @@ class Live:
             if min(cut_ms, history_ms) > at_ms:
                 break
             if history_ms <= cut_ms:
-                self.refold(enter_history(self.partition))
+                self.refold(refolds_of(entering_history(self.partition)))
                 continue
             for name in names:
                 if next_cut(self.partition, name) == cut_ms:

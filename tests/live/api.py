@@ -14,18 +14,21 @@ import aiohttp
 
 Json = dict[str, Any]
 KEY = "local-key"
+_IMPATIENT = aiohttp.ClientTimeout(total=30)
 
 
 class Api:
     """One worker's API; `url` may be changed when another worker is to be asked."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, key: str = KEY, timeout: aiohttp.ClientTimeout = _IMPATIENT):
         self.url = url
+        self._key = key
+        self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {KEY}"}, timeout=aiohttp.ClientTimeout(total=30)
+            headers={"Authorization": f"Bearer {self._key}"}, timeout=self._timeout
         )
         return self
 

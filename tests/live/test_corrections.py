@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from app.settings import Settings
-from tests.live.api import Api, eventually
+from app.main import running_worker
+from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from tests.live.api import Api, api_of, eventually
 from tests.live.consumer import Ledger, read_ledger
+from tests.live.foreign import encoded, event_key, foreign_producer
 from tests.live.offline import fold_offline
 from tests.live.weekly import define, subscribe
+from tests.live.worker import SESSIONS
 
 DAY_S = 86_400
 SUBSCRIPTION = "corrected"
@@ -79,3 +82,56 @@ async def test_cancel_and_amend(live_settings: Settings, api: Api, tmp_path: Pat
     assert past["usage_periods"][0]["charges_usage"][0]["units"] == "4.0"
     ledger = await read_ledger(live_settings)
     assert ledger.records == await fold_offline(live_settings, tmp_path)
+
+
+@pytest.mark.servers
+async def test_producers_are_believed_through_a_gateway_only(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    """A header says whose an event is; REST and replay write grants for what corrects."""
+    distrust = {"producer_trust": "header", "producers_may_correct": False}
+    settings = live_settings.model_copy(update={**distrust, "producers_may_admit": False})
+    began_s = int(time.time()) - 9 * DAY_S
+    ours = ("meter-organization", LOCAL_ORGANIZATION_ID.encode())
+    cancel = {"operation": "cancel", "correction_id": "k"}
+    sent: list[tuple[dict[str, Any], list[tuple[str, bytes]]]] = [
+        (event("gate", "2", began_s), [ours]),
+        (event("stolen", "100", began_s), []),
+        (event("twice", "100", began_s), [ours, ours]),
+        (event("rest", "0", began_s) | cancel, [ours]),
+        (event("rest", "0", began_s) | cancel, [ours, ("meter-granted", b"0")]),
+    ]
+    async with running_worker(settings, **SESSIONS) as worker, api_of(worker.url) as api:
+        await define(api)
+        await subscribe(api, SUBSCRIPTION, began_s + 8 * DAY_S)
+        for name in ("rest", "other"):
+            await api.post("/events", {"event": event(name, "3", began_s + 9 * DAY_S)})
+        async with foreign_producer(settings) as producer:
+            for body, headers in sent:
+                body |= {"organization_id": LOCAL_ORGANIZATION_ID, "timestamp": began_s + 9 * DAY_S}
+                await producer.send_and_wait(
+                    settings.topic(settings.raw_topic),
+                    encoded(body),
+                    key=event_key(SUBSCRIPTION),
+                    headers=headers,
+                )
+        await eventually(lambda: api.units("c", SUBSCRIPTION), {"gb": Decimal(8)})
+
+        async def letters() -> list[Any]:
+            return sorted((await api.overview())["dead_letters"], key=lambda each: each["offset"])
+
+        async def codes() -> list[str]:
+            return [each["code"] for each in await letters()]
+
+        # What nobody vouches for is in no one's dead letters.
+        await eventually(codes, ["invalid_correction"] * 2)
+        await correct(api, "other")
+        await eventually(lambda: api.units("c", SUBSCRIPTION), {"gb": Decimal(5)})
+        *_, letter = await letters()
+        place = (letter["partition"], letter["offset"])
+        assert await worker.gateway.replay(LOCAL_ORGANIZATION_ID, *place, "me")
+        await eventually(lambda: api.units("c", SUBSCRIPTION), {"gb": Decimal(2)})
+        _, changes = await api.call("GET", "/definitions/changes")
+        granted = [each for each in changes["changes"] if each["type"] == "grant"]
+        assert [each["changed_by"] for each in granted][1:] == ["me"]
+        assert (await read_ledger(settings)).records == await fold_offline(settings, tmp_path)

@@ -17,6 +17,7 @@ from app.vectors.live import check_aggregations_live
 from app.vectors.live_script import script_of
 from app.vectors.live_worker import Servers
 from app.vectors.scenario import CannotRun
+from tests.vectors.not_built import LIVE, marks_of
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "aggregation"
 OWN = Path(__file__).parents[1] / "vectors" / "own" / "aggregation"
@@ -69,7 +70,11 @@ async def outcomes(
 
 
 def vector_ids() -> list[Any]:
-    found: list[Any] = [vector.id for path in files() for vector in read_vectors(path)]
+    found: list[Any] = [
+        pytest.param(vector.id, marks=marks_of(vector.id, LIVE))
+        for path in files()
+        for vector in read_vectors(path)
+    ]
     if not VECTORS.is_dir():
         reason = "../shared/vectors/aggregation is not beside this checkout"
         found.append(pytest.param(None, id="missing", marks=pytest.mark.skip(reason=reason)))

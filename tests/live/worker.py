@@ -6,24 +6,29 @@ Run as `python -m tests.live.worker`; METER_* as ever.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import psutil
 import uvloop
 
 from agents import guard
 from app.cli.interrupts import ended_by_signals
 from app.clock import SystemClock
+from app.log import configure
 from app.main import Worker, run_to_the_end
 from app.settings import Settings
 from app.stack.ports import free_ports
+from tables import partition as folding
+from tables import presence
+from tables.fold import fold_run
 
 READY = "ready "
 SESSION_S = 3.0
@@ -32,6 +37,10 @@ SESSIONS: Mapping[str, Any] = {
     "broker_heartbeat_interval": 0.5,
 }
 GUARDED_EVERY_S = 3.0
+UNDEFINED_NAMES = "TEST_UNDEFINED_NAMES"
+"""Keep so many of them one by one."""
+KILLER = "TEST_KILLER"
+"""Names the transaction whose folding ends the process."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,8 +53,10 @@ class WorkerProcess:
         directory: Path,
         name: str = "worker",
         state_dir: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ):
         self.settings = settings
+        self._environment = environment or {}
         self.name = name
         self.log_file = directory / f"{name}.log"
         self.state_dir = state_dir or directory / f"{name}-state"
@@ -53,7 +64,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self, failpoint: str | None = None, timeout_s: float = 60.0) -> None:
-        """Start and wait until it answers; with a failpoint it may die before."""
+        """Start and wait until it answers; with a failpoint it may die or stop before."""
         self.launch(failpoint)
         await self.until_ready(timeout_s, may_die=failpoint is not None)
 
@@ -75,6 +86,7 @@ class WorkerProcess:
             **environment_of(self.settings),
             "METER_HTTP_PORT": str(port),
             "METER_STATE_DIR": str(self.state_dir),
+            **self._environment,
         }
         if failpoint:
             environment["METER_FAILPOINT"] = failpoint
@@ -112,6 +124,13 @@ class WorkerProcess:
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    async def stopped(self, timeout_s: float = 60.0) -> None:
+        """Wait until it stands at its failpoint."""
+        process = psutil.Process(self.pid)
+        async with asyncio.timeout(timeout_s):
+            while process.status() != psutil.STATUS_STOPPED:
+                await asyncio.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -197,12 +216,24 @@ def _tell_url(worker: Worker) -> None:
     sys.stdout.flush()
 
 
+def _plant_killer(transaction_id: str) -> None:
+    """Folding one event ends the process, as a crash in C code or a kill for memory does."""
+
+    def fold(route: Any, arrivals: Sequence[Any], *more: Any) -> bool:
+        if any(arrival.event.transaction_id == transaction_id for arrival in arrivals):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fold_run(route, arrivals, *more)
+
+    patch.object(folding, "fold_run", fold).start()
+
+
 async def _main() -> None:
-    logging.basicConfig(
-        level=os.environ.get("TEST_LOG", "WARNING"),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    configure(os.environ.get("TEST_LOG", "info"), "text")
     guard.EVERY_S = GUARDED_EVERY_S
+    if KILLER in os.environ:
+        _plant_killer(os.environ[KILLER])
+    if UNDEFINED_NAMES in os.environ:
+        patch.object(presence, "UNDEFINED_NAMES", int(os.environ[UNDEFINED_NAMES])).start()
     worker = Worker(Settings(), SystemClock(), **SESSIONS)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks, worker)
     with ended_by_signals():

@@ -57,6 +57,13 @@ STAGES = (
         ),
     ),
     _pytest("laws", "tests/laws"),
+    _pytest(
+        "door",
+        *(
+            f"tests/app/api/test_{name}.py"
+            for name in ("admission", "bodies", "connections", "gone_clients", "hosts")
+        ),
+    ),
 )
 
 

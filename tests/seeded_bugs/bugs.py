@@ -24,7 +24,7 @@ BUGS = (
     Bug(
         "smaller-position-not-refolded",
         "tables/partition.py",
-        "self.smaller_positions.update((*name, code) for code in self.presence.codes[name])",
+        "self.smaller_positions.update(self.pairs_of_name(name))",
         "pass",
     ),
     Bug(
@@ -60,7 +60,7 @@ BUGS = (
     Bug(
         "announced-cut-passed-over",
         "agents/close.py",
-        "if owned.schedule.next_ms() != cut_ms:",
+        "if owned.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:",
         "if False:",
     ),
     Bug(
@@ -90,7 +90,7 @@ BUGS = (
     Bug(
         "history-half-done-taken-for-done",
         "tables/partition.py",
-        "        if not refold:\n            self.record.history_ms",
+        "        if not refolds:\n            self.record.history_ms",
         "        if True:\n            self.record.history_ms",
     ),
     Bug(
@@ -174,16 +174,16 @@ BUGS = (
         "initial = ZERO",
     ),
     Bug(
-        "same-day-flaps-kept",
+        "spell-begun-twice",
         "tables/unique_count.py",
-        "if o.adds or i > last_add",
-        "if o.adds or i > -2",
+        "opens, closes = adds and not was,",
+        "opens, closes = adds,",
     ),
     Bug(
         "unique-ignores-cuts",
         "tables/unique_count.py",
-        "visible = [o for o in member if o.cut_ms <= cut_ms]",
-        "visible = list(member)",
+        "group = [o for o in member[first:after] if o.cut_ms <= cut_ms]",
+        "group = list(member[first:after])",
     ),
     Bug(
         "digest-dropped",
@@ -212,8 +212,8 @@ BUGS = (
     Bug(
         "due-times-taken-to-ascend",
         "tables/close.py",
-        "earliest_ms = min(earliest_ms or NEVER_MS, period.due_at_ms)",
-        "return period.due_at_ms",
+        "earliest_ms = min(earliest_ms, period.due_at_ms)",
+        "continue",
     ),
     Bug(
         "refold-without-index",
@@ -266,14 +266,38 @@ BUGS = (
     Bug(
         "rest-of-array-skipped",
         "agents/ingest.py",
-        "if (offset, index) <= marks.get(partition, (-1, -1)):",
-        "if offset <= marks.get(partition, (-1, -1))[0]:",
+        "position[2:] > marks.get(position[1], (-1, -1))",
+        "position[2] > marks.get(position[1], (-1, -1))[0]",
+    ),
+    Bug(
+        "portion-passes-over-what-it-left",
+        "agents/ingest.py",
+        "append_time_ms, next_offset\n                if room <= 0:",
+        "append_time_ms, batch.next\n                if room <= 0:",
     ),
     Bug(
         "cut-before-other-partitions",
         "agents/close.py",
         "if progress.append_time_ms(partition) <= cut_ms:",
         "if progress.append_time_ms(partition) < -1:",
+    ),
+    Bug(
+        "half-taken-period-never-completed",
+        "tables/close.py",
+        "completes = revision == 0 or self.before.is_half_taken(self.cut_ms)",
+        "completes = revision == 0",
+    ),
+    Bug(
+        "cuts-do-not-wait-for-definitions",
+        "agents/close.py",
+        "if behind_ms is not None and (behind_ms <= cut_ms or",
+        "if behind_ms is not None and (behind_ms < 0 or",
+    ),
+    Bug(
+        "packed-cells-under-definitions-not-looked-at",
+        "tables/partition.py",
+        "until_ms, history_ms = self._standing(pair[:2])",
+        "until_ms, history_ms = None, self._stands_history_ms",
     ),
     Bug(
         "cut-during-refold",
@@ -284,9 +308,22 @@ BUGS = (
     Bug(
         "committed-before-the-rest",
         "app/owned.py",
-        "await self.producer.commit(records, self._output_noted(records))",
-        "await self.producer.commit(records[-1:])\n"
-        "                await self.producer.commit(records[:-1])",
+        "await self.producer.commit(*self._output_noted(unsent))",
+        "self._output_noted(unsent)\n"
+        "            await self.producer.commit(unsent.records[-1:])\n"
+        "            await self.producer.commit(unsent.records[:-1])",
+    ),
+    Bug(
+        "flush-sent-again-though-committed",
+        "app/owned.py",
+        "            return True\n        if found != self._durable:",
+        "        elif found != self._durable:",
+    ),
+    Bug(
+        "flush-not-sent-again-though-aborted",
+        "app/owned.py",
+        "if newest is not None and found in unsent.tried:",
+        "if newest is not None and found in (*unsent.tried, self._durable):",
     ),
     Bug(
         "dead-letters-lost",
@@ -303,8 +340,8 @@ BUGS = (
     Bug(
         "refolded-members-stay-in-the-store",
         "tables/partition.py",
-        "self.members.forget(span.all_sets().values())",
-        "self.members.forget(span.sets.values())",
+        "gone += span.all_sets().values()",
+        "gone += span.sets.values()",
     ),
     Bug(
         "redis-declared-whole",
@@ -377,5 +414,137 @@ BUGS = (
         "tables/close.py",
         "or cut_ms % period.revise_every_ms == 0",
         "or True",
+    ),
+    Bug(
+        "compressed-bodies-taken",
+        "app/api/server.py",
+        "        require_plain(request)\n",
+        "",
+    ),
+    Bug(
+        "values-of-a-body-not-counted",
+        "app/api/bodies.py",
+        "if holds_more_than(body, BODY_VALUES):",
+        "if False:",
+    ),
+    Bug(
+        "a-body-is-waited-for-without-end",
+        "app/api/bodies.py",
+        "async with asyncio.timeout(seconds):",
+        "async with asyncio.timeout(None):",
+    ),
+    Bug(
+        "one-organization-has-all-memory",
+        "app/api/admission.py",
+        "            and taken.fits(memory, _SHARE)\n",
+        "",
+    ),
+    Bug(
+        "no-turns-between-organizations",
+        "app/api/admission.py",
+        "self._queues[organization] = self._queues.pop(organization)",
+        "pass",
+    ),
+    Bug(
+        "idle-connections-keep-their-place",
+        "app/api/connections.py",
+        "and not self._end_longest_idle()",
+        "and True",
+    ),
+    Bug(
+        "a-head-is-waited-for-without-end",
+        "app/api/connections.py",
+        "now_s - self._head_since_s > HEAD_S",
+        "False",
+    ),
+    Bug(
+        "who-takes-nothing-is-kept",
+        "app/api/connections.py",
+        "if now_s - self._taken_s > UNTAKEN_S:",
+        "if False:",
+    ),
+    Bug(
+        "reads-outlive-their-client",
+        "app/api/server.py",
+        "handler_cancellation=True",
+        "handler_cancellation=False",
+    ),
+    Bug(
+        "writes-end-with-their-client",
+        "app/api/server.py",
+        "if endpoint.ends_with_client:",
+        "if True:",
+    ),
+    Bug(
+        "any-name-is-answered",
+        "app/api/hosts.py",
+        "if not is_loopback(host) and host not in others:",
+        "if False:",
+    ),
+    Bug(
+        "limits-learnt-late-not-refolded",
+        "tables/routes.py",
+        "min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,",
+        "0,",
+    ),
+    Bug(
+        "long-members-counted",
+        "tables/routes.py",
+        'return Ignored("value_too_long")',
+        "pass",
+    ),
+    Bug(
+        "undefined-names-not-looked-for",
+        "tables/partition.py",
+        "return self.record.searched_ms <= since_ms < NEVER_MS",
+        "return False",
+    ),
+    Bug(
+        "set-aside-not-foreseen",
+        "app/offline.py",
+        "self.definitions.set_asides.foresee(line.value for _, line in defined)",
+        "pass",
+    ),
+    Bug(
+        "set-aside-folded-by-who-takes-over",
+        "app/restore.py",
+        "end = await shared.definitions_caught_up()\n    newest",
+        "end = shared.definitions.offset\n    newest",
+    ),
+    Bug(
+        "set-aside-folded-where-it-was-forwarded",
+        "agents/ingest.py",
+        "if aside is None or not aside.holds_element(offset, index):",
+        "if aside is None or offset >= 0:",
+    ),
+    Bug(
+        "set-aside-counted-by-refolds",
+        "app/scan.py",
+        "if aside is not None and aside.holds_element(raw_offset, index):",
+        "if False:",
+    ),
+    Bug(
+        "silent-brokers-void-a-flush",
+        "app/engine.py",
+        "if late and owned.unsent is not None and not owned.waits_for_definitions:",
+        "if False:",
+    ),
+    Bug(
+        "trust-of-today",
+        "app/definitions/judging.py",
+        "if append_time_ms > belief.after_ms:",
+        "if True:",
+    ),
+    Bug(
+        "grant-not-waited-for",
+        "app/definitions/judging.py",
+        "if granted is not None and granted >= self.next_grant:",
+        "if False:",
+    ),
+    Bug(
+        "unsealed-progress-believed",
+        "app/progress.py",
+        "hmac.compare_digest(seal.encode(), self._of(progress).encode())",
+        "True",
     ),
 )

@@ -11,6 +11,7 @@ from app.api.usage_json import UsageSelection, current_usage_json, past_usage_js
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.instants import parse_iso8601_ms
+from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected
 from app.offline import DefinitionLine, EventLine, OfflineMeter
@@ -127,7 +128,7 @@ class Story:
             assert bool(regrouped.to_read) == events_read
         for line in self.events:
             place = (line.append_time_ms, line.partition, line.offset)
-            for arrival in arrivals_of(line.value, (), *place, None):
+            for arrival in arrivals_of(line.value, (), *place, Judging()):
                 assert isinstance(arrival, Arrival)
                 counted = verdict(meter.partition, arrival).counted
                 if counted is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from app.api.meter import Unavailable
 from app.api.usage_json import current_usage_json, past_usage_json
 from app.engine import Engine
 from app.gateway import Gateway
@@ -30,6 +31,9 @@ async def usage_at(engine: Engine, at_ms: int) -> Answers:
     """All that a worker can tell of what is at home with it, printed as for who asks."""
     gateway, answers = Gateway(engine), Answers()
     for number in sorted(engine.owned.keys() - engine.restoring):
+        if number not in engine.owned:
+            # It has failed meanwhile, and is being restored.
+            continue
         table = engine.owned[number].table
         for name in _names(table):
             for usage in past_usage(table, name, at_ms) if engine.homes.of(*name) == number else ():
@@ -38,11 +42,16 @@ async def usage_at(engine: Engine, at_ms: int) -> Answers:
             for wanted in REGROUPINGS:
                 if number not in engine.owned or engine.homes.of(*name) != number:
                     break
-                known = gateway.current_usage(*name, at_ms)
-                if known is None:
+                try:
+                    known = await gateway.current_usage(*name, at_ms)
+                    if known is None:
+                        break
+                    current_usage_json(known)
+                    usage = await gateway.regrouped_usage(known, wanted, at_ms)
+                except Unavailable:
+                    if number in engine.owned and number not in engine.restoring:
+                        raise
                     break
-                current_usage_json(known)
-                usage = await gateway.regrouped_usage(known, wanted, at_ms)
                 current_usage_json(usage)
                 answers[name, str(wanted)] = usage
     return answers

@@ -9,15 +9,19 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from app.definitions.instants import parse_iso8601_ms
+from app.definitions.judging import Judging
+from app.definitions.set_asides import SetAsides
+from app.definitions.state import Definitions
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.topics import METER_DEFINITIONS
 from app.usage import PeriodUsage
-from app.wire.arrivals import arrivals_of
+from app.wire.arrivals import arrivals_of, index_of
 from app.wire.identity import event_id, same_body
 from app.wire.refusals import Refusal, RefusalCode
 from tables.cells import SetName, Span, SpanKey
@@ -27,7 +31,6 @@ from tables.partition import Partition, Refused
 from tables.presence import SubscriptionName
 from tables.unique_count import Member, UniqueCount
 from tables.verification import Verification
-from tests.laws.world import ORG
 from tests.simulation.asking import Answers, offline_usage_at
 from tests.simulation.kafka import Broker, LogEntry
 from tests.simulation.rules import broken_rules
@@ -143,7 +146,7 @@ class Outcome:
                 yield f"current usage of {name[1]}: live {_text(live)}, offline {_text(batch)}"
 
     def _answers_differ(self, live: Answers, offline: OfflineMeter) -> Iterator[str]:
-        batch = offline_usage_at(offline, arrivals_in(self.raw()), self.end_ms)
+        batch = offline_usage_at(offline, arrivals_in(self.broker, self.partitions), self.end_ms)
         for asked in sorted(live.keys() | batch.keys()):
             ours, theirs = live.get(asked), batch.get(asked)
             if _comparable(ours) != _comparable(theirs):
@@ -166,7 +169,13 @@ class Outcome:
     # Nothing is lost: every element is counted or said to be refused.
 
     def _accounts(self, offline: OfflineMeter) -> Iterator[str]:
-        letters = set(self._dead_letters())
+        asides = set_asides_of(self.broker)
+        letters: set[DeadLetter] = set()
+        for letter in self._dead_letters():
+            partition, offset, index = letter.place
+            aside = asides.of(partition) if letter.code == RefusalCode.SET_ASIDE else None
+            if aside is None or not (aside.holds(offset) or aside.holds_element(offset, index)):
+                letters.add(letter)
         expected = set(self._refused(offline))
         disputed = self._disputed()
         late_repetitions = self._late_repetitions(expected, letters)
@@ -246,7 +255,7 @@ class Outcome:
 
     @cached_property
     def _elements(self) -> list[tuple[Place, Any]]:
-        return list(_elements_in(self.raw()))
+        return list(_elements_in(self.broker, self.partitions))
 
 
 def raw_of(broker: Broker, partitions: int) -> list[LogEntry]:
@@ -254,22 +263,43 @@ def raw_of(broker: Broker, partitions: int) -> list[LogEntry]:
     return [entry for p in range(partitions) for entry in broker.log("events-raw", p).entries]
 
 
-def _elements_in(raw: Iterable[LogEntry]) -> Iterator[tuple[Place, Any]]:
-    """Everything on the raw topic, element by element."""
+def set_asides_of(broker: Broker) -> SetAsides:
+    """What the definitions log sets aside."""
+    found = SetAsides()
+    found.foresee(entry.value for entry in broker.log(METER_DEFINITIONS).entries)
+    return found
+
+
+def _definitions_of(broker: Broker) -> Definitions:
+    definitions = Definitions()
+    for entry in broker.log(METER_DEFINITIONS).entries:
+        definitions.apply(entry.value, entry.timestamp, entry.offset)
+    return definitions
+
+
+def _elements_in(broker: Broker, partitions: int) -> Iterator[tuple[Place, Any]]:
+    """Everything on the raw topic that is not set aside, element by element."""
+    asides, judging = set_asides_of(broker), Judging.by(_definitions_of(broker))
     reached_ms: Counter[int] = Counter()
-    for entry in raw:
+    for entry in raw_of(broker, partitions):
         number = entry.partition
         reached_ms[number] = max(reached_ms[number], entry.timestamp)
         for element in arrivals_of(
-            entry.value, entry.headers, reached_ms[number], number, entry.offset, ORG
+            entry.value,
+            entry.headers,
+            reached_ms[number],
+            number,
+            entry.offset,
+            judging,
+            asides.of(number),
         ):
-            index = element.index if isinstance(element, Refusal) else element.array_index
-            yield (number, entry.offset, index), element
+            yield (number, entry.offset, index_of(element)), element
 
 
-def arrivals_in(raw: Iterable[LogEntry]) -> list[Arrival]:
-    """Every event on the raw topic."""
-    return [element for _, element in _elements_in(raw) if isinstance(element, Arrival)]
+def arrivals_in(broker: Broker, partitions: int) -> list[Arrival]:
+    """Every event on the raw topic that is not set aside."""
+    elements = _elements_in(broker, partitions)
+    return [element for _, element in elements if isinstance(element, Arrival)]
 
 
 def verified(partition: Partition, arrivals: Iterable[Arrival]) -> Iterator[str]:
@@ -281,7 +311,7 @@ def verified(partition: Partition, arrivals: Iterable[Arrival]) -> Iterator[str]
         if compared.skipped:
             yield f"verification of {compared.pair} is skipped, and nothing goes on"
         found += compared.differences
-    found += job.compare_published()
+    found += chain.from_iterable(job.compare_published())
     for difference in found:
         yield f"verification: {difference}"
 

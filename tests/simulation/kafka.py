@@ -146,7 +146,7 @@ class Broker:
         counts = Counter(TopicPartition(record.topic, record.partition) for record in records)
         offsets = {tp: self.log(*tp).end + count - 1 for tp, count in counts.items()}
         for record in [*records, *(conclude(offsets) if conclude else ())]:
-            self.append(*record)
+            self.append(*record[:5])
         for place in {(record.topic, record.partition) for record in records}:
             self.logs[place].end += 1
 
@@ -192,6 +192,20 @@ class Producer:
 
         return asyncio.ensure_future(acknowledged())
 
+    async def send_and_wait(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = 0,
+        headers: Any = (),
+        timestamp_ms: int | None = None,
+    ) -> Written:
+        """Append, and wait for the acknowledgement."""
+        sending = await self.send(topic, value, key=key, partition=partition, headers=headers)
+        return await sending
+
     def create_batch(self) -> _Batch:
         """For records that have neither key nor value."""
         return _Batch()
@@ -224,6 +238,17 @@ class PartitionProducer:
 
     async def stop(self) -> None:
         """Let go."""
+
+    async def replace(self) -> None:
+        """Go on after a failure."""
+        await self.start()
+        self._failed = None
+
+    async def newest(self, topic: str, key: bytes) -> bytes | None:
+        """The newest value of a key."""
+        await PROCESS.get().passes()
+        entries = self._broker.log(topic, self._number).entries
+        return next((e.value for e in reversed(entries) if e.key == key), None)
 
     async def commit(self, records: Iterable[Record], conclude: Conclude | None = None) -> None:
         """Write everything or nothing; after a failure nothing goes any more."""

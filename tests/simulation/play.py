@@ -11,14 +11,17 @@ from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
 from typing import TypeVar, cast
+from unittest.mock import patch
 
 import msgspec
 from aiokafka.errors import KafkaError
 
+from app.api.meter import NotSetAside
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import Name
+from app.limits import UNDEFINED_NAMES
 from app.owned import PARTITION_RECORD_KEY, OutputLost, OwnedPartition
-from app.restore import MembersTorn
+from app.set_aside import set_aside
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
@@ -36,17 +39,17 @@ from tables.close import next_cut
 from tables.members import MemberName, unpack_member
 from tables.reading import current_usage
 from tables.stores.changelog import Fenced
-from tables.stores.members import StaleEpoch
 from tables.unique_count import Member
 from tests.laws.world import HOUR_MS, ORG, START_MS
 from tests.simulation.asking import Answers, usage_at
-from tests.simulation.check import Outcome, arrivals_in, members_of, raw_of, verified
+from tests.simulation.check import Outcome, arrivals_in, members_of, verified
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
 from tests.simulation.redis import Redis
 from tests.simulation.steps import (
     Appended,
+    Aside,
     Ask,
     AtOnce,
     Binary,
@@ -92,9 +95,6 @@ _TORN = (
 _OUTPUT_LOST = 0.3
 """How often usage-records is torn together with a changelog."""
 _COMMITS = {Fault.COMMIT_LOST: "lost", Fault.COMMIT_UNKNOWN: "unknown"}
-_DEATHS = (Fenced, StaleEpoch, KafkaError, MembersTorn, OutputLost)
-"""What a worker may fail with: it lost its partition, a commit that it cannot take back, or what
-only a restore can mend."""
 
 
 class NeverAtRest(Exception):
@@ -110,8 +110,14 @@ def _settings(partitions: int) -> Settings:
         raw_partitions=partitions,
         close_grid_s=60,
         flush_interval_s=1.0,
+        # So that cuts spread over flushes, in the middle of a period, too.
+        flush_max_changes=2,
         dedupe_memory_bytes=1 << 20,
     )
+
+
+_UNDEFINED_NAMES = (UNDEFINED_NAMES, 0, 1)
+"""How many are kept one by one, by turns."""
 
 
 def play(script: Script, seed: int = 0) -> Outcome:
@@ -131,7 +137,8 @@ async def in_simulation(
     """Do something with a cluster that has not been started."""
     remember_tasks(cast(VirtualLoop, asyncio.get_running_loop()))
     player = Player(script, seed, directory)
-    with simulated(player.broker, player.redis):
+    few = patch("tables.presence.UNDEFINED_NAMES", _UNDEFINED_NAMES[seed % 3])
+    with simulated(player.broker, player.redis), few:
         return await act(player)
 
 
@@ -186,6 +193,9 @@ class Player:
         answering = [worker for worker in answering if worker.alive]
         if not answering:
             return
+        for worker in self.workers:
+            if worker not in answering:
+                worker.left_behind()
         homes = {p: self.choose.choice(answering) for p in range(self.script.partitions)}
         for worker in answering:
             partitions = frozenset(p for p, owner in homes.items() if owner is worker)
@@ -216,7 +226,8 @@ class Player:
 
     def _note_death(self, worker: Worker) -> None:
         failure = worker.engine.failure
-        if failure is not None and not isinstance(failure, _DEATHS):
+        # Only who publishes to a topic that has lost records is to be started again.
+        if failure is not None and not isinstance(failure, OutputLost):
             self.violations.append(f"{worker.name} failed: {failure!r}")
 
     def _spread_slowness(self) -> None:
@@ -235,6 +246,8 @@ class Player:
             self._leap(step)
         elif isinstance(step, Ask):
             await self._ask()
+        elif isinstance(step, Aside):
+            await self._set_aside(step)
         elif isinstance(step, AtOnce):
             self._leap(Pass(-step.past_ms, step.grid_ms))
             self.clock.leapt_ms += step.past_ms
@@ -281,6 +294,33 @@ class Player:
                 place = self._place(step.external_id, step.place)
                 admit = [(ADMIT_HEADER, b"true")] if step.admitted else []
                 self.broker.append("events-raw", place, None, event_json(step, now_ms), admit)
+
+    async def _set_aside(self, step: Aside) -> None:
+        """Whoever has the partition is fenced, and may have folded them before."""
+        answering = [w for w in self.workers if w.alive and not w.process.stopped]
+        number = step.place % self.script.partitions
+        end = self.broker.log("events-raw", number).end
+        if not answering or not end:
+            return
+        worker = self.choose.choice(answering)
+        first = max(0, end - step.newest)
+        setting = partial(
+            set_aside,
+            self.settings,
+            worker.engine.definitions,
+            number,
+            first,
+            end,
+            code="set_aside",
+            message="no fold ends",
+        )
+        try:
+            await worker.run(setting)
+        except asyncio.CancelledError:
+            if worker.alive:
+                raise
+        except (NotSetAside, KafkaError, Fenced):
+            pass
 
     def _place(self, external_id: str, place: int | None) -> int:
         if place is not None:
@@ -468,7 +508,7 @@ class Player:
 
     def _verify(self, owned: list[OwnedPartition]) -> None:
         """Let the program look for itself: it must find nothing."""
-        arrivals = arrivals_in(raw_of(self.broker, self.script.partitions))
+        arrivals = arrivals_in(self.broker, self.script.partitions)
         for one in owned:
             home = [a for a in arrivals if one.shared.homes.of(*a.name) == one.number]
             self.violations += verified(one.table, home)

@@ -27,6 +27,7 @@ from tests.simulation.steps import (
     CRASH,
     REBALANCE,
     TORN,
+    Aside,
     AtOnce,
     Correction,
     Define,
@@ -68,11 +69,31 @@ WIDENED_FROM = 1_000_000
 (bench/simulation.md), and some are kept because they found something: their scripts stay."""
 
 
+ASIDE_FROM = 2_000_000
+"""Seeds from here on also set records aside, as soon as those are appended."""
+
+
 def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
     choose = random.Random(seed)
     writer = _Writer(choose, widened_by=seed if seed >= WIDENED_FROM else None)
-    return writer.script(choose.randint(events // 2, events), faults)
+    script = writer.script(choose.randint(events // 2, events), faults)
+    return _with_asides(script, seed) if seed >= ASIDE_FROM else script
+
+
+def _with_asides(script: Script, seed: int) -> Script:
+    """After every few inputs some of the newest records go, often while nothing is delivered."""
+    choose = random.Random(f"aside {seed}")
+    steps: list[Step] = []
+    for step in script.steps:
+        aside = isinstance(step, Event | Several | Correction) and choose.random() < 0.3
+        if aside and choose.random() < 0.5:
+            steps.append(Fault.SLOW)
+        steps.append(step)
+        if aside:
+            place = choose.randrange(script.partitions)
+            steps.append(Aside(place, choose.choice((1, 1, 2, 4))))
+    return script._replace(steps=steps)
 
 
 class _Writer:

@@ -145,10 +145,17 @@ class Ask(NamedTuple):
     """Every worker is asked for the usage of all its subscriptions, in several groupings."""
 
 
+class Aside(NamedTuple):
+    """An operator sets the newest raw records of a partition aside, if they are not folded yet."""
+
+    place: int
+    newest: int = 1
+
+
 # A new kind of step is a new class: a field more in one of these, and every seed plays out
 # otherwise, since what a step draws when it is played comes from how it is printed.
 Appended = Event | Correction | Several | Poison | Define | Binary | Priced
-Step = Appended | AtOnce | Pass | Ask | Fault
+Step = Appended | AtOnce | Pass | Ask | Aside | Fault
 
 
 class Script(NamedTuple):

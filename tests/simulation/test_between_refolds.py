@@ -97,7 +97,7 @@ def test_cells_that_a_definition_has_made_meanwhile_are_not_taken_for_torn(
 ) -> None:
     """The subscription was not there at the definitions of the flush."""
     said: list[str] = []
-    monkeypatch.setattr(restore.log, "error", lambda text, *_: said.append(text))
+    monkeypatch.setattr(restore.log, "error", lambda text, *_, **__: said.append(text))
     late = commands.create_subscription(ORG, subscription_body(external_id="sub-d"))
     outcome = killed_between(tmp_path, "sub-d", late)
     assert outcome.check() == []

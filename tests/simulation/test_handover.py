@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents.forward import Forwarder
+from app.definitions.timeline import NEVER_MS
 from app.engine import Engine
-from app.owned import OwnedPartition
-from app.topics import METER_PROGRESS
+from app.owned import OwnedPartition, Progress
+from app.progress import Seal
+from app.topics import MEMBERS_CHANGELOG, METER_PROGRESS
 from app.wire.raw import home_partition, message_key
 from tests.laws.world import ORG, SUBSCRIPTION
 from tests.simulation.by_hand import begin
 from tests.simulation.kafka import PartitionProducer
 from tests.simulation.loop import run
-from tests.simulation.play import Player, in_simulation
-from tests.simulation.script import Event, Script
+from tests.simulation.play import Player, in_simulation, play
+from tests.simulation.script import Event, Script, script_of
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
 
@@ -41,8 +44,28 @@ def test_a_log_that_cannot_be_read_ends_the_start(
         with pytest.raises(KeyError, match="partition"):
             await player._start(0)
 
+    def fail(*_: object) -> None:
+        raise KeyError("partition")
+
+    monkeypatch.setattr(Seal, "open", fail)
     monkeypatch.setattr(Worker, "_fail", goes_on)
     run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
+
+
+@pytest.mark.parametrize("seed", [710_023, 710_026])
+def test_forged_progress_moves_no_cut(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Believed, it lets cuts of these seeds through before forwarded events have come (H26)."""
+    start = Player._start
+
+    async def forge(player: Player, worker: int) -> None:
+        await start(player, worker)
+        for number in range(player.settings.raw_partitions):
+            forged = Progress(number, NEVER_MS, NEVER_MS, 10**9, "http://evil", 10**9)
+            value = msgspec.json.encode({**forged._asdict(), "seal": "0" * 64})
+            player.broker.append(METER_PROGRESS, 0, str(number).encode(), value)
+
+    monkeypatch.setattr(Player, "_start", forge)
+    assert play(script_of(seed), seed).check() == []
 
 
 @dataclass
@@ -132,7 +155,7 @@ def test_a_batch_on_its_way_to_a_partition_that_went_elsewhere_ends_there(
 ) -> None:
     """It would find the members of the next owner, take them for lost, and die of that."""
     on_its_way, goes_on = asyncio.Event(), asyncio.Event()
-    forward = Forwarder.forward
+    forward = Forwarder.send
 
     async def slow(forwarder: Forwarder, *record: Any) -> Any:
         """The leader of the partition to which it goes takes its time."""
@@ -155,7 +178,7 @@ def test_a_batch_on_its_way_to_a_partition_that_went_elsewhere_ends_there(
         # From here on the set is in Redis, and not at hand.
         await moving.owned_by(frozenset(), BOTH)
         await moving.owned_by(BOTH, frozenset())
-        monkeypatch.setattr(Forwarder, "forward", slow)
+        monkeypatch.setattr(Forwarder, "send", slow)
         elsewhere = (f"sub-{n}" for n in range(99))
         away = next(e for e in elsewhere if home_partition(message_key(ORG, e), 2, "crc32") != home)
         seat("away", external_id=away, place=home)
@@ -196,6 +219,29 @@ def test_kafka_that_goes_back_by_some_owners_and_redis_that_does_not_are_gone_on
         await seat("e")
         (worker,) = player.workers
         assert (worker.alive, worker.engine.failure) == (True, None)
+        assert player.redis.of(0).members == 2
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
+
+
+def test_a_partition_that_comes_back_with_less_than_it_wrote_is_restored(tmp_path: Path) -> None:
+    """Redis has lost its members, and the changelog some of them: what is at hand cannot go on."""
+
+    async def act(player: Player) -> None:
+        await begin(player)
+        (worker,) = player.workers
+        await worker.assign(frozenset({0}))
+        player._append(Event("seats", "a", 0, properties={"u": "a", "operation_type": "add"}))
+        await asyncio.sleep(5)
+        at_hand = worker.engine.owned[0]
+        await worker.release()
+        player.redis.lose()
+        player.broker.log(MEMBERS_CHANGELOG, 0).entries.clear()
+        await worker.assign(frozenset({0}))
+        player._append(Event("seats", "b", 0, properties={"u": "b", "operation_type": "add"}))
+        await asyncio.sleep(5)
+        assert (worker.alive, worker.engine.failure) == (True, None)
+        assert worker.engine.owned[0] is not at_hand
         assert player.redis.of(0).members == 2
 
     run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))

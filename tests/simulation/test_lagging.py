@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from app import restore
 from app.definitions import commands
-from app.engine import Engine
 from app.gateway import Gateway
 from app.wire.raw import home_partition, message_key
+from tables.stores.changelog import LogReader, LogRecord
 from tests.laws.world import HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, subscription_body
 from tests.simulation.by_hand import append, begin, defining, hold, slow_scans
 from tests.simulation.check import Outcome
@@ -35,14 +35,15 @@ class Lagging:
     def __init__(self, player: Player, monkeypatch: pytest.MonkeyPatch):
         self.player = player
         self.lags = False
-        define = Engine._define
+        batches = LogReader.batches
 
-        async def slow(engine: Engine, *record: Any) -> None:
-            while self.lags and engine is self.second.engine:
-                await asyncio.sleep(0.5)
-            await define(engine, *record)
+        async def slow(reader: LogReader) -> AsyncIterator[list[LogRecord]]:
+            async for batch in batches(reader):
+                while self.lags and reader is self.second.engine._definitions_log:
+                    await asyncio.sleep(0.5)
+                yield batch
 
-        monkeypatch.setattr(Engine, "_define", slow)
+        monkeypatch.setattr(LogReader, "batches", slow)
 
     @property
     def second(self) -> Worker:
@@ -80,7 +81,7 @@ def test_a_subscription_that_the_next_owner_does_not_know_yet_is_not_taken_for_t
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(restore.log, "error", lambda text, *_: said.append(text))
+    monkeypatch.setattr(restore.log, "error", lambda text, *_, **__: said.append(text))
 
     async def act(player: Player) -> Outcome:
         lagging = Lagging(player, monkeypatch)

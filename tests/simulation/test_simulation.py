@@ -20,6 +20,7 @@ from tests.laws.world import (
 from tests.simulation.by_hand import slow_scans
 from tests.simulation.play import play
 from tests.simulation.script import (
+    ASIDE_FROM,
     CRASH,
     REBALANCE,
     TORN,
@@ -37,7 +38,11 @@ from tests.simulation.script import (
 from tests.simulation.shrink import shrink
 
 A_TEST = 25
-FIRST_SEEDS = [*range(0, 350, A_TEST), *range(WIDENED_FROM, WIDENED_FROM + 75, A_TEST)]
+FIRST_SEEDS = [
+    *range(0, 250, A_TEST),
+    *range(WIDENED_FROM, WIDENED_FROM + 50, A_TEST),
+    *range(ASIDE_FROM, ASIDE_FROM + 25, A_TEST),
+]
 
 
 @pytest.mark.slow
@@ -65,7 +70,10 @@ FOUND_WIDENED = (
 )
 
 
-@pytest.mark.parametrize("seed", [*FOUND, *FOUND_WIDENED])
+FOUND_ASIDE = (2000022, 2000285)
+
+
+@pytest.mark.parametrize("seed", [*FOUND, *FOUND_WIDENED, *FOUND_ASIDE])
 def test_seeds_that_found_something(seed: int) -> None:
     assert play(script_of(seed), seed).check() == []
 

@@ -13,6 +13,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.judging import Judging
 from app.wire.arrivals import arrivals_of
 from tables.fold import Arrival
 from tests.laws.world import DAY_MS, ORG, START_MS, WEEK_MS, plan_body, subscription_body
@@ -66,6 +67,7 @@ def test_widened_seeds_often_have_what_they_may_have() -> None:
 
 
 _WANTED = (
+    *("producer_trust", "producers_may_correct", "producers_may_admit"),
     *("customer made again by upsert", "customer made again by subscription"),
     *("revise_every_s lowered", "revise_every_s raised", "close_grid_s", "grace_s"),
     *("late_policy", "late_window_s", "max_groups", "close_elapsed", "implicit_plan"),
@@ -179,7 +181,7 @@ def test_a_header_of_null_is_no_header() -> None:
     outcome = play(Script(1, 1, [*base(), Binary(event, ("ce_time", "traceparent"))]))
     (entry,) = [entry for entry in outcome.raw() if entry.value is not None]
     assert ("ce_time", None) in entry.headers
-    (arrival,) = arrivals_of(entry.value, entry.headers, entry.timestamp, 0, 0, None)
+    (arrival,) = arrivals_of(entry.value, entry.headers, entry.timestamp, 0, 0, Judging())
     assert isinstance(arrival, Arrival)
     assert arrival.event.transaction_id == event.transaction_id
     assert arrival.event.timestamp_ms is None

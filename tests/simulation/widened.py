@@ -202,6 +202,29 @@ class _Widening:
             record = msgspec.structs.replace(record, close_grid_s=60)
         return record
 
+    def _trust(self) -> None:
+        """For a while not everything is believed that producers say."""
+        choose = self.choose
+        at = choose.randrange(max(1, len(self.steps) // 2))
+        kept = next(
+            msgspec.convert(Command.decode(step.value).payload, SettingsRecord)
+            for step in reversed([*self.base, *self.steps[:at]])
+            if isinstance(step, Define) and step.kind == "settings"
+        )
+        changed = msgspec.structs.replace(
+            kept,
+            # Of events without a header `header` believes none.
+            producer_trust=choose.choice(("claimed", "topic", "header")),
+            producers_may_correct=choose.random() < 0.4,
+            producers_may_admit=choose.random() < 0.4,
+        )
+        long = choose.randint(2, 1 + max(2, len(self.steps) // 3))
+        self.steps.insert(at + long, _defined(commands.set_settings(kept)))
+        self.steps.insert(at, _defined(commands.set_settings(changed)))
+        if choose.random() < 0.5:
+            # A minute is over as soon as anything happens.
+            self.steps.insert(at + 1, Pass(choose.choice((59_000, 60_000, 61_000))))
+
     # Plan changes and the days they fall on
 
     def _third_plan(self) -> None:
@@ -477,6 +500,7 @@ _KINDS: list[tuple[float, Callable[[_Widening], None]]] = [
     (0.2, _Widening._prices),
     (0.45, _Widening._spellings),
     (0.3, _Widening._questions),
+    (0.4, _Widening._trust),
 ]
 """How often, and what. Events are respelled, and questions asked, when all others are there."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,10 +20,14 @@ from unittest.mock import patch
 from faust.types import TP
 
 from agents.ingest import take_raw, take_rekeyed
+from app.apart import first_failure_here
+from app.brokers import Brokers
 from app.cancelled import asked_to_end
 from app.engine import Engine
+from app.scans import Scans
 from app.settings import Settings
 from app.transport import RecordBatch
+from app.turns import Turns
 from tests.simulation.kafka import Admin, Broker, Consumer, PartitionProducer, Producer
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.process import PROCESS, Process, SimulatedClock, SkewedClock, failpoint
@@ -46,6 +51,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.scan.Consumer": lambda **_: Consumer(broker),
         "tables.stores.changelog.Consumer": lambda **_: Consumer(broker),
         "app.engine.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
+        "app.set_aside.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
         "app.engine.MemberStore": lambda _: Members(redis),
         "app.restore.admin_client": Admin(broker).connected,
         "app.owned.failpoint": failpoint,
@@ -54,6 +60,11 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "agents.close.POLL_S": POLL_S,
         "agents.tick.POLL_S": POLL_S,
         "app.engine.asked_to_end": _asked_to_end,
+        "app.engine.Brokers": _Brokers,
+        "app.engine.probe": _unwatched,
+        "app.engine.first_failure": first_failure_here,
+        "app.owned.monotonic": _loop_s,
+        "app.engine.monotonic": _loop_s,
     }
     patches = [patch(name, new) for name, new in replaced.items()]
     for each in patches:
@@ -65,10 +76,25 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
             each.stop()
 
 
+async def _unwatched(_: Engine) -> None:
+    """In place of the probe, which asks real servers in real time; nothing of the fold asks it."""
+
+
 class _Collector:
     """In place of `gc`: memory is of all simulated processes, and not for one of them to freeze."""
 
     disable = enable = collect = freeze = unfreeze = staticmethod(lambda: None)
+
+
+class _Brokers(Brokers):
+    """Nobody probes: there are no connections."""
+
+    async def watch(self) -> None:
+        """Nothing is looked at."""
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _asked_to_end() -> bool:
@@ -101,6 +127,10 @@ class Worker:
         self._delivering = False
         self._era = 0
         """Grows with every assignment, as that of the transport does with every seek."""
+        self._eras: Counter[int] = Counter()
+        self._held: set[int] = set()
+        self._out_of_group_s: float | None = None
+        """Since when the others have gone on without it."""
         self.engine: Engine
 
     @property
@@ -131,6 +161,10 @@ class Worker:
 
         async def start() -> None:
             self.engine = Engine(self.settings, self.clock, url=self.name)
+            # How long a step takes on this machine must change nothing.
+            self.engine.shared.turns = Turns(asyncio.get_running_loop().time)
+            self.engine.scans = Scans(self.engine.shared.turns)
+            self.engine.attach(self)
             await self.engine.start()
             asyncio.ensure_future(self._deliver())  # noqa: RUF006  # the process holds its tasks
             asyncio.ensure_future(self._fail())  # noqa: RUF006
@@ -142,10 +176,46 @@ class Worker:
         self._delivering = False
         await self.run(lambda: self.engine.release(frozenset(self.engine.owned)))
 
+    # What the transport is to the engine
+
+    def acknowledge(self, batch: RecordBatch) -> bool:
+        """Nobody commits offsets here: the state decides."""
+        return False
+
+    async def crash(self, error: BaseException) -> None:
+        """The process ends by the engine's failure."""
+
+    @property
+    def group_heard_s(self) -> float:
+        """Heartbeats are answered at once, unless the others have gone on without us."""
+        now_s = _loop_s()
+        return now_s + 1e-6 if self._out_of_group_s is None else self._out_of_group_s
+
+    def left_behind(self) -> None:
+        """The group goes on without it."""
+        self._out_of_group_s = _loop_s()
+
+    def hold(self, partition: int) -> None:
+        """Deliver nothing of a partition."""
+        self._held.add(partition)
+        self._eras[partition] += 1
+
+    async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
+        """Deliver a held partition again."""
+        await self.process.passes()
+        if not self._delivering:
+            return False
+        self.hold(partition)
+        self._positions |= {tp: max(0, offset) for tp, offset in offsets.items()}
+        self._held.discard(partition)
+        return True
+
     async def assign(self, partitions: frozenset[int]) -> None:
         """A rebalance ends: these are ours now."""
+        self._out_of_group_s = None
         offsets = await self.run(lambda: self.engine.assign(partitions))
         self._positions = {tp: max(0, offset) for tp, offset in offsets.items()}
+        self._held.clear()
         self._era += 1
         self._delivering = True
 
@@ -175,30 +245,38 @@ class Worker:
                 await self.process.passes()
                 continue
             await self.process.passes()
+            owned = self.engine.owned.get(batch.tp.partition)
             try:
                 await self._take(batch)
             except Exception as error:
-                await self.engine.crash(error)
-                return
+                if owned is None:
+                    await self.engine.crash(error)
+                    return
+                self.engine.fail(owned, error)
 
     async def _take(self, batch: RecordBatch) -> None:
         # As `BatchConsumer.take`: what was on its way when a rebalance began is void.
-        if not self._delivering or batch.era != self._era:
+        number = batch.tp.partition
+        if not self._delivering or batch.era != self._era + self._eras[number]:
             return
         owned = self.engine.owned.get(batch.tp.partition)
         if owned is None:
             return
         if batch.tp.topic == self.settings.raw_topic:
-            await take_raw(owned, batch, self.engine.forwarder)
+            while await take_raw(owned, batch, self.engine.forwarder):
+                if self.engine.owned.get(number) is not owned:
+                    return
         else:
-            await take_rekeyed(owned, batch)
+            while await take_rekeyed(owned, batch):
+                if self.engine.owned.get(number) is not owned:
+                    return
         owned.batches.append(batch)
 
     def _next_batch(self) -> RecordBatch | None:
         ready = [
             tp
             for tp, position in self._positions.items()
-            if tp.partition not in self.slow
+            if tp.partition not in self.slow | self._held
             and self.broker.log(tp.topic, tp.partition).end > position
         ]
         if not ready:
@@ -209,7 +287,7 @@ class Worker:
         entries = log.read(start, size)
         end = log.end if len(entries) < size else entries[-1].offset + 1
         self._positions[tp] = end
-        return RecordBatch(entries, tp, start, end, self._era)
+        return RecordBatch(entries, tp, start, end, self._era + self._eras[tp.partition])
 
 
 def remember_tasks(loop: VirtualLoop) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +22,7 @@ from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.fold import Arrival, runs_of
 from tables.reading import current_usage
 from tables.refold import Refold
+from tables.stores.spool import Spool
 from tests.laws import world
 from tests.laws.world import (
     DAY_MS,
@@ -548,3 +551,32 @@ def test_an_amend_keeps_the_organization_whoever_names_it(
     assert refused == ([] if counts else ["invalid_correction"])
     (charge_usage,) = story.usage("2024-01-12")["charges_usage"]
     assert charge_usage["units"] == ("7.0" if counts else "1.0")
+
+
+def test_events_of_corrections_take_no_memory(tmp_path: Path) -> None:
+    """A producer may send a megabyte with each, as often as he likes."""
+
+    def correction(number: int) -> CorrectionArrival:
+        name, text = f"t{number}", b"x" * 100_000
+        to = Event(ORG, "s", name, "c", START_MS, None, b'{"v":"%s"}' % text, b"{%s}" % text)
+        sent = Correction(ORG, "s", name, "amend", to, f"c{number}", b"")
+        return CorrectionArrival(sent, ORG, START_MS + number, 0, number, 0)
+
+    table = CorrectionTable(Spool(tmp_path))
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            table.take(b"%d" % number, correction(number))
+            kept = table.take_changes()
+        grown_bytes = tracemalloc.get_traced_memory()[0] - sum(len(value) for _, value in kept)
+    finally:
+        tracemalloc.stop()
+    assert grown_bytes < 100 * 2_000
+    assert [held.event for held in table.history(b"7")] == [correction(7).correction.event]
+    # What a restart reads of it, record by record, an older one first.
+    again = CorrectionTable(Spool(tmp_path))
+    (record,) = kept
+    for value in (record[1], None, record[1], record[1]):
+        again.load(record[0], value)
+    assert again.sum.records == 1
+    assert [held.event for held in again.history(b"99")] == [correction(99).correction.event]

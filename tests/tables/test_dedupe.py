@@ -1,5 +1,6 @@
 """The event index against a plain dict, through flushes, merges, restarts and damage."""
 
+import errno
 import gc
 import shutil
 import tempfile
@@ -476,3 +477,52 @@ def test_filters_make_room_for_rows_that_wait_for_their_flush(tmp_path: Path) ->
         index.add_many(random_ids(1_000, seed + 10), [entry(i) for i in range(1_000)])
     assert all(s.cold for s in index._segments if s.on_disk)
     index.close()
+
+
+@pytest.mark.parametrize("fails_at", ["append", "finish", "commit"])
+def test_a_full_disk_takes_nothing_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails_at: str
+) -> None:
+    """What it does not take stays in memory, and goes there when there is room again."""
+    where = (
+        index_segments.SegmentDirectory
+        if fails_at == "commit"
+        else index_segments.FileSegmentWriter
+    )
+    real = getattr(where, fails_at)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    index = EventIndex(tmp_path / "index", memory_bytes=1 << 20, head_rows=200)
+    known = fill(index, 2_000)
+    monkeypatch.setattr(where, fails_at, full)
+    known += fill(index, 60_000, seed=1)
+    assert getattr(index.disk_error, "errno", 0) == errno.ENOSPC
+    assert index.wanted_disk_bytes > 0
+    assert all(index.find_many(known))
+    monkeypatch.setattr(where, fails_at, real)
+    index.try_disk_again()
+    known += fill(index, 20_000, seed=2)
+    assert index.disk_error is None
+    assert index.wanted_disk_bytes == 0
+    assert all(index.find_many(known))
+    index.close()
+    reopened = EventIndex(tmp_path / "index", memory_bytes=1 << 20, head_rows=200)
+    assert reopened.length == len(known)
+    assert all(reopened.find_many(known))
+    reopened.close()
+
+
+def test_a_full_disk_ends_no_close(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    index = EventIndex(tmp_path / "index", head_rows=200)
+    fill(index, 500)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(index_segments.FileSegmentWriter, "append", full)
+    index.close()
+    reopened = EventIndex(tmp_path / "index", head_rows=200)
+    assert reopened.length == 0
+    reopened.close()

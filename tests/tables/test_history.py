@@ -12,8 +12,9 @@ from app.definitions.commands import Command
 from app.definitions.timeline import NEVER_MS
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.republished import put_again
-from tables.close import enter_history
+from tables.close import entering_history
 from tables.fold import Arrival
+from tables.partition import refolds_of
 from tables.published import PublishedTable
 from tables.reading import past_usage
 from tests.laws.world import (
@@ -440,7 +441,7 @@ def restarted_at(moment: str) -> list[bytes]:
     )
     if moment == "before":
         live.restart()
-    pairs = enter_history(live.partition)
+    pairs = refolds_of(entering_history(live.partition))
     assert live.partition.record.cut_ms == LATER_MS - 1
     assert pairs == {(ORG, SUBSCRIPTION, "sum")}
     if moment == "entered":

@@ -10,6 +10,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
@@ -19,7 +20,7 @@ from app.wire.identity import event_id
 from tables.corrections import CorrectionArrival
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
-from tables.partition import Partition, Refused
+from tables.partition import Partition, Refused, refolds_of
 from tables.reading import current_usage, past_usage
 from tables.refold import Refold
 from tests.semantics.story import ORG, SUB, Story, ms
@@ -52,7 +53,8 @@ class Worker:
             outcome = self.definitions.apply(line.value, line.append_time_ms, line.offset)
             assert isinstance(outcome, Applied)
             if outcome.touch is not None:
-                pairs = self.partition.touched(outcome.touch)
+                self.partition.tell(outcome.touch)
+                pairs = refolds_of(self.partition.renewing())
                 if pairs:
                     self.refold(pairs)
 
@@ -70,7 +72,9 @@ class Worker:
         new: list[Arrival] = []
         for line in self.story.events[len(self.arrivals) :]:
             place = (line.append_time_ms, line.partition, line.offset)
-            new += [a for a in arrivals_of(line.value, (), *place, None) if isinstance(a, Arrival)]
+            new += [
+                a for a in arrivals_of(line.value, (), *place, Judging()) if isinstance(a, Arrival)
+            ]
         self.arrivals += new
         self.told += self.partition.fold(runs_of(new)).refused
 

@@ -16,7 +16,7 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from tables.cells import CellKey
 from tables.fold import Arrival
-from tables.partition import Pair
+from tables.partition import Pair, refolds_of
 from tables.reading import current_usage
 from tests.laws.world import (
     DAY_MS,
@@ -63,7 +63,9 @@ def restore_after(live: Live, command: Command) -> set[Pair]:
     """Restore, with a definition of the millisecond of the flush applied meanwhile."""
     touch = applied(live, command)
     live.partition = live.changelog.restored(live.definitions)
-    pairs = live.partition.touched(touch, until_ms=CHANGED_MS) | live.partition.pairs_of(touch)
+    partition = live.partition
+    partition.tell(touch, until_ms=CHANGED_MS)
+    pairs = refolds_of(partition.renewing()) | set(partition.pairs_of(touch))
     live.refold(pairs)
     return pairs
 

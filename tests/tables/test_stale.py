@@ -13,6 +13,7 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.usage import Regrouping
 from tables.fold import Arrival
+from tables.partition import refolds_of
 from tables.reading import current_usage
 from tables.regrouping import Regrouped
 from tests.laws.world import (
@@ -68,7 +69,8 @@ def apply_without_refold(live: Live, command: Command) -> None:
     applied = definitions.apply(command.encode(), AT_MS, definitions.offset)
     assert isinstance(applied, Applied)
     assert applied.touch is not None
-    pairs = partition.touched(applied.touch)
+    partition.tell(applied.touch)
+    pairs = refolds_of(partition.renewing())
     assert pairs
     partition.refolding_pairs = pairs
     partition.stale = {NAME}

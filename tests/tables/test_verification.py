@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import pytest
@@ -50,7 +51,8 @@ def correction(offset: int, at_ms: int, event: Event | None = None) -> Correctio
 def end_of(verification: Verification) -> Found:
     compared = list(verification.compare())
     differences = [one for pair in compared for one in pair.differences]
-    differences += [*verification.lost, *verification.compare_published()]
+    published = chain.from_iterable(verification.compare_published())
+    differences += [*verification.lost, *published]
     return Found([pair.pair[2] for pair in compared if pair.skipped], len(differences))
 
 

@@ -13,6 +13,8 @@ from app.vectors.directory import Outcome, check_file, vector_files
 from app.vectors.figures import CellFigures, cells, total
 from app.vectors.files import Vector, read_vectors
 from app.vectors.scenario import arrivals, fold
+from tests.vectors import not_built
+from tests.vectors.not_built import marks_of
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
 OWN = Path(__file__).parent / "own"
@@ -28,7 +30,9 @@ def outcomes() -> list[Any]:
     if not VECTORS.is_dir():
         return [MISSING]
     return [
-        pytest.param(outcome, id=outcome.vector_id)
+        pytest.param(
+            outcome, id=outcome.vector_id, marks=marks_of(outcome.vector_id, not_built.VECTORS)
+        )
         for path in vector_files(VECTORS)
         if path.name != "api.json"
         for outcome in check_file(path).outcomes
@@ -62,7 +66,7 @@ def referenced() -> list[Any]:
     if not VECTORS.is_dir():
         return [MISSING]
     return [
-        pytest.param(vector, id=vector.id)
+        pytest.param(vector, id=vector.id, marks=marks_of(vector.id, not_built.REFERENCES))
         for path in sorted((VECTORS / "aggregation").glob("*.json"))
         for vector in read_vectors(path)
         if "reference" in vector.json

@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry, Counter
 from pydantic import SecretStr
 from yarl import URL
 
+from app.api.auth import KeyRing, PeerTokens
 from app.api.server import ApiServer, build_app
+from app.keys import of_environment
 from app.settings import Access, ApiKey
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION, Clock, LedgerMeter
 
@@ -96,7 +98,15 @@ async def start(
 ) -> Running:
     """Serve a new ledger."""
     meter = LedgerMeter(clock or Clock(NOW_MS))
-    server = ApiServer(build_app(meter, KEYS, registry(), open_page=open_page))
+    server = ApiServer(
+        build_app(
+            meter,
+            KeyRing(of_environment(KEYS)),
+            registry(),
+            open_page=open_page,
+            peers=PeerTokens("shared"),
+        )
+    )
     port = await server.start("127.0.0.1", 0)
     return Running(meter, session, f"http://127.0.0.1:{port}", server=server)
 

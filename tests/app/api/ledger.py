@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from decimal import Decimal
+from typing import ClassVar
 
 import msgspec
 
@@ -12,10 +13,12 @@ from app.api.meter import (
     Accepted,
     ClosingView,
     DeadLetterView,
+    DefinitionChange,
     Duplicate,
     EventPage,
     EventQuery,
     IncomingEvent,
+    ListedEvent,
     NotAppended,
     Overview,
     OverviewQuery,
@@ -28,10 +31,12 @@ from app.api.meter import (
     UsageView,
     Verdict,
 )
+from app.definitions import commands
 from app.definitions.commands import Applied, Command, Rejected
-from app.definitions.model import Charge, ChargeFilter, Metric, Subscription
+from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import Period, Timeline, subscription_timeline
+from app.health import UNREADY, Reason
 from app.numbers import parse_value, property_text
 from app.proof import (
     ChargeUsageSeries,
@@ -41,6 +46,7 @@ from app.proof import (
     Place,
     PreviewReport,
     SeriesQuery,
+    Uncounted,
     UsageSeries,
     VerifyReport,
     WindowUsage,
@@ -48,6 +54,7 @@ from app.proof import (
 from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
+from tables.reading import PastPeriod
 
 ORGANIZATION = "00000000-0000-4000-8000-00000000000a"
 OTHER_ORGANIZATION = "00000000-0000-4000-8000-00000000000b"
@@ -66,10 +73,15 @@ class LedgerMeter:
     `elsewhere` maps subscriptions to the base URL of another meter, as another worker would be.
     """
 
+    log: ClassVar[list[StoredEvent]] = []
+    """What was listed, by offset: any worker can read the log."""
+
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.opened = True
         self.definitions = Definitions()
+        self.reasons: list[Reason] = []
+        self.commands: list[tuple[int, int, Command]] = []
         self.elsewhere: dict[str, str] = {}
         self.restoring = False
         self.events: dict[tuple[str, str, str], tuple[IncomingEvent, Position]] = {}
@@ -77,6 +89,7 @@ class LedgerMeter:
         self.closing: list[ClosingView] = []
         self.records: list[RecordView] = []
         self.corrections: list[bytes] = []
+        self.uncounted: list[Uncounted] = []
         self.replayed: list[tuple[int, int]] = []
         self.lost_races: set[str] = set()
         """Transaction ids that another producer appends between the check and the append."""
@@ -85,16 +98,40 @@ class LedgerMeter:
         return self.clock.now_ms
 
     def not_ready(self) -> tuple[str, ...]:
-        return ("partition 0 is being restored",) if self.restoring else ()
+        return tuple(reason.message for reason in self.health() if reason.code in UNREADY)
+
+    def health(self) -> list[Reason]:
+        found = list(self.reasons)
+        if self.restoring:
+            found.insert(0, Reason("restoring", self.now_ms(), "partition 0 is being restored"))
+        return found
 
     async def define(self, command: Command) -> Applied | Rejected:
         rejected = self.definitions.check(command, self.now_ms())
         if rejected is not None:
             return rejected
-        outcome = self.definitions.apply(command.encode(), self.now_ms(), self.definitions.offset)
+        offset = self.definitions.offset
+        outcome = self.definitions.apply(command.encode(), self.now_ms(), offset)
         if outcome is None:
             raise AssertionError("a command is no tick")
+        self.commands.append((offset, self.now_ms(), command))
         return outcome
+
+    async def definition_changes(
+        self, organization_id: str | None, since: int
+    ) -> tuple[list[DefinitionChange], int]:
+        return [
+            DefinitionChange(
+                offset=offset,
+                append_time_ms=at_ms,
+                organization_id=command.organization_id,
+                type=command.type,
+                object=None,
+                changed_by=command.changed_by,
+            )
+            for offset, at_ms, command in self.commands
+            if offset >= since and organization_id in (None, command.organization_id)
+        ], self.definitions.offset
 
     def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
         if self.restoring:
@@ -137,10 +174,25 @@ class LedgerMeter:
         return Accepted(position)
 
     async def correct(
-        self, organization_id: str, external_subscription_id: str, value: bytes
+        self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
     ) -> Position:
         self.corrections.append(value)
         return Position(0, len(self.events), self.now_ms())
+
+    async def set_aside(
+        self, partition: int, first: int, after: int, reason: str
+    ) -> list[SetAside]:
+        command = commands.set_aside(
+            partition, first, count=after - first, code="set_aside", message=reason
+        )
+        await self.define(command)
+        found = self.definitions.set_asides.find(command.id)
+        assert found is not None
+        return [found]
+
+    async def lift(self, one: SetAside) -> int:
+        await self.define(commands.lift(one.id))
+        return one.count
 
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         if self.restoring:
@@ -149,6 +201,15 @@ class LedgerMeter:
             if (organization, transaction) == (organization_id, transaction_id):
                 return _stored(event, position)
         return None
+
+    async def not_counted(
+        self, organization_id: str, reason: str | None, code: str | None
+    ) -> list[Uncounted]:
+        return [
+            msgspec.structs.replace(one, samples=list(one.samples))
+            for one in self.uncounted
+            if reason in (None, one.reason) and code in (None, one.code)
+        ]
 
     async def list_events(
         self, organization_id: str, query: EventQuery, offset: int, limit: int
@@ -160,7 +221,18 @@ class LedgerMeter:
         ]
         found = [event for event in found if _matches(query, event)]
         found.sort(key=lambda event: (-event.timestamp_ms, event.transaction_id))
-        return EventPage(tuple(found[offset : offset + limit]), len(found))
+        listed = [
+            ListedEvent(-event.timestamp_ms, event.transaction_id, 0, place, -1, 0)
+            for place, event in enumerate(found, len(self.log))
+        ]
+        self.log.extend(found)
+        return EventPage(listed[offset : offset + limit], len(found))
+
+    async def read_events(
+        self, events: Sequence[ListedEvent]
+    ) -> AsyncGenerator[Sequence[StoredEvent], None]:
+        for event in events:
+            yield [self.log[event.offset]]
 
     async def wait_for(
         self,
@@ -172,7 +244,7 @@ class LedgerMeter:
     ) -> bool:
         return partition == 0 and offset < len(self.events)
 
-    def current_usage(
+    async def current_usage(
         self, organization_id: str, external_subscription_id: str, at_ms: int
     ) -> PeriodUsage | None:
         subscription = self._active(organization_id, external_subscription_id, at_ms)
@@ -191,17 +263,25 @@ class LedgerMeter:
         rows = [r for c in charges for r in self._rows(usage.subscription, c, period, wanted)]
         return msgspec.structs.replace(usage, charges=charges, rows=tuple(rows))
 
-    def past_usage(self, organization_id: str, external_subscription_id: str) -> list[PeriodUsage]:
+    def past_periods(
+        self, organization_id: str, external_subscription_id: str, external_customer_id: str
+    ) -> list[PastPeriod]:
         now_ms = self.now_ms()
         return [
-            self._usage(subscription, period, final=True)
+            PastPeriod(subscription, period)
             for versions in self.definitions.subscriptions(
                 organization_id, external_subscription_id
             )
             if (subscription := versions.at()) is not None
+            and subscription.external_customer_id == external_customer_id
             for period in reversed(self._timeline(subscription).until(now_ms))
             if period.end_ms <= now_ms
         ]
+
+    async def period_usage(
+        self, organization_id: str, external_subscription_id: str, period: PastPeriod
+    ) -> PeriodUsage:
+        return self._usage(period.subscription, period.period, final=True)
 
     def _timeline(self, subscription: Subscription) -> Timeline:
         versions = self.definitions.subscription_versions[subscription.id]
@@ -272,7 +352,7 @@ class LedgerMeter:
 
     async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
         external_id = query.external_subscription_id
-        usage = self.current_usage(organization_id, external_id, query.at_ms)
+        usage = await self.current_usage(organization_id, external_id, query.at_ms)
         if usage is None:
             return None
         fates = [
@@ -321,7 +401,9 @@ class LedgerMeter:
         ]
 
     async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
-        usage = self.current_usage(organization_id, query.external_subscription_id, self.now_ms())
+        usage = await self.current_usage(
+            organization_id, query.external_subscription_id, self.now_ms()
+        )
         wanted = [
             found.charge
             for found in (usage.charges if usage is not None else ())
@@ -364,7 +446,7 @@ class LedgerMeter:
             done=True,
         )
 
-    def overview(self, query: OverviewQuery) -> Overview:
+    async def overview(self, query: OverviewQuery) -> Overview:
         lines = [
             UsageView(
                 organization_id=organization_id,
@@ -401,11 +483,14 @@ class LedgerMeter:
             closing=tuple(self.closing),
             usage=tuple(lines[: query.limit]),
             usage_total=len(lines),
+            health=tuple(self.health()),
             records=tuple(self.records),
             dead_letters=tuple(letters),
         )
 
-    async def replay(self, organization_id: str | None, partition: int, offset: int) -> bool:
+    async def replay(
+        self, organization_id: str | None, partition: int, offset: int, by: str | None
+    ) -> bool:
         for letter in self.dead_letters:
             place = (letter.partition, letter.offset)
             mine = organization_id in (None, letter.organization_id)

@@ -42,6 +42,7 @@ def with_(**more: str) -> str:
             },
         ),
         (with_(transaction_id='" \\t"'), {"transaction_id": ["value_is_mandatory"]}),
+        (with_(code=f'"{"c" * 1025}"'), {"code": ["value_is_too_long"]}),
         (with_(code="null"), {"code": ["value_is_mandatory"]}),
         (with_(code="[]"), {"code": ["value_is_invalid"]}),
         (with_(transaction_id='"t\\u0000"'), {"transaction_id": ["value_is_invalid"]}),

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from aiohttp import ClientSession
 
-from app.api.call import MAX_BODY_BYTES
 from app.api.overview_json import merged
+from app.limits import BODY_BYTES
+from app.proof import Uncounted, UncountedSample
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import Clock
 
@@ -118,7 +119,7 @@ async def test_a_mixed_batch_is_checked_at_every_home_first(pair: Pair) -> None:
 
 async def test_a_mixed_batch_that_a_home_finds_too_large(pair: Pair) -> None:
     """It is no want of a worker: sent again it would be too large again."""
-    note = {"note": "x" * (MAX_BODY_BYTES // 99 - 150)}
+    note = {"note": "x" * (BODY_BYTES // 99 - 150)}
     far = [event(f"t{number}", "sub_far", properties=note) for number in range(99)]
     mixed = [*far, event("t", "sub_near")]
     mixed[0]["properties"] = {"note": "x" * (len(note["note"]) + _room_left(mixed))}
@@ -129,7 +130,7 @@ async def test_a_mixed_batch_that_a_home_finds_too_large(pair: Pair) -> None:
 
 
 def _room_left(events: list[dict[str, Any]]) -> int:
-    return MAX_BODY_BYTES - len(msgspec.json.encode({"events": events}))
+    return BODY_BYTES - len(msgspec.json.encode({"events": events}))
 
 
 async def test_a_mixed_batch_in_part(pair: Pair) -> None:
@@ -208,7 +209,7 @@ async def test_the_page_shows_all_workers_that_answer(pair: Pair) -> None:
     assert len(overview["partitions"]) == 1
     assert pair.far.server is not None
     await pair.far.server.stop()
-    overview = await pair.near.must("GET", "/api/page/overview")
+    overview = await pair.near.must("GET", "/api/page/overview?search=near")
     assert (overview["usage_total"], overview["workers"]) == (1, 1)
 
 
@@ -241,3 +242,27 @@ def _overview(worker: str, *partitions: dict[str, Any]) -> dict[str, Any]:
         "records": [],
         "dead_letters": [],
     }
+
+
+async def test_what_is_not_counted_is_told_by_all(pair: Pair) -> None:
+    def kind(code: str, first_ms: int, samples: int) -> Uncounted:
+        told = [UncountedSample(f"t{n}", "sub", 0) for n in range(samples)]
+        return Uncounted("unknown_code", code, samples, first_ms, first_ms + 1000, told)
+
+    pair.near.meter.uncounted = [kind("a", 2000, 8), kind("b", 0, 1)]
+    pair.far.meter.uncounted = [kind("a", 1000, 9)]
+    answer = (await pair.near.call("GET", "/api/v1/events/not_counted")).body
+    first, second = answer["not_counted"]
+    assert (second["code"], second["events_count"]) == ("b", 1)
+    assert len(first.pop("samples")) == 10
+    assert first == {
+        "reason": "unknown_code",
+        "code": "a",
+        "events_count": 17,
+        "first_at": "1970-01-01T00:00:01.000Z",
+        "last_at": "1970-01-01T00:00:03.000Z",
+    }
+    answer = (await pair.far.call("GET", "/api/v1/events/not_counted?code=b")).body
+    assert [one["code"] for one in answer["not_counted"]] == ["b"]
+    answer = (await pair.far.call("GET", "/api/v1/events/not_counted?reason=no_charge")).body
+    assert answer == {"not_counted": []}

@@ -12,6 +12,8 @@ from app.api.errors import ApiError
 from app.api.pagination import PageRequest, listing
 from app.api.query import Query
 from app.api.router import Router
+from app.definitions.model import Customer
+from app.turns import drained
 
 
 @pytest.mark.parametrize(
@@ -114,9 +116,18 @@ def test_pages_asked_for(raw: str, expected: tuple[int, int]) -> None:
 
 
 def test_listing_shows_one_page() -> None:
-    shown = listing("items", list(range(5)), PageRequest(2, 2), str)
-    assert shown["items"] == ["2", "3"]
-    assert shown["meta"]["total_count"] == 5
+    made = {"d": 5, "b": 4, "c": 4, "a": 4, "e": 3}
+    customers = [
+        Customer(id=name, organization_id="o", external_id=name, created_at_ms=at, updated_at_ms=at)
+        for name, at in made.items()
+    ]
+    items = [*customers[:2], None, *customers[2:]]
+    pages = [
+        drained(listing("items", items, PageRequest(number, 2), lambda customer: customer.id))
+        for number in (1, 2, 3)
+    ]
+    assert [page["items"] for page in pages] == [["d", "a"], ["b", "c"], ["e"]]
+    assert {page["meta"]["total_count"] for page in pages} == {5}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.api.call import MAX_BODY_BYTES
+from app.health import Reason
+from app.limits import BODY_BYTES
 from tests.app.api.conftest import Running
 from tests.app.api.ledger import ORGANIZATION
 
@@ -147,7 +148,7 @@ async def test_wrong_method_names_the_right_ones(api: Running) -> None:
 
 
 async def test_a_body_over_the_limit(api: Running) -> None:
-    answer = await api.call("POST", "/api/v1/events", b" " * (MAX_BODY_BYTES + 1))
+    answer = await api.call("POST", "/api/v1/events", b" " * (BODY_BYTES + 1))
     assert (answer.status, answer.body["code"]) == (413, "too_large")
 
 
@@ -169,8 +170,9 @@ async def test_what_is_no_http_gets_json(api: Running, request_bytes: bytes) -> 
     writer.close()
     await writer.wait_closed()
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert b" 400 " in head.splitlines()[0] + b" "
-    assert json.loads(body)["status"] == 400
+    status = 431 if len(request_bytes) > 16_384 else 400
+    assert f" {status} ".encode() in head.splitlines()[0] + b" "
+    assert json.loads(body)["status"] == status
 
 
 @pytest.mark.parametrize("path", ["*", "http://elsewhere/api/v1/plans"])
@@ -202,7 +204,8 @@ async def test_health_and_metrics(api: Running) -> None:
     assert (await api.call("GET", "/health/ready", key=None)).body == {"status": "ready"}
     await api.call("GET", "/api/v1/plans/some-id")
     metrics = await api.call("GET", "/metrics", key=None)
-    counted = 'meter_http_request_seconds_count{method="GET",path="/api/v1/plans/{code}"} 1.0'
+    labels = 'method="GET",path="/api/v1/plans/{code}",status="404"'
+    counted = f"meter_http_request_seconds_count{{{labels}}} 1.0"
     assert counted in metrics.text
     assert "some-id" not in metrics.text
     assert "meter_things_total 1.0" in metrics.text
@@ -212,12 +215,32 @@ async def test_health_and_metrics(api: Running) -> None:
 async def test_restoring_is_not_ready_and_says_when_to_come_back(api: Running) -> None:
     api.meter.restoring = True
     ready = await api.call("GET", "/health/ready", key=None)
-    assert (ready.status, ready.body["reasons"]) == (503, ["partition 0 is being restored"])
+    assert (ready.status, ready.body["status"]) == (503, "not_ready")
+    (reason,) = ready.body["reasons"]
+    assert (reason["code"], reason["message"]) == ("restoring", "partition 0 is being restored")
     assert (await api.call("GET", "/health/live", key=None)).status == 200
     answer = await api.call("POST", "/api/v1/events", {"event": EVENT})
     assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
     assert answer.body["error"] == "Service Unavailable"
     assert api.meter.events == {}
+
+
+async def test_what_all_workers_share_leaves_this_one_ready(api: Running) -> None:
+    api.meter.reasons = [Reason("kafka_unreachable", 0, "away"), Reason("disk_low", 0, "low")]
+    path = "/health/ready"
+    told = await api.call("GET", path, key=None)
+    assert (told.status, told.body["status"]) == (200, "degraded")
+    assert told.body["reasons"][0] == {
+        "code": "kafka_unreachable",
+        "since": "1970-01-01T00:00:00Z",
+        "message": "away",
+    }
+    assert (await api.call("GET", f"{path}?require=redis", key=None)).status == 200
+    assert (await api.call("GET", f"{path}?require=redis,kafka", key=None)).status == 503
+    api.meter.reasons = [Reason("disk_full", 0, "full")]
+    assert (await api.call("GET", path, key=None)).status == 503
+    api.meter.reasons = []
+    assert (await api.call("GET", path, key=None)).body == {"status": "ready"}
 
 
 @pytest.mark.parametrize(

@@ -43,4 +43,4 @@ async def test_every_partition_is_exported_whatever_the_settings_say(
     nowhere = brokers | {"METER_TOPIC_PREFIX": "nobody-has-this-"}
     absent = await meter("export", "events", **nowhere)
     assert absent.exit_code == 1
-    assert "has no topic nobody-has-this-events-raw" in absent.stderr
+    assert "has no topic nobody-has-this-" in absent.stderr

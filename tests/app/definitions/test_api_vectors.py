@@ -23,6 +23,7 @@ from app.definitions.serializers import (
     plan_json,
     subscription_json,
 )
+from app.turns import drained
 from tests.app.definitions.log import ORG, Log
 
 VECTORS = Path(__file__).parents[4] / "shared" / "vectors" / "api.json"
@@ -142,7 +143,7 @@ class Server:
             case Metric():
                 return Answer(200, {"billable_metric": metric_json(definitions, outcome, now_ms)})
             case Plan():
-                return Answer(200, {"plan": plan_json(definitions, outcome, now_ms)})
+                return Answer(200, {"plan": drained(plan_json(definitions, outcome, now_ms))})
             case Customer():
                 return Answer(200, {"customer": customer_json(definitions, outcome, now_ms)})
             case Subscription():

@@ -8,9 +8,18 @@ from typing import Any
 from app.definitions import commands
 from app.definitions.branch import Branch, branch_with, changed_charges
 from app.definitions.commands import Command
+from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
-from tests.laws.world import ORG, START_MS, WEEK_MS, definitions_of, metric_body
+from tests.laws.world import (
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    definitions_of,
+    metric_body,
+    subscription_body,
+)
 
 NOW_MS = START_MS + WEEK_MS
 
@@ -60,6 +69,30 @@ def test_it_leaves_the_log_as_it_was() -> None:
     assert branch.definitions.metric(ORG, "sum") is None
     assert branch.definitions.metric(ORG, "new") is not None
     assert definitions.metric(ORG, "new") is None
+
+
+def test_anything_may_be_defined_in_it() -> None:
+    definitions, _ = defined()
+    before = everything(definitions)
+    branch = definitions.branch()
+    made = [
+        commands.update_subscription(ORG, SUBSCRIPTION, {"ending_at": "2031-01-01T00:00:00Z"}),
+        commands.create_subscription(ORG, {**subscription_body(), "external_id": "other"}),
+        commands.upsert_customer(ORG, {"external_id": "customer", "timezone": "Asia/Tokyo"}),
+        commands.set_settings(SettingsRecord(grace_s=7)),
+        commands.terminate_subscription(ORG, SUBSCRIPTION),
+        commands.delete_plan(ORG, "plan"),
+    ]
+    for command in made:
+        assert isinstance(branch.apply(command.encode(), NOW_MS, branch.offset), Applied)
+    assert everything(definitions) == before
+    (versions,) = branch.subscriptions(ORG, SUBSCRIPTION)
+    (known,) = definitions.subscriptions(ORG, SUBSCRIPTION)
+    assert len(versions) > len(known)
+    assert versions is branch.subscription_versions[next(known.all()).id]
+    assert branch.subscriptions(ORG, "other")
+    assert not definitions.subscriptions(ORG, "other")
+    assert branch.settings_at().grace_s == 7
 
 
 def test_a_changed_metric_is_named_with_every_metric_that_had_its_code() -> None:

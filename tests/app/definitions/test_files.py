@@ -1,5 +1,6 @@
 import io
 
+import msgspec
 import pytest
 
 from app.definitions import commands
@@ -40,6 +41,9 @@ def test_numbers_keep_their_spelling_through_the_file() -> None:
     line = b'{"type":"t","id":"c","organization_id":"o","payload":{"x":1.50e3},"_append_time":5}'
     (record,) = read_definitions([line])
     command = Command.decode(record.value)
+    named = msgspec.structs.replace(command, changed_by="ci")
+    (again,) = read_definitions([definition_line(named, 5, 0)])
+    assert Command.decode(again.value).changed_by == "ci"
     assert definition_line(command, 5, 0) == line[:-1] + b',"_offset":0}\n'
 
 

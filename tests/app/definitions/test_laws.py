@@ -23,6 +23,7 @@ from app.definitions.model import (
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.serializers import customer_json, metric_json, plan_json, subscription_json
 from app.definitions.state import Definitions
+from app.turns import drained
 from tests.app.definitions.log import ms
 
 Record: TypeAlias = tuple[bytes | None, int, int]
@@ -356,7 +357,7 @@ def sound(definitions: Definitions, defined: object) -> None:
         case Metric():
             shown = metric_json(definitions, defined, START_MS)
         case Plan():
-            shown = plan_json(definitions, defined, START_MS)
+            shown = drained(plan_json(definitions, defined, START_MS))
         case Customer():
             shown = customer_json(definitions, defined, START_MS)
         case Subscription():

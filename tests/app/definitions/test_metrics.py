@@ -229,7 +229,7 @@ def test_a_new_name_touches_no_usage_and_a_new_field_does() -> None:
         commands.update_billable_metric(ORG, "storage", {"field_name": "mb", "code": "disk"})
     )
     assert isinstance(changed, Applied)
-    assert changed.touch == Touch(ORG, None, frozenset({"storage", "disk"}))
+    assert changed.touch == Touch(ORG, codes=frozenset({"storage", "disk"}))
 
 
 def test_removed_filter_values_leave_the_charges() -> None:
@@ -280,7 +280,7 @@ def test_a_deleted_metric_takes_its_charges_along() -> None:
     outcome = log.append(commands.delete_billable_metric(ORG, "storage"))
     assert isinstance(outcome, Applied)
     assert outcome.object == gone
-    assert outcome.touch == Touch(ORG, None, frozenset({"storage"}))
+    assert outcome.touch == Touch(ORG, codes=frozenset({"storage"}))
     plan = log.definitions.plan(ORG, "plan_code")
     assert plan is not None
     assert [charge.metric_id for charge in plan.charges] == [kept.id]

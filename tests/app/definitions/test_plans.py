@@ -415,15 +415,15 @@ def test_what_of_a_plan_touches_usage() -> None:
     log.metric("calls")
     other = {"billable_metric_code": "calls", "charge_model": "standard"}
     assert touch_of(log, charges=[{"id": charge.id}, other]) is None
-    log.subscribe()
+    plan_id = log.subscribe().plan_id
     assert touch_of(log, name="New") is None
     priced = {"id": charge.id, "properties": {"amount": "9"}}
     assert touch_of(log, charges=[priced, other]) == Touch(
-        ORG, frozenset({"sub_1"}), frozenset({"calls"})
+        ORG, codes=frozenset({"calls"}), plan_id=plan_id
     )
     grouped = {"id": charge.id, "properties": {"amount": "9", "pricing_group_keys": ["a"]}}
     assert touch_of(log, charges=[grouped]) == Touch(
-        ORG, frozenset({"sub_1"}), frozenset({"storage", "calls"})
+        ORG, codes=frozenset({"storage", "calls"}), plan_id=plan_id
     )
 
 
@@ -444,7 +444,9 @@ def test_a_deleted_plan_ends_its_subscriptions_and_answers_by_id() -> None:
     log.at("2024-02-10T00:00:00Z")
     outcome = log.append(commands.delete_plan(ORG, "plan_code"))
     assert isinstance(outcome, Applied)
-    assert outcome.touch == Touch(ORG, frozenset({"sub_1", "sub_2"}), None)
+    assert outcome.touch == Touch(ORG, plan_id=plan.id)
+    touched = set(log.definitions.names_touched(outcome.touch))
+    assert touched == {(ORG, "sub_1"), (ORG, "sub_2")}
     assert log.newest(active).terminated_at_ms == log.now_ms
     assert log.newest(pending).canceled_at_ms == log.now_ms
     assert log.definitions.plan(ORG, "plan_code") is None

@@ -14,6 +14,7 @@ from app.definitions.serializers import (
     plan_json,
     subscription_json,
 )
+from app.turns import drained
 from tests.app.definitions.log import ORG, Log, ms
 
 
@@ -45,7 +46,7 @@ def test_the_lago_client_reads_every_object(log: Log) -> None:
     subscription = defs.current_subscription(ORG, "sub_1", now_ms)
     assert subscription is not None
     BillableMetricResponse.parse_obj(wire(metric_json(defs, metric, now_ms)))
-    read = PlanResponse.parse_obj(wire(plan_json(defs, plan, now_ms))).dict()
+    read = PlanResponse.parse_obj(wire(drained(plan_json(defs, plan, now_ms)))).dict()
     (charge,) = read["charges"]
     assert charge["filters"][0]["values"] == {"region": ["eu"]}
     CustomerResponse.parse_obj(wire(customer_json(defs, customer, now_ms)))
@@ -66,7 +67,7 @@ def test_counts_are_true(log: Log) -> None:
         (ms("2024-03-01T00:00:00Z"), 3, 2),
         (ms("2024-06-01T00:00:00Z"), 4, 2),
     ):
-        shown = plan_json(defs, plan, at)
+        shown = drained(plan_json(defs, plan, at))
         assert (shown["active_subscriptions_count"], shown["customers_count"]) == (count, customers)
         assert metric_json(defs, metric, at)["active_subscriptions_count"] == count
     assert metric_json(defs, metric, 0)["plans_count"] == 1
@@ -74,7 +75,7 @@ def test_counts_are_true(log: Log) -> None:
 
 def test_group_keys_show_under_both_names(log: Log) -> None:
     (plan,) = log.definitions.plans(ORG)
-    (charge,) = plan_json(log.definitions, plan, log.now_ms)["charges"]
+    (charge,) = drained(plan_json(log.definitions, plan, log.now_ms))["charges"]
     assert charge["properties"]["grouped_by"] == ["cloud"]
     assert charge["properties"]["pricing_group_keys"] == ["cloud"]
     assert charge["filters"][0]["charge_code"] == "storage"
@@ -83,7 +84,7 @@ def test_group_keys_show_under_both_names(log: Log) -> None:
 
 def test_a_deleted_plan_is_shown_as_pending_deletion(log: Log) -> None:
     deleted = log.accept(commands.delete_plan(ORG, "plan_code"))
-    assert plan_json(log.definitions, deleted, log.now_ms)["pending_deletion"] is True
+    assert drained(plan_json(log.definitions, deleted, log.now_ms))["pending_deletion"] is True
 
 
 def shown(log: Log, external_id: str = "sub_1") -> dict[str, Any]:

@@ -52,6 +52,7 @@ def test_the_first_record_of_the_log_holds_for_what_was_appended_before_it() -> 
         ),
         ({"close_grid_s": 7}, {"close_grid_s": ["value_is_invalid"]}),
         ({"late_policy": "drop"}, {"settings": ["value_is_invalid"]}),
+        ({"producer_trust": "topic"}, {"default_organization_id": ["value_is_mandatory"]}),
         ({"close_elapsed": "yes"}, {"settings": ["value_is_invalid"]}),
     ],
     ids=str,

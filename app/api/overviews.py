@@ -1,0 +1,74 @@
+"""Overviews of the live page: one a second and organization, whoever looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from app.api.errors import too_many_requests
+from app.api.meter import OverviewQuery
+from app.limits import OVERVIEW_EVERY_S, OVERVIEWS_WAITING
+
+
+class Made(NamedTuple):
+    """An overview as it is sent."""
+
+    tag: str
+    body: bytes
+    made_s: float
+
+
+class _Organization:
+    """Overviews of one organization, or of all."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.waiting: Counter[OverviewQuery] = Counter()
+        self.made: dict[OverviewQuery, Made] = {}
+
+    def fresh(self, query: OverviewQuery) -> Made | None:
+        """The overview, if it is new enough."""
+        now_s = time.monotonic()
+        self.made = {
+            key: made for key, made in self.made.items() if now_s - made.made_s < OVERVIEW_EVERY_S
+        }
+        return self.made.get(query)
+
+
+class Overviews:
+    """Shares each overview with all who ask for the same."""
+
+    def __init__(self) -> None:
+        self._organizations: dict[str | None, _Organization] = {}
+
+    async def of(
+        self, query: OverviewQuery, make: Callable[[], Awaitable[tuple[str, bytes]]]
+    ) -> Made:
+        """The overview of a moment ago, or a new one when it is time for it.
+
+        Raises 429 when too many other searches wait.
+        """
+        organization = self._organizations.setdefault(query.organization_id, _Organization())
+        made = organization.fresh(query)
+        if made is not None:
+            return made
+        waiting = organization.waiting
+        if query not in waiting and len(waiting) >= OVERVIEWS_WAITING:
+            raise too_many_requests(1)
+        waiting[query] += 1
+        try:
+            async with organization.turn:
+                made = organization.fresh(query)
+                if made is None:
+                    newest_s = max((each.made_s for each in organization.made.values()), default=0)
+                    await asyncio.sleep(newest_s + OVERVIEW_EVERY_S - time.monotonic())
+                    tag, body = await make()
+                    made = organization.made[query] = Made(tag, body, time.monotonic())
+                return made
+        finally:
+            waiting[query] -= 1
+            if not waiting[query]:
+                del waiting[query]

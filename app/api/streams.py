@@ -1,0 +1,118 @@
+"""Answers of somebody else's size: made by steps, in turns, and sent while they are made.
+
+In a JSON value that is to be streamed a generator stands for a list: what it gives is made when it
+is written, and never all in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any
+
+from aiohttp import web
+
+from app.api.call import Call, Reply
+from app.api.json_text import encode
+from app.turns import STEP_ITEMS, Steps, Turns, Work
+
+PART_BYTES = 64 * 1024
+"""Written at once."""
+
+WHOLE_BYTES = 256 * 1024
+"""What is no larger is sent with its length."""
+
+log = logging.getLogger(__name__)
+
+
+def whole(value: Any) -> Any:
+    """The value with lists for generators."""
+    if isinstance(value, Generator):
+        return [whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    return value
+
+
+def pieces(value: Any) -> Iterator[bytes]:
+    """The text of a value; of its lists so many items at a step."""
+    if isinstance(value, Generator):
+        opening = b"["
+        for item in value:
+            yield opening
+            yield from pieces(item)
+            opening = b","
+        yield b"[]" if opening == b"[" else b"]"
+    elif isinstance(value, dict) and _is_lazy(value):
+        opening = b"{"
+        for key, item in value.items():
+            yield opening + encode(key) + b":"
+            yield from pieces(item)
+            opening = b","
+        yield b"}"
+    elif isinstance(value, (list, tuple)) and len(value) > STEP_ITEMS:
+        opening = b"["
+        for start in range(0, len(value), STEP_ITEMS):
+            yield opening + encode(value[start : start + STEP_ITEMS])[1:-1]
+            opening = b","
+        yield b"]"
+    else:
+        yield encode(value)
+
+
+def _is_lazy(value: object) -> bool:
+    """Whether some of it is made when it is written, or long."""
+    if isinstance(value, dict):
+        return any(map(_is_lazy, value.values()))
+    long = isinstance(value, (list, tuple)) and len(value) > STEP_ITEMS
+    return long or isinstance(value, Generator)
+
+
+async def parts(turns: Turns, work: Work, value: Any) -> AsyncIterator[bytes]:
+    """The text of a value, made in turns."""
+    made, more = pieces(value), True
+    while more:
+        part = bytearray()
+        more = await turns.run(work, _filled(part, made))
+        yield bytes(part)
+
+
+def _filled(part: bytearray, made: Iterator[bytes]) -> Steps[bool]:
+    """Fill a part; whether there is more."""
+    for number, piece in enumerate(made, 1):
+        part += piece
+        if len(part) >= PART_BYTES:
+            return True
+        if number % STEP_ITEMS == 0:
+            yield
+    return False
+
+
+async def streamed(call: Call, text: AsyncIterator[bytes]) -> Reply | web.StreamResponse:
+    """JSON text as an answer, sent as the client takes it; short ones whole."""
+    held = bytearray()
+    async for part in text:
+        held += part
+        if len(held) > WHOLE_BYTES:
+            return await _sent(call, bytes(held), text)
+    return Reply(bytes(held))
+
+
+async def _sent(call: Call, first: bytes, text: AsyncIterator[bytes]) -> web.StreamResponse:
+    response = web.StreamResponse()
+    response.content_type, response.charset = "application/json", "utf-8"
+    await response.prepare(call.request)
+    try:
+        await response.write(first)
+        async for part in text:
+            await response.write(part)
+    except ConnectionResetError:
+        raise
+    except Exception as error:
+        # The answer has begun: that it ends early is all that can be told now.
+        log.warning("An answer to %s broke off: %r", call.request.path, error)
+        if call.request.transport is not None:
+            call.request.transport.abort()
+        raise ConnectionResetError("the answer broke off") from error
+    await response.write_eof()
+    return response

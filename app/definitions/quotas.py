@@ -1,0 +1,159 @@
+"""How much of the definitions one organization may have, and how often it may change them.
+
+Asked at the door only: what lies in the log already stays valid. Amounts come from the definitions,
+so they are the same in every worker; what is counted by the minute or day each counts for itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from app import limits
+from app.definitions.decision import Decision
+from app.definitions.model import Customer, Metric, Plan, Subscription
+from app.definitions.outcome import Rejected, invalid
+from app.definitions.subscriptions import elapsed_periods
+
+if TYPE_CHECKING:
+    from app.definitions.state import Definitions
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+
+Counted = Literal["plan_changes", "subscription_changes", "corrections", "elapsed"]
+
+_WINDOWS_MS: dict[Counted, int] = {
+    "plan_changes": MINUTE_MS,
+    "subscription_changes": MINUTE_MS,
+    "corrections": MINUTE_MS,
+    "elapsed": DAY_MS,
+}
+_COUNTED_AS: dict[str, Counted] = {
+    "create_billable_metric": "plan_changes",
+    "update_billable_metric": "plan_changes",
+    "delete_billable_metric": "plan_changes",
+    "create_plan": "plan_changes",
+    "update_plan": "plan_changes",
+    "delete_plan": "plan_changes",
+    "upsert_customer": "subscription_changes",
+    "delete_customer": "subscription_changes",
+    "create_subscription": "subscription_changes",
+    "update_subscription": "subscription_changes",
+    "terminate_subscription": "subscription_changes",
+}
+
+
+class Quotas(NamedTuple):
+    """What one organization may have; None: no quota."""
+
+    metrics: int = limits.METRICS
+    plans: int = limits.PLANS
+    customers: int = limits.CUSTOMERS
+    subscriptions: int = limits.SUBSCRIPTIONS
+    elapsed: int = limits.ELAPSED
+    elapsed_a_day: int = limits.ELAPSED_A_DAY
+    plan_changes_a_minute: int | None = None
+    subscription_changes_a_minute: int | None = None
+    corrections_a_minute: int | None = None
+
+    def most(self, counted: Counted) -> int | None:
+        """Of what is counted in its window."""
+        return {
+            "plan_changes": self.plan_changes_a_minute,
+            "subscription_changes": self.subscription_changes_a_minute,
+            "corrections": self.corrections_a_minute,
+            "elapsed": self.elapsed_a_day,
+        }[counted]
+
+
+def counted_as(kind: str) -> Counted | None:
+    """What a command of a type is counted as."""
+    return _COUNTED_AS.get(kind)
+
+
+def elapsed_charges(definitions: Definitions, decision: Decision, now_ms: int) -> int:
+    """Elapsed periods times charges that are to be closed for a decision, by arithmetic."""
+    if not definitions.settings_at().close_elapsed:
+        return 0
+    return sum(
+        elapsed_periods(definitions, change, now_ms) * _charges_of(definitions, change)
+        for change in decision.changes
+        if isinstance(change, Subscription) and _starts(definitions, change)
+    )
+
+
+def _starts(definitions: Definitions, subscription: Subscription) -> bool:
+    old = definitions.subscription_by_id(subscription.id)
+    return old is None or old.started_at_ms != subscription.started_at_ms
+
+
+def _charges_of(definitions: Definitions, subscription: Subscription) -> int:
+    plan = definitions.plan_by_id(subscription.plan_id)
+    # A period without charges is told as complete, too.
+    return max(1, len(plan.charges)) if plan is not None else 1
+
+
+def over_quota(
+    definitions: Definitions, decision: Decision, elapsed: int, quotas: Quotas
+) -> Rejected | None:
+    """Which amount a decision would exceed; None: none."""
+    if elapsed > quotas.elapsed:
+        return invalid({"subscription_at": ["value_is_out_of_range"]})
+    for change in decision.changes:
+        full = _full(definitions, change, quotas)
+        if full is not None:
+            return full
+    return None
+
+
+def _full(definitions: Definitions, change: object, quotas: Quotas) -> Rejected | None:
+    match change:
+        case Metric():
+            known, field = change.id in definitions.metric_versions, "billable_metrics"
+            count, most = definitions.metrics_count(change.organization_id), quotas.metrics
+        case Plan():
+            known, field = change.id in definitions.plan_versions, "plans"
+            count, most = definitions.plans_count(change.organization_id), quotas.plans
+        case Customer():
+            known = definitions.customer(change.organization_id, change.external_id) is not None
+            field = "customers"
+            count, most = definitions.customers_count(change.organization_id), quotas.customers
+        case Subscription():
+            known, field = change.id in definitions.subscription_versions, "subscriptions"
+            count = len(definitions.all_subscriptions(change.organization_id))
+            most = quotas.subscriptions
+            of_id = len(definitions.subscriptions(change.organization_id, change.external_id))
+            if of_id >= limits.SUBSCRIPTIONS_OF_ONE_ID:
+                field, count, most = "external_id", of_id, limits.SUBSCRIPTIONS_OF_ONE_ID
+        case _:
+            return None
+    return None if known or count < most else invalid({field: [f"limit_is_{most}"]})
+
+
+class Taken:
+    """What organizations have taken of what is counted by the minute or by the day."""
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[str, Counted], tuple[int, int]] = {}
+        """(number of the window, amount) by organization; only of its newest window."""
+
+    def take(
+        self,
+        organization_id: str,
+        counted: Counted,
+        most: int | None,
+        now_ms: int,
+        amount: int = 1,
+    ) -> int:
+        """Take an amount; if that is too much now, nothing, and the seconds until it is not."""
+        if most is None or amount == 0:
+            return 0
+        window_ms = _WINDOWS_MS[counted]
+        number = now_ms // window_ms
+        known, taken = self._taken.get((organization_id, counted), (number, 0))
+        if known != number:
+            taken = 0
+        if taken + amount > most:
+            return -(-((number + 1) * window_ms - now_ms) // 1000)
+        self._taken[organization_id, counted] = (number, taken + amount)
+        return 0

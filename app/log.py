@@ -1,0 +1,185 @@
+"""The log of a process: one line for what happens, as text or as JSON, with its facts as fields.
+
+    log.info("Partition %s is restored", number, extra=facts("restore", partition=number))
+
+Neither a message nor a fact holds a key, a password or what an event says. Source: bounded-work
+§3.4.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Literal, get_args
+
+from app.limits import LOG_REPEATED_S
+
+Event = Literal[
+    "start",
+    "ready",
+    "rebalance",
+    "assignment",
+    "restore",
+    "loss",
+    "return",
+    "set_aside",
+    "lifted",
+    "definition",
+    "keys",
+    "stop",
+    "loop_held",
+    "client",
+    "note",
+]
+"""What a line is about. `client`: a library says it; `note`: one of ours, about anything else."""
+
+EVENTS: Final[frozenset[Event]] = frozenset(get_args(Event))
+Fact = str | int | float | Sequence[int] | Sequence[str] | Mapping[str, str]
+
+STARTING_MS = 120_000
+_OURS = ("app", "agents", "tables", "tests", "__main__")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BARE = re.compile(r"[^\s\"=]+")
+_KINDS = 1_000
+_QUOTING = ("builtins", "decimal", "json.decoder", "msgspec")
+
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+def facts(event: Event, **fields: Fact) -> dict[str, object]:
+    """What a line is about and its fields, as `extra` of a call of the standard library."""
+    return {"event": event, "facts": fields}
+
+
+def told(error: BaseException) -> str:
+    """An error without what it may quote of an event: those of the language quote values."""
+    kind = type(error)
+    if kind.__module__ not in _QUOTING or isinstance(error, OSError):
+        return repr(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{kind.__name__}{f' at {frames[-1].name}:{frames[-1].lineno}' if frames else ''}"
+
+
+def configure(level_name: str, log_format: str) -> None:
+    """Log to standard error."""
+    level = logging.getLevelNamesMapping()[level_name.upper()]
+    handler = logging.StreamHandler()
+    handler.setFormatter(Json() if log_format == "json" else Text())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    if level > logging.DEBUG:
+        # Faust, its services among our modules, and the clients tell every step at `info`.
+        for name in ("aiokafka", "aiohttp", "asyncio", "faust", "mode", "redis", "app.transport"):
+            logging.getLogger(name).setLevel(max(level, logging.WARNING))
+        handler.addFilter(no_start_noise)
+        handler.addFilter(Repeats())
+
+
+class _Lines(logging.Formatter):
+    """What both have in common."""
+
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802  # its name there
+        """The frames of an error and of those it came by, without the values they may quote."""
+        parts, error = list[str](), ei[1]
+        while error is not None:
+            parts.append("".join(traceback.format_tb(error.__traceback__)) + told(error))
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\nand then\n".join(reversed(parts))
+
+
+class Text(_Lines):
+    """A line for people; the fields as `name=value` at its end."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # its name there
+        """Without the traceback, which follows on lines of its own."""
+        fields = "".join(f" {name}={_as_text(fact)}" for name, fact in _facts(record).items())
+        text = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", record.message)
+        return f"{_time(record)} {record.levelname} {record.name}: {text}{fields}"
+
+
+class Json(_Lines):
+    """An object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """With the traceback, if there is one, as `traceback`."""
+        line: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", "note" if _is_ours(record) else "client"),
+            "message": record.getMessage(),
+            "logger": record.name,
+            **_facts(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class Repeats(logging.Filter):
+    """Lets pass what a client says again, with whatever values, only now and then.
+
+    With a broker away each of many clients tries ten times a second, and tells every time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
+        """When a kind was last let pass, and how often it was not since."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log it; says how often it was left out."""
+        if _is_ours(record):
+            return True
+        raised = record.exc_info[0] if record.exc_info else None
+        # The place in its source that says it: texts differ in their values.
+        kind = record.name, record.lineno, "" if raised is None else raised.__name__
+        at_s, left_out = self._said.get(kind, (-LOG_REPEATED_S, 0))
+        if record.created - at_s < LOG_REPEATED_S:
+            self._said[kind] = at_s, left_out + 1
+            return False
+        if len(self._said) >= _KINDS:
+            self._said.clear()
+        self._said[kind] = record.created, 0
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out} times more)", ()
+        return True
+
+
+def no_start_noise(record: logging.LogRecord) -> bool:
+    """A broker that runs for the first time has no coordinator for some seconds; clients wait.
+
+    So says Kafka itself: the topic of committed offsets is made when it is first asked for.
+    """
+    if record.name != "aiokafka.consumer.group_coordinator":
+        return True
+    text = record.getMessage()
+    waits = "GroupCoordinatorNotAvailable" in text or text.startswith(
+        "Marking the coordinator dead"
+    )
+    return not (waits and record.relativeCreated < STARTING_MS)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name != "app.transport" and record.name.partition(".")[0] in _OURS
+
+
+def _facts(record: logging.LogRecord) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(record, "facts", {})
+    return found
+
+
+def _time(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _as_text(fact: Fact) -> str:
+    """Bare where that is unmistakable."""
+    if isinstance(fact, Mapping):
+        fact = [f"{name}:{value}" for name, value in fact.items()]
+    text = str(fact) if isinstance(fact, str | int | float) else ",".join(map(str, fact))
+    return text if _BARE.fullmatch(text) and text.isprintable() else json.dumps(text)

@@ -1,0 +1,92 @@
+"""A client of Redis as its URL says: one server, those that Sentinel names, or a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.sentinel import Sentinel
+
+from app.settings import Settings
+
+SENTINEL_PORT = 26_379
+REDIS_PORT = 6_379
+
+
+def redis_client(settings: Settings, timeout_s: float) -> Any:
+    """Not connected yet. A `redis.asyncio` client: `Redis` or `RedisCluster`.
+
+    Raises:
+        ValueError: the URL says something else than it should.
+    """
+    url = settings.redis_url or ""
+    parts = urlsplit(url)
+    kind = parts.scheme.partition("+")[2]
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        **_tls(settings, parts.scheme),
+    }
+    own_password = settings.redis_password
+    password = unquote(parts.password or "") or (
+        own_password.get_secret_value() if own_password else None
+    )
+    if not kind:
+        plain = url if not settings.redis_tls else url.replace("redis://", "rediss://", 1)
+        # What the URL says comes before these.
+        return Redis.from_url(plain, password=password, db=settings.redis_db, **options)
+    if parts.username:
+        options["username"] = unquote(parts.username)
+    options["password"] = password
+    if _encrypted(settings, parts.scheme):
+        options["ssl"] = True
+    if kind == "cluster":
+        nodes = [ClusterNode(*place) for place in _places(parts.netloc, REDIS_PORT)]
+        return RedisCluster(startup_nodes=nodes, **options)
+    if kind != "sentinel":
+        raise ValueError(f"METER_REDIS_URL begins with {parts.scheme}://, which is none of ours")
+    service, _, db = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError("METER_REDIS_URL names no service: redis+sentinel://host:port/service")
+    asked = {name: value for name, value in options.items() if name not in ("username", "password")}
+    secret = parse_qs(parts.query).get("sentinel_password")
+    if secret:
+        asked["password"] = secret[0]
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+        list(_places(parts.netloc, SENTINEL_PORT)), sentinel_kwargs=asked, **options
+    )
+    return sentinel.master_for(service, db=int(db or settings.redis_db))
+
+
+async def closed(client: Any) -> None:
+    """Close its connections, those to Sentinel too."""
+    await client.aclose()
+    sentinel = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for asked in sentinel.sentinels if sentinel else ():
+        await asked.aclose()
+
+
+def _encrypted(settings: Settings, scheme: str) -> bool:
+    return settings.redis_tls or scheme.startswith("rediss")
+
+
+def _tls(settings: Settings, scheme: str) -> dict[str, Any]:
+    if not _encrypted(settings, scheme):
+        return {}
+    files = {
+        "ssl_ca_certs": settings.redis_ca_file,
+        "ssl_certfile": settings.redis_cert_file,
+        "ssl_keyfile": settings.redis_key_file,
+    }
+    return {name: str(file) for name, file in files.items() if file is not None}
+
+
+def _places(netloc: str, default_port: int) -> list[tuple[str, int]]:
+    """(host, port) of each server that is named."""
+    found = []
+    for place in netloc.rpartition("@")[2].split(","):
+        host, colon, port = place.rpartition(":")
+        found.append((host, int(port)) if colon else (place, default_port))
+    return found

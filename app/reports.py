@@ -1,0 +1,58 @@
+"""Reports: how far each owned partition is, told to all workers outside its transactions.
+
+The newest of each partition is enough. Outside, so that an open transaction of an owner that was
+killed holds back nobody who reads `meter-progress`; and while brokers are away none is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from app.api.meter import Unavailable
+from app.owned import Progress
+from app.progress import Seal
+
+RETRY_S = 0.5
+
+Append = Callable[[str, bytes, bytes, int], Awaitable[object]]
+
+
+class Reports:
+    """What is to be told yet."""
+
+    def __init__(self, topic: str, seal: Seal, append: Append):
+        self._topic = topic
+        self._seal = seal
+        self._append = append
+        self._newest: dict[int, Progress] = {}
+        self._wanted = asyncio.Event()
+
+    def tell(self, progress: Progress) -> None:
+        """Tell it soon, in place of what is not told yet of the partition."""
+        known = self._newest.get(progress.partition)
+        if known is not None and known.append_time_ms > progress.append_time_ms:
+            # What was forwarded ahead of the flush stays acknowledged.
+            progress = progress._replace(append_time_ms=known.append_time_ms)
+        self._newest[progress.partition] = progress
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            told, self._newest = self._newest, {}
+            try:
+                while told:
+                    number = min(told)
+                    key = str(number).encode()
+                    await self._append(self._topic, key, self._seal.close(told[number]), 0)
+                    del told[number]
+            except Unavailable:
+                for progress in told.values():
+                    newer = self._newest.pop(progress.partition, None)
+                    self.tell(progress)
+                    if newer is not None:
+                        self.tell(newer)
+                await asyncio.sleep(RETRY_S)

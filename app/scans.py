@@ -1,0 +1,223 @@
+"""Scans: who may read logs again now, and for how long.
+
+Explain, trace, series, listed events, regrouped usage, verify and preview read what may be a whole
+partition. Two run at a time, and organizations take turns at that; each has a budget of time, but
+for verify and preview, which tell how far they are instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from app.api.meter import TimeBudgetExceeded, TooManyScans
+from app.limits import (
+    SCAN_S,
+    SCAN_TURNS_S,
+    SCANS_AT_ONCE,
+    SCANS_WAITING,
+    SCANS_WAITING_OF_ORGANIZATION,
+)
+from app.scan import Scan
+from app.turns import Steps, T, Turns, Work, in_steps
+from tables.fold import Arrival
+from tables.partition import PartitionRecord
+
+NEAR_RECORDS = 64
+"""So close behind the live fold that it may wait for the rest: one fetch, one turn."""
+
+FAR_RECORDS = 2_000
+"""Where the live fold is faster than the scan, it waits for so much at most."""
+
+
+class Turn:
+    """Time on the event loop for one who reads logs again."""
+
+    def __init__(self, turns: Turns, work: Work, most_s: float | None = None):
+        self._turns, self._work, self._most_s = turns, work, most_s
+        self._urgent = work._replace(urgent=True)
+        self.used_s = 0.0
+
+    async def run(self, steps: Steps[T], *, urgent: bool = False) -> T:
+        """Run steps to their end, 10 ms at a turn; `urgent`: while a live fold waits for it.
+
+        Raises:
+            TimeBudgetExceeded: that was more than it may use.
+        """
+        work = self._urgent if urgent else self._work
+        return await self._turns.run(work, self._limited(steps))
+
+    def watched(self, task: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """A coroutine, with the time counted for which it holds the loop."""
+        return self._turns.watched(self._work, task)
+
+    def _limited(self, steps: Steps[T]) -> Steps[T]:
+        clock, most_s = self._turns.clock, self._most_s
+        try:
+            while True:
+                began_s = clock()
+                try:
+                    next(steps)
+                finally:
+                    self.used_s += clock() - began_s
+                if most_s is not None and self.used_s > most_s:
+                    raise TimeBudgetExceeded(f"it used {most_s:.0f} s of the worker's time")
+                yield
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
+        finally:
+            steps.close()
+
+    async def near(
+        self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
+    ) -> None:
+        """Feed what is read until the live fold is so near that it may wait for the rest."""
+        async for _ in self.stretches(scan, record, feed):
+            pass
+
+    async def stretches(
+        self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
+    ) -> AsyncIterator[int]:
+        """The same; tells how many records nearer each stretch came."""
+        behind = scan.behind(record)
+        while behind > NEAR_RECORDS:
+            # To where the live fold stands now: it goes on meanwhile.
+            async for part in scan.read(msgspec.structs.replace(record), self):
+                await self.run(feed(part))
+            before, behind = behind, scan.behind(record)
+            yield before - behind
+            if behind > before // 2 and behind <= FAR_RECORDS:
+                return
+
+    async def rest(
+        self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
+    ) -> None:
+        """Feed what is left, while the live fold waits."""
+        async for part in scan.read(record, self, urgent=True):
+            await self.run(feed(part), urgent=True)
+
+
+def feeding(take: Callable[[list[Arrival]], object]) -> Callable[[list[Arrival]], Steps[None]]:
+    """How to feed a part of what is read, some arrivals at a step."""
+    return lambda part: in_steps(part, lambda some: take(list(some)))
+
+
+@dataclass(eq=False)
+class _Scan:
+    """One that runs or waits."""
+
+    organization_id: str
+    endless: bool
+    may_begin: asyncio.Future[None]
+
+
+class Scans:
+    """Hands out the places of one worker."""
+
+    def __init__(self, turns: Turns):
+        self._turns = turns
+        self._running: set[_Scan] = set()
+        self._waiting: dict[str, deque[_Scan]] = {}
+        """By organization, in the order in which they are looked at."""
+
+    @property
+    def running(self) -> int:
+        """How many run."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(map(len, self._waiting.values()))
+
+    def check(self, organization_id: str) -> None:
+        """Raises TooManyScans when one more could not even wait."""
+        of_organization = len(self._waiting.get(organization_id, ()))
+        if of_organization >= SCANS_WAITING_OF_ORGANIZATION or self.waiting >= SCANS_WAITING:
+            raise TooManyScans
+
+    @asynccontextmanager
+    async def place(
+        self, what: str, organization_id: str, subscription: str = "", *, endless: bool = False
+    ) -> AsyncIterator[Turn]:
+        """A place for the length of a block.
+
+        `endless`: it has no budget of time, and but one such runs at a time.
+
+        Raises:
+            TooManyScans: too many wait already.
+            TimeBudgetExceeded: it took too long.
+        """
+        work = Work("scan", what, organization_id, subscription)
+        turn = Turn(self._turns, work, None if endless else SCAN_TURNS_S)
+        try:
+            async with asyncio.timeout(None if endless else SCAN_S) as deadline:
+                scan = await self._begun(organization_id, endless)
+                try:
+                    yield turn
+                finally:
+                    self._running.discard(scan)
+                    self._hand_out()
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise TimeBudgetExceeded(f"it took longer than {SCAN_S:.0f} s") from error
+
+    async def _begun(self, organization_id: str, endless: bool) -> _Scan:
+        mine = _Scan(organization_id, endless, asyncio.get_running_loop().create_future())
+        queue = self._waiting.setdefault(organization_id, deque())
+        queue.append(mine)
+        self._hand_out()
+        if mine not in self._running:
+            if len(queue) > SCANS_WAITING_OF_ORGANIZATION or self.waiting > SCANS_WAITING:
+                self._forget(mine)
+                raise TooManyScans
+            try:
+                await mine.may_begin
+            except asyncio.CancelledError:
+                self._forget(mine)
+                raise
+        return mine
+
+    def _forget(self, scan: _Scan) -> None:
+        """It waits or runs no more."""
+        self._running.discard(scan)
+        queue = self._waiting.get(scan.organization_id, deque())
+        if scan in queue:
+            queue.remove(scan)
+        if not queue:
+            self._waiting.pop(scan.organization_id, None)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while len(self._running) < SCANS_AT_ONCE:
+            scan = next(self._fitting(), None)
+            if scan is None:
+                return
+            queue = self._waiting.pop(scan.organization_id)
+            queue.remove(scan)
+            if queue:
+                # Its others come after those of everybody else.
+                self._waiting[scan.organization_id] = queue
+            self._running.add(scan)
+            if not scan.may_begin.done():
+                scan.may_begin.set_result(None)
+
+    def _fitting(self) -> Iterator[_Scan]:
+        """Those that may begin now, the fairest first."""
+        has_endless = any(scan.endless for scan in self._running)
+        busy = {scan.organization_id for scan in self._running}
+        fitting = [
+            next((scan for scan in queue if not (scan.endless and has_endless)), None)
+            for queue in self._waiting.values()
+        ]
+        found = [scan for scan in fitting if scan is not None]
+        yield from (scan for scan in found if scan.organization_id not in busy)
+        yield from found

@@ -1,0 +1,76 @@
+"""Counts of one worker since it started, for its metrics: kept when a partition goes elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from prometheus_client import Histogram
+
+from app.records import Told
+from tables.not_counted import Reason
+
+_FLUSH_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_FLUSH_BUCKETS_BYTES = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 32e6, 64e6)
+_REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+@dataclass
+class Tally:
+    """What has happened, by kinds that are few."""
+
+    refused: Counter[str] = field(default_factory=Counter)
+    """Dead letters by their code."""
+    duplicates: Counter[str] = field(default_factory=Counter)
+    """`identical` and `conflicting`."""
+    not_counted: Counter[Reason] = field(default_factory=Counter)
+    """Events by the reason for which a charge did not count them."""
+    records: Counter[str] = field(default_factory=Counter)
+    """Usage records by type."""
+    revisions: Counter[str] = field(default_factory=Counter)
+    """Usage records with a revision above 0, by its reason."""
+    periods: Counter[str] = field(default_factory=Counter)
+    """Periods published for the first time, by closing reason."""
+    rebalances: int = 0
+    """How often the group told which partitions are ours."""
+    flushed_ms: dict[int, int] = field(default_factory=dict)
+    """When each partition was flushed last."""
+    flush_seconds: Histogram = field(
+        default_factory=lambda: Histogram(
+            "meter_flush_seconds",
+            "Time from the first try to send a flush until it was taken.",
+            buckets=_FLUSH_BUCKETS_S,
+            registry=None,
+        )
+    )
+    flush_bytes: Histogram = field(
+        default_factory=lambda: Histogram(
+            "meter_flush_bytes", "Size of a flush.", buckets=_FLUSH_BUCKETS_BYTES, registry=None
+        )
+    )
+    kafka_seconds: Histogram = field(
+        default_factory=lambda: Histogram(
+            "meter_kafka_request_seconds",
+            "Time until the brokers answered.",
+            ("api",),
+            buckets=_REQUEST_BUCKETS_S,
+            registry=None,
+        )
+    )
+    redis_seconds: Histogram = field(
+        default_factory=lambda: Histogram(
+            "meter_redis_command_seconds",
+            "Time until Redis answered.",
+            ("command",),
+            buckets=_REQUEST_BUCKETS_S,
+            registry=None,
+        )
+    )
+
+    def note_published(self, told: Told) -> None:
+        """A usage record goes out with the next flush."""
+        self.records[told.type] += 1
+        if told.revision_reason:
+            self.revisions[told.revision_reason] += 1
+        if told.closing_reason:
+            self.periods[told.closing_reason] += 1

@@ -1,0 +1,352 @@
+"""Turns of the event loop: whoever works over data of somebody else's size gets it by time.
+
+Work is a generator that yields after each small step (at most 64 items or 64 KiB). `Turns.run`
+lets it go on for 10 ms and then at a later turn. There is one turn at a time, and the event loop
+goes round between two of them, so that no sum of work holds it. Folding comes first, then requests,
+then the rest, which has at most half of the time while there is something to fold: also while the
+fold is between two of its turns. Within each kind organizations take turns, weighed by the time
+they used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from app.log import facts
+
+T = TypeVar("T")
+
+Kind = Literal[
+    "decode",
+    "fold",
+    "duplicates",
+    "flush",
+    "close",
+    "define",
+    "reschedule",
+    "restore",
+    "refold",
+    "scan",
+    "request",
+    "page",
+    "gc",
+    "other",
+]
+"""What held the loop; the label of `meter_loop_held_seconds_total`."""
+
+Steps = Generator[None, None, T]
+"""Work by small steps; what it returns is the outcome."""
+
+STEP_ITEMS = 64
+"""At most so many items are a step, or 64 KiB."""
+
+TURN_S = 0.010
+"""How long work goes on in one turn."""
+
+HELD_S = 0.050
+"""A step that takes longer is counted as holding the loop."""
+
+TOLD_S = 0.250
+"""A step that takes longer is told in the log."""
+
+PASSED_OVER = 4
+"""After so many turns of the fold a request has one, however much time requests have used."""
+
+_TOLD_EVERY_S = 10.0
+_WINDOW_S = 1.0
+"""Over which the shares of time are weighed; what was before is halved."""
+
+_RANKS: dict[Kind, int] = {
+    "decode": 0,
+    "fold": 0,
+    "duplicates": 0,
+    "flush": 0,
+    "close": 0,
+    "define": 0,
+    "request": 1,
+}
+_REST = 2
+
+log = logging.getLogger(__name__)
+
+
+class Work(NamedTuple):
+    """What a turn is for."""
+
+    kind: Kind
+    what: str = ""
+    """For the log: the operation, no values of customers' events."""
+    organization: str = ""
+    subscription: str = ""
+    request: str = ""
+    urgent: bool = False
+    """The fold of a partition waits for it: its turns come as those of the fold do."""
+
+    @property
+    def rank(self) -> int:
+        """Whose share its time is of."""
+        return _RANKS.get(self.kind, _REST)
+
+    @property
+    def queue(self) -> int:
+        """Which of the three queues it waits in."""
+        return 0 if self.urgent else self.rank
+
+
+def in_steps(items: Sequence[T], take: Callable[[Sequence[T]], object]) -> Steps[None]:
+    """Take items, so many at a step."""
+    for start in range(0, len(items), STEP_ITEMS):
+        take(items[start : start + STEP_ITEMS])
+        yield
+
+
+def drained(steps: Steps[T]) -> T:
+    """What steps return, all of them taken at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
+
+
+class Turns:
+    """Hands out the turns of one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self._waiting: tuple[dict[str, deque[asyncio.Future[None]]], ...] = ({}, {}, {})
+        self._used: tuple[dict[str, float], ...] = ({}, {}, {})
+        self._window_s = clock()
+        self._taken = False
+        self._passed_over = 0
+        """Turns of the fold since a request had one."""
+        self._to_fold = 0
+        self._rest_from_s = 0.0
+        """So long the rest waits while there is something to fold."""
+        self._handing_out: asyncio.TimerHandle | None = None
+        self._told_s: dict[str, float] = {}
+        self.clock = clock
+        self.others_s = 0.0
+        """Seconds within the step that runs that are counted for somebody else."""
+        self.running: Work | None = None
+        """Whose step the loop stands in."""
+        self.held_s: dict[str, float] = {}
+        """Seconds of steps over 50 ms, by kind."""
+
+    async def run(self, work: Work, steps: Steps[T]) -> T:
+        """Run the steps to their end, 10 ms at a turn; whoever is cancelled closes them."""
+        try:
+            while True:
+                await self._begin(work)
+                try:
+                    until_s = self.clock() + TURN_S
+                    while True:
+                        with self.holding(work):
+                            next(steps)
+                        if self.clock() >= until_s:
+                            break
+                except StopIteration as end:
+                    outcome: T = end.value
+                    return outcome
+                finally:
+                    self._end()
+        finally:
+            steps.close()
+
+    async def wait(self, work: Work) -> None:
+        """Wait for a turn, and leave it to others."""
+        await self._begin(work)
+        self._end()
+
+    @contextmanager
+    def folding(self) -> Iterator[None]:
+        """There is something to fold: after each turn the rest waits as long as that took."""
+        self._to_fold += 1
+        try:
+            yield
+        finally:
+            self._to_fold -= 1
+
+    def holding(self, work: Work) -> _Holding:
+        """Name whoever holds the loop with one step, and count the time that it took."""
+        return _Holding(self, work)
+
+    def watched(self, work: Work, task: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """A coroutine, with the time counted for which it holds the loop between its waits."""
+        return _Watched(self, work, task)
+
+    def interrupted(self, work: Work, took_s: float) -> None:
+        """Something else took so long of the step that runs: it is counted for that."""
+        self.others_s += took_s
+        if took_s > HELD_S:
+            self.note_held(work, took_s)
+
+    def used(self, work: Work, took_s: float) -> None:
+        """A step took so long."""
+        rank = work.rank
+        used = self._used[rank]
+        used[work.organization] = used.get(work.organization, 0.0) + took_s
+        if rank == _REST:
+            now_s = self.clock()
+            until_s = max(self._rest_from_s, now_s - took_s) + 2 * took_s
+            self._rest_from_s = min(until_s, now_s + max(took_s, TURN_S))
+        if took_s > HELD_S:
+            self.note_held(work, took_s)
+
+    def note_held(self, work: Work, took_s: float) -> None:
+        """The loop was held too long."""
+        self.held_s[work.kind] = self.held_s.get(work.kind, 0.0) + took_s
+        now_s = self.clock()
+        if took_s > TOLD_S and now_s - self._told_s.get(work.kind, -_TOLD_EVERY_S) >= _TOLD_EVERY_S:
+            self._told_s[work.kind] = now_s
+            named = {
+                name: value
+                for name in ("organization", "subscription", "request")
+                if (value := getattr(work, name))
+            }
+            log.warning(
+                "loop held %.2f s by %s: %s",
+                took_s,
+                work.kind,
+                work.what,
+                extra=facts("loop_held", **named, seconds=round(took_s, 3), by=work.kind),
+            )
+
+    async def _begin(self, work: Work) -> None:
+        if not self._taken and not (work.queue == _REST and self._is_rest_put_off()):
+            # Nobody waits that may begin, and the loop has gone round since the last turn.
+            self._taken = True
+            self._halve_when_due()
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[work.queue].setdefault(work.organization, deque()).append(mine)
+        if not self._taken:
+            self._hand_out_later()
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._end()
+            raise
+
+    def _end(self) -> None:
+        """The turn is over; the next begins when the loop has gone round."""
+        asyncio.get_running_loop().call_soon(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._halve_when_due()
+        while (rank := self._next_rank()) is not None:
+            waiting, used = self._waiting[rank], self._used[rank]
+            organization = min(waiting, key=lambda each: used.get(each, 0.0))
+            queue = waiting[organization]
+            mine = queue.popleft()
+            if not queue:
+                del waiting[organization]
+            if not mine.done():
+                self._passed_over = 0 if rank else self._passed_over + 1
+                mine.set_result(None)
+                return
+        self._taken = False
+        if self._waiting[_REST]:
+            self._hand_out_later()
+
+    def _is_rest_put_off(self) -> bool:
+        return self._to_fold > 0 and self.clock() < self._rest_from_s
+
+    def _hand_out_later(self) -> None:
+        """When the rest may go on again."""
+        if self._handing_out is None:
+            delay_s = self._rest_from_s - self.clock()
+            loop = asyncio.get_running_loop()
+            self._handing_out = loop.call_later(delay_s, self._hand_out_again)
+
+    def _hand_out_again(self) -> None:
+        self._handing_out = None
+        if not self._taken:
+            self._taken = True
+            self._hand_out()
+
+    def _next_rank(self) -> int | None:
+        first, requests, rest = (bool(waiting) for waiting in self._waiting)
+        rest = rest and not self._is_rest_put_off()
+        if first and (requests or rest):
+            # Each of the others has its share, or a backlog would shut them out.
+            folded_s, asked_s, rest_s = (sum(used.values()) for used in self._used)
+            if requests and (asked_s <= folded_s or self._passed_over >= PASSED_OVER):
+                return 1
+            if rest and rest_s <= folded_s / 2:
+                return _REST
+            return 0
+        if requests and rest:
+            _, asked_s, rest_s = (sum(used.values()) for used in self._used)
+            return _REST if rest_s <= asked_s / 2 else 1
+        return 0 if first else 1 if requests else _REST if rest else None
+
+    def _halve_when_due(self) -> None:
+        """Forget slowly, so that a long quiet time earns nobody the loop."""
+        now_s = self.clock()
+        if now_s - self._window_s < _WINDOW_S:
+            return
+        self._window_s = now_s
+        for used in self._used:
+            for organization in list(used):
+                used[organization] /= 2
+                if used[organization] < TURN_S / 1_000:
+                    del used[organization]
+
+
+class _Holding:
+    """One step of somebody; not across a wait."""
+
+    def __init__(self, turns: Turns, work: Work):
+        self._turns, self._work = turns, work
+
+    def __enter__(self) -> None:
+        turns = self._turns
+        self._before, turns.running = turns.running, self._work
+        self._others_s, turns.others_s = turns.others_s, 0.0
+        self._began_s = turns.clock()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        turns = self._turns
+        took_s = turns.clock() - self._began_s
+        turns.running = self._before
+        turns.used(self._work, took_s - turns.others_s)
+        turns.others_s = self._others_s + took_s
+
+
+class _Watched(Generic[T]):
+    """A coroutine whose steps are counted."""
+
+    def __init__(self, turns: Turns, work: Work, task: Coroutine[Any, Any, T]):
+        self._turns, self._work, self._task = turns, work, task
+
+    def __await__(self) -> Generator[Any, None, T]:
+        turns, work, steps = self._turns, self._work, self._task
+        error: BaseException | None = None
+        try:
+            while True:
+                with turns.holding(work):
+                    waited = steps.send(None) if error is None else steps.throw(error)
+                error = None
+                try:
+                    yield waited
+                except BaseException as raised:
+                    error = raised
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
+        finally:
+            steps.close()

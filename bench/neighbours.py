@@ -1,0 +1,245 @@
+"""What one organization notices of what another does: bench/neighbours.md.
+
+Organization A sends `--rate` events a second and asks for its usage. Beside it, on the same worker,
+organization B does every attack of `tests/attacks` in turn, and then all of them at once for
+`--minutes`. Measured is what A gets; whether B's attack came out as its case says is told beside.
+
+    python -m bench.neighbours [--rate N] [--minutes N] [--only NAME]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import psutil
+import uvloop
+from aiokafka import AIOKafkaProducer
+
+from app.stack.kafka import LocalKafka
+from app.stack.redis import LocalRedis
+from tests.attacks.neighbour import Seen
+from tests.attacks.victim import (
+    QUERY_P99_S,
+    VISIBLE_P99_S,
+    Attacked,
+    Victim,
+    production,
+    victim_on,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = ROOT / "bench" / "neighbours.md"
+FAMILIES = sorted(each.stem for each in (ROOT / "tests" / "attacks").glob("test_*.py"))
+NOT_PLAYED = {"test_quiet", "test_outage", "test_disk"}
+"""The kit's own cases, and what happens to servers and disks: nobody does that to another."""
+
+UNDISTURBED = {"query": 0.02, "visible": 0.5}
+SHARES = (0.5, 0.99, 0.999)
+QUIET_S = 20.0
+LEAST_S = 3.0
+MOST_S = 60.0
+"""For one attack; one that takes longer is told and left."""
+
+
+class Unmeasured(Victim):
+    """Attacks measure nothing themselves: here A is measured around them."""
+
+    @asynccontextmanager
+    async def attacked(
+        self, *, growth_bytes: int = 0, stall_s: float = 0.0
+    ) -> AsyncIterator[Attacked]:
+        yield Attacked()
+
+
+class Attack(NamedTuple):
+    """One case, ready to be played."""
+
+    name: str
+    play: Callable[[], Awaitable[None]]
+
+
+class Row(NamedTuple):
+    """What A saw while B did something."""
+
+    name: str
+    took_s: float
+    seen: Seen
+    outcome: str
+
+
+def attacks_on(victim: Victim, given: dict[str, Any], prepared: dict[str, Any]) -> Iterator[Attack]:
+    """Every case whose arguments are known; of a parametrized one the first of its cases."""
+    for family in FAMILIES:
+        if family in NOT_PLAYED:
+            continue
+        module = importlib.import_module(f"tests.attacks.{family}")
+        for name, case in vars(module).items():
+            if not (name.startswith("test_") and inspect.iscoroutinefunction(case)):
+                continue
+            arguments = {"victim": victim, **given, **_first_parameters(case)}
+            wanted = list(inspect.signature(case).parameters)
+            missing = [each for each in wanted if each not in arguments]
+            if missing and not (len(missing) == 1 and hasattr(module, "prepared")):
+                click.echo(f"not played: {family}::{name} wants {', '.join(missing)}")
+                continue
+
+            async def play(
+                case: Any = case,
+                module: Any = module,
+                arguments: dict[str, Any] = arguments,
+                wanted: list[str] = wanted,
+                missing: list[str] = missing,
+            ) -> None:
+                for each in missing:
+                    if module.__name__ not in prepared:
+                        prepared[module.__name__] = await module.prepared(victim)
+                    arguments[each] = prepared[module.__name__]
+                await case(**{each: arguments[each] for each in wanted})
+
+            yield Attack(f"{family[5:]}: {name[5:]}".replace("_", " "), play)
+
+
+def _first_parameters(case: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for mark in getattr(case, "pytestmark", []):
+        if mark.name == "parametrize":
+            names, values = mark.args[0], next(iter(mark.args[1]))
+            if isinstance(names, str):
+                found[names] = values
+            else:
+                found |= dict(zip(names, values, strict=True))
+    return found
+
+
+async def played(attack: Attack, within_s: float = MOST_S) -> str:
+    """How it came out."""
+    try:
+        async with asyncio.timeout(within_s):
+            await attack.play()
+    except TimeoutError:
+        return f"not over within {within_s:.0f} s"
+    except Exception as error:
+        return f"{type(error).__name__}: " + (str(error).splitlines() or [""])[0][:60]
+    return "as its case says"
+
+
+async def measured(victim: Victim, name: str, doing: Awaitable[str]) -> Row:
+    """What A sees meanwhile."""
+    await victim.tell()
+    began_s = time.perf_counter()
+    outcome = await doing
+    took_s = time.perf_counter() - began_s
+    await asyncio.sleep(max(0.0, LEAST_S - took_s))
+    assert victim.worker.is_running(), victim.worker.tail()
+    row = Row(name, took_s, await victim.tell(), outcome)
+    click.echo("; ".join((name, *_cells(row)[1:])))
+    return row
+
+
+async def _nothing() -> str:
+    await asyncio.sleep(QUIET_S)
+    return ""
+
+
+async def _all_at_once(attacks: Sequence[Attack], seconds: float) -> str:
+    ends_s, count = time.perf_counter() + seconds, 0
+
+    async def again(attack: Attack) -> None:
+        nonlocal count
+        while (left_s := ends_s - time.perf_counter()) > 0:
+            await played(attack, left_s)
+            count += 1
+            await asyncio.sleep(0.1)
+
+    await asyncio.gather(*map(again, attacks))
+    return f"{count} attacks"
+
+
+def _cells(row: Row) -> list[str]:
+    times = []
+    for taken_s, most_s in ((row.seen.queries, QUERY_P99_S), (row.seen.visible, VISIBLE_P99_S)):
+        ordered = sorted(taken_s)
+        for share in SHARES:
+            if not ordered:
+                times.append("none")
+                continue
+            found_s = ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+            text = f"{found_s * 1000:.0f}"
+            times.append(f"**{text}**" if share == 0.99 and found_s > most_s else text)
+    others = {status: n for status, n in row.seen.statuses.items() if status != "200"}
+    wrong = [f"{len(row.seen.wrong)} wrong figures"] if row.seen.wrong else []
+    told = wrong + [f"{n} of {status}" for status, n in others.items()]
+    return [row.name, f"{row.took_s:.1f}", *times, ", ".join(told) or "none", row.outcome]
+
+
+def table_of(rows: Sequence[Row], rate: int) -> str:
+    """The page."""
+    budget = [f"{UNDISTURBED['query'] * 1000:.0f} / {QUERY_P99_S * 1000:.0f}"]
+    budget += [f"{UNDISTURBED['visible'] * 1000:.0f} / {VISIBLE_P99_S * 1000:.0f}"]
+    lines = [
+        "# Neighbours: what one organization notices of another",
+        "",
+        "`python -m bench.neighbours` wrote this. Organization A sends events to one worker of two",
+        "partitions and asks for usage every 50 ms; organization B does what the row says. Times",
+        "are A's, in ms; p99 over its budget is bold. *Visible*: from sending an event to an",
+        "answer that counts it. *Attack*: whether it came out as its case in `tests/attacks` says;",
+        "what several do at once may hinder each other.",
+        "",
+        f"A: {rate:,} events a second. Broker, Redis, worker, A and B share {os.cpu_count()}",
+        f"cores; load of 5 minutes {psutil.getloadavg()[1]:.1f}; {time.strftime('%Y-%m-%d')}.",
+        "",
+        "| B | s | query p50 | p99 | p99.9 | visible p50 | p99 | p99.9 | A: not 200 | attack |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| *budget: alone / attacked* | | | {budget[0]} | | | {budget[1]} | | none | |",
+    ]
+    lines += [f"| {' | '.join(each.replace('|', '/') for each in _cells(row))} |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+async def run(rate: int, minutes: float, only: str) -> None:
+    """Servers, worker, A, and then B."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        async with (
+            LocalKafka(directory / "kafka") as kafka,
+            LocalRedis(directory / "redis") as redis,
+        ):
+            settings = production(kafka, redis, directory)
+            async with (
+                victim_on(settings, directory, None, Unmeasured, rate) as victim,
+                AIOKafkaProducer(
+                    request_timeout_ms=60_000,
+                    max_request_size=4 << 20,
+                    **settings.kafka_options(),
+                ) as producer,
+            ):
+                rows = [await measured(victim, "nothing", _nothing())]
+                found = list(attacks_on(victim, {"producer": producer}, {}))
+                found = [attack for attack in found if only in attack.name]
+                rows += [await measured(victim, each.name, played(each)) for each in found]
+                together = _all_at_once(found, minutes * 60)
+                rows.append(await measured(victim, "all at once", together))
+                rows.append(await measured(victim, "nothing, afterwards", _nothing()))
+                TABLE.write_text(table_of(rows, rate))
+
+
+@click.command(help=__doc__)
+@click.option("--rate", default=10_000, show_default=True, help="Events a second of A.")
+@click.option("--minutes", default=10.0, show_default=True, help="All attacks at once.")
+@click.option("--only", default="", help="Attacks whose name has this in it.")
+def main(rate: int, minutes: float, only: str) -> None:
+    uvloop.run(run(rate, minutes, only))
+
+
+if __name__ == "__main__":
+    main()

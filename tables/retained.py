@@ -1,0 +1,34 @@
+"""Retained: whether a definition could be carried out with the events that the logs still have.
+
+Pure. It is asked before the definition is appended; afterwards what needs more stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.definitions.outcome import Touch
+from app.definitions.state import Definitions
+from app.turns import Steps
+from tables.dedupe import EventIndex
+from tables.members import Members
+from tables.partition import Partition
+
+
+def needs_deleted(
+    table: Partition, touch: Touch, after: Callable[[], Definitions], log_starts: tuple[int, int]
+) -> Steps[bool]:
+    """Whether a definition sends events elsewhere that lie before where the logs begin.
+
+    `after`: the definitions with it, made when they are needed.
+    """
+    then: Partition | None = None
+    for pair in table.pairs_of(touch):
+        yield
+        if not table.names_before([pair], *log_starts):
+            continue
+        if then is None:
+            then = Partition(table.number, after(), EventIndex(), Members(capacity=None))
+        if table.goes_elsewhere(pair, then):
+            return True
+    return False

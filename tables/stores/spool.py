@@ -1,0 +1,61 @@
+"""A spool: values that are seldom read, on local disk instead of in memory.
+
+They last as long as the process: whoever starts again has them from elsewhere. What the disk does
+not take stays in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+Place = int | bytes
+"""Where a value lies: its offset and length in one number, or the value itself."""
+
+_LENGTH_BITS = 32
+
+
+class Spool:
+    """Values that were put; they go with it."""
+
+    def __init__(self, directory: Path | None = None):
+        """None: in memory."""
+        self.directory = directory
+        self._file: IO[bytes] | None = None
+        self._end = 0
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def put(self, value: bytes) -> Place:
+        """Keep a value."""
+        if self.directory is None:
+            return value
+        try:
+            if self._file is None:
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = TemporaryFile(dir=self.directory, buffering=0)  # noqa: SIM115
+            written = os.pwrite(self._file.fileno(), value, self._end)
+        except OSError:
+            # No room, or no file: it is none of the value's fault.
+            return value
+        if written < len(value):
+            return value
+        place = self._end << _LENGTH_BITS | len(value)
+        self._end += len(value)
+        return place
+
+    def get(self, place: Place) -> bytes:
+        """The value at a place. Raises OSError if the disk gives it no more."""
+        if isinstance(place, bytes):
+            return place
+        if self._file is None:
+            raise LookupError("nothing was put here")
+        length = place & (1 << _LENGTH_BITS) - 1
+        value = os.pread(self._file.fileno(), length, place >> _LENGTH_BITS)
+        if len(value) != length:
+            raise OSError(f"local disk has {len(value)} of {length} bytes that were written to it")
+        return value

@@ -1,0 +1,44 @@
+"""Looks: what has no state of its own and is told in the log all the same."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agents import probe
+from agents.probe import _Looks
+from app.health import Health
+from app.owned import Blocked
+from app.settings import Settings
+
+
+async def test_a_cut_that_waits_for_long_is_told_once_and_when_it_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr(probe, "monotonic", lambda: now_s[0])
+    settings = Settings(profile="test", redis_url="redis://127.0.0.1:1")
+    owned = {0: SimpleNamespace(blocked=None), 1: SimpleNamespace(blocked=None)}
+    engine: Any = SimpleNamespace(settings=settings, owned=owned, health=Health(lambda: 0))
+    looks = _Looks(engine)
+    try:
+        with caplog.at_level(logging.INFO, "agents.probe"):
+            for at_s, reason in ((0, "raw_behind"), (59, "refolding"), (61, "refolding"), (99, "")):
+                now_s[0] = at_s
+                owned[1].blocked = Blocked(7, "it waits", 0, reason) if reason else None  # type: ignore[arg-type]
+                looks.closing()
+                looks.closing()
+    finally:
+        await looks.close()
+    assert [record.__dict__["event"] for record in caplog.records] == ["loss", "return"]
+    lost, back = (record.__dict__["facts"] for record in caplog.records)
+    assert lost == {
+        "reason": "close_blocked",
+        "held_by": "refolding",
+        "partition": 1,
+        "seconds": 61.0,
+    }
+    assert back == {"reason": "close_blocked", "partition": 1, "seconds": 99.0}

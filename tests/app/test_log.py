@@ -1,0 +1,107 @@
+"""Lines of the log: their fields, their events, and what is said again and again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from app.limits import LOG_REPEATED_S
+from app.log import EVENTS, STARTING_MS, Json, Repeats, Text, facts, no_start_noise
+
+
+def line(extra: Mapping[str, object], name: str = "app.engine") -> logging.LogRecord:
+    record = logging.LogRecord(name, logging.INFO, "", 1, "Partition %s", ("3",), None)
+    record.created = 1_700_000_000.25
+    record.__dict__.update(extra)
+    return record
+
+
+def test_facts_are_fields_of_the_object_and_end_the_text() -> None:
+    told = facts("restore", partition=3, seconds=1.5, source="the log", gained=[1, 2])
+    record = line(told)
+    assert json.loads(Json().format(record)) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "level": "info",
+        "event": "restore",
+        "message": "Partition 3",
+        "logger": "app.engine",
+        "partition": 3,
+        "seconds": 1.5,
+        "source": "the log",
+        "gained": [1, 2],
+    }
+    assert Text().format(record) == (
+        "2023-11-14T22:13:20.250Z INFO app.engine: Partition 3 partition=3 seconds=1.5 "
+        'source="the log" gained=1,2'
+    )
+
+
+@pytest.mark.parametrize(("name", "event"), [("aiokafka.conn", "client"), ("app.main", "note")])
+def test_every_line_has_an_event_of_the_list(name: str, event: str) -> None:
+    assert json.loads(Json().format(line({}, name)))["event"] == event
+    assert event in EVENTS
+
+
+def test_a_line_stays_a_line() -> None:
+    said = "a\n2023-11-14 INFO forged\x1b[31m"
+    record = line({"msg": said, "args": (), **facts("note", key="a\nb")})
+    text = Text().format(record)
+    assert text.endswith('a\\x0a2023-11-14 INFO forged\\x1b[31m key="a\\nb"')
+    assert text.isprintable()
+    assert json.loads(Json().format(record))["message"] == said
+
+
+def test_a_traceback_is_told_without_what_it_may_quote_of_an_event() -> None:
+    try:
+        try:
+            int("what an event says"[::-1])
+        except ValueError as error:
+            raise ConnectionError("no broker") from error
+    except ConnectionError:
+        record = line({"exc_info": sys.exc_info()})
+    traceback = json.loads(Json().format(record))["traceback"]
+    for text in (traceback, Text().format(record)):
+        assert "ValueError at test_a_traceback_is_told" in text
+        assert text.endswith("ConnectionError('no broker')")
+        assert "what an event says"[::-1] not in text
+
+
+def test_what_a_client_repeats_is_logged_once_in_a_while() -> None:
+    repeats = Repeats()
+
+    def said(name: str, text: str, place: int, at_s: float) -> str | None:
+        record = logging.LogRecord(name, logging.ERROR, "", place, "%s", (text,), None)
+        record.created = at_s
+        return record.getMessage() if repeats.filter(record) else None
+
+    assert said("aiokafka", "refused by 1", 7, 0.0) == "refused by 1"
+    assert [said("aiokafka", f"refused by {n}", 7, 1.0 + n / 100) for n in range(70)] == [None] * 70
+    assert said("aiokafka", "refused by 1", 8, 1.0) == "refused by 1"
+    assert said("app.engine", "kept", 7, 1.0) == said("app.engine", "kept", 7, 1.0) == "kept"
+    told = said("aiokafka", "refused by 2", 7, LOG_REPEATED_S)
+    assert told == "refused by 2 (70 times more)"
+    assert said("aiokafka", "refused by 2", 7, 3 * LOG_REPEATED_S) == "refused by 2"
+
+
+@pytest.mark.parametrize(
+    ("message", "at_ms", "shown"),
+    [
+        ("Group Coordinator Request failed: GroupCoordinatorNotAvailableError", 1_000, False),
+        ("Marking the coordinator dead (node 1)for group meterstream.", 1_000, False),
+        ("Marking the coordinator dead (node 1)for group meterstream.", STARTING_MS, True),
+        ("Heartbeat session expired", 1_000, True),
+    ],
+)
+def test_only_a_starting_broker_is_passed_over(message: str, at_ms: int, shown: bool) -> None:
+    record = logging.makeLogRecord(
+        {
+            "name": "aiokafka.consumer.group_coordinator",
+            "msg": message,
+            "relativeCreated": at_ms,
+        }
+    )
+    assert no_start_noise(record) is shown

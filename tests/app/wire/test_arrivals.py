@@ -1,0 +1,69 @@
+"""What arrives of a record: names that are too long are refused once there are limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.definitions.judging import Judging
+from app.definitions.timeline import NEVER_MS
+from app.limits import ID_BYTES
+from app.wire.arrivals import arrivals_of, hang_on_limits
+from app.wire.records import Headers
+from app.wire.refusals import Refusal, RefusalCode
+from tables.corrections import CorrectionArrival
+from tables.fold import Arrival
+
+EVENT = {
+    "organization_id": "o",
+    "external_subscription_id": "s",
+    "transaction_id": "t",
+    "code": "c",
+}
+CANCEL = {**EVENT, "operation": "cancel", "correction_id": "k"}
+NAMES = tuple(EVENT)
+LONGEST = "\u20ac" * (ID_BYTES // 3)
+LONG = LONGEST + "xx"
+
+
+def arrived(body: Any, limited_after_ms: int, headers: Headers = (), default: str = "o") -> Any:
+    (found,) = arrivals_of(
+        msgspec.json.encode(body), headers, 17, 0, 7, Judging(default, limited_after_ms)
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        *[({**EVENT, name: LONG}, name) for name in NAMES],
+        *[([{**EVENT, name: LONG}], name) for name in NAMES],
+        *[({**CANCEL, name: LONG}, name) for name in NAMES if name != "code"],
+        ({**CANCEL, "correction_id": LONG}, "correction_id"),
+        ({**CANCEL, "operation": "amend", "event": {**EVENT, "code": LONG}}, "code"),
+    ],
+)
+def test_a_name_that_is_too_long_is_refused(body: Any, field: str) -> None:
+    found = arrived(body, 16)
+    assert isinstance(found, Refusal)
+    assert (found.code, found.message) == (RefusalCode.TOO_LARGE, f"{field} may have 1024 bytes")
+    for limited_after_ms in (17, NEVER_MS):
+        before = arrived(body, limited_after_ms)
+        assert isinstance(before, Arrival | CorrectionArrival)
+        assert hang_on_limits([before])
+
+
+def test_the_name_in_a_header_counts_as_well() -> None:
+    headers = [("ce_specversion", b"1.0"), ("ce_subject", b"s"), ("ce_id", b"t" * (ID_BYTES + 1))]
+    found = arrived({}, 16, [*headers, ("ce_type", b"c")])
+    assert isinstance(found, Refusal)
+    assert found.message == "transaction_id may have 1024 bytes"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_longest_name_is_taken(name: str) -> None:
+    found = arrived({**EVENT, name: LONGEST}, 16)
+    assert isinstance(found, Arrival)
+    assert not hang_on_limits([found])

@@ -1,0 +1,94 @@
+"""Definitions that concern ten thousand subscriptions, which began years ago."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.topics import METER_DEFINITIONS
+from tests.attacks.victim import ATTACKER, MEBIBYTE, Victim
+from tests.live.api import Json
+
+pytestmark = pytest.mark.servers
+
+MANY = 10_000
+PLAN = {
+    "name": "P",
+    "interval": "monthly",
+    "amount_cents": 0,
+    "amount_currency": "EUR",
+    "pay_in_advance": False,
+}
+
+
+async def metric(victim: Victim, code: str, **more: Any) -> None:
+    body = {"name": "M", "code": code, "aggregation_type": "count_agg", **more}
+    await victim.attacker.post("/billable_metrics", {"billable_metric": body})
+
+
+async def define(victim: Victim, made: list[Command]) -> None:
+    """Append to the definitions log what has no place in a test's time one by one over REST."""
+    servers = list(victim.settings.kafka_bootstrap_servers)
+    async with AIOKafkaProducer(bootstrap_servers=servers, linger_ms=20) as producer:
+        topic = victim.settings.topic(METER_DEFINITIONS)
+        for command in made:
+            await producer.send(topic, command.encode(), partition=0)
+
+
+async def call(victim: Victim, method: str, path: str, body: Json) -> Json:
+    """A change, and that it is answered at once; nothing else waits for what it concerns."""
+    began_s = time.perf_counter()
+    status, answer = await victim.attacker.call(method, path, body)
+    assert status == 200, answer
+    assert time.perf_counter() - began_s < 1.0
+    found: Json = answer
+    return found
+
+
+async def subscriptions(victim: Victim) -> None:
+    """Ten thousand of three to ten years, made at once."""
+    made = [
+        commands.create_subscription(
+            ATTACKER,
+            {
+                "external_customer_id": "one",
+                "external_id": f"of-many-{number}",
+                "plan_code": "many",
+                "subscription_at": f"{2016 + number % 7}-01-01T00:00:00Z",
+            },
+        )
+        for number in range(MANY)
+    ]
+    await define(victim, made)
+    last = f"/subscriptions/of-many-{MANY - 1}"
+    async with asyncio.timeout(60):
+        while (await victim.attacker.call("GET", last))[0] != 200:
+            await asyncio.sleep(0.1)
+
+
+async def test_definitions_that_concern_ten_thousand_hold_up_nobody(victim: Victim) -> None:
+    await metric(victim, "calls")
+    charge = {"billable_metric_code": "calls", "charge_model": "standard"}
+    plan = {**PLAN, "code": "many", "charges": [charge]}
+    made = await victim.attacker.post("/plans", {"plan": plan})
+    await subscriptions(victim)
+    (known,) = made["plan"]["charges"]
+    grouped = {
+        **charge,
+        "id": known["lago_id"],
+        "properties": {"amount": "1", "pricing_group_keys": ["g"]},
+    }
+    async with victim.attacked(growth_bytes=128 * MEBIBYTE):
+        for number in range(5):
+            body = {"name": "M", "code": f"new-{number}", "aggregation_type": "count_agg"}
+            await call(victim, "POST", "/billable_metrics", {"billable_metric": body})
+        for changes in ({"name": "renamed"}, {"charges": [grouped]}):
+            await call(victim, "PUT", "/plans/many", {"plan": changes})
+        customer = {"external_id": "one", "timezone": "Europe/Paris"}
+        await call(victim, "POST", "/customers", {"customer": customer})

@@ -1,0 +1,116 @@
+"""Dead letters by the thousand, and of others: M21 and M32 of bounded-work §2.1."""
+
+from __future__ import annotations
+
+import time
+
+import aiohttp
+import pytest
+
+from tests.attacks.billing import subscription
+from tests.attacks.victim import (
+    ATTACKER,
+    BY_RECORD,
+    KEYS,
+    MEBIBYTE,
+    NEIGHBOUR,
+    Victim,
+    api_with_key,
+)
+from tests.live.api import Api, Json, eventually
+from tests.live.records import records_of
+from tests.live.worker import UNDEFINED_NAMES
+
+pytestmark = pytest.mark.servers
+
+OF_MANY = "of-many-names"
+KEPT_NAMES = 2_000
+"""Instead of a hundred thousand, which take half a minute to send."""
+ENVIRONMENT = {UNDEFINED_NAMES: str(KEPT_NAMES)}
+
+
+async def test_records_of_elements_that_are_all_refused(victim: Victim) -> None:
+    value = b"[" + b",".join([b"1"] * 10_000) + b"]"
+
+    async def told() -> list[tuple[str, str, int]]:
+        letters = await records_of(victim.settings, victim.settings.dead_letter_topic)
+        headers = [dict(letter.headers) for letter in letters]
+        return [
+            (each["meter-error-code"].decode(), each["meter-refused"].decode(), len(letter.value))
+            for each, letter in zip(headers, letters, strict=True)
+        ]
+
+    async with victim.attacked():
+        for number in range(20):
+            await victim.produce(value, partition=number % 2)
+        await eventually(told, [("many_refused", "invalid_event=10000", len(value))] * 20)
+
+
+async def test_a_dead_letter_is_seen_by_whose_it_is(victim: Victim) -> None:
+    event: Json = {
+        "specversion": "1.0",
+        "organizationid": NEIGHBOUR,
+        "data": {"organization_id": ATTACKER},
+    }
+    async with api_with_key(victim.url, KEYS["write", NEIGHBOUR]) as neighbour:
+
+        async def known() -> int:
+            return len(await _seen(neighbour))
+
+        async with victim.attacked():
+            await victim.produce(event, partition=0)
+            await eventually(known, 1)
+        assert await _seen(victim.attacker) == []
+        (letter,) = await _seen(neighbour)
+        assert await _replayed(victim, "write", ATTACKER, letter) == 404
+        assert await _replayed(victim, "write", NEIGHBOUR, letter) == 200
+
+
+async def _seen(api: Api) -> list[Json]:
+    letters: list[Json] = (await api.overview())["dead_letters"]
+    return [letter for letter in letters if letter["code"] == "missing_field"]
+
+
+async def _replayed(victim: Victim, access: str, organization_id: str, letter: Json) -> int:
+    headers = {"Authorization": f"Bearer {KEYS[access, organization_id]}", "Meter-Page": "1"}
+    place = {"partition": letter["partition"], "offset": letter["offset"]}
+    url = f"{victim.url}/api/page/dead_letters/replay"
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(url, json=place) as answer,
+    ):
+        return answer.status
+
+
+async def test_names_that_nothing_defines_are_kept_up_to_a_limit(victim: Victim) -> None:
+    """H19: what is beyond it is looked for in the log, once something has the name."""
+    codes = [f"never-{number}" for number in range(KEPT_NAMES + 5 * BY_RECORD)]
+    async with victim.attacked(growth_bytes=64 * MEBIBYTE):
+        for start in range(0, len(codes), BY_RECORD):
+            events = [
+                {
+                    "organization_id": ATTACKER,
+                    "external_subscription_id": OF_MANY,
+                    "transaction_id": code,
+                    "code": code,
+                }
+                for code in codes[start : start + BY_RECORD]
+            ]
+            await victim.produce(events, key=f"{ATTACKER}-{OF_MANY}")
+        await eventually(lambda: _uncounted(victim), len(codes))
+        assert await _undefined(victim) == KEPT_NAMES
+    last = codes[-1]
+    await victim.charge(last, "many", "another")
+    yesterday = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
+    await victim.attacker.post(*subscription(last, "many", OF_MANY, subscription_at=yesterday))
+    await eventually(lambda: victim.attacker.units("many", OF_MANY), {last: 1})
+    assert await _undefined(victim) == KEPT_NAMES
+
+
+async def _undefined(victim: Victim) -> float:
+    metrics = await victim.metrics()
+    return sum(value for name, value in metrics.items() if name.startswith("meter_names_undefined"))
+
+
+async def _uncounted(victim: Victim) -> float:
+    return (await victim.metrics())["meter_events_not_counted_total,reason=unknown_code"]

@@ -1,0 +1,79 @@
+"""A broker that does not answer (C5): nothing ends, nothing is restored (`tests/faults` for long).
+
+The neighbour is not measured: its producer has no broker either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from app.limits import OPEN_TRANSACTION_S
+from app.stack.kafka import LocalKafka
+from tests.attacks.victim import Victim, restores
+from tests.live.api import eventually, text_of
+
+pytestmark = [pytest.mark.servers]
+
+FROZEN_S = 7.0
+"""After five seconds Kafka counts as lost."""
+
+
+async def test_a_transaction_left_open_is_named_and_ends_nothing(victim: Victim) -> None:
+    """M28: it holds back what lies behind it in its partition, and that is told."""
+    pid, before = victim.worker.pid, await victim.metrics()
+    producer = AIOKafkaProducer(transactional_id="open", **victim.settings.kafka_options())
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        await producer.send_and_wait(victim.raw_topic, b"{}", partition=0)
+        holder = producer._txn_manager.producer_id
+        held = f"raw partitions 0 (by producer id {holder})"
+        ready = f"{victim.url}/health/ready"
+        await eventually(lambda: _says(ready, held), True)
+        metrics = await victim.metrics()
+        assert metrics["meter_open_transaction_producer_id,partition=0"] == holder
+        assert metrics["meter_open_transaction_seconds,partition=0"] >= OPEN_TRANSACTION_S
+        assert metrics["meter_lag_records,log=raw,partition=0"] > 0
+        await producer.abort_transaction()
+        await eventually(lambda: _says(ready, '"status":"ready"'), True)
+    finally:
+        await producer.stop()
+    assert not (await victim.tell()).wrong
+    assert victim.worker.pid == pid
+    assert restores(await victim.metrics()) == restores(before)
+    log = victim.worker.tail()
+    assert f"partitions=0 producers={holder}" in log
+    assert "open_transaction: over after" in log
+
+
+async def test_a_frozen_broker_ends_nothing(victim: Victim, local_kafka: LocalKafka) -> None:
+    # The last one here: clients that begin just after it may be told of no broker.
+    pid, before = victim.worker.pid, await victim.metrics()
+    local_kafka.process.pause()
+    try:
+        await asyncio.sleep(FROZEN_S)
+        plan = {"plan": {"name": "p", "code": "p", "interval": "monthly", "charges": []}}
+        status, _ = await victim.attacker.call("POST", "/plans", plan)
+        assert status == 503
+    finally:
+        local_kafka.process.resume()
+    async with asyncio.timeout(15):
+        while folded(await victim.metrics()) <= folded(before):
+            await asyncio.sleep(0.1)
+    assert victim.worker.is_running(), victim.worker.tail()
+    assert victim.worker.pid == pid
+    assert restores(await victim.metrics()) == restores(before)
+    assert "Kafka lost: no answer from 1 of 1 brokers for 5 s" in victim.worker.tail()
+
+
+def folded(metrics: dict[str, float]) -> float:
+    """Events folded until then."""
+    name = "meter_events_folded_total"
+    return sum(value for each, value in metrics.items() if each.startswith(name))
+
+
+async def _says(url: str, text: str) -> bool:
+    return text in await text_of(url)

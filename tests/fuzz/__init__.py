@@ -1,0 +1,1 @@
+"""Any bytes to everything that reads what others write: hypothesis here, atheris in `make fuzz`."""

@@ -1,0 +1,223 @@
+"""What is fed any bytes, and what must come of them.
+
+A target takes bytes and gives an answer that can be compared: a value or a named refusal. Whatever
+else it raises is a defect, and so is an answer that differs when it is asked again or takes long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from aiokafka import TopicPartition
+
+from app import fetched
+from app.api.query import Query
+from app.definitions.judging import Judging
+from app.definitions.state import _DECIDE, Definitions
+from app.expressions import (
+    EvaluationFailed,
+    InvalidExpression,
+    check_size,
+    parse,
+    result_text,
+    result_value,
+)
+from app.fetched import FetchedRecords, UnreadBatch
+from app.numbers import InvalidValue
+from app.wire.arrivals import arrivals_of, hang_on_limits
+from app.wire.events import Event
+from app.wire.properties import read_properties
+from app.wire.records import Headers, decode_record, organizations_named
+from tests.app.definitions.test_laws import ORGS, START_MS, prologue
+from tests.live.batches import CODECS, packed_batch
+from tests.tables.test_corrections import amend, cancel, current, event
+
+CORPUS: Final = Path(__file__).parent / "corpus"
+
+WITHIN_S: Final = 1.0
+"""Processor time of one input: what a busy machine does meanwhile is not its fault."""
+
+WITHIN_BYTES: Final = 512 * 1024 * 1024
+"""Memory of one input; `make fuzz` limits the process to that much more than it began with."""
+
+Target = Callable[[bytes], object]
+
+
+class Slow(AssertionError):
+    """An input took longer than one may."""
+
+
+def check(target: Target, data: bytes) -> None:
+    """Ask twice; raises what is a defect."""
+    began_s = time.process_time()
+    answer = target(data)
+    took_s = time.process_time() - began_s
+    if took_s > WITHIN_S:
+        raise Slow(f"{len(data)} bytes took {took_s:.2f} s")
+    assert target(data) == answer, "another answer the second time"
+
+
+def inputs_of(name: str) -> list[Path]:
+    """The corpus of a target, with everything that was ever found."""
+    return sorted(each for each in (CORPUS / name).iterdir() if each.is_file())
+
+
+# Records of the raw topic. The first byte says which headers, and whether there are limits.
+
+_HEADERS: Final[Sequence[Headers]] = (
+    (),
+    [("content-type", b"application/cloudevents+json")],
+    [("content-type", b"application/cloudevents-batch+json")],
+    [("ce_specversion", b"1.0"), ("ce_subject", b"s"), ("ce_id", b"t"), ("ce_type", b"c")],
+    [("meter-admit", b"true")],
+)
+
+
+def records(data: bytes) -> object:
+    """What arrives of a record of these bytes."""
+    kind, value = data[:1], data[1:]
+    choice = kind[0] if kind else 0
+    headers = _HEADERS[choice % len(_HEADERS)]
+    if choice >= 128:
+        # Attributes of an event in binary mode may be any bytes too.
+        name, _, value = value.partition(b"\n")
+        headers = [("ce_specversion", b"1.0"), ("ce_id", name), ("ce_time", name)]
+    default = None if choice & 32 else "o"
+    judging = Judging(default, 16 if choice & 64 else 17)
+    found = arrivals_of(value, headers, 17, 0, 7, judging)
+    named = organizations_named(value, headers)
+    return repr(found), hang_on_limits(found), named
+
+
+# Batches. The first byte says which codec; what follows is what a producer calls the records. Its
+# head is the broker's.
+
+
+def batches(data: bytes) -> object:
+    """The records of a fetched batch, inflated by bounded pieces."""
+    codec = list(CODECS)[data[0] % len(CODECS)] if data else "none"
+    kept = fetched._KeptRecords(packed_batch(data[1:], 3, codec))
+    found = FetchedRecords(TopicPartition("raw", 0), kept, [], 0, None, None, True, 1)
+    answer: list[object] = []
+    while not found.ended:
+        if found.waits:
+            found.inflate()
+        answer += [
+            (each.offset, str(each.reason) if isinstance(each, UnreadBatch) else each.value)
+            for each in found.take(1_000)
+        ]
+    return answer
+
+
+# Expressions. The first line is the text, the second the properties of the event.
+
+
+def expressions(data: bytes) -> object:
+    """The value of an expression for an event, as a quantity and as text."""
+    line, _, literal = data.partition(b"\n")
+    parse.cache_clear()
+    value = b'{"external_subscription_id":"s","transaction_id":"t","code":"c","properties":'
+    ((_, decoded),) = decode_record(value + literal + b"}") or ((0, None),)
+    if not isinstance(decoded, Event):
+        return "no event"
+    text = line.decode(errors="replace")
+    try:
+        check_size(text)
+        result = parse(text).evaluate(
+            "code", 1_767_225_600_250, read_properties(decoded.properties)
+        )
+        return result, result_value(result), result_text(result)
+    except (InvalidExpression, EvaluationFailed, InvalidValue) as refused:
+        return type(refused).__name__
+
+
+# Query strings: aiohttp refuses what is not ASCII, so other bytes come as clients spell them.
+
+_ASCII: Final = bytes(range(128)).decode()
+
+
+def queries(data: bytes) -> object:
+    """Everything that a query string is asked for."""
+    query = Query(quote(data, safe=_ASCII))
+    names = ("page", "filters", "group", "per_page")
+    answer = [
+        (
+            query.text(name),
+            query.texts(name),
+            query.flag(name),
+            query.natural(name, 7),
+            query.positive(name, 7),
+            query.mapping([name]),
+            query.choices([name]),
+        )
+        for name in names
+    ]
+    other = Query(query.with_page(3, 20))
+    assert (other.positive("page", 1), other.positive("per_page", 1)) == (3, 20)
+    assert other.choices(["filters"]) == query.choices(["filters"])
+    return repr(answer)
+
+
+# Corrections, against a model that knows only the rule. Three bytes are one record.
+
+
+def corrections(data: bytes) -> object:
+    """The sum of events that were cancelled and amended, in any order."""
+    appended: list[dict[str, Any]] = []
+    first: dict[str, int] = {}
+    said: set[str] = set()
+    corrected: dict[str, int | None] = {}
+    for at in range(0, min(len(data), 60) - 2, 3):
+        kind, name, number = data[at] % 3, f"t{data[at + 1] % 3}", data[at + 2] % 100
+        correction = f"c{data[at + 1] // 3 % 5}"
+        if kind == 0:
+            appended.append(event(name, str(number)))
+            first.setdefault(name, number)
+            continue
+        value = None if kind == 1 else number
+        appended.append(
+            cancel(name, correction)
+            if value is None
+            else amend(event(name, str(value)), correction)
+        )
+        # What is sent again under its id says nothing; of the others the last one holds.
+        if correction not in said:
+            said.add(correction)
+            corrected[name] = value
+    wanted = sum(corrected.get(name, number) or 0 for name, number in first.items())
+    found = current(*appended)
+    assert Decimal(found) == wanted, f"{found}, but by the rule {wanted}"
+    return found
+
+
+# Definitions. The first byte says of which type the JSON that follows is the payload.
+
+_TYPES: Final = sorted(_DECIDE)
+_PROLOGUE: Final = [command.encode() for command in prologue()]
+
+
+def definitions(data: bytes) -> object:
+    """What applying a record comes to, after something of everything was defined."""
+    applied = Definitions()
+    for offset, value in enumerate(_PROLOGUE):
+        applied.apply(value, START_MS, offset)
+    value = data[1:]
+    if data and data[0] < 128:
+        kind, organization = _TYPES[data[0] % len(_TYPES)], ORGS[0]
+        value = (
+            f'{{"type":"{kind}","id":"i","organization_id":"{organization}","payload":'.encode()
+            + value
+            + b"}"
+        )
+    return repr(applied.apply(value, START_MS + 1, len(_PROLOGUE)))
+
+
+TARGETS: Final[dict[str, Target]] = {
+    each.__name__: each
+    for each in (records, batches, expressions, queries, corrections, definitions)
+}

@@ -1,0 +1,117 @@
+"""Laws of periods found by arithmetic: the same ones as made one after the other from the start."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS, Period, Timeline, subscription_timeline
+from tables.close import _next_due
+from tests.app.definitions.log import ORG, Log, ms
+from tests.laws.lives import ZONES
+
+DAY_MS = 86_400_000
+NOW = "2024-01-31T01:00:00Z"
+
+CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, 90 * DAY_MS),
+        st.one_of(
+            st.builds(
+                lambda grid_s, grace_s, elapsed: commands.set_settings(
+                    SettingsRecord(close_grid_s=grid_s, grace_s=grace_s, close_elapsed=elapsed)
+                ),
+                st.sampled_from([60, 3600, 86_400]),
+                st.sampled_from([0, 90, 40 * 86_400]),
+                st.booleans(),
+            ),
+            st.builds(
+                lambda zone, days: commands.upsert_customer(
+                    ORG,
+                    {
+                        "external_id": "cust_1",
+                        "timezone": zone,
+                        "billing_configuration": {"invoice_grace_period": days},
+                    },
+                ),
+                st.sampled_from(ZONES),
+                st.sampled_from([0, 3, 45]),
+            ),
+            st.just(commands.terminate_subscription(ORG, "sub_1")),
+        ),
+    ),
+    max_size=5,
+)
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> Timeline:
+    """Of a subscription that began years before or after it was made, under terms that change."""
+    log = Log(NOW)
+    log.accept(commands.set_settings(SettingsRecord(close_elapsed=draw(st.booleans()))))
+    log.plan(interval=draw(st.sampled_from(["weekly", "monthly", "quarterly", "yearly"])))
+    log.customer(timezone=draw(st.sampled_from(ZONES)))
+    more: dict[str, Any] = {}
+    if draw(st.booleans()):
+        more["ending_at"] = draw(st.sampled_from(["2024-03-01T00:00:00Z", "2025-01-15T10:30:00Z"]))
+    log.subscribe(
+        billing_time=draw(st.sampled_from(["calendar", "anniversary"])),
+        subscription_at=draw(
+            st.sampled_from(["2011-11-30T12:00:00Z", "2020-02-29T00:00:00Z", NOW])
+        ),
+        **more,
+    )
+    for later_ms, command in sorted(draw(CHANGES), key=lambda change: change[0]):
+        log.now_ms = ms(NOW) + later_ms
+        log.append(command)
+    (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+    return subscription_timeline(log.definitions, versions)
+
+
+def is_due(period: Period, done_ms: int) -> bool:
+    return done_ms < period.due_at_ms < NEVER_MS
+
+
+@given(timelines(), st.integers(-1, 120 * DAY_MS))
+def test_what_is_due_later_is_found_without_what_was_due_before(
+    timeline: Timeline, later_ms: int
+) -> None:
+    done_ms = later_ms if later_ms < 0 else ms(NOW) + later_ms
+    until_ms = ms("2025-06-01T00:00:00Z")
+    every = timeline.until(until_ms)
+    found = []
+    for period in timeline.due_after(done_ms):
+        if period.start_ms > until_ms:
+            break
+        found.append(period)
+    assert [p for p in found if is_due(p, done_ms)] == [p for p in every if is_due(p, done_ms)]
+    assert set(found) <= set(every)
+    # Whoever closes one looks at the one before it.
+    before = {later.start_ms: earlier for earlier, later in pairwise(every)}
+    at_hand = set(found)
+    assert all(before.get(p.start_ms) in {None, *at_hand} for p in found if is_due(p, done_ms))
+
+
+@given(timelines(), st.integers(-1, 120 * DAY_MS))
+def test_the_next_cut_is_the_earliest_that_is_due(timeline: Timeline, later_ms: int) -> None:
+    done_ms = later_ms if later_ms < 0 else ms(NOW) + later_ms
+    dues_ms = [
+        p.due_at_ms for p in timeline.until(ms("2027-06-01T00:00:00Z")) if is_due(p, done_ms)
+    ]
+    assert _next_due(timeline, done_ms) == min(dues_ms, default=None)
+
+
+def test_of_years_that_are_closed_hardly_a_period_is_made() -> None:
+    log = Log(NOW)
+    log.plan(interval="weekly")
+    log.customer()
+    log.subscribe(subscription_at="1970-01-01T00:00:00Z")
+    (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+    timeline = subscription_timeline(log.definitions, versions)
+    first = next(timeline.due_after(ms(NOW) + DAY_MS))
+    assert first.start_ms > ms("2024-01-10T00:00:00Z")

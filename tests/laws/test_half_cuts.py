@@ -1,0 +1,107 @@
+"""A cut that ends half-way, wherever that is, publishes the same bytes once it is taken again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.definitions.timeline import NEVER_MS
+from tables.close import closing, next_cut, settling
+from tables.fold import Arrival
+from tests.laws.test_partition import ALL, GRACES, few
+from tests.laws.world import (
+    HOUR_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    DefinitionLine,
+    Live,
+    arrivals,
+    definitions_of,
+    event,
+)
+
+NAME = (ORG, SUBSCRIPTION)
+END_MS = START_MS + 4 * WEEK_MS + HOUR_MS
+
+
+def ready(definitions: Sequence[DefinitionLine], events: Sequence[Arrival]) -> Live:
+    """Everything is folded, and no cut taken."""
+    live = Live(definitions)
+    live.define_all()
+    live.deliver(events)
+    live.define_until(END_MS)
+    return live
+
+
+def whole(definitions: Sequence[DefinitionLine], events: Sequence[Arrival]) -> list[bytes]:
+    live = ready(definitions, events)
+    live.close_until(END_MS)
+    return [record.value for record in live.records]
+
+
+def cut_in_steps(live: Live, cut_ms: int, published: list[bytes]) -> Iterator[None]:
+    """One cut as a worker takes it."""
+    for record in closing(live.partition, NAME, cut_ms):
+        if record is not None:
+            published.append(record.value)
+        yield
+    yield from settling(live.partition, cut_ms)
+
+
+@few
+@given(st.data())
+def test_between_any_two_steps(data: st.DataObject) -> None:
+    definitions = definitions_of(ALL, data.draw(GRACES))
+    events = data.draw(arrivals(ALL, ids=8))
+    live = ready(definitions, events)
+    halves = data.draw(st.lists(st.integers(0, 40), max_size=8))
+    published: list[bytes] = []
+    while (cut_ms := next_cut(live.partition, NAME)) <= END_MS:
+        most = halves.pop() if halves else NEVER_MS
+        for count, _ in enumerate(cut_in_steps(live, cut_ms, published)):
+            if count >= most:
+                live.restart()
+                break
+    assert published == whole(definitions, events)
+
+
+CODES = ("count", "sum")
+
+
+def revised_late(definitions: Sequence[DefinitionLine], *, restarts: bool) -> list[bytes]:
+    """What a revision publishes of two cells; a restart comes after these, before its end."""
+    live = Live(definitions)
+    live.define_all()
+    published: list[bytes] = []
+    for week, appended_ms in enumerate((START_MS, START_MS + WEEK_MS + HOUR_MS)):
+        events = [event(code, f"{code}{week}", START_MS, v="1", g="x") for code in CODES]
+        offsets = range(len(CODES) * week, len(CODES) * (week + 1))
+        live.deliver(
+            [
+                Arrival(each, ORG, appended_ms, 0, offset, 0)
+                for each, offset in zip(events, offsets, strict=True)
+            ]
+        )
+        live.define_until(END_MS)
+        published.clear()
+        cut_ms = next_cut(live.partition, NAME)
+        for _ in cut_in_steps(live, cut_ms, published):
+            if restarts and week and len(published) == len(CODES):
+                live.restart()
+                for _ in cut_in_steps(live, cut_ms, published):
+                    pass
+                break
+    return published
+
+
+def test_a_period_that_lacks_its_completion_alone() -> None:
+    """All cells are revised; nothing but that tells that it has not been completed again."""
+    definitions = definitions_of(CODES)
+    published = revised_late(definitions, restarts=True)
+    assert published == revised_late(definitions, restarts=False)
+    assert len(published) == 3
+    assert b"period.completed" in published[-1]

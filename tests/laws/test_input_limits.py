@@ -1,0 +1,63 @@
+"""Events keep to limits from a settings record on, in whatever order both are learnt."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.limits import VALUE_BYTES
+from tables.fold import Arrival
+from tests.laws.test_partition import ALL, in_order, same
+from tests.laws.world import (
+    DAY_MS,
+    SETTINGS,
+    START_MS,
+    DefinitionLine,
+    Live,
+    arrivals,
+    changing_definitions,
+    event,
+    lines,
+)
+
+LIMITS = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
+LONG = "z" * (VALUE_BYTES + 1)
+
+
+@st.composite
+def limited_definitions(draw: st.DrawFn) -> list[DefinitionLine]:
+    """Definitions that change, limits from any moment on."""
+    others = [(line.append_time_ms, line.command) for line in draw(changing_definitions(ALL))]
+    limited = (START_MS + draw(st.integers(0, 28)) * DAY_MS, LIMITS)
+    return lines([others[0], *sorted([*others[1:], limited], key=lambda line: line[0])])
+
+
+@st.composite
+def long_arrivals(draw: st.DrawFn) -> list[Arrival]:
+    """Events some of which have a member or a group of over 4,096 bytes."""
+    made = []
+    for arrival in draw(arrivals(ALL)):
+        long = draw(st.sampled_from(["", "", "u", "g"]))
+        sent = arrival.event
+        if long:
+            properties = {**msgspec.json.decode(sent.properties), long: LONG}
+            sent = event(sent.code, sent.transaction_id, sent.timestamp_ms, **properties)
+        made.append(arrival._replace(event=sent))
+    return made
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(limited_definitions(), long_arrivals(), st.data())
+def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
+    definitions: list[DefinitionLine], events: list[Arrival], data: st.DataObject
+) -> None:
+    live = Live(definitions)
+    for arrival in events:
+        live.define(data.draw(st.integers(0, 3)))
+        live.deliver([arrival])
+        if data.draw(st.integers(0, 3)) == 0:
+            live.restart()
+    live.define_all()
+    same(in_order(definitions, events), live)

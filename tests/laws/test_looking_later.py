@@ -1,0 +1,152 @@
+"""Definitions that are looked at later, step by step, come to the same as at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.outcome import Applied, Touch
+from tables.fold import Arrival
+from tables.partition import Renewed
+from tests.laws.test_partition import ALL, few, in_order, same
+from tests.laws.world import (
+    DAY_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    DefinitionLine,
+    Live,
+    arrivals,
+    changing_definitions,
+    definitions_of,
+    event,
+    metric_body,
+)
+
+NAME = (ORG, SUBSCRIPTION)
+
+
+class Later(Live):
+    """Applies definitions at once, and looks at whom they concern when it is asked to."""
+
+    def __init__(self, definitions: Sequence[DefinitionLine] = ()):
+        super().__init__(definitions)
+        self._looking: Generator[Renewed | None, None, None] | None = None
+
+    def define(self, count: int = 1) -> None:
+        for _ in range(min(count, len(self._to_define))):
+            line = self._to_define.pop(0)
+            value = line.command.encode()
+            applied = self.definitions.apply(value, line.append_time_ms, line.offset)
+            if isinstance(applied, Applied) and applied.touch is not None:
+                self.partition.tell(applied.touch)
+
+    def look(self, steps: int) -> None:
+        """Go on looking for some steps; what is to be refolded is refolded at once."""
+        for _ in range(steps):
+            looking = self._looking = self._looking or self.partition.renewing()
+            renewed = next(looking, _OVER)
+            if renewed is _OVER:
+                self._looking = None
+                return
+            if renewed is not None:
+                self.partition.refolding_pairs = set(renewed.refold)
+                self.refold(renewed.refold)
+                self.partition.refolding_pairs = set()
+
+    def stop_looking(self) -> None:
+        """As when a rebalance ends it."""
+        if self._looking is not None:
+            self._looking.close()
+            self._looking = None
+
+    def look_to_the_end(self) -> None:
+        while self.partition.behind_since_ms is not None or self._looking is not None:
+            self.look(1)
+
+
+_OVER = Renewed(NAME, set(), False)
+
+
+@few
+@given(st.data())
+def test_events_and_packing_among_definitions_not_looked_at(data: st.DataObject) -> None:
+    definitions = data.draw(changing_definitions(ALL))
+    events = data.draw(arrivals(ALL))
+    later = Later(definitions)
+    for arrival in events:
+        later.define(data.draw(st.integers(0, 3)))
+        later.deliver([arrival])
+        later.look(data.draw(st.integers(0, 4)))
+        if data.draw(st.booleans()):
+            later.flush()
+        later.partition.cool(NAME)
+        if data.draw(st.integers(0, 4)) == 0:
+            later.stop_looking()
+        if data.draw(st.booleans()):
+            later.partition.thaw(NAME)
+    later.define_all()
+    later.look_to_the_end()
+    same(in_order(definitions, events), later)
+
+
+def used(codes: Sequence[str], *, cools: bool, definitions: Sequence[DefinitionLine] = ()) -> Later:
+    live = Later(definitions or definitions_of(codes))
+    live.define_all()
+    live.look_to_the_end()
+    for offset, code in enumerate(codes):
+        sent = event(code, f"t{offset}", START_MS, v="1", g="x", u="a")
+        live.deliver([Arrival(sent, ORG, START_MS, 0, offset, 0)])
+    live.flush()
+    if cools:
+        live.partition.cool(NAME)
+    return live
+
+
+def test_a_metric_that_nobody_uses_concerns_nobody() -> None:
+    live = used(["sum", "count"], cools=True)
+    live.append(START_MS + DAY_MS, commands.create_billable_metric(ORG, metric_body("max")))
+    steps = list(live.partition.renewing())
+    assert [renewed for renewed in steps if renewed is not None] == []
+    assert live.partition.behind_since_ms is None
+
+
+def test_whoever_has_events_of_the_code_is_looked_at_and_no_cut_moves() -> None:
+    live = used(["sum", "count"], cools=True)
+    live.partition.tell(Touch(ORG, codes=frozenset({"sum", "other"})), START_MS + DAY_MS)
+    (renewed,) = [one for one in live.partition.renewing() if one is not None]
+    assert renewed == Renewed(NAME, set(), False)
+
+
+def test_figures_are_stale_until_it_is_looked_at() -> None:
+    live = used(["sum"], cools=False)
+    at_ms = START_MS + DAY_MS
+    live.append(
+        at_ms, commands.upsert_customer(ORG, {"external_id": "customer", "timezone": "UTC"})
+    )
+    assert live.partition.behind_since_ms == at_ms
+    assert live.partition.refolding(*NAME)
+    assert not live.partition.refolding("another", SUBSCRIPTION)
+    live.look_to_the_end()
+    assert not live.partition.refolding(*NAME)
+
+
+def test_packed_cells_come_back_as_they_stand() -> None:
+    """An event asks for them while nobody has looked yet at the charge that is not grouped now."""
+    definitions, folded = definitions_of(["sum"]), []
+    (plan,) = [line.command for line in definitions if line.command.type == "create_plan"]
+    (made,) = plan.payload["plan"]["charges"]
+    charge = {key: value for key, value in made.items() if key != "new_id"}
+    plain = {**charge, "id": made["new_id"], "properties": {"amount": "1"}}
+    for cools in (False, True):
+        live = used(["sum"], definitions=definitions, cools=cools)
+        at_ms = START_MS + DAY_MS
+        live.append(at_ms, commands.update_plan(ORG, "plan", {"charges": [plain]}))
+        later = event("sum", "later", at_ms, v="2", g="y")
+        live.deliver([Arrival(later, ORG, at_ms, 0, 9, 0)])
+        live.look_to_the_end()
+        folded.append(live.cells())
+    assert folded[0] == folded[1]

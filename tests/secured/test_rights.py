@@ -1,0 +1,165 @@
+"""Everybody with the least rights of docs/THREATS.md, on a broker that asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import pytest
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from app.clients import Consumer, Producer, started
+from app.main import running_worker
+from app.settings import Settings
+from app.stack.ports import free_ports
+from app.stack.redis import LocalRedis
+from app.topics import INDEX_CHANGELOG, admin_client, ensure_topics, topic_specs
+from tests.conftest import MakeSettings
+from tests.live.api import Api, eventually
+from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
+from tests.live.worker import SESSIONS
+from tests.secured.conftest import PASSWORD, SecuredKafka
+
+pytestmark = pytest.mark.servers
+
+
+class On(IntEnum):
+    """Kinds of resources, as Kafka's protocol numbers them."""
+
+    TOPIC = 2
+    GROUP = 3
+    TRANSACTIONAL_ID = 5
+
+
+class May(IntEnum):
+    """Operations."""
+
+    READ = 3
+    WRITE = 4
+    CREATE = 5
+    DELETE = 6
+    DESCRIBE = 8
+    DESCRIBE_CONFIGS = 10
+
+
+class Right(NamedTuple):
+    """What somebody may do with a resource, or with all whose names begin so."""
+
+    on: On
+    name: str
+    operations: Iterable[May]
+    prefixed: bool = False
+
+
+def worker_rights(settings: Settings) -> list[Right]:
+    """As the page has them."""
+    used = (May.READ, May.WRITE, May.DESCRIBE, May.DESCRIBE_CONFIGS)
+    return [
+        Right(On.GROUP, settings.consumer_group, (May.READ, May.DESCRIBE)),
+        Right(
+            On.TRANSACTIONAL_ID,
+            f"{settings.consumer_group}-",
+            (May.WRITE, May.DESCRIBE),
+            prefixed=True,
+        ),
+        *(Right(On.TOPIC, spec.name, used) for spec in topic_specs(settings)),
+        Right(On.TOPIC, settings.topic(INDEX_CHANGELOG), (May.DELETE,)),
+    ]
+
+
+async def _allow(settings: Settings, user: str, rights: Iterable[Right]) -> None:
+    """Add ACLs; they hold once the broker has heard of them from its controller."""
+    async with admin_client(settings) as admin:
+        for on, name, operations, prefixed in rights:
+            for operation in operations:
+                request = CreateAclsRequest(
+                    on, name, 4 if prefixed else 3, f"User:{user}", "*", operation, 3
+                )
+                answer = await admin._send_request(request)
+                assert [code for code, _ in answer.creation_responses] == [0]
+
+
+async def test_the_least_rights_suffice_and_reach_no_further(
+    secured_kafka: SecuredKafka, make_settings: MakeSettings, local_redis: LocalRedis
+) -> None:
+    (port,) = free_ports(1)
+
+    def of(user: str | None) -> Settings:
+        by_password: dict[str, Any] = {
+            "kafka_bootstrap_servers": secured_kafka.sasl_plaintext,
+            "kafka_scram_algorithm": "PLAIN",
+            "kafka_username": user,
+            "kafka_password": PASSWORD,
+        }
+        anybody = {"kafka_bootstrap_servers": secured_kafka.broker.bootstrap_servers}
+        return make_settings(
+            http_port=port,
+            redis_url=local_redis.url,
+            raw_partitions=2,
+            implicit_plan=True,
+            **(anybody if user is None else by_password),
+        )
+
+    operator, worker, maker = of(None), of("least_worker"), of("least_maker")
+    making = (May.CREATE, May.DESCRIBE, May.DESCRIBE_CONFIGS)
+    await _allow(
+        operator, "least_maker", [Right(On.TOPIC, operator.topic_prefix, making, prefixed=True)]
+    )
+    await _allow(operator, "least_worker", worker_rights(worker))
+    raw, published = (
+        operator.topic(name) for name in (operator.raw_topic, operator.usage_records_topic)
+    )
+    producing = [Right(On.TOPIC, raw, (May.WRITE, May.DESCRIBE))]
+    await _allow(operator, "least_producer", producing)
+    group = f"{operator.topic_prefix}invoices"
+    consuming = [
+        Right(On.TOPIC, published, (May.READ, May.DESCRIBE)),
+        Right(On.GROUP, group, (May.READ,)),
+    ]
+    await _allow(operator, "least_consumer", consuming)
+    async with admin_client(maker) as admin:
+        await ensure_topics(maker, admin)
+    async with running_worker(worker, **SESSIONS) as running, Api(running.url) as api:
+        metric = {"name": "Calls", "code": "calls", "aggregation_type": "count_agg"}
+        await api.post("/billable_metrics", {"billable_metric": metric})
+        async with foreign_producer(of("least_producer")) as producer:
+            for number in range(3):
+                value = encoded(raw_event("me", f"t{number}", "calls"))
+                await producer.send_and_wait(raw, value, key=event_key("me"))
+            for spec in topic_specs(operator):
+                if spec.name != raw:
+                    with pytest.raises(TopicAuthorizationFailedError):
+                        await producer.send_and_wait(spec.name, b"{}", partition=0)
+        await eventually(lambda: _units(api), "3.0")
+        assert running.engine.failure is None
+        assert not running.gateway.not_ready()
+    # Taken over again: what it may not restore would show.
+    async with running_worker(worker, **SESSIONS) as running, Api(running.url) as api:
+        await eventually(lambda: _units(api), "3.0")
+    await _reads_only(of("least_consumer"), published, raw, group)
+
+
+async def _units(api: Api) -> object:
+    usage = await api.usage_if_owned("me", "me")
+    return usage and usage["charges_usage"][0]["units"]
+
+
+async def _reads_only(settings: Settings, published: str, raw: str, group: str) -> None:
+    options = settings.kafka_options()
+    async with started(Consumer(published, group_id=group, **options)) as consumer:
+        async with asyncio.timeout(20):
+            while not consumer.assignment():
+                await consumer.getmany(timeout_ms=100)
+        assert {tp.topic for tp in consumer.assignment()} == {published}
+    with pytest.raises(TopicAuthorizationFailedError):
+        async with asyncio.timeout(5), started(Consumer(raw, group_id=group, **options)) as it:
+            await it.getmany(timeout_ms=5_000)
+    with pytest.raises(GroupAuthorizationFailedError):
+        async with started(Consumer(published, group_id=settings.consumer_group, **options)) as it:
+            await it.getmany(timeout_ms=5_000)
+    async with started(Producer(**options)) as producer:
+        with pytest.raises(TopicAuthorizationFailedError):
+            await producer.send_and_wait(published, b"{}", partition=0)

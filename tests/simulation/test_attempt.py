@@ -1,0 +1,43 @@
+"""The partition record counts the take-overs since a flush moved an offset."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+
+from app.owned import PARTITION_RECORD_KEY
+from app.topics import CELLS_CHANGELOG
+from tables.partition import PartitionRecord
+from tests.simulation.by_hand import begin
+from tests.simulation.loop import run
+from tests.simulation.play import Player, in_simulation
+from tests.simulation.script import Event, Script
+from tests.simulation.test_mending import defined
+
+
+def durable_record(player: Player) -> PartitionRecord:
+    """The newest that is committed of partition 0."""
+    entries = player.broker.log(CELLS_CHANGELOG, 0).entries
+    newest = next(e.value for e in reversed(entries) if e.key == PARTITION_RECORD_KEY)
+    return msgspec.msgpack.decode(newest or b"", type=PartitionRecord)
+
+
+def test_attempts_are_counted_until_a_flush_moves_an_offset(tmp_path: Path) -> None:
+    async def act(player: Player) -> None:
+        await begin(player)
+        await player.workers[0].assign(frozenset({0}))
+        assert durable_record(player).attempt == 1
+        found = []
+        for event in (None, None, Event("count", "a"), None):
+            if event is not None:
+                player._append(event)
+            await asyncio.sleep(5)
+            found.append(durable_record(player).attempt)
+            player.workers[0].process.kill()
+            await player._heal()
+            assert player.workers[0].engine.owned[0].attempt == found[-1] + 1
+        assert found == [1, 2, 0, 1]
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))

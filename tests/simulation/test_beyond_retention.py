@@ -1,0 +1,122 @@
+"""Events that would be read again are deleted: figures stay, and everything else goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.topics import METER_DEFINITIONS
+from app.wire.refusals import RefusalCode
+from tables.reading import current_usage
+from tests.laws.world import (
+    HOUR_MS,
+    ORG,
+    SUBSCRIPTION,
+    WEEK_MS,
+    definitions_of,
+    plan_body,
+)
+from tests.simulation.by_hand import append, begin
+from tests.simulation.loop import run
+from tests.simulation.play import Player, in_simulation
+from tests.simulation.script import Correction, Define, Event, Pass, Script, Step
+
+NAME = (ORG, SUBSCRIPTION)
+
+
+def defined() -> list[Step]:
+    record = SettingsRecord(grace_s=0, default_organization_id=ORG)
+    made = definitions_of(["count"], record)
+    return [Define(line.command.type, line.command.encode()) for line in made]
+
+
+def delete_raw(player: Player) -> None:
+    """As retention does."""
+    log = player.broker.log("events-raw", 0)
+    log.entries.clear()
+    log.start = log.end
+
+
+async def counted(player: Player) -> None:
+    """Three events are folded, and then deleted."""
+    await begin(player)
+    await player.workers[0].assign(frozenset({0}))
+    for number in range(3):
+        await append(player, Event("count", f"t{number}", properties={"g": "x"}), pause_s=2)
+    delete_raw(player)
+
+
+def events_count(player: Player) -> int:
+    owned = player.workers[0].engine.owned[0]
+    usage = current_usage(owned.table, NAME, player.clock.now_ms())
+    assert usage is not None
+    return sum(row.events_count for row in usage.rows)
+
+
+def letters(player: Player) -> list[dict[str, Any]]:
+    entries = player.broker.log("events-dead-letter", 0).entries
+    return [dict(entry.headers) for entry in entries]
+
+
+def test_a_correction_of_a_deleted_event_is_set_aside(tmp_path: Path) -> None:
+    async def act(player: Player) -> None:
+        await counted(player)
+        await append(player, Correction("t0", "c1"), Event("count", "after"), pause_s=5)
+        engine = player.workers[0].engine
+        assert engine.failure is None
+        assert events_count(player) == 4
+        (one,) = engine.definitions.set_asides.listed()
+        assert (one.code, one.index) == (RefusalCode.BEYOND_RETENTION, 0)
+        assert [each["meter-error-code"] for each in letters(player)] == [b"beyond_retention"]
+        assert not engine.owned[0].refolds
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
+
+
+def test_a_correction_of_what_is_still_there_is_taken(tmp_path: Path) -> None:
+    async def act(player: Player) -> None:
+        await begin(player)
+        await player.workers[0].assign(frozenset({0}))
+        await append(player, Event("count", "t0"), Event("count", "t1"), pause_s=2)
+        await append(player, Correction("t0", "c1"), pause_s=2)
+        player._leap(Pass(HOUR_MS))
+        await asyncio.sleep(5)
+        assert events_count(player) == 1
+        assert not player.workers[0].engine.definitions.set_asides.listed()
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
+
+
+def test_a_definition_that_needs_deleted_events_leaves_the_figures(tmp_path: Path) -> None:
+    async def act(player: Player) -> None:
+        await counted(player)
+        plan = player.workers[0].engine.definitions.plan(ORG, "plan")
+        assert plan is not None
+        (body,) = plan_body(["count"])["charges"]
+        grouped = {
+            **body,
+            "id": plan.charges[0].id,
+            "properties": {"amount": "1", "pricing_group_keys": ["g"]},
+        }
+        command = commands.update_plan(ORG, "plan", {"charges": [grouped]})
+        player.broker.append(METER_DEFINITIONS, 0, None, command.encode())
+        await asyncio.sleep(10)
+        engine = player.workers[0].engine
+        owned = engine.owned[0]
+        assert engine.failure is None
+        assert NAME in owned.table.parked
+        assert owned.table.refolding(*NAME)
+        assert events_count(player) == 3
+        player._leap(Pass(WEEK_MS, WEEK_MS))
+        player._leap(Pass(2 * HOUR_MS))
+        await asyncio.sleep(10)
+        assert engine.failure is None
+        assert any(
+            b'"usage.recorded"' in (entry.value or b"")
+            for entry in player.broker.log("usage-records", 0).entries
+        )
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))

@@ -1,0 +1,121 @@
+"""Vectors of rules that are specified and not built yet: pay in advance, late events of recurring
+metrics, breakdowns, alerts and the other corrections of the contract (lago-surfaces).
+
+Each must fail: whoever builds a rule takes its vectors out of here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+VECTORS: Final = frozenset(
+    (
+        "alert-0001",
+        "alert-0003",
+        "alert-0005",
+        "alert-0006",
+        "alert-0008",
+        "alert-0009",
+        "alert-0010",
+        "alert-0011",
+        "alert-0013",
+        "alert-0016",
+        "breakdown-0002",
+        "breakdown-0006",
+        "breakdown-0009",
+        "breakdown-0010",
+        "breakdown-0011",
+        "breakdown-0013",
+        "breakdown-0016",
+        "breakdown-0017",
+        "breakdown-0018",
+        "breakdown-0020",
+        "breakdown-0022",
+        "breakdown-0023",
+        "breakdown-0024",
+        "breakdown-0025",
+        "breakdown-0026",
+        "breakdown-0028",
+        "breakdown-0030",
+        "breakdown-0031",
+        "breakdown-0032",
+        "breakdown-0034",
+        "breakdown-0035",
+        "breakdown-0039",
+        "late-0001",
+        "late-0003",
+        "late-0004",
+        "late-0006",
+        "late-0008",
+        "pay-in-advance-0002",
+        "pay-in-advance-0005",
+        "pay-in-advance-0006",
+        "pay-in-advance-0007",
+        "pay-in-advance-0008",
+        "pay-in-advance-0010",
+        "pay-in-advance-0012",
+        "pay-in-advance-0013",
+        "pay-in-advance-0014",
+        "pay-in-advance-0018",
+        "pay-in-advance-0020",
+        "pay-in-advance-0021",
+        "pay-in-advance-0022",
+        "pay-in-advance-0027",
+        "pay-in-advance-0030",
+        "pay-in-advance-0032",
+        "pay-in-advance-0035",
+        "pay-in-advance-0038",
+        "pay-in-advance-0039",
+        "pay-in-advance-0041",
+        "pay-in-advance-0042",
+        "pay-in-advance-0043",
+        "pay-in-advance-0046",
+        "pay-in-advance-0047",
+        "pay-in-advance-0048",
+        "pay-in-advance-0050",
+        "per-event-0002",
+        "per-event-0003",
+        "per-event-0005",
+        "per-event-0006",
+        "per-event-0007",
+        "per-event-0009",
+        "per-event-0011",
+        "per-event-0012",
+        "per-event-0013",
+        "per-event-0015",
+        "per-event-0018",
+        "per-event-0022",
+        "per-event-0025",
+        "per-event-0030",
+        "per-event-0032",
+        "prorated-sum-0003",
+        "prorated-unique-count-0039",
+    )
+)
+"""As files, offline."""
+
+REFERENCES: Final = frozenset(
+    (
+        "prorated-sum-0003",
+        "prorated-unique-count-0039",
+    )
+)
+"""The figures beside them."""
+
+LIVE: Final = frozenset(
+    (
+        "pay-in-advance-0027",
+        "pay-in-advance-0030",
+        "prorated-sum-0003",
+    )
+)
+"""Through a running worker."""
+
+
+def marks_of(vector_id: str, not_built: frozenset[str]) -> Any:
+    """What to mark the test of a vector with."""
+    if vector_id in not_built:
+        return [pytest.mark.xfail(strict=True, reason="its rule is not built yet")]
+    return []
