@@ -36,6 +36,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from app.cancelled import asked_to_end
 from app.redis_client import closed, redis_client
 from app.settings import Settings
 from tables.changelog_sum import record_hash
@@ -489,6 +490,9 @@ class MemberStore:
             try:
                 return await self._ask(call)
             except MembersSilent:
+                if asked_to_end():
+                    # The client took the cancellation for a failure of its own.
+                    raise asyncio.CancelledError from None
                 await asyncio.sleep(RETRY_S)
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:

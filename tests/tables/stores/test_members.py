@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from app.settings import Settings
 from app.stack.redis import LocalRedis
 from tables.members import MemberName
+from tables.stores import members
 from tables.stores.members import (
     MEMBERS_IN_A_CALL,
     MembersLost,
@@ -214,6 +215,24 @@ async def test_writes_wait_while_redis_takes_none(
         assert await store.load_many(0, [(A, "x"), (B, "y")]) == [None, b"1"]
         await store.replace_all(0, 1, 3, [((A, "x"), b"1")])
         assert await store.load_many(0, [(A, "x"), (B, "y")]) == [b"1", None]
+        await store.stop()
+
+
+async def test_who_writes_to_a_full_redis_ends_when_asked(
+    tmp_path: Path, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis's client tells one cancellation of seven as a failure, which is tried again."""
+    monkeypatch.setattr(members, "RETRY_S", 0.001)
+    async with LocalRedis(tmp_path / "redis") as server, Redis.from_url(server.url) as redis:
+        store = MemberStore(make_settings(redis_url=server.url))
+        await store.start()
+        await _told(redis, "CONFIG SET maxmemory 1")
+        for each in range(60):
+            writing = asyncio.create_task(store.write(0, 1, 1, [], []))
+            await asyncio.sleep(each % 20 / 1000)
+            writing.cancel()
+            ended, _ = await asyncio.wait([writing], timeout=5)
+            assert ended, f"after {each % 20} ms"
         await store.stop()
 
 
