@@ -100,7 +100,9 @@ async def examine_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
         headers = [header for header in raw.headers if header[0] != POSITION_HEADER]
         judging = Judging.by(definitions).of_forwards()
         found = arrivals_of(raw.value, headers, append_time_ms, partition, offset, judging)
-        return [each._replace(array_index=index) for each in found if not isinstance(each, Refusal)]
+        return [
+            each.forwarded(index, raw.offset) for each in found if not isinstance(each, Refusal)
+        ]
 
     def whole(raw: RawRecord, reason: str) -> Named:
         _, partition, offset, index = position_of(raw.headers) or (0, owned.number, raw.offset, 0)

@@ -28,7 +28,7 @@ from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.fetched import UnreadBatch
 from app.home import Homes
-from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
+from app.limits import EVENT_BYTES, PORTION_BYTES, TRUST_AFTER_MS
 from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
 from app.turns import STEP_ITEMS, Steps, Turns, Work
 from app.wire.arrivals import Arrived, arriving, hang_on_limits, plain_arrival
@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STEP_BYTES = 64 * 1024
-ITEM_BYTES = 1_024
-"""Decoded in one step: so many bytes, an event beside its own counting for a kibibyte."""
+"""Decoded in one step."""
 
 JOINED_RECORDS = 1_000
 """Batches are folded together up to this: of few records one costs more than they do."""
@@ -277,7 +276,7 @@ class Portion:
         aside = shared.definitions.set_asides.of(number)
         arrivals, away, refused = self._arrivals, self._away, self.refused
         # What a portion may have is counted once a step: each line here costs every event.
-        room, step = min(PORTION_BYTES, PORTION_EVENTS * ITEM_BYTES), STEP_BYTES
+        room, step = PORTION_BYTES, STEP_BYTES
         for raw in islice(batch, bisect_left(batch, next_offset, key=_offset), None):
             if step <= 0:
                 room += step - STEP_BYTES
@@ -296,7 +295,7 @@ class Portion:
                     return
                 append_time_ms = timestamp_ms
             headers, value = raw.headers, raw.value
-            step -= ITEM_BYTES if value is None else ITEM_BYTES + len(value)
+            step -= EVENT_BYTES if value is None else EVENT_BYTES + len(value)
             before_offset, next_offset = next_offset, offset + 1
             if headers:
                 if is_tick(raw.key, value, headers):
@@ -308,8 +307,8 @@ class Portion:
                     believed or _is_believed(arrival, judging, append_time_ms)
                 ):
                     # As `runs_of` does, but while the event is still in the processor's cache.
-                    event = arrival[0]
-                    pair = (arrival[1], event.external_subscription_id, event.code)
+                    event = arrival.event
+                    pair = (arrival.organization_id, event.external_subscription_id, event.code)
                     arrivals[pair].append(arrival)
                     continue
             elif isinstance(raw, UnreadBatch):
@@ -322,7 +321,7 @@ class Portion:
                 self.append_time_ms, self.next_offset = before_ms, before_offset
                 self.waits_past_ms = append_time_ms
                 return
-            step -= ITEM_BYTES * len(found)
+            step -= EVENT_BYTES * len(found)
             for arrived in found:
                 if isinstance(arrived, Arrival):
                     arrivals[arrived.pair].append(arrived)
@@ -471,15 +470,15 @@ class _Rekeyed:
     def decode(self, judging: Judging, set_asides: SetAsides) -> Steps[None]:
         """Records from its beginning on, until it has as much as it may have."""
         batch, marks = self._batch, self.marks
-        events, room, step = PORTION_EVENTS, PORTION_BYTES, STEP_BYTES
+        room, step = PORTION_BYTES, STEP_BYTES
         for forwarded in islice(batch, bisect_left(batch, self.next_offset, key=_offset), None):
-            if events <= 0 or room <= 0:
-                return
-            size = len(forwarded.value or b"")
-            events, room, step = events - 1, room - size, step - size - ITEM_BYTES
             if step <= 0:
+                room += step - STEP_BYTES
+                if room <= 0:
+                    return
                 step = STEP_BYTES
                 yield
+            step -= len(forwarded.value or b"") + EVENT_BYTES
             position = position_of(forwarded.headers)
             # Only owners write to this topic; whatever else lies in it has no position.
             if position is not None and position[2:] > marks.get(position[1], (-1, -1)):
@@ -503,8 +502,7 @@ class _Rekeyed:
         for arrived in found or ():
             # What is refused was refused where it was read first.
             if isinstance(arrived, Arrival):
-                placed = arrived._replace(array_index=index, rekeyed_offset=forwarded.offset)
-                self.arrivals.append(placed)
+                self.arrivals.append(arrived.forwarded(index, forwarded.offset))
             elif isinstance(arrived, CorrectionArrival):
-                self.corrections.append(arrived._replace(array_index=index))
+                self.corrections.append(arrived.forwarded(index, forwarded.offset))
         return found is not None

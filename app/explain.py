@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from app.api.meter import BeyondRetention
 from app.definitions.timeline import Period, Timeline
@@ -279,8 +280,8 @@ async def _read_again(owned: OwnedPartition, places: Sequence[_Place]) -> list[A
         if not isinstance(arrival, Arrival):
             raise BeyondRetention(f"partition {place.raw_partition} has no offset {place[2]} now")
         arrivals.append(
-            arrival._replace(
-                append_time_ms=place.append_time_ms, rekeyed_offset=place.rekeyed_offset
+            replace(
+                arrival, append_time_ms=place.append_time_ms, rekeyed_offset=place.rekeyed_offset
             )
         )
     return arrivals

@@ -10,6 +10,7 @@ from functools import partial
 
 import msgspec
 from aiokafka.errors import KafkaError
+from msgspec.structs import replace
 
 from app.api import meter as port
 from app.api.event_input import as_event, record_value
@@ -530,7 +531,7 @@ class Gateway:
                 wanted = [a for a in part if _matches(query, organization_id, a)]
                 counting = owned.table.index.find_many([a.identity for a in wanted])
                 for arrival, entry in zip(wanted, counting, strict=True):
-                    if entry is not None and entry[1:5] == arrival[3:7]:
+                    if entry is not None and entry[1:5] == arrival.place:
                         yield from newest.add(_listed(arrival))
                 yield
 
@@ -555,7 +556,7 @@ class Gateway:
                 arrival = found.get(event[2:5])
                 if not isinstance(arrival, Arrival):
                     raise port.BeyondRetention(f"no offset {event.offset} in {event.partition}")
-                stored.append(_stored(arrival._replace(append_time_ms=event.append_time_ms)))
+                stored.append(_stored(replace(arrival, append_time_ms=event.append_time_ms)))
             yield stored
 
     # Usage

@@ -734,7 +734,11 @@ class OwnedPartition:
                 found = await self.shared.find_raw(missing)
                 self._firsts |= {place: found.get(place) for place in missing}
             await self.shared.turns.run(
-                Work("duplicates", f"partition {self.number}", self.suspects[0].arrival[1]),
+                Work(
+                    "duplicates",
+                    f"partition {self.number}",
+                    self.suspects[0].arrival.organization_id,
+                ),
                 self._judging(),
             )
         self._firsts.clear()

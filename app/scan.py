@@ -24,7 +24,7 @@ from app.clients import Consumer
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.home import Homes
-from app.limits import PORTION_BYTES, PORTION_EVENTS
+from app.limits import EVENT_BYTES, PORTION_BYTES
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.turns import STEP_ITEMS, Steps, T
@@ -200,7 +200,7 @@ class Scan:
                     yield
                 if self._is_home(arrived):
                     found.append(arrived)
-            if len(found) >= PORTION_EVENTS or size >= PORTION_BYTES:
+            if size + len(found) * EVENT_BYTES >= PORTION_BYTES:
                 return number + 1, found
             if step_events >= STEP_ITEMS or step_size >= STEP_BYTES:
                 step_size = step_events = 0
@@ -234,13 +234,7 @@ class Scan:
             return []
         place = (append_time_ms, partition, raw_offset)
         found = arrivals_of(value, kept, *place, self._judging.of_forwards())
-        return [
-            each._replace(array_index=index, rekeyed_offset=offset)
-            if isinstance(each, Arrival)
-            else each._replace(array_index=index)
-            for each in found
-            if not isinstance(each, Refusal)
-        ]
+        return [each.forwarded(index, offset) for each in found if not isinstance(each, Refusal)]
 
     def _is_home(self, arrived: Arrived) -> bool:
         return not isinstance(arrived, Refusal) and self._homes.of(*arrived.name) == self._number

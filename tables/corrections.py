@@ -37,6 +37,10 @@ class CorrectionArrival(NamedTuple):
     raw_offset: int
     array_index: int
 
+    def forwarded(self, array_index: int, _: int) -> CorrectionArrival:
+        """The same as it comes by events-rekeyed, in a record of its own."""
+        return self._replace(array_index=array_index)
+
     @property
     def position(self) -> Position:
         """What orders corrections."""

@@ -11,6 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
 from app.numbers import EXACT, ZERO
 from app.wire.events import Event
 from app.wire.identity import event_id
@@ -23,8 +26,11 @@ from tables.routes import Ignored, Properties, Route
 from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
 
 
-class Arrival(NamedTuple):
-    """An event with where it came from: the position of its raw record."""
+class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An event with where it came from: the position of its raw record.
+
+    The garbage collector does not see it: walking those of a portion costs every event.
+    """
 
     event: Event
     organization_id: str
@@ -41,6 +47,15 @@ class Arrival(NamedTuple):
     def position(self) -> Position:
         """What orders arrivals."""
         return (self.append_time_ms, self.raw_partition, self.raw_offset, self.array_index)
+
+    @property
+    def place(self) -> tuple[int, int, int, int]:
+        """Where its records lie; `rekeyed_offset` last."""
+        return (self.raw_partition, self.raw_offset, self.array_index, self.rekeyed_offset)
+
+    def forwarded(self, array_index: int, rekeyed_offset: int) -> Arrival:
+        """The same as it comes by events-rekeyed, in a record of its own."""
+        return replace(self, array_index=array_index, rekeyed_offset=rekeyed_offset)
 
     @property
     def name(self) -> tuple[str, str]:
@@ -154,7 +169,8 @@ def _fold_into(
     set_name: bytes | None = None
     whole = True
     for arrival in run:
-        event, _, append_time_ms, partition, offset, index, _, _ = arrival
+        event, append_time_ms = arrival.event, arrival.append_time_ms
+        partition, offset, index = arrival.raw_partition, arrival.raw_offset, arrival.array_index
         timestamp_ms = event.timestamp_ms
         if timestamp_ms is None:
             timestamp_ms = append_time_ms
@@ -279,8 +295,8 @@ def runs_of(arrivals: Iterable[Arrival]) -> list[Run]:
     """Arrivals by what their route is looked up with."""
     runs: defaultdict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
-        event = arrival[0]
-        runs[arrival[1], event.external_subscription_id, event.code].append(arrival)
+        event = arrival.event
+        runs[arrival.organization_id, event.external_subscription_id, event.code].append(arrival)
     return list(runs.items())
 
 
@@ -293,7 +309,7 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
             continue
         start_ms, end_ms = 0, -1
         for arrival in run:
-            event = arrival[0]
+            event = arrival.event
             timestamp_ms = event.timestamp_ms
             if timestamp_ms is None:
                 timestamp_ms = arrival.append_time_ms

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import xxhash
+from msgspec.structs import replace
 
 from app.definitions.model import (
     Charge,
@@ -176,7 +177,7 @@ class Kept(NamedTuple):
         """With all that decides in which cells it counts."""
         arrival, since_ms = counted
         event = msgspec.structs.replace(arrival.event, body=b"")
-        packed = msgspec.msgpack.encode(arrival._replace(event=event))
+        packed = msgspec.msgpack.encode(replace(arrival, event=event))
         return Kept(since_ms, arrival.timestamp_ms, spool, spool.put(packed))
 
     def arrival(self) -> Arrival:
@@ -378,7 +379,7 @@ class Partition:
                 for held in self.corrections.history(arrival.identity):
                     event = held.event
                     if event is not None:
-                        yield (*pair[:2], event.code), (arrival._replace(event=event),)
+                        yield (*pair[:2], event.code), (replace(arrival, event=event),)
 
     def _unique_codes(self) -> frozenset[str]:
         """Codes that a unique_count metric has or had, in any organization."""
@@ -518,7 +519,7 @@ class Partition:
             shown = held.in_force if horizon_ms is None else at_ms <= horizon_ms
             if shown or at_ms <= arrival.append_time_ms:
                 event = held.event
-                counted = None if event is None else Counted(arrival._replace(event=event), at_ms)
+                counted = None if event is None else Counted(replace(arrival, event=event), at_ms)
         return counted
 
     def revised_by_corrections(
@@ -536,7 +537,7 @@ class Partition:
                 for version in (before, event):
                     if version is not None:
                         revised = (held.name, version.code, last_ms)
-                        yield revised, Counted(arrival._replace(event=version), at_ms)
+                        yield revised, Counted(replace(arrival, event=version), at_ms)
 
     def revisions_after(self, append_time_ms: int) -> set[int]:
         """The first revision cuts at or after an append time: one a grid that any period may have.
@@ -654,7 +655,7 @@ class Partition:
                 due_at_ms = layer.period.due_at_ms
             admitted: list[Arrival] = []
             for arrival in run:
-                event, _, append_time_ms, partition, offset, index, rekeyed_offset, _ = arrival
+                event, append_time_ms = arrival.event, arrival.append_time_ms
                 timestamp_ms = event.timestamp_ms
                 if timestamp_ms is None:
                     timestamp_ms = append_time_ms
@@ -673,7 +674,14 @@ class Partition:
                 body_hash = (
                     event_body_hash(event) if event.envelope else _xxh3(event.body) & BODY_HASH_MASK
                 )
-                row = (append_time_ms, partition, offset, index, rekeyed_offset, body_hash)
+                row = (
+                    append_time_ms,
+                    arrival.raw_partition,
+                    arrival.raw_offset,
+                    arrival.array_index,
+                    arrival.rekeyed_offset,
+                    body_hash,
+                )
                 # Plain __new__: the generated one costs three times as much.
                 entries.append(_new(Entry, row))
             if admitted:

@@ -48,20 +48,22 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         """Count events in."""
         self.events += len(arrivals)
         raw_last, newest_ms, appended_ms = self.raw_last, self.newest_ms, self.appended_ms
-        for event, _, append_time_ms, _, raw_offset, _, rekeyed_offset, _ in arrivals:
+        for arrival in arrivals:
+            append_time_ms, rekeyed_offset = arrival.append_time_ms, arrival.rekeyed_offset
             if rekeyed_offset >= 0:
                 if self.rekeyed_first < 0 or rekeyed_offset < self.rekeyed_first:
                     self.rekeyed_first = rekeyed_offset
                 if rekeyed_offset > self.rekeyed_last:
                     self.rekeyed_last = rekeyed_offset
             else:
+                raw_offset = arrival.raw_offset
                 if raw_offset > raw_last:
                     raw_last = raw_offset
                     if self.raw_first < 0:
                         self.raw_first = raw_offset
                 elif raw_offset < self.raw_first:
                     self.raw_first = raw_offset
-            timestamp_ms = event.timestamp_ms
+            timestamp_ms = arrival.event.timestamp_ms
             if timestamp_ms is None:
                 timestamp_ms = append_time_ms
             if timestamp_ms > newest_ms:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from app.definitions.timeline import NEVER_MS
 from app.turns import Steps, drained
@@ -142,10 +143,10 @@ class Refold:
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
         ):
-            if entry is None or entry[1:5] != arrival[3:7]:
+            if entry is None or entry[1:5] != arrival.place:
                 continue
             # Scanning may begin anywhere; the index knows the append time that the log had reached.
-            placed = arrival._replace(append_time_ms=entry[0])
+            placed = replace(arrival, append_time_ms=entry[0])
             # As it came: what a correction makes of it is never too late, but one of an event that
             # was not taken has nothing to correct.
             refused = self._refusal(placed)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from app.wire.identity import event_body_hash
 from app.wire.properties import read_properties
 from app.wire.refusals import check_range
@@ -64,8 +66,8 @@ def verdict(partition: Partition, arrival: Arrival) -> Verdict:
     """What the partition, which has folded past it, did with an arrival."""
     identity = arrival.identity
     entry = partition.index.find(identity)
-    if entry is not None and entry[1:4] == arrival[3:6]:
-        placed = arrival._replace(append_time_ms=entry[0], rekeyed_offset=entry.rekeyed_offset)
+    if entry is not None and entry[1:4] == arrival.place[:3]:
+        placed = replace(arrival, append_time_ms=entry[0], rekeyed_offset=entry.rekeyed_offset)
         # As it came, as a refold judges it: what a correction makes of it is never too late.
         code = _too_late(partition, placed)
         if code is not None:
@@ -91,7 +93,7 @@ def is_before(arrival: Arrival, entry: Entry) -> bool:
     Along a partition offsets say so: reading may have begun after the time the log had reached.
     """
     if arrival.raw_partition == entry.raw_partition:
-        return arrival[4:6] < entry[2:4]
+        return arrival.place[1:3] < entry[2:4]
     return arrival.position < entry[:4]
 
 

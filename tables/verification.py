@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from app.definitions.instants import iso_seconds
 from app.definitions.timeline import Terms
@@ -84,9 +85,9 @@ class Verification:
         ids = [arrival.identity for arrival in wanted]
         found: list[Arrival] = []
         for arrival, entry in zip(wanted, self.partition.index.find_many(ids), strict=True):
-            if entry is not None and entry[1:4] == arrival[3:6]:
+            if entry is not None and entry[1:4] == arrival.place[:3]:
                 # Read from events-raw alone, an arrival does not say how it was forwarded.
-                found.append(arrival._replace(rekeyed_offset=entry.rekeyed_offset))
+                found.append(replace(arrival, rekeyed_offset=entry.rekeyed_offset))
             elif entry is None or is_before(arrival, entry):
                 self._check_lost(arrival)
         self._refold.feed(found)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from app.billing_periods.day_count import inclusive_days
 from app.definitions.instants import LAST_MS, parse_iso8601_ms
@@ -180,7 +181,7 @@ def arrivals(vector: Vector) -> list[Arrival]:
             if not isinstance(decoded, Arrival):
                 raise CannotRun(f"event {offset} is refused: {decoded}")
             append_time_ms = max(append_time_ms, decoded.timestamp_ms)
-            arrived.append(decoded._replace(append_time_ms=append_time_ms))
+            arrived.append(replace(decoded, append_time_ms=append_time_ms))
     return arrived
 
 

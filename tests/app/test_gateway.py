@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import ClientSession
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from app.api.auth import KeyRing, PeerTokens
@@ -63,7 +64,7 @@ class Scan:
             self._meanwhile()
             properties = b'{"note":"%s"}' % (b"x" * NOTE_BYTES)
             event = msgspec.structs.replace(arrival.event, properties=properties)
-            yield [arrival._replace(event=event)]
+            yield [replace(arrival, event=event)]
 
 
 class Worker:
@@ -120,7 +121,7 @@ class Worker:
 
     async def _find_raw_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrival]:
         wanted = set(places)
-        return {a[3:6]: a for a in self.live.arrived() if a[3:6] in wanted}
+        return {a.place[:3]: a for a in self.live.arrived() if a.place[:3] in wanted}
 
     async def _log_starts(self, number: int) -> tuple[int, int]:
         return 0, 0

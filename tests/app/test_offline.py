@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app import offline
 from app.arrival_log import ArrivalsOnDisk
@@ -128,7 +129,7 @@ def test_append_times_ascend_along_a_partition() -> None:
     definitions = definitions_of(["sum"])
     due_ms = START_MS + WEEK_MS
     first = arrival(SUBSCRIPTION, "a", START_MS, due_ms + 1)
-    second = arrival(SUBSCRIPTION, "b", START_MS, due_ms - 1)._replace(raw_offset=due_ms + 2)
+    second = replace(arrival(SUBSCRIPTION, "b", START_MS, due_ms - 1), raw_offset=due_ms + 2)
     meter = folded(definitions, [first, second])
     bodies = [msgspec.json.decode(record.value) for record in meter.records]
     units = [body["units"] for body in bodies if body["type"] == "usage.recorded"]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from agents.close import close_due
 from agents.refold import refold_queued
@@ -262,8 +263,8 @@ async def test_late_events_of_one_slice_wait_for_each_of_their_cuts() -> None:
     shared = owned.shared
     late_ms = START_MS + 3 * WEEK_MS
     arrivals = [
-        sent("a", AT_MS)._replace(append_time_ms=late_ms),
-        sent("b", AT_MS + WEEK_MS, raw_offset=1)._replace(append_time_ms=late_ms),
+        replace(sent("a", AT_MS), append_time_ms=late_ms),
+        replace(sent("b", AT_MS + WEEK_MS, raw_offset=1), append_time_ms=late_ms),
     ]
     taking = asyncio.create_task(owned.take(runs_of(arrivals), raw_next=2))
     waited = []
@@ -288,7 +289,9 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     await owned.take(runs_of(forwarded), rekeyed_next=2, marks={1: (7, 0)})
     twice = [sent("y", raw_offset=7), sent("y", raw_offset=8)]
     await owned.take(runs_of(twice), raw_next=9, append_time_ms=AT_MS)
-    gateway = Gateway(cast(Any, SimpleNamespace(owned={0: owned}, shared=owned.shared)))
+    unused = dict.fromkeys(("settings", "definitions", "append"))
+    engine = SimpleNamespace(owned={0: owned}, shared=owned.shared, **unused)
+    gateway = Gateway(cast(Any, engine))
 
     def told(offset: int) -> port.Verdict:
         return gateway._verdict(0, offset, 0, port.Position(0, offset, AT_MS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.limits import VALUE_BYTES
@@ -44,7 +45,7 @@ def long_arrivals(draw: st.DrawFn) -> list[Arrival]:
         if long:
             properties = {**msgspec.json.decode(sent.properties), long: LONG}
             sent = event(sent.code, sent.transaction_id, sent.timestamp_ms, **properties)
-        made.append(arrival._replace(event=sent))
+        made.append(replace(arrival, event=sent))
     return made
 
 

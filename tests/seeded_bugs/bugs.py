@@ -218,7 +218,7 @@ BUGS = (
     Bug(
         "refold-without-index",
         "tables/refold.py",
-        "if entry is None or entry[1:5] != arrival[3:7]:",
+        "if entry is None or entry[1:5] != arrival.place:",
         "if entry is None:",
     ),
     Bug(
@@ -508,8 +508,8 @@ BUGS = (
     Bug(
         "set-aside-folded-by-who-takes-over",
         "app/restore.py",
-        "end = await shared.definitions_caught_up()\n    newest",
-        "end = shared.definitions.offset\n    newest",
+        "end = await shared.definitions_caught_up()\n    cells",
+        "end = shared.definitions.offset\n    cells",
     ),
     Bug(
         "set-aside-folded-where-it-was-forwarded",

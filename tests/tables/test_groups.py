@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
@@ -169,7 +170,7 @@ def test_groups_of_a_week_do_not_hang_on_a_later_definition(
         live.refold_all()
     # A late event of the group without a place asks for a revision of whatever is there.
     late = used("late", groups[1], INSIDE_MS, 2)
-    late = late._replace(append_time_ms=START_MS + WEEK_MS + 2 * DAY_MS)
+    late = replace(late, append_time_ms=START_MS + WEEK_MS + 2 * DAY_MS)
     live.deliver([late])
     live.close_until(START_MS + WEEK_MS + 3 * DAY_MS)
     of_first = [b for b in live.bodies() if b["type"] != "period.completed"]

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
@@ -142,11 +143,11 @@ def test_a_copy_that_a_broker_has_stamped_before_its_original_is_a_duplicate() -
     live = Live(definitions_of(["max"]))
     live.define_all()
     first = arrival(0, START_MS + 5, "max", v="5")
-    again = first._replace(raw_offset=1, append_time_ms=START_MS)
-    live.deliver([first, again._replace(append_time_ms=START_MS + 5)])
+    again = replace(first, raw_offset=1, append_time_ms=START_MS)
+    live.deliver([first, replace(again, append_time_ms=START_MS + 5)])
     verification = Verification(live.partition, [NAME])
     verification.feed([first, again])
     assert verification.lost == []
     assert verdict(live.partition, again).standing == "duplicate"
-    earlier = first._replace(raw_partition=1, append_time_ms=START_MS)
+    earlier = replace(first, raw_partition=1, append_time_ms=START_MS)
     assert verdict(live.partition, earlier).standing == "lost"
