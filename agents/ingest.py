@@ -28,7 +28,7 @@ from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.fetched import UnreadBatch
 from app.home import Homes
-from app.limits import EVENT_BYTES, PORTION_BYTES, TRUST_AFTER_MS
+from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
 from app.turns import STEP_ITEMS, Steps, Turns, Work
 from app.wire.arrivals import Arrived, arriving, hang_on_limits, plain_arrival
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STEP_BYTES = 64 * 1024
-"""Decoded in one step."""
+ITEM_BYTES = 1_024
+"""Decoded in one step: so many bytes, an event beside its own counting for a kibibyte."""
 
 JOINED_RECORDS = 1_000
 """Batches are folded together up to this: of few records one costs more than they do."""
@@ -275,13 +276,13 @@ class Portion:
         until_ms = min(latest_ms, judging.believed_until_ms)
         aside = shared.definitions.set_asides.of(number)
         arrivals, away, refused = self._arrivals, self._away, self.refused
-        # What a portion may have is counted once a step: each line here costs every event.
-        room, step = PORTION_BYTES, STEP_BYTES
+        # What a portion may have is looked at once a step: each line here costs every event.
+        events, room, step = 0, PORTION_BYTES, STEP_BYTES
         for raw in islice(batch, bisect_left(batch, next_offset, key=_offset), None):
             if step <= 0:
                 room += step - STEP_BYTES
                 self.append_time_ms, self.next_offset = append_time_ms, next_offset
-                if room <= 0:
+                if events >= PORTION_EVENTS or room + events * ITEM_BYTES <= 0:
                     return
                 step = STEP_BYTES
                 yield
@@ -295,7 +296,8 @@ class Portion:
                     return
                 append_time_ms = timestamp_ms
             headers, value = raw.headers, raw.value
-            step -= EVENT_BYTES if value is None else EVENT_BYTES + len(value)
+            events += 1
+            step -= ITEM_BYTES if value is None else ITEM_BYTES + len(value)
             before_offset, next_offset = next_offset, offset + 1
             if headers:
                 if is_tick(raw.key, value, headers):
@@ -321,7 +323,8 @@ class Portion:
                 self.append_time_ms, self.next_offset = before_ms, before_offset
                 self.waits_past_ms = append_time_ms
                 return
-            step -= EVENT_BYTES * len(found)
+            events += len(found)
+            step -= ITEM_BYTES * len(found)
             for arrived in found:
                 if isinstance(arrived, Arrival):
                     arrivals[arrived.pair].append(arrived)
@@ -471,14 +474,15 @@ class _Rekeyed:
         """Records from its beginning on, until it has as much as it may have."""
         batch, marks = self._batch, self.marks
         room, step = PORTION_BYTES, STEP_BYTES
-        for forwarded in islice(batch, bisect_left(batch, self.next_offset, key=_offset), None):
+        left = islice(batch, bisect_left(batch, self.next_offset, key=_offset), None)
+        for events, forwarded in enumerate(left):
             if step <= 0:
                 room += step - STEP_BYTES
-                if room <= 0:
+                if events >= PORTION_EVENTS or room + events * ITEM_BYTES <= 0:
                     return
                 step = STEP_BYTES
                 yield
-            step -= len(forwarded.value or b"") + EVENT_BYTES
+            step -= len(forwarded.value or b"") + ITEM_BYTES
             position = position_of(forwarded.headers)
             # Only owners write to this topic; whatever else lies in it has no position.
             if position is not None and position[2:] > marks.get(position[1], (-1, -1)):

@@ -233,12 +233,12 @@ route: batches of 5,000 cost a third more CPU an event with 1,250 routes a parti
 DELIVERED_BYTES: Final = 16 * 1024 * 1024
 """Bytes delivered at once: eight of these wait for a worker at most."""
 
-EVENT_BYTES: Final = 1_024
-"""What an event counts for beside its value among the bytes that are decoded at once."""
+PORTION_EVENTS: Final = 10_000
+"""Events decoded before they are folded, unless one record has more: 20 MB of them at most. Of half
+as many the runs of a route are half as long, which costs a tenth more CPU an event."""
 
-PORTION_BYTES: Final = 16 * 1024 * 1024
-"""Bytes decoded before they are folded: all that is delivered at once, if its events are small. Of
-half as many the runs of a route are half as long, which costs a tenth more CPU an event."""
+PORTION_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of the values decoded before they are folded: eight of the largest records."""
 
 # Flushes.
 

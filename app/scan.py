@@ -24,7 +24,7 @@ from app.clients import Consumer
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.home import Homes
-from app.limits import EVENT_BYTES, PORTION_BYTES
+from app.limits import PORTION_BYTES, PORTION_EVENTS
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.turns import STEP_ITEMS, Steps, T
@@ -200,7 +200,7 @@ class Scan:
                     yield
                 if self._is_home(arrived):
                     found.append(arrived)
-            if size + len(found) * EVENT_BYTES >= PORTION_BYTES:
+            if len(found) >= PORTION_EVENTS or size >= PORTION_BYTES:
                 return number + 1, found
             if step_events >= STEP_ITEMS or step_size >= STEP_BYTES:
                 step_size = step_events = 0

@@ -17,7 +17,7 @@ from app.definitions.judging import Judging
 from app.definitions.set_asides import SetAsides
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.limits import EVENT_BYTES, ID_BYTES
+from app.limits import ID_BYTES
 from app.settings import Settings
 from app.transport import DeliveryBroken, RawRecord, RecordBatch
 from app.turns import Turns
@@ -126,7 +126,7 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
 async def test_a_batch_is_taken_by_portions_of_whole_records(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agents.ingest.PORTION_BYTES", 1_000 * EVENT_BYTES)
+    monkeypatch.setattr("agents.ingest.PORTION_EVENTS", 1_000)
     shared = SimpleNamespace(
         settings=Settings(profile="test", test_clock=True),
         homes=SimpleNamespace(of=lambda *_: 3),
