@@ -202,8 +202,9 @@ def test_verification_finds_exactly_the_member_that_is_wrong(data: st.DataObject
     elif what == "foreign":
         stored[key, "nobody"], text = stored[key, text], "nobody"
     else:
-        first, *rest = unpack_member(stored[key, text])
-        altered = (first._replace(timestamp_ms=first.timestamp_ms - 1), *rest)
+        # What the newest operation says decides. When an earlier one was may decide nothing.
+        *earlier, newest = unpack_member(stored[key, text])
+        altered = (*earlier, newest._replace(adds=not newest.adds))
         if what == "altered":
             stored[key, text] = pack_member(altered)
         else:
