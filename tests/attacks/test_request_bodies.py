@@ -67,6 +67,8 @@ async def _send(victim: Victim, *pieces: bytes) -> int:
             writer.write(piece)
             with suppress(ConnectionError):
                 await writer.drain()
+            # To drain what is taken at once gives nobody a turn, and the answer would lie unread.
+            await asyncio.sleep(0)
             if answer.done():
                 break
         async with asyncio.timeout(25):
