@@ -1,7 +1,7 @@
 """Failpoints: named places where a test lets the process die, as SIGKILL would, or stand still.
 
 METER_FAILPOINT=name, name:nth or name:nth:stop arms one; unset, a failpoint costs a comparison. One
-that stopped goes on by SIGCONT. Source: fault-matrix.md, F1.
+that stopped goes on by SIGCONT. Source: faults F1.
 """
 
 from __future__ import annotations

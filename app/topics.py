@@ -1,6 +1,6 @@
 """The topics: what each must be like, creating those that are absent, refusing those that differ.
 
-Source: product.md §2, state.md §4 and §8, records-and-cuts.md §1.
+Source: state §4 and §8, records-and-cuts §1.
 """
 
 from __future__ import annotations

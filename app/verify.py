@@ -1,4 +1,4 @@
-"""Verify: live cells against the raw topic (product.md §7).
+"""Verify: live cells against the raw topic (state §7).
 
 Of a whole organization `events-raw` alone is read, all its partitions once for all partitions owned
 here, so that forwarding is checked as well; of single subscriptions what lies on their home. Memory

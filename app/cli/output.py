@@ -1,7 +1,7 @@
 """What commands write: a terminal shows what others named, and is never told to do anything by it.
 
 Everything goes out through here. Ids and names are whatever somebody sent; escape sequences in them
-would move the cursor, set the title or answer in the name of who looks (bounded-work §2.6, L34).
+would move the cursor, set the title or answer in the name of who looks (bounded-work §2.6 L34).
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def set_aside(
     count: int = 1,
     index: int | None = None,
 ) -> Command:
-    """These records of the raw topic, or one element of one, were never there (§1.4)."""
+    """These raw records, or one element of one, were never there (bounded-work §1.4)."""
     return _command(
         "set_aside",
         "",

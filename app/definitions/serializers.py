@@ -1,4 +1,4 @@
-"""Definitions as Lago's JSON objects (metering-semantics §1.1, §7; clients.md).
+"""Definitions as Lago's JSON objects (metering-semantics §1.1, §7).
 
 `at_ms` is the moment to tell status and counts for; it is never taken to be before the newest
 definition, so that what was just defined shows at once whatever the reader's clock says.

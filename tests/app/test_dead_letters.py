@@ -229,7 +229,7 @@ def test_what_the_fold_refuses_of_one_record_has_one_letter_an_organization() ->
 
 
 async def test_a_letter_says_whose_it_is() -> None:
-    """A CloudEvent of one organization whose data names another (M32)."""
+    """A CloudEvent of one organization whose data names another (bounded-work M32)."""
     owned = _owned()
     value = b'{"specversion":"1.0","organizationid":"p","data":{"organization_id":"q"}}'
     mixed = b'[{"organization_id":"p"},{"organization_id":"q"}]'

@@ -172,7 +172,7 @@ async def test_a_setting_that_disagrees_names_itself(
 async def test_raised_partition_count_says_how_to_migrate(
     settings: Settings, admin: AIOKafkaAdminClient
 ) -> None:
-    """Fault F16."""
+    """faults F16: it says what to do, too."""
     await ensure_topics(settings, admin)
     raw = settings.topic("events-raw")
     await admin.create_partitions({raw: NewPartitions(8)})

@@ -1,4 +1,4 @@
-"""Dead letters by the thousand, and of others: M21 and M32 of bounded-work §2.1."""
+"""Dead letters by the thousand, and of others: bounded-work M21 and M32."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def _replayed(victim: Victim, access: str, organization_id: str, letter: J
 
 
 async def test_names_that_nothing_defines_are_kept_up_to_a_limit(victim: Victim) -> None:
-    """H19: what is beyond it is looked for in the log, once something has the name."""
+    """What is beyond it is found in the log, once something has the name (bounded-work H19)."""
     codes = [f"never-{number}" for number in range(KEPT_NAMES + 5 * BY_RECORD)]
     async with victim.attacked(growth_bytes=64 * MEBIBYTE):
         for start in range(0, len(codes), BY_RECORD):

@@ -1,4 +1,4 @@
-"""A full disk: M24 of bounded-work §2.1, on a file system of 8 MB under METER_STATE_DIR."""
+"""A full disk: bounded-work M24, on a file system of 8 MB under METER_STATE_DIR."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repeated ids whose bodies are hard to compare: M20 of bounded-work §2.1, by its numbers."""
+"""Repeated ids whose bodies are hard to compare: bounded-work M20, by its numbers."""
 
 from __future__ import annotations
 

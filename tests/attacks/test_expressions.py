@@ -1,4 +1,4 @@
-"""Expressions that cost too much: C1, H9 and H10 of bounded-work §2.1, by their numbers."""
+"""Expressions that cost too much: bounded-work C1, H9 and H10, by their numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A broker that does not answer (C5): nothing ends, nothing is restored (`tests/faults` for long).
+"""A broker that does not answer (bounded-work C5): nothing ends, nothing is restored.
+
+For long: `tests/faults`.
 
 The neighbour is not measured: its producer has no broker either.
 """
@@ -22,7 +24,7 @@ FROZEN_S = 7.0
 
 
 async def test_a_transaction_left_open_is_named_and_ends_nothing(victim: Victim) -> None:
-    """M28: it holds back what lies behind it in its partition, and that is told."""
+    """It holds back what lies behind it in its partition, and that is told (bounded-work M28)."""
     pid, before = victim.worker.pid, await victim.metrics()
     producer = AIOKafkaProducer(transactional_id="open", **victim.settings.kafka_options())
     await producer.start()

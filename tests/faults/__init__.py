@@ -1,1 +1,1 @@
-"""Faults of fault-matrix.md on real servers."""
+"""The faults of docs/rules/faults.md on real servers."""

@@ -1,4 +1,4 @@
-"""The broker killed, silent or without room under load (fault-matrix F5, F6): no worker ends."""
+"""The broker killed, silent or without room under load (faults F5, F6): no worker ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three brokers, of which some are away (fault-matrix F5, bounded-work §2.2): no process ends.
+"""Three brokers, of which some are away (faults F5, bounded-work §2.2): no process ends.
 
 Longer absences, and all other ways: `python -m tests.faults.outages --of three`.
 """

@@ -1,4 +1,4 @@
-"""Definitions changed through the API under load (fault-matrix F15)."""
+"""Definitions changed through the API under load (faults F15)."""
 
 from __future__ import annotations
 

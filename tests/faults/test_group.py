@@ -1,4 +1,4 @@
-"""Several workers in one group: sharing, leaving, joining, zombies (fault-matrix F2, F3, F4)."""
+"""Several workers in one group: sharing, leaving, joining, zombies (faults F2, F3, F4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole topic again, and values that no producer should send (fault-matrix F10, F12)."""
+"""The whole topic again, and values that no producer should send (faults F10, F12)."""
 
 from __future__ import annotations
 

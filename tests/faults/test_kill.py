@@ -1,4 +1,4 @@
-"""SIGKILL of the worker, wherever it happens (fault-matrix F1, F14)."""
+"""SIGKILL of the worker, wherever it happens (faults F1, F14)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Too many requests, too few files, too little memory, too many groups (fault-matrix F18-F20)."""
+"""Too many requests, too few files, too little memory, too many groups (faults F18, F19, F20)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slow, silent and broken connections to the broker (fault-matrix F7)."""
+"""Slow, silent and broken connections to the broker (faults F7)."""
 
 from __future__ import annotations
 

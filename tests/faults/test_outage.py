@@ -1,4 +1,4 @@
-"""Brokers away for long (fault-matrix F5, bounded-work §2.2): nothing ends, nothing is restored.
+"""Brokers away for long (faults F5, bounded-work §2.2): nothing ends, nothing is restored.
 
 For 60 s and longer: `python -m tests.faults.outages --of one`.
 """

@@ -1,4 +1,4 @@
-"""Redis lost, emptied or stalled: filled in again, never a wrong count (fault-matrix F8)."""
+"""Redis lost, emptied or stalled: filled in again, never a wrong count (faults F8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State lost or damaged between two runs: noticed, and rebuilt from raw (fault-matrix F13)."""
+"""State lost or damaged between two runs: noticed, and rebuilt from raw (faults F13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topics changed under the program: it refuses loudly (fault-matrix F16, F17)."""
+"""Topics changed under the program: it refuses loudly (faults F16, F17)."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ MORE: Table = {
     # A Redis that fills up is seen before it is full.
     "meter_redis_memory_bytes": ("gauge", {}),
     "meter_redis_memory_allowed_bytes": ("gauge", {}),
-    # A producer that stands in the middle of a transaction (M28).
+    # A producer that stands in the middle of a transaction (bounded-work M28).
     "meter_open_transaction_producer_id": ("gauge", {"partition": PARTITION}),
     "meter_open_transaction_seconds": ("gauge", {"partition": PARTITION}),
     # Keys that somebody tries, or that were removed too early.

@@ -35,7 +35,7 @@ def shown(story: Story, at: str = AT) -> tuple[str, int]:
     return usage["units"], usage["events_count"]
 
 
-# §4.1
+# metering-semantics §4.1
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_is_no_number_is_ignored_altogether(kind: str, value: str) -> None:
     assert shown(raw(raw(told(kind), value), "0")) == ("0.0", 1)
 
 
-# §4.3 to §4.6
+# metering-semantics §4.3 to §4.6
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_negative_balance_is_kept_and_shown_as_0() -> None:
     assert shown(story, "2024-02-20") == ("2.0", 2)
 
 
-# §4.7
+# metering-semantics §4.7
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_level_over_a_change_of_the_clocks(month: str, value: str) -> None:
     assert usage["events_count"] == 0
 
 
-# §4.8, §4.9
+# metering-semantics §4.8, §4.9
 
 
 def filtered(*filters: Json, keys: list[str] | None = None) -> Story:
@@ -293,7 +293,7 @@ def test_what_has_no_text_is_in_the_null_group(value: object) -> None:
     assert groups(usage) == {"None": "3.0"}
 
 
-# §1.6, §4.10
+# metering-semantics §1.6, §4.10
 
 
 @pytest.mark.parametrize(

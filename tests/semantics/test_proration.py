@@ -84,9 +84,10 @@ def test_a_termination(aggregation_type: str, at: str, days: int, added_days: in
 
 @pytest.mark.parametrize("aggregation_type", ["sum_agg", "unique_count_agg"])
 def test_an_upgrade_bills_both_sides(aggregation_type: str) -> None:
-    """Of what a sum persisted, the day of the upgrade belongs to the new plan alone (§4.12).
+    """Of what a sum persisted, the day of the upgrade belongs to the new plan alone.
 
-    Everything else is counted from date to date (§4.11), that day included on both sides.
+    Everything else is counted from date to date, that day included on both sides
+    (metering-semantics §4.11, §4.12).
     """
     records = january(change_plan(story(aggregation_type), "2024-01-16T12:00:00Z", "dearer"))
     if aggregation_type == "sum_agg":

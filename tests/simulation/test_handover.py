@@ -54,7 +54,10 @@ def test_a_log_that_cannot_be_read_ends_the_start(
 
 @pytest.mark.parametrize("seed", [710_023, 710_026])
 def test_forged_progress_moves_no_cut(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """Believed, it lets cuts of these seeds through before forwarded events have come (H26)."""
+    """Believed, it lets cuts of these seeds through before forwarded events have come.
+
+    bounded-work H26.
+    """
     start = Player._start
 
     async def forge(player: Player, worker: int) -> None:

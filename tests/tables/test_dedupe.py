@@ -233,7 +233,7 @@ def test_an_entry_survives_packing(value: Entry) -> None:
     assert unpack_entry(row) == value
 
 
-def test_a_packed_row_is_laid_out_as_the_specification_says() -> None:
+def test_a_packed_row_is_laid_out_as_described() -> None:
     row = pack_entries([b"abcdefghijkl"], [Entry(1, 2, 3, 4, -1, 5)])
     assert row == b"abcdefghijkl" + bytes.fromhex("000000000001 0002 000000000003 0004") + bytes(
         [255] * 6

@@ -1,5 +1,5 @@
-"""Vectors of rules that are specified and not built yet: pay in advance, late events of recurring
-metrics, breakdowns, alerts and the other corrections of the contract (lago-surfaces).
+"""Vectors of rules that are not built yet: pay in advance, late events of recurring metrics,
+breakdowns, alerts and others.
 
 Each must fail: whoever builds a rule takes its vectors out of here.
 """

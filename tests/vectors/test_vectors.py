@@ -18,7 +18,7 @@ from tests.vectors.not_built import marks_of
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
 OWN = Path(__file__).parent / "own"
-"""Corners that the published vectors leave out, worked out by hand from the specification."""
+"""Corners that the published vectors leave out, worked out by hand."""
 MISSING = pytest.param(
     None,
     id="missing",

@@ -1,4 +1,4 @@
-"""What others named is shown in a terminal; it tells the terminal nothing (L34)."""
+"""What others named is shown in a terminal; it tells the terminal nothing (bounded-work L34)."""
 
 from __future__ import annotations
 
