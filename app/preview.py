@@ -7,7 +7,7 @@ partition's live fold waits. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Container, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.definitions.branch import Branch
@@ -15,7 +15,7 @@ from app.owned import OwnedPartition
 from app.proof import PreviewedCell, PreviewReport
 from app.scan import Scan
 from app.scans import Turn, feeding
-from app.verify import PAIRS_AT_ONCE, some_of
+from app.verify import PAIRS_AT_ONCE, counting, some_of
 from tables.presence import SubscriptionName
 from tables.preview import Preview, Scope
 
@@ -78,29 +78,28 @@ async def preview_organization(
     partitions = dict(owned)
     progress = _Progress(tuple(sorted(partitions)), of_partitions)
     for part in partitions.values():
-        for names in _chunks(part, organization_id, branch.codes, pairs_at_once):
+        counted = await turn.run(counting(part, organization_id, branch.codes))
+        for names in _chunks(counted, pairs_at_once):
             _check_not_overtaken(part, branch)
-            job = Preview(part.table, branch.definitions, names, branch.codes)
+            job = Preview(part.table, branch.definitions, names, branch.codes, begins=False)
+            await turn.run(job.beginning())
             async for report in _previewed(part, job, branch, scope, scanner, turn, progress):
                 yield report
     yield progress.report(done=True)
 
 
 def _chunks(
-    owned: OwnedPartition, organization_id: str, codes: Container[str], most: int
+    counted: Sequence[tuple[SubscriptionName, int]], most: int
 ) -> Iterator[list[SubscriptionName]]:
-    """Subscriptions with events of these codes, so many that their pairs are about `most`."""
+    """Names, so many that their pairs are about `most`."""
     chunk: list[SubscriptionName] = []
-    pairs = 0
-    for name, known in list(owned.table.presence.codes.items()):
-        concerned = sum(code in codes for code in known)
-        if name[0] != organization_id or not concerned:
-            continue
+    chunk_pairs = 0
+    for name, pairs in counted:
         chunk.append(name)
-        pairs += concerned
-        if pairs >= most:
+        chunk_pairs += pairs
+        if chunk_pairs >= most:
             yield chunk
-            chunk, pairs = [], 0
+            chunk, chunk_pairs = [], 0
     if chunk:
         yield chunk
 

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Container,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -117,19 +125,18 @@ async def verify_organization(
 ) -> AsyncGenerator[VerifyReport, None]:
     """Every subscription of an organization on the partitions owned here, from events-raw."""
     partitions = dict(owned)
-    chunks = list(_chunks(partitions, organization_id, pairs_at_once))
-    pairs_total = sum(
-        len(codes)
-        for part in partitions.values()
-        for name, codes in part.table.presence.codes.items()
-        if name[0] == organization_id
-    )
+    counted = {
+        number: await turn.run(counting(part, organization_id)) for number, part in owned.items()
+    }
+    chunks = list(_chunks(counted, pairs_at_once))
+    pairs_total = sum(pairs for names in counted.values() for _, pairs in names)
     progress = _Progress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
     for number, chunk in enumerate(chunks):
-        jobs = {
-            home: (partitions[home], Verification(partitions[home].table, names))
-            for home, names in chunk.items()
-        }
+        jobs: Jobs = {}
+        for home, names in chunk.items():
+            job = Verification(partitions[home].table, names, begins=False)
+            await turn.run(job.beginning())
+            jobs[home] = partitions[home], job
         strangers = number == 0
         async for report in _pass(jobs, progress, turn, len(chunks), organization_id, strangers):
             yield report
@@ -138,24 +145,37 @@ async def verify_organization(
     yield progress.report(done=True)
 
 
+def counting(
+    owned: OwnedPartition, organization_id: str, codes: Container[str] | None = None
+) -> Steps[list[tuple[SubscriptionName, int]]]:
+    """An organization's subscriptions with events, and how many pairs each has; of some codes."""
+    counted: list[tuple[SubscriptionName, int]] = []
+    for number, (name, known) in enumerate(list(owned.table.presence.codes.items()), 1):
+        if name[0] == organization_id:
+            pairs = len(known) if codes is None else sum(code in codes for code in known)
+            if pairs or codes is None:
+                counted.append((name, pairs))
+        if number % STEP_ITEMS == 0:
+            yield
+    return counted
+
+
 def _chunks(
-    partitions: Mapping[int, OwnedPartition], organization_id: str, most: int
+    counted: Mapping[int, Sequence[tuple[SubscriptionName, int]]], most: int
 ) -> Iterator[dict[int, list[SubscriptionName]]]:
     """Names by partition, so many that their pairs are about `most`; at least one chunk.
 
     Every chunk but the first leaves out the partitions that are done.
     """
-    chunk: dict[int, list[SubscriptionName]] = {number: [] for number in partitions}
-    pairs = 0
-    for number, owned in partitions.items():
-        for name, codes in list(owned.table.presence.codes.items()):
-            if name[0] != organization_id:
-                continue
-            if pairs >= most:
+    chunk: dict[int, list[SubscriptionName]] = {number: [] for number in counted}
+    chunk_pairs = 0
+    for number, names in counted.items():
+        for name, pairs in names:
+            if chunk_pairs >= most:
                 yield chunk
-                chunk, pairs = {}, 0
+                chunk, chunk_pairs = {}, 0
             chunk.setdefault(number, []).append(name)
-            pairs += len(codes)
+            chunk_pairs += pairs
     yield chunk
 
 
@@ -201,7 +221,8 @@ async def verify_names(
 
     `rest_s`: pause after every stretch that is read, for verification in the background.
     """
-    job, settings = Verification(owned.table, names), owned.shared.settings
+    job, settings = Verification(owned.table, names, begins=False), owned.shared.settings
+    await turn.run(job.beginning())
     progress = _Progress(tally, repair, (owned.number,), settings.raw_partitions, len(job.pairs))
     record, feed = owned.table.record, feeding(job.feed)
     async with scanner(owned) as scan:

@@ -17,7 +17,7 @@ from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.proof import PreviewedCell
-from app.turns import drained
+from app.turns import Steps, drained
 from tables.close import cells_shown
 from tables.fold import Arrival
 from tables.partition import Pair, Partition
@@ -45,10 +45,13 @@ class Preview:
         branch: Definitions,
         names: Iterable[SubscriptionName],
         codes: Container[str],
+        *,
+        begins: bool = True,
     ):
         """`branch`: what is defined differently, history records included, is its newest.
 
-        `codes`: of the metrics that are looked at.
+        `codes`: of the metrics that are looked at. `begins`: False for whoever takes the steps of
+        `beginning` before anything is fed.
         """
         self._codes = codes
         self.partition = partition
@@ -66,7 +69,13 @@ class Preview:
             for pair in partition.pairs_of_name(name)
             if pair[2] in codes
         }
-        self._refold = Refold(self._shadow, self.pairs)
+        self._refold = Refold(self._shadow, self.pairs, begins=False)
+        if begins:
+            drained(self.beginning())
+
+    def beginning(self) -> Steps[None]:
+        """Make routes without cells, a step for each."""
+        yield from self._refold.beginning()
 
     def drop(self) -> None:
         """Nobody asks any more."""

@@ -18,6 +18,7 @@ from app.definitions.timeline import Terms
 from app.numbers import plain
 from app.proof import CellFigures, Difference
 from app.records import PublishedRecord
+from app.turns import Steps, drained
 from tables.aggregation import Position
 from tables.cells import Cell, CellKey, Figures, Span
 from tables.census import impose_live
@@ -49,18 +50,37 @@ class Compared(NamedTuple):
 class Verification:
     """Shadow cells of every pair of some external subscriptions."""
 
-    def __init__(self, partition: Partition, names: Iterable[SubscriptionName]):
+    def __init__(
+        self, partition: Partition, names: Iterable[SubscriptionName], *, begins: bool = True
+    ):
+        """`begins`: False for whoever takes the steps of `beginning` before anything is fed."""
         self.partition = partition
         self.names = frozenset(names)
         codes = partition.presence.codes
         self.pairs = [(*name, code) for name in sorted(self.names) for code in codes.get(name, ())]
         self.lost: list[Difference] = []
-        self._refold = Refold(partition, self.pairs)
+        self._refold = Refold(partition, self.pairs, begins=False)
+        self._generations: dict[Pair, dict[Any, int]] = {}
+        self._terms: dict[SubscriptionName, list[tuple[str, list[Terms]]]] = {}
+        if begins:
+            drained(self.beginning())
+
+    def beginning(self) -> Steps[None]:
+        """Note what the cells stand under, and then make routes of their own: a step for each.
+
+        What changes meanwhile has changed since, and is passed over in the end.
+        """
+        for name in self.names:
+            self._terms[name] = self._terms_of(name)
+            yield
+        for pair in self.pairs:
+            self._generations[pair] = self._generation(pair)
+            yield
+        yield from self._refold.beginning()
         for pair, route in self._refold.routes.items():
             # Events are read only once: what is wrong with it, the census says in the end.
-            impose_live(partition.route_of(pair), route)
-        self._generations = {pair: self._generation(pair) for pair in self.pairs}
-        self._terms = {name: self._terms_of(name) for name in self.names}
+            impose_live(self.partition.route_of(pair), route)
+            yield
 
     def drop(self) -> None:
         """Nobody asks any more."""

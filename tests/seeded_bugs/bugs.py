@@ -272,8 +272,8 @@ BUGS = (
     Bug(
         "portion-passes-over-what-it-left",
         "agents/ingest.py",
-        "append_time_ms, next_offset\n                if room <= 0:",
-        "append_time_ms, batch.next\n                if room <= 0:",
+        "append_time_ms, next_offset\n                if events",
+        "append_time_ms, batch.next\n                if events",
     ),
     Bug(
         "cut-before-other-partitions",

@@ -151,3 +151,16 @@ def test_a_copy_that_a_broker_has_stamped_before_its_original_is_a_duplicate() -
     assert verdict(live.partition, again).standing == "duplicate"
     earlier = replace(first, raw_partition=1, append_time_ms=START_MS)
     assert verdict(live.partition, earlier).standing == "lost"
+
+
+def test_who_begins_in_turns_takes_a_step_for_each_pair() -> None:
+    """Of twenty thousand pairs that are made ready at once, others would notice."""
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    live.deliver([arrival(0, START_MS, "max", v="5")])
+    verification = Verification(live.partition, [NAME], begins=False)
+    steps = sum(1 for _ in verification.beginning())
+    # Its terms, its generation, its route, and the groups that the live route is open to.
+    assert steps == 1 + 3 * len(verification.pairs)
+    verification.feed([arrival(0, START_MS, "max", v="5")])
+    assert [compared.differences for compared in verification.compare()] == [[]]
