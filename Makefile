@@ -6,7 +6,7 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DIR ?= ../shared/vectors
+DIR ?= tests/conformance/vectors
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -56,7 +56,7 @@ test: $(STAMP) ## Style, types and the whole suite on real servers
 	@ATTACK_SLACK=$(ATTACK_SLACK) $(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ATTACKS)
 
 vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running worker)
-	@$(BIN)/meter vectors $(if $(LIVE),--live) '$(DIR)'
+	@$(BIN)/python -m tests.conformance $(if $(LIVE),--live) '$(DIR)'
 
 lint: $(STAMP) ## Style and types only
 	@$(BIN)/ruff check .

@@ -5,12 +5,12 @@ Rules: billing-periods §1, §2, §6 and §8. Periods are half-open, `start_ms(k
 """
 
 from calendar import monthrange
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
-from app.billing_periods.timezones import end_of_day_ms, local_date, local_midnight_ms, zone
+from app.billing_periods.timezones import local_date, local_midnight_ms, zone
 
 Interval = Literal["weekly", "monthly", "quarterly", "semiannual", "yearly"]
 BillingTime = Literal["calendar", "anniversary"]
@@ -87,10 +87,6 @@ class PeriodGrid:
         """The period that holds this local date."""
         return _index_of(self.origin, self.months, day)
 
-    def is_post(self, day: date) -> bool:
-        """Whether a period opens on this local date."""
-        return self.post(self.index_of(day)) == day
-
     def index_at(self, at_ms: int) -> int:
         """The period that holds this instant."""
         return _index_at(self.origin, self.months, self.timezone, at_ms)
@@ -117,29 +113,9 @@ class PeriodGrid:
         """What records print as `to`: the whole second before the next period (`…:59Z`)."""
         return self.next_start_ms(k) - 1000
 
-    def lago_end_ms(self, k: int) -> int:
-        """Lago's inclusive end, 23:59:59.999 on the wall: another hour in two odd clock changes."""
-        return end_of_day_ms(self.post(k + 1) - timedelta(days=1), self.timezone)
-
     def duration_days(self, k: int) -> int:
         """Calendar days from post to post, whatever the clocks or the subscription do in it."""
         return _duration_days(self.origin, self.months, k)
-
-    def split_monthly(self) -> "PeriodGrid":
-        """The same grid with usage settled month by month."""
-        return replace(self, monthly=True)
-
-    def settled_index(self, today: date) -> int:
-        """The period a billing run on this local date settles.
-
-        On a post of an anniversary it is the period before. On any other day it is the one an
-        interval ago, which after a short month can be the running one: so Lago answers.
-        """
-        if self.billing_time == "anniversary" and self.is_post(today):
-            return self.index_of(today) - 1
-        if self.months is None:
-            return self.index_of(today - timedelta(days=_WEEK_DAYS))
-        return self.index_of(add_months(today, -self.months))
 
 
 def _post(origin: date, months: int | None, k: int) -> date:

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_LAST_SECOND = time(23, 59, 59)
 
 
 def tzdata_version() -> str:
@@ -62,37 +61,11 @@ def local_midnight_ms(day: date, timezone: str) -> int:
     Of a midnight that occurs twice it is the first one; one that the clock skips is the jump
     itself, be the gap an hour (Beirut in spring) or the whole day (Apia, 30 December 2011).
     """
-    by_old_offset_ms = _wall_clock_ms(day, time(), timezone, fold=0)
-    by_new_offset_ms = _wall_clock_ms(day, time(), timezone, fold=1)
+    by_old_offset_ms = _midnight_by_offset_ms(day, timezone, fold=0)
+    by_new_offset_ms = _midnight_by_offset_ms(day, timezone, fold=1)
     if by_old_offset_ms <= by_new_offset_ms:
         return by_old_offset_ms
     return _jump_between_ms(by_new_offset_ms, by_old_offset_ms, timezone)
-
-
-def midnight_by_clock_at_ms(at_ms: int, timezone: str) -> int:
-    """Local midnight of the day of `at_ms`, as read on the clock in force at that instant.
-
-    It differs from `local_midnight_ms` only on a day that has two midnights, once the clock has
-    been set back: Lago then takes the second one.
-    """
-    local = local_datetime(at_ms, timezone)
-    midnight_ms = _wall_clock_ms(local.date(), time(), "UTC", fold=0) - utc_offset_ms(
-        at_ms, timezone
-    )
-    shown = local_datetime(midnight_ms, timezone)
-    if (shown.date(), shown.time()) == (local.date(), time()):
-        return midnight_ms
-    return local_midnight_ms(local.date(), timezone)
-
-
-def end_of_day_ms(day: date, timezone: str) -> int:
-    """Local 23:59:59.999 of `day`, the way Lago prints the end of a period.
-
-    When the last hour occurs twice it is the first one; when the clock skips it, the wall time is
-    read by the offset before the jump, thus lies in the next day. Attribution of events does not
-    depend on it: periods are half-open on `local_midnight_ms`.
-    """
-    return _wall_clock_ms(day, _LAST_SECOND, timezone, fold=0) + 999
 
 
 def opens_a_local_day(at_ms: int, timezone: str) -> bool:
@@ -101,8 +74,8 @@ def opens_a_local_day(at_ms: int, timezone: str) -> bool:
     return local.time() == time() or local_midnight_ms(local.date(), timezone) == at_ms
 
 
-def _wall_clock_ms(day: date, at: time, timezone: str, *, fold: int) -> int:
-    wall = datetime.combine(day, at, zone(timezone)).replace(fold=fold)
+def _midnight_by_offset_ms(day: date, timezone: str, *, fold: int) -> int:
+    wall = datetime.combine(day, time(), zone(timezone)).replace(fold=fold)
     return (wall - _EPOCH) // _MILLISECOND
 
 

@@ -34,7 +34,6 @@ _COMMANDS: Final = {
     "stack": _Place("app.cli.stack", "stack", "Run only the servers: Kafka and Redis."),
     "up": _Place("app.cli.worker", "up", "Run everything on this machine."),
     "usage": _Place("app.cli.usage", "usage", "Print the usage of a subscription."),
-    "vectors": _Place("app.cli.vectors", "vectors", "Run the conformance vectors of a directory."),
     "verify": _Place("app.cli.verify", "verify", "Compare usage with a fold of the raw topic."),
     "watch": _Place("app.cli.watch", "watch", "Show partitions, lag, closing and usage, live."),
     "worker": _Place("app.cli.worker", "worker", "Run one worker on given servers."),

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,9 @@ from app.expressions import (
     result_value,
 )
 from app.numbers import InvalidValue
-from app.wire.vectors import check_expression_vector
+from tests.conformance.files import VECTORS
+from tests.conformance.wire import check_expression_vector
 
-VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "aggregation"
 AT_MS = 1_741_007_009_344
 PROPERTIES: Mapping[str, bytes] = {
     "n": b"1.25",
@@ -46,10 +45,7 @@ def evaluate(text: str, properties: Mapping[str, bytes] = PROPERTIES) -> Result:
 
 
 def expression_vectors() -> list[Any]:
-    path = VECTORS / "expressions.json"
-    if not path.exists():
-        reason = f"no vectors at {path.name}"
-        return [pytest.param({}, marks=pytest.mark.skip(reason=reason), id="missing")]
+    path = VECTORS / "aggregation" / "expressions.json"
     return [pytest.param(each, id=each["id"]) for each in json.loads(path.read_text())]
 
 

@@ -3,7 +3,6 @@
 import json
 from decimal import Decimal, Inexact
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,18 +22,14 @@ from app.numbers import (
     take_apart,
     weighted_average,
 )
-from app.wire.vectors import check_rounding_vector
-
-VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "aggregation"
+from tests.conformance.files import VECTORS
+from tests.conformance.wire import check_rounding_vector
 
 decimals = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**37), max_value=10**37)
 
 
 def rounding_vectors() -> list[Any]:
-    path = VECTORS / "rounding.json"
-    if not path.exists():
-        reason = f"no vectors at {path.name}"
-        return [pytest.param({}, marks=pytest.mark.skip(reason=reason), id="missing")]
+    path = VECTORS / "aggregation" / "rounding.json"
     return [pytest.param(each, id=each["id"]) for each in json.loads(path.read_text())]
 
 

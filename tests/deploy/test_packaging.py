@@ -151,9 +151,15 @@ def test_set_up_is_done_once(checkout: Path) -> None:
     assert "Setting up" in _make(checkout, "run", f"PYTHON={python}").stdout
     again = _make(checkout, "run", "PYTHON=./no-such-python")
     assert again.stdout == "meter up\n"
-    vectors = _make(checkout, "vectors", "DIR=somewhere", "LIVE=1")
-    assert vectors.stdout == "meter vectors --live somewhere\n"
-    assert _make(checkout, "vectors").stdout == "meter vectors ../shared/vectors\n"
+
+
+def test_the_vectors_are_run_by_a_module_of_the_tests(checkout: Path) -> None:
+    _program(checkout, ".venv/bin/python", 'echo python "$@"')
+    (checkout / ".venv" / ".installed").touch()
+    ran = "python -m tests.conformance"
+    of_a_directory = _make(checkout, "vectors", "DIR=somewhere", "LIVE=1").stdout
+    assert of_a_directory == f"{ran} --live somewhere\n"
+    assert _make(checkout, "vectors").stdout == f"{ran} tests/conformance/vectors\n"
 
 
 def test_help_names_every_target(checkout: Path) -> None:

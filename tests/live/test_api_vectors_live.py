@@ -10,12 +10,12 @@ import pytest
 
 from app.stack.kafka import LocalKafka
 from app.stack.redis import LocalRedis
-from app.vectors.directory import Outcome
-from app.vectors.live_api import check_api_live
-from app.vectors.live_worker import Servers
+from tests.conformance.directory import Outcome
+from tests.conformance.files import OWN, VECTORS
+from tests.conformance.live_api import check_api_live
+from tests.conformance.live_worker import Servers
 
-VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "api.json"
-OWN = Path(__file__).parents[1] / "vectors" / "own" / "api.json"
+FILES = [VECTORS / "api.json", OWN / "api.json"]
 
 NOT_RUN = {
     "plan-index-includes-pending-deletion": "no way to arrange: plan gone is pending deletion",
@@ -36,20 +36,12 @@ async def outcomes(
 ) -> dict[str, Outcome]:
     """Of all vectors, from one worker for each file."""
     directory = tmp_path_factory.mktemp("api")
-    checked = [await check_api_live(path, servers, directory) for path in files()]
+    checked = [await check_api_live(path, servers, directory) for path in FILES]
     return {outcome.vector_id: outcome for file in checked for outcome in file.outcomes}
 
 
-def files() -> list[Path]:
-    return [path for path in (VECTORS, OWN) if path.exists()]
-
-
 def vector_ids() -> list[Any]:
-    found = [vector["id"] for path in files() for vector in json.loads(path.read_text())]
-    if not VECTORS.exists():
-        missing = pytest.mark.skip(reason="../shared/vectors/api.json is missing")
-        found.append(pytest.param(None, id="missing", marks=missing))
-    return found
+    return [vector["id"] for path in FILES for vector in json.loads(path.read_text())]
 
 
 @pytest.mark.servers

@@ -11,16 +11,13 @@ import pytest
 
 from app.stack.kafka import LocalKafka
 from app.stack.redis import LocalRedis
-from app.vectors.directory import Outcome
-from app.vectors.files import read_vectors
-from app.vectors.live import check_aggregations_live
-from app.vectors.live_script import script_of
-from app.vectors.live_worker import Servers
-from app.vectors.scenario import CannotRun
-from tests.vectors.not_built import LIVE, marks_of
-
-VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "aggregation"
-OWN = Path(__file__).parents[1] / "vectors" / "own" / "aggregation"
+from tests.conformance.directory import Outcome
+from tests.conformance.files import OWN, VECTORS, read_vectors
+from tests.conformance.live import check_aggregations_live
+from tests.conformance.live_script import script_of
+from tests.conformance.live_worker import Servers
+from tests.conformance.not_built import LIVE, marks_of
+from tests.conformance.scenario import CannotRun
 
 ONLY_OFFLINE = (
     "mode ",
@@ -51,7 +48,7 @@ MARCH: dict[str, Any] = {
 
 
 def files() -> list[Path]:
-    return [*sorted(VECTORS.glob("*.json")), *sorted(OWN.glob("*.json"))]
+    return [path for place in (VECTORS, OWN) for path in sorted(place.glob("aggregation/*.json"))]
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +67,11 @@ async def outcomes(
 
 
 def vector_ids() -> list[Any]:
-    found: list[Any] = [
+    return [
         pytest.param(vector.id, marks=marks_of(vector.id, LIVE))
         for path in files()
         for vector in read_vectors(path)
     ]
-    if not VECTORS.is_dir():
-        reason = "../shared/vectors/aggregation is not beside this checkout"
-        found.append(pytest.param(None, id="missing", marks=pytest.mark.skip(reason=reason)))
-    return found
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def _pytest(name: str, *arguments: str) -> Stage:
 
 STAGES = (
     _pytest("recount", "tests/simulation/test_recount.py"),
-    _pytest("vectors", "tests/vectors"),
+    _pytest("vectors", "tests/conformance"),
     Stage("simulation", ("tests.simulation", "--seeds", "60")),
     _pytest("scripts", "tests/simulation", "-k", "not seeds_come"),
     _pytest(
@@ -91,14 +91,12 @@ def _missed(bugs: list[Bug], tree: Path) -> int:
 
 
 def _copied(directory: Path, name: str) -> Path:
-    """The program and its tests, with the vectors where the tests look for them."""
+    """Copy the program and its tests; return where they are."""
     tree = directory / name
     for part in TREES:
         copytree(ROOT / part, tree / part, ignore=ignore_patterns("__pycache__"))
     for part in FILES:
         (tree / part).write_bytes((ROOT / part).read_bytes())
-    if not (directory / "shared").is_symlink():
-        (directory / "shared").symlink_to(ROOT.parent / "shared")
     return tree
 
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.api.vector_matching import differences
-from app.api.vectors import Conversation, Skipped, check_api_vector
 from app.definitions.instants import parse_iso8601_ms
 from tests.app.api.conftest import NOW_MS, Running
-
-VECTORS = Path(__file__).parents[3].parent / "shared" / "vectors" / "api.json"
+from tests.conformance.api import Conversation, Skipped, check_api_vector
+from tests.conformance.api_matching import differences
+from tests.conformance.files import OWN, VECTORS
 
 
 def vectors() -> list[Any]:
-    if not VECTORS.exists():
-        missing = pytest.mark.skip(reason="../shared/vectors/api.json is missing")
-        return [pytest.param(None, id="missing", marks=missing)]
-    return [pytest.param(vector, id=vector["id"]) for vector in json.loads(VECTORS.read_text())]
+    found = json.loads((VECTORS / "api.json").read_text())
+    return [pytest.param(vector, id=vector["id"]) for vector in found]
 
 
-OWN = Path(__file__).parents[2] / "vectors" / "own" / "api.json"
 NEEDS_A_FOLD = {"usage-filters-groups", "usage-group-param", "usage-skip-grouping"}
 """The ledger behind the API here does not know every filter."""
 
@@ -32,7 +27,7 @@ NEEDS_A_FOLD = {"usage-filters-groups", "usage-group-param", "usage-skip-groupin
     "vector",
     [
         pytest.param(vector, id=vector["id"])
-        for vector in json.loads(OWN.read_text())
+        for vector in json.loads((OWN / "api.json").read_text())
         if vector["id"] not in NEEDS_A_FOLD
     ],
 )

@@ -19,19 +19,13 @@ from tests.app.api.conftest import Running
 lago: Any = models
 """The client's models, whose optional fields their types call mandatory."""
 
-SEEDS = Path(__file__).parents[3].parent / "shared" / "seeds"
+METRICS = Path(__file__).parents[2] / "docs" / "seeds" / "billable_metrics.sh"
+"""Requests of Lago's documentation, as curl sends them."""
 
 
 def seed_requests() -> list[Any]:
-    texts = [path.read_text() for path in sorted(SEEDS.glob("*.txt"))] if SEEDS.exists() else []
-    bodies = [
-        json.loads(body)
-        for text in texts
-        for body in re.findall(r"--data-raw '(.*?)'", text, re.DOTALL)
-    ]
-    if not bodies:
-        missing = pytest.mark.skip(reason="../shared/seeds is missing")
-        return [pytest.param(None, id="missing", marks=missing)]
+    sent = re.findall(r"--data-raw '(.*?)'", METRICS.read_text(), re.DOTALL)
+    bodies = [json.loads(body) for body in sent]
     return [pytest.param(body, id=body["billable_metric"]["code"]) for body in bodies]
 
 

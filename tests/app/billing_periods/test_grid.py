@@ -104,7 +104,6 @@ def test_instants_of_a_month_with_a_clock_change(
     k = grid.index_at(ms("2024-03-15"))
     assert (grid.start_ms(k), grid.next_start_ms(k)) == (ms(start), ms(next_start))
     assert grid.last_second_ms(k) == ms(next_start) - 1000
-    assert grid.lago_end_ms(k) == ms(next_start) - 1
     assert grid.duration_days(k) == 31
 
 
@@ -113,7 +112,6 @@ def test_a_repeated_last_hour_belongs_to_the_closing_period() -> None:
     k = grid.index_at(ms("2018-02-10"))
     assert grid.index_at(ms("2018-02-18T02:30:00")) == k
     assert grid.last_second_ms(k) == ms("2018-02-18T02:59:59")
-    assert grid.lago_end_ms(k) == ms("2018-02-18T01:59:59") + 999
 
 
 def test_a_clock_set_back_over_midnight_stays_in_the_new_period() -> None:
@@ -161,8 +159,6 @@ def test_periods_tile_time(grid: PeriodGrid, k: int) -> None:
 def test_dates_and_indexes_are_inverse(grid: PeriodGrid, k: int) -> None:
     assert grid.index_of(grid.post(k)) == k
     assert grid.index_of(grid.post(k + 1) - timedelta(days=1)) == k
-    assert grid.is_post(grid.post(k))
-    assert not grid.is_post(grid.post(k) + timedelta(days=1))
 
 
 @given(grid=GRIDS, k=INDEXES, timezone=st.sampled_from([*ODD_ZONES, "Pacific/Kiritimati"]))
@@ -200,21 +196,6 @@ def test_the_anchor_never_drifts(interval: Interval, anchor: date, k: int) -> No
     assert months == MONTHS[interval] * k
     month_ended = (post + timedelta(days=1)).month != post.month
     assert post.day == anchor.day or (post.day < anchor.day and month_ended)
-
-
-@given(grid=GRIDS, k=INDEXES)
-def test_a_run_on_a_post_settles_the_period_before(grid: PeriodGrid, k: int) -> None:
-    assert grid.settled_index(grid.post(k)) == k - 1
-
-
-@given(grid=GRIDS, day=st.dates(date(1975, 1, 1), date(2090, 1, 1)))
-def test_a_run_settles_the_running_or_the_previous_period(grid: PeriodGrid, day: date) -> None:
-    assert grid.index_of(day) - grid.settled_index(day) in {0, 1}
-
-
-@given(grid=GRIDS, k=st.integers(0, 40))
-def test_the_monthly_split_refines_the_plan(grid: PeriodGrid, k: int) -> None:
-    assert grid.split_monthly().is_post(grid.post(k))
 
 
 @given(

@@ -10,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.billing_periods.timezones import (
-    end_of_day_ms,
     is_timezone,
     local_date,
     local_datetime,
     local_midnight_ms,
-    midnight_by_clock_at_ms,
     opens_a_local_day,
     tzdata_version,
     utc_offset_ms,
@@ -70,39 +68,6 @@ def test_local_midnight(timezone: str, day: str, midnight: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("timezone", "day", "last_second"),
-    [
-        pytest.param("Europe/Paris", "2024-03-31", "2024-03-31T21:59:59Z", id="short-day"),
-        pytest.param("America/Sao_Paulo", "2018-02-17", "2018-02-18T01:59:59Z", id="hour-repeated"),
-        pytest.param("America/Nuuk", "2024-03-30", "2024-03-31T01:59:59Z", id="hour-skipped"),
-    ],
-)
-def test_end_of_day_as_lago_prints_it(timezone: str, day: str, last_second: str) -> None:
-    assert end_of_day_ms(date.fromisoformat(day), timezone) == ms(last_second) + 999
-
-
-@pytest.mark.parametrize(
-    ("timezone", "at", "midnight"),
-    [
-        pytest.param(
-            "America/Havana", "2024-11-03T04:30:00Z", "2024-11-03T04:00:00Z", id="first-pass"
-        ),
-        pytest.param(
-            "America/Havana", "2024-11-03T15:00:00Z", "2024-11-03T05:00:00Z", id="second-midnight"
-        ),
-        pytest.param(
-            "Europe/Paris", "2024-03-31T10:00:00Z", "2024-03-30T23:00:00Z", id="offset-not-yet"
-        ),
-        pytest.param(
-            "Asia/Beirut", "2024-03-31T10:00:00Z", "2024-03-30T22:00:00Z", id="midnight-skipped"
-        ),
-    ],
-)
-def test_midnight_by_the_clock_in_force(timezone: str, at: str, midnight: str) -> None:
-    assert midnight_by_clock_at_ms(ms(at), timezone) == ms(midnight)
-
-
-@pytest.mark.parametrize(
     ("timezone", "at", "opens"),
     [
         pytest.param("Asia/Beirut", "2024-03-30T22:00:00Z", True, id="skipped-at-the-jump"),
@@ -142,7 +107,6 @@ def test_a_midnight_opens_its_day(timezone: str, at_ms: int) -> None:
     midnight_ms = local_midnight_ms(local_date(at_ms, timezone), timezone)
     assert midnight_ms <= at_ms
     assert opens_a_local_day(midnight_ms, timezone)
-    assert opens_a_local_day(midnight_by_clock_at_ms(at_ms, timezone), timezone)
 
 
 def test_the_system_database_is_not_asked(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -25,8 +24,8 @@ from app.definitions.serializers import (
 )
 from app.turns import drained
 from tests.app.definitions.log import ORG, Log
+from tests.conformance.files import VECTORS
 
-VECTORS = Path(__file__).parents[4] / "shared" / "vectors" / "api.json"
 FAMILIES = ("metric-", "plan-", "customer-", "subscription-")
 OF_THE_REST_LAYER = re.compile(r"-index|-other-org|root-|^customer-subscriptions-unknown$")
 DECIDED_OTHERWISE = {
@@ -44,11 +43,9 @@ class Answer(NamedTuple):
 
 
 def vectors() -> list[Any]:
-    if not VECTORS.exists():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"{VECTORS.name} is missing"))]
     return [
         pytest.param(vector, id=vector["id"])
-        for vector in json.loads(VECTORS.read_text())
+        for vector in json.loads((VECTORS / "api.json").read_text())
         if vector["id"].startswith(FAMILIES) and not OF_THE_REST_LAYER.search(vector["id"])
     ]
 

@@ -1,1 +1,0 @@
-"""Conformance vectors run through the product's own code; their format is the README's."""

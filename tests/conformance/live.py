@@ -1,0 +1,332 @@
+"""Aggregation vectors on real servers: definitions by REST, events by both, usage and records out.
+
+Every other vector sends its events by Kafka, the rest by REST. All of them run in one worker, each
+in an organization of its own. Their steps are taken in the order of time, so that years pass once.
+Nothing waits for a period to close: records are a function of the logs, however far the clock has
+moved on by the time they are made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiohttp import ClientSession
+from aiokafka import TopicPartition
+
+from app.clients import Consumer, Producer, started
+from app.definitions.instants import iso_seconds
+from app.main import Worker
+from app.settings import Settings
+from app.wire.raw import home_partition, message_key
+from tests.conformance.comparison import Comparison, Difference
+from tests.conformance.directory import FileOutcome, Outcome, is_api_file
+from tests.conformance.figures import CellFigures
+from tests.conformance.files import Json, read_vectors
+from tests.conformance.live_api import check_api_live
+from tests.conformance.live_figures import (
+    RECORD_NAMES,
+    compared,
+    record_cells,
+    usage_cells,
+    usage_names,
+)
+from tests.conformance.live_requests import (
+    CUSTOMER,
+    customer_body,
+    event_body,
+    metric_body,
+    plan_body,
+    raw_record,
+    subscription_body,
+    takes_by_rest,
+)
+from tests.conformance.live_script import Reading, Script, Step, script_of
+from tests.conformance.live_worker import (
+    Client,
+    Servers,
+    VectorClock,
+    api_key,
+    own_servers,
+    vector_worker,
+)
+from tests.conformance.scenario import CannotRun, arrivals, charge_of, external_id
+
+_DAY_MS = 86_400_000
+_FOLD_TIMEOUT_S = 15.0
+_CLOSE_TIMEOUT_S = 120.0
+_MOST_PERIODS = 1000
+
+
+def check_live(paths: Iterable[Path]) -> list[FileOutcome]:
+    """Run the aggregation and API vectors among these files, on servers started for them."""
+    return asyncio.run(_check_live(list(paths)))
+
+
+async def _check_live(paths: Sequence[Path]) -> list[FileOutcome]:
+    with tempfile.TemporaryDirectory(prefix="meter-vectors-") as name:
+        directory = Path(name)
+        async with own_servers(directory) as servers:
+            aggregation = [path for path in paths if path.parent.name == "aggregation"]
+            checked = await check_aggregations_live(aggregation, servers, directory)
+            for path in paths:
+                if is_api_file(path):
+                    checked.append(await check_api_live(path, servers, directory))
+            return checked
+
+
+async def check_aggregations_live(
+    paths: Sequence[Path], servers: Servers, directory: Path
+) -> list[FileOutcome]:
+    """Run aggregation files in one worker; each outcome in its file's order."""
+    files = {path: _scripts(path) for path in paths}
+    runs = [each for of_file in files.values() for each in of_file if isinstance(each, _Run)]
+    if runs:
+        await _run(runs, servers, directory)
+    return [
+        FileOutcome(f"live {path.parent.name}/{path.name}", [_outcome(each) for each in of_file])
+        for path, of_file in files.items()
+    ]
+
+
+def _outcome(ran: _Run | Outcome) -> Outcome:
+    return ran if isinstance(ran, Outcome) else Outcome(ran.script.vector.id, ran.differences)
+
+
+def _scripts(path: Path) -> list[_Run | Outcome]:
+    entries: list[_Run | Outcome] = []
+    for vector in read_vectors(path):
+        try:
+            number = len(entries)
+            by_rest = number % 2 == 1 and takes_by_rest(vector.json)
+            script = script_of(vector)
+            entries.append(_Run(script, f"{path.stem}-{number}", by_rest=by_rest))
+        except CannotRun as error:
+            entries.append(Outcome(vector.id, [], str(error)))
+        except Exception as error:
+            entries.append(Outcome(vector.id, [_broken("vector", error)]))
+    return entries
+
+
+def _broken(field: str, error: Exception) -> Difference:
+    """What breaks one vector must not hide those after it."""
+    return Difference(field, "one that succeeds", f"{type(error).__name__}: {error}")
+
+
+class _Run:
+    """One vector on its way."""
+
+    def __init__(self, script: Script, organization_id: str, *, by_rest: bool):
+        vector = script.vector.json
+        self.script = script
+        self.organization_id = organization_id
+        self.external_id = external_id(vector)
+        self.differences: list[Difference] = []
+        self.charge = charge_of(vector)
+        self.unique = vector["metric"]["aggregation_type"] == "unique_count_agg"
+        self.compare = Comparison(vector.get("compare") or {})
+        self.filter_ids: list[str] = []
+        self.subscription_id = ""
+        self.by_rest = by_rest
+        self.timestamps_ms = [event.timestamp_ms for event in arrivals(script.vector)]
+        self.position = ""
+        """`partition:offset` of the newest event."""
+        self.stopped = False
+
+    @property
+    def key(self) -> str:
+        """The API key of the organization."""
+        return f"key-{self.organization_id}"
+
+
+class _Tools(NamedTuple):
+    worker: Worker
+    clock: VectorClock
+    session: ClientSession
+    producer: Producer
+
+    def client(self, run: _Run) -> Client:
+        """The API as the vector's organization."""
+        return Client(self.session, self.worker.url, run.key)
+
+
+async def _run(runs: Sequence[_Run], servers: Servers, directory: Path) -> None:
+    order = sorted(
+        ((step, run) for run in runs for step in run.script.steps), key=lambda each: each[0].at_ms
+    )
+    clock = VectorClock(order[0][0].at_ms)
+    keys = [api_key(run.organization_id, run.key) for run in runs]
+    async with vector_worker(servers, directory, keys, clock) as worker:
+        producer = Producer(acks="all", **worker.settings.kafka_options())
+        async with ClientSession() as session, started(producer):
+            tools = _Tools(worker, clock, session, producer)
+            for step, run in order:
+                clock.jump(step.at_ms)
+                await _step(tools, run, step)
+            clock.advance(_DAY_MS)
+            await _everything_is_closed(worker, clock.now_ms())
+            for run in runs:
+                await _step(tools, run, Step(clock.now_ms(), "look back"))
+        records = await _newest_records(worker.settings)
+    for run in runs:
+        if not run.stopped:
+            _compare_published(run, records.get(run.subscription_id, {}))
+
+
+async def _step(tools: _Tools, run: _Run, step: Step) -> None:
+    if run.stopped:
+        return
+    try:
+        if step.what == "define":
+            await _define(tools.client(run), run)
+        elif step.what == "event":
+            await _send(tools, run, step)
+        elif step.what == "read":
+            await _read(tools.client(run), run, run.script.readings[step.number])
+        elif step.what == "terminate":
+            await tools.client(run).call("DELETE", f"/subscriptions/{run.external_id}")
+        else:
+            await _look_back(tools.client(run), run)
+    except Exception as error:
+        run.differences.append(_broken(step.what, error))
+        run.stopped = True
+
+
+async def _define(client: Client, run: _Run) -> None:
+    vector, plan = run.script.vector.json, run.script.plan
+    metric = await client.call("POST", "/billable_metrics", metric_body(vector))
+    metric_id = metric["billable_metric"]["lago_id"]
+    made = await client.call("POST", "/plans", plan_body(vector, plan, metric_id))
+    run.filter_ids = [f["lago_id"] for f in made["plan"]["charges"][0]["filters"]]
+    await client.call("POST", "/customers", customer_body(plan))
+    subscribed = await client.call("POST", "/subscriptions", subscription_body(vector, plan))
+    run.subscription_id = subscribed["subscription"]["lago_id"]
+
+
+async def _send(tools: _Tools, run: _Run, step: Step) -> None:
+    if run.by_rest:
+        body = event_body(run.script.vector, step.number, run.timestamps_ms[step.number])
+        run.position = await tools.client(run).produce(body)
+        return
+    settings = tools.worker.settings
+    key = message_key(run.organization_id, run.external_id)
+    partition = home_partition(key, settings.raw_partitions, settings.home_partitioner)
+    sent = await tools.producer.send_and_wait(
+        settings.topic(settings.raw_topic),
+        raw_record(run.script.vector, step.number, run.organization_id),
+        key=key,
+        partition=partition,
+        timestamp_ms=step.at_ms,
+    )
+    run.position = f"{partition}:{sent.offset}"
+
+
+async def _read(client: Client, run: _Run, reading: Reading) -> None:
+    if not reading.in_usage:
+        return
+    path = f"/customers/{CUSTOMER}/current_usage?external_subscription_id={run.external_id}"
+    if run.position:
+        path += f"&wait_for={run.position}"
+    usage = (await asyncio.wait_for(_settled(client, path), _FOLD_TIMEOUT_S))["customer_usage"]
+    place = f"{reading.place}usage "
+    shown = {"from_datetime": reading.period.start_ms, "to_datetime": reading.period.end_ms - 1000}
+    if run.script.plan.terminated_at_ms is not None:
+        del shown["to_datetime"]
+    for name, at_ms in shown.items():
+        if usage[name] != iso_seconds(at_ms):
+            run.differences.append(Difference(place + name, iso_seconds(at_ms), usage[name]))
+    _compare_usage(run, reading, usage["charges_usage"][0], "usage ")
+
+
+async def _look_back(client: Client, run: _Run) -> None:
+    """Past usage of every period that the vector is about."""
+    path = f"/customers/{CUSTOMER}/past_usage?external_subscription_id={run.external_id}"
+    periods = (await client.call("GET", f"{path}&per_page={_MOST_PERIODS}"))["usage_periods"]
+    by_start = {period["from_datetime"]: period["charges_usage"] for period in periods}
+    for reading in run.script.readings:
+        if reading.in_records:
+            (charge_usage,) = by_start[iso_seconds(reading.period.start_ms)] or (None,)
+            _compare_usage(run, reading, charge_usage, "past usage ")
+
+
+def _compare_usage(run: _Run, reading: Reading, charge_usage: Json | None, of: str) -> None:
+    """`charge_usage` is None when nothing was used."""
+    names = usage_names(run.charge, unique=run.unique)
+    cells = [] if charge_usage is None else usage_cells(charge_usage, run.charge, names)
+    _compare(run, reading, cells, names, of)
+
+
+def _compare(
+    run: _Run, reading: Reading, cells: Sequence[CellFigures], names: Sequence[str], of: str
+) -> None:
+    place = reading.place + of
+    run.differences += compared(reading.expect, cells, names, run.charge, run.compare, place)
+
+
+async def _settled(client: Client, path: str) -> Any:
+    """Usage that no refold is about to change."""
+    while True:
+        answer = await client.call("GET", path)
+        if not answer["customer_usage"]["stale"]:
+            return answer
+        await asyncio.sleep(0.05)
+
+
+async def _everything_is_closed(worker: Worker, until_ms: int) -> None:
+    async def closed() -> None:
+        while any(o.schedule.next_ms() <= until_ms for o in worker.engine.owned.values()):
+            if worker.engine.failure is not None:
+                raise worker.engine.failure
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(closed(), _CLOSE_TIMEOUT_S)
+    for owned in worker.engine.owned.values():
+        await owned.flush()
+
+
+Records = dict[str, dict[str, dict[str, Json]]]
+"""Newest records by subscription, start of the period and cell."""
+
+
+async def _newest_records(settings: Settings) -> Records:
+    topic = settings.topic(settings.usage_records_topic)
+    partitions = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+    reader = Consumer(
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        **settings.kafka_options(),
+    )
+    newest: Records = {}
+    async with started(reader) as consumer:
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                for message in batch:
+                    record = json.loads(message.value)
+                    of = newest.setdefault(record["lago_subscription_id"], {})
+                    of.setdefault(record["period"]["from"], {})[record["cell_id"]] = record
+    return newest
+
+
+def _compare_published(run: _Run, newest: dict[str, dict[str, Json]]) -> None:
+    for reading in run.script.readings:
+        if not reading.in_records:
+            continue
+        place = f"{reading.place}records "
+        found = newest.get(iso_seconds(reading.period.start_ms), {}).values()
+        complete = [record for record in found if record["type"] == "period.completed"]
+        cells = [record for record in found if record["type"] != "period.completed"]
+        if not complete:
+            run.differences.append(Difference(place, "a period.completed", "none"))
+            continue
+        if complete[0]["records_count"] != len(cells):
+            told = str(complete[0]["records_count"])
+            run.differences.append(Difference(f"{place}records_count", str(len(cells)), told))
+        published = record_cells(cells, run.charge, run.filter_ids, unique=run.unique)
+        _compare(run, reading, published, RECORD_NAMES, "records ")

@@ -1,0 +1,249 @@
+"""What a vector describes, in the product's own objects: metric, charge, period and arrivals.
+
+The period of a vector is any range, so it is a timeline of its own instead of one that follows from
+a plan. Everything else is the live path: records are decoded, deduplicated and folded by a
+`Partition`, and read as figures of a `Span`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from app.billing_periods.day_count import inclusive_days
+from app.definitions.instants import LAST_MS, parse_iso8601_ms
+from app.definitions.judging import Judging
+from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric, MetricFilter
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS, FixedPeriods, Period
+from app.numbers import property_text
+from app.wire.arrivals import arrivals_of
+from app.wire.properties import read_properties
+from tables.cells import Span, SpanKey
+from tables.dedupe import EventIndex
+from tables.fold import Arrival, runs_of
+from tables.members import Members
+from tables.partition import Partition
+from tables.routes import ChargeFold, Route
+from tests.conformance.files import Json, Literals, Vector
+
+ORGANIZATION = "vectors"
+_QUARTER_S = 900
+ONE_BUCKET = "match_filters"
+"""Id of the filter that stands for a vector's `match_filters`."""
+
+
+class CannotRun(Exception):
+    """The vector asks for something that no rule here gives; the message says what."""
+
+
+class DecidedOtherwise(CannotRun):
+    """The vector asks for what this product decided otherwise; the message says what."""
+
+
+class Folded(NamedTuple):
+    """A vector's events folded for one period."""
+
+    span: Span
+    period: Period
+
+
+def metric_of(vector: Json) -> Metric:
+    """The metric of a vector."""
+    described = vector["metric"]
+    return Metric(
+        id="metric",
+        organization_id=ORGANIZATION,
+        code=described["code"],
+        name=described.get("name") or described["code"],
+        aggregation_type=described["aggregation_type"],
+        field_name=described.get("field_name"),
+        expression=described.get("expression"),
+        recurring=bool(described.get("recurring")),
+        rounding_function=described.get("rounding_function"),
+        rounding_precision=described.get("rounding_precision"),
+        weighted_interval=described.get("weighted_interval"),
+        filters=tuple(
+            MetricFilter(f["key"], tuple(f["values"])) for f in described.get("filters") or ()
+        ),
+        created_at_ms=0,
+    )
+
+
+def charge_of(vector: Json) -> Charge:
+    """The charge of a vector; its `match_filters` become the one filter there is."""
+    described = vector.get("charge") or {}
+    grouped_by = described.get("grouped_by")
+    filters = [
+        _filter(f"filter-{number}", f.get("name"), f["values"], f.get("grouped_by"))
+        for number, f in enumerate(described.get("filters") or ())
+    ]
+    if vector.get("match_filters"):
+        filters = [_filter(ONE_BUCKET, None, vector["match_filters"], grouped_by)]
+    return Charge(
+        id="charge",
+        metric_id="metric",
+        code="charge",
+        charge_model="standard",
+        created_at_ms=0,
+        pay_in_advance=bool(described.get("pay_in_advance")),
+        prorated=bool(described.get("prorated")),
+        accepts_target_wallet=bool(described.get("accepts_target_wallet")),
+        properties=_grouping(grouped_by),
+        filters=tuple(filters),
+    )
+
+
+def _filter(
+    filter_id: str, name: str | None, values: Json, grouped_by: Sequence[str] | None
+) -> ChargeFilter:
+    return ChargeFilter(
+        id=filter_id,
+        invoice_display_name=name,
+        values={key: tuple(allowed) for key, allowed in values.items()},
+        properties=_grouping(grouped_by),
+    )
+
+
+def _grouping(keys: Sequence[str] | None) -> Mapping[str, Any]:
+    return {"pricing_group_keys": list(keys)} if keys else {}
+
+
+def period_of(described: Json | None, subscription: Json) -> Period:
+    """The period of a vector or checkpoint; without one, all time.
+
+    `from` and `to` are inclusive as printed: a `to` without a fraction lasts to the end of its
+    second.
+    """
+    if described is None:
+        return _period(0, LAST_MS, LAST_MS + 1, "UTC", None, subscription)
+    from_ms, to_ms = _instant_ms(described["from"]), _instant_ms(described["to"])
+    end_ms = to_ms + (1 if "." in described["to"] else 1000)
+    timezone = described.get("timezone") or "UTC"
+    return _period(from_ms, to_ms, end_ms, timezone, described.get("duration_days"), subscription)
+
+
+def _period(
+    from_ms: int,
+    to_ms: int,
+    end_ms: int,
+    timezone: str,
+    duration_days: int | None,
+    subscription: Json,
+) -> Period:
+    return Period(
+        start_ms=from_ms,
+        end_ms=end_ms,
+        to_ms=to_ms,
+        last_ms=to_ms,
+        duration_days=duration_days or max(1, inclusive_days(from_ms, to_ms, timezone)),
+        timezone=timezone,
+        fixed_at_ms=NEVER_MS,
+        due_at_ms=NEVER_MS,
+        late_until_ms=NEVER_MS,
+        closing_reason="period_end",
+        upgraded=bool(subscription.get("upgraded")),
+    )
+
+
+def _instant_ms(text: str) -> int:
+    at_ms = parse_iso8601_ms(text)
+    if at_ms is None:
+        raise CannotRun(f"{text!r} is no instant")
+    return at_ms
+
+
+def measured(period: Period) -> Period:
+    """The period as figures are computed over it.
+
+    A range that ends with a day goes on to the next midnight; one that ends at another whole second
+    (a termination) is measured to that instant, though an event at it counts.
+    """
+    to_ms = period.to_ms
+    # Midnight is at a quarter of an hour in UTC, wherever on Earth it is.
+    ends_at_instant = to_ms % 1000 == 0 and to_ms // 1000 % _QUARTER_S != _QUARTER_S - 1
+    return period._replace(end_ms=to_ms) if ends_at_instant else period
+
+
+def arrivals(vector: Vector) -> list[Arrival]:
+    """The events as arrivals of one partition, in the order of the file.
+
+    Each is appended as soon as the one before it, but not before its own time.
+    """
+    arrived: list[Arrival] = []
+    append_time_ms, judging = 0, Judging(ORGANIZATION)
+    for offset, event in enumerate(vector.events):
+        record = _record(vector.json, event, offset)
+        for decoded in arrivals_of(record, (), append_time_ms, 0, offset, judging):
+            if not isinstance(decoded, Arrival):
+                raise CannotRun(f"event {offset} is refused: {decoded}")
+            append_time_ms = max(append_time_ms, decoded.timestamp_ms)
+            arrived.append(replace(decoded, append_time_ms=append_time_ms))
+    return arrived
+
+
+def _record(vector: Json, event: Literals, offset: int) -> bytes:
+    """The raw record of an event; values keep their spelling."""
+    defaults = {
+        "organization_id": ORGANIZATION,
+        "external_subscription_id": external_id(vector),
+        "transaction_id": f"event {offset}",
+        "code": vector["metric"]["code"],
+    }
+    return msgspec.json.encode({**defaults, **event})
+
+
+def external_id(vector: Json) -> str:
+    """The subscription's external id."""
+    subscription = vector.get("subscription") or {}
+    return subscription.get("external_id") or "sub"
+
+
+def fold(vector: Vector, described: Json | None, events: Sequence[Arrival]) -> Folded:
+    """Fold arrivals for one period of the vector."""
+    period = period_of(described, vector.json.get("subscription") or {})
+    metric = metric_of(vector.json)
+    charge_fold = ChargeFold(charge_of(vector.json), metric, period.timezone)
+    partition = Partition(0, Definitions(), EventIndex(), Members(capacity=None))
+    name = (ORGANIZATION, external_id(vector.json))
+    span = Span(
+        name,
+        SpanKey("subscription", "charge", period.start_ms),
+        charge_fold,
+        FixedPeriods([period]),
+        NEVER_MS,
+    )
+    partition.routes[*name, metric.code] = Route(*name, metric.code, (), (span,))
+    partition.fold(runs_of(_selected(vector.json, metric, period, events)))
+    return Folded(span, measured(period))
+
+
+def _selected(
+    vector: Json, metric: Metric, period: Period, events: Sequence[Arrival]
+) -> Iterator[Arrival]:
+    """Those events that a vector's selection of one bucket or group, or missing carry, leaves."""
+    ignored = [_expanded(entry, metric) for entry in vector.get("ignore_filters") or () if entry]
+    group = vector.get("group_values") or {}
+    carries = vector.get("carry") != "none"
+    for arrival in events:
+        if not carries and arrival.timestamp_ms < period.start_ms:
+            continue
+        texts = {
+            key: property_text(raw)
+            for key, raw in read_properties(arrival.event.properties).items()
+        }
+        if any(all(texts.get(k) in values for k, values in entry.items()) for entry in ignored):
+            continue
+        if all((texts.get(key) or None) == (value or None) for key, value in group.items()):
+            yield arrival
+
+
+def _expanded(values: Json, metric: Metric) -> dict[str, frozenset[str]]:
+    allowed = {f.key: f.values for f in metric.filters}
+    return {
+        key: frozenset(allowed.get(key, ()) if ALL_FILTER_VALUES in listed else listed)
+        for key, listed in values.items()
+    }

@@ -1,0 +1,92 @@
+"""Every conformance vector that needs no worker, and the reference figures beside them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from tests.conformance import not_built
+from tests.conformance.aggregation import seen_at
+from tests.conformance.directory import Outcome, check_file, vector_files
+from tests.conformance.figures import CellFigures, cells, total
+from tests.conformance.files import OWN, VECTORS, Vector, read_vectors
+from tests.conformance.not_built import marks_of
+from tests.conformance.scenario import arrivals, fold
+
+
+def outcomes() -> list[Any]:
+    return [
+        pytest.param(
+            outcome, id=outcome.vector_id, marks=marks_of(outcome.vector_id, not_built.VECTORS)
+        )
+        for path in vector_files(VECTORS)
+        if path.name != "api.json"
+        for outcome in check_file(path).outcomes
+    ]
+
+
+@pytest.mark.parametrize("outcome", outcomes())
+def test_vector(outcome: Outcome) -> None:
+    assert outcome.differences == []
+    assert outcome.skipped is None
+    assert outcome.unread == ()
+
+
+def own_outcomes() -> list[Any]:
+    return [
+        pytest.param(outcome, id=outcome.vector_id)
+        for path in sorted(OWN.glob("aggregation/*.json"))
+        for outcome in check_file(path).outcomes
+    ]
+
+
+@pytest.mark.parametrize("outcome", own_outcomes())
+def test_own_vector(outcome: Outcome) -> None:
+    assert outcome.differences == []
+    assert outcome.skipped is None
+    assert outcome.unread == ()
+
+
+def referenced() -> list[Any]:
+    """Vectors with figures of the calculator that checked them: more than they expect."""
+    return [
+        pytest.param(vector, id=vector.id, marks=marks_of(vector.id, not_built.REFERENCES))
+        for path in sorted((VECTORS / "aggregation").glob("*.json"))
+        for vector in read_vectors(path)
+        if "reference" in vector.json
+    ]
+
+
+@pytest.mark.parametrize("vector", referenced())
+def test_reference_figures(vector: Vector) -> None:
+    events = arrivals(vector)
+    checkpoints = vector.json.get("checkpoints")
+    reference = vector.json["reference"]
+    if checkpoints is None:
+        assert_reference(reference, figures(vector, vector.json["period"], events))
+        return
+    for checkpoint, figures_then in zip(checkpoints, reference, strict=True):
+        then = figures(vector, checkpoint["period"], seen_at(checkpoint, events))
+        assert_reference(figures_then, then)
+
+
+def figures(vector: Vector, period: Any, events: Any) -> list[CellFigures]:
+    in_use = vector.json.get("mode") == "current_usage"
+    return cells(fold(vector, period, events), current_usage=in_use)
+
+
+def assert_reference(reference: Any, found: list[CellFigures]) -> None:
+    for group in reference.get("groups", ()):
+        (cell,) = [cell for cell in found if cell.grouped_by == group["grouped_by"]]
+        assert_numbers(group, cell.numbers)
+    assert_numbers(reference, total(found))
+
+
+def assert_numbers(reference: Any, numbers: Any) -> None:
+    """Weighted sums are given as fractions; the product rounds them up at 20 decimals."""
+    for name, text in reference.items():
+        if name not in ("groups", "grouped_by", "units_exact"):
+            difference = Fraction(numbers[name]) - Fraction(text)
+            assert 0 <= difference < Fraction(1, 10**19), name
