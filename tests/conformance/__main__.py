@@ -44,7 +44,7 @@ _NAMED = 5
 def conformance(
     directory: Path, live: bool, base_url: str | None, api_keys: tuple[str, ...], as_json: bool
 ) -> None:
-    """Run every conformance vector of DIR through the product's code; of this repository without.
+    """Run the conformance vectors of DIR, or of this repository, through the product's code.
 
     Prints how many pass, file by file, and every difference: vector, field, expected and got. Exits
     with 1 when anything differs. What was not run is named with its reason.
