@@ -190,6 +190,13 @@ async def is_caught_up(api: Api, used: int) -> bool:
     return True
 
 
+async def verify(api: Api) -> None:
+    """All of an organization against the raw log."""
+    *_, last = await api.reports("/verify", {})
+    if last["differences"]:
+        click.echo(f"differs: {last}")
+
+
 def told(taken_s: list[float]) -> str:
     """p50, p99 and worst, in ms."""
     ordered = sorted(taken_s)
@@ -307,6 +314,7 @@ def changes(
         "customer of half": customer("half"),
         "settings: grace": lambda: change_settings(settings, in_force, grace_s=86_400),
         "settings: late window": lambda: change_settings(settings, in_force, late_window_s=86_400),
+        "verify": lambda: verify(api),
         "list subscriptions": lambda: api.call("GET", "/subscriptions?per_page=1"),
         "list customers": lambda: api.call("GET", "/customers?per_page=1"),
         "customer deleted": lambda: api.call("DELETE", "/customers/half"),

@@ -54,6 +54,13 @@ class Api:
         assert status == 200, (path, status, answer)
         return answer
 
+    async def reports(self, path: str, body: Json) -> list[Json]:
+        """The lines of an answer that tells how far it is."""
+        assert self._session is not None
+        async with self._session.post(f"{self.url}/api/v1{path}", json=body) as answer:
+            assert answer.status == 200, (path, answer.status, await answer.text())
+            return [json.loads(line) async for line in answer.content]
+
     async def overview(self) -> Json:
         """What the page shows."""
         assert self._session is not None
