@@ -25,7 +25,7 @@ _NAMED = 5
 @click.argument(
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="[DIR]",
+    metavar="DIR",
     default=VECTORS,
 )
 @click.option(
