@@ -380,7 +380,7 @@ class Engine:
         return end
 
     async def _follow(
-        self, reader: LogReader, work: Work, take: Callable[[LogRecord], None]
+        self, reader: LogReader, work: Work, take: Callable[[LogRecord], Steps[object] | None]
     ) -> None:
         """Take over a log, a few records in a turn of the event loop: it may have a million."""
         async for batch in reader.batches():
@@ -389,9 +389,10 @@ class Engine:
                 async with self.shared.definitions_changed:
                     self.shared.definitions_changed.notify_all()
 
-    def _define(self, record: LogRecord) -> None:
+    def _define(self, record: LogRecord) -> Steps[None]:
         value, offset = record.value, record.offset
-        outcome = self.definitions.apply(value, record.timestamp_ms, offset)
+        outcome = yield from self.definitions.applying(value, record.timestamp_ms, offset)
+        # In the very step in which it came into force: no fold has seen it yet.
         append_time_ms = self.definitions.append_time_ms
         if outcome is None:
             for owned in self.owned.values():
@@ -931,11 +932,15 @@ class Engine:
         return found
 
 
-def in_steps(batch: Sequence[LogRecord], take: Callable[[LogRecord], None]) -> Steps[None]:
-    """Take records of a log, so many or so large ones in a step."""
+def in_steps(
+    batch: Sequence[LogRecord], take: Callable[[LogRecord], Steps[object] | None]
+) -> Steps[None]:
+    """Take records of a log, so many or so large ones in a step; one may have steps of its own."""
     count, size = 0, 0
     for record in batch:
-        take(record)
+        steps = take(record)
+        if steps is not None:
+            yield from steps
         count, size = count + 1, size + len(record.value or b"")
         if count >= _STEP_RECORDS or size >= _STEP_BYTES:
             count, size = 0, 0

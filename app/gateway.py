@@ -83,6 +83,7 @@ log = logging.getLogger(__name__)
 APPLY_TIMEOUT_S = 10.0
 VERDICT_TIMEOUT_S = 0.5
 REPORT_POLL_S = 0.05
+_BRANCHED_AGAIN = 3
 
 
 class Gateway:
@@ -138,7 +139,7 @@ class Gateway:
             return decision
         if not decision.changes:
             return Applied(command.type, decision.object, None)
-        refused = self._over_quota(command, decision)
+        refused = await self._over_quota(command, decision)
         if refused is not None:
             return refused
         if decision.touch is not None:
@@ -159,10 +160,19 @@ class Gateway:
         engine = self._engine
         work = Work("request", "define", command.organization_id)
 
-        def after() -> Definitions:
-            branch = self.definitions.branch()
-            branch.apply(command.encode(), self.now_ms(), branch.offset)
-            return branch
+        def after() -> Steps[Definitions]:
+            for _ in range(_BRANCHED_AGAIN):
+                known = self.definitions.records_applied
+                branch = self.definitions.branch()
+                applying = branch.applying(command.encode(), self.now_ms(), branch.offset)
+                for _ in applying:
+                    yield
+                    if self.definitions.records_applied != known:
+                        # It looks at what it branched from, which is another by now.
+                        break
+                else:
+                    return branch
+            raise port.Unavailable("the definitions change all the time")
 
         if engine.brokers.away_since_s is not None:
             raise port.Unavailable("Kafka does not answer")
@@ -184,20 +194,27 @@ class Gateway:
 
     def _deciding(self, command: Command) -> Steps[Decision | Rejected]:
         yield
-        return self.definitions.decide(command, self.now_ms())
+        return (yield from self.definitions.deciding(command, self.now_ms()))
 
-    def _over_quota(self, command: Command, decision: Decision) -> Rejected | None:
-        engine, organization_id = self._engine, command.organization_id
-        quotas, now_ms = engine.settings.quotas, self.now_ms()
-        elapsed = elapsed_charges(self.definitions, decision, now_ms)
-        refused = outgrown(command, decision) or over_quota(
-            self.definitions, decision, elapsed, quotas
-        )
+    async def _over_quota(self, command: Command, decision: Decision) -> Rejected | None:
+        organization_id = command.organization_id
+        work = Work("request", "define", organization_id)
+        counting = self._counting(command, decision)
+        refused, elapsed = await self._engine.shared.turns.run(work, counting)
         if refused is not None:
             return refused
         self._take(organization_id, counted_as(command.type))
         self._take(organization_id, "elapsed", elapsed)
         return None
+
+    def _counting(self, command: Command, decision: Decision) -> Steps[tuple[Rejected | None, int]]:
+        """Why it is refused, and the elapsed periods that it takes."""
+        definitions, quotas = self.definitions, self._engine.settings.quotas
+        elapsed = yield from elapsed_charges(definitions, decision, self.now_ms())
+        refused = outgrown(command, decision)
+        if refused is None:
+            refused = yield from over_quota(definitions, decision, elapsed, quotas)
+        return refused, elapsed
 
     def _take(self, organization_id: str, counted: Counted | None, amount: int = 1) -> None:
         if counted is None:

@@ -22,7 +22,7 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.state import Definitions
 from app.engine import in_steps
-from app.turns import Turns, Work
+from app.turns import Steps, Turns, Work
 from tables.stores.changelog import LogRecord
 
 COUNTS = (10_000, 100_000, 1_000_000)
@@ -70,8 +70,8 @@ async def applied(count: int) -> None:
     values = [command.encode() for command in definitions(count)]
     known, turns, process = Definitions(), Turns(), psutil.Process()
 
-    def take(record: LogRecord) -> None:
-        known.apply(record.value, record.timestamp_ms, record.offset)
+    def take(record: LogRecord) -> Steps[object]:
+        return known.applying(record.value, record.timestamp_ms, record.offset)
 
     gc.collect()
     gc.disable()

@@ -16,7 +16,10 @@ from tables.partition import Partition
 
 
 def needs_deleted(
-    table: Partition, touch: Touch, after: Callable[[], Definitions], log_starts: tuple[int, int]
+    table: Partition,
+    touch: Touch,
+    after: Callable[[], Steps[Definitions]],
+    log_starts: tuple[int, int],
 ) -> Steps[bool]:
     """Whether a definition sends events elsewhere that lie before where the logs begin.
 
@@ -28,7 +31,8 @@ def needs_deleted(
         if not table.names_before([pair], *log_starts):
             continue
         if then is None:
-            then = Partition(table.number, after(), EventIndex(), Members(capacity=None))
+            definitions = yield from after()
+            then = Partition(table.number, definitions, EventIndex(), Members(capacity=None))
         if table.goes_elsewhere(pair, then):
             return True
     return False

@@ -16,12 +16,13 @@ from app.definitions.model import MAX_DAYS, Customer, Subscription
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.subscriptions import DEFAULT_TIMEZONE, ended_chains, moved_downgrades
+from app.turns import STEP_ITEMS, Steps
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
 
 
-def upsert(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
     """A new customer, or the known one with the given keys changed."""
     body = payload_body(command, "customer")
     fields = Fields(body)
@@ -37,7 +38,7 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         updated_at_ms=now_ms,
     )
     customer = _described(fields, base, body, now_ms)
-    if _currency_in_use_changes(definitions, base, customer):
+    if (yield from _currency_in_use_changes(definitions, base, customer)):
         fields.fail("currency", "currencies_does_not_match")
     if fields.errors:
         return invalid(fields.errors)
@@ -49,22 +50,23 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     # A new one has no subscriptions: those of a deleted one keep the terms that it last had.
     if old is None or _shape(old) == _shape(customer):
         return Decision(customer, None, (customer,))
-    subscriptions = tuple(definitions.subscriptions_of_customer(customer))
+    touch = _touch(customer) if definitions.has_subscriptions(customer) else None
     moved: tuple[Subscription, ...] = ()
     if old.timezone != customer.timezone:
         timezone = customer.timezone or DEFAULT_TIMEZONE
-        moved = moved_downgrades(definitions, subscriptions, timezone, now_ms)
-    return Decision(customer, _touch(customer) if subscriptions else None, (*moved, customer))
+        subscriptions = definitions.subscriptions_of_customer(customer)
+        moved = yield from moved_downgrades(definitions, subscriptions, timezone, now_ms)
+    return Decision(customer, touch, (*moved, customer))
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
     """The customer ends, and the subscriptions with it."""
     external_id = payload_text(command, "external_id")
     customer = definitions.customer(command.organization_id, external_id)
     if customer is None:
         return not_found("customer")
     subscriptions = definitions.subscriptions_of_customer(customer)
-    ended = ended_chains(definitions, subscriptions, now_ms)
+    ended = yield from ended_chains(definitions, subscriptions, now_ms)
     return Decision(customer, _touch(customer) if ended else None, (*ended, Deletion(customer)))
 
 
@@ -153,14 +155,16 @@ def _metadata(fields: Fields, old: list[dict[str, Any]]) -> list[dict[str, Any]]
     return entries
 
 
-def _currency_in_use_changes(definitions: Definitions, old: Customer, new: Customer) -> bool:
+def _currency_in_use_changes(definitions: Definitions, old: Customer, new: Customer) -> Steps[bool]:
     was = old.attributes.get("currency")
     if was is None or new.attributes.get("currency") == was:
         return False
-    return any(
-        subscription.canceled_at_ms is None
-        for subscription in definitions.subscriptions_of_customer(old)
-    )
+    for count, subscription in enumerate(definitions.subscriptions_of_customer(old), 1):
+        if subscription.canceled_at_ms is None:
+            return True
+        if count % STEP_ITEMS == 0:
+            yield
+    return False
 
 
 def _shape(customer: Customer) -> tuple[str | None, int | None]:

@@ -15,6 +15,7 @@ from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, i
 from app.definitions.model import Charge, Interval, Plan
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.definitions.subscriptions import ended_chains
+from app.turns import Steps
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
@@ -71,12 +72,13 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     return Decision(plan, touch, (plan,))
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
     """The plan ends, and its subscriptions with it."""
     plan = definitions.plan(command.organization_id, payload_text(command, "code"))
     if plan is None:
         return not_found("plan")
-    ended = ended_chains(definitions, definitions.subscriptions_of_plan(plan.id), now_ms)
+    subscriptions = definitions.subscriptions_of_plan(plan.id)
+    ended = yield from ended_chains(definitions, subscriptions, now_ms)
     touch = Touch(plan.organization_id, plan_id=plan.id) if ended else None
     changes: tuple[Change, ...] = (*ended, Deletion(plan))
     return Decision(plan, touch, changes)

@@ -13,6 +13,7 @@ from app.definitions.decision import Decision
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Rejected, invalid
 from app.definitions.subscriptions import elapsed_periods
+from app.turns import STEP_ITEMS, Steps
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
@@ -71,15 +72,18 @@ def counted_as(kind: str) -> Counted | None:
     return _COUNTED_AS.get(kind)
 
 
-def elapsed_charges(definitions: Definitions, decision: Decision, now_ms: int) -> int:
+def elapsed_charges(definitions: Definitions, decision: Decision, now_ms: int) -> Steps[int]:
     """Elapsed periods times charges that are to be closed for a decision, by arithmetic."""
     if not definitions.settings_at().close_elapsed:
         return 0
-    return sum(
-        elapsed_periods(definitions, change, now_ms) * _charges_of(definitions, change)
-        for change in decision.changes
-        if isinstance(change, Subscription) and _starts(definitions, change)
-    )
+    elapsed = 0
+    for count, change in enumerate(decision.changes, 1):
+        if isinstance(change, Subscription) and _starts(definitions, change):
+            periods = elapsed_periods(definitions, change, now_ms)
+            elapsed += periods * _charges_of(definitions, change)
+        if count % STEP_ITEMS == 0:
+            yield
+    return elapsed
 
 
 def _starts(definitions: Definitions, subscription: Subscription) -> bool:
@@ -95,14 +99,16 @@ def _charges_of(definitions: Definitions, subscription: Subscription) -> int:
 
 def over_quota(
     definitions: Definitions, decision: Decision, elapsed: int, quotas: Quotas
-) -> Rejected | None:
+) -> Steps[Rejected | None]:
     """Which amount a decision would exceed; None: none."""
     if elapsed > quotas.elapsed:
         return invalid({"subscription_at": ["value_is_out_of_range"]})
-    for change in decision.changes:
+    for count, change in enumerate(decision.changes, 1):
         full = _full(definitions, change, quotas)
         if full is not None:
             return full
+        if count % STEP_ITEMS == 0:
+            yield
     return None
 
 

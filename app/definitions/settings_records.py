@@ -83,7 +83,7 @@ def apply_history(definitions: Definitions, command: Command, now_ms: int) -> De
             from_ms=_instant(payload, "from_ms"),
             to_ms=_instant(payload, "to_ms"),
             append_time_ms=now_ms,
-            offset=definitions.offset - 1,
+            offset=definitions.decided_offset,
         )
     except msgspec.ValidationError:
         return invalid({"history": [INVALID]})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy, deepcopy
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain
 from typing import TypeAlias, TypeVar, cast
 
@@ -40,8 +40,9 @@ from app.definitions.set_asides import SetAsides
 from app.definitions.tally import ActiveTally
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.timeline import NEVER_MS
-from app.definitions.versions import Versions
+from app.definitions.versions import Coming, Versions
 from app.limits import TRUST_AFTER_MS
+from app.turns import STEP_ITEMS, Steps, drained
 
 __all__ = ["Applied", "Definitions", "Rejected", "Touch"]
 
@@ -65,6 +66,8 @@ class Definitions:
     def __init__(self) -> None:
         self.offset = 0
         self.append_time_ms = -1
+        self.decided_offset = -1
+        """Of the record that is being applied; -1: none is."""
         self.settings: Versions[SettingsRecord] = Versions()
         self.set_asides = SetAsides()
         self.grants = Grants()
@@ -103,24 +106,73 @@ class Definitions:
         A record that is no command, or that the definitions at this point forbid, is Rejected, and
         so is one that cannot be decided: nothing is changed before everything is decided.
         """
+        return drained(self.applying(value, timestamp_ms, offset))
+
+    def applying(
+        self, value: bytes | None, timestamp_ms: int, offset: int
+    ) -> Steps[Applied | Rejected | None]:
+        """`apply` by small steps, for one record may end everything that a plan has.
+
+        Whoever looks between two steps sees nothing of the record: the last step brings all of it
+        into force. No other record may be applied meanwhile.
+        """
         if offset < self.offset:
             return None
-        self.offset = offset + 1
-        self.append_time_ms = max(self.append_time_ms, timestamp_ms)
+        now_ms = max(self.append_time_ms, timestamp_ms)
         if value is None:
+            self._pass(now_ms, offset)
             return None
         try:
             command = Command.decode(value)
         except UnreadableCommand:
+            self._pass(now_ms, offset)
             return Rejected(422, "invalid_record")
-        self._record_times_ms.append(self.append_time_ms)
+        self.decided_offset = offset
+        decision = yield from self._deciding(command, now_ms)
+        prepared = _Prepared(Coming(now_ms, offset))
+        if isinstance(decision, Decision):
+            yield from self._preparing(decision.changes, prepared)
+        # All that follows is one step.
+        self._pass(now_ms, offset)
+        self._record_times_ms.append(now_ms)
         self._record_offsets.append(offset)
-        decision = self._decide(command, self.append_time_ms)
         if isinstance(decision, Rejected):
             return decision
-        for change in decision.changes:
-            self._commit(change, self.append_time_ms, offset)
+        prepared.coming.is_here = True
+        self._active_by_plan.update(prepared.tallies)
+        for change in prepared.others:
+            self._commit(change, now_ms, offset)
         return Applied(command.type, decision.object, decision.touch)
+
+    def _pass(self, now_ms: int, offset: int) -> None:
+        self.offset, self.append_time_ms, self.decided_offset = offset + 1, now_ms, -1
+
+    def _preparing(self, changes: Sequence[Change], prepared: _Prepared) -> Steps[None]:
+        """Promise what can be promised; the rest is committed at once: it is never much."""
+        if len(changes) <= STEP_ITEMS:
+            prepared.others.extend(changes)
+            return
+        for count, change in enumerate(changes, 1):
+            if not (isinstance(change, Subscription) and self._promise(change, prepared)):
+                prepared.others.append(change)
+            if count % STEP_ITEMS == 0:
+                yield
+
+    def _promise(self, new: Subscription, prepared: _Prepared) -> bool:
+        """Promise a version of a subscription on the plan that it has; False: it cannot be."""
+        versions = self.subscription_versions.get(new.id)
+        old = versions.at() if versions is not None else None
+        if versions is None or old is None or versions.is_promised(prepared.coming):
+            return False
+        if old.plan_id != new.plan_id or differ_in_texts_only(old, new):
+            return False
+        versions.promise(prepared.coming, new)
+        tally = prepared.tallies.get(new.plan_id)
+        if tally is None:
+            tally = prepared.tallies[new.plan_id] = copy(self._active_by_plan[new.plan_id])
+        tally.remove(old)
+        tally.add(new)
+        return True
 
     def branch(self) -> Definitions:
         """A copy that may go on otherwise; nothing is set aside in it."""
@@ -129,9 +181,7 @@ class Definitions:
             if isinstance(each, Versions | list | array):
                 setattr(branch, name, copy(each))
             elif isinstance(each, Mapping):
-                setattr(
-                    branch, name, Overlay(each, deepcopy if each is self._active_by_plan else copy)
-                )
+                setattr(branch, name, Overlay(each, copy))
 
         def own(known: list[Versions[Subscription]]) -> list[Versions[Subscription]]:
             return [branch.subscription_versions[next(each.all()).id] for each in known]
@@ -148,14 +198,19 @@ class Definitions:
 
     def decide(self, command: Command, at_ms: int) -> Decision | Rejected:
         """What the command would come to if it were applied next, at this append time."""
-        return self._decide(command, max(at_ms, self.append_time_ms))
+        return drained(self.deciding(command, at_ms))
 
-    def _decide(self, command: Command, now_ms: int) -> Decision | Rejected:
+    def deciding(self, command: Command, at_ms: int) -> Steps[Decision | Rejected]:
+        """`decide` by small steps; records may be applied between them."""
+        return self._deciding(command, max(at_ms, self.append_time_ms))
+
+    def _deciding(self, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
         decide = _DECIDE.get(command.type)
         if decide is None:
             return Rejected(422, "invalid_record")
         try:
-            return decide(self, command, now_ms)
+            decision = decide(self, command, now_ms)
+            return (yield from decision) if isinstance(decision, Generator) else decision
         except MalformedPayload:
             return Rejected(422, "invalid_record")
         except MemoryError:
@@ -436,6 +491,11 @@ class Definitions:
             subscription = _newest(self.subscription_versions[identity])
             yield subscription.organization_id, subscription.external_id
 
+    def has_subscriptions(self, customer: Customer) -> bool:
+        """Whether a customer that is not deleted has or had any subscription."""
+        key = (customer.organization_id, customer.external_id)
+        return bool(self._subscriptions_by_customer.get(key))
+
     def subscriptions_of_customer(
         self, customer: Customer, *, newest_first: bool = False
     ) -> Iterator[Subscription]:
@@ -534,11 +594,25 @@ class Definitions:
                 key = (gone.organization_id, gone.external_id)
                 self.customer_versions[key].push(now_ms, offset, None)
                 left = self._subscriptions_by_customer.pop(key, {})
-                self._subscriptions_left.setdefault(key, {}).update(left)
+                if (before := self._subscriptions_left.setdefault(key, left)) is not left:
+                    before.update(left)
                 self._live_customers[gone.organization_id].pop(gone.external_id, None)
 
 
-_DECIDE: dict[str, Callable[[Definitions, Command, int], Decision | Rejected]] = {
+class _Prepared:
+    """What a record that changes many subscriptions is about to change."""
+
+    def __init__(self, coming: Coming):
+        self.coming = coming
+        self.tallies: dict[str, ActiveTally] = {}
+        """Of plans, with what is promised."""
+        self.others: list[Change] = []
+
+
+_DECIDE: dict[
+    str,
+    Callable[[Definitions, Command, int], Decision | Rejected | Steps[Decision | Rejected]],
+] = {
     "create_billable_metric": metrics.create,
     "update_billable_metric": metrics.update,
     "delete_billable_metric": metrics.delete,

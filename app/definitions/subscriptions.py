@@ -20,6 +20,7 @@ from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_te
 from app.definitions.instants import DAY_MS, parse_iso8601_ms
 from app.definitions.model import BillingTime, Customer, Plan, Subscription
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.turns import STEP_ITEMS, Steps, drained
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
@@ -129,23 +130,29 @@ def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decisi
     old = _find(definitions, command.organization_id, external_id, wanted, now_ms)
     if old is None:
         return not_found("subscription")
-    changes = ended_chains(definitions, (old,), now_ms)
+    changes = drained(ended_chains(definitions, (old,), now_ms))
     return Decision(changes[0], _touch(old), changes)
 
 
 def ended_chains(
     definitions: Definitions, subscriptions: Iterable[Subscription], now_ms: int
-) -> tuple[Subscription, ...]:
+) -> Steps[tuple[Subscription, ...]]:
     """Each subscription that has not ended, ended now, with what was to follow it canceled.
 
     One that never started is canceled; if it was to follow another, that one goes on.
     """
-    living = [one for one in subscriptions if one.status_at(now_ms) in ("active", "pending")]
-    ending = {one.id for one in living}
+    living: dict[str, Subscription] = {}
+    for count, one in enumerate(subscriptions, 1):
+        if one.status_at(now_ms) in ("active", "pending"):
+            living[one.id] = one
+        if count % STEP_ITEMS == 0:
+            yield
     ended: dict[str, Subscription] = {}
-    for subscription in living:
+    for count, subscription in enumerate(living.values(), 1):
+        if count % STEP_ITEMS == 0:
+            yield
         for change in _ended(definitions, subscription, now_ms):
-            going_on = change.id in ending and change.id != subscription.id
+            going_on = change.id in living and change.id != subscription.id
             if not going_on or change.canceled_at_ms is not None:
                 ended[change.id] = change
     return tuple(ended.values())
@@ -164,10 +171,12 @@ def elapsed_periods(definitions: Definitions, subscription: Subscription, now_ms
 
 def moved_downgrades(
     definitions: Definitions, subscriptions: Iterable[Subscription], timezone: str, now_ms: int
-) -> tuple[Subscription, ...]:
+) -> Steps[tuple[Subscription, ...]]:
     """Planned downgrades, moved to where their period ends in the customer's new timezone."""
     moved: list[Subscription] = []
-    for old in subscriptions:
+    for count, old in enumerate(subscriptions, 1):
+        if count % STEP_ITEMS == 0:
+            yield
         following = _following(definitions, old, now_ms)
         if following is None or old.terminated_at_ms is None:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from copy import copy
 from typing import Final
 
 from app.definitions.model import Subscription
@@ -31,6 +32,12 @@ class ActiveTally:
             self._starts_ms.remove(subscription.active_from_ms)
             if subscription.end_ms is not None:
                 self._ends_ms.remove(subscription.end_ms)
+
+    def __copy__(self) -> ActiveTally:
+        """The same numbers; each goes on by itself."""
+        copied = ActiveTally()
+        copied._starts_ms, copied._ends_ms = copy(self._starts_ms), copy(self._ends_ms)
+        return copied
 
     def at(self, at_ms: int) -> int:
         """The number of active ones at a moment."""
@@ -86,6 +93,11 @@ class _Sorted:
             self._lasts[i] = run[-1]
         else:
             del self._runs[i], self._lasts[i]
+
+    def __copy__(self) -> _Sorted:
+        copied = _Sorted()
+        copied._runs, copied._lasts = [run[:] for run in self._runs], self._lasts[:]
+        return copied
 
     def __bool__(self) -> bool:
         return bool(self._runs)

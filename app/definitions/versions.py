@@ -10,13 +10,25 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+class Coming:
+    """Versions of many objects by one record: promised in small steps, in force all at once."""
+
+    __slots__ = ("append_time_ms", "is_here", "offset")
+
+    def __init__(self, append_time_ms: int, offset: int):
+        self.append_time_ms = append_time_ms
+        self.offset = offset
+        self.is_here = False
+        """From then on whoever looks at any of the objects sees its new version."""
+
+
 class Versions(Generic[T]):
     """Append-only versions of one object, each in force from its append time on.
 
     A deleted object has None as its version; a later one may follow under the same key.
     """
 
-    __slots__ = ("_append_times_ms", "_objects", "_offsets", "_told")
+    __slots__ = ("_append_times_ms", "_objects", "_offsets", "_promised", "_told")
 
     def __init__(self) -> None:
         self._append_times_ms = array("q")
@@ -24,9 +36,12 @@ class Versions(Generic[T]):
         self._objects: list[T | None] = []
         self._told: tuple[int, list[int]] | None = None
         """(versions looked at, what `changes_of` found)"""
+        self._promised: tuple[Coming, T] | None = None
 
     def at(self, at_ms: int | None = None) -> T | None:
         """The version in force at a moment (None: the newest); None before the first."""
+        if self._promised is not None:
+            self._settle()
         if at_ms is None:
             return self._objects[-1] if self._objects else None
         i = self._count_until(at_ms)
@@ -34,6 +49,7 @@ class Versions(Generic[T]):
 
     def last_before_deletion(self, at_ms: int | None = None) -> T | None:
         """Like `at`, but of an object deleted by then, how it last was."""
+        self._settle()
         i = len(self._objects) if at_ms is None else self._count_until(at_ms)
         while i and self._objects[i - 1] is None:
             i -= 1
@@ -44,6 +60,7 @@ class Versions(Generic[T]):
 
         Append times cannot tell it: an object may be deleted and made anew within a millisecond.
         """
+        self._settle()
         for i in range(bisect_right(self._offsets, offset), len(self._objects)):
             if self._objects[i] is None:
                 life: Versions[T] = Versions()
@@ -55,11 +72,13 @@ class Versions(Generic[T]):
 
     def all(self) -> Iterator[T]:
         """Every version that is an object, oldest first."""
+        self._settle()
         return (obj for obj in self._objects if obj is not None)
 
     @property
     def changes(self) -> Sequence[int]:
         """Append times of the versions in ms, ascending; equal ones are possible."""
+        self._settle()
         return self._append_times_ms
 
     def changes_of(self, shape: Callable[[T], object]) -> Sequence[int]:
@@ -67,6 +86,7 @@ class Versions(Generic[T]):
 
         Of one `shape`: what was found is kept until the next version.
         """
+        self._settle()
         if self._told is None or self._told[0] != len(self._objects):
             found: list[int] = []
             before: object = None
@@ -80,28 +100,58 @@ class Versions(Generic[T]):
     @property
     def offsets(self) -> Sequence[int]:
         """Offsets in the log of the records that made the versions."""
+        self._settle()
         return self._offsets
 
     def push(self, append_time_ms: int, offset: int, obj: T | None) -> None:
         """Add a version; times never go back (`ValueError`)."""
-        if self._append_times_ms and append_time_ms < self._append_times_ms[-1]:
-            raise ValueError("a version older than the newest one")
-        self._append_times_ms.append(append_time_ms)
-        self._offsets.append(offset)
-        self._objects.append(obj)
+        self._settle()
+        self._check_follows(append_time_ms)
+        self._append(append_time_ms, offset, obj)
+
+    def promise(self, coming: Coming, obj: T) -> None:
+        """Add a version that nobody sees until all that comes with it is here.
+
+        One that was promised before and never came is forgotten.
+        """
+        self._settle()
+        self._check_follows(coming.append_time_ms)
+        self._promised = coming, obj
+
+    def is_promised(self, coming: Coming) -> bool:
+        """Whether a version of it comes with these."""
+        return self._promised is not None and self._promised[0] is coming
 
     def replace_newest(self, obj: T) -> None:
         """Put an object in the place of the newest, from which nobody can tell it in the past.
 
         When that was made, and by which record, stays.
         """
+        self._settle()
         self._objects[-1] = obj
+
+    def _settle(self) -> None:
+        promised = self._promised
+        if promised is not None and promised[0].is_here:
+            coming, obj = promised
+            self._promised = None
+            self._append(coming.append_time_ms, coming.offset, obj)
+
+    def _check_follows(self, append_time_ms: int) -> None:
+        if self._append_times_ms and append_time_ms < self._append_times_ms[-1]:
+            raise ValueError("a version older than the newest one")
+
+    def _append(self, append_time_ms: int, offset: int, obj: T | None) -> None:
+        self._append_times_ms.append(append_time_ms)
+        self._offsets.append(offset)
+        self._objects.append(obj)
 
     def _count_until(self, at_ms: int) -> int:
         return bisect_right(self._append_times_ms, at_ms)
 
     def __copy__(self) -> Versions[T]:
         """The same versions; each goes on by itself."""
+        self._settle()
         copied: Versions[T] = Versions()
         copied._append_times_ms = self._append_times_ms[:]
         copied._offsets = self._offsets[:]
@@ -109,11 +159,14 @@ class Versions(Generic[T]):
         return copied
 
     def __len__(self) -> int:
+        self._settle()
         return len(self._objects)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Versions):
             return NotImplemented
+        self._settle()
+        other._settle()
         return (
             self._append_times_ms == other._append_times_ms
             and self._offsets == other._offsets
@@ -123,4 +176,5 @@ class Versions(Generic[T]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
+        self._settle()
         return f"Versions({list(zip(self._append_times_ms, self._objects, strict=True))!r})"

@@ -10,6 +10,7 @@ from app.definitions import commands
 from app.definitions.outcome import Touch
 from app.engine import Engine
 from app.settings import Settings
+from app.turns import drained
 from tables.stores.changelog import LogRecord
 from tests.app.definitions.log import ORG, metric_body
 
@@ -26,7 +27,7 @@ async def test_whoever_comes_back_after_too_many_looks_at_everything(
     engine = Engine(settings, SystemClock(), url="")
     for offset in range(4):
         value = commands.create_billable_metric(ORG, metric_body(f"m{offset}")).encode()
-        engine._define(LogRecord(None, value, (), 100 + offset, offset))
+        drained(engine._define(LogRecord(None, value, (), 100 + offset, offset)))
 
     def since(offset: int) -> list[tuple[int, int, bool]]:
         found = engine._touches_since(offset)

@@ -12,6 +12,7 @@ from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected
 from app.definitions.quotas import MINUTE_MS, Quotas, Taken, elapsed_charges, over_quota
+from app.turns import drained
 from tests.app.definitions.log import ORG, Log, metric_body, plan_body, subscription_body
 
 ONE_OF_EACH = Quotas(metrics=1, plans=1, customers=1, subscriptions=1)
@@ -29,8 +30,8 @@ def full_log() -> Log:
 def refused(log: Log, command: Command, quotas: Quotas) -> Rejected | None:
     decision = log.definitions.decide(command, log.now_ms)
     assert not isinstance(decision, Rejected), decision
-    elapsed = elapsed_charges(log.definitions, decision, log.now_ms)
-    return over_quota(log.definitions, decision, elapsed, quotas)
+    elapsed = drained(elapsed_charges(log.definitions, decision, log.now_ms))
+    return drained(over_quota(log.definitions, decision, elapsed, quotas))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_what_is_deleted_makes_room() -> None:
 def elapsed(log: Log, command: Command) -> int:
     decision = log.definitions.decide(command, log.now_ms)
     assert not isinstance(decision, Rejected), decision
-    return elapsed_charges(log.definitions, decision, log.now_ms)
+    return drained(elapsed_charges(log.definitions, decision, log.now_ms))
 
 
 @pytest.mark.parametrize(
