@@ -1,0 +1,177 @@
+"""A record that ends many subscriptions is applied by small steps, and seen as a whole or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.decision import Decision
+from app.definitions.outcome import Applied
+from app.definitions.quotas import Quotas, elapsed_charges, over_quota
+from app.definitions.state import Definitions
+from app.definitions.versions import Coming, Versions
+from app.turns import STEP_ITEMS, Steps, T, drained
+from tests.app.definitions.log import ORG, Log, ms
+
+MANY = 300
+CHANGED = "2024-01-31T12:00:00Z"
+
+COMMANDS: dict[str, Callable[[], Command]] = {
+    "plan": lambda: commands.delete_plan(ORG, "dear"),
+    "customer": lambda: commands.delete_customer(ORG, "cust_1"),
+    "timezone": lambda: commands.upsert_customer(
+        ORG, {"external_id": "cust_1", "timezone": "Asia/Tokyo"}
+    ),
+}
+
+
+def full_log(count: int = MANY) -> Log:
+    """Subscriptions of one customer: active ones, pending ones, and downgrades to come."""
+    log = Log()
+    log.metric()
+    log.plan("dear", amount_cents=200, charges=[])
+    log.plan("cheap")
+    for number in range(count):
+        external_id = f"sub_{number}"
+        at = "2024-06-01" if number % 5 == 4 else "2024-01-01"
+        log.subscribe(external_id=external_id, plan_code="dear", subscription_at=at)
+        if number % 5 == 0:
+            log.subscribe(external_id=external_id, plan_code="cheap")
+    return log.at(CHANGED)
+
+
+def applying(log: Log, definitions: Definitions, command: Command) -> Steps[Any]:
+    return definitions.applying(command.encode(), log.now_ms, definitions.offset)
+
+
+def replayed(log: Log) -> Definitions:
+    definitions = Definitions()
+    for record in log.records:
+        definitions.apply(*record)
+    return definitions
+
+
+def counted(steps: Steps[T]) -> tuple[int, T]:
+    """How many steps there were, and what they came to."""
+    count = 1
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: T = end.value
+            return count, outcome
+        count += 1
+
+
+def seen(definitions: Definitions) -> Any:
+    """Everything that is there, but for what is being decided."""
+    return {name: each for name, each in vars(definitions).items() if name != "decided_offset"}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_what_ends_many_is_applied_in_many_steps(kind: str) -> None:
+    log = full_log()
+    steps, outcome = counted(applying(log, log.definitions, COMMANDS[kind]()))
+    assert isinstance(outcome, Applied)
+    # They are looked at and decided, and what changes is promised.
+    assert steps > MANY // STEP_ITEMS
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_trying_it_takes_many_steps_too(kind: str) -> None:
+    log = full_log()
+    steps, decision = counted(log.definitions.deciding(COMMANDS[kind](), log.now_ms))
+    assert steps > MANY // STEP_ITEMS
+    assert isinstance(decision, Decision)
+    changes = len(decision.changes)
+    assert counted(elapsed_charges(log.definitions, decision, log.now_ms))[0] > changes // 65
+    assert counted(over_quota(log.definitions, decision, 0, Quotas()))[0] > changes // 65
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_nothing_of_it_is_seen_before_its_last_step(kind: str) -> None:
+    log, command = full_log(), COMMANDS[kind]()
+    before, after = replayed(log), replayed(log)
+    drained(applying(log, after, command))
+    assert seen(after) != seen(before)
+    steps = applying(log, log.definitions, command)
+    for _ in steps:
+        assert seen(log.definitions) == seen(before)
+    assert seen(log.definitions) == seen(after)
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_many_at_once_come_to_what_each_alone_does(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, command = full_log(), COMMANDS[kind]()
+    one_by_one = replayed(log)
+    drained(applying(log, log.definitions, command))
+    monkeypatch.setattr("app.definitions.state.STEP_ITEMS", 1_000_000)
+    drained(applying(log, one_by_one, command))
+    assert seen(log.definitions) == seen(one_by_one)
+    at_ms = ms(CHANGED)
+    for plan in ("dear", "cheap"):
+        found = next(p for p in log.definitions.plan_versions.values() if _code(p) == plan)
+        plan_id = next(found.all()).id
+        count = log.definitions.active_subscriptions_count
+        assert count(plan_id, at_ms) == one_by_one.active_subscriptions_count(plan_id, at_ms)
+
+
+def _code(versions: Versions[Any]) -> str:
+    return str(next(versions.all()).code)
+
+
+def test_what_is_left_half_way_never_was() -> None:
+    log, command = full_log(), commands.delete_plan(ORG, "dear")
+    before = replayed(log)
+    steps = applying(log, log.definitions, command)
+    for _ in range(2 * MANY // STEP_ITEMS + 1):
+        next(steps)
+    versions = next(iter(log.definitions.subscription_versions.values()))
+    assert versions._promised is not None
+    steps.close()
+    assert seen(log.definitions) == seen(before)
+    drained(applying(log, log.definitions, command))
+    drained(applying(log, before, command))
+    assert seen(log.definitions) == seen(before)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from(["push", "promise", "come", "read"])),
+        max_size=20,
+    )
+)
+def test_promised_versions_are_as_pushed_ones(told: list[tuple[int, str]]) -> None:
+    """Pushed when they come, whoever reads them in between."""
+    promised: Versions[str] = Versions()
+    pushed: Versions[str] = Versions()
+    at_ms, coming = 0, None
+    for number, (wait_ms, what) in enumerate(told):
+        at_ms += wait_ms
+        match what:
+            case "push":
+                # One record is applied at a time.
+                coming = None
+                promised.push(at_ms, number, str(number))
+                pushed.push(at_ms, number, str(number))
+            case "promise":
+                coming = Coming(at_ms, number), str(number)
+                promised.promise(*coming)
+            case "come" if coming is not None:
+                coming[0].is_here = True
+                pushed.push(coming[0].append_time_ms, coming[0].offset, coming[1])
+                coming = None
+            case _:
+                assert promised.at() == pushed.at()
+                assert promised.last_before_deletion() == pushed.last_before_deletion()
+                assert list(promised.offsets) == list(pushed.offsets)
+    assert promised == pushed
+    assert len(promised) == len(pushed)
