@@ -878,11 +878,6 @@ class Engine:
         tp = TopicPartition(self.settings.topic(EVENTS_REKEYED), number)
         return int((await self._ends.end_offsets([tp]))[tp])
 
-    async def raw_end(self, number: int) -> int:
-        """The end of a partition of events-raw."""
-        tp = TopicPartition(self.settings.topic(self.settings.raw_topic), number)
-        return int((await self._ends.end_offsets([tp]))[tp])
-
     async def output_ends(self, numbers: Iterable[int]) -> dict[int, int]:
         """The ends of partitions of usage-records; 0 when there is no such topic any more.
 

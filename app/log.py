@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal
 
 from app.limits import LOG_REPEATED_S
 
@@ -38,7 +38,6 @@ Event = Literal[
 ]
 """What a line is about. `client`: a library says it; `note`: one of ours, about anything else."""
 
-EVENTS: Final[frozenset[Event]] = frozenset(get_args(Event))
 Fact = str | int | float | Sequence[int] | Sequence[str] | Mapping[str, str]
 
 STARTING_MS = 120_000

@@ -347,10 +347,7 @@ class OwnedPartition:
         """Those of the cut that is being taken: their next cuts are looked for when it is whole."""
         self.moved = False
         """Offsets or progress moved since the last flush."""
-        self.flushed_ms = -1
-        """Append time that the last durable flush covers."""
         self.folded_events = 0
-        self.refused_events = 0
         self.blocked: Blocked | None = None
         """(cut, what it waits for, since when) of the cut that is held back."""
         self.woken = asyncio.Event()
@@ -703,7 +700,6 @@ class OwnedPartition:
         raw_topic = settings.topic(settings.raw_topic)
         records: dict[tuple[object, ...], tuple[Source, list[Refusal]]] = {}
         for refusal, source in refused:
-            self.refused_events += 1
             self.shared.tally.refused[refusal.code] += 1
             if source.topic == raw_topic:
                 verdict = Verdict(refusal.code, refusal.message, identical=False)
@@ -982,7 +978,6 @@ class OwnedPartition:
         if self._is_given_up():
             # Its next owner may be this very worker, and have the local disk by now.
             return
-        self.flushed_ms = unsent.record.append_time_ms
         for batch in unsent.batches:
             self.shared.acknowledge(batch)
         self.table.index.seal_flush(unsent.record.flush)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from tables.cells import Figures
 from tables.changelog_sum import ChangelogSum
 from tables.cold import ColdRows, integer_end, text_end
 
@@ -186,20 +185,3 @@ def _cell_name(packed: bytes) -> CellName | None:
 
 _decode_cell = msgspec.msgpack.Decoder(PublishedCell).decode
 _decode_completion = msgspec.msgpack.Decoder(tuple[int, int]).decode
-
-
-def published_cell(
-    revision: int, figures: Figures, texts: tuple[str, str | None, str, str | None], cut_ms: int
-) -> PublishedCell:
-    """An entry from figures; `texts` are units, prorated, total aggregated and precise amount."""
-    units, prorated, total, precise = texts
-    return PublishedCell(
-        revision,
-        units,
-        prorated,
-        total,
-        precise,
-        figures.events_count,
-        figures.digest.to_bytes(16, "big"),
-        cut_ms,
-    )

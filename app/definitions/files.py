@@ -7,11 +7,11 @@ Read by `meter fold` (records-and-cuts §10). A command's own keys come first, t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.commands import Command
 from app.definitions.instants import parse_iso8601_ms
 
 
@@ -34,14 +34,6 @@ class _Line(msgspec.Struct, kw_only=True):
     payload: msgspec.Raw
     append_time: int | str = msgspec.field(name="_append_time")
     offset: int | None = msgspec.field(name="_offset", default=None)
-
-
-def write_definitions(records: Iterable[LogRecord], file: IO[bytes]) -> None:
-    """One line per record; values that are no commands, ticks too, are left out."""
-    for record in records:
-        command = _readable(record.value)
-        if command is not None:
-            file.write(definition_line(command, record.append_time_ms, record.offset))
 
 
 def definition_line(command: Command, append_time_ms: int, offset: int) -> bytes:
@@ -84,15 +76,6 @@ def _record(line: bytes, number: int, next_offset: int) -> LogRecord:
 
 def _append_time_ms(value: int | str) -> int | None:
     return parse_iso8601_ms(value) if isinstance(value, str) else value
-
-
-def _readable(value: bytes | None) -> Command | None:
-    if value is None:
-        return None
-    try:
-        return Command.decode(value)
-    except UnreadableCommand:
-        return None
 
 
 _DECODER = msgspec.json.Decoder(_Line)

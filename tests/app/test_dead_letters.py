@@ -193,7 +193,7 @@ async def test_a_record_of_many_refused_elements_has_one_letter(count: int) -> N
     raw = _raw(value, SMALL[2:], 7)
     refused = [(each, raw) for _, each in decode_record(value) if isinstance(each, Refusal)]
     await owned.take((), raw_next=8, refused=refused)
-    assert owned.refused_events == len(owned.verdicts) == count
+    assert owned.shared.tally.refused.total() == len(owned.verdicts) == count
     if count == REFUSED_LETTERS:
         assert [letter.value for letter in owned.outbox] == elements
         return

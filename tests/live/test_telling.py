@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.log import EVENTS
+from app.log import Event
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.live.api import Api, eventually, text_of
 from tests.live.foreign import foreign_producer
@@ -254,7 +254,7 @@ def check(log: str) -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.splitlines()]
     for line in lines:
         assert {"time", "level", "event", "message"} <= line.keys()
-        assert line["event"] in EVENTS
+        assert line["event"] in get_args(Event)
     by_event = {line["event"]: line for line in lines}
     events = [line["event"] for line in lines]
     assert (events[0], events[-1]) == ("start", "stop")

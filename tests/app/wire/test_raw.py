@@ -1,69 +1,11 @@
-"""Lago's raw format as written here, and home partitions."""
-
-import json
-from decimal import Decimal
+"""Message keys and home partitions."""
 
 import pytest
 from aiokafka.partitioner import murmur2 as client_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.events import Event
-from app.wire.raw import encode_raw, home_partition, message_key, murmur2
-from app.wire.records import decode_record
-
-
-def encode(
-    timestamp_ms: int | None = 1_767_225_600_250,
-    amount: str | None = None,
-    properties: bytes = b'{"gb":12.50}',
-) -> bytes:
-    return encode_raw(
-        organization_id="6f0a",
-        external_subscription_id="sub_42",
-        transaction_id="t-1",
-        code="storage",
-        timestamp_ms=timestamp_ms,
-        precise_total_amount_cents=None if amount is None else Decimal(amount),
-        properties=properties,
-        ingested_at_ms=1_767_225_600_118,
-    )
-
-
-def test_bytes_are_those_of_lago() -> None:
-    assert json.loads(encode()) == {
-        "organization_id": "6f0a",
-        "external_customer_id": None,
-        "external_subscription_id": "sub_42",
-        "transaction_id": "t-1",
-        "timestamp": "1767225600.25",
-        "code": "storage",
-        "precise_total_amount_cents": "0.0",
-        "properties": {"gb": 12.5},
-        "ingested_at": "2026-01-01T00:00:00.118",
-        "source": "http_ruby",
-        "source_metadata": {"api_post_processed": False},
-    }
-    assert b'{"gb":12.50}' in encode()
-
-
-@pytest.mark.parametrize(
-    ("timestamp_ms", "text"),
-    [(1_767_225_600_000, "1767225600.0"), (1_767_225_600_005, "1767225600.005"), (None, None)],
-)
-def test_timestamp_text(timestamp_ms: int | None, text: str | None) -> None:
-    assert json.loads(encode(timestamp_ms))["timestamp"] == text
-
-
-@given(st.none() | st.integers(0, 10**13), st.none() | st.integers(0, 10**9))
-def test_what_is_written_reads_back(timestamp_ms: int | None, cents: int | None) -> None:
-    amount = None if cents is None else f"{cents}E-3"
-    ((index, event),) = decode_record(encode(timestamp_ms, amount))
-    assert index == 0
-    assert isinstance(event, Event)
-    assert event.timestamp_ms == timestamp_ms
-    assert event.precise_total_amount_cents == Decimal(amount or 0)
-    assert event.properties == b'{"gb":12.50}'
+from app.wire.raw import home_partition, message_key, murmur2
 
 
 @pytest.mark.parametrize(
