@@ -481,7 +481,8 @@ class OwnedPartition:
     async def _fold(self, runs: Sequence[Run]) -> None:
         clock = self.shared.turns.clock
         begun_s = clock()
-        for part in _slices(runs, self.shared.settings.slice_events, self.table.route_of):
+        size = self.shared.settings.slice_events
+        for part in _slices(runs, size, self.table.route_of, clock):
             if clock() - begun_s >= TURN_S:
                 for _ in range(TURNS_BETWEEN_SLICES):
                     await asyncio.sleep(0)
@@ -1199,11 +1200,18 @@ def _retrieve(flush: asyncio.Future[None]) -> None:
 
 
 def _slices(
-    runs: Sequence[Run], size: int, route_of: Callable[[Pair], Route]
+    runs: Sequence[Run],
+    size: int,
+    route_of: Callable[[Pair], Route],
+    clock: Callable[[], float],
 ) -> Iterator[list[Run]]:
-    """Runs by slices that take as long as so many plain events; a longer run is cut."""
+    """Runs by slices that take as long as so many plain events; a longer run is cut.
+
+    A slice ends as well when a turn is over: first events have their routes compiled here, and one
+    of many years takes as long as hundreds of events.
+    """
     part: list[Run] = []
-    room = size
+    room, begun_s = size, clock()
     for pair, arrivals in runs:
         weight = route_of(pair).weight
         while len(arrivals) * weight > room:
@@ -1213,10 +1221,13 @@ def _slices(
                 part.append((pair, arrivals[:fitting]))
                 arrivals = arrivals[fitting:]
             yield part
-            part, room = [], size
+            part, room, begun_s = [], size, clock()
         if arrivals:
             part.append((pair, arrivals))
             room -= len(arrivals) * weight
+        if part and clock() - begun_s >= TURN_S:
+            yield part
+            part, room, begun_s = [], size, clock()
     if part:
         yield part
 

@@ -24,11 +24,11 @@ from app.records import usage_record
 from app.settings import Settings
 from app.tally import Tally
 from app.transport import RawRecord
-from app.turns import Turns
+from app.turns import TURN_S, Turns
 from app.wire.refusals import Refusal, RefusalCode
 from tables.close import settling
 from tables.fold import Arrival, runs_of
-from tables.partition import TooLargeForChangelog
+from tables.partition import Pair, TooLargeForChangelog
 from tables.stores.changelog import Fenced
 from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
 
@@ -345,15 +345,31 @@ def test_events_with_a_costly_expression_are_folded_by_fewer() -> None:
     weights = {light: 1, heavy: 40, heaviest: 2_000}
     runs = [(pair, [sent(str(n)) for n in range(30)]) for pair in (light, heavy)]
     runs.append((heaviest, [sent("a"), sent("b")]))
-    parts = list(
-        _slices(runs, 1_000, lambda pair: cast(Any, SimpleNamespace(weight=weights[pair])))
-    )
+
+    def route_of(pair: Pair) -> Any:
+        return SimpleNamespace(weight=weights[pair])
+
+    parts = list(_slices(runs, 1_000, route_of, lambda: 0.0))
     assert [[(pair, len(run)) for pair, run in part] for part in parts] == [
         [(light, 30), (heavy, 24)],
         [(heavy, 6)],
         [(heaviest, 1)],
         [(heaviest, 1)],
     ]
+
+
+def test_no_slice_takes_longer_than_a_turn_to_have_its_routes_compiled() -> None:
+    """A thousand first events of subscriptions that began years ago held the loop for 0.3 s."""
+    now_s = 0.0
+
+    def route_of(_: Pair) -> Any:
+        nonlocal now_s
+        now_s += TURN_S * 0.3
+        return SimpleNamespace(weight=1)
+
+    runs = [(("o", f"s{n}", "code"), [sent(str(n))]) for n in range(10)]
+    parts = _slices(runs, 1_000, route_of, lambda: now_s)
+    assert [len(part) for part in parts] == [4, 4, 2]
 
 
 async def test_a_partition_whose_index_finds_no_disk_stands_and_says_what_it_wants(
