@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,7 +27,11 @@ Groups = tuple[str | None, ...]
 
 
 class State(msgspec.Struct, gc=False):
-    """The part that all aggregations share."""
+    """The part that all aggregations share.
+
+    A type of its own never touches what other types have stored. Whoever changes the state of a
+    type that exists, or what its fields mean, raises `tables.cells.FOLD_VERSION`.
+    """
 
     events: int = 0
     """Events folded in."""
@@ -38,6 +42,10 @@ class State(msgspec.Struct, gc=False):
 
 
 S = TypeVar("S", bound=State)
+
+Reads = Literal["nothing", "number", "operation"]
+"""What an aggregation takes from an event: that it was, a number of its property, or a text of its
+property that is added or removed. Only subclasses of UniqueCount can fold operations."""
 
 
 class Window(NamedTuple):
@@ -87,9 +95,20 @@ def local_ordinal(day: date) -> int:
 
 
 class Aggregation(ABC, Generic[S]):
-    """One aggregation type, bound to how its charge uses it."""
+    """One aggregation type, bound to how its charge uses it; `tables/registry.py` names all."""
+
+    type_name: ClassVar[str]
+    """The name of the type in definitions, such as sum_agg."""
+
+    reads: ClassVar[Reads] = "number"
+    """What an event has to bring."""
 
     state_type: type[S]
+
+    def __init__(self, *, recurring: bool = False, prorated: bool = False, timezone: str = "UTC"):
+        self.recurring = recurring
+        self.prorated = prorated
+        self.timezone = timezone
 
     def initialize(self) -> S:
         """The state of no event."""
@@ -116,6 +135,15 @@ class Aggregation(ABC, Generic[S]):
 
         `state` holds the events dated in it; `before` those dated earlier, None unless recurring.
         """
+
+    def units_so_far(
+        self, state: S, before: S | None, window: Window, at_ms: int
+    ) -> Decimal | None:
+        """The part of the value that has accrued by an instant, before rounding.
+
+        None when that cannot be told, and for all types that are no average over time.
+        """
+        return None
 
     decimals: frozenset[str] = frozenset({"precise"})
     """Fields of the state that hold a decimal, for `unpack`."""

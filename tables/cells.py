@@ -404,18 +404,12 @@ class Span:
     def units_so_far(
         self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
     ) -> Decimal | None:
-        """weighted_sum: what has accrued in some cells by an instant.
-
-        `units` takes for granted that the level holds until the period ends. None when an event is
-        dated later: it is in the two running sums already.
-        """
+        """What has accrued in some cells by an instant; None when that cannot be told."""
         state, before = self._states_together(period, names)
-        if state.newest_ms > at_ms:  # type: ignore[attr-defined]
+        value = self.fold.aggregation.units_so_far(state, before, window_of(period), at_ms)
+        if value is None:
             return None
-        window = window_of(period)
-        elapsed = window._replace(end_ms=min(max(at_ms // 1000 * 1000, window[0]), window.end_ms))
         metric = self.fold.metric
-        value = self.fold.aggregation.result(state, before, elapsed).value
         return _clamped(round_units(value, metric.rounding_function, metric.rounding_precision))
 
     def states(

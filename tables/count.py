@@ -10,6 +10,8 @@ from tables.aggregation import Aggregation, Figures, State, Window
 class Count(Aggregation[State]):
     """The number of events of the window; needs no property."""
 
+    type_name = "count_agg"
+    reads = "nothing"
     state_type = State
 
     def result(self, state: State, before: State | None, window: Window) -> Figures:

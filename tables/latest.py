@@ -20,6 +20,7 @@ class LatestState(State, gc=False):
 class Latest(Aggregation[LatestState]):
     """Value of the event with the greatest (timestamp ms, position); 0 without events."""
 
+    type_name = "latest_agg"
     state_type = LatestState
     decimals = frozenset({"precise", "value"})
 

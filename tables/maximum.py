@@ -18,6 +18,7 @@ class MaximumState(State, gc=False):
 class Maximum(Aggregation[MaximumState]):
     """Maximum of a numeric property; 0 without events."""
 
+    type_name = "max_agg"
     state_type = MaximumState
     decimals = frozenset({"precise", "greatest"})
 

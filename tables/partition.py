@@ -65,6 +65,7 @@ from tables.members import MemberName, Members, SetKey, member_key
 from tables.not_counted import NotCounted, Reason
 from tables.presence import REST, Presence, PresenceTable, SubscriptionName
 from tables.published import PublishedTable
+from tables.registry import AGGREGATIONS
 from tables.routes import ChargeFold, ChargeFolds, Route, SpanPlan, plan_spans
 from tables.stores.spool import Place, Spool
 
@@ -382,14 +383,14 @@ class Partition:
                         yield (*pair[:2], event.code), (replace(arrival, event=event),)
 
     def _unique_codes(self) -> frozenset[str]:
-        """Codes that a unique_count metric has or had, in any organization."""
+        """Codes that a metric with members has or had, in any organization."""
         offset, codes = self._known_unique_codes
         if offset != self.definitions.offset:
             codes = frozenset(
                 metric.code
                 for versions in self.definitions.metric_versions.values()
                 for metric in versions.all()
-                if metric.aggregation_type == "unique_count_agg"
+                if AGGREGATIONS[metric.aggregation_type].reads == "operation"
             )
             self._known_unique_codes = (self.definitions.offset, codes)
         return codes

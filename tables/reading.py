@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import HistoryRecord, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.turns import STEP_ITEMS, Steps, drained
@@ -254,8 +255,8 @@ def spans_of(
 
 
 def accrues_until(in_force: ChargeInForce, at_ms: int | None) -> int | None:
-    """`at_ms` for a weighted_sum: other figures do not accrue."""
-    return at_ms if in_force.metric.aggregation_type == "weighted_sum_agg" else None
+    """`at_ms` for an average over time: other figures do not accrue."""
+    return at_ms if AGGREGATION_TYPES[in_force.metric.aggregation_type].over_time else None
 
 
 def _span_rows(

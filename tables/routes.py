@@ -39,15 +39,10 @@ from app.limits import EXPRESSION_UNITS, VALUE_BYTES
 from app.numbers import ZERO, InvalidValue, canonical, parse_value, property_text
 from tables.aggregation import Aggregation, Groups
 from tables.cells import Span, SpanKey
-from tables.count import Count
 from tables.in_force import PeriodCharges, charges_in_force, covering
-from tables.latest import Latest
-from tables.maximum import Maximum
 from tables.not_counted import Reason
 from tables.presence import Presence
-from tables.sum import Sum
-from tables.unique_count import UniqueCount
-from tables.weighted_sum import WeightedSum
+from tables.registry import AGGREGATIONS
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
@@ -116,8 +111,8 @@ class ChargeFold:
         self.grouped = any(bucket.group_keys for bucket in (*self.buckets, self.default_bucket))
         self.plain = not self.buckets and not self.default_bucket.group_keys
         self.aggregation = aggregation_for(metric, charge.prorated, timezone)
-        self.unique = isinstance(self.aggregation, UniqueCount)
-        self.applies = not isinstance(self.aggregation, Count | UniqueCount)
+        self.unique = self.aggregation.reads == "operation"
+        self.applies = type(self.aggregation).apply is not Aggregation.apply
         """Whether the state keeps more of an event than that it was."""
         self.read_value = _value_reader(metric, limited_after_ms)
         buckets = (*self.buckets, self.default_bucket)
@@ -193,19 +188,8 @@ class ChargeFold:
 
 def aggregation_for(metric: Metric, prorated: bool, timezone: str) -> Aggregation[Any]:
     """The aggregation of a metric as a charge uses it."""
-    match metric.aggregation_type:
-        case "count_agg":
-            return Count()
-        case "sum_agg":
-            return Sum(recurring=metric.recurring, prorated=prorated, timezone=timezone)
-        case "max_agg":
-            return Maximum()
-        case "latest_agg":
-            return Latest()
-        case "unique_count_agg":
-            return UniqueCount(recurring=metric.recurring, prorated=prorated, timezone=timezone)
-        case "weighted_sum_agg":
-            return WeightedSum()
+    made = AGGREGATIONS[metric.aggregation_type]
+    return made(recurring=metric.recurring, prorated=prorated, timezone=timezone)
 
 
 def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
@@ -228,9 +212,10 @@ def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
 def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str]:
     """Names of all event properties that the charge looks at."""
     names: set[str] = set()
-    if metric.aggregation_type != "count_agg" and metric.field_name:
+    reads = AGGREGATIONS[metric.aggregation_type].reads
+    if reads != "nothing" and metric.field_name:
         names.add(metric.field_name)
-    if metric.aggregation_type == "unique_count_agg":
+    if reads == "operation":
         names.add("operation_type")
     if metric.expression:
         names |= parse(metric.expression).properties
@@ -278,11 +263,13 @@ def _value_reader(metric: Metric, limited_after_ms: int) -> ValueReader:
     """How the metric reads an event's value (metering-semantics §4.1, §4.6)."""
     expression = parse(metric.expression) if metric.expression else None
     field = metric.field_name or ""
-    if metric.aggregation_type == "count_agg":
-        return _count_reader(expression, limited_after_ms)
-    if metric.aggregation_type == "unique_count_agg":
-        return _unique_reader(field, expression, limited_after_ms)
-    return _number_reader(field, expression, limited_after_ms)
+    match AGGREGATIONS[metric.aggregation_type].reads:
+        case "nothing":
+            return _count_reader(expression, limited_after_ms)
+        case "operation":
+            return _unique_reader(field, expression, limited_after_ms)
+        case "number":
+            return _number_reader(field, expression, limited_after_ms)
 
 
 def _count_reader(expression: Expression | None, limited_after_ms: int) -> ValueReader:

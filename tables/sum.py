@@ -31,13 +31,9 @@ class SumState(State, gc=False):
 class Sum(Aggregation[SumState]):
     """Running sum; `prorated` weighs each addition by the days it was there."""
 
+    type_name = "sum_agg"
     state_type = SumState
     decimals = frozenset({"precise", "total", "dated"})
-
-    def __init__(self, *, recurring: bool = False, prorated: bool = False, timezone: str = "UTC"):
-        self.recurring = recurring
-        self.prorated = prorated
-        self.timezone = timezone
 
     def apply(
         self,

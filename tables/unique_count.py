@@ -54,12 +54,9 @@ Contributions = dict[tuple[int, int], tuple[int, int]]
 class UniqueCount(Aggregation[UniqueCountState]):
     """Number of active properties. The members do the work; the state holds their sums."""
 
+    type_name = "unique_count_agg"
+    reads = "operation"
     state_type = UniqueCountState
-
-    def __init__(self, *, recurring: bool = False, prorated: bool = False, timezone: str = "UTC"):
-        self.recurring = recurring
-        self.prorated = prorated
-        self.timezone = timezone
 
     def merge(self, state: UniqueCountState, other: UniqueCountState) -> None:
         """Add the sums."""

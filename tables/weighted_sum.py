@@ -37,6 +37,7 @@ class WeightedSumState(State, gc=False):
 class WeightedSum(Aggregation[WeightedSumState]):
     """Level averaged over the nominal period, held until its end; recurring carries the level."""
 
+    type_name = "weighted_sum_agg"
     state_type = WeightedSumState
     decimals = frozenset({"precise", "change", "moment"})
 
@@ -73,3 +74,16 @@ class WeightedSum(Aggregation[WeightedSumState]):
             area = add(carried, changed)
         value = weighted_average(area, window.duration_days * _DAY_MS)
         return Figures(value, value, add(initial, state.change), state.events)
+
+    def units_so_far(
+        self, state: WeightedSumState, before: WeightedSumState | None, window: Window, at_ms: int
+    ) -> Decimal | None:
+        """The average as if the period ended at that instant.
+
+        `result` takes for granted that the level holds until the period ends. None when an event
+        is dated later: it is in the two running sums already.
+        """
+        if state.newest_ms > at_ms:
+            return None
+        end_ms = min(max(at_ms // 1000 * 1000, window.from_ms), window.end_ms)
+        return self.result(state, before, window._replace(end_ms=end_ms)).value

@@ -16,7 +16,7 @@ from app.api.schemas import (
     Text,
     Units,
 )
-from app.definitions.model import AggregationType
+from app.definitions.aggregation_types import AggregationType
 from app.usage import ClosingReason
 
 Digest = str

@@ -13,6 +13,7 @@ import msgspec
 
 from app.api.streams import whole
 from app.billing_periods.timezones import local_date
+from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.numbers import exact_sum, plain
@@ -150,11 +151,11 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
 
 
 def _so_far(metric: Metric, rows: Sequence[UsageRow]) -> Json:
-    """weighted_sum: beside what the period comes to if nothing more is sent, what accrued by now.
+    """Averages over time: beside what the period comes to at its end, what accrued by now.
 
     Null when an event is dated in the future, for then the running sums cannot tell.
     """
-    if metric.aggregation_type != "weighted_sum_agg":
+    if not AGGREGATION_TYPES[metric.aggregation_type].over_time:
         return {}
     parts = [row.units_so_far for row in rows]
     known = [part for part in parts if part is not None]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.decision import new_object_id
 from app.definitions.fields import (
     INVALID,
@@ -44,7 +45,6 @@ CHARGE_MODELS = (
 MAX_AMOUNT_CENTS = 2**63 - 1
 
 _PRORATED_MODELS = ("standard", "volume", "graduated")
-PAY_IN_ADVANCE_TYPES = ("count_agg", "sum_agg", "unique_count_agg")
 _AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 Body = Mapping[str, Any]
@@ -175,16 +175,17 @@ def _defaults(old: Charge | None) -> dict[str, Any]:
 
 def _check_combination(fields: Fields, charge: Charge, metric: Metric) -> None:
     model, in_advance = charge.charge_model, charge.pay_in_advance
+    allowed = AGGREGATION_TYPES[metric.aggregation_type]
     if charge.prorated and not (
         metric.recurring
-        and metric.aggregation_type != "weighted_sum_agg"
+        and allowed.prorated
         and model in _PRORATED_MODELS
         and (model == "standard" or not in_advance)
     ):
         fields.fail("prorated", "invalid_billable_metric_or_charge_model")
-    if in_advance and (metric.aggregation_type not in PAY_IN_ADVANCE_TYPES or model == "volume"):
+    if in_advance and (not allowed.in_advance or model == "volume"):
         fields.fail("pay_in_advance", "invalid_aggregation_type_or_charge_model")
-    if model == "dynamic" and metric.aggregation_type != "sum_agg":
+    if model == "dynamic" and not allowed.dynamic:
         fields.fail("charge_model", "invalid_aggregation_type_or_charge_model")
 
 

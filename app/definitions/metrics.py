@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from app.definitions.aggregation_types import (
+    AGGREGATION_TYPES,
+    NOT_FOR_SALE,
+    PLACEHOLDER,
+    AggregationType,
+)
 from app.definitions.commands import Command
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.model import (
     ALL_FILTER_VALUES,
-    AggregationType,
     Charge,
     ChargeFilter,
     Metric,
@@ -25,11 +30,9 @@ from app.expressions import InvalidExpression, check_size, parse
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
 
-AGGREGATION_TYPES: tuple[AggregationType, ...] = get_args(AggregationType)
 MAX_ROUNDING_DIGITS = 38
 """As many decimals as a quantity may have (records-and-cuts §6)."""
 
-_NOT_RECURRING = ("count_agg", "max_agg", "latest_agg")
 _FROZEN_IN_USE = (
     "code",
     "aggregation_type",
@@ -53,7 +56,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         organization_id=command.organization_id,
         code="",
         name="",
-        aggregation_type="count_agg",
+        aggregation_type=PLACEHOLDER,
         created_at_ms=now_ms,
     )
     metric = _described(definitions, base, payload_body(command, "billable_metric"))
@@ -98,13 +101,13 @@ def _described(
     definitions: Definitions, metric: Metric, body: Mapping[str, Any]
 ) -> Metric | Rejected:
     """The metric with every field taken from the body, or what is wrong with the body."""
-    if body.get("aggregation_type") == "custom_agg":
+    if body.get("aggregation_type") == NOT_FOR_SALE:
         return Rejected(403, "feature_unavailable")
     fields = Fields(body)
     code = fields.mandatory_text("code")
     if code and _taken(definitions, metric, code):
         fields.fail("code", TAKEN)
-    aggregation_type = fields.choice("aggregation_type", AGGREGATION_TYPES)
+    aggregation_type = fields.choice("aggregation_type", tuple(AGGREGATION_TYPES))
     described = msgspec.structs.replace(
         metric,
         code=code,
@@ -136,12 +139,12 @@ def _taken(definitions: Definitions, metric: Metric, code: str) -> bool:
 def _aggregation_type(fields: Fields, given: AggregationType | None) -> AggregationType:
     if given is None:
         fields.fail("aggregation_type", INVALID)
-        return "count_agg"
+        return PLACEHOLDER
     return given
 
 
 def _field_name(fields: Fields, aggregation_type: AggregationType | None) -> str | None:
-    if aggregation_type == "count_agg":
+    if aggregation_type is not None and not AGGREGATION_TYPES[aggregation_type].needs_field:
         return None
     return fields.mandatory_text("field_name")
 
@@ -162,14 +165,19 @@ def _expression(definitions: Definitions, fields: Fields, before: str | None) ->
 
 def _recurring(fields: Fields, aggregation_type: AggregationType | None) -> bool:
     recurring = fields.flag("recurring") or False
-    if recurring and aggregation_type in _NOT_RECURRING:
+    if (
+        recurring
+        and aggregation_type is not None
+        and not AGGREGATION_TYPES[aggregation_type].recurring
+    ):
         fields.fail("recurring", "not_compatible_with_aggregation_type")
     return recurring
 
 
 def _weighted_interval(fields: Fields, aggregation_type: AggregationType | None) -> Any:
     interval = fields.choice("weighted_interval", ("seconds",))
-    return "seconds" if aggregation_type == "weighted_sum_agg" else interval
+    over_time = aggregation_type is not None and AGGREGATION_TYPES[aggregation_type].over_time
+    return "seconds" if over_time else interval
 
 
 def _filters(fields: Fields) -> tuple[MetricFilter, ...]:

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
-AggregationType = Literal[
-    "count_agg", "sum_agg", "max_agg", "unique_count_agg", "latest_agg", "weighted_sum_agg"
-]
+from app.definitions.aggregation_types import AggregationType
+
 Interval = Literal["weekly", "monthly", "quarterly", "semiannual", "yearly"]
 BillingTime = Literal["calendar", "anniversary"]
 

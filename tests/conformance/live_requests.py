@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.definitions.charges import PAY_IN_ADVANCE_TYPES
+from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.instants import iso_milliseconds
 from app.definitions.model import ALL_FILTER_VALUES
 from app.numbers import plain
@@ -66,7 +66,7 @@ def plan_body(vector: Json, plan: LivePlan, metric_id: str) -> dict[str, Any]:
         "prorated": bool(described.get("prorated")),
         # It shapes no figure, and the API has it for these types only.
         "pay_in_advance": bool(described.get("pay_in_advance"))
-        and vector["metric"]["aggregation_type"] in PAY_IN_ADVANCE_TYPES,
+        and AGGREGATION_TYPES[vector["metric"]["aggregation_type"]].in_advance,
         "accepts_target_wallet": bool(described.get("accepts_target_wallet")),
         "properties": _properties(grouped_by),
         "filters": [

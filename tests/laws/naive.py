@@ -113,10 +113,12 @@ def cell(code: str, rows: Sequence[Row], period: Period) -> Cell:
             units = carried = Fraction(count)
             if code in PRORATED:
                 prorated = prorated_unique(counted, period)
-        case _:
+        case "weighted_sum_agg":
             units = step_integral(inside, total(before), period)
             level = carried = total(counted)
             count = len(inside)
+        case other:
+            raise AssertionError(f"{other} has no naive calculation")
     digest = sum(
         digest_of(SUBSCRIPTION, r.transaction_id, r.timestamp_ms, code, digest_text(code, r))
         for r in counted

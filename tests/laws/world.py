@@ -35,6 +35,7 @@ from tables.partition import (
     refolds_of,
 )
 from tables.refold import Refold, cells_of
+from tables.registry import AGGREGATIONS
 
 Key = TypeVar("Key", bytes, MemberName)
 
@@ -74,6 +75,15 @@ METRICS: dict[str, dict[str, Any]] = {
         "filters": [{"key": "g", "values": ["x", "y"]}, {"key": "u", "values": ["a", "b"]}],
     },
     "average": {"aggregation_type": "weighted_sum_agg", "field_name": "v"},
+}
+# A new type is in every law as soon as it is registered.
+METRICS |= {
+    name.removesuffix("_agg"): {
+        "aggregation_type": name,
+        "field_name": "u" if each.reads == "operation" else "v",
+    }
+    for name, each in AGGREGATIONS.items()
+    if name not in {metric["aggregation_type"] for metric in METRICS.values()}
 }
 PRORATED = ("balance", "seats")
 

@@ -1,0 +1,49 @@
+"""The aggregation types that a metric may have, and what the API accepts for each.
+
+This is one half of a type's registration. The other half is its class in `tables/registry.py`,
+which this package may not import. `tests/laws/test_registry.py` compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+
+class TypeRules(NamedTuple):
+    """What a metric of the type, and a charge of that metric, may ask for."""
+
+    needs_field: bool = True
+    """A metric names the property that it reads."""
+    recurring: bool = False
+    """A metric may carry its figure from period to period."""
+    prorated: bool = False
+    """A charge may weigh units by days; the metric has to be recurring, too."""
+    in_advance: bool = False
+    """A charge may be paid in advance."""
+    dynamic: bool = False
+    """A charge may have the model `dynamic`."""
+    over_time: bool = False
+    """The figure is an average over time: it has a weighted_interval and accrues."""
+
+
+AGGREGATION_TYPES: dict[str, TypeRules] = {
+    "count_agg": TypeRules(needs_field=False, in_advance=True),
+    "sum_agg": TypeRules(recurring=True, prorated=True, in_advance=True, dynamic=True),
+    "max_agg": TypeRules(),
+    "unique_count_agg": TypeRules(recurring=True, prorated=True, in_advance=True),
+    "latest_agg": TypeRules(),
+    "weighted_sum_agg": TypeRules(recurring=True, over_time=True),
+}
+"""In the order in which the API's description lists them."""
+
+PLACEHOLDER = "count_agg"
+"""Stands in a metric until its body says which type it has."""
+
+NOT_FOR_SALE = "custom_agg"
+"""Lago knows this type; here it is refused."""
+
+if TYPE_CHECKING:
+    AggregationType: TypeAlias = str
+else:
+    # The description of the API lists the names, so that a type cannot be left out there.
+    AggregationType = Literal[tuple(AGGREGATION_TYPES)]
