@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from app.definitions.instants import iso_milliseconds
 from app.definitions.judging import ORGANIZATION_HEADER, Judging
 from app.fetched import UnreadBatch
 from app.limits import ID_BYTES, REFUSED_LETTERS
-from app.records import instant_ms
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, deciding_headers, organizations_named
@@ -158,7 +158,7 @@ def dead_letter(
         "source-partition": str(source.partition),
         "source-offset": str(source.offset),
         "source-index": str(refusal.index),
-        "failed-at": instant_ms(now_ms),
+        "failed-at": iso_milliseconds(now_ms),
     }
     if source.records is not None:
         told["source-count"] = str(source.records)

@@ -19,9 +19,9 @@ from aiokafka.structs import RecordMetadata
 from app.clients import Producer, started
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.instants import iso_seconds
 from app.definitions.model import Metric
 from app.main import Worker
-from app.records import instant
 from app.settings import Settings
 from app.wire.raw import message_key
 
@@ -199,6 +199,6 @@ def _subscription(organization_id: str, name: str, started_ms: int) -> Command:
         "external_customer_id": name.removeprefix("demo_"),
         "plan_code": PLAN,
         "external_id": name,
-        "subscription_at": instant(started_ms),
+        "subscription_at": iso_seconds(started_ms),
     }
     return commands.create_subscription(organization_id, body)

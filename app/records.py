@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from hashlib import sha1
 from typing import Any, Literal, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
+from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import Period
 
@@ -75,8 +75,8 @@ class Envelope:
         period = self.period
         return _text(
             {
-                "from": instant(period.start_ms),
-                "to": instant(period.to_ms),
+                "from": iso_seconds(period.start_ms),
+                "to": iso_seconds(period.to_ms),
                 "timezone": period.timezone,
                 "charges_duration_in_days": period.duration_days,
             }
@@ -87,8 +87,8 @@ class Envelope:
         """The members before `digest`."""
         return _members(
             {
-                "closed_at": instant_ms(self.closed_at_ms),
-                "final_after": instant_ms(self.period.late_until_ms),
+                "closed_at": iso_milliseconds(self.closed_at_ms),
+                "final_after": iso_milliseconds(self.period.late_until_ms),
                 "definitions_offset": self.definitions_offset,
             }
         )
@@ -105,7 +105,7 @@ class Envelope:
         return [
             ("ce_source", f"/organizations/{subscription.organization_id}".encode()),
             ("ce_subject", subscription.external_id.encode()),
-            ("ce_time", instant_ms(self.closed_at_ms).encode()),
+            ("ce_time", iso_milliseconds(self.closed_at_ms).encode()),
         ]
 
 
@@ -118,22 +118,6 @@ class CellText(NamedTuple):
     precise_total_amount_cents: str | None
     events_count: int
     digest: int
-
-
-@lru_cache(maxsize=4096)
-def instant(at_ms: int) -> str:
-    """`YYYY-MM-DDThh:mm:ssZ`, floored to the second."""
-    return _utc(at_ms // 1000 * 1000).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@lru_cache(maxsize=4096)
-def instant_ms(at_ms: int) -> str:
-    """`YYYY-MM-DDThh:mm:ss.sssZ`."""
-    return _utc(at_ms).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
-
-
-def _utc(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms // 1000, UTC)
 
 
 def cell_id(
@@ -150,7 +134,7 @@ def cell_id(
         charge_id,
         filter_id,
         grouped_by,
-        instant_ms(start_ms),
+        iso_milliseconds(start_ms),
     )
     return _uuid5(msgspec.json.encode(name))
 

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from app.billing_periods.day_count import DAY_MS
 from app.billing_periods.timezones import (
     local_date,
     local_datetime,
@@ -36,7 +37,6 @@ WindowName = Literal["minute", "hour", "day", "month"]
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
-_DAY_MS = 86_400_000
 
 
 class TooManyWindows(ValueError):
@@ -255,7 +255,7 @@ def _as_period(window: SeriesWindow, timezone: str) -> Period:
         to_ms=window.end_ms - 1000,
         last_ms=window.end_ms - 1,
         # The denominator of averages: a window is averaged over itself, however short.
-        duration_days=Fraction(window.end_ms - window.start_ms, _DAY_MS),  # type: ignore[arg-type]
+        duration_days=Fraction(window.end_ms - window.start_ms, DAY_MS),  # type: ignore[arg-type]
         timezone=timezone,
         fixed_at_ms=NEVER_MS,
         due_at_ms=NEVER_MS,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from app.billing_periods.day_count import DAY_MS
 from app.numbers import EXACT, ZERO, weighted_average
 from tables.aggregation import (
     Aggregation,
@@ -19,8 +20,6 @@ from tables.aggregation import (
     add,
     multiply,
 )
-
-_DAY_MS = 86_400_000
 
 
 class WeightedSumState(State, gc=False):
@@ -72,7 +71,7 @@ class WeightedSum(Aggregation[WeightedSumState]):
             carried = multiply(initial, Decimal(end_ms - window.from_ms))
             changed = EXACT.subtract(multiply(state.change, Decimal(end_ms)), state.moment)
             area = add(carried, changed)
-        value = weighted_average(area, window.duration_days * _DAY_MS)
+        value = weighted_average(area, window.duration_days * DAY_MS)
         return Figures(value, value, add(initial, state.change), state.events)
 
     def units_so_far(

@@ -3,7 +3,7 @@
 from app.billing_periods.timezones import opens_a_local_day, utc_offset_ms
 
 _SECOND_MS = 1000
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
 
 
 def inclusive_days(from_ms: int, to_ms: int, timezone: str, *, upgraded: bool = False) -> int:
@@ -15,5 +15,5 @@ def inclusive_days(from_ms: int, to_ms: int, timezone: str, *, upgraded: bool = 
     if opens_a_local_day(to_ms, timezone):
         to_ms += _SECOND_MS
     clock_change_ms = utc_offset_ms(from_ms, timezone) - utc_offset_ms(to_ms, timezone)
-    days = -(-(to_ms - from_ms - clock_change_ms) // _DAY_MS)
+    days = -(-(to_ms - from_ms - clock_change_ms) // DAY_MS)
     return max(0, days - 1) if upgraded else days

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _STARTS_WITH_A_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-DAY_MS = 86_400_000
 LAST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last instant that has a spelling."""
 
@@ -29,11 +29,13 @@ def parse_iso8601_ms(text: str) -> int | None:
     return at_ms if 0 <= at_ms <= LAST_MS else None
 
 
+@lru_cache(maxsize=4096)
 def iso_seconds(at_ms: int) -> str:
     """`YYYY-MM-DDThh:mm:ssZ`, floored."""
     return f"{_datetime(at_ms):%Y-%m-%dT%H:%M:%S}Z"
 
 
+@lru_cache(maxsize=4096)
 def iso_milliseconds(at_ms: int) -> str:
     """`YYYY-MM-DDThh:mm:ss.sssZ`."""
     return f"{_datetime(at_ms):%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"

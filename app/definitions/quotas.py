@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from app import limits
+from app.billing_periods.day_count import DAY_MS
 from app.definitions.decision import Decision
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Rejected, invalid
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from app.definitions.state import Definitions
 
 MINUTE_MS = 60_000
-DAY_MS = 86_400_000
 
 Counted = Literal["plan_changes", "subscription_changes", "corrections", "elapsed"]
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
 
+from app.billing_periods.day_count import DAY_MS
 from app.billing_periods.grid import PeriodGrid
 from app.billing_periods.timezones import local_date
 from app.definitions.commands import Command
 from app.definitions.decision import Change, Decision, payload_body, payload_text
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
-from app.definitions.instants import DAY_MS, parse_iso8601_ms
+from app.definitions.instants import parse_iso8601_ms
 from app.definitions.model import BillingTime, Customer, Plan, Subscription
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.turns import STEP_ITEMS, Steps, drained

@@ -5,8 +5,10 @@ from typing import Final
 
 import msgspec
 
+from app.billing_periods.day_count import DAY_MS
+
 MAX_DAYS_AHEAD: Final = 3652
-MAX_AHEAD_MS: Final = MAX_DAYS_AHEAD * 86_400_000
+MAX_AHEAD_MS: Final = MAX_DAYS_AHEAD * DAY_MS
 
 MAX_QUOTED: Final = 200
 """Characters of an input that a message repeats."""

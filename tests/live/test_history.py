@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from app.cli.preview import preview
 from app.cli.verify import verify
+from app.definitions.instants import iso_seconds
 from app.main import Worker, running_worker
-from app.records import instant
 from app.settings import Settings
 from tests.live.api import KEY, Api, Json, api_of, eventually
 from tests.live.consumer import read_ledger
@@ -147,7 +147,7 @@ async def test_a_published_period_is_revised_under_a_history_record(
     status, answer = await api.call(
         "GET",
         f"/customers/c/usage/explain?external_subscription_id={SUBSCRIPTION}"
-        f"&billable_metric_code=gb&at={instant(past_s * 1000)}",
+        f"&billable_metric_code=gb&at={iso_seconds(past_s * 1000)}",
     )
     assert status == 200, answer
     explained = answer["explanation"]

@@ -9,17 +9,17 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.instants import iso_milliseconds
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to, subscription_timeline
-from app.records import instant_ms
 from tests.app.definitions.log import ORG, Log, ms
 
 DAY_MS = 86_400_000
 
 
 def shown(period: Period) -> tuple[str, str, str]:
-    due = "never" if period.due_at_ms == NEVER_MS else instant_ms(period.due_at_ms)
-    return instant_ms(period.start_ms), instant_ms(period.end_ms), due
+    due = "never" if period.due_at_ms == NEVER_MS else iso_milliseconds(period.due_at_ms)
+    return iso_milliseconds(period.start_ms), iso_milliseconds(period.end_ms), due
 
 
 def periods(log: Log, until: str) -> list[tuple[str, str, str]]:
@@ -111,7 +111,7 @@ def test_termination_ends_at_its_instant_without_grace() -> None:
     (period,) = timeline(log).until(ms("2025-01-01T00:00:00Z"))
     assert shown(period)[1:] == ("2024-01-20T12:00:30.500Z", "2024-01-20T12:01:00.000Z")
     assert period.closing_reason == "termination"
-    assert instant_ms(period.to_ms) == "2024-01-20T12:00:30.000Z"
+    assert iso_milliseconds(period.to_ms) == "2024-01-20T12:00:30.000Z"
     assert period.last_ms == period.end_ms
 
 
@@ -187,7 +187,7 @@ def test_a_new_timezone_leaves_neither_a_hole_nor_a_sliver() -> None:
     log.subscribe(billing_time="calendar")
     log.at("2024-02-10T00:00:00Z").customer(timezone="America/Los_Angeles")
     found = timeline(log).until(ms("2024-04-02T00:00:00Z"))
-    assert [instant_ms(period.end_ms) for period in found[:3]] == [
+    assert [iso_milliseconds(period.end_ms) for period in found[:3]] == [
         "2024-02-01T00:00:00.000Z",
         "2024-03-01T08:00:00.000Z",
         "2024-04-01T07:00:00.000Z",
