@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.billing_periods.grid import BillingTime, Interval
 from app.definitions.aggregation_types import AggregationType
-from app.definitions.model import BillingTime, Interval
 
 Text = Annotated[str, Field(min_length=1)]
 OptionalText = str | None

@@ -7,10 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from app.billing_periods.grid import BillingTime, Interval
 from app.definitions.aggregation_types import AggregationType
-
-Interval = Literal["weekly", "monthly", "quarterly", "semiannual", "yearly"]
-BillingTime = Literal["calendar", "anniversary"]
 
 ALL_FILTER_VALUES = "__ALL_FILTER_VALUES__"
 TARGET_WALLET_KEY = "target_wallet_code"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from app.billing_periods.grid import INTERVALS
 from app.definitions.charges import MAX_AMOUNT_CENTS, described_charges, find_metrics
 from app.definitions.commands import Command
 from app.definitions.currencies import CURRENCIES
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank
-from app.definitions.model import Charge, Interval, Plan
+from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.definitions.subscriptions import ended_chains
 from app.turns import Steps
@@ -20,7 +21,6 @@ from app.turns import Steps
 if TYPE_CHECKING:
     from app.definitions.state import Definitions
 
-INTERVALS: tuple[Interval, ...] = get_args(Interval)
 
 _SPLIT_MONTHLY = ("semiannual", "yearly")
 _FROZEN_IN_USE = (

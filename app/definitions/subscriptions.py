@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from app.billing_periods.day_count import DAY_MS
-from app.billing_periods.grid import PeriodGrid
+from app.billing_periods.grid import BILLING_TIMES, BillingTime, PeriodGrid
 from app.billing_periods.timezones import local_date
 from app.definitions.commands import Command
 from app.definitions.decision import Change, Decision, payload_body, payload_text
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.instants import parse_iso8601_ms
-from app.definitions.model import BillingTime, Customer, Plan, Subscription
+from app.definitions.model import Customer, Plan, Subscription
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.turns import STEP_ITEMS, Steps, drained
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from app.definitions.state import Definitions
 
 DEFAULT_TIMEZONE = "UTC"
-BILLING_TIMES: tuple[BillingTime, ...] = get_args(BillingTime)
 INVALID_DATE = "invalid_date"
 LATEST_START_MS = 221_845_392_000_000
 """9000-01-01: leaves room for the periods after it."""

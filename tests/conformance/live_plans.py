@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, get_args
 
-from app.billing_periods.grid import PeriodGrid
-from app.definitions.model import BillingTime, Interval
+from app.billing_periods.grid import BillingTime, Interval, PeriodGrid
 from app.definitions.timeline import Period
 from app.wire.timestamps import parse_timestamp
 from tests.conformance.files import Json, Vector
