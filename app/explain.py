@@ -43,7 +43,7 @@ from tables.cells import Span
 from tables.dedupe import Entry
 from tables.fold import Arrival
 from tables.partition import Pair, Partition
-from tables.presence import Presence, SubscriptionName
+from tables.presence import SubscriptionName, first_offsets
 from tables.published import PublishedCell
 from tables.reading import as_of, grouped_by
 from tables.regrouping import Regrouped
@@ -380,18 +380,6 @@ async def _read_all(
         async with owned.lock:
             await turn.rest(scan, record, show)
             return await turn.run(finish(), urgent=True)
-
-
-def first_offsets(entries: Iterable[Presence]) -> tuple[int | None, int | None]:
-    """Where the first events lie, on raw and on rekeyed; None: none came that way."""
-    raw: list[int] = []
-    rekeyed: list[int] = []
-    for entry in entries:
-        if entry.raw_first >= 0:
-            raw.append(entry.raw_first)
-        if entry.rekeyed_first >= 0:
-            rekeyed.append(entry.rekeyed_first)
-    return min(raw, default=None), min(rekeyed, default=None)
 
 
 # Trace

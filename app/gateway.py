@@ -31,7 +31,6 @@ from app.engine import Engine
 from app.explain import (
     First,
     explain,
-    first_offsets,
     regrouped_usage,
     trace,
     usage_series,
@@ -67,7 +66,7 @@ from app.wire.refusals import RefusalCode
 from tables.corrections import CorrectionArrival
 from tables.dedupe import Entry
 from tables.fold import Arrival
-from tables.presence import SubscriptionName
+from tables.presence import Presence, SubscriptionName, first_offsets
 from tables.preview import Scope
 from tables.reading import (
     PastPeriod,
@@ -895,7 +894,7 @@ def _first_listed(
     owned: OwnedPartition, organization_id: str, query: port.EventQuery
 ) -> Steps[tuple[int | None, int | None]]:
     """Where the first events of a listing may lie, on raw and on rekeyed."""
-    firsts: list[tuple[int | None, int | None]] = []
+    found = Presence()
     codes = owned.table.presence.codes
     if query.external_subscription_id is not None:
         name = (organization_id, query.external_subscription_id)
@@ -903,19 +902,14 @@ def _first_listed(
     else:
         names = list(codes)
     for start in range(0, len(names), STEP_ITEMS):
-        entries = [
-            entry
-            for name in names[start : start + STEP_ITEMS]
-            for code, entry in codes.get(name, {}).items()
-            if _asks_for(query, organization_id, name, code)
-        ]
-        firsts.append(first_offsets(entries))
+        for name in names[start : start + STEP_ITEMS]:
+            for code, entry in codes.get(name, {}).items():
+                if _asks_for(query, organization_id, name, code):
+                    found.cover(entry)
         yield
     if owned.table.presence.rest is not None:
-        firsts.append(first_offsets([owned.table.presence.rest]))
-    raw = [first for first, _ in firsts if first is not None]
-    rekeyed = [first for _, first in firsts if first is not None]
-    return min(raw, default=None), min(rekeyed, default=None)
+        found.cover(owned.table.presence.rest)
+    return first_offsets([found])
 
 
 def _uncounted(

@@ -10,7 +10,7 @@ defined later is looked for from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -101,6 +101,18 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
             self.rekeyed_last = max(self.rekeyed_last, other.rekeyed_last)
         self.newest_ms = max(self.newest_ms, other.newest_ms)
         self.appended_ms = max(self.appended_ms, other.appended_ms)
+
+
+def first_offsets(entries: Iterable[Presence]) -> tuple[int | None, int | None]:
+    """Where the first events lie, on raw and on rekeyed; None: none came that way."""
+    raw: list[int] = []
+    rekeyed: list[int] = []
+    for entry in entries:
+        if entry.raw_first >= 0:
+            raw.append(entry.raw_first)
+        if entry.rekeyed_first >= 0:
+            rekeyed.append(entry.rekeyed_first)
+    return min(raw, default=None), min(rekeyed, default=None)
 
 
 class PresenceTable:

@@ -22,7 +22,7 @@ from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members, SetKey
 from tables.not_counted import NotCounted
 from tables.partition import Counted, Kept, Pair, Partition, Refused, Revised, WaitForDefinitions
-from tables.presence import REST, SubscriptionName
+from tables.presence import REST, SubscriptionName, first_offsets
 from tables.routes import Route
 from tables.stores.spool import Spool
 
@@ -123,14 +123,8 @@ class Refold:
 
     def start_offsets(self) -> tuple[int | None, int | None]:
         """Where to begin on raw and rekeyed; None where no event of the pairs lies."""
-        entries = [
-            entry
-            for *name, code in self.pairs
-            if (entry := self.partition.presence.find((name[0], name[1]), code)) is not None
-        ]
-        raw = [entry.raw_first for entry in entries if entry.raw_first >= 0]
-        rekeyed = [entry.rekeyed_first for entry in entries if entry.rekeyed_first >= 0]
-        return min(raw, default=None), min(rekeyed, default=None)
+        found = (self.partition.presence.find((org, name), code) for org, name, code in self.pairs)
+        return first_offsets(entry for entry in found if entry is not None)
 
     def feed(self, arrivals: Sequence[Arrival]) -> None:
         """Fold those of the arrivals that are of the pairs and count."""

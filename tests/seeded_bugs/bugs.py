@@ -223,7 +223,7 @@ BUGS = (
     ),
     Bug(
         "refold-starts-too-late",
-        "tables/refold.py",
+        "tables/presence.py",
         "return min(raw, default=None), min(rekeyed, default=None)",
         "return max(raw, default=None), max(rekeyed, default=None)",
     ),
