@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 
@@ -16,8 +16,7 @@ from app.api.meter import BeyondRetention
 from app.clients import NOT_TAKEN
 from app.log import facts
 from app.owned import OwnedPartition
-from app.scan import Scan
-from app.scans import Turn, feeding
+from app.scans import Scanner, Turn, feeding
 from app.turns import Work
 from tables.close import next_cut
 from tables.partition import Pair
@@ -30,8 +29,6 @@ LONGEST_PAUSE_S = 5.0
 """Between two refolds."""
 
 IDLE_S = 1.0
-
-Scanner = Callable[[OwnedPartition], Scan]
 
 
 async def refold(owned: OwnedPartition, scanner: Scanner) -> None:

@@ -33,8 +33,7 @@ from app.proof import (
     UsageSeries,
     WindowUsage,
 )
-from app.scan import Scan
-from app.scans import Turn
+from app.scans import Scanner, Turn
 from app.turns import STEP_ITEMS, Steps, in_steps
 from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping
 from app.wire.arrivals import Arrived
@@ -58,7 +57,6 @@ T = TypeVar("T")
 _ATTEMPTS = 3
 """A refold that is swapped in meanwhile has other definitions: then everything is read again."""
 
-Scanner = Callable[[OwnedPartition], Scan]
 FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
 
 

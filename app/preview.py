@@ -7,14 +7,13 @@ partition's live fold waits. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.definitions.branch import Branch
 from app.owned import OwnedPartition
 from app.proof import PreviewedCell, PreviewReport
-from app.scan import Scan
-from app.scans import Turn, feeding
+from app.scans import Scanner, Turn, feeding
 from app.verify import PAIRS_AT_ONCE, counting, some_of
 from tables.presence import SubscriptionName
 from tables.preview import Preview, Scope
@@ -22,8 +21,6 @@ from tables.preview import Preview, Scope
 CELLS_A_LINE = 500
 _NAMES_AT_ONCE = 50
 """Compared while the live fold waits; then it goes on."""
-
-Scanner = Callable[[OwnedPartition], Scan]
 
 
 class Overtaken(RuntimeError):

@@ -24,10 +24,14 @@ from app.limits import (
     SCANS_WAITING,
     SCANS_WAITING_OF_ORGANIZATION,
 )
+from app.owned import OwnedPartition
 from app.scan import Scan
 from app.turns import Steps, T, Turns, Work, in_steps
 from tables.fold import Arrival
 from tables.partition import PartitionRecord
+
+Scanner = Callable[[OwnedPartition], Scan]
+"""Makes a reader of the logs of a partition."""
 
 NEAR_RECORDS = 64
 """So close behind the live fold that it may wait for the rest: one fetch, one turn."""

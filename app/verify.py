@@ -31,8 +31,7 @@ from app.definitions.judging import Judging
 from app.home import Homes
 from app.owned import OwnedPartition
 from app.proof import Difference, VerifyReport
-from app.scan import Scan
-from app.scans import Turn, feeding
+from app.scans import Scanner, Turn, feeding
 from app.settings import Settings
 from app.topics import RAW_MESSAGE_BYTES
 from app.turns import STEP_ITEMS, Steps, T, in_steps
@@ -210,7 +209,7 @@ async def _pass(
 async def verify_names(
     owned: OwnedPartition,
     names: Sequence[SubscriptionName],
-    scanner: Callable[[OwnedPartition], Scan],
+    scanner: Scanner,
     tally: VerifyTally,
     turn: Turn,
     *,
