@@ -37,7 +37,8 @@ NEAR_RECORDS = 64
 """So close behind the live fold that it may wait for the rest: one fetch, one turn."""
 
 FAR_RECORDS = 2_000
-"""Where the live fold is faster than the scan, it waits for so much at most."""
+"""Where the live fold is faster than the scan, or verify reads for many partitions, it waits for so
+much at most."""
 
 
 class Turn:

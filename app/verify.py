@@ -31,7 +31,7 @@ from app.definitions.judging import Judging
 from app.home import Homes
 from app.owned import OwnedPartition
 from app.proof import Difference, VerifyReport
-from app.scans import Scanner, Turn, feeding
+from app.scans import FAR_RECORDS, Scanner, Turn, feeding
 from app.settings import Settings
 from app.topics import RAW_MESSAGE_BYTES
 from app.turns import STEP_ITEMS, Steps, T, in_steps
@@ -48,9 +48,6 @@ log = logging.getLogger(__name__)
 
 PAIRS_AT_ONCE = 20_000
 """Pairs whose shadow cells are in memory together."""
-
-NEAR_RECORDS = 2_000
-"""So close behind the live fold that it may wait for the rest."""
 
 MAX_RECORDS = 5_000
 READ_TIMEOUT_MS = 200
@@ -195,7 +192,7 @@ async def _pass(
         progress.proved_from = {q: start for q, start in replay.starts.items() if start > 0}
         before = progress.records_read
         progress.records_total = passes * replay.behind()
-        while replay.behind() > NEAR_RECORDS:
+        while replay.behind() > FAR_RECORDS:
             await replay.read()
             progress.records_read = before + replay.read_records
             yield progress.report()
