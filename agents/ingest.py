@@ -56,7 +56,7 @@ TURN_S = 0.25
 """A portion of cheap events takes no longer; for one of costly events, or one that waits for
 something, other partitions need not wait."""
 
-MAX_AHEAD_MS = 3_600_000
+MAX_STAMP_AHEAD_MS = 3_600_000
 """A record stamped further ahead of our clock means that a broker's clock is wrong."""
 
 
@@ -72,7 +72,7 @@ class ClockAhead(Exception):
 
 def latest_stamp_ms(shared: Shared) -> int:
     """Of a record whose broker's clock may be right; a test clock is nobody's."""
-    return NEVER_MS if shared.settings.test_clock else shared.clock.now_ms() + MAX_AHEAD_MS
+    return NEVER_MS if shared.settings.test_clock else shared.clock.now_ms() + MAX_STAMP_AHEAD_MS
 
 
 def add_ingest(

@@ -43,7 +43,7 @@ from app.limits import CHANGELOG_RECORD_BYTES
 from app.turns import STEP_ITEMS, Steps, drained
 from app.wire.events import Event
 from app.wire.identity import BODY_HASH_MASK, event_body_hash, event_id
-from app.wire.refusals import MAX_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
+from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.cells import (
     FOLD_VERSION,
     Cell,
@@ -661,7 +661,7 @@ class Partition:
                 if timestamp_ms is None:
                     timestamp_ms = append_time_ms
                 if (
-                    not start_ms <= timestamp_ms < end_ms <= append_time_ms + MAX_AHEAD_MS
+                    not start_ms <= timestamp_ms < end_ms <= append_time_ms + MAX_EVENT_AHEAD_MS
                     or append_time_ms > due_at_ms
                 ):
                     refusal = self.refusal(arrival, timestamp_ms)

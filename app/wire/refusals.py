@@ -8,7 +8,7 @@ import msgspec
 from app.billing_periods.day_count import DAY_MS
 
 MAX_DAYS_AHEAD: Final = 3652
-MAX_AHEAD_MS: Final = MAX_DAYS_AHEAD * DAY_MS
+MAX_EVENT_AHEAD_MS: Final = MAX_DAYS_AHEAD * DAY_MS
 
 MAX_QUOTED: Final = 200
 """Characters of an input that a message repeats."""
@@ -66,6 +66,6 @@ def quoted(text: str) -> str:
 
 def check_range(timestamp_ms: int, append_time_ms: int) -> RefusalCode | None:
     """Accept times from 1970 to 10 years (3,652 days) after the append time, inclusive."""
-    if 0 <= timestamp_ms <= append_time_ms + MAX_AHEAD_MS:
+    if 0 <= timestamp_ms <= append_time_ms + MAX_EVENT_AHEAD_MS:
         return None
     return RefusalCode.TIMESTAMP_OUT_OF_RANGE

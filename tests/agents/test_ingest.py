@@ -11,7 +11,7 @@ from faust.types import TP
 
 from agents import ingest
 from agents.ahead import _forward
-from agents.ingest import MAX_AHEAD_MS, ClockAhead, Portion, _Lanes, take_raw, take_rekeyed
+from agents.ingest import MAX_STAMP_AHEAD_MS, ClockAhead, Portion, _Lanes, take_raw, take_rekeyed
 from app.definitions.grants import Grants
 from app.definitions.judging import Judging
 from app.definitions.set_asides import SetAsides
@@ -53,7 +53,9 @@ async def test_a_broker_whose_clock_is_hours_ahead_is_not_followed(ahead: bool) 
     )
     record = PartitionRecord(append_time_ms=-1)
     owned = _owned(shared, record)
-    raw = SimpleNamespace(offset=0, timestamp=MAX_AHEAD_MS + 1, key=None, value=b"{}", headers=())
+    raw = SimpleNamespace(
+        offset=0, timestamp=MAX_STAMP_AHEAD_MS + 1, key=None, value=b"{}", headers=()
+    )
     stamped = [cast(RawRecord, raw)]
     nobody = cast(Any, None)
     batch = RecordBatch(stamped, TP("events", 3), 0, 1, 0)
