@@ -20,6 +20,7 @@ from app.topics import EVENTS_REKEYED
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.raw import message_key
 from app.wire.records import Headers, deciding_headers
+from tables.aggregation import Position
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 
@@ -27,8 +28,6 @@ POSITION_HEADER = "meter-position"
 """`append_time_ms:raw partition:raw offset:array index` of the raw record."""
 
 _POLL_S: Final = 0.05
-
-Position = tuple[int, int, int, int]
 
 
 class _Forward:

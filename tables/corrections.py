@@ -21,10 +21,8 @@ import msgspec
 from app.wire.events import Correction, Event
 from tables.aggregation import Position
 from tables.changelog_sum import ChangelogSum
+from tables.presence import SubscriptionName
 from tables.stores.spool import Place, Spool
-
-Name = tuple[str, str]
-"""(organization_id, external_subscription_id)"""
 
 
 class CorrectionArrival(NamedTuple):
@@ -47,7 +45,7 @@ class CorrectionArrival(NamedTuple):
         return self[2:6]
 
     @property
-    def name(self) -> Name:
+    def name(self) -> SubscriptionName:
         """(organization_id, external_subscription_id)"""
         return self.organization_id, self.correction.external_subscription_id
 
@@ -57,7 +55,7 @@ class Held:
     """One correction of one event."""
 
     position: Position
-    name: Name
+    name: SubscriptionName
     identity: bytes
     """The event id."""
     place: Place | None
@@ -91,9 +89,9 @@ class CorrectionTable:
         """By event id, in order of position."""
         self._seen: dict[bytes, Held] = {}
         """By hashed correction_id, the first sent under it."""
-        self._names: dict[Name, Name] = {}
+        self._names: dict[SubscriptionName, SubscriptionName] = {}
         """Each once, however many corrections it has."""
-        self._followed: dict[Name, list[Held]] = {}
+        self._followed: dict[SubscriptionName, list[Held]] = {}
         """Those that cuts to come may still show or not, of events that are known."""
         self._dirty: dict[bytes, bytes] = {}
 
@@ -103,7 +101,7 @@ class CorrectionTable:
     def __bool__(self) -> bool:
         return bool(self._seen)
 
-    def touches(self, name: Name) -> bool:
+    def touches(self, name: SubscriptionName) -> bool:
         """Whether any event of an external subscription is corrected."""
         return name in self._names
 
@@ -122,7 +120,9 @@ class CorrectionTable:
         self._dirty[key] = value
         return [held] if known is None else [held, known]
 
-    def _made(self, position: Position, name: Name, identity: bytes, event: Event | None) -> Held:
+    def _made(
+        self, position: Position, name: SubscriptionName, identity: bytes, event: Event | None
+    ) -> Held:
         place = None if event is None else self.spool.put(msgspec.msgpack.encode(event))
         name = self._names.setdefault(name, name)
         return Held(position, name, identity, place, self.spool)
@@ -165,12 +165,12 @@ class CorrectionTable:
         """Those that cuts to come may still show or not."""
         return [held for followed in self._followed.values() for held in followed]
 
-    def standing(self, name: Name, horizon_ms: int) -> list[Held]:
+    def standing(self, name: SubscriptionName, horizon_ms: int) -> list[Held]:
         """What a refold of a subscription puts in force: everything appended up to a time."""
         followed = self._followed.get(name, ())
         return [held for held in followed if held.append_time_ms <= horizon_ms]
 
-    def enforce(self, name: Name, standing: Iterable[Held], settled_ms: int) -> None:
+    def enforce(self, name: SubscriptionName, standing: Iterable[Held], settled_ms: int) -> None:
         """The cells show exactly these; up to `settled_ms` no cut can come any more."""
         now = set(map(id, standing))
         left = []
@@ -181,11 +181,11 @@ class CorrectionTable:
         if left:
             self._followed[name] = left
 
-    def let_stand(self, name: Name) -> None:
+    def let_stand(self, name: SubscriptionName) -> None:
         """The cells stay as they are: what they would show can not be computed any more."""
         self._followed.pop(name, None)
 
-    def wrong_since(self, name: Name, next_cut_ms: int) -> int | None:
+    def wrong_since(self, name: SubscriptionName, next_cut_ms: int) -> int | None:
         """The first cut time at which the cells would show too much or too little, if any."""
         wrong = [
             min(held.append_time_ms, next_cut_ms)
@@ -225,7 +225,7 @@ class CorrectionTable:
 
 
 _KEY = b"c"
-_Packed = tuple[Position, Name, bytes, Event | None]
+_Packed = tuple[Position, SubscriptionName, bytes, Event | None]
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
