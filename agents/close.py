@@ -7,12 +7,11 @@ may have forwarded something, from events-rekeyed, and of the definitions. Until
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import suppress
 
+from agents.loop import whenever_wanted
 from app.clients import NOT_TAKEN
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
@@ -43,20 +42,16 @@ async def close(
     rekeyed_end: Callable[[int], Awaitable[int]],
 ) -> None:
     """Take the partition's cuts, in order, until cancelled."""
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(POLL_S):
-                await owned.woken.wait()
-        owned.woken.clear()
+
+    async def close_what_is_due() -> None:
         try:
             await close_due(owned, progress, rekeyed_end)
         except NOT_TAKEN as error:
             # How far the logs go cannot be asked now.
             log.debug("Partition %s closes nothing yet: %r", owned.number, error)
             await owned.shared.brokers.pause(0)
-        except Exception as error:
-            owned.shared.fail(owned, error)
-            return
+
+    await whenever_wanted(owned, owned.woken, POLL_S, close_what_is_due)
 
 
 async def close_due(

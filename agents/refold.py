@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from itertools import islice
 
+from agents.loop import whenever_wanted
 from app.api.meter import BeyondRetention
 from app.clients import NOT_TAKEN
 from app.log import facts
@@ -34,11 +34,8 @@ IDLE_S = 1.0
 async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
     """Refold what is queued until cancelled."""
     loop = asyncio.get_running_loop()
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(IDLE_S):
-                await owned.refold_wanted.wait()
-        owned.refold_wanted.clear()
+
+    async def refold_all() -> None:
         try:
             while owned.refolds and not owned.abandoned:
                 began_s = loop.time()
@@ -49,9 +46,8 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
             text, extra = "A refold begins again: %r", facts("note", partition=owned.number)
             log.warning(text, error, extra=extra)
             await owned.shared.brokers.pause(0)
-        except Exception as error:
-            owned.shared.fail(owned, error)
-            return
+
+    await whenever_wanted(owned, owned.refold_wanted, IDLE_S, refold_all)
 
 
 async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
