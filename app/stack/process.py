@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
@@ -14,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
 import psutil
 
 from app.local_state import private_directory
@@ -138,14 +138,14 @@ class ServerProcess:
         # A pid alone may by then belong to another program; with its start time it cannot.
         with contextlib.suppress(psutil.NoSuchProcess):
             started = psutil.Process(pid).create_time()
-            self._pid_file.write_text(json.dumps({"pid": pid, "started": started}))
+            self._pid_file.write_bytes(msgspec.json.encode({"pid": pid, "started": started}))
 
     def _forget(self) -> None:
         self._pid_file.unlink(missing_ok=True)
 
     def _leftover(self) -> psutil.Process | None:
         try:
-            remembered = json.loads(self._pid_file.read_text())
+            remembered = msgspec.json.decode(self._pid_file.read_bytes())
             process = psutil.Process(remembered["pid"])
             same = process.create_time() == remembered["started"]
         except (OSError, ValueError, KeyError, TypeError, psutil.Error):
