@@ -9,8 +9,8 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.output import Terminal, echo
-from app.cli.remote import Json, Refused, Remote, operated, print_json, remote_options
+from app.cli.output import Terminal, echo, print_json
+from app.cli.remote import Json, Refused, Remote, operated, remote_options
 
 MOST = 1000
 Place = tuple[int, int]

@@ -7,8 +7,8 @@ from typing import Any
 import click
 import msgspec
 
-from app.cli.output import echo
-from app.cli.remote import Json, print_json, remote, remote_options
+from app.cli.output import echo, print_json
+from app.cli.remote import Json, remote, remote_options
 
 _PATH = "/api/v1/events/corrections"
 

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.cli.failures import no_verdict
-from app.cli.output import Terminal, echo
-from app.cli.remote import Json, print_json, remote, remote_options, segment
+from app.cli.output import Terminal, echo, print_json
+from app.cli.remote import Json, remote, remote_options, segment
 from app.cli.usage import customer_of
 
 

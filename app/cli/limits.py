@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 from typing import NamedTuple
 
 import click
 
 from app import limits as module
-from app.cli.output import echo
+from app.cli.output import echo, print_json
 
 
 class Limit(NamedTuple):
@@ -28,7 +27,7 @@ def limits(as_json: bool) -> None:
     known = all_limits()
     if as_json:
         told = {limit.name: {"value": limit.value, "reason": limit.reason} for limit in known}
-        echo(json.dumps(told, indent=2))
+        print_json(told)
         return
     for limit in known:
         echo(f"{limit.name} = {limit.value!r}\n\n{_indented(limit.reason)}\n")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import IO, Any, Final
 
 import click
+import msgspec
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
@@ -32,6 +33,12 @@ def shown_json(text: str) -> str:
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a line."""
     click.echo(shown(str(message)), err=err, nl=nl)
+
+
+def print_json(value: object) -> None:
+    """Print indented JSON; exact decimals as text."""
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2)
+    echo(shown_json(text.decode()))
 
 
 class Drawn:

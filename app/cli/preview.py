@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
@@ -16,8 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
-from app.cli.output import Terminal, echo
-from app.cli.remote import Json, Refused, Remote, print_json, remote, remote_options, segment
+from app.cli.output import Terminal, echo, print_json
+from app.cli.remote import Json, Refused, Remote, remote, remote_options, segment
 from app.proof import CellFigures, PreviewedCell, PreviewReport
 
 _ROOTS = {"billable_metric": "billable_metrics", "plan": "plans"}
@@ -102,7 +101,7 @@ def preview(
 def _changes(file: str) -> list[Json]:
     text = click.get_text_stream("stdin").read() if file == "-" else Path(file).read_text("utf-8")
     try:
-        given = json.loads(text)
+        given = msgspec.json.decode(text)
     except ValueError as error:
         raise click.BadParameter(f"is no JSON: {error}", param_hint="CHANGES") from error
     changes = given if isinstance(given, list) else [given]

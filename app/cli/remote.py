@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -16,7 +15,6 @@ import click
 import msgspec
 
 from app.cli.failures import load_settings
-from app.cli.output import echo, shown_json
 from app.settings import Settings
 from app.stack.ports import HOST
 
@@ -73,7 +71,7 @@ class Remote:
         try:
             with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 # As decimals, so that a figure is printed as the worker spelled it.
-                found: Json = json.loads(answer.read(), parse_float=Decimal)
+                found: Json = _decode(answer.read())
         except HTTPError as error:
             with error:
                 raise self._refused(error) from error
@@ -87,7 +85,7 @@ class Remote:
             message = f"{self.url} does not know this key. Set --key or METER_API_KEYS."
             return Refused(message, error.code)
         try:
-            body = json.loads(error.read())
+            body = msgspec.json.decode(error.read())
             reason = body.get("code") or body.get("error")
         except (ValueError, AttributeError):
             reason = error.reason
@@ -159,11 +157,9 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def print_json(value: object) -> None:
-    """As indented JSON; exact decimals as text."""
-    echo(shown_json(json.dumps(value, indent=2, default=str, ensure_ascii=False)))
-
-
 def _worker_url(settings: Settings) -> str:
     host = HOST if settings.http_host in _EVERYWHERE else settings.http_host
     return settings.advertised_url or f"http://{host}:{settings.http_port}"
+
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode

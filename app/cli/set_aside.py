@@ -12,8 +12,7 @@ from rich.table import Table
 from app.api.meter import NotSetAside
 from app.api.set_aside import LONGEST_REASON, shown
 from app.cli.brokers import reached, settings_of_the_log
-from app.cli.output import Terminal, echo
-from app.cli.remote import print_json
+from app.cli.output import Terminal, echo, print_json
 from app.cli.settings_apply import definitions_of
 from app.clients import Producer, started
 from app.definitions import commands

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 from rich.table import Table
 
 from app.cli.failures import load_settings
-from app.cli.output import Terminal, echo
+from app.cli.output import Terminal, echo, print_json
 from app.cli.settings_apply import apply_settings
 from app.settings import SHAPES_BYTES, Settings, environment_names, shown, unknown_variables
 
@@ -31,7 +30,7 @@ def _print_settings(as_json: bool) -> None:
     current = load_settings()
     rows = [_row(current, field) for field in Settings.model_fields]
     if as_json:
-        echo(json.dumps({row["field"]: row for row in rows}, indent=2))
+        print_json({row["field"]: row for row in rows})
     else:
         _print_table(rows, current.profile)
     for name in unknown_variables(os.environ):

@@ -10,8 +10,7 @@ import msgspec
 
 from app.agreement import settings_record
 from app.cli.brokers import reached, require_profile, settings_of_the_log
-from app.cli.output import echo
-from app.cli.remote import print_json
+from app.cli.output import echo, print_json
 from app.clients import Producer, started
 from app.definitions.commands import set_settings
 from app.definitions.model import SettingsRecord

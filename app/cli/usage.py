@@ -11,12 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.output import Terminal, echo
+from app.cli.output import Terminal, echo, print_json
 from app.cli.remote import (
     Json,
     Refused,
     Remote,
-    print_json,
     remote,
     remote_options,
     segment,

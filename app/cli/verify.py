@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ import msgspec
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
 from app.cli.failures import NO_VERDICT, no_verdict
-from app.cli.output import echo
+from app.cli.output import echo, print_json
 from app.cli.remote import local_settings, remote, remote_options
 from app.proof import Difference, VerifyReport
 from app.settings import ApiKey
@@ -66,7 +65,7 @@ def verify(
     workers = EveryWorker("/api/v1/verify", body, outcome.note, "Verifying")
     asyncio.run(workers.ask(_accesses(url, key), of_all=subscription is None))
     if as_json:
-        echo(json.dumps(_as_json(outcome), indent=2))
+        print_json(_as_json(outcome))
     else:
         _print(outcome)
     if outcome.differences:
