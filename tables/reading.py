@@ -98,12 +98,6 @@ def past_usage_steps(
     return usage
 
 
-def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PeriodUsage]:
-    """Usage of every period that ended by `at_ms`, newest first, all at once."""
-    past = past_periods(partition, name, at_ms)
-    return [drained(past_usage_steps(partition, name, each)) for each in past]
-
-
 def _period_steps(
     partition: Partition,
     name: SubscriptionName,

@@ -73,14 +73,11 @@ def current_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTH
     return _period_json(usage, charges_usage)
 
 
-def past_usage_json(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
-    """One of the `usage_periods`: only what was used, and whether it can still change."""
-    shown: Json = whole(past_usage_stream(usage, selection))
-    return shown
-
-
 def past_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
-    """The same, its lists to be streamed."""
+    """Return one of the `usage_periods`, its lists to be streamed.
+
+    It has only what was used, and whether it can still change.
+    """
     rows = _rows_by_charge(row for row in usage.rows if _is_used(row))
     charges_usage = (
         _charge_json(usage, in_force, rows[in_force.charge.id])

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.usage_json import UsageSelection, current_usage_json, past_usage_json
+from app.api.usage_json import UsageSelection, current_usage_json
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.instants import parse_iso8601_ms
@@ -18,9 +18,9 @@ from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.usage import Regrouping
 from app.wire.arrivals import arrivals_of
 from tables.fold import Arrival
-from tables.reading import past_usage
 from tables.regrouping import Regrouped
 from tables.tracing import verdict
+from tests.semantics.past import past_usage, past_usage_json
 
 ORG = "org"
 SUB = "sub"

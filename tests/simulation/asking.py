@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.api.meter import Unavailable
-from app.api.usage_json import current_usage_json, past_usage_json
+from app.api.usage_json import current_usage_json
 from app.engine import Engine
 from app.gateway import Gateway
 from app.offline import OfflineMeter
@@ -13,9 +13,9 @@ from app.usage import PeriodUsage, Regrouping
 from tables.fold import Arrival
 from tables.partition import Partition
 from tables.presence import SubscriptionName
-from tables.reading import past_usage
 from tables.regrouping import Regrouped
 from tables.tracing import verdict
+from tests.semantics.past import past_usage, past_usage_json
 
 REGROUPINGS = (
     Regrouping(skip_grouping=True),

@@ -16,7 +16,6 @@ from tables.close import entering_history
 from tables.fold import Arrival
 from tables.partition import refolds_of
 from tables.published import PublishedTable
-from tables.reading import past_usage
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,
@@ -30,6 +29,7 @@ from tests.laws.world import (
     metric_body,
     plan_body,
 )
+from tests.semantics.past import past_usage
 
 MONDAY_MS = START_MS + WEEK_MS
 """The first week is over."""

@@ -21,8 +21,9 @@ from tables.corrections import CorrectionArrival
 from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition, Refused, refolds_of
-from tables.reading import current_usage, past_usage
+from tables.reading import current_usage
 from tables.refold import Refold
+from tests.semantics.past import past_usage
 from tests.semantics.story import ORG, SUB, Story, ms
 
 NAME = (ORG, SUB)

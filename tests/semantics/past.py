@@ -1,0 +1,25 @@
+"""Past usage of a subscription all at once, and as the API prints it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.streams import whole
+from app.api.usage_json import past_usage_stream
+from app.turns import drained
+from app.usage import PeriodUsage
+from tables.partition import Partition
+from tables.presence import SubscriptionName
+from tables.reading import past_periods, past_usage_steps
+
+
+def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PeriodUsage]:
+    """Return usage of every period that ended by `at_ms`, newest first."""
+    past = past_periods(partition, name, at_ms)
+    return [drained(past_usage_steps(partition, name, each)) for each in past]
+
+
+def past_usage_json(usage: PeriodUsage) -> dict[str, Any]:
+    """Return one of the `usage_periods`."""
+    shown: dict[str, Any] = whole(past_usage_stream(usage))
+    return shown
