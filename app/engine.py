@@ -623,8 +623,10 @@ class Engine:
                 flushing.cancel()
                 return
             late = asyncio.get_running_loop().time() >= until_s
-            if late and owned.unsent is not None and not owned.waits_for_definitions:
-                # The brokers have not refused it yet: it stays as it is packed.
+            between = owned.unsent is not None or not owned.lock.locked()
+            if late and between and not owned.waits_for_definitions:
+                # It stays as it is packed. Or it is between two flushes, as when the brokers came
+                # back this moment: then it stays with all that is to be packed.
                 flushing.cancel()
                 return
             if late or owned.waits_for_definitions or not self.members.available:

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 import app.owned
 from app.limits import COMMIT_TIMEOUT_S, KAFKA_LOST_S
-from app.owned import PARTITION_RECORD_KEY
+from app.owned import PARTITION_RECORD_KEY, OwnedPartition
 from app.topics import CELLS_CHANGELOG
 from app.wire.raw import home_partition, message_key
 from tables.partition import PartitionRecord
@@ -123,6 +123,33 @@ def test_a_partition_is_parked_with_its_flush_and_goes_on_with_it(
         await first.assign(BOTH)
         await second.assign(frozenset())
         assert first.engine.owned[HOME].unsent is None
+        assert first.engine.owned[HOME].folded_events == 1
+        assert committed_once(player, HOME)
+        sound(first, 2)
+
+    played(tmp_path, act)
+
+
+def test_a_partition_between_two_flushes_is_parked_with_what_is_to_be_packed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As when the brokers come back just as the time of a release is over."""
+    forever = asyncio.Event()
+
+    async def wait(_: OwnedPartition) -> None:
+        await forever.wait()
+
+    async def act(player: Player) -> None:
+        first, second = player.workers
+        await first.assign(BOTH)
+        with monkeypatch.context() as patch:
+            patch.setattr(OwnedPartition, "_judge_suspects", wait)
+            player._append(Event("count", "a"))
+            await asyncio.sleep(20)
+            await first.release()
+        assert first.engine.parked[HOME].unsent is None
+        await first.assign(BOTH)
+        await second.assign(frozenset())
         assert first.engine.owned[HOME].folded_events == 1
         assert committed_once(player, HOME)
         sound(first, 2)
