@@ -736,6 +736,8 @@ class Partition:
         versions = ((held.event, held.append_time_ms) for held in history)
         amended = [(event, at_ms) for event, at_ms in versions if event is not None]
         for code in sorted({arrival.event.code, *(event.code for event, _ in amended)}):
+            # A route is renewed until its first event takes it.
+            self.route_of((*name, code))
             self.presence.of(name, code).note((arrival,))
         for event, corrected_ms in amended:
             self._reach(name, event, arrival.append_time_ms, corrected_ms)

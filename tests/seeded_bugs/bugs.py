@@ -526,7 +526,7 @@ BUGS = (
     Bug(
         "silent-brokers-void-a-flush",
         "app/engine.py",
-        "if late and owned.unsent is not None and not owned.waits_for_definitions:",
+        "if late and between and not owned.waits_for_definitions:",
         "if False:",
     ),
     Bug(
