@@ -7,15 +7,14 @@ partition's live fold waits. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
 from app.definitions.branch import Branch
 from app.owned import OwnedPartition
 from app.proof import PreviewedCell, PreviewReport
 from app.scans import Scanner, Turn, feeding
-from app.verify import PAIRS_AT_ONCE, counting, some_of
-from tables.presence import SubscriptionName
+from app.verify import PAIRS_AT_ONCE, chunked, counting, some_of
 from tables.preview import Preview, Scope
 
 CELLS_A_LINE = 500
@@ -76,29 +75,16 @@ async def preview_organization(
     progress = _Progress(tuple(sorted(partitions)), of_partitions)
     for part in partitions.values():
         counted = await turn.run(counting(part, organization_id, branch.codes))
-        for names in _chunks(counted, pairs_at_once):
+        for chunk in chunked({part.number: counted}, pairs_at_once):
+            names = chunk[part.number]
+            if not names:
+                continue
             _check_not_overtaken(part, branch)
             job = Preview(part.table, branch.definitions, names, branch.codes, begins=False)
             await turn.run(job.beginning())
             async for report in _previewed(part, job, branch, scope, scanner, turn, progress):
                 yield report
     yield progress.report(done=True)
-
-
-def _chunks(
-    counted: Sequence[tuple[SubscriptionName, int]], most: int
-) -> Iterator[list[SubscriptionName]]:
-    """Names, so many that their pairs are about `most`."""
-    chunk: list[SubscriptionName] = []
-    chunk_pairs = 0
-    for name, pairs in counted:
-        chunk.append(name)
-        chunk_pairs += pairs
-        if chunk_pairs >= most:
-            yield chunk
-            chunk, chunk_pairs = [], 0
-    if chunk:
-        yield chunk
 
 
 def _check_not_overtaken(owned: OwnedPartition, branch: Branch) -> None:

@@ -122,9 +122,10 @@ async def verify_organization(
     """Every subscription of an organization on the partitions owned here, from events-raw."""
     partitions = dict(owned)
     counted = {
-        number: await turn.run(counting(part, organization_id)) for number, part in owned.items()
+        number: await turn.run(counting(part, organization_id))
+        for number, part in partitions.items()
     }
-    chunks = list(_chunks(counted, pairs_at_once))
+    chunks = list(chunked(counted, pairs_at_once))
     pairs_total = sum(pairs for names in counted.values() for _, pairs in names)
     progress = _Progress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
     for number, chunk in enumerate(chunks):
@@ -156,7 +157,7 @@ def counting(
     return counted
 
 
-def _chunks(
+def chunked(
     counted: Mapping[int, Sequence[tuple[SubscriptionName, int]]], most: int
 ) -> Iterator[dict[int, list[SubscriptionName]]]:
     """Names by partition, so many that their pairs are about `most`; at least one chunk.
