@@ -154,15 +154,25 @@ def _plan_elsewhere(code: str) -> _Arrange:
 
 
 async def _api_calls(conversation: Conversation, _: _Organization) -> None:
+    charge = await graduated_charge(conversation)
+    await subscribe(conversation, [charge], subscription_at="2022-03-15T00:00:00Z")
+    await send_calls(conversation)
+
+
+async def graduated_charge(conversation: Conversation) -> Any:
+    """A count metric, and the charge of it that the file's states name."""
     metric = {"name": "api_calls", "code": "api_calls", "aggregation_type": "count_agg"}
     made = await conversation.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
     ranges = [{"from_value": 0, "to_value": None, "per_unit_amount": "0.01", "flat_amount": "0.01"}]
-    charge = {
+    return {
         "billable_metric_id": made["billable_metric"]["lago_id"],
         "charge_model": "graduated",
         "properties": {"graduated_ranges": ranges},
     }
-    await _subscribe(conversation, [charge], "2022-03-15T00:00:00Z")
+
+
+async def send_calls(conversation: Conversation) -> None:
+    """Four events of the metric."""
     for number in range(4):
         event = {
             "transaction_id": f"t{number}",
@@ -173,10 +183,11 @@ async def _api_calls(conversation: Conversation, _: _Organization) -> None:
 
 
 async def _mid_period(conversation: Conversation, _: _Organization) -> None:
-    await _subscribe(conversation, [], "2024-03-10T09:30:00Z")
+    await subscribe(conversation, [], subscription_at="2024-03-10T09:30:00Z")
 
 
-async def _subscribe(conversation: Conversation, charges: list[Any], since: str) -> None:
+async def subscribe(conversation: Conversation, charges: list[Any], **more: str) -> None:
+    """A monthly plan and a subscription on it; `more`: further fields of the subscription."""
     plan = {
         "name": "p",
         "code": "p",
@@ -192,7 +203,7 @@ async def _subscribe(conversation: Conversation, charges: list[Any], since: str)
         "external_id": "sub_1",
         "plan_code": "p",
         "billing_time": "calendar",
-        "subscription_at": since,
+        **more,
     }
     await conversation.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
 

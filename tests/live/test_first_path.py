@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -12,58 +11,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from tests.docs.seeds import metric_bodies
 from tests.live.api import Api, Json, eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
 from tests.live.records import records_of
 from tests.live.world import Months
 
 pytestmark = pytest.mark.servers
-
-# Bodies as the seeds print them.
-STORAGE = """{
-  "billable_metric": {
-    "name": "Storage",
-    "code": "storage",
-    "description": "Number of GB used",
-    "aggregation_type": "sum_agg",
-    "field_name": "gb",
-    "recurring": false,
-    "group": {
-      "key": "provider",
-      "value": ["aws", "google", "azure"]
-    }
-  }
-}"""
-SEATS = """{
-  "billable_metric": {
-    "name": "Seats",
-    "code": "seats",
-    "description": "Active seats added",
-    "aggregation_type": "unique_count_agg",
-    "field_name": "seat_id",
-    "recurring": true
-  }
-}"""
-CPU = """{
-  "billable_metric": {
-    "name": "CPU",
-    "code": "cpu",
-    "description": "Maximum number of CPUs used",
-    "aggregation_type": "max_agg",
-    "field_name": "total_cpu",
-    "recurring": false
-  }
-}"""
-PAYMENTS = """{
-  "billable_metric": {
-    "name": "Payments",
-    "code": "payments",
-    "description": "Card payments issued",
-    "aggregation_type": "sum_agg",
-    "field_name": "amount",
-    "recurring": false
-  }
-}"""
 
 
 @pytest.fixture
@@ -76,8 +30,8 @@ async def producer(live_settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
 async def define_metrics(api: Api) -> dict[str, str]:
     """The four metrics; their ids by code."""
     ids = {}
-    for text in (STORAGE, SEATS, CPU, PAYMENTS):
-        metric = (await api.post("/billable_metrics", json.loads(text)))["billable_metric"]
+    for body in metric_bodies():
+        metric = (await api.post("/billable_metrics", body))["billable_metric"]
         ids[metric["code"]] = metric["lago_id"]
     return ids
 

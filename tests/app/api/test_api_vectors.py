@@ -12,6 +12,7 @@ from tests.app.api.conftest import NOW_MS, Running
 from tests.conformance.api import Conversation, Skipped, check_api_vector
 from tests.conformance.api_matching import differences
 from tests.conformance.files import OWN, VECTORS
+from tests.conformance.live_api import graduated_charge, send_calls, subscribe
 
 
 def vectors() -> list[Any]:
@@ -68,53 +69,18 @@ async def api_calls(api: Running, conversation: Conversation) -> None:
     at_ms = parse_iso8601_ms("2022-03-15T00:00:00Z")
     assert at_ms is not None
     api.meter.clock.now_ms = at_ms
-    metric = {"name": "api_calls", "code": "api_calls", "aggregation_type": "count_agg"}
-    answer = await conversation.must(
-        "POST", "/api/v1/billable_metrics", {"billable_metric": metric}
-    )
-    ranges = [{"from_value": 0, "to_value": None, "per_unit_amount": "0.01", "flat_amount": "0.01"}]
-    charge = {
-        "billable_metric_id": answer["billable_metric"]["lago_id"],
-        "charge_model": "graduated",
-        "properties": {"graduated_ranges": ranges},
-    }
-    await monthly(conversation, [charge])
+    charge = await graduated_charge(conversation)
+    await subscribe(conversation, [charge])
     api.meter.clock.now_ms = NOW_MS
-    for number in range(4):
-        event = {
-            "transaction_id": f"t{number}",
-            "code": "api_calls",
-            "external_subscription_id": "sub_1",
-        }
-        await conversation.must("POST", "/api/v1/events", {"event": event})
+    await send_calls(conversation)
 
 
 async def mid_period(api: Running, conversation: Conversation) -> None:
     at_ms = parse_iso8601_ms("2024-03-10T09:30:00Z")
     assert at_ms is not None
     api.meter.clock.now_ms = at_ms
-    await monthly(conversation, [])
+    await subscribe(conversation, [])
     api.meter.clock.now_ms = NOW_MS
-
-
-async def monthly(conversation: Conversation, charges: list[Any]) -> None:
-    plan = {
-        "name": "p",
-        "code": "p",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-    }
-    await conversation.must("POST", "/api/v1/plans", {"plan": plan})
-    subscription = {
-        "external_customer_id": "cust_1",
-        "external_id": "sub_1",
-        "plan_code": "p",
-        "billing_time": "calendar",
-    }
-    await conversation.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
 
 
 NAMED = {

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,21 +12,15 @@ from lago_python_client.client import Client
 from lago_python_client.exceptions import LagoApiError
 
 from tests.app.api.conftest import Running
+from tests.docs.seeds import metric_bodies
 
 lago: Any = models
 """The client's models, whose optional fields their types call mandatory."""
 
-METRICS = Path(__file__).parents[2] / "docs" / "seeds" / "billable_metrics.sh"
-"""Requests of Lago's documentation, as curl sends them."""
 
-
-def seed_requests() -> list[Any]:
-    sent = re.findall(r"--data-raw '(.*?)'", METRICS.read_text(), re.DOTALL)
-    bodies = [json.loads(body) for body in sent]
-    return [pytest.param(body, id=body["billable_metric"]["code"]) for body in bodies]
-
-
-@pytest.mark.parametrize("body", seed_requests())
+@pytest.mark.parametrize(
+    "body", [pytest.param(body, id=body["billable_metric"]["code"]) for body in metric_bodies()]
+)
 async def test_the_seeds_requests(api: Running, body: dict[str, Any]) -> None:
     sent = body["billable_metric"]
     made = (await api.must("POST", "/api/v1/billable_metrics", body))["billable_metric"]
