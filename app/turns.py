@@ -350,3 +350,6 @@ class _Watched(Generic[T]):
             return outcome
         finally:
             steps.close()
+            # What was thrown in has this frame in its traceback: neither would go without the
+            # collector, nor would the request and its body.
+            error = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -20,6 +21,7 @@ from app.api.errors import (
 from app.limits import BODY_BYTES, BODY_BYTES_A_SECOND, BODY_S, BODY_VALUES, HEAD_BYTES
 from app.wire.nesting import holds_more_than
 
+_Lost = TypeVar("_Lost", bound=Exception)
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
@@ -66,10 +68,13 @@ class Body:
                 async with asyncio.timeout(seconds):
                     await self._say_continue()
                     self._read = await self._received()
+            except ConnectionResetError as error:
+                raise _without_traceback(error) from None
             except TimeoutError as error:
                 raise request_timeout() from error
             except RequestPayloadError as error:
-                raise bad_request("the body is not what its headers say") from error
+                reason = _without_traceback(error)
+                raise bad_request("the body is not what its headers say") from reason
         return self._read
 
     async def _say_continue(self) -> None:
@@ -95,3 +100,13 @@ class Body:
         if holds_more_than(body, BODY_VALUES):
             raise too_many_values(BODY_VALUES)
         return body
+
+
+def _without_traceback(error: _Lost) -> _Lost:
+    """Return a copy of what the stream of a request raised.
+
+    The stream keeps the error. With a traceback, error, stream, request and body would keep each
+    other; the collector passes over what lives when it stops walking it, such a circle for ever.
+    """
+    error.__traceback__ = None
+    return type(error)(*error.args)

@@ -203,6 +203,9 @@ async def _answer(
         except asyncio.CancelledError:
             await asyncio.wait([writing])
             raise
+        finally:
+            # The task keeps its error, whose traceback has this frame.
+            del writing
     if isinstance(answer, web.StreamResponse):
         return answer
     return await _sent(request, answer if isinstance(answer, Reply) else Reply.json(answer))
