@@ -28,6 +28,7 @@ from tables.dedupe import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import MemberName
 from tables.partition import (
+    Changes,
     Pair,
     Partition,
     PartitionRecord,
@@ -287,8 +288,8 @@ class Changelog:
         self.index_rows = b""
         self.record = b""
 
-    def take(self, partition: Partition) -> None:
-        """Apply one flush."""
+    def take(self, partition: Partition) -> Changes:
+        """Apply one flush, and return what it has."""
         gone = set(partition.members.take_gone())
         self.store = {n: v for n, v in self.store.items() if n[0] not in gone}
         changes = partition.take_changes()
@@ -301,6 +302,7 @@ class Changelog:
         self.index_rows += changes.index_rows
         partition.index.seal_flush(partition.record.flush)
         self.record = msgspec.msgpack.encode(partition.record)
+        return changes
 
     def restored(self, definitions: Definitions) -> Partition:
         """A partition as a worker restores it."""
