@@ -17,8 +17,8 @@ from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
 from app.owned import Blocked, HeldBy, OwnedPartition
-from app.progress import ProgressTable
 from app.records import PublishedRecord
+from app.runtime.progress import ProgressTable
 from app.turns import Steps, Work
 from tables.close import closing, settling
 from tables.presence import SubscriptionName

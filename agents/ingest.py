@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 
-from agents.careful import examine_raw, examine_rekeyed, without_lost
-from agents.forward import POSITION_HEADER, Forwarder, position_of
 from app.cancelled import asked_to_end
 from app.clients import NOT_TAKEN
 from app.definitions.judging import Judging
@@ -29,11 +27,14 @@ from app.failpoints import failpoint
 from app.fetched import UnreadBatch
 from app.home import Homes
 from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
+from app.runtime.careful import examine_raw, examine_rekeyed, without_lost
+from app.runtime.forwarder import Forwarder
 from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
 from app.turns import STEP_ITEMS, Steps, Turns, Work
 from app.wire.arrivals import Arrived, arriving, hang_on_limits, plain_arrival
 from app.wire.records import Headers, is_tick
 from app.wire.refusals import Refusal, RefusalCode
+from app.wire.rekeyed import POSITION_HEADER, position_of
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run, runs_of
 from tables.partition import Pair

@@ -1,6 +1,6 @@
 """Probe: looks once a second whether everything is there that this worker needs.
 
-What it finds is told by `app.health`. Nothing here waits for a silent server: each is asked with a
+What it finds is told by `app.runtime.health`. Nothing here waits for a silent server: each is asked with a
 time limit, and one that has not answered is asked again only then.
 """
 
@@ -18,7 +18,6 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from app.agreement import differing_settings
-from app.health import UNREADY, Code
 from app.limits import (
     CLOSE_WAITS_S,
     DISK_LOW_SHARE,
@@ -31,11 +30,12 @@ from app.limits import (
 )
 from app.log import Fact, facts
 from app.redis_client import closed, redis_client
+from app.runtime.health import UNREADY, Code
 
 if TYPE_CHECKING:
-    from agents.observe import Observed
     from app.definitions.model import SettingsRecord
-    from app.engine import Engine
+    from app.runtime.engine import Engine
+    from app.runtime.status import Observed
     from app.settings import Settings
 
 log = logging.getLogger(__name__)

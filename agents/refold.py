@@ -16,7 +16,7 @@ from app.api.meter import BeyondRetention
 from app.clients import NOT_TAKEN
 from app.log import facts
 from app.owned import OwnedPartition
-from app.scans import Scanner, Turn, feeding
+from app.runtime.scans import Scanner, Turn, feeding
 from app.turns import Work
 from tables.close import next_cut
 from tables.partition import Pair

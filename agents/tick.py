@@ -18,7 +18,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.limits import TRUST_AFTER_MS
 from app.owned import OwnedPartition
-from app.progress import ProgressTable
+from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS
 from app.wire.records import TICK_HEADER

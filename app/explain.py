@@ -33,7 +33,7 @@ from app.proof import (
     UsageSeries,
     WindowUsage,
 )
-from app.scans import Scanner, Turn
+from app.runtime.scans import Scanner, Turn
 from app.turns import STEP_ITEMS, Steps, in_steps
 from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping
 from app.wire.arrivals import Arrived

@@ -27,7 +27,6 @@ from app.definitions.outcome import Applied, Rejected, Touch, cannot_be_applied,
 from app.definitions.quotas import Counted, counted_as, elapsed_charges, over_quota
 from app.definitions.sizes import outgrown, oversized
 from app.definitions.state import Definitions
-from app.engine import Engine
 from app.explain import (
     First,
     explain,
@@ -35,7 +34,6 @@ from app.explain import (
     trace,
     usage_series,
 )
-from app.health import UNREADY, Reason
 from app.limits import LISTED_CHANGES
 from app.log import facts
 from app.overview import UsageLines
@@ -51,7 +49,9 @@ from app.proof import (
     UsageSeries,
     VerifyReport,
 )
-from app.scans import Turn
+from app.runtime.engine import Engine
+from app.runtime.health import UNREADY, Reason
+from app.runtime.scans import Turn
 from app.set_aside import append_again, set_aside
 from app.topics import METER_DEFINITIONS
 from app.turns import STEP_ITEMS, Steps, Work

@@ -27,17 +27,18 @@ from app.agreement import differing_settings, settings_record
 from app.api.auth import KeyRing, PeerTokens
 from app.api.certificate import Certificate
 from app.api.hosts import require_guarded, require_peer_secret
+from app.api.key_metrics import KeysCollector
 from app.api.open_files import most_connections, raise_limit
 from app.api.server import ApiServer, build_app
 from app.clock import Clock, SystemClock
 from app.collecting import Collecting
 from app.definitions.commands import set_settings
-from app.engine import Engine
 from app.gateway import Gateway
 from app.keys import KeysFile, keys_of
 from app.local_state import LocalState
 from app.log import facts, told
-from app.metrics import EngineCollector, KeysCollector
+from app.runtime.engine import Engine
+from app.runtime.metrics import EngineCollector
 from app.settings import Settings, unknown_variables
 from app.stack.errors import StackError
 from app.stall import Stall

@@ -21,7 +21,6 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 from aiokafka import TopicPartition
 
-from agents.forward import Forwards
 from app.apart import FirstFailure
 from app.brokers import Brokers
 from app.cancelled import asked_to_end, ended
@@ -43,9 +42,11 @@ from app.limits import (
 )
 from app.log import facts
 from app.republished import output_mark, output_tp
+from app.runtime.forwarder import Forwards
+from app.runtime.progress import Progress
+from app.runtime.status import Tally
 from app.schedule import Schedule
 from app.settings import Settings
-from app.tally import Tally
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
@@ -1174,19 +1175,6 @@ class Unstored:
         for name in stored:
             del self._members[name]
         return stored
-
-
-class Progress(NamedTuple):
-    """What a partition's owner tells all workers with every flush."""
-
-    partition: int
-    append_time_ms: int
-    """Forwards of everything appended until then are acknowledged."""
-    next_cut_ms: int
-    """The earliest cut that waits for time to pass, on whatever partition."""
-    epoch: int
-    url: str
-    raw_next: int
 
 
 def _digest(packed_record: bytes) -> bytes:

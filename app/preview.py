@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from app.definitions.branch import Branch
 from app.owned import OwnedPartition
 from app.proof import PreviewedCell, PreviewReport
-from app.scans import Scanner, Turn, feeding
+from app.runtime.scans import Scanner, Turn, feeding
 from app.verify import PAIRS_AT_ONCE, chunked, counting, some_of
 from tables.preview import Preview, Scope
 

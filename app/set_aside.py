@@ -23,7 +23,7 @@ from app.definitions.model import SetAside
 from app.definitions.state import Definitions
 from app.home import Homes
 from app.owned import PARTITION_RECORD_KEY
-from app.progress import Seal
+from app.runtime.progress import Seal
 from app.settings import Settings
 from app.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
 from app.wire.arrivals import ADMIT_HEADER, Arrived, arrivals_of, index_of

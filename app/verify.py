@@ -31,7 +31,8 @@ from app.definitions.judging import Judging
 from app.home import Homes
 from app.owned import OwnedPartition
 from app.proof import Difference, VerifyReport
-from app.scans import FAR_RECORDS, Scanner, Turn, feeding
+from app.runtime.scans import FAR_RECORDS, Scanner, Turn, feeding
+from app.runtime.status import VerifyTally
 from app.settings import Settings
 from app.topics import RAW_MESSAGE_BYTES
 from app.turns import STEP_ITEMS, Steps, T, in_steps
@@ -59,14 +60,6 @@ _MEMBERS_A_TURN = 1_000
 
 Jobs = dict[int, tuple[OwnedPartition, Verification]]
 Taken = Arrival | CorrectionArrival
-
-
-@dataclass
-class VerifyTally:
-    """What this worker has verified since it started."""
-
-    pairs: int = 0
-    differing: int = 0
 
 
 @dataclass

@@ -1580,7 +1580,7 @@ class Partition:
     def restored(self) -> bool:
         """Whether counts and hash sums of what was loaded agree; cuts to come are known again.
 
-        Published cells are checked where they can be mended (`app.restore`), members where they
+        Published cells are checked where they can be mended (`app.runtime.restore`), members where they
         are read.
         """
         self._cold.seal()

@@ -14,7 +14,6 @@ import msgspec
 from app.definitions.commands import Applied, Command, Rejected
 from app.definitions.model import SetAside
 from app.definitions.state import Definitions
-from app.health import Reason
 from app.proof import (
     EventFate,
     ExplainQuery,
@@ -25,6 +24,7 @@ from app.proof import (
     UsageSeries,
     VerifyReport,
 )
+from app.runtime.health import Reason
 from app.usage import PeriodUsage, Regrouping
 from tables.reading import PastPeriod
 

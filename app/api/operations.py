@@ -16,7 +16,7 @@ from app.api.meter import OverviewQuery
 from app.api.overview_json import merged, overview_json, reason_json, tag_of
 from app.api.peers import Outgoing, ask_reachable
 from app.definitions.instants import iso_seconds
-from app.health import OF_KAFKA, OF_REDIS, UNREADY
+from app.runtime.health import OF_KAFKA, OF_REDIS, UNREADY
 
 PAGE_HEADER = "Meter-Page"
 """A header that no other site's form can send: the page's writes need it."""

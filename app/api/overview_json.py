@@ -18,8 +18,8 @@ from app.api.meter import (
     UsageView,
 )
 from app.definitions.instants import iso_milliseconds, iso_seconds
-from app.health import Reason
 from app.numbers import plain
+from app.runtime.health import Reason
 
 Json = dict[str, Any]
 

@@ -10,8 +10,7 @@ import pytest
 
 from agents.close import _held_back_by, close_due
 from app.definitions.timeline import NEVER_MS
-from app.owned import Progress
-from app.progress import ProgressTable
+from app.runtime.progress import Progress, ProgressTable
 
 CUT_MS = 1_000
 

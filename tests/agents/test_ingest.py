@@ -10,7 +10,7 @@ import pytest
 from faust.types import TP
 
 from agents import ingest
-from agents.ahead import _forward
+from agents.forward_while_stalled import _forward
 from agents.ingest import MAX_STAMP_AHEAD_MS, ClockAhead, Portion, _Lanes, take_raw, take_rekeyed
 from app.definitions.grants import Grants
 from app.definitions.judging import Judging

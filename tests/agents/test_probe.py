@@ -10,8 +10,8 @@ import pytest
 
 from agents import probe
 from agents.probe import _Looks
-from app.health import Health
 from app.owned import Blocked
+from app.runtime.health import Health
 from app.settings import Settings
 
 

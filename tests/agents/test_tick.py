@@ -15,7 +15,7 @@ from app.appender import Appender
 from app.clock import SystemClock
 from app.definitions.state import Definitions
 from app.owned import OwnedPartition
-from app.progress import ProgressTable
+from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from app.topics import admin_client
 from tables.stores.changelog import bounds

@@ -15,8 +15,8 @@ from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.limits import REFUSED_LETTERS
 from app.owned import OwnedPartition
+from app.runtime.status import Tally
 from app.settings import Settings
-from app.tally import Tally
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.transport import RawRecord
 from app.turns import Turns

@@ -21,9 +21,9 @@ from app.api.server import ApiServer, build_app
 from app.gateway import Gateway
 from app.home import Homes
 from app.keys import of_environment
-from app.owned import Progress, RawPlace
-from app.progress import ProgressTable
-from app.scans import Scans
+from app.owned import RawPlace
+from app.runtime.progress import Progress, ProgressTable
+from app.runtime.scans import Scans
 from app.turns import Turns
 from app.wire.events import Event
 from app.wire.records import decode_record

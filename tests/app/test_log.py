@@ -14,7 +14,7 @@ from app.limits import LOG_REPEATED_S
 from app.log import STARTING_MS, Event, Json, Repeats, Text, facts, no_start_noise
 
 
-def line(extra: Mapping[str, object], name: str = "app.engine") -> logging.LogRecord:
+def line(extra: Mapping[str, object], name: str = "app.runtime.engine") -> logging.LogRecord:
     record = logging.LogRecord(name, logging.INFO, "", 1, "Partition %s", ("3",), None)
     record.created = 1_700_000_000.25
     record.__dict__.update(extra)
@@ -29,14 +29,14 @@ def test_facts_are_fields_of_the_object_and_end_the_text() -> None:
         "level": "info",
         "event": "restore",
         "message": "Partition 3",
-        "logger": "app.engine",
+        "logger": "app.runtime.engine",
         "partition": 3,
         "seconds": 1.5,
         "source": "the log",
         "gained": [1, 2],
     }
     assert Text().format(record) == (
-        "2023-11-14T22:13:20.250Z INFO app.engine: Partition 3 partition=3 seconds=1.5 "
+        "2023-11-14T22:13:20.250Z INFO app.runtime.engine: Partition 3 partition=3 seconds=1.5 "
         'source="the log" gained=1,2'
     )
 
@@ -82,7 +82,11 @@ def test_what_a_client_repeats_is_logged_once_in_a_while() -> None:
     assert said("aiokafka", "refused by 1", 7, 0.0) == "refused by 1"
     assert [said("aiokafka", f"refused by {n}", 7, 1.0 + n / 100) for n in range(70)] == [None] * 70
     assert said("aiokafka", "refused by 1", 8, 1.0) == "refused by 1"
-    assert said("app.engine", "kept", 7, 1.0) == said("app.engine", "kept", 7, 1.0) == "kept"
+    assert (
+        said("app.runtime.engine", "kept", 7, 1.0)
+        == said("app.runtime.engine", "kept", 7, 1.0)
+        == "kept"
+    )
     told = said("aiokafka", "refused by 2", 7, LOG_REPEATED_S)
     assert told == "refused by 2 (70 times more)"
     assert said("aiokafka", "refused by 2", 7, 3 * LOG_REPEATED_S) == "refused by 2"

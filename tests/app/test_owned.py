@@ -19,10 +19,10 @@ from app.definitions.state import Touch
 from app.gateway import Gateway
 from app.home import Homes
 from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Unsent, _slices
-from app.progress import ProgressTable
 from app.records import usage_record
+from app.runtime.progress import ProgressTable
+from app.runtime.status import Tally
 from app.settings import Settings
-from app.tally import Tally
 from app.transport import RawRecord
 from app.turns import TURN_S, Turns
 from app.wire.refusals import Refusal, RefusalCode

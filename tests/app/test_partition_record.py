@@ -11,7 +11,7 @@ import pytest
 
 from app.definitions.state import Definitions
 from app.owned import OwnedPartition
-from app.restore import refolding_pairs
+from app.runtime.restore import refolding_pairs
 from app.topics import CHANGELOG_MESSAGE_BYTES
 from tables.dedupe import EventIndex
 from tables.partition import Pair, Partition, PartitionRecord

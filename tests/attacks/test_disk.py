@@ -110,8 +110,8 @@ async def test_a_full_disk_takes_nothing_away(victim: Victim, disk: Path) -> Non
     assert not (await victim.tell()).wrong
     log = victim.worker.log_file.read_text()
     for code in ("disk_low", "disk_full"):
-        lost = log.count(f"WARNING app.health: {code}: METER_STATE_DIR ({disk}")
-        assert lost == log.count(f"INFO app.health: {code}: over after") >= 1
+        lost = log.count(f"WARNING app.runtime.health: {code}: METER_STATE_DIR ({disk}")
+        assert lost == log.count(f"INFO app.runtime.health: {code}: over after") >= 1
 
 
 def filled(file: Path) -> None:

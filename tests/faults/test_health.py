@@ -162,7 +162,7 @@ async def test_a_worker_without_answer(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caplog.set_level(logging.INFO, "app.health")
+    caplog.set_level(logging.INFO, "app.runtime.health")
     monkeypatch.setattr(probe, "PEER_SILENT_S", 2.0)
     port, other_port = free_ports(2)
     elsewhere = f"http://127.0.0.1:{port}"

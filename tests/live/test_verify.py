@@ -17,13 +17,13 @@ from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio import Redis
 
-from agents.verify import Turns, verify_next
+from agents.verify_samples import Turns, verify_next
 from app.api import schemas
 from app.cli.explain import explain
 from app.cli.verify import verify
 from app.definitions.instants import parse_iso8601_ms
 from app.main import Worker
-from app.metrics import EngineCollector
+from app.runtime.metrics import EngineCollector
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.topics import EVENTS_REKEYED
 from tables.cells import Cell

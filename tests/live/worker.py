@@ -19,7 +19,7 @@ from unittest.mock import patch
 import psutil
 import uvloop
 
-from agents import guard
+from agents import check_output
 from app.cli.interrupts import ended_by_signals
 from app.clock import SystemClock
 from app.log import configure
@@ -229,7 +229,7 @@ def _plant_killer(transaction_id: str) -> None:
 
 async def _main() -> None:
     configure(os.environ.get("TEST_LOG", "info"), "text")
-    guard.EVERY_S = GUARDED_EVERY_S
+    check_output.EVERY_S = GUARDED_EVERY_S
     if KILLER in os.environ:
         _plant_killer(os.environ[KILLER])
     if UNDEFINED_NAMES in os.environ:

@@ -53,7 +53,7 @@ BUGS = (
     ),
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
-        "app/restore.py",
+        "app/runtime/restore.py",
         "owned.want_refold(refolding_pairs(table), record.cut_ms)",
         "pass",
     ),
@@ -65,7 +65,7 @@ BUGS = (
     ),
     Bug(
         "lost-usage-records-unnoticed",
-        "app/restore.py",
+        "app/runtime/restore.py",
         "record.output is not None and await output_stands(settings, number, record.output)",
         "record.output is not None",
     ),
@@ -345,7 +345,7 @@ BUGS = (
     ),
     Bug(
         "redis-declared-whole",
-        "app/restore.py",
+        "app/runtime/restore.py",
         "await _fill(store, number, record.epoch, record.flush, members)",
         "await _fill(store, number, record.epoch, record.flush, {})",
     ),
@@ -363,7 +363,7 @@ BUGS = (
     ),
     Bug(
         "epochs-begin-again",
-        "app/restore.py",
+        "app/runtime/restore.py",
         "unknown = PartitionRecord(epoch=told_epoch)",
         "unknown = PartitionRecord()",
     ),
@@ -381,7 +381,7 @@ BUGS = (
     ),
     Bug(
         "rebuilt-at-the-flush-of-the-torn-state",
-        "app/restore.py",
+        "app/runtime/restore.py",
         "max(known.flush, stored.flush or 0) + 1",
         "max(known.flush, stored.flush or 0)",
     ),
@@ -507,7 +507,7 @@ BUGS = (
     ),
     Bug(
         "set-aside-folded-by-who-takes-over",
-        "app/restore.py",
+        "app/runtime/restore.py",
         "end = await shared.definitions_caught_up()\n    cells",
         "end = shared.definitions.offset\n    cells",
     ),
@@ -519,13 +519,13 @@ BUGS = (
     ),
     Bug(
         "set-aside-counted-by-refolds",
-        "app/scan.py",
+        "app/runtime/scan.py",
         "if aside is not None and aside.holds_element(raw_offset, index):",
         "if False:",
     ),
     Bug(
         "silent-brokers-void-a-flush",
-        "app/engine.py",
+        "app/runtime/engine.py",
         "if late and between and not owned.waits_for_definitions:",
         "if False:",
     ),
@@ -543,7 +543,7 @@ BUGS = (
     ),
     Bug(
         "unsealed-progress-believed",
-        "app/progress.py",
+        "app/runtime/progress.py",
         "hmac.compare_digest(seal.encode(), self._of(progress).encode())",
         "True",
     ),

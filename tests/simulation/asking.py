@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from app.api.meter import Unavailable
 from app.api.usage_json import current_usage_json
-from app.engine import Engine
 from app.gateway import Gateway
 from app.offline import OfflineMeter
+from app.runtime.engine import Engine
 from app.usage import PeriodUsage, Regrouping
 from tables.fold import Arrival
 from tables.partition import Partition

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.definitions.commands import Command
-from app.scan import Scan
+from app.runtime.scan import Scan
 from tests.laws.world import HOUR_MS
 from tests.simulation.play import Player
 from tests.simulation.script import Script, with_own_ids

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app import restore
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
+from app.runtime import restore
 from tests.laws.world import HOUR_MS, ORG, WEEK_MS, definitions_of, subscription_body
 from tests.simulation.by_hand import append, defining, hold, slow_scans
 from tests.simulation.check import Outcome

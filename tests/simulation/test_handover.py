@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.forward import Forwarder
 from app.definitions.timeline import NEVER_MS
-from app.engine import Engine
-from app.owned import OwnedPartition, Progress
-from app.progress import Seal
+from app.owned import OwnedPartition
+from app.runtime.engine import Engine
+from app.runtime.forwarder import Forwarder
+from app.runtime.progress import Progress, Seal
 from app.topics import MEMBERS_CHANGELOG, METER_PROGRESS
 from app.wire.raw import home_partition, message_key
 from tests.laws.world import ORG, SUBSCRIPTION

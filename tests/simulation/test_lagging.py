@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app import restore
 from app.definitions import commands
 from app.gateway import Gateway
+from app.runtime import restore
 from app.wire.raw import home_partition, message_key
 from tables.stores.changelog import LogReader, LogRecord
 from tests.laws.world import HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, subscription_body

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from agents.tick import Ticker
-from app import restore
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition
+from app.runtime import restore
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,

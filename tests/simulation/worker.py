@@ -23,8 +23,8 @@ from agents.ingest import take_raw, take_rekeyed
 from app.apart import first_failure_here
 from app.brokers import Brokers
 from app.cancelled import asked_to_end
-from app.engine import Engine
-from app.scans import Scans
+from app.runtime.engine import Engine
+from app.runtime.scans import Scans
 from app.settings import Settings
 from app.transport import RecordBatch
 from app.turns import Turns
@@ -44,27 +44,27 @@ PATIENCE_S = 300.0
 def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
     """Let the clients of engine, scans and stores be simulated ones."""
     replaced: dict[str, Any] = {
-        "app.engine.gc": _Collector,
-        "app.engine.InOrderProducer": lambda **_: Producer(broker),
+        "app.runtime.engine.gc": _Collector,
+        "app.runtime.engine.InOrderProducer": lambda **_: Producer(broker),
         "app.appender.Producer": lambda **_: Producer(broker),
-        "app.engine.Consumer": lambda **_: Consumer(broker),
-        "app.scan.Consumer": lambda **_: Consumer(broker),
+        "app.runtime.engine.Consumer": lambda **_: Consumer(broker),
+        "app.runtime.scan.Consumer": lambda **_: Consumer(broker),
         "tables.stores.changelog.Consumer": lambda **_: Consumer(broker),
-        "app.engine.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
+        "app.runtime.engine.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
         "app.set_aside.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
-        "app.engine.MemberStore": lambda _: Members(redis),
-        "app.restore.admin_client": Admin(broker).connected,
+        "app.runtime.engine.MemberStore": lambda _: Members(redis),
+        "app.runtime.restore.admin_client": Admin(broker).connected,
         "app.owned.failpoint": failpoint,
         "agents.ingest.failpoint": failpoint,
         "agents.close.failpoint": failpoint,
         "agents.close.POLL_S": POLL_S,
         "agents.tick.POLL_S": POLL_S,
-        "app.engine.asked_to_end": _asked_to_end,
-        "app.engine.Brokers": _Brokers,
-        "app.engine.probe": _unwatched,
-        "app.engine.first_failure": first_failure_here,
+        "app.runtime.engine.asked_to_end": _asked_to_end,
+        "app.runtime.engine.Brokers": _Brokers,
+        "app.runtime.engine.probe": _unwatched,
+        "app.runtime.engine.first_failure": first_failure_here,
         "app.owned.monotonic": _loop_s,
-        "app.engine.monotonic": _loop_s,
+        "app.runtime.engine.monotonic": _loop_s,
     }
     patches = [patch(name, new) for name, new in replaced.items()]
     for each in patches:

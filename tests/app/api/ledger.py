@@ -36,7 +36,6 @@ from app.definitions.commands import Applied, Command, Rejected
 from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import Period, Timeline, subscription_timeline
-from app.health import UNREADY, Reason
 from app.numbers import parse_value, property_text
 from app.proof import (
     ChargeUsageSeries,
@@ -51,6 +50,7 @@ from app.proof import (
     VerifyReport,
     WindowUsage,
 )
+from app.runtime.health import UNREADY, Reason
 from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.wire.identity import same_body
 from app.wire.properties import read_properties

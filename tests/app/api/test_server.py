@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.health import Reason
 from app.limits import BODY_BYTES
+from app.runtime.health import Reason
 from tests.app.api.conftest import Running
 from tests.app.api.ledger import ORGANIZATION
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from app.api.meter import ClosingView, DeadLetterView, RecordView
-from app.health import Reason
+from app.runtime.health import Reason
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
 from tests.app.page import chromium

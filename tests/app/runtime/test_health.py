@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from app.health import Health
+from app.runtime.health import Health
 
 
 def test_a_reason_holds_from_when_it_began_and_is_told_twice(
@@ -14,7 +14,7 @@ def test_a_reason_holds_from_when_it_began_and_is_told_twice(
 ) -> None:
     now_ms = [1_000]
     health = Health(lambda: now_ms[0])
-    with caplog.at_level(logging.INFO, "app.health"):
+    with caplog.at_level(logging.INFO, "app.runtime.health"):
         health.note("redis_unreachable", "Redis does not answer")
         now_ms[0] = 3_000
         health.note("redis_unreachable", "Redis does not answer, partitions 1 wait")

@@ -12,16 +12,28 @@ from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from app.definitions.timeline import NEVER_MS
-from app.owned import Progress
 from app.settings import Settings
 from app.topics import METER_PROGRESS
 
 _SEAL: Final = "seal"
+
+
+class Progress(NamedTuple):
+    """What a partition's owner tells all workers with every flush."""
+
+    partition: int
+    append_time_ms: int
+    """Forwards of everything appended until then are acknowledged."""
+    next_cut_ms: int
+    """The earliest cut that waits for time to pass, on whatever partition."""
+    epoch: int
+    url: str
+    raw_next: int
 
 
 class Seal:

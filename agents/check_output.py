@@ -17,7 +17,7 @@ from app.republished import output_tp
 from tables.partition import OutputMark
 
 if TYPE_CHECKING:
-    from app.engine import Engine
+    from app.runtime.engine import Engine
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prometheus_client import Histogram
 
@@ -74,3 +75,26 @@ class Tally:
             self.revisions[told.revision_reason] += 1
         if told.closing_reason:
             self.periods[told.closing_reason] += 1
+
+
+class Observed(NamedTuple):
+    """A sample of one partition."""
+
+    lag: int
+    """Records that were appended and are not folded, those of open transactions too."""
+    rekeyed_lag: int
+    events_per_s: float
+    folded_events: int
+    at_s: float
+    held_since_s: float | None = None
+    """Since when records are there that nobody may read, for a transaction is open."""
+    producer_id: int = -1
+    """Of the transaction that is open; -1: no broker tells."""
+
+
+@dataclass
+class VerifyTally:
+    """What this worker has verified since it started."""
+
+    pairs: int = 0
+    differing: int = 0

@@ -17,7 +17,7 @@ from app.verify import verify_names
 from tables.presence import SubscriptionName
 
 if TYPE_CHECKING:
-    from app.engine import Engine
+    from app.runtime.engine import Engine
 
 log = logging.getLogger(__name__)
 

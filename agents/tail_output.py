@@ -19,7 +19,7 @@ from app.dead_letters import organization_of
 from tables.stores.changelog import plain_consumer
 
 if TYPE_CHECKING:
-    from app.engine import Engine
+    from app.runtime.engine import Engine
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
-from agents.forward import POSITION_HEADER, position_of
 from app.api.meter import BeyondRetention
 from app.clients import Consumer
 from app.definitions.judging import Judging
@@ -31,6 +30,7 @@ from app.turns import STEP_ITEMS, Steps, T
 from app.wire.arrivals import Arrived, arrivals_of, arriving
 from app.wire.records import Headers
 from app.wire.refusals import Refusal
+from app.wire.rekeyed import POSITION_HEADER, position_of
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.partition import PartitionRecord

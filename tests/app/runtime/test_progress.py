@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from app.definitions.timeline import NEVER_MS
-from app.owned import Progress
-from app.progress import ProgressTable, Seal
+from app.runtime.progress import Progress, ProgressTable, Seal
 from app.settings import Settings
 
 

@@ -8,7 +8,7 @@ forwarding again after a crash changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -20,12 +20,9 @@ from app.topics import EVENTS_REKEYED
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.raw import message_key
 from app.wire.records import Headers, deciding_headers
-from tables.aggregation import Position
+from app.wire.rekeyed import POSITION_HEADER
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
-
-POSITION_HEADER = "meter-position"
-"""`append_time_ms:raw partition:raw offset:array index` of the raw record."""
 
 _POLL_S: Final = 0.05
 
@@ -213,15 +210,3 @@ def _retrieve(sending: asyncio.Future[object]) -> None:
     """That it failed is told when it is settled."""
     if not sending.cancelled():
         sending.exception()
-
-
-def position_of(headers: Sequence[tuple[str, bytes | None]]) -> Position | None:
-    """The position a forward carries; None if it carries none that can be read."""
-    for name, text in headers:
-        if name == POSITION_HEADER and text is not None:
-            try:
-                append_time_ms, partition, offset, index = map(int, text.split(b":"))
-            except ValueError:
-                return None
-            return append_time_ms, partition, offset, index
-    return None

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
 from app.clients import NOT_TAKEN
+from app.runtime.status import Observed
 from app.topics import EVENTS_REKEYED
 
 if TYPE_CHECKING:
-    from app.engine import Engine
+    from app.runtime.engine import Engine
 
 EVERY_S = 1.0
-
-
-class Observed(NamedTuple):
-    """A sample of one partition."""
-
-    lag: int
-    """Records that were appended and are not folded, those of open transactions too."""
-    rekeyed_lag: int
-    events_per_s: float
-    folded_events: int
-    at_s: float
-    held_since_s: float | None = None
-    """Since when records are there that nobody may read, for a transaction is open."""
-    producer_id: int = -1
-    """Of the transaction that is open; -1: no broker tells."""
 
 
 async def observe(engine: Engine) -> None:

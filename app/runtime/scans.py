@@ -25,7 +25,7 @@ from app.limits import (
     SCANS_WAITING_OF_ORGANIZATION,
 )
 from app.owned import OwnedPartition
-from app.scan import Scan
+from app.runtime.scan import Scan
 from app.turns import Steps, T, Turns, Work, in_steps
 from tables.fold import Arrival
 from tables.partition import PartitionRecord

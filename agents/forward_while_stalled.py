@@ -13,12 +13,12 @@ from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
 
-from agents.forward import Forwarder
 from agents.ingest import Portion, decoding_of
 from app.clients import NOT_TAKEN, Consumer, started
 from app.definitions.judging import Judging
 from app.log import facts
 from app.owned import OwnedPartition
+from app.runtime.forwarder import Forwarder
 from app.topics import RAW_MESSAGE_BYTES
 from app.transport import RawRecord, RecordBatch
 

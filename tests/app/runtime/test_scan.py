@@ -14,7 +14,7 @@ from app.definitions import commands
 from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
-from app.scan import Scan, may_hold
+from app.runtime.scan import Scan, may_hold
 from app.wire.arrivals import arrivals_of
 from app.wire.records import Headers
 from tables.fold import Arrival

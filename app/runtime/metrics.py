@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from platform import python_version
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -21,45 +21,12 @@ from app.billing_periods.timezones import tzdata_version
 from app.brokers import REASONS
 from app.owned import HeldBy, Rebuilt
 from app.records import RecordType, RevisionReason
+from app.runtime.engine import Engine
 from app.usage import ClosingReason
 from app.wire.refusals import RefusalCode
 from tables.cells import FOLD_VERSION
 from tables.not_counted import Reason
 from tables.stores.index_segments import ROW_BYTES
-
-if TYPE_CHECKING:
-    from app.api.auth import KeyRing
-    from app.engine import Engine
-    from app.keys import KeysFile
-
-
-class KeysCollector(Collector):
-    """When each key of the API was used last, and whether their file can be read."""
-
-    def __init__(self, keys: KeyRing, file: KeysFile):
-        self._keys = keys
-        self._file = file
-
-    def collect(self) -> Iterator[Metric]:
-        """The names of keys are the operator's own, and few."""
-        yield GaugeMetricFamily(
-            "meter_keys_file_valid",
-            "Whether the keys could be read when their file was looked at last.",
-            value=float(self._file.valid),
-        )
-        used = GaugeMetricFamily(
-            "meter_key_last_used_timestamp_seconds",
-            "When a key was used last on this worker.",
-            labels=["key"],
-        )
-        for name, at_s in self._keys.last_used_s.items():
-            used.add_metric([name], at_s)
-        yield used
-        failed = CounterMetricFamily(
-            "meter_failed_logins", "Requests with a key that is not known, or not any more."
-        )
-        failed.add_metric([], self._keys.failures.count)
-        yield failed
 
 
 class EngineCollector(Collector):

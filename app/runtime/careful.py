@@ -15,7 +15,6 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
-from agents.forward import POSITION_HEADER, position_of
 from app.apart import FirstFailure
 from app.dead_letters import Source
 from app.definitions import commands
@@ -29,6 +28,7 @@ from app.wire.arrivals import arrivals_of, index_of
 from app.wire.raw import message_key
 from app.wire.records import is_tick
 from app.wire.refusals import MAX_QUOTED, Refusal, RefusalCode
+from app.wire.rekeyed import POSITION_HEADER, position_of
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.stores.changelog import Record

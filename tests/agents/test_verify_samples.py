@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agents import verify
-from agents.observe import Observed
-from app.scans import Scans
+from agents import verify_samples
+from app.runtime.scans import Scans
+from app.runtime.status import Observed
 from app.turns import Turns
 
 
@@ -25,27 +25,27 @@ def of_two_partitions() -> Any:
 async def test_it_waits_while_a_partition_of_its_own_is_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verify, "WAIT_S", 0.01)
+    monkeypatch.setattr(verify_samples, "WAIT_S", 0.01)
     engine = of_two_partitions()
-    engine.observed = {0: sample(0), 1: sample(verify.BEHIND_RECORDS + 1)}
-    waiting = asyncio.create_task(verify.until_folded(engine))
+    engine.observed = {0: sample(0), 1: sample(verify_samples.BEHIND_RECORDS + 1)}
+    waiting = asyncio.create_task(verify_samples.until_folded(engine))
     await asyncio.sleep(0.1)
     assert not waiting.done()
-    engine.observed[1] = sample(verify.BEHIND_RECORDS)
+    engine.observed[1] = sample(verify_samples.BEHIND_RECORDS)
     await asyncio.wait_for(waiting, 5)
 
 
 async def test_what_others_own_or_nobody_has_looked_at_yet_is_not_waited_for() -> None:
     engine = of_two_partitions()
     engine.observed = {0: sample(0), 2: sample(10**9)}
-    await asyncio.wait_for(verify.until_folded(engine), 5)
+    await asyncio.wait_for(verify_samples.until_folded(engine), 5)
 
 
 async def test_it_makes_way_for_whoever_asks() -> None:
     engine = of_two_partitions()
     engine.observed = {0: sample(10**9)}
     async with engine.scans.place("verify a sample", "", endless=True):
-        waiting = asyncio.create_task(verify.until_folded(engine))
+        waiting = asyncio.create_task(verify_samples.until_folded(engine))
         await asyncio.sleep(0)
 
         async def asks() -> None:
@@ -55,7 +55,7 @@ async def test_it_makes_way_for_whoever_asks() -> None:
         asking = asyncio.create_task(asks())
         await asyncio.sleep(0)
         assert engine.scans.waiting == 1
-        await asyncio.wait_for(verify.until_folded(engine), 5)
+        await asyncio.wait_for(verify_samples.until_folded(engine), 5)
         await asyncio.wait_for(waiting, 5)
     await asking
     assert engine.scans.waiting == 0

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from app.api.meter import Unavailable
-from app.owned import Progress
-from app.progress import Seal
+from app.runtime.progress import Progress, Seal
 
 RETRY_S = 0.5
 

@@ -20,18 +20,17 @@ from aiokafka.structs import RecordMetadata
 from faust.types import TP
 from prometheus_client import Histogram
 
-from agents.ahead import forward_ahead
+from agents.check_output import guard
 from agents.close import close
 from agents.flush import flush
-from agents.forward import Forwarder
-from agents.guard import guard
-from agents.observe import Observed, observe
+from agents.forward_while_stalled import forward_ahead
 from agents.probe import probe
 from agents.refold import refold
 from agents.renew import renew
-from agents.show import show
+from agents.sample_lag import observe
+from agents.tail_output import show
 from agents.tick import Ticker
-from agents.verify import verify_samples
+from agents.verify_samples import verify_samples
 from app.apart import first_failure
 from app.api.meter import BeyondRetention, DeadLetterView, RecordView, Unavailable
 from app.appender import Appender, producer_options
@@ -46,22 +45,23 @@ from app.definitions.quotas import Taken
 from app.definitions.set_asides import LIFT
 from app.definitions.state import Definitions
 from app.fetched import limit_after
-from app.health import Code, Health, Reason
 from app.home import Homes
 from app.log import Event, facts, told
 from app.owned import OutputLost, OwnedPartition, RawPlace, Shared
-from app.progress import ProgressTable, Seal
-from app.reports import Reports
 from app.republished import output_tp
-from app.restore import DefinitionsLost, refill_members, restore
-from app.scan import Scan
-from app.scans import Scans
+from app.runtime.forwarder import Forwarder
+from app.runtime.health import Code, Health, Reason
+from app.runtime.progress import ProgressTable, Seal
+from app.runtime.reports import Reports
+from app.runtime.restore import DefinitionsLost, refill_members, restore
+from app.runtime.scan import Scan
+from app.runtime.scans import Scans
+from app.runtime.status import Observed, VerifyTally
 from app.settings import Settings
 from app.stack.errors import StackError
 from app.topics import CELLS_CHANGELOG, EVENTS_REKEYED, METER_DEFINITIONS, METER_PROGRESS
 from app.transport import RecordBatch
 from app.turns import Steps, Work
-from app.verify import VerifyTally
 from app.wire.arrivals import Arrived, arrivals_of
 from app.wire.records import Headers
 from tables.partition import StateTooNew

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from app import engine as engine_module
 from app.clock import SystemClock
 from app.definitions import commands
 from app.definitions.outcome import Touch
-from app.engine import Engine
+from app.runtime import engine as engine_module
+from app.runtime.engine import Engine
 from app.settings import Settings
 from app.turns import drained
 from tables.stores.changelog import LogRecord
