@@ -1,0 +1,42 @@
+"""Agents: what runs beside the engine, once in a worker or once for each partition it owns.
+
+They may import all of `app.runtime` and `app.queries`; only `app.main` imports them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agents import (
+    check_output,
+    close,
+    flush,
+    forward_while_stalled,
+    probe,
+    refold,
+    renew,
+    sample_lag,
+    tail_output,
+    tick,
+    verify_samples,
+)
+from app.runtime.engine import PartitionAgent, WorkerAgent
+
+PARTITION_AGENTS: Final[tuple[PartitionAgent, ...]] = (
+    lambda engine, owned: flush.flush(owned),
+    lambda engine, owned: renew.renew(owned),
+    lambda engine, owned: close.close(owned, engine.progress, engine.offsets.rekeyed_end),
+    lambda engine, owned: refold.refold(owned, engine.scan),
+    lambda engine, owned: forward_while_stalled.forward_while_stalled(owned, engine.forwarder),
+)
+
+WORKER_AGENTS: Final[tuple[WorkerAgent, ...]] = (
+    tick.tick,
+    sample_lag.sample_lag,
+    verify_samples.verify_samples,
+    lambda engine: check_output.check_output(
+        engine.settings, engine.owned, engine.offsets.output_ends
+    ),
+    lambda engine: tail_output.tail_output(engine.settings, engine.status),
+    probe.probe,
+)

@@ -28,7 +28,7 @@ MAX_RECORDS = 1_000
 log = logging.getLogger(__name__)
 
 
-async def forward_ahead(owned: OwnedPartition, forwarder: Forwarder) -> None:
+async def forward_while_stalled(owned: OwnedPartition, forwarder: Forwarder) -> None:
     """Forward whenever the partition stands still, until cancelled."""
     while True:
         await owned.stalled.wait()

@@ -1,4 +1,4 @@
-"""Loop: a partition's work, done again when it is wanted or some time has passed."""
+"""Loop: work that is done again and again, when it is wanted or after some time."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from app.clients import NOT_TAKEN
 from app.owned import OwnedPartition
+
+Work = Callable[[], Awaitable[object]]
 
 
 async def whenever_wanted(
-    owned: OwnedPartition,
-    wanted: asyncio.Event,
-    most_s: float,
-    work: Callable[[], Awaitable[object]],
+    owned: OwnedPartition, wanted: asyncio.Event, most_s: float | None, work: Work
 ) -> None:
     """Work again and again until cancelled; an error ends the partition here.
 
-    `most_s`: longest pause before it is done without being wanted.
+    `most_s`: longest pause before it is done without being wanted; None: it has to be wanted.
     """
     while True:
         with suppress(TimeoutError):
@@ -29,3 +29,18 @@ async def whenever_wanted(
         except Exception as error:
             owned.shared.fail(owned, error)
             return
+
+
+async def every(
+    pause_s: float,
+    work: Work,
+    interrupted: Callable[[Exception], object] = lambda error: None,
+    by: tuple[type[Exception], ...] = NOT_TAKEN,
+) -> None:
+    """Work after each pause until cancelled; what interrupts it is told, and it is tried again."""
+    while True:
+        await asyncio.sleep(pause_s)
+        try:
+            await work()
+        except by as error:
+            interrupted(error)

@@ -1,7 +1,7 @@
 """Probe: looks once a second whether everything is there that this worker needs.
 
-What it finds is told by `app.runtime.health`. Nothing here waits for a silent server: each is asked with a
-time limit, and one that has not answered is asked again only then.
+What it finds is told by `app.runtime.health`. Nothing here waits for a silent server: each is asked
+with a time limit, and one that has not answered is asked again only then.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from app.agreement import differing_settings
+from app.brokers import Brokers
+from app.clock import Clock
+from app.definitions.model import SettingsRecord
+from app.definitions.state import Definitions
 from app.limits import (
     CLOSE_WAITS_S,
     DISK_LOW_SHARE,
@@ -29,14 +33,12 @@ from app.limits import (
     REDIS_SILENT_S,
 )
 from app.log import Fact, facts
+from app.owned import OwnedPartition, Shared
 from app.redis_client import closed, redis_client
-from app.runtime.health import UNREADY, Code
-
-if TYPE_CHECKING:
-    from app.definitions.model import SettingsRecord
-    from app.runtime.engine import Engine
-    from app.runtime.status import Observed
-    from app.settings import Settings
+from app.runtime.health import UNREADY, Code, Health, Reason
+from app.runtime.progress import ProgressTable
+from app.runtime.status import Observed, Status
+from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +49,35 @@ _REDIS_FULL_SHARE = 0.98
 """Of maxmemory; at the limit itself Redis refuses, which its callers tell as well."""
 
 
-async def probe(engine: Engine) -> None:
+class Probed(Protocol):
+    """The parts of a worker that are looked at."""
+
+    settings: Settings
+    clock: Clock
+    definitions: Definitions
+    progress: ProgressTable
+    brokers: Brokers
+    health: Health
+    status: Status
+    shared: Shared
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def owned(self) -> Mapping[int, OwnedPartition]: ...
+
+    @property
+    def parked_subscriptions(self) -> int: ...
+
+    def reasons(self) -> list[Reason]:
+        """Return everything that is not as it should be."""
+        ...
+
+
+async def probe(worker: Probed) -> None:
     """Look until cancelled."""
-    looks = _Looks(engine)
+    looks = _Looks(worker)
     try:
         while True:
             began_s = monotonic()
@@ -66,10 +94,10 @@ async def probe(engine: Engine) -> None:
 
 
 class _Looks:
-    def __init__(self, engine: Engine):
-        self._engine = engine
-        self._health = engine.health
-        self._redis: Any = redis_client(engine.settings, REDIS_SILENT_S)
+    def __init__(self, worker: Probed):
+        self._worker = worker
+        self._health = worker.health
+        self._redis: Any = redis_client(worker.settings, REDIS_SILENT_S)
         self._session = ClientSession(timeout=ClientTimeout(total=PEER_SILENT_S - EVERY_S))
         self._answered_s: dict[str, float] = {}
         self._policy_s = -POLICY_EVERY_S
@@ -89,7 +117,7 @@ class _Looks:
     # Kafka: who asks the brokers is `app.brokers`
 
     def kafka(self) -> None:
-        engine, brokers, now_s = self._engine, self._engine.brokers, monotonic()
+        worker, brokers, now_s = self._worker, self._worker.brokers, monotonic()
         away_s = None if brokers.away_since_s is None else now_s - brokers.away_since_s
         self._note_since(
             "kafka_unreachable",
@@ -120,8 +148,8 @@ class _Looks:
             )
         held = {
             number: seen
-            for number, seen in engine.observed.items()
-            if number in engine.owned
+            for number, seen in worker.status.observed.items()
+            if number in worker.owned
             and seen.held_since_s is not None
             and now_s - seen.held_since_s > OPEN_TRANSACTION_S
         }
@@ -146,7 +174,7 @@ class _Looks:
         )
 
     def _slow(self, now_s: float, away: bool) -> None:
-        slowest_s = self._engine.brokers.slowest_s(now_s)
+        slowest_s = self._worker.brokers.slowest_s(now_s)
         if away or slowest_s <= KAFKA_SLOW_S:
             self._slow_since_s = None
         elif self._slow_since_s is None:
@@ -157,12 +185,12 @@ class _Looks:
         )
 
     def _stale(self) -> None:
-        engine, now_ms = self._engine, self._engine.clock.now_ms()
+        worker, now_ms = self._worker, self._worker.clock.now_ms()
         late = [
             number
-            for number, owned in sorted(engine.owned.items())
+            for number, owned in sorted(worker.owned.items())
             if owned.unsent is not None
-            and now_ms - engine.shared.tally.flushed_ms.get(number, now_ms) > FLUSH_STALE_S * 1000
+            and now_ms - worker.shared.tally.flushed_ms.get(number, now_ms) > FLUSH_STALE_S * 1000
         ]
         names = ", ".join(map(str, late))
         self._health.note(
@@ -173,12 +201,12 @@ class _Looks:
     # Redis
 
     async def redis(self) -> None:
-        health, engine = self._health, self._engine
+        health, worker = self._health, self._worker
         began_s = monotonic()
         try:
             async with asyncio.timeout(REDIS_SILENT_S):
                 await self._redis.ping()
-                engine.shared.tally.redis_seconds.labels("ping").observe(monotonic() - began_s)
+                worker.shared.tally.redis_seconds.labels("ping").observe(monotonic() - began_s)
                 if monotonic() - self._policy_s >= POLICY_EVERY_S or health.holds("redis_full"):
                     await self._policy()
                     self._policy_s = monotonic()
@@ -187,8 +215,8 @@ class _Looks:
                 # It answers; what it refuses, whoever needed it tells.
                 health.note("redis_unreachable", None)
                 return
-            waiting = [n for n, owned in sorted(engine.owned.items()) if owned.asking]
-            members = sum(owned.unstored_members for owned in engine.owned.values())
+            waiting = [n for n, owned in sorted(worker.owned.items()) if owned.asking]
+            members = sum(owned.unstored_members for owned in worker.owned.values())
             names = ", ".join(map(str, waiting))
             health.note(
                 "redis_unreachable",
@@ -207,7 +235,7 @@ class _Looks:
         except NoPermissionError:
             return
         used, allowed = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
-        self._engine.redis_memory = used, allowed
+        self._worker.status.note_redis_memory(used, allowed)
         policy = str(memory.get("maxmemory_policy", "noeviction"))
         self._health.note(
             "redis_full",
@@ -227,9 +255,9 @@ class _Looks:
     # What is set aside
 
     def set_aside(self) -> None:
-        engine = self._engine
-        count = engine.definitions.set_asides.counts.total()
-        parked = engine.parked_subscriptions
+        worker = self._worker
+        count = worker.definitions.set_asides.counts.total()
+        parked = worker.parked_subscriptions
         said = [f"{count} records or elements are set aside"] if count else []
         said += [f"the figures of {parked} subscriptions stand as they are"] if parked else []
         self._health.note("set_aside", "; ".join(said) or None)
@@ -237,10 +265,10 @@ class _Looks:
     # This machine
 
     def disk(self) -> None:
-        engine, directory = self._engine, self._engine.settings.state_dir
+        worker, directory = self._worker, self._worker.settings.state_dir
         with suppress(OSError):
             usage = shutil.disk_usage(directory)
-            engine.disk_free_bytes = usage.free
+            worker.status.note_disk(usage.free)
             low = usage.free < DISK_LOW_SHARE * usage.total
             self._health.note(
                 "disk_low",
@@ -248,7 +276,7 @@ class _Looks:
                 path=str(directory),
                 bytes=usage.free,
             )
-        full = [owned.disk_full for owned in engine.owned.values() if owned.disk_full is not None]
+        full = [owned.disk_full for owned in worker.owned.values() if owned.disk_full is not None]
         if full:
             since_ms, text = min(full)
             self._health.note("disk_full", text, since_ms)
@@ -256,7 +284,7 @@ class _Looks:
             self._health.note("disk_full", None)
 
     def settings(self) -> None:
-        definitions, ours = self._engine.definitions, self._engine.settings
+        definitions, ours = self._worker.definitions, self._worker.settings
         in_force = definitions.settings.at()
         if self._compared[0] is in_force and self._compared[1] is ours:
             return
@@ -272,7 +300,7 @@ class _Looks:
     def closing(self) -> None:
         """Tell in the log which cuts have waited for long, and when they go on."""
         now_s = monotonic()
-        waiting = {n: one.blocked for n, one in self._engine.owned.items() if one.blocked}
+        waiting = {n: one.blocked for n, one in self._worker.owned.items() if one.blocked}
         for number, since_s in list(self._closing_waits_s.items()):
             if number in waiting:
                 continue
@@ -298,7 +326,7 @@ class _Looks:
 
     def ready(self) -> None:
         """Tell in the log that requests may come, each time that it comes to be so."""
-        ready = all(reason.code not in UNREADY for reason in self._engine.reasons())
+        ready = all(reason.code not in UNREADY for reason in self._worker.reasons())
         if ready and self._unready_since_s is not None:
             waited_s = monotonic() - self._unready_since_s
             log.info(
@@ -312,11 +340,11 @@ class _Looks:
     # The others
 
     async def peers(self) -> None:
-        engine = self._engine
+        worker = self._worker
         of: dict[str, list[int]] = {}
-        for number in range(engine.settings.raw_partitions):
-            told = engine.progress.of(number)
-            if told is not None and told.url != engine.url and number not in engine.owned:
+        for number in range(worker.settings.raw_partitions):
+            told = worker.progress.of(number)
+            if told is not None and told.url != worker.url and number not in worker.owned:
                 of.setdefault(told.url, []).append(number)
         await asyncio.gather(*(self._ask(url) for url in of))
         now_s = monotonic()
@@ -326,7 +354,7 @@ class _Looks:
             if now_s - self._answered_s.setdefault(url, now_s) > PEER_SILENT_S
         }
         self._answered_s = {url: at for url, at in self._answered_s.items() if url in of}
-        engine.silent_peers = silent
+        worker.status.note_silent_peers(silent)
         said = "; ".join(
             f"{url} (partitions {', '.join(map(str, numbers))})" for url, numbers in silent.items()
         )
@@ -345,5 +373,5 @@ class _Looks:
     def _note_since(
         self, code: Code, ago_s: float | None, text: str | None, **fields: Fact
     ) -> None:
-        since_ms = None if ago_s is None else self._engine.clock.now_ms() - int(ago_s * 1000)
+        since_ms = None if ago_s is None else self._worker.clock.now_ms() - int(ago_s * 1000)
         self._health.note(code, text, since_ms, **fields)

@@ -182,7 +182,7 @@ def _finished(owned: OwnedPartition, corrected: Iterable[SubscriptionName]) -> N
     table.stale = {(org, external_id) for org, external_id, _ in table.refolding_pairs}
     if not owned.refolds:
         owned.refold_since_ms = None
-        owned.note_definitions(*owned.shared.last_definition)
+        owned.note_definitions(*owned.shared.followed.last)
     # Late events that only the refold counts wait for a cut that nothing else would announce.
     owned.reschedule({*table.take_late_names(), *corrected})
     owned.moved = True

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from agents.loop import whenever_wanted
 from app.owned import OwnedPartition
 
 
 async def renew(owned: OwnedPartition) -> None:
     """Look at what is defined until cancelled."""
-    while True:
-        if owned.table.behind_since_ms is None:
-            await owned.renew_wanted.wait()
-        owned.renew_wanted.clear()
-        try:
-            await owned.renew()
-        except Exception as error:
-            owned.shared.fail(owned, error)
-            return
+    if owned.table.behind_since_ms is not None:
+        # It was restored so, or came back from a rebalance in the middle of it.
+        owned.renew_wanted.set()
+    await whenever_wanted(owned, owned.renew_wanted, None, owned.renew)

@@ -1,65 +1,71 @@
-"""Observe: lag and throughput of the owned partitions, sampled once a second."""
+"""Sample lag and throughput of the owned partitions, once a second."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Protocol
 
-from aiokafka import TopicPartition
-
-from app.clients import NOT_TAKEN
-from app.runtime.status import Observed
-from app.topics import EVENTS_REKEYED
-
-if TYPE_CHECKING:
-    from app.runtime.engine import Engine
+from agents.loop import every
+from app.brokers import Brokers
+from app.clock import Clock
+from app.owned import OwnedPartition
+from app.runtime.followed import FollowedDefinitions
+from app.runtime.offsets import Offsets
+from app.runtime.status import Observed, Status
 
 EVERY_S = 1.0
 
 
-async def observe(engine: Engine) -> None:
+class Sampled(Protocol):
+    """The parts of a worker that are asked."""
+
+    clock: Clock
+    brokers: Brokers
+    followed: FollowedDefinitions
+    offsets: Offsets
+    status: Status
+
+    @property
+    def owned(self) -> Mapping[int, OwnedPartition]: ...
+
+
+async def sample_lag(worker: Sampled) -> None:
     """Sample until cancelled; a broker that does not answer leaves the last sample."""
-    while True:
-        await asyncio.sleep(EVERY_S)
-        try:
-            await sample(engine)
-        except NOT_TAKEN:
-            continue
+    await every(EVERY_S, lambda: sample(worker))
 
 
-async def sample(engine: Engine) -> None:
-    """Three questions, whatever the number of partitions."""
-    engine.definitions_lag = await engine.definitions_behind()
-    settings, numbers = engine.settings, list(engine.owned)
-    raw = {n: TopicPartition(settings.topic(settings.raw_topic), n) for n in numbers}
-    rekeyed = {n: TopicPartition(settings.topic(EVENTS_REKEYED), n) for n in numbers}
-    tps = [*raw.values(), *rekeyed.values()]
+async def sample(worker: Sampled) -> None:
+    """Ask three questions, whatever the number of partitions."""
+    status, offsets = worker.status, worker.offsets
+    status.note_definitions_lag(await worker.followed.behind())
+    logs = {number: offsets.logs_of(number) for number in worker.owned}
+    tps = [raw for raw, _ in logs.values()] + [rekeyed for _, rekeyed in logs.values()]
     if not tps:
         return
-    readable = await engine.ends(tps)
-    written = await engine.written_ends(tps)
-    holders = await engine.brokers.holders(
+    readable = await offsets.ends(tps)
+    written = await offsets.written_ends(tps)
+    holders = await worker.brokers.holders(
         [
-            raw[n]
-            for n, seen in engine.observed.items()
-            if n in raw and seen.held_since_s is not None
+            logs[n][0]
+            for n, seen in status.observed.items()
+            if n in logs and seen.held_since_s is not None
         ]
     )
-    now_s = engine.clock.monotonic_s()
-    for number in numbers:
-        owned, before = engine.owned.get(number), engine.observed.get(number)
+    now_s = worker.clock.monotonic_s()
+    for number, (tp, rekeyed) in logs.items():
+        owned, before = worker.owned.get(number), status.observed.get(number)
         if owned is None:
             continue
         folded, rate = owned.folded_events, 0.0
         if before is not None and now_s > before.at_s and folded >= before.folded_events:
             rate = (folded - before.folded_events) / (now_s - before.at_s)
-        record, tp = owned.table.record, raw[number]
+        record = owned.table.record
         # Folded as far as may be read, and yet there is more.
         held = record.raw_next >= readable[tp] < written[tp]
         since_s = None if before is None else before.held_since_s
-        engine.observed[number] = Observed(
+        status.observed[number] = Observed(
             max(0, written[tp] - record.raw_next),
-            max(0, written[rekeyed[number]] - record.rekeyed_next),
+            max(0, written[rekeyed] - record.rekeyed_next),
             rate,
             folded,
             now_s,

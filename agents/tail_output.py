@@ -1,4 +1,4 @@
-"""Show: the newest usage records and dead letters, for the page.
+"""Tail the output: keep the newest usage records and dead letters, for the page.
 
 Only the tail of each topic is read, so that a close of a million cells costs the page nothing.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
@@ -16,10 +16,9 @@ from aiokafka.structs import ConsumerRecord
 from app.api.meter import DeadLetterView, RecordView
 from app.clients import NOT_TAKEN, Consumer, started
 from app.dead_letters import organization_of
+from app.runtime.status import Status
+from app.settings import Settings
 from tables.stores.changelog import plain_consumer
-
-if TYPE_CHECKING:
-    from app.runtime.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +29,8 @@ TAIL = 20
 VALUE_CHARACTERS = 500
 
 
-async def show(engine: Engine) -> None:
-    """Keep `latest_records` and `dead_letters` of the engine up to date until cancelled."""
-    settings = engine.settings
+async def tail_output(settings: Settings, status: Status) -> None:
+    """Keep `latest_records` and `dead_letters` of the status up to date until cancelled."""
     records = settings.topic(settings.usage_records_topic)
     refused = settings.topic(settings.dead_letter_topic)
     tps = [
@@ -46,20 +44,20 @@ async def show(engine: Engine) -> None:
             async with started(plain_consumer(settings)) as consumer:
                 consumer.assign(tps)
                 while True:
-                    _show(engine, records, await _tail(consumer, seen))
+                    _show(status, records, await _tail(consumer, seen))
                     await asyncio.sleep(EVERY_S)
         except NOT_TAKEN:
             # The page shows what it has until the broker is back.
             await asyncio.sleep(EVERY_S)
 
 
-def _show(engine: Engine, records: str, found: list[ConsumerRecord]) -> None:
+def _show(status: Status, records: str, found: list[ConsumerRecord]) -> None:
     for record in found:
         try:
             if record.topic == records:
-                engine.latest_records.append(record_view(record))
+                status.latest_records.append(record_view(record))
             else:
-                engine.dead_letters.append(dead_letter_view(record))
+                status.dead_letters.append(dead_letter_view(record))
         except Exception as error:
             # Whatever somebody has written there: only the page lacks it.
             log.warning("%s is not shown: %r", place_of(record), error)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Protocol
 
 from aiokafka.structs import RecordMetadata
 
@@ -18,6 +19,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.limits import TRUST_AFTER_MS
 from app.owned import OwnedPartition
+from app.runtime.followed import FollowedDefinitions
 from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS
@@ -27,6 +29,33 @@ log = logging.getLogger(__name__)
 
 TICK_EVERY_S = 1.0
 POLL_S = 0.1
+
+
+class Ticking(Protocol):
+    """The parts of a worker that ticks need."""
+
+    settings: Settings
+    clock: Clock
+    definitions: Definitions
+    progress: ProgressTable
+    appender: Appender
+    followed: FollowedDefinitions
+
+    @property
+    def owned(self) -> Mapping[int, OwnedPartition]: ...
+
+
+async def tick(worker: Ticking) -> None:
+    """Tick until cancelled."""
+    ticker = Ticker(
+        worker.settings,
+        worker.clock,
+        worker.definitions,
+        worker.progress,
+        worker.appender,
+        lambda: worker.followed.wanted_ms,
+    )
+    await ticker.run(lambda: worker.owned.values())
 
 
 class Ticker:
@@ -43,7 +72,9 @@ class Ticker:
         definitions: Definitions,
         progress: ProgressTable,
         appender: Appender,
+        wanted_definitions_ms: Callable[[], int] = lambda: -1,
     ):
+        """`wanted_definitions_ms`: past which time somebody waits for definitions; -1: nobody."""
         self._settings = settings
         self._clock = clock
         self._definitions = definitions
@@ -52,7 +83,7 @@ class Ticker:
         self._ticked_s: dict[str, float] = {}
         self._sending: dict[str, asyncio.Task[RecordMetadata]] = {}
         """The last tick of each partition."""
-        self.wanted_definitions_ms: Callable[[], int] = lambda: -1
+        self._wanted_definitions_ms = wanted_definitions_ms
 
     async def run(self, owned: Callable[[], Iterable[OwnedPartition]]) -> None:
         """Tick until cancelled. What is refused is tried again."""
@@ -61,7 +92,7 @@ class Ticker:
             for partition in list(owned()):
                 await self.tick_where_needed(partition)
             # A fold stands until then.
-            wanted_ms = self.wanted_definitions_ms()
+            wanted_ms = self._wanted_definitions_ms()
             await self._tick_definitions(wanted_ms, self._clock.now_ms(), POLL_S)
 
     async def tick_where_needed(self, owned: OwnedPartition) -> None:

@@ -1,4 +1,4 @@
-"""Verify: some subscriptions are always being verified, so that a wrong figure does not last.
+"""Verify samples: a few subscriptions at all times, so that a wrong figure does not last.
 
 Every minute the next few subscriptions are refolded beside the live fold and compared. What differs
 is logged and counted in a metric; `meter verify --repair` mends it.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from agents.loop import every
 from app.owned import OwnedPartition
+from app.runtime.scan import Scan
+from app.runtime.scans import Scans
+from app.runtime.status import Status
+from app.settings import Settings
 from app.verify import verify_names
 from tables.presence import SubscriptionName
-
-if TYPE_CHECKING:
-    from app.runtime.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -29,61 +31,80 @@ BEHIND_RECORDS = 20_000
 WAIT_S = 1.0
 
 
-async def verify_samples(engine: Engine) -> None:
+class Sampled(Protocol):
+    """The parts of a worker that are asked."""
+
+    settings: Settings
+    scans: Scans
+    status: Status
+
+    @property
+    def owned(self) -> Mapping[int, OwnedPartition]: ...
+
+    def scan(self, owned: OwnedPartition) -> Scan:
+        """Return a reader of all events of a partition."""
+        ...
+
+
+async def verify_samples(worker: Sampled) -> None:
     """Verify a few pairs a minute until cancelled; trouble with the broker only delays it."""
-    turns = Turns(engine)
-    while True:
-        await asyncio.sleep(EVERY_S)
-        await until_folded(engine)
-        try:
-            await verify_next(engine, turns)
-        except Exception as error:
-            log.warning("Verification in the background was interrupted: %s", error)
+    turns = Turns(worker)
+
+    async def sample() -> None:
+        await until_folded(worker)
+        await verify_next(worker, turns)
+
+    await every(EVERY_S, sample, lambda error: log.warning(_INTERRUPTED, error), (Exception,))
 
 
-async def verify_next(engine: Engine, turns: Turns) -> None:
+_INTERRUPTED = "Verification in the background was interrupted: %s"
+
+
+async def verify_next(worker: Sampled, turns: Turns) -> None:
     """Verify the subscriptions whose turn it is."""
-    owned, names = turns.next(engine.settings.verify_pairs_per_minute)
+    owned, names = turns.next(worker.settings.verify_pairs_per_minute)
     if owned is None or not names:
         return
-    async with engine.scans.place("verify a sample", "", endless=True) as turn:
-        reports = verify_names(owned, names, engine.scan, engine.verified, turn, rest_s=REST_S)
+    async with worker.scans.place("verify a sample", "", endless=True) as turn:
+        reports = verify_names(
+            owned, names, worker.scan, worker.status.verified, turn, rest_s=REST_S
+        )
         async with aclosing(reports):
             async for _ in reports:
-                await until_folded(engine)
+                await until_folded(worker)
                 # Somebody who asks does not wait for a sample.
-                if engine.owned.get(owned.number) is not owned or _is_wanted(engine):
+                if worker.owned.get(owned.number) is not owned or _is_wanted(worker):
                     return
 
 
-async def until_folded(engine: Engine) -> None:
+async def until_folded(worker: Sampled) -> None:
     """Wait while the live fold is behind: it needs the time more."""
-    while not _is_wanted(engine) and any(
-        engine.observed[n].lag > BEHIND_RECORDS
-        for n in engine.owned.keys() & engine.observed.keys()
+    while not _is_wanted(worker) and any(
+        worker.status.observed[n].lag > BEHIND_RECORDS
+        for n in worker.owned.keys() & worker.status.observed.keys()
     ):
         await asyncio.sleep(WAIT_S)
 
 
-def _is_wanted(engine: Engine) -> bool:
-    return engine.scans.waiting > 0
+def _is_wanted(worker: Sampled) -> bool:
+    return worker.scans.waiting > 0
 
 
 class Turns:
     """Subscriptions of the owned partitions, one after the other, over and over."""
 
-    def __init__(self, engine: Engine):
-        self._engine = engine
+    def __init__(self, worker: Sampled):
+        self._worker = worker
         self._partition = -1
         self._left: dict[int, Iterator[SubscriptionName]] = {}
 
     def next(self, pairs: int) -> tuple[OwnedPartition | None, list[SubscriptionName]]:
         """A partition and so many of its subscriptions that they have about `pairs` pairs."""
-        numbers = sorted(self._engine.owned)
+        numbers = sorted(self._worker.owned)
         if not numbers or pairs < 1:
             return None, []
         self._partition = next((n for n in numbers if n > self._partition), numbers[0])
-        owned = self._engine.owned[self._partition]
+        owned = self._worker.owned[self._partition]
         codes = owned.table.presence.codes
         names: list[SubscriptionName] = []
         while pairs > 0:

@@ -177,7 +177,7 @@ class Gateway:
             raise port.Unavailable("Kafka does not answer")
         owned = dict(engine.owned)
         try:
-            starts = await engine.log_starts_of(owned) if owned else {}
+            starts = await engine.offsets.log_starts_of(owned) if owned else {}
         except NOT_TAKEN as error:
             raise port.Unavailable("the raw topic does not answer") from error
         for number, begin in starts.items():
@@ -229,7 +229,7 @@ class Gateway:
         shared = self._engine.shared
         try:
             async with asyncio.timeout(APPLY_TIMEOUT_S):
-                await shared.definitions_caught_up()
+                await shared.followed.caught_up()
         except (TimeoutError, KafkaError) as error:
             raise port.Unavailable("the definitions log does not answer") from error
 
@@ -237,14 +237,14 @@ class Gateway:
         engine = self._engine
         topic = engine.settings.topic(METER_DEFINITIONS)
         outcome: asyncio.Future[Applied | Rejected] = asyncio.get_running_loop().create_future()
-        engine.awaited[value] = outcome
+        engine.followed.awaited[value] = outcome
         try:
             await asyncio.wait_for(engine.append(topic, None, value, 0), APPLY_TIMEOUT_S)
             return await asyncio.wait_for(outcome, APPLY_TIMEOUT_S)
         except TimeoutError as error:
             raise port.Unavailable("the definitions log does not answer") from error
         finally:
-            engine.awaited.pop(value, None)
+            engine.followed.awaited.pop(value, None)
 
     async def definition_changes(
         self, organization_id: str | None, since: int
@@ -285,9 +285,9 @@ class Gateway:
             raise port.Unavailable(f"partition {partition} is not to be had: {error}") from error
         asides = self.definitions.set_asides
         try:
-            async with engine.shared.definitions_changed:
+            async with engine.followed.changed:
                 await asyncio.wait_for(
-                    engine.shared.definitions_changed.wait_for(
+                    engine.followed.changed.wait_for(
                         lambda: all(asides.find(command.id) is not None for command in made)
                     ),
                     APPLY_TIMEOUT_S,
@@ -365,7 +365,7 @@ class Gateway:
         entry = owned.table.index.find(identity)
         if entry is None:
             return None
-        known = await self._engine.find_raw(*entry[1:4])
+        known = await self._engine.raw_lookup.find(*entry[1:4])
         event = as_event(organization_id, incoming)
         identical = isinstance(known, Arrival) and same_body(known.event, event)
         return port.Duplicate("identical" if identical else "conflicting")
@@ -460,7 +460,7 @@ class Gateway:
             async with asyncio.timeout(timeout_s):
                 while not self._is_reported(partition, offset):
                     await asyncio.sleep(REPORT_POLL_S)
-                end = await self._engine.rekeyed_end(owned.number)
+                end = await self._engine.offsets.rekeyed_end(owned.number)
                 async with owned.advanced:
                     await owned.advanced.wait_for(lambda: owned.table.record.rekeyed_next >= end)
         except TimeoutError:
@@ -496,7 +496,7 @@ class Gateway:
             if not found:
                 self._all_owned()
                 return None
-            arrival = await self._engine.find_raw(*min(found)[1:4])
+            arrival = await self._engine.raw_lookup.find(*min(found)[1:4])
             return _stored(arrival) if isinstance(arrival, Arrival) else None
 
     async def not_counted(
@@ -566,7 +566,7 @@ class Gateway:
         """Listed events, some at a time: of a page all may be of the greatest size."""
         for start in range(0, len(events), STEP_ITEMS):
             part = events[start : start + STEP_ITEMS]
-            found = await self._engine.find_raw_many([event[2:5] for event in part])
+            found = await self._engine.raw_lookup.find_many([event[2:5] for event in part])
             stored = []
             for event in part:
                 arrival = found.get(event[2:5])
@@ -627,7 +627,9 @@ class Gateway:
         external_id = query.external_subscription_id
         owned = self._owned(organization_id, external_id)
         async with engine.scans.place("explain", organization_id, external_id) as turn:
-            return await explain(owned, engine.scan, engine.find_raw, turn, organization_id, query)
+            return await explain(
+                owned, engine.scan, engine.raw_lookup.find, turn, organization_id, query
+            )
 
     async def trace(
         self, organization_id: str, transaction_id: str, external_subscription_id: str | None
@@ -648,9 +650,9 @@ class Gateway:
                     known = await turn.run(_entries(owned, organization_id, transaction_id))
                     wanted += [(owned, name) for _, name in known]
             for owned, name in wanted:
-                starts = await engine.log_starts(owned.number)
+                starts = await engine.offsets.log_starts(owned.number)
                 fates += await trace(
-                    owned, engine.scan, engine.find_raw, turn, name, transaction_id, starts
+                    owned, engine.scan, engine.raw_lookup.find, turn, name, transaction_id, starts
                 )
         if external_subscription_id is None:
             self._check_same(parts)
@@ -685,7 +687,7 @@ class Gateway:
                     engine.owned,
                     engine.settings.raw_partitions,
                     organization_id,
-                    engine.verified,
+                    engine.status.verified,
                     turn,
                     repair=repair,
                 )
@@ -693,7 +695,7 @@ class Gateway:
                 owned = self._owned(organization_id, external_id)
                 names = [(organization_id, external_id)]
                 reports = verify_names(
-                    owned, names, engine.scan, engine.verified, turn, repair=repair
+                    owned, names, engine.scan, engine.status.verified, turn, repair=repair
                 )
             async with aclosing(reports):
                 async for report in reports:
@@ -758,10 +760,10 @@ class Gateway:
             usage=tuple(usage),
             usage_total=total,
             health=tuple(self.health()),
-            records=tuple(r for r in reversed(engine.latest_records) if _sees(query, r)),
+            records=tuple(r for r in reversed(engine.status.latest_records) if _sees(query, r)),
             set_aside=self.definitions.set_asides.counts.total(),
             parked=engine.parked_subscriptions,
-            dead_letters=tuple(d for d in reversed(engine.dead_letters) if _sees(query, d)),
+            dead_letters=tuple(d for d in reversed(engine.status.dead_letters) if _sees(query, d)),
         )
 
     def _partition_view(self, number: int) -> port.PartitionView:
@@ -776,7 +778,7 @@ class Gateway:
                 offset=0 if progress is None else progress.raw_next,
                 lag=None,
             )
-        observed = engine.observed.get(number)
+        observed = engine.status.observed.get(number)
         record = owned.table.record
         return port.PartitionView(
             partition=number,

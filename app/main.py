@@ -22,6 +22,7 @@ from prometheus_client import (
 )
 from yarl import URL
 
+from agents import PARTITION_AGENTS, WORKER_AGENTS
 from agents.ingest import add_ingest
 from app.agreement import differing_settings, settings_record
 from app.api.auth import KeyRing, PeerTokens
@@ -71,9 +72,15 @@ class Worker:
         self._local = LocalState(settings.state_dir)
         settings = settings.model_copy(update={"state_dir": self._local.directory})
         self.settings = settings
-        self.engine = Engine(settings, clock, url="")
+        self.engine = Engine(
+            settings,
+            clock,
+            url="",
+            worker_agents=WORKER_AGENTS,
+            partition_agents=PARTITION_AGENTS,
+        )
         self.gateway = Gateway(self.engine)
-        self.app = make_app(settings, self.engine, **faust_overrides)
+        self.app = make_app(settings, self.engine.ownership, **faust_overrides)
         self.engine.attach(self.app)
         # No second family beside each histogram.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -169,7 +176,7 @@ class Worker:
         reason = self.engine.failure or self.app.crash_reason
         if isinstance(reason, OffsetsLost):
             # A restart changes nothing: let a scrape of the metrics see it before the worker ends.
-            self.engine.failure, self.engine.offsets_lost = reason, True
+            self.engine.note_failure(reason, offsets_lost=True)
             log.error("Events are lost, the worker ends in %g s: %s", SCRAPED_S, reason)
             await asyncio.sleep(SCRAPED_S)
         raise reason or RuntimeError("the worker stopped")

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 from aiokafka import TopicPartition
+from faust.types import TP
 
 from app.apart import FirstFailure
 from app.brokers import Brokers
@@ -42,14 +43,17 @@ from app.limits import (
 )
 from app.log import facts
 from app.republished import output_mark, output_tp
+from app.runtime.followed import FollowedDefinitions
 from app.runtime.forwarder import Forwards
 from app.runtime.progress import Progress
+from app.runtime.raw_lookup import RawPlace
 from app.runtime.status import Tally
 from app.schedule import Schedule
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
+    EVENTS_REKEYED,
     INDEX_CHANGELOG,
     MEBIBYTE,
     MEMBERS_CHANGELOG,
@@ -171,10 +175,6 @@ class Blocked(NamedTuple):
     held_by: HeldBy
 
 
-RawPlace = tuple[int, int, int]
-"""(raw partition, offset, array index)"""
-
-
 class OutputLost(RuntimeError):
     """usage-records is not the topic any more that was published to, or was cut."""
 
@@ -195,7 +195,6 @@ class Shared:
     homes: Homes
     members: MemberStore
     url: str
-    crash: Callable[[BaseException], Awaitable[None]]
     fail: Callable[[OwnedPartition, BaseException], None]
     """Something of a partition failed, not to be tried again: it is restored or goes elsewhere."""
     report: Callable[[Progress], None]
@@ -210,18 +209,12 @@ class Shared:
     """Elements of raw records, without those that the log has no longer."""
     log_starts: Callable[[int], Awaitable[tuple[int, int]]]
     """The first offsets that events-raw and events-rekeyed of a partition still have."""
-    definitions_caught_up: Callable[[], Awaitable[int]]
-    """Wait until all of the definitions log is applied here; the offset after it."""
+    followed: FollowedDefinitions
     first_failure: FirstFailure
     """How events are tried that may end the process."""
-    last_definition: tuple[int, int] = (0, -1)
-    """(next offset, append time) after the last record of the definitions log that is no tick."""
-    definitions_changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     tally: Tally = field(default_factory=Tally)
     turns: Turns = field(default_factory=Turns)
     """Who may hold the event loop now."""
-    definitions_wanted_ms: int = -1
-    """Somebody waits for definitions later than this."""
     rebuilds: Counter[Rebuilt] = field(default_factory=Counter)
     """What was torn or lost and made again: partition, index, members or published."""
     unsent_bytes: int = 0
@@ -341,7 +334,7 @@ class OwnedPartition:
         """Append time of the earliest definition whose refold is not swapped in."""
         self.definitions_taken = (0, -1)
         """(next offset, append time) of the definitions that the cells stand under."""
-        self.definitions_seen = shared.last_definition[0]
+        self.definitions_seen = shared.followed.last[0]
         """Next offset of the definitions log: everything before has been taken over or queued."""
         self.schedule = Schedule(table, ())
         self.unscheduled: dict[SubscriptionName, None] = {}
@@ -390,10 +383,70 @@ class OwnedPartition:
             raw_next,
         )
 
+    def next_offsets(self) -> dict[TP, int]:
+        """Return where each of its logs is to be folded on from."""
+        settings, record = self.shared.settings, self.table.record
+        return {
+            TP(settings.topic(settings.raw_topic), self.number): record.raw_next,
+            TP(settings.topic(EVENTS_REKEYED), self.number): record.rekeyed_next,
+        }
+
     def begin_at(self, raw_next: int, rekeyed_next: int) -> None:
-        """Where the logs of a partition begin that nothing was ever folded of."""
+        """Begin where the logs do: nothing was ever folded of it, and nobody failed over it."""
         self.table.record.raw_next, self.table.record.rekeyed_next = raw_next, rekeyed_next
         self._offsets = raw_next, rekeyed_next
+        self.careful_records = 0
+
+    def pass_over_until(self, raw_next: int) -> None:
+        """Go on behind raw records that are set aside and no longer there."""
+        self.table.record.raw_next = raw_next
+
+    def note_moved(self) -> None:
+        """Let the next flush write the partition record, whatever else has changed."""
+        self.moved = True
+
+    # Coming and going
+
+    def hand_over(self) -> None:
+        """Let the next flush be the last one here: whoever comes next need not be careful."""
+        self.leaving = self.moved = True
+
+    def take_back(self) -> None:
+        """Go on as it was left; batches of before are delivered again."""
+        self.batches.clear()
+        self.leaving, self.table.record.attempt = False, 0
+        self.moved = True
+
+    async def leave(self) -> None:
+        """Leave it as it is, unsent flush and all."""
+        await self.suspend()
+        await self.halt()
+
+    def mark_abandoned(self) -> None:
+        """Write nothing of it any more."""
+        self.abandoned = True
+
+    async def give_up(self) -> None:
+        """Write nothing of it from here on, wherever it is in use yet."""
+        await self.abandon()
+        # Nor begun: a producer that starts later would fence the next owner's.
+        await self.leave()
+        await self.producer.stop()
+        self.shared.brokers.note_taken(self.number)
+
+    async def close(self) -> None:
+        """Leave it, and let go of its producer and its files."""
+        await self.leave()
+        await self.producer.stop()
+        self.table.index.close()
+
+    def is_between_flushes(self) -> bool:
+        """Whether a flush is packed whole, or none is being packed."""
+        return self.unsent is not None or not self.lock.locked()
+
+    def can_store_members(self) -> bool:
+        """Whether Redis answers."""
+        return self.shared.members.available
 
     # Arrivals
 
@@ -623,10 +676,10 @@ class OwnedPartition:
 
     async def definitions_past(self, past_ms: int) -> None:
         """Wait until definitions are applied past a time; whoever can lets the log go on."""
-        shared = self.shared
-        shared.definitions_wanted_ms = max(shared.definitions_wanted_ms, past_ms)
-        async with shared.definitions_changed:
-            await shared.definitions_changed.wait_for(
+        shared, followed = self.shared, self.shared.followed
+        followed.want(past_ms)
+        async with followed.changed:
+            await followed.changed.wait_for(
                 lambda: self.abandoned or shared.definitions.append_time_ms > past_ms
             )
 
@@ -634,8 +687,8 @@ class OwnedPartition:
         """Give the partition up as it is; a fold that waits for definitions ends."""
         self.abandoned = True
         self._forget_unsent()
-        async with self.shared.definitions_changed:
-            self.shared.definitions_changed.notify_all()
+        async with self.shared.followed.changed:
+            self.shared.followed.changed.notify_all()
 
     def is_failing(self) -> bool:
         """The brokers did not take the flush under way when it was tried last."""
@@ -798,7 +851,7 @@ class OwnedPartition:
             while (since_ms := self.table.behind_since_ms) is not None:
                 with closing(self.table.renewing()) as looking:
                     await self.work_on(RENEWING, self._take_over(looking, since_ms))
-                self.note_definitions(*self.shared.last_definition)
+                self.note_definitions(*self.shared.followed.last)
                 self.moved = True
         self.woken.set()
 

@@ -21,7 +21,7 @@ import psutil
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.state import Definitions
-from app.runtime.engine import in_steps
+from app.runtime.followed import in_steps
 from app.turns import Steps, Turns, Work
 from tables.stores.changelog import LogRecord
 

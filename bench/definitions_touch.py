@@ -77,7 +77,7 @@ class World:
             definitions=self.definitions,
             homes=Homes(self.definitions, 1),
             turns=Turns(),
-            last_definition=(0, -1),
+            followed=SimpleNamespace(last=(0, -1)),
         )
         self.owned = OwnedPartition(self.table, cast(Any, None), cast(Any, shared))
         for number in range(used):

@@ -1580,8 +1580,8 @@ class Partition:
     def restored(self) -> bool:
         """Whether counts and hash sums of what was loaded agree; cuts to come are known again.
 
-        Published cells are checked where they can be mended (`app.runtime.restore`), members where they
-        are read.
+        Published cells are checked where they can be mended (`app.runtime.restore`), members where
+        they are read.
         """
         self._cold.seal()
         self._restored_ms = self.definitions.append_time_ms

@@ -263,7 +263,8 @@ async def _append(owned: OwnedPartition, asides: Sequence[_Aside], code: Refusal
         owned.refuse([(Refusal(code, message, value, element or 0), source)])
     await owned.flush()
     known = shared.definitions.set_asides
-    async with shared.definitions_changed:
-        await shared.definitions_changed.wait_for(
+    changed = shared.followed.changed
+    async with changed:
+        await changed.wait_for(
             lambda: owned.abandoned or all(known.find(identity) is not None for identity in ids)
         )

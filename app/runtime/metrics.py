@@ -83,14 +83,18 @@ class EngineCollector(Collector):
             "meter_redis_up", "Whether Redis answers.", not health.holds("redis_unreachable")
         )
         yield _gauge(
-            "meter_peers_unreachable", "Workers that do not answer.", len(engine.silent_peers)
+            "meter_peers_unreachable",
+            "Workers that do not answer.",
+            len(engine.status.silent_peers),
         )
-        if engine.disk_free_bytes is not None:
+        if engine.status.disk_free_bytes is not None:
             yield _gauge(
-                "meter_disk_free_bytes", "Room left for METER_STATE_DIR.", engine.disk_free_bytes
+                "meter_disk_free_bytes",
+                "Room left for METER_STATE_DIR.",
+                engine.status.disk_free_bytes,
             )
-        if engine.redis_memory is not None:
-            used, allowed = engine.redis_memory
+        if engine.status.redis_memory is not None:
+            used, allowed = engine.status.redis_memory
             yield _gauge("meter_redis_memory_bytes", "Memory that Redis uses.", used)
             yield _gauge(
                 "meter_redis_memory_allowed_bytes", "Its maxmemory; 0: without a limit.", allowed
@@ -200,7 +204,7 @@ class EngineCollector(Collector):
             at_ms = owned.table.record.append_time_ms
             if at_ms >= 0:
                 until.add_metric([str(number)], at_ms / 1000)
-            observed = engine.observed.get(number)
+            observed = engine.status.observed.get(number)
             if observed is None:
                 continue
             lag.add_metric([str(number), "raw"], observed.lag)
@@ -217,17 +221,17 @@ class EngineCollector(Collector):
             "For how long a transaction has held back a raw partition.",
             labels=["partition"],
         )
-        for number, seen in engine.observed.items():
+        for number, seen in engine.status.observed.items():
             since_s = seen.held_since_s
             if number in engine.owned and since_s is not None:
                 held.add_metric([str(number)], seen.producer_id)
                 held_s.add_metric([str(number)], engine.clock.monotonic_s() - since_s)
         yield from (lag, seconds, until, held, held_s)
-        if engine.definitions_lag is not None:
+        if engine.status.definitions_lag is not None:
             yield _gauge(
                 "meter_definitions_lag_records",
                 "Records of the definitions log that are not applied.",
-                engine.definitions_lag,
+                engine.status.definitions_lag,
             )
 
     def _state(self) -> Iterator[Metric]:
@@ -289,7 +293,7 @@ class EngineCollector(Collector):
             engine.brokers.retries,
             REASONS,
         )
-        yield from engine.restore_seconds.collect()
+        yield from engine.shared.tally.restore_seconds.collect()
         yield _counters(
             "meter_rebuilds",
             "State that was torn or lost and made again.",
@@ -299,7 +303,7 @@ class EngineCollector(Collector):
         )
 
     def _verified(self) -> Iterator[Metric]:
-        tally = self._engine.verified
+        tally = self._engine.status.verified
         yield _counter(
             "meter_verified_pairs", "Metrics of subscriptions that were verified.", tally.pairs
         )

@@ -21,8 +21,8 @@ from app.definitions.outcome import Touch
 from app.log import facts
 from app.owned import ANY_PAIR, PARTITION_RECORD_KEY, OwnedPartition, Shared
 from app.republished import output_stands, output_tp, read_published
+from app.runtime.followed import DefinitionsLost
 from app.settings import Settings
-from app.stack.errors import StackError
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
@@ -54,29 +54,14 @@ _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
 
 
-class DefinitionsLost(StackError):
-    """What state was folded with is not in the definitions log any more."""
-
-    def __init__(self, topic: str, found: str):
-        super().__init__(
-            f"{topic} {found}: definitions were deleted, or the topic was created anew. Without "
-            "them nothing can be counted as it was, so nothing is. Put the topic back from a copy, "
-            "every record at its offset; its cleanup.policy must be delete and its retention.ms -1."
-        )
-
-
 class MembersTorn(RuntimeError):
     """Members were lost, and their changelog can not give them back: the state is torn."""
-
-
-TouchesSince = Callable[[int], list[tuple[int, int, Touch]]]
 
 
 async def restore(
     number: int,
     producer: PartitionProducer,
     shared: Shared,
-    touches_since: TouchesSince,
     told_epoch: int,
 ) -> OwnedPartition:
     """The partition as its last flush left it, under a new epoch, ready to be scheduled.
@@ -89,7 +74,7 @@ async def restore(
     # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
     # what it set aside just before it was fenced must not be folded here. After the state is read,
     # for whoever stands still in between reads that of a newer owner.
-    end = await shared.definitions_caught_up()
+    end = await shared.followed.caught_up()
     cells = newest[CELLS_CHANGELOG]
     packed_record = cells.pop(PARTITION_RECORD_KEY, None)
     if packed_record is None:
@@ -119,7 +104,7 @@ async def restore(
     published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
     table.published, record.output = published.table, published.newest
     # What is defined from here on, the caller takes over.
-    seen, touches = shared.last_definition, touches_since(record.definitions_offset)
+    seen, touches = shared.followed.last, shared.followed.touches_since(record.definitions_offset)
     refolds = await shared.turns.run(Work("restore"), _catching_up(table, touches))
     intact = table.restored() and table.index.length == record.index_length
     record.epoch = max(record.epoch, told_epoch) + 1
@@ -248,7 +233,7 @@ async def _folding_anew(
     owned = OwnedPartition(table, producer, shared, durable)
     owned.folds_anew = True
     owned.unheard_of = known.flush == 0
-    owned.definitions_taken = shared.last_definition
+    owned.definitions_taken = shared.followed.last
     for name in void:
         topic = settings.topic(name)
         owned.outbox += [Record(topic, number, key, None) for key in newest[name]]

@@ -1,19 +1,39 @@
-"""Counts of one worker since it started, for its metrics: kept when a partition goes elsewhere."""
+"""Status: what one worker counts since it started, and what its agents found out last.
+
+Metrics, health and the page show it. Counts are kept when a partition goes elsewhere.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from prometheus_client import Histogram
 
+from app.api.meter import DeadLetterView, RecordView
 from app.records import Told
 from tables.not_counted import Reason
 
 _FLUSH_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _FLUSH_BUCKETS_BYTES = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 32e6, 64e6)
+_RESTORE_BUCKETS_S = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_SHOWN = 50
+
+
+def _restore_seconds() -> Histogram:
+    seconds = Histogram(
+        "meter_restore_seconds",
+        "Time to take a partition over, by where its state was read from.",
+        ("from",),
+        buckets=_RESTORE_BUCKETS_S,
+        registry=None,
+    )
+    for source in ("changelog", "raw", "parked"):
+        seconds.labels(source)
+    return seconds
 
 
 @dataclass
@@ -67,6 +87,7 @@ class Tally:
             registry=None,
         )
     )
+    restore_seconds: Histogram = field(default_factory=_restore_seconds)
 
     def note_published(self, told: Told) -> None:
         """A usage record goes out with the next flush."""
@@ -98,3 +119,37 @@ class VerifyTally:
 
     pairs: int = 0
     differing: int = 0
+
+
+class Status:
+    """What the agents of a worker found out last."""
+
+    def __init__(self) -> None:
+        self.observed: dict[int, Observed] = {}
+        """The last sample of each partition."""
+        self.definitions_lag: int | None = None
+        """Records of the definitions log that are not applied; None: not known."""
+        self.latest_records: deque[RecordView] = deque(maxlen=_SHOWN)
+        self.dead_letters: deque[DeadLetterView] = deque(maxlen=_SHOWN)
+        self.verified = VerifyTally()
+        self.silent_peers: Mapping[str, Sequence[int]] = {}
+        """Partitions of workers that do not answer, by their URL."""
+        self.disk_free_bytes: int | None = None
+        self.redis_memory: tuple[int, int] | None = None
+        """(bytes used, bytes allowed; 0: without a limit), as Redis said last."""
+
+    def note_definitions_lag(self, lag: int) -> None:
+        """Take over how many records of the definitions log are not applied."""
+        self.definitions_lag = lag
+
+    def note_silent_peers(self, silent: Mapping[str, Sequence[int]]) -> None:
+        """Take over which workers do not answer."""
+        self.silent_peers = silent
+
+    def note_disk(self, free_bytes: int) -> None:
+        """Take over how much room is left on local disk."""
+        self.disk_free_bytes = free_bytes
+
+    def note_redis_memory(self, used_bytes: int, allowed_bytes: int) -> None:
+        """Take over what Redis said of its memory."""
+        self.redis_memory = used_bytes, allowed_bytes

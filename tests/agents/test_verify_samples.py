@@ -10,7 +10,7 @@ import pytest
 
 from agents import verify_samples
 from app.runtime.scans import Scans
-from app.runtime.status import Observed
+from app.runtime.status import Observed, Status
 from app.turns import Turns
 
 
@@ -19,7 +19,7 @@ def sample(lag: int) -> Observed:
 
 
 def of_two_partitions() -> Any:
-    return SimpleNamespace(owned={0: None, 1: None}, observed={}, scans=Scans(Turns()))
+    return SimpleNamespace(owned={0: None, 1: None}, status=Status(), scans=Scans(Turns()))
 
 
 async def test_it_waits_while_a_partition_of_its_own_is_behind(
@@ -27,23 +27,23 @@ async def test_it_waits_while_a_partition_of_its_own_is_behind(
 ) -> None:
     monkeypatch.setattr(verify_samples, "WAIT_S", 0.01)
     engine = of_two_partitions()
-    engine.observed = {0: sample(0), 1: sample(verify_samples.BEHIND_RECORDS + 1)}
+    engine.status.observed = {0: sample(0), 1: sample(verify_samples.BEHIND_RECORDS + 1)}
     waiting = asyncio.create_task(verify_samples.until_folded(engine))
     await asyncio.sleep(0.1)
     assert not waiting.done()
-    engine.observed[1] = sample(verify_samples.BEHIND_RECORDS)
+    engine.status.observed[1] = sample(verify_samples.BEHIND_RECORDS)
     await asyncio.wait_for(waiting, 5)
 
 
 async def test_what_others_own_or_nobody_has_looked_at_yet_is_not_waited_for() -> None:
     engine = of_two_partitions()
-    engine.observed = {0: sample(0), 2: sample(10**9)}
+    engine.status.observed = {0: sample(0), 2: sample(10**9)}
     await asyncio.wait_for(verify_samples.until_folded(engine), 5)
 
 
 async def test_it_makes_way_for_whoever_asks() -> None:
     engine = of_two_partitions()
-    engine.observed = {0: sample(10**9)}
+    engine.status.observed = {0: sample(10**9)}
     async with engine.scans.place("verify a sample", "", endless=True):
         waiting = asyncio.create_task(verify_samples.until_folded(engine))
         await asyncio.sleep(0)

@@ -94,7 +94,7 @@ def _owned() -> OwnedPartition:
     shared = SimpleNamespace(
         settings=Settings(profile="test"),
         clock=SystemClock(),
-        last_definition=(0, -1),
+        followed=SimpleNamespace(last=(0, -1)),
         definitions=table.definitions,
         tally=Tally(),
         turns=Turns(),

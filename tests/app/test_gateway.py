@@ -89,9 +89,8 @@ class Worker:
             append=self._append,
             url="",
             scan=lambda owned: Scan(self.live, self.meanwhile),
-            log_starts=self._log_starts,
-            find_raw=None,
-            find_raw_many=self._find_raw_many,
+            offsets=SimpleNamespace(log_starts=self._log_starts),
+            raw_lookup=SimpleNamespace(find=None, find_many=self._find_raw_many),
             shared=SimpleNamespace(turns=turns),
             scans=Scans(turns),
         )

@@ -48,6 +48,18 @@ class _NoMemory:
         return self._real(*arguments, **named)
 
 
+class Followed:
+    """A definitions log that only the test moves on."""
+
+    def __init__(self) -> None:
+        self.last = (0, -1)
+        self.wanted_ms = -1
+        self.changed = asyncio.Condition()
+
+    def want(self, past_ms: int) -> None:
+        self.wanted_ms = max(self.wanted_ms, past_ms)
+
+
 def owned_of(*codes: str, slice_events: int = 1_000, **settings: Any) -> OwnedPartition:
     """A partition without servers: what it commits nobody takes."""
     live = Live(definitions_of(codes, SettingsRecord(grace_s=0, **settings)))
@@ -56,13 +68,11 @@ def owned_of(*codes: str, slice_events: int = 1_000, **settings: Any) -> OwnedPa
     shared = SimpleNamespace(
         settings=Settings(profile="test", raw_partitions=1, slice_events=slice_events),
         clock=SimpleNamespace(now_ms=lambda: START_MS + 2 * WEEK_MS),
-        last_definition=(0, -1),
         definitions=table.definitions,
-        definitions_wanted_ms=-1,
         brokers=Brokers(Settings(profile="test")),
         report=lambda progress: None,
         unsent_bytes=0,
-        definitions_changed=asyncio.Condition(),
+        followed=Followed(),
         homes=Homes(table.definitions, 1),
         turns=Turns(),
         tally=Tally(),
@@ -271,10 +281,10 @@ async def test_late_events_of_one_slice_wait_for_each_of_their_cuts() -> None:
     for _ in arrivals:
         await asyncio.sleep(0.01)
         assert not taking.done()
-        waited.append(shared.definitions_wanted_ms)
-        shared.definitions.append_time_ms = shared.definitions_wanted_ms + 1
-        async with shared.definitions_changed:
-            shared.definitions_changed.notify_all()
+        waited.append(shared.followed.wanted_ms)
+        shared.definitions.append_time_ms = shared.followed.wanted_ms + 1
+        async with shared.followed.changed:
+            shared.followed.changed.notify_all()
     await taking
     assert waited == [START_MS + WEEK_MS, START_MS + 2 * WEEK_MS]
     assert owned.shared.tally.refused.total() == 2

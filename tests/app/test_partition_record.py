@@ -41,7 +41,7 @@ def _known(pairs: set[Pair]) -> Partition:
 def test_what_is_under_a_refold_is_so_again_after_a_restart(
     pairs: set[Pair], also: set[Pair]
 ) -> None:
-    shared = cast(Any, SimpleNamespace(last_definition=(0, -1)))
+    shared = cast(Any, SimpleNamespace(followed=SimpleNamespace(last=(0, -1))))
     owned = OwnedPartition(_known(pairs), cast(Any, None), shared)
     owned.want_refold(pairs, 17)
     packed = owned.packed_record()

@@ -42,7 +42,7 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
         shared=owned.shared,
         brokers=owned.shared.brokers,
         clock=SimpleNamespace(now_ms=lambda: START_MS + 2_000),
-        log_starts_of=starts,
+        offsets=SimpleNamespace(log_starts_of=starts),
         settings=owned.shared.settings,
         append=None,
     )

@@ -30,7 +30,7 @@ async def accept(worker: Worker, command: Command) -> None:
 
 async def appended(worker: Worker) -> int:
     """How many definitions of anybody lie in the log; ticks aside, which come by themselves."""
-    await worker.engine._definitions_caught_up()
+    await worker.engine.followed.caught_up()
     return worker.engine.definitions.records_applied
 
 
@@ -56,7 +56,7 @@ async def test_what_changes_nothing_or_is_refused_is_not_appended(worker: Worker
     assert await appended(worker) == before
     await accept(worker, commands.update_subscription(ORG, "sub_1", {"name": "b"}))
     assert await appended(worker) == before + 1
-    assert worker.engine.awaited == {}
+    assert worker.engine.followed.awaited == {}
 
 
 async def test_what_another_worker_has_appended_is_looked_at_first(worker: Worker) -> None:

@@ -26,7 +26,7 @@ async def test_each_partition_fails_under_load(
                 others = {n: each for n, each in engine.owned.items() if n != number}
                 before = engine.brokers.restores
                 failed = engine.owned[number]
-                engine.fail(failed, RuntimeError("as from any defect"))
+                engine.ownership.fail(failed, RuntimeError("as from any defect"))
                 async with asyncio.timeout(20):
                     while engine.owned.get(number) in (None, failed):
                         await asyncio.sleep(0.05)

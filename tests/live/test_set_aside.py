@@ -50,7 +50,7 @@ async def test_an_event_that_cannot_be_folded(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, "app.runtime.engine")
+    caplog.set_level(logging.INFO, "app.runtime.followed")
 
     def fold(route: Any, arrivals: Sequence[Any], *more: Any) -> None:
         if any(arrival.event.transaction_id == POISON for arrival in arrivals):

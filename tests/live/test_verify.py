@@ -665,13 +665,13 @@ async def test_verification_in_the_background_counts_what_differs(
     engine, turns = worker.engine, Turns(worker.engine)
     for _ in range(2 * live_settings.raw_partitions):
         await verify_next(engine, turns)
-    assert engine.verified.pairs > 0
-    assert engine.verified.differing == 0
+    assert engine.status.verified.pairs > 0
+    assert engine.status.verified.differing == 0
     a_cell(worker, NAMES[3], "level").state.digest ^= 1
     for _ in range(4 * live_settings.raw_partitions):
         await verify_next(engine, turns)
-    assert engine.verified.differing > 0
+    assert engine.status.verified.differing > 0
     registry = CollectorRegistry()
     registry.register(EngineCollector(engine))
     text = generate_latest(registry).decode()
-    assert f"meter_differing_pairs {float(engine.verified.differing)}" in text
+    assert f"meter_differing_pairs {float(engine.status.verified.differing)}" in text

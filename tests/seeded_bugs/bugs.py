@@ -508,7 +508,7 @@ BUGS = (
     Bug(
         "set-aside-folded-by-who-takes-over",
         "app/runtime/restore.py",
-        "end = await shared.definitions_caught_up()\n    cells",
+        "end = await shared.followed.caught_up()\n    cells",
         "end = shared.definitions.offset\n    cells",
     ),
     Bug(
@@ -525,8 +525,8 @@ BUGS = (
     ),
     Bug(
         "silent-brokers-void-a-flush",
-        "app/runtime/engine.py",
-        "if late and between and not owned.waits_for_definitions:",
+        "app/runtime/ownership.py",
+        "if late and owned.is_between_flushes() and not owned.waits_for_definitions:",
         "if False:",
     ),
     Bug(

@@ -212,7 +212,7 @@ class Player:
             if worker.alive:
                 raise
         except Exception as error:
-            worker.engine.failure = worker.engine.failure or error
+            worker.engine.note_failure(error)
             worker.process.kill()
 
     async def _heal(self) -> None:

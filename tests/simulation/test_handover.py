@@ -14,9 +14,9 @@ import pytest
 
 from app.definitions.timeline import NEVER_MS
 from app.owned import OwnedPartition
-from app.runtime.engine import Engine
 from app.runtime.forwarder import Forwarder
 from app.runtime.progress import Progress, Seal
+from app.runtime.restorer import Restorer
 from app.topics import MEMBERS_CHANGELOG, METER_PROGRESS
 from app.wire.raw import home_partition, message_key
 from tests.laws.world import ORG, SUBSCRIPTION
@@ -105,16 +105,16 @@ async def it_goes_away_while_others_are_restored(
     moving: Moving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first worker is busy with another partition for long."""
-    restore = Engine._restore
+    restore, first = Restorer.restore, moving.first.engine
 
-    async def slow(engine: Engine, number: int) -> OwnedPartition:
-        if engine is moving.first.engine:
+    async def slow(restorer: Restorer, number: int) -> OwnedPartition:
+        if restorer is first.restorer:
             await asyncio.sleep(30)
-        return await restore(engine, number)
+        return await restore(restorer, number)
 
-    monkeypatch.setattr(Engine, "_restore", slow)
+    monkeypatch.setattr(Restorer, "restore", slow)
     await moving.release()
-    moving.first.engine.parked.pop(1 - moving.home)
+    await first.ownership.forget([1 - moving.home])
     moving.restoring = asyncio.create_task(moving.first.assign(BOTH - {moving.home}))
     await moving.second.assign(frozenset({moving.home}))
     await asyncio.sleep(3)

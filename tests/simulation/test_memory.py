@@ -23,7 +23,7 @@ def test_a_partition_given_up_is_forgotten(tmp_path: Path) -> None:
         await player.step(used("t", 0))
         one, other = player.workers
         tables = []
-        with patch("app.runtime.engine.gc", gc):
+        with patch("app.runtime.ownership.gc", gc):
             for _ in range(4):
                 await moved(one, BOTH, other)
                 tables.append(weakref.ref(one.engine.owned[0].table))

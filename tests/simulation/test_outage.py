@@ -118,7 +118,7 @@ def test_a_partition_is_parked_with_its_flush_and_goes_on_with_it(
         player._append(Event("count", "a"))
         await asyncio.sleep(20)
         await first.release()
-        assert first.engine.parked[HOME].unsent is not None
+        assert first.engine.ownership.parked[HOME].unsent is not None
         away.is_set = False
         await first.assign(BOTH)
         await second.assign(frozenset())
@@ -147,7 +147,7 @@ def test_a_partition_between_two_flushes_is_parked_with_what_is_to_be_packed(
             player._append(Event("count", "a"))
             await asyncio.sleep(20)
             await first.release()
-        assert first.engine.parked[HOME].unsent is None
+        assert first.engine.ownership.parked[HOME].unsent is None
         await first.assign(BOTH)
         await second.assign(frozenset())
         assert first.engine.owned[HOME].folded_events == 1

@@ -19,12 +19,13 @@ from unittest.mock import patch
 
 from faust.types import TP
 
+from agents import PARTITION_AGENTS, WORKER_AGENTS
 from agents.ingest import take_raw, take_rekeyed
+from agents.probe import probe
 from app.apart import first_failure_here
 from app.brokers import Brokers
 from app.cancelled import asked_to_end
 from app.runtime.engine import Engine
-from app.runtime.scans import Scans
 from app.settings import Settings
 from app.transport import RecordBatch
 from app.turns import Turns
@@ -45,12 +46,15 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
     """Let the clients of engine, scans and stores be simulated ones."""
     replaced: dict[str, Any] = {
         "app.runtime.engine.gc": _Collector,
+        "app.runtime.ownership.gc": _Collector,
         "app.runtime.engine.InOrderProducer": lambda **_: Producer(broker),
         "app.appender.Producer": lambda **_: Producer(broker),
-        "app.runtime.engine.Consumer": lambda **_: Consumer(broker),
+        "app.runtime.offsets.Consumer": lambda **_: Consumer(broker),
         "app.runtime.scan.Consumer": lambda **_: Consumer(broker),
         "tables.stores.changelog.Consumer": lambda **_: Consumer(broker),
-        "app.runtime.engine.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
+        "app.runtime.restorer.PartitionProducer": lambda _, number: PartitionProducer(
+            broker, number
+        ),
         "app.set_aside.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
         "app.runtime.engine.MemberStore": lambda _: Members(redis),
         "app.runtime.restore.admin_client": Admin(broker).connected,
@@ -59,12 +63,13 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "agents.close.failpoint": failpoint,
         "agents.close.POLL_S": POLL_S,
         "agents.tick.POLL_S": POLL_S,
-        "app.runtime.engine.asked_to_end": _asked_to_end,
+        "app.runtime.tasks.asked_to_end": _asked_to_end,
         "app.runtime.engine.Brokers": _Brokers,
-        "app.runtime.engine.probe": _unwatched,
         "app.runtime.engine.first_failure": first_failure_here,
         "app.owned.monotonic": _loop_s,
-        "app.runtime.engine.monotonic": _loop_s,
+        "app.runtime.delivery.monotonic": _loop_s,
+        "app.runtime.ownership.monotonic": _loop_s,
+        "app.runtime.restorer.monotonic": _loop_s,
     }
     patches = [patch(name, new) for name, new in replaced.items()]
     for each in patches:
@@ -74,10 +79,6 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
     finally:
         for each in patches:
             each.stop()
-
-
-async def _unwatched(_: Engine) -> None:
-    """In place of the probe, which asks real servers in real time; nothing of the fold asks it."""
 
 
 class _Collector:
@@ -160,10 +161,16 @@ class Worker:
         """Start the engine; it owns nothing yet."""
 
         async def start() -> None:
-            self.engine = Engine(self.settings, self.clock, url=self.name)
-            # How long a step takes on this machine must change nothing.
-            self.engine.shared.turns = Turns(asyncio.get_running_loop().time)
-            self.engine.scans = Scans(self.engine.shared.turns)
+            self.engine = Engine(
+                self.settings,
+                self.clock,
+                url=self.name,
+                # The probe asks real servers in real time; nothing of the fold asks it.
+                worker_agents=[agent for agent in WORKER_AGENTS if agent is not probe],
+                partition_agents=PARTITION_AGENTS,
+                # How long a step takes on this machine must change nothing.
+                turns=Turns(asyncio.get_running_loop().time),
+            )
             self.engine.attach(self)
             await self.engine.start()
             asyncio.ensure_future(self._deliver())  # noqa: RUF006  # the process holds its tasks
@@ -174,7 +181,7 @@ class Worker:
     async def release(self) -> None:
         """A rebalance begins: everything is given back."""
         self._delivering = False
-        await self.run(lambda: self.engine.release(frozenset(self.engine.owned)))
+        await self.run(lambda: self.engine.ownership.release(frozenset(self.engine.owned)))
 
     # What the transport is to the engine
 
@@ -213,7 +220,7 @@ class Worker:
     async def assign(self, partitions: frozenset[int]) -> None:
         """A rebalance ends: these are ours now."""
         self._out_of_group_s = None
-        offsets = await self.run(lambda: self.engine.assign(partitions))
+        offsets = await self.run(lambda: self.engine.ownership.assign(partitions))
         self._positions = {tp: max(0, offset) for tp, offset in offsets.items()}
         self._held.clear()
         self._era += 1
@@ -252,7 +259,7 @@ class Worker:
                 if owned is None:
                     await self.engine.crash(error)
                     return
-                self.engine.fail(owned, error)
+                self.engine.ownership.fail(owned, error)
 
     async def _take(self, batch: RecordBatch) -> None:
         # As `BatchConsumer.take`: what was on its way when a rebalance began is void.

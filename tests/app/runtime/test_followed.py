@@ -1,4 +1,4 @@
-"""What an engine remembers of definitions that may change usage."""
+"""What is remembered of definitions that may change usage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from app.clock import SystemClock
 from app.definitions import commands
 from app.definitions.outcome import Touch
-from app.runtime import engine as engine_module
+from app.runtime import followed
 from app.runtime.engine import Engine
 from app.settings import Settings
 from app.turns import drained
@@ -18,7 +18,7 @@ from tests.app.definitions.log import ORG, metric_body
 async def test_whoever_comes_back_after_too_many_looks_at_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine_module, "_REMEMBERED_TOUCHES", 2)
+    monkeypatch.setattr(followed, "_REMEMBERED_TOUCHES", 2)
     settings = Settings(
         profile="test",
         kafka_bootstrap_servers=("localhost:9",),
@@ -27,10 +27,10 @@ async def test_whoever_comes_back_after_too_many_looks_at_everything(
     engine = Engine(settings, SystemClock(), url="")
     for offset in range(4):
         value = commands.create_billable_metric(ORG, metric_body(f"m{offset}")).encode()
-        drained(engine._define(LogRecord(None, value, (), 100 + offset, offset)))
+        drained(engine.followed.define(LogRecord(None, value, (), 100 + offset, offset)))
 
     def since(offset: int) -> list[tuple[int, int, bool]]:
-        found = engine._touches_since(offset)
+        found = engine.followed.touches_since(offset)
         return [(at, time_ms, touch == Touch(None)) for at, time_ms, touch in found]
 
     assert since(3) == [(3, 103, False)]

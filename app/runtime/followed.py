@@ -1,0 +1,278 @@
+"""Followed logs: definitions and progress, which every worker reads to the end and goes on with."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from aiokafka import TopicPartition
+
+from app.definitions.model import SetAside
+from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.set_asides import LIFT
+from app.definitions.state import Definitions
+from app.fetched import limit_after
+from app.home import Homes
+from app.log import Event, facts
+from app.runtime.offsets import Offsets
+from app.runtime.progress import Progress, ProgressTable, Seal
+from app.settings import Settings
+from app.stack.errors import StackError
+from app.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
+from app.turns import Steps, Turns, Work
+from tables.stores.changelog import LogReader, LogRecord
+
+log = logging.getLogger(__name__)
+
+_DEFINING = Work("define", "definitions log")
+_NOTING = Work("other", "progress log")
+_STEP_RECORDS = 64
+_STEP_BYTES = 64 * 1024
+_REMEMBERED_TOUCHES = 100_000
+"""20 MB: whoever comes back after more of them looks at everything."""
+_POLL_S = 0.02
+
+
+class DefinitionsLost(StackError):
+    """What state was folded with is not in the definitions log any more."""
+
+    def __init__(self, topic: str, found: str):
+        super().__init__(
+            f"{topic} {found}: definitions were deleted, or the topic was created anew. Without "
+            "them nothing can be counted as it was, so nothing is. Put the topic back from a copy, "
+            "every record at its offset; its cleanup.policy must be delete and its retention.ms -1."
+        )
+
+
+class Follower(Protocol):
+    """A partition that is told of definitions and progress."""
+
+    @property
+    def woken(self) -> asyncio.Event:
+        """Set when its closer should look again."""
+        ...
+
+    @property
+    def definitions_seen(self) -> int:
+        """Offset of the first definition that it was not told of."""
+        ...
+
+    def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
+        """Take note of one definition that was applied."""
+        ...
+
+
+class FollowedDefinitions:
+    """Applies the definitions log, and tells the owned partitions what it changes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        definitions: Definitions,
+        homes: Homes,
+        offsets: Offsets,
+        owned: Callable[[], Iterable[Follower]],
+    ):
+        self._settings = settings
+        self._definitions = definitions
+        self._homes = homes
+        self._offsets = offsets
+        self._owned = owned
+        self._log = LogReader(settings, settings.topic(METER_DEFINITIONS))
+        self.last = (0, -1)
+        """(next offset, append time) after the last record of the log that is no tick."""
+        self.changed = asyncio.Condition()
+        """Notified when more of the log is applied."""
+        self.wanted_ms = -1
+        """Somebody waits for definitions later than this."""
+        self.awaited: dict[bytes, asyncio.Future[Applied | Rejected]] = {}
+        """Who waits for what becomes of a record that was appended here, by its value."""
+        self._touches: deque[tuple[int, int, Touch]] = deque(maxlen=_REMEMBERED_TOUCHES)
+        """(offset, append time, touch) of the last definitions that may change usage."""
+        self._limit_batches()
+
+    async def require_whole(self) -> None:
+        """Raise DefinitionsLost if the log lacks what events were counted by."""
+        settings, tp = self._settings, self._log.tp
+        cells = [
+            TopicPartition(settings.topic(CELLS_CHANGELOG), number)
+            for number in range(settings.raw_partitions)
+        ]
+        start = (await self._offsets.starts([tp]))[tp]
+        ends = await self._offsets.ends([tp, *cells])
+        if start > 0:
+            raise DefinitionsLost(tp.topic, f"begins at offset {start}")
+        if ends[tp] == 0 and any(ends[cell] for cell in cells):
+            raise DefinitionsLost(tp.topic, f"is empty, but {cells[0].topic} is not")
+
+    async def follow(self, turns: Turns) -> None:
+        """Apply the log as it grows, until cancelled."""
+        async for batch in self._log.batches():
+            await turns.run(_DEFINING, in_steps(batch, self.define))
+            async with self.changed:
+                self.changed.notify_all()
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self._log.stop()
+
+    async def read_whole(self) -> None:
+        """Wait until the log is applied to the end that it had at the start."""
+        await self._log.caught_up.wait()
+
+    async def caught_up(self) -> int:
+        """Wait until everything that the log has now is applied; return the offset after it.
+
+        By how far it is read, for what it ends with may be no record: a transaction's marker.
+        """
+        tp = self._log.tp
+        end = int((await self._offsets.ends([tp]))[tp])
+        while self._log.next < end:
+            await asyncio.sleep(_POLL_S)
+        return end
+
+    async def behind(self) -> int:
+        """Return how many offsets of the log are not applied here yet."""
+        tp = self._log.tp
+        return max(0, int((await self._offsets.written_ends([tp]))[tp]) - self._log.next)
+
+    def want(self, past_ms: int) -> None:
+        """Note that somebody waits for definitions later than this."""
+        self.wanted_ms = max(self.wanted_ms, past_ms)
+
+    def define(self, record: LogRecord) -> Steps[None]:
+        """Apply one record, and tell everybody whom it concerns."""
+        value, offset = record.value, record.offset
+        outcome = yield from self._definitions.applying(value, record.timestamp_ms, offset)
+        # In the very step in which it came into force: no fold has seen it yet.
+        append_time_ms = self._definitions.append_time_ms
+        if outcome is None:
+            for owned in self._owned():
+                owned.woken.set()
+            return
+        self.last = (offset + 1, append_time_ms)
+        touch = outcome.touch if isinstance(outcome, Applied) else None
+        if isinstance(outcome, Applied) and isinstance(outcome.object, SetAside):
+            self._tell_set_aside(outcome.kind, outcome.object)
+        if touch is not None:
+            self._touches.append((offset, append_time_ms, touch))
+            if touch.organization_id is None:
+                self._homes.forget()
+                self._limit_batches()
+        for owned in self._owned():
+            owned.define(touch, offset, append_time_ms)
+        waiting = self.awaited.pop(value or b"", None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(outcome)
+
+    def touches_since(self, offset: int) -> list[tuple[int, int, Touch]]:
+        """Return what definitions from an offset on may change; forgotten ones may change all."""
+        touches = [entry for entry in self._touches if entry[0] >= offset]
+        if len(self._touches) == self._touches.maxlen and offset < self._touches[0][0]:
+            touches.insert(0, (offset, self._definitions.first_time_from(offset), Touch(None)))
+        return touches
+
+    def tell_missed(self, owned: Follower) -> None:
+        """Tell a partition what was defined while it was not among the owned ones."""
+        for offset, append_time_ms, touch in self.touches_since(owned.definitions_seen):
+            owned.define(touch, offset, append_time_ms)
+
+    def _limit_batches(self) -> None:
+        raw_topic = self._settings.topic(self._settings.raw_topic)
+        limit_after(raw_topic, self._definitions.limited_after_ms())
+
+    def _tell_set_aside(self, kind: str, one: SetAside) -> None:
+        if not self._log.caught_up.is_set():
+            # It was told when it happened.
+            return
+        event: Event = "lifted" if kind == LIFT else "set_aside"
+        log.info(
+            "%s: %s records of raw partition %s from offset %s: %s",
+            event,
+            one.count,
+            one.partition,
+            one.offset,
+            one.code,
+            extra=facts(
+                event,
+                partition=one.partition,
+                offset=one.offset,
+                count=one.count,
+                code=one.code,
+                index=-1 if one.index is None else one.index,
+            ),
+        )
+
+
+class FollowedProgress:
+    """Notes the reports of all workers, and tells our own again where somebody wrote over them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: ProgressTable,
+        seal: Seal,
+        owned: Callable[[], Mapping[int, Follower]],
+        tell_again: Callable[[Progress], None],
+    ):
+        self._log = LogReader(settings, settings.topic(METER_PROGRESS))
+        self._table = table
+        self._seal = seal
+        self._owned = owned
+        self._tell_again = tell_again
+        self._told_unsealed = False
+
+    async def follow(self, turns: Turns) -> None:
+        """Note reports as they come, until cancelled."""
+        async for batch in self._log.batches():
+            await turns.run(_NOTING, in_steps(batch, self._note))
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self._log.stop()
+
+    async def read_whole(self) -> None:
+        """Wait until the log is read to the end that it had at the start."""
+        await self._log.caught_up.wait()
+
+    def _note(self, record: LogRecord) -> None:
+        progress = self._seal.open(record.value)
+        if progress is None:
+            self._note_unsealed(record)
+            return
+        self._table.note(progress)
+        for owned in self._owned().values():
+            owned.woken.set()
+
+    def _note_unsealed(self, record: LogRecord) -> None:
+        """Tell our report once more: the topic is compacted, and somebody wrote over it."""
+        if not self._told_unsealed:
+            self._told_unsealed = True
+            log.warning(
+                "Offset %s of meter-progress is not sealed with METER_PEER_SECRET of this worker: "
+                "other workers have another one, or somebody else may write there",
+                record.offset,
+                extra=facts("note"),
+            )
+        for number in self._owned():
+            ours = self._table.of(number)
+            if ours is not None and record.key == str(number).encode():
+                self._tell_again(ours)
+
+
+def in_steps(
+    batch: Sequence[LogRecord], take: Callable[[LogRecord], Steps[object] | None]
+) -> Steps[None]:
+    """Take records of a log, so many or so large ones in a step; one may have steps of its own."""
+    count, size = 0, 0
+    for record in batch:
+        steps = take(record)
+        if steps is not None:
+            yield from steps
+        count, size = count + 1, size + len(record.value or b"")
+        if count >= _STEP_RECORDS or size >= _STEP_BYTES:
+            count, size = 0, 0
+            yield

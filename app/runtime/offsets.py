@@ -1,0 +1,78 @@
+"""Offsets: where the logs begin and end now, as the brokers tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from aiokafka import TopicPartition
+
+from app.clients import Consumer
+from app.republished import output_tp
+from app.settings import Settings
+from app.topics import EVENTS_REKEYED
+
+
+class Offsets:
+    """Asks the brokers, by one consumer for what is committed and one for all that is written."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._committed = Consumer(
+            enable_auto_commit=False, isolation_level="read_committed", **settings.kafka_options()
+        )
+        self._written = Consumer(enable_auto_commit=False, **settings.kafka_options())
+
+    async def start(self) -> None:
+        """Connect."""
+        await self._committed.start()
+        await self._written.start()
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await self._written.stop()
+        await self._committed.stop()
+
+    def logs_of(self, number: int) -> tuple[TopicPartition, TopicPartition]:
+        """Return a partition of events-raw and of events-rekeyed."""
+        settings = self._settings
+        raw = TopicPartition(settings.topic(settings.raw_topic), number)
+        return raw, TopicPartition(settings.topic(EVENTS_REKEYED), number)
+
+    async def starts(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the first offsets that partitions still have."""
+        return dict(await self._committed.beginning_offsets(tps))
+
+    async def ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where readers of what is committed come to an end now."""
+        return dict(await self._committed.end_offsets(tps))
+
+    async def written_ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where partitions end, with what open transactions have written."""
+        return dict(await self._written.end_offsets(tps))
+
+    async def rekeyed_end(self, number: int) -> int:
+        """Return the end of a partition of events-rekeyed."""
+        _, tp = self.logs_of(number)
+        return int((await self._committed.end_offsets([tp]))[tp])
+
+    async def output_ends(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Return the ends of partitions of usage-records; 0 if there is no such topic any more.
+
+        Not where readers of what is committed end: before a transaction whose markers are not
+        written yet, which may take as long as a partition has no leader.
+        """
+        tps = [output_tp(self._settings, number) for number in numbers]
+        known = await self._written.topics()
+        there = [tp for tp in tps if tp.topic in known]
+        ends = await self._written.end_offsets(there) if there else {}
+        return {tp.partition: int(ends.get(tp, 0)) for tp in tps}
+
+    async def log_starts(self, number: int) -> tuple[int, int]:
+        """Return the first offsets that a partition of events-raw and events-rekeyed still has."""
+        return (await self.log_starts_of([number]))[number]
+
+    async def log_starts_of(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """Return `log_starts` of several partitions, asked for together."""
+        tps = {number: self.logs_of(number) for number in numbers}
+        starts = await self.starts([tp for both in tps.values() for tp in both])
+        return {n: (int(starts[raw]), int(starts[rekeyed])) for n, (raw, rekeyed) in tps.items()}

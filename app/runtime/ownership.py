@@ -1,0 +1,431 @@
+"""Ownership: which partitions are this worker's, and how one comes, goes and comes back.
+
+The group decides (`assign`, `release`). A partition is owned: it folds, and its agents run. Or it
+is parked: released, but still ours unless somebody else has taken it. Or it is mended: it failed,
+is restored and goes on. Any other is not ours, or is being taken over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Generic, Protocol, TypeVar
+
+from faust.types import TP
+
+from app.api.meter import BeyondRetention
+from app.log import facts, told
+from app.owned import OutputLost
+from app.runtime.delivery import Delivery
+from app.runtime.status import Tally
+from app.runtime.tasks import Work, cancel, failure_of
+from app.stack.errors import StackError
+from tables.partition import StateTooNew
+from tables.stores.changelog import Fenced
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_S = 3.0
+_RELEASED_WITHIN_S = 15.0
+"""Well within the rebalance timeout: until we have let go, nobody else has anything."""
+_ONLY_BY_HAND = (StackError, StateTooNew, OutputLost, BeyondRetention)
+"""What a partition fails with that a restore of it alone does not mend."""
+_MENDED_AFTER_S = 0.5
+_MENDED_AFTER_MOST_S = 30.0
+"""What fails again and again is restored ever less often, and others have the time."""
+_SOUND_AFTER_S = 120.0
+_RESTORED_AT_ONCE = 2
+
+
+class AtHand(Protocol):
+    """A partition whose state this worker has."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def waits_for_definitions(self) -> bool:
+        """Whether the fold stands still, in the middle of a batch."""
+        ...
+
+    def next_offsets(self) -> Mapping[TP, int]:
+        """Return where each of its logs is to be folded on from."""
+        ...
+
+    async def flush(self) -> None:
+        """Make durable what has changed; Fenced if somebody else has the partition."""
+        ...
+
+    def is_failing(self) -> bool:
+        """Whether the brokers did not take the flush under way when it was tried last."""
+        ...
+
+    def is_between_flushes(self) -> bool:
+        """Whether a flush is packed whole, or none is being packed."""
+        ...
+
+    def can_store_members(self) -> bool:
+        """Whether Redis answers."""
+        ...
+
+    def hand_over(self) -> None:
+        """Let the next flush be the last one here."""
+        ...
+
+    def take_back(self) -> None:
+        """Go on as it was left; the next flush finds out whether somebody else has it."""
+        ...
+
+    def mark_abandoned(self) -> None:
+        """Write nothing of it any more."""
+        ...
+
+    async def abandon(self) -> None:
+        """Write nothing of it any more; a fold that waits for definitions ends."""
+        ...
+
+    async def leave(self) -> None:
+        """Leave it as it is, unsent flush and all."""
+        ...
+
+    async def give_up(self) -> None:
+        """Abandon it, and let its producer go."""
+        ...
+
+    async def close(self) -> None:
+        """Leave it, and let go of its producer and its files."""
+        ...
+
+
+P = TypeVar("P", bound=AtHand)
+P_co = TypeVar("P_co", bound=AtHand, covariant=True)
+
+
+class Restoring(Protocol[P_co]):
+    """What makes partitions of what Kafka has of them."""
+
+    async def restore(self, number: int) -> P_co:
+        """Return the partition as it is in Kafka, whose producer has fenced all others."""
+        ...
+
+    def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:
+        """Note from where a partition was restored, and how long it took."""
+        ...
+
+
+class Ownership(Generic[P]):
+    """Implements `app.transport.PartitionOwner`."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        restoring: Restoring[P],
+        begin: Callable[[P], Sequence[Work]],
+        crash: Callable[[BaseException], Coroutine[Any, Any, None]],
+        tally: Tally,
+    ):
+        """`begin`: tells a partition what it missed, and returns the agents that run beside it."""
+        self._delivery = delivery
+        self._restoring = restoring
+        self._begin = begin
+        self._crash = crash
+        self._tally = tally
+        self._owned: dict[int, P] = {}
+        self._parked: dict[int, P] = {}
+        self.restoring: frozenset[int] = frozenset()
+        """Partitions that are being taken over."""
+        self.assigned: frozenset[int] | None = None
+        """What the group told last; None: nothing yet."""
+        self._rebalancing_s: float | None = None
+        """Since when it is being told anew."""
+        self._dropped = False
+        """Whether a partition was given up since the collector was last told what stays."""
+        self._agents: dict[int, list[asyncio.Task[None]]] = {}
+        self._mending: dict[int, asyncio.Task[None]] = {}
+        """Partitions of ours that failed and are being restored."""
+        self._failures: dict[int, tuple[int, float]] = {}
+        """(how often in a row, when at last) a partition failed."""
+        self._crashing: list[asyncio.Task[None]] = []
+
+    @property
+    def owned(self) -> Mapping[int, P]:
+        """The partitions that fold here."""
+        return self._owned
+
+    @property
+    def parked(self) -> Mapping[int, P]:
+        """The partitions that were released, but are still ours unless others have taken them."""
+        return self._parked
+
+    # What the group says
+
+    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+        """Take over partitions: reclaim what nobody else took, restore the rest."""
+        self._rebalancing_s = self._rebalancing_s or monotonic()
+        await self._stop_mending(list(self._mending))
+        await self.release(frozenset(self._owned.keys() - partitions))
+        await self.forget(self._parked.keys() - partitions)
+        wanted = [number for number in partitions if number not in self._owned]
+        self.restoring = frozenset(wanted)
+        # What is restored stays: the collector need not walk a million cells again and again.
+        gc.disable()
+        try:
+            taken = await self._take_over(wanted)
+        finally:
+            self.restoring = frozenset()
+            gc.enable()
+        self._tell_rebalance(partitions)
+        self._settle_memory()
+        offsets: dict[TP, int] = {}
+        for number in partitions:
+            # One may have failed since: it is restored, and then delivered from elsewhere.
+            offsets |= (self._owned.get(number) or taken[number]).next_offsets()
+        return offsets
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        """Flush and acknowledge; the state stays at hand in case the partitions come back.
+
+        Also a flush that the brokers do not take stays: it is sent when they come back.
+        """
+        self._rebalancing_s = self._rebalancing_s or monotonic()
+        await self._stop_mending(partitions & self._mending.keys())
+        until_s = asyncio.get_running_loop().time() + _RELEASED_WITHIN_S
+        numbers = sorted(partitions & self._owned.keys())
+        parking = [
+            asyncio.create_task(self._park(self._owned[number], until_s)) for number in numbers
+        ]
+        try:
+            await asyncio.gather(*parking)
+        finally:
+            await cancel(parking)
+
+    def _tell_rebalance(self, partitions: frozenset[int]) -> None:
+        before = self.assigned or frozenset()
+        gained, lost = sorted(partitions - before), sorted(before - partitions)
+        seconds = monotonic() - (self._rebalancing_s or monotonic())
+        self.assigned, self._rebalancing_s = partitions, None
+        self._tally.rebalances += 1
+        log.info(
+            "Rebalanced in %.1f s: partitions %s came, %s went",
+            seconds,
+            gained,
+            lost,
+            extra=facts("rebalance", gained=gained, lost=lost, seconds=round(seconds, 3)),
+        )
+        ours = sorted(partitions)
+        log.info("Partitions %s are ours", ours, extra=facts("assignment", partitions=ours))
+
+    # A partition comes
+
+    async def _take_over(self, wanted: list[int]) -> dict[int, P]:
+        """Take several at a time: one waits for the broker while another decodes."""
+        at_once = asyncio.Semaphore(_RESTORED_AT_ONCE)
+        taken: dict[int, P] = {}
+
+        async def take(number: int) -> None:
+            async with at_once:
+                reclaimed = await self._reclaim(number)
+                taken[number] = reclaimed or await self._restoring.restore(number)
+                self._own(taken[number])
+
+        taking = [asyncio.create_task(take(number)) for number in wanted]
+        try:
+            await asyncio.gather(*taking)
+        finally:
+            await cancel(taking)
+        return taken
+
+    def _own(self, owned: P) -> None:
+        """Do nothing else between the last of its definitions and the first new one."""
+        agents = self._begin(owned)
+        self._owned[owned.number] = owned
+        self._agents[owned.number] = [
+            asyncio.create_task(self._run(owned, agent)) for agent in agents
+        ]
+
+    async def _run(self, owned: P, agent: Work) -> None:
+        """Run an agent; only the partition ends by its failure."""
+        failure = await failure_of(agent)
+        if failure is not None:
+            self.fail(owned, failure)
+
+    async def _reclaim(self, number: int) -> P | None:
+        """Return a parked partition whose producer was not fenced: it is still as we left it."""
+        owned = self._parked.pop(number, None)
+        if owned is None:
+            return None
+        began_s = monotonic()
+        owned.take_back()
+        try:
+            await owned.flush()
+        except asyncio.CancelledError:
+            # Another rebalance ends it.
+            await self._leave(owned)
+            raise
+        except Exception as error:
+            await self._give_up(owned)
+            if isinstance(error, _ONLY_BY_HAND):
+                raise
+            # What is at hand cannot be gone on with; Kafka has all of it.
+            if not isinstance(error, Fenced):
+                text, extra = "Partition %s is restored: %s", facts("note", partition=number)
+                log.error(text, number, told(error), exc_info=error, extra=extra)
+            return None
+        self._restoring.tell_restored(number, "parked", 0, monotonic() - began_s)
+        return owned
+
+    # A partition goes
+
+    async def _park(self, owned: P, until_s: float) -> None:
+        number = owned.number
+        await cancel(self._agents.pop(number, []))
+        owned.hand_over()
+        try:
+            await self._last_flush(owned, until_s)
+        except Exception as error:
+            if not isinstance(error, Fenced):
+                text, extra = "The last flush failed: %s", facts("note", partition=number)
+                log.error(text, told(error), exc_info=error, extra=extra)
+            text = "Partition %s could not be flushed: its next owner goes on"
+            log.warning(text, number, extra=facts("note", partition=number))
+            if self._owned.pop(number, None) is not None:
+                await self._give_up(owned)
+            return
+        if self._owned.pop(number, None) is not None:
+            await self._leave(owned)
+
+    async def _last_flush(self, owned: P, until_s: float) -> None:
+        """Flush; give the partition up if that takes long, which must not hold others up.
+
+        Redis may be away, and a fold that waits for the definitions log stands in the middle of a
+        batch: the log may go on only when the rebalance is over.
+        """
+        if owned.is_failing():
+            # Nobody is asked in a rebalance whether the partition is ours yet.
+            return
+        flushing = asyncio.ensure_future(owned.flush())
+        while not flushing.done():
+            await asyncio.wait([flushing], timeout=_PATIENCE_S)
+            if flushing.done():
+                break
+            if owned.is_failing():
+                flushing.cancel()
+                return
+            late = asyncio.get_running_loop().time() >= until_s
+            if late and owned.is_between_flushes() and not owned.waits_for_definitions:
+                # It stays as it is packed. Or it is between two flushes, as when the brokers came
+                # back this moment: then it stays with all that is to be packed.
+                flushing.cancel()
+                return
+            if late or owned.waits_for_definitions or not owned.can_store_members():
+                await owned.abandon()
+                flushing.cancel()
+                raise Fenced(f"partition {owned.number} was given up: its last flush takes long")
+        flushing.result()
+
+    async def _leave(self, owned: P) -> None:
+        """Keep it as it is, in case it comes back."""
+        self._parked[owned.number] = owned
+        await owned.leave()
+
+    async def forget(self, numbers: Iterable[int]) -> None:
+        """Forget what went to other workers; a batch on its way to the fold ends there.
+
+        At once: they may have it while much else is restored here.
+        """
+        for owned in [self._parked.pop(number) for number in sorted(numbers)]:
+            await self._give_up(owned)
+
+    async def _give_up(self, owned: P) -> None:
+        await owned.give_up()
+        self._dropped = True
+
+    def _settle_memory(self) -> None:
+        """Let the collector pass over what stays, but not over a partition that was given up.
+
+        What was restored is not walked at all: it would hold the loop for seconds.
+        """
+        if self._dropped:
+            gc.unfreeze()
+            gc.collect()
+            self._dropped = False
+        gc.freeze()
+
+    # A partition fails
+
+    def fail(self, owned: P, error: BaseException) -> None:
+        """Give a partition up of which something failed, and restore it if it is ours still.
+
+        The process and the other partitions go on.
+        """
+        number = owned.number
+        if self._owned.get(number) is not owned:
+            return
+        del self._owned[number]
+        owned.mark_abandoned()
+        if isinstance(error, _ONLY_BY_HAND) or not self._delivery.attached:
+            # No restore mends that; it says itself what does.
+            self._crashing.append(asyncio.create_task(self._crash(error)))
+            return
+        extra = facts("note", partition=number)
+        if isinstance(error, Fenced):
+            log.warning("Partition %s is given up: %s", number, error, extra=extra)
+        else:
+            text = "Partition %s failed and is restored: %s"
+            log.error(text, number, told(error), exc_info=error, extra=extra)
+        self._delivery.hold(number)
+        self._mending[number] = asyncio.create_task(self._mended(owned, monotonic()))
+
+    async def _mended(self, owned: P, failed_s: float) -> None:
+        failure = await failure_of(lambda: self._mend(owned, failed_s))
+        if failure is not None:
+            await self._crash(failure)
+
+    async def _mend(self, owned: P, failed_s: float) -> None:
+        number = owned.number
+        times, last_s = self._failures.get(number, (0, failed_s))
+        times = times + 1 if failed_s - last_s < _SOUND_AFTER_S else 1
+        self._failures[number] = times, failed_s
+        await cancel(self._agents.pop(number, []))
+        giving_up = asyncio.create_task(self._give_up(owned))
+        try:
+            await asyncio.shield(giving_up)
+        finally:
+            await asyncio.wait([giving_up])
+        await asyncio.sleep(min(_MENDED_AFTER_S * 2 ** (times - 1), _MENDED_AFTER_MOST_S))
+        await self._delivery.heard_since(failed_s)
+        restored = await self._restoring.restore(number)
+        delivering = False
+        try:
+            delivering = await self._delivery.deliver_from(number, restored.next_offsets())
+        finally:
+            if not delivering:
+                # A rebalance has begun: it is as one that was released.
+                await self._leave(restored)
+        if delivering:
+            self._mending.pop(number, None)
+            self._own(restored)
+
+    async def _stop_mending(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            if (mending := self._mending.pop(number, None)) is not None:
+                await cancel([mending])
+
+    # The end
+
+    async def end_agents(self) -> None:
+        """End all that runs for partitions."""
+        await self._stop_mending(list(self._mending))
+        for tasks in self._agents.values():
+            await cancel(tasks)
+        await cancel(self._crashing)
+
+    async def close(self) -> None:
+        """Let go of every partition; they were released before, unless the worker crashed."""
+        for owned in [*self._owned.values(), *self._parked.values()]:
+            await owned.close()
+        self._owned.clear()
+        self._parked.clear()
