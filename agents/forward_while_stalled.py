@@ -1,4 +1,4 @@
-"""Forward ahead: what a partition that waits for Redis cannot fold yet, others get all the same.
+"""Forward events of others while a partition waits for Redis: it cannot fold, but they can.
 
 A reader of its own goes on where the last batch ended, forwards, and reports the progress that
 others close by. Once the partition folds again it forwards what it cannot know to be acknowledged
