@@ -21,8 +21,8 @@ from app.api.server import ApiServer, build_app
 from app.gateway import Gateway
 from app.home import Homes
 from app.keys import of_environment
-from app.owned import RawPlace
 from app.runtime.progress import Progress, ProgressTable
+from app.runtime.raw_lookup import RawPlace
 from app.runtime.scans import Scans
 from app.turns import Turns
 from app.wire.events import Event

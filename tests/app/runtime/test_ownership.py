@@ -204,10 +204,10 @@ async def standing(part: Part) -> AsyncIterator[None]:
 
 
 async def test_assigned_partitions_are_restored_and_their_agents_run(world: World) -> None:
-    assert world.ownership.assigned is None
+    before = world.ownership.assigned
     assert await world.assign(0, 1) == {TP("raw", 0): 0, TP("raw", 1): 0}
     assert [world.state_of(part) for part in world.parts] == ["owned", "owned"]
-    assert world.ownership.assigned == {0, 1}
+    assert (before, world.ownership.assigned) == (None, frozenset({0, 1}))
     assert world.ownership.restoring == frozenset()
 
 
