@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.api import record_schemas, schemas
+from app.api import record_schemas
 from app.api.call import Call
 from app.api.errors import REASONS
 from app.api.router import Endpoint, Parameter
+from app.api.schemas.common import Error
 
 Json = dict[str, Any]
 
@@ -55,7 +56,7 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": _definitions([*models, schemas.Error], "#/components/schemas/{model}"),
+            "schemas": _definitions([*models, Error], "#/components/schemas/{model}"),
             "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"api_key": []}],
@@ -122,7 +123,7 @@ def _responses(endpoint: Endpoint) -> Json:
     if not endpoint.public:
         statuses |= {401, 403, 429, 503}
     for status in sorted(statuses):
-        described = {"description": REASONS[status], "content": _content(schemas.Error)}
+        described = {"description": REASONS[status], "content": _content(Error)}
         responses[str(status)] = described
     return responses
 

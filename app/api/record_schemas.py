@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.schemas import (
+from app.api.schemas.common import (
     ChargeModel,
     Count,
     Instant,

@@ -21,7 +21,7 @@ from app.api.call import Api, Call, Reply
 from app.api.certificate import Certificate
 from app.api.connections import Connection, Connections, error_response
 from app.api.descriptions import openapi_document
-from app.api.endpoints import ADMIN_ENDPOINTS, DESCRIBED, ENDPOINTS
+from app.api.endpoints.table import ADMIN_ENDPOINTS, DESCRIBED, ENDPOINTS
 from app.api.errors import (
     REASONS,
     ApiError,

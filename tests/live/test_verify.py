@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio import Redis
 
 from agents.verify_samples import Turns, verify_next
-from app.api import schemas
+from app.api.schemas.proofs import ExplanationAnswer, TraceAnswer
+from app.api.schemas.usage import UsageSeriesAnswer
 from app.cli.explain import explain
 from app.cli.verify import verify
 from app.definitions.instants import parse_iso8601_ms
@@ -386,7 +387,7 @@ async def test_explain_computes_the_live_figures_of_every_type(
                 e["transaction_id"] for e in mine
             )
             assert answer["meta"]["total_count"] == len(explanation["events"])
-            schemas.ExplanationAnswer.model_validate(answer)
+            ExplanationAnswer.model_validate(answer)
 
     # Page by page it is the same list; the figures are of all events on every page.
     whole = await _explained(api, NAMES[0], "stored")
@@ -573,7 +574,7 @@ async def _arrivals(api: Api, transaction_id: str, subscription: str | None = No
     query = "" if subscription is None else f"?external_subscription_id={subscription}"
     status, answer = await api.call("GET", f"/events/{transaction_id}/trace{query}")
     assert status == 200, (transaction_id, answer)
-    schemas.TraceAnswer.model_validate(answer)
+    TraceAnswer.model_validate(answer)
     arrivals: list[Json] = answer["trace"]["arrivals"]
     return arrivals
 
@@ -615,7 +616,7 @@ async def _series(api: Api, code: str, more: str) -> list[Json]:
     )
     status, answer = await api.call("GET", path)
     assert status == 200, answer
-    schemas.UsageSeriesAnswer.model_validate(answer)
+    UsageSeriesAnswer.model_validate(answer)
     (charge,) = answer["usage_series"]["charges"]
     values: list[Json] = charge["values"]
     return values

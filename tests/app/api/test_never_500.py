@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.api.descriptions import openapi_document
-from app.api.endpoints import DESCRIBED
+from app.api.endpoints.table import DESCRIBED
 from tests.app.api.conftest import Running, start
 
 # Round trip, so that the schema is plain JSON as a client would get it.

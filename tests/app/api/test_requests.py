@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.api import json_text
-from app.api.endpoints import ENDPOINTS
+from app.api.endpoints.table import ENDPOINTS
 from app.api.errors import ApiError
 from app.api.pagination import PageRequest, listing
 from app.api.query import Query

@@ -1,0 +1,120 @@
+"""Endpoints of organizations, history, health and the page, and those only the CLI asks."""
+
+from __future__ import annotations
+
+from app.api import changes, descriptions, history, operations, preview, set_aside, verification
+from app.api.endpoints.parameters import V1
+from app.api.router import Endpoint, Parameter
+from app.api.schemas import operations as schemas
+
+HISTORY = (
+    Endpoint(
+        "POST",
+        f"{V1}/history",
+        history.create,
+        "history",
+        "Fold published periods under the definitions as they are now: revisions follow.",
+        request=schemas.HistoryBody,
+        response=schemas.HistoryAnswer,
+        errors=(404, 422),
+    ),
+)
+
+OPERATIONS = (
+    Endpoint(
+        "GET",
+        f"{V1}/organizations",
+        operations.organization,
+        "organization",
+        "Tell a key its organization.",
+        response=schemas.OrganizationAnswer,
+    ),
+    Endpoint(
+        "GET",
+        "/health/live",
+        operations.live,
+        "health",
+        "Whether the process runs.",
+        response=schemas.Status,
+        public=True,
+        waits=False,
+    ),
+    Endpoint(
+        "GET",
+        "/health/ready",
+        operations.ready,
+        "health",
+        "Whether this worker should get traffic.",
+        response=schemas.Status,
+        errors=(503,),
+        public=True,
+        waits=False,
+    ),
+)
+
+UNDESCRIBED = (
+    Endpoint(
+        "GET", "/metrics", operations.metrics, "metrics", "Prometheus.", public=True, waits=False
+    ),
+    Endpoint(
+        "POST",
+        f"{V1}/preview",
+        preview.preview,
+        "preview",
+        "What a change would make.",
+        interruptible=True,
+    ),
+    Endpoint(
+        "POST",
+        f"{V1}/verify",
+        verification.verify,
+        "verification",
+        "Compare with raw.",
+        reads=True,
+        interruptible=True,
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/definitions/changes",
+        changes.changes,
+        "definition",
+        "Who changed which definition, and when.",
+        query=(
+            Parameter(
+                "since",
+                "Offset in the log of definitions to begin at; `next_since` of the answer before.",
+                {"type": "integer", "minimum": 0},
+            ),
+        ),
+    ),
+    Endpoint("GET", f"{V1}/set_aside", set_aside.index, "set_aside", "What no fold looks at."),
+    Endpoint("POST", f"{V1}/set_aside", set_aside.create, "set_aside", "Set records aside."),
+    Endpoint(
+        "DELETE",
+        f"{V1}/set_aside/{{lago_id}}",
+        set_aside.lift,
+        "set_aside",
+        "Append what is set aside anew.",
+    ),
+    Endpoint("GET", "/", operations.page, "page", "The live page.", public=True),
+    Endpoint("GET", "/page/{name}", operations.page_asset, "page", "Its files.", public=True),
+    Endpoint("GET", "/api/page/overview", operations.overview, "page", "Its figures.", public=True),
+    Endpoint(
+        "GET",
+        "/api/page/organizations",
+        operations.organizations,
+        "page",
+        "Whose figures it may show.",
+        public=True,
+    ),
+    Endpoint(
+        "POST",
+        "/api/page/dead_letters/replay",
+        operations.replay,
+        "page",
+        "Append a dead letter anew.",
+        public=True,
+    ),
+    Endpoint("GET", "/openapi.json", descriptions.openapi, "page", "OpenAPI 3.1.", public=True),
+    Endpoint("GET", "/asyncapi.json", descriptions.asyncapi, "page", "AsyncAPI 3.", public=True),
+)

@@ -1,0 +1,28 @@
+"""Path prefix and query parameters that several endpoints have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.router import Parameter
+
+V1 = "/api/v1"
+BOOLEAN: dict[str, Any] = {"type": "boolean"}
+POSITIVE: dict[str, Any] = {"type": "integer", "minimum": 1}
+
+PAGE = (
+    Parameter("page", "Number of the page, from 1.", POSITIVE),
+    Parameter("per_page", "Size of a page; 100 by default.", POSITIVE),
+)
+STATUS = Parameter(
+    "status[]",
+    "Statuses to show; active by default.",
+    {
+        "type": "array",
+        "items": {"type": "string", "enum": ["pending", "active", "terminated", "canceled"]},
+    },
+)
+SUBSCRIPTION = Parameter("external_subscription_id", "The subscription.", required=True)
+WAIT_FOR = Parameter(
+    "wait_for", "partition:offset of a record that the answer must include; waits up to 5 s."
+)

@@ -1,0 +1,49 @@
+"""Endpoints that prove a figure: the fate of an event and the events behind a figure."""
+
+from __future__ import annotations
+
+from app.api import explain, trace
+from app.api.endpoints.parameters import PAGE, SUBSCRIPTION, V1
+from app.api.router import Endpoint, Parameter
+from app.api.schemas import proofs as schemas
+
+EVENT_PROOFS = (
+    Endpoint(
+        "GET",
+        f"{V1}/events/{{transaction_id}}/trace",
+        trace.show,
+        "event",
+        "Say for each charge whether an event counted, and why not.",
+        response=schemas.TraceAnswer,
+        query=(Parameter("external_subscription_id", "Only of this subscription."),),
+        errors=(404,),
+    ),
+)
+
+USAGE_PROOFS = (
+    Endpoint(
+        "GET",
+        f"{V1}/customers/{{external_id}}/usage/explain",
+        explain.show,
+        "customer_usage",
+        "List the events behind a figure, and compute it from them anew.",
+        response=schemas.ExplanationAnswer,
+        query=(
+            SUBSCRIPTION,
+            Parameter("billable_metric_code", "The metric.", required=True),
+            Parameter(
+                "at",
+                "ISO 8601, at most 10 years ahead: of the period that holds it; now by default.",
+            ),
+            Parameter("charge_id", "Only this charge."),
+            Parameter("charge_code", "Only the charge of this code."),
+            Parameter(
+                "group",
+                "Only groups with these values.",
+                {"type": "object", "additionalProperties": {"type": "string"}},
+            ),
+            *PAGE,
+        ),
+        errors=(404, 422),
+    ),
+)

@@ -1,0 +1,30 @@
+"""Every endpoint there is, in the order they are tried."""
+
+from __future__ import annotations
+
+from app.api.endpoints.definitions import CUSTOMERS, METRICS, PLANS, SUBSCRIPTIONS
+from app.api.endpoints.events import EVENTS, ONE_EVENT
+from app.api.endpoints.operations import HISTORY, OPERATIONS, UNDESCRIBED
+from app.api.endpoints.proofs import EVENT_PROOFS, USAGE_PROOFS
+from app.api.endpoints.usage import SERIES, USAGE
+
+DESCRIBED = (
+    *METRICS,
+    *EVENTS,
+    *EVENT_PROOFS,
+    *ONE_EVENT,
+    *PLANS,
+    *USAGE,
+    *USAGE_PROOFS,
+    *SERIES,
+    *CUSTOMERS,
+    *SUBSCRIPTIONS,
+    *HISTORY,
+    *OPERATIONS,
+)
+"""Those in `/openapi.json`."""
+
+ENDPOINTS = (*DESCRIBED, *UNDESCRIBED)
+
+ADMIN_ENDPOINTS = tuple(endpoint for endpoint in ENDPOINTS if not endpoint.waits)
+"""What METER_ADMIN_PORT answers: health and metrics."""

@@ -1,0 +1,99 @@
+"""Endpoints of usage: of the running period, of past ones and by windows."""
+
+from __future__ import annotations
+
+from app.api import series, usage
+from app.api.endpoints.parameters import BOOLEAN, PAGE, POSITIVE, SUBSCRIPTION, V1, WAIT_FOR
+from app.api.router import Endpoint, Parameter
+from app.api.schemas import usage as schemas
+
+USAGE = (
+    Endpoint(
+        "GET",
+        f"{V1}/customers/{{external_id}}/current_usage",
+        usage.current,
+        "customer_usage",
+        "Usage of the period that holds now.",
+        response=schemas.UsageAnswer,
+        query=(
+            SUBSCRIPTION,
+            Parameter("charge_id", "Only this charge."),
+            Parameter("charge_code", "Only the charge of this code."),
+            Parameter("billable_metric_code", "Only charges on this metric."),
+            Parameter(
+                "group",
+                "Only events with these property values, whose keys then no longer group.",
+                {"type": "object", "additionalProperties": {"type": "string"}},
+            ),
+            Parameter("skip_grouping", "Aggregate as if nothing were grouped.", BOOLEAN),
+            Parameter("apply_taxes", "Taken for compatibility; nothing is taxed.", BOOLEAN),
+            Parameter("full_usage", "Not available: 405.", BOOLEAN),
+            WAIT_FOR,
+        ),
+        errors=(404, 405, 422),
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/customers/{{external_id}}/past_usage",
+        usage.past,
+        "customer_usage",
+        "Usage of ended periods, newest first.",
+        response=schemas.PastUsageList,
+        query=(
+            SUBSCRIPTION,
+            Parameter("billable_metric_code", "Only charges on this metric."),
+            Parameter("periods_count", "Only so many periods.", POSITIVE),
+            *PAGE,
+            WAIT_FOR,
+        ),
+        errors=(404, 422),
+    ),
+)
+
+SERIES = (
+    Endpoint(
+        "GET",
+        f"{V1}/customers/{{external_id}}/usage/series",
+        series.show,
+        "customer_usage",
+        "Usage of a metric by minute, hour, day or month.",
+        response=schemas.UsageSeriesAnswer,
+        query=(
+            SUBSCRIPTION,
+            Parameter("billable_metric_code", "The metric.", required=True),
+            Parameter(
+                "window",
+                "Length of a window; day by default.",
+                {"type": "string", "enum": ["minute", "hour", "day", "month"]},
+            ),
+            Parameter("timezone", "IANA name; the customer's by default."),
+            Parameter("from", "ISO 8601, within the first window."),
+            Parameter("to", "ISO 8601, exclusive; now by default."),
+        ),
+        errors=(404, 422),
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/customers/{{external_id}}/projected_usage",
+        usage.projected,
+        "customer_usage",
+        "Not available.",
+        errors=(403,),
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/customers/{{external_id}}/portal_url",
+        usage.unpriced,
+        "customer",
+        "Not available.",
+        errors=(403,),
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/analytics/usage",
+        usage.unpriced,
+        "analytic",
+        "Not available.",
+        errors=(403,),
+    ),
+)

@@ -1,0 +1,110 @@
+"""Requests and answers of events, their corrections and what no charge counted."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from app.api.schemas.common import (
+    Count,
+    Instant,
+    Meta,
+    Model,
+    Numeric,
+    OptionalText,
+    Properties,
+    Text,
+)
+
+
+class EventInput(Model):
+    transaction_id: str | int | float
+    code: str | int | float
+    external_subscription_id: str | int | float
+    timestamp: Numeric | None = Field(None, description="Unix seconds; absent: reception time.")
+    properties: Properties | None = None
+    precise_total_amount_cents: Numeric | None = None
+
+
+class EventBody(Model):
+    event: EventInput
+
+
+class BatchEventBody(Model):
+    events: list[EventInput] = Field(min_length=1)
+
+
+class EventOutput(Model):
+    lago_id: str
+    transaction_id: str
+    lago_customer_id: str | None
+    code: str
+    timestamp: Instant
+    precise_total_amount_cents: str | None
+    properties: Properties
+    lago_subscription_id: str | None
+    external_subscription_id: str
+    created_at: Instant
+
+
+class EventAnswer(Model):
+    event: EventOutput
+
+
+class BatchAnswer(Model):
+    events: list[EventOutput]
+    error_details: dict[str, Any] | None = Field(
+        None, description="By index, the events not taken: only with `partial` or after a race."
+    )
+
+
+class CorrectionInput(Model):
+    external_subscription_id: Text
+    transaction_id: Text
+    operation: Literal["cancel", "amend"]
+    correction_id: OptionalText = Field(
+        None, description="Sent again, the same one changes nothing; made up when absent."
+    )
+    event: EventInput | None = Field(None, description="The whole new event, for amend.")
+
+
+class CorrectionBody(Model):
+    correction: CorrectionInput
+
+
+class CorrectionOutput(Model):
+    correction_id: str
+    external_subscription_id: str
+    transaction_id: str
+    operation: Literal["cancel", "amend"]
+
+
+class CorrectionAnswer(Model):
+    correction: CorrectionOutput
+
+
+class EventList(Model):
+    events: list[EventOutput]
+    meta: Meta
+
+
+class NotCountedSample(Model):
+    transaction_id: str
+    external_subscription_id: str
+    timestamp: Instant
+
+
+class NotCountedKind(Model):
+    reason: str = Field(description="`other`: of reasons and codes beyond 1,000 a partition.")
+    code: str
+    events_count: Count = Field(
+        description="Once for each charge that asks, since its worker has the partition."
+    )
+    first_at: Instant = Field(description="When the first was appended.")
+    last_at: Instant
+    samples: list[NotCountedSample] = Field(description="Up to ten.")
+
+
+class NotCountedList(Model):
+    not_counted: list[NotCountedKind]

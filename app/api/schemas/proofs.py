@@ -1,0 +1,107 @@
+"""Answers that prove a figure: the fate of an event and the events behind a figure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.api.schemas.common import (
+    Count,
+    Instant,
+    Meta,
+    Model,
+    Units,
+)
+from app.api.schemas.usage import AsOfOutput
+
+
+class Position(Model):
+    append_time: Instant
+    partition: Count
+    offset: Count
+    index: Count = Field(description="Within a record that holds an array.")
+
+
+class CountingPeriod(Model):
+    from_: Instant = Field(alias="from")
+    until: Instant = Field(description="Exclusive.")
+
+
+class ChargeOutcome(Model):
+    lago_charge_id: str
+    charge_code: str
+    billable_metric_code: str
+    counted: bool
+    reason: str | None = Field(description="Why it is ignored.")
+    period: CountingPeriod | None = Field(description="Null: history before the charge.")
+    filters: dict[str, list[str]] | None
+    grouped_by: dict[str, str | None] | None
+    value: str | None = Field(description="As folded; empty for a count.")
+    counts_from_cut: Instant | None = Field(description="Null: it was in time.")
+
+
+class EventFate(Model):
+    transaction_id: str
+    external_subscription_id: str
+    code: str
+    timestamp: Instant
+    position: Position
+    rekeyed_offset: int | None
+    status: Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
+    reason: str | None
+    amended: bool
+    duplicate_of: Position | None
+    charges: list[ChargeOutcome]
+
+
+class TraceOutput(Model):
+    transaction_id: str
+    arrivals: list[EventFate]
+
+
+class TraceAnswer(Model):
+    trace: TraceOutput
+
+
+class ExplainedFigures(Model):
+    units: Units
+    prorated_units: str | None
+    total_aggregated_units: str
+    precise_total_amount_cents: str | None
+    events_count: Count
+    digest: str = Field(pattern="^[0-9a-f]{32}$")
+
+
+class PublishedFigures(ExplainedFigures):
+    revision: Count
+
+
+class ExplainedCell(Model):
+    lago_charge_id: str
+    charge_code: str
+    filters: dict[str, list[str]] | None
+    grouped_by: dict[str, str | None] | None
+    live: ExplainedFigures
+    recomputed: ExplainedFigures = Field(description="From the listed events alone.")
+    equal: bool
+    published: PublishedFigures | None
+
+
+class ExplanationOutput(Model):
+    external_subscription_id: str
+    billable_metric_code: str
+    from_datetime: Instant
+    to_datetime: Instant
+    timezone: str
+    equal: bool
+    cells: list[ExplainedCell]
+    counts: dict[str, Count] = Field(description="All events by status, listed or not.")
+    events: list[EventFate] = Field(description="One page of them, in order of position.")
+    as_of: AsOfOutput
+    stale: bool
+
+
+class ExplanationAnswer(Model):
+    explanation: ExplanationOutput
+    meta: Meta
