@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from agents.loop import every
 from app.owned import OutputLost, OwnedPartition
-from app.republished import output_tp
+from app.runtime.published_topic import output_tp
 from app.settings import Settings
 from tables.partition import OutputMark
 

@@ -25,10 +25,10 @@ from app.definitions.set_asides import Aside, SetAsides
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.fetched import UnreadBatch
-from app.home import Homes
 from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.runtime.careful import examine_raw, examine_rekeyed, without_lost
 from app.runtime.forwarder import Forwarder
+from app.runtime.homes import HomePartitions
 from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
 from app.turns import STEP_ITEMS, Steps, Turns, Work
 from app.wire.arrivals import Arrived, arriving, hang_on_limits, plain_arrival
@@ -338,7 +338,7 @@ class Portion:
         self.append_time_ms = append_time_ms
         self.next_offset, self.whole = max(batch.next, next_offset), True
 
-    def runs(self, homes: Homes, number: int) -> list[Run]:
+    def runs(self, homes: HomePartitions, number: int) -> list[Run]:
         """What is at home here; the rest goes away."""
         runs: list[Run] = []
         for pair, run in self._arrivals.items():

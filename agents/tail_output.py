@@ -15,7 +15,7 @@ from aiokafka.structs import ConsumerRecord
 
 from app.api.meter import DeadLetterView, RecordView
 from app.clients import NOT_TAKEN, Consumer, started
-from app.dead_letters import organization_of
+from app.runtime.dead_letters import organization_of
 from app.runtime.status import Status
 from app.settings import Settings
 from tables.stores.changelog import plain_consumer

@@ -16,7 +16,6 @@ from app.api import meter as port
 from app.api.event_input import as_event, record_value
 from app.believed import append_believed
 from app.clients import NOT_TAKEN
-from app.dead_letters import organization_of
 from app.definitions import commands
 from app.definitions.branch import Branch, branch_with
 from app.definitions.commands import MAX_COMMAND_BYTES, Command, UnreadableCommand
@@ -49,6 +48,7 @@ from app.proof import (
     UsageSeries,
     VerifyReport,
 )
+from app.runtime.dead_letters import organization_of
 from app.runtime.engine import Engine
 from app.runtime.health import UNREADY, Reason
 from app.runtime.scans import Turn

@@ -28,13 +28,11 @@ from app.cancelled import asked_to_end, ended
 from app.clients import NOT_TAKEN
 from app.clock import Clock
 from app.collecting import pass_over
-from app.dead_letters import Source, dead_letters, source_of
 from app.definitions.judging import Judging
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.failpoints import failpoint
 from app.fetched import UnreadBatch
-from app.home import Homes
 from app.limits import (
     CAREFUL_RECORDS,
     FLUSH_BYTES,
@@ -42,10 +40,12 @@ from app.limits import (
     UNSENT_BYTES,
 )
 from app.log import facts
-from app.republished import output_mark, output_tp
+from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.runtime.followed import FollowedDefinitions
 from app.runtime.forwarder import Forwards
+from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress
+from app.runtime.published_topic import output_mark, output_tp
 from app.runtime.raw_lookup import RawPlace
 from app.runtime.status import Tally
 from app.schedule import Schedule
@@ -192,7 +192,7 @@ class Shared:
     settings: Settings
     clock: Clock
     definitions: Definitions
-    homes: Homes
+    homes: HomePartitions
     members: MemberStore
     url: str
     fail: Callable[[OwnedPartition, BaseException], None]

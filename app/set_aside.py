@@ -21,8 +21,8 @@ from app.definitions.commands import Command
 from app.definitions.judging import Judging
 from app.definitions.model import SetAside
 from app.definitions.state import Definitions
-from app.home import Homes
 from app.owned import PARTITION_RECORD_KEY
+from app.runtime.homes import HomePartitions
 from app.runtime.progress import Seal
 from app.settings import Settings
 from app.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
@@ -69,7 +69,7 @@ async def set_aside(
     if not 0 <= first < after <= end:
         raise NotSetAside(f"partition {number} ends at offset {end}: name offsets before it")
     spread: dict[int, dict[Element, None]] = defaultdict(dict)
-    homes = Homes(definitions, settings.raw_partitions)
+    homes = HomePartitions(definitions, settings.raw_partitions)
     judging = Judging.by(definitions)
     async for records in scan(settings, raw, max(start, first), after):
         for record in records:
@@ -112,7 +112,7 @@ async def set_aside(
 
 
 def _away(
-    record: LogRecord, number: int, homes: Homes, judging: Judging
+    record: LogRecord, number: int, homes: HomePartitions, judging: Judging
 ) -> list[tuple[int, Element]]:
     """(home, element) of everything in a record, if something of it is at home elsewhere."""
     try:
@@ -126,7 +126,7 @@ def _away(
     return placed if any(home != number for home, _ in placed) else []
 
 
-def _home(arrived: Arrived, number: int, homes: Homes) -> int:
+def _home(arrived: Arrived, number: int, homes: HomePartitions) -> int:
     return number if isinstance(arrived, Refusal) else homes.of(*arrived.name)
 
 

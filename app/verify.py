@@ -28,9 +28,9 @@ from aiokafka.structs import ConsumerRecord
 
 from app.clients import Consumer
 from app.definitions.judging import Judging
-from app.home import Homes
 from app.owned import OwnedPartition
 from app.proof import Difference, VerifyReport
+from app.runtime.homes import HomePartitions
 from app.runtime.scans import FAR_RECORDS, Scanner, Turn, feeding
 from app.runtime.status import VerifyTally
 from app.settings import Settings
@@ -337,7 +337,12 @@ class _RawReplay:
     """Reads all partitions of events-raw and deals the events out to the jobs of their homes."""
 
     def __init__(
-        self, settings: Settings, homes: Homes, jobs: Jobs, organization_id: str, turn: Turn
+        self,
+        settings: Settings,
+        homes: HomePartitions,
+        jobs: Jobs,
+        organization_id: str,
+        turn: Turn,
     ):
         self._settings, self._homes, self._jobs, self._turn = settings, homes, jobs, turn
         self._organization_id = organization_id

@@ -21,8 +21,8 @@ from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
-from app.home import Homes
 from app.owned import OwnedPartition
+from app.runtime.homes import HomePartitions
 from app.settings import Settings
 from app.turns import Turns
 from app.wire.events import Event
@@ -75,7 +75,7 @@ class World:
         shared = SimpleNamespace(
             settings=Settings(profile="test", raw_partitions=1),
             definitions=self.definitions,
-            homes=Homes(self.definitions, 1),
+            homes=HomePartitions(self.definitions, 1),
             turns=Turns(),
             followed=SimpleNamespace(last=(0, -1)),
         )

@@ -16,12 +16,12 @@ from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 from app.apart import FirstFailure
-from app.dead_letters import Source
 from app.definitions import commands
 from app.definitions.judging import Judging
 from app.limits import CAREFUL_PORTION_RECORDS
 from app.log import facts
 from app.owned import OwnedPartition
+from app.runtime.dead_letters import Source
 from app.topics import METER_DEFINITIONS
 from app.transport import RawRecord, RecordBatch
 from app.wire.arrivals import arrivals_of, index_of

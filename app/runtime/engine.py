@@ -23,13 +23,13 @@ from app.clients import NOT_TAKEN, InOrderProducer
 from app.clock import Clock
 from app.definitions.quotas import Taken
 from app.definitions.state import Definitions
-from app.home import Homes
 from app.log import told
 from app.owned import OwnedPartition, Shared
 from app.runtime.delivery import Deliverer, Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
 from app.runtime.forwarder import Forwarder
 from app.runtime.health import Code, Health, Reason
+from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
 from app.runtime.ownership import Ownership
 from app.runtime.progress import Progress, ProgressTable, Seal
@@ -81,7 +81,7 @@ class Engine:
         self.taken = Taken()
         self.definitions = Definitions()
         self.progress = ProgressTable()
-        self.homes = Homes(self.definitions, settings.raw_partitions)
+        self.homes = HomePartitions(self.definitions, settings.raw_partitions)
         self.brokers = Brokers(settings)
         self.delivery = Delivery()
         self.offsets = Offsets(settings)

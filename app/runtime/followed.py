@@ -15,8 +15,8 @@ from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.set_asides import LIFT
 from app.definitions.state import Definitions
 from app.fetched import limit_after
-from app.home import Homes
 from app.log import Event, facts
+from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
 from app.runtime.progress import Progress, ProgressTable, Seal
 from app.settings import Settings
@@ -72,7 +72,7 @@ class FollowedDefinitions:
         self,
         settings: Settings,
         definitions: Definitions,
-        homes: Homes,
+        homes: HomePartitions,
         offsets: Offsets,
         owned: Callable[[], Iterable[Follower]],
     ):

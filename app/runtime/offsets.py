@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from aiokafka import TopicPartition
 
 from app.clients import Consumer
-from app.republished import output_tp
+from app.runtime.published_topic import output_tp
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED
 

@@ -20,8 +20,8 @@ from aiokafka.admin import RecordsToDelete
 from app.definitions.outcome import Touch
 from app.log import facts
 from app.owned import ANY_PAIR, PARTITION_RECORD_KEY, OwnedPartition, Shared
-from app.republished import output_stands, output_tp, read_published
 from app.runtime.followed import DefinitionsLost
+from app.runtime.published_topic import output_stands, output_tp, read_published
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,

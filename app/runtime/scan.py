@@ -22,8 +22,8 @@ from app.api.meter import BeyondRetention
 from app.clients import Consumer
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
-from app.home import Homes
 from app.limits import PORTION_BYTES, PORTION_EVENTS
+from app.runtime.homes import HomePartitions
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.turns import STEP_ITEMS, Steps, T
@@ -67,7 +67,7 @@ class Scan:
         self,
         settings: Settings,
         number: int,
-        homes: Homes,
+        homes: HomePartitions,
         definitions: Definitions,
     ):
         self._number = number

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dead_letters import organization_of
+from app.runtime.dead_letters import organization_of
 from tables.stores.changelog import LogRecord
 
 

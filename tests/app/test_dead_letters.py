@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 
 from app.clock import SystemClock
-from app.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
 from app.definitions import commands
 from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.limits import REFUSED_LETTERS
 from app.owned import OwnedPartition
+from app.runtime.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
 from app.runtime.status import Tally
 from app.settings import Settings
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES

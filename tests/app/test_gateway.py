@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry
 from app.api.auth import KeyRing, PeerTokens
 from app.api.server import ApiServer, build_app
 from app.gateway import Gateway
-from app.home import Homes
 from app.keys import of_environment
+from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress, ProgressTable
 from app.runtime.raw_lookup import RawPlace
 from app.runtime.scans import Scans
@@ -82,7 +82,7 @@ class Worker:
             restoring=frozenset(),
             assigned=True,
             failure=None,
-            homes=Homes(live.definitions, 1),
+            homes=HomePartitions(live.definitions, 1),
             progress=ProgressTable(),
             clock=SimpleNamespace(now_ms=lambda: START_MS),
             settings=SimpleNamespace(raw_partitions=1, raw_topic="events-raw", topic=str),

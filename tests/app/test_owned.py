@@ -17,9 +17,9 @@ from app.brokers import Brokers
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Touch
 from app.gateway import Gateway
-from app.home import Homes
 from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Unsent, _slices
 from app.records import usage_record
+from app.runtime.homes import HomePartitions
 from app.runtime.progress import ProgressTable
 from app.runtime.status import Tally
 from app.settings import Settings
@@ -73,7 +73,7 @@ def owned_of(*codes: str, slice_events: int = 1_000, **settings: Any) -> OwnedPa
         report=lambda progress: None,
         unsent_bytes=0,
         followed=Followed(),
-        homes=Homes(table.definitions, 1),
+        homes=HomePartitions(table.definitions, 1),
         turns=Turns(),
         tally=Tally(),
         url="",

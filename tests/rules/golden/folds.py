@@ -19,12 +19,12 @@ from app.api.json_text import encode
 from app.api.usage_json import current_usage_json
 from app.cli.event_lines import EventsFile
 from app.cli.fold import fold
-from app.dead_letters import Source, dead_letters, source_of
 from app.definitions.commands import Command
 from app.definitions.files import read_definitions
 from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
 from app.offline import EventLine
+from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.wire.arrivals import arrivals_of
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal

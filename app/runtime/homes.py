@@ -8,7 +8,7 @@ from app.wire.raw import home_partition, message_key
 _REMEMBERED = 1_000_000
 
 
-class Homes:
+class HomePartitions:
     """Home partitions by (organization_id, external_subscription_id), remembered."""
 
     def __init__(self, definitions: Definitions, partitions: int):
