@@ -452,8 +452,10 @@ async def test_a_rebalance_ends_the_mending(world: World) -> None:
     world.ownership.fail(world.parts[0], RuntimeError("as from any defect"))
     await until(lambda: "give up" in world.parts[0].said)
     await world.release(0)
+    goes_on.set()
+    await asyncio.sleep(0.01)
     assert (world.ownership.owned, world.ownership.parked) == ({}, {})
-    world.restoring = nothing
+    assert len(world.parts) == 1
     await world.assign(0)
     assert len(world.parts) == 2
     assert world.state_of(world.parts[1]) == "owned"
