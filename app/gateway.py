@@ -12,8 +12,31 @@ import msgspec
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
-from app.api import meter as port
 from app.api.event_input import as_event, record_value
+from app.api.meter import (
+    Accepted,
+    BeyondRetention,
+    ClosingView,
+    DeadLetterView,
+    DefinitionChange,
+    Duplicate,
+    EventPage,
+    EventQuery,
+    IncomingEvent,
+    ListedEvent,
+    NotAppended,
+    Overview,
+    OverviewQuery,
+    PartitionView,
+    Pending,
+    Position,
+    RecordView,
+    Refused,
+    StoredEvent,
+    TooOften,
+    Unavailable,
+    Verdict,
+)
 from app.believed import append_believed
 from app.clients import NOT_TAKEN
 from app.definitions import commands
@@ -171,20 +194,20 @@ class Gateway:
                         break
                 else:
                     return branch
-            raise port.Unavailable("the definitions change all the time")
+            raise Unavailable("the definitions change all the time")
 
         if engine.brokers.away_since_s is not None:
-            raise port.Unavailable("Kafka does not answer")
+            raise Unavailable("Kafka does not answer")
         owned = dict(engine.owned)
         try:
             starts = await engine.offsets.log_starts_of(owned) if owned else {}
         except NOT_TAKEN as error:
-            raise port.Unavailable("the raw topic does not answer") from error
+            raise Unavailable("the raw topic does not answer") from error
         for number, begin in starts.items():
             if any(begin):
                 needed = needs_deleted(owned[number].table, touch, after, begin)
                 if await engine.shared.turns.run(work, needed):
-                    raise port.BeyondRetention("events that the definition needs are deleted")
+                    raise BeyondRetention("events that the definition needs are deleted")
 
     async def _decided(self, command: Command) -> Decision | Rejected:
         """What it would come to; it is only tried, in a turn of its own."""
@@ -222,7 +245,7 @@ class Gateway:
         most = engine.settings.quotas.most(counted)
         wait_s = engine.taken.take(organization_id, counted, most, self.now_ms(), amount)
         if wait_s:
-            raise port.TooOften(wait_s)
+            raise TooOften(wait_s)
 
     async def _definitions_read(self) -> None:
         """Apply the definitions log to the end that it has now."""
@@ -231,7 +254,7 @@ class Gateway:
             async with asyncio.timeout(APPLY_TIMEOUT_S):
                 await shared.followed.caught_up()
         except (TimeoutError, KafkaError) as error:
-            raise port.Unavailable("the definitions log does not answer") from error
+            raise Unavailable("the definitions log does not answer") from error
 
     async def _appended(self, command: Command, value: bytes) -> Applied | Rejected:
         engine = self._engine
@@ -242,13 +265,13 @@ class Gateway:
             await asyncio.wait_for(engine.append(topic, None, value, 0), APPLY_TIMEOUT_S)
             return await asyncio.wait_for(outcome, APPLY_TIMEOUT_S)
         except TimeoutError as error:
-            raise port.Unavailable("the definitions log does not answer") from error
+            raise Unavailable("the definitions log does not answer") from error
         finally:
             engine.followed.awaited.pop(value, None)
 
     async def definition_changes(
         self, organization_id: str | None, since: int
-    ) -> tuple[list[port.DefinitionChange], int]:
+    ) -> tuple[list[DefinitionChange], int]:
         """Read from the log when it is asked for: nothing of it is kept for this."""
         engine = self._engine
         offsets = self.definitions.record_offsets(since, LISTED_CHANGES)
@@ -282,7 +305,7 @@ class Gateway:
                 timestamp_ms=self.now_ms() if settings.test_clock else None,
             )
         except (KafkaError, Fenced) as error:
-            raise port.Unavailable(f"partition {partition} is not to be had: {error}") from error
+            raise Unavailable(f"partition {partition} is not to be had: {error}") from error
         asides = self.definitions.set_asides
         try:
             async with engine.followed.changed:
@@ -293,7 +316,7 @@ class Gateway:
                     APPLY_TIMEOUT_S,
                 )
         except TimeoutError as error:
-            raise port.Unavailable("the definitions log does not answer") from error
+            raise Unavailable("the definitions log does not answer") from error
         return [one for one in asides.listed() if one.id in {command.id for command in made}]
 
     async def lift(self, one: SetAside) -> int:
@@ -321,7 +344,7 @@ class Gateway:
             return None
         progress = engine.progress.of(number)
         if number in engine.restoring or progress is None or progress.url == engine.url:
-            raise port.Unavailable(f"partition {number} is changing hands")
+            raise Unavailable(f"partition {number} is changing hands")
         return progress.url
 
     def _owned(self, organization_id: str, external_subscription_id: str) -> OwnedPartition:
@@ -329,7 +352,7 @@ class Gateway:
         number = engine.homes.of(organization_id, external_subscription_id)
         owned = engine.owned.get(number)
         if owned is None or number in engine.restoring:
-            raise port.Unavailable(f"partition {number} is changing hands")
+            raise Unavailable(f"partition {number} is changing hands")
         return owned
 
     def _all_owned(self) -> list[OwnedPartition]:
@@ -346,19 +369,19 @@ class Gateway:
         The other workers, which are asked now, would answer for some of them too, or for none.
         """
         if self._all_owned() != parts:
-            raise port.Unavailable("partitions changed hands meanwhile")
+            raise Unavailable("partitions changed hands meanwhile")
 
     # Events
 
     async def check(
-        self, organization_id: str, events: Sequence[port.IncomingEvent]
-    ) -> list[port.Duplicate | port.Refused | None]:
+        self, organization_id: str, events: Sequence[IncomingEvent]
+    ) -> list[Duplicate | Refused | None]:
         """What ingest would refuse of events at home here."""
         return [await self._check_one(organization_id, event) for event in events]
 
     async def _check_one(
-        self, organization_id: str, incoming: port.IncomingEvent
-    ) -> port.Duplicate | port.Refused | None:
+        self, organization_id: str, incoming: IncomingEvent
+    ) -> Duplicate | Refused | None:
         external_id = incoming.external_subscription_id
         owned = self._owned(organization_id, external_id)
         identity = event_id(organization_id, external_id, incoming.transaction_id)
@@ -368,30 +391,30 @@ class Gateway:
         known = await self._engine.raw_lookup.find(*entry[1:4])
         event = as_event(organization_id, incoming)
         identical = isinstance(known, Arrival) and same_body(known.event, event)
-        return port.Duplicate("identical" if identical else "conflicting")
+        return Duplicate("identical" if identical else "conflicting")
 
     async def ingest(
-        self, organization_id: str, events: Sequence[port.IncomingEvent], partial: bool
-    ) -> list[port.Verdict]:
+        self, organization_id: str, events: Sequence[IncomingEvent], partial: bool
+    ) -> list[Verdict]:
         """Check, append as one record, wait for the fold's verdicts."""
         engine = self._engine
         homes = [engine.homes.of(organization_id, e.external_subscription_id) for e in events]
-        objections: list[port.Duplicate | port.Refused | None] = [
+        objections: list[Duplicate | Refused | None] = [
             await self._check_one(organization_id, event) if home in engine.owned else None
             for event, home in zip(events, homes, strict=True)
         ]
         if any(objections) and not partial:
-            return [objection or port.NotAppended() for objection in objections]
+            return [objection or NotAppended() for objection in objections]
         kept = [i for i, objection in enumerate(objections) if objection is None]
         if not kept:
-            return [objection or port.NotAppended() for objection in objections]
+            return [objection or NotAppended() for objection in objections]
         first = kept[0]
         key = message_key(organization_id, events[first].external_subscription_id)
         value = record_value(organization_id, [events[i] for i in kept], self.now_ms())
         sent = await self._append_believed(organization_id, key, value, homes[first])
-        position = port.Position(homes[first], sent.offset, sent.timestamp)
+        position = Position(homes[first], sent.offset, sent.timestamp)
         folded = await self._raw_folded(homes[first], sent.offset, VERDICT_TIMEOUT_S)
-        verdicts: list[port.Verdict] = [o or port.Pending(position) for o in objections]
+        verdicts: list[Verdict] = [o or Pending(position) for o in objections]
         for index, i in enumerate(kept):
             if folded and homes[i] == homes[first]:
                 verdicts[i] = self._verdict(homes[first], sent.offset, index, position)
@@ -399,7 +422,7 @@ class Gateway:
 
     async def correct(
         self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
-    ) -> port.Position:
+    ) -> Position:
         """Append a correction at the home of its event.
 
         Raises:
@@ -414,7 +437,7 @@ class Gateway:
         key = message_key(organization_id, external_subscription_id)
         sent = await self._append_believed(organization_id, key, value, home, granted_by=by)
         await self._raw_folded(home, sent.offset, VERDICT_TIMEOUT_S)
-        return port.Position(home, sent.offset, sent.timestamp)
+        return Position(home, sent.offset, sent.timestamp)
 
     async def _require_events(
         self, owned: OwnedPartition, organization_id: str, value: bytes
@@ -423,22 +446,20 @@ class Gateway:
         judging = Judging(organization_id)
         for each in arrivals_of(value, (), self.now_ms(), owned.number, 0, judging):
             if isinstance(each, CorrectionArrival) and await owned.reads_beyond_retention(each):
-                raise port.BeyondRetention("events that the correction needs are deleted")
+                raise BeyondRetention("events that the correction needs are deleted")
 
-    def _verdict(
-        self, number: int, offset: int, index: int, position: port.Position
-    ) -> port.Verdict:
+    def _verdict(self, number: int, offset: int, index: int, position: Position) -> Verdict:
         owned = self._engine.owned.get(number)
         if owned is None:
-            return port.Pending(position)
+            return Pending(position)
         verdict = owned.verdicts.get((offset, index))
         if verdict is None:
-            return port.Accepted(position)
+            return Accepted(position)
         if verdict.identical:
-            return port.Duplicate("identical", position)
+            return Duplicate("identical", position)
         if verdict.refusal is None or verdict.refusal == "conflicting_duplicate":
-            return port.Duplicate("conflicting", position)
-        return port.Refused(verdict.refusal, verdict.message, position)
+            return Duplicate("conflicting", position)
+        return Refused(verdict.refusal, verdict.message, position)
 
     async def wait_for(
         self,
@@ -483,9 +504,7 @@ class Gateway:
             return False
         return True
 
-    async def find_event(
-        self, organization_id: str, transaction_id: str
-    ) -> port.StoredEvent | None:
+    async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         """The first event with that id among those at home here."""
         async with self._engine.scans.place("event", organization_id) as turn:
             found = [
@@ -513,28 +532,28 @@ class Gateway:
         ]
 
     async def list_events(
-        self, organization_id: str, query: port.EventQuery, offset: int, limit: int
-    ) -> port.EventPage:
+        self, organization_id: str, query: EventQuery, offset: int, limit: int
+    ) -> EventPage:
         """Which events at home here are listed, as the log has them."""
         external_id = query.external_subscription_id
         if external_id is not None:
             parts = [self._owned(organization_id, external_id)]
         else:
             parts = self._all_owned()
-        newest = First[port.ListedEvent](offset + limit)
+        newest = First[ListedEvent](offset + limit)
         async with self._engine.scans.place("events", organization_id, external_id or "") as turn:
             for owned in parts:
                 await self._list_events(owned, organization_id, query, newest, turn)
             if external_id is None:
                 self._check_same(parts)
-            return port.EventPage(await turn.run(newest.listed(offset)), newest.count)
+            return EventPage(await turn.run(newest.listed(offset)), newest.count)
 
     async def _list_events(
         self,
         owned: OwnedPartition,
         organization_id: str,
-        query: port.EventQuery,
-        newest: First[port.ListedEvent],
+        query: EventQuery,
+        newest: First[ListedEvent],
         turn: Turn,
     ) -> None:
         raw_first, rekeyed_first = await turn.run(_first_listed(owned, organization_id, query))
@@ -561,8 +580,8 @@ class Gateway:
                 await turn.run(show(arrivals))
 
     async def read_events(
-        self, events: Sequence[port.ListedEvent]
-    ) -> AsyncGenerator[Sequence[port.StoredEvent], None]:
+        self, events: Sequence[ListedEvent]
+    ) -> AsyncGenerator[Sequence[StoredEvent], None]:
         """Listed events, some at a time: of a page all may be of the greatest size."""
         for start in range(0, len(events), STEP_ITEMS):
             part = events[start : start + STEP_ITEMS]
@@ -571,7 +590,7 @@ class Gateway:
             for event in part:
                 arrival = found.get(event[2:5])
                 if not isinstance(arrival, Arrival):
-                    raise port.BeyondRetention(f"no offset {event.offset} in {event.partition}")
+                    raise BeyondRetention(f"no offset {event.offset} in {event.partition}")
                 stored.append(_stored(replace(arrival, append_time_ms=event.append_time_ms)))
             yield stored
 
@@ -734,23 +753,23 @@ class Gateway:
                     async for report in reports:
                         yield report
             except Overtaken as error:
-                raise port.Unavailable(str(error)) from error
+                raise Unavailable(str(error)) from error
 
     # Operators
 
-    async def overview(self, query: port.OverviewQuery) -> port.Overview:
+    async def overview(self, query: OverviewQuery) -> Overview:
         """The live page's figures."""
         engine = self._engine
         views = [self._partition_view(n) for n in range(engine.settings.raw_partitions)]
         work = Work("page", "overview", query.organization_id or "")
         steps = self._lines.shown(dict(engine.owned), query, self.now_ms())
         usage, total = await engine.shared.turns.run(work, steps)
-        return port.Overview(
+        return Overview(
             now_ms=self.now_ms(),
             worker=engine.url,
             partitions=tuple(views),
             closing=tuple(
-                port.ClosingView(
+                ClosingView(
                     partition=owned.number, cut_ms=cut_ms, blocked_by=reason, since_ms=since_ms
                 )
                 for owned in engine.owned.values()
@@ -766,12 +785,12 @@ class Gateway:
             dead_letters=tuple(d for d in reversed(engine.status.dead_letters) if _sees(query, d)),
         )
 
-    def _partition_view(self, number: int) -> port.PartitionView:
+    def _partition_view(self, number: int) -> PartitionView:
         engine = self._engine
         owned = engine.owned.get(number)
         if owned is None:
             progress = engine.progress.of(number)
-            return port.PartitionView(
+            return PartitionView(
                 partition=number,
                 state="restoring" if number in engine.restoring else "elsewhere",
                 owner=None if progress is None else progress.url,
@@ -780,7 +799,7 @@ class Gateway:
             )
         observed = engine.status.observed.get(number)
         record = owned.table.record
-        return port.PartitionView(
+        return PartitionView(
             partition=number,
             state="refolding" if owned.refold_since_ms is not None else "running",
             offset=record.raw_next,
@@ -816,16 +835,16 @@ class Gateway:
         return True
 
 
-def _sees(query: port.OverviewQuery, view: port.RecordView | port.DeadLetterView) -> bool:
+def _sees(query: OverviewQuery, view: RecordView | DeadLetterView) -> bool:
     return query.organization_id is None or view.organization_id == query.organization_id
 
 
-def _change(offset: int, record: LogRecord) -> port.DefinitionChange | None:
+def _change(offset: int, record: LogRecord) -> DefinitionChange | None:
     try:
         command = Command.decode(record.value or b"")
     except UnreadableCommand:
         return None
-    return port.DefinitionChange(
+    return DefinitionChange(
         offset=offset,
         append_time_ms=record.timestamp_ms,
         organization_id=command.organization_id,
@@ -848,9 +867,9 @@ def _object_of(command: Command) -> str | None:
     return next(names, None)
 
 
-def _stored(arrival: Arrival) -> port.StoredEvent:
+def _stored(arrival: Arrival) -> StoredEvent:
     event = arrival.event
-    return port.StoredEvent(
+    return StoredEvent(
         transaction_id=event.transaction_id,
         code=event.code,
         external_subscription_id=event.external_subscription_id,
@@ -861,9 +880,7 @@ def _stored(arrival: Arrival) -> port.StoredEvent:
     )
 
 
-def _asks_for(
-    query: port.EventQuery, organization_id: str, name: SubscriptionName, code: str
-) -> bool:
+def _asks_for(query: EventQuery, organization_id: str, name: SubscriptionName, code: str) -> bool:
     return (
         name[0] == organization_id
         and query.external_subscription_id in (None, name[1])
@@ -871,7 +888,7 @@ def _asks_for(
     )
 
 
-def _matches(query: port.EventQuery, organization_id: str, arrival: Arrival) -> bool:
+def _matches(query: EventQuery, organization_id: str, arrival: Arrival) -> bool:
     name = arrival.name
     since_ms, until_ms = query.timestamp_from_ms, query.timestamp_to_ms
     return (
@@ -881,8 +898,8 @@ def _matches(query: port.EventQuery, organization_id: str, arrival: Arrival) -> 
     )
 
 
-def _listed(arrival: Arrival) -> port.ListedEvent:
-    return port.ListedEvent(
+def _listed(arrival: Arrival) -> ListedEvent:
+    return ListedEvent(
         -arrival.timestamp_ms,
         arrival.event.transaction_id,
         arrival.raw_partition,
@@ -893,7 +910,7 @@ def _listed(arrival: Arrival) -> port.ListedEvent:
 
 
 def _first_listed(
-    owned: OwnedPartition, organization_id: str, query: port.EventQuery
+    owned: OwnedPartition, organization_id: str, query: EventQuery
 ) -> Steps[tuple[int | None, int | None]]:
     """Where the first events of a listing may lie, on raw and on rekeyed."""
     found = Presence()

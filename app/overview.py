@@ -10,7 +10,7 @@ from heapq import nlargest
 from itertools import islice
 from typing import NamedTuple
 
-from app.api import meter as port
+from app.api.meter import OverviewQuery, UsageView
 from app.limits import OVERVIEW_CELLS, OVERVIEW_S
 from app.numbers import exact_sum
 from app.owned import OwnedPartition
@@ -74,8 +74,8 @@ class UsageLines:
         self._indexed: dict[Partition, int] = {}
 
     def shown(
-        self, owned: dict[int, OwnedPartition], query: port.OverviewQuery, now_ms: int
-    ) -> Steps[tuple[list[port.UsageView], int]]:
+        self, owned: dict[int, OwnedPartition], query: OverviewQuery, now_ms: int
+    ) -> Steps[tuple[list[UsageView], int]]:
         """Lines, those of most events first, and how many there would be."""
         tables = {number: each.table for number, each in owned.items()}
         yield from self._index(tables, now_ms)
@@ -96,7 +96,7 @@ class UsageLines:
                     count += len(hits)
                     found = nlargest(query.limit, found + hits)
                     yield
-        views: list[port.UsageView] = []
+        views: list[UsageView] = []
         looked_at, began_s = 0, self._turns.clock()
         used_s = 0.0
         for entry in found:
@@ -125,20 +125,18 @@ class UsageLines:
                 yield
 
 
-def _most(view: port.UsageView) -> tuple[int, object]:
+def _most(view: UsageView) -> tuple[int, object]:
     return view.events_count, view.units or 0
 
 
-def _lines(
-    table: Partition, name: SubscriptionName, now_ms: int, search: str
-) -> list[port.UsageView]:
+def _lines(table: Partition, name: SubscriptionName, now_ms: int, search: str) -> list[UsageView]:
     running = active_subscription(table, name, now_ms)
     if running is None:
         return []
     haystack = " ".join((*name, running.external_customer_id)).casefold()
     if _cells(table, name) > OVERVIEW_CELLS:
         return [
-            port.UsageView(
+            UsageView(
                 organization_id=name[0],
                 external_customer_id=running.external_customer_id,
                 external_subscription_id=name[1],
@@ -160,7 +158,7 @@ def _lines(
     for row in usage.rows:
         lines.setdefault(row.charge_id, []).append(row)
     return [
-        port.UsageView(
+        UsageView(
             organization_id=name[0],
             external_customer_id=usage.subscription.external_customer_id,
             external_subscription_id=name[1],

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from agents.close import close_due
 from agents.refold import refold_queued
-from app.api import meter as port
+from app.api.meter import Accepted, Duplicate, Position, Verdict
 from app.brokers import Brokers
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Touch
@@ -303,11 +303,11 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     engine = SimpleNamespace(owned={0: owned}, shared=owned.shared, **unused)
     gateway = Gateway(cast(Any, engine))
 
-    def told(offset: int) -> port.Verdict:
-        return gateway._verdict(0, offset, 0, port.Position(0, offset, AT_MS))
+    def told(offset: int) -> Verdict:
+        return gateway._verdict(0, offset, 0, Position(0, offset, AT_MS))
 
-    assert isinstance(told(7), port.Accepted)
-    assert isinstance(told(8), port.Duplicate)
+    assert isinstance(told(7), Accepted)
+    assert isinstance(told(8), Duplicate)
 
 
 async def test_verdicts_on_what_is_refused_are_forgotten_as_others_are() -> None:

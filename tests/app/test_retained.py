@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from app.api import meter as port
+from app.api.meter import BeyondRetention, Unavailable
 from app.definitions import commands
 from app.definitions.outcome import Applied, Touch
 from app.definitions.state import Definitions
@@ -58,7 +58,7 @@ def touch_of(owned: OwnedPartition) -> Touch:
 
 async def test_a_plan_is_not_deleted_under_events_after_its_end_that_are_gone() -> None:
     gateway, owned = await with_event(START_MS + WEEK_MS)
-    with pytest.raises(port.BeyondRetention):
+    with pytest.raises(BeyondRetention):
         await gateway._require_retained(DELETE, touch_of(owned))
 
 
@@ -93,7 +93,7 @@ async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
         return (yield from steps)
 
     monkeypatch.setattr(Definitions, "applying", applying)
-    error = port.BeyondRetention if times == 1 else port.Unavailable
+    error = BeyondRetention if times == 1 else Unavailable
     with pytest.raises(error):
         await gateway._require_retained(DELETE, touch)
     assert defined == (1 if times == 1 else 3)
