@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from itertools import islice
 
 from agents.loop import whenever_wanted
-from app.api.meter import BeyondRetention
 from app.clients import NOT_TAKEN
 from app.log import facts
+from app.meter.errors import BeyondRetention
 from app.owned import OwnedPartition
 from app.runtime.scans import Scanner, Turn, feeding
 from app.turns import Work

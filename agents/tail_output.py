@@ -13,8 +13,8 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from app.api.meter import DeadLetterView, RecordView
 from app.clients import NOT_TAKEN, Consumer, started
+from app.meter.overview import DeadLetterView, RecordView
 from app.runtime.dead_letters import organization_of
 from app.runtime.status import Status
 from app.settings import Settings

@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 from aiokafka.structs import RecordMetadata
 
-from app.api.meter import NotAllowed, Unavailable
 from app.definitions import commands
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
 from app.definitions.state import Definitions
+from app.meter.errors import NotAllowed, Unavailable
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS
 from app.wire.grants import digest_of

@@ -17,11 +17,10 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from app.api.meter import BeyondRetention
 from app.definitions.timeline import Period, Timeline
 from app.limits import PER_PAGE
-from app.owned import OwnedPartition
-from app.proof import (
+from app.meter.errors import BeyondRetention
+from app.meter.evidence import (
     CellFigures,
     ChargeOutcome,
     ChargeUsageSeries,
@@ -33,9 +32,10 @@ from app.proof import (
     UsageSeries,
     WindowUsage,
 )
+from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping
+from app.owned import OwnedPartition
 from app.runtime.scans import Scanner, Turn
 from app.turns import STEP_ITEMS, Steps, in_steps
-from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping
 from app.wire.arrivals import Arrived
 from app.wire.identity import event_id, same_body
 from tables.cells import Span

@@ -1,4 +1,4 @@
-"""The engine as the API sees it: implements `app.api.meter.Meter`."""
+"""The engine as the API sees it: implements `app.meter.interface.Meter`."""
 
 from __future__ import annotations
 
@@ -13,30 +13,6 @@ from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from app.api.event_input import as_event, record_value
-from app.api.meter import (
-    Accepted,
-    BeyondRetention,
-    ClosingView,
-    DeadLetterView,
-    DefinitionChange,
-    Duplicate,
-    EventPage,
-    EventQuery,
-    IncomingEvent,
-    ListedEvent,
-    NotAppended,
-    Overview,
-    OverviewQuery,
-    PartitionView,
-    Pending,
-    Position,
-    RecordView,
-    Refused,
-    StoredEvent,
-    TooOften,
-    Unavailable,
-    Verdict,
-)
 from app.believed import append_believed
 from app.clients import NOT_TAKEN
 from app.definitions import commands
@@ -58,10 +34,23 @@ from app.explain import (
 )
 from app.limits import LISTED_CHANGES
 from app.log import facts
-from app.overview import UsageLines
-from app.owned import OwnedPartition
-from app.preview import Overtaken, preview_organization
-from app.proof import (
+from app.meter.changes import DefinitionChange
+from app.meter.errors import BeyondRetention, TooOften, Unavailable
+from app.meter.events import (
+    Accepted,
+    Duplicate,
+    EventPage,
+    EventQuery,
+    IncomingEvent,
+    ListedEvent,
+    NotAppended,
+    Pending,
+    Position,
+    Refused,
+    StoredEvent,
+    Verdict,
+)
+from app.meter.evidence import (
     EventFate,
     ExplainQuery,
     Explanation,
@@ -71,14 +60,25 @@ from app.proof import (
     UsageSeries,
     VerifyReport,
 )
+from app.meter.health import UNREADY, Reason
+from app.meter.overview import (
+    ClosingView,
+    DeadLetterView,
+    Overview,
+    OverviewQuery,
+    PartitionView,
+    RecordView,
+)
+from app.meter.usage import PeriodUsage, Regrouping
+from app.overview import UsageLines
+from app.owned import OwnedPartition
+from app.preview import Overtaken, preview_organization
 from app.runtime.dead_letters import organization_of
 from app.runtime.engine import Engine
-from app.runtime.health import UNREADY, Reason
 from app.runtime.scans import Turn
 from app.set_aside import append_again, set_aside
 from app.topics import METER_DEFINITIONS
 from app.turns import STEP_ITEMS, Steps, Work
-from app.usage import PeriodUsage, Regrouping
 from app.verify import verify_names, verify_organization
 from app.wire.arrivals import ADMIT_HEADER, arrivals_of
 from app.wire.events import Event

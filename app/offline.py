@@ -16,8 +16,8 @@ from app.definitions.judging import Judging
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, ceil_to
+from app.meter.usage import PeriodUsage
 from app.records import PublishedRecord
-from app.usage import PeriodUsage
 from app.wire.arrivals import Arrived, arrivals_of
 from app.wire.refusals import Refusal
 from tables.close import close_subscription, entering_history, next_cut, settle

@@ -10,12 +10,12 @@ from heapq import nlargest
 from itertools import islice
 from typing import NamedTuple
 
-from app.api.meter import OverviewQuery, UsageView
 from app.limits import OVERVIEW_CELLS, OVERVIEW_S
+from app.meter.overview import OverviewQuery, UsageView
+from app.meter.usage import UsageRow
 from app.numbers import exact_sum
 from app.owned import OwnedPartition
 from app.turns import Steps, Turns
-from app.usage import UsageRow
 from tables.partition import Partition
 from tables.presence import SubscriptionName
 from tables.reading import active_subscription, current_usage

@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
 from app.definitions.branch import Branch
+from app.meter.evidence import PreviewedCell, PreviewReport
 from app.owned import OwnedPartition
-from app.proof import PreviewedCell, PreviewReport
 from app.runtime.scans import Scanner, Turn, feeding
 from app.verify import PAIRS_AT_ONCE, chunked, counting, some_of
 from tables.preview import Preview, Scope

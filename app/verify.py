@@ -28,8 +28,8 @@ from aiokafka.structs import ConsumerRecord
 
 from app.clients import Consumer
 from app.definitions.judging import Judging
+from app.meter.evidence import Difference, VerifyReport
 from app.owned import OwnedPartition
-from app.proof import Difference, VerifyReport
 from app.runtime.homes import HomePartitions
 from app.runtime.scans import FAR_RECORDS, Scanner, Turn, feeding
 from app.runtime.status import VerifyTally

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from app.definitions.instants import iso_seconds
-from app.proof import Difference
+from app.meter.evidence import Difference
 from tables.cells import SetName, Span
 from tables.members import AtHand, SetKey, unpack_member
 from tables.partition import Pair, Partition

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from app.limits import NOT_COUNTED_KINDS, NOT_COUNTED_SAMPLES
-from app.proof import Uncounted, UncountedSample
+from app.meter.evidence import Uncounted, UncountedSample
 
 if TYPE_CHECKING:
     from tables.fold import Arrival

@@ -16,7 +16,7 @@ from app.definitions.instants import iso_seconds
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
-from app.proof import PreviewedCell
+from app.meter.evidence import PreviewedCell
 from app.turns import Steps, drained
 from tables.close import cells_shown
 from tables.fold import Arrival

@@ -11,8 +11,8 @@ import msgspec
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import HistoryRecord, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
+from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from app.turns import STEP_ITEMS, Steps, drained
-from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from tables.cells import Figures, Span
 from tables.implicit import implicit_plan, implicit_subscription
 from tables.in_force import PeriodCharges

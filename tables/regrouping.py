@@ -14,8 +14,8 @@ import msgspec
 
 from app.definitions.timeline import NEVER_MS, FixedPeriods
 from app.expressions import EvaluationFailed
+from app.meter.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.numbers import property_text
-from app.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import Span, SpanKey

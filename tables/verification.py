@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from app.definitions.instants import iso_seconds
 from app.definitions.timeline import Terms
+from app.meter.evidence import CellFigures, Difference
 from app.numbers import plain
-from app.proof import CellFigures, Difference
 from app.records import PublishedRecord
 from app.turns import Steps, drained
 from tables.aggregation import Position

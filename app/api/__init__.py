@@ -1,1 +1,1 @@
-"""The REST API: Lago's routes, bodies and codes over the port in `meter`."""
+"""The REST API: Lago's routes, bodies and codes over `app.meter`."""

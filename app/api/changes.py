@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.call import ORGANIZATION_HEADER, Call
-from app.api.meter import DefinitionChange
 from app.definitions.instants import iso_milliseconds
+from app.meter.changes import DefinitionChange
 
 
 async def changes(call: Call) -> Any:

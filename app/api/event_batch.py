@@ -28,10 +28,10 @@ from app.api.event_json import (
     problem,
     with_expression,
 )
-from app.api.meter import Accepted, Duplicate, IncomingEvent, Pending, Verdict
 from app.api.peers import Outgoing, ask, forward, is_forwarded, owner_elsewhere, value_of
 from app.expressions import EvaluationFailed
 from app.limits import BODY_BYTES
+from app.meter.events import Accepted, Duplicate, IncomingEvent, Pending, Verdict
 from app.numbers import plain
 from app.wire.identity import same_body
 

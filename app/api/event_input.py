@@ -10,9 +10,9 @@ import msgspec
 
 from app.api import json_text
 from app.api.errors import too_large
-from app.api.meter import IncomingEvent
 from app.definitions.instants import iso_milliseconds
 from app.limits import ID_BYTES
+from app.meter.events import IncomingEvent
 from app.numbers import InvalidValue, bounded_decimal, plain
 from app.wire.events import MAX_BYTES, Event, optional_text
 from app.wire.refusals import RefusalCode, Refused, check_range

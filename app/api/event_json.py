@@ -11,16 +11,9 @@ import msgspec
 from app.api import json_text
 from app.api.call import Call
 from app.api.event_input import FieldErrors
-from app.api.meter import (
-    Duplicate,
-    DuplicateKind,
-    IncomingEvent,
-    Refused,
-    StoredEvent,
-    Verdict,
-)
 from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.expressions import EvaluationFailed, InvalidExpression, parse
+from app.meter.events import Duplicate, DuplicateKind, IncomingEvent, Refused, StoredEvent, Verdict
 from app.numbers import plain
 from app.wire.properties import read_properties
 

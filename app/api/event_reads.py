@@ -16,12 +16,12 @@ from app.api.call import Call, Reply
 from app.api.errors import forbidden, invalid, not_found
 from app.api.event_input import FieldErrors
 from app.api.event_json import as_shown
-from app.api.meter import EventQuery, ListedEvent
 from app.api.pagination import PageRequest
 from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
 from app.api.streams import streamed
 from app.api.subscriptions import subscriptions_of
 from app.definitions.instants import parse_iso8601_ms
+from app.meter.events import EventQuery, ListedEvent
 from app.turns import STEP_ITEMS, Steps, Work
 
 

@@ -15,7 +15,7 @@ from app.api.subscriptions import subscriptions_of
 from app.api.trace import fate_json
 from app.api.usage_json import as_of_json
 from app.definitions.instants import iso_seconds, parse_iso8601_ms
-from app.proof import CellFigures, ExplainedCell, ExplainQuery, Explanation
+from app.meter.evidence import CellFigures, ExplainedCell, ExplainQuery, Explanation
 from app.turns import Work
 from app.wire.refusals import check_range
 

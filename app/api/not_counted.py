@@ -9,7 +9,7 @@ from app.api.call import Call
 from app.api.peers import Outgoing, ask_all, value_of
 from app.definitions.instants import iso_milliseconds
 from app.limits import NOT_COUNTED_SAMPLES
-from app.proof import Uncounted
+from app.meter.evidence import Uncounted
 from app.turns import STEP_ITEMS, Steps, Work
 
 Json = dict[str, Any]

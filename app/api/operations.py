@@ -12,11 +12,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app.api import json_text
 from app.api.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.errors import bad_request, forbidden, not_found
-from app.api.meter import OverviewQuery
 from app.api.overview_json import merged, overview_json, reason_json, tag_of
 from app.api.peers import Outgoing, ask_reachable
 from app.definitions.instants import iso_seconds
-from app.runtime.health import OF_KAFKA, OF_REDIS, UNREADY
+from app.meter.health import OF_KAFKA, OF_REDIS, UNREADY
+from app.meter.overview import OverviewQuery
 
 PAGE_HEADER = "Meter-Page"
 """A header that no other site's form can send: the page's writes need it."""

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from app.api.meter import (
+from app.definitions.instants import iso_milliseconds, iso_seconds
+from app.meter.health import Reason
+from app.meter.overview import (
     ELSEWHERE,
     ClosingView,
     DeadLetterView,
@@ -17,9 +19,7 @@ from app.api.meter import (
     RecordView,
     UsageView,
 )
-from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.numbers import plain
-from app.runtime.health import Reason
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from yarl import URL
 
 from app.api import json_text
 from app.api.call import ORGANIZATION_HEADER, Call, Reply
-from app.api.meter import Unavailable
+from app.meter.errors import Unavailable
 
 PEER_TIMEOUT_S = 10.0
 LOOP_GUARD = "Meter-Forwarded"

@@ -12,9 +12,9 @@ from app.api import json_text
 from app.api.call import Call, rejected
 from app.api.errors import invalid
 from app.api.history import instant
-from app.api.meter import Unavailable
 from app.definitions import commands
 from app.definitions.commands import Command, Rejected
+from app.meter.errors import Unavailable
 
 _INVALID = ["value_is_invalid"]
 

@@ -17,7 +17,7 @@ from app.api.schemas.common import (
     Units,
 )
 from app.definitions.aggregation_types import AggregationType
-from app.usage import ClosingReason
+from app.meter.usage import ClosingReason
 
 Digest = str
 

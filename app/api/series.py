@@ -12,8 +12,8 @@ from app.api.peers import forward, owner_elsewhere
 from app.api.usage_json import as_of_json
 from app.billing_periods.timezones import is_timezone
 from app.definitions.instants import iso_milliseconds, parse_iso8601_ms
+from app.meter.evidence import ChargeUsageSeries, SeriesQuery, UsageSeries
 from app.numbers import plain
-from app.proof import ChargeUsageSeries, SeriesQuery, UsageSeries
 from tables.series import TooManyWindows, WindowName, windows
 
 Json = dict[str, Any]

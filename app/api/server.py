@@ -34,20 +34,20 @@ from app.api.errors import (
 )
 from app.api.headers import add_headers
 from app.api.hosts import Network, client_address, require_own_name
-from app.api.meter import (
+from app.api.peers import LOOP_GUARD, PEER_TIMEOUT_S
+from app.api.request_metrics import CLIENT_GONE, RequestMetrics
+from app.api.router import Endpoint, Router
+from app.credentials import ssl_context
+from app.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
+from app.meter.errors import (
     BeyondRetention,
-    Meter,
     NotAllowed,
     TimeBudgetExceeded,
     TooManyScans,
     TooOften,
     Unavailable,
 )
-from app.api.peers import LOOP_GUARD, PEER_TIMEOUT_S
-from app.api.request_metrics import CLIENT_GONE, RequestMetrics
-from app.api.router import Endpoint, Router
-from app.credentials import ssl_context
-from app.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
+from app.meter.interface import Meter
 from app.turns import Turns, Work
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from typing import Any
 
 from app.api.call import Call
 from app.api.errors import coded, forbidden, invalid, not_found
-from app.api.meter import NotSetAside
 from app.definitions.instants import iso_milliseconds
 from app.definitions.model import SetAside
+from app.meter.errors import NotSetAside
 
 LONGEST_REASON = 1_000
 """Characters."""

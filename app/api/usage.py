@@ -20,8 +20,8 @@ from app.api.usage_json import (
     past_usage_stream,
     select_charges,
 )
+from app.meter.usage import PeriodUsage, Regrouping
 from app.turns import Work
-from app.usage import PeriodUsage, Regrouping
 from tables.reading import PastPeriod
 
 WAIT_FOR_TIMEOUT_S = 5.0

@@ -16,8 +16,8 @@ from app.billing_periods.timezones import local_date
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Metric
+from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from app.numbers import exact_sum, plain
-from app.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 
 Json = dict[str, Any]
 Group = tuple[tuple[str, str | None], ...]

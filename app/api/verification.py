@@ -10,7 +10,7 @@ from aiohttp import web
 
 from app.api import json_text
 from app.api.call import Call
-from app.api.meter import Unavailable
+from app.meter.errors import Unavailable
 
 
 class _Wanted(msgspec.Struct):

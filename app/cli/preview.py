@@ -17,7 +17,7 @@ from rich.table import Table
 from app.cli.every_worker import Access, EveryWorker, Unproved
 from app.cli.output import Terminal, echo, print_json
 from app.cli.remote import Json, Refused, Remote, remote, remote_options, segment
-from app.proof import CellFigures, PreviewedCell, PreviewReport
+from app.meter.evidence import CellFigures, PreviewedCell, PreviewReport
 
 _ROOTS = {"billable_metric": "billable_metrics", "plan": "plans"}
 

@@ -9,7 +9,6 @@ from aiokafka.structs import RecordMetadata
 from rich.markup import escape
 from rich.table import Table
 
-from app.api.meter import NotSetAside
 from app.api.set_aside import LONGEST_REASON, shown
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.output import Terminal, echo, print_json
@@ -18,6 +17,7 @@ from app.clients import Producer, started
 from app.definitions import commands
 from app.definitions.model import SetAside
 from app.definitions.state import Definitions
+from app.meter.errors import NotSetAside
 from app.set_aside import append_again
 from app.set_aside import set_aside as append_set_aside
 from app.settings import Settings

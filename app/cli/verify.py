@@ -14,7 +14,7 @@ from app.cli.every_worker import Access, EveryWorker, Unproved
 from app.cli.failures import NO_VERDICT, no_verdict
 from app.cli.output import echo, print_json
 from app.cli.remote import local_settings, remote, remote_options
-from app.proof import Difference, VerifyReport
+from app.meter.evidence import Difference, VerifyReport
 from app.settings import ApiKey
 
 DIFFERS = 1

@@ -16,7 +16,6 @@ from typing import Any
 from aiokafka.structs import RecordMetadata
 
 from app.apart import first_failure
-from app.api.meter import Unavailable
 from app.appender import Appender, producer_options
 from app.brokers import Brokers
 from app.clients import NOT_TAKEN, InOrderProducer
@@ -24,11 +23,13 @@ from app.clock import Clock
 from app.definitions.quotas import Taken
 from app.definitions.state import Definitions
 from app.log import told
+from app.meter.errors import Unavailable
+from app.meter.health import Code, Reason
 from app.owned import OwnedPartition, Shared
 from app.runtime.delivery import Deliverer, Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
 from app.runtime.forwarder import Forwarder
-from app.runtime.health import Code, Health, Reason
+from app.runtime.health import Health
 from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
 from app.runtime.ownership import Ownership

@@ -9,52 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from app.log import Fact, facts
+from app.meter.health import Code, Reason
 
 log = logging.getLogger(__name__)
 
-Code = Literal[
-    "starting",
-    "restoring",
-    "stopping",
-    "offsets_lost",
-    "disk_full",
-    "kafka_unreachable",
-    "kafka_slow",
-    "kafka_refuses_writes",
-    "open_transaction",
-    "redis_unreachable",
-    "redis_full",
-    "redis_evicts",
-    "disk_low",
-    "flush_stale",
-    "peer_unreachable",
-    "settings_differ",
-    "set_aside",
-]
-
-UNREADY: Final[frozenset[Code]] = frozenset(
-    ("starting", "restoring", "stopping", "offsets_lost", "disk_full")
-)
-"""What another worker would do better."""
-
-OF_KAFKA: Final[frozenset[Code]] = frozenset(
-    ("kafka_unreachable", "kafka_slow", "kafka_refuses_writes", "open_transaction")
-)
-OF_REDIS: Final[frozenset[Code]] = frozenset(("redis_unreachable", "redis_full", "redis_evicts"))
-
 _TOLD_ELSEWHERE: Final[frozenset[Code]] = frozenset(("kafka_unreachable",))
 """Whoever finds it out writes its two lines."""
-
-
-class Reason(NamedTuple):
-    """One thing that is not as it should be."""
-
-    code: Code
-    since_ms: int
-    message: str
 
 
 class Health:

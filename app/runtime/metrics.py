@@ -16,13 +16,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.api.meter import DuplicateKind
 from app.billing_periods.timezones import tzdata_version
 from app.brokers import REASONS
+from app.meter.events import DuplicateKind
+from app.meter.usage import ClosingReason
 from app.owned import HeldBy, Rebuilt
 from app.records import RecordType, RevisionReason
 from app.runtime.engine import Engine
-from app.usage import ClosingReason
 from app.wire.refusals import RefusalCode
 from tables.cells import FOLD_VERSION
 from tables.not_counted import Reason

@@ -16,8 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP
 
-from app.api.meter import BeyondRetention
 from app.log import facts, told
+from app.meter.errors import BeyondRetention
 from app.owned import OutputLost
 from app.runtime.delivery import Delivery
 from app.runtime.status import Tally

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.api.meter import Unavailable
+from app.meter.errors import Unavailable
 from app.runtime.progress import Progress, Seal
 
 RETRY_S = 0.5

@@ -18,11 +18,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
-from app.api.meter import BeyondRetention
 from app.clients import Consumer
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.limits import PORTION_BYTES, PORTION_EVENTS
+from app.meter.errors import BeyondRetention
 from app.runtime.homes import HomePartitions
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES

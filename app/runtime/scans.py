@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from app.api.meter import TimeBudgetExceeded, TooManyScans
 from app.limits import (
     SCAN_S,
     SCAN_TURNS_S,
@@ -24,6 +23,7 @@ from app.limits import (
     SCANS_WAITING,
     SCANS_WAITING_OF_ORGANIZATION,
 )
+from app.meter.errors import TimeBudgetExceeded, TooManyScans
 from app.owned import OwnedPartition
 from app.runtime.scan import Scan
 from app.turns import Steps, T, Turns, Work, in_steps

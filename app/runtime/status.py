@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from prometheus_client import Histogram
 
-from app.api.meter import DeadLetterView, RecordView
+from app.meter.overview import DeadLetterView, RecordView
 from app.records import Told
 from tables.not_counted import Reason
 

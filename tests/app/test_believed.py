@@ -8,11 +8,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from app.api.meter import NotAllowed
 from app.believed import append_believed
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
+from app.meter.errors import NotAllowed
 from app.settings import Settings
 from app.wire.grants import digest_of
 

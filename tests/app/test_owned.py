@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from agents.close import close_due
 from agents.refold import refold_queued
-from app.api.meter import Accepted, Duplicate, Position, Verdict
 from app.brokers import Brokers
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Touch
 from app.gateway import Gateway
+from app.meter.events import Accepted, Duplicate, Position, Verdict
 from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Unsent, _slices
 from app.records import usage_record
 from app.runtime.homes import HomePartitions

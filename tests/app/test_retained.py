@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from app.api.meter import BeyondRetention, Unavailable
 from app.definitions import commands
 from app.definitions.outcome import Applied, Touch
 from app.definitions.state import Definitions
 from app.gateway import Gateway
+from app.meter.errors import BeyondRetention, Unavailable
 from app.owned import OwnedPartition
 from app.turns import Steps
 from tables.fold import runs_of

@@ -12,9 +12,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
-from app.api.meter import NotSetAside
 from app.cli.settings_apply import definitions_of
 from app.clients import Admin, Consumer, Producer, started
+from app.meter.errors import NotSetAside
 from app.set_aside import set_aside
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.topics import (

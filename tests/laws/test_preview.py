@@ -11,7 +11,7 @@ from app.definitions import commands
 from app.definitions.branch import branch_with
 from app.definitions.commands import Command
 from app.definitions.outcome import Rejected
-from app.proof import CellFigures
+from app.meter.evidence import CellFigures
 from tables.close import cells_shown
 from tables.preview import Preview, Scope
 from tables.verification import figure_texts

@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.proof import Difference
+from app.meter.evidence import Difference
 from app.wire.identity import digest_of
 from tables.aggregation import DIGEST_MASK
 from tables.cells import Cell

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.api.meter import TooOften
 from app.definitions import commands, state
 from app.definitions.commands import Command
 from app.definitions.outcome import Applied, Rejected
 from app.gateway import Gateway
 from app.main import Worker
+from app.meter.errors import TooOften
 from app.topics import METER_DEFINITIONS
 from tests.app.definitions.log import ORG, metric_body, plan_body, subscription_body
 

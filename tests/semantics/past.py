@@ -6,8 +6,8 @@ from typing import Any
 
 from app.api.streams import whole
 from app.api.usage_json import past_usage_stream
+from app.meter.usage import PeriodUsage
 from app.turns import drained
-from app.usage import PeriodUsage
 from tables.partition import Partition
 from tables.presence import SubscriptionName
 from tables.reading import past_periods, past_usage_steps

@@ -14,8 +14,8 @@ from app.definitions.instants import parse_iso8601_ms
 from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected
+from app.meter.usage import Regrouping
 from app.offline import DefinitionLine, EventLine, OfflineMeter
-from app.usage import Regrouping
 from app.wire.arrivals import arrivals_of
 from tables.fold import Arrival
 from tables.regrouping import Regrouped

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.api.meter import Unavailable
 from app.api.usage_json import current_usage_json
 from app.gateway import Gateway
+from app.meter.errors import Unavailable
+from app.meter.usage import PeriodUsage, Regrouping
 from app.offline import OfflineMeter
 from app.runtime.engine import Engine
-from app.usage import PeriodUsage, Regrouping
 from tables.fold import Arrival
 from tables.partition import Partition
 from tables.presence import SubscriptionName

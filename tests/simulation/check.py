@@ -18,9 +18,9 @@ from app.definitions.instants import parse_iso8601_ms
 from app.definitions.judging import Judging
 from app.definitions.set_asides import SetAsides
 from app.definitions.state import Definitions
+from app.meter.usage import PeriodUsage
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.topics import METER_DEFINITIONS
-from app.usage import PeriodUsage
 from app.wire.arrivals import arrivals_of, index_of
 from app.wire.identity import event_id, same_body
 from app.wire.refusals import Refusal, RefusalCode

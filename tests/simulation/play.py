@@ -16,10 +16,10 @@ from unittest.mock import patch
 import msgspec
 from aiokafka.errors import KafkaError
 
-from app.api.meter import NotSetAside
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import Name
 from app.limits import UNDEFINED_NAMES
+from app.meter.errors import NotSetAside
 from app.owned import PARTITION_RECORD_KEY, OutputLost, OwnedPartition
 from app.set_aside import set_aside
 from app.settings import Settings

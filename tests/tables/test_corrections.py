@@ -13,8 +13,8 @@ import pytest
 from app.definitions.instants import iso_milliseconds, parse_iso8601_ms
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
+from app.meter.usage import PeriodUsage
 from app.offline import DefinitionLine, EventLine, OfflineMeter
-from app.usage import PeriodUsage
 from app.wire.events import Correction, Event
 from app.wire.records import decode_record
 from tables.close import next_cut

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.proof import Uncounted, UncountedSample
+from app.meter.evidence import Uncounted, UncountedSample
 from tables.fold import Arrival
 from tables.not_counted import NotCounted
 from tests.laws.world import event

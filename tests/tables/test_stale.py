@@ -11,7 +11,7 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
-from app.usage import Regrouping
+from app.meter.usage import Regrouping
 from tables.fold import Arrival
 from tables.partition import refolds_of
 from tables.reading import current_usage

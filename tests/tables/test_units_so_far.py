@@ -8,8 +8,8 @@ from fractions import Fraction
 import msgspec
 import pytest
 
+from app.meter.usage import UsageRow
 from app.offline import DefinitionLine, EventLine, OfflineMeter
-from app.usage import UsageRow
 from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, definitions_of
 
 WEEK_DAYS = 7

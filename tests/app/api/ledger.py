@@ -9,35 +9,27 @@ from typing import ClassVar
 import msgspec
 
 from app.api.event_input import as_event
-from app.api.meter import (
+from app.definitions import commands
+from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
+from app.definitions.state import Definitions
+from app.definitions.timeline import Period, Timeline, subscription_timeline
+from app.meter.changes import DefinitionChange
+from app.meter.errors import Unavailable
+from app.meter.events import (
     Accepted,
-    ClosingView,
-    DeadLetterView,
-    DefinitionChange,
     Duplicate,
     EventPage,
     EventQuery,
     IncomingEvent,
     ListedEvent,
     NotAppended,
-    Overview,
-    OverviewQuery,
-    PartitionView,
     Position,
-    RecordView,
     Refused,
     StoredEvent,
-    Unavailable,
-    UsageView,
     Verdict,
 )
-from app.definitions import commands
-from app.definitions.commands import Applied, Command, Rejected
-from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
-from app.definitions.state import Definitions
-from app.definitions.timeline import Period, Timeline, subscription_timeline
-from app.numbers import parse_value, property_text
-from app.proof import (
+from app.meter.evidence import (
     ChargeUsageSeries,
     EventFate,
     ExplainQuery,
@@ -50,8 +42,18 @@ from app.proof import (
     VerifyReport,
     WindowUsage,
 )
-from app.runtime.health import UNREADY, Reason
-from app.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping, UsageRow
+from app.meter.health import UNREADY, Reason
+from app.meter.overview import (
+    ClosingView,
+    DeadLetterView,
+    Overview,
+    OverviewQuery,
+    PartitionView,
+    RecordView,
+    UsageView,
+)
+from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping, UsageRow
+from app.numbers import parse_value, property_text
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
 from tables.reading import PastPeriod
@@ -68,7 +70,7 @@ class Clock:
 
 
 class LedgerMeter:
-    """`app.api.meter.Meter` without a log: what is appended is applied at once.
+    """`app.meter.interface.Meter` without a log: what is appended is applied at once.
 
     `elsewhere` maps subscriptions to the base URL of another meter, as another worker would be.
     """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.usage import PeriodUsage
+from app.meter.usage import PeriodUsage
 from tables.reading import PastPeriod
 from tests.app.api.conftest import Running
 

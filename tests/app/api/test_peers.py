@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from app.api.overview_json import merged
 from app.limits import BODY_BYTES
-from app.proof import Uncounted, UncountedSample
+from app.meter.evidence import Uncounted, UncountedSample
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import Clock
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.limits import BODY_BYTES
-from app.runtime.health import Reason
+from app.meter.health import Reason
 from tests.app.api.conftest import Running
 from tests.app.api.ledger import ORGANIZATION
 

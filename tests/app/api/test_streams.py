@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.api.meter import OverviewQuery
 from app.api.overviews import Overviews
 from app.api.streams import PART_BYTES, parts, pieces, whole
+from app.meter.overview import OverviewQuery
 from app.turns import Turns, Work
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from app.api.meter import ClosingView, DeadLetterView, RecordView
-from app.runtime.health import Reason
+from app.meter.health import Reason
+from app.meter.overview import ClosingView, DeadLetterView, RecordView
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
 from tests.app.page import chromium

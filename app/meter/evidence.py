@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from app.definitions.timeline import NEVER_MS
-from app.usage import AsOf
+from app.meter.usage import AsOf
 
 Status = Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
 

@@ -1,0 +1,40 @@
+"""Why a meter gives no answer."""
+
+from __future__ import annotations
+
+
+class BeyondRetention(Exception):
+    """Events that are needed again are deleted from the raw topic."""
+
+
+class NotAllowed(Exception):
+    """Nothing in the raw topic is this organization's (`producer_trust`)."""
+
+
+class NotSetAside(Exception):
+    """Nothing was set aside; says why, and what to do instead."""
+
+
+class Unavailable(Exception):
+    """Not answerable now (owner unknown, restoring or unreachable); nothing was written."""
+
+    def __init__(self, reason: str, retry_after_s: int = 1) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class TooOften(Exception):
+    """The organization has used up what it may do in this minute or day; nothing was written."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class TimeBudgetExceeded(Exception):
+    """A scan took more time than one may take."""
+
+
+class TooManyScans(Exception):
+    """So many scans wait already that one more must come again later."""

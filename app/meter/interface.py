@@ -1,0 +1,222 @@
+"""What may be asked of a meter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.model import SetAside
+from app.definitions.state import Definitions
+from app.meter.changes import DefinitionChange
+from app.meter.events import (
+    Duplicate,
+    EventPage,
+    EventQuery,
+    IncomingEvent,
+    ListedEvent,
+    Position,
+    Refused,
+    StoredEvent,
+    Verdict,
+)
+from app.meter.evidence import (
+    EventFate,
+    ExplainQuery,
+    Explanation,
+    PreviewReport,
+    SeriesQuery,
+    Uncounted,
+    UsageSeries,
+    VerifyReport,
+)
+from app.meter.health import Reason
+from app.meter.overview import Overview, OverviewQuery
+from app.meter.usage import PeriodUsage, Regrouping
+from tables.reading import PastPeriod
+
+
+class Meter(Protocol):
+    """The engine, as the web sees it."""
+
+    opened: bool
+    """Whether what all workers follow is read: before that nothing but its health is known."""
+
+    @property
+    def definitions(self) -> Definitions:
+        """The definitions log as applied by this worker."""
+        ...
+
+    def now_ms(self) -> int:
+        """The clock, in ms since the epoch."""
+        ...
+
+    def health(self) -> list[Reason]:
+        """Everything that is not as it should be, the earliest first."""
+        ...
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Why this worker should get no traffic yet, a sentence each; empty when it should."""
+        ...
+
+    async def define(self, command: Command) -> Applied | Rejected:
+        """Append a command and wait until this worker applied it. Raises Unavailable."""
+        ...
+
+    async def definition_changes(
+        self, organization_id: str | None, since: int
+    ) -> tuple[list[DefinitionChange], int]:
+        """What the log of definitions holds from an offset on, and where to go on; None: of all."""
+        ...
+
+    def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
+        """Base URL of the worker with a subscription's home; None: this one. Raises Unavailable."""
+        ...
+
+    def peers(self) -> Sequence[str]:
+        """Base URLs of all the other workers. Raises Unavailable while they are not known."""
+        ...
+
+    async def check(
+        self, organization_id: str, events: Sequence[IncomingEvent]
+    ) -> list[Duplicate | Refused | None]:
+        """What ingest would refuse of events at home here; None: nothing known against it."""
+        ...
+
+    async def ingest(
+        self, organization_id: str, events: Sequence[IncomingEvent], partial: bool
+    ) -> list[Verdict]:
+        """Check the events at home here, then append as one record; one verdict an event, in order.
+
+        If any is refused nothing is appended, unless `partial`: then the others are. Events at
+        home elsewhere were checked there; theirs is Pending. Raises Unavailable, nothing appended.
+        """
+        ...
+
+    async def correct(
+        self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
+    ) -> Position:
+        """Append a correction to the raw topic, in the name of a key.
+
+        Raises Unavailable, nothing appended.
+        """
+        ...
+
+    async def set_aside(
+        self, partition: int, first: int, after: int, reason: str
+    ) -> list[SetAside]:
+        """Let no fold look at raw records that are not folded yet.
+
+        The owner of the partition takes it over anew. Raises NotSetAside, Unavailable.
+        """
+        ...
+
+    async def lift(self, one: SetAside) -> int:
+        """Append what is set aside anew and unlist it; how many records were there yet."""
+        ...
+
+    async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
+        """The first event with that id among those at home here."""
+        ...
+
+    async def not_counted(
+        self, organization_id: str, reason: str | None, code: str | None
+    ) -> list[Uncounted]:
+        """What no charge counted, of the partitions here."""
+        ...
+
+    async def list_events(
+        self, organization_id: str, query: EventQuery, offset: int, limit: int
+    ) -> EventPage:
+        """Which events at home here are listed."""
+        ...
+
+    def read_events(
+        self, events: Sequence[ListedEvent]
+    ) -> AsyncGenerator[Sequence[StoredEvent], None]:
+        """Listed events, wherever they are at home, some at a time.
+
+        Raises BeyondRetention when the log has one no longer.
+        """
+        ...
+
+    async def wait_for(
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        partition: int,
+        offset: int,
+        timeout_s: float,
+    ) -> bool:
+        """Wait until what a raw record holds of a subscription at home here is folded."""
+        ...
+
+    async def current_usage(
+        self, organization_id: str, external_subscription_id: str, at_ms: int
+    ) -> PeriodUsage | None:
+        """The period that holds `at_ms`, of the active subscription or the implicit one."""
+        ...
+
+    async def regrouped_usage(
+        self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
+    ) -> PeriodUsage:
+        """Usage that `current_usage` gave, in other groups or of some events only."""
+        ...
+
+    def past_periods(
+        self, organization_id: str, external_subscription_id: str, external_customer_id: str
+    ) -> list[PastPeriod]:
+        """Every period of a customer's subscription that ended before now, newest first."""
+        ...
+
+    async def period_usage(
+        self, organization_id: str, external_subscription_id: str, period: PastPeriod
+    ) -> PeriodUsage:
+        """Usage of one of them."""
+        ...
+
+    async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
+        """How the figures of a metric come about; None when no period holds the instant."""
+        ...
+
+    async def trace(
+        self, organization_id: str, transaction_id: str, external_subscription_id: str | None
+    ) -> list[EventFate]:
+        """What became of every arrival of an event id among those at home here."""
+        ...
+
+    async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
+        """Usage of a metric over time."""
+        ...
+
+    def verify(
+        self, organization_id: str, external_subscription_id: str | None, repair: bool
+    ) -> AsyncGenerator[VerifyReport, None]:
+        """Compare live figures to the raw topic: of one subscription, or all at home here.
+
+        The last report is `done`. `repair` queues a refold of what differs.
+        """
+        ...
+
+    def preview(
+        self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
+    ) -> AsyncGenerator[PreviewReport, None] | Rejected:
+        """What changes of metrics and plans would make of the usage at home here.
+
+        Of periods not published yet, and of published ones that start in [from_ms, to_ms). The last
+        report is `done`.
+        """
+        ...
+
+    async def overview(self, query: OverviewQuery) -> Overview:
+        """The live page's figures."""
+        ...
+
+    async def replay(
+        self, organization_id: str | None, partition: int, offset: int, by: str | None
+    ) -> bool:
+        """Append a dead letter's value anew (as `meter-admit`); False: no such dead letter.
+
+        With an organization, only one of its own. `by`: the key's name.
+        """
+        ...

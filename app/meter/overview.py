@@ -1,0 +1,115 @@
+"""What the live page shows of a worker."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from app.meter.health import Reason
+
+ELSEWHERE = "elsewhere"
+"""State of a partition that another worker owns."""
+
+
+class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One raw partition, as this worker sees it."""
+
+    partition: int
+    state: str
+    """running, restoring, refolding, stopped or elsewhere."""
+    owner: str | None = None
+    """Base URL of the worker that owns it; None: this one."""
+    offset: int
+    """Next raw offset to fold."""
+    lag: int | None
+    """Raw records not folded yet; None: only its owner knows."""
+    rekeyed_lag: int = 0
+    events_per_s: float = 0.0
+    append_time_ms: int | None = None
+
+
+class ClosingView(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds back a cut."""
+
+    partition: int
+    cut_ms: int
+    """The cut that waits."""
+    blocked_by: str
+    """One sentence: which condition, and whose."""
+    since_ms: int
+
+
+class UsageView(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of live usage: a charge of a subscription in the period that holds now."""
+
+    organization_id: str
+    external_customer_id: str
+    external_subscription_id: str
+    billable_metric_code: str
+    charge_code: str
+    units: Decimal | None
+    """None: more groups than are summed for a page."""
+    events_count: int
+    from_ms: int
+    to_ms: int
+    implicit: bool = False
+
+
+class RecordView(msgspec.Struct, frozen=True, kw_only=True):
+    """One published usage record: the fields an operator looks for."""
+
+    organization_id: str
+    external_subscription_id: str
+    type: str
+    billable_metric_code: str | None
+    revision: int
+    units: str | None
+    from_datetime: str
+    closed_at: str
+    id: str
+
+
+class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
+    """One refused event; `partition` and `offset` are those of the dead letter itself."""
+
+    organization_id: str | None
+    partition: int
+    offset: int
+    code: str
+    message: str
+    failed_at_ms: int
+    source: str
+    """topic/partition/offset, with /index for an array element."""
+    value: str
+    """The original bytes as text, cut to a readable length."""
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """What the live page shows."""
+
+    now_ms: int
+    worker: str
+    partitions: tuple[PartitionView, ...]
+    closing: tuple[ClosingView, ...]
+    usage: tuple[UsageView, ...]
+    usage_total: int
+    """Lines that match the search, shown or not."""
+    records: tuple[RecordView, ...]
+    """Newest first."""
+    dead_letters: tuple[DeadLetterView, ...]
+    """Newest first."""
+    set_aside: int = 0
+    """Raw records and elements that no fold looks at."""
+    parked: int = 0
+    """Subscriptions whose figures stand as they are."""
+    health: tuple[Reason, ...] = ()
+    """What of this worker is not as it should be."""
+
+
+class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show: of one organization or of all, and lines that contain `search`."""
+
+    organization_id: str | None
+    search: str = ""
+    limit: int = 200
