@@ -12,7 +12,6 @@ import msgspec
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
-from app.api.event_input import as_event, record_value
 from app.believed import append_believed
 from app.clients import NOT_TAKEN
 from app.definitions import commands
@@ -81,6 +80,7 @@ from app.topics import METER_DEFINITIONS
 from app.turns import STEP_ITEMS, Steps, Work
 from app.verify import verify_names, verify_organization
 from app.wire.arrivals import ADMIT_HEADER, arrivals_of
+from app.wire.encode import as_event, record_value
 from app.wire.events import Event
 from app.wire.identity import event_id, same_body
 from app.wire.raw import message_key

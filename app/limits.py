@@ -19,7 +19,7 @@ within 5 s as a rule, and clients give up after 30."""
 
 BODY_BYTES: Final = 900_000
 """Of one request. A batch becomes one record, of at most 1 MB once each event has organization and
-reception time; one of hundreds of small events reaches that before (`event_input.record_value`)."""
+reception time; one of hundreds of small events reaches that before (`encode.record_value`)."""
 
 BODY_VALUES: Final = 100_000
 """Of one body, arrays and objects counted too: as objects they take 60 to 100 bytes each, and are

@@ -10,8 +10,9 @@ import msgspec
 from app.api import json_text
 from app.api.call import Call, Reply
 from app.api.errors import invalid
-from app.api.event_input import EventFields, InvalidEvent, read_event, record_value
+from app.api.event_input import EventFields, InvalidEvent, read_event
 from app.wire.arrivals import long_name
+from app.wire.encode import record_value
 from app.wire.events import Correction
 from app.wire.records import decode_record
 from app.wire.refusals import Refusal

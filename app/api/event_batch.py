@@ -12,14 +12,7 @@ import msgspec
 from app.api import json_text
 from app.api.call import Call, Reply
 from app.api.errors import invalid, too_large
-from app.api.event_input import (
-    BatchBody,
-    EventFields,
-    FieldErrors,
-    InvalidEvent,
-    as_event,
-    read_event,
-)
+from app.api.event_input import BatchBody, EventFields, FieldErrors, InvalidEvent, read_event
 from app.api.event_json import (
     created_json,
     duplicate_header,
@@ -33,6 +26,7 @@ from app.expressions import EvaluationFailed
 from app.limits import BODY_BYTES
 from app.meter.events import Accepted, Duplicate, IncomingEvent, Pending, Verdict
 from app.numbers import plain
+from app.wire.encode import as_event
 from app.wire.identity import same_body
 
 Problem = FieldErrors | str

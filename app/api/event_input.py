@@ -1,20 +1,17 @@
-"""Events as REST clients send them: read, checked, and written as records of the raw topic."""
+"""Events as REST clients send them: read and checked."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from app.api import json_text
-from app.api.errors import too_large
-from app.definitions.instants import iso_milliseconds
 from app.limits import ID_BYTES
 from app.meter.events import IncomingEvent
-from app.numbers import InvalidValue, bounded_decimal, plain
-from app.wire.events import MAX_BYTES, Event, optional_text
+from app.numbers import InvalidValue, bounded_decimal
+from app.wire.events import optional_text
 from app.wire.refusals import RefusalCode, Refused, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp
 
@@ -153,45 +150,3 @@ def _precise_amount(literal: bytes) -> Any:
         return bounded_decimal(literal.decode())
     except (InvalidValue, ValueError) as error:
         raise _InvalidFieldError("value_is_not_valid_number") from error
-
-
-def record_value(organization_id: str, events: Sequence[IncomingEvent], now_ms: int) -> bytes:
-    """The raw record's value: an object for one event, an array of them for several.
-
-    Lago's format (metering-semantics §3.1), every number as the sender spelled it. Each event gains
-    some 200 bytes; raises 413 for a record that the fold would refuse whole.
-    """
-    objects = [_event_object(organization_id, event, now_ms) for event in events]
-    value = json_text.encode(objects[0] if len(objects) == 1 else objects)
-    if len(value) > MAX_BYTES:
-        raise too_large(MAX_BYTES, "record")
-    return value
-
-
-def _event_object(organization_id: str, event: IncomingEvent, now_ms: int) -> dict[str, Any]:
-    precise = event.precise_total_amount_cents
-    return {
-        "organization_id": organization_id,
-        "external_subscription_id": event.external_subscription_id,
-        "transaction_id": event.transaction_id,
-        "timestamp": None if event.timestamp is None else msgspec.Raw(event.timestamp),
-        "code": event.code,
-        "precise_total_amount_cents": None if precise is None else plain(precise),
-        "properties": msgspec.Raw(event.properties),
-        "ingested_at": iso_milliseconds(now_ms).removesuffix("Z"),
-        "source": "http_meterstream",
-    }
-
-
-def as_event(organization_id: str, event: IncomingEvent) -> Event:
-    """The event as the fold will see it, to compare it with others."""
-    return Event(
-        organization_id=organization_id,
-        external_subscription_id=event.external_subscription_id,
-        transaction_id=event.transaction_id,
-        code=event.code,
-        timestamp_ms=event.timestamp_ms,
-        precise_total_amount_cents=event.precise_total_amount_cents,
-        properties=event.properties,
-        body=b"",
-    )

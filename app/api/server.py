@@ -28,6 +28,7 @@ from app.api.errors import (
     bad_request,
     coded,
     forbidden,
+    too_large,
     too_many_requests,
     unavailable,
     unexpected,
@@ -49,6 +50,8 @@ from app.meter.errors import (
 )
 from app.meter.interface import Meter
 from app.turns import Turns, Work
+from app.wire.encode import RecordTooLarge
+from app.wire.events import MAX_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -246,9 +249,9 @@ async def _always_json(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except ApiError as error:
-        if error.status in _REFUSED_AT_THE_DOOR:
-            request.app[_METRICS].refused(error)
-        return error_response(error)
+        return _refused(request, error)
+    except RecordTooLarge:
+        return _refused(request, too_large(MAX_BYTES, "record"))
     except BeyondRetention:
         return error_response(coded(422, "beyond_retention"))
     except NotAllowed:
@@ -268,6 +271,12 @@ async def _always_json(request: web.Request, handler: Handler) -> web.StreamResp
     except Exception:
         log.exception("Defect while answering %s %s", request.method, request.path)
         return error_response(unexpected())
+
+
+def _refused(request: web.Request, error: ApiError) -> web.Response:
+    if error.status in _REFUSED_AT_THE_DOOR:
+        request.app[_METRICS].refused(error)
+    return error_response(error)
 
 
 def _of_framework(error: web.HTTPException) -> ApiError:

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import msgspec
 
-from app.api.event_input import as_event
 from app.definitions import commands
 from app.definitions.commands import Applied, Command, Rejected
 from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
@@ -54,6 +53,7 @@ from app.meter.overview import (
 )
 from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.numbers import parse_value, property_text
+from app.wire.encode import as_event
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
 from tables.reading import PastPeriod
