@@ -64,7 +64,7 @@ def _show(status: Status, records: str, found: list[ConsumerRecord]) -> None:
 
 
 async def _tail(consumer: Consumer, seen: dict[TopicPartition, int]) -> list[ConsumerRecord]:
-    """What is new since the last call, at most `TAIL` of a partition, oldest first."""
+    """Return what is new since the last call, at most `TAIL` of a partition, oldest first."""
     ends = await consumer.end_offsets(list(seen))
     grown = [tp for tp, end in ends.items() if end > seen[tp]]
     found: list[ConsumerRecord] = []
@@ -79,12 +79,12 @@ async def _tail(consumer: Consumer, seen: dict[TopicPartition, int]) -> list[Con
 
 
 def place_of(record: ConsumerRecord) -> str:
-    """Topic, partition and offset."""
+    """Return topic, partition and offset."""
     return f"{record.topic}/{record.partition}/{record.offset}"
 
 
 def record_view(record: ConsumerRecord) -> RecordView:
-    """A usage record as the page shows it."""
+    """Return a usage record as the page shows it."""
     body: dict[str, Any] = msgspec.json.decode(record.value)
     metric = body.get("billable_metric") or {}
     return RecordView(
@@ -101,7 +101,7 @@ def record_view(record: ConsumerRecord) -> RecordView:
 
 
 def dead_letter_view(record: ConsumerRecord) -> DeadLetterView:
-    """A dead letter as the page shows it."""
+    """Return a dead letter as the page shows it."""
     headers = {name: (text or b"").decode("utf-8", "replace") for name, text in record.headers}
     source = "/".join(headers.get(f"meter-source-{part}", "?") for part in _SOURCE)
     return DeadLetterView(

@@ -86,7 +86,7 @@ class Ticker:
         self._wanted_definitions_ms = wanted_definitions_ms
 
     async def run(self, owned: Callable[[], Iterable[OwnedPartition]]) -> None:
-        """Tick until cancelled. What is refused is tried again."""
+        """Tick until cancelled; try again what is refused."""
         while True:
             await asyncio.sleep(POLL_S)
             for partition in list(owned()):
@@ -111,12 +111,12 @@ class Ticker:
             await self._tick_definitions(behind_ms, now_ms, TICK_EVERY_S)
 
     def _next_cut_ms(self, owned: OwnedPartition, from_ms: int) -> int:
-        """The earliest cut anywhere that a log at `from_ms` has not passed; NEVER_MS: none."""
+        """Return the earliest cut anywhere that a log at `from_ms` has not passed, or NEVER_MS."""
         own_ms = owned.schedule.next_ms()
         return min(self._progress.next_cut_ms(from_ms), own_ms if own_ms >= from_ms else NEVER_MS)
 
     def _newest_ms(self, owned: OwnedPartition) -> int:
-        """Append time of the newest event anywhere."""
+        """Return the append time of the newest event anywhere."""
         told = [progress.append_time_ms for progress in self._progress.all()]
         return max([owned.table.record.append_time_ms, *told])
 

@@ -99,7 +99,7 @@ class Turns:
         self._left: dict[int, Iterator[SubscriptionName]] = {}
 
     def next(self, pairs: int) -> tuple[OwnedPartition | None, list[SubscriptionName]]:
-        """A partition and so many of its subscriptions that they have about `pairs` pairs."""
+        """Return a partition and so many subscriptions of it that they have about `pairs` pairs."""
         numbers = sorted(self._worker.owned)
         if not numbers or pairs < 1:
             return None, []

@@ -140,7 +140,7 @@ class _Trying:
         self._whole = whole
 
     async def named_of(self, records: Sequence[RawRecord]) -> list[Named]:
-        """What of these can never be folded."""
+        """Return what of these can never be folded."""
         size = CAREFUL_PORTION_RECORDS
         portions = [records[first : first + size] for first in range(0, len(records), size)]
         named: list[Named] = []
@@ -150,7 +150,7 @@ class _Trying:
         return named
 
     async def _named_of_one(self, raw: RawRecord) -> list[Named]:
-        """The record itself, or elements of it."""
+        """Return the record itself, or elements of it."""
         broken = await self._failing_twice(self._decode, [raw])
         if broken:
             return [self._whole(raw, broken[0][1])]
@@ -170,7 +170,7 @@ class _Trying:
     async def _failing_twice(
         self, work: Callable[[T], object], items: Sequence[T]
     ) -> list[tuple[T, str]]:
-        """Those that fail alone, and once more; with how."""
+        """Return items that fail alone, and once more, each with how."""
         found: list[tuple[T, str]] = []
         for each in await self._failing(work, items):
             again = await self._first_failure([partial(work, each)])
@@ -179,7 +179,7 @@ class _Trying:
         return found
 
     async def _failing(self, work: Callable[[T], object], items: Sequence[T]) -> list[T]:
-        """Those that fail."""
+        """Return items that fail."""
         found: list[T] = []
         while items:
             failed = await self._first_failure([partial(work, each) for each in items])
@@ -193,7 +193,7 @@ class _Trying:
 async def without_lost(
     owned: OwnedPartition, corrections: Sequence[CorrectionArrival]
 ) -> list[CorrectionArrival]:
-    """Corrections that can be taken; those whose events retention has taken are set aside.
+    """Return corrections that can be taken; set aside those whose events retention has taken.
 
     They are named before anything of them is folded, so that no fold takes them.
     """

@@ -84,7 +84,7 @@ class Forwarder:
         forward.sending = sending
 
     async def after(self, failed: InOrderProducer) -> InOrderProducer:
-        """The producer in place of one that failed."""
+        """Return the producer in place of one that failed."""
         async with self._replacing:
             if self.producer is failed:
                 # Nobody waits for its end: what it holds is sent again.
@@ -207,6 +207,6 @@ async def _stop(producer: InOrderProducer) -> None:
 
 
 def _retrieve(sending: asyncio.Future[object]) -> None:
-    """That it failed is told when it is settled."""
+    """Take note of a failure, which is told when the forward is settled."""
     if not sending.cancelled():
         sending.exception()

@@ -28,17 +28,17 @@ class Health:
         self._reasons: dict[Code, Reason] = {}
 
     def reasons(self) -> list[Reason]:
-        """Those that hold, the earliest first."""
+        """Return the reasons that hold, the earliest first."""
         return sorted(self._reasons.values(), key=lambda reason: reason.since_ms)
 
     def holds(self, code: Code) -> bool:
-        """Whether a reason holds."""
+        """Return whether a reason holds."""
         return code in self._reasons
 
     def note(
         self, code: Code, message: str | None, since_ms: int | None = None, **fields: Fact
     ) -> None:
-        """What a look found out; None: all is well. The fields are for the log."""
+        """Take over what a look found out; None: all is well. The fields are for the log."""
         known = self._reasons.get(code)
         if message is None:
             if known is not None:

@@ -37,7 +37,7 @@ class EngineCollector(Collector):
         self._started_s = engine.clock.now_ms() / 1000
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric."""
+        """Yield every metric."""
         yield from self._worker()
         yield from self._needs()
         yield from self._events()
@@ -72,7 +72,7 @@ class EngineCollector(Collector):
         yield scans
 
     def _needs(self) -> Iterator[Metric]:
-        """What a worker needs of others, as the probe found it last."""
+        """Yield what a worker needs of others, as the probe found it last."""
         engine, health = self._engine, self._engine.health
         yield _gauge(
             "meter_kafka_up",
@@ -327,7 +327,7 @@ def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
 def _counters(
     name: str, text: str, label: str, counts: Mapping[Any, int], known: Iterable[str]
 ) -> CounterMetricFamily:
-    """Counts by the values of a closed list: those that have not happened are 0."""
+    """Return counts by the values of a closed list: 0 for one that has not happened."""
     family = CounterMetricFamily(name, text, labels=[label])
     for value in known:
         family.add_metric([value], counts.get(value, 0))

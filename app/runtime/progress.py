@@ -44,11 +44,14 @@ class Seal:
         self._about = f"{settings.topic(METER_PROGRESS)}\n".encode()
 
     def close(self, progress: Progress) -> bytes:
-        """The record: JSON with the field names, for operators who read the topic."""
+        """Return the record: JSON with the field names, for operators who read the topic."""
         return msgspec.json.encode({**progress._asdict(), _SEAL: self._of(progress)})
 
     def open(self, value: bytes | None) -> Progress | None:
-        """The report, which a newer program may have added to; None: no worker of ours wrote it."""
+        """Return the report, or None if no worker of ours wrote it.
+
+        A newer program may have added to it.
+        """
         try:
             told = msgspec.json.decode(value or b"")
             progress = Progress(*(told[name] for name in Progress._fields))
@@ -79,28 +82,28 @@ class ProgressTable:
         self._newest[progress.partition] = progress
 
     def append_time_ms(self, partition: int) -> int:
-        """Append time up to which the partition's forwards are acknowledged; -1 if unknown."""
+        """Return the append time up to which forwards are acknowledged; -1 if unknown."""
         progress = self._newest.get(partition)
         return -1 if progress is None else progress.append_time_ms
 
     def epoch(self, partition: int) -> int:
-        """Epoch of the newest owner that has reported; 0 if none has."""
+        """Return the epoch of the newest owner that has reported; 0 if none has."""
         newest = self._newest.get(partition)
         return 0 if newest is None else newest.epoch
 
     def next_cut_ms(self, from_ms: int) -> int:
-        """The earliest cut that any partition waits for and a log at `from_ms` has not passed.
+        """Return the earliest cut that a partition waits for and a log at `from_ms` has not passed.
 
-        Of the cuts before, others than time hold one up, a refold for example; it holds up nobody
-        else.
+        Earlier cuts wait for something other than time, such as a refold, and block no other
+        partition.
         """
         cuts = (p.next_cut_ms for p in self._newest.values())
         return min((cut_ms for cut_ms in cuts if cut_ms >= from_ms), default=NEVER_MS)
 
     def of(self, partition: int) -> Progress | None:
-        """The newest report of a partition."""
+        """Return the newest report of a partition."""
         return self._newest.get(partition)
 
     def all(self) -> list[Progress]:
-        """The newest report of every partition that has reported."""
+        """Return the newest report of every partition that has reported."""
         return [self._newest[number] for number in sorted(self._newest)]

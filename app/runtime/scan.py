@@ -52,11 +52,11 @@ class Turn(Protocol):
     """Time on the event loop."""
 
     def run(self, steps: Steps[T], *, urgent: bool = False) -> Awaitable[T]:
-        """Have steps taken in turns; what they return."""
+        """Have steps taken in turns; return what they come to."""
         ...
 
     def watched(self, task: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """A coroutine, with the time counted for which it holds the loop."""
+        """Run a coroutine, with the time counted for which it holds the loop."""
         ...
 
 
@@ -124,17 +124,17 @@ class Scan:
             self._consumer.seek(tp, offset)
 
     def seek_only(self, names: Collection[SubscriptionName]) -> None:
-        """Only events of these subscriptions are wanted: most others need not be decoded."""
+        """Look for events of these subscriptions only: most others need not be decoded."""
         if len(names) <= SOUGHT_NAMES:
             self._sought = tuple(external_id.encode() for _, external_id in names)
 
     async def log_starts(self) -> tuple[int, int]:
-        """The first offsets of the raw and the forwarded events that are not deleted."""
+        """Return the first offsets of the raw and the forwarded events that are not deleted."""
         starts = await self._consumer.beginning_offsets([self._raw, self._rekeyed])
         return int(starts[self._raw]), int(starts[self._rekeyed])
 
     def behind(self, record: PartitionRecord) -> int:
-        """Offsets between here and the live fold."""
+        """Return how many offsets lie between here and the live fold."""
         ends = self._ends(record)
         return sum(max(0, ends[tp] - at) for tp, at in self._next.items())
 
@@ -144,7 +144,7 @@ class Scan:
     async def read(
         self, record: PartitionRecord, turn: Turn, *, urgent: bool = False
     ) -> AsyncIterator[list[Arrival]]:
-        """Arrivals up to the live fold's offsets, decoded in turns; `urgent`: while that waits.
+        """Yield arrivals up to the live fold's offsets; `urgent`: while that waits.
 
         Raises:
             BeyondRetention: some of it is deleted.
@@ -182,7 +182,7 @@ class Scan:
     def _portion(
         self, tp: TopicPartition, records: Sequence[ConsumerRecord], first: int, end: int
     ) -> Steps[tuple[int, list[Arrived]]]:
-        """What records from the first one on hold, and which record comes next."""
+        """Return which record comes next, and what those before it hold from the first one on."""
         # The live fold has passed them, so that all that decides of them is known by now.
         self._judging = Judging.by(self._definitions)
         found: list[Arrived] = []
@@ -241,7 +241,7 @@ class Scan:
 
 
 def may_hold(value: bytes | None, headers: Headers, sought: Sequence[bytes]) -> bool:
-    """Whether a record may hold events of subscriptions with one of these ids.
+    """Return whether a record may hold events of subscriptions with one of these ids.
 
     An id stands in JSON as it is, unless there are escapes; headers may have it in some other way.
     """

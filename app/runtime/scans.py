@@ -59,7 +59,7 @@ class Turn:
         return await self._turns.run(work, self._limited(steps))
 
     def watched(self, task: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """A coroutine, with the time counted for which it holds the loop."""
+        """Run a coroutine, with the time counted for which it holds the loop."""
         return self._turns.watched(self._work, task)
 
     def _limited(self, steps: Steps[T]) -> Steps[T]:
@@ -90,7 +90,7 @@ class Turn:
     async def stretches(
         self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> AsyncIterator[int]:
-        """The same; tells how many records nearer each stretch came."""
+        """Do the same; yield how many records nearer each stretch came."""
         behind = scan.behind(record)
         while behind > NEAR_RECORDS:
             # To where the live fold stands now: it goes on meanwhile.
@@ -110,7 +110,7 @@ class Turn:
 
 
 def feeding(take: Callable[[list[Arrival]], object]) -> Callable[[list[Arrival]], Steps[None]]:
-    """How to feed a part of what is read, some arrivals at a step."""
+    """Return how to feed a part of what is read, some arrivals at a step."""
     return lambda part: in_steps(part, lambda some: take(list(some)))
 
 
@@ -143,7 +143,7 @@ class Scans:
         return sum(map(len, self._waiting.values()))
 
     def check(self, organization_id: str) -> None:
-        """Raises TooManyScans when one more could not even wait."""
+        """Raise TooManyScans when one more could not even wait."""
         of_organization = len(self._waiting.get(organization_id, ()))
         if of_organization >= SCANS_WAITING_OF_ORGANIZATION or self.waiting >= SCANS_WAITING:
             raise TooManyScans
@@ -152,7 +152,7 @@ class Scans:
     async def place(
         self, what: str, organization_id: str, subscription: str = "", *, endless: bool = False
     ) -> AsyncIterator[Turn]:
-        """A place for the length of a block.
+        """Hold a place for the length of a block.
 
         `endless`: it has no budget of time, and but one such runs at a time.
 
@@ -192,7 +192,7 @@ class Scans:
         return mine
 
     def _forget(self, scan: _Scan) -> None:
-        """It waits or runs no more."""
+        """Forget a scan that waits or runs no more."""
         self._running.discard(scan)
         queue = self._waiting.get(scan.organization_id, deque())
         if scan in queue:
@@ -216,7 +216,7 @@ class Scans:
                 scan.may_begin.set_result(None)
 
     def _fitting(self) -> Iterator[_Scan]:
-        """Those that may begin now, the fairest first."""
+        """Yield scans that may begin now, the fairest first."""
         has_endless = any(scan.endless for scan in self._running)
         busy = {scan.organization_id for scan in self._running}
         fitting = [

@@ -90,7 +90,7 @@ class Tally:
     restore_seconds: Histogram = field(default_factory=_restore_seconds)
 
     def note_published(self, told: Told) -> None:
-        """A usage record goes out with the next flush."""
+        """Count a usage record that goes out with the next flush."""
         self.records[told.type] += 1
         if told.revision_reason:
             self.revisions[told.revision_reason] += 1
