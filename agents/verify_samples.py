@@ -14,11 +14,12 @@ from typing import Protocol
 
 from agents.loop import every
 from app.owned import OwnedPartition
+from app.queries.replay import Replay
+from app.queries.verify import verify_names
 from app.runtime.scan import Scan
 from app.runtime.scans import Scans
 from app.runtime.status import Status
 from app.settings import Settings
-from app.verify import verify_names
 from tables.presence import SubscriptionName
 
 log = logging.getLogger(__name__)
@@ -66,9 +67,8 @@ async def verify_next(worker: Sampled, turns: Turns) -> None:
     if owned is None or not names:
         return
     async with worker.scans.place("verify a sample", "", endless=True) as turn:
-        reports = verify_names(
-            owned, names, worker.scan, worker.status.verified, turn, rest_s=REST_S
-        )
+        replay = Replay(owned, worker.scan, turn)
+        reports = verify_names(replay, names, worker.status.verified, rest_s=REST_S)
         async with aclosing(reports):
             async for _ in reports:
                 await until_folded(worker)

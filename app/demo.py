@@ -97,7 +97,7 @@ class Sample:
 
     async def define(self) -> None:
         """Metrics, plan, and subscriptions after their past events; what is there is left alone."""
-        definitions, define = self._worker.gateway.definitions, self._worker.gateway.define
+        definitions, define = self._worker.gateway.definitions, self._worker.gateway.definer.define
         organization_id = self._organization_id
         for body in METRICS:
             if definitions.metric(organization_id, body["code"]) is None:
@@ -119,7 +119,7 @@ class Sample:
             for _ in range(PAST_EVENTS)
         ]
         await asyncio.gather(*sent)
-        await self._worker.gateway.define(
+        await self._worker.gateway.definer.define(
             _subscription(self._organization_id, name, now_ms - PAST_MS)
         )
 

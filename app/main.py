@@ -34,10 +34,10 @@ from app.api.server import ApiServer, build_app
 from app.clock import Clock, SystemClock
 from app.collecting import Collecting
 from app.definitions.commands import set_settings
-from app.gateway import Gateway
 from app.keys import KeysFile, keys_of
 from app.local_state import LocalState
 from app.log import facts, told
+from app.queries.gateway import Gateway
 from app.runtime.engine import Engine
 from app.runtime.metrics import EngineCollector
 from app.settings import Settings, unknown_variables
@@ -186,7 +186,7 @@ class Worker:
         definitions = self.engine.definitions
         wanted = settings_record(self.settings)
         if not definitions.settings:
-            await self.gateway.define(set_settings(wanted))
+            await self.gateway.definer.define(set_settings(wanted))
             return
         in_force = definitions.settings_at()
         differing = differing_settings(self.settings, in_force)

@@ -154,7 +154,7 @@ async def _fold(settings: Settings, shape: Shape) -> None:
 
 
 async def _define(worker: Worker, shape: Shape) -> None:
-    define, org = worker.gateway.define, LOCAL_ORGANIZATION_ID
+    define, org = worker.gateway.definer.define, LOCAL_ORGANIZATION_ID
     grouping = {"pricing_group_keys": ["zone"]} if shape.groups > 1 else {}
     charges = []
     for body in METRICS:

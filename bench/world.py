@@ -90,7 +90,7 @@ async def local_servers(partitions: int) -> AsyncIterator[Settings]:
 
 async def define(worker: Worker, subscriptions: int) -> None:
     """The metrics, a plan of all of them, and subscriptions."""
-    accept, org = worker.gateway.define, LOCAL_ORGANIZATION_ID
+    accept, org = worker.gateway.definer.define, LOCAL_ORGANIZATION_ID
     charges = []
     for body in METRICS:
         outcome = await accept(commands.create_billable_metric(org, body))

@@ -174,7 +174,7 @@ class Call:
     async def define(self, command: Command) -> Applied:
         """Change the definitions, in the name of the key; a rejection becomes the answer."""
         named = msgspec.structs.replace(command, changed_by=self.key_name)
-        outcome = await self.meter.define(named)
+        outcome = await self.meter.definer.define(named)
         if isinstance(outcome, Rejected):
             raise rejected(outcome)
         return outcome

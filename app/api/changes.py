@@ -15,7 +15,7 @@ async def changes(call: Call) -> Any:
     if not call.asker.operates or ORGANIZATION_HEADER in call.request.headers:
         organization_id = call.organization_id
     since = call.query.natural("since", 0)
-    found, next_since = await call.meter.definition_changes(organization_id, since)
+    found, next_since = await call.meter.definer.changes(organization_id, since)
     return {"changes": [_told(each) for each in found], "meta": {"next_since": next_since}}
 
 

@@ -49,7 +49,7 @@ async def create(call: Call) -> Any:
         raise invalid({"correction": ["invalid_correction"]})
     if (field := long_name(decoded)) is not None:
         raise invalid({field: ["value_is_too_long"]})
-    position = await call.meter.correct(
+    position = await call.meter.ingest.correct(
         call.organization_id, decoded.external_subscription_id, value, call.key_name
     )
     shown = {

@@ -154,7 +154,7 @@ async def _check_at(
     call: Call, batch: _Batch, owner: str | None, events: Mapping[int, IncomingEvent]
 ) -> None:
     if owner is None:
-        verdicts = await call.meter.check(call.organization_id, list(events.values()))
+        verdicts = await call.meter.ingest.check(call.organization_id, list(events.values()))
         for index, verdict in zip(events, verdicts, strict=True):
             batch.refuse(index, verdict)
         return
@@ -190,7 +190,7 @@ def _resent(event: IncomingEvent) -> dict[str, Any]:
 
 async def _ingest(call: Call, batch: _Batch, partial: bool) -> dict[int, Verdict]:
     standing = batch.standing()
-    found = await call.meter.ingest(call.organization_id, list(standing.values()), partial)
+    found = await call.meter.ingest.append(call.organization_id, list(standing.values()), partial)
     verdicts = dict(zip(standing, found, strict=True))
     for index, verdict in verdicts.items():
         batch.refuse(index, verdict)

@@ -33,7 +33,7 @@ async def enriched(_: Call) -> Any:
 async def show(call: Call) -> Any:
     """The first event with a transaction_id, on whichever worker it is."""
     for transaction_id in _wanted_ids(call):
-        event = await call.meter.find_event(call.organization_id, transaction_id)
+        event = await call.meter.events.find_event(call.organization_id, transaction_id)
         if event is not None:
             return {"event": as_shown(call, event)}
     target = call.request.rel_url.raw_path_qs
@@ -68,9 +68,9 @@ async def index(call: Call) -> Any:
         return await _page_here(call, query, call.page)
     if is_forwarded(call):
         depth = min(call.query.positive(_DEPTH, limits.LISTED_DEPTH), limits.LISTED_DEPTH)
-        found = await call.meter.list_events(call.organization_id, query, 0, depth)
+        found = await call.meter.events.list_events(call.organization_id, query, 0, depth)
         return {"places": found.events, "total_count": found.total_count}
-    if not call.meter.peers():
+    if not call.meter.routing.peers():
         return await _page_here(call, query, call.page)
     return await _page_of_all(call, query, call.page)
 
@@ -82,14 +82,16 @@ _DEPTH = "depth"
 async def _page_here(
     call: Call, query: EventQuery, page: PageRequest
 ) -> Reply | web.StreamResponse:
-    found = await call.meter.list_events(call.organization_id, query, page.offset, page.per_page)
+    found = await call.meter.events.list_events(
+        call.organization_id, query, page.offset, page.per_page
+    )
     return await streamed(call, _text(call, found.events, page.meta(found.total_count)))
 
 
 async def _text(call: Call, listed: Sequence[ListedEvent], meta: object) -> AsyncIterator[bytes]:
     """The answer; events are read again when they are written."""
     opening = b'{"events":['
-    async for events in call.meter.read_events(listed):
+    async for events in call.meter.events.read_events(listed):
         yield opening + json_text.encode([as_shown(call, event) for event in events])[1:-1]
         opening = b","
     yield (b"" if listed else opening) + b'],"meta":' + json_text.encode(meta) + b"}"
@@ -101,7 +103,7 @@ async def _page_of_all(
     """Merge where the first events of every worker lie, up to the end of the page."""
     depth = page.offset + page.per_page
     target = f"/api/v1/events?{call.query.with_page(1, 1)}&{_DEPTH}={depth}"
-    here = await call.meter.list_events(call.organization_id, query, 0, depth)
+    here = await call.meter.events.list_events(call.organization_id, query, 0, depth)
     found = [_PeerPage(here.events, here.total_count)]
     for reply in await ask_all(call, Outgoing("GET", target)):
         value_of(reply)

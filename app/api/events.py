@@ -36,7 +36,7 @@ async def create(call: Call) -> Any:
     owner = owner_elsewhere(call, event.external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
-    (verdict,) = await call.meter.ingest(call.organization_id, [event], partial=False)
+    (verdict,) = await call.meter.ingest.append(call.organization_id, [event], partial=False)
     errors = problem(verdict)
     if errors is not None:
         refusal = invalid(errors)

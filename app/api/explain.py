@@ -29,7 +29,7 @@ async def show(call: Call) -> Any:
     owner = owner_elsewhere(call, query.external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
-    explanation = await call.meter.explain(call.organization_id, query)
+    explanation = await call.meter.evidence.explain(call.organization_id, query)
     if explanation is None:
         raise not_found("usage_period")
     total = sum(explanation.counts.values())

@@ -18,7 +18,7 @@ Json = dict[str, Any]
 async def index(call: Call) -> Any:
     """Of all workers, each since it has its partitions."""
     reason, code = call.query.text("reason"), call.query.text("code")
-    found = await call.meter.not_counted(call.organization_id, reason, code)
+    found = await call.meter.events.not_counted(call.organization_id, reason, code)
     told: list[Json] = []
     for reply in await ask_all(call, Outgoing("GET", call.request.rel_url.raw_path_qs)):
         value_of(reply)

@@ -120,7 +120,7 @@ async def overview(call: Call) -> Any:
     )
 
     async def make() -> tuple[str, bytes]:
-        here = overview_json(await call.meter.overview(query))
+        here = overview_json(await call.meter.overviews.overview(query))
         replies = await ask_reachable(call, Outgoing("GET", call.request.rel_url.raw_path_qs))
         elsewhere = [json_text.decode(reply.body) for reply in replies if reply.status == 200]
         shown = merged([here, *elsewhere], query.limit)
@@ -154,6 +154,6 @@ async def replay(call: Call) -> Any:
     if letter.partition < 0 or letter.offset < 0:
         raise bad_request("partition and offset are never negative")
     place = (letter.partition, letter.offset)
-    if not await call.meter.replay(organization_id, *place, call.key_name):
+    if not await call.meter.repairs.replay(organization_id, *place, call.key_name):
         raise not_found("dead_letter")
     return {"replayed": True}

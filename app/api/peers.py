@@ -39,7 +39,7 @@ def is_forwarded(call: Call) -> bool:
 
 def owner_elsewhere(call: Call, external_subscription_id: str) -> str | None:
     """Base URL of the worker to ask about a subscription, None for this one."""
-    owner = call.meter.owner(call.organization_id, external_subscription_id)
+    owner = call.meter.routing.owner(call.organization_id, external_subscription_id)
     if owner is not None and is_forwarded(call):
         raise Unavailable("another worker believed this one to be the owner")
     return owner
@@ -90,14 +90,14 @@ def _who_asks(call: Call, outgoing: Outgoing) -> dict[str, str]:
 
 async def ask_all(call: Call, outgoing: Outgoing) -> list[Reply]:
     """The answers of all other workers; none for a request that is itself forwarded."""
-    peers: Sequence[str] = () if is_forwarded(call) else call.meter.peers()
+    peers: Sequence[str] = () if is_forwarded(call) else call.meter.routing.peers()
     return list(await asyncio.gather(*(ask(call, peer, outgoing) for peer in peers)))
 
 
 async def ask_reachable(call: Call, outgoing: Outgoing) -> list[Reply]:
     """Like `ask_all`, without the workers that do not answer."""
     try:
-        peers: Sequence[str] = () if is_forwarded(call) else call.meter.peers()
+        peers: Sequence[str] = () if is_forwarded(call) else call.meter.routing.peers()
     except Unavailable:
         return []
     replies = await asyncio.gather(*(_ask_or_none(call, peer, outgoing) for peer in peers))

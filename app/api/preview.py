@@ -32,12 +32,12 @@ async def preview(call: Call) -> Any:
         raise invalid({"changes": _INVALID})
     made = [_command(call, change) for change in changes]
     from_ms, to_ms = _instant(given, "from", 0), _instant(given, "to", call.now_ms + 1)
-    reports = call.meter.preview(call.organization_id, made, from_ms, to_ms)
+    reports = call.meter.evidence.preview(call.organization_id, made, from_ms, to_ms)
     if isinstance(reports, Rejected):
         raise rejected(reports)
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     async with aclosing(reports):
-        first = {"peers": list(call.meter.peers())}
+        first = {"peers": list(call.meter.routing.peers())}
         await response.prepare(call.request)
         await response.write(json_text.encode(first) + b"\n")
         try:

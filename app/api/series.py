@@ -36,7 +36,7 @@ async def show(call: Call) -> Any:
     owner = owner_elsewhere(call, query.external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
-    series = await call.meter.series(call.organization_id, query)
+    series = await call.meter.evidence.series(call.organization_id, query)
     return {"usage_series": series_json(series, call.query.text("window") or "day", query.timezone)}
 
 

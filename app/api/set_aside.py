@@ -41,7 +41,7 @@ async def create(call: Call) -> Any:
     if errors:
         raise invalid(errors)
     try:
-        made = await call.meter.set_aside(
+        made = await call.meter.repairs.set_aside(
             places["partition"], places["from"], places["to"] + 1, str(reason)
         )
     except NotSetAside as error:
@@ -55,7 +55,7 @@ async def lift(call: Call) -> Any:
     one = call.meter.definitions.set_asides.find(call.parameters["lago_id"])
     if one is None:
         raise not_found("set_aside")
-    return {"set_aside": {**shown(one), "appended": await call.meter.lift(one)}}
+    return {"set_aside": {**shown(one), "appended": await call.meter.repairs.lift(one)}}
 
 
 def _number(value: object) -> int:

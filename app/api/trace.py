@@ -22,7 +22,9 @@ async def show(call: Call) -> Any:
         owner = owner_elsewhere(call, external_subscription_id)
         if owner is not None:
             return await forward(call, owner)
-    fates = await call.meter.trace(call.organization_id, transaction_id, external_subscription_id)
+    fates = await call.meter.evidence.trace(
+        call.organization_id, transaction_id, external_subscription_id
+    )
     arrivals = [fate_json(fate) for fate in fates]
     if external_subscription_id is None:
         for reply in await ask_all(call, Outgoing("GET", call.request.rel_url.raw_path_qs)):

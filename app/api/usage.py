@@ -52,7 +52,7 @@ async def current(call: Call) -> Any:
         return await forward(call, owner)
     await _wait_for(call, external_subscription_id)
     name = (call.organization_id, external_subscription_id)
-    usage = await call.meter.current_usage(*name, call.now_ms)
+    usage = await call.meter.usage.current_usage(*name, call.now_ms)
     if usage is None:
         raise _no_usage(call)
     if call.query.flag("full_usage"):
@@ -61,7 +61,7 @@ async def current(call: Call) -> Any:
     regrouped = regrouping(call.query)
     if regrouped.asks():
         chosen = msgspec.structs.replace(usage, charges=select_charges(usage, wanted))
-        usage = await call.meter.regrouped_usage(chosen, regrouped, call.now_ms)
+        usage = await call.meter.usage.regrouped_usage(chosen, regrouped, call.now_ms)
     body = {"customer_usage": current_usage_stream(usage, wanted)}
     return await streamed(
         call, parts(call.api.turns, Work("request", "current_usage", *name), body)
@@ -119,7 +119,7 @@ async def past(call: Call) -> Any:
     await _wait_for(call, external_subscription_id)
     name = (call.organization_id, external_subscription_id)
     customer_id, page = call.parameters["external_id"], call.page
-    periods = call.meter.past_periods(*name, customer_id)
+    periods = call.meter.usage.past_periods(*name, customer_id)
     periods = periods[: call.query.positive("periods_count", max(len(periods), 1))]
     shown = periods[page.offset : page.offset + page.per_page]
     wanted = UsageSelection(billable_metric_code=metric_code)
@@ -136,7 +136,7 @@ async def _past_text(
     """One period after the other: each is computed when it is written."""
     opening, work = b'{"usage_periods":[', Work("request", "past_usage", *name)
     for period in periods:
-        usage = await call.meter.period_usage(*name, period)
+        usage = await call.meter.usage.period_usage(*name, period)
         yield opening
         async for part in parts(call.api.turns, work, past_usage_stream(usage, wanted)):
             yield part
@@ -158,7 +158,7 @@ async def _wait_for(call: Call, external_subscription_id: str) -> None:
     if not all(_is_count(part) for part in (partition, offset)):
         raise invalid({"wait_for": ["invalid_format"]})
     name = (call.organization_id, external_subscription_id)
-    if not await call.meter.wait_for(*name, int(partition), int(offset), WAIT_FOR_TIMEOUT_S):
+    if not await call.meter.ingest.wait_for(*name, int(partition), int(offset), WAIT_FOR_TIMEOUT_S):
         raise unavailable("not_folded_yet", retry_after_s=1)
 
 

@@ -27,8 +27,8 @@ async def verify(call: Call) -> Any:
     if wanted.repair:
         call.asker.require("POST", "verification")
     name, organization_id = wanted.external_subscription_id, call.organization_id
-    owner = None if name is None else call.meter.owner(organization_id, name)
-    first = {"peers": list(call.meter.peers()), "owner": owner}
+    owner = None if name is None else call.meter.routing.owner(organization_id, name)
+    first = {"peers": list(call.meter.routing.peers()), "owner": owner}
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(call.request)
     await response.write(json_text.encode(first) + b"\n")
@@ -42,7 +42,9 @@ async def _report(
     call: Call, response: web.StreamResponse, organization_id: str, wanted: _Wanted
 ) -> None:
     try:
-        reports = call.meter.verify(organization_id, wanted.external_subscription_id, wanted.repair)
+        reports = call.meter.evidence.verify(
+            organization_id, wanted.external_subscription_id, wanted.repair
+        )
         async with aclosing(reports):
             async for report in reports:
                 await response.write(msgspec.json.encode(report) + b"\n")

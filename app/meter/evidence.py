@@ -89,7 +89,7 @@ class ExplainedCell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def equal(self) -> bool:
-        """Whether the live figures are proved."""
+        """Return True if the live figures are proved."""
         return self.live == self.recomputed
 
 
@@ -111,7 +111,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def equal(self) -> bool:
-        """Whether every live figure is proved."""
+        """Return True if every live figure is proved."""
         return all(cell.equal for cell in self.cells)
 
 

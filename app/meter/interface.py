@@ -1,4 +1,8 @@
-"""What may be asked of a meter."""
+"""What may be asked of a meter: a protocol for each concern, and `Meter`, which has one of each.
+
+The values that cross it are in the other modules of this package; `errors` says why there is no
+answer.
+"""
 
 from __future__ import annotations
 
@@ -36,54 +40,42 @@ from app.meter.usage import PeriodUsage, Regrouping
 from tables.reading import PastPeriod
 
 
-class Meter(Protocol):
-    """The engine, as the web sees it."""
+class Routing(Protocol):
+    """Which worker answers for a subscription."""
 
-    opened: bool
-    """Whether what all workers follow is read: before that nothing but its health is known."""
-
-    @property
-    def definitions(self) -> Definitions:
-        """The definitions log as applied by this worker."""
+    def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
+        """Return the base URL of a subscription's worker; None: this one. Raises Unavailable."""
         ...
 
-    def now_ms(self) -> int:
-        """The clock, in ms since the epoch."""
+    def peers(self) -> Sequence[str]:
+        """Return the base URLs of all other workers. Raises Unavailable while one is unknown."""
         ...
 
-    def health(self) -> list[Reason]:
-        """Everything that is not as it should be, the earliest first."""
-        ...
 
-    def not_ready(self) -> tuple[str, ...]:
-        """Why this worker should get no traffic yet, a sentence each; empty when it should."""
-        ...
+class Definer(Protocol):
+    """Changes of the definitions log."""
 
     async def define(self, command: Command) -> Applied | Rejected:
         """Append a command and wait until this worker applied it. Raises Unavailable."""
         ...
 
-    async def definition_changes(
+    async def changes(
         self, organization_id: str | None, since: int
     ) -> tuple[list[DefinitionChange], int]:
-        """What the log of definitions holds from an offset on, and where to go on; None: of all."""
+        """Return what the log holds from an offset on, and where to go on; None: of everybody."""
         ...
 
-    def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
-        """Base URL of the worker with a subscription's home; None: this one. Raises Unavailable."""
-        ...
 
-    def peers(self) -> Sequence[str]:
-        """Base URLs of all the other workers. Raises Unavailable while they are not known."""
-        ...
+class Ingest(Protocol):
+    """Events and corrections on their way into the log."""
 
     async def check(
         self, organization_id: str, events: Sequence[IncomingEvent]
     ) -> list[Duplicate | Refused | None]:
-        """What ingest would refuse of events at home here; None: nothing known against it."""
+        """Say what `append` would refuse of events at home here; None: nothing known against it."""
         ...
 
-    async def ingest(
+    async def append(
         self, organization_id: str, events: Sequence[IncomingEvent], partial: bool
     ) -> list[Verdict]:
         """Check the events at home here, then append as one record; one verdict an event, in order.
@@ -102,44 +94,6 @@ class Meter(Protocol):
         """
         ...
 
-    async def set_aside(
-        self, partition: int, first: int, after: int, reason: str
-    ) -> list[SetAside]:
-        """Let no fold look at raw records that are not folded yet.
-
-        The owner of the partition takes it over anew. Raises NotSetAside, Unavailable.
-        """
-        ...
-
-    async def lift(self, one: SetAside) -> int:
-        """Append what is set aside anew and unlist it; how many records were there yet."""
-        ...
-
-    async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
-        """The first event with that id among those at home here."""
-        ...
-
-    async def not_counted(
-        self, organization_id: str, reason: str | None, code: str | None
-    ) -> list[Uncounted]:
-        """What no charge counted, of the partitions here."""
-        ...
-
-    async def list_events(
-        self, organization_id: str, query: EventQuery, offset: int, limit: int
-    ) -> EventPage:
-        """Which events at home here are listed."""
-        ...
-
-    def read_events(
-        self, events: Sequence[ListedEvent]
-    ) -> AsyncGenerator[Sequence[StoredEvent], None]:
-        """Listed events, wherever they are at home, some at a time.
-
-        Raises BeyondRetention when the log has one no longer.
-        """
-        ...
-
     async def wait_for(
         self,
         organization_id: str,
@@ -151,42 +105,79 @@ class Meter(Protocol):
         """Wait until what a raw record holds of a subscription at home here is folded."""
         ...
 
+
+class Events(Protocol):
+    """Events that the log holds."""
+
+    async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
+        """Return the first event with that id among those at home here."""
+        ...
+
+    async def not_counted(
+        self, organization_id: str, reason: str | None, code: str | None
+    ) -> list[Uncounted]:
+        """Return what no charge counted on the partitions here."""
+        ...
+
+    async def list_events(
+        self, organization_id: str, query: EventQuery, offset: int, limit: int
+    ) -> EventPage:
+        """Find which events at home here are listed."""
+        ...
+
+    def read_events(
+        self, events: Sequence[ListedEvent]
+    ) -> AsyncGenerator[Sequence[StoredEvent], None]:
+        """Read listed events, wherever they are at home, some at a time.
+
+        Raises BeyondRetention when the log has one no longer.
+        """
+        ...
+
+
+class Usage(Protocol):
+    """Usage of the subscriptions at home here."""
+
     async def current_usage(
         self, organization_id: str, external_subscription_id: str, at_ms: int
     ) -> PeriodUsage | None:
-        """The period that holds `at_ms`, of the active subscription or the implicit one."""
+        """Return the period that holds `at_ms` of the active subscription or the implicit one."""
         ...
 
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
     ) -> PeriodUsage:
-        """Usage that `current_usage` gave, in other groups or of some events only."""
+        """Return what `current_usage` gave in other groups, or of some events only."""
         ...
 
     def past_periods(
         self, organization_id: str, external_subscription_id: str, external_customer_id: str
     ) -> list[PastPeriod]:
-        """Every period of a customer's subscription that ended before now, newest first."""
+        """List a customer's periods of a subscription that ended before now, newest first."""
         ...
 
     async def period_usage(
         self, organization_id: str, external_subscription_id: str, period: PastPeriod
     ) -> PeriodUsage:
-        """Usage of one of them."""
+        """Return the usage of one of them."""
         ...
 
+
+class Evidence(Protocol):
+    """What the events say of the figures: they are read again for every answer."""
+
     async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
-        """How the figures of a metric come about; None when no period holds the instant."""
+        """Show how a metric's figures come about; None when no period holds the instant."""
         ...
 
     async def trace(
         self, organization_id: str, transaction_id: str, external_subscription_id: str | None
     ) -> list[EventFate]:
-        """What became of every arrival of an event id among those at home here."""
+        """Show what became of every arrival of an event id among those at home here."""
         ...
 
     async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
-        """Usage of a metric over time."""
+        """Return the usage of a metric over time."""
         ...
 
     def verify(
@@ -201,15 +192,28 @@ class Meter(Protocol):
     def preview(
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
     ) -> AsyncGenerator[PreviewReport, None] | Rejected:
-        """What changes of metrics and plans would make of the usage at home here.
+        """Compute what changes of metrics and plans would make of the usage at home here.
 
-        Of periods not published yet, and of published ones that start in [from_ms, to_ms). The last
-        report is `done`.
+        It covers periods not published yet, and published ones that start in [from_ms, to_ms).
+        The last report is `done`.
         """
         ...
 
-    async def overview(self, query: OverviewQuery) -> Overview:
-        """The live page's figures."""
+
+class Repairs(Protocol):
+    """What an operator does about records that do not count as they are."""
+
+    async def set_aside(
+        self, partition: int, first: int, after: int, reason: str
+    ) -> list[SetAside]:
+        """Let no fold look at raw records that are not folded yet.
+
+        The owner of the partition takes it over anew. Raises NotSetAside, Unavailable.
+        """
+        ...
+
+    async def lift(self, one: SetAside) -> int:
+        """Append what is set aside anew and unlist it; return how many records were there yet."""
         ...
 
     async def replay(
@@ -220,3 +224,52 @@ class Meter(Protocol):
         With an organization, only one of its own. `by`: the key's name.
         """
         ...
+
+
+class Overviews(Protocol):
+    """The live page's figures."""
+
+    async def overview(self, query: OverviewQuery) -> Overview:
+        """Return what the live page shows now."""
+        ...
+
+
+class Meter(Protocol):
+    """One worker, as the web sees it."""
+
+    opened: bool
+    """Whether what all workers follow is read: before that nothing but its health is known."""
+
+    @property
+    def definitions(self) -> Definitions:
+        """Return the definitions log as applied by this worker."""
+        ...
+
+    def now_ms(self) -> int:
+        """Return the clock, in ms since the epoch."""
+        ...
+
+    def health(self) -> list[Reason]:
+        """Return everything that is not as it should be, the earliest first."""
+        ...
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Say why this worker should get no traffic yet, a sentence each; empty when it should."""
+        ...
+
+    @property
+    def routing(self) -> Routing: ...
+    @property
+    def definer(self) -> Definer: ...
+    @property
+    def ingest(self) -> Ingest: ...
+    @property
+    def events(self) -> Events: ...
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def evidence(self) -> Evidence: ...
+    @property
+    def repairs(self) -> Repairs: ...
+    @property
+    def overviews(self) -> Overviews: ...

@@ -29,17 +29,17 @@ class Regrouping(msgspec.Struct, frozen=True):
     """Nothing groups."""
 
     def asks(self) -> bool:
-        """Whether anything is to be other than the charges say."""
+        """Return True if anything is to be other than the charges say."""
         return bool(self.group or self.skip_grouping)
 
     def keys(self, charge: Charge, bucket: ChargeFilter | None) -> tuple[str, ...]:
-        """What is left of the keys of a bucket (None: the default one)."""
+        """Return what is left of the keys of a bucket (None: the default one)."""
         if self.skip_grouping:
             return ()
         return tuple(key for key in charge.group_keys(bucket) if key not in self.group)
 
     def charge(self, charge: Charge) -> Charge:
-        """The charge with the groups that are left."""
+        """Return the charge with the groups that are left."""
         return msgspec.structs.replace(
             charge,
             accepts_target_wallet=False,
@@ -53,7 +53,7 @@ class Regrouping(msgspec.Struct, frozen=True):
         )
 
     def takes(self, texts: Mapping[str, str | None]) -> bool:
-        """Whether events with these properties are wanted."""
+        """Return True if events with these properties are wanted."""
         return all((texts.get(key) or "") in wanted for key, wanted in self.group.items())
 
 

@@ -15,9 +15,9 @@ from agents.refold import refold_queued
 from app.brokers import Brokers
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Touch
-from app.gateway import Gateway
 from app.meter.events import Accepted, Duplicate, Position, Verdict
 from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Unsent, _slices
+from app.queries.gateway import Gateway
 from app.records import usage_record
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import ProgressTable
@@ -304,7 +304,7 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     gateway = Gateway(cast(Any, engine))
 
     def told(offset: int) -> Verdict:
-        return gateway._verdict(0, offset, 0, Position(0, offset, AT_MS))
+        return gateway.ingest._verdict(0, offset, 0, Position(0, offset, AT_MS))
 
     assert isinstance(told(7), Accepted)
     assert isinstance(told(8), Duplicate)

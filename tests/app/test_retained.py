@@ -10,9 +10,9 @@ import pytest
 from app.definitions import commands
 from app.definitions.outcome import Applied, Touch
 from app.definitions.state import Definitions
-from app.gateway import Gateway
 from app.meter.errors import BeyondRetention, Unavailable
 from app.owned import OwnedPartition
+from app.queries.gateway import Gateway
 from app.turns import Steps
 from tables.fold import runs_of
 from tests.app.definitions.log import metric_body
@@ -59,12 +59,12 @@ def touch_of(owned: OwnedPartition) -> Touch:
 async def test_a_plan_is_not_deleted_under_events_after_its_end_that_are_gone() -> None:
     gateway, owned = await with_event(START_MS + WEEK_MS)
     with pytest.raises(BeyondRetention):
-        await gateway._require_retained(DELETE, touch_of(owned))
+        await gateway.definer._require_retained(DELETE, touch_of(owned))
 
 
 async def test_events_before_its_end_stay_where_they_are() -> None:
     gateway, owned = await with_event(AT_MS)
-    await gateway._require_retained(DELETE, touch_of(owned))
+    await gateway.definer._require_retained(DELETE, touch_of(owned))
 
 
 @pytest.mark.parametrize("times", [1, 1_000], ids=["once", "all the time"])
@@ -95,5 +95,5 @@ async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
     monkeypatch.setattr(Definitions, "applying", applying)
     error = BeyondRetention if times == 1 else Unavailable
     with pytest.raises(error):
-        await gateway._require_retained(DELETE, touch)
+        await gateway.definer._require_retained(DELETE, touch)
     assert defined == (1 if times == 1 else 3)

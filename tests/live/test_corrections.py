@@ -129,7 +129,7 @@ async def test_producers_are_believed_through_a_gateway_only(
         await eventually(lambda: api.units("c", SUBSCRIPTION), {"gb": Decimal(5)})
         *_, letter = await letters()
         place = (letter["partition"], letter["offset"])
-        assert await worker.gateway.replay(LOCAL_ORGANIZATION_ID, *place, "me")
+        assert await worker.gateway.repairs.replay(LOCAL_ORGANIZATION_ID, *place, "me")
         await eventually(lambda: api.units("c", SUBSCRIPTION), {"gb": Decimal(2)})
         _, changes = await api.call("GET", "/definitions/changes")
         granted = [each for each in changes["changes"] if each["type"] == "grant"]

@@ -10,9 +10,9 @@ import pytest
 from app.definitions import commands, state
 from app.definitions.commands import Command
 from app.definitions.outcome import Applied, Rejected
-from app.gateway import Gateway
 from app.main import Worker
 from app.meter.errors import TooOften
+from app.queries.gateway import Gateway
 from app.topics import METER_DEFINITIONS
 from tests.app.definitions.log import ORG, metric_body, plan_body, subscription_body
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.servers
 
 
 async def define(worker: Worker, command: Command) -> Applied | Rejected:
-    return await Gateway(worker.engine).define(command)
+    return await Gateway(worker.engine).definer.define(command)
 
 
 async def accept(worker: Worker, command: Command) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.api.usage_json import current_usage_json
-from app.gateway import Gateway
 from app.meter.errors import Unavailable
 from app.meter.usage import PeriodUsage, Regrouping
 from app.offline import OfflineMeter
+from app.queries.gateway import Gateway
 from app.runtime.engine import Engine
 from tables.fold import Arrival
 from tables.partition import Partition
@@ -43,11 +43,11 @@ async def usage_at(engine: Engine, at_ms: int) -> Answers:
                 if number not in engine.owned or engine.homes.of(*name) != number:
                     break
                 try:
-                    known = await gateway.current_usage(*name, at_ms)
+                    known = await gateway.usage.current_usage(*name, at_ms)
                     if known is None:
                         break
                     current_usage_json(known)
-                    usage = await gateway.regrouped_usage(known, wanted, at_ms)
+                    usage = await gateway.usage.regrouped_usage(known, wanted, at_ms)
                 except Unavailable:
                     if number in engine.owned and number not in engine.restoring:
                         raise

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from app.definitions import commands
-from app.gateway import Gateway
+from app.queries.gateway import Gateway
 from app.runtime import restore
 from app.wire.raw import home_partition, message_key
 from tables.stores.changelog import LogReader, LogRecord
@@ -156,7 +156,7 @@ def test_a_repair_holds_back_the_cut_that_waits(
         cell.state.total = Decimal(21)  # type: ignore[attr-defined]
 
         async def repair() -> int:
-            reports = Gateway(worker.engine).verify(ORG, SUBSCRIPTION, True)
+            reports = Gateway(worker.engine).evidence.verify(ORG, SUBSCRIPTION, True)
             found = [found async for report in reports for found in report.differences]
             slow_scans(monkeypatch, by_s=20)
             return len(found)

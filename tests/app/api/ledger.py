@@ -81,12 +81,15 @@ class LedgerMeter:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.opened = True
+        # One for all concerns.
+        self.routing = self.definer = self.ingest = self.events = self
+        self.usage = self.evidence = self.repairs = self.overviews = self
         self.definitions = Definitions()
         self.reasons: list[Reason] = []
         self.commands: list[tuple[int, int, Command]] = []
         self.elsewhere: dict[str, str] = {}
         self.restoring = False
-        self.events: dict[tuple[str, str, str], tuple[IncomingEvent, Position]] = {}
+        self.taken: dict[tuple[str, str, str], tuple[IncomingEvent, Position]] = {}
         self.dead_letters: list[DeadLetterView] = []
         self.closing: list[ClosingView] = []
         self.records: list[RecordView] = []
@@ -119,7 +122,7 @@ class LedgerMeter:
         self.commands.append((offset, self.now_ms(), command))
         return outcome
 
-    async def definition_changes(
+    async def changes(
         self, organization_id: str | None, since: int
     ) -> tuple[list[DefinitionChange], int]:
         return [
@@ -149,22 +152,22 @@ class LedgerMeter:
         return [self._known(organization_id, event) for event in events]
 
     def _known(self, organization_id: str, event: IncomingEvent) -> Duplicate | None:
-        found = self.events.get(_identity(organization_id, event))
+        found = self.taken.get(_identity(organization_id, event))
         if found is None:
             return None
         first, again = (as_event(organization_id, one) for one in (found[0], event))
         return Duplicate("identical" if same_body(first, again) else "conflicting")
 
-    async def ingest(
+    async def append(
         self, organization_id: str, events: Sequence[IncomingEvent], partial: bool
     ) -> list[Verdict]:
         known = await self.check(organization_id, events)
         if not partial and any(known):
             return [verdict or NotAppended() for verdict in known]
-        position = Position(0, len(self.events), self.now_ms())
+        position = Position(0, len(self.taken), self.now_ms())
         for event, verdict in zip(events, known, strict=True):
             if verdict is None:
-                self.events[_identity(organization_id, event)] = (event, position)
+                self.taken[_identity(organization_id, event)] = (event, position)
         return [
             verdict or self._after_append(event, position)
             for event, verdict in zip(events, known, strict=True)
@@ -179,7 +182,7 @@ class LedgerMeter:
         self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
     ) -> Position:
         self.corrections.append(value)
-        return Position(0, len(self.events), self.now_ms())
+        return Position(0, len(self.taken), self.now_ms())
 
     async def set_aside(
         self, partition: int, first: int, after: int, reason: str
@@ -199,7 +202,7 @@ class LedgerMeter:
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         if self.restoring:
             raise Unavailable("partition 0 is being restored", retry_after_s=3)
-        for (organization, _, transaction), (event, position) in self.events.items():
+        for (organization, _, transaction), (event, position) in self.taken.items():
             if (organization, transaction) == (organization_id, transaction_id):
                 return _stored(event, position)
         return None
@@ -218,7 +221,7 @@ class LedgerMeter:
     ) -> EventPage:
         found = [
             _stored(event, position)
-            for (organization, _, _), (event, position) in self.events.items()
+            for (organization, _, _), (event, position) in self.taken.items()
             if organization == organization_id
         ]
         found = [event for event in found if _matches(query, event)]
@@ -244,7 +247,7 @@ class LedgerMeter:
         offset: int,
         timeout_s: float,
     ) -> bool:
-        return partition == 0 and offset < len(self.events)
+        return partition == 0 and offset < len(self.taken)
 
     async def current_usage(
         self, organization_id: str, external_subscription_id: str, at_ms: int
@@ -318,7 +321,7 @@ class LedgerMeter:
             timezone=period.timezone,
             duration_days=period.duration_days,
             final=final,
-            as_of=AsOf(self.now_ms(), 0, len(self.events), 0),
+            as_of=AsOf(self.now_ms(), 0, len(self.taken), 0),
         )
 
     def _rows(
@@ -329,7 +332,7 @@ class LedgerMeter:
         wanted: Regrouping | None = None,
     ) -> list[UsageRow]:
         cells: dict[tuple[str | None, tuple[tuple[str, str | None], ...]], list[Decimal]] = {}
-        for (organization_id, external_id, _), (event, position) in self.events.items():
+        for (organization_id, external_id, _), (event, position) in self.taken.items():
             stored = _stored(event, position)
             inside = period.start_ms <= stored.timestamp_ms < period.end_ms
             ours = (organization_id, external_id) == (
@@ -398,7 +401,7 @@ class LedgerMeter:
                 status="counted",
                 reason=None,
             )
-            for (organization, _, _), (event, position) in self.events.items()
+            for (organization, _, _), (event, position) in self.taken.items()
             if organization == organization_id
         ]
 
@@ -417,7 +420,7 @@ class LedgerMeter:
             metric_code=query.metric_code,
             aggregation_type=None,
             charges=tuple(ChargeUsageSeries(c.id, c.code, tuple(nothing)) for c in wanted),
-            as_of=AsOf(self.now_ms(), 0, len(self.events), 0),
+            as_of=AsOf(self.now_ms(), 0, len(self.taken), 0),
         )
 
     def preview(
@@ -440,8 +443,8 @@ class LedgerMeter:
         yield VerifyReport(
             partitions=(0,),
             of_partitions=1,
-            records_read=len(self.events),
-            records_total=len(self.events),
+            records_read=len(self.taken),
+            records_total=len(self.taken),
             pairs_verified=0,
             pairs_total=0,
             cells_verified=0,
@@ -461,7 +464,7 @@ class LedgerMeter:
                 from_ms=0,
                 to_ms=self.now_ms(),
             )
-            for (organization_id, external_id, _), (event, _) in self.events.items()
+            for (organization_id, external_id, _), (event, _) in self.taken.items()
             if query.organization_id in (None, organization_id)
             and query.search in f"{external_id} {event.code}"
         ]
@@ -473,7 +476,7 @@ class LedgerMeter:
         partition = PartitionView(
             partition=0,
             state="running",
-            offset=len(self.events),
+            offset=len(self.taken),
             lag=7,
             events_per_s=12.5,
             append_time_ms=self.now_ms(),

@@ -201,14 +201,14 @@ async def test_expression_failure_is_a_bare_text(api: Running) -> None:
     answer = await batch(api, EVENT | {"properties": {"a": 1}}, EVENT | {"transaction_id": "u"})
     assert list(answer.body["error_details"]) == ["1"]
     assert answer.body["error_details"]["1"].startswith("expression_evaluation_failed: ")
-    assert api.meter.events == {}
+    assert api.meter.taken == {}
 
 
 async def test_the_log_keeps_properties_without_the_result(api: Running) -> None:
     await define_expression(api)
     answer = await send(api, properties={"a": "1.5"})
     assert answer.body["event"]["properties"] == {"a": "1.5", "value": "3.0"}
-    ((event, _),) = api.meter.events.values()
+    ((event, _),) = api.meter.taken.values()
     assert json.loads(event.properties) == {"a": "1.5"}
 
 
@@ -256,7 +256,7 @@ async def test_reads_show_the_result_of_the_expression_where_there_is_one(api: R
 async def test_refused_batches(api: Running, events: list[Any], details: dict[str, Any]) -> None:
     answer = await batch(api, *events)
     assert (answer.status, answer.body["error_details"]) == (422, details)
-    assert api.meter.events == {}
+    assert api.meter.taken == {}
 
 
 async def test_a_batch_with_a_known_event_is_refused_whole(api: Running) -> None:
@@ -264,7 +264,7 @@ async def test_a_batch_with_a_known_event_is_refused_whole(api: Running) -> None
     answer = await batch(api, EVENT | {"transaction_id": "new"}, EVENT)
     assert (answer.status, answer.body["error_details"]) == (422, {"1": TAKEN})
     assert answer.headers["Meter-Duplicate"] == "identical"
-    assert len(api.meter.events) == 1
+    assert len(api.meter.taken) == 1
 
 
 async def test_a_conflict_outweighs_identical_duplicates(api: Running) -> None:
@@ -286,7 +286,7 @@ async def test_partial_acceptance_names_the_others(api: Running) -> None:
     assert answer.status == 200
     assert [event["transaction_id"] for event in answer.body["events"]] == ["new"]
     assert answer.body["error_details"] == {"0": TAKEN, "2": {"timestamp": ["invalid_format"]}}
-    assert len(api.meter.events) == 2
+    assert len(api.meter.taken) == 2
 
 
 async def test_partial_acceptance_of_nothing_is_a_422(api: Running) -> None:
@@ -313,7 +313,7 @@ async def test_losing_every_race_is_a_422(api: Running) -> None:
 
 async def test_dry_run_appends_nothing(api: Running) -> None:
     assert (await batch(api, EVENT, query="?dry_run=true")).body == {"events": []}
-    assert api.meter.events == {}
+    assert api.meter.taken == {}
     await send(api)
     answer = await batch(api, EVENT, query="?dry_run=true")
     assert (answer.status, answer.body["error_details"]) == (422, {"0": TAKEN})

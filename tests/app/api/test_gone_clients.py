@@ -49,8 +49,8 @@ async def test_a_read_ends_with_its_client(api: Running, monkeypatch: pytest.Mon
 async def test_a_write_goes_on_without_its_client(
     api: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(api.meter.ingest)
-    monkeypatch.setattr(api.meter, "ingest", held)
+    held = Held(api.meter.append)
+    monkeypatch.setattr(api.meter, "append", held)
     async with line_to(api) as line:
         await line.head("/api/v1/events", Content_Length=len(EVENT))
         line.writer.write(EVENT)

@@ -68,7 +68,7 @@ async def test_an_event_goes_to_its_home(pair: Pair) -> None:
     answer = await send(pair.near, event("t", "sub_far", properties={"a": 1}))
     assert answer.status == 200
     assert answer.headers["Meter-Position"] == "0:0"
-    assert (len(pair.near.meter.events), len(pair.far.meter.events)) == (0, 1)
+    assert (len(pair.near.meter.taken), len(pair.far.meter.taken)) == (0, 1)
     again = await send(pair.near, event("t", "sub_far"))
     assert (again.status, again.headers["Meter-Duplicate"]) == (422, "conflicting")
 
@@ -98,7 +98,7 @@ async def test_usage_is_fetched_from_its_home(pair: Pair) -> None:
 async def test_a_batch_of_one_far_home_is_forwarded_whole(pair: Pair) -> None:
     answer = await batch(pair.near, event("a", "sub_far"), event("b", "sub_far"))
     assert [found["transaction_id"] for found in answer.body["events"]] == ["a", "b"]
-    assert len(pair.far.meter.events) == 2
+    assert len(pair.far.meter.taken) == 2
 
 
 async def test_a_mixed_batch_is_checked_at_every_home_first(pair: Pair) -> None:
@@ -112,9 +112,9 @@ async def test_a_mixed_batch_is_checked_at_every_home_first(pair: Pair) -> None:
     assert answer.status == 422
     assert answer.body["error_details"] == {"2": {"transaction_id": ["value_already_exist"]}}
     assert answer.headers["Meter-Duplicate"] == "conflicting"
-    assert pair.near.meter.events == {}
+    assert pair.near.meter.taken == {}
     assert (await batch(pair.near, *mixed[:2])).status == 200
-    assert len(pair.near.meter.events) == 2
+    assert len(pair.near.meter.taken) == 2
 
 
 async def test_a_mixed_batch_that_a_home_finds_too_large(pair: Pair) -> None:
@@ -126,7 +126,7 @@ async def test_a_mixed_batch_that_a_home_finds_too_large(pair: Pair) -> None:
     assert _room_left(mixed) == 0
     answer = await batch(pair.near, *mixed)
     assert (answer.status, answer.body["code"]) == (413, "too_large")
-    assert pair.near.meter.events == {}
+    assert pair.near.meter.taken == {}
 
 
 def _room_left(events: list[dict[str, Any]]) -> int:
@@ -157,7 +157,7 @@ async def test_an_unreachable_owner_is_a_503_and_nothing_is_appended(
     await pair.far.server.stop()
     answer = await batch(pair.near, *(event(*identity) for identity in events))
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-    assert pair.near.meter.events == {}
+    assert pair.near.meter.taken == {}
 
 
 async def test_an_event_is_found_wherever_it_is(pair: Pair) -> None:

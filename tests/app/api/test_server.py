@@ -222,7 +222,7 @@ async def test_restoring_is_not_ready_and_says_when_to_come_back(api: Running) -
     answer = await api.call("POST", "/api/v1/events", {"event": EVENT})
     assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
     assert answer.body["error"] == "Service Unavailable"
-    assert api.meter.events == {}
+    assert api.meter.taken == {}
 
 
 async def test_what_all_workers_share_leaves_this_one_ready(api: Running) -> None:

@@ -46,11 +46,11 @@ class _Names:
         self._again = 0
 
     def add(self, table: Partition, name: SubscriptionName, now_ms: int) -> None:
-        """One that was not there before."""
+        """Add a subscription that was not there before."""
         self.entries.append(self._entry(table, name, now_ms))
 
     def look_again(self, table: Partition, now_ms: int) -> Steps[None]:
-        """At some of them, in turn."""
+        """Look at some of them again, in turn."""
         for _ in range(min(_INDEXED_AGAIN, len(self.entries))):
             self._again = (self._again + 1) % len(self.entries)
             entry = self.entries[self._again]
@@ -76,7 +76,7 @@ class UsageLines:
     def shown(
         self, owned: dict[int, OwnedPartition], query: OverviewQuery, now_ms: int
     ) -> Steps[tuple[list[UsageView], int]]:
-        """Lines, those of most events first, and how many there would be."""
+        """Return lines, those of most events first, and how many there would be."""
         tables = {number: each.table for number, each in owned.items()}
         yield from self._index(tables, now_ms)
         search = query.search.casefold()
@@ -176,7 +176,7 @@ def _lines(table: Partition, name: SubscriptionName, now_ms: int, search: str) -
 
 
 def _cells(table: Partition, name: SubscriptionName) -> int:
-    """How many cells the subscription has at hand, in periods before the current one too."""
+    """Count the cells that a subscription has at hand, in earlier periods too."""
     return sum(
         len(layer.cells)
         for code in table.presence.codes[name]

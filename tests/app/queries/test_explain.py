@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.explain import _Selection
 from app.meter.evidence import ExplainQuery
+from app.queries.explain import _Selection
 from tables.fold import Arrival
 from tables.tracing import Tracer
 from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event

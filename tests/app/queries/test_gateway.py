@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry
 
 from app.api.auth import KeyRing, PeerTokens
 from app.api.server import ApiServer, build_app
-from app.gateway import Gateway
 from app.keys import of_environment
+from app.queries.gateway import Gateway
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress, ProgressTable
 from app.runtime.raw_lookup import RawPlace

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from app.definitions.branch import Branch
 from app.meter.evidence import PreviewedCell, PreviewReport
 from app.owned import OwnedPartition
+from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
+from app.queries.replay import Replay
 from app.runtime.scans import Scanner, Turn, feeding
-from app.verify import PAIRS_AT_ONCE, chunked, counting, some_of
 from tables.preview import Preview, Scope
 
 CELLS_A_LINE = 500
@@ -66,7 +67,7 @@ async def preview_organization(
     *,
     pairs_at_once: int = PAIRS_AT_ONCE,
 ) -> AsyncGenerator[PreviewReport, None]:
-    """Every subscription of an organization on the partitions owned here.
+    """Preview every subscription of an organization on the partitions owned here.
 
     Raises:
         Overtaken: a definition was applied after the branch was made.
@@ -82,7 +83,8 @@ async def preview_organization(
             _check_not_overtaken(part, branch)
             job = Preview(part.table, branch.definitions, names, branch.codes, begins=False)
             await turn.run(job.beginning())
-            async for report in _previewed(part, job, branch, scope, scanner, turn, progress):
+            replay = Replay(part, scanner, turn)
+            async for report in _previewed(replay, job, branch, scope, progress):
                 yield report
     yield progress.report(done=True)
 
@@ -93,35 +95,26 @@ def _check_not_overtaken(owned: OwnedPartition, branch: Branch) -> None:
 
 
 async def _previewed(
-    owned: OwnedPartition,
-    job: Preview,
-    branch: Branch,
-    scope: Scope,
-    scanner: Scanner,
-    turn: Turn,
-    progress: _Progress,
+    replay: Replay, job: Preview, branch: Branch, scope: Scope, progress: _Progress
 ) -> AsyncGenerator[PreviewReport, None]:
-    record, feed, whole = owned.table.record, feeding(job.feed), False
+    owned, feed, whole = replay.owned, feeding(job.feed), False
     while not whole:
-        async with scanner(owned) as scan:
-            scan.seek_only(job.names)
-            scan.start(record, *job.start_offsets())
-            progress.records_total += scan.behind(record)
-            async for read in turn.stretches(scan, record, feed):
+        async with replay.reading(feed, job.names, job.start_offsets()) as reading:
+            progress.records_total += reading.behind()
+            async for read in reading.stretches():
                 progress.records_read += read
                 yield progress.report()
             cells: list[PreviewedCell] = []
             differences, done = job.differences(scope), False
             while not done:
                 # The live fold goes on between some subscriptions and the next ones.
-                async with owned.lock:
-                    progress.records_read += scan.behind(record)
-                    await turn.rest(scan, record, feed)
+                async with reading.caught_up() as read:
+                    progress.records_read += read
                     _check_not_overtaken(owned, branch)
                     whole = job.is_whole()
                     if not whole:
                         break
-                    found = await turn.run(some_of(differences, _NAMES_AT_ONCE), urgent=True)
+                    found = await replay.turn.run(some_of(differences, _NAMES_AT_ONCE), urgent=True)
                     _check_not_overtaken(owned, branch)
                 cells += [cell for each in found for cell in each]
                 done = len(found) < _NAMES_AT_ONCE

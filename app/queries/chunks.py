@@ -1,0 +1,58 @@
+"""How much of an organization is folded again at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import islice
+
+from app.owned import OwnedPartition
+from app.turns import STEP_ITEMS, Steps, T
+from tables.presence import SubscriptionName
+
+PAIRS_AT_ONCE = 20_000
+"""Pairs whose shadow cells are in memory together."""
+
+
+def counting(
+    owned: OwnedPartition, organization_id: str, codes: Container[str] | None = None
+) -> Steps[list[tuple[SubscriptionName, int]]]:
+    """List an organization's subscriptions with events, each with the number of its pairs.
+
+    `codes`: only pairs of these count."""
+    counted: list[tuple[SubscriptionName, int]] = []
+    for number, (name, known) in enumerate(list(owned.table.presence.codes.items()), 1):
+        if name[0] == organization_id:
+            pairs = len(known) if codes is None else sum(code in codes for code in known)
+            if pairs or codes is None:
+                counted.append((name, pairs))
+        if number % STEP_ITEMS == 0:
+            yield
+    return counted
+
+
+def chunked(
+    counted: Mapping[int, Sequence[tuple[SubscriptionName, int]]], most: int
+) -> Iterator[dict[int, list[SubscriptionName]]]:
+    """Yield names by partition, so many that their pairs are about `most`; at least one chunk.
+
+    Every chunk but the first leaves out the partitions that are done.
+    """
+    chunk: dict[int, list[SubscriptionName]] = {number: [] for number in counted}
+    chunk_pairs = 0
+    for number, names in counted.items():
+        for name, pairs in names:
+            if chunk_pairs >= most:
+                yield chunk
+                chunk, chunk_pairs = {}, 0
+            chunk.setdefault(number, []).append(name)
+            chunk_pairs += pairs
+    yield chunk
+
+
+def some_of(more: Iterator[T], most: int) -> Steps[list[T]]:
+    """Return the next of many; each is a step."""
+    found: list[T] = []
+    for one in islice(more, most):
+        found.append(one)
+        yield
+    return found

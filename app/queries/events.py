@@ -1,0 +1,192 @@
+"""Find, list and read the events that the log holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from msgspec.structs import replace
+
+from app.meter.errors import BeyondRetention
+from app.meter.events import EventPage, EventQuery, ListedEvent, StoredEvent
+from app.meter.evidence import Uncounted
+from app.owned import OwnedPartition
+from app.queries.listing import First
+from app.queries.replay import Replay
+from app.queries.routing import Routing
+from app.queries.trace import entries_of
+from app.runtime.engine import Engine
+from app.runtime.scans import Turn
+from app.turns import STEP_ITEMS, Steps, Work
+from tables.fold import Arrival
+from tables.presence import Presence, SubscriptionName, first_offsets
+
+
+class Events:
+    """Looks events up in the index, and reads them from the log."""
+
+    def __init__(self, engine: Engine, routing: Routing):
+        self._engine, self._routing = engine, routing
+
+    async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
+        """Return the first event with that id among those at home here."""
+        async with self._engine.scans.place("event", organization_id) as turn:
+            found = [
+                entry
+                for owned in list(self._engine.owned.values())
+                for entry, _ in await turn.run(entries_of(owned, organization_id, transaction_id))
+            ]
+            if not found:
+                self._routing.all_owned()
+                return None
+            arrival = await self._engine.raw_lookup.find(*min(found)[1:4])
+            return _stored(arrival) if isinstance(arrival, Arrival) else None
+
+    async def not_counted(
+        self, organization_id: str, reason: str | None, code: str | None
+    ) -> list[Uncounted]:
+        """Return what was not counted on the partitions here since this worker has them."""
+        self._routing.all_owned()
+        work = Work("request", "not counted", organization_id)
+        steps = _uncounted(list(self._engine.owned.values()), organization_id)
+        return [
+            one
+            for one in await self._engine.shared.turns.run(work, steps)
+            if reason in (None, one.reason) and code in (None, one.code)
+        ]
+
+    async def list_events(
+        self, organization_id: str, query: EventQuery, offset: int, limit: int
+    ) -> EventPage:
+        """Find which events at home here are listed, as the log has them."""
+        external_id = query.external_subscription_id
+        if external_id is not None:
+            parts = [self._routing.at_home(organization_id, external_id)]
+        else:
+            parts = self._routing.all_owned()
+        newest = First[ListedEvent](offset + limit)
+        async with self._engine.scans.place("events", organization_id, external_id or "") as turn:
+            for owned in parts:
+                await self._list_events(owned, organization_id, query, newest, turn)
+            if external_id is None:
+                self._routing.check_same(parts)
+            return EventPage(await turn.run(newest.listed(offset)), newest.count)
+
+    async def _list_events(
+        self,
+        owned: OwnedPartition,
+        organization_id: str,
+        query: EventQuery,
+        newest: First[ListedEvent],
+        turn: Turn,
+    ) -> None:
+        first = await turn.run(_first_listed(owned, organization_id, query))
+        if first == (None, None):
+            return
+
+        def show(arrivals: Sequence[Arrival]) -> Steps[None]:
+            for start in range(0, len(arrivals), STEP_ITEMS):
+                part = arrivals[start : start + STEP_ITEMS]
+                wanted = [a for a in part if _matches(query, organization_id, a)]
+                counting = owned.table.index.find_many([a.identity for a in wanted])
+                for arrival, entry in zip(wanted, counting, strict=True):
+                    if entry is not None and entry[1:5] == arrival.place:
+                        yield from newest.add(_listed(arrival))
+                yield
+
+        external_id = query.external_subscription_id
+        names = [] if external_id is None else [(organization_id, external_id)]
+        replay = Replay(owned, self._engine.scan, turn)
+        async with replay.reading(show, names, first) as reading:
+            await reading.so_far()
+
+    async def read_events(
+        self, events: Sequence[ListedEvent]
+    ) -> AsyncGenerator[Sequence[StoredEvent], None]:
+        """Read listed events, some at a time: all of a page may be of the greatest size."""
+        for start in range(0, len(events), STEP_ITEMS):
+            part = events[start : start + STEP_ITEMS]
+            found = await self._engine.raw_lookup.find_many([event[2:5] for event in part])
+            stored = []
+            for event in part:
+                arrival = found.get(event[2:5])
+                if not isinstance(arrival, Arrival):
+                    raise BeyondRetention(f"no offset {event.offset} in {event.partition}")
+                stored.append(_stored(replace(arrival, append_time_ms=event.append_time_ms)))
+            yield stored
+
+
+def _stored(arrival: Arrival) -> StoredEvent:
+    event = arrival.event
+    return StoredEvent(
+        transaction_id=event.transaction_id,
+        code=event.code,
+        external_subscription_id=event.external_subscription_id,
+        timestamp_ms=arrival.timestamp_ms,
+        properties=event.properties,
+        precise_total_amount_cents=event.precise_total_amount_cents,
+        created_at_ms=arrival.append_time_ms,
+    )
+
+
+def _asks_for(query: EventQuery, organization_id: str, name: SubscriptionName, code: str) -> bool:
+    return (
+        name[0] == organization_id
+        and query.external_subscription_id in (None, name[1])
+        and query.code in (None, code)
+    )
+
+
+def _matches(query: EventQuery, organization_id: str, arrival: Arrival) -> bool:
+    name = arrival.name
+    since_ms, until_ms = query.timestamp_from_ms, query.timestamp_to_ms
+    return (
+        _asks_for(query, organization_id, name, arrival.event.code)
+        and (since_ms is None or arrival.timestamp_ms >= since_ms)
+        and (until_ms is None or arrival.timestamp_ms <= until_ms)
+    )
+
+
+def _listed(arrival: Arrival) -> ListedEvent:
+    return ListedEvent(
+        -arrival.timestamp_ms,
+        arrival.event.transaction_id,
+        arrival.raw_partition,
+        arrival.raw_offset,
+        arrival.array_index,
+        arrival.append_time_ms,
+    )
+
+
+def _first_listed(
+    owned: OwnedPartition, organization_id: str, query: EventQuery
+) -> Steps[tuple[int | None, int | None]]:
+    """Return where the first events of a listing may lie, on raw and on rekeyed."""
+    found = Presence()
+    codes = owned.table.presence.codes
+    if query.external_subscription_id is not None:
+        name = (organization_id, query.external_subscription_id)
+        names = [name] if name in codes else []
+    else:
+        names = list(codes)
+    for start in range(0, len(names), STEP_ITEMS):
+        for name in names[start : start + STEP_ITEMS]:
+            for code, entry in codes.get(name, {}).items():
+                if _asks_for(query, organization_id, name, code):
+                    found.cover(entry)
+        yield
+    if owned.table.presence.rest is not None:
+        found.cover(owned.table.presence.rest)
+    return first_offsets([found])
+
+
+def _uncounted(
+    partitions: Sequence[OwnedPartition], organization_id: str
+) -> Steps[list[Uncounted]]:
+    found: list[Uncounted] = []
+    for owned in partitions:
+        for number, one in enumerate(owned.table.not_counted.of(organization_id), 1):
+            if one is not None:
+                found.append(one)
+            if number % STEP_ITEMS == 0:
+                yield
+    return found

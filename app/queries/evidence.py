@@ -1,0 +1,152 @@
+"""Show figures by the events behind them, which are read again for every answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from app.definitions.branch import Branch, branch_with
+from app.definitions.commands import Command
+from app.definitions.outcome import Rejected
+from app.definitions.sizes import oversized
+from app.meter.errors import Unavailable
+from app.meter.evidence import (
+    EventFate,
+    ExplainQuery,
+    Explanation,
+    PreviewReport,
+    SeriesQuery,
+    UsageSeries,
+    VerifyReport,
+)
+from app.owned import OwnedPartition
+from app.queries.explain import explain
+from app.queries.preview import Overtaken, preview_organization
+from app.queries.replay import Replay
+from app.queries.routing import Routing
+from app.queries.series import usage_series
+from app.queries.trace import entries_of, trace
+from app.queries.verify import verify_names, verify_organization
+from app.runtime.engine import Engine
+from tables.presence import SubscriptionName
+from tables.preview import Scope
+
+
+class Evidence:
+    """Hands out the places for scans, and says which partitions each of them reads."""
+
+    def __init__(self, engine: Engine, routing: Routing):
+        self._engine, self._routing = engine, routing
+
+    async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
+        """Show how the figures of a metric in a period come about."""
+        engine = self._engine
+        external_id = query.external_subscription_id
+        owned = self._routing.at_home(organization_id, external_id)
+        async with engine.scans.place("explain", organization_id, external_id) as turn:
+            replay = Replay(owned, engine.scan, turn)
+            return await explain(replay, engine.raw_lookup.find, organization_id, query)
+
+    async def trace(
+        self, organization_id: str, transaction_id: str, external_subscription_id: str | None
+    ) -> list[EventFate]:
+        """Show what became of every arrival of an event id among those at home here."""
+        engine = self._engine
+        wanted: list[tuple[OwnedPartition, SubscriptionName]] = []
+        fates: list[EventFate] = []
+        async with engine.scans.place(
+            "trace", organization_id, external_subscription_id or ""
+        ) as turn:
+            if external_subscription_id is not None:
+                parts = [self._routing.at_home(organization_id, external_subscription_id)]
+                wanted += [(owned, (organization_id, external_subscription_id)) for owned in parts]
+            else:
+                parts = self._routing.all_owned()
+                for owned in parts:
+                    known = await turn.run(entries_of(owned, organization_id, transaction_id))
+                    wanted += [(owned, name) for _, name in known]
+            for owned, name in wanted:
+                starts = await engine.offsets.log_starts(owned.number)
+                replay = Replay(owned, engine.scan, turn)
+                fates += await trace(replay, engine.raw_lookup.find, name, transaction_id, starts)
+        if external_subscription_id is None:
+            self._routing.check_same(parts)
+        return fates
+
+    async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
+        """Return the usage of a metric over time."""
+        owned = self._routing.at_home(organization_id, query.external_subscription_id)
+        pair = (organization_id, query.external_subscription_id, query.metric_code)
+        async with self._engine.scans.place("series", *pair[:2]) as turn:
+            replay = Replay(owned, self._engine.scan, turn)
+            return await usage_series(replay, pair, query.windows, query.timezone)
+
+    def verify(
+        self, organization_id: str, external_subscription_id: str | None, repair: bool
+    ) -> AsyncGenerator[VerifyReport, None]:
+        """Compare live cells to the raw topic: of one subscription, or all that are owned here."""
+        self._engine.scans.check(organization_id)
+        return self._verified(organization_id, external_subscription_id, repair)
+
+    async def _verified(
+        self, organization_id: str, external_subscription_id: str | None, repair: bool
+    ) -> AsyncGenerator[VerifyReport, None]:
+        engine = self._engine
+        external_id = external_subscription_id
+        async with engine.scans.place(
+            "verify", organization_id, external_id or "", endless=True
+        ) as turn:
+            if external_id is None:
+                reports = verify_organization(
+                    engine.owned,
+                    engine.settings.raw_partitions,
+                    organization_id,
+                    engine.status.verified,
+                    turn,
+                    repair=repair,
+                )
+            else:
+                owned = self._routing.at_home(organization_id, external_id)
+                names = [(organization_id, external_id)]
+                replay = Replay(owned, engine.scan, turn)
+                reports = verify_names(replay, names, engine.status.verified, repair=repair)
+            async with aclosing(reports):
+                async for report in reports:
+                    yield report
+
+    def preview(
+        self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
+    ) -> AsyncGenerator[PreviewReport, None] | Rejected:
+        """Compute what changes would make of the usage on the partitions owned here."""
+        for refused in map(oversized, changes):
+            if refused is not None:
+                return refused
+        now_ms = self._engine.clock.now_ms()
+        branch = branch_with(
+            self._engine.definitions, organization_id, changes, from_ms, to_ms, now_ms
+        )
+        if isinstance(branch, Rejected):
+            return branch
+        self._engine.scans.check(organization_id)
+        return self._previewed(organization_id, branch, Scope(from_ms, to_ms, now_ms))
+
+    async def _previewed(
+        self, organization_id: str, branch: Branch, scope: Scope
+    ) -> AsyncGenerator[PreviewReport, None]:
+        engine = self._engine
+        async with engine.scans.place("preview", organization_id, endless=True) as turn:
+            reports = preview_organization(
+                engine.owned,
+                engine.settings.raw_partitions,
+                organization_id,
+                branch,
+                scope,
+                engine.scan,
+                turn,
+            )
+            try:
+                async with aclosing(reports):
+                    async for report in reports:
+                        yield report
+            except Overtaken as error:
+                raise Unavailable(str(error)) from error

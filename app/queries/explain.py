@@ -1,0 +1,268 @@
+"""Explain: how the figures of a metric in a period come about, from its events read again.
+
+It keeps where the first events up to the listed page lie, and reads that page again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from app.definitions.timeline import Period, Timeline
+from app.meter.errors import BeyondRetention
+from app.meter.evidence import CellFigures, EventFate, ExplainedCell, ExplainQuery, Explanation
+from app.meter.usage import AsOf
+from app.owned import OwnedPartition
+from app.queries.listing import First
+from app.queries.replay import Replay
+from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
+from app.turns import STEP_ITEMS, Steps
+from tables.cells import Span
+from tables.fold import Arrival
+from tables.partition import Pair, Partition
+from tables.published import PublishedCell
+from tables.reading import as_of
+from tables.tracing import Traced, Tracer
+from tables.verification import figure_texts
+
+_ATTEMPTS = 3
+"""A refold that is swapped in meanwhile has other definitions: then everything is read again."""
+
+
+class _Place(NamedTuple):
+    """Where an explained arrival lies: in the log, and as it was read."""
+
+    append_time_ms: int
+    raw_partition: int
+    raw_offset: int
+    array_index: int
+    rekeyed_offset: int
+
+
+class _Selection:
+    """The period and the charges that are explained."""
+
+    def __init__(self, tracer: Tracer, query: ExplainQuery):
+        self.query = query
+        self.spans: dict[int, Span] = {}
+        """By identity."""
+        self.period: Period | None = None
+
+        @cache
+        def holding(timeline: Timeline) -> Period | None:
+            # Of a copy: a question must not lengthen the timeline that the fold and cuts share.
+            return Timeline(timeline.terms).holding(query.at_ms)
+
+        for span in tracer.route.spans:
+            period = holding(span.timeline)
+            if period is not None and span.key.start_ms <= period.start_ms < span.end_ms:
+                self.period = period
+                if self._wants_charge(span):
+                    self.spans[id(span)] = span
+        if self.period is None:
+            found = map(holding, tracer.route.timelines)
+            self.period = next((period for period in found if period is not None), None)
+        self.recurring = any(span.fold.metric.recurring for span in self.spans.values())
+
+    def _wants_charge(self, span: Span) -> bool:
+        charge, query = span.fold.charge, self.query
+        return query.charge_id in (None, charge.id) and query.charge_code in (None, charge.code)
+
+    def covers(self, timestamp_ms: int) -> bool:
+        """Return True for a time of the period, or of the history that it carries on."""
+        period = self.period
+        if period is None or timestamp_ms >= period.end_ms:
+            return False
+        return self.recurring or timestamp_ms >= period.start_ms
+
+    def of(self, traced: Iterable[Traced]) -> tuple[Traced, ...]:
+        """Return the outcomes that shape the explained cells."""
+        return tuple(
+            one
+            for one in traced
+            if id(one.span) in self.spans
+            and self.covers(one.layer.start_ms)
+            and (one.reason is not None or self.wants_group(one.span, one.filter_id, one.groups))
+        )
+
+    def wants_group(
+        self, span: Span, filter_id: str | None, groups: tuple[str | None, ...]
+    ) -> bool:
+        """Return True if a cell has the group values that are asked for."""
+        values = dict(group_of(span, filter_id, groups))
+        return all(values.get(key) == text for key, text in self.query.group.items())
+
+
+async def explain(
+    replay: Replay, find_raw: FindRaw, organization_id: str, query: ExplainQuery
+) -> Explanation | None:
+    """Show how the figures of a period come about; None when no period holds the instant.
+
+    The live figures are those of the moment at which the last event was read.
+    """
+    for attempt in range(_ATTEMPTS):
+        last = attempt + 1 == _ATTEMPTS
+        found = await _explain_once(replay, find_raw, organization_id, query, last=last)
+        if found is not _CHANGED:
+            break
+    return found if isinstance(found, Explanation) else None
+
+
+_CHANGED = object()
+
+
+async def _explain_once(
+    replay: Replay,
+    find_raw: FindRaw,
+    organization_id: str,
+    query: ExplainQuery,
+    *,
+    last: bool,
+) -> object:
+    table = replay.owned.table
+    name = (organization_id, query.external_subscription_id)
+    pair = (*name, query.metric_code)
+    tracer = Tracer(table, pair)
+    selection = _Selection(tracer, query)
+    period = selection.period
+    if period is None:
+        return None
+    generations = _generations(table, pair)
+    page = First[_Place](query.offset + query.limit)
+    counts = Counter[str]()
+
+    def concerned(arrival: Arrival, by: Tracer, selected: _Selection) -> Found | None:
+        found = judged(table, arrival, lambda code: by if code == pair[2] else None)
+        if found is None or not _concerns(selected, found):
+            return None
+        return found._replace(traced=selected.of(found.traced))
+
+    def take(arrival: Arrival) -> Steps[None]:
+        found = concerned(arrival, tracer, selection)
+        if found is not None:
+            counts[status_of(found)] += 1
+            yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
+
+    def finish() -> Steps[tuple[list[ExplainedCell], AsOf, bool] | None]:
+        if _generations(table, pair) != generations and not last:
+            return None
+        cells = []
+        for cell in _explained_cells(table, pair, selection, period):
+            cells.append(cell)
+            yield
+        return cells, as_of(table), table.refolding(*name)
+
+    finished = await replay.pair(pair, take, finish)
+    if finished is None:
+        return _CHANGED
+    cells, progress, stale = finished
+    listed: list[EventFate] = []
+    # The scan kept where they lie; of a page all may be of the greatest size.
+    places = await replay.turn.run(page.listed(query.offset))
+    again = Tracer(table, pair)
+    selected = _Selection(again, query)
+    for start in range(0, len(places), STEP_ITEMS):
+        part = places[start : start + STEP_ITEMS]
+        for arrival in await _read_again(replay.owned, part):
+            found = concerned(arrival, again, selected)
+            if found is not None:
+                listed.append(await fate_of(found, find_raw))
+    return Explanation(
+        external_subscription_id=query.external_subscription_id,
+        metric_code=query.metric_code,
+        from_ms=period.start_ms,
+        to_ms=period.to_ms,
+        timezone=period.timezone,
+        cells=tuple(cells),
+        events=tuple(listed),
+        counts=dict(sorted(counts.items())),
+        as_of=progress,
+        stale=stale,
+    )
+
+
+async def _read_again(owned: OwnedPartition, places: Sequence[_Place]) -> list[Arrival]:
+    """Return explained arrivals as they were when they were read first."""
+    found = await owned.shared.find_raw([place[1:4] for place in places])
+    arrivals = []
+    for place in places:
+        arrival = found.get(place[1:4])
+        if not isinstance(arrival, Arrival):
+            raise BeyondRetention(f"partition {place.raw_partition} has no offset {place[2]} now")
+        arrivals.append(
+            replace(
+                arrival, append_time_ms=place.append_time_ms, rekeyed_offset=place.rekeyed_offset
+            )
+        )
+    return arrivals
+
+
+def _concerns(selection: _Selection, found: Found) -> bool:
+    """Return True if an arrival belongs into the explanation at all."""
+    counted = found.verdict.counted or found.arrival
+    if selection.of(found.traced):
+        return True
+    if any(one.reason is None for one in found.traced):
+        return False  # counted, but in another group, charge or period
+    return selection.covers(counted.timestamp_ms)
+
+
+def _explained_cells(
+    table: Partition, pair: Pair, selection: _Selection, period: Period
+) -> Iterable[ExplainedCell]:
+    live = {span.key: span for span in table.route_of(pair).spans}
+    subscriptions = table.definitions.subscription_by_id
+    for recomputed in selection.spans.values():
+        ours = live.get(recomputed.key, recomputed)
+        names = dict.fromkeys((*ours.cells_of(period), *recomputed.cells_of(period)))
+        charge = recomputed.fold.charge
+        known = table.published.find((recomputed.key.subscription_id, period.start_ms))
+        subscription = subscriptions(recomputed.key.subscription_id, period.fixed_at_ms)
+        in_force = None if subscription is None else table.charges_of(subscription, period)
+        for filter_id, groups in names:
+            if not selection.wants_group(recomputed, filter_id, groups):
+                continue
+            entry = None
+            if known is not None and in_force is not None:
+                entry = known.cells.get(in_force.name_of(charge, filter_id, groups))
+            yield ExplainedCell(
+                charge_id=charge.id,
+                charge_code=charge.code,
+                filter_values=filter_values_of(recomputed, filter_id),
+                grouped_by=group_of(recomputed, filter_id, groups),
+                live=figure_texts(ours.figures(period, filter_id, groups)),
+                recomputed=figure_texts(recomputed.figures(period, filter_id, groups)),
+                published=None if entry is None else _published_texts(entry),
+                revision=None if entry is None else entry.revision,
+            )
+
+
+def _published_texts(entry: PublishedCell) -> CellFigures:
+    return CellFigures(
+        units=entry.units,
+        prorated_units=entry.prorated_units,
+        total_aggregated_units=entry.total_aggregated_units,
+        precise_total_amount_cents=entry.precise_total_amount_cents,
+        events_count=entry.events_count,
+        digest=entry.digest.hex(),
+    )
+
+
+def _generations(table: Partition, pair: Pair) -> dict[object, int]:
+    return {span.key: span.generation for span in table.route_of(pair).spans}
+
+
+# Trace
+
+
+# What became of an arrival
+
+
+# Other groups
+
+
+# Series

@@ -1,0 +1,173 @@
+"""Check events and corrections, append them, and wait for what the fold makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from app.believed import append_believed
+from app.definitions.judging import Judging
+from app.meter.errors import BeyondRetention
+from app.meter.events import (
+    Accepted,
+    Duplicate,
+    IncomingEvent,
+    NotAppended,
+    Pending,
+    Position,
+    Refused,
+    Verdict,
+)
+from app.owned import OwnedPartition
+from app.queries.definer import take_quota
+from app.queries.routing import Routing
+from app.runtime.engine import Engine
+from app.wire.arrivals import arrivals_of
+from app.wire.encode import as_event, record_value
+from app.wire.identity import event_id, same_body
+from app.wire.raw import message_key
+from tables.corrections import CorrectionArrival
+from tables.fold import Arrival
+
+VERDICT_TIMEOUT_S = 0.5
+REPORT_POLL_S = 0.05
+
+
+class Ingest:
+    """Appends to the raw topic in the name of whoever was let in."""
+
+    def __init__(self, engine: Engine, routing: Routing):
+        self._engine, self._routing = engine, routing
+        self._append = partial(append_believed, engine.settings, engine.definitions, engine.append)
+
+    async def check(
+        self, organization_id: str, events: Sequence[IncomingEvent]
+    ) -> list[Duplicate | Refused | None]:
+        """Say what `append` would refuse of events at home here."""
+        return [await self._check_one(organization_id, event) for event in events]
+
+    async def _check_one(
+        self, organization_id: str, incoming: IncomingEvent
+    ) -> Duplicate | Refused | None:
+        external_id = incoming.external_subscription_id
+        owned = self._routing.at_home(organization_id, external_id)
+        identity = event_id(organization_id, external_id, incoming.transaction_id)
+        entry = owned.table.index.find(identity)
+        if entry is None:
+            return None
+        known = await self._engine.raw_lookup.find(*entry[1:4])
+        event = as_event(organization_id, incoming)
+        identical = isinstance(known, Arrival) and same_body(known.event, event)
+        return Duplicate("identical" if identical else "conflicting")
+
+    async def append(
+        self, organization_id: str, events: Sequence[IncomingEvent], partial: bool
+    ) -> list[Verdict]:
+        """Check, append as one record, wait for the fold's verdicts."""
+        engine = self._engine
+        homes = [engine.homes.of(organization_id, e.external_subscription_id) for e in events]
+        objections: list[Duplicate | Refused | None] = [
+            await self._check_one(organization_id, event) if home in engine.owned else None
+            for event, home in zip(events, homes, strict=True)
+        ]
+        if any(objections) and not partial:
+            return [objection or NotAppended() for objection in objections]
+        kept = [i for i, objection in enumerate(objections) if objection is None]
+        if not kept:
+            return [objection or NotAppended() for objection in objections]
+        first = kept[0]
+        key = message_key(organization_id, events[first].external_subscription_id)
+        value = record_value(organization_id, [events[i] for i in kept], engine.clock.now_ms())
+        sent = await self._append(organization_id, key, value, homes[first])
+        position = Position(homes[first], sent.offset, sent.timestamp)
+        folded = await self._raw_folded(homes[first], sent.offset, VERDICT_TIMEOUT_S)
+        verdicts: list[Verdict] = [o or Pending(position) for o in objections]
+        for index, i in enumerate(kept):
+            if folded and homes[i] == homes[first]:
+                verdicts[i] = self._verdict(homes[first], sent.offset, index, position)
+        return verdicts
+
+    async def correct(
+        self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
+    ) -> Position:
+        """Append a correction at the home of its event.
+
+        Raises:
+            TooOften: the organization has sent its corrections of this minute.
+        """
+        engine = self._engine
+        take_quota(engine, organization_id, "corrections")
+        home = engine.homes.of(organization_id, external_subscription_id)
+        owned = engine.owned.get(home)
+        if owned is not None:
+            await self._require_events(owned, organization_id, value)
+        key = message_key(organization_id, external_subscription_id)
+        sent = await self._append(organization_id, key, value, home, granted_by=by)
+        await self._raw_folded(home, sent.offset, VERDICT_TIMEOUT_S)
+        return Position(home, sent.offset, sent.timestamp)
+
+    async def _require_events(
+        self, owned: OwnedPartition, organization_id: str, value: bytes
+    ) -> None:
+        """Raise BeyondRetention if a correction needs events that are deleted."""
+        judging = Judging(organization_id)
+        for each in arrivals_of(value, (), self._engine.clock.now_ms(), owned.number, 0, judging):
+            if isinstance(each, CorrectionArrival) and await owned.reads_beyond_retention(each):
+                raise BeyondRetention("events that the correction needs are deleted")
+
+    def _verdict(self, number: int, offset: int, index: int, position: Position) -> Verdict:
+        owned = self._engine.owned.get(number)
+        if owned is None:
+            return Pending(position)
+        verdict = owned.verdicts.get((offset, index))
+        if verdict is None:
+            return Accepted(position)
+        if verdict.identical:
+            return Duplicate("identical", position)
+        if verdict.refusal is None or verdict.refusal == "conflicting_duplicate":
+            return Duplicate("conflicting", position)
+        return Refused(verdict.refusal, verdict.message, position)
+
+    async def wait_for(
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        partition: int,
+        offset: int,
+        timeout_s: float,
+    ) -> bool:
+        """Wait until what a raw record holds of a subscription at home here is folded.
+
+        A record on another partition is waited for until its owner reports it, as everything that
+        it forwarded is acknowledged by then, and for the forwarded events that are there then.
+        """
+        owned = self._routing.at_home(organization_id, external_subscription_id)
+        if owned.number == partition:
+            return await self._raw_folded(partition, offset, timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._is_reported(partition, offset):
+                    await asyncio.sleep(REPORT_POLL_S)
+                end = await self._engine.offsets.rekeyed_end(owned.number)
+                async with owned.advanced:
+                    await owned.advanced.wait_for(lambda: owned.table.record.rekeyed_next >= end)
+        except TimeoutError:
+            return False
+        return True
+
+    def _is_reported(self, partition: int, offset: int) -> bool:
+        progress = self._engine.progress.of(partition)
+        return progress is not None and progress.raw_next > offset
+
+    async def _raw_folded(self, partition: int, offset: int, timeout_s: float) -> bool:
+        """Wait until a raw partition owned here is folded through an offset, inclusive."""
+        owned = self._engine.owned.get(partition)
+        if owned is None:
+            return False
+        try:
+            async with asyncio.timeout(timeout_s), owned.advanced:
+                await owned.advanced.wait_for(lambda: owned.table.record.raw_next > offset)
+        except TimeoutError:
+            return False
+        return True

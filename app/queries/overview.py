@@ -1,0 +1,79 @@
+"""Show the figures of the live page."""
+
+from __future__ import annotations
+
+from app.meter.overview import (
+    ClosingView,
+    DeadLetterView,
+    Overview,
+    OverviewQuery,
+    PartitionView,
+    RecordView,
+)
+from app.queries.usage_lines import UsageLines
+from app.runtime.engine import Engine
+from app.turns import Work
+
+
+class Overviews:
+    """Looks at everything that this worker knows."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._lines = UsageLines(engine.shared.turns)
+
+    async def overview(self, query: OverviewQuery) -> Overview:
+        """Return the live page's figures."""
+        engine = self._engine
+        views = [self._partition_view(n) for n in range(engine.settings.raw_partitions)]
+        work = Work("page", "overview", query.organization_id or "")
+        steps = self._lines.shown(dict(engine.owned), query, engine.clock.now_ms())
+        usage, total = await engine.shared.turns.run(work, steps)
+        return Overview(
+            now_ms=engine.clock.now_ms(),
+            worker=engine.url,
+            partitions=tuple(views),
+            closing=tuple(
+                ClosingView(
+                    partition=owned.number, cut_ms=cut_ms, blocked_by=reason, since_ms=since_ms
+                )
+                for owned in engine.owned.values()
+                if owned.blocked is not None
+                for cut_ms, reason, since_ms, _ in [owned.blocked]
+            ),
+            usage=tuple(usage),
+            usage_total=total,
+            health=tuple(engine.reasons()),
+            records=tuple(r for r in reversed(engine.status.latest_records) if _sees(query, r)),
+            set_aside=engine.definitions.set_asides.counts.total(),
+            parked=engine.parked_subscriptions,
+            dead_letters=tuple(d for d in reversed(engine.status.dead_letters) if _sees(query, d)),
+        )
+
+    def _partition_view(self, number: int) -> PartitionView:
+        engine = self._engine
+        owned = engine.owned.get(number)
+        if owned is None:
+            progress = engine.progress.of(number)
+            return PartitionView(
+                partition=number,
+                state="restoring" if number in engine.restoring else "elsewhere",
+                owner=None if progress is None else progress.url,
+                offset=0 if progress is None else progress.raw_next,
+                lag=None,
+            )
+        observed = engine.status.observed.get(number)
+        record = owned.table.record
+        return PartitionView(
+            partition=number,
+            state="refolding" if owned.refold_since_ms is not None else "running",
+            offset=record.raw_next,
+            lag=0 if observed is None else observed.lag,
+            rekeyed_lag=0 if observed is None else observed.rekeyed_lag,
+            events_per_s=0.0 if observed is None else observed.events_per_s,
+            append_time_ms=record.append_time_ms if record.append_time_ms >= 0 else None,
+        )
+
+
+def _sees(query: OverviewQuery, view: RecordView | DeadLetterView) -> bool:
+    return query.organization_id is None or view.organization_id == query.organization_id

@@ -1,0 +1,40 @@
+"""Usage of the running period in other groups than its charges have."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from app.meter.usage import PeriodUsage, Regrouping
+from app.queries.replay import Replay
+from app.turns import Steps
+from tables.fold import Arrival
+from tables.regrouping import Regrouped
+from tables.tracing import verdict
+
+
+async def regrouped_usage(
+    replay: Replay,
+    usage: PeriodUsage,
+    wanted: Regrouping,
+    at_ms: int,
+) -> PeriodUsage:
+    """Regroup usage of the running period; events are read only where the cells do not tell."""
+    table, subscription = replay.owned.table, usage.subscription
+    regrouped = Regrouped(table, usage, wanted, at_ms)
+
+    def take(arrival: Arrival, code: str) -> Steps[None]:
+        counted = verdict(table, arrival).counted
+        # With corrections every reading shows the events of all codes.
+        if counted is not None and counted.event.code == code:
+            regrouped.feed(counted)
+        yield from ()
+
+    for code in regrouped.to_read:
+        pair = (subscription.organization_id, subscription.external_id, code)
+        await replay.pair(pair, partial(take, code=code), _nothing)
+    return regrouped.usage()
+
+
+def _nothing() -> Steps[None]:
+    """Ask nothing at the end."""
+    yield from ()

@@ -1,0 +1,94 @@
+"""Set records aside that cannot be folded, and append anew what was kept from counting."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from aiokafka.errors import KafkaError
+
+from app.believed import append_believed
+from app.definitions import commands
+from app.definitions.model import SetAside
+from app.meter.errors import Unavailable
+from app.queries.definer import APPLY_TIMEOUT_S, Definer
+from app.runtime.dead_letters import organization_of
+from app.runtime.engine import Engine
+from app.set_aside import append_again, set_aside
+from app.wire.arrivals import ADMIT_HEADER
+from app.wire.events import Event
+from app.wire.records import decode_record
+from app.wire.refusals import RefusalCode
+from tables.stores.changelog import Fenced
+
+
+class Repairs:
+    """Does what an operator asks about single records of the raw topic and dead letters."""
+
+    def __init__(self, engine: Engine, definer: Definer):
+        self._engine, self._definer = engine, definer
+        self._append = partial(append_believed, engine.settings, engine.definitions, engine.append)
+
+    async def set_aside(
+        self, partition: int, first: int, after: int, reason: str
+    ) -> list[SetAside]:
+        """Append set_aside records under the fence of the partition, and wait for them here."""
+        engine = self._engine
+        settings = engine.settings
+        try:
+            made = await set_aside(
+                settings,
+                engine.definitions,
+                partition,
+                first,
+                after,
+                code=RefusalCode.SET_ASIDE,
+                message=reason,
+                timestamp_ms=engine.clock.now_ms() if settings.test_clock else None,
+            )
+        except (KafkaError, Fenced) as error:
+            raise Unavailable(f"partition {partition} is not to be had: {error}") from error
+        asides = engine.definitions.set_asides
+        try:
+            async with engine.followed.changed:
+                await asyncio.wait_for(
+                    engine.followed.changed.wait_for(
+                        lambda: all(asides.find(command.id) is not None for command in made)
+                    ),
+                    APPLY_TIMEOUT_S,
+                )
+        except TimeoutError as error:
+            raise Unavailable("the definitions log does not answer") from error
+        return [one for one in asides.listed() if one.id in {command.id for command in made}]
+
+    async def lift(self, one: SetAside) -> int:
+        """Append what is set aside anew, then take it off the list."""
+        engine = self._engine
+        appended = await append_again(engine.settings, engine.definitions, one, engine.append)
+        await self._definer.define(commands.lift(one.id))
+        return appended
+
+    async def replay(
+        self, organization_id: str | None, partition: int, offset: int, by: str | None
+    ) -> bool:
+        """Append a dead letter's value anew, admitted."""
+        engine = self._engine
+        if not 0 <= partition < engine.settings.raw_partitions or offset < 0:
+            return False
+        topic = engine.settings.topic(engine.settings.dead_letter_topic)
+        record = await engine.raw_records.read(topic, partition, offset)
+        if record is None:
+            return False
+        whose = organization_of(record)
+        if organization_id not in (None, whose):
+            return False
+        kept = [header for header in record.headers if not header[0].startswith("meter-")]
+        headers = [*kept, (ADMIT_HEADER, b"true")]
+        home = partition
+        for _, decoded in decode_record(record.value, kept):
+            if isinstance(decoded, Event):
+                default = engine.definitions.settings_at().default_organization_id
+                owner = decoded.organization_id or default or ""
+                home = engine.homes.of(owner, decoded.external_subscription_id)
+        await self._append(whose, record.key, record.value, home, headers, granted_by=by)
+        return True

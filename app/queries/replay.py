@@ -1,0 +1,117 @@
+"""Read the events of a partition again, from where presence says that they begin.
+
+What is read is fed up to where the live fold stands; for the last stretch the live fold may wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
+
+from app.owned import OwnedPartition
+from app.runtime.scan import Scan
+from app.runtime.scans import Scanner, Turn
+from app.turns import STEP_ITEMS, Steps, T
+from tables.corrections import CorrectionArrival
+from tables.fold import Arrival
+from tables.partition import Pair
+from tables.presence import SubscriptionName, first_offsets
+
+Feed = Callable[[list[Arrival]], Steps[None]]
+"""Takes a part of what is read, by steps."""
+
+
+class Replay:
+    """Reads a partition again: `turn` has the time on the event loop that this may take."""
+
+    def __init__(self, owned: OwnedPartition, scanner: Scanner, turn: Turn):
+        self.owned, self.turn = owned, turn
+        self._scanner = scanner
+
+    @asynccontextmanager
+    async def reading(
+        self,
+        feed: Feed,
+        names: Collection[SubscriptionName],
+        first: tuple[int | None, int | None],
+        on_corrections: Callable[[list[CorrectionArrival]], None] | None = None,
+    ) -> AsyncIterator[Reading]:
+        """Open the logs at the `first` offsets of raw and rekeyed.
+
+        `names`: only these subscriptions are wanted; none: all of them.
+        """
+        async with self._scanner(self.owned) as scan:
+            if on_corrections is not None:
+                scan.on_corrections = on_corrections
+            scan.seek_only(names)
+            scan.start(self.owned.table.record, *first)
+            yield Reading(self.owned, scan, self.turn, feed)
+
+    async def pair(
+        self,
+        pair: Pair,
+        take: Callable[[Arrival], Steps[None]],
+        finish: Callable[[], Steps[T]],
+    ) -> T:
+        """Show `take` every arrival that may count as the pair's, up to the live fold.
+
+        `finish` is asked while the live fold waits exactly where the last arrival was read.
+        """
+        name, code, table = pair[:2], pair[2], self.owned.table
+        codes = table.presence.codes.get(name, {})
+        # An amend may have given any event of the subscription this code.
+        corrected = table.corrections.touches(name)
+        entries = [entry for known, entry in codes.items() if corrected or known == code]
+        if not entries and table.presence.rest is not None:
+            entries.append(table.presence.rest)
+
+        def show(arrivals: Sequence[Arrival]) -> Steps[None]:
+            for number, arrival in enumerate(arrivals, 1):
+                if arrival.name == name and (corrected or arrival.event.code == code):
+                    yield from take(arrival)
+                if number % STEP_ITEMS == 0:
+                    yield
+
+        async with self.reading(show, [name], first_offsets(entries)) as reading:
+            await reading.near()
+            async with reading.caught_up():
+                return await self.turn.run(finish(), urgent=True)
+
+
+class Reading:
+    """One time that events are read again."""
+
+    def __init__(self, owned: OwnedPartition, scan: Scan, turn: Turn, feed: Feed):
+        self._owned, self._record = owned, owned.table.record
+        self._scan, self._turn, self._feed = scan, turn, feed
+
+    def behind(self) -> int:
+        """Return the number of offsets between here and the live fold."""
+        return self._scan.behind(self._record)
+
+    async def so_far(self) -> None:
+        """Feed what the live fold has by now: there may be no end of what comes meanwhile."""
+        async for part in self._scan.read(replace(self._record), self._turn):
+            await self._turn.run(self._feed(part))
+
+    async def near(self) -> None:
+        """Feed what there is until the live fold is so near that it may wait for the rest."""
+        await self._turn.near(self._scan, self._record, self._feed)
+
+    def stretches(self) -> AsyncIterator[int]:
+        """Do the same; yield how many records nearer each stretch came."""
+        return self._turn.stretches(self._scan, self._record, self._feed)
+
+    async def rest(self) -> int:
+        """Feed what is left while the live fold waits; return how many offsets that were."""
+        behind = self.behind()
+        await self._turn.rest(self._scan, self._record, self._feed)
+        return behind
+
+    @asynccontextmanager
+    async def caught_up(self) -> AsyncIterator[int]:
+        """Hold the live fold exactly where the last arrival was read; yield what `rest` returns."""
+        async with self._owned.lock:
+            yield await self.rest()

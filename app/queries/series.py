@@ -1,0 +1,62 @@
+"""Series: usage of a metric in each window of a stretch of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.meter.evidence import ChargeUsageSeries, UsageSeries, WindowUsage
+from app.meter.usage import AsOf
+from app.queries.replay import Replay
+from app.turns import Steps
+from tables.fold import Arrival
+from tables.partition import Pair
+from tables.reading import as_of
+from tables.series import Series, SeriesWindow
+from tables.tracing import verdict
+
+
+async def usage_series(
+    replay: Replay,
+    pair: Pair,
+    windows: Sequence[tuple[int, int]],
+    timezone: str,
+) -> UsageSeries:
+    """Return the usage of one metric of one subscription in each window."""
+    table = replay.owned.table
+    series = Series(table, pair, [SeriesWindow(*window) for window in windows], timezone)
+
+    def take(arrival: Arrival) -> Steps[None]:
+        counted = verdict(table, arrival).counted
+        if counted is not None and counted.event.code == pair[2]:
+            series.feed(counted)
+        yield from ()
+
+    def finish() -> Steps[AsOf]:
+        yield from ()
+        return as_of(table)
+
+    progress = await replay.pair(pair, take, finish)
+    charges = series.values()
+    return UsageSeries(
+        external_subscription_id=pair[1],
+        metric_code=pair[2],
+        aggregation_type=charges[0].metric.aggregation_type if charges else None,
+        charges=tuple(
+            ChargeUsageSeries(
+                one.charge.id,
+                one.charge.code,
+                tuple(
+                    WindowUsage(
+                        value.window.start_ms,
+                        value.window.end_ms,
+                        value.units,
+                        value.total_aggregated_units,
+                        value.events_count,
+                    )
+                    for value in one.values
+                ),
+            )
+            for one in charges
+        ),
+        as_of=progress,
+    )

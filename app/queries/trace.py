@@ -1,0 +1,179 @@
+"""Trace: what became of every arrival of an event id. One event is held at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from app.limits import PER_PAGE
+from app.meter.evidence import ChargeOutcome, EventFate, Place
+from app.meter.usage import ChargeInForce
+from app.owned import OwnedPartition
+from app.queries.replay import Replay
+from app.runtime.scans import feeding
+from app.turns import STEP_ITEMS, Steps
+from app.wire.arrivals import Arrived
+from app.wire.identity import event_id, same_body
+from tables.cells import Span
+from tables.dedupe import Entry
+from tables.fold import Arrival
+from tables.partition import Partition
+from tables.presence import SubscriptionName, first_offsets
+from tables.reading import grouped_by
+from tables.tracing import Traced, Tracer, Verdict, verdict
+
+FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
+
+
+class Found(NamedTuple):
+    """One arrival, before it is worded."""
+
+    arrival: Arrival
+    verdict: Verdict
+    traced: tuple[Traced, ...]
+    reason: str | None
+
+
+async def trace(
+    replay: Replay,
+    find_raw: FindRaw,
+    name: SubscriptionName,
+    transaction_id: str,
+    starts: tuple[int, int],
+) -> list[EventFate]:
+    """Return every arrival of an event id in order of position; [] when there is none.
+
+    If it was sent over and over, these are the first thousand that are read.
+
+    `starts`: where raw and rekeyed begin, for an id that was never taken.
+    """
+    table = replay.owned.table
+    entry = table.index.find(event_id(*name, transaction_id))
+    offsets: tuple[int | None, int | None] = starts
+    if entry is not None:
+        offsets = first_offsets(table.presence.entries_of(name))
+    tracers: dict[str, Tracer] = {}
+
+    def tracer_of(code: str) -> Tracer:
+        if code not in tracers:
+            tracers[code] = Tracer(table, (*name, code))
+        return tracers[code]
+
+    found: list[Found] = []
+
+    def show(arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            if arrival.name == name and arrival.event.transaction_id == transaction_id:
+                one = judged(table, arrival, tracer_of)
+                if one is not None and len(found) < PER_PAGE:
+                    found.append(one)
+
+    async with replay.reading(feeding(show), [name], offsets) as reading:
+        await reading.so_far()
+    found.sort(key=lambda one: one.arrival.position)
+    return [await fate_of(one, find_raw) for one in found]
+
+
+def judged(
+    table: Partition, arrival: Arrival, tracer_of: Callable[[str], Tracer | None]
+) -> Found | None:
+    """Judge an arrival; return None when there is no tracer for the code it counts under."""
+    standing = verdict(table, arrival)
+    counted = standing.counted
+    tracer = tracer_of((counted or arrival).event.code)
+    if tracer is None:
+        return None
+    if counted is None:
+        return Found(arrival, standing, (), standing.reason)
+    traced = tuple(tracer.trace(counted, standing.corrected_ms))
+    reason = None if traced else tracer.unrouted(counted)
+    return Found(arrival, standing, traced, reason)
+
+
+def status_of(found: Found) -> str:
+    """Return what an answer calls the fate of an arrival."""
+    if found.verdict.standing != "taken":
+        return found.verdict.standing
+    counts = any(one.reason is None for one in found.traced)
+    return "counted" if counts else "ignored"
+
+
+async def fate_of(found: Found, find_raw: FindRaw) -> EventFate:
+    """Word what became of an arrival."""
+    arrival, standing = found.arrival, found.verdict
+    counted = standing.counted or arrival
+    status, reason = status_of(found), found.reason
+    if status == "ignored" and reason is None:
+        reason = next(one.reason for one in found.traced)
+    winner = standing.winner
+    if winner is not None:
+        reason = await _duplicate_kind(arrival, standing, winner, find_raw)
+    return EventFate(
+        transaction_id=arrival.event.transaction_id,
+        external_subscription_id=arrival.event.external_subscription_id,
+        code=counted.event.code,
+        timestamp_ms=counted.timestamp_ms,
+        place=Place(*counted.position),
+        rekeyed_offset=None if counted.rekeyed_offset < 0 else counted.rekeyed_offset,
+        status=status,  # type: ignore[arg-type]
+        reason=reason,
+        amended=counted.event is not arrival.event,
+        duplicate_of=None if winner is None else Place(*winner[:4]),
+        charges=tuple(_outcome(one) for one in found.traced),
+    )
+
+
+async def _duplicate_kind(
+    arrival: Arrival, standing: Verdict, winner: Entry, find_raw: FindRaw
+) -> str:
+    if standing.same_bytes:
+        return "identical"
+    first = await find_raw(*winner[1:4])
+    same = isinstance(first, Arrival) and same_body(first.event, arrival.event)
+    return "identical" if same else "conflicting"
+
+
+def _outcome(traced: Traced) -> ChargeOutcome:
+    charge, period = traced.span.fold.charge, traced.layer.period
+    counts = traced.reason is None
+    return ChargeOutcome(
+        charge_id=charge.id,
+        charge_code=charge.code,
+        metric_code=traced.span.fold.metric.code,
+        from_ms=None if period is None else period.start_ms,
+        to_ms=None if period is None else period.end_ms,
+        reason=traced.reason,
+        filter_values=filter_values_of(traced.span, traced.filter_id),
+        grouped_by=group_of(traced.span, traced.filter_id, traced.groups),
+        value=traced.value if counts else None,
+        cut_ms=traced.cut_ms or None,
+    )
+
+
+def group_of(
+    span: Span, filter_id: str | None, groups: tuple[str | None, ...]
+) -> tuple[tuple[str, str | None], ...]:
+    """Return the group keys of a cell with their values."""
+    return grouped_by(ChargeInForce(span.fold.charge, span.fold.metric), filter_id, groups)
+
+
+def filter_values_of(span: Span, filter_id: str | None) -> dict[str, tuple[str, ...]] | None:
+    """Return the values of a filter; None for the default bucket."""
+    for charge_filter in span.fold.charge.filters:
+        if charge_filter.id == filter_id:
+            return dict(charge_filter.values)
+    return None
+
+
+def entries_of(
+    owned: OwnedPartition, organization_id: str, transaction_id: str
+) -> Steps[list[tuple[Entry, SubscriptionName]]]:
+    """Find an event id in the index, under every subscription of an organization."""
+    table, found = owned.table, list[tuple[Entry, SubscriptionName]]()
+    names = list(table.presence.codes)
+    for start in range(0, len(names), STEP_ITEMS):
+        some = [name for name in names[start : start + STEP_ITEMS] if name[0] == organization_id]
+        entries = table.index.find_many([event_id(*name, transaction_id) for name in some])
+        found += [(e, n) for e, n in zip(entries, some, strict=True) if e is not None]
+        yield
+    return found

@@ -1,0 +1,61 @@
+"""Answer the usage of periods, from the cells and from what is published."""
+
+from __future__ import annotations
+
+from app.meter.usage import PeriodUsage, Regrouping
+from app.queries.regrouping import regrouped_usage
+from app.queries.replay import Replay
+from app.queries.routing import Routing
+from app.runtime.engine import Engine
+from app.turns import Work
+from tables.reading import PastPeriod, current_usage_steps, past_periods, past_usage_steps
+
+
+class Usage:
+    """Reads the tables in turns."""
+
+    def __init__(self, engine: Engine, routing: Routing):
+        self._engine, self._routing = engine, routing
+
+    async def current_usage(
+        self, organization_id: str, external_subscription_id: str, at_ms: int
+    ) -> PeriodUsage | None:
+        """Return the period that holds `at_ms`."""
+        owned = self._routing.at_home(organization_id, external_subscription_id)
+        name = (organization_id, external_subscription_id)
+        work = Work("request", "current_usage", *name)
+        steps = current_usage_steps(owned.table, name, at_ms)
+        return await self._engine.shared.turns.run(work, steps)
+
+    async def regrouped_usage(
+        self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
+    ) -> PeriodUsage:
+        """Return current usage in other groups, or of some events only."""
+        subscription = usage.subscription
+        name = (subscription.organization_id, subscription.external_id)
+        owned = self._routing.at_home(*name)
+        async with self._engine.scans.place("regrouped usage", *name) as turn:
+            replay = Replay(owned, self._engine.scan, turn)
+            return await regrouped_usage(replay, usage, wanted, at_ms)
+
+    def past_periods(
+        self, organization_id: str, external_subscription_id: str, external_customer_id: str
+    ) -> list[PastPeriod]:
+        """List a customer's periods of a subscription that ended before now, newest first."""
+        owned = self._routing.at_home(organization_id, external_subscription_id)
+        name = (organization_id, external_subscription_id)
+        return [
+            period
+            for period in past_periods(owned.table, name, self._engine.clock.now_ms())
+            if period.subscription.external_customer_id == external_customer_id
+        ]
+
+    async def period_usage(
+        self, organization_id: str, external_subscription_id: str, period: PastPeriod
+    ) -> PeriodUsage:
+        """Return the usage of one of them."""
+        owned = self._routing.at_home(organization_id, external_subscription_id)
+        name = (organization_id, external_subscription_id)
+        work = Work("request", "past_usage", *name)
+        steps = past_usage_steps(owned.table, name, period)
+        return await self._engine.shared.turns.run(work, steps)

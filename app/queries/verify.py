@@ -1,0 +1,258 @@
+"""Verify: live cells against the raw topic (state §7).
+
+Of a whole organization `events-raw` alone is read, all its partitions once for all partitions owned
+here, so that forwarding is checked as well; of single subscriptions what lies on their home. Memory
+is bounded by taking some subscriptions at a time. For the last stretch and while some pairs are
+compared, a partition's live fold waits; queries do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from app.meter.evidence import Difference, VerifyReport
+from app.owned import OwnedPartition
+from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
+from app.queries.raw_replay import Jobs, RawReplay
+from app.queries.replay import Replay
+from app.runtime.scans import FAR_RECORDS, Turn, feeding
+from app.runtime.status import VerifyTally
+from tables.close import next_cut
+from tables.partition import Pair
+from tables.presence import SubscriptionName
+from tables.verification import Verification
+
+log = logging.getLogger(__name__)
+
+_PAIRS_AT_ONCE = 100
+"""Compared while the live fold waits; then it goes on."""
+_NAMES_AT_ONCE = 20
+_SETS_AT_ONCE = 500
+_MEMBERS_A_TURN = 1_000
+
+
+@dataclass
+class _Progress:
+    """Running figures of one verification, and what the next report will name."""
+
+    tally: VerifyTally
+    repair: bool
+    partitions: tuple[int, ...]
+    of_partitions: int
+    pairs_total: int
+    records_total: int = 0
+    records_read: int = 0
+    pairs: int = 0
+    cells: int = 0
+    members: int = 0
+    repairing: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    skipped: list[Pair] = field(default_factory=list)
+    proved_from: dict[int, int] = field(default_factory=dict)
+
+    def report(self, *, done: bool = False) -> VerifyReport:
+        """Return one line; what it names is not named again."""
+        differences, self.differences = self.differences, []
+        skipped, self.skipped = self.skipped, []
+        return VerifyReport(
+            partitions=self.partitions,
+            of_partitions=self.of_partitions,
+            records_read=self.records_read,
+            records_total=max(self.records_total, self.records_read),
+            pairs_verified=self.pairs,
+            pairs_total=self.pairs_total,
+            cells_verified=self.cells,
+            members_verified=self.members,
+            differences=tuple(differences),
+            skipped=tuple((external_id, code) for _, external_id, code in skipped),
+            repairing=self.repairing,
+            proved_from=self.proved_from,
+            done=done,
+        )
+
+
+async def verify_organization(
+    owned: Mapping[int, OwnedPartition],
+    of_partitions: int,
+    organization_id: str,
+    tally: VerifyTally,
+    turn: Turn,
+    *,
+    repair: bool = False,
+    pairs_at_once: int = PAIRS_AT_ONCE,
+) -> AsyncGenerator[VerifyReport, None]:
+    """Verify an organization on the partitions owned here, from events-raw."""
+    partitions = dict(owned)
+    counted = {
+        number: await turn.run(counting(part, organization_id))
+        for number, part in partitions.items()
+    }
+    chunks = list(chunked(counted, pairs_at_once))
+    pairs_total = sum(pairs for names in counted.values() for _, pairs in names)
+    progress = _Progress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
+    for number, chunk in enumerate(chunks):
+        jobs: Jobs = {}
+        for home, names in chunk.items():
+            job = Verification(partitions[home].table, names, begins=False)
+            await turn.run(job.beginning())
+            jobs[home] = partitions[home], job
+        strangers = number == 0
+        async for report in _pass(jobs, progress, turn, len(chunks), organization_id, strangers):
+            yield report
+        for _, job in jobs.values():
+            job.drop()
+    yield progress.report(done=True)
+
+
+async def _pass(
+    jobs: Jobs,
+    progress: _Progress,
+    turn: Turn,
+    passes: int,
+    organization_id: str,
+    strangers: bool,
+) -> AsyncGenerator[VerifyReport, None]:
+    """Read events-raw once and compare what the jobs are about."""
+    if not jobs:
+        return
+    shared = next(iter(jobs.values()))[0].shared
+    async with RawReplay(shared.settings, shared.homes, jobs, organization_id, turn) as replay:
+        replay.strangers = strangers
+        progress.proved_from = {q: start for q, start in replay.starts.items() if start > 0}
+        before = progress.records_read
+        progress.records_total = passes * replay.behind()
+        while replay.behind() > FAR_RECORDS:
+            await replay.read()
+            progress.records_read = before + replay.read_records
+            yield progress.report()
+        for number, (owned, job) in jobs.items():
+            catch_up = partial(replay.catch_up, number)
+            await _compare(owned, job, progress, turn, catch_up, replay.starts)
+            progress.records_read = before + replay.read_records
+            yield progress.report()
+
+
+async def verify_names(
+    replay: Replay,
+    names: Sequence[SubscriptionName],
+    tally: VerifyTally,
+    *,
+    repair: bool = False,
+    rest_s: float = 0.0,
+) -> AsyncGenerator[VerifyReport, None]:
+    """Verify some subscriptions of one partition, from where presence says their events lie.
+
+    `rest_s`: pause after every stretch that is read, for verification in the background.
+    """
+    owned, turn = replay.owned, replay.turn
+    job, settings = Verification(owned.table, names, begins=False), owned.shared.settings
+    await turn.run(job.beginning())
+    progress = _Progress(tally, repair, (owned.number,), settings.raw_partitions, len(job.pairs))
+    feed, first = feeding(job.feed), job.start_offsets()
+    async with replay.reading(feed, names, first, job.check_corrections) as reading:
+        progress.records_total = reading.behind()
+        async for read in reading.stretches():
+            progress.records_read += read
+            yield progress.report()
+            await asyncio.sleep(rest_s)
+
+        async def catch_up() -> None:
+            progress.records_read += await reading.rest()
+
+        await _compare(owned, job, progress, turn, catch_up, {})
+    job.drop()
+    yield progress.report(done=True)
+
+
+async def _compare(
+    owned: OwnedPartition,
+    job: Verification,
+    progress: _Progress,
+    turn: Turn,
+    catch_up: Callable[[], Awaitable[None]],
+    starts: Mapping[int, int],
+) -> None:
+    """Compare everything; queue what is to be repaired.
+
+    Some pairs at a time: for those the live fold stands still, exactly where `catch_up` has read.
+    """
+    differing: dict[Pair, None] = {}
+    found: list[Difference] = []
+    pairs, published = job.compare(), job.compare_published()
+    whole = False
+    while not whole:
+        async with owned.lock:
+            await catch_up()
+            compared = await turn.run(some_of(pairs, _PAIRS_AT_ONCE), urgent=True)
+            same: list[Pair] = []
+            for one in compared:
+                progress.pairs += 1
+                if one.skipped or _beyond_retention(owned, one.pair, starts):
+                    progress.skipped.append(one.pair)
+                    continue
+                progress.tally.pairs += 1
+                progress.cells += one.cells
+                if one.differences:
+                    differing[one.pair] = None
+                    found += one.differences
+                else:
+                    same.append(one.pair)
+            for pair, difference in await _compare_members(owned, job, same, progress):
+                differing[pair] = None
+                found.append(difference)
+            whole = len(compared) < _PAIRS_AT_ONCE
+    whole = False
+    while not whole:
+        async with owned.lock:
+            await catch_up()
+            told = await turn.run(some_of(published, _NAMES_AT_ONCE), urgent=True)
+            found += [difference for differences in told for difference in differences]
+            whole = len(told) < _NAMES_AT_ONCE
+    found = job.lost + found
+    progress.tally.differing += len(differing)
+    progress.differences += found
+    for difference in found:
+        log.error("Verification: %s differs: %s", difference.kind, difference)
+    if progress.repair and differing:
+        # Every cut to come waits: what it would show is wrong until then.
+        owned.want_refold(differing, owned.table.record.cut_ms)
+        progress.repairing += len(differing)
+
+
+async def _compare_members(
+    owned: OwnedPartition, job: Verification, pairs: Sequence[Pair], progress: _Progress
+) -> list[tuple[Pair, Difference]]:
+    """Return how members of pairs differ; while the store is silent, the pairs are skipped."""
+    table, found = owned.table, list[tuple[Pair, Difference]]()
+    sets = job.member_sets(pairs)
+    # Before the store is read: it may follow meanwhile, which brings it nothing else than this.
+    at_hand = table.members.at_hand({each.key for each in sets})
+    for start in range(0, len(sets), _SETS_AT_ONCE):
+        part = sets[start : start + _SETS_AT_ONCE]
+        stored = await owned.stored_members([each.key for each in part])
+        if stored is None:
+            progress.skipped += dict.fromkeys(each.pair for each in sets[start:])
+            break
+        for each, members in zip(part, stored, strict=True):
+            if len(members) > _MEMBERS_A_TURN:
+                await asyncio.sleep(0)
+            known = at_hand.get(each.key, {})
+            next_cut_ms = next_cut(table, each.pair[:2])
+            difference = each.difference(table.number, members, known, next_cut_ms)
+            progress.members += len(each.expected)
+            if difference is not None:
+                found.append((each.pair, difference))
+    return found
+
+
+def _beyond_retention(owned: OwnedPartition, pair: Pair, starts: Mapping[int, int]) -> bool:
+    """Return True if events of a pair may have been deleted from events-raw: nothing proves it."""
+    entry = owned.table.presence.find(pair[:2], pair[2])
+    if entry is None:
+        return False
+    forwarded = entry.rekeyed_first >= 0 and any(starts.values())
+    return forwarded or 0 <= entry.raw_first < starts.get(owned.number, 0)
