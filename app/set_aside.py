@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack
 import msgspec
 from aiokafka import TopicPartition
 
-from app.believed import Append, append_believed
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.judging import Judging
@@ -22,6 +21,7 @@ from app.definitions.model import SetAside
 from app.definitions.state import Definitions
 from app.meter.errors import NotSetAside
 from app.owned import PARTITION_RECORD_KEY
+from app.runtime.believed import Append, append_believed
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Seal
 from app.settings import Settings

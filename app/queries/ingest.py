@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from app.believed import append_believed
 from app.definitions.judging import Judging
 from app.meter.errors import BeyondRetention
 from app.meter.events import (
@@ -22,6 +21,7 @@ from app.meter.events import (
 from app.owned import OwnedPartition
 from app.queries.definer import take_quota
 from app.queries.routing import Routing
+from app.runtime.believed import append_believed
 from app.runtime.engine import Engine
 from app.wire.arrivals import arrivals_of
 from app.wire.encode import as_event, record_value

@@ -7,11 +7,11 @@ from functools import partial
 
 from aiokafka.errors import KafkaError
 
-from app.believed import append_believed
 from app.definitions import commands
 from app.definitions.model import SetAside
 from app.meter.errors import Unavailable
 from app.queries.definer import APPLY_TIMEOUT_S, Definer
+from app.runtime.believed import append_believed
 from app.runtime.dead_letters import organization_of
 from app.runtime.engine import Engine
 from app.set_aside import append_again, set_aside

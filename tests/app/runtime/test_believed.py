@@ -8,11 +8,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from app.believed import append_believed
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.meter.errors import NotAllowed
+from app.runtime.believed import append_believed
 from app.settings import Settings
 from app.wire.grants import digest_of
 
@@ -60,7 +60,7 @@ async def test_the_worker_is_a_gateway() -> None:
 
 async def test_a_grant_comes_before_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by what brokers stamp, or else no fold takes it."""
-    monkeypatch.setattr("app.believed._PAUSE_S", 0.0)
+    monkeypatch.setattr("app.runtime.believed._PAUSE_S", 0.0)
     log = Log(SettingsRecord(producers_may_correct=False))
     (_, grant, _), early, late = await log.send("p", granted_by="me", headers=[("x", b"y")])
     told = msgspec.json.decode(grant)
