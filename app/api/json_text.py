@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from app.api.errors import bad_request
-from app.wire.nesting import deeper_than
+from app.bounds.nesting import deeper_than
 
 Value = TypeVar("Value")
 

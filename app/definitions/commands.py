@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from app.bounds.nesting import PARSED_LEVELS, deeper_than
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.shapes import (
@@ -20,7 +21,6 @@ from app.definitions.shapes import (
     plan_body,
     subscription_body,
 )
-from app.wire.nesting import PARSED_LEVELS, deeper_than
 
 __all__ = [
     "MAX_COMMAND_BYTES",

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
+from app.bounds.nesting import PARSED_LEVELS, deeper_than
 from app.limits import ID_BYTES
 from app.numbers import ZERO, InvalidValue, bounded_decimal, parse_text, without_exponent
-from app.wire.nesting import PARSED_LEVELS, deeper_than
 from app.wire.properties import NO_PROPERTIES
 from app.wire.refusals import RefusalCode, Refused
 from app.wire.timestamps import JsonNumber, parse_timestamp, text_timestamp

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from app.bounds.nesting import PARSED_LEVELS, deeper_than, split_array
 from app.wire.events import (
     CLOUDEVENT_NAMES,
     LAGO_NAMES,
@@ -25,7 +26,6 @@ from app.wire.events import (
     optional_text,
     required_text,
 )
-from app.wire.nesting import PARSED_LEVELS, deeper_than, split_array
 from app.wire.refusals import Refusal, RefusalCode, Refused, quoted
 
 MAX_ELEMENTS: Final = 10_000

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.bounds.nesting import PARSED_LEVELS
 from app.wire import records
 from app.wire.events import LAGO_NAMES, MAX_BYTES, Correction, Event, decode_plain
-from app.wire.nesting import PARSED_LEVELS
 from app.wire.records import Decoded, Headers, deciding_headers, decode_record, is_tick
 from app.wire.refusals import Refusal, RefusalCode
 

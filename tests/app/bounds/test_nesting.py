@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.nesting import deeper_than, split_array
+from app.bounds.nesting import deeper_than, split_array
 from app.wire.records import decode_record
 
 texts = st.text(alphabet='[]{}",\\a é', max_size=6)
