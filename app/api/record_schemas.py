@@ -17,7 +17,7 @@ from app.api.schemas.common import (
     Units,
 )
 from app.definitions.aggregation_types import AggregationType
-from app.meter.usage import ClosingReason
+from app.definitions.model import ClosingReason
 
 Digest = str
 

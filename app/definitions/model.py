@@ -17,6 +17,9 @@ MAX_DAYS = 36_500
 """Of every wait that can be set, a century: what is due after it still has a spelling."""
 MAX_WAIT_S = MAX_DAYS * 86_400
 
+ClosingReason = Literal["period_end", "termination", "plan_change"]
+"""Why a period of a subscription ended."""
+
 
 class MetricFilter(msgspec.Struct, frozen=True):
     """One dimension of a metric: a property key and the values it may take."""

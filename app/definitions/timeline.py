@@ -12,9 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
-from app.definitions.model import Customer, Plan, SettingsRecord, Subscription
+from app.definitions.model import ClosingReason, Customer, Plan, SettingsRecord, Subscription
 from app.definitions.versions import Versions
-from app.meter.usage import ClosingReason
 
 if TYPE_CHECKING:
     from app.definitions.state import Definitions

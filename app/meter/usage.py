@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
 
 import msgspec
 
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
-
-ClosingReason = Literal["period_end", "termination", "plan_change"]
 
 
 class ChargeInForce(msgspec.Struct, frozen=True):

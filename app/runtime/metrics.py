@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector
 
 from app.billing_periods.timezones import tzdata_version
 from app.brokers import REASONS
+from app.definitions.model import ClosingReason
 from app.meter.events import DuplicateKind
-from app.meter.usage import ClosingReason
 from app.owned import HeldBy, Rebuilt
 from app.records import RecordType, RevisionReason
 from app.runtime.engine import Engine
