@@ -19,6 +19,7 @@ from app.definitions import (
     settings_records,
     subscriptions,
 )
+from app.definitions.active_counts import ActiveCounts
 from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
 from app.definitions.grants import Grants
@@ -37,7 +38,6 @@ from app.definitions.model import (
 from app.definitions.outcome import Applied, Rejected, Touch, cannot_be_applied
 from app.definitions.overlay import Overlay
 from app.definitions.set_asides import SetAsides
-from app.definitions.tally import ActiveTally
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Coming, Versions
@@ -91,7 +91,7 @@ class Definitions:
         self._subscriptions: dict[Key, list[Versions[Subscription]]] = {}
         self._subscriptions_by_plan: dict[str, dict[str, None]] = {}
         self._subscriptions_by_organization: dict[str, list[Versions[Subscription]]] = {}
-        self._active_by_plan: dict[str, ActiveTally] = {}
+        self._active_by_plan: dict[str, ActiveCounts] = {}
         self._subscriptions_by_customer: dict[Key, dict[str, None]] = {}
         self._subscriptions_left: dict[Key, dict[str, None]] = {}
         """Those of customers that were deleted."""
@@ -574,7 +574,7 @@ class Definitions:
                 self._subscriptions_by_plan[old.plan_id].pop(identity, None)
         tally = self._active_by_plan.get(subscription.plan_id)
         if tally is None:
-            tally = self._active_by_plan[subscription.plan_id] = ActiveTally()
+            tally = self._active_by_plan[subscription.plan_id] = ActiveCounts()
         tally.add(subscription)
         self._subscriptions_by_plan.setdefault(subscription.plan_id, {})[identity] = None
 
@@ -604,7 +604,7 @@ class _Prepared:
 
     def __init__(self, coming: Coming):
         self.coming = coming
-        self.tallies: dict[str, ActiveTally] = {}
+        self.tallies: dict[str, ActiveCounts] = {}
         """Of plans, with what is promised."""
         self.others: list[Change] = []
 

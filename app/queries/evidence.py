@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from app.definitions.branch import Branch, branch_with
 from app.definitions.commands import Command
 from app.definitions.outcome import Rejected
 from app.definitions.sizes import oversized
+from app.definitions.what_if import Branch, branch_with
 from app.meter.errors import Unavailable
 from app.meter.evidence import (
     EventFate,

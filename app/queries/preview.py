@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
-from app.definitions.branch import Branch
+from app.definitions.what_if import Branch
 from app.meter.evidence import PreviewedCell, PreviewReport
 from app.owned import OwnedPartition
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of

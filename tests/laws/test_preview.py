@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.definitions import commands
-from app.definitions.branch import branch_with
 from app.definitions.commands import Command
 from app.definitions.outcome import Rejected
+from app.definitions.what_if import branch_with
 from app.meter.evidence import CellFigures
 from tables.close import cells_shown
 from tables.preview import Preview, Scope

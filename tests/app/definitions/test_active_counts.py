@@ -2,15 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.definitions import tally
+from app.definitions import active_counts
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=80))
 def test_sorted_runs_are_one_sorted_list(steps: list[tuple[bool, int]]) -> None:
     kept: list[int] = []
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(tally, "_MOST_IN_A_RUN", 3)
-        found = tally._Sorted()
+        monkeypatch.setattr(active_counts, "_MOST_IN_A_RUN", 3)
+        found = active_counts._Sorted()
         for added, value in steps:
             if added:
                 found.add(value)

@@ -6,11 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 from app.definitions import commands
-from app.definitions.branch import Branch, branch_with, changed_charges
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
+from app.definitions.what_if import Branch, branch_with, changed_charges
 from tests.laws.world import (
     ORG,
     START_MS,

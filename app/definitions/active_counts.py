@@ -12,7 +12,7 @@ _MOST_IN_A_RUN: Final = 500
 """A run is moved in memory at each insertion."""
 
 
-class ActiveTally:
+class ActiveCounts:
     """Starts and ends of subscriptions, each sorted, in ms."""
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class ActiveTally:
             if subscription.end_ms is not None:
                 self._ends_ms.remove(subscription.end_ms)
 
-    def __copy__(self) -> ActiveTally:
+    def __copy__(self) -> ActiveCounts:
         """The same numbers; each goes on by itself."""
-        copied = ActiveTally()
+        copied = ActiveCounts()
         copied._starts_ms, copied._ends_ms = copy(self._starts_ms), copy(self._ends_ms)
         return copied
 
@@ -47,7 +47,7 @@ class ActiveTally:
         return bool(self._starts_ms)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ActiveTally):
+        if not isinstance(other, ActiveCounts):
             return NotImplemented
         return (self._starts_ms, self._ends_ms) == (other._starts_ms, other._ends_ms)
 
