@@ -30,14 +30,8 @@ from app.definitions.model import (
 )
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
-from app.definitions.timeline import (
-    NEVER_MS,
-    Period,
-    Timeline,
-    ceil_to,
-    subscription_terms,
-    subscription_timeline,
-)
+from app.definitions.terms import subscription_terms, subscription_timeline
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.definitions.versions import Versions
 from app.limits import CHANGELOG_RECORD_BYTES
 from app.turns import STEP_ITEMS, Steps, drained

@@ -9,19 +9,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
-from app.definitions.model import ClosingReason, Customer, Plan, SettingsRecord, Subscription
-from app.definitions.versions import Versions
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
+from app.definitions.model import ClosingReason, SettingsRecord, Subscription
 
 NEVER_MS = 1 << 62
 """Later than any instant: the due time of a period that is never published."""
 
-_DAY_S = 86_400
 _TIMEZONE_SHIFT_MS = 26 * 3600 * 1000
 """Two readings of one period start in different timezones differ by less (billing-periods §7)."""
 
@@ -166,110 +161,6 @@ class FixedPeriods(Timeline):
     def __init__(self, periods: Iterable[Period]):
         super().__init__([], published=False)
         self._more = ((0, period) for period in periods)
-
-
-def subscription_timeline(
-    definitions: Definitions,
-    subscription: Versions[Subscription],
-    until_ms: int | None = None,
-    before: Timeline | None = None,
-) -> Timeline:
-    """The timeline of a subscription under all definitions, or those appended up to a time.
-
-    `before`: one under others of them.
-    """
-    terms = subscription_terms(definitions, subscription, until_ms)
-    return Timeline(terms) if before is None else before.under(terms)
-
-
-def subscription_terms(
-    definitions: Definitions,
-    subscription: Versions[Subscription],
-    until_ms: int | None = None,
-) -> list[Terms]:
-    """The terms of a subscription through time, one entry for each change."""
-    newest = subscription.at(until_ms)
-    if newest is None:
-        return []
-    customer = definitions.customer_of(newest)
-    plan = definitions.plan_versions[newest.plan_id]
-    created_ms = subscription.changes[0]
-    changes = (
-        subscription.changes,
-        customer.changes,
-        # Shared by many, and often changed otherwise.
-        plan.changes_of(_plan_shape),
-        definitions.settings.changes_of(_settings_shape),
-    )
-    moments = {
-        at_ms
-        for each in changes
-        for at_ms in each
-        if at_ms > created_ms and (until_ms is None or at_ms <= until_ms)
-    }
-    terms: list[Terms] = []
-    for at_ms in sorted(moments | {created_ms}):
-        entry = _terms_at(at_ms, subscription, customer, plan, definitions)
-        if entry is not None and (not terms or entry[1:] != terms[-1][1:]):
-            terms.append(entry)
-    return terms
-
-
-def _plan_shape(plan: Plan) -> object:
-    """What `Terms` have of a plan."""
-    return plan.interval, bool(plan.bill_charges_monthly)
-
-
-def _settings_shape(settings: SettingsRecord) -> object:
-    """What `Terms` have of the settings."""
-    return (
-        settings.grace_s,
-        settings.close_grid_s,
-        settings.late_window_s,
-        settings.close_elapsed,
-        settings.late_policy,
-        settings.revise_every_s,
-        settings.max_groups,
-    )
-
-
-_grid = lru_cache(1_024)(PeriodGrid)
-# Of one subscription it is nearly always the same through time.
-
-
-def _terms_at(
-    at_ms: int,
-    subscriptions: Versions[Subscription],
-    customers: Versions[Customer],
-    plans: Versions[Plan],
-    definitions: Definitions,
-) -> Terms | None:
-    # A deleted plan as it last was: periods that ran under it still close.
-    subscription, plan = subscriptions.at(at_ms), plans.last_before_deletion(at_ms)
-    if subscription is None or plan is None:
-        return None
-    customer, settings = customers.at(at_ms), definitions.settings_at(at_ms)
-    timezone = (customer.timezone if customer else None) or "UTC"
-    grace_days = customer.grace_days if customer else None
-    grid = _grid(
-        plan.interval,
-        subscription.billing_time,
-        subscription.subscription_at_ms,
-        timezone,
-        bool(plan.bill_charges_monthly),
-    )
-    return Terms(
-        since_ms=at_ms,
-        subscription=subscription,
-        grid=grid,
-        grace_ms=(settings.grace_s if grace_days is None else grace_days * _DAY_S) * 1000,
-        close_grid_ms=settings.close_grid_s * 1000,
-        late_window_ms=settings.late_window_s * 1000,
-        close_elapsed=settings.close_elapsed,
-        refuses_late=settings.late_policy == "refuse",
-        revise_every_ms=settings.revise_every_s * 1000,
-        max_groups=settings.max_groups,
-    )
 
 
 class _Place(NamedTuple):

@@ -11,7 +11,8 @@ from aiokafka import TopicPartition
 from app.definitions.instants import iso_seconds, parse_iso8601_ms
 from app.definitions.model import Subscription, listed_group_keys
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS, Period, subscription_timeline
+from app.definitions.terms import subscription_timeline
+from app.definitions.timeline import NEVER_MS, Period
 from app.records import cell_id
 from app.settings import Settings
 from tables.in_force import PeriodCharges

@@ -12,7 +12,8 @@ from app.definitions import commands
 from app.definitions.commands import Applied, Command, Rejected
 from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
 from app.definitions.state import Definitions
-from app.definitions.timeline import Period, Timeline, subscription_timeline
+from app.definitions.terms import subscription_timeline
+from app.definitions.timeline import Period, Timeline
 from app.meter.changes import DefinitionChange
 from app.meter.errors import Unavailable
 from app.meter.events import (

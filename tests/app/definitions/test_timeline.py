@@ -11,7 +11,8 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.instants import iso_milliseconds
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to, subscription_timeline
+from app.definitions.terms import subscription_timeline
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from tests.app.definitions.log import ORG, Log, ms
 
 DAY_MS = 86_400_000
