@@ -20,8 +20,8 @@ import faust
 
 from app.cancelled import asked_to_end
 from app.clients import NOT_TAKEN
+from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
-from app.definitions.set_asides import Aside, SetAsides
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.fetched import UnreadBatch

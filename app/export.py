@@ -20,6 +20,7 @@ from aiokafka import TopicPartition
 from app.clients import started
 from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.files import definition_line
+from app.definitions.log import apply
 from app.definitions.state import Definitions
 from app.fetched import limit_after
 from app.settings import Settings
@@ -54,7 +55,7 @@ async def _learn_limits(settings: Settings) -> None:
     for tp in await _partitions(settings, "definitions"):
         async for records in scan(settings, tp, *await _bounds(settings, tp)):
             for record in records:
-                definitions.apply(record.value, record.timestamp_ms, record.offset)
+                apply(definitions, record.value, record.timestamp_ms, record.offset)
     limit_after(settings.topic(settings.raw_topic), definitions.limited_after_ms())
 
 

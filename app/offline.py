@@ -13,7 +13,9 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from app.definitions.judging import Judging
+from app.definitions.log import apply
 from app.definitions.outcome import Applied, Rejected
+from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.meter.usage import PeriodUsage
@@ -118,7 +120,7 @@ class OfflineMeter:
         They are read side by side, and nothing is kept of them that `ArrivalLog` does not keep.
         """
         defined = _ascending_definitions(definitions)
-        self.definitions.set_asides.foresee(line.value for _, line in defined)
+        self.definitions.set_asides.foresee(named_in(line.value for _, line in defined))
         if defined:
             # The log begins with the settings, whatever was appended to the raw topic before.
             first_ms, first = defined.pop(0)
@@ -153,7 +155,7 @@ class OfflineMeter:
         return current_usage(self.partition, name, at_ms)
 
     def _define(self, line: DefinitionLine, append_time_ms: int) -> None:
-        outcome = self.definitions.apply(line.value, append_time_ms, line.offset)
+        outcome = apply(self.definitions, line.value, append_time_ms, line.offset)
         if outcome is None:
             return
         self.outcomes.append(outcome)

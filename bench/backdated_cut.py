@@ -12,6 +12,7 @@ import time
 import tracemalloc
 
 from app.definitions import commands
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.wire.events import Event
@@ -33,18 +34,18 @@ def main() -> None:
     arguments = parser.parse_args()
     definitions = Definitions()
 
-    def apply(command: commands.Command) -> object:
-        applied = definitions.apply(command.encode(), NOW_MS, definitions.offset)
+    def define(command: commands.Command) -> object:
+        applied = apply(definitions, command.encode(), NOW_MS, definitions.offset)
         return getattr(applied, "object", None)
 
-    apply(commands.set_settings(SettingsRecord()))
+    define(commands.set_settings(SettingsRecord()))
     seats = {"aggregation_type": "sum_agg", "field_name": "v", "recurring": True}
-    metric = apply(commands.create_billable_metric(ORG, {"name": "s", "code": "s", **seats}))
+    metric = define(commands.create_billable_metric(ORG, {"name": "s", "code": "s", **seats}))
     charges = [charge_of(metric.id) for _ in range(arguments.charges)]  # type: ignore[attr-defined]
     plan = {"name": "p", "code": "p", "interval": "weekly", "amount_cents": 0, "charges": charges}
-    apply(commands.create_plan(ORG, {**plan, "amount_currency": "EUR", "pay_in_advance": False}))
+    define(commands.create_plan(ORG, {**plan, "amount_currency": "EUR", "pay_in_advance": False}))
     began = f"{arguments.since}-01-01T00:00:00Z"
-    apply(
+    define(
         commands.create_subscription(
             ORG,
             {

@@ -20,6 +20,7 @@ import psutil
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import applying
 from app.definitions.state import Definitions
 from app.runtime.followed import in_steps
 from app.turns import Steps, Turns, Work
@@ -71,7 +72,7 @@ async def applied(count: int) -> None:
     known, turns, process = Definitions(), Turns(), psutil.Process()
 
     def take(record: LogRecord) -> Steps[object]:
-        return known.applying(record.value, record.timestamp_ms, record.offset)
+        return applying(known, record.value, record.timestamp_ms, record.offset)
 
     gc.collect()
     gc.disable()

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
@@ -108,7 +109,7 @@ class World:
     def apply(self, command: Command) -> Applied:
         """Apply a command that has to be accepted."""
         self.now_ms += 1
-        outcome = self.definitions.apply(command.encode(), self.now_ms, self.definitions.offset)
+        outcome = apply(self.definitions, command.encode(), self.now_ms, self.definitions.offset)
         if not isinstance(outcome, Applied):
             raise TypeError(str(outcome))
         return outcome

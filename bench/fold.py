@@ -14,6 +14,7 @@ import click
 
 from app.definitions import commands
 from app.definitions.judging import Judging
+from app.definitions.log import apply
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
@@ -94,7 +95,7 @@ def _definitions(subscriptions: int) -> Definitions:
 
 
 def _apply(definitions: Definitions, command: commands.Command) -> Applied:
-    outcome = definitions.apply(command.encode(), NOW_MS, definitions.offset)
+    outcome = apply(definitions, command.encode(), NOW_MS, definitions.offset)
     if not isinstance(outcome, Applied):
         raise TypeError(str(outcome))
     return outcome

@@ -7,16 +7,14 @@ those fold under the definitions at that record from then on (records-and-cuts Â
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from app.definitions.model import Charge, ChargeFilter, HistoryRecord, Metric, Plan
+from app.definitions.state import Definitions
 from app.definitions.timeline import Period
 from app.definitions.versions import Versions
 from tables.aggregation import Groups
 from tables.published import CellName
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 
 class InForce(NamedTuple):

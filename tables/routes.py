@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,7 @@ from app.definitions.model import (
     Plan,
     Subscription,
 )
+from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.definitions.versions import Versions
 from app.expressions import (
@@ -43,9 +44,6 @@ from tables.in_force import PeriodCharges, charges_in_force, covering
 from tables.not_counted import Reason
 from tables.presence import Presence
 from tables.registry import AGGREGATIONS
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 Properties = Mapping[str, msgspec.Raw]
 

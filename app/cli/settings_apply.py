@@ -13,6 +13,7 @@ from app.cli.brokers import reached, require_profile, settings_of_the_log
 from app.cli.output import echo, print_json
 from app.clients import Producer, started
 from app.definitions.commands import set_settings
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.settings_records import changed_fixed_settings
 from app.definitions.state import Definitions
@@ -99,7 +100,7 @@ async def definitions_of(settings: Settings) -> Definitions:
     async def follow() -> None:
         async for batch in reader.batches():
             for record in batch:
-                definitions.apply(record.value, record.timestamp_ms, record.offset)
+                apply(definitions, record.value, record.timestamp_ms, record.offset)
 
     following = asyncio.create_task(follow())
     try:

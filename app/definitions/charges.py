@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -28,9 +28,7 @@ from app.definitions.model import (
     Metric,
 )
 from app.definitions.outcome import Rejected, invalid, not_found
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
+from app.definitions.state import Definitions
 
 CHARGE_MODELS = (
     "standard",

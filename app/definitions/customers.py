@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -15,11 +15,9 @@ from app.definitions.fields import INVALID, Fields, is_blank, scalar_text
 from app.definitions.model import MAX_DAYS, Customer, Subscription
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
+from app.definitions.state import Definitions
 from app.definitions.subscriptions import DEFAULT_TIMEZONE, ended_chains, moved_downgrades
 from app.turns import STEP_ITEMS, Steps
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 
 def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:

@@ -8,15 +8,14 @@ record's own time are seldom known yet when it is folded, those of an hour befor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from app.definitions.grants import Grants
-from app.definitions.model import ProducerTrust
+from app.definitions.indexes.grants import Grants
+from app.definitions.model import ProducerTrust, SettingsRecord
+from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
+from app.definitions.versions import Versions
 from app.limits import TRUST_AFTER_MS
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 ORGANIZATION_HEADER: Final = "meter-organization"
 """Of a raw record: whose it is, by a gateway that strips what clients send under this name."""
@@ -81,7 +80,7 @@ class Judging(NamedTuple):
             definitions.settings_at().default_organization_id,
             definitions.limited_after_ms(),
             definitions.append_time_ms,
-            definitions.beliefs(),
+            _beliefs(definitions.settings),
             definitions.grants,
             definitions.offset,
         )
@@ -114,6 +113,22 @@ class Judging(NamedTuple):
     def of_forwards(self) -> Judging:
         """The same of what an owner has forwarded, and so has believed."""
         return self._replace(beliefs=())
+
+
+def _beliefs(settings: Versions[SettingsRecord]) -> list[Belief]:
+    """Return how much is believed of what raw records say, as it changed."""
+    found: list[Belief] = []
+    for at_ms, record in zip(settings.changes, settings.all(), strict=True):
+        belief = Belief(
+            # The first record holds for what was appended before it as well.
+            at_ms if at_ms < 0 else at_ms + TRUST_AFTER_MS,
+            record.producer_trust,
+            record.producers_may_correct,
+            record.producers_may_admit,
+        )
+        if not belief.is_like(found[-1] if found else None):
+            found.append(belief)
+    return found
 
 
 def granted_offset(headers: _Headers) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -25,10 +25,8 @@ from app.definitions.model import (
     Plan,
 )
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.definitions.state import Definitions
 from app.expressions import InvalidExpression, check_size, parse
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 MAX_ROUNDING_DIGITS = 38
 """As many decimals as a quantity may have (records-and-cuts §6)."""

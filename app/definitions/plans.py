@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -15,12 +15,9 @@ from app.definitions.decision import Change, Decision, Deletion, payload_body, p
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank
 from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.definitions.state import Definitions
 from app.definitions.subscriptions import ended_chains
 from app.turns import Steps
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
-
 
 _SPLIT_MONTHLY = ("semiannual", "yearly")
 _FROZEN_IN_USE = (

@@ -6,18 +6,16 @@ so they are the same in every worker; what is counted by the minute or day each 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from app import limits
 from app.billing_periods.day_count import DAY_MS
 from app.definitions.decision import Decision
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Rejected, invalid
+from app.definitions.state import Definitions
 from app.definitions.subscriptions import elapsed_periods
 from app.turns import STEP_ITEMS, Steps
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 MINUTE_MS = 60_000
 
@@ -126,7 +124,7 @@ def _full(definitions: Definitions, change: object, quotas: Quotas) -> Rejected 
             count, most = definitions.customers_count(change.organization_id), quotas.customers
         case Subscription():
             known, field = change.id in definitions.subscription_versions, "subscriptions"
-            count = len(definitions.all_subscriptions(change.organization_id))
+            count = definitions.subscriptions_count(change.organization_id)
             most = quotas.subscriptions
             of_id = len(definitions.subscriptions(change.organization_id, change.external_id))
             if of_id >= limits.SUBSCRIPTIONS_OF_ONE_ID:

@@ -7,18 +7,16 @@ definition, so that what was just defined shows at once whatever the reader's cl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.billing_periods.grid import PeriodGrid
 from app.billing_periods.timezones import local_date
 from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Customer, Metric, Plan, Subscription
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
+from app.definitions.state import Definitions
 from app.definitions.subscriptions import DEFAULT_TIMEZONE
 from app.turns import STEP_ITEMS, Steps
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 Json = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -12,10 +12,8 @@ from app.definitions.decision import Decision
 from app.definitions.fields import FIXED, INVALID, MANDATORY, OUT_OF_RANGE
 from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Rejected, Touch, invalid
+from app.definitions.state import Definitions
 from app.limits import INPUT_LIMITS
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 _AT_LEAST = {
     "close_grid_s": 1,

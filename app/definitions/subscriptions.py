@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,10 +21,8 @@ from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_te
 from app.definitions.instants import parse_iso8601_ms
 from app.definitions.model import Customer, Plan, Subscription
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.definitions.state import Definitions
 from app.turns import STEP_ITEMS, Steps, drained
-
-if TYPE_CHECKING:
-    from app.definitions.state import Definitions
 
 DEFAULT_TIMEZONE = "UTC"
 INVALID_DATE = "invalid_date"

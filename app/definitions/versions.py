@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -149,10 +149,10 @@ class Versions(Generic[T]):
     def _count_until(self, at_ms: int) -> int:
         return bisect_right(self._append_times_ms, at_ms)
 
-    def __copy__(self) -> Versions[T]:
+    def __copy__(self) -> Self:
         """The same versions; each goes on by itself."""
         self._settle()
-        copied: Versions[T] = Versions()
+        copied = type(self)()
         copied._append_times_ms = self._append_times_ms[:]
         copied._offsets = self._offsets[:]
         copied._objects = list(self._objects)

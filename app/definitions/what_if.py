@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import apply
 from app.definitions.model import Metric, Plan
 from app.definitions.outcome import Rejected
 from app.definitions.state import Definitions
@@ -42,7 +43,7 @@ def branch_with(
     metric_ids: dict[str, None] = {}
     charge_ids: dict[str, None] = {}
     for command in changes:
-        outcome = branch.apply(command.encode(), at_ms, branch.offset)
+        outcome = apply(branch, command.encode(), at_ms, branch.offset)
         if isinstance(outcome, Rejected):
             return outcome
         changed = outcome.object if outcome is not None else None
@@ -61,7 +62,7 @@ def branch_with(
         from_ms=from_ms,
         to_ms=to_ms,
     )
-    applied = branch.apply(covering.encode(), at_ms, branch.offset)
+    applied = apply(branch, covering.encode(), at_ms, branch.offset)
     if isinstance(applied, Rejected):
         return applied
     codes = branch.codes_named(branch.history_records[-1])

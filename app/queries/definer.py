@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from app.clients import NOT_TAKEN
 from app.definitions.commands import MAX_COMMAND_BYTES, Command, UnreadableCommand
 from app.definitions.decision import Decision
+from app.definitions.log import applying, deciding
 from app.definitions.outcome import Applied, Rejected, Touch, cannot_be_applied, too_large
 from app.definitions.quotas import Counted, counted_as, elapsed_charges, over_quota
 from app.definitions.sizes import outgrown, oversized
@@ -84,8 +85,8 @@ class Definer:
             for _ in range(_BRANCHED_AGAIN):
                 known = engine.definitions.records_applied
                 branch = engine.definitions.branch()
-                applying = branch.applying(command.encode(), engine.clock.now_ms(), branch.offset)
-                for _ in applying:
+                steps = applying(branch, command.encode(), engine.clock.now_ms(), branch.offset)
+                for _ in steps:
                     yield
                     if engine.definitions.records_applied != known:
                         # It looks at what it branched from, which is another by now.
@@ -114,7 +115,8 @@ class Definer:
 
     def _deciding(self, command: Command) -> Steps[Decision | Rejected]:
         yield
-        return (yield from self._engine.definitions.deciding(command, self._engine.clock.now_ms()))
+        engine = self._engine
+        return (yield from deciding(engine.definitions, command, engine.clock.now_ms()))
 
     async def _over_quota(self, command: Command, decision: Decision) -> Rejected | None:
         organization_id = command.organization_id

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aiokafka import TopicPartition
 
+from app.definitions.log import applying
 from app.definitions.model import SetAside
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.set_asides import LIFT
@@ -146,7 +147,7 @@ class FollowedDefinitions:
     def define(self, record: LogRecord) -> Steps[None]:
         """Apply one record, and tell everybody whom it concerns."""
         value, offset = record.value, record.offset
-        outcome = yield from self._definitions.applying(value, record.timestamp_ms, offset)
+        outcome = yield from applying(self._definitions, value, record.timestamp_ms, offset)
         # In the very step in which it came into force: no fold has seen it yet.
         append_time_ms = self._definitions.append_time_ms
         if outcome is None:

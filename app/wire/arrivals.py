@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
-from app.definitions.set_asides import Aside
 from app.limits import ID_BYTES
 from app.wire.events import Correction, Event, decode_plain, long_id
 from app.wire.grants import is_granted

@@ -12,11 +12,12 @@ from faust.types import TP
 from agents import ingest
 from agents.forward_while_stalled import _forward
 from agents.ingest import MAX_STAMP_AHEAD_MS, ClockAhead, Portion, _Lanes, take_raw, take_rekeyed
-from app.definitions.grants import Grants
+from app.definitions.indexes.grants import Grants
+from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import Judging
-from app.definitions.set_asides import SetAsides
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
+from app.definitions.versions import Versions
 from app.limits import ID_BYTES
 from app.settings import Settings
 from app.transport import DeliveryBroken, RawRecord, RecordBatch
@@ -173,7 +174,7 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
         append_time_ms=1,
         offset=1,
         set_asides=SetAsides(),
-        beliefs=list,
+        settings=Versions(),
         grants=Grants(),
     )
     shared = SimpleNamespace(

@@ -10,6 +10,7 @@ import pytest
 from app.clock import SystemClock
 from app.definitions import commands
 from app.definitions.judging import Judging
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.limits import REFUSED_LETTERS
@@ -260,7 +261,7 @@ async def test_a_letter_is_whose_it_is_believed_to_be(
     """Nobody writes into the dead letters of another by claiming to be that other."""
     owned = _owned()
     record = SettingsRecord(producer_trust=trust, default_organization_id="o")
-    owned.shared.definitions.apply(commands.set_settings(record).encode(), 1, 0)
+    apply(owned.shared.definitions, commands.set_settings(record).encode(), 1, 0)
     value = b'{"organization_id":"p"}'
     ((_, refusal),) = decode_record(value)
     await owned.take((), raw_next=1, refused=[(cast(Refusal, refusal), _raw(value, headers, 0))])

@@ -14,7 +14,7 @@ from agents.close import close_due
 from agents.refold import refold_queued
 from app.brokers import Brokers
 from app.definitions.model import SettingsRecord
-from app.definitions.state import Touch
+from app.definitions.outcome import Touch
 from app.meter.events import Accepted, Duplicate, Position, Verdict
 from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Unsent, _slices
 from app.queries.gateway import Gateway

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from app.definitions import commands
+from app.definitions.log import apply, applying, decide
 from app.definitions.outcome import Applied, Touch
 from app.definitions.state import Definitions
 from app.meter.errors import BeyondRetention, Unavailable
@@ -24,7 +25,7 @@ DELETE = commands.delete_plan(ORG, "plan")
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("state", "subscriptions"):
+    for module in ("log", "subscriptions"):
         monkeypatch.setattr(f"app.definitions.{module}.STEP_ITEMS", 1)
 
 
@@ -50,7 +51,7 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
 
 
 def touch_of(owned: OwnedPartition) -> Touch:
-    decision = owned.table.definitions.decide(DELETE, START_MS + 2_000)
+    decision = decide(owned.table.definitions, DELETE, START_MS + 2_000)
     touch = getattr(decision, "touch", None)
     assert isinstance(touch, Touch)
     return touch
@@ -73,13 +74,12 @@ async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
 ) -> None:
     gateway, owned = await with_event(START_MS + WEEK_MS)
     touch, definitions, defined = touch_of(owned), owned.table.definitions, 0
-    real = Definitions.applying
 
-    def applying(self: Definitions, value: bytes, *where: int) -> Steps[Any]:
+    def tried(branch: Definitions, value: bytes, *where: int) -> Steps[Any]:
         """Another worker's definition comes after each step of ours."""
         nonlocal defined
-        steps = real(self, value, *where)
-        while self is not definitions:
+        steps = applying(branch, value, *where)
+        while branch is not definitions:
             try:
                 next(steps)
             except StopIteration as end:
@@ -87,12 +87,12 @@ async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
             if defined < times:
                 defined += 1
                 made = commands.create_billable_metric(ORG, metric_body(f"m{defined}"))
-                outcome = definitions.apply(made.encode(), AT_MS, definitions.offset)
+                outcome = apply(definitions, made.encode(), AT_MS, definitions.offset)
                 assert isinstance(outcome, Applied)
             yield
         return (yield from steps)
 
-    monkeypatch.setattr(Definitions, "applying", applying)
+    monkeypatch.setattr("app.queries.definer.applying", tried)
     error = BeyondRetention if times == 1 else Unavailable
     with pytest.raises(error):
         await gateway.definer._require_retained(DELETE, touch)

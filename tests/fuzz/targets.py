@@ -18,7 +18,8 @@ from aiokafka import TopicPartition
 from app import fetched
 from app.api.query import Query
 from app.definitions.judging import Judging
-from app.definitions.state import _DECIDE, Definitions
+from app.definitions.log import DECIDE, apply
+from app.definitions.state import Definitions
 from app.expressions import (
     EvaluationFailed,
     InvalidExpression,
@@ -197,7 +198,7 @@ def corrections(data: bytes) -> object:
 
 # Definitions. The first byte says of which type the JSON that follows is the payload.
 
-_TYPES: Final = sorted(_DECIDE)
+_TYPES: Final = sorted(DECIDE)
 _PROLOGUE: Final = [command.encode() for command in prologue()]
 
 
@@ -205,7 +206,7 @@ def definitions(data: bytes) -> object:
     """What applying a record comes to, after something of everything was defined."""
     applied = Definitions()
     for offset, value in enumerate(_PROLOGUE):
-        applied.apply(value, START_MS, offset)
+        apply(applied, value, START_MS, offset)
     value = data[1:]
     if data and data[0] < 128:
         kind, organization = _TYPES[data[0] % len(_TYPES)], ORGS[0]
@@ -214,7 +215,7 @@ def definitions(data: bytes) -> object:
             + value
             + b"}"
         )
-    return repr(applied.apply(value, START_MS + 1, len(_PROLOGUE)))
+    return repr(apply(applied, value, START_MS + 1, len(_PROLOGUE)))
 
 
 TARGETS: Final[dict[str, Target]] = {

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
+from app.definitions.log import apply
 from app.definitions.outcome import Applied, Touch
 from tables.fold import Arrival
 from tables.partition import Renewed
@@ -40,7 +41,7 @@ class Later(Live):
         for _ in range(min(count, len(self._to_define))):
             line = self._to_define.pop(0)
             value = line.command.encode()
-            applied = self.definitions.apply(value, line.append_time_ms, line.offset)
+            applied = apply(self.definitions, value, line.append_time_ms, line.offset)
             if isinstance(applied, Applied) and applied.touch is not None:
                 self.partition.tell(applied.touch)
 

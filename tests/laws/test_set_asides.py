@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.definitions import commands
+from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import Judging
-from app.definitions.set_asides import Aside
+from app.definitions.log import apply
 from app.definitions.state import Definitions
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import arrivals_of
@@ -93,7 +94,7 @@ def test_ranges_hold_what_each_of_them_holds(ranges: list[tuple[int, int]], offs
 def aside_of(made: Iterable[commands.Command]) -> Aside | None:
     definitions = Definitions()
     for offset, command in enumerate(made):
-        definitions.apply(command.encode(), offset, offset)
+        apply(definitions, command.encode(), offset, offset)
     return definitions.set_asides.of(0)
 
 
@@ -108,10 +109,10 @@ def test_an_element_goes_and_the_others_stay() -> None:
 
 def test_lifting_takes_one_off_the_list_and_leaves_its_place_empty() -> None:
     definitions, command = Definitions(), set_aside(3)
-    definitions.apply(command.encode(), 0, 0)
+    apply(definitions, command.encode(), 0, 0)
     assert [each.offset for each in definitions.set_asides.listed()] == [3]
     assert +definitions.set_asides.counts == {"set_aside": 1}
-    definitions.apply(commands.lift(command.id).encode(), 1, 1)
+    apply(definitions, commands.lift(command.id).encode(), 1, 1)
     assert definitions.set_asides.listed() == []
     assert not +definitions.set_asides.counts
     aside = definitions.set_asides.of(0)
@@ -130,6 +131,6 @@ def test_lifting_takes_one_off_the_list_and_leaves_its_place_empty() -> None:
 )
 def test_what_names_no_place_changes_nothing(wrong: Callable[[], commands.Command]) -> None:
     definitions = Definitions()
-    outcome = definitions.apply(wrong().encode(), 0, 0)
+    outcome = apply(definitions, wrong().encode(), 0, 0)
     assert getattr(outcome, "status", None) in (404, 422)
     assert definitions.set_asides.of(0) is None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.limits import TRUST_AFTER_MS
@@ -80,7 +81,7 @@ def judged(lines: list[Line], sent: Sent) -> tuple[Judging, list[Arrived]]:
     """What the record holds for whoever knows these definitions."""
     definitions = Definitions()
     for offset, (at_ms, value) in enumerate(lines):
-        definitions.apply(value, at_ms, offset)
+        apply(definitions, value, at_ms, offset)
     judging = Judging.by(definitions)
     value, headers, at_ms = sent
     return judging, list(arrivals_of(value, headers, at_ms, 0, 7, judging))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.instants import parse_iso8601_ms
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
@@ -346,8 +347,8 @@ class Live:
         """Apply the next definitions."""
         for _ in range(min(count, len(self._to_define))):
             line = self._to_define.pop(0)
-            applied = self.definitions.apply(
-                line.command.encode(), line.append_time_ms, line.offset
+            applied = apply(
+                self.definitions, line.command.encode(), line.append_time_ms, line.offset
             )
             if isinstance(applied, Applied) and applied.touch is not None:
                 self.partition.tell(applied.touch)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.definitions import commands, state
+from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import DECIDE
 from app.definitions.outcome import Applied, Rejected
 from app.main import Worker
 from app.meter.errors import TooOften
@@ -78,7 +79,7 @@ async def test_what_cannot_be_applied_is_refused_and_stands_nowhere(
     def fails(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(state._DECIDE, "create_plan", fails)
+    monkeypatch.setitem(DECIDE, "create_plan", fails)
     before = await appended(worker)
     refused = await define(worker, commands.create_plan(ORG, plan_body()))
     assert refused == Rejected(422, "validation_errors", {"base": ["cannot_be_applied"]})

@@ -502,7 +502,7 @@ BUGS = (
     Bug(
         "set-aside-not-foreseen",
         "app/offline.py",
-        "self.definitions.set_asides.foresee(line.value for _, line in defined)",
+        "self.definitions.set_asides.foresee(named_in(line.value for _, line in defined))",
         "pass",
     ),
     Bug(

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.instants import parse_iso8601_ms
 from app.definitions.judging import Judging
-from app.definitions.set_asides import SetAsides
+from app.definitions.log import apply
+from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.meter.usage import PeriodUsage
 from app.offline import DefinitionLine, EventLine, OfflineMeter
@@ -266,14 +268,14 @@ def raw_of(broker: Broker, partitions: int) -> list[LogEntry]:
 def set_asides_of(broker: Broker) -> SetAsides:
     """What the definitions log sets aside."""
     found = SetAsides()
-    found.foresee(entry.value for entry in broker.log(METER_DEFINITIONS).entries)
+    found.foresee(named_in(entry.value for entry in broker.log(METER_DEFINITIONS).entries))
     return found
 
 
 def _definitions_of(broker: Broker) -> Definitions:
     definitions = Definitions()
     for entry in broker.log(METER_DEFINITIONS).entries:
-        definitions.apply(entry.value, entry.timestamp, entry.offset)
+        apply(definitions, entry.value, entry.timestamp, entry.offset)
     return definitions
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.definitions.log import apply
 from app.definitions.state import Definitions
 from app.topics import METER_DEFINITIONS
 from tables import partition as folding
@@ -76,7 +77,7 @@ def test_what_no_changelog_takes_is_set_aside(monkeypatch: pytest.MonkeyPatch) -
 def listed(outcome: Outcome) -> list[Any]:
     definitions = Definitions()
     for entry in outcome.broker.log(METER_DEFINITIONS).entries:
-        definitions.apply(entry.value, entry.timestamp, entry.offset)
+        apply(definitions, entry.value, entry.timestamp, entry.offset)
     return definitions.set_asides.listed()
 
 

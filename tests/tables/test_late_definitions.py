@@ -11,6 +11,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.judging import Judging
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
@@ -51,7 +52,7 @@ class Worker:
     def define(self, count: int) -> None:
         """Apply so many definitions, and refold what they touch."""
         for line in self.story.definitions[self.definitions.offset :][:count]:
-            outcome = self.definitions.apply(line.value, line.append_time_ms, line.offset)
+            outcome = apply(self.definitions, line.value, line.append_time_ms, line.offset)
             assert isinstance(outcome, Applied)
             if outcome.touch is not None:
                 self.partition.tell(outcome.touch)

@@ -12,6 +12,7 @@ import msgspec
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from tables.cells import CellKey
@@ -71,7 +72,7 @@ def restore_after(live: Live, command: Command) -> set[Pair]:
 
 
 def applied(live: Live, command: Command) -> Any:
-    outcome = live.definitions.apply(command.encode(), CHANGED_MS, live.definitions.offset)
+    outcome = apply(live.definitions, command.encode(), CHANGED_MS, live.definitions.offset)
     assert isinstance(outcome, Applied)
     return outcome.touch
 

@@ -9,6 +9,7 @@ import pytest
 from app.api.usage_json import current_usage_json
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.meter.usage import Regrouping
@@ -66,7 +67,7 @@ def used(code: str, definitions: list[DefinitionLine]) -> Live:
 
 def apply_without_refold(live: Live, command: Command) -> None:
     definitions, partition = live.definitions, live.partition
-    applied = definitions.apply(command.encode(), AT_MS, definitions.offset)
+    applied = apply(definitions, command.encode(), AT_MS, definitions.offset)
     assert isinstance(applied, Applied)
     assert applied.touch is not None
     partition.tell(applied.touch)

@@ -10,6 +10,7 @@ import msgspec
 
 from app.definitions import commands
 from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.log import apply, check
 from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_timeline
@@ -113,11 +114,11 @@ class LedgerMeter:
         return found
 
     async def define(self, command: Command) -> Applied | Rejected:
-        rejected = self.definitions.check(command, self.now_ms())
+        rejected = check(self.definitions, command, self.now_ms())
         if rejected is not None:
             return rejected
         offset = self.definitions.offset
-        outcome = self.definitions.apply(command.encode(), self.now_ms(), offset)
+        outcome = apply(self.definitions, command.encode(), self.now_ms(), offset)
         if outcome is None:
             raise AssertionError("a command is no tick")
         self.commands.append((offset, self.now_ms(), command))
@@ -428,7 +429,7 @@ class LedgerMeter:
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
     ) -> AsyncGenerator[PreviewReport, None] | Rejected:
         for command in changes:
-            rejected = self.definitions.check(command, self.now_ms())
+            rejected = check(self.definitions, command, self.now_ms())
             if rejected is not None:
                 return rejected
         return self._previewed()

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import apply, check
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
@@ -43,7 +44,7 @@ class Log:
         """Append any record now; None is a tick."""
         record = (value, self.now_ms, len(self.records))
         self.records.append(record)
-        return self.definitions.apply(*record)
+        return apply(self.definitions, *record)
 
     def accept(self, command: Command) -> Any:
         """Append a command that has to be accepted; its object."""
@@ -53,7 +54,7 @@ class Log:
 
     def refuse(self, command: Command) -> Rejected:
         """Append a command that has to be refused; it must leave no trace but its offset."""
-        dry = self.definitions.check(command, self.now_ms)
+        dry = check(self.definitions, command, self.now_ms)
         outcome = self.append(command)
         assert isinstance(outcome, Rejected), outcome
         assert outcome == dry

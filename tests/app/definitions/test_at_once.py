@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
+from app.definitions.log import apply, applying, deciding
 from app.definitions.outcome import Applied
 from app.definitions.quotas import Quotas, elapsed_charges, over_quota
 from app.definitions.state import Definitions
@@ -46,14 +47,14 @@ def full_log(count: int = MANY) -> Log:
     return log.at(CHANGED)
 
 
-def applying(log: Log, definitions: Definitions, command: Command) -> Steps[Any]:
-    return definitions.applying(command.encode(), log.now_ms, definitions.offset)
+def ending(log: Log, definitions: Definitions, command: Command) -> Steps[Any]:
+    return applying(definitions, command.encode(), log.now_ms, definitions.offset)
 
 
 def replayed(log: Log) -> Definitions:
     definitions = Definitions()
     for record in log.records:
-        definitions.apply(*record)
+        apply(definitions, *record)
     return definitions
 
 
@@ -77,7 +78,7 @@ def seen(definitions: Definitions) -> Any:
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_what_ends_many_is_applied_in_many_steps(kind: str) -> None:
     log = full_log()
-    steps, outcome = counted(applying(log, log.definitions, COMMANDS[kind]()))
+    steps, outcome = counted(ending(log, log.definitions, COMMANDS[kind]()))
     assert isinstance(outcome, Applied)
     # They are looked at and decided, and what changes is promised.
     assert steps > MANY // STEP_ITEMS
@@ -86,7 +87,7 @@ def test_what_ends_many_is_applied_in_many_steps(kind: str) -> None:
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_trying_it_takes_many_steps_too(kind: str) -> None:
     log = full_log()
-    steps, decision = counted(log.definitions.deciding(COMMANDS[kind](), log.now_ms))
+    steps, decision = counted(deciding(log.definitions, COMMANDS[kind](), log.now_ms))
     assert steps > MANY // STEP_ITEMS
     assert isinstance(decision, Decision)
     changes = len(decision.changes)
@@ -98,9 +99,9 @@ def test_trying_it_takes_many_steps_too(kind: str) -> None:
 def test_nothing_of_it_is_seen_before_its_last_step(kind: str) -> None:
     log, command = full_log(), COMMANDS[kind]()
     before, after = replayed(log), replayed(log)
-    drained(applying(log, after, command))
+    drained(ending(log, after, command))
     assert seen(after) != seen(before)
-    steps = applying(log, log.definitions, command)
+    steps = ending(log, log.definitions, command)
     for _ in steps:
         assert seen(log.definitions) == seen(before)
     assert seen(log.definitions) == seen(after)
@@ -112,9 +113,9 @@ def test_many_at_once_come_to_what_each_alone_does(
 ) -> None:
     log, command = full_log(), COMMANDS[kind]()
     one_by_one = replayed(log)
-    drained(applying(log, log.definitions, command))
-    monkeypatch.setattr("app.definitions.state.STEP_ITEMS", 1_000_000)
-    drained(applying(log, one_by_one, command))
+    drained(ending(log, log.definitions, command))
+    monkeypatch.setattr("app.definitions.log.STEP_ITEMS", 1_000_000)
+    drained(ending(log, one_by_one, command))
     assert seen(log.definitions) == seen(one_by_one)
     at_ms = ms(CHANGED)
     for plan in ("dear", "cheap"):
@@ -131,15 +132,15 @@ def _code(versions: Versions[Any]) -> str:
 def test_what_is_left_half_way_never_was() -> None:
     log, command = full_log(), commands.delete_plan(ORG, "dear")
     before = replayed(log)
-    steps = applying(log, log.definitions, command)
+    steps = ending(log, log.definitions, command)
     for _ in range(2 * MANY // STEP_ITEMS + 1):
         next(steps)
     versions = next(iter(log.definitions.subscription_versions.values()))
     assert versions._promised is not None
     steps.close()
     assert seen(log.definitions) == seen(before)
-    drained(applying(log, log.definitions, command))
-    drained(applying(log, before, command))
+    drained(ending(log, log.definitions, command))
+    drained(ending(log, before, command))
     assert seen(log.definitions) == seen(before)
 
 

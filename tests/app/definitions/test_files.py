@@ -11,6 +11,7 @@ from app.definitions.files import (
     definition_line,
     read_definitions,
 )
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from tests.app.definitions.log import ORG, Log, metric_body
@@ -29,7 +30,7 @@ def test_a_written_log_reads_back_to_the_same_state() -> None:
     log.subscribe()
     again = Definitions()
     for record in read_definitions(list(_lines(log))):
-        again.apply(*record)
+        apply(again, *record)
     assert vars(again) == vars(log.definitions)
     assert again.last_offset_at(log.now_ms) == log.definitions.last_offset_at(log.now_ms) == 6
 

@@ -9,6 +9,7 @@ import pytest
 from app import limits
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import decide
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected
 from app.definitions.quotas import MINUTE_MS, Quotas, Taken, elapsed_charges, over_quota
@@ -28,7 +29,7 @@ def full_log() -> Log:
 
 
 def refused(log: Log, command: Command, quotas: Quotas) -> Rejected | None:
-    decision = log.definitions.decide(command, log.now_ms)
+    decision = decide(log.definitions, command, log.now_ms)
     assert not isinstance(decision, Rejected), decision
     elapsed = drained(elapsed_charges(log.definitions, decision, log.now_ms))
     return drained(over_quota(log.definitions, decision, elapsed, quotas))
@@ -90,7 +91,7 @@ def test_what_is_deleted_makes_room() -> None:
 
 
 def elapsed(log: Log, command: Command) -> int:
-    decision = log.definitions.decide(command, log.now_ms)
+    decision = decide(log.definitions, command, log.now_ms)
     assert not isinstance(decision, Rejected), decision
     return drained(elapsed_charges(log.definitions, decision, log.now_ms))
 

@@ -11,6 +11,7 @@ import pytest
 from app import limits
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import decide
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.sizes import outgrown, oversized
 from tests.app.definitions.log import ORG, Log, metric_body, plan_body, subscription_body
@@ -189,7 +190,7 @@ def test_charges_that_keep_their_filters_count_too() -> None:
         ORG, "plan_code", {"charges": [kept, charge_body(filters=many[:501])]}
     )
     assert oversized(more) is None
-    decision = log.definitions.decide(more, log.now_ms)
+    decision = decide(log.definitions, more, log.now_ms)
     assert not isinstance(decision, Rejected)
     limit = {"filters": [f"limit_is_{limits.PLAN_CHARGE_FILTERS}"]}
     assert outgrown(more, decision) == Rejected(422, "validation_errors", limit)

@@ -10,6 +10,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
+from app.definitions.log import apply, decide
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.definitions.versions import Versions
@@ -83,7 +84,7 @@ def test_what_changes_nothing_decides_no_change(put: Callable[[Body], Command], 
     log = one_of_each()
     changed = log.accept(put(body))
     log.now_ms += 1_000
-    decision = log.definitions.decide(put(body), log.now_ms)
+    decision = decide(log.definitions, put(body), log.now_ms)
     assert not hasattr(decision, "code")
     assert (decision.object, decision.touch, decision.changes) == (changed, None, ())
     assert log.append(put(body)) == Applied(put(body).type, changed, None)
@@ -94,7 +95,7 @@ def test_charges_that_stay_change_nothing() -> None:
     (plan,) = log.definitions.plans(ORG)
     filters = [{"values": {"region": ["eu"]}}]
     kept = {"id": plan.charges[0].id, "charge_model": "package", "filters": filters}
-    decision = log.definitions.decide(put_plan({"charges": [kept]}), log.now_ms)
+    decision = decide(log.definitions, put_plan({"charges": [kept]}), log.now_ms)
     assert not hasattr(decision, "code")
     assert decision.changes == ()
 
@@ -145,7 +146,8 @@ def test_two_thousand_descriptions_weigh_as_much_as_one() -> None:
     (known,) = log.definitions.metric_versions.values()
     tracemalloc.start()
     for number in range(2_000):
-        log.definitions.apply(
+        apply(
+            log.definitions,
             put_metric({"description": str(number).rjust(4_096)}).encode(),
             log.now_ms + number,
             len(log.records) + number,

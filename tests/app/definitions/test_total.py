@@ -6,7 +6,8 @@ from copy import deepcopy
 
 import pytest
 
-from app.definitions import commands, state
+from app.definitions import commands
+from app.definitions.log import DECIDE
 from app.definitions.outcome import Applied, Rejected
 from tests.app.definitions.log import ORG, Log, metric_body, plan_body
 
@@ -27,17 +28,17 @@ def test_what_cannot_be_decided_is_rejected(
     log = Log()
     log.metric("a")
     before = deepcopy(vars(log.definitions))
-    monkeypatch.setitem(state._DECIDE, "create_billable_metric", failing(error))
+    monkeypatch.setitem(DECIDE, "create_billable_metric", failing(error))
     refused = log.refuse(commands.create_billable_metric(ORG, metric_body("b")))
     assert refused == Rejected(422, "validation_errors", {"base": ["cannot_be_applied"]})
-    moved = ("offset", "_record_times_ms", "_record_offsets")
+    moved = ("offset", "records")
     for name, value in vars(log.definitions).items():
         assert name in moved or value == before[name], name
 
 
 def test_want_of_memory_is_no_fault_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
-    monkeypatch.setitem(state._DECIDE, "create_plan", failing(MemoryError()))
+    monkeypatch.setitem(DECIDE, "create_plan", failing(MemoryError()))
     with pytest.raises(MemoryError):
         log.append(commands.create_plan(ORG, {}))
 

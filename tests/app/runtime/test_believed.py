@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from app.definitions import commands
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.meter.errors import NotAllowed
@@ -24,7 +25,7 @@ class Log:
 
     def __init__(self, record: SettingsRecord) -> None:
         self.definitions = Definitions()
-        self.definitions.apply(commands.set_settings(record).encode(), 1_000, 0)
+        apply(self.definitions, commands.set_settings(record).encode(), 1_000, 0)
         self.appended: list[tuple[str, Any, Any]] = []
 
     async def append(self, topic: str, key: Any, value: Any, partition: int, headers: Any) -> Any:

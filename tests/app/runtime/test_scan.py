@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.judging import Judging
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.runtime.scan import Scan, may_hold
@@ -76,7 +77,7 @@ def test_one_record_of_many_events_is_decoded_by_small_steps() -> None:
     scan._raw, scan._number, scan._sought, scan._reached_ms = tp, 0, (), -1
     scan._definitions, scan._homes = Definitions(), SimpleNamespace(of=lambda *_: 1)
     record = SettingsRecord(default_organization_id="o")
-    scan._definitions.apply(commands.set_settings(record).encode(), 1, 0)
+    apply(scan._definitions, commands.set_settings(record).encode(), 1, 0)
     element = b'{"transaction_id":"a","external_subscription_id":"s","code":"c"}'
     value = b"[" + b",".join([element] * 10_000) + b"]"
     raw = SimpleNamespace(offset=0, timestamp=0, value=value, headers=())

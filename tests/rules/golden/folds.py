@@ -22,6 +22,7 @@ from app.cli.fold import fold
 from app.definitions.commands import Command
 from app.definitions.files import read_definitions
 from app.definitions.judging import Judging
+from app.definitions.set_asides import named_in
 from app.definitions.timeline import NEVER_MS
 from app.offline import EventLine
 from app.runtime.dead_letters import Source, dead_letters, source_of
@@ -92,7 +93,7 @@ class Worker(Live):
 
     def __init__(self, definitions: Sequence[DefinitionLine]):
         super().__init__(definitions)
-        self.definitions.set_asides.foresee(line.command.encode() for line in definitions)
+        self.definitions.set_asides.foresee(named_in(line.command.encode() for line in definitions))
         self.rows: Rows = {
             kind: []
             for kind in (

@@ -1,0 +1,102 @@
+"""Metrics and plans: by id, and by the code that each holds in its organization."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from app.definitions.indexes.index import Index, Key, newest, push
+from app.definitions.model import Metric, Plan
+from app.definitions.versions import Versions
+
+Coded = TypeVar("Coded", Metric, Plan)
+
+
+@dataclass
+class CodedIndex(Index, Generic[Coded]):
+    """Objects that hold a code until they change it or are deleted."""
+
+    versions: MutableMapping[str, Versions[Coded]] = field(default_factory=dict)
+    holders: MutableMapping[Key, Versions[str]] = field(default_factory=dict)
+    """Id of the object that holds a code, through time."""
+    live: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
+    """Ids of objects that are not deleted, by organization."""
+
+    def holder(self, organization_id: str, code: str, at_ms: int | None) -> Coded | None:
+        """Return the object that holds a code at a moment, as it is at that moment."""
+        holders = self.holders.get((organization_id, code))
+        identity = holders.at(at_ms) if holders else None
+        return self.versions[identity].at(at_ms) if identity else None
+
+    def listed(self, organization_id: str) -> list[Coded]:
+        """Return what is not deleted, newest first, then by id."""
+        live = [newest(self.versions[i]) for i in self.live.get(organization_id, ())]
+        return sorted(live, key=lambda each: (-each.created_at_ms, each.id))
+
+    def _push(self, new: Coded, now_ms: int, offset: int) -> Coded | None:
+        """Add a version, which holds its code from now on; return the one before."""
+        old = push(self.versions, new.id, now_ms, offset, new)
+        if old is None or old.code != new.code:
+            if old is not None:
+                self.holders[_code_key(old)].push(now_ms, offset, None)
+            self.holders.setdefault(_code_key(new), Versions()).push(now_ms, offset, new.id)
+        self.live.setdefault(new.organization_id, {})[new.id] = None
+        return old
+
+    def _delete(self, gone: Coded, now_ms: int, offset: int) -> None:
+        self.versions[gone.id].push(now_ms, offset, None)
+        self.holders[_code_key(gone)].push(now_ms, offset, None)
+        self.live[gone.organization_id].pop(gone.id, None)
+
+
+@dataclass
+class MetricIndex(CodedIndex[Metric]):
+    """Metrics, and what became of their codes."""
+
+    ids_by_code: MutableMapping[Key, dict[str, None]] = field(default_factory=dict)
+    """All that ever had the code, in the order in which they took it."""
+    code_deleted_at_ms: MutableMapping[Key, int] = field(default_factory=dict)
+    """When a metric of the code was last deleted."""
+
+    def commit(self, metric: Metric, now_ms: int, offset: int) -> None:
+        """Take a new version over."""
+        self._push(metric, now_ms, offset)
+        self.ids_by_code.setdefault(_code_key(metric), {})[metric.id] = None
+
+    def commit_deletion(self, metric: Metric, now_ms: int, offset: int) -> None:
+        """End a metric and free its code."""
+        self._delete(metric, now_ms, offset)
+        self.code_deleted_at_ms[_code_key(metric)] = now_ms
+
+
+@dataclass
+class PlanIndex(CodedIndex[Plan]):
+    """Plans, by the metrics of their charges as well."""
+
+    by_metric: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
+    """Ids of plans that are not deleted and have a charge on the metric."""
+
+    def commit(self, plan: Plan, now_ms: int, offset: int) -> None:
+        """Take a new version over."""
+        old = self._push(plan, now_ms, offset)
+        self._index_metrics_of(plan, _metric_ids(old), _metric_ids(plan))
+
+    def commit_deletion(self, plan: Plan, now_ms: int, offset: int) -> None:
+        """End a plan and free its code."""
+        self._delete(plan, now_ms, offset)
+        self._index_metrics_of(plan, _metric_ids(plan), set())
+
+    def _index_metrics_of(self, plan: Plan, old: set[str], new: set[str]) -> None:
+        for metric_id in old - new:
+            self.by_metric.get(metric_id, {}).pop(plan.id, None)
+        for metric_id in new - old:
+            self.by_metric.setdefault(metric_id, {})[plan.id] = None
+
+
+def _code_key(coded: Metric | Plan) -> Key:
+    return coded.organization_id, coded.code
+
+
+def _metric_ids(plan: Plan | None) -> set[str]:
+    return {charge.metric_id for charge in plan.charges} if plan else set()

@@ -1,0 +1,94 @@
+"""Subscriptions: by id, external id, organization, plan and customer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, MutableMapping
+from copy import copy
+from dataclasses import dataclass, field
+
+from app.definitions.active_counts import ActiveCounts
+from app.definitions.indexes.index import Index, Key, newest, push
+from app.definitions.model import Customer, Subscription
+from app.definitions.texts import differ_in_texts_only
+from app.definitions.versions import Coming, Versions
+
+
+@dataclass
+class SubscriptionIndex(Index):
+    """Every subscription that ever was."""
+
+    versions: MutableMapping[str, Versions[Subscription]] = field(default_factory=dict)
+    by_external_id: MutableMapping[Key, list[str]] = field(default_factory=dict)
+    """Ids in creation order, and so in `by_organization`."""
+    by_organization: MutableMapping[str, list[str]] = field(default_factory=dict)
+    by_plan: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
+    by_customer: MutableMapping[Key, dict[str, None]] = field(default_factory=dict)
+    left: MutableMapping[Key, dict[str, None]] = field(default_factory=dict)
+    """Those of customers that were deleted."""
+    active_by_plan: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
+
+    def of_external_id(self, key: Key) -> list[Versions[Subscription]]:
+        """Return all that ever had the external id, in creation order."""
+        return [self.versions[i] for i in self.by_external_id.get(key, ())]
+
+    def newest_of(self, ids: Iterable[str]) -> Iterator[Subscription]:
+        """Yield subscriptions as they are when each is asked for."""
+        return (newest(self.versions[i]) for i in ids)
+
+    def commit(self, subscription: Subscription, now_ms: int, offset: int) -> None:
+        """Take a new version over."""
+        organization_id, identity = subscription.organization_id, subscription.id
+        old = push(self.versions, identity, now_ms, offset, subscription)
+        if old is None:
+            key = (organization_id, subscription.external_id)
+            self.by_external_id.setdefault(key, []).append(identity)
+            self.by_organization.setdefault(organization_id, []).append(identity)
+            customer = (organization_id, subscription.external_customer_id)
+            self.by_customer.setdefault(customer, {})[identity] = None
+        else:
+            self.active_by_plan[old.plan_id].remove(old)
+            if old.plan_id != subscription.plan_id:
+                self.by_plan[old.plan_id].pop(identity, None)
+        active = self.active_by_plan.get(subscription.plan_id)
+        if active is None:
+            active = self.active_by_plan[subscription.plan_id] = ActiveCounts()
+        active.add(subscription)
+        self.by_plan.setdefault(subscription.plan_id, {})[identity] = None
+
+    def commit_deletion(self, customer: Customer) -> None:
+        """Let the subscriptions of a customer that is deleted be nobody's."""
+        key = (customer.organization_id, customer.external_id)
+        left = self.by_customer.pop(key, {})
+        if (before := self.left.setdefault(key, left)) is not left:
+            before.update(left)
+
+    def promise(self, new: Subscription, promised: Promised) -> bool:
+        """Promise a version of a subscription on the plan that it has; False: it cannot be."""
+        versions = self.versions.get(new.id)
+        old = versions.at() if versions is not None else None
+        if versions is None or old is None or versions.is_promised(promised.coming):
+            return False
+        if old.plan_id != new.plan_id or differ_in_texts_only(old, new):
+            return False
+        versions.promise(promised.coming, new)
+        active = promised.active_by_plan.get(new.plan_id)
+        if active is None:
+            active = copy(self.active_by_plan[new.plan_id])
+            promised.active_by_plan[new.plan_id] = active
+        active.remove(old)
+        active.add(new)
+        return True
+
+    def commit_promised(self, promised: Promised) -> None:
+        """Put in force at once all that was promised."""
+        promised.coming.is_here = True
+        self.active_by_plan.update(promised.active_by_plan)
+
+
+class Promised:
+    """Versions of many subscriptions that a record brings into force at once."""
+
+    def __init__(self, now_ms: int, offset: int):
+        self.coming = Coming(now_ms, offset)
+        self.active_by_plan: dict[str, ActiveCounts] = {}
+        """Of plans, with what is promised."""

@@ -1,0 +1,189 @@
+"""The definitions log applied: each record is decided first, and then committed as a whole.
+
+What the definitions become is a pure function of the records.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Sequence
+
+from app.definitions import (
+    customers,
+    grants,
+    metrics,
+    plans,
+    set_asides,
+    settings_records,
+    subscriptions,
+)
+from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
+from app.definitions.indexes.subscriptions import Promised
+from app.definitions.model import (
+    Customer,
+    Grant,
+    HistoryRecord,
+    Lift,
+    Metric,
+    Plan,
+    SetAside,
+    SettingsRecord,
+    Subscription,
+)
+from app.definitions.outcome import Applied, Rejected, cannot_be_applied
+from app.definitions.state import Definitions
+from app.turns import STEP_ITEMS, Steps, drained
+
+log = logging.getLogger(__name__)
+
+DECIDE: dict[
+    str,
+    Callable[[Definitions, Command, int], Decision | Rejected | Steps[Decision | Rejected]],
+] = {
+    "create_billable_metric": metrics.create,
+    "update_billable_metric": metrics.update,
+    "delete_billable_metric": metrics.delete,
+    "create_plan": plans.create,
+    "update_plan": plans.update,
+    "delete_plan": plans.delete,
+    "upsert_customer": customers.upsert,
+    "delete_customer": customers.delete,
+    "create_subscription": subscriptions.create,
+    "update_subscription": subscriptions.update,
+    "terminate_subscription": subscriptions.terminate,
+    "settings": settings_records.set_settings,
+    "history": settings_records.apply_history,
+    set_asides.SET_ASIDE: set_asides.set_aside,
+    set_asides.LIFT: set_asides.lift,
+    "grant": grants.grant,
+}
+"""By type of command."""
+
+
+def apply(
+    definitions: Definitions, value: bytes | None, timestamp_ms: int, offset: int
+) -> Applied | Rejected | None:
+    """Apply the next record; return None for a tick (no value) or an offset applied already.
+
+    A record that is no command, or that the definitions at this point forbid, is Rejected, and
+    so is one that cannot be decided: nothing is changed before everything is decided.
+    """
+    return drained(applying(definitions, value, timestamp_ms, offset))
+
+
+def applying(
+    definitions: Definitions, value: bytes | None, timestamp_ms: int, offset: int
+) -> Steps[Applied | Rejected | None]:
+    """`apply` by small steps, for one record may end everything that a plan has.
+
+    Whoever looks between two steps sees nothing of the record: the last step brings all of it
+    into force. No other record may be applied meanwhile.
+    """
+    if offset < definitions.offset:
+        return None
+    now_ms = max(definitions.append_time_ms, timestamp_ms)
+    if value is None:
+        definitions.pass_over(now_ms, offset)
+        return None
+    try:
+        command = Command.decode(value)
+    except UnreadableCommand:
+        definitions.pass_over(now_ms, offset)
+        return Rejected(422, "invalid_record")
+    definitions.begin(offset)
+    decision = yield from _deciding(definitions, command, now_ms)
+    promised = Promised(now_ms, offset)
+    others: Sequence[Change] = ()
+    if isinstance(decision, Decision):
+        others = yield from _promising(definitions, decision.changes, promised)
+    # All that follows is one step.
+    definitions.pass_over(now_ms, offset)
+    definitions.records.commit(now_ms, offset)
+    if isinstance(decision, Rejected):
+        return decision
+    definitions.subscription_index.commit_promised(promised)
+    for change in others:
+        commit(definitions, change, now_ms, offset)
+    return Applied(command.type, decision.object, decision.touch)
+
+
+def check(definitions: Definitions, command: Command, at_ms: int) -> Rejected | None:
+    """Return what would be wrong with a command if it were applied next, at this append time."""
+    decision = decide(definitions, command, at_ms)
+    return decision if isinstance(decision, Rejected) else None
+
+
+def decide(definitions: Definitions, command: Command, at_ms: int) -> Decision | Rejected:
+    """Return what a command would come to if it were applied next, at this append time."""
+    return drained(deciding(definitions, command, at_ms))
+
+
+def deciding(definitions: Definitions, command: Command, at_ms: int) -> Steps[Decision | Rejected]:
+    """`decide` by small steps; records may be applied between them."""
+    return _deciding(definitions, command, max(at_ms, definitions.append_time_ms))
+
+
+def commit(definitions: Definitions, change: Change, now_ms: int, offset: int) -> None:
+    """Take a change over. Nothing here decides, so that nothing here can fail half-way."""
+    match change:
+        case Subscription():
+            definitions.subscription_index.commit(change, now_ms, offset)
+        case Customer():
+            definitions.customer_index.commit(change, now_ms, offset)
+        case Metric():
+            definitions.metric_index.commit(change, now_ms, offset)
+        case Plan():
+            definitions.plan_index.commit(change, now_ms, offset)
+        case SettingsRecord():
+            definitions.settings.commit(change, now_ms, offset)
+        case HistoryRecord():
+            definitions.history.commit(change)
+        case SetAside():
+            definitions.set_asides.commit(change)
+        case Lift():
+            definitions.set_asides.lift(change.id)
+        case Grant():
+            definitions.grants.commit(change, now_ms, offset)
+        case Deletion(Metric() as metric):
+            definitions.metric_index.commit_deletion(metric, now_ms, offset)
+        case Deletion(Plan() as plan):
+            definitions.plan_index.commit_deletion(plan, now_ms, offset)
+        case Deletion(Customer() as customer):
+            definitions.customer_index.commit_deletion(customer, now_ms, offset)
+            definitions.subscription_index.commit_deletion(customer)
+
+
+def _deciding(
+    definitions: Definitions, command: Command, now_ms: int
+) -> Steps[Decision | Rejected]:
+    decide_one = DECIDE.get(command.type)
+    if decide_one is None:
+        return Rejected(422, "invalid_record")
+    try:
+        decision = decide_one(definitions, command, now_ms)
+        return (yield from decision) if isinstance(decision, Generator) else decision
+    except MalformedPayload:
+        return Rejected(422, "invalid_record")
+    except MemoryError:
+        # No fault of the record's: another worker, or this one at its next start, has enough.
+        raise
+    except Exception:
+        log.exception("A definition of type %s cannot be decided", command.type)
+        return cannot_be_applied()
+
+
+def _promising(
+    definitions: Definitions, changes: Sequence[Change], promised: Promised
+) -> Steps[Sequence[Change]]:
+    """Promise what can be promised; return the rest, which is committed at once: never much."""
+    if len(changes) <= STEP_ITEMS:
+        return changes
+    others: list[Change] = []
+    index = definitions.subscription_index
+    for count, change in enumerate(changes, 1):
+        if not (isinstance(change, Subscription) and index.promise(change, promised)):
+            others.append(change)
+        if count % STEP_ITEMS == 0:
+            yield
+    return others
