@@ -35,7 +35,7 @@ from app.limits import (
 from app.log import Fact, facts
 from app.meter.health import UNREADY, Code, Reason
 from app.owned import OwnedPartition, Shared
-from app.redis_client import closed, redis_client
+from app.redis.client import closed, redis_client
 from app.runtime.health import Health
 from app.runtime.progress import ProgressTable
 from app.runtime.status import Observed, Status

@@ -40,6 +40,8 @@ from app.limits import (
     UNSENT_BYTES,
 )
 from app.log import facts
+from app.redis.errors import MembersLost, MembersSilent
+from app.redis.members import MemberStore
 from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.runtime.followed import FollowedDefinitions
 from app.runtime.forwarder import Forwards
@@ -90,7 +92,6 @@ from tables.stores.changelog import (
     PartitionProducer,
     Record,
 )
-from tables.stores.members import MembersLost, MembersSilent, MemberStore
 
 log = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ from app.log import told
 from app.meter.errors import Unavailable
 from app.meter.health import Code, Reason
 from app.owned import OwnedPartition, Shared
+from app.redis.members import MemberStore
 from app.runtime.delivery import Deliverer, Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
 from app.runtime.forwarder import Forwarder
@@ -47,7 +48,6 @@ from app.topics import METER_PROGRESS
 from app.turns import Turns
 from app.wire.records import Headers
 from tables.stores.changelog import RecordReader
-from tables.stores.members import MemberStore
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,8 @@ from aiokafka.admin import RecordsToDelete
 from app.definitions.outcome import Touch
 from app.log import facts
 from app.owned import ANY_PAIR, PARTITION_RECORD_KEY, OwnedPartition, Shared
+from app.redis.errors import MembersLost
+from app.redis.members import MemberStore
 from app.runtime.followed import DefinitionsLost
 from app.runtime.published_topic import output_stands, output_tp, read_published
 from app.settings import Settings
@@ -42,7 +44,6 @@ from tables.members import MemberName
 from tables.partition import OutputMark, Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable
 from tables.stores.changelog import PartitionProducer, Record, bounds, read_to_end
-from tables.stores.members import MembersLost, MemberStore
 from tables.stores.spool import Spool
 
 log = logging.getLogger(__name__)

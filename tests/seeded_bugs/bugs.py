@@ -369,13 +369,13 @@ BUGS = (
     ),
     Bug(
         "lost-while-filled-taken-for-whole",
-        "tables/stores/members.py",
+        "app/redis/members.py",
         "self._expected[number] = {mark}",
         "self._expected[number] = {mark, None}",
     ),
     Bug(
         "gone-back-within-a-fill-taken-for-whole",
-        "tables/stores/members.py",
+        "app/redis/members.py",
         "mark -= 1",
         "mark -= 0",
     ),

@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from app.redis.errors import MembersLost, StaleEpoch
+from app.redis.members import MembersState, MemberStore
 from tables.members import MemberName, SetKey
-from tables.stores.members import MembersLost, MembersState, MemberStore, StaleEpoch
 from tests.simulation.process import PROCESS
 
 

@@ -14,6 +14,8 @@ from agents.tick import Ticker
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition
+from app.redis.errors import MembersLost
+from app.redis.members import MEMBERS_IN_A_CALL
 from app.runtime import restore
 from app.topics import (
     CELLS_CHANGELOG,
@@ -29,7 +31,6 @@ from app.wire.refusals import RefusalCode
 from tables.members import MemberName
 from tables.partition import PartitionRecord
 from tables.stores.changelog import LogRecord, RecordReader
-from tables.stores.members import MEMBERS_IN_A_CALL, MembersLost
 from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome

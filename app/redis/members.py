@@ -11,37 +11,23 @@ Source: state.md §5.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from redis.asyncio.sentinel import MasterNotFoundError
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    ClusterError,
-    MasterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisUnreachable
-from redis.exceptions import TimeoutError as RedisTimeout
+from redis.exceptions import NoScriptError, RedisError
 
 from app.cancelled import asked_to_end
-from app.redis_client import closed, redis_client
+from app.redis.client import closed, redis_client
+from app.redis.errors import MembersLost, MembersSilent, StaleEpoch, is_away
+from app.redis.scripts import CLAIM, COUNT, WRITE, call_script, refused
+from app.redis.sealing import opened_member, sealed_member
 from app.settings import Settings
-from tables.changelog_sum import record_hash
-from tables.members import MemberName, SetKey, member_key
-from tables.stores.changelog import Fenced
+from tables.members import MemberName, SetKey
 
 log = logging.getLogger(__name__)
 
@@ -51,112 +37,9 @@ MEMBERS_IN_A_CALL: Final = 2_000
 KEYS_IN_A_CALL: Final = 1_000
 SOCKET_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
-SEAL_BYTES: Final = 4
 _MARK_BITS: Final = 52
-_AWAY: Final = (
-    RedisUnreachable,
-    RedisTimeout,
-    BusyLoadingError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    MasterDownError,
-    MasterNotFoundError,
-    ClusterDownError,
-    ClusterError,
-)
-_NOT_WRITABLE: Final = ("-OOM ", "-READONLY ", "MISCONF ", "NOREPLICAS ")
-"""As errors of scripts have them: no memory, a replica now, no disk, too few replicas."""
 _NO_FLUSH: Final = -1
 """What no partition ever stands at."""
-
-# KEYS: meta, counts, the sets that are gone, the sets that change.
-# ARGV: epoch, flush (empty in all calls but the last), number of sets that are gone, the flushes at
-# which the partition may stand (",12,13,", ",," for none); for each set that changes the number of
-# its members, and for each of them property text and packed operations (empty: it is no member).
-_WRITE = """
-local meta, counts = KEYS[1], KEYS[2]
-local known = tonumber(redis.call('HGET', meta, 'epoch') or '0')
-if known > tonumber(ARGV[1]) then
-  return redis.error_reply('STALEEPOCH ' .. known)
-end
-local stands = redis.call('HGET', meta, 'flush') or ''
-if not string.find(ARGV[4], ',' .. stands .. ',', 1, true) then
-  return redis.error_reply('MEMBERSLOST ' .. stands)
-end
-local members = tonumber(redis.call('HGET', meta, 'members') or '0')
-if members > 0 and redis.call('EXISTS', counts) == 0 then
-  return redis.error_reply('MEMBERSLOST counts')
-end
-redis.call('HSET', meta, 'epoch', ARGV[1])
-local total = 0
-local gone = tonumber(ARGV[3])
-for i = 3, 2 + gone do
-  total = total - tonumber(redis.call('HGET', counts, KEYS[i]) or '0')
-  redis.call('UNLINK', KEYS[i])
-  redis.call('HDEL', counts, KEYS[i])
-end
-local at = 5
-for i = 3 + gone, #KEYS do
-  local change = 0
-  for _ = 1, tonumber(ARGV[at]) do
-    if ARGV[at + 2] == '' then
-      change = change - redis.call('HDEL', KEYS[i], ARGV[at + 1])
-    else
-      change = change + redis.call('HSET', KEYS[i], ARGV[at + 1], ARGV[at + 2])
-    end
-    at = at + 2
-  end
-  at = at + 1
-  total = total + change
-  if change ~= 0 and redis.call('HINCRBY', counts, KEYS[i], change) == 0 then
-    redis.call('HDEL', counts, KEYS[i])
-  end
-end
-redis.call('HINCRBY', meta, 'members', total)
-if ARGV[2] ~= '' then
-  redis.call('HSET', meta, 'flush', ARGV[2])
-end
-return 1
-"""
-
-# KEYS: meta, counts. ARGV: epoch, mark. Until all is written anew marks stand for the flush.
-_CLAIM = """
-local known = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
-if known > tonumber(ARGV[1]) then
-  return redis.error_reply('STALEEPOCH ' .. known)
-end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'flush', ARGV[2])
-redis.call('HDEL', KEYS[1], 'members')
-redis.call('UNLINK', KEYS[2])
-return 1
-"""
-
-# KEYS: counts, sets. Answers how many members the sets have, and how many of them have others
-# than were counted for them.
-_COUNT = """
-local counted = redis.call('HMGET', KEYS[1], unpack(KEYS, 2))
-local members, wrong = 0, 0
-for i = 2, #KEYS do
-  local length = redis.call('HLEN', KEYS[i])
-  members = members + length
-  if length ~= tonumber(counted[i - 1] or '0') then
-    wrong = wrong + 1
-  end
-end
-return {members, wrong}
-"""
-
-
-class StaleEpoch(Fenced):
-    """A newer owner of the partition writes these members."""
-
-
-class MembersLost(Exception):
-    """Redis does not hold what was written to it."""
-
-
-class MembersSilent(Exception):
-    """Redis does not answer just now, or is being filled in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +91,7 @@ class MemberStore:
         # Members that are being filled in are not there yet, and no watermark tells.
         async with self._filling[number]:
             found = await self._insist(lambda: self._load(number, texts))
-        return [_opened(number, name, found[name]) for name in names]
+        return [opened_member(number, name, found[name]) for name in names]
 
     async def _load(
         self, number: int, texts: dict[SetKey, list[str]]
@@ -271,11 +154,14 @@ class MemberStore:
                 lengths = await self._lengths(number, keys)
                 found = await self._load_whole(number, keys, lengths)
             except RedisError as error:
-                if not _is_away(error):
+                if not is_away(error):
                     raise
                 raise MembersSilent(f"members of partition {number}: {error}") from error
         return [
-            {text: _opened(number, (key, text), kept) or b"" for text, kept in members.items()}
+            {
+                text: opened_member(number, (key, text), kept) or b""
+                for text, kept in members.items()
+            }
             for key, members in zip(keys, found, strict=True)
         ]
 
@@ -347,7 +233,7 @@ class MemberStore:
             StaleEpoch: a newer owner has written.
             MembersLost: the flush before it is not there; nothing was written.
         """
-        sealed = [_sealed(*member) for member in members]
+        sealed = [sealed_member(*member) for member in members]
         before = self._expected.get(number, {None})
         # A look-up that overtakes the answer sees the new flush already, as a repetition does.
         self._expected[number] = before | {flush}
@@ -373,7 +259,7 @@ class MemberStore:
             for chunk in _chunks(members, MEMBERS_IN_A_CALL):
                 self._add_call(pipeline, number, epoch, None, [], chunk)
             self._add_call(pipeline, number, epoch, flush, [], [])
-            await _refused(number, pipeline.execute())
+            await refused(number, pipeline.execute())
 
     def _add_call(
         self,
@@ -398,7 +284,7 @@ class MemberStore:
         ]
         for pairs in by_set.values():
             arguments += [len(pairs) // 2, *pairs]
-        _call(pipeline, _WRITE, keys, arguments)
+        call_script(pipeline, WRITE, keys, arguments)
 
     async def state(self, number: int) -> MembersState:
         """What is there, counted afresh."""
@@ -411,7 +297,7 @@ class MemberStore:
             meta, sets = await pipeline.execute()
         members, wrong = 0, 0
         for keys in _chunks(sets, KEYS_IN_A_CALL):
-            found = await _call(self._redis, _COUNT, [self._counts(number), *keys])
+            found = await call_script(self._redis, COUNT, [self._counts(number), *keys])
             members, wrong = members + found[0], wrong + found[1]
         flush = _integer(meta.get(b"flush"))
         return MembersState(
@@ -474,7 +360,7 @@ class MemberStore:
 
     async def _clear(self, number: int, epoch: int, mark: int) -> None:
         kept = [self._meta(number), self._counts(number)]
-        await _refused(number, _call(self._redis, _CLAIM, kept, [epoch, mark]))
+        await refused(number, call_script(self._redis, CLAIM, kept, [epoch, mark]))
         keys: list[bytes] = []
         async for key in self._redis.scan_iter(match=self._set(number, b"*"), count=KEYS_IN_A_CALL):
             keys.append(key)
@@ -502,11 +388,11 @@ class MemberStore:
                 answer = await call()
             except NoScriptError:
                 # It was started anew, or is a node that took over; nothing of the call was done.
-                for script in (_WRITE, _CLAIM, _COUNT):
+                for script in (WRITE, CLAIM, COUNT):
                     await self._redis.script_load(script)
                 answer = await call()
         except RedisError as error:
-            if not (isinstance(error, NoScriptError) or _is_away(error)):
+            if not (isinstance(error, NoScriptError) or is_away(error)):
                 raise
             if self.available:
                 log.warning("Redis does not serve, its partitions wait: %s", error)
@@ -523,52 +409,6 @@ class MemberStore:
 
     def _set(self, number: int, key: SetKey) -> bytes:
         return f"{{{self._prefix}:{number}}}:set:".encode() + key
-
-
-def _call(client: Any, script: str, keys: Sequence[bytes], arguments: Sequence[Any] = ()) -> Any:
-    """Call a script by its hash; of a pipeline, as a part of it."""
-    return client.execute_command("EVALSHA", _hash_of(script), len(keys), *keys, *arguments)
-
-
-@cache
-def _hash_of(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-
-
-def _sealed(name: MemberName, packed: bytes | None) -> tuple[MemberName, bytes | None]:
-    """A member as Redis keeps it: with a check sum of its name and its bytes."""
-    return name, packed and seal(name, packed) + packed
-
-
-def _opened(number: int, name: MemberName, kept: bytes | None) -> bytes | None:
-    if kept is None:
-        return None
-    packed = kept[SEAL_BYTES:]
-    if kept[:SEAL_BYTES] != seal(name, packed):
-        raise MembersLost(f"a member of partition {number} is not what was written")
-    return packed
-
-
-def seal(name: MemberName, packed: bytes) -> bytes:
-    """The check sum that stands before a member in Redis."""
-    return record_hash(member_key(name), packed).to_bytes(8, "big")[:SEAL_BYTES]
-
-
-def _is_away(error: RedisError) -> bool:
-    """Whether Redis will do what was asked later, when somebody, or time, has helped it."""
-    return isinstance(error, _AWAY) or any(code in str(error) for code in _NOT_WRITABLE)
-
-
-async def _refused(number: int, call: Awaitable[Any]) -> None:
-    """Await a call of the scripts and name what they refuse."""
-    try:
-        await call
-    except ResponseError as error:
-        if "STALEEPOCH" in str(error):
-            raise StaleEpoch(f"partition {number} has a newer owner") from error
-        if "MEMBERSLOST" in str(error):
-            raise MembersLost(f"members of partition {number} stand at another flush") from error
-        raise
 
 
 def _integer(value: bytes | None) -> int | None:

@@ -1,0 +1,31 @@
+"""Members as Redis keeps them: with a check sum, so that an altered one is noticed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from app.redis.errors import MembersLost
+from tables.changelog_sum import record_hash
+from tables.members import MemberName, member_key
+
+SEAL_BYTES: Final = 4
+
+
+def sealed_member(name: MemberName, packed: bytes | None) -> tuple[MemberName, bytes | None]:
+    """A member as Redis keeps it: with a check sum of its name and its bytes."""
+    return name, packed and seal(name, packed) + packed
+
+
+def opened_member(number: int, name: MemberName, kept: bytes | None) -> bytes | None:
+    """Return the bytes of a kept member. Raises `MembersLost` if they are not what was written."""
+    if kept is None:
+        return None
+    packed = kept[SEAL_BYTES:]
+    if kept[:SEAL_BYTES] != seal(name, packed):
+        raise MembersLost(f"a member of partition {number} is not what was written")
+    return packed
+
+
+def seal(name: MemberName, packed: bytes) -> bytes:
+    """The check sum that stands before a member in Redis."""
+    return record_hash(member_key(name), packed).to_bytes(8, "big")[:SEAL_BYTES]
