@@ -23,7 +23,7 @@ from app.records import PublishedRecord
 from app.wire.arrivals import Arrived, arrivals_of
 from app.wire.refusals import Refusal
 from tables.close import close_subscription, entering_history, next_cut, settle
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import Members
 from tables.partition import Pair, Partition, Refused, refolds_of

@@ -18,7 +18,7 @@ from app.definitions.state import Definitions
 from app.wire.events import Event
 from bench.world import charge_of
 from tables.close import closing, next_cut
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition
 

@@ -25,8 +25,9 @@ from rocksdict import (
     WriteOptions,
 )
 
-from tables.dedupe import Entry, EventIndex
-from tables.stores.index_segments import ID_BYTES
+from tables.event_index.entries import Entry
+from tables.event_index.index import EventIndex
+from tables.event_index.rows import ID_BYTES
 
 SLICE = 1_000
 FLUSH_ROWS = 100_000

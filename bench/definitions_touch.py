@@ -29,7 +29,7 @@ from app.turns import Turns
 from app.wire.events import Event
 from bench.world import METRICS, charge_of, plan_of, subscription_of
 from tables.close import settle
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition
 

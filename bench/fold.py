@@ -27,7 +27,7 @@ from bench.world import (
     plan_of,
     subscription_of,
 )
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition
 

@@ -51,7 +51,8 @@ from tables.cells import (
 from tables.changelog_sum import SUM_MODULUS, ChangelogSum, record_hash
 from tables.cold import ColdCells, Packed, has_late_cuts, is_newer, subscription_of
 from tables.corrections import CorrectionArrival, CorrectionTable, Held
-from tables.dedupe import Entry, EventIndex
+from tables.event_index.entries import Entry
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
 from tables.implicit import ImplicitPlan, subscription_id
 from tables.in_force import PeriodCharges

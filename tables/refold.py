@@ -17,7 +17,7 @@ from app.definitions.timeline import NEVER_MS
 from app.turns import Steps, drained
 from tables.cells import Span, SpanKey
 from tables.census import Census
-from tables.dedupe import Entry
+from tables.event_index.entries import Entry
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members, SetKey
 from tables.not_counted import NotCounted

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.turns import Steps
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.members import Members
 from tables.partition import Partition
 

@@ -17,7 +17,7 @@ from app.wire.properties import read_properties
 from app.wire.refusals import check_range
 from tables.cells import Layer, Span
 from tables.census import impose_live
-from tables.dedupe import Entry
+from tables.event_index.entries import Entry
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
 from tables.partition import Pair, Partition, WaitForDefinitions

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from app.definitions.state import Definitions
 from tables.corrections import CorrectionArrival
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import Members
 from tables.partition import Partition, WaitForDefinitions

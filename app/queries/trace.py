@@ -15,7 +15,7 @@ from app.turns import STEP_ITEMS, Steps
 from app.wire.arrivals import Arrived
 from app.wire.identity import event_id, same_body
 from tables.cells import Span
-from tables.dedupe import Entry
+from tables.event_index.entries import Entry
 from tables.fold import Arrival
 from tables.partition import Partition
 from tables.presence import SubscriptionName, first_offsets

@@ -25,8 +25,8 @@ from app.records import RecordType, RevisionReason
 from app.runtime.engine import Engine
 from app.wire.refusals import RefusalCode
 from tables.cells import FOLD_VERSION
+from tables.event_index.rows import ROW_BYTES
 from tables.not_counted import Reason
-from tables.stores.index_segments import ROW_BYTES
 
 
 class EngineCollector(Collector):

@@ -39,7 +39,7 @@ from app.turns import Steps, Work
 from tables.cells import FOLD_VERSION
 from tables.changelog_sum import ChangelogSum, sum_of
 from tables.corrections import CorrectionTable
-from tables.dedupe import EventIndex, LogDiffers
+from tables.event_index.index import EventIndex, LogDiffers
 from tables.members import MemberName
 from tables.partition import OutputMark, Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable

@@ -25,7 +25,7 @@ from app.wire.arrivals import arrivals_of
 from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, decode_record
 from app.wire.refusals import Refusal, RefusalCode
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival
 from tables.partition import Partition, Refused
 from tables.stores.changelog import Record

@@ -13,7 +13,7 @@ from app.definitions.state import Definitions
 from app.owned import OwnedPartition
 from app.runtime.restore import refolding_pairs
 from app.topics import CHANGELOG_MESSAGE_BYTES
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.partition import Pair, Partition, PartitionRecord
 
 IDLE: Pair = ("o", "idle", "gb")

@@ -23,7 +23,7 @@ from app.numbers import property_text
 from app.wire.arrivals import arrivals_of
 from app.wire.properties import read_properties
 from tables.cells import Span, SpanKey
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import Members
 from tables.partition import Partition

@@ -19,7 +19,7 @@ from app.wire.arrivals import arrivals_of
 from app.wire.events import Correction
 from app.wire.identity import event_id
 from tables.corrections import CorrectionArrival
-from tables.dedupe import EventIndex
+from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition, Refused, refolds_of
 from tables.reading import current_usage

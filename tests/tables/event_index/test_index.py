@@ -14,12 +14,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tables import dedupe
-from tables.dedupe import Entry, EventIndex, LogDiffers, pack_entries, unpack_entry
-from tables.stores import index_segments
-from tables.stores.index_segments import ROW_BYTES
+from tables import event_index
+from tables.event_index.directory import SegmentDirectory
+from tables.event_index.entries import Entry, pack_entries, unpack_entry
+from tables.event_index.index import EventIndex, LogDiffers
+from tables.event_index.merge import FileSegmentWriter
+from tables.event_index.rows import ROW_BYTES
 
-INDEX_FILES = [dedupe.__file__, index_segments.__file__]
+INDEX_FILES = [str(path) for path in Path(event_index.__file__).parent.glob("*.py")]
 
 LARGEST_48 = (1 << 48) - 1
 
@@ -484,11 +486,7 @@ def test_a_full_disk_takes_nothing_away(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails_at: str
 ) -> None:
     """What it does not take stays in memory, and goes there when there is room again."""
-    where = (
-        index_segments.SegmentDirectory
-        if fails_at == "commit"
-        else index_segments.FileSegmentWriter
-    )
+    where = SegmentDirectory if fails_at == "commit" else FileSegmentWriter
     real = getattr(where, fails_at)
 
     def full(*_: object) -> None:
@@ -521,7 +519,7 @@ def test_a_full_disk_ends_no_close(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(index_segments.FileSegmentWriter, "append", full)
+    monkeypatch.setattr(FileSegmentWriter, "append", full)
     index.close()
     reopened = EventIndex(tmp_path / "index", head_rows=200)
     assert reopened.length == 0

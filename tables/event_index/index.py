@@ -8,50 +8,23 @@ segments of a level are merged into one of the next, on local disk, a few thousa
 between slices. Every segment has a Bloom filter, so an unknown id costs a few vector operations
 and hardly ever a read. Local disk holds whole committed flushes only, and is a cache: what is
 torn, altered or of another index is discarded at open, and the caller loads the index log again.
-
-Why not a library: rocksdict 0.3.29 (batch get, WriteBatch, Bloom filters, no log of its own) was
-to be taken if find and add together stayed within 1.0 us of CPU an event. Slices of 1,000 new ids,
-2-core machine, Python 3.11, us of CPU an event over the whole filling, `python -m bench.dedupe`:
-
-    rows         rocksdict find + add, all    this index find + add, all    longest slice
-      100,000       0.86 + 0.64, 1.51            0.10 + 0.50, 0.60               7 ms
-    1,000,000       1.91 + 0.86, 2.77            0.21 + 0.49, 0.70               6 ms
-    5,000,000       2.51 + 1.09, 3.61            0.32 + 0.57, 0.89              10 ms
-
-("all" has background threads; rocksdict got its rows packed, packing is a third of our add.) It
-also could not keep whole flushes apart, nor notice a damaged file before it is read. A known id
-costs 3 to 6 us, a cold filter (no room in memory) about 0.8 us an id and segment.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import xxhash
 
-from tables.stores.index_segments import (
-    ID_BYTES,
-    ROW,
-    ROW_BYTES,
-    START,
-    UNKNOWN_SUM,
-    FlushMark,
-    Keys,
-    MemorySegmentWriter,
-    Merge,
-    Segment,
-    SegmentDirectory,
-    SegmentWriter,
-    filter_bytes,
-    sort_rows,
-)
+from tables.event_index.directory import SegmentDirectory
+from tables.event_index.entries import REFUSED_INDEX, Entry, pack_entries, unpack_entry
+from tables.event_index.filters import Keys, filter_bytes
+from tables.event_index.merge import MemorySegmentWriter, Merge, SegmentWriter
+from tables.event_index.rows import ID_BYTES, ROW, ROW_BYTES, sort_rows
+from tables.event_index.segments import START, UNKNOWN_SUM, FlushMark, Segment
 
 FANOUT = 4
 """Segments of a level that are merged into one of the next."""
@@ -70,83 +43,6 @@ HEAD_ROW_BYTES = 240
 
 RECENT_ROW_BYTES = 500
 """Memory of head and memory segments (one and a half fanouts) per row of head."""
-
-_REFUSED_INDEX = 0xFFFF
-"""As an array index, of which no record has so many."""
-
-_LARGEST_48_BITS = (1 << 48) - 1
-_VALUE = struct.Struct(">QQQI")
-_FIELDS = np.dtype(
-    [("id", "V12"), ("time", ">u8"), ("offset", ">u8"), ("rekeyed", ">u8"), ("body", ">u4")]
-)
-_FIELD_BITS = np.array([48, 16, 48, 16, 48, 48], np.int64)
-
-Fields = npt.NDArray[np.int64]
-
-
-class Position(NamedTuple):
-    """Where an event stands among all events; smaller is earlier (records-and-cuts §1)."""
-
-    append_time_ms: int
-    raw_partition: int
-    raw_offset: int
-    array_index: int
-
-
-class Entry(NamedTuple):
-    """What is kept of an event; `rekeyed_offset` -1 = came from raw, `body_hash` below 2^48."""
-
-    append_time_ms: int
-    raw_partition: int
-    raw_offset: int
-    array_index: int
-    rekeyed_offset: int
-    body_hash: int
-
-    @property
-    def position(self) -> Position:
-        return Position(*self[:4])
-
-
-def pack_entries(ids: Sequence[bytes], entries: Sequence[Entry]) -> bytes:
-    """Rows of 40 bytes. ValueError when an id is not 12 bytes or a field is out of its range."""
-    packed_ids = b"".join(ids)
-    if len(ids) != len(entries) or len(packed_ids) != len(ids) * ID_BYTES:
-        raise ValueError("an entry needs an id of 12 bytes")
-    fields = _checked_fields(entries)
-    rows = np.empty(len(ids), _FIELDS)
-    rows["id"] = np.frombuffer(packed_ids, "V12")
-    rows["time"] = (fields[:, 0] << 16) | fields[:, 1]
-    rows["offset"] = (fields[:, 2] << 16) | fields[:, 3]
-    rows["rekeyed"] = (fields[:, 4] << 16) | (fields[:, 5] >> 32)
-    rows["body"] = fields[:, 5] & 0xFFFFFFFF
-    return rows.tobytes()
-
-
-def _checked_fields(entries: Sequence[Entry]) -> Fields:
-    count = 6 * len(entries)
-    fields = np.fromiter(chain.from_iterable(entries), np.int64, count).reshape(-1, 6)
-    rekeyed = fields[:, 4]
-    if rekeyed.size and (rekeyed.min() < -1 or rekeyed.max() >= _LARGEST_48_BITS):
-        raise ValueError("a rekeyed offset is -1 or below 2^48 - 1")
-    rekeyed[rekeyed < 0] = _LARGEST_48_BITS
-    if (fields >> _FIELD_BITS).any():
-        raise ValueError("a field of an entry is out of its range")
-    return fields
-
-
-def unpack_entry(row: bytes) -> Entry:
-    """The entry of a packed row."""
-    time, offset, rekeyed, body = _VALUE.unpack_from(row, ID_BYTES)
-    rekeyed_offset = rekeyed >> 16
-    return Entry(
-        time >> 16,
-        time & 0xFFFF,
-        offset >> 16,
-        offset & 0xFFFF,
-        -1 if rekeyed_offset == _LARGEST_48_BITS else rekeyed_offset,
-        (rekeyed & 0xFFFF) << 32 | body,
-    )
 
 
 class LogDiffers(Exception):
@@ -265,7 +161,7 @@ class EventIndex:
                         found[index] = unpack_entry(row)
         if not any(found):
             return found  # as most slices, whose ids are all new
-        return [None if e is None or e[3] == _REFUSED_INDEX else e for e in found]
+        return [None if e is None or e[3] == REFUSED_INDEX else e for e in found]
 
     def _find_in_head(self, ids: Sequence[bytes], found: list[Entry | None]) -> None:
         for index, event_id in enumerate(ids):
@@ -288,7 +184,7 @@ class EventIndex:
 
     def refuse(self, event_id: bytes, entry: Entry) -> None:
         """The event of a known id turned out to be refused: its id is free again."""
-        self.add_many([event_id], [entry._replace(array_index=_REFUSED_INDEX)])
+        self.add_many([event_id], [entry._replace(array_index=REFUSED_INDEX)])
 
     def _append(self, ids: Sequence[bytes], packed: bytes) -> None:
         first = len(self._head_packed) // ROW_BYTES

@@ -11,21 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tables.stores.index_segments import (
-    BLOCK_ROWS,
-    MANIFEST_NAME,
-    ROW,
-    ROW_BYTES,
-    DamagedSegmentError,
-    FlushMark,
-    Keys,
-    MemorySegmentWriter,
-    Merge,
-    Rows,
-    Segment,
-    SegmentDirectory,
-    sort_rows,
-)
+from tables.event_index.directory import MANIFEST_NAME, SegmentDirectory
+from tables.event_index.filters import Keys
+from tables.event_index.merge import MemorySegmentWriter, Merge
+from tables.event_index.rows import ROW, ROW_BYTES, DamagedSegmentError, Rows, sort_rows
+from tables.event_index.segments import BLOCK_ROWS, FlushMark, Segment
 
 Row = tuple[bytes, bytes]
 

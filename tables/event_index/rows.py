@@ -1,0 +1,73 @@
+"""Rows of the event index: 40 bytes each, 12 of id hash and 28 of value, sorted by id."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+ID_BYTES = 12
+ROW_BYTES = 40
+
+
+Words = npt.NDArray[np.uint64]
+Indexes = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.void]
+Ids = npt.NDArray[np.bytes_]
+
+ROW = np.dtype([("high", ">u8"), ("low", ">u4"), ("value", "V28")])
+
+ID = np.dtype("S12")
+_WHOLE_ROW = np.dtype((np.void, ROW_BYTES))
+
+
+class DamagedSegmentError(Exception):
+    """Bytes of a segment changed under the program; its directory must be rebuilt from the log."""
+
+
+def ids_of(rows: Rows) -> Ids:
+    """The ids of rows, contiguous and comparable as bytes (numpy compares all twelve)."""
+    packed = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, ROW_BYTES)
+    return np.ascontiguousarray(packed[:, :ID_BYTES]).view(ID).ravel()
+
+
+def sort_rows(newest_first: Rows, *, presorted: bool = False) -> Rows:
+    """Rows sorted by id, and of equal ids only the first given.
+
+    `presorted`: the rows are sorted runs one after the other (twelve times as fast, then).
+    """
+    high = newest_first["high"].astype(np.uint64)
+    order = np.argsort(high, kind="stable" if presorted else None)
+    ordered = high[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        order = _order_of_newest(high, newest_first["low"].astype(np.uint32))
+    # Taking whole rows is ten times as fast as taking records of three fields.
+    return newest_first.view(_WHOLE_ROW).take(order).view(ROW)
+
+
+def _order_of_newest(high: Words, low: npt.NDArray[np.uint32]) -> Indexes:
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    return order[first]
+
+
+class ReadByPosition:
+    """A file open for reading, closed with its holder at the latest: a rebalance may end that
+    anywhere, and a worker that lives for months sees many.
+    """
+
+    _descriptor = -1
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    __del__ = close
