@@ -20,7 +20,7 @@ from app.owned import Blocked, HeldBy, OwnedPartition
 from app.records import PublishedRecord
 from app.runtime.progress import ProgressTable
 from app.turns import Steps, Work
-from tables.close import closing, settling
+from tables.closing.close import closing, settling
 from tables.presence import SubscriptionName
 from tables.stores.changelog import Record
 

@@ -18,7 +18,7 @@ from app.meter.errors import BeyondRetention
 from app.owned import OwnedPartition
 from app.runtime.scans import Scanner, Turn, feeding
 from app.turns import Work
-from tables.close import next_cut
+from tables.closing.close import next_cut
 from tables.partition import Pair
 from tables.presence import REST, SubscriptionName
 from tables.refold import Refold

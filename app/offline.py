@@ -22,7 +22,7 @@ from app.meter.usage import PeriodUsage
 from app.records import PublishedRecord
 from app.wire.arrivals import Arrived, arrivals_of
 from app.wire.refusals import Refusal
-from tables.close import close_subscription, entering_history, next_cut, settle
+from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import Members

@@ -70,7 +70,7 @@ from app.wire.raw import message_key
 from app.wire.records import envelope_headers
 from app.wire.refusals import Refusal, RefusalCode, quoted
 from tables.changelog_sum import ChangelogSum
-from tables.close import entering_history, next_cut
+from tables.closing.close import entering_history, next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run
 from tables.members import MemberName, SetKey

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
 from app.definitions.timeline import NEVER_MS
-from tables.close import next_cut
+from tables.closing.close import next_cut
 from tables.partition import Partition
 from tables.presence import SubscriptionName
 

@@ -17,7 +17,7 @@ from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.wire.events import Event
 from bench.world import charge_of
-from tables.close import closing, next_cut
+from tables.closing.close import closing, next_cut
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition

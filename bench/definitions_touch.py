@@ -28,7 +28,7 @@ from app.settings import Settings
 from app.turns import Turns
 from app.wire.events import Event
 from bench.world import METRICS, charge_of, plan_of, subscription_of
-from tables.close import settle
+from tables.closing.close import settle
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition

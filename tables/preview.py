@@ -18,7 +18,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.meter.evidence import PreviewedCell
 from app.turns import Steps, drained
-from tables.close import cells_shown
+from tables.closing.close import cells_shown
 from tables.fold import Arrival
 from tables.partition import Pair, Partition
 from tables.presence import SubscriptionName

@@ -22,7 +22,7 @@ from app.turns import Steps, drained
 from tables.aggregation import Position
 from tables.cells import Cell, CellKey, Figures, Span
 from tables.census import impose_live
-from tables.close import close_subscription, next_cut
+from tables.closing.close import close_subscription, next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.member_sets import MemberSet, member_sets

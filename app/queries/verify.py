@@ -21,7 +21,7 @@ from app.queries.raw_replay import Jobs, RawReplay
 from app.queries.replay import Replay
 from app.runtime.scans import FAR_RECORDS, Turn, feeding
 from app.runtime.status import VerifyTally
-from tables.close import next_cut
+from tables.closing.close import next_cut
 from tables.partition import Pair
 from tables.presence import SubscriptionName
 from tables.verification import Verification

@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.transport import RawRecord
 from app.turns import TURN_S, Turns
 from app.wire.refusals import Refusal, RefusalCode
-from tables.close import settling
+from tables.closing.close import settling
 from tables.fold import Arrival, runs_of
 from tables.partition import Pair, TooLargeForChangelog
 from tables.stores.changelog import Fenced
@@ -113,7 +113,7 @@ def _no_memory_in_a_step(*_: object) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("failing", "instead"),
     [
-        ("tables.close.usage_record", _NoMemory(usage_record, 2)),
+        ("tables.closing.period_at_cut.usage_record", _NoMemory(usage_record, 2)),
         ("agents.close.settling", _no_memory_in_a_step),
     ],
     ids=["between records", "as it is settled"],
@@ -156,7 +156,7 @@ async def test_a_definition_that_fails_half_way_is_in_no_flush(
 
 async def test_history_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     owned = owned_of("count")
-    monkeypatch.setattr("tables.close.settling", _NoMemory(settling, 1))
+    monkeypatch.setattr("tables.closing.close.settling", _NoMemory(settling, 1))
     with pytest.raises(MemoryError):
         await owned.enter_history()
     await refuses_to_flush(owned)

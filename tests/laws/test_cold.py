@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from tables.changelog_sum import record_hash
-from tables.close import close_subscription
+from tables.closing.close import close_subscription
 from tables.fold import Arrival
 from tables.partition import PartitionRecord
 from tables.series import Series, SeriesWindow

@@ -12,7 +12,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period, Timeline
-from tables.close import _next_due
+from tables.closing.close import _next_due
 from tests.app.definitions.log import ORG, Log, ms
 from tests.laws.lives import ZONES
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions.timeline import NEVER_MS
-from tables.close import closing, next_cut, settling
+from tables.closing.close import closing, next_cut, settling
 from tables.fold import Arrival
 from tests.laws.test_partition import ALL, GRACES, few
 from tests.laws.world import (

@@ -12,7 +12,7 @@ from app.definitions.commands import Command
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
 from app.meter.evidence import CellFigures
-from tables.close import cells_shown
+from tables.closing.close import cells_shown
 from tables.preview import Preview, Scope
 from tables.verification import figure_texts
 from tests.laws.world import (

@@ -14,7 +14,7 @@ from app.meter.evidence import Difference
 from app.wire.identity import digest_of
 from tables.aggregation import DIGEST_MASK
 from tables.cells import Cell
-from tables.close import next_cut
+from tables.closing.close import next_cut
 from tables.fold import Arrival
 from tables.members import pack_member, unpack_member
 from tables.tracing import Traced, Tracer, verdict

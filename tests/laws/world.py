@@ -24,7 +24,7 @@ from app.definitions.timeline import NEVER_MS
 from app.records import PublishedRecord
 from app.wire.events import Event
 from app.wire.records import decode_record
-from tables.close import close_subscription, entering_history, next_cut, settle
+from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import MemberName

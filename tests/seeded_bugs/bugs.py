@@ -193,25 +193,25 @@ BUGS = (
     ),
     Bug(
         "revision-not-advanced",
-        "tables/close.py",
+        "tables/closing/period_at_cut.py",
         "revision = 0 if published is None else published.revision + 1",
         "revision = 0 if published is None else max(1, published.revision)",
     ),
     Bug(
         "completion-counts-this-cut-only",
-        "tables/close.py",
+        "tables/closing/period_at_cut.py",
         "completion_record(envelope, revision, len(now.cells), now.digest)",
         "completion_record(envelope, revision, len(records), now.digest)",
     ),
     Bug(
         "no-closing-zero",
-        "tables/close.py",
+        "tables/closing/period_at_cut.py",
         'if cell.units != "0.0"}',
         "if False}",
     ),
     Bug(
         "due-times-taken-to-ascend",
-        "tables/close.py",
+        "tables/closing/close.py",
         "earliest_ms = min(earliest_ms, period.due_at_ms)",
         "continue",
     ),
@@ -283,7 +283,7 @@ BUGS = (
     ),
     Bug(
         "half-taken-period-never-completed",
-        "tables/close.py",
+        "tables/closing/period_at_cut.py",
         "completes = revision == 0 or self.before.is_half_taken(self.cut_ms)",
         "completes = revision == 0",
     ),
@@ -387,7 +387,7 @@ BUGS = (
     ),
     Bug(
         "zeros-for-former-group-keys",
-        "tables/close.py",
+        "tables/closing/period_at_cut.py",
         "if now == (self._charges_earlier.keys_of(name) if groups else ()):",
         "if not groups or now == self._charges_earlier.keys_of(name):",
     ),
@@ -411,7 +411,7 @@ BUGS = (
     ),
     Bug(
         "every-cut-is-one-of-the-period",
-        "tables/close.py",
+        "tables/closing/period_at_cut.py",
         "or cut_ms % period.revise_every_ms == 0",
         "or True",
     ),

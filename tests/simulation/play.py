@@ -35,7 +35,7 @@ from app.topics import (
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.raw import home_partition, message_key
 from tables.changelog_sum import sum_of
-from tables.close import next_cut
+from tables.closing.close import next_cut
 from tables.members import MemberName, unpack_member
 from tables.reading import current_usage
 from tables.stores.changelog import Fenced

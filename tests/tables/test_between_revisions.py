@@ -7,7 +7,7 @@ import msgspec
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.wire.events import Correction
-from tables.close import next_cut
+from tables.closing.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.refold import Refold

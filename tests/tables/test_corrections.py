@@ -17,7 +17,7 @@ from app.meter.usage import PeriodUsage
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.wire.events import Correction, Event
 from app.wire.records import decode_record
-from tables.close import next_cut
+from tables.closing.close import next_cut
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.fold import Arrival, runs_of
 from tables.reading import current_usage

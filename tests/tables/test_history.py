@@ -12,7 +12,7 @@ from app.definitions.commands import Command
 from app.definitions.timeline import NEVER_MS
 from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.runtime.published_topic import put_again
-from tables.close import entering_history
+from tables.closing.close import entering_history
 from tables.fold import Arrival
 from tables.partition import refolds_of
 from tables.published import PublishedTable

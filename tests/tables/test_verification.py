@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
 from app.wire.events import Correction, Event
-from tables.close import next_cut
+from tables.closing.close import next_cut
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.fold import Arrival
 from tables.refold import Refold

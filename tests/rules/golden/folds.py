@@ -29,7 +29,7 @@ from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.wire.arrivals import arrivals_of
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal
-from tables.close import close_subscription, entering_history, next_cut, settle
+from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run, runs_of
 from tables.partition import Duplicate, Pair, Refused, Slice, WaitForDefinitions, refolds_of

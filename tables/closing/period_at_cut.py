@@ -1,13 +1,8 @@
-"""Closing: the records of one cut, from the cells and what was published before.
-
-The cut at T of a period is a function of the log prefix at T (records-and-cuts §4). Everything here
-is deterministic: the same cut computed again gives the same bytes under the same ids, and a cut
-that is published already gives nothing.
-"""
+"""One period of a subscription at one cut: its cells, which of them it publishes, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
@@ -15,7 +10,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
-from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
+from app.definitions.timeline import Period, ceil_to
 from app.numbers import EXACT, ZERO, plain
 from app.records import (
     CellText,
@@ -30,7 +25,7 @@ from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import OPEN_CUT_MS, Figures, Span
 from tables.in_force import InForce, PeriodCharges
-from tables.partition import Kept, Partition, Renewed
+from tables.partition import Kept, Partition
 from tables.presence import SubscriptionName
 from tables.published import CellName, PublishedCell, PublishedPeriod
 from tables.routes import ChargeFold
@@ -41,7 +36,7 @@ CELLS_A_STEP = 64
 _UNPUBLISHED = PublishedPeriod()
 
 
-class _Closing(NamedTuple):
+class Closing(NamedTuple):
     """A cell that may be published, with what its record echoes."""
 
     name: CellName
@@ -51,160 +46,16 @@ class _Closing(NamedTuple):
     figures: Figures
 
 
-def next_cut(partition: Partition, name: SubscriptionName) -> int:
-    """The next time a cut of this external subscription is due; NEVER_MS when none is known."""
-    done_ms = partition.record.cut_ms
-    cuts = [cut_ms for cut_ms in partition.late_cuts.get(name, ()) if cut_ms > done_ms]
-    for _, timeline in partition.timelines(name):
-        due_at_ms = _next_due(timeline, done_ms)
-        if due_at_ms is not None:
-            cuts.append(due_at_ms)
-    return min(cuts, default=NEVER_MS)
-
-
-def _next_due(timeline: Timeline, done_ms: int) -> int | None:
-    dues_ms = (period.due_at_ms for period in timeline.due_after(done_ms))
-    earliest_ms = next((due_ms for due_ms in dues_ms if done_ms < due_ms < NEVER_MS), None)
-    if earliest_ms is None:
-        return None
-    # A termination has no grace: it may be due before the period that is in grace before it.
-    for period in timeline.due_after(earliest_ms):
-        if period.start_ms >= earliest_ms:
-            break
-        if done_ms < period.due_at_ms:
-            earliest_ms = min(earliest_ms, period.due_at_ms)
-    return earliest_ms
-
-
-def close_subscription(
-    partition: Partition, name: SubscriptionName, cut_ms: int
-) -> Iterator[PublishedRecord]:
-    """Records of every period of an external subscription at one cut, in order of period start.
-
-    Remembers them as published; the caller writes both.
-    """
-    return (record for record in closing(partition, name, cut_ms) if record is not None)
-
-
-def closing(
-    partition: Partition, name: SubscriptionName, cut_ms: int
-) -> Iterator[PublishedRecord | None]:
-    """The same in small steps: None is a chance to let others go on, or to flush.
-
-    Wherever it ends early, also between two cells of a period, the same cut taken again goes on
-    there: a cell that shows already what the cut shows has no record, and a period that has cells
-    of the cut lacks its completion.
-    """
-    revises = cut_ms in partition.late_cuts.get(name, ())
-    for subscription_versions, timeline in partition.timelines(name):
-        for period, earlier in _periods_at(timeline, cut_ms, revises=revises):
-            subscription = subscription_versions.at(period.fixed_at_ms)
-            if subscription is not None:
-                yield from _PeriodAtCut(
-                    partition, name, subscription, period, earlier, cut_ms
-                ).records()
-
-
-def _periods_at(
-    timeline: Timeline, cut_ms: int, *, revises: bool
-) -> Iterator[tuple[Period, Period | None]]:
-    """Periods that a cut may publish, each with the one before it."""
-    earlier: Period | None = None
-    for period in timeline.until(cut_ms) if revises else timeline.due_after(cut_ms - 1):
-        if period.start_ms > cut_ms:
-            break
-        if period.due_at_ms == cut_ms or (revises and period.due_at_ms < cut_ms):
-            yield period, earlier
-        earlier = period
-
-
-class CellShown(NamedTuple):
-    """A cell of a period that is published, or would be if the period closed now."""
-
-    cell_id: str
-    in_force: InForce
-    charge_filter: ChargeFilter | None
-    grouped_by: tuple[tuple[str, str | None], ...]
-    figures: Figures
-
-
-def cells_shown(
-    partition: Partition,
-    name: SubscriptionName,
-    subscription: Subscription,
-    timeline: Timeline,
-    period: Period,
-    codes: Container[str],
-) -> Iterator[CellShown]:
-    """What a cut after everything folded so far would publish of a period. Changes nothing.
-
-    Of metrics of these codes only.
-    """
-    before = [p for p in timeline.until(period.start_ms) if p.end_ms <= period.start_ms]
-    earlier = before[-1] if before else None
-    at_cut = _PeriodAtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
-    for shown in at_cut.closings(codes):
-        if shown is not None and at_cut.qualifies(shown):
-            charge_id, start_ms = shown.in_force.charge.id, period.start_ms
-            identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
-            yield CellShown(identity, *shown[1:])
-
-
-def settle(partition: Partition, cut_ms: int) -> None:
-    """The cut is published for the whole partition: merge what it settled, in one go."""
-    for _ in settling(partition, cut_ms):
-        pass
-
-
-def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
-    """The cut is published for the whole partition: merge what it settled, in small steps.
-
-    Events may be folded between two of them. What is left when it ends early the next one merges.
-    """
-    partition.record.cut_ms = max(partition.record.cut_ms, cut_ms)
-    for revised in [revised for revised in partition.corrected if revised[2] <= cut_ms]:
-        del partition.corrected[revised]
-    settled_ms, late_cuts = partition.settled_ms, partition.late_cuts
-    for name in [n for n, cuts in late_cuts.items() if min(cuts) <= settled_ms]:
-        for code in list(partition.presence.codes.get(name, ())):
-            for span in partition.route_of((*name, code)).spans:
-                yield from _settling_span(partition, span, settled_ms)
-        left = {cut for cut in late_cuts[name] if cut > settled_ms}
-        if left:
-            late_cuts[name] = left
-        else:
-            del late_cuts[name]
-        yield
-
-
-def entering_history(partition: Partition) -> Generator[Renewed | None, None, None]:
-    """Put the next history records in force, now that every cut before them is published.
-
-    No cut before them is taken any more, whatever asks for one later.
-    """
-    yield from settling(partition, partition.next_history_ms() - 1)
-    yield from partition.entering_history()
-
-
-def _settling_span(partition: Partition, span: Span, settled_ms: int) -> Iterator[None]:
-    for layer in list(span.layers.values()):
-        for count, cell in enumerate(list(layer.cells.values()), 1):
-            if cell.settle(settled_ms, span.fold.aggregation):
-                partition.mark(cell)
-            if count % CELLS_A_STEP == 0:
-                yield
-
-
 class _Change(NamedTuple):
     """A cell that a cut may revise."""
 
-    shown: _Closing
+    shown: Closing
     known: PublishedCell | None
     """As it was published last."""
     reason: RevisionReason | None
 
 
-class _PeriodAtCut:
+class PeriodAtCut:
     """One period of a subscription at one cut."""
 
     def __init__(
@@ -273,7 +124,7 @@ class _PeriodAtCut:
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)
 
-    def _change_of(self, found: _Closing) -> _Change | None:
+    def _change_of(self, found: Closing) -> _Change | None:
         """What may have to be published of a cell; None when it is not shown, and never was."""
         known = self.before.cells.get(found.name)
         # Before what no longer qualifies is shown as nothing, which events it has or not.
@@ -290,7 +141,7 @@ class _PeriodAtCut:
             self._envelopes[as_of_ms] = envelope
         return envelope
 
-    def closings(self, codes: Container[str] | None = None) -> Iterator[_Closing | None]:
+    def closings(self, codes: Container[str] | None = None) -> Iterator[Closing | None]:
         """Every cell of the period: those of the tables, and those published that are no more.
 
         With `codes`, only of metrics of these codes. None: a charge without any takes time as well.
@@ -332,7 +183,7 @@ class _PeriodAtCut:
                     left.pop(cell, None)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
                     figures = span.figures(period, filter_id, groups, self.cut_ms)
-                    yield _Closing(cell, in_force, bucket, grouped_by, figures)
+                    yield Closing(cell, in_force, bucket, grouped_by, figures)
         for cell in left:
             if not self._own_cut and cell[0] not in followed:
                 continue
@@ -340,7 +191,7 @@ class _PeriodAtCut:
             if last is not None and (codes is None or last.metric.code in codes):
                 grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
                 bucket = charges.filter_of(cell[0], cell[1])
-                yield _Closing(cell, last, bucket, grouped_by, _NOTHING)
+                yield Closing(cell, last, bucket, grouped_by, _NOTHING)
 
     def _revised_before(self, span: Span) -> bool:
         """Whether it is the cut of something in a period before: a balance shows that at once."""
@@ -395,7 +246,7 @@ class _PeriodAtCut:
             if metric is not None and metric.recurring:
                 yield metric.id
 
-    def qualifies(self, closing: _Closing) -> bool:
+    def qualifies(self, closing: Closing) -> bool:
         """Whether a cell is published at all (records-and-cuts §4)."""
         figures = closing.figures
         if not closing.in_force.metric.recurring:
@@ -431,7 +282,7 @@ class _PeriodAtCut:
     def _charges_earlier(self) -> PeriodCharges:
         return self.partition.charges_of(self.subscription, self._earlier or self.period)
 
-    def _reason(self, closing: _Closing, known: PublishedCell) -> RevisionReason:
+    def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         """Why the cut revises a cell."""
         # What was shown before, in time or for an earlier period, is no reason any more.
         shown_ms = known.cut_ms
@@ -442,7 +293,7 @@ class _PeriodAtCut:
             return "definition"
         return "late_events"
 
-    def _is_corrected(self, closing: _Closing, shown_ms: int) -> bool:
+    def _is_corrected(self, closing: Closing, shown_ms: int) -> bool:
         """Whether the cut shows corrections of events that count in the cell, or did.
 
         A group that has no events any more may have lost its place to one that a correction made.
@@ -495,7 +346,7 @@ _NOTHING = Figures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0,
 def _revision(
     envelope: Envelope,
     identity: str,
-    shown: _Closing,
+    shown: Closing,
     published: PublishedCell | None,
     reason: RevisionReason | None,
 ) -> tuple[PublishedCell | None, PublishedRecord | None]:
@@ -534,7 +385,7 @@ def _revision(
     return entry, record
 
 
-def _prorated_text(shown: _Closing) -> str | None:
+def _prorated_text(shown: Closing) -> str | None:
     if not shown.in_force.charge.prorated:
         return None
     prorated = shown.figures.prorated_units

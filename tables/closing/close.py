@@ -1,0 +1,164 @@
+"""Closing: the records of one cut, from the cells and what was published before.
+
+The cut at T of a period is a function of the log prefix at T (records-and-cuts §4). Everything here
+is deterministic: the same cut computed again gives the same bytes under the same ids, and a cut
+that is published already gives nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Generator, Iterator
+from typing import NamedTuple
+
+from app.definitions.model import ChargeFilter, Subscription
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.records import PublishedRecord, cell_id
+from tables.cells import OPEN_CUT_MS, Figures, Span
+from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
+from tables.in_force import InForce
+from tables.partition import Partition, Renewed
+from tables.presence import SubscriptionName
+
+
+def next_cut(partition: Partition, name: SubscriptionName) -> int:
+    """The next time a cut of this external subscription is due; NEVER_MS when none is known."""
+    done_ms = partition.record.cut_ms
+    cuts = [cut_ms for cut_ms in partition.late_cuts.get(name, ()) if cut_ms > done_ms]
+    for _, timeline in partition.timelines(name):
+        due_at_ms = _next_due(timeline, done_ms)
+        if due_at_ms is not None:
+            cuts.append(due_at_ms)
+    return min(cuts, default=NEVER_MS)
+
+
+def _next_due(timeline: Timeline, done_ms: int) -> int | None:
+    dues_ms = (period.due_at_ms for period in timeline.due_after(done_ms))
+    earliest_ms = next((due_ms for due_ms in dues_ms if done_ms < due_ms < NEVER_MS), None)
+    if earliest_ms is None:
+        return None
+    # A termination has no grace: it may be due before the period that is in grace before it.
+    for period in timeline.due_after(earliest_ms):
+        if period.start_ms >= earliest_ms:
+            break
+        if done_ms < period.due_at_ms:
+            earliest_ms = min(earliest_ms, period.due_at_ms)
+    return earliest_ms
+
+
+def close_subscription(
+    partition: Partition, name: SubscriptionName, cut_ms: int
+) -> Iterator[PublishedRecord]:
+    """Records of every period of an external subscription at one cut, in order of period start.
+
+    Remembers them as published; the caller writes both.
+    """
+    return (record for record in closing(partition, name, cut_ms) if record is not None)
+
+
+def closing(
+    partition: Partition, name: SubscriptionName, cut_ms: int
+) -> Iterator[PublishedRecord | None]:
+    """The same in small steps: None is a chance to let others go on, or to flush.
+
+    Wherever it ends early, also between two cells of a period, the same cut taken again goes on
+    there: a cell that shows already what the cut shows has no record, and a period that has cells
+    of the cut lacks its completion.
+    """
+    revises = cut_ms in partition.late_cuts.get(name, ())
+    for subscription_versions, timeline in partition.timelines(name):
+        for period, earlier in _periods_at(timeline, cut_ms, revises=revises):
+            subscription = subscription_versions.at(period.fixed_at_ms)
+            if subscription is not None:
+                yield from PeriodAtCut(
+                    partition, name, subscription, period, earlier, cut_ms
+                ).records()
+
+
+def _periods_at(
+    timeline: Timeline, cut_ms: int, *, revises: bool
+) -> Iterator[tuple[Period, Period | None]]:
+    """Periods that a cut may publish, each with the one before it."""
+    earlier: Period | None = None
+    for period in timeline.until(cut_ms) if revises else timeline.due_after(cut_ms - 1):
+        if period.start_ms > cut_ms:
+            break
+        if period.due_at_ms == cut_ms or (revises and period.due_at_ms < cut_ms):
+            yield period, earlier
+        earlier = period
+
+
+class CellShown(NamedTuple):
+    """A cell of a period that is published, or would be if the period closed now."""
+
+    cell_id: str
+    in_force: InForce
+    charge_filter: ChargeFilter | None
+    grouped_by: tuple[tuple[str, str | None], ...]
+    figures: Figures
+
+
+def cells_shown(
+    partition: Partition,
+    name: SubscriptionName,
+    subscription: Subscription,
+    timeline: Timeline,
+    period: Period,
+    codes: Container[str],
+) -> Iterator[CellShown]:
+    """What a cut after everything folded so far would publish of a period. Changes nothing.
+
+    Of metrics of these codes only.
+    """
+    before = [p for p in timeline.until(period.start_ms) if p.end_ms <= period.start_ms]
+    earlier = before[-1] if before else None
+    at_cut = PeriodAtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
+    for shown in at_cut.closings(codes):
+        if shown is not None and at_cut.qualifies(shown):
+            charge_id, start_ms = shown.in_force.charge.id, period.start_ms
+            identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
+            yield CellShown(identity, *shown[1:])
+
+
+def settle(partition: Partition, cut_ms: int) -> None:
+    """The cut is published for the whole partition: merge what it settled, in one go."""
+    for _ in settling(partition, cut_ms):
+        pass
+
+
+def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
+    """The cut is published for the whole partition: merge what it settled, in small steps.
+
+    Events may be folded between two of them. What is left when it ends early the next one merges.
+    """
+    partition.record.cut_ms = max(partition.record.cut_ms, cut_ms)
+    for revised in [revised for revised in partition.corrected if revised[2] <= cut_ms]:
+        del partition.corrected[revised]
+    settled_ms, late_cuts = partition.settled_ms, partition.late_cuts
+    for name in [n for n, cuts in late_cuts.items() if min(cuts) <= settled_ms]:
+        for code in list(partition.presence.codes.get(name, ())):
+            for span in partition.route_of((*name, code)).spans:
+                yield from _settling_span(partition, span, settled_ms)
+        left = {cut for cut in late_cuts[name] if cut > settled_ms}
+        if left:
+            late_cuts[name] = left
+        else:
+            del late_cuts[name]
+        yield
+
+
+def entering_history(partition: Partition) -> Generator[Renewed | None, None, None]:
+    """Put the next history records in force, now that every cut before them is published.
+
+    No cut before them is taken any more, whatever asks for one later.
+    """
+    yield from settling(partition, partition.next_history_ms() - 1)
+    yield from partition.entering_history()
+
+
+def _settling_span(partition: Partition, span: Span, settled_ms: int) -> Iterator[None]:
+    for layer in list(span.layers.values()):
+        for count, cell in enumerate(list(layer.cells.values()), 1):
+            if cell.settle(settled_ms, span.fold.aggregation):
+                partition.mark(cell)
+            if count % CELLS_A_STEP == 0:
+                yield
