@@ -15,6 +15,7 @@ from agents.loop import whenever_wanted
 from app.clients import NOT_TAKEN
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
+from app.kafka.transactions import Record
 from app.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
 from app.owned import Blocked, HeldBy, OwnedPartition
 from app.records import PublishedRecord
@@ -22,7 +23,6 @@ from app.runtime.progress import ProgressTable
 from app.turns import Steps, Work
 from tables.closing.close import closing, settling
 from tables.presence import SubscriptionName
-from tables.stores.changelog import Record
 
 log = logging.getLogger(__name__)
 

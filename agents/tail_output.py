@@ -14,11 +14,11 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from app.clients import NOT_TAKEN, Consumer, started
+from app.kafka.log_readers import plain_consumer
 from app.meter.overview import DeadLetterView, RecordView
 from app.runtime.dead_letters import organization_of
 from app.runtime.status import Status
 from app.settings import Settings
-from tables.stores.changelog import plain_consumer
 
 log = logging.getLogger(__name__)
 

@@ -23,11 +23,11 @@ from app.definitions.files import definition_line
 from app.definitions.log import apply
 from app.definitions.state import Definitions
 from app.fetched import limit_after
+from app.kafka.log_readers import LogRecord, plain_consumer, scan
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS, partition_count
 from app.wire.events import MAX_BYTES, is_utf8
 from app.wire.records import Headers
-from tables.stores.changelog import LogRecord, plain_consumer, scan
 
 What = Literal["definitions", "events", "records"]
 

@@ -34,6 +34,7 @@ from app.api.server import ApiServer, build_app
 from app.clock import Clock, SystemClock
 from app.collecting import Collecting
 from app.definitions.commands import set_settings
+from app.kafka.transactions import require_long_transactions
 from app.keys import KeysFile, keys_of
 from app.local_state import LocalState
 from app.log import facts, told
@@ -45,7 +46,6 @@ from app.stack.errors import StackError
 from app.stall import Stall
 from app.topics import admin_client, ensure_topics, topic_specs
 from app.transport import OffsetsLost, make_app
-from tables.stores.changelog import require_long_transactions
 
 log = logging.getLogger(__name__)
 

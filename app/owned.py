@@ -33,6 +33,7 @@ from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.failpoints import failpoint
 from app.fetched import UnreadBatch
+from app.kafka.transactions import Conclude, Fenced, PartitionProducer, Record
 from app.limits import (
     CAREFUL_RECORDS,
     FLUSH_BYTES,
@@ -86,12 +87,6 @@ from tables.partition import (
 )
 from tables.presence import SubscriptionName
 from tables.routes import Route
-from tables.stores.changelog import (
-    Conclude,
-    Fenced,
-    PartitionProducer,
-    Record,
-)
 
 log = logging.getLogger(__name__)
 

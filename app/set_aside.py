@@ -19,6 +19,8 @@ from app.definitions.commands import Command
 from app.definitions.judging import Judging
 from app.definitions.model import SetAside
 from app.definitions.state import Definitions
+from app.kafka.log_readers import LogRecord, bounds, read_to_end, scan
+from app.kafka.transactions import PartitionProducer, Record
 from app.meter.errors import NotSetAside
 from app.owned import PARTITION_RECORD_KEY
 from app.runtime.believed import Append, append_believed
@@ -30,14 +32,6 @@ from app.wire.arrivals import ADMIT_HEADER, Arrived, arrivals_of, index_of
 from app.wire.records import decode_record, is_tick
 from app.wire.refusals import Refusal
 from tables.partition import PartitionRecord
-from tables.stores.changelog import (
-    LogRecord,
-    PartitionProducer,
-    Record,
-    bounds,
-    read_to_end,
-    scan,
-)
 
 Element = tuple[int, int]
 """(raw offset, array index)"""

@@ -19,11 +19,12 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
+from app.kafka.log_readers import read_to_end
+from app.kafka.transactions import PartitionProducer, Record
 from app.settings import Settings
 from app.stack.kafka import LocalKafka
 from app.topics import CELLS_CHANGELOG, EVENTS_REKEYED, ensure_topics
 from app.transport import LOG_START, MeterApp, make_app
-from tables.stores.changelog import PartitionProducer, Record, read_to_end
 
 VALUE = b"x" * 160
 FLUSH_RECORDS = 50_000

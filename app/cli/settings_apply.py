@@ -17,9 +17,9 @@ from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.settings_records import changed_fixed_settings
 from app.definitions.state import Definitions
+from app.kafka.log_readers import LogReader
 from app.settings import Settings, environment_names
 from app.topics import METER_DEFINITIONS, partition_count
-from tables.stores.changelog import LogReader
 
 Change = dict[str, Any]
 """setting, before, after"""

@@ -15,6 +15,7 @@ from app.definitions.outcome import Applied, Rejected, Touch, cannot_be_applied,
 from app.definitions.quotas import Counted, counted_as, elapsed_charges, over_quota
 from app.definitions.sizes import outgrown, oversized
 from app.definitions.state import Definitions
+from app.kafka.log_readers import LogRecord
 from app.limits import LISTED_CHANGES
 from app.log import facts
 from app.meter.changes import DefinitionChange
@@ -23,7 +24,6 @@ from app.runtime.engine import Engine
 from app.topics import METER_DEFINITIONS
 from app.turns import Steps, Work
 from tables.retained import needs_deleted
-from tables.stores.changelog import LogRecord
 
 log = logging.getLogger(__name__)
 

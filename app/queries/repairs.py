@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 
 from app.definitions import commands
 from app.definitions.model import SetAside
+from app.kafka.transactions import Fenced
 from app.meter.errors import Unavailable
 from app.queries.definer import APPLY_TIMEOUT_S, Definer
 from app.runtime.believed import append_believed
@@ -19,7 +20,6 @@ from app.wire.arrivals import ADMIT_HEADER
 from app.wire.events import Event
 from app.wire.records import decode_record
 from app.wire.refusals import RefusalCode
-from tables.stores.changelog import Fenced
 
 
 class Repairs:

@@ -17,7 +17,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from tables.stores.changelog import Fenced
+from app.kafka.transactions import Fenced
 
 _AWAY: Final = (
     RedisUnreachable,

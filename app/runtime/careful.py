@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 from app.apart import FirstFailure
 from app.definitions import commands
 from app.definitions.judging import Judging
+from app.kafka.transactions import Record
 from app.limits import CAREFUL_PORTION_RECORDS
 from app.log import facts
 from app.owned import OwnedPartition
@@ -31,7 +32,6 @@ from app.wire.refusals import MAX_QUOTED, Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
-from tables.stores.changelog import Record
 from tables.trial import Trial
 
 log = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from app.definitions.instants import iso_milliseconds
 from app.definitions.judging import ORGANIZATION_HEADER, Judging
 from app.fetched import UnreadBatch
+from app.kafka.transactions import Record
 from app.limits import ID_BYTES, REFUSED_LETTERS
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, deciding_headers, organizations_named
 from app.wire.refusals import Refusal, RefusalCode
-from tables.stores.changelog import Record
 
 if TYPE_CHECKING:
     from app.transport import RawRecord

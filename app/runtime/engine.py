@@ -22,6 +22,7 @@ from app.clients import NOT_TAKEN, InOrderProducer
 from app.clock import Clock
 from app.definitions.quotas import Taken
 from app.definitions.state import Definitions
+from app.kafka.log_readers import RecordReader
 from app.log import told
 from app.meter.errors import Unavailable
 from app.meter.health import Code, Reason
@@ -47,7 +48,6 @@ from app.settings import Settings
 from app.topics import METER_PROGRESS
 from app.turns import Turns
 from app.wire.records import Headers
-from tables.stores.changelog import RecordReader
 
 log = logging.getLogger(__name__)
 

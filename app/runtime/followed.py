@@ -16,6 +16,7 @@ from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.set_asides import LIFT
 from app.definitions.state import Definitions
 from app.fetched import limit_after
+from app.kafka.log_readers import LogReader, LogRecord
 from app.log import Event, facts
 from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
@@ -24,7 +25,6 @@ from app.settings import Settings
 from app.stack.errors import StackError
 from app.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
 from app.turns import Steps, Turns, Work
-from tables.stores.changelog import LogReader, LogRecord
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP
 
+from app.kafka.transactions import Fenced
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
 from app.owned import OutputLost
@@ -24,7 +25,6 @@ from app.runtime.status import Tally
 from app.runtime.tasks import Work, cancel, failure_of
 from app.stack.errors import StackError
 from tables.partition import StateTooNew
-from tables.stores.changelog import Fenced
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from app.definitions.model import Subscription, listed_group_keys
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period
+from app.kafka.log_readers import bounds, read_to_end, scan
 from app.records import cell_id
 from app.settings import Settings
 from tables.in_force import PeriodCharges
 from tables.partition import OutputMark
 from tables.published import CellName, PublishedCell, PublishedTable
-from tables.stores.changelog import bounds, read_to_end, scan
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
+from app.kafka.log_readers import RecordReader
 from app.settings import Settings
 from app.wire.arrivals import Arrived, arrivals_of
-from tables.stores.changelog import RecordReader
 
 RawPlace = tuple[int, int, int]
 """(raw partition, offset, array index)"""

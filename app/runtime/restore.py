@@ -18,6 +18,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from app.definitions.outcome import Touch
+from app.kafka.log_readers import bounds, read_to_end
+from app.kafka.transactions import PartitionProducer, Record
 from app.log import facts
 from app.owned import ANY_PAIR, PARTITION_RECORD_KEY, OwnedPartition, Shared
 from app.redis.errors import MembersLost
@@ -43,7 +45,6 @@ from tables.event_index.index import EventIndex, LogDiffers
 from tables.members import MemberName
 from tables.partition import OutputMark, Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable
-from tables.stores.changelog import PartitionProducer, Record, bounds, read_to_end
 from tables.stores.spool import Spool
 
 log = logging.getLogger(__name__)

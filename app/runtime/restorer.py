@@ -9,6 +9,7 @@ import logging
 from time import monotonic
 
 from app.clients import NOT_TAKEN
+from app.kafka.transactions import Fenced, PartitionProducer
 from app.log import facts
 from app.owned import OwnedPartition, Shared
 from app.runtime.delivery import Delivery
@@ -16,7 +17,6 @@ from app.runtime.offsets import Offsets
 from app.runtime.progress import ProgressTable
 from app.runtime.restore import restore
 from app.turns import Work
-from tables.stores.changelog import Fenced, PartitionProducer
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from agents.tick import Ticker
 from app.appender import Appender
 from app.clock import SystemClock
 from app.definitions.state import Definitions
+from app.kafka.log_readers import bounds
 from app.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from app.topics import admin_client
-from tables.stores.changelog import bounds
 
 pytestmark = pytest.mark.servers
 

@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from app.appender import Appender
 from app.definitions.commands import MAX_COMMAND_BYTES
+from app.kafka.log_readers import bounds
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS, admin_client, ensure_topics
-from tables.stores.changelog import bounds
 
 pytestmark = pytest.mark.servers
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.kafka.log_readers import LogRecord
 from app.runtime.dead_letters import organization_of
-from tables.stores.changelog import LogRecord
 
 
 @pytest.mark.parametrize(

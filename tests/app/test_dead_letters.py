@@ -13,6 +13,7 @@ from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
+from app.kafka.transactions import Record
 from app.limits import REFUSED_LETTERS
 from app.owned import OwnedPartition
 from app.runtime.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
@@ -28,7 +29,6 @@ from app.wire.refusals import Refusal, RefusalCode
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival
 from tables.partition import Partition, Refused
-from tables.stores.changelog import Record
 
 KEY = b"organization-subscription"
 TRACE = ("trace", b"x" * 1_000_000)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from app.cli.event_lines import read_events
 from app.export import event_line
+from app.kafka.log_readers import LogRecord
 from app.offline import EventLine
 from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, decode_record
 from app.wire.refusals import Refusal
-from tables.stores.changelog import LogRecord
 
 EVENT = (
     b'{"organization_id":"o","external_subscription_id":"s","transaction_id":"t","code":"c",'

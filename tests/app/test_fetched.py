@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 
 from app.clients import started
+from app.kafka.log_readers import plain_consumer
 from app.settings import Settings
 from app.topics import admin_client
-from tables.stores.changelog import plain_consumer
 from tests.live.foreign import send_with_header
 
 pytestmark = pytest.mark.servers

@@ -15,6 +15,7 @@ from agents.refold import refold_queued
 from app.brokers import Brokers
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Touch
+from app.kafka.transactions import Fenced
 from app.meter.events import Accepted, Duplicate, Position, Verdict
 from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Unsent, _slices
 from app.queries.gateway import Gateway
@@ -29,7 +30,6 @@ from app.wire.refusals import Refusal, RefusalCode
 from tables.closing.close import settling
 from tables.fold import Arrival, runs_of
 from tables.partition import Pair, TooLargeForChangelog
-from tables.stores.changelog import Fenced
 from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
 
 AT_MS = START_MS + 1_000

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from app.kafka.log_readers import read_to_end
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from tables.stores.changelog import read_to_end
 from tests.faults.load import load, prove, prove_by_fold, supervised, world_on
 from tests.live.api import eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event

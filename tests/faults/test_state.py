@@ -15,6 +15,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import PolicyViolationError
 
+from app.kafka.log_readers import plain_consumer, read_to_end
 from app.owned import PARTITION_RECORD_KEY
 from app.settings import Settings
 from app.topics import (
@@ -28,7 +29,6 @@ from app.topics import (
 )
 from tables.cells import FOLD_VERSION
 from tables.partition import PartitionRecord
-from tables.stores.changelog import plain_consumer, read_to_end
 from tests.faults.load import load, prove, world_on
 from tests.live.foreign import foreign_producer
 from tests.live.worker import WorkerProcess, worker_process

@@ -14,6 +14,7 @@ from aiokafka.admin import NewPartitions, RecordsToDelete
 
 from app.cli.settings_apply import definitions_of
 from app.clients import Admin, Consumer, Producer, started
+from app.kafka.log_readers import read_to_end
 from app.meter.errors import NotSetAside
 from app.set_aside import set_aside
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
@@ -26,7 +27,6 @@ from app.topics import (
     admin_client,
     ensure_topics,
 )
-from tables.stores.changelog import read_to_end
 from tests.faults.load import load, prove, supervised, world_on
 from tests.live.api import eventually, text_of
 from tests.live.foreign import encoded, event_key, foreign_producer

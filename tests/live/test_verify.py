@@ -23,6 +23,7 @@ from app.api.schemas.usage import UsageSeriesAnswer
 from app.cli.explain import explain
 from app.cli.verify import verify
 from app.definitions.instants import parse_iso8601_ms
+from app.kafka.log_readers import scan
 from app.main import Worker
 from app.redis.sealing import SEAL_BYTES, seal
 from app.runtime.metrics import EngineCollector
@@ -30,7 +31,6 @@ from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.topics import EVENTS_REKEYED
 from tables.cells import Cell
 from tables.members import pack_member, unpack_member
-from tables.stores.changelog import scan
 from tests.live.api import KEY, Api, Json, eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
 from tests.live.worker import worker_process

@@ -17,8 +17,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
 
+from app.kafka.transactions import Conclude, Fenced, Record
 from app.settings import Settings
-from tables.stores.changelog import Conclude, Fenced, Record
 from tests.simulation.process import PROCESS, SimulatedClock
 
 

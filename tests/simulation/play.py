@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import Name
+from app.kafka.transactions import Fenced
 from app.limits import UNDEFINED_NAMES
 from app.meter.errors import NotSetAside
 from app.owned import PARTITION_RECORD_KEY, OutputLost, OwnedPartition
@@ -38,7 +39,6 @@ from tables.changelog_sum import sum_of
 from tables.closing.close import next_cut
 from tables.members import MemberName, unpack_member
 from tables.reading import current_usage
-from tables.stores.changelog import Fenced
 from tables.unique_count import Member
 from tests.laws.world import HOUR_MS, ORG, START_MS
 from tests.simulation.asking import Answers, usage_at

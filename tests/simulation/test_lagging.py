@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from app.definitions import commands
+from app.kafka.log_readers import LogReader, LogRecord
 from app.queries.gateway import Gateway
 from app.runtime import restore
 from app.wire.raw import home_partition, message_key
-from tables.stores.changelog import LogReader, LogRecord
 from tests.laws.world import HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, subscription_body
 from tests.simulation.by_hand import append, begin, defining, hold, slow_scans
 from tests.simulation.check import Outcome

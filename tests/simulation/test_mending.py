@@ -13,6 +13,7 @@ import pytest
 from agents.tick import Ticker
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from app.kafka.log_readers import LogRecord, RecordReader
 from app.owned import PARTITION_RECORD_KEY, OwnedPartition
 from app.redis.errors import MembersLost
 from app.redis.members import MEMBERS_IN_A_CALL
@@ -30,7 +31,6 @@ from app.transport import RecordBatch
 from app.wire.refusals import RefusalCode
 from tables.members import MemberName
 from tables.partition import PartitionRecord
-from tables.stores.changelog import LogRecord, RecordReader
 from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome

@@ -51,7 +51,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.appender.Producer": lambda **_: Producer(broker),
         "app.runtime.offsets.Consumer": lambda **_: Consumer(broker),
         "app.runtime.scan.Consumer": lambda **_: Consumer(broker),
-        "tables.stores.changelog.Consumer": lambda **_: Consumer(broker),
+        "app.kafka.log_readers.Consumer": lambda **_: Consumer(broker),
         "app.runtime.restorer.PartitionProducer": lambda _, number: PartitionProducer(
             broker, number
         ),

@@ -7,11 +7,11 @@ import pytest
 from app.clock import SystemClock
 from app.definitions import commands
 from app.definitions.outcome import Touch
+from app.kafka.log_readers import LogRecord
 from app.runtime import followed
 from app.runtime.engine import Engine
 from app.settings import Settings
 from app.turns import drained
-from tables.stores.changelog import LogRecord
 from tests.app.definitions.log import ORG, metric_body
 
 

@@ -24,6 +24,7 @@ from app.definitions.files import read_definitions
 from app.definitions.judging import Judging
 from app.definitions.set_asides import named_in
 from app.definitions.timeline import NEVER_MS
+from app.kafka.transactions import Record
 from app.offline import EventLine
 from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.wire.arrivals import arrivals_of
@@ -36,7 +37,6 @@ from tables.partition import Duplicate, Pair, Refused, Slice, WaitForDefinitions
 from tables.presence import SubscriptionName
 from tables.reading import current_usage
 from tables.refold import Refold
-from tables.stores.changelog import Record
 from tests.laws.world import DefinitionLine, Live
 from tests.rules.golden.story import END_MS
 

@@ -20,8 +20,8 @@ from app.definitions.files import definition_line
 from app.definitions.instants import iso_milliseconds
 from app.definitions.model import SettingsRecord
 from app.export import event_line
+from app.kafka.log_readers import LogRecord
 from app.wire.arrivals import ADMIT_HEADER
-from tables.stores.changelog import LogRecord
 from tests.semantics.story import charge, ms
 
 ORG = "org"

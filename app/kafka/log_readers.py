@@ -1,48 +1,28 @@
-"""Changelogs in Kafka: written by one transaction a flush, read by batch.
+"""Readers of logs: what is committed, from an offset, to the end, or record by record.
 
-A partition has one transactional producer; when a new owner starts its own, the broker fences the
-older one, so that a worker which lost its partition without knowing can write nothing any more.
-Source: state.md §3-§4, stream-engine.md §0.4-§0.5.
+They read by batch, and never skip what retention took. Source: state.md §4.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.errors import (
-    InvalidProducerEpoch,
-    InvalidTransactionTimeout,
-    KafkaError,
-    OffsetOutOfRangeError,
-    ProducerFenced,
-)
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
-from app.clients import NOT_TAKEN, Consumer, Producer, started
-from app.failpoints import failpoint
-from app.limits import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
+from app.clients import NOT_TAKEN, Consumer, started
 from app.settings import Settings
-from app.stack.errors import StackError
 
-log = logging.getLogger(__name__)
-
-# Below what a topic takes by default (1,048,588); a single larger record is a batch of its own.
-MAX_BATCH_BYTES: Final = 1_000_000
 FETCH_BYTES: Final = 8 * 1024 * 1024
 FETCH_MAX_WAIT_MS: Final = 100
 READ_TIMEOUT_MS: Final = 500
 REQUEST_TIMEOUT_MS: Final = 40_000
-ABORT_TIMEOUT_S: Final = 5.0
-STOP_TIMEOUT_S: Final = 5.0
-ASKED_WITHIN_S: Final = 10.0
 RETRY_S: Final = 0.5
-_PACKED_AT_ONCE: Final = 2_000
 _LOOKED_UP_AT_ONCE: Final = 500
 _LOOK_UP_BYTES: Final = 128 * 1024
 """Fetched for a record that is looked up; more would mostly be for nothing."""
@@ -56,35 +36,8 @@ _FOLLOWED_AT_ONCE: Final = 1_000
 """Unpacked in one go: 10 ms."""
 
 
-class Fenced(Exception):
-    """A newer owner of the partition exists; nothing was written."""
-
-
-class TransactionTooLong(StackError):
-    """The broker allows no transaction of our length."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"The broker allows no transaction of {TRANSACTION_TIMEOUT_MS} ms. Set "
-            f"transaction.max.timeout.ms to at least that on every broker (Kafka's default is "
-            "900000) and start again."
-        )
-
-
 class BeyondRetention(Exception):
     """The log no longer holds the first record that was asked for."""
-
-
-class Record(NamedTuple):
-    """One record to write; a None value deletes."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]] = ()
-    timestamp_ms: int | None = None
-    """None: now. Only a test clock gives one."""
 
 
 class LogRecord(NamedTuple):
@@ -95,202 +48,6 @@ class LogRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]]
     timestamp_ms: int
     offset: int
-
-
-Conclude = Callable[[Mapping[TopicPartition, int]], Iterable[Record]]
-"""Last records of a transaction, from the offsets of the last ones before by topic partition."""
-
-
-def _transactional(settings: Settings, name: str) -> Producer:
-    return Producer(
-        transactional_id=f"{settings.consumer_group}-{name}",
-        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        acks="all",
-        max_batch_size=MAX_BATCH_BYTES,
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-        **settings.kafka_options(),
-    )
-
-
-async def require_long_transactions(settings: Settings) -> None:
-    """Ask the broker for a transaction of our length, before anything is taken over.
-
-    A broker that does not answer in time is not waited for: whoever takes a partition over asks
-    again.
-
-    Raises:
-        TransactionTooLong: the broker is set up for shorter ones.
-    """
-    try:
-        async with asyncio.timeout(ASKED_WITHIN_S), started(_transactional(settings, "start")):
-            pass
-    except InvalidTransactionTimeout as error:
-        raise TransactionTooLong from error
-    except NOT_TAKEN as error:
-        log.warning("Whether the broker allows our transactions is not known yet: %r", error)
-
-
-class PartitionProducer:
-    """The transactional producer of one partition."""
-
-    def __init__(self, settings: Settings, number: int):
-        self._settings = settings
-        self._number = number
-        self._one_flush = asyncio.Lock()
-        self._producer = self._made()
-        self._failed: BaseException | None = None
-
-    def _made(self) -> Producer:
-        return _transactional(self._settings, str(self._number))
-
-    async def start(self) -> None:
-        """Fence every older owner and abort what it had begun.
-
-        Raises:
-            TransactionTooLong: the broker is set up for shorter ones.
-            KafkaError, OSError, TimeoutError: the brokers do not let us; it may be tried again.
-        """
-        try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                await self._producer.start()
-        except InvalidTransactionTimeout as error:
-            raise TransactionTooLong from error
-
-    async def replace(self) -> None:
-        """Go on with a new producer after a failure: what the last one had open is ended.
-
-        Raises: as `start`.
-        """
-        async with self._one_flush:
-            self._failed = self._failed or KafkaError("the producer is being replaced")
-            await self.stop()
-            self._producer = self._made()
-            await self.start()
-            self._failed = None
-
-    async def newest(self, topic: str, key: bytes) -> bytes | None:
-        """The newest committed value of a key in the partition's part of a topic."""
-        return await newest_value(self._settings, TopicPartition(topic, self._number), key)
-
-    async def commit(self, records: Iterable[Record], conclude: Conclude | None = None) -> None:
-        """Write all records in one transaction; those of one topic partition keep their order.
-
-        `conclude` makes the last ones once the others have their offsets.
-
-        Raises:
-            Fenced: another worker has taken the partition over.
-            Exception: the transaction may or may not have been committed. After any failure the
-                producer refuses to go on until it is replaced.
-        """
-        async with self._one_flush:
-            if self._failed is not None:
-                raise self._failed
-            try:
-                async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                    await self._write(records, conclude)
-            except Exception as error:
-                self._failed = self._cause(error)
-                await self._abort()
-                if self._failed is error:
-                    raise
-                raise self._failed from error
-            except BaseException:
-                self._failed = KafkaError("a flush was interrupted: its changes may be lost")
-                await self._abort()
-                raise
-
-    async def _write(self, records: Iterable[Record], conclude: Conclude | None) -> None:
-        batches = await self._pack(records)
-        if not batches:
-            return
-        await self._producer.begin_transaction()
-        offsets = await self._send_all(batches)
-        if conclude is not None:
-            await self._send_all(await self._pack(conclude(offsets)))
-        failpoint("mid-commit")
-        await self._producer.commit_transaction()
-
-    async def _send_all(
-        self, batches: Mapping[TopicPartition, list[Any]]
-    ) -> dict[TopicPartition, int]:
-        sending = [asyncio.create_task(self._send(tp, found)) for tp, found in batches.items()]
-        try:
-            return dict(zip(batches, await asyncio.gather(*sending), strict=True))
-        finally:
-            for task in sending:
-                task.cancel()
-            await asyncio.gather(*sending, return_exceptions=True)
-
-    async def _pack(self, records: Iterable[Record]) -> dict[TopicPartition, list[Any]]:
-        """Batches by topic partition: less than half of what one `send` a record costs."""
-        packed: dict[TopicPartition, list[Any]] = {}
-        for count, record in enumerate(records, 1):
-            topic, partition, key, value, headers, at_ms = record
-            batches = packed.setdefault(TopicPartition(topic, partition), [])
-            fields = {"key": key, "value": value, "headers": list(headers), "timestamp": at_ms}
-            if not batches or batches[-1].append(**fields) is None:
-                batches.append(self._producer.create_batch())
-                batches[-1].append(**fields)
-            if count % _PACKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-        return packed
-
-    async def _send(self, tp: TopicPartition, batches: list[Any]) -> int:
-        """Offset of the last record; -1 when the broker had it from a try before and tells none."""
-        delivered: list[asyncio.Future[Any]] = []
-        try:
-            for batch in batches:
-                future = await self._producer.send_batch(batch, tp.topic, partition=tp.partition)
-                delivered.append(future)
-            *_, last = await asyncio.gather(*delivered)
-            return int(last.offset) + batches[-1].record_count() - 1 if last.offset >= 0 else -1
-        finally:
-            for future in delivered:
-                future.add_done_callback(_retrieve)
-
-    def _cause(self, error: BaseException) -> BaseException:
-        """aiokafka tells some callers of the fence, others only that nothing goes any more."""
-        told = isinstance(error, ProducerFenced | InvalidProducerEpoch)
-        sender = self._producer._sender.sender_task
-        ended = sender is not None and sender.done() and not sender.cancelled()
-        if told or (ended and isinstance(sender.exception(), ProducerFenced)):
-            return Fenced(f"another worker has taken partition {self._number} over")
-        return error
-
-    async def _abort(self) -> None:
-        """Readers wait for the end of a transaction: end it now, if the broker still answers."""
-        transactions = self._producer._txn_manager
-        if transactions.is_in_transaction() and not isinstance(self._failed, Fenced):
-            with suppress(KafkaError, TimeoutError):
-                async with asyncio.timeout(ABORT_TIMEOUT_S):
-                    await self._producer.abort_transaction()
-
-    async def stop(self) -> None:
-        """Let go; a broker that is gone does not hold this up."""
-        producer = self._producer
-        stopping = asyncio.ensure_future(producer.stop())
-        _, late = await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
-        if not late:
-            with suppress(*NOT_TAKEN):
-                stopping.result()
-            return
-        # What it waits for will not come: fail it, and what waits comes to its end.
-        gone = KafkaError("the producer was stopped while the broker did not answer")
-        producer._message_accumulator.fail_all(gone)
-        await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
-        stopping.cancel()
-        sender = producer._sender.sender_task
-        if sender is not None:
-            sender.cancel()
-        await producer.client.close()
-        await asyncio.wait([task for task in (stopping, sender) if task], timeout=STOP_TIMEOUT_S)
-        stopping.add_done_callback(_retrieve)
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Take note of a failure that somebody else reports."""
-    if not future.cancelled():
-        future.exception()
 
 
 def plain_consumer(settings: Settings, fetch_bytes: int = FETCH_BYTES) -> Consumer:

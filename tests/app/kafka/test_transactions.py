@@ -13,21 +13,18 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import KafkaError
 
-from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from tables.stores.changelog import (
-    MAX_BATCH_BYTES,
+from app.kafka.log_readers import (
     BeyondRetention,
-    Fenced,
     LogReader,
     LogRecord,
-    PartitionProducer,
-    Record,
     RecordReader,
     plain_consumer,
     read_to_end,
     scan,
 )
+from app.kafka.transactions import MAX_BATCH_BYTES, Fenced, PartitionProducer, Record
+from app.settings import Settings
+from app.stack.kafka import LocalKafka
 
 pytestmark = pytest.mark.servers
 
