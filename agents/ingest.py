@@ -24,7 +24,7 @@ from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
-from app.fetched import UnreadBatch
+from app.kafka.lenient_fetch import UnreadBatch
 from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.runtime.careful import examine_raw, examine_rekeyed, without_lost
 from app.runtime.forwarder import Forwarder

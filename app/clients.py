@@ -22,7 +22,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 
-import app.fetched  # noqa: F401  # how every consumer reads what it fetches
+import app.kafka.lenient_fetch  # noqa: F401  # how every consumer reads what it fetches
 from app.credentials import refusal_of
 
 NOT_TAKEN: Final = (KafkaError, OSError, TimeoutError)

@@ -22,7 +22,7 @@ from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.definitions.log import apply
 from app.definitions.state import Definitions
-from app.fetched import limit_after
+from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogRecord, plain_consumer, scan
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS, partition_count

@@ -32,7 +32,7 @@ from app.definitions.judging import Judging
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.failpoints import failpoint
-from app.fetched import UnreadBatch
+from app.kafka.lenient_fetch import UnreadBatch
 from app.kafka.transactions import Conclude, Fenced, PartitionProducer, Record
 from app.limits import (
     CAREFUL_RECORDS,

@@ -32,7 +32,7 @@ from mode import CrashingSupervisor, Service
 from app.assignment import EvenAssignor
 from app.cancelled import CancelledUnderneath, asked_to_end
 from app.clients import Consumer, Producer
-from app.fetched import FetchedRecords, FetchResult
+from app.kafka.lenient_fetch import FetchedRecords, FetchResult
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 

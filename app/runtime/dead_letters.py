@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from app.definitions.instants import iso_milliseconds
 from app.definitions.judging import ORGANIZATION_HEADER, Judging
-from app.fetched import UnreadBatch
+from app.kafka.lenient_fetch import UnreadBatch
 from app.kafka.transactions import Record
 from app.limits import ID_BYTES, REFUSED_LETTERS
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES

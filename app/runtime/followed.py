@@ -15,7 +15,7 @@ from app.definitions.model import SetAside
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.set_asides import LIFT
 from app.definitions.state import Definitions
-from app.fetched import limit_after
+from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogReader, LogRecord
 from app.log import Event, facts
 from app.runtime.homes import HomePartitions

@@ -9,8 +9,8 @@ import cramjam
 import pytest
 from aiokafka import TopicPartition
 
-from app import fetched
-from app.fetched import FetchedRecords, UnreadBatch
+from app.kafka import lenient_fetch
+from app.kafka.lenient_fetch import FetchedRecords, UnreadBatch
 from app.limits import (
     DELIVERED_BYTES,
     DELIVERED_RECORDS,
@@ -28,7 +28,7 @@ COMPRESSED = ("gzip", "snappy", "lz4", "zstd")
 
 def fetched_records(data: bytes, offset: int = 0) -> FetchedRecords:
     """What a fetch from `offset` on has brought."""
-    kept = fetched._KeptRecords(data)
+    kept = lenient_fetch._KeptRecords(data)
     return FetchedRecords(TopicPartition("raw", 0), kept, [], offset, None, None, True, 1)
 
 
@@ -169,7 +169,7 @@ def test_a_worker_keeps_a_bounded_sum_inflated_and_loses_nothing() -> None:
             if not records.ended:
                 records.inflate()
                 found[number] += [each.offset for each in records.take(1)]
-            assert sum(fetched._HELD._batches.values()) <= INFLATED_IN_WORKER_BYTES
+            assert sum(lenient_fetch._HELD._batches.values()) <= INFLATED_IN_WORKER_BYTES
     assert found == {number: list(range(4)) for number in range(6)}
 
 
@@ -217,7 +217,7 @@ def test_what_was_appended_before_there_were_limits_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It was counted; until a settings record says so, and nothing else decides."""
-    monkeypatch.setattr(fetched, "_limited_after_ms", {})
+    monkeypatch.setattr(lenient_fetch, "_limited_after_ms", {})
     many = [(b"", None)] * (RECORD_HEADERS + 1)
     data = {
         "large": filled(INFLATED_BYTES + MEBIBYTE, 4),
@@ -232,13 +232,13 @@ def test_what_was_appended_before_there_were_limits_is_read(
 
     for name in data:
         assert not read(name, 77)
-    fetched.limit_after("raw", 77)
+    lenient_fetch.limit_after("raw", 77)
     for name in data:
         assert [read(name, at_ms) for at_ms in (76, 77, 78)] == [True, True, False]
 
 
 def test_what_no_memory_takes_was_never_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetched, "_limited_after_ms", {"raw": 77})
+    monkeypatch.setattr(lenient_fetch, "_limited_after_ms", {"raw": 77})
     large = filled(INFLATED_BEFORE_BYTES + MEBIBYTE, 4)
     (unread,) = all_of(fetched_records(batch_bytes(large, 4, "zstd", at_ms=77)))
     assert unread.reason.too_large

@@ -18,7 +18,7 @@ from faust.types import TP
 
 from app.assignment import EvenAssignor
 from app.cancelled import CancelledUnderneath
-from app.fetched import FetchedRecords
+from app.kafka.lenient_fetch import FetchedRecords
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, ensure_topics
 from app.transport import (

@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 from aiokafka import TopicPartition
 
-from app import fetched
 from app.api.query import Query
 from app.definitions.judging import Judging
 from app.definitions.log import DECIDE, apply
@@ -28,7 +27,8 @@ from app.expressions import (
     result_text,
     result_value,
 )
-from app.fetched import FetchedRecords, UnreadBatch
+from app.kafka import lenient_fetch
+from app.kafka.lenient_fetch import FetchedRecords, UnreadBatch
 from app.numbers import InvalidValue
 from app.wire.arrivals import arrivals_of, hang_on_limits
 from app.wire.events import Event
@@ -102,7 +102,7 @@ def records(data: bytes) -> object:
 def batches(data: bytes) -> object:
     """The records of a fetched batch, inflated by bounded pieces."""
     codec = list(CODECS)[data[0] % len(CODECS)] if data else "none"
-    kept = fetched._KeptRecords(packed_batch(data[1:], 3, codec))
+    kept = lenient_fetch._KeptRecords(packed_batch(data[1:], 3, codec))
     found = FetchedRecords(TopicPartition("raw", 0), kept, [], 0, None, None, True, 1)
     answer: list[object] = []
     while not found.ended:

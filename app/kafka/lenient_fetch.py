@@ -25,6 +25,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint_py
 
 from app.inflating import Unreadable, inflate_within
+from app.kafka.record_headers import many_headers, refuse_headers
 from app.limits import (
     DELIVERED_BYTES,
     DELIVERED_RECORDS,
@@ -45,8 +46,6 @@ _AFTER_LENGTH: Final = 12
 _MAGIC_AT: Final = 16
 _COUNT_AT: Final = 57
 _CURRENT_FORMAT: Final = 2
-_RECORD_BYTES_LEAST: Final = 6
-"""Of a record behind its length: six numbers."""
 
 
 class _Limits(NamedTuple):
@@ -186,7 +185,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             and len(record.headers) > _limits_of(self._tp.topic, record.timestamp).headers
         ):
             value, at_ms, kind = record.value or b"", record.timestamp, record.timestamp_type
-            return UnreadBatch(record.offset, at_ms, kind, 1, value, _many_headers())
+            return UnreadBatch(record.offset, at_ms, kind, 1, value, many_headers())
         return self._consumer_record(self._tp, record)
 
     def _opened(self, ceiling: int | None) -> _OpenBatch | None:
@@ -215,7 +214,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 opened.inflated_bytes = len(inflated)
                 if current and len(inflated) > INFLATED_ON_LOOP_BYTES:
                     (count,) = _INT.unpack_from(data, _COUNT_AT)
-                    _refuse_headers(inflated, count, limits.headers)
+                    refuse_headers(inflated, count, limits.headers)
             except Unreadable as reason:
                 if reason.too_large and (ceiling or most) < most:
                     self._at, self.waits = start, True
@@ -246,63 +245,6 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             if batch.is_transactional and batch.producer_id in self._aborted_producers:
                 return True
         return bool(batch.is_control_batch)
-
-
-def _many_headers() -> Unreadable:
-    message = f"a record has over {RECORD_HEADERS} headers; send fewer"
-    return Unreadable(message, too_large=True)
-
-
-def _refuse_headers(inflated: bytes, count: int, most: int) -> None:
-    """Look for a record of so many headers that to read it alone would take a gigabyte.
-
-    Raises:
-        Unreadable: there is one.
-    """
-    at = 0
-    try:
-        for _ in range(count):
-            # Most have 64 to 8,191 bytes: this is done for every record.
-            low, high = inflated[at], inflated[at + 1]
-            if low & 0x81 == 0x80 and high < 0x80:
-                length = high << 6 | (low & 0x7F) >> 1
-                at += 2
-            else:
-                length, at = _varint(inflated, at)
-            if length < _RECORD_BYTES_LEAST:
-                return
-            # A header has two bytes at least.
-            if length > 2 * most and _headers_of(inflated, at) > most:
-                raise _many_headers()
-            at += length
-    except (IndexError, ValueError):
-        # It is damaged, which its decoder says.
-        return
-
-
-def _headers_of(inflated: bytes, at: int) -> int:
-    """How many headers the record has that begins there, behind its length."""
-    # After its attributes come the differences in time and offset, the key and the value.
-    _, at = _varint(inflated, at + 1)
-    _, at = _varint(inflated, at)
-    for _ in ("key", "value"):
-        length, at = _varint(inflated, at)
-        at += max(0, length)
-    return _varint(inflated, at)[0]
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and what comes after it; aiokafka's own decoder reads on beyond the end."""
-    byte = data[at]
-    value, shift = byte & 0x7F, 7
-    while byte & 0x80:
-        at += 1
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than nine bytes")
-    return (value >> 1) ^ -(value & 1), at + 1
 
 
 class _Part(NamedTuple):
