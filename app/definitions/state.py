@@ -362,5 +362,7 @@ class Definitions(Index):
             yield from self._names_of(list(index.by_organization.get(organization_id, ())))
 
     def _names_of(self, ids: Iterable[str]) -> Iterator[Key]:
-        for subscription in self.subscription_index.newest_of(ids):
+        versions_of = self.subscription_index.versions
+        for identity in ids:
+            subscription = newest(versions_of[identity])
             yield subscription.organization_id, subscription.external_id

@@ -29,7 +29,7 @@ class SubscriptionIndex(Index):
 
     def of_external_id(self, key: Key) -> list[Versions[Subscription]]:
         """Return all that ever had the external id, in creation order."""
-        return [self.versions[i] for i in self.by_external_id.get(key, ())]
+        return list(map(self.versions.__getitem__, self.by_external_id.get(key, ())))
 
     def newest_of(self, ids: Iterable[str]) -> Iterator[Subscription]:
         """Yield subscriptions as they are when each is asked for."""
