@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import NamedTuple
 
 import msgspec
 
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import HistoryRecord, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
-from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+from app.meter.usage import AsOf, ChargeInForce, PastPeriod, PeriodUsage, UsageRow
 from app.turns import STEP_ITEMS, Steps, drained
 from tables.cells import Figures, Span
 from tables.implicit import implicit_plan, implicit_subscription
@@ -59,14 +58,6 @@ def active_subscription(
     if not partition.timelines(name) and partition.settings.implicit_plan:
         return implicit_subscription(*name, 0)
     return None
-
-
-class PastPeriod(NamedTuple):
-    """A period that ended, before its usage is looked at."""
-
-    subscription: Subscription
-    period: Period
-    implicit: bool = False
 
 
 def past_periods(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PastPeriod]:

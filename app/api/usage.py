@@ -20,9 +20,8 @@ from app.api.usage_json import (
     past_usage_stream,
     select_charges,
 )
-from app.meter.usage import PeriodUsage, Regrouping
+from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
 from app.turns import Work
-from tables.reading import PastPeriod
 
 WAIT_FOR_TIMEOUT_S = 5.0
 _LARGEST_OFFSET_DIGITS = 18

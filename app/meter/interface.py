@@ -36,8 +36,7 @@ from app.meter.evidence import (
 )
 from app.meter.health import Reason
 from app.meter.overview import Overview, OverviewQuery
-from app.meter.usage import PeriodUsage, Regrouping
-from tables.reading import PastPeriod
+from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
 
 
 class Routing(Protocol):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
+from app.definitions.timeline import Period
 
 
 class ChargeInForce(msgspec.Struct, frozen=True):
@@ -102,4 +104,12 @@ class PeriodUsage(msgspec.Struct, frozen=True, kw_only=True):
     as_of: AsOf
     stale: bool = False
     """True while a definition change is being folded into these figures."""
+    implicit: bool = False
+
+
+class PastPeriod(NamedTuple):
+    """A period that ended, before its usage is looked at."""
+
+    subscription: Subscription
+    period: Period
     implicit: bool = False

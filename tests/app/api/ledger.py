@@ -53,12 +53,11 @@ from app.meter.overview import (
     RecordView,
     UsageView,
 )
-from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, Regrouping, UsageRow
+from app.meter.usage import AsOf, ChargeInForce, PastPeriod, PeriodUsage, Regrouping, UsageRow
 from app.numbers import parse_value, property_text
 from app.wire.encode import as_event
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
-from tables.reading import PastPeriod
 
 ORGANIZATION = "00000000-0000-4000-8000-00000000000a"
 OTHER_ORGANIZATION = "00000000-0000-4000-8000-00000000000b"

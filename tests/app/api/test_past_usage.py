@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.meter.usage import PeriodUsage
-from tables.reading import PastPeriod
+from app.meter.usage import PastPeriod, PeriodUsage
 from tests.app.api.conftest import Running
 
 
