@@ -11,7 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from agents.loop import every
-from app.owned import OutputLost, OwnedPartition
+from app.runtime.commit import OutputLost
+from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_tp
 from app.settings import Settings
 from tables.partition import OutputMark

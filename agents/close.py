@@ -2,7 +2,7 @@
 
 A cut at T is taken when everything appended until T is folded: here, by every other partition that
 may have forwarded something, from events-rekeyed, and of the definitions. Until then it waits, and
-`OwnedPartition.blocked` says for what.
+`Cuts.blocked` says for what.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.kafka.transactions import Record
 from app.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
-from app.owned import Blocked, HeldBy, OwnedPartition
 from app.records import PublishedRecord
+from app.runtime.cuts import HeldBy
+from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.turns import Steps, Work
 from tables.closing.close import closing, settling
@@ -51,7 +52,7 @@ async def close(
             log.debug("Partition %s closes nothing yet: %r", owned.number, error)
             await owned.shared.brokers.pause(0)
 
-    await whenever_wanted(owned, owned.woken, POLL_S, close_what_is_due)
+    await whenever_wanted(owned, owned.cuts.woken, POLL_S, close_what_is_due)
 
 
 async def close_due(
@@ -61,27 +62,26 @@ async def close_due(
 ) -> None:
     """Take every cut that nothing holds back."""
     while True:
-        if owned.unscheduled:
+        cuts = owned.cuts
+        if cuts.unscheduled:
             # A cut was ended half-way by a rebalance; the partition came back as it was.
-            await owned.work_on(CLOSING, owned.rescheduling())
-        cut_ms = owned.schedule.next_ms()
+            await owned.work.run(CLOSING, cuts.rescheduling())
+        cut_ms = cuts.schedule.next_ms()
         now_ms = owned.shared.clock.now_ms()
         if cut_ms >= NEVER_MS or cut_ms > max(now_ms, owned.table.record.append_time_ms):
-            owned.blocked = None
+            cuts.let_go()
             return
         reason = await _held_back_by(owned, cut_ms, progress, rekeyed_end)
         if reason is not None:
-            held, text = reason
-            if owned.blocked is None or owned.blocked[:2] != (cut_ms, text):
-                owned.blocked = Blocked(cut_ms, text, now_ms, held)
+            cuts.hold_back(cut_ms, *reason, now_ms)
             return
-        owned.blocked = None
-        async with owned.shaping:
+        cuts.let_go()
+        async with owned.work.shaping:
             # Whoever had it may have found a cut before it, or what it has to wait for.
-            if owned.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:
+            if cuts.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:
                 continue
             if owned.table.next_history_ms() <= cut_ms:
-                await owned.enter_history()
+                await owned.renewal.enter_history()
             else:
                 await _take_cut(owned, cut_ms)
 
@@ -117,7 +117,8 @@ def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | No
     if behind_ms is not None and (behind_ms <= cut_ms or owned.table.next_history_ms() <= cut_ms):
         text = f"definitions behind: partition {owned.number} has yet to look at whom they concern"
         return "definitions_behind", text
-    if owned.refold_since_ms is not None and owned.refold_since_ms <= cut_ms:
+    since_ms = owned.refold_queue.since_ms
+    if since_ms is not None and since_ms <= cut_ms:
         text = f"partition {owned.number} is refolding for a definition or a correction"
         return "refolding", text
     return None
@@ -126,12 +127,12 @@ def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | No
 async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     """Close every subscription that is due, a bounded number of records a flush, then settle it."""
     cut = _Cut(owned, cut_ms)
-    while not await owned.work_on(CLOSING, cut.until_full()):
+    while not await owned.work.run(CLOSING, cut.until_full()):
         await owned.flush()
         failpoint("between-cut-flushes")
-    await owned.work_on(CLOSING, settling(owned.table, cut_ms))
-    owned.moved = True
-    await owned.work_on(CLOSING, owned.rescheduling())
+    await owned.work.run(CLOSING, settling(owned.table, cut_ms))
+    owned.next_flush.note_moved()
+    await owned.work.run(CLOSING, owned.cuts.rescheduling())
     await owned.flush()
 
 
@@ -149,19 +150,19 @@ class _Cut:
         owned, self._bytes = self._owned, 0
         most = min(FLUSH_USAGE_RECORDS, owned.shared.settings.flush_max_changes)
         for _ in self._steps:
-            if len(owned.outbox) >= most or self._bytes >= FLUSH_BYTES:
+            if len(owned.next_flush.records) >= most or self._bytes >= FLUSH_BYTES:
                 return False
             yield
         return True
 
     def _closing(self) -> Iterator[None]:
-        owned, table = self._owned, self._owned.table
+        cuts, table = self._owned.cuts, self._owned.table
         waiting: deque[tuple[SubscriptionName, Iterator[PublishedRecord | None]]] = deque()
-        for name in owned.schedule.due(self._cut_ms):
-            if name in owned.unscheduled:
+        for name in cuts.schedule.due(self._cut_ms):
+            if name in cuts.unscheduled:
                 # It is closed already, or waits; something has asked for its cuts again.
                 continue
-            owned.unscheduled[name] = None
+            cuts.unscheduled[name] = None
             packed = table.sealed_cells(name)
             records = closing(table, name, self._cut_ms)
             if not (yield from self._go_on(records, AT_FIRST)):
@@ -189,7 +190,7 @@ class _Cut:
         for count, record in enumerate(records, 1):
             if record is not None:
                 self._bytes += len(record.value)
-                self._owned.outbox.append(_to_topic(self._owned, record))
+                self._owned.next_flush.records.append(_to_topic(self._owned, record))
             if count == most:
                 return False
             if most > AT_FIRST:

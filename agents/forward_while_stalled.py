@@ -17,8 +17,8 @@ from agents.ingest import Portion, decoding_of
 from app.clients import NOT_TAKEN, Consumer, started
 from app.definitions.judging import Judging
 from app.log import facts
-from app.owned import OwnedPartition
 from app.runtime.forwarder import Forwarder
+from app.runtime.owned import OwnedPartition
 from app.topics import RAW_MESSAGE_BYTES
 from app.transport import RawRecord, RecordBatch
 
@@ -89,7 +89,7 @@ async def _forward(
         await turns.watched(work, portion.forward(owned, forwarder))
         # Those of the batch that stands still come before.
         await owned.forwards.settle(owned.forwards.count)
-        owned.forwarded = (portion.next_offset, portion.append_time_ms)
-        owned.shared.report(owned.progress(*owned.forwarded))
+        owned.note_forwarded(portion.next_offset, portion.append_time_ms)
+        owned.shared.reports.tell(owned.cuts.progress(*owned.forwarded))
         if portion.waits_past_ms is not None:
-            await owned.definitions_past(portion.waits_past_ms)
+            await owned.life.definitions_past(portion.waits_past_ms)

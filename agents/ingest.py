@@ -10,11 +10,11 @@ import asyncio
 import logging
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain, islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import faust
 
@@ -27,8 +27,11 @@ from app.failpoints import failpoint
 from app.kafka.lenient_fetch import UnreadBatch
 from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.runtime.careful import examine_raw, examine_rekeyed, without_lost
+from app.runtime.context import WorkerContext
 from app.runtime.forwarder import Forwarder
 from app.runtime.homes import HomePartitions
+from app.runtime.life import State
+from app.runtime.owned import OwnedPartition
 from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
 from app.turns import STEP_ITEMS, Steps, Turns, Work
 from app.wire.arrivals import Arrived, arriving, hang_on_limits, plain_arrival
@@ -38,11 +41,6 @@ from app.wire.rekeyed import POSITION_HEADER, position_of
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run, runs_of
 from tables.partition import Pair
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from app.owned import OwnedPartition, Shared
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +69,7 @@ class ClockAhead(Exception):
         )
 
 
-def latest_stamp_ms(shared: Shared) -> int:
+def latest_stamp_ms(shared: WorkerContext) -> int:
     """Of a record whose broker's clock may be right; a test clock is nobody's."""
     return NEVER_MS if shared.settings.test_clock else shared.clock.now_ms() + MAX_STAMP_AHEAD_MS
 
@@ -160,11 +158,11 @@ class _Lanes:
                     return
         except Exception as error:
             # What is read of it from here on is void.
-            partition.shared.fail(partition, error)
+            partition.fail(error)
             return
         # Only how far it goes is wanted still; let go of now, its memory is soon used again.
         batch.clear()
-        partition.batches += batches
+        partition.next_flush.keep(batches)
 
     @asynccontextmanager
     async def _my_turn(self) -> AsyncIterator[None]:
@@ -195,7 +193,7 @@ class _Lanes:
             await _wait(taking)
         while not taking.done():
             # Others need its forwards meanwhile.
-            if partition.asking:
+            if partition.life.state is State.WAITING_FOR_MEMBERS:
                 partition.stalled.set()
             try:
                 await _wait(taking)
@@ -269,7 +267,7 @@ class Portion:
         self._headers: dict[int, Headers] = {}
         self._batch = batch
 
-    def decode(self, shared: Shared, number: int, judging: Judging) -> Steps[None]:
+    def decode(self, shared: WorkerContext, number: int, judging: Judging) -> Steps[None]:
         """Whole records from its beginning on, until it has as much as it may have."""
         batch, next_offset, append_time_ms = self._batch, self.next_offset, self.append_time_ms
         homes, latest_ms = shared.homes, latest_stamp_ms(shared)
@@ -381,7 +379,7 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     await turns.watched(work, portion.forward(owned, forwarder))
     if portion.corrections:
         portion.corrections = await without_lost(owned, portion.corrections)
-    owned.forwarded = (portion.next_offset, portion.append_time_ms)
+    owned.note_forwarded(portion.next_offset, portion.append_time_ms)
     await owned.take(
         runs,
         raw_next=portion.next_offset,
@@ -401,7 +399,7 @@ def decoding_of(owned: OwnedPartition) -> Work:
 async def _is_more(owned: OwnedPartition, portion: Portion | _Rekeyed) -> bool:
     """Whether the batch goes on after a portion, once what comes next can be judged."""
     if portion.waits_past_ms is not None:
-        await owned.definitions_past(portion.waits_past_ms)
+        await owned.life.definitions_past(portion.waits_past_ms)
     return not portion.whole and not owned.abandoned
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from app.clients import NOT_TAKEN
-from app.owned import OwnedPartition
+from app.runtime.owned import OwnedPartition
 
 Work = Callable[[], Awaitable[object]]
 
@@ -27,7 +27,7 @@ async def whenever_wanted(
         try:
             await work()
         except Exception as error:
-            owned.shared.fail(owned, error)
+            owned.fail(error)
             return
 
 

@@ -34,9 +34,11 @@ from app.limits import (
 )
 from app.log import Fact, facts
 from app.meter.health import UNREADY, Code, Reason
-from app.owned import OwnedPartition, Shared
 from app.redis.client import closed, redis_client
+from app.runtime.context import WorkerContext
 from app.runtime.health import Health
+from app.runtime.life import State
+from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.runtime.status import Observed, Status
 from app.settings import Settings
@@ -60,7 +62,7 @@ class Probed(Protocol):
     brokers: Brokers
     health: Health
     status: Status
-    shared: Shared
+    shared: WorkerContext
 
     @property
     def url(self) -> str: ...
@@ -190,7 +192,7 @@ class _Looks:
         late = [
             number
             for number, owned in sorted(worker.owned.items())
-            if owned.unsent is not None
+            if owned.commits.unsent is not None
             and now_ms - worker.shared.tally.flushed_ms.get(number, now_ms) > FLUSH_STALE_S * 1000
         ]
         names = ", ".join(map(str, late))
@@ -216,8 +218,12 @@ class _Looks:
                 # It answers; what it refuses, whoever needed it tells.
                 health.note("redis_unreachable", None)
                 return
-            waiting = [n for n, owned in sorted(worker.owned.items()) if owned.asking]
-            members = sum(owned.unstored_members for owned in worker.owned.values())
+            waiting = [
+                n
+                for n, owned in sorted(worker.owned.items())
+                if owned.life.state is State.WAITING_FOR_MEMBERS
+            ]
+            members = sum(owned.members.unstored for owned in worker.owned.values())
             names = ", ".join(map(str, waiting))
             health.note(
                 "redis_unreachable",
@@ -301,7 +307,7 @@ class _Looks:
     def closing(self) -> None:
         """Tell in the log which cuts have waited for long, and when they go on."""
         now_s = monotonic()
-        waiting = {n: one.blocked for n, one in self._worker.owned.items() if one.blocked}
+        waiting = {n: one.cuts.blocked for n, one in self._worker.owned.items() if one.cuts.blocked}
         for number, since_s in list(self._closing_waits_s.items()):
             if number in waiting:
                 continue

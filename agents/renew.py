@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from agents.loop import whenever_wanted
-from app.owned import OwnedPartition
+from app.runtime.owned import OwnedPartition
 
 
 async def renew(owned: OwnedPartition) -> None:
     """Look at what is defined until cancelled."""
     if owned.table.behind_since_ms is not None:
         # It was restored so, or came back from a rebalance in the middle of it.
-        owned.renew_wanted.set()
-    await whenever_wanted(owned, owned.renew_wanted, None, owned.renew)
+        owned.renewal.wanted.set()
+    await whenever_wanted(owned, owned.renewal.wanted, None, owned.renewal.renew)

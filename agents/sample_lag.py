@@ -8,9 +8,9 @@ from typing import Protocol
 from agents.loop import every
 from app.brokers import Brokers
 from app.clock import Clock
-from app.owned import OwnedPartition
 from app.runtime.followed import FollowedDefinitions
 from app.runtime.offsets import Offsets
+from app.runtime.owned import OwnedPartition
 from app.runtime.status import Observed, Status
 
 EVERY_S = 1.0

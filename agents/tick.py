@@ -18,8 +18,8 @@ from app.clock import Clock
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.limits import TRUST_AFTER_MS
-from app.owned import OwnedPartition
 from app.runtime.followed import FollowedDefinitions
+from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from app.topics import METER_DEFINITIONS
@@ -112,7 +112,7 @@ class Ticker:
 
     def _next_cut_ms(self, owned: OwnedPartition, from_ms: int) -> int:
         """Return the earliest cut anywhere that a log at `from_ms` has not passed, or NEVER_MS."""
-        own_ms = owned.schedule.next_ms()
+        own_ms = owned.cuts.schedule.next_ms()
         return min(self._progress.next_cut_ms(from_ms), own_ms if own_ms >= from_ms else NEVER_MS)
 
     def _newest_ms(self, owned: OwnedPartition) -> int:

@@ -13,9 +13,9 @@ from contextlib import aclosing
 from typing import Protocol
 
 from agents.loop import every
-from app.owned import OwnedPartition
 from app.queries.replay import Replay
 from app.queries.verify import verify_names
+from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
 from app.runtime.scans import Scans
 from app.runtime.status import Status

@@ -137,6 +137,14 @@ class Brokers:
         if not self._failing:
             self.refused_writes = None
 
+    def note_sent_again(self) -> None:
+        """Count a flush that is sent again as it was packed."""
+        self.sent_again += 1
+
+    def note_restored(self) -> None:
+        """Count a partition that is restored."""
+        self.restores += 1
+
     async def pause(self, tries: int) -> None:
         """Wait before the next try: up to 10 s, but no longer than until the brokers are back."""
         pause_s = min(FLUSH_PAUSE_S * 2**tries, FLUSH_PAUSES_MOST_S)

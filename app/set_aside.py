@@ -22,8 +22,8 @@ from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord, bounds, read_to_end, scan
 from app.kafka.transactions import PartitionProducer, Record
 from app.meter.errors import NotSetAside
-from app.owned import PARTITION_RECORD_KEY
 from app.runtime.believed import Append, append_believed
+from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Seal
 from app.settings import Settings

@@ -13,8 +13,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Generator
-from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from app.definitions import commands
 from app.definitions.commands import Command
@@ -22,16 +21,14 @@ from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
-from app.owned import OwnedPartition
-from app.runtime.homes import HomePartitions
-from app.settings import Settings
-from app.turns import Turns
+from app.runtime.owned import OwnedPartition
 from app.wire.events import Event
 from bench.world import METRICS, charge_of, plan_of, subscription_of
 from tables.closing.close import settle
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.partition import Partition
+from tests.app.runtime.alone import NoProducer, context_of
 
 ORG = "bench"
 NOW_MS = 1_768_435_200_000
@@ -73,18 +70,11 @@ class World:
             self.names.append((ORG, body["external_id"]))
         self.table = Partition(0, self.definitions, EventIndex())
         settle(self.table, NOW_MS)
-        shared = SimpleNamespace(
-            settings=Settings(profile="test", raw_partitions=1),
-            definitions=self.definitions,
-            homes=HomePartitions(self.definitions, 1),
-            turns=Turns(),
-            followed=SimpleNamespace(last=(0, -1)),
-        )
-        self.owned = OwnedPartition(self.table, cast(Any, None), cast(Any, shared))
+        self.owned = OwnedPartition(self.table, NoProducer(), context_of(self.definitions))
         for number in range(used):
             self._use(number)
         self.now_ms = NOW_MS + HOUR_MS
-        spend(self.owned.scheduling())
+        spend(self.owned.cuts.scheduling())
         # As a worker does: the collector passes over what stays.
         gc.collect()
         gc.freeze()
@@ -118,13 +108,13 @@ class World:
         """What applying it costs, and looking at whom it concerns."""
         began_s = time.perf_counter()
         outcome = self.apply(command)
-        self.owned.define(outcome.touch, self.definitions.offset - 1, self.now_ms)
+        self.owned.renewal.define(outcome.touch, self.definitions.offset - 1, self.now_ms)
         applied_s = time.perf_counter() - began_s
-        longest_s, all_s, steps = spend(self.owned._take_over(self.table.renewing(), self.now_ms))
-        self.owned.refolds.clear()
-        self.table.refolding_pairs.clear()
-        self.table.stale.clear()
-        self.owned.refold_since_ms = None
+        looking = self.table.renewing()
+        longest_s, all_s, steps = spend(self.owned.renewal.taking_over(looking, self.now_ms))
+        queue = self.owned.refold_queue
+        queue.swapped(queue.begin()[0])
+        queue.let_cuts_go_on(self.owned.shared.followed.last)
         return Cost(applied_s, longest_s, all_s, steps)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
 
-from app.owned import OwnedPartition
+from app.runtime.owned import OwnedPartition
 from app.turns import STEP_ITEMS, Steps, T
 from tables.presence import SubscriptionName
 

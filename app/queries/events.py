@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from app.meter.errors import BeyondRetention
 from app.meter.events import EventPage, EventQuery, ListedEvent, StoredEvent
 from app.meter.evidence import Uncounted
-from app.owned import OwnedPartition
 from app.queries.listing import First
 from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.queries.trace import entries_of
 from app.runtime.engine import Engine
+from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Turn
 from app.turns import STEP_ITEMS, Steps, Work
 from tables.fold import Arrival

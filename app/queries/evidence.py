@@ -19,7 +19,6 @@ from app.meter.evidence import (
     UsageSeries,
     VerifyReport,
 )
-from app.owned import OwnedPartition
 from app.queries.explain import explain
 from app.queries.preview import Overtaken, preview_organization
 from app.queries.replay import Replay
@@ -28,6 +27,7 @@ from app.queries.series import usage_series
 from app.queries.trace import entries_of, trace
 from app.queries.verify import verify_names, verify_organization
 from app.runtime.engine import Engine
+from app.runtime.owned import OwnedPartition
 from tables.presence import SubscriptionName
 from tables.preview import Scope
 

@@ -16,10 +16,10 @@ from app.definitions.timeline import Period, Timeline
 from app.meter.errors import BeyondRetention
 from app.meter.evidence import CellFigures, EventFate, ExplainedCell, ExplainQuery, Explanation
 from app.meter.usage import AsOf
-from app.owned import OwnedPartition
 from app.queries.listing import First
 from app.queries.replay import Replay
 from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
+from app.runtime.owned import OwnedPartition
 from app.turns import STEP_ITEMS, Steps
 from tables.cells import Span
 from tables.fold import Arrival
@@ -187,7 +187,7 @@ async def _explain_once(
 
 async def _read_again(owned: OwnedPartition, places: Sequence[_Place]) -> list[Arrival]:
     """Return explained arrivals as they were when they were read first."""
-    found = await owned.shared.find_raw([place[1:4] for place in places])
+    found = await owned.shared.raw_lookup.find_many([place[1:4] for place in places])
     arrivals = []
     for place in places:
         arrival = found.get(place[1:4])

@@ -18,11 +18,11 @@ from app.meter.events import (
     Refused,
     Verdict,
 )
-from app.owned import OwnedPartition
 from app.queries.definer import take_quota
 from app.queries.routing import Routing
 from app.runtime.believed import append_believed
 from app.runtime.engine import Engine
+from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import arrivals_of
 from app.wire.encode import as_event, record_value
 from app.wire.identity import event_id, same_body

@@ -38,8 +38,8 @@ class Overviews:
                     partition=owned.number, cut_ms=cut_ms, blocked_by=reason, since_ms=since_ms
                 )
                 for owned in engine.owned.values()
-                if owned.blocked is not None
-                for cut_ms, reason, since_ms, _ in [owned.blocked]
+                if owned.cuts.blocked is not None
+                for cut_ms, reason, since_ms, _ in [owned.cuts.blocked]
             ),
             usage=tuple(usage),
             usage_total=total,
@@ -66,7 +66,7 @@ class Overviews:
         record = owned.table.record
         return PartitionView(
             partition=number,
-            state="refolding" if owned.refold_since_ms is not None else "running",
+            state="refolding" if owned.refold_queue.since_ms is not None else "running",
             offset=record.raw_next,
             lag=0 if observed is None else observed.lag,
             rekeyed_lag=0 if observed is None else observed.rekeyed_lag,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from app.definitions.what_if import Branch
 from app.meter.evidence import PreviewedCell, PreviewReport
-from app.owned import OwnedPartition
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.replay import Replay
+from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Scanner, Turn, feeding
 from tables.preview import Preview, Scope
 

@@ -9,8 +9,8 @@ from aiokafka.structs import ConsumerRecord
 
 from app.clients import Consumer
 from app.definitions.judging import Judging
-from app.owned import OwnedPartition
 from app.runtime.homes import HomePartitions
+from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Turn
 from app.settings import Settings
 from app.topics import RAW_MESSAGE_BYTES
@@ -120,7 +120,7 @@ class RawReplay:
         judging = Judging.by(owned.shared.definitions)
         waits = (judging.waits_past_ms(each.timestamp, each.headers) for each in records)
         if past_ms := max((each for each in waits if each is not None), default=None):
-            await owned.definitions_past(past_ms)
+            await owned.life.definitions_past(past_ms)
 
     def _dealt(self, q: int, records: Sequence[ConsumerRecord]) -> Steps[None]:
         """Decode records and deal out what they hold."""

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from app.owned import OwnedPartition
+from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
 from app.runtime.scans import Scanner, Turn
 from app.turns import STEP_ITEMS, Steps, T

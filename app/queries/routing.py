@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.meter.errors import Unavailable
-from app.owned import OwnedPartition
 from app.runtime.engine import Engine
+from app.runtime.owned import OwnedPartition
 
 
 class Routing:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from app.limits import PER_PAGE
 from app.meter.evidence import ChargeOutcome, EventFate, Place
 from app.meter.usage import ChargeInForce
-from app.owned import OwnedPartition
 from app.queries.replay import Replay
+from app.runtime.owned import OwnedPartition
 from app.runtime.scans import feeding
 from app.turns import STEP_ITEMS, Steps
 from app.wire.arrivals import Arrived

@@ -14,7 +14,7 @@ from app.limits import OVERVIEW_CELLS, OVERVIEW_S
 from app.meter.overview import OverviewQuery, UsageView
 from app.meter.usage import UsageRow
 from app.numbers import exact_sum
-from app.owned import OwnedPartition
+from app.runtime.owned import OwnedPartition
 from app.turns import Steps, Turns
 from tables.partition import Partition
 from tables.presence import SubscriptionName

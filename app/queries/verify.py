@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from app.meter.evidence import Difference, VerifyReport
-from app.owned import OwnedPartition
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.raw_replay import Jobs, RawReplay
 from app.queries.replay import Replay
+from app.runtime.owned import OwnedPartition
 from app.runtime.scans import FAR_RECORDS, Turn, feeding
 from app.runtime.status import VerifyTally
 from tables.closing.close import next_cut
@@ -219,7 +219,7 @@ async def _compare(
         log.error("Verification: %s differs: %s", difference.kind, difference)
     if progress.repair and differing:
         # Every cut to come waits: what it would show is wrong until then.
-        owned.want_refold(differing, owned.table.record.cut_ms)
+        owned.refold_queue.want(differing, owned.table.record.cut_ms)
         progress.repairing += len(differing)
 
 
@@ -233,7 +233,7 @@ async def _compare_members(
     at_hand = table.members.at_hand({each.key for each in sets})
     for start in range(0, len(sets), _SETS_AT_ONCE):
         part = sets[start : start + _SETS_AT_ONCE]
-        stored = await owned.stored_members([each.key for each in part])
+        stored = await owned.members.stored([each.key for each in part])
         if stored is None:
             progress.skipped += dict.fromkeys(each.pair for each in sets[start:])
             break

@@ -21,8 +21,8 @@ from app.definitions.judging import Judging
 from app.kafka.transactions import Record
 from app.limits import CAREFUL_PORTION_RECORDS
 from app.log import facts
-from app.owned import OwnedPartition
 from app.runtime.dead_letters import Source
+from app.runtime.owned import OwnedPartition
 from app.topics import METER_DEFINITIONS
 from app.transport import RawRecord, RecordBatch
 from app.wire.arrivals import arrivals_of, index_of
@@ -121,7 +121,7 @@ async def _examine(
     records = [raw for raw in batch if raw.offset >= next_offset]
     trying = _Trying(owned, decode, whole)
     named = await trying.named_of(records)
-    owned.careful_records -= len(records)
+    owned.note_examined(len(records))
     if named:
         # After a crash the same event may have been forwarded twice.
         places = {(one.partition, one.offset, one.element): one for one in named}
@@ -259,8 +259,8 @@ async def _append(owned: OwnedPartition, asides: Sequence[_Aside], code: Refusal
             source.partition, source.offset, index=element, code=code, message=message
         )
         ids.append(command.id)
-        owned.outbox.append(Record(topic, 0, None, command.encode(), (), at_ms))
-        owned.refuse([(Refusal(code, message, value, element or 0), source)])
+        owned.next_flush.records.append(Record(topic, 0, None, command.encode(), (), at_ms))
+        owned.verdicts.refuse([(Refusal(code, message, value, element or 0), source)])
     await owned.flush()
     known = shared.definitions.set_asides
     changed = shared.followed.changed

@@ -26,19 +26,19 @@ from app.kafka.log_readers import RecordReader
 from app.log import told
 from app.meter.errors import Unavailable
 from app.meter.health import Code, Reason
-from app.owned import OwnedPartition, Shared
 from app.redis.members import MemberStore
+from app.runtime.context import Numbered, WorkerContext
 from app.runtime.delivery import Deliverer, Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
 from app.runtime.forwarder import Forwarder
 from app.runtime.health import Health
 from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
+from app.runtime.owned import OwnedPartition
 from app.runtime.ownership import Ownership
 from app.runtime.progress import Progress, ProgressTable, Seal
 from app.runtime.raw_lookup import RawLookup
 from app.runtime.reports import Reports
-from app.runtime.restore import refill_members
 from app.runtime.restorer import Restorer
 from app.runtime.scan import Scan
 from app.runtime.scans import Scans
@@ -109,24 +109,21 @@ class Engine:
         self._partition_agents = partition_agents
         self._tasks: list[asyncio.Task[None]] = []
 
-    def _shared(self, url: str, turns: Turns) -> Shared:
-        members = MemberStore(self.settings)
-        return Shared(
+    def _shared(self, url: str, turns: Turns) -> WorkerContext:
+        return WorkerContext(
             settings=self.settings,
             clock=self.clock,
             definitions=self.definitions,
             homes=self.homes,
-            members=members,
+            members=MemberStore(self.settings),
             url=url,
-            fail=lambda owned, error: self.ownership.fail(owned, error),
-            report=self.reports.tell,
-            group_heard_s=self.delivery.group_heard_s,
+            owner=self,
+            reports=self.reports,
+            delivery=self.delivery,
             brokers=self.brokers,
-            acknowledge=self.delivery.acknowledge,
-            find_raw=self.raw_lookup.find_many,
-            log_starts=self.offsets.log_starts,
+            raw_lookup=self.raw_lookup,
+            offsets=self.offsets,
             followed=self.followed,
-            refill_members=partial(refill_members, self.settings, members),
             first_failure=first_failure,
             turns=turns,
         )
@@ -140,7 +137,7 @@ class Engine:
 
     def set_url(self, url: str) -> None:
         """Note where the other workers reach this one."""
-        self.shared.url = url
+        self.shared.set_url(url)
 
     def attach(self, app: Deliverer) -> None:
         """Let the Faust app deliver whose partitions these are."""
@@ -202,6 +199,12 @@ class Engine:
         """Keep what the worker fails with, unless it has failed before."""
         self.failure = self.failure or error
         self.offsets_lost |= offsets_lost
+
+    def fail(self, owned: Numbered, error: BaseException) -> None:
+        """Give a partition up of which something failed, if it is owned here still."""
+        ours = self.owned.get(owned.number)
+        if ours is not None and ours is owned:
+            self.ownership.fail(ours, error)
 
     def reasons(self) -> list[Reason]:
         """Return everything that is not as it should be."""

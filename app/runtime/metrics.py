@@ -20,8 +20,9 @@ from app.billing_periods.timezones import tzdata_version
 from app.brokers import REASONS
 from app.definitions.model import ClosingReason
 from app.meter.events import DuplicateKind
-from app.owned import HeldBy, Rebuilt
 from app.records import RecordType, RevisionReason
+from app.runtime.context import Rebuilt
+from app.runtime.cuts import HeldBy
 from app.runtime.engine import Engine
 from app.wire.refusals import RefusalCode
 from tables.cells import FOLD_VERSION
@@ -171,7 +172,7 @@ class EngineCollector(Collector):
         )
         now_ms = self._engine.clock.now_ms()
         for number, owned in self._engine.owned.items():
-            held = owned.blocked
+            held = owned.cuts.blocked
             overdue_s = 0.0 if held is None else max(0.0, (now_ms - held.cut_ms) / 1000)
             overdue.add_metric([str(number)], overdue_s)
             for reason in get_args(HeldBy):
@@ -253,7 +254,7 @@ class EngineCollector(Collector):
                 owned.table.record.cells,
                 len(owned.table.corrections),
                 owned.table.record.index_length * ROW_BYTES,
-                owned.unstored_members,
+                owned.members.unstored,
                 len(owned.table.presence.undefined),
             )
             for family, figure in zip(families, figures, strict=True):

@@ -19,7 +19,7 @@ from faust.types import TP
 from app.kafka.transactions import Fenced
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
-from app.owned import OutputLost
+from app.runtime.commit import OutputLost
 from app.runtime.delivery import Delivery
 from app.runtime.status import Tally
 from app.runtime.tasks import Work, cancel, failure_of

@@ -21,10 +21,11 @@ from app.definitions.outcome import Touch
 from app.kafka.log_readers import bounds, read_to_end
 from app.kafka.transactions import PartitionProducer, Record
 from app.log import facts
-from app.owned import ANY_PAIR, PARTITION_RECORD_KEY, OwnedPartition, Shared
-from app.redis.errors import MembersLost
-from app.redis.members import MemberStore
+from app.runtime.changelogs import ANY_PAIR, PARTITION_RECORD_KEY, newest_values
+from app.runtime.context import WorkerContext
 from app.runtime.followed import DefinitionsLost
+from app.runtime.member_sync import fill
+from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_stands, output_tp, read_published
 from app.settings import Settings
 from app.topics import (
@@ -39,10 +40,9 @@ from app.topics import (
 )
 from app.turns import Steps, Work
 from tables.cells import FOLD_VERSION
-from tables.changelog_sum import ChangelogSum, sum_of
+from tables.changelog_sum import sum_of
 from tables.corrections import CorrectionTable
 from tables.event_index.index import EventIndex, LogDiffers
-from tables.members import MemberName
 from tables.partition import OutputMark, Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable
 from tables.stores.spool import Spool
@@ -56,21 +56,17 @@ _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
 
 
-class MembersTorn(RuntimeError):
-    """Members were lost, and their changelog can not give them back: the state is torn."""
-
-
 async def restore(
     number: int,
     producer: PartitionProducer,
-    shared: Shared,
+    shared: WorkerContext,
     told_epoch: int,
 ) -> OwnedPartition:
     """The partition as its last flush left it, under a new epoch, ready to be scheduled.
 
     `told_epoch`: the highest that anybody reported progress of it under.
     """
-    newest = await _newest(shared.settings, _RESTORED_FROM, number)
+    newest = await newest_values(shared.settings, _RESTORED_FROM, number)
     corrections = CorrectionTable(_spool(shared.settings))
     newest[CORRECTIONS_CHANGELOG] = await _load_corrections(shared.settings, number, corrections)
     # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
@@ -124,16 +120,17 @@ async def restore(
     newest.clear()
     cells.clear()
     owned = OwnedPartition(table, producer, shared, packed_record)
-    owned.definitions_seen = seen[0]
-    owned.definitions_taken = (record.definitions_offset, record.definitions_ms)
+    queue = owned.refold_queue
+    owned.renewal.note_seen(seen[0])
+    queue.stand_under((record.definitions_offset, record.definitions_ms))
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
-    owned.want_refold(refolding_pairs(table), record.cut_ms)
-    owned.want_refold(refolds, record.definitions_ms)
-    owned.refold_strays()
-    if not owned.refolds:
-        owned.definitions_taken = seen
+    queue.want(refolding_pairs(table), record.cut_ms)
+    queue.want(refolds, record.definitions_ms)
+    queue.want_strays()
+    if not queue.pairs:
+        queue.stand_under(seen)
     # Which of them the cells show is not written down.
-    owned.recorrect(sorted(table.follow_corrections()), record.cut_ms)
+    queue.recorrect(sorted(table.follow_corrections()), record.cut_ms)
     return owned
 
 
@@ -200,7 +197,7 @@ async def _folding_anew(
     newest: Mapping[str, Mapping[bytes, bytes]],
     published: _Published,
     producer: PartitionProducer,
-    shared: Shared,
+    shared: WorkerContext,
 ) -> OwnedPartition:
     """A partition that folds its logs from the start; what was published stays published.
 
@@ -212,7 +209,7 @@ async def _folding_anew(
     of them would be counted twice.
     """
     settings, store = shared.settings, shared.members
-    newest = {**newest, **await _newest(settings, [MEMBERS_CHANGELOG], number)}
+    newest = {**newest, **await newest_values(settings, [MEMBERS_CHANGELOG], number)}
     log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
     stored = await store.state(number)
@@ -231,14 +228,14 @@ async def _folding_anew(
     if not published.whole:
         void.append(PUBLISHED_CHANGELOG)
     table.forget_stored(newest[CELLS_CHANGELOG])
-    await _fill(store, number, table.record.epoch, table.record.flush, {})
-    owned = OwnedPartition(table, producer, shared, durable)
-    owned.folds_anew = True
-    owned.unheard_of = known.flush == 0
-    owned.definitions_taken = shared.followed.last
+    await fill(store, number, table.record.epoch, table.record.flush, {})
+    owned = OwnedPartition(
+        table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
+    )
+    owned.refold_queue.stand_under(shared.followed.last)
     for name in void:
         topic = settings.topic(name)
-        owned.outbox += [Record(topic, number, key, None) for key in newest[name]]
+        owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
     return owned
 
 
@@ -250,24 +247,9 @@ async def _empty_log(settings: Settings, log_name: str, number: int) -> int:
     return starts[tp]
 
 
-async def _newest(
-    settings: Settings, changelogs: Iterable[str], number: int
-) -> dict[str, dict[bytes, bytes]]:
-    """The newest value of every key of compacted changelogs; deleted keys are left out."""
-    newest: dict[str, dict[bytes, bytes]] = {name: {} for name in changelogs}
-    by_topic = {settings.topic(name): values for name, values in newest.items()}
-    tps = [TopicPartition(topic, number) for topic in by_topic]
-    async for tp, records in read_to_end(settings, tps):
-        values = by_topic[tp.topic]
-        for _, key, value in records:
-            if value is None:
-                values.pop(key, None)
-            else:
-                values[key] = value
-    return newest
-
-
-async def _restored_index(number: int, shared: Shared, record: PartitionRecord) -> EventIndex:
+async def _restored_index(
+    number: int, shared: WorkerContext, record: PartitionRecord
+) -> EventIndex:
     """The event index from local disk as far as it is intact, the rest from its log."""
     settings = shared.settings
     index = _index(number, shared, record.index_epoch)
@@ -295,7 +277,7 @@ async def _load_index(settings: Settings, tp: TopicPartition, index: EventIndex)
         raise LogDiffers("the log has fewer rows than the event index on local disk")
 
 
-def _index(number: int, shared: Shared, begun: int) -> EventIndex:
+def _index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
     """The index on local disk, unless it was begun at another time: its log was emptied since."""
     settings = shared.settings
     return EventIndex(
@@ -309,7 +291,7 @@ def _index_directory(state_dir: Path, prefix: str, number: int) -> Path:
     return state_dir / "index" / f"{prefix or 'meter'}" / str(number)
 
 
-def _memory_share(shared: Shared) -> int:
+def _memory_share(shared: WorkerContext) -> int:
     return max(1 << 20, shared.settings.dedupe_memory_bytes // shared.settings.raw_partitions)
 
 
@@ -323,7 +305,7 @@ class _Published(NamedTuple):
 
 
 async def _published(
-    number: int, shared: Shared, record: PartitionRecord, changelog: dict[bytes, bytes]
+    number: int, shared: WorkerContext, record: PartitionRecord, changelog: dict[bytes, bytes]
 ) -> _Published:
     """What was published, from its changelog; if that is torn, from the usage records themselves.
 
@@ -361,7 +343,7 @@ async def _published(
     return _Published(found, newest, whole=False)
 
 
-async def _restore_members(number: int, shared: Shared, table: Partition) -> bool:
+async def _restore_members(number: int, shared: WorkerContext, table: Partition) -> bool:
     """Use the members store if it stands at the flush; else fill it from the member changelog.
 
     While it does not answer, whoever needs it first finds out. False when that changelog has to be
@@ -371,7 +353,7 @@ async def _restore_members(number: int, shared: Shared, table: Partition) -> boo
     stands = await store.stands_at(number, record.flush)
     if stands and record.members_sum is not None:
         return True
-    members = (await _newest(shared.settings, [MEMBERS_CHANGELOG], number))[MEMBERS_CHANGELOG]
+    members = (await newest_values(shared.settings, [MEMBERS_CHANGELOG], number))[MEMBERS_CHANGELOG]
     found = sum_of(members.items())
     if record.members_sum not in (None, found):
         return False
@@ -382,44 +364,5 @@ async def _restore_members(number: int, shared: Shared, table: Partition) -> boo
         log.warning(text, number, extra=facts("note", partition=number))
         # Kafka may have gone back by some owners, and Redis not.
         record.epoch = max(record.epoch, (await store.state(number)).epoch + 1)
-        await _fill(store, number, record.epoch, record.flush, members)
+        await fill(store, number, record.epoch, record.flush, members)
     return True
-
-
-async def refill_members(
-    settings: Settings,
-    store: MemberStore,
-    number: int,
-    epoch: int,
-    flush: int,
-    expected: ChangelogSum,
-) -> None:
-    """Fill the members store with what the changelog has, which stands at that flush.
-
-    Raises:
-        MembersTorn: the changelog has something else than was written; a restore rebuilds it.
-        StaleEpoch: a newer owner writes it.
-    """
-    members = (await _newest(settings, [MEMBERS_CHANGELOG], number))[MEMBERS_CHANGELOG]
-    if sum_of(members.items()) != expected:
-        await store.clear(number, epoch)
-        raise MembersTorn(f"the member changelog of partition {number} is torn")
-    await _fill(store, number, epoch, flush, members)
-
-
-async def _fill(
-    store: MemberStore, number: int, epoch: int, flush: int, members: dict[bytes, bytes]
-) -> None:
-    """Fill the members store; again if Redis loses something meanwhile."""
-    while True:
-        try:
-            await store.replace_all(number, epoch, flush, _named(members.items()))
-        except MembersLost as lost:
-            log.warning("Members are filled in once more: %s", lost)
-        else:
-            return
-
-
-def _named(records: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[MemberName, bytes]]:
-    for key, value in records:
-        yield msgspec.msgpack.decode(key, type=tuple[bytes, str]), value

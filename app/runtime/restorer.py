@@ -11,9 +11,11 @@ from time import monotonic
 from app.clients import NOT_TAKEN
 from app.kafka.transactions import Fenced, PartitionProducer
 from app.log import facts
-from app.owned import OwnedPartition, Shared
+from app.runtime.context import WorkerContext
 from app.runtime.delivery import Delivery
+from app.runtime.life import State
 from app.runtime.offsets import Offsets
+from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.runtime.restore import restore
 from app.turns import Work
@@ -25,7 +27,7 @@ class Restorer:
     """Makes partitions of what Kafka has of them."""
 
     def __init__(
-        self, shared: Shared, delivery: Delivery, offsets: Offsets, progress: ProgressTable
+        self, shared: WorkerContext, delivery: Delivery, offsets: Offsets, progress: ProgressTable
     ):
         self._shared = shared
         self._delivery = delivery
@@ -57,7 +59,7 @@ class Restorer:
                 await producer.stop()
                 raise
             else:
-                brokers.restores += 1
+                brokers.note_restored()
                 source, record = "raw" if owned.folds_anew else "changelog", owned.table.record
                 rows = 0 if owned.folds_anew else record.cells + record.index_length
                 self.tell_restored(number, source, rows, monotonic() - began_s)
@@ -89,11 +91,11 @@ class Restorer:
         return owned
 
     async def _begin(self, owned: OwnedPartition) -> None:
-        if owned.unheard_of:
+        if owned.life.state is State.NEW:
             await self._begin_at_log_start(owned)
         await self._pass_deleted(owned)
-        await self._shared.turns.run(Work("restore"), owned.scheduling())
-        owned.note_moved()
+        await self._shared.turns.run(Work("restore"), owned.cuts.scheduling())
+        owned.next_flush.note_moved()
         await owned.flush()
 
     async def _begin_at_log_start(self, owned: OwnedPartition) -> None:

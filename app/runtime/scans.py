@@ -24,7 +24,7 @@ from app.limits import (
     SCANS_WAITING_OF_ORGANIZATION,
 )
 from app.meter.errors import TimeBudgetExceeded, TooManyScans
-from app.owned import OwnedPartition
+from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
 from app.turns import Steps, T, Turns, Work, in_steps
 from tables.fold import Arrival

@@ -28,7 +28,7 @@ def partition_of(own_ms: int, **also: Any) -> Any:
             settings=SimpleNamespace(raw_partitions=2),
             definitions=SimpleNamespace(append_time_ms=also.get("defined_ms", 1_001)),
         ),
-        refold_since_ms=also.get("refold_since_ms"),
+        refold_queue=SimpleNamespace(since_ms=also.get("refold_since_ms")),
     )
 
 
@@ -98,8 +98,9 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     """A refold swapped in while the cut asks for the end of a log may announce it."""
     cuts, taken = {CUT_MS}, list[int]()
     owned = partition_of(CUT_MS + 1)
-    owned.blocked, owned.shaping, owned.unscheduled = None, asyncio.Lock(), {}
-    owned.schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS))
+    schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS))
+    owned.work = SimpleNamespace(shaping=asyncio.Lock())
+    owned.cuts = SimpleNamespace(unscheduled={}, schedule=schedule, let_go=lambda: None)
     owned.shared.clock = SimpleNamespace(now_ms=lambda: CUT_MS + 1)
     owned.table.next_history_ms = lambda: CUT_MS if history and CUT_MS in cuts else NEVER_MS
 
@@ -107,7 +108,7 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
         taken.append(min(cuts))
         cuts.discard(CUT_MS)
 
-    owned.enter_history = enter
+    owned.renewal = SimpleNamespace(enter_history=enter)
     announced = [CUT_MS - 1]
 
     async def rekeyed_end(number: int) -> int:

@@ -19,6 +19,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 from app.limits import ID_BYTES
+from app.runtime.next_flush import NextFlush
 from app.settings import Settings
 from app.transport import DeliveryBroken, RawRecord, RecordBatch
 from app.turns import Turns
@@ -29,6 +30,7 @@ def _owned(shared: SimpleNamespace, record: PartitionRecord, **more: Any) -> Any
     """Partition 3, as far as a portion asks."""
     table = SimpleNamespace(record=record)
     places = {"number": 3, "shared": shared, "table": table, "forwarded": (0, -1)}
+    more["note_forwarded"] = lambda *_: None
     return SimpleNamespace(**places, abandoned=False, careful_records=0, **more)
 
 
@@ -100,7 +102,7 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
     monkeypatch.setattr(ingest, "take_rekeyed", take)
     monkeypatch.setattr(ingest, "JOINED_RECORDS", 5)
     app = cast(Any, SimpleNamespace(raw_topic="raw", take=lambda batch: batch.era == 1))
-    partition = cast(Any, SimpleNamespace(batches=[]))
+    partition = cast(Any, SimpleNamespace(next_flush=NextFlush()))
     lanes = _Lanes(app, lambda _: partition, cast(Any, None), Turns())
 
     def put(topic: str, start: int, next_offset: int, era: int = 1) -> RecordBatch:
@@ -115,14 +117,14 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
     raw.append(put("raw", 8, 9))
     later = put("raw", 9, 10)
     async with asyncio.timeout(5):
-        while len(partition.batches) < 5:
+        while len(partition.next_flush.batches) < 5:
             await asyncio.sleep(0)
     lanes.close()
     joined = ("raw", 5, 9, [5, 6, 8])
     assert taken == [joined, ("rekeyed", 1, 2, [1]), ("raw", 9, 10, [9])]
     raw.append(rekeyed)
     raw.append(later)
-    assert all(found is one for found, one in zip(partition.batches, raw, strict=True))
+    assert all(found is one for found, one in zip(partition.next_flush.batches, raw, strict=True))
     assert not any(raw)
 
 
@@ -197,7 +199,8 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
         if limited:
             definitions.limited_after_ms = lambda: past_ms - 1
 
-    owned = _owned(shared, record, take=take, definitions_past=definitions_past)
+    life = SimpleNamespace(definitions_past=definitions_past)
+    owned = _owned(shared, record, take=take, life=life)
     body = b'{"external_subscription_id":"s","transaction_id":"%s","code":"c"}'
     ids = [b"a", b"b", b"c" * (ID_BYTES + 1), b"d"]
     entries = [
@@ -226,10 +229,10 @@ async def test_a_fold_without_open_files_waits_and_tries_again(
             raise OSError(24, "Too many open files")
         return False
 
-    shared = SimpleNamespace(
-        brokers=SimpleNamespace(pause=pause), fail=lambda _, error: failed.append(error)
+    shared, next_flush = SimpleNamespace(brokers=SimpleNamespace(pause=pause)), NextFlush()
+    partition = SimpleNamespace(
+        number=3, shared=shared, abandoned=half, next_flush=next_flush, fail=failed.append
     )
-    partition = SimpleNamespace(number=3, shared=shared, abandoned=half, batches=[])
     app = SimpleNamespace(take=lambda _: True, raw_topic="events")
     batch = RecordBatch([], TP("events", 3), 0, 1, 0)
     monkeypatch.setattr("agents.ingest.take_raw", take)
@@ -237,4 +240,4 @@ async def test_a_fold_without_open_files_waits_and_tries_again(
     await lanes._taken([batch])
     assert paused == ([] if half else [0, 1, 2])
     assert [type(each) for each in failed] == ([OSError] if half else [])
-    assert partition.batches == ([] if half else [batch])
+    assert next_flush.batches == ([] if half else [batch])

@@ -10,7 +10,7 @@ import pytest
 
 from agents import probe
 from agents.probe import _Looks
-from app.owned import Blocked
+from app.runtime.cuts import Blocked
 from app.runtime.health import Health
 from app.settings import Settings
 
@@ -21,14 +21,14 @@ async def test_a_cut_that_waits_for_long_is_told_once_and_when_it_goes_on(
     now_s = [0.0]
     monkeypatch.setattr(probe, "monotonic", lambda: now_s[0])
     settings = Settings(profile="test", redis_url="redis://127.0.0.1:1")
-    owned = {0: SimpleNamespace(blocked=None), 1: SimpleNamespace(blocked=None)}
+    owned = {n: SimpleNamespace(cuts=SimpleNamespace(blocked=None)) for n in (0, 1)}
     engine: Any = SimpleNamespace(settings=settings, owned=owned, health=Health(lambda: 0))
     looks = _Looks(engine)
     try:
         with caplog.at_level(logging.INFO, "agents.probe"):
             for at_s, reason in ((0, "raw_behind"), (59, "refolding"), (61, "refolding"), (99, "")):
                 now_s[0] = at_s
-                owned[1].blocked = Blocked(7, "it waits", 0, reason) if reason else None  # type: ignore[arg-type]
+                owned[1].cuts.blocked = Blocked(7, "it waits", 0, reason) if reason else None  # type: ignore[arg-type]
                 looks.closing()
                 looks.closing()
     finally:

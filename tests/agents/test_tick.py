@@ -15,7 +15,7 @@ from app.appender import Appender
 from app.clock import SystemClock
 from app.definitions.state import Definitions
 from app.kafka.log_readers import bounds
-from app.owned import OwnedPartition
+from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from app.topics import admin_client
@@ -27,7 +27,7 @@ OWNED = cast(
     SimpleNamespace(
         number=1,
         table=SimpleNamespace(record=SimpleNamespace(append_time_ms=0)),
-        schedule=SimpleNamespace(next_ms=lambda: 1),
+        cuts=SimpleNamespace(schedule=SimpleNamespace(next_ms=lambda: 1)),
     ),
 )
 """A partition whose log has not passed its next cut."""

@@ -15,13 +15,10 @@ from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.kafka.transactions import Record
 from app.limits import REFUSED_LETTERS
-from app.owned import OwnedPartition
 from app.runtime.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
-from app.runtime.status import Tally
-from app.settings import Settings
+from app.runtime.owned import OwnedPartition
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.transport import RawRecord
-from app.turns import Turns
 from app.wire.arrivals import arrivals_of
 from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, decode_record
@@ -29,6 +26,7 @@ from app.wire.refusals import Refusal, RefusalCode
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival
 from tables.partition import Partition, Refused
+from tests.app.runtime.alone import NoProducer, context_of
 
 KEY = b"organization-subscription"
 TRACE = ("trace", b"x" * 1_000_000)
@@ -92,15 +90,7 @@ def test_large_headers_and_a_large_key_are_not_repeated() -> None:
 
 def _owned() -> OwnedPartition:
     table = Partition(0, Definitions(), EventIndex())
-    shared = SimpleNamespace(
-        settings=Settings(profile="test"),
-        clock=SystemClock(),
-        followed=SimpleNamespace(last=(0, -1)),
-        definitions=table.definitions,
-        tally=Tally(),
-        turns=Turns(),
-    )
-    return OwnedPartition(table, cast(Any, None), cast(Any, shared))
+    return OwnedPartition(table, NoProducer(), context_of(table.definitions, SystemClock()))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +116,8 @@ def test_an_event_that_comes_too_late_can_be_sent_again(headers: Headers) -> Non
     (arrival,) = arrivals_of(value, headers, 17, 0, 7, Judging())
     assert isinstance(arrival, Arrival)
     owned = _owned()
-    owned.note_refused([Refused(arrival, RefusalCode.TOO_LATE, "too late")])
-    (letter,) = owned.outbox
+    owned.verdicts.refuse_arrivals([Refused(arrival, RefusalCode.TOO_LATE, "too late")])
+    (letter,) = owned.next_flush.records
     assert list(arrivals_of(letter.value, _split(letter)[0], 17, 0, 7, Judging())) == [arrival]
 
 
@@ -140,7 +130,7 @@ async def test_the_elements_of_an_array_have_its_large_headers_once() -> None:
         if isinstance(refusal, Refusal)
     ]
     await owned.take((), raw_next=10, refused=refused)
-    kept = [_split(letter)[0] for letter in owned.outbox]
+    kept = [_split(letter)[0] for letter in owned.next_flush.records]
     assert kept == [[TRACE], [], [], [TRACE], [], []]
 
 
@@ -194,11 +184,11 @@ async def test_a_record_of_many_refused_elements_has_one_letter(count: int) -> N
     raw = _raw(value, SMALL[2:], 7)
     refused = [(each, raw) for _, each in decode_record(value) if isinstance(each, Refusal)]
     await owned.take((), raw_next=8, refused=refused)
-    assert owned.shared.tally.refused.total() == len(owned.verdicts) == count
+    assert owned.shared.tally.refused.total() == len(owned.verdicts.known) == count
     if count == REFUSED_LETTERS:
-        assert [letter.value for letter in owned.outbox] == elements
+        assert [letter.value for letter in owned.next_flush.records] == elements
         return
-    (letter,) = owned.outbox
+    (letter,) = owned.next_flush.records
     kept, own = _split(letter)
     assert (letter.value, kept) == (value, SMALL[2:])
     assert own["meter-error-code"] == "many_refused"
@@ -217,16 +207,19 @@ def test_what_the_fold_refuses_of_one_record_has_one_letter_an_organization() ->
         for i in range(3 * REFUSED_LETTERS)
     ]
     arrivals = arrivals_of(b"[" + b",".join(bodies) + b"]", (), 17, 0, 7, Judging())
-    owned.note_refused(
+    owned.verdicts.refuse_arrivals(
         Refused(arrival, RefusalCode.TOO_LATE, "too late")
         for arrival in arrivals
         if isinstance(arrival, Arrival)
     )
-    assert [letter.value for letter in owned.outbox] == [
+    assert [letter.value for letter in owned.next_flush.records] == [
         b"[" + b",".join(bodies[i::2]) + b"]" for i in (0, 1)
     ]
-    assert [_split(letter)[1]["meter-organization"] for letter in owned.outbox] == ["p", "q"]
-    assert list(map(organization_of, cast(Any, owned.outbox))) == ["p", "q"]
+    assert [_split(letter)[1]["meter-organization"] for letter in owned.next_flush.records] == [
+        "p",
+        "q",
+    ]
+    assert list(map(organization_of, cast(Any, owned.next_flush.records))) == ["p", "q"]
 
 
 async def test_a_letter_says_whose_it_is() -> None:
@@ -241,7 +234,7 @@ async def test_a_letter_says_whose_it_is() -> None:
         if isinstance(each, Refusal)
     ]
     await owned.take((), raw_next=3, refused=refused)
-    told = [_split(letter)[1].get("meter-organization") for letter in owned.outbox]
+    told = [_split(letter)[1].get("meter-organization") for letter in owned.next_flush.records]
     assert told == ["p", None, None, None]
 
 
@@ -265,5 +258,5 @@ async def test_a_letter_is_whose_it_is_believed_to_be(
     value = b'{"organization_id":"p"}'
     ((_, refusal),) = decode_record(value)
     await owned.take((), raw_next=1, refused=[(cast(Refusal, refusal), _raw(value, headers, 0))])
-    (letter,) = owned.outbox
+    (letter,) = owned.next_flush.records
     assert organization_of(cast(Any, letter)) == organization_id

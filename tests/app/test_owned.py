@@ -12,24 +12,24 @@ from msgspec.structs import replace
 
 from agents.close import close_due
 from agents.refold import refold_queued
-from app.brokers import Brokers
+from app.clock import ManualClock
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Touch
 from app.kafka.transactions import Fenced
 from app.meter.events import Accepted, Duplicate, Position, Verdict
-from app.owned import _REMEMBERED_VERDICTS, OwnedPartition, Unsent, _slices
 from app.queries.gateway import Gateway
 from app.records import usage_record
-from app.runtime.homes import HomePartitions
+from app.runtime.commit import Producer, Unsent
+from app.runtime.owned import OwnedPartition, slices_of
 from app.runtime.progress import ProgressTable
-from app.runtime.status import Tally
-from app.settings import Settings
+from app.runtime.verdicts import REMEMBERED
 from app.transport import RawRecord
 from app.turns import TURN_S, Turns
 from app.wire.refusals import Refusal, RefusalCode
 from tables.closing.close import settling
 from tables.fold import Arrival, runs_of
 from tables.partition import Pair, TooLargeForChangelog
+from tests.app.runtime.alone import Followed, NoProducer, context_of
 from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
 
 AT_MS = START_MS + 1_000
@@ -48,37 +48,16 @@ class _NoMemory:
         return self._real(*arguments, **named)
 
 
-class Followed:
-    """A definitions log that only the test moves on."""
-
-    def __init__(self) -> None:
-        self.last = (0, -1)
-        self.wanted_ms = -1
-        self.changed = asyncio.Condition()
-
-    def want(self, past_ms: int) -> None:
-        self.wanted_ms = max(self.wanted_ms, past_ms)
-
-
-def owned_of(*codes: str, slice_events: int = 1_000, **settings: Any) -> OwnedPartition:
+def owned_of(
+    *codes: str, slice_events: int = 1_000, producer: Producer | None = None, **settings: Any
+) -> OwnedPartition:
     """A partition without servers: what it commits nobody takes."""
     live = Live(definitions_of(codes, SettingsRecord(grace_s=0, **settings)))
     live.define_all()
     table = live.partition
-    shared = SimpleNamespace(
-        settings=Settings(profile="test", raw_partitions=1, slice_events=slice_events),
-        clock=SimpleNamespace(now_ms=lambda: START_MS + 2 * WEEK_MS),
-        definitions=table.definitions,
-        brokers=Brokers(Settings(profile="test")),
-        report=lambda progress: None,
-        unsent_bytes=0,
-        followed=Followed(),
-        homes=HomePartitions(table.definitions, 1),
-        turns=Turns(),
-        tally=Tally(),
-        url="",
-    )
-    return OwnedPartition(table, cast(Any, None), cast(Any, shared))
+    clock = ManualClock(START_MS + 2 * WEEK_MS)
+    context = context_of(table.definitions, clock, slice_events=slice_events)
+    return OwnedPartition(table, producer or NoProducer(), context)
 
 
 def sent(name: str, at_ms: int = AT_MS, partition: int = 0, **place: Any) -> Arrival:
@@ -130,9 +109,9 @@ async def test_a_cut_that_fails_half_way_is_in_no_flush(
     await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=START_MS + 2 * WEEK_MS)
     owned.table.definitions.append_time_ms = START_MS + 2 * WEEK_MS
     for name in owned.table.presence.codes:
-        owned.schedule.update(name)
+        owned.cuts.schedule.update(name)
     progress = ProgressTable()
-    progress.note(owned.progress(2, START_MS + 2 * WEEK_MS))
+    progress.note(owned.cuts.progress(2, START_MS + 2 * WEEK_MS))
 
     async def rekeyed_end(number: int) -> int:
         return 0
@@ -147,10 +126,10 @@ async def test_a_definition_that_fails_half_way_is_in_no_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     owned = owned_of("count")
-    monkeypatch.setattr(owned.schedule, "update", _NoMemory(owned.schedule.update, 1))
-    owned.define(Touch(ORG), 7, AT_MS)
+    monkeypatch.setattr(owned.cuts.schedule, "update", _NoMemory(owned.cuts.schedule.update, 1))
+    owned.renewal.define(Touch(ORG), 7, AT_MS)
     with pytest.raises(MemoryError):
-        await owned.renew()
+        await owned.renewal.renew()
     await refuses_to_flush(owned)
 
 
@@ -158,7 +137,7 @@ async def test_history_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.Mo
     owned = owned_of("count")
     monkeypatch.setattr("tables.closing.close.settling", _NoMemory(settling, 1))
     with pytest.raises(MemoryError):
-        await owned.enter_history()
+        await owned.renewal.enter_history()
     await refuses_to_flush(owned)
 
 
@@ -198,7 +177,7 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
     ]
     await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
     pairs = [(*name, code) for name, codes in owned.table.presence.codes.items() for code in codes]
-    owned.want_refold(pairs, AT_MS)
+    owned.refold_queue.want(pairs, AT_MS)
     monkeypatch.setattr(owned.table, "replace", _NoMemory(owned.table.replace, len(pairs)))
     with pytest.raises(MemoryError):
         await refold_queued(owned, lambda _: cast(Any, _EmptyLog()))
@@ -230,13 +209,13 @@ async def test_a_flush_that_is_left_half_packed_is_packed_to_its_end(
     ]
     await owned.take(runs_of(arrivals), raw_next=300, append_time_ms=AT_MS)
     flushing = asyncio.create_task(owned.flush())
-    while owned.moved:
+    while owned.next_flush.moved:
         await asyncio.sleep(0)
-    assert owned.unsent is None
+    assert owned.commits.unsent is None
     await owned.suspend()
     await asyncio.wait([flushing])
     assert not owned.abandoned
-    unsent: Unsent | None = owned.unsent
+    unsent: Unsent | None = owned.commits.unsent
     assert unsent is not None
     assert sorted(text for (_, text), _ in unsent.members) == sorted(seats)
 
@@ -270,21 +249,23 @@ async def test_slices_that_take_no_time_give_the_loop_up_once_each() -> None:
 async def test_late_events_of_one_slice_wait_for_each_of_their_cuts() -> None:
     """Definitions that pass the first only are not enough."""
     owned = owned_of("count", late_policy="refuse")
-    shared = owned.shared
+    definitions, followed = owned.shared.definitions, owned.shared.followed
+    assert isinstance(followed, Followed)
     late_ms = START_MS + 3 * WEEK_MS
     arrivals = [
         replace(sent("a", AT_MS), append_time_ms=late_ms),
         replace(sent("b", AT_MS + WEEK_MS, raw_offset=1), append_time_ms=late_ms),
     ]
     taking = asyncio.create_task(owned.take(runs_of(arrivals), raw_next=2))
-    waited = []
+    waited: list[int] = []
     for _ in arrivals:
-        await asyncio.sleep(0.01)
+        while followed.wanted_ms <= max(waited, default=-1) and not taking.done():
+            await asyncio.sleep(0.01)
         assert not taking.done()
-        waited.append(shared.followed.wanted_ms)
-        shared.definitions.append_time_ms = shared.followed.wanted_ms + 1
-        async with shared.followed.changed:
-            shared.followed.changed.notify_all()
+        waited.append(followed.wanted_ms)
+        definitions.append_time_ms = followed.wanted_ms + 1
+        async with followed.changed:
+            followed.changed.notify_all()
     await taking
     assert waited == [START_MS + WEEK_MS, START_MS + 2 * WEEK_MS]
     assert owned.shared.tally.refused.total() == 2
@@ -313,26 +294,26 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
 async def test_verdicts_on_what_is_refused_are_forgotten_as_others_are() -> None:
     owned = owned_of("count")
     refusal = Refusal(RefusalCode.INVALID_JSON, "the bytes are not JSON", b"{", 0)
-    for offset in range(_REMEMBERED_VERDICTS + 1):
+    for offset in range(REMEMBERED + 1):
         raw = SimpleNamespace(offset=offset, key=None, headers=(), value=b"{", timestamp=0)
-        await owned._refuse_raw([(refusal, cast(RawRecord, raw))])
-        owned.outbox.clear()
-    assert len(owned.verdicts) == _REMEMBERED_VERDICTS
-    assert (_REMEMBERED_VERDICTS, 0) in owned.verdicts
+        await owned.verdicts.refuse_raw([(refusal, cast(RawRecord, raw))])
+        owned.next_flush.records.clear()
+    assert len(owned.verdicts.known) == REMEMBERED
+    assert (REMEMBERED, 0) in owned.verdicts.known
 
 
 async def test_members_of_what_is_committed_are_stored_though_the_partition_is_given_up() -> None:
     """Who stores those of an earlier flush yet goes on to this one, and would declare it whole."""
-    owned = owned_of("seats")
 
-    async def commit(*_: object) -> None:
-        await owned.abandon()
+    class Abandoning(NoProducer):
+        async def commit(self, *_: object) -> None:
+            await owned.abandon()
 
-    owned.producer = cast(Any, SimpleNamespace(commit=commit))
+    owned = owned_of("seats", producer=Abandoning())
     taken = Arrival(event("seats", "a", AT_MS, u="b"), ORG, AT_MS, 0, 0, 0)
     await owned.take(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
     await owned.flush()
-    _, members = owned._unstored.all()
+    _, members = owned.members._unstored.all()
     assert [text for (_, text), _ in members] == ["b"]
 
 
@@ -359,7 +340,7 @@ def test_events_with_a_costly_expression_are_folded_by_fewer() -> None:
     def route_of(pair: Pair) -> Any:
         return SimpleNamespace(weight=weights[pair])
 
-    parts = list(_slices(runs, 1_000, route_of, lambda: 0.0))
+    parts = list(slices_of(runs, 1_000, route_of, lambda: 0.0))
     assert [[(pair, len(run)) for pair, run in part] for part in parts] == [
         [(light, 30), (heavy, 24)],
         [(heavy, 6)],
@@ -378,7 +359,7 @@ def test_no_slice_takes_longer_than_a_turn_to_have_its_routes_compiled() -> None
         return SimpleNamespace(weight=1)
 
     runs = [(("o", f"s{n}", "code"), [sent(str(n))]) for n in range(10)]
-    parts = _slices(runs, 1_000, route_of, lambda: now_s)
+    parts = slices_of(runs, 1_000, route_of, lambda: now_s)
     assert [len(part) for part in parts] == [4, 4, 2]
 
 
@@ -388,7 +369,7 @@ async def test_a_partition_whose_index_finds_no_disk_stands_and_says_what_it_wan
     owned = owned_of("count")
     index, wanted = owned.table.index, [4_000]
     monkeypatch.setattr(type(index), "wanted_disk_bytes", property(lambda _: wanted[0]))
-    monkeypatch.setattr("app.owned.DISK_POLL_S", 0.01)
+    monkeypatch.setattr("app.runtime.owned.DISK_POLL_S", 0.01)
     taking = asyncio.create_task(owned.take(runs_of([sent("a")]), raw_next=1))
     await asyncio.sleep(0.05)
     assert owned.table.record.raw_next == 0

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from types import SimpleNamespace
-from typing import Any, cast
 
 import msgspec
 import pytest
 
 from app.definitions.state import Definitions
-from app.owned import OwnedPartition
+from app.runtime.cuts import Cuts
+from app.runtime.flush import Packing
+from app.runtime.forwarder import Forwards
+from app.runtime.next_flush import NextFlush
+from app.runtime.refold_queue import RefoldQueue
 from app.runtime.restore import refolding_pairs
 from app.topics import CHANGELOG_MESSAGE_BYTES
 from tables.event_index.index import EventIndex
 from tables.partition import Pair, Partition, PartitionRecord
+from tests.app.runtime.alone import context_of
 
 IDLE: Pair = ("o", "idle", "gb")
 
@@ -41,10 +44,11 @@ def _known(pairs: set[Pair]) -> Partition:
 def test_what_is_under_a_refold_is_so_again_after_a_restart(
     pairs: set[Pair], also: set[Pair]
 ) -> None:
-    shared = cast(Any, SimpleNamespace(followed=SimpleNamespace(last=(0, -1))))
-    owned = OwnedPartition(_known(pairs), cast(Any, None), shared)
-    owned.want_refold(pairs, 17)
-    packed = owned.packed_record()
+    table = _known(pairs)
+    context, queue, forwards = context_of(table.definitions), RefoldQueue(table), Forwards()
+    cuts = Cuts(table, context, queue)
+    queue.want(pairs, 17)
+    packed = Packing(table, context, NextFlush(), queue, cuts, forwards).packed_record()
     assert len(packed) < CHANGELOG_MESSAGE_BYTES - 1_000
     restored = _known(pairs)
     restored.record = msgspec.msgpack.decode(packed, type=PartitionRecord)

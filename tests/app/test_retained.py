@@ -12,8 +12,8 @@ from app.definitions.log import apply, applying, decide
 from app.definitions.outcome import Applied, Touch
 from app.definitions.state import Definitions
 from app.meter.errors import BeyondRetention, Unavailable
-from app.owned import OwnedPartition
 from app.queries.gateway import Gateway
+from app.runtime.owned import OwnedPartition
 from app.turns import Steps
 from tables.fold import runs_of
 from tests.app.definitions.log import metric_body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.owned import Unstored
+from app.runtime.member_sync import Unstored
 
 SET, OTHER = b"set", b"other"
 

@@ -278,7 +278,7 @@ async def _settled(client: Client, path: str) -> Any:
 
 async def _everything_is_closed(worker: Worker, until_ms: int) -> None:
     async def closed() -> None:
-        while any(o.schedule.next_ms() <= until_ms for o in worker.engine.owned.values()):
+        while any(o.cuts.schedule.next_ms() <= until_ms for o in worker.engine.owned.values()):
             if worker.engine.failure is not None:
                 raise worker.engine.failure
             await asyncio.sleep(0.05)

@@ -16,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import PolicyViolationError
 
 from app.kafka.log_readers import plain_consumer, read_to_end
-from app.owned import PARTITION_RECORD_KEY
+from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,

@@ -136,7 +136,7 @@ async def is_folded(worker: Worker, accepted: int) -> None:
 
     async def taken() -> tuple[int, bool]:
         owned = worker.engine.owned.values()
-        refolding = any(part.refold_since_ms is not None for part in owned)
+        refolding = any(part.refold_queue.since_ms is not None for part in owned)
         return sum(part.table.index.length for part in owned), refolding
 
     await eventually(taken, (accepted, False), timeout_s=60)
@@ -148,7 +148,7 @@ async def is_stored(worker: Worker) -> None:
 
     async def stored() -> list[bool]:
         states = [await part.shared.members.state(part.number) for part in owned]
-        return [s.flush == part.committed for s, part in zip(states, owned, strict=True)]
+        return [s.flush == part.commits.flush for s, part in zip(states, owned, strict=True)]
 
     for part in owned:
         await part.flush()

@@ -54,13 +54,13 @@ BUGS = (
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
         "app/runtime/restore.py",
-        "owned.want_refold(refolding_pairs(table), record.cut_ms)",
+        "queue.want(refolding_pairs(table), record.cut_ms)",
         "pass",
     ),
     Bug(
         "announced-cut-passed-over",
         "agents/close.py",
-        "if owned.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:",
+        "if cuts.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:",
         "if False:",
     ),
     Bug(
@@ -71,7 +71,7 @@ BUGS = (
     ),
     Bug(
         "usage-records-lost-under-the-worker-unnoticed",
-        "app/owned.py",
+        "app/runtime/commit.py",
         "0 <= offset < known[0] + len(published)",
         "False",
     ),
@@ -302,12 +302,12 @@ BUGS = (
     Bug(
         "cut-during-refold",
         "agents/close.py",
-        "if owned.refold_since_ms is not None and owned.refold_since_ms <= cut_ms:",
-        "if owned.refold_since_ms is not None and owned.refold_since_ms < 0:",
+        "if since_ms is not None and since_ms <= cut_ms:",
+        "if since_ms is not None and since_ms < 0:",
     ),
     Bug(
         "committed-before-the-rest",
-        "app/owned.py",
+        "app/runtime/commit.py",
         "await self.producer.commit(*self._output_noted(unsent))",
         "self._output_noted(unsent)\n"
         "            await self.producer.commit(unsent.records[-1:])\n"
@@ -315,21 +315,21 @@ BUGS = (
     ),
     Bug(
         "flush-sent-again-though-committed",
-        "app/owned.py",
+        "app/runtime/commit.py",
         "            return True\n        if found != self._durable:",
         "        elif found != self._durable:",
     ),
     Bug(
         "flush-not-sent-again-though-aborted",
-        "app/owned.py",
+        "app/runtime/commit.py",
         "if newest is not None and found in unsent.tried:",
         "if newest is not None and found in (*unsent.tried, self._durable):",
     ),
     Bug(
         "dead-letters-lost",
-        "app/owned.py",
-        "self.note_refused(result.refused)",
-        "self.note_refused(result.refused[1:])",
+        "app/runtime/owned.py",
+        "self.verdicts.refuse_arrivals(result.refused)",
+        "self.verdicts.refuse_arrivals(result.refused[1:])",
     ),
     Bug(
         "wrong-members-not-verified",
@@ -346,8 +346,8 @@ BUGS = (
     Bug(
         "redis-declared-whole",
         "app/runtime/restore.py",
-        "await _fill(store, number, record.epoch, record.flush, members)",
-        "await _fill(store, number, record.epoch, record.flush, {})",
+        "await fill(store, number, record.epoch, record.flush, members)",
+        "await fill(store, number, record.epoch, record.flush, {})",
     ),
     Bug(
         "gap-before-a-batch-unnoticed",

@@ -21,7 +21,9 @@ from app.failpoints import Name
 from app.kafka.transactions import Fenced
 from app.limits import UNDEFINED_NAMES
 from app.meter.errors import NotSetAside
-from app.owned import PARTITION_RECORD_KEY, OutputLost, OwnedPartition
+from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.commit import OutputLost
+from app.runtime.owned import OwnedPartition
 from app.set_aside import set_aside
 from app.settings import Settings
 from app.topics import (
@@ -554,15 +556,16 @@ class Player:
                 return f"partition {number} does not fold its events"
             if record.rekeyed_next < self.broker.log("events-rekeyed", number).end:
                 return f"partition {number} does not fold what is forwarded to it"
-            if one.refolds or one.refold_since_ms is not None:
-                return f"partition {number} goes on refolding ({one.blocked})"
+            if one.refold_queue.pairs or one.refold_queue.since_ms is not None:
+                return f"partition {number} goes on refolding ({one.cuts.blocked})"
             # While a cut is taken, the schedule does not have those whose cut it is.
             names = one.table.presence.codes.keys() | one.shared.definitions.all_subscription_keys()
             homes = one.shared.homes
             cuts = [next_cut(one.table, name) for name in names if homes.of(*name) == number]
-            if min(one.schedule.next_ms(), *cuts, NEVER_MS) <= end_ms:
-                return f"partition {number} does not close: {one.blocked}"
-            if one.moved or one.outbox or one.committed != record.flush:
+            if min(one.cuts.schedule.next_ms(), *cuts, NEVER_MS) <= end_ms:
+                return f"partition {number} does not close: {one.cuts.blocked}"
+            waiting = one.next_flush
+            if waiting.moved or waiting.records or one.commits.flush != record.flush:
                 return f"partition {number} does not flush"
         return None
 

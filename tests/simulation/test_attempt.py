@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.owned import PARTITION_RECORD_KEY
+from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.topics import CELLS_CHANGELOG
 from tables.partition import PartitionRecord
 from tests.simulation.by_hand import begin

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from app.definitions.timeline import NEVER_MS
-from app.owned import OwnedPartition
 from app.runtime.forwarder import Forwarder
+from app.runtime.owned import OwnedPartition
 from app.runtime.progress import Progress, Seal
 from app.runtime.restorer import Restorer
 from app.topics import MEMBERS_CHANGELOG, METER_PROGRESS

@@ -149,7 +149,7 @@ def test_a_repair_holds_back_the_cut_that_waits(
         player._leap(Pass(START_MS + WEEK_MS + 90_000 - player.clock.now_ms()))
         await asyncio.sleep(8)
         owned = worker.engine.owned[home]
-        assert owned.blocked is not None
+        assert owned.cuts.blocked is not None
         spans = [span for span in owned.table.spans.values() if span.layers]
         ((layer,),) = [span.layers.values() for span in spans]
         (cell,) = layer.cells.values()

@@ -14,10 +14,11 @@ from agents.tick import Ticker
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.kafka.log_readers import LogRecord, RecordReader
-from app.owned import PARTITION_RECORD_KEY, OwnedPartition
 from app.redis.errors import MembersLost
 from app.redis.members import MEMBERS_IN_A_CALL
-from app.runtime import restore
+from app.runtime import member_sync, restore
+from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.refold_queue import RefoldQueue
 from app.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
@@ -139,7 +140,7 @@ def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whol
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of members that the torn state had, nothing would be counted when they are folded again."""
-    fill, take = restore._fill, Worker._take
+    fill, take = member_sync.fill, Worker._take
     went_back: list[int] = []
 
     def tear(player: Player, partition: int) -> None:
@@ -163,7 +164,8 @@ def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whol
             went_back.append(0)
             worker.process.kill()
 
-    monkeypatch.setattr(restore, "_fill", fill_and_go_back)
+    for module in (restore, member_sync):
+        monkeypatch.setattr(module, "fill", fill_and_go_back)
     monkeypatch.setattr(Worker, "_take", take_and_crash)
     monkeypatch.setattr(Player, "_tear", tear)
     seats = [used("a" * n)._replace(code="seats") for n in range(1, 9)]
@@ -273,7 +275,7 @@ def test_a_refold_that_was_queued_holds_all_cuts_to_come_after_a_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It may be for an earlier copy of an event, though definitions of after a cut are known."""
-    decode, want = msgspec.msgpack.decode, OwnedPartition.want_refold
+    decode, want = msgspec.msgpack.decode, RefoldQueue.want
     held: list[tuple[int, int, int]] = []
 
     def queued(value: bytes, type: Any = Any) -> Any:  # noqa: A002
@@ -282,14 +284,14 @@ def test_a_refold_that_was_queued_holds_all_cuts_to_come_after_a_restart(
             decoded.refolding = (("org", "sub", "sum"),)
         return decoded
 
-    def note(owned: OwnedPartition, pairs: Any, since_ms: int) -> None:
-        record = owned.table.record
+    def note(queue: RefoldQueue, pairs: Any, since_ms: int) -> None:
+        record = queue._table.record
         if record.refolding:
             held.append((since_ms, record.cut_ms, record.definitions_ms))
-        want(owned, pairs, since_ms)
+        want(queue, pairs, since_ms)
 
     monkeypatch.setattr(msgspec.msgpack, "decode", queued)
-    monkeypatch.setattr(OwnedPartition, "want_refold", note)
+    monkeypatch.setattr(RefoldQueue, "want", note)
     customer = commands.upsert_customer("org", {"customer": {"external_id": "customer"}})
     steps = [*eventful(), Pass(HOUR_MS), Define(customer.type, customer.encode()), Pass(0)]
     assert play(Script(1, 1, [*steps, Fault.CRASH, used("b")], known_at_once=True)).check() == []

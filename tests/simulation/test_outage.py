@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from aiokafka.errors import KafkaError
 
-import app.owned
 from app.limits import COMMIT_TIMEOUT_S, KAFKA_LOST_S
-from app.owned import PARTITION_RECORD_KEY, OwnedPartition
+from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.duplicates import Duplicates
 from app.topics import CELLS_CHANGELOG
 from app.wire.raw import home_partition, message_key
 from tables.partition import PartitionRecord
@@ -118,11 +118,11 @@ def test_a_partition_is_parked_with_its_flush_and_goes_on_with_it(
         player._append(Event("count", "a"))
         await asyncio.sleep(20)
         await first.release()
-        assert first.engine.ownership.parked[HOME].unsent is not None
+        assert first.engine.ownership.parked[HOME].commits.unsent is not None
         away.is_set = False
         await first.assign(BOTH)
         await second.assign(frozenset())
-        assert first.engine.owned[HOME].unsent is None
+        assert first.engine.owned[HOME].commits.unsent is None
         assert first.engine.owned[HOME].folded_events == 1
         assert committed_once(player, HOME)
         sound(first, 2)
@@ -136,18 +136,18 @@ def test_a_partition_between_two_flushes_is_parked_with_what_is_to_be_packed(
     """As when the brokers come back just as the time of a release is over."""
     forever = asyncio.Event()
 
-    async def wait(_: OwnedPartition) -> None:
+    async def wait(_: Duplicates) -> None:
         await forever.wait()
 
     async def act(player: Player) -> None:
         first, second = player.workers
         await first.assign(BOTH)
         with monkeypatch.context() as patch:
-            patch.setattr(OwnedPartition, "_judge_suspects", wait)
+            patch.setattr(Duplicates, "judge", wait)
             player._append(Event("count", "a"))
             await asyncio.sleep(20)
             await first.release()
-        assert first.engine.ownership.parked[HOME].unsent is None
+        assert first.engine.ownership.parked[HOME].commits.unsent is None
         await first.assign(BOTH)
         await second.assign(frozenset())
         assert first.engine.owned[HOME].folded_events == 1
@@ -237,7 +237,7 @@ def test_folding_stands_when_the_next_flush_is_full(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     away = Away(monkeypatch, written=False)
-    monkeypatch.setattr(app.owned, "FLUSH_CHANGES", 4)
+    monkeypatch.setattr("app.runtime.flush.FLUSH_CHANGES", 4)
 
     async def act(player: Player) -> None:
         (worker,) = player.workers
@@ -247,7 +247,7 @@ def test_folding_stands_when_the_next_flush_is_full(
             player._append(Event("count", str(number), external_id=f"sub-{number}"))
             await asyncio.sleep(2)
         owned = worker.engine.owned[0]
-        assert owned.unsent is not None
+        assert owned.commits.unsent is not None
         assert owned.table.record.raw_next < 20
         away.is_set = False
         await asyncio.sleep(60)

@@ -81,7 +81,7 @@ def test_the_others_are_refolded(
         assert [groups(player, name) for name in names] == [
             [()] if name == "sub-b" else [("x",)] for name in names
         ]
-        assert not owned.refolds
+        assert not owned.refold_queue.pairs
         # Mended, the next definition finds what was left to do.
         monkeypatch.undo()
         await _group_by(player, "h")
@@ -121,7 +121,7 @@ def test_a_next_cut_that_cannot_be_told_keeps_nobody_from_a_restore(
         await player._heal()
         engine = player.workers[0].engine
         assert list(engine.owned[0].table.parked) == [BROKEN]
-        assert engine.owned[0].schedule.next_ms() > 0
+        assert engine.owned[0].cuts.schedule.next_ms() > 0
         assert engine.failure is None
         monkeypatch.undo()
 

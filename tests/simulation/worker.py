@@ -58,7 +58,8 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.set_aside.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
         "app.runtime.engine.MemberStore": lambda _: Members(redis),
         "app.runtime.restore.admin_client": Admin(broker).connected,
-        "app.owned.failpoint": failpoint,
+        "app.runtime.commit.failpoint": failpoint,
+        "app.runtime.verdicts.failpoint": failpoint,
         "agents.ingest.failpoint": failpoint,
         "agents.close.failpoint": failpoint,
         "agents.close.POLL_S": POLL_S,
@@ -66,7 +67,8 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.runtime.tasks.asked_to_end": _asked_to_end,
         "app.runtime.engine.Brokers": _Brokers,
         "app.runtime.engine.first_failure": first_failure_here,
-        "app.owned.monotonic": _loop_s,
+        "app.runtime.commit.monotonic": _loop_s,
+        "app.runtime.flush.monotonic": _loop_s,
         "app.runtime.delivery.monotonic": _loop_s,
         "app.runtime.ownership.monotonic": _loop_s,
         "app.runtime.restorer.monotonic": _loop_s,
@@ -277,7 +279,7 @@ class Worker:
             while await take_rekeyed(owned, batch):
                 if self.engine.owned.get(number) is not owned:
                     return
-        owned.batches.append(batch)
+        owned.next_flush.keep([batch])
 
     def _next_batch(self) -> RecordBatch | None:
         ready = [

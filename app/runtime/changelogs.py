@@ -1,0 +1,57 @@
+"""The topics that hold a partition's state, and what is read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiokafka import TopicPartition
+
+from app.kafka.log_readers import read_to_end
+from app.settings import Settings
+from app.topics import (
+    CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    MEBIBYTE,
+    MEMBERS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+)
+from tables.partition import Pair
+
+CHANGELOGS = {
+    "cells": CELLS_CHANGELOG,
+    "members": MEMBERS_CHANGELOG,
+    "presence": PRESENCE_CHANGELOG,
+    "published": PUBLISHED_CHANGELOG,
+    "corrections": CORRECTIONS_CHANGELOG,
+}
+"""Changelog of each kind of row."""
+
+PARTITION_RECORD_KEY = b"\xffpartition-record"
+"""Key of the partition record in the cell changelog; no cell key begins with this byte."""
+
+PARTITION_RECORD_BYTES = 8 * MEBIBYTE
+"""The partition record is written with every flush, and has to fit into the cell changelog."""
+
+ANY_PAIR: Pair = ("", "", "")
+"""In place of pairs under a refold: too many to be written down. No event has empty names."""
+
+INDEX_RECORD_BYTES = 40 * 16_000
+"""Packed index rows of one flush are split into records of at most this size."""
+
+
+async def newest_values(
+    settings: Settings, changelogs: Iterable[str], number: int
+) -> dict[str, dict[bytes, bytes]]:
+    """Return the newest value of every key of compacted changelogs, without deleted keys."""
+    newest: dict[str, dict[bytes, bytes]] = {name: {} for name in changelogs}
+    by_topic = {settings.topic(name): values for name, values in newest.items()}
+    tps = [TopicPartition(topic, number) for topic in by_topic]
+    async for tp, records in read_to_end(settings, tps):
+        values = by_topic[tp.topic]
+        for _, key, value in records:
+            if value is None:
+                values.pop(key, None)
+            else:
+                values[key] = value
+    return newest

@@ -1,0 +1,127 @@
+"""What the owned partitions of a worker share; what asks the brokers stands behind protocols."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from app.apart import FirstFailure
+from app.brokers import Brokers
+from app.clock import Clock
+from app.definitions.outcome import Touch
+from app.definitions.state import Definitions
+from app.redis.members import MemberStore
+from app.runtime.delivery import Delivery
+from app.runtime.homes import HomePartitions
+from app.runtime.progress import Progress
+from app.runtime.raw_lookup import RawPlace
+from app.runtime.status import Tally
+from app.settings import Settings
+from app.turns import Turns
+from app.wire.arrivals import Arrived
+
+Rebuilt = Literal["partition", "index", "members", "published"]
+
+
+class Numbered(Protocol):
+    """An owned partition, for whoever only tells it from others."""
+
+    @property
+    def number(self) -> int: ...
+
+
+class Owner(Protocol):
+    """The engine, which gives partitions up and restores them."""
+
+    def fail(self, owned: Numbered, error: BaseException) -> None:
+        """Give a partition up that failed; it is restored, or goes elsewhere."""
+        ...
+
+
+class Reporter(Protocol):
+    """Whoever tells all workers how far a partition is."""
+
+    def tell(self, progress: Progress) -> None:
+        """Tell it soon, or when the brokers are back."""
+        ...
+
+
+class RawElements(Protocol):
+    """The raw log, read at places."""
+
+    async def find_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrived]:
+        """Return elements of raw records, without those that the log has no longer."""
+        ...
+
+
+class LogStarts(Protocol):
+    """Where the logs begin now."""
+
+    async def log_starts(self, number: int) -> tuple[int, int]:
+        """Return the first offsets that events-raw and events-rekeyed of a partition still have."""
+        ...
+
+
+class AppliedDefinitions(Protocol):
+    """The definitions log as far as this worker has applied it."""
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """(next offset, append time) after the last record of the log that is no tick."""
+        ...
+
+    @property
+    def changed(self) -> asyncio.Condition:
+        """Notified when more of the log is applied."""
+        ...
+
+    def want(self, past_ms: int) -> None:
+        """Note that somebody waits for definitions later than this."""
+        ...
+
+    async def caught_up(self) -> int:
+        """Wait until everything that the log has now is applied; return the offset after it."""
+        ...
+
+    def touches_since(self, offset: int) -> list[tuple[int, int, Touch]]:
+        """Return what definitions from an offset on may change."""
+        ...
+
+
+@dataclass
+class WorkerContext:
+    """What all partitions of a worker share."""
+
+    settings: Settings
+    clock: Clock
+    definitions: Definitions
+    homes: HomePartitions
+    members: MemberStore
+    url: str
+    owner: Owner
+    reports: Reporter
+    delivery: Delivery
+    brokers: Brokers
+    raw_lookup: RawElements
+    offsets: LogStarts
+    followed: AppliedDefinitions
+    first_failure: FirstFailure
+    """How events are tried that may end the process."""
+    tally: Tally = field(default_factory=Tally)
+    turns: Turns = field(default_factory=Turns)
+    """Who may hold the event loop now."""
+    rebuilds: Counter[Rebuilt] = field(default_factory=Counter)
+    """What was torn or lost and made again: partition, index, members or published."""
+    unsent_bytes: int = 0
+    """Of all flushes that are packed and not committed."""
+
+    def set_url(self, url: str) -> None:
+        """Note where the other workers reach this one."""
+        self.url = url
+
+    def note_unsent(self, size: int) -> None:
+        """Count a flush that is packed; a negative size takes it back."""
+        self.unsent_bytes += size

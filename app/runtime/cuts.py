@@ -1,0 +1,107 @@
+"""When the cuts of a partition are, and what holds the next one back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from app.runtime.context import WorkerContext
+from app.runtime.progress import Progress
+from app.runtime.refold_queue import RefoldQueue
+from app.schedule import Schedule
+from app.turns import Steps
+from tables.closing.close import next_cut
+from tables.partition import Partition
+from tables.presence import SubscriptionName
+
+log = logging.getLogger(__name__)
+
+HeldBy = Literal["raw_behind", "peer_silent", "forwarded_behind", "definitions_behind", "refolding"]
+
+
+class Blocked(NamedTuple):
+    """A cut that is held back."""
+
+    cut_ms: int
+    text: str
+    """What it waits for."""
+    since_ms: int
+    held_by: HeldBy
+
+
+class Cuts:
+    """The cuts to come of one partition."""
+
+    def __init__(self, table: Partition, context: WorkerContext, refold_queue: RefoldQueue):
+        self._table = table
+        self._context = context
+        self._refold_queue = refold_queue
+        self.schedule = Schedule(table, ())
+        self.unscheduled: dict[SubscriptionName, None] = {}
+        """Those of the cut that is being taken: their next cuts are looked for when it is whole."""
+        self.blocked: Blocked | None = None
+        """The cut that is held back."""
+        self.woken = asyncio.Event()
+        """The closer should look again."""
+
+    def hold_back(self, cut_ms: int, held_by: HeldBy, text: str, now_ms: int) -> None:
+        """Note what a cut waits for; for how long counts from the first time it is the same."""
+        if self.blocked is None or self.blocked[:2] != (cut_ms, text):
+            self.blocked = Blocked(cut_ms, text, now_ms, held_by)
+
+    def let_go(self) -> None:
+        """Note that nothing holds a cut back."""
+        self.blocked = None
+
+    def progress(self, raw_next: int, append_time_ms: int) -> Progress:
+        """Return what to tell all workers when everything before is forwarded and acknowledged."""
+        return Progress(
+            self._table.number,
+            append_time_ms,
+            self.schedule.next_ms(),
+            self._table.record.epoch,
+            self._context.url,
+            raw_next,
+        )
+
+    def is_home(self, name: SubscriptionName) -> bool:
+        """Return whether the subscription is at home here."""
+        return self._context.homes.of(*name) == self._table.number
+
+    def reschedule(self, names: Iterable[SubscriptionName]) -> None:
+        """Look for the next cuts of subscriptions, and so which corrections they show."""
+        table = self._table
+        for name in sorted(names):
+            if self._schedule(name) and table.corrections.touches(name):
+                wrong_ms = table.corrections.wrong_since(name, next_cut(table, name))
+                if wrong_ms is not None:
+                    self._refold_queue.recorrect([name], wrong_ms)
+
+    def _schedule(self, name: SubscriptionName) -> bool:
+        """Note when its next cut is, if that can be told; the others' go on without it."""
+        try:
+            self.schedule.update(name)
+        except MemoryError:
+            raise
+        except Exception as error:
+            log.exception("It cannot be told when the next cut of %s is", name)
+            self.schedule.drop(name)
+            self._table.parked[name] = repr(error)
+            return False
+        return True
+
+    def rescheduling(self) -> Steps[None]:
+        """Look for the next cuts of those whose cut was taken."""
+        while self.unscheduled:
+            name, _ = self.unscheduled.popitem()
+            self.reschedule([name])
+            yield
+
+    def scheduling(self) -> Steps[None]:
+        """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
+        for name in list(self._context.definitions.all_subscription_keys()):
+            if self.is_home(name) and self._schedule(name):
+                self._table.cool(name)
+            yield

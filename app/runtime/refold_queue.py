@@ -1,0 +1,155 @@
+"""What of a partition is to be folded again, and which definitions its cells stand under."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from itertools import islice
+
+from app.log import facts
+from tables.partition import Pair, Partition
+from tables.presence import SubscriptionName
+
+log = logging.getLogger(__name__)
+
+_STRAYS_TOLD = 5
+
+
+class RefoldQueue:
+    """Pairs that wait for a refold, or are under one, and what has to wait for them."""
+
+    def __init__(self, table: Partition):
+        self._table = table
+        self.pairs: dict[Pair, None] = {}
+        """Those queued; a refold that has begun has taken its own out."""
+        self._recorrecting: dict[SubscriptionName, None] = {}
+        """Subscriptions whose queued refold puts other corrections in force."""
+        self._most = 0
+        """So many subscriptions at a time, for a refold of more has failed; 0: all of them."""
+        self.since_ms: int | None = None
+        """Append time of the earliest definition whose refold is not swapped in."""
+        self.definitions_taken = (0, -1)
+        """(next offset, append time) of the definitions that the cells stand under."""
+        self.wanted = asyncio.Event()
+
+    # Queueing
+
+    def want(self, pairs: Iterable[Pair], since_ms: int) -> None:
+        """Queue pairs; cuts later than `since_ms` wait until they are swapped in."""
+        wanted = dict.fromkeys(pairs)
+        if not wanted:
+            return
+        self.pairs.update(wanted)
+        self._table.refolding_pairs.update(wanted)
+        self._table.stale.update((org, external_id) for org, external_id, _ in wanted)
+        if self.since_ms is None or since_ms < self.since_ms:
+            self.since_ms = since_ms
+        self.wanted.set()
+
+    def recorrect(self, names: Iterable[SubscriptionName], since_ms: int) -> None:
+        """Queue a refold under the corrections that the next cuts show; those cuts wait for it."""
+        for name in names:
+            self._recorrecting[name] = None
+            self.want(self._table.pairs_of_name(name), since_ms)
+
+    def want_displaced(self) -> None:
+        """Queue what an event before those folded changes."""
+        smaller = set(self._table.smaller_positions)
+        self._table.smaller_positions.clear()
+        if smaller:
+            # Whose cuts to come it changes is not worth finding out.
+            self.want(smaller, self._table.record.cut_ms)
+
+    def want_strays(self) -> None:
+        """Queue what the table has found cells of that nothing leads to."""
+        strays = set(self._table.strays)
+        self._table.strays.clear()
+        if strays:
+            named, text = sorted(strays), "Cells of %s pairs lead nowhere and are refolded: %s"
+            extra = facts("note", partition=self._table.number)
+            log.error(text, len(named), named[:_STRAYS_TOLD], extra=extra)
+            # Every cut to come waits: what they held is missing until then.
+            self.want(strays, self._table.record.cut_ms)
+
+    # Refolding
+
+    def begin(self) -> tuple[dict[Pair, None], dict[SubscriptionName, None]]:
+        """Take pairs out; return them, and the subscriptions that are refolded for corrections."""
+        pairs, self.pairs = self.pairs, {}
+        names, self._recorrecting = self._recorrecting, {}
+        if self._most:
+            most = dict.fromkeys(islice(dict.fromkeys(pair[:2] for pair in pairs), self._most))
+            self.pairs = {pair: None for pair in pairs if pair[:2] not in most}
+            self._recorrecting = {name: None for name in names if name not in most}
+            pairs = {pair: None for pair in pairs if pair[:2] in most}
+            names = {name: None for name in names if name in most}
+            # If they can be refolded, twice as many the next time.
+            self._most = 2 * self._most if self.pairs else 0
+        return pairs, names
+
+    def put_back(self, pairs: dict[Pair, None], names: dict[SubscriptionName, None]) -> None:
+        """Queue again, before all others, what a refold took and did not swap in."""
+        self.pairs = {**pairs, **self.pairs}
+        self._recorrecting = {**names, **self._recorrecting}
+
+    def swapped(self, pairs: Iterable[Pair]) -> None:
+        """Note that these are refolded, whatever kept them from it before."""
+        table = self._table
+        table.refolding_pairs.difference_update(pairs)
+        left = {pair[:2] for pair in table.refolding_pairs}
+        for name in {pair[:2] for pair in pairs} - left:
+            table.parked.pop(name, None)
+
+    def let_stand(
+        self,
+        lost: set[SubscriptionName],
+        reason: str,
+        pairs: Iterable[Pair],
+        names: Iterable[SubscriptionName],
+    ) -> None:
+        """Leave those as they are that cannot be refolded; the others are refolded next."""
+        table = self._table
+        log.error(
+            "%s subscriptions of partition %s keep their figures: %s",
+            len(lost),
+            table.number,
+            reason,
+            extra=facts("note", partition=table.number),
+        )
+        self.pairs.update((pair, None) for pair in pairs if pair[:2] not in lost)
+        self._recorrecting.update((name, None) for name in names if name not in lost)
+        for name in lost:
+            table.parked[name] = reason
+            table.corrections.let_stand(name)
+
+    def halve(self, failing: int) -> None:
+        """Refold half as many subscriptions the next time: a refold of so many has failed."""
+        self._most = max(1, failing // 2)
+
+    def let_cuts_go_on(self, definitions: tuple[int, int]) -> None:
+        """Let cuts go on after a refold, unless more was queued meanwhile.
+
+        `definitions`: (next offset, append time) of the last one applied here.
+        """
+        table = self._table
+        # Those that cannot be refolded stand under what they stood under.
+        standing = {pair for pair in table.refolding_pairs if pair[:2] in table.parked}
+        table.refolding_pairs.clear()
+        table.refolding_pairs.update(self.pairs, standing)
+        table.stale.clear()
+        table.stale.update((org, external_id) for org, external_id, _ in table.refolding_pairs)
+        if not self.pairs:
+            self.since_ms = None
+            self.note_definitions(*definitions)
+
+    # Definitions
+
+    def note_definitions(self, offset: int, append_time_ms: int) -> None:
+        """Let the cells stand under all definitions until then, unless something is left to do."""
+        if self.since_ms is None and self._table.behind_since_ms is None:
+            self.definitions_taken = (offset, append_time_ms)
+
+    def stand_under(self, definitions: tuple[int, int]) -> None:
+        """Note which definitions the cells stand under, as a restore finds them."""
+        self.definitions_taken = definitions

@@ -1,0 +1,58 @@
+"""Work on the tables of a partition, in small steps that others come between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import TypeVar
+
+from app.collecting import pass_over
+from app.runtime.life import Life
+from app.turns import Steps, Work
+
+STEPS_AT_ONCE = 64
+"""Between two chances of a fold or a flush to change the tables."""
+
+PASSED_OVER_EVERY = 4
+"""Portions of steps, after which the collector looks at what they made."""
+
+T = TypeVar("T")
+
+
+class TableWork:
+    """Who may change the tables of one partition now."""
+
+    def __init__(self, life: Life):
+        self._life = life
+        self.shaping = asyncio.Lock()
+        """Held while a cut is taken, definitions are looked at or a refold is swapped in: one of
+        them at a time, each in many turns. Taken before `lock`."""
+        self.lock = asyncio.Lock()
+        """Held while arrivals and offsets move together, while a flush is taken, while cells are
+        swapped; never while the flush is sent."""
+
+    async def run(self, work: Work, steps: Generator[None, None, T]) -> T:
+        """Change the tables in small steps, each whole; a flush or a fold may come between them."""
+        turns, urgent, portions = self._life.context.turns, work._replace(urgent=True), 0
+        while True:
+            # It waits for its share of time first: meanwhile the fold need not.
+            await turns.wait(work)
+            async with self.lock:
+                ended = await turns.run(urgent, self._portion(steps))
+            if ended is not None:
+                return ended[0]
+            portions += 1
+            if portions % PASSED_OVER_EVERY == 0:
+                with turns.holding(work):
+                    pass_over()
+
+    def _portion(self, steps: Generator[None, None, T]) -> Steps[tuple[T] | None]:
+        """Take some steps; return what they come to if these were the last ones."""
+        for _ in range(STEPS_AT_ONCE):
+            with self._life.change():
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return (end.value,)
+            yield
+        return None
