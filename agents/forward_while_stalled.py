@@ -16,11 +16,11 @@ from aiokafka import TopicPartition
 from agents.ingest import Portion, decoding_of
 from app.clients import NOT_TAKEN, Consumer, started
 from app.definitions.judging import Judging
+from app.kafka.record_batch import RawRecord, RecordBatch
 from app.log import facts
 from app.runtime.forwarder import Forwarder
 from app.runtime.owned import OwnedPartition
 from app.topics import RAW_MESSAGE_BYTES
-from app.transport import RawRecord, RecordBatch
 
 READ_TIMEOUT_MS = 500
 MAX_RECORDS = 1_000

@@ -24,7 +24,10 @@ from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
+from app.kafka.batch_consumer import DeliveryBroken
+from app.kafka.faust_app import MeterApp
 from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.record_batch import RawRecord, RecordBatch
 from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.runtime.careful import examine_raw, examine_rekeyed, without_lost
 from app.runtime.context import WorkerContext
@@ -32,7 +35,6 @@ from app.runtime.forwarder import Forwarder
 from app.runtime.homes import HomePartitions
 from app.runtime.life import State
 from app.runtime.owned import OwnedPartition
-from app.transport import DeliveryBroken, MeterApp, RawRecord, RecordBatch
 from app.turns import STEP_ITEMS, Steps, Turns, Work
 from app.wire.arrivals import Arrived, arriving, hang_on_limits, plain_arrival
 from app.wire.records import Headers, is_tick

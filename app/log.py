@@ -42,6 +42,8 @@ Fact = str | int | float | Sequence[int] | Sequence[str] | Mapping[str, str]
 
 STARTING_MS = 120_000
 _OURS = ("app", "agents", "tables", "tests", "__main__")
+FAUST_SERVICES = ("app.kafka.batch_consumer", "app.kafka.faust_app", "app.kafka.transport")
+"""Our modules with services of Faust, which tell its steps: loud as the clients are."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BARE = re.compile(r"[^\s\"=]+")
 _KINDS = 1_000
@@ -72,7 +74,7 @@ def configure(level_name: str, log_format: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     if level > logging.DEBUG:
         # Faust, its services among our modules, and the clients tell every step at `info`.
-        for name in ("aiokafka", "aiohttp", "asyncio", "faust", "mode", "redis", "app.transport"):
+        for name in ("aiokafka", "aiohttp", "asyncio", "faust", "mode", "redis", *FAUST_SERVICES):
             logging.getLogger(name).setLevel(max(level, logging.WARNING))
         handler.addFilter(no_start_noise)
         handler.addFilter(Repeats())
@@ -163,7 +165,7 @@ def no_start_noise(record: logging.LogRecord) -> bool:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    return record.name != "app.transport" and record.name.partition(".")[0] in _OURS
+    return record.name not in FAUST_SERVICES and record.name.partition(".")[0] in _OURS
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:

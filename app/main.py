@@ -34,6 +34,8 @@ from app.api.server import ApiServer, build_app
 from app.clock import Clock, SystemClock
 from app.collecting import Collecting
 from app.definitions.commands import set_settings
+from app.kafka.faust_app import make_app
+from app.kafka.record_batch import OffsetsLost
 from app.kafka.transactions import require_long_transactions
 from app.keys import KeysFile, keys_of
 from app.local_state import LocalState
@@ -45,7 +47,6 @@ from app.settings import Settings, unknown_variables
 from app.stack.errors import StackError
 from app.stall import Stall
 from app.topics import admin_client, ensure_topics, topic_specs
-from app.transport import OffsetsLost, make_app
 
 log = logging.getLogger(__name__)
 

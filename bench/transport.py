@@ -19,12 +19,13 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
+from app.kafka.batch_consumer import LOG_START
+from app.kafka.faust_app import MeterApp, make_app
 from app.kafka.log_readers import read_to_end
 from app.kafka.transactions import PartitionProducer, Record
 from app.settings import Settings
 from app.stack.kafka import LocalKafka
 from app.topics import CELLS_CHANGELOG, EVENTS_REKEYED, ensure_topics
-from app.transport import LOG_START, MeterApp, make_app
 
 VALUE = b"x" * 160
 FLUSH_RECORDS = 50_000

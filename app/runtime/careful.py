@@ -18,13 +18,13 @@ from typing import NamedTuple, TypeVar
 from app.apart import FirstFailure
 from app.definitions import commands
 from app.definitions.judging import Judging
+from app.kafka.record_batch import RawRecord, RecordBatch
 from app.kafka.transactions import Record
 from app.limits import CAREFUL_PORTION_RECORDS
 from app.log import facts
 from app.runtime.dead_letters import Source
 from app.runtime.owned import OwnedPartition
 from app.topics import METER_DEFINITIONS
-from app.transport import RawRecord, RecordBatch
 from app.wire.arrivals import arrivals_of, index_of
 from app.wire.raw import message_key
 from app.wire.records import is_tick

@@ -12,6 +12,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from app.failpoints import failpoint
+from app.kafka.record_batch import RecordBatch
 from app.kafka.transactions import Conclude, Fenced, Record
 from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.runtime.context import WorkerContext
@@ -20,7 +21,6 @@ from app.runtime.life import Life
 from app.runtime.progress import Progress
 from app.runtime.published_topic import output_mark, output_tp
 from app.topics import CELLS_CHANGELOG
-from app.transport import RecordBatch
 from tables.changelog_sum import ChangelogSum
 from tables.members import MemberName, SetKey
 from tables.partition import Partition, PartitionRecord

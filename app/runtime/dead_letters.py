@@ -23,7 +23,7 @@ from app.wire.records import Headers, deciding_headers, organizations_named
 from app.wire.refusals import Refusal, RefusalCode
 
 if TYPE_CHECKING:
-    from app.transport import RawRecord
+    from app.kafka.record_batch import RawRecord
 
 OWN_PREFIX: Final = "meter-"
 """Of the headers that say why and where from; those of the raw record have other names."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from faust.types import TP
 
-from app.transport import RecordBatch
+from app.kafka.record_batch import RecordBatch
 
 _HEARD_POLL_S = 0.1
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from app.kafka.record_batch import RecordBatch
 from app.kafka.transactions import Record
-from app.transport import RecordBatch
 
 
 class NextFlush:

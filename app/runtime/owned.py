@@ -13,6 +13,7 @@ from faust.types import TP
 
 from app.definitions.outcome import Touch
 from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.record_batch import RawRecord
 from app.limits import CAREFUL_RECORDS, UNSENT_BYTES
 from app.runtime.commit import Commits, Committer, Producer
 from app.runtime.context import WorkerContext
@@ -28,7 +29,6 @@ from app.runtime.renewal import Renewal
 from app.runtime.table_work import TableWork
 from app.runtime.verdicts import Verdicts
 from app.topics import EVENTS_REKEYED
-from app.transport import RawRecord
 from app.turns import TURN_S, Steps, Work
 from app.wire.identity import event_id
 from app.wire.refusals import Refusal

@@ -117,7 +117,7 @@ class Restoring(Protocol[P_co]):
 
 
 class Ownership(Generic[P]):
-    """Implements `app.transport.PartitionOwner`."""
+    """Implements `app.kafka.batch_consumer.PartitionOwner`."""
 
     def __init__(
         self,

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from app.definitions.judging import Judging
 from app.failpoints import failpoint
 from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.record_batch import RawRecord
 from app.runtime.context import WorkerContext
 from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.runtime.next_flush import NextFlush
 from app.runtime.raw_lookup import RawPlace
-from app.transport import RawRecord
 from app.wire.raw import message_key
 from app.wire.records import envelope_headers
 from app.wire.refusals import Refusal, RefusalCode

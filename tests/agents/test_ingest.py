@@ -18,10 +18,11 @@ from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
+from app.kafka.batch_consumer import DeliveryBroken
+from app.kafka.record_batch import RawRecord, RecordBatch
 from app.limits import ID_BYTES
 from app.runtime.next_flush import NextFlush
 from app.settings import Settings
-from app.transport import DeliveryBroken, RawRecord, RecordBatch
 from app.turns import Turns
 from tables.partition import PartitionRecord
 

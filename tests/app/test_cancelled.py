@@ -11,11 +11,12 @@ from faust.types import TP
 from agents import ingest
 from app.cancelled import CancelledUnderneath, asked_to_end
 from app.clock import SystemClock
+from app.kafka.faust_app import MeterApp
+from app.kafka.record_batch import RecordBatch
 from app.runtime.engine import Engine
 from app.runtime.forwarder import Forwarder
 from app.runtime.owned import OwnedPartition
 from app.settings import Settings
-from app.transport import MeterApp, RecordBatch
 from app.turns import Turns
 
 

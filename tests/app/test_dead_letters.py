@@ -13,12 +13,12 @@ from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
+from app.kafka.record_batch import RawRecord
 from app.kafka.transactions import Record
 from app.limits import REFUSED_LETTERS
 from app.runtime.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
 from app.runtime.owned import OwnedPartition
 from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
-from app.transport import RawRecord
 from app.wire.arrivals import arrivals_of
 from app.wire.events import MAX_BYTES
 from app.wire.records import Headers, decode_record

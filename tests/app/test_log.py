@@ -10,8 +10,21 @@ from typing import get_args
 
 import pytest
 
+from app.kafka.batch_consumer import BatchConsumer, _BatchThread
+from app.kafka.faust_app import MeterApp
+from app.kafka.transport import Transport
 from app.limits import LOG_REPEATED_S
-from app.log import STARTING_MS, Event, Json, Repeats, Text, facts, no_start_noise
+from app.log import (
+    FAUST_SERVICES,
+    STARTING_MS,
+    Event,
+    Json,
+    Repeats,
+    Text,
+    configure,
+    facts,
+    no_start_noise,
+)
 
 
 def line(extra: Mapping[str, object], name: str = "app.runtime.engine") -> logging.LogRecord:
@@ -45,6 +58,25 @@ def test_facts_are_fields_of_the_object_and_end_the_text() -> None:
 def test_every_line_has_an_event_of_the_list(name: str, event: str) -> None:
     assert json.loads(Json().format(line({}, name)))["event"] == event
     assert event in get_args(Event)
+
+
+def test_services_of_faust_among_our_modules_are_as_quiet_as_clients() -> None:
+    services = (BatchConsumer, _BatchThread, MeterApp, Transport.Producer)
+    names = [service.logger.name for service in services]
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    root.handlers = []
+    try:
+        configure("info", "text")
+        for name in names:
+            assert not logging.getLogger(name).isEnabledFor(logging.INFO), name
+            assert json.loads(Json().format(line({}, name)))["event"] == "client"
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+        for name in names:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+    assert set(names) == set(FAUST_SERVICES)
 
 
 def test_a_line_stays_a_line() -> None:

@@ -15,6 +15,7 @@ from agents.refold import refold_queued
 from app.clock import ManualClock
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Touch
+from app.kafka.record_batch import RawRecord
 from app.kafka.transactions import Fenced
 from app.meter.events import Accepted, Duplicate, Position, Verdict
 from app.queries.gateway import Gateway
@@ -23,7 +24,6 @@ from app.runtime.commit import Producer, Unsent
 from app.runtime.owned import OwnedPartition, slices_of
 from app.runtime.progress import ProgressTable
 from app.runtime.verdicts import REMEMBERED
-from app.transport import RawRecord
 from app.turns import TURN_S, Turns
 from app.wire.refusals import Refusal, RefusalCode
 from tables.closing.close import settling

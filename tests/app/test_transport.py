@@ -18,19 +18,12 @@ from faust.types import TP
 
 from app.assignment import EvenAssignor
 from app.cancelled import CancelledUnderneath
+from app.kafka.batch_consumer import LOG_START, QUEUED_BATCHES, BatchConsumer, DeliveryBroken
+from app.kafka.faust_app import MeterApp, make_app
 from app.kafka.lenient_fetch import FetchedRecords
+from app.kafka.record_batch import OffsetsLost, RecordBatch
 from app.settings import Settings
 from app.topics import EVENTS_REKEYED, ensure_topics
-from app.transport import (
-    LOG_START,
-    QUEUED_BATCHES,
-    BatchConsumer,
-    DeliveryBroken,
-    MeterApp,
-    OffsetsLost,
-    RecordBatch,
-    make_app,
-)
 from tests.live.batches import batch_bytes, record_bytes, send_bytes
 
 pytestmark = pytest.mark.servers

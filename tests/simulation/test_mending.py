@@ -14,6 +14,7 @@ from agents.tick import Ticker
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.kafka.log_readers import LogRecord, RecordReader
+from app.kafka.record_batch import RecordBatch
 from app.redis.errors import MembersLost
 from app.redis.members import MEMBERS_IN_A_CALL
 from app.runtime import member_sync, restore
@@ -28,7 +29,6 @@ from app.topics import (
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
-from app.transport import RecordBatch
 from app.wire.refusals import RefusalCode
 from tables.members import MemberName
 from tables.partition import PartitionRecord

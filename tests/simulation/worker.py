@@ -25,9 +25,9 @@ from agents.probe import probe
 from app.apart import first_failure_here
 from app.brokers import Brokers
 from app.cancelled import asked_to_end
+from app.kafka.record_batch import RecordBatch
 from app.runtime.engine import Engine
 from app.settings import Settings
-from app.transport import RecordBatch
 from app.turns import Turns
 from tests.simulation.kafka import Admin, Broker, Consumer, PartitionProducer, Producer
 from tests.simulation.loop import VirtualLoop

@@ -1,4 +1,4 @@
-"""A Faust transport that delivers each fetched batch of a partition as one stream item.
+"""The group consumer: it delivers by batch, and lets the owner of the state seek and commit.
 
 Source: stream-engine.md §2 (what stock Faust does, and why each override is here), state.md §3-§4.
 What Faust acknowledges by itself never moves an offset: only `MeterApp.acknowledge` does.
@@ -8,42 +8,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import Fetcher as AIOKafkaFetcher
-from aiokafka.errors import (
-    ConsumerStoppedError,
-    KafkaError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
-)
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.tables.recovery import RebalanceAgain
-from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
-from mode import CrashingSupervisor, Service
+from mode import Service
 
 from app.assignment import EvenAssignor
 from app.cancelled import CancelledUnderneath, asked_to_end
-from app.clients import Consumer, Producer
-from app.kafka.lenient_fetch import FetchedRecords, FetchResult
+from app.clients import Consumer
+from app.kafka.record_batch import OffsetsLost, RecordBatch, drain
 from app.settings import Settings
-from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 
-SCHEME: Final = "kafkabatch"
 LOG_START: Final = -1
 """Next offset of a partition nothing is stored for: read it from the first record there is."""
 
-# The more records of a partition come at once, the longer are the runs of one route: batches of
-# 5,000 cost a third more CPU an event with 1,250 routes a partition, those of 20,000 a tenth less.
-MAX_POLL_RECORDS: Final = 10_000
-FETCHED_BYTES: Final = 4 * RAW_MESSAGE_BYTES
 FETCH_MAX_WAIT_MS: Final = 100
 REQUEST_TIMEOUT_MS: Final = 40_000
 # Faust's own limit on what waits for an agent lets everything through here. The partitions have
@@ -51,79 +38,10 @@ REQUEST_TIMEOUT_MS: Final = 40_000
 QUEUED_BATCHES: Final = 8
 ROOM_POLL_S: Final = 0.05
 WATCH_S: Final = 1.0
-# Faust gives up a seek, and so a restore within it, silently after `broker_request_timeout`; the
-# requests to the broker have their own limit above.
-RESTORE_TIMEOUT_S: Final = 24 * 3_600.0
-
-
-class OffsetsLost(Exception):
-    """The log no longer holds (or no longer reaches) the next offset to fold: data is missing."""
 
 
 class DeliveryBroken(Exception):
     """A promise of the transport does not hold; going on would fold too much or too little."""
-
-
-class RawRecord(Protocol):
-    """A record as it was fetched."""
-
-    @property
-    def offset(self) -> int: ...
-
-    @property
-    def timestamp(self) -> int:
-        """Append time, ms."""
-        ...
-
-    @property
-    def timestamp_type(self) -> int: ...
-
-    @property
-    def key(self) -> bytes | None: ...
-
-    @property
-    def value(self) -> bytes | None: ...
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
-
-
-class _LeanRecords(FetchedRecords):
-    """Records as the decoder made them: a `ConsumerRecord` of each costs as much as reading it."""
-
-    def _consumer_record(self, tp: Any, record: RawRecord) -> RawRecord:
-        return record
-
-
-class RecordBatch(list[RawRecord]):
-    """Consecutive records of one partition, offsets ascending.
-
-    It covers the offsets `start` … `next` - 1; those without a record are transaction markers,
-    aborted or compacted. So it may be empty: then only the position has moved on.
-    """
-
-    __slots__ = ("era", "examined", "next", "start", "tp")
-
-    def __init__(
-        self, records: Iterable[RawRecord], tp: TP, start: int, next_offset: int, era: int
-    ) -> None:
-        super().__init__(records)
-        self.tp = tp
-        self.start = start
-        self.next = next_offset
-        self.era = era
-        self.examined = False
-        """A careful owner has tried everything in it."""
-
-    @property
-    def first(self) -> int:
-        """Offset of the first record, `start` if there is none."""
-        return int(self[0].offset) if self else self.start
-
-    @property
-    def last(self) -> int:
-        """Offset of the last record, `next` - 1 if there is none."""
-        return int(self[-1].offset) if self else self.next - 1
 
 
 class PartitionOwner(Protocol):
@@ -146,6 +64,14 @@ class PartitionOwner(Protocol):
         crashes the app.
         """
         ...
+
+
+class OwningApp(faust.App):
+    """The app as its consumer and its producer see it."""
+
+    settings: Settings
+    partition_owner: PartitionOwner
+    batch_topics: frozenset[str]
 
 
 class _BatchThread(driver.AIOKafkaConsumerThread):
@@ -227,7 +153,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
                     await asyncio.sleep(ROOM_POLL_S if full else 0)
                     return {}
                 inflating = fetcher.inflating(wanted)
-                batches = await _drain(consumer, wanted, max_records, eras)
+                batches = await drain(consumer, wanted, max_records, eras)
                 remaining_s = deadline_s - monotonic()
                 if batches or remaining_s <= 0:
                     return batches
@@ -243,42 +169,10 @@ def _is_of_brokers(error: BaseException) -> bool:
     return isinstance(error, KafkaError) and error.retriable
 
 
-async def _drain(
-    consumer: AIOKafkaConsumer, active: set[TP], max_records: int | None, eras: Callable[[TP], int]
-) -> dict[Any, RecordBatch]:
-    """What is fetched already, but for what is yet to be inflated; this never gives up the loop.
-
-    Else more might be fetched meanwhile, and drained, of partitions whose position is not known.
-    """
-    fetcher = consumer._fetcher
-    assignment = fetcher._subscriptions.subscription.assignment
-    starts = {
-        tp: state.position
-        for tp in fetcher._records
-        if tp in assignment.tps and (state := assignment.state_value(tp)).has_valid_position
-    }
-    for fetched in fetcher._records.values():
-        if isinstance(fetched, FetchResult) and fetched._partition_records is not None:
-            fetched._partition_records.__class__ = _LeanRecords
-    try:
-        drained = await AIOKafkaFetcher.fetched_records(
-            fetcher, active, timeout=0, max_records=max_records
-        )
-    except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
-        raise OffsetsLost(f"The offset to read next is not in the log: {error}") from error
-    nexts = {tp: assignment.state_value(tp).position for tp in starts}
-    found = {}
-    for tp, start in starts.items():
-        if nexts[tp] > start:
-            ours = TP(tp.topic, tp.partition)
-            found[tp] = RecordBatch(drained.get(tp, ()), ours, start, nexts[tp], eras(ours))
-    return found
-
-
 class BatchConsumer(driver.Consumer):
-    """The group consumer of `MeterApp`: every topic it reads is delivered by batch."""
+    """The group consumer of the app: every topic it reads is delivered by batch."""
 
-    app: MeterApp
+    app: OwningApp
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.era = 0
@@ -588,112 +482,3 @@ def _checked(tp: TP, stored: int, start: int, end: int) -> int:
             f"{stored}: records were lost, or the topic was created anew."
         )
     return stored
-
-
-class _Producer(driver.Producer):
-    """Faust's own producer: it sends nothing of ours, but it has to connect."""
-
-    app: MeterApp
-
-    def _settings_auth(self) -> Mapping[str, Any]:
-        return self.app.settings.kafka_options()
-
-    @property
-    def _producer_type(self) -> type[Producer]:
-        return Producer
-
-
-class Transport(driver.Transport):
-    """`kafkabatch://`."""
-
-    Consumer = BatchConsumer
-    Producer = _Producer
-
-
-TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
-
-
-class MeterApp(faust.App):
-    """The Faust app of a worker."""
-
-    def __init__(self, settings: Settings, partition_owner: PartitionOwner, **options: Any) -> None:
-        self.settings = settings
-        self.partition_owner = partition_owner
-        self.raw_topic = settings.topic(settings.raw_topic)
-        self.rekeyed_topic = settings.topic(EVENTS_REKEYED)
-        self.batch_topics = frozenset({self.raw_topic, self.rekeyed_topic})
-        super().__init__(settings.consumer_group, **options)
-
-    def _create_directories(self) -> None:
-        """Faust keeps nothing on disk here: it has no tables."""
-
-    def batch_topic(self) -> faust.TopicT:
-        """The raw and the rekeyed topic, for the one agent that reads both."""
-        return self.topic(
-            self.raw_topic,
-            self.rekeyed_topic,
-            key_serializer="raw",
-            value_serializer="raw",
-            acks=False,
-        )
-
-    def take(self, batch: RecordBatch) -> bool:
-        """Begin with `batch`, so that more may be delivered; False if a rebalance made it void."""
-        return self._batch_consumer.take(batch)
-
-    def acknowledge(self, batch: RecordBatch) -> bool:
-        """Say that `batch` is durable. From any task of the loop, in any order.
-
-        Returns False if a rebalance has made it void; then it is delivered again somewhere,
-        unless the state says that it is folded.
-        """
-        return self._batch_consumer.acknowledge(batch)
-
-    @property
-    def group_heard_s(self) -> float:
-        """Monotonic time of the group's last answer that we are in it."""
-        return self._batch_consumer.group_heard_s
-
-    def hold(self, partition: int) -> None:
-        """Deliver nothing of a partition; what is on its way is void."""
-        self._batch_consumer.hold(partition)
-
-    async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
-        """Deliver a held partition again, from there; False when a rebalance has begun."""
-        return await self._batch_consumer.deliver_from(partition, offsets)
-
-    @property
-    def _batch_consumer(self) -> BatchConsumer:
-        return cast(BatchConsumer, self.consumer)
-
-
-def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: Any) -> MeterApp:
-    """The app as a worker runs it; `overrides` are Faust settings, such as session timeouts."""
-    servers = settings.kafka_options()["bootstrap_servers"]
-    options: dict[str, Any] = {
-        "broker": ";".join(f"{SCHEME}://{server}" for server in servers),
-        "datadir": settings.state_dir / "faust",
-        "key_serializer": "raw",
-        "value_serializer": "raw",
-        "topic_partitions": settings.raw_partitions,
-        "topic_replication_factor": settings.replication_factor,
-        "topic_disable_leader": True,
-        "topic_allow_declare": False,
-        "table_standby_replicas": 0,
-        "web_enabled": False,
-        "worker_redirect_stdouts": False,
-        "agent_supervisor": CrashingSupervisor,
-        "broker_request_timeout": RESTORE_TIMEOUT_S,
-        "broker_max_poll_interval": RESTORE_TIMEOUT_S,
-        "broker_max_poll_records": MAX_POLL_RECORDS,
-        "consumer_group_instance_id": settings.group_instance_id or None,
-        "broker_commit_interval": 1.0,
-        "broker_session_timeout": 20.0,
-        "broker_heartbeat_interval": 2.0,
-        # Who does not let go is left out: well before the requests of those who wait time out.
-        "broker_rebalance_timeout": 30.0,
-        # A batch of one partition has at most this, or one record.
-        "consumer_max_fetch_size": FETCHED_BYTES,
-        "producer_request_timeout": REQUEST_TIMEOUT_MS / 1_000,
-    }
-    return MeterApp(settings, partition_owner, **(options | overrides))

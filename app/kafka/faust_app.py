@@ -1,0 +1,110 @@
+"""The Faust app of a worker, and the settings of Faust it runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import faust
+from faust.types import TP
+from mode import CrashingSupervisor
+
+from app.kafka.batch_consumer import REQUEST_TIMEOUT_MS, BatchConsumer, OwningApp, PartitionOwner
+from app.kafka.record_batch import RecordBatch
+from app.kafka.transport import SCHEME
+from app.settings import Settings
+from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
+
+# The more records of a partition come at once, the longer are the runs of one route: batches of
+# 5,000 cost a third more CPU an event with 1,250 routes a partition, those of 20,000 a tenth less.
+MAX_POLL_RECORDS: Final = 10_000
+FETCHED_BYTES: Final = 4 * RAW_MESSAGE_BYTES
+# Faust gives up a seek, and so a restore within it, silently after `broker_request_timeout`; the
+# requests to the broker have their own limit above.
+RESTORE_TIMEOUT_S: Final = 24 * 3_600.0
+
+
+class MeterApp(OwningApp):
+    """The Faust app of a worker."""
+
+    def __init__(self, settings: Settings, partition_owner: PartitionOwner, **options: Any) -> None:
+        self.settings = settings
+        self.partition_owner = partition_owner
+        self.raw_topic = settings.topic(settings.raw_topic)
+        self.rekeyed_topic = settings.topic(EVENTS_REKEYED)
+        self.batch_topics = frozenset({self.raw_topic, self.rekeyed_topic})
+        super().__init__(settings.consumer_group, **options)
+
+    def _create_directories(self) -> None:
+        """Faust keeps nothing on disk here: it has no tables."""
+
+    def batch_topic(self) -> faust.TopicT:
+        """The raw and the rekeyed topic, for the one agent that reads both."""
+        return self.topic(
+            self.raw_topic,
+            self.rekeyed_topic,
+            key_serializer="raw",
+            value_serializer="raw",
+            acks=False,
+        )
+
+    def take(self, batch: RecordBatch) -> bool:
+        """Begin with `batch`, so that more may be delivered; False if a rebalance made it void."""
+        return self._batch_consumer.take(batch)
+
+    def acknowledge(self, batch: RecordBatch) -> bool:
+        """Say that `batch` is durable. From any task of the loop, in any order.
+
+        Returns False if a rebalance has made it void; then it is delivered again somewhere,
+        unless the state says that it is folded.
+        """
+        return self._batch_consumer.acknowledge(batch)
+
+    @property
+    def group_heard_s(self) -> float:
+        """Monotonic time of the group's last answer that we are in it."""
+        return self._batch_consumer.group_heard_s
+
+    def hold(self, partition: int) -> None:
+        """Deliver nothing of a partition; what is on its way is void."""
+        self._batch_consumer.hold(partition)
+
+    async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
+        """Deliver a held partition again, from there; False when a rebalance has begun."""
+        return await self._batch_consumer.deliver_from(partition, offsets)
+
+    @property
+    def _batch_consumer(self) -> BatchConsumer:
+        return cast(BatchConsumer, self.consumer)
+
+
+def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: Any) -> MeterApp:
+    """The app as a worker runs it; `overrides` are Faust settings, such as session timeouts."""
+    servers = settings.kafka_options()["bootstrap_servers"]
+    options: dict[str, Any] = {
+        "broker": ";".join(f"{SCHEME}://{server}" for server in servers),
+        "datadir": settings.state_dir / "faust",
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "topic_partitions": settings.raw_partitions,
+        "topic_replication_factor": settings.replication_factor,
+        "topic_disable_leader": True,
+        "topic_allow_declare": False,
+        "table_standby_replicas": 0,
+        "web_enabled": False,
+        "worker_redirect_stdouts": False,
+        "agent_supervisor": CrashingSupervisor,
+        "broker_request_timeout": RESTORE_TIMEOUT_S,
+        "broker_max_poll_interval": RESTORE_TIMEOUT_S,
+        "broker_max_poll_records": MAX_POLL_RECORDS,
+        "consumer_group_instance_id": settings.group_instance_id or None,
+        "broker_commit_interval": 1.0,
+        "broker_session_timeout": 20.0,
+        "broker_heartbeat_interval": 2.0,
+        # Who does not let go is left out: well before the requests of those who wait time out.
+        "broker_rebalance_timeout": 30.0,
+        # A batch of one partition has at most this, or one record.
+        "consumer_max_fetch_size": FETCHED_BYTES,
+        "producer_request_timeout": REQUEST_TIMEOUT_MS / 1_000,
+    }
+    return MeterApp(settings, partition_owner, **(options | overrides))
