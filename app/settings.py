@@ -1,4 +1,8 @@
-"""Every setting in one model: METER_* environment variables; Lago's own names work too."""
+"""Every setting in one model: METER_* environment variables; Lago's own names work too.
+
+The file is over 500 lines because it is a list: one field a setting, with what it means. Whoever
+sets up a worker reads it in one place, and it has few lines besides.
+"""
 
 from __future__ import annotations
 
