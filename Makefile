@@ -10,7 +10,7 @@ DIR ?= tests/conformance/vectors
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test vectors lint format bench attacks neighbours fuzz simulate seeded-bugs \
+.PHONY: help setup run test check vectors lint format bench attacks neighbours fuzz simulate seeded-bugs \
   chaos audit clean
 
 help: ## This list
@@ -54,6 +54,17 @@ test: $(STAMP) ## Style, types and the whole suite on real servers
 	  --ignore $(ALIKE) --ignore $(ATTACKS) $(PYTEST_ARGS)
 	@$(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ALIKE)
 	@ATTACK_SLACK=$(ATTACK_SLACK) $(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ATTACKS)
+
+# All kinds that need no server. Whatever does is marked so, by its fixtures or by hand.
+CHECKED := $(addprefix tests/,agents app tables laws rules semantics conformance simulation seeded_bugs \
+  fuzz docs deploy)
+
+check: $(STAMP) ## Style, types and a little of every test that needs no server, in two minutes
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --hypothesis-profile check --durations 10 \
+	  -m 'not servers and not slow' --ignore $(ALIKE) $(PYTEST_ARGS) $(CHECKED)
 
 vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running worker)
 	@$(BIN)/python -m tests.conformance $(if $(LIVE),--live) '$(DIR)'

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 
 from app.settings import Settings
 from app.stack.kafka import LocalKafka
 from app.stack.redis import LocalRedis
+from tests.profiles import register_profiles
 
 
 class MakeSettings(Protocol):
@@ -23,17 +22,15 @@ class MakeSettings(Protocol):
     def __call__(self, **overrides: Any) -> Settings: ...
 
 
-# How fast examples are made is the machine's matter.
-hypothesis_settings.register_profile(
-    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-hypothesis_settings.load_profile("suite")
+register_profiles()
 
 # Most brokers of the suite live for seconds: compiling them well costs more than it gives back.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 FAULTS = Path(__file__).parent / "faults"
 CLUSTER = FAULTS / "test_cluster.py"
+SERVERS = {"local_kafka", "local_redis"}
+"""Fixtures: a test that has one of them, by whatever way, needs real servers."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     items.sort(key=lambda item: FAULTS not in item.path.parents)
     for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
         one_by_one = FAULTS in item.path.parents and item.path != CLUSTER
         group = "faults" if one_by_one else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))

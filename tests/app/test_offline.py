@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -32,6 +32,7 @@ from tests.laws.world import (
     lines,
     subscription_body,
 )
+from tests.profiles import examples
 
 ALL = tuple(METRICS)
 OTHER = "other"
@@ -69,7 +70,7 @@ def folded(
 
 @pytest.mark.parametrize("in_memory", [0, 2, 1000])
 @pytest.mark.parametrize("slice_events", [1, 3, 1000])
-@settings(max_examples=25, deadline=None, derandomize=True)
+@examples(25)
 @given(st.data())
 def test_records_are_those_of_a_live_partition(
     slice_events: int, in_memory: int, data: st.DataObject

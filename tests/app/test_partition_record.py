@@ -37,7 +37,10 @@ def _known(pairs: set[Pair]) -> Partition:
         pytest.param({("o", f"s-{n}", "gb") for n in range(1_000)}, set(), id="some"),
         pytest.param({("o", "s" * 900_000 + str(n), "gb") for n in range(20)}, {IDLE}, id="long"),
         pytest.param(
-            {("o" * 36, f"subscription-{n:07}", "gb") for n in range(300_000)}, {IDLE}, id="many"
+            {("o" * 36, f"subscription-{n:07}", "gb") for n in range(300_000)},
+            {IDLE},
+            id="many",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from app.definitions.aggregation_types import AGGREGATION_TYPES
+from tests.profiles import CHECK, SUITE, sized
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -107,7 +108,9 @@ def test_the_example_is_not_in_the_product() -> None:
 def test_the_worked_example_works_to_the_letter(copy: Path) -> None:
     for block in BLOCKS:
         block.apply(copy)
-    tests = run(copy, "pytest", "-v", *LAWS, "-k", "min or registry or order_and_batches")
+    profile = f"--hypothesis-profile={sized(SUITE, CHECK)}"
+    some = ("-k", "min or registry or order_and_batches")
+    tests = run(copy, "pytest", "-v", profile, *LAWS, *some)
     assert tests.returncode == 0, tests.stdout + tests.stderr
     for law in RUN:
         assert f"{law} PASSED" in tests.stdout
@@ -118,6 +121,7 @@ def test_the_worked_example_works_to_the_letter(copy: Path) -> None:
     assert form.returncode == 0, form.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", REGISTRATION)
 def test_without_a_registration_the_laws_fail(copy: Path, missing: str) -> None:
     for block in BLOCKS:

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.targets import TARGETS, check, corrections, inputs_of, queries
+from tests.profiles import CHECKED_EXAMPLES, sized
 
 SEEDS = {name: [each.read_bytes() for each in inputs_of(name)] for name in TARGETS}
 few = settings(
-    max_examples=60,
+    max_examples=sized(60, CHECKED_EXAMPLES),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.numbers import EXACT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS
@@ -19,6 +19,7 @@ from tables.registry import AGGREGATIONS
 from tables.sum import Sum
 from tables.weighted_sum import WeightedSum
 from tests.laws.world import DAY_MS, START_MS, WEEK_MS
+from tests.profiles import examples
 
 WINDOW = Window(START_MS, START_MS + WEEK_MS, START_MS + WEEK_MS - 1, 7, "Europe/Paris")
 
@@ -30,7 +31,7 @@ FOLDING: dict[str, Callable[[], Aggregation[Any]]] = {
     "prorated sum": lambda: Sum(recurring=True, prorated=True, timezone="Europe/Paris"),
 }
 each = pytest.mark.parametrize("name", FOLDING)
-some = settings(max_examples=60, deadline=None, derandomize=True)
+some = examples(60)
 
 
 class Item(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -28,6 +28,7 @@ from tests.laws.world import (
     lines,
     ms,
 )
+from tests.profiles import examples
 
 END_MS = START_MS + 8 * WEEK_MS
 GROUPED = ("sum", "unique")
@@ -47,7 +48,7 @@ def world(code: str, timezone: str, grace_days: int | None) -> list[DefinitionLi
 
 
 @pytest.mark.parametrize("code", [code for code in METRICS if code != "filtered"])
-@settings(max_examples=50, deadline=None, derandomize=True)
+@examples(50)
 @given(st.data())
 def test_published_at_a_cut_is_the_fold_of_the_prefix(code: str, data: st.DataObject) -> None:
     timezone = data.draw(st.sampled_from(["UTC", "America/Los_Angeles", "Europe/Paris"]))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -33,6 +33,7 @@ from tests.laws.world import (
     definitions_of,
     event,
 )
+from tests.profiles import examples
 
 MINUTE_MS = 60_000
 END_MS = START_MS + 7 * WEEK_MS
@@ -154,7 +155,7 @@ CHANGES = st.lists(
 
 @pytest.mark.parametrize("late", [False, True], ids=["on time", "late"])
 @pytest.mark.parametrize("code", ["count", "max", "latest", "average", "balance", "seats", "level"])
-@settings(max_examples=25, deadline=None, derandomize=True)
+@examples(25)
 @given(st.data())
 def test_every_cut_of_a_period_shows_what_was_corrected_until_then(
     code: str, late: bool, data: st.DataObject

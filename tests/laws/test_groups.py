@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -27,6 +27,7 @@ from tests.laws.world import (
     slices,
     subscription_body,
 )
+from tests.profiles import examples
 
 COMPUTED = "computed"
 """Its expression stands in place of the property that groups."""
@@ -34,7 +35,7 @@ CODES = ("count", "sum", "unique", "seats", "balance", COMPUTED)
 END_MS = START_MS + 6 * WEEK_MS
 GROUPS = "vwxyz"
 
-few = settings(max_examples=80, deadline=None, derandomize=True)
+few = examples(80)
 
 
 def definitions_of(most: int) -> list[DefinitionLine]:

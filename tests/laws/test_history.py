@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -23,6 +23,7 @@ from tests.laws.world import (
     lines,
     slices,
 )
+from tests.profiles import examples
 
 ALL = tuple(METRICS)
 END_MS = START_MS + 10 * WEEK_MS
@@ -45,7 +46,7 @@ def newest(live: Live) -> dict[str, tuple[Any, ...]]:
     return {cell: figures for cell, figures in found.items() if figures[0] != "0.0" or figures[4]}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60)
 @given(st.data())
 def test_it_is_as_if_it_had_always_been_so(data: st.DataObject) -> None:
     base = definitions_of(ALL)

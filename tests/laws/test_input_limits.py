@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -22,6 +22,7 @@ from tests.laws.world import (
     event,
     lines,
 )
+from tests.profiles import examples
 
 LIMITS = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
 LONG = "z" * (VALUE_BYTES + 1)
@@ -49,7 +50,7 @@ def long_arrivals(draw: st.DrawFn) -> list[Arrival]:
     return made
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@examples(80)
 @given(limited_definitions(), long_arrivals(), st.data())
 def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
     definitions: list[DefinitionLine], events: list[Arrival], data: st.DataObject

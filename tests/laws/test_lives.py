@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions.instants import iso_milliseconds, iso_seconds
 from tests.laws.lives import Expected, Life
+from tests.profiles import examples
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(150)
 @given(st.integers(0, 2**32))
 def test_a_life(seed: int) -> None:
     life = Life(Random(seed))

@@ -6,7 +6,7 @@ Every law folds the same two logs in two ways and asks for the same cells and th
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tables.fold import Arrival
@@ -23,13 +23,14 @@ from tests.laws.world import (
     definitions_of,
     slices,
 )
+from tests.profiles import examples
 
 ALL = tuple(METRICS)
 UNIQUE = ("heads", "unique")
 """Alone, so that many operations meet on one property."""
 END_MS = START_MS + 10 * WEEK_MS
 GRACES = st.sampled_from([SETTINGS, GRACE_SETTINGS])
-few = settings(max_examples=80, deadline=None, derandomize=True)
+few = examples(80)
 
 
 def in_order(definitions: list[DefinitionLine], events: list[Arrival]) -> Live:

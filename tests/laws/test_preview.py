@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -27,6 +27,7 @@ from tests.laws.world import (
     definitions_of,
     metric_body,
 )
+from tests.profiles import examples
 
 ALL = tuple(METRICS)
 NAME = (ORG, SUBSCRIPTION)
@@ -72,7 +73,7 @@ def shown(live: Live, codes: frozenset[str], scope: Scope) -> dict[str, CellFigu
     return found
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60)
 @given(st.data())
 def test_what_is_previewed_comes(data: st.DataObject) -> None:
     definitions = definitions_of(ALL)

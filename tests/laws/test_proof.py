@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.meter.evidence import Difference
@@ -31,10 +31,11 @@ from tests.laws.world import (
     definitions_of,
     event,
 )
+from tests.profiles import examples
 
 ALL = tuple(METRICS)
 NAME = (ORG, SUBSCRIPTION)
-few = settings(max_examples=60, deadline=None, derandomize=True)
+few = examples(60)
 
 
 def delivered(data: st.DataObject, *, changing: bool = False) -> tuple[Live, list[Arrival]]:

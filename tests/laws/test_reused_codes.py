@@ -10,11 +10,12 @@ import json
 from random import Random
 from typing import NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.instants import iso_milliseconds, iso_seconds
+from tests.profiles import examples
 from tests.semantics.story import ORG, Story, charge, ms
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
@@ -136,7 +137,7 @@ class Tale:
         return found
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(100)
 @given(st.integers(0, 2**32))
 def test_a_code_is_used_again(seed: int) -> None:
     tale = Tale(Random(seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -27,6 +27,7 @@ from tests.laws.world import (
     arrivals,
     changing_definitions,
 )
+from tests.profiles import examples
 
 ALL = tuple(METRICS)
 END_MS = START_MS + 8 * WEEK_MS
@@ -45,7 +46,7 @@ def place_of(arrival: Arrival) -> tuple[int, int]:
     return arrival.raw_partition, arrival.raw_offset
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@examples(20)
 @given(st.data())
 def test_what_is_set_aside_was_never_there(data: st.DataObject) -> None:
     events = sorted(data.draw(arrivals(ALL)), key=lambda each: each.position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -19,6 +19,7 @@ from app.wire.grants import digest_of
 from app.wire.records import Headers
 from app.wire.refusals import Refusal, RefusalCode
 from tables.fold import Arrival
+from tests.profiles import examples
 
 OURS, OTHERS = "o", "p"
 NAMED = {"external_subscription_id": "s", "transaction_id": "t"}
@@ -87,7 +88,7 @@ def judged(lines: list[Line], sent: Sent) -> tuple[Judging, list[Arrived]]:
     return judging, list(arrivals_of(value, headers, at_ms, 0, 7, judging))
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@examples(400)
 @given(logs())
 def test_who_need_not_wait_judges_as_whoever_knows_the_whole_log(
     log: tuple[list[Line], Sent],
@@ -101,7 +102,7 @@ def test_who_need_not_wait_judges_as_whoever_knows_the_whole_log(
             assert found == expected
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@examples(400)
 @given(logs())
 def test_it_is_judged_by_the_settings_of_an_hour_before(log: tuple[list[Line], Sent]) -> None:
     """Spelled out anew, element by element."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -30,6 +30,7 @@ from tests.laws.world import (
     plan_body,
     subscription_body,
 )
+from tests.profiles import examples
 
 CODES = ["count", "sum", "unique"]
 NAMES = ["sub", "sub-2", "sub-3", "sub-4"]
@@ -154,7 +155,7 @@ def _told(
     return worker
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(150)
 @given(st.integers(0, 1 << 32), st.integers(0, 3))
 def test_what_is_defined_later_counts_whatever_is_kept(seed: int, most: int) -> None:
     random = Random(seed)

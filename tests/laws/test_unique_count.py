@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.billing_periods.timezones import local_date
@@ -19,6 +19,7 @@ from tables.members import Members, pack_member, unpack_member
 from tables.unique_count import BEFORE, Contributions, Member, MemberOperation, UniqueCount
 from tests.laws import naive
 from tests.laws.world import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.profiles import examples
 
 FIRST_MS = START_MS + WEEK_MS + 9 * HOUR_MS
 """The first period starts in the middle of a day, as a subscription may."""
@@ -105,7 +106,7 @@ def rows(made: Sequence[MemberOperation], at: Period, cut_ms: int) -> list[naive
 
 
 @pytest.mark.parametrize("prorated", [False, True], ids=["plain", "prorated"])
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(150)
 @given(st.data())
 def test_every_period_and_cut(prorated: bool, data: st.DataObject) -> None:
     aggregation = UniqueCount(recurring=True, prorated=prorated, timezone=TIMEZONE)
@@ -120,7 +121,7 @@ def test_every_period_and_cut(prorated: bool, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("prorated", [False, True], ids=["plain", "prorated"])
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60)
 @given(st.data())
 def test_settling_published_cuts_changes_no_open_one(prorated: bool, data: st.DataObject) -> None:
     aggregation = UniqueCount(recurring=True, prorated=prorated, timezone=TIMEZONE)
@@ -142,7 +143,7 @@ def up_to(changed: Contributions, period_ms: int, cut_ms: int) -> tuple[int, int
 
 
 @pytest.mark.parametrize("prorated", [False, True], ids=["plain", "prorated"])
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(100)
 @given(st.data())
 def test_what_is_kept_is_bounded_and_no_matter_of_order(
     prorated: bool, data: st.DataObject
@@ -160,7 +161,7 @@ def test_what_is_kept_is_bounded_and_no_matter_of_order(
     assert max(of_one.values(), default=0) <= (2 if prorated else 1)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60)
 @given(st.data())
 def test_redelivered_operation_is_one(data: st.DataObject) -> None:
     aggregation = UniqueCount(recurring=True, prorated=False, timezone=TIMEZONE)
@@ -170,7 +171,7 @@ def test_redelivered_operation_is_one(data: st.DataObject) -> None:
         assert aggregation.joined(member, operation) == member
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(150)
 @given(st.data())
 def test_what_is_simple_comes_to_the_same(data: st.DataObject) -> None:
     aggregation = UniqueCount(recurring=True, prorated=False, timezone=TIMEZONE)

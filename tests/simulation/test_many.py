@@ -17,6 +17,7 @@ from tests.simulation.play import Player
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_processes_share_the_seeds() -> None:
     seeds = range(300, 300 + many.AT_ONCE + 1)
     shared = sorted(many.play_all(seeds, 2))
@@ -36,6 +37,7 @@ def test_a_seed_without_end_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> N
     assert "no end after" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupted_run_says_how_to_go_on(jobs: int) -> None:
     command = [sys.executable, "-m", "tests.simulation", "--seeds", "500", "--jobs", str(jobs)]

@@ -17,6 +17,7 @@ from tests.laws.world import (
     definitions_of,
     subscription_body,
 )
+from tests.profiles import sized
 from tests.simulation.by_hand import slow_scans
 from tests.simulation.play import play
 from tests.simulation.script import (
@@ -37,15 +38,14 @@ from tests.simulation.script import (
 )
 from tests.simulation.shrink import shrink
 
-A_TEST = 25
+A_TEST = sized(25, 5)
 FIRST_SEEDS = [
-    *range(0, 250, A_TEST),
-    *range(WIDENED_FROM, WIDENED_FROM + 50, A_TEST),
-    *range(ASIDE_FROM, ASIDE_FROM + 25, A_TEST),
+    *range(0, sized(250, 10), A_TEST),
+    *range(WIDENED_FROM, WIDENED_FROM + sized(50, 5), A_TEST),
+    *range(ASIDE_FROM, ASIDE_FROM + A_TEST, A_TEST),
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("first", FIRST_SEEDS)
 def test_seeds_come_to_the_offline_fold(first: int) -> None:
     """`python -m tests.simulation --seed N` replays one."""
@@ -73,6 +73,7 @@ FOUND_WIDENED = (
 FOUND_ASIDE = (2000022, 2000285)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [*FOUND, *FOUND_WIDENED, *FOUND_ASIDE])
 def test_seeds_that_found_something(seed: int) -> None:
     assert play(script_of(seed), seed).check() == []

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions.instants import iso_seconds
@@ -15,6 +15,7 @@ from tables.fold import Arrival
 from tables.series import Series, SeriesValue, TooManyWindows, WindowName, windows
 from tests.laws.world import DAY_MS, HOUR_MS, ORG, START_MS, SUBSCRIPTION, Live, definitions_of, ms
 from tests.laws.world import event as an_event
+from tests.profiles import examples
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ ZONES = ["UTC", "Europe/Paris", "Australia/Lord_Howe", "America/St_Johns", "Paci
     st.integers(ms("2005-01-01T00:00:00Z"), ms("2040-01-01T00:00:00Z")),
     st.integers(1, 400 * DAY_MS),
 )
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(100)
 def test_windows_follow_each_other(
     name: WindowName, timezone: str, from_ms: int, length_ms: int
 ) -> None:

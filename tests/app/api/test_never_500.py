@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from app.api.descriptions import openapi_document
 from app.api.endpoints.table import DESCRIBED
 from tests.app.api.conftest import Running, start
+from tests.profiles import CHECKED_EXAMPLES, sized
 
 # Round trip, so that the schema is plain JSON as a client would get it.
 DOCUMENT = json.loads(json.dumps(openapi_document(DESCRIBED)))
@@ -120,7 +121,7 @@ BODIES = TREES.map(lambda tree: json.dumps(tree).encode()) | st.binary(max_size=
 
 
 @given(method=METHODS, path=PATHS, query=st.text(max_size=12), body=BODIES)
-@settings(FUZZED, max_examples=150)
+@settings(FUZZED, max_examples=sized(150, CHECKED_EXAMPLES))
 @example("POST", "/api/v1/events", "", b'{"event":' + b"[" * 10_000)
 @example("POST", "/api/v1/events", "", b'{"event":{"timestamp":1e999999999999999999999}}')
 @example("POST", "/api/v1/events", "", b'{"event":{"timestamp":1e999999999}}')

@@ -57,6 +57,7 @@ def test_jars_are_of_one_kafka_version_with_a_logger() -> None:
 _PRINT_JARS = "from app.stack.java import kafka_jars; print(*kafka_jars(), sep='\\n')"
 
 
+@pytest.mark.slow
 def test_one_start_at_a_time_looks_for_jars(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +74,7 @@ def test_one_start_at_a_time_looks_for_jars(
     assert told.splitlines() == [str(jar) for jar in jars]
 
 
+@pytest.mark.slow
 def test_jars_that_are_gone_are_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +85,7 @@ def test_jars_that_are_gone_are_fetched_again(
     assert jars[0].exists()
 
 
+@pytest.mark.slow
 def test_other_jars_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By whatever is named in the repository: byte for byte, and none that it does not name."""
     monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path / "jgo"))

@@ -22,6 +22,8 @@ from app.stack.kafka import LocalKafka, new_cluster_id
 from app.stack.ports import HOST, free_ports
 from app.stack.redis import BUNDLING_PACKAGES, LocalRedis, find_redis_server
 
+pytestmark = pytest.mark.servers
+
 REPOSITORY = Path(__file__).parents[3]
 
 

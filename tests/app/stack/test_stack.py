@@ -23,6 +23,8 @@ from app.stack.ports import free_ports, is_free
 from app.stack.stack import exclusive, local_stack
 from tests.conftest import MakeSettings
 
+pytestmark = pytest.mark.servers
+
 METER = [sys.executable, "-c", "from app.cli.main import cli; cli()"]
 REPOSITORY = Path(__file__).parents[3]
 

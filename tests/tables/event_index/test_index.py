@@ -20,6 +20,7 @@ from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.event_index.merge import FileSegmentWriter
 from tables.event_index.rows import ROW_BYTES
+from tests.profiles import CHECKED_EXAMPLES, sized
 
 INDEX_FILES = [str(path) for path in Path(event_index.__file__).parent.glob("*.py")]
 
@@ -212,7 +213,7 @@ class IndexAgainstDict(RuleBasedStateMachine):
 
 TestIndexAgainstDict = IndexAgainstDict.TestCase
 TestIndexAgainstDict.settings = settings(
-    max_examples=60,
+    max_examples=sized(60, CHECKED_EXAMPLES),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -432,6 +433,7 @@ def test_segments_stay_few(tmp_path: Path) -> None:
     index.close()
 
 
+@pytest.mark.slow
 def test_memory_stays_within_its_bound_as_filters_go_cold(tmp_path: Path) -> None:
     bound = 1_000_000
     index = EventIndex(tmp_path, memory_bytes=bound)
