@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from shutil import rmtree
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
 import msgspec
 from aiokafka import TopicPartition
-from aiokafka.admin import RecordsToDelete
 
 from app.definitions.outcome import Touch
 from app.kafka.log_readers import bounds, read_to_end
-from app.kafka.transactions import PartitionProducer, Record
+from app.kafka.transactions import PartitionProducer
 from app.log import facts
 from app.runtime.changelogs import ANY_PAIR, PARTITION_RECORD_KEY, newest_values
 from app.runtime.context import WorkerContext
@@ -27,6 +23,12 @@ from app.runtime.followed import DefinitionsLost
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_stands, output_tp, read_published
+from app.runtime.rebuild import (
+    Published,
+    fold_anew,
+    open_index,
+    spool_of,
+)
 from app.settings import Settings
 from app.topics import (
     CELLS_CHANGELOG,
@@ -36,22 +38,18 @@ from app.topics import (
     METER_DEFINITIONS,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
-    admin_client,
 )
 from app.turns import Steps, Work
 from tables.cells import FOLD_VERSION
 from tables.changelog_sum import sum_of
 from tables.corrections import CorrectionTable
 from tables.event_index.index import EventIndex, LogDiffers
-from tables.partition import OutputMark, Pair, Partition, PartitionRecord, StateTooNew
+from tables.partition import Pair, Partition, PartitionRecord, StateTooNew
 from tables.published import PublishedTable
-from tables.stores.spool import Spool
 
 log = logging.getLogger(__name__)
 
 _RESTORED_FROM = (CELLS_CHANGELOG, PRESENCE_CHANGELOG, PUBLISHED_CHANGELOG)
-_FOLDED_ANEW = (MEMBERS_CHANGELOG, PRESENCE_CHANGELOG, CORRECTIONS_CHANGELOG)
-_EPOCH_BITS = 20
 _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
 
@@ -62,12 +60,12 @@ async def restore(
     shared: WorkerContext,
     told_epoch: int,
 ) -> OwnedPartition:
-    """The partition as its last flush left it, under a new epoch, ready to be scheduled.
+    """Return the partition as its last flush left it, under a new epoch, ready to be scheduled.
 
     `told_epoch`: the highest that anybody reported progress of it under.
     """
     newest = await newest_values(shared.settings, _RESTORED_FROM, number)
-    corrections = CorrectionTable(_spool(shared.settings))
+    corrections = CorrectionTable(spool_of(shared.settings))
     newest[CORRECTIONS_CHANGELOG] = await _load_corrections(shared.settings, number, corrections)
     # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
     # what it set aside just before it was fenced must not be folded here. After the state is read,
@@ -78,7 +76,7 @@ async def restore(
     if packed_record is None:
         unknown = PartitionRecord(epoch=told_epoch)
         published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
-        return await _folding_anew(number, unknown, None, newest, published, producer, shared)
+        return await fold_anew(number, unknown, None, newest, published, producer, shared)
     record = msgspec.msgpack.decode(packed_record, type=PartitionRecord)
     if record.fold_version > FOLD_VERSION:
         raise StateTooNew(
@@ -114,9 +112,7 @@ async def restore(
         log.error(text, number, extra=facts("note", partition=number))
     if not (intact and published.whole):
         table.index.close()
-        return await _folding_anew(
-            number, record, packed_record, newest, published, producer, shared
-        )
+        return await fold_anew(number, record, packed_record, newest, published, producer, shared)
     newest.clear()
     cells.clear()
     owned = OwnedPartition(table, producer, shared, packed_record)
@@ -135,7 +131,7 @@ async def restore(
 
 
 def refolding_pairs(table: Partition) -> Iterable[Pair]:
-    """What was under a refold, or to be, at the last flush."""
+    """Return what was under a refold, or to be, at the last flush."""
     pairs = table.record.refolding
     return table.all_pairs() if ANY_PAIR in pairs else pairs
 
@@ -152,7 +148,7 @@ async def _load_corrections(
 ) -> dict[bytes, bytes]:
     """Take corrections over as they are read: all of them have no room in memory.
 
-    The keys of what the changelog has, without values.
+    Returns the keys of what the changelog has, without values.
     """
     keys: dict[bytes, bytes] = {}
     tp = TopicPartition(settings.topic(CORRECTIONS_CHANGELOG), number)
@@ -168,12 +164,8 @@ async def _load_corrections(
     return keys
 
 
-def _spool(settings: Settings) -> Spool:
-    return Spool(settings.state_dir / "spool")
-
-
 def _catching_up(table: Partition, touches: Iterable[tuple[int, int, Touch]]) -> Steps[set[Pair]]:
-    """Definitions that were applied since the flush: which pairs they send elsewhere."""
+    """Apply definitions that came since the flush; return which pairs they send elsewhere."""
     record, refolds = table.record, set[Pair]()
     for _, append_time_ms, touch in touches:
         if append_time_ms <= record.definitions_ms or record.refolding or record.behind:
@@ -190,69 +182,12 @@ def _catching_up(table: Partition, touches: Iterable[tuple[int, int, Touch]]) ->
     return refolds
 
 
-async def _folding_anew(
-    number: int,
-    known: PartitionRecord,
-    durable: bytes | None,
-    newest: Mapping[str, Mapping[bytes, bytes]],
-    published: _Published,
-    producer: PartitionProducer,
-    shared: WorkerContext,
-) -> OwnedPartition:
-    """A partition that folds its logs from the start; what was published stays published.
-
-    As far as usage-records has it: what that lacks is published again, the same bytes under the
-    same ids, for every record is a function of the logs.
-
-    Whatever an earlier state has left behind goes, with the first flush at the latest: members and
-    rows of events yet to be folded again would make them look like repetitions, and what is counted
-    of them would be counted twice.
-    """
-    settings, store = shared.settings, shared.members
-    newest = {**newest, **await newest_values(settings, [MEMBERS_CHANGELOG], number)}
-    log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
-    rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
-    stored = await store.state(number)
-    epoch = max(known.epoch, stored.epoch) + 1
-    # Epochs begin again when all that knew them is lost; offsets never do.
-    begun = (log_start << _EPOCH_BITS) + epoch
-    table = Partition(number, shared.definitions, _index(number, shared, begun))
-    table.record.epoch, table.record.index_epoch = epoch, begun
-    table.corrections = CorrectionTable(_spool(settings))
-    # Of one that is torn it was counted by the restore that found it so.
-    table.record.attempt = max(1, known.attempt)
-    # Redis never stood at it: what it may go back to is not taken for what is filled in here.
-    table.record.flush = max(known.flush, stored.flush or 0) + 1
-    table.published, table.record.output = published.table, published.newest
-    void = [*_FOLDED_ANEW]
-    if not published.whole:
-        void.append(PUBLISHED_CHANGELOG)
-    table.forget_stored(newest[CELLS_CHANGELOG])
-    await fill(store, number, table.record.epoch, table.record.flush, {})
-    owned = OwnedPartition(
-        table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
-    )
-    owned.refold_queue.stand_under(shared.followed.last)
-    for name in void:
-        topic = settings.topic(name)
-        owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
-    return owned
-
-
-async def _empty_log(settings: Settings, log_name: str, number: int) -> int:
-    """Delete all records of a partition of a log; the offset at which it begins now."""
-    tp = TopicPartition(settings.topic(log_name), number)
-    async with admin_client(settings) as admin:
-        starts: dict[TopicPartition, int] = await admin.delete_records({tp: RecordsToDelete(-1)})
-    return starts[tp]
-
-
 async def _restored_index(
     number: int, shared: WorkerContext, record: PartitionRecord
 ) -> EventIndex:
-    """The event index from local disk as far as it is intact, the rest from its log."""
+    """Return the event index, from local disk as far as it is intact, the rest from its log."""
     settings = shared.settings
-    index = _index(number, shared, record.index_epoch)
+    index = open_index(number, shared, record.index_epoch)
     if index.length > record.index_length:
         index.truncate(record.index_length)
     tp = TopicPartition(settings.topic(INDEX_CHANGELOG), number)
@@ -277,37 +212,10 @@ async def _load_index(settings: Settings, tp: TopicPartition, index: EventIndex)
         raise LogDiffers("the log has fewer rows than the event index on local disk")
 
 
-def _index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
-    """The index on local disk, unless it was begun at another time: its log was emptied since."""
-    settings = shared.settings
-    return EventIndex(
-        _index_directory(settings.state_dir, settings.topic_prefix, number),
-        memory_bytes=_memory_share(shared),
-        identity=f"{settings.topic_prefix}/{number}/{begun}",
-    )
-
-
-def _index_directory(state_dir: Path, prefix: str, number: int) -> Path:
-    return state_dir / "index" / f"{prefix or 'meter'}" / str(number)
-
-
-def _memory_share(shared: WorkerContext) -> int:
-    return max(1 << 20, shared.settings.dedupe_memory_bytes // shared.settings.raw_partitions)
-
-
-class _Published(NamedTuple):
-    """What was published of a partition."""
-
-    table: PublishedTable
-    newest: OutputMark | None
-    whole: bool
-    """Not True when usage-records is not what it was: then this is what it has now."""
-
-
 async def _published(
     number: int, shared: WorkerContext, record: PartitionRecord, changelog: dict[bytes, bytes]
-) -> _Published:
-    """What was published, from its changelog; if that is torn, from the usage records themselves.
+) -> Published:
+    """Return what was published by its changelog; if that is torn, by the usage records.
 
     Both are asked: a topic that was deleted or cut has not what its changelog says.
     """
@@ -321,18 +229,18 @@ async def _published(
         text = "What was published of partition %s is torn: usage-records are read"
         log.error(text, number, extra=facts("note", partition=number))
     elif record.output is None and not changelog:
-        return _Published(table, None, whole=True)
+        return Published(table, None, whole=True)
     elif record.output is not None and await output_stands(settings, number, record.output):
-        return _Published(table, record.output, whole=True)
+        return Published(table, record.output, whole=True)
     found, newest = await read_published(settings, shared.definitions, number)
     if torn and found.sum == expected:
-        return _Published(found, newest, whole=True)
+        return Published(found, newest, whole=True)
     tp = output_tp(settings, number)
     if not torn and record.output is None:
         # Retention may have taken what the topic lacks: nothing was noted to tell a cut one by.
         start, _ = await bounds(settings, tp)
         if start > 0 or found.sum == table.sum:
-            return _Published(table, newest, whole=True)
+            return Published(table, newest, whole=True)
     shared.rebuilds["published"] += not torn
     log.error(
         "%s is not what partition %s published: what it lacks is published again",
@@ -340,7 +248,7 @@ async def _published(
         number,
         extra=facts("note", partition=number),
     )
-    return _Published(found, newest, whole=False)
+    return Published(found, newest, whole=False)
 
 
 async def _restore_members(number: int, shared: WorkerContext, table: Partition) -> bool:

@@ -381,7 +381,7 @@ BUGS = (
     ),
     Bug(
         "rebuilt-at-the-flush-of-the-torn-state",
-        "app/runtime/restore.py",
+        "app/runtime/rebuild.py",
         "max(known.flush, stored.flush or 0) + 1",
         "max(known.flush, stored.flush or 0)",
     ),

@@ -17,7 +17,7 @@ from app.kafka.log_readers import LogRecord, RecordReader
 from app.kafka.record_batch import RecordBatch
 from app.redis.errors import MembersLost
 from app.redis.members import MEMBERS_IN_A_CALL
-from app.runtime import member_sync, restore
+from app.runtime import member_sync, rebuild, restore
 from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.runtime.refold_queue import RefoldQueue
 from app.topics import (
@@ -164,7 +164,7 @@ def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whol
             went_back.append(0)
             worker.process.kill()
 
-    for module in (restore, member_sync):
+    for module in (rebuild, restore, member_sync):
         monkeypatch.setattr(module, "fill", fill_and_go_back)
     monkeypatch.setattr(Worker, "_take", take_and_crash)
     monkeypatch.setattr(Player, "_tear", tear)
@@ -375,13 +375,14 @@ def test_an_index_of_the_first_life_is_not_taken_for_that_of_the_second(
 ) -> None:
     """Cells and Redis are lost together; local disks stay."""
     begun: list[int] = []
-    index = restore._index
+    index = rebuild.open_index
 
     def note(number: int, shared: Any, at: int) -> Any:
         begun.append(at)
         return index(number, shared, at)
 
     monkeypatch.setattr(Player, "_tear", lose_cells_and_redis)
-    monkeypatch.setattr(restore, "_index", note)
+    for module in (restore, rebuild):
+        monkeypatch.setattr(module, "open_index", note)
     assert play(Script(1, 1, [*eventful(), TORN, used("b")])).check() == []
     assert len(set(begun)) == 2

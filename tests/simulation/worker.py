@@ -57,7 +57,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         ),
         "app.set_aside.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
         "app.runtime.engine.MemberStore": lambda _: Members(redis),
-        "app.runtime.restore.admin_client": Admin(broker).connected,
+        "app.runtime.rebuild.admin_client": Admin(broker).connected,
         "app.runtime.commit.failpoint": failpoint,
         "app.runtime.verdicts.failpoint": failpoint,
         "agents.ingest.failpoint": failpoint,

@@ -1,0 +1,127 @@
+"""Rebuild: a partition whose state is torn or lost folds its logs from the start.
+
+What it published stays published, as far as usage-records has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from shutil import rmtree
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+
+from app.kafka.transactions import PartitionProducer, Record
+from app.runtime.changelogs import newest_values
+from app.runtime.context import WorkerContext
+from app.runtime.member_sync import fill
+from app.runtime.owned import OwnedPartition
+from app.settings import Settings
+from app.topics import (
+    CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    INDEX_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+    admin_client,
+)
+from tables.corrections import CorrectionTable
+from tables.event_index.index import EventIndex
+from tables.partition import OutputMark, Partition, PartitionRecord
+from tables.published import PublishedTable
+from tables.stores.spool import Spool
+
+_FOLDED_ANEW = (MEMBERS_CHANGELOG, PRESENCE_CHANGELOG, CORRECTIONS_CHANGELOG)
+_EPOCH_BITS = 20
+
+
+def spool_of(settings: Settings) -> Spool:
+    """Return where corrections lie that have no room in memory."""
+    return Spool(settings.state_dir / "spool")
+
+
+async def fold_anew(
+    number: int,
+    known: PartitionRecord,
+    durable: bytes | None,
+    newest: Mapping[str, Mapping[bytes, bytes]],
+    published: Published,
+    producer: PartitionProducer,
+    shared: WorkerContext,
+) -> OwnedPartition:
+    """Return a partition that folds its logs from the start; what was published stays published.
+
+    As far as usage-records has it: what that lacks is published again, the same bytes under the
+    same ids, for every record is a function of the logs.
+
+    Whatever an earlier state has left behind goes, with the first flush at the latest: members and
+    rows of events yet to be folded again would make them look like repetitions, and what is counted
+    of them would be counted twice.
+    """
+    settings, store = shared.settings, shared.members
+    newest = {**newest, **await newest_values(settings, [MEMBERS_CHANGELOG], number)}
+    log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
+    rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
+    stored = await store.state(number)
+    epoch = max(known.epoch, stored.epoch) + 1
+    # Epochs begin again when all that knew them is lost; offsets never do.
+    begun = (log_start << _EPOCH_BITS) + epoch
+    table = Partition(number, shared.definitions, open_index(number, shared, begun))
+    table.record.epoch, table.record.index_epoch = epoch, begun
+    table.corrections = CorrectionTable(spool_of(settings))
+    # Of one that is torn it was counted by the restore that found it so.
+    table.record.attempt = max(1, known.attempt)
+    # Redis never stood at it: what it may go back to is not taken for what is filled in here.
+    table.record.flush = max(known.flush, stored.flush or 0) + 1
+    table.published, table.record.output = published.table, published.newest
+    void = [*_FOLDED_ANEW]
+    if not published.whole:
+        void.append(PUBLISHED_CHANGELOG)
+    table.forget_stored(newest[CELLS_CHANGELOG])
+    await fill(store, number, table.record.epoch, table.record.flush, {})
+    owned = OwnedPartition(
+        table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
+    )
+    owned.refold_queue.stand_under(shared.followed.last)
+    for name in void:
+        topic = settings.topic(name)
+        owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
+    return owned
+
+
+async def _empty_log(settings: Settings, log_name: str, number: int) -> int:
+    """Delete all records of a partition of a log; return the offset at which it begins now."""
+    tp = TopicPartition(settings.topic(log_name), number)
+    async with admin_client(settings) as admin:
+        starts: dict[TopicPartition, int] = await admin.delete_records({tp: RecordsToDelete(-1)})
+    return starts[tp]
+
+
+def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
+    """Open the index on local disk, unless it was begun before its log was emptied last."""
+    settings = shared.settings
+    return EventIndex(
+        _index_directory(settings.state_dir, settings.topic_prefix, number),
+        memory_bytes=_memory_share(shared),
+        identity=f"{settings.topic_prefix}/{number}/{begun}",
+    )
+
+
+def _index_directory(state_dir: Path, prefix: str, number: int) -> Path:
+    return state_dir / "index" / f"{prefix or 'meter'}" / str(number)
+
+
+def _memory_share(shared: WorkerContext) -> int:
+    return max(1 << 20, shared.settings.dedupe_memory_bytes // shared.settings.raw_partitions)
+
+
+class Published(NamedTuple):
+    """What was published of a partition."""
+
+    table: PublishedTable
+    newest: OutputMark | None
+    whole: bool
+    """Not True when usage-records is not what it was: then this is what it has now."""
