@@ -92,7 +92,7 @@ async def _held_back_by(
     progress: ProgressTable,
     rekeyed_end: Callable[[int], Awaitable[int]],
 ) -> tuple[HeldBy, str] | None:
-    """What the cut waits for, as a code and a sentence; None when it can be taken."""
+    """Return what the cut waits for, as a code and a sentence; None when it can be taken."""
     settings = owned.shared.settings
     if owned.table.record.append_time_ms <= cut_ms:
         return "raw_behind", f"raw partition {owned.number} is not folded past the cut"
@@ -111,7 +111,7 @@ async def _held_back_by(
 
 
 def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | None:
-    """What the cells do not show yet that the cut has to show."""
+    """Return what the cells do not show yet and the cut has to show."""
     behind_ms = owned.table.behind_since_ms
     # A history record comes into force over definitions that everybody was looked at for.
     if behind_ms is not None and (behind_ms <= cut_ms or owned.table.next_history_ms() <= cut_ms):
@@ -186,7 +186,7 @@ class _Cut:
     def _go_on(
         self, records: Iterator[PublishedRecord | None], most: int
     ) -> Generator[None, None, bool]:
-        """Take so many records; whether these were all."""
+        """Take so many records; return whether these were all."""
         for count, record in enumerate(records, 1):
             if record is not None:
                 self._bytes += len(record.value)

@@ -72,7 +72,7 @@ class ClockAhead(Exception):
 
 
 def latest_stamp_ms(shared: WorkerContext) -> int:
-    """Of a record whose broker's clock may be right; a test clock is nobody's."""
+    """Return the latest append time we accept: an hour ahead; unlimited under the test clock."""
     return NEVER_MS if shared.settings.test_clock else shared.clock.now_ms() + MAX_STAMP_AHEAD_MS
 
 
@@ -168,7 +168,7 @@ class _Lanes:
 
     @asynccontextmanager
     async def _my_turn(self) -> AsyncIterator[None]:
-        """One lane at a time."""
+        """Let one lane go on at a time."""
         with self._turns.folding():
             async with self._turn:
                 yield
@@ -210,7 +210,7 @@ class _Lanes:
 
 
 def _joined(batches: Sequence[RecordBatch]) -> RecordBatch:
-    """Those of one topic as one."""
+    """Join the batches of one topic."""
     first = batches[0]
     if len(batches) == 1:
         return first
@@ -221,7 +221,7 @@ def _joined(batches: Sequence[RecordBatch]) -> RecordBatch:
 
 
 async def _wait(taking: asyncio.Task[bool]) -> None:
-    """Until it is done, or for so long as a turn lasts."""
+    """Wait until it is done, or for as long as a turn lasts."""
     try:
         await asyncio.wait([taking], timeout=TURN_S)
     except asyncio.CancelledError:
@@ -236,7 +236,7 @@ def found_in(
     judging: Judging,
     aside: Aside | None = None,
 ) -> Steps[list[Arrived] | None]:
-    """What a record holds, by small steps; None: that hangs on definitions yet to come.
+    """Return what a record holds, by small steps; None: that hangs on definitions yet to come.
 
     `aside`: what is set aside of the raw partition that it was read from.
     """
@@ -270,7 +270,7 @@ class Portion:
         self._batch = batch
 
     def decode(self, shared: WorkerContext, number: int, judging: Judging) -> Steps[None]:
-        """Whole records from its beginning on, until it has as much as it may have."""
+        """Decode whole records from its beginning on, until it has as much as it may have."""
         batch, next_offset, append_time_ms = self._batch, self.next_offset, self.append_time_ms
         homes, latest_ms = shared.homes, latest_stamp_ms(shared)
         default, believed = judging.default_organization_id, not judging.beliefs
@@ -339,7 +339,7 @@ class Portion:
         self.next_offset, self.whole = max(batch.next, next_offset), True
 
     def runs(self, homes: HomePartitions, number: int) -> list[Run]:
-        """What is at home here; the rest goes away."""
+        """Return what is at home here; the rest goes away."""
         runs: list[Run] = []
         for pair, run in self._arrivals.items():
             home = homes.of(pair[0], pair[1])
@@ -394,31 +394,31 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
 
 
 def decoding_of(owned: OwnedPartition) -> Work:
-    """The turns of one partition; by them each has its share."""
+    """Return the work of one partition; by it each has its share of turns."""
     return Work("decode", "events", f"partition {owned.number}")
 
 
 async def _is_more(owned: OwnedPartition, portion: Portion | _Rekeyed) -> bool:
-    """Whether the batch goes on after a portion, once what comes next can be judged."""
+    """Return whether the batch goes on after a portion, once what comes next can be judged."""
     if portion.waits_past_ms is not None:
         await owned.life.definitions_past(portion.waits_past_ms)
     return not portion.whole and not owned.abandoned
 
 
 def _is_believed(arrival: Arrival, judging: Judging, append_time_ms: int) -> bool:
-    """Whether an event of a record without headers may be whose it says it is."""
+    """Return whether an event of a record without headers may belong to whom it names."""
     belief, default = judging.belief_at(append_time_ms), judging.default_organization_id
     return belief is None or belief.may_be_of(arrival.organization_id, default, ())
 
 
 def _unread(batch: UnreadBatch) -> Refusal:
-    """One for all that is in the batch."""
+    """Return one refusal for all that is in the batch."""
     code = RefusalCode.TOO_LARGE if batch.reason.too_large else RefusalCode.SET_ASIDE
     return Refusal(code, str(batch.reason), batch.data)
 
 
 def _require_next(batch: RecordBatch, next_offset: int) -> None:
-    """Offsets move on with what was folded: to pass over a gap would lose it in silence."""
+    """Raise DeliveryBroken at a gap: offsets would move past it and lose it in silence."""
     if batch.start > next_offset:
         raise DeliveryBroken(
             f"{batch.tp} is folded up to {next_offset}, the batch begins at {batch.start}"
@@ -472,7 +472,7 @@ class _Rekeyed:
         self._batch = batch
 
     def decode(self, judging: Judging, set_asides: SetAsides) -> Steps[None]:
-        """Records from its beginning on, until it has as much as it may have."""
+        """Decode records from its beginning on, until it has as much as it may have."""
         batch, marks = self._batch, self.marks
         room, step = PORTION_BYTES, STEP_BYTES
         left = islice(batch, bisect_left(batch, self.next_offset, key=_offset), None)
@@ -501,7 +501,7 @@ class _Rekeyed:
     def _take(
         self, forwarded: RawRecord, judging: Judging, place: tuple[int, int, int], index: int
     ) -> Steps[bool]:
-        """What one record holds; False: that hangs on definitions yet to come."""
+        """Take what one record holds; return False if that hangs on definitions yet to come."""
         headers = [header for header in forwarded.headers if header[0] != POSITION_HEADER]
         found = yield from found_in(forwarded.value, headers, place, judging)
         for arrived in found or ():

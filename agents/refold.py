@@ -50,7 +50,7 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
 
 
 async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
-    """One refold of everything that is queued now; what comes meanwhile waits for the next."""
+    """Refold everything that is queued now; what comes meanwhile waits for the next refold."""
     work = Work("refold", f"partition {owned.number}")
     queue, shaping = owned.refold_queue, owned.work.shaping
     async with owned.lock:

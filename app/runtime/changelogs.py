@@ -34,7 +34,7 @@ PARTITION_RECORD_BYTES = 8 * MEBIBYTE
 """The partition record is written with every flush, and has to fit into the cell changelog."""
 
 ANY_PAIR: Pair = ("", "", "")
-"""In place of pairs under a refold: too many to be written down. No event has empty names."""
+"""Stands for more pairs under a refold than can be written. No event has empty names."""
 
 INDEX_RECORD_BYTES = 40 * 16_000
 """Packed index rows of one flush are split into records of at most this size."""

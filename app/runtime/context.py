@@ -116,7 +116,7 @@ class WorkerContext:
     rebuilds: Counter[Rebuilt] = field(default_factory=Counter)
     """What was torn or lost and made again: partition, index, members or published."""
     unsent_bytes: int = 0
-    """Of all flushes that are packed and not committed."""
+    """Size of all flushes that are packed and not committed."""
 
     def set_url(self, url: str) -> None:
         """Note where the other workers reach this one."""

@@ -40,7 +40,7 @@ class Cuts:
         self._refold_queue = refold_queue
         self.schedule = Schedule(table, ())
         self.unscheduled: dict[SubscriptionName, None] = {}
-        """Those of the cut that is being taken: their next cuts are looked for when it is whole."""
+        """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
         self.blocked: Blocked | None = None
         """The cut that is held back."""
         self.woken = asyncio.Event()

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from app.kafka.record_batch import RawRecord
 
 OWN_PREFIX: Final = "meter-"
-"""Of the headers that say why and where from; those of the raw record have other names."""
+"""Prefix of the headers that say why and where from; the raw record's have other names."""
 
 _COUNTS_HEADER: Final = f"{OWN_PREFIX}refused"
-"""Of a letter for many: how many elements are refused, by code."""
+"""Count of refused elements by code, in a letter for many."""
 
 REPEATED_BYTES: Final = 1_024
 """A key, or headers, of up to so many bytes go with each element that is refused."""
@@ -38,7 +38,7 @@ _WHOLE_BYTES: Final = DEAD_LETTER_MESSAGE_BYTES - 65_536
 """The rest is for what Kafka and our own headers need."""
 
 _CUT_BYTES: Final = MAX_BYTES + 1
-"""Of a larger value than the raw topic takes uncompressed; sent again it is too large again."""
+"""Kept of a value that the raw topic takes compressed only; sent again it is too large again."""
 
 _HEADER_LENGTHS_BYTES: Final = 10
 """The most that the lengths of a name and its text take."""
@@ -62,11 +62,11 @@ class Source(NamedTuple):
     key: bytes | None
     headers: Headers = ()
     organization_id: str | None = None
-    """Whose everything is that is refused of it; None: nobody's, or of several."""
+    """Owner of everything that is refused of it; None: nobody, or several."""
     value: bytes | None = None
     """All of it, where it is at hand."""
     records: int | None = None
-    """Of a batch that nobody could read: how many records it has."""
+    """Number of records in a batch that nobody could read."""
 
 
 def source_of(topic: str, partition: int, raw: RawRecord | UnreadBatch, judging: Judging) -> Source:
@@ -87,7 +87,7 @@ def source_of(topic: str, partition: int, raw: RawRecord | UnreadBatch, judging:
 
 
 def organization_of(record: ConsumedRecord) -> str | None:
-    """Whose a dead letter is; what older programs wrote says so by its value only."""
+    """Return the owner of a dead letter; older programs told it by the value only."""
     for name, text in record.headers:
         # Of a letter it says whose it was found to be; absent: no one organization's.
         if name == ORGANIZATION_HEADER:

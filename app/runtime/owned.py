@@ -39,8 +39,7 @@ from tables.partition import Pair, Partition, Slice, WaitForDefinitions
 from tables.routes import Route
 
 TURNS_BETWEEN_SLICES = 4
-"""Of the event loop, once a turn: in so many a request that has come is read, begun and answered.
-"""
+"""Turns of the event loop between two slices: enough to read a request, begin and answer it."""
 
 DISK_POLL_S = 0.5
 
@@ -100,7 +99,7 @@ class OwnedPartition:
         self.attempt = table.record.attempt
         """At the take-over: how many, this one included, since a flush moved an offset."""
         self.careful_records = CAREFUL_RECORDS if self.attempt > 0 else 0
-        """So many records are tried before they are folded: nobody handed the partition over."""
+        """Number of records to try before they are folded: nobody handed the partition over."""
         self.disk_full: tuple[int, str] | None = None
         """(since when, what is wanted): the fold stands until local disk takes more."""
         self.stalled = asyncio.Event()
@@ -308,7 +307,7 @@ class OwnedPartition:
             await self.members.learn(found)
 
     def _fold_slice(self, part: Sequence[Run]) -> Steps[Slice | list[MemberName] | None]:
-        """In one step: fold it, or tell which members have to be learnt before."""
+        """Fold a slice in one step, or return the members that have to be learnt before."""
         yield from ()
         if self.life.is_given_up():
             return None

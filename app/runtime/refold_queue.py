@@ -22,11 +22,11 @@ class RefoldQueue:
     def __init__(self, table: Partition):
         self._table = table
         self.pairs: dict[Pair, None] = {}
-        """Those queued; a refold that has begun has taken its own out."""
+        """The queued ones; a refold that has begun has taken its own out."""
         self._recorrecting: dict[SubscriptionName, None] = {}
         """Subscriptions whose queued refold puts other corrections in force."""
         self._most = 0
-        """So many subscriptions at a time, for a refold of more has failed; 0: all of them."""
+        """Most subscriptions at a time, since a refold of more has failed; 0: all of them."""
         self.since_ms: int | None = None
         """Append time of the earliest definition whose refold is not swapped in."""
         self.definitions_taken = (0, -1)
