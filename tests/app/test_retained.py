@@ -17,7 +17,7 @@ from app.runtime.owned import OwnedPartition
 from app.turns import Steps
 from tables.fold import runs_of
 from tests.app.definitions.log import metric_body
-from tests.app.test_owned import AT_MS, owned_of, sent
+from tests.app.runtime.test_owned import AT_MS, owned_of, sent
 from tests.laws.world import ORG, START_MS, WEEK_MS
 
 DELETE = commands.delete_plan(ORG, "plan")
