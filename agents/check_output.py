@@ -15,7 +15,7 @@ from app.runtime.commit import OutputLost
 from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_tp
 from app.settings import Settings
-from tables.partition import OutputMark
+from tables.changelogged.checkpoint import OutputMark
 
 log = logging.getLogger(__name__)
 

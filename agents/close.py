@@ -80,7 +80,7 @@ async def close_due(
             # Whoever had it may have found a cut before it, or what it has to wait for.
             if cuts.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:
                 continue
-            if owned.table.next_history_ms() <= cut_ms:
+            if owned.table.standing.next_history_ms() <= cut_ms:
                 await owned.renewal.enter_history()
             else:
                 await _take_cut(owned, cut_ms)
@@ -112,9 +112,10 @@ async def _held_back_by(
 
 def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | None:
     """Return what the cells do not show yet and the cut has to show."""
-    behind_ms = owned.table.behind_since_ms
+    standing = owned.table.standing
+    behind_ms = standing.behind_since_ms
     # A history record comes into force over definitions that everybody was looked at for.
-    if behind_ms is not None and (behind_ms <= cut_ms or owned.table.next_history_ms() <= cut_ms):
+    if behind_ms is not None and (behind_ms <= cut_ms or standing.next_history_ms() <= cut_ms):
         text = f"definitions behind: partition {owned.number} has yet to look at whom they concern"
         return "definitions_behind", text
     since_ms = owned.refold_queue.since_ms
@@ -163,23 +164,23 @@ class _Cut:
                 # It is closed already, or waits; something has asked for its cuts again.
                 continue
             cuts.unscheduled[name] = None
-            packed = table.sealed_cells(name)
+            packed = table.packing.sealed_cells(name)
             records = closing(table, name, self._cut_ms)
             if not (yield from self._go_on(records, AT_FIRST)):
-                table.half_closed.add(name)
+                table.stale.half_closed.add(name)
                 waiting.append((name, records))
             else:
                 # Also one that was left half taken before.
-                table.half_closed.discard(name)
+                table.stale.half_closed.discard(name)
                 if packed:
                     # As they were: nobody else had a turn since.
-                    table.cool(name, packed)
+                    table.packing.cool(name, packed)
             failpoint("mid-close")
             yield
         while waiting:
             name, records = waiting.popleft()
             if (yield from self._go_on(records, AT_ONCE)):
-                table.half_closed.discard(name)
+                table.stale.half_closed.discard(name)
             else:
                 waiting.append((name, records))
 

@@ -42,7 +42,7 @@ from app.wire.refusals import Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run, runs_of
-from tables.partition import Pair
+from tables.presence import Pair
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,8 @@ from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Scanner, Turn, feeding
 from app.turns import Work
 from tables.closing.close import next_cut
-from tables.partition import Pair
-from tables.presence import REST, SubscriptionName
-from tables.refold import Refold
+from tables.partition.refold import Refold
+from tables.presence import REST, Pair, SubscriptionName
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
         await turn.run(job.beginning())
         while pairs and job.waits_past_ms < 0:
             async with scanner(owned) as scan:
-                lost = owned.table.names_before(pairs, *await scan.log_starts())
+                lost = owned.table.presence.names_before(pairs, *await scan.log_starts())
                 if lost:
                     async with shaping, owned.lock:
                         _let_stand(owned, lost, _DELETED, pairs, names)
@@ -141,5 +140,5 @@ def _finished(owned: OwnedPartition, corrected: Iterable[SubscriptionName]) -> N
     """Let cuts go on, unless more was queued meanwhile."""
     owned.refold_queue.let_cuts_go_on(owned.shared.followed.last)
     # Late events that only the refold counts wait for a cut that nothing else would announce.
-    owned.cuts.reschedule({*owned.table.take_late_names(), *corrected})
+    owned.cuts.reschedule({*owned.table.cuts.take_late_names(), *corrected})
     owned.next_flush.note_moved()

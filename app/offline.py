@@ -26,10 +26,12 @@ from tables.closing.close import close_subscription, entering_history, next_cut,
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import Members
-from tables.partition import Pair, Partition, Refused, refolds_of
-from tables.presence import SubscriptionName
+from tables.partition.intake import Refused
+from tables.partition.partition import Partition
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold
+from tables.presence import Pair, SubscriptionName
 from tables.reading import current_usage
-from tables.refold import Refold
 
 
 class DefinitionLine(NamedTuple):
@@ -162,8 +164,8 @@ class OfflineMeter:
         self._next_cut_ms = None
         self._judging = Judging.by(self.definitions)
         if isinstance(outcome, Applied) and outcome.touch is not None:
-            self.partition.tell(outcome.touch)
-            self._refold(refolds_of(self.partition.renewing()))
+            self.partition.redefinition.tell(outcome.touch)
+            self._refold(refolds_of(self.partition.redefinition.renewing()))
 
     def _take(self, line: EventLine, append_time_ms: int) -> None:
         self.partition.record.append_time_ms = append_time_ms
@@ -183,8 +185,8 @@ class OfflineMeter:
             self._fold_slice()
             # Every cut before it is taken, and none is for what counts from the correction on.
             settle(self.partition, arrived.append_time_ms - 1)
-            if self.partition.correct(arrived):
-                pairs = self.partition.pairs_of_name(arrived.name)
+            if self.partition.corrected.correct(arrived):
+                pairs = self.partition.presence.pairs_of(arrived.name)
                 self._refold(pairs, {arrived.name: NEVER_MS})
 
     def _fold_slice(self) -> None:
@@ -196,8 +198,7 @@ class OfflineMeter:
         )
         self._taken.take(taken)
         self.refused += self.partition.fold(runs_of(taken)).refused
-        smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
-        self._refold(smaller)
+        self._refold(self.partition.stale.take_smaller_positions())
 
     def _refold(
         self, pairs: set[Pair], horizons: Mapping[SubscriptionName, int] | None = None
@@ -222,7 +223,7 @@ class OfflineMeter:
             cut_ms = self._next_cut()
             if cut_ms >= append_time_ms:
                 return
-            if self.partition.next_history_ms() <= cut_ms:
+            if self.partition.standing.next_history_ms() <= cut_ms:
                 self._refold(refolds_of(entering_history(self.partition)))
                 continue
             for name in self._names():
@@ -237,7 +238,7 @@ class OfflineMeter:
         if not self._slice:
             return earliest_ms
         appended_ms = self._slice[0].append_time_ms
-        late = (ceil_to(appended_ms, each) for each in self.partition.revision_grids_ms)
+        late = (ceil_to(appended_ms, each) for each in self.partition.cuts.revision_grids_ms)
         return min(earliest_ms, *late)
 
     def _next_cut(self) -> int:
@@ -246,8 +247,10 @@ class OfflineMeter:
             cuts = (next_cut(self.partition, name) for name in self._names())
             self._next_cut_ms = min(cuts, default=NEVER_MS)
         done_ms = self.partition.record.cut_ms
-        late = (cut for cuts in self.partition.late_cuts.values() for cut in cuts if cut > done_ms)
-        history_ms = self.partition.next_history_ms()
+        late = (
+            cut for cuts in self.partition.cuts.late_cuts.values() for cut in cuts if cut > done_ms
+        )
+        history_ms = self.partition.standing.next_history_ms()
         return min(self._next_cut_ms, min(late, default=NEVER_MS), history_ms)
 
     def _names(self) -> list[SubscriptionName]:

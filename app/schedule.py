@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 
 from app.definitions.timeline import NEVER_MS
 from tables.closing.close import next_cut
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName
 
 
@@ -43,7 +43,7 @@ class Schedule:
 
         A history record waits for the logs as a cut does.
         """
-        history_ms = self._partition.next_history_ms()
+        history_ms = self._partition.standing.next_history_ms()
         while self._heap:
             cut_ms, name = self._heap[0]
             if self._cuts.get(name) == cut_ms:

@@ -31,7 +31,7 @@ from app.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
 from app.wire.arrivals import ADMIT_HEADER, Arrived, arrivals_of, index_of
 from app.wire.records import decode_record, is_tick
 from app.wire.refusals import Refusal
-from tables.partition import PartitionRecord
+from tables.changelogged.checkpoint import PartitionRecord
 
 Element = tuple[int, int]
 """(raw offset, array index)"""

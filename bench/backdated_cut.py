@@ -20,7 +20,7 @@ from bench.world import charge_of
 from tables.closing.close import closing, next_cut
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
-from tables.partition import Partition
+from tables.partition.partition import Partition
 
 ORG, NAME = "bench", ("bench", "old")
 NOW_MS = 1_768_435_200_000

@@ -27,7 +27,7 @@ from bench.world import METRICS, charge_of, plan_of, subscription_of
 from tables.closing.close import settle
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tests.app.runtime.alone import NoProducer, context_of
 
 ORG = "bench"
@@ -94,7 +94,7 @@ class World:
         )
         self.table.fold(runs_of([Arrival(event, ORG, NOW_MS, 0, number, 0)]))
         self.table.take_changes()
-        self.table.cool(name)
+        self.table.packing.cool(name)
 
     def apply(self, command: Command) -> Applied:
         """Apply a command that has to be accepted."""
@@ -110,7 +110,7 @@ class World:
         outcome = self.apply(command)
         self.owned.renewal.define(outcome.touch, self.definitions.offset - 1, self.now_ms)
         applied_s = time.perf_counter() - began_s
-        looking = self.table.renewing()
+        looking = self.table.redefinition.renewing()
         longest_s, all_s, steps = spend(self.owned.renewal.taking_over(looking, self.now_ms))
         queue = self.owned.refold_queue
         queue.swapped(queue.begin()[0])

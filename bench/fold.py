@@ -29,7 +29,7 @@ from bench.world import (
 )
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
-from tables.partition import Partition
+from tables.partition.partition import Partition
 
 NOW_MS = 1_767_225_600_000
 SLICE_EVENTS = 500

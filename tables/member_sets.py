@@ -13,8 +13,9 @@ from app.definitions.instants import iso_seconds
 from app.meter.evidence import Difference
 from tables.cells import SetName, Span
 from tables.members import AtHand, SetKey, unpack_member
-from tables.partition import Pair, Partition
-from tables.refold import Refold
+from tables.partition.partition import Partition
+from tables.partition.refold import Refold
+from tables.presence import Pair
 from tables.unique_count import Member, UniqueCount
 
 _NAMED = 5
@@ -84,7 +85,9 @@ def member_sets(partition: Partition, refold: Refold, pairs: Iterable[Pair]) -> 
     ]
     expected = refold.members.at_hand({key for _, span in spans for key in span.sets.values()})
     for pair, shadow in spans:
-        live = next((s for s in partition.route_of(pair).spans if s.key == shadow.key), None)
+        live = next(
+            (s for s in partition.packing.route_of(pair).spans if s.key == shadow.key), None
+        )
         if live is None:
             continue
         strangers = {

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SubscriptionName = tuple[str, str]
 """(organization_id, external_subscription_id)"""
 
+Pair = tuple[str, str, str]
+"""(organization_id, external_subscription_id, code)"""
+
 REST: tuple[str, str, str] = ("", "", "undefined")
 """Stands for every undefined name that is not kept one by one; no organization has that id."""
 
@@ -197,6 +200,26 @@ class PresenceTable:
         if code == REST[2] and (*name, code) == REST:
             return self.rest
         return self.codes.get(name, {}).get(code)
+
+    def pairs_of(self, name: SubscriptionName) -> set[Pair]:
+        """Every pair of an external subscription that has events."""
+        return {(*name, code) for code in self.codes.get(name, {})}
+
+    def all_pairs(self) -> set[Pair]:
+        """Every pair that has events, those not kept one by one as one."""
+        pairs = {(*name, code) for name, codes in self.codes.items() for code in codes}
+        return pairs | ({REST} if self.rest is not None else set())
+
+    def names_before(
+        self, pairs: Iterable[Pair], raw_start: int, rekeyed_start: int
+    ) -> set[SubscriptionName]:
+        """External subscriptions with an event that lies before where the logs begin."""
+        return {
+            (org, external_id)
+            for org, external_id, code in pairs
+            if (entry := self.find((org, external_id), code)) is not None
+            and (0 <= entry.raw_first < raw_start or 0 <= entry.rekeyed_first < rekeyed_start)
+        }
 
     def entries_of(self, name: SubscriptionName) -> list[Presence]:
         """Where all events of an external subscription lie."""

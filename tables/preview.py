@@ -20,9 +20,10 @@ from app.meter.evidence import PreviewedCell
 from app.turns import Steps, drained
 from tables.closing.close import cells_shown
 from tables.fold import Arrival
-from tables.partition import Pair, Partition
-from tables.presence import SubscriptionName
-from tables.refold import Refold
+from tables.partition.partition import Partition
+from tables.partition.refold import Refold
+from tables.partition.tables import Carried
+from tables.presence import Pair, SubscriptionName
 from tables.verification import figure_texts
 
 
@@ -56,17 +57,13 @@ class Preview:
         self._codes = codes
         self.partition = partition
         self.names = sorted(names)
-        self._shadow = Partition(partition.number, branch, partition.index)
-        self._shadow.presence = partition.presence
-        self._shadow.corrections = partition.corrections
-        self._shadow.published = partition.published
-        self._shadow.record = msgspec.structs.replace(
-            partition.record, history_ms=branch.append_time_ms
-        )
+        record = msgspec.structs.replace(partition.record, history_ms=branch.append_time_ms)
+        carried = Carried(record, partition.presence, partition.published, partition.corrections)
+        self._shadow = Partition(partition.number, branch, partition.index, carried=carried)
         self.pairs = {
             pair
             for name in self.names
-            for pair in partition.pairs_of_name(name)
+            for pair in partition.presence.pairs_of(name)
             if pair[2] in codes
         }
         self._refold = Refold(self._shadow, self.pairs, begins=False)
@@ -98,25 +95,25 @@ class Preview:
 
         The live fold must stand where the last event was read.
         """
-        self._shadow.routes = dict(self._refold.routes)
+        self._shadow.routes.lend(self._refold.routes)
         for name in self.names:
-            if name in self.partition.stale:
+            if name in self.partition.stale.names:
                 continue
             cells: list[PreviewedCell] = []
-            packed = self.partition.sealed_cells(name)
-            for versions, timeline in self._shadow.timelines(name):
+            packed = self.partition.packing.sealed_cells(name)
+            for versions, timeline in self._shadow.timelines.of(name):
                 for period in timeline.until(scope.at_ms):
                     subscription = versions.at(period.fixed_at_ms)
                     if subscription is not None and self._concerns(period, scope):
                         cells += self._compared(name, subscription, timeline, period)
             if packed:
-                self.partition.cool(name, packed)
+                self.partition.packing.cool(name, packed)
             yield cells
 
     @property
     def skipped(self) -> list[Pair]:
         """What nothing can be said of now: it is being refolded."""
-        return sorted(pair for pair in self.pairs if pair[:2] in self.partition.stale)
+        return sorted(pair for pair in self.pairs if pair[:2] in self.partition.stale.names)
 
     def _concerns(self, period: Period, scope: Scope) -> bool:
         if period.due_at_ms >= NEVER_MS > period.fixed_at_ms:

@@ -15,7 +15,7 @@ from app.turns import STEP_ITEMS, Steps, drained
 from tables.cells import Figures, Span
 from tables.implicit import implicit_plan, implicit_subscription
 from tables.in_force import PeriodCharges
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName
 
 
@@ -30,7 +30,7 @@ def current_usage_steps(
     """The same by steps. What is folded between them may be in some rows: `as_of` is what is in all
     of them.
     """
-    for versions, timeline in reversed(partition.timelines(name)):
+    for versions, timeline in reversed(partition.timelines.of(name)):
         subscription = versions.at()
         if subscription is None or subscription.status_at(at_ms) != "active":
             continue
@@ -39,8 +39,8 @@ def current_usage_steps(
         if period is not None:
             found = yield from _period_steps(partition, name, subscription, period, at_ms)
             return found
-    if not partition.timelines(name) and partition.settings.implicit_plan:
-        running = partition.implicit.timeline(partition.settings).holding(at_ms)
+    if not partition.timelines.of(name) and partition.settings.implicit_plan:
+        running = partition.routes.implicit.timeline(partition.settings).holding(at_ms)
         if running is not None:
             found = yield from _implicit_steps(partition, name, running, at_ms)
             return found
@@ -51,11 +51,11 @@ def active_subscription(
     partition: Partition, name: SubscriptionName, at_ms: int
 ) -> Subscription | None:
     """The subscription that is active at a moment, or the implicit one."""
-    for versions, _ in reversed(partition.timelines(name)):
+    for versions, _ in reversed(partition.timelines.of(name)):
         subscription = versions.at()
         if subscription is not None and subscription.status_at(at_ms) == "active":
             return subscription
-    if not partition.timelines(name) and partition.settings.implicit_plan:
+    if not partition.timelines.of(name) and partition.settings.implicit_plan:
         return implicit_subscription(*name, 0)
     return None
 
@@ -63,9 +63,9 @@ def active_subscription(
 def past_periods(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PastPeriod]:
     """Every period that ended by `at_ms`, newest first."""
     past: list[PastPeriod] = []
-    if not partition.timelines(name) and partition.settings.implicit_plan:
+    if not partition.timelines.of(name) and partition.settings.implicit_plan:
         past += _implicit_past(partition, name, at_ms)
-    for versions, timeline in partition.timelines(name):
+    for versions, timeline in partition.timelines.of(name):
         subscription = versions.at()
         if subscription is None:
             continue
@@ -137,13 +137,13 @@ def period_shown(partition: Partition, usage: PeriodUsage) -> Period:
     subscription = usage.subscription
     timelines = [
         timeline
-        for versions, timeline in partition.timelines(
+        for versions, timeline in partition.timelines.of(
             (subscription.organization_id, subscription.external_id)
         )
         if (newest := versions.at()) is not None and newest.id == subscription.id
     ]
     if usage.implicit:
-        timelines = [partition.implicit.timeline(partition.settings)]
+        timelines = [partition.routes.implicit.timeline(partition.settings)]
     for timeline in timelines:
         period = timeline.holding(usage.from_ms)
         if period is not None:
@@ -195,7 +195,7 @@ def _as_folded(
 ) -> Iterator[ChargeInForce]:
     """The charges as the cells have them: as they were, until a refold is swapped in."""
     for in_force in charges:
-        fold = partition.fold_of(in_force.charge, in_force.metric, period.timezone)
+        fold = partition.routes.fold_of(in_force.charge, in_force.metric, period.timezone)
         for span in spans_of(partition, name, subscription_id, in_force, period):
             if span.fold.key != fold.key:
                 in_force = ChargeInForce(span.fold.charge, span.fold.metric)
@@ -232,7 +232,7 @@ def spans_of(
     period: Period,
 ) -> Iterator[Span]:
     """The spans that fold a charge in a period: one, or none when the charge is not in force."""
-    for span in partition.route_of((*name, in_force.metric.code)).spans:
+    for span in partition.packing.route_of((*name, in_force.metric.code)).spans:
         if span.key[:2] == (subscription_id, in_force.charge.id) and (
             span.key.start_ms <= period.start_ms < span.end_ms
         ):
@@ -320,11 +320,11 @@ def _implicit_past(
     starts_ms = [
         layer.start_ms
         for metric in metrics
-        for span in partition.route_of((*name, metric.code)).spans
+        for span in partition.packing.route_of((*name, metric.code)).spans
         for layer in span.layers.values()
         if layer.cells
     ]
-    timeline = partition.implicit.timeline(partition.settings)
+    timeline = partition.routes.implicit.timeline(partition.settings)
     subscription = implicit_subscription(*name, 0)
     for period in timeline.until(at_ms) if starts_ms else ():
         if min(starts_ms) <= period.start_ms and period.end_ms <= at_ms:
@@ -336,7 +336,7 @@ def _implicit_steps(
 ) -> Steps[PeriodUsage]:
     metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     subscription = implicit_subscription(*name, 0)
-    known = (ChargeInForce(partition.implicit.charge(m), m) for m in metrics)
+    known = (ChargeInForce(partition.routes.implicit.charge(m), m) for m in metrics)
     charges = tuple(_as_folded(known, partition, name, subscription.id, period))
     plan = implicit_plan(name[0], metrics)
     usage = _usage(partition, subscription, plan, charges, (), period, implicit=True)

@@ -23,7 +23,7 @@ from tables.census import impose_live, is_admitted
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.groups import ANY_NUMBER
 from tables.members import Members
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.reading import accrues_until, period_shown, row_of, spans_of
 from tables.routes import ChargeFold, Overwriter, Route, overwriter
 

@@ -30,7 +30,8 @@ from tables.census import impose_live, is_admitted
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.groups import ANY_NUMBER
 from tables.members import Members
-from tables.partition import Pair, Partition
+from tables.partition.partition import Partition
+from tables.presence import Pair
 from tables.routes import ChargeFold, Route
 
 WindowName = Literal["minute", "hour", "day", "month"]
@@ -145,8 +146,8 @@ class Series:
     def __init__(
         self, partition: Partition, pair: Pair, wanted: Sequence[SeriesWindow], timezone: str
     ):
-        self._route = partition.compile(pair)
-        impose_live(partition.route_of(pair), self._route)
+        self._route = partition.routes.compile(pair)
+        impose_live(partition.packing.route_of(pair), self._route)
         self._windows = list(wanted)
         self._timeline = _Windows(self._windows, timezone)
         self._members = Members(capacity=None)

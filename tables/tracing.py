@@ -20,7 +20,9 @@ from tables.census import impose_live
 from tables.event_index.entries import Entry
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members
-from tables.partition import Pair, Partition, WaitForDefinitions
+from tables.partition.intake import WaitForDefinitions
+from tables.partition.partition import Partition
+from tables.presence import Pair
 from tables.routes import Ignored, Route
 
 NOTHING_SETTLED_MS = -1
@@ -72,7 +74,7 @@ def verdict(partition: Partition, arrival: Arrival) -> Verdict:
         code = _too_late(partition, placed)
         if code is not None:
             return Verdict("refused", code)
-        counted = partition.counted(identity, placed)
+        counted = partition.corrected.counted(identity, placed)
         if counted is None:
             return Verdict("cancelled")
         return Verdict("taken", counted=counted.arrival, corrected_ms=counted.since_ms)
@@ -99,7 +101,7 @@ def is_before(arrival: Arrival, entry: Entry) -> bool:
 
 def _too_late(partition: Partition, arrival: Arrival) -> str | None:
     try:
-        return partition.too_late(arrival, arrival.timestamp_ms)
+        return partition.intake.too_late(arrival, arrival.timestamp_ms)
     except WaitForDefinitions:
         # The live fold waits here, so it has not refused it.
         return None
@@ -110,10 +112,10 @@ class Tracer:
 
     def __init__(self, partition: Partition, pair: Pair):
         self.pair = pair
-        self.route = partition.compile(pair)
+        self.route = partition.routes.compile(pair)
         self.partition = partition
         # Shown one event or some, in any order: who is admitted is known already.
-        impose_live(partition.route_of(pair), self.route)
+        impose_live(partition.packing.route_of(pair), self.route)
         self._members = Members(capacity=None)
         self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
 

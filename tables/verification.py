@@ -26,10 +26,11 @@ from tables.closing.close import close_subscription, next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
 from tables.member_sets import MemberSet, member_sets
-from tables.partition import Pair, Partition
-from tables.presence import REST, SubscriptionName
+from tables.partition.partition import Partition
+from tables.partition.refold import Refold
+from tables.partition.tables import Carried
+from tables.presence import REST, Pair, SubscriptionName
 from tables.published import PublishedPeriod, PublishedTable
-from tables.refold import Refold
 from tables.routes import Route
 from tables.tracing import is_before, verdict
 
@@ -79,7 +80,7 @@ class Verification:
         yield from self._refold.beginning()
         for pair, route in self._refold.routes.items():
             # Events are read only once: what is wrong with it, the census says in the end.
-            impose_live(self.partition.route_of(pair), route)
+            impose_live(self.partition.packing.route_of(pair), route)
             yield
 
     def drop(self) -> None:
@@ -162,12 +163,12 @@ class Verification:
         partition = self.partition
         if self._has_changed(pair):
             return Compared(pair, 0, [], skipped=True)
-        shadow, live = self._refold.routes[pair], partition.route_of(pair)
+        shadow, live = self._refold.routes[pair], partition.packing.route_of(pair)
         census = self._refold.census
         if census.agrees(live) and not census.agrees(shadow):
             # There came to be more groups than are admitted while the events were read.
             return Compared(pair, 0, [], skipped=True)
-        settled_ms = partition.settled_ms
+        settled_ms = partition.cuts.settled_ms
         for span in shadow.spans:
             for layer in span.layers.values():
                 for cell in layer.cells.values():
@@ -190,13 +191,13 @@ class Verification:
 
     def _generation(self, pair: Pair) -> dict[Any, int]:
         """Which refold made the pair's cells."""
-        return {span.key: span.generation for span in self.partition.route_of(pair).spans}
+        return {span.key: span.generation for span in self.partition.packing.route_of(pair).spans}
 
     def _terms_of(self, name: SubscriptionName) -> list[tuple[str, list[Terms]]]:
         """What the periods of a name's subscriptions are made from."""
         return [
             (newest.id, timeline.terms)
-            for versions, timeline in self.partition.timelines(name)
+            for versions, timeline in self.partition.timelines.of(name)
             if (newest := versions.at()) is not None
         ]
 
@@ -206,16 +207,19 @@ class Verification:
         A definition may change where events to come go without a refold of those that came.
         """
         partition, name = self.partition, pair[:2]
-        if REST in partition.refolding_pairs:
+        if REST in partition.stale.refolding_pairs:
             # Events of it may be found that only the log has.
             return True
-        if pair in partition.refolding_pairs or self._generation(pair) != self._generations[pair]:
+        if (
+            pair in partition.stale.refolding_pairs
+            or self._generation(pair) != self._generations[pair]
+        ):
             return True
         presence = partition.presence.codes[name][pair[2]]
         reach = (presence.newest_ms, presence.appended_ms)
         return self._terms_of(name) != self._terms[name] or self._refold.routes[pair].shape(
             *reach
-        ) != partition.route_of(pair).shape(*reach)
+        ) != partition.packing.route_of(pair).shape(*reach)
 
     def compare_published(self) -> Iterator[list[Difference]]:
         """Of each subscription what closing again, over the shadow cells, would publish: nothing,
@@ -223,13 +227,12 @@ class Verification:
         """
         partition = self.partition
         for name in sorted(self.names):
-            announced = {known for known, _, _ in partition.corrected}
-            announced_too = name in announced or partition.revised_by_history(name)
+            announced_too = name in partition.corrected.names() or partition.history.revises(name)
             if partition.refolding(*name) or announced_too:
                 # A correction or a definition is folded already and published at the next cut.
                 yield []
                 continue
-            pairs = partition.pairs_of_name(name)
+            pairs = partition.presence.pairs_of(name)
             if not pairs <= self._generations.keys() or any(map(self._has_changed, pairs)):
                 # Something was published that the shadow cells do not have all of.
                 yield []
@@ -237,19 +240,23 @@ class Verification:
             yield list(self._published(name))
 
     def _published(self, name: SubscriptionName) -> Iterator[Difference]:
-        partition, settled_ms = self.partition, self.partition.settled_ms
-        shadow = Partition(partition.number, partition.definitions, partition.index)
-        shadow.presence, shadow.record = partition.presence, partition.record
-        shadow.routes = {pair: self._refold.routes[pair] for pair in self.pairs if pair[:2] == name}
+        partition, settled_ms = self.partition, self.partition.cuts.settled_ms
+        routes = {pair: self._refold.routes[pair] for pair in self.pairs if pair[:2] == name}
         dues_ms = {
             period.due_at_ms
-            for _, timeline in partition.timelines(name)
+            for _, timeline in partition.timelines.of(name)
             for period in timeline.until(partition.record.cut_ms)
             if settled_ms < period.due_at_ms <= partition.record.cut_ms
         }
         for cut_ms in sorted({settled_ms, *dues_ms}):
-            shadow.published = _published_before(partition, name, cut_ms)
-            shadow.late_cuts = {name: {cut_ms}} if cut_ms == settled_ms else {}
+            published = _published_before(partition, name, cut_ms)
+            carried = Carried(partition.record, partition.presence, published)
+            shadow = Partition(
+                partition.number, partition.definitions, partition.index, carried=carried
+            )
+            shadow.routes.lend(routes)
+            if cut_ms == settled_ms:
+                shadow.cuts.expect(name, cut_ms)
             for record in close_subscription(shadow, name, cut_ms):
                 difference = _of_record(partition.number, name, record)
                 if difference is not None:
@@ -259,7 +266,7 @@ class Verification:
 def _published_before(partition: Partition, name: SubscriptionName, cut_ms: int) -> PublishedTable:
     """What is published of a subscription, as if the cut were still to be taken."""
     table = PublishedTable()
-    for versions, timeline in partition.timelines(name):
+    for versions, timeline in partition.timelines.of(name):
         newest = versions.at()
         for period in timeline.until(partition.record.cut_ms) if newest is not None else ():
             period_name = (newest.id, period.start_ms)  # type: ignore[union-attr]

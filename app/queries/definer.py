@@ -23,7 +23,7 @@ from app.meter.errors import BeyondRetention, TooOften, Unavailable
 from app.runtime.engine import Engine
 from app.topics import METER_DEFINITIONS
 from app.turns import Steps, Work
-from tables.retained import needs_deleted
+from tables.partition.retained import needs_deleted
 
 log = logging.getLogger(__name__)
 

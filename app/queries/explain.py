@@ -23,7 +23,8 @@ from app.runtime.owned import OwnedPartition
 from app.turns import STEP_ITEMS, Steps
 from tables.cells import Span
 from tables.fold import Arrival
-from tables.partition import Pair, Partition
+from tables.partition.partition import Partition
+from tables.presence import Pair
 from tables.published import PublishedCell
 from tables.reading import as_of
 from tables.tracing import Traced, Tracer
@@ -214,7 +215,7 @@ def _concerns(selection: _Selection, found: Found) -> bool:
 def _explained_cells(
     table: Partition, pair: Pair, selection: _Selection, period: Period
 ) -> Iterable[ExplainedCell]:
-    live = {span.key: span for span in table.route_of(pair).spans}
+    live = {span.key: span for span in table.packing.route_of(pair).spans}
     subscriptions = table.definitions.subscription_by_id
     for recomputed in selection.spans.values():
         ours = live.get(recomputed.key, recomputed)
@@ -222,7 +223,7 @@ def _explained_cells(
         charge = recomputed.fold.charge
         known = table.published.find((recomputed.key.subscription_id, period.start_ms))
         subscription = subscriptions(recomputed.key.subscription_id, period.fixed_at_ms)
-        in_force = None if subscription is None else table.charges_of(subscription, period)
+        in_force = None if subscription is None else table.routes.charges_of(subscription, period)
         for filter_id, groups in names:
             if not selection.wants_group(recomputed, filter_id, groups):
                 continue
@@ -253,7 +254,7 @@ def _published_texts(entry: PublishedCell) -> CellFigures:
 
 
 def _generations(table: Partition, pair: Pair) -> dict[object, int]:
-    return {span.key: span.generation for span in table.route_of(pair).spans}
+    return {span.key: span.generation for span in table.packing.route_of(pair).spans}
 
 
 # Trace

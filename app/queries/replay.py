@@ -16,8 +16,7 @@ from app.runtime.scans import Scanner, Turn
 from app.turns import STEP_ITEMS, Steps, T
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
-from tables.partition import Pair
-from tables.presence import SubscriptionName, first_offsets
+from tables.presence import Pair, SubscriptionName, first_offsets
 
 Feed = Callable[[list[Arrival]], Steps[None]]
 """Takes a part of what is read, by steps."""

@@ -9,7 +9,7 @@ from app.meter.usage import AsOf
 from app.queries.replay import Replay
 from app.turns import Steps
 from tables.fold import Arrival
-from tables.partition import Pair
+from tables.presence import Pair
 from tables.reading import as_of
 from tables.series import Series, SeriesWindow
 from tables.tracing import verdict

@@ -17,7 +17,7 @@ from app.wire.identity import event_id, same_body
 from tables.cells import Span
 from tables.event_index.entries import Entry
 from tables.fold import Arrival
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName, first_offsets
 from tables.reading import grouped_by
 from tables.tracing import Traced, Tracer, Verdict, verdict

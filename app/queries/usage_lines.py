@@ -16,7 +16,7 @@ from app.meter.usage import UsageRow
 from app.numbers import exact_sum
 from app.runtime.owned import OwnedPartition
 from app.turns import Steps, Turns
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName
 from tables.reading import active_subscription, current_usage
 
@@ -180,6 +180,6 @@ def _cells(table: Partition, name: SubscriptionName) -> int:
     return sum(
         len(layer.cells)
         for code in table.presence.codes[name]
-        for span in table.route_of((*name, code)).spans
+        for span in table.packing.route_of((*name, code)).spans
         for layer in span.layers.values()
     )

@@ -22,8 +22,7 @@ from app.runtime.owned import OwnedPartition
 from app.runtime.scans import FAR_RECORDS, Turn, feeding
 from app.runtime.status import VerifyTally
 from tables.closing.close import next_cut
-from tables.partition import Pair
-from tables.presence import SubscriptionName
+from tables.presence import Pair, SubscriptionName
 from tables.verification import Verification
 
 log = logging.getLogger(__name__)

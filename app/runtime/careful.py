@@ -32,7 +32,7 @@ from app.wire.refusals import MAX_QUOTED, Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
-from tables.trial import Trial
+from tables.partition.trial import Trial
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from app.topics import (
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
-from tables.partition import Pair
+from tables.presence import Pair
 
 CHANGELOGS = {
     "cells": CELLS_CHANGELOG,

@@ -22,8 +22,9 @@ from app.runtime.progress import Progress
 from app.runtime.published_topic import output_mark, output_tp
 from app.topics import CELLS_CHANGELOG
 from tables.changelog_sum import ChangelogSum
+from tables.changelogged.checkpoint import PartitionRecord
 from tables.members import MemberName, SetKey
-from tables.partition import Partition, PartitionRecord
+from tables.partition.partition import Partition
 
 HEARD_POLL_S = 0.1
 

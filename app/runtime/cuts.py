@@ -13,7 +13,7 @@ from app.runtime.refold_queue import RefoldQueue
 from app.schedule import Schedule
 from app.turns import Steps
 from tables.closing.close import next_cut
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Cuts:
         except Exception as error:
             log.exception("It cannot be told when the next cut of %s is", name)
             self.schedule.drop(name)
-            self._table.parked[name] = repr(error)
+            self._table.stale.park(name, repr(error))
             return False
         return True
 
@@ -103,5 +103,5 @@ class Cuts:
         """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
         for name in list(self._context.definitions.all_subscription_keys()):
             if self.is_home(name) and self._schedule(name):
-                self._table.cool(name)
+                self._table.packing.cool(name)
             yield

@@ -13,7 +13,7 @@ from app.wire.arrivals import Arrived
 from app.wire.identity import comparing_bodies
 from app.wire.refusals import Refusal, RefusalCode, quoted
 from tables.fold import Arrival
-from tables.partition import Duplicate
+from tables.partition.intake import Duplicate
 
 _JUDGED_A_STEP = 64
 

@@ -35,7 +35,7 @@ from app.runtime.refold_queue import RefoldQueue
 from app.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
 from app.turns import STEP_ITEMS, Steps, Work
 from tables.members import SetKey
-from tables.partition import Partition
+from tables.partition.partition import Partition
 
 SUSPENDED_AGAIN_S = 5.0
 """A cancellation may be swallowed."""
@@ -75,7 +75,7 @@ class Packing:
     def is_full(self) -> bool:
         """Return whether the next flush holds as much as one should."""
         size = self._next_flush.size()
-        changes = self._table.pending_changes() + len(self._next_flush.records)
+        changes = self._table.snapshot.pending_changes() + len(self._next_flush.records)
         return changes >= FLUSH_CHANGES or size + self._table.index.pending_bytes >= FLUSH_BYTES
 
     async def take_out(self) -> Unsent:
@@ -131,8 +131,8 @@ class Packing:
     def packed_record(self) -> bytes:
         """Return the partition record; of too many pairs it says that any may be refolding."""
         record = self._table.record
-        record.refolding = tuple(sorted(self._table.refolding_pairs))
-        record.behind = self._table.behind_since_ms is not None
+        record.refolding = tuple(sorted(self._table.stale.refolding_pairs))
+        record.behind = self._table.standing.behind_since_ms is not None
         packed = msgspec.msgpack.encode(record)
         if len(packed) > PARTITION_RECORD_BYTES:
             record.refolding = (ANY_PAIR,)

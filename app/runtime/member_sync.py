@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.topics import MEMBERS_CHANGELOG
 from tables.changelog_sum import ChangelogSum, sum_of
 from tables.members import MemberName, SetKey
-from tables.partition import Partition
+from tables.partition.partition import Partition
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,9 @@ from app.wire.refusals import Refusal
 from tables.corrections import CorrectionArrival
 from tables.fold import Run
 from tables.members import MemberName
-from tables.partition import Pair, Partition, Slice, WaitForDefinitions
+from tables.partition.intake import WaitForDefinitions
+from tables.partition.partition import Partition, Slice
+from tables.presence import Pair
 from tables.routes import Route
 
 TURNS_BETWEEN_SLICES = 4
@@ -282,7 +284,7 @@ class OwnedPartition:
         clock = self.shared.turns.clock
         begun_s = clock()
         size = self.shared.settings.slice_events
-        for part in slices_of(runs, size, self.table.route_of, clock):
+        for part in slices_of(runs, size, self.table.packing.route_of, clock):
             if clock() - begun_s >= TURN_S:
                 for _ in range(TURNS_BETWEEN_SLICES):
                     await asyncio.sleep(0)
@@ -317,8 +319,8 @@ class OwnedPartition:
     def _correcting(self, corrections: Iterable[CorrectionArrival]) -> Steps[None]:
         """Take corrections in; each is refolded for once every cut before it is published."""
         for correction in corrections:
-            if self.table.correct(correction):
-                self.cuts.reschedule({correction.name, *self.table.take_late_names()})
+            if self.table.corrected.correct(correction):
+                self.cuts.reschedule({correction.name, *self.table.cuts.take_late_names()})
             yield
 
     def _note(self, result: Slice) -> None:
@@ -331,7 +333,7 @@ class OwnedPartition:
             self.duplicates.note(duplicate)
         self.refold_queue.want_displaced()
         self.refold_queue.want_strays()
-        self.cuts.reschedule(self.table.take_late_names())
+        self.cuts.reschedule(self.table.cuts.take_late_names())
 
     async def reads_beyond_retention(self, correction: CorrectionArrival) -> bool:
         """Return whether a correction needs events read again that are deleted."""
@@ -339,8 +341,8 @@ class OwnedPartition:
         table = self.table
         if table.index.find(identity) is None:
             return False
-        pairs, starts = table.pairs_of_name(correction.name), self.shared.offsets.log_starts
-        return bool(table.names_before(pairs, *await starts(self.number)))
+        pairs, starts = table.presence.pairs_of(correction.name), self.shared.offsets.log_starts
+        return bool(table.presence.names_before(pairs, *await starts(self.number)))
 
     # Flushing
 

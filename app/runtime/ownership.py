@@ -24,7 +24,7 @@ from app.runtime.delivery import Delivery
 from app.runtime.status import Tally
 from app.runtime.tasks import Work, cancel, failure_of
 from app.stack.errors import StackError
-from tables.partition import StateTooNew
+from tables.changelogged.checkpoint import StateTooNew
 
 log = logging.getLogger(__name__)
 

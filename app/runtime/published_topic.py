@@ -16,8 +16,8 @@ from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import bounds, read_to_end, scan
 from app.records import cell_id
 from app.settings import Settings
+from tables.changelogged.checkpoint import OutputMark
 from tables.in_force import PeriodCharges
-from tables.partition import OutputMark
 from tables.published import CellName, PublishedCell, PublishedTable
 
 log = logging.getLogger(__name__)

@@ -28,9 +28,11 @@ from app.topics import (
     PUBLISHED_CHANGELOG,
     admin_client,
 )
+from tables.changelogged.checkpoint import OutputMark, PartitionRecord
 from tables.corrections import CorrectionTable
 from tables.event_index.index import EventIndex
-from tables.partition import OutputMark, Partition, PartitionRecord
+from tables.partition.partition import Partition
+from tables.partition.tables import Carried
 from tables.published import PublishedTable
 from tables.stores.spool import Spool
 
@@ -69,19 +71,20 @@ async def fold_anew(
     epoch = max(known.epoch, stored.epoch) + 1
     # Epochs begin again when all that knew them is lost; offsets never do.
     begun = (log_start << _EPOCH_BITS) + epoch
-    table = Partition(number, shared.definitions, open_index(number, shared, begun))
-    table.record.epoch, table.record.index_epoch = epoch, begun
-    table.corrections = CorrectionTable(spool_of(settings))
+    record = PartitionRecord(epoch=epoch, index_epoch=begun, output=published.newest)
     # Of one that is torn it was counted by the restore that found it so.
-    table.record.attempt = max(1, known.attempt)
+    record.attempt = max(1, known.attempt)
     # Redis never stood at it: what it may go back to is not taken for what is filled in here.
-    table.record.flush = max(known.flush, stored.flush or 0) + 1
-    table.published, table.record.output = published.table, published.newest
+    record.flush = max(known.flush, stored.flush or 0) + 1
+    corrections = CorrectionTable(spool_of(settings))
+    carried = Carried(record, published=published.table, corrections=corrections)
+    index = open_index(number, shared, begun)
+    table = Partition(number, shared.definitions, index, carried=carried)
     void = [*_FOLDED_ANEW]
     if not published.whole:
         void.append(PUBLISHED_CHANGELOG)
-    table.forget_stored(newest[CELLS_CHANGELOG])
-    await fill(store, number, table.record.epoch, table.record.flush, {})
+    table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
+    await fill(store, number, record.epoch, record.flush, {})
     owned = OwnedPartition(
         table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
     )

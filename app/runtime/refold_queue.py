@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from itertools import islice
 
 from app.log import facts
-from tables.partition import Pair, Partition
-from tables.presence import SubscriptionName
+from tables.partition.partition import Partition
+from tables.presence import Pair, SubscriptionName
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,7 @@ class RefoldQueue:
         if not wanted:
             return
         self.pairs.update(wanted)
-        self._table.refolding_pairs.update(wanted)
-        self._table.stale.update((org, external_id) for org, external_id, _ in wanted)
+        self._table.stale.queue(wanted)
         if self.since_ms is None or since_ms < self.since_ms:
             self.since_ms = since_ms
         self.wanted.set()
@@ -51,20 +50,18 @@ class RefoldQueue:
         """Queue a refold under the corrections that the next cuts show; those cuts wait for it."""
         for name in names:
             self._recorrecting[name] = None
-            self.want(self._table.pairs_of_name(name), since_ms)
+            self.want(self._table.presence.pairs_of(name), since_ms)
 
     def want_displaced(self) -> None:
         """Queue what an event before those folded changes."""
-        smaller = set(self._table.smaller_positions)
-        self._table.smaller_positions.clear()
+        smaller = self._table.stale.take_smaller_positions()
         if smaller:
             # Whose cuts to come it changes is not worth finding out.
             self.want(smaller, self._table.record.cut_ms)
 
     def want_strays(self) -> None:
         """Queue what the table has found cells of that nothing leads to."""
-        strays = set(self._table.strays)
-        self._table.strays.clear()
+        strays = self._table.stale.take_strays()
         if strays:
             named, text = sorted(strays), "Cells of %s pairs lead nowhere and are refolded: %s"
             extra = facts("note", partition=self._table.number)
@@ -95,11 +92,7 @@ class RefoldQueue:
 
     def swapped(self, pairs: Iterable[Pair]) -> None:
         """Note that these are refolded, whatever kept them from it before."""
-        table = self._table
-        table.refolding_pairs.difference_update(pairs)
-        left = {pair[:2] for pair in table.refolding_pairs}
-        for name in {pair[:2] for pair in pairs} - left:
-            table.parked.pop(name, None)
+        self._table.stale.unpark(pairs)
 
     def let_stand(
         self,
@@ -120,7 +113,7 @@ class RefoldQueue:
         self.pairs.update((pair, None) for pair in pairs if pair[:2] not in lost)
         self._recorrecting.update((name, None) for name in names if name not in lost)
         for name in lost:
-            table.parked[name] = reason
+            table.stale.park(name, reason)
             table.corrections.let_stand(name)
 
     def halve(self, failing: int) -> None:
@@ -132,13 +125,7 @@ class RefoldQueue:
 
         `definitions`: (next offset, append time) of the last one applied here.
         """
-        table = self._table
-        # Those that cannot be refolded stand under what they stood under.
-        standing = {pair for pair in table.refolding_pairs if pair[:2] in table.parked}
-        table.refolding_pairs.clear()
-        table.refolding_pairs.update(self.pairs, standing)
-        table.stale.clear()
-        table.stale.update((org, external_id) for org, external_id, _ in table.refolding_pairs)
+        self._table.stale.finish(self.pairs)
         if not self.pairs:
             self.since_ms = None
             self.note_definitions(*definitions)
@@ -147,7 +134,7 @@ class RefoldQueue:
 
     def note_definitions(self, offset: int, append_time_ms: int) -> None:
         """Let the cells stand under all definitions until then, unless something is left to do."""
-        if self.since_ms is None and self._table.behind_since_ms is None:
+        if self.since_ms is None and self._table.standing.behind_since_ms is None:
             self.definitions_taken = (offset, append_time_ms)
 
     def stand_under(self, definitions: tuple[int, int]) -> None:

@@ -14,7 +14,8 @@ from app.runtime.refold_queue import RefoldQueue
 from app.runtime.table_work import TableWork
 from app.turns import Steps, Work
 from tables.closing.close import entering_history
-from tables.partition import Partition, Renewed
+from tables.partition.partition import Partition
+from tables.partition.redirection import Renewed
 
 RENEWING = Work("reschedule", "definitions")
 
@@ -48,7 +49,7 @@ class Renewal:
     def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
         """Take note of one definition that was applied; `renew` looks at whom it concerns."""
         if touch is not None:
-            self._table.tell(touch, append_time_ms)
+            self._table.redefinition.tell(touch, append_time_ms)
             self.wanted.set()
         self.seen = offset + 1
         self._refold_queue.note_definitions(offset + 1, append_time_ms)
@@ -58,8 +59,8 @@ class Renewal:
     async def renew(self) -> None:
         """Look at whom definitions concern, in turns; cuts at or after them wait for that."""
         async with self._work.shaping:
-            while (since_ms := self._table.behind_since_ms) is not None:
-                with closing(self._table.renewing()) as looking:
+            while (since_ms := self._table.standing.behind_since_ms) is not None:
+                with closing(self._table.redefinition.renewing()) as looking:
                     await self._work.run(RENEWING, self.taking_over(looking, since_ms))
                 self._refold_queue.note_definitions(*self._context.followed.last)
                 self._next_flush.note_moved()
@@ -67,7 +68,7 @@ class Renewal:
 
     async def enter_history(self) -> None:
         """Put the next history records in force; every cut before them is published."""
-        since_ms = self._table.next_history_ms()
+        since_ms = self._table.standing.next_history_ms()
         with closing(entering_history(self._table)) as looking:
             await self._work.run(RENEWING, self.taking_over(looking, since_ms))
         self._next_flush.note_moved()
@@ -79,7 +80,7 @@ class Renewal:
                 self._refold_queue.want(renewed.refold, since_ms)
                 if renewed.cut_moved and self._cuts.is_home(renewed.name):
                     self._cuts.reschedule([renewed.name])
-                self._table.spare(renewed.name)
+                self._table.packing.spare(renewed.name)
             yield
         self._refold_queue.want_strays()
-        self._cuts.reschedule(self._table.take_late_names())
+        self._cuts.reschedule(self._table.cuts.take_late_names())

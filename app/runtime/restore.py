@@ -42,9 +42,12 @@ from app.topics import (
 from app.turns import Steps, Work
 from tables.cells import FOLD_VERSION
 from tables.changelog_sum import sum_of
+from tables.changelogged.checkpoint import PartitionRecord, StateTooNew
 from tables.corrections import CorrectionTable
 from tables.event_index.index import EventIndex, LogDiffers
-from tables.partition import Pair, Partition, PartitionRecord, StateTooNew
+from tables.partition.partition import Partition
+from tables.partition.tables import Carried
+from tables.presence import Pair
 from tables.published import PublishedTable
 
 log = logging.getLogger(__name__)
@@ -89,16 +92,16 @@ async def restore(
             f"ends at offset {end}, but partition {number} was folded with definitions up to "
             f"{record.definitions_offset}",
         )
-    table = Partition(number, shared.definitions, await _restored_index(number, shared, record))
-    table.record = record
-    table.corrections = corrections
+    index = await _restored_index(number, shared, record)
+    published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
+    record.output = published.newest
+    carried = Carried(record, published=published.table, corrections=corrections)
+    table = Partition(number, shared.definitions, index, carried=carried)
     for changelog, load in (
         (PRESENCE_CHANGELOG, table.presence.load),
-        (CELLS_CHANGELOG, table.load_cell),
+        (CELLS_CHANGELOG, table.packing.load_cell),
     ):
         await _load(newest[changelog], load)
-    published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
-    table.published, record.output = published.table, published.newest
     # What is defined from here on, the caller takes over.
     seen, touches = shared.followed.last, shared.followed.touches_since(record.definitions_offset)
     refolds = await shared.turns.run(Work("restore"), _catching_up(table, touches))
@@ -126,14 +129,14 @@ async def restore(
     if not queue.pairs:
         queue.stand_under(seen)
     # Which of them the cells show is not written down.
-    queue.recorrect(sorted(table.follow_corrections()), record.cut_ms)
+    queue.recorrect(sorted(table.corrected.follow_all()), record.cut_ms)
     return owned
 
 
 def refolding_pairs(table: Partition) -> Iterable[Pair]:
     """Return what was under a refold, or to be, at the last flush."""
     pairs = table.record.refolding
-    return table.all_pairs() if ANY_PAIR in pairs else pairs
+    return table.presence.all_pairs() if ANY_PAIR in pairs else pairs
 
 
 async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
@@ -171,12 +174,12 @@ def _catching_up(table: Partition, touches: Iterable[tuple[int, int, Touch]]) ->
         if append_time_ms <= record.definitions_ms or record.refolding or record.behind:
             # The same millisecond: as-of look-ups cannot tell the two apart. Or some pairs were
             # refolded for one of them, or looked at, and others, at the flush, were to be.
-            for pair in table.pairs_of(touch):
+            for pair in table.redirection.pairs_of(touch):
                 refolds.add(pair)
                 yield
-        table.tell(touch, append_time_ms, until_ms=record.definitions_ms)
+        table.redefinition.tell(touch, append_time_ms, until_ms=record.definitions_ms)
         yield
-    for renewed in table.renewing():
+    for renewed in table.redefinition.renewing():
         refolds |= renewed.refold if renewed is not None else set()
         yield
     return refolds

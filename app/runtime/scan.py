@@ -31,9 +31,9 @@ from app.wire.arrivals import Arrived, arrivals_of, arriving
 from app.wire.records import Headers
 from app.wire.refusals import Refusal
 from app.wire.rekeyed import POSITION_HEADER, position_of
+from tables.changelogged.checkpoint import PartitionRecord
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
-from tables.partition import PartitionRecord
 from tables.presence import SubscriptionName
 
 READ_TIMEOUT_MS = 200

@@ -27,8 +27,8 @@ from app.meter.errors import TimeBudgetExceeded, TooManyScans
 from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
 from app.turns import Steps, T, Turns, Work, in_steps
+from tables.changelogged.checkpoint import PartitionRecord
 from tables.fold import Arrival
-from tables.partition import PartitionRecord
 
 Scanner = Callable[[OwnedPartition], Scan]
 """Makes a reader of the logs of a partition."""

@@ -19,7 +19,7 @@ from app.wire.raw import message_key
 from app.wire.records import envelope_headers
 from app.wire.refusals import Refusal, RefusalCode
 from tables.fold import Arrival
-from tables.partition import Refused
+from tables.partition.intake import Refused
 
 REMEMBERED = 20_000
 

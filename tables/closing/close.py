@@ -16,15 +16,16 @@ from app.records import PublishedRecord, cell_id
 from tables.cells import OPEN_CUT_MS, Figures, Span
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
 from tables.in_force import InForce
-from tables.partition import Partition, Renewed
+from tables.partition.partition import Partition
+from tables.partition.redirection import Renewed
 from tables.presence import SubscriptionName
 
 
 def next_cut(partition: Partition, name: SubscriptionName) -> int:
     """The next time a cut of this external subscription is due; NEVER_MS when none is known."""
     done_ms = partition.record.cut_ms
-    cuts = [cut_ms for cut_ms in partition.late_cuts.get(name, ()) if cut_ms > done_ms]
-    for _, timeline in partition.timelines(name):
+    cuts = [cut_ms for cut_ms in partition.cuts.late_cuts.get(name, ()) if cut_ms > done_ms]
+    for _, timeline in partition.timelines.of(name):
         due_at_ms = _next_due(timeline, done_ms)
         if due_at_ms is not None:
             cuts.append(due_at_ms)
@@ -64,8 +65,8 @@ def closing(
     there: a cell that shows already what the cut shows has no record, and a period that has cells
     of the cut lacks its completion.
     """
-    revises = cut_ms in partition.late_cuts.get(name, ())
-    for subscription_versions, timeline in partition.timelines(name):
+    revises = cut_ms in partition.cuts.late_cuts.get(name, ())
+    for subscription_versions, timeline in partition.timelines.of(name):
         for period, earlier in _periods_at(timeline, cut_ms, revises=revises):
             subscription = subscription_versions.at(period.fixed_at_ms)
             if subscription is not None:
@@ -131,18 +132,13 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
     Events may be folded between two of them. What is left when it ends early the next one merges.
     """
     partition.record.cut_ms = max(partition.record.cut_ms, cut_ms)
-    for revised in [revised for revised in partition.corrected if revised[2] <= cut_ms]:
-        del partition.corrected[revised]
-    settled_ms, late_cuts = partition.settled_ms, partition.late_cuts
-    for name in [n for n, cuts in late_cuts.items() if min(cuts) <= settled_ms]:
+    partition.corrected.settle(cut_ms)
+    settled_ms = partition.cuts.settled_ms
+    for name in partition.cuts.due(settled_ms):
         for code in list(partition.presence.codes.get(name, ())):
-            for span in partition.route_of((*name, code)).spans:
+            for span in partition.packing.route_of((*name, code)).spans:
                 yield from _settling_span(partition, span, settled_ms)
-        left = {cut for cut in late_cuts[name] if cut > settled_ms}
-        if left:
-            late_cuts[name] = left
-        else:
-            del late_cuts[name]
+        partition.cuts.forget(name, settled_ms)
         yield
 
 
@@ -151,14 +147,14 @@ def entering_history(partition: Partition) -> Generator[Renewed | None, None, No
 
     No cut before them is taken any more, whatever asks for one later.
     """
-    yield from settling(partition, partition.next_history_ms() - 1)
-    yield from partition.entering_history()
+    yield from settling(partition, partition.standing.next_history_ms() - 1)
+    yield from partition.history.entering()
 
 
 def _settling_span(partition: Partition, span: Span, settled_ms: int) -> Iterator[None]:
     for layer in list(span.layers.values()):
         for count, cell in enumerate(list(layer.cells.values()), 1):
             if cell.settle(settled_ms, span.fold.aggregation):
-                partition.mark(cell)
+                partition.snapshot.mark(cell)
             if count % CELLS_A_STEP == 0:
                 yield

@@ -25,7 +25,8 @@ from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells import OPEN_CUT_MS, Figures, Span
 from tables.in_force import InForce, PeriodCharges
-from tables.partition import Kept, Partition
+from tables.partition.corrected import Kept
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName
 from tables.published import CellName, PublishedCell, PublishedPeriod
 from tables.routes import ChargeFold
@@ -75,7 +76,7 @@ class PeriodAtCut:
         self._earlier = earlier
         self.cut_ms = cut_ms
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
-        self.charges = partition.charges_of(subscription, period)
+        self.charges = partition.routes.charges_of(subscription, period)
         self._carried_on: dict[int, frozenset[str]] = {}
         self._envelopes: dict[int, Envelope] = {}
         self._corrected: dict[ChargeFold, dict[tuple[str | None, Groups], int]] = {}
@@ -162,7 +163,7 @@ class PeriodAtCut:
                 continue
             filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
             default_keys = charge.group_keys(None)
-            for span in self.partition.route_of((*self.name, metric.code)).spans:
+            for span in self.partition.packing.route_of((*self.name, metric.code)).spans:
                 if span.key[:2] != (self.subscription.id, charge.id) or not (
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):
@@ -280,7 +281,7 @@ class PeriodAtCut:
 
     @cached_property
     def _charges_earlier(self) -> PeriodCharges:
-        return self.partition.charges_of(self.subscription, self._earlier or self.period)
+        return self.partition.routes.charges_of(self.subscription, self._earlier or self.period)
 
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         """Why the cut revises a cell."""
@@ -299,7 +300,7 @@ class PeriodAtCut:
         A group that has no events any more may have lost its place to one that a correction made.
         """
         charge, metric, *_ = closing.in_force
-        fold = self.partition.fold_of(charge, metric, self.period.timezone)
+        fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
         if fold not in self._corrected:
             # Of several the newest.
             self._corrected[fold] = dict(sorted(self._corrected_cells(fold), key=itemgetter(1)))
@@ -324,8 +325,8 @@ class PeriodAtCut:
     def _corrections(self, code: str) -> Iterator[Kept]:
         """Events before and after corrections that no cut of this period showed before."""
         partition, every_ms = self.partition, self.period.revise_every_ms
-        for last_ms in partition.revisions_after(self.cut_ms):
-            for version in partition.corrected.get((self.name, code, last_ms), ()):
+        for last_ms in partition.cuts.revisions_after(self.cut_ms):
+            for version in partition.corrected.revised(self.name, code, last_ms):
                 if ceil_to(version.since_ms, every_ms) >= self.cut_ms:
                     yield version
 
@@ -333,7 +334,7 @@ class PeriodAtCut:
     def _known_ms(self) -> int:
         """History records appended until then had their revision cut before."""
         partition = self.partition
-        records = partition.definitions.history_of(self.name[0], partition.history_ms)
+        records = partition.definitions.history_of(self.name[0], partition.standing.history_ms)
         times_ms = [record.append_time_ms for record in records]
         every_ms = self.period.revise_every_ms
         done_ms = [at_ms for at_ms in times_ms if ceil_to(at_ms, every_ms) < self.cut_ms]

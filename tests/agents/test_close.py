@@ -21,8 +21,10 @@ def partition_of(own_ms: int, **also: Any) -> Any:
         number=0,
         table=SimpleNamespace(
             record=SimpleNamespace(append_time_ms=own_ms, rekeyed_next=0),
-            behind_since_ms=also.get("behind_since_ms"),
-            next_history_ms=lambda: NEVER_MS,
+            standing=SimpleNamespace(
+                behind_since_ms=also.get("behind_since_ms"),
+                next_history_ms=lambda: NEVER_MS,
+            ),
         ),
         shared=SimpleNamespace(
             settings=SimpleNamespace(raw_partitions=2),
@@ -102,7 +104,9 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     owned.work = SimpleNamespace(shaping=asyncio.Lock())
     owned.cuts = SimpleNamespace(unscheduled={}, schedule=schedule, let_go=lambda: None)
     owned.shared.clock = SimpleNamespace(now_ms=lambda: CUT_MS + 1)
-    owned.table.next_history_ms = lambda: CUT_MS if history and CUT_MS in cuts else NEVER_MS
+    owned.table.standing.next_history_ms = lambda: (
+        CUT_MS if history and CUT_MS in cuts else NEVER_MS
+    )
 
     async def enter() -> None:
         taken.append(min(cuts))

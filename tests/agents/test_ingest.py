@@ -24,7 +24,7 @@ from app.limits import ID_BYTES
 from app.runtime.next_flush import NextFlush
 from app.settings import Settings
 from app.turns import Turns
-from tables.partition import PartitionRecord
+from tables.changelogged.checkpoint import PartitionRecord
 
 
 def _owned(shared: SimpleNamespace, record: PartitionRecord, **more: Any) -> Any:

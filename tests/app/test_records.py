@@ -165,7 +165,7 @@ def test_ids_follow_from_names() -> None:
 def test_ids_of_a_completion_and_of_no_groups() -> None:
     live = Live(world.definitions_of(["count"]))
     live.define_all()
-    ((versions, _),) = live.partition.timelines((ORG, SUBSCRIPTION))
+    ((versions, _),) = live.partition.timelines.of((ORG, SUBSCRIPTION))
     subscription = versions.at()
     assert subscription is not None
     start = "2024-01-01T00:00:00.000Z"

@@ -26,7 +26,7 @@ from tables.cells import Span, SpanKey
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import Members
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.routes import ChargeFold, Route
 from tests.conformance.files import Json, Literals, Vector
 
@@ -216,7 +216,7 @@ def fold(vector: Vector, described: Json | None, events: Sequence[Arrival]) -> F
         FixedPeriods([period]),
         NEVER_MS,
     )
-    partition.routes[*name, metric.code] = Route(*name, metric.code, (), (span,))
+    partition.routes.lend({(*name, metric.code): Route(*name, metric.code, (), (span,))})
     partition.fold(runs_of(_selected(vector.json, metric, period, events)))
     return Folded(span, measured(period))
 

@@ -28,7 +28,7 @@ from app.topics import (
     topic_specs,
 )
 from tables.cells import FOLD_VERSION
-from tables.partition import PartitionRecord
+from tables.changelogged.checkpoint import PartitionRecord
 from tests.faults.load import load, prove, world_on
 from tests.live.foreign import foreign_producer
 from tests.live.worker import WorkerProcess, worker_process

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from tables.changelog_sum import record_hash
+from tables.changelogged.checkpoint import PartitionRecord
 from tables.closing.close import close_subscription
 from tables.fold import Arrival
-from tables.partition import PartitionRecord
 from tables.series import Series, SeriesWindow
 from tables.tracing import Tracer
 from tables.verification import Verification
@@ -49,8 +49,8 @@ def test_cooling_between_definitions_and_events(data: st.DataObject) -> None:
         if flushed:
             live.flush()
         # What the changelog does not have yet must stay as it is.
-        live.partition.cool(NAME)
-        assert not (flushed and live.partition.spans)
+        live.partition.packing.cool(NAME)
+        assert not (flushed and live.partition.routes.spans)
     same(in_order(definitions, events), live)
 
 
@@ -63,7 +63,7 @@ def test_definitions_of_one_millisecond() -> None:
         live.deliver([arrival("sum", START_MS, 0), arrival("balance", START_MS + WEEK_MS, 1)])
         live.flush()
         if cools:
-            live.partition.cool(NAME)
+            live.partition.packing.cool(NAME)
         at_ms = START_MS + WEEK_MS + DAY_MS
         live.append(at_ms, commands.delete_billable_metric(ORG, "sum"))
         live.append(at_ms, commands.delete_billable_metric(ORG, "balance"))
@@ -82,14 +82,14 @@ def test_a_cut_leaves_packed_cells_as_they_were(data: st.DataObject) -> None:
     live.deliver(events)
     live.flush()
     partition = live.partition
-    partition.cool(NAME)
-    packed = partition.sealed_cells(NAME)
+    partition.packing.cool(NAME)
+    packed = partition.packing.sealed_cells(NAME)
     cut_ms = START_MS + WEEK_MS
     live.define_until(cut_ms)
     records = list(close_subscription(partition, NAME, cut_ms))
-    partition.cool(NAME, packed)
-    assert partition.sealed_cells(NAME) == packed
-    assert not partition.spans
+    partition.packing.cool(NAME, packed)
+    assert partition.packing.sealed_cells(NAME) == packed
+    assert not partition.routes.spans
     hot = in_order(definitions, [])
     hot.deliver(events)
     hot.define_until(cut_ms)
@@ -113,11 +113,11 @@ def test_a_number_that_an_older_program_spelled_otherwise() -> None:
     verification = Verification(live.partition, [NAME])
     verification.feed(live.arrived())
     assert [pair.differences for pair in verification.compare()] == [[]]
-    live.partition.cool(NAME)
+    live.partition.packing.cool(NAME)
     live.restart()
     assert log.cells == {key: written}
-    live.partition.cool(NAME)
-    assert not live.partition.spans
+    live.partition.packing.cool(NAME)
+    assert not live.partition.routes.spans
 
 
 def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> None:
@@ -132,7 +132,7 @@ def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> N
     def told() -> tuple[str, str]:
         pair = (*NAME, "sum")
         (traced,) = Tracer(live.partition, pair).trace(events[1])
-        live.partition.cool(NAME)
+        live.partition.packing.cool(NAME)
         series = Series(live.partition, pair, [SeriesWindow(START_MS, START_MS + WEEK_MS)], "UTC")
         for each in events:
             series.feed(each)
@@ -141,6 +141,6 @@ def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> N
 
     live.flush()
     assert told() == ("too_many_groups", "1")
-    live.partition.cool(NAME)
-    assert not live.partition.routes
+    live.partition.packing.cool(NAME)
+    assert not live.partition.routes.by_pair
     assert told() == ("too_many_groups", "1")

@@ -58,7 +58,7 @@ def test_published_at_a_cut_is_the_fold_of_the_prefix(code: str, data: st.DataOb
     live.define_all()
     live.deliver(events)
     live.close_until(END_MS)
-    ((_, timeline),) = live.partition.timelines((ORG, SUBSCRIPTION))
+    ((_, timeline),) = live.partition.timelines.of((ORG, SUBSCRIPTION))
     published = newest_at(live.bodies())
     cuts = {ceil_to(arrival.append_time_ms, HOUR_MS) for arrival in events}
     periods = [period for period in timeline.until(END_MS) if period.due_at_ms <= END_MS]

@@ -163,7 +163,7 @@ def test_every_cut_of_a_period_shows_what_was_corrected_until_then(
     told, grids = data.draw(stories(late=late)), data.draw(CHANGES)
     meter = folded(code, told, grids)
     published = newest_at([msgspec.json.decode(record.value) for record in meter.records])
-    ((_, timeline),) = meter.partition.timelines((ORG, SUBSCRIPTION))
+    ((_, timeline),) = meter.partition.timelines.of((ORG, SUBSCRIPTION))
     periods = [p for p in timeline.until(END_MS) if p.due_at_ms <= END_MS]
     recurring = METRICS[code].get("recurring")
     together_ms = lcm(*(period.revise_every_ms for period in periods))

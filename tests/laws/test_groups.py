@@ -134,7 +134,7 @@ def cells_with_events(live: Live) -> set[tuple[Any, ...]]:
     found = set()
     for name, codes in live.partition.presence.codes.items():
         for code in codes:
-            for span in live.partition.route_of((*name, code)).spans:
+            for span in live.partition.packing.route_of((*name, code)).spans:
                 for layer in span.layers.values():
                     for (_, (group,)), cell in layer.cells.items():
                         if not cell.empty:

@@ -11,7 +11,7 @@ from app.definitions import commands
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Touch
 from tables.fold import Arrival
-from tables.partition import Renewed
+from tables.partition.redirection import Renewed
 from tests.laws.test_partition import ALL, few, in_order, same
 from tests.laws.world import (
     DAY_MS,
@@ -43,20 +43,20 @@ class Later(Live):
             value = line.command.encode()
             applied = apply(self.definitions, value, line.append_time_ms, line.offset)
             if isinstance(applied, Applied) and applied.touch is not None:
-                self.partition.tell(applied.touch)
+                self.partition.redefinition.tell(applied.touch)
 
     def look(self, steps: int) -> None:
         """Go on looking for some steps; what is to be refolded is refolded at once."""
         for _ in range(steps):
-            looking = self._looking = self._looking or self.partition.renewing()
+            looking = self._looking = self._looking or self.partition.redefinition.renewing()
             renewed = next(looking, _OVER)
             if renewed is _OVER:
                 self._looking = None
                 return
             if renewed is not None:
-                self.partition.refolding_pairs = set(renewed.refold)
+                self.partition.stale.queue(renewed.refold)
                 self.refold(renewed.refold)
-                self.partition.refolding_pairs = set()
+                self.partition.stale.finish(())
 
     def stop_looking(self) -> None:
         """As when a rebalance ends it."""
@@ -65,7 +65,7 @@ class Later(Live):
             self._looking = None
 
     def look_to_the_end(self) -> None:
-        while self.partition.behind_since_ms is not None or self._looking is not None:
+        while self.partition.standing.behind_since_ms is not None or self._looking is not None:
             self.look(1)
 
 
@@ -84,11 +84,11 @@ def test_events_and_packing_among_definitions_not_looked_at(data: st.DataObject)
         later.look(data.draw(st.integers(0, 4)))
         if data.draw(st.booleans()):
             later.flush()
-        later.partition.cool(NAME)
+        later.partition.packing.cool(NAME)
         if data.draw(st.integers(0, 4)) == 0:
             later.stop_looking()
         if data.draw(st.booleans()):
-            later.partition.thaw(NAME)
+            later.partition.packing.thaw(NAME)
     later.define_all()
     later.look_to_the_end()
     same(in_order(definitions, events), later)
@@ -103,22 +103,24 @@ def used(codes: Sequence[str], *, cools: bool, definitions: Sequence[DefinitionL
         live.deliver([Arrival(sent, ORG, START_MS, 0, offset, 0)])
     live.flush()
     if cools:
-        live.partition.cool(NAME)
+        live.partition.packing.cool(NAME)
     return live
 
 
 def test_a_metric_that_nobody_uses_concerns_nobody() -> None:
     live = used(["sum", "count"], cools=True)
     live.append(START_MS + DAY_MS, commands.create_billable_metric(ORG, metric_body("max")))
-    steps = list(live.partition.renewing())
+    steps = list(live.partition.redefinition.renewing())
     assert [renewed for renewed in steps if renewed is not None] == []
-    assert live.partition.behind_since_ms is None
+    assert live.partition.standing.behind_since_ms is None
 
 
 def test_whoever_has_events_of_the_code_is_looked_at_and_no_cut_moves() -> None:
     live = used(["sum", "count"], cools=True)
-    live.partition.tell(Touch(ORG, codes=frozenset({"sum", "other"})), START_MS + DAY_MS)
-    (renewed,) = [one for one in live.partition.renewing() if one is not None]
+    live.partition.redefinition.tell(
+        Touch(ORG, codes=frozenset({"sum", "other"})), START_MS + DAY_MS
+    )
+    (renewed,) = [one for one in live.partition.redefinition.renewing() if one is not None]
     assert renewed == Renewed(NAME, set(), False)
 
 
@@ -128,7 +130,7 @@ def test_figures_are_stale_until_it_is_looked_at() -> None:
     live.append(
         at_ms, commands.upsert_customer(ORG, {"external_id": "customer", "timezone": "UTC"})
     )
-    assert live.partition.behind_since_ms == at_ms
+    assert live.partition.standing.behind_since_ms == at_ms
     assert live.partition.refolding(*NAME)
     assert not live.partition.refolding("another", SUBSCRIPTION)
     live.look_to_the_end()

@@ -60,7 +60,7 @@ def shown(live: Live, codes: frozenset[str], scope: Scope) -> dict[str, CellFigu
     """Figures by cell id, of cells that show anything."""
     partition = live.partition
     found: dict[str, CellFigures] = {}
-    for versions, timeline in partition.timelines(NAME):
+    for versions, timeline in partition.timelines.of(NAME):
         for period in timeline.until(AT_MS):
             subscription = versions.at(period.fixed_at_ms)
             published = period.due_at_ms <= AT_MS

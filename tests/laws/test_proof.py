@@ -98,7 +98,7 @@ def store(live: Live) -> None:
 def live_cells(live: Live) -> list[Cell]:
     return [
         cell
-        for span in live.partition.spans.values()
+        for span in live.partition.routes.spans.values()
         for layer in span.layers.values()
         for cell in layer.cells.values()
         if cell.state.events or cell.late
@@ -141,7 +141,7 @@ def test_the_tracer_recomputes_the_live_figures(data: st.DataObject) -> None:
     found = traced_with(live, events)
     spans = {id(traced.span): traced.span for _, traced in found}
     for span in spans.values():
-        ours = live.partition.spans[span.key]
+        ours = live.partition.routes.spans[span.key]
         for period in span.timeline.until(START_MS + 5 * WEEK_MS):
             if span.key.start_ms <= period.start_ms < span.end_ms:
                 for name in span.cells_of(period):

@@ -12,9 +12,8 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from tables.fold import Arrival
-from tables.partition import Pair
-from tables.presence import REST
-from tables.refold import Refold
+from tables.partition.refold import Refold
+from tables.presence import REST, Pair
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,
@@ -175,8 +174,8 @@ def test_undefined_names_take_no_memory_beyond_the_limit() -> None:
         worker.deliver([Arrival(one, ORG, START_MS + number, 0, number, 0)])
     partition = worker.partition
     assert len(partition.presence.undefined) == len(partition.presence.codes) == 10
-    assert len(partition.routes) == 10
-    assert not partition.timelines(("org", "random-50"))
+    assert len(partition.routes.by_pair) == 10
+    assert not partition.timelines.of(("org", "random-50"))
     rest = partition.presence.find(REST[:2], REST[2])
     assert rest is not None
     assert (rest.events, rest.raw_first, rest.raw_last) == (90, 10, 99)

@@ -24,19 +24,18 @@ from app.definitions.timeline import NEVER_MS
 from app.records import PublishedRecord
 from app.wire.events import Event
 from app.wire.records import decode_record
+from tables.changelogged.checkpoint import PartitionRecord
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import MemberName
-from tables.partition import (
-    Changes,
-    Pair,
-    Partition,
-    PartitionRecord,
-    WaitForDefinitions,
-    refolds_of,
-)
-from tables.refold import Refold, cells_of
+from tables.partition.intake import WaitForDefinitions
+from tables.partition.partition import Partition
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold, cells_of
+from tables.partition.snapshot import Changes
+from tables.partition.tables import Carried
+from tables.presence import Pair
 from tables.registry import AGGREGATIONS
 
 Key = TypeVar("Key", bytes, MemberName)
@@ -307,8 +306,8 @@ class Changelog:
 
     def restored(self, definitions: Definitions) -> Partition:
         """A partition as a worker restores it."""
-        partition = Partition(0, definitions, EventIndex())
-        partition.record = msgspec.msgpack.decode(self.record, type=PartitionRecord)
+        record = msgspec.msgpack.decode(self.record, type=PartitionRecord)
+        partition = Partition(0, definitions, EventIndex(), carried=Carried(record))
         partition.index.load(self.index_rows)
         for key, value in self.tables["presence"].items():
             partition.presence.load(key, value)
@@ -317,7 +316,7 @@ class Changelog:
         for key, value in self.tables["corrections"].items():
             partition.corrections.load(key, value)
         for key, value in self.cells.items():
-            partition.load_cell(key, value)
+            partition.packing.load_cell(key, value)
         assert partition.restored()
         assert partition.index.length == partition.record.index_length
         return partition
@@ -351,8 +350,8 @@ class Live:
                 self.definitions, line.command.encode(), line.append_time_ms, line.offset
             )
             if isinstance(applied, Applied) and applied.touch is not None:
-                self.partition.tell(applied.touch)
-                self.refold(refolds_of(self.partition.renewing()))
+                self.partition.redefinition.tell(applied.touch)
+                self.refold(refolds_of(self.partition.redefinition.renewing()))
 
     def append(self, at_ms: int, command: Command) -> None:
         """One more definition, applied at once."""
@@ -383,8 +382,7 @@ class Live:
         except WaitForDefinitions as wait:
             self.define_until(wait.past_ms + 1)
             self.accepted += self.partition.fold(runs).accepted
-        smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
-        self.refold(smaller)
+        self.refold(self.partition.stale.take_smaller_positions())
 
     def keep(self, arrival: Arrival) -> None:
         """Let the log have it, whoever folds it."""
@@ -423,7 +421,7 @@ class Live:
         names = sorted(self.definitions.all_subscription_keys())
         while True:
             cut_ms = min((next_cut(self.partition, name) for name in names), default=NEVER_MS)
-            history_ms = self.partition.next_history_ms()
+            history_ms = self.partition.standing.next_history_ms()
             if min(cut_ms, history_ms) > at_ms:
                 break
             if history_ms <= cut_ms:
@@ -439,7 +437,9 @@ class Live:
         found: dict[Any, Any] = {}
         for name, codes in self.partition.presence.codes.items():
             for code in codes:
-                for span, packed in cells_of(self.partition.route_of((*name, code))).items():
+                for span, packed in cells_of(
+                    self.partition.packing.route_of((*name, code))
+                ).items():
                     for key, value in packed.items():
                         found[span, key] = msgspec.msgpack.decode(value)[:2]
         return found

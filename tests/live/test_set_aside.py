@@ -14,8 +14,8 @@ import pytest
 
 from app.main import Worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from tables import partition as folding
 from tables.fold import fold_run
+from tables.partition import partition as folding
 from tests.live.api import Api, api_of, eventually, text_of
 from tests.live.foreign import encoded, event_key, foreign_producer
 from tests.live.weekly import define, subscribe

@@ -184,7 +184,7 @@ def a_cell(worker: Worker, name: str, code: str) -> Cell:
     """A live cell of a metric of a subscription, in its newest period."""
     pair = (LOCAL_ORGANIZATION_ID, name, code)
     for owned in worker.engine.owned.values():
-        route = owned.table.routes.get(pair)
+        route = owned.table.routes.by_pair.get(pair)
         for span in route.spans if route is not None else ():
             for layer in reversed(span.layers.values()):
                 for cell in layer.cells.values():

@@ -26,9 +26,9 @@ from app.log import configure
 from app.main import Worker, run_to_the_end
 from app.settings import Settings
 from app.stack.ports import free_ports
-from tables import partition as folding
 from tables import presence
 from tables.fold import fold_run
+from tables.partition import partition as folding
 
 READY = "ready "
 SESSION_S = 3.0

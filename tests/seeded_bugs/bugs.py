@@ -17,37 +17,37 @@ class Bug(NamedTuple):
 BUGS = (
     Bug(
         "dedupe-removed",
-        "tables/partition.py",
+        "tables/partition/intake.py",
         "known = latest.get(identity) or found",
         "known = None",
     ),
     Bug(
         "smaller-position-not-refolded",
-        "tables/partition.py",
-        "self.smaller_positions.update(self.pairs_of_name(name))",
+        "tables/partition/partition.py",
+        "folded.displaced |= self.presence.pairs_of(name)",
         "pass",
     ),
     Bug(
         "too-late-counts",
-        "tables/partition.py",
+        "tables/partition/intake.py",
         "return RefusalCode.TOO_LATE",
         "return None",
     ),
     Bug(
         "torn-state-unnoticed",
-        "tables/partition.py",
+        "tables/partition/snapshot.py",
         "(self._loaded, self._loaded_hash % SUM_MODULUS) != (record.cells, record.cells_hash)",
         "False",
     ),
     Bug(
         "torn-presence-unnoticed",
-        "tables/partition.py",
-        "record.presence_sum not in (None, self.presence.sum)",
+        "tables/partition/snapshot.py",
+        "record.presence_sum not in (None, tables.presence.sum)",
         "False",
     ),
     Bug(
         "void-members-come-back",
-        "tables/partition.py",
+        "tables/partition/route_table.py",
         "span.generation = self._generation()",
         "pass",
     ),
@@ -77,7 +77,7 @@ BUGS = (
     ),
     Bug(
         "correction-known-before-its-time",
-        "tables/partition.py",
+        "tables/partition/corrected.py",
         "shown = held.in_force if horizon_ms is None else at_ms <= horizon_ms",
         "shown = True",
     ),
@@ -89,9 +89,9 @@ BUGS = (
     ),
     Bug(
         "history-half-done-taken-for-done",
-        "tables/partition.py",
-        "        if not refolds:\n            self.record.history_ms",
-        "        if True:\n            self.record.history_ms",
+        "tables/partition/standing.py",
+        "        if not refolds:\n            self._record.history_ms",
+        "        if True:\n            self._record.history_ms",
     ),
     Bug(
         "cells-of-other-keys-confused",
@@ -217,7 +217,7 @@ BUGS = (
     ),
     Bug(
         "refold-without-index",
-        "tables/refold.py",
+        "tables/partition/refold.py",
         "if entry is None or entry[1:5] != arrival.place:",
         "if entry is None:",
     ),
@@ -295,9 +295,9 @@ BUGS = (
     ),
     Bug(
         "packed-cells-under-definitions-not-looked-at",
-        "tables/partition.py",
-        "until_ms, history_ms = self._standing(pair[:2])",
-        "until_ms, history_ms = None, self._stands_history_ms",
+        "tables/partition/packing.py",
+        "until_ms, history_ms = self._standing.of(pair[:2])",
+        "until_ms, history_ms = None, self._standing.of(pair[:2])[1]",
     ),
     Bug(
         "cut-during-refold",
@@ -339,7 +339,7 @@ BUGS = (
     ),
     Bug(
         "refolded-members-stay-in-the-store",
-        "tables/partition.py",
+        "tables/partition/route_table.py",
         "gone += span.all_sets().values()",
         "gone += span.sets.values()",
     ),
@@ -399,7 +399,7 @@ BUGS = (
     ),
     Bug(
         "amended-member-not-looked-up",
-        "tables/partition.py",
+        "tables/partition/partition.py",
         "for held in self.corrections.history(arrival.identity):",
         "for held in ():",
     ),
@@ -495,8 +495,8 @@ BUGS = (
     ),
     Bug(
         "undefined-names-not-looked-for",
-        "tables/partition.py",
-        "return self.record.searched_ms <= since_ms < NEVER_MS",
+        "tables/partition/redefinition.py",
+        "return searched_ms <= definitions.named_since_ms(*name) < NEVER_MS",
         "return False",
     ),
     Bug(

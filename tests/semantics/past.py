@@ -8,7 +8,7 @@ from app.api.streams import whole
 from app.api.usage_json import past_usage_stream
 from app.meter.usage import PeriodUsage
 from app.turns import drained
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName
 from tables.reading import past_periods, past_usage_steps
 

@@ -11,7 +11,7 @@ from app.offline import OfflineMeter
 from app.queries.gateway import Gateway
 from app.runtime.engine import Engine
 from tables.fold import Arrival
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName
 from tables.regrouping import Regrouped
 from tables.tracing import verdict

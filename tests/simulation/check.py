@@ -29,7 +29,8 @@ from app.wire.refusals import Refusal, RefusalCode
 from tables.cells import SetName, Span, SpanKey
 from tables.fold import Arrival
 from tables.members import MemberName, SetKey
-from tables.partition import Partition, Refused
+from tables.partition.intake import Refused
+from tables.partition.partition import Partition
 from tables.presence import SubscriptionName
 from tables.unique_count import Member, UniqueCount
 from tables.verification import Verification
@@ -64,7 +65,7 @@ def members_of(
     """Those of `kept` that are of a set of the subscription."""
     found: dict[SetKey, tuple[Span, SetName]] = {}
     for code in partition.presence.codes.get(name, ()):
-        for span in partition.route_of((*name, code)).spans:
+        for span in partition.packing.route_of((*name, code)).spans:
             if span.fold.unique:
                 found.update((key, (span, known)) for known, key in span.all_sets().items())
     members: Members = {}

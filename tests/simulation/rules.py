@@ -15,7 +15,7 @@ from app.definitions.instants import parse_iso8601_ms
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.offline import OfflineMeter
-from tables.partition import Partition
+from tables.partition.partition import Partition
 from tests.laws.world import DAY_MS, HOUR_MS
 
 TIMEZONES_APART_MS = 26 * HOUR_MS
@@ -154,17 +154,17 @@ def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> It
     name, cut_ms = (upgraded.organization_id, upgraded.external_id), partition.record.cut_ms
     periods = [
         period
-        for versions, timeline in partition.timelines(name)
+        for versions, timeline in partition.timelines.of(name)
         if (newest := versions.at()) is not None and newest.id == upgraded.id
         for period in timeline.until(cut_ms)
         if period.upgraded and (upgraded.id, period.start_ms // 1000 * 1000) in shown
     ]
     for period in periods:
-        for charge, metric, *_ in partition.charges_of(upgraded, period).in_force:
+        for charge, metric, *_ in partition.routes.charges_of(upgraded, period).in_force:
             listed = metric.id in shown[upgraded.id, period.start_ms // 1000 * 1000]
             if listed or charge.prorated or not metric.recurring:
                 continue
-            for span in partition.route_of((*name, metric.code)).spans:
+            for span in partition.packing.route_of((*name, metric.code)).spans:
                 of_period = span.key.start_ms <= period.start_ms < span.end_ms
                 if of_period and span.key[:2] == (upgraded.id, charge.id):
                     # What is zero in the end is nothing to carry on, and groups may come to zero

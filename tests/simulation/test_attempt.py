@@ -9,7 +9,7 @@ import msgspec
 
 from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.topics import CELLS_CHANGELOG
-from tables.partition import PartitionRecord
+from tables.changelogged.checkpoint import PartitionRecord
 from tests.simulation.by_hand import begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation

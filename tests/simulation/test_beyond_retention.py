@@ -107,7 +107,7 @@ def test_a_definition_that_needs_deleted_events_leaves_the_figures(tmp_path: Pat
         engine = player.workers[0].engine
         owned = engine.owned[0]
         assert engine.failure is None
-        assert NAME in owned.table.parked
+        assert NAME in owned.table.stale.parked
         assert owned.table.refolding(*NAME)
         assert events_count(player) == 3
         player._leap(Pass(WEEK_MS, WEEK_MS))

@@ -30,8 +30,8 @@ from app.topics import (
     PUBLISHED_CHANGELOG,
 )
 from app.wire.refusals import RefusalCode
+from tables.changelogged.checkpoint import PartitionRecord
 from tables.members import MemberName
-from tables.partition import PartitionRecord
 from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome

@@ -16,7 +16,7 @@ from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.runtime.duplicates import Duplicates
 from app.topics import CELLS_CHANGELOG
 from app.wire.raw import home_partition, message_key
-from tables.partition import PartitionRecord
+from tables.changelogged.checkpoint import PartitionRecord
 from tests.laws.world import ORG, SUBSCRIPTION
 from tests.simulation.by_hand import begin
 from tests.simulation.kafka import PartitionProducer, Producer

@@ -13,7 +13,7 @@ from app.definitions import commands
 from app.schedule import Schedule
 from app.topics import METER_DEFINITIONS
 from tables.fold import fold_run
-from tables.partition import Partition
+from tables.partition.route_table import RouteTable
 from tables.reading import current_usage
 from tests.laws.world import ORG, plan_body, subscription_body
 from tests.simulation.by_hand import append, begin
@@ -41,9 +41,9 @@ def groups(player: Player, external_id: str) -> list[tuple[str | None, ...]]:
 
 
 def compiling(planted: Callable[[], bool]) -> Any:
-    compiled = Partition.compile
+    compiled = RouteTable.compile
 
-    def compile_(table: Partition, pair: Any, *more: Any) -> Any:
+    def compile_(table: RouteTable, pair: Any, *more: Any) -> Any:
         if planted() and pair[:2] == BROKEN:
             raise ZeroDivisionError("no route leads there")
         return compiled(table, pair, *more)
@@ -64,7 +64,7 @@ def test_the_others_are_refolded(
         engine = player.workers[0].engine
         restores = engine.brokers.restores
         if where == "compile":
-            monkeypatch.setattr(Partition, "compile", compiling(lambda: True))
+            monkeypatch.setattr(RouteTable, "compile", compiling(lambda: True))
         else:
 
             def fold(route: Any, *more: Any) -> Any:
@@ -72,11 +72,11 @@ def test_the_others_are_refolded(
                     raise ZeroDivisionError("no fold ends")
                 return fold_run(route, *more)
 
-            monkeypatch.setattr("tables.refold.fold_run", fold)
+            monkeypatch.setattr("tables.partition.refold.fold_run", fold)
         await _group_by(player, "g")
         assert (engine.failure, engine.brokers.restores) == (None, restores)
         owned = engine.owned[0]
-        assert list(owned.table.parked) == [BROKEN]
+        assert list(owned.table.stale.parked) == [BROKEN]
         assert owned.table.refolding(*BROKEN)
         assert [groups(player, name) for name in names] == [
             [()] if name == "sub-b" else [("x",)] for name in names
@@ -85,7 +85,7 @@ def test_the_others_are_refolded(
         # Mended, the next definition finds what was left to do.
         monkeypatch.undo()
         await _group_by(player, "h")
-        assert not owned.table.parked
+        assert not owned.table.stale.parked
         assert not owned.table.refolding(*BROKEN)
         assert groups(player, "sub-b") == [(None,)]
 
@@ -120,7 +120,7 @@ def test_a_next_cut_that_cannot_be_told_keeps_nobody_from_a_restore(
         player.workers[0].process.kill()
         await player._heal()
         engine = player.workers[0].engine
-        assert list(engine.owned[0].table.parked) == [BROKEN]
+        assert list(engine.owned[0].table.stale.parked) == [BROKEN]
         assert engine.owned[0].cuts.schedule.next_ms() > 0
         assert engine.failure is None
         monkeypatch.undo()

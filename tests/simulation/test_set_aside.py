@@ -10,8 +10,8 @@ import pytest
 from app.definitions.log import apply
 from app.definitions.state import Definitions
 from app.topics import METER_DEFINITIONS
-from tables import partition as folding
 from tables.fold import fold_run
+from tables.partition import partition as folding
 from tests.laws.world import HOUR_MS, WEEK_MS
 from tests.simulation.check import Outcome
 from tests.simulation.play import play
@@ -62,7 +62,7 @@ def test_of_an_array_only_what_fails_is_set_aside(seed: int) -> None:
 
 
 def test_what_no_changelog_takes_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding, "CHANGELOG_RECORD_BYTES", 1_000)
+    monkeypatch.setattr("tables.partition.snapshot.CHANGELOG_RECORD_BYTES", 1_000)
 
     def seat(name: str, text: str) -> Event:
         return Event("seats", name, 0, properties={"u": text}, place=0)

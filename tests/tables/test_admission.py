@@ -7,7 +7,7 @@ import pytest
 
 from app.definitions.model import SettingsRecord
 from app.offline import DefinitionLine, EventLine, OfflineMeter
-from tables.partition import Refused
+from tables.partition.intake import Refused
 from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
 
 WINDOW_MS = 10 * DAY_MS

@@ -10,7 +10,7 @@ from app.wire.events import Correction
 from tables.closing.close import next_cut
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival
-from tables.refold import Refold
+from tables.partition.refold import Refold
 from tables.verification import Verification
 from tests.laws.world import (
     DAY_MS,
@@ -43,11 +43,11 @@ def test_a_refold_before_the_next_revision_keeps_it_to_come() -> None:
     live.close_until(BETWEEN_MS)
     # A refold for the corrections that the next cut shows, as the owner of a partition makes it.
     name = (ORG, SUBSCRIPTION)
-    refold = Refold(live.partition, live.partition.pairs_of_name(name), {name: REVISION_MS})
+    refold = Refold(live.partition, live.partition.presence.pairs_of(name), {name: REVISION_MS})
     refold.feed(live.arrived())
     assert refold.swap()
     live.restart()
-    assert live.partition.late_cuts == {name: {REVISION_MS}}
+    assert live.partition.cuts.late_cuts == {name: {REVISION_MS}}
     live.close_until(REVISION_MS)
     told = [body["closed_at"][:16] for body in live.bodies() if body["type"] == "usage.recorded"]
     assert told == ["2024-01-09T00:02", "2024-01-09T01:00"]
@@ -61,11 +61,11 @@ def test_what_the_period_before_showed_is_closed_with_zero_though_its_event_is_c
     live.deliver([Arrival(event("balance", "t", START_MS, v="1"), ORG, START_MS + 1, 0, 0, 0)])
     live.close_until(LATE_MS - 1)
     cancel = Correction(ORG, SUBSCRIPTION, "t", "cancel", None, "c", b"")
-    live.partition.correct(CorrectionArrival(cancel, ORG, LATE_MS, 0, 1, 0))
+    live.partition.corrected.correct(CorrectionArrival(cancel, ORG, LATE_MS, 0, 1, 0))
     live.append(ENDED_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
     name = (ORG, SUBSCRIPTION)
     horizons = {name: next_cut(live.partition, name)}
-    refold = Refold(live.partition, live.partition.pairs_of_name(name), horizons)
+    refold = Refold(live.partition, live.partition.presence.pairs_of(name), horizons)
     refold.feed(live.arrived())
     assert refold.swap()
     live.close_until(REVISION_MS)
@@ -102,10 +102,10 @@ def test_what_a_finer_grid_has_published_stays_apart_until_every_grid_has() -> N
     cancel = Correction(ORG, SUBSCRIPTION, "first", "cancel", None, "c", b"")
     corrected_ms = late_ms + HOUR_MS + 1
     live.define_until(corrected_ms)
-    live.partition.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
+    live.partition.corrected.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
     name = (ORG, SUBSCRIPTION)
     horizons = {name: next_cut(live.partition, name)}
-    refold = Refold(live.partition, live.partition.pairs_of_name(name), horizons)
+    refold = Refold(live.partition, live.partition.presence.pairs_of(name), horizons)
     refold.feed(live.arrived())
     assert refold.swap()
     verification = Verification(live.partition, [name])

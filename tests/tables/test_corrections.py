@@ -20,8 +20,8 @@ from app.wire.records import decode_record
 from tables.closing.close import next_cut
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.fold import Arrival, runs_of
+from tables.partition.refold import Refold
 from tables.reading import current_usage
-from tables.refold import Refold
 from tables.stores.spool import Spool
 from tests.laws import world
 from tests.laws.world import (
@@ -359,13 +359,13 @@ def test_a_refold_for_a_definition_leaves_a_corrected_event_at_the_cut_of_its_co
     assert isinstance(moved, Correction)
     live.deliver([Arrival(came, ORG, came_ms, 0, 0, 0)])
     live.define_until(corrected_ms)
-    live.partition.correct(CorrectionArrival(moved, ORG, corrected_ms, 0, 1, 0))
-    pairs = live.partition.pairs_of_name(name)
+    live.partition.corrected.correct(CorrectionArrival(moved, ORG, corrected_ms, 0, 1, 0))
+    pairs = live.partition.presence.pairs_of(name)
     for horizons in ({name: next_cut(live.partition, name)}, None):
         refold = Refold(live.partition, pairs, horizons)
         refold.feed(live.arrived())
         assert refold.swap()
-    (span,) = live.partition.route_of((*name, "max")).spans
+    (span,) = live.partition.packing.route_of((*name, "max")).spans
     cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
     assert cuts
     assert min(cuts) >= corrected_ms
@@ -384,16 +384,16 @@ def test_an_earlier_copy_that_comes_late_has_its_own_cut_before_it_is_cancelled(
     arrivals = [Arrival(late, ORG, again_ms, 1, 0, 0), Arrival(late, ORG, first_ms, 0, 0, 0)]
     for arrival in arrivals:
         live.partition.fold(runs_of([arrival]))
-    live.partition.correct(CorrectionArrival(cancelled, ORG, again_ms + 1, 0, 1, 0))
+    live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, again_ms + 1, 0, 1, 0))
     horizons = {name: next_cut(live.partition, name)}
-    refold = Refold(live.partition, live.partition.pairs_of_name(name), horizons)
+    refold = Refold(live.partition, live.partition.presence.pairs_of(name), horizons)
     fed = 0
     while not fed or not refold.swap():
         refold.feed(arrivals)
         fed += 1
     assert fed == 2
     assert next_cut(live.partition, name) == AFTER_DUE_MS + HOUR_MS
-    (span,) = live.partition.route_of((*name, "max")).spans
+    (span,) = live.partition.packing.route_of((*name, "max")).spans
     cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
     assert cuts == [AFTER_DUE_MS + HOUR_MS]
 
@@ -414,7 +414,7 @@ def test_a_member_that_was_cancelled_with_all_others_does_not_come_back(code: st
     use("a", "c", INSIDE_MS)
     ((_, cancelled),) = decode_record(msgspec.json.encode(cancel("a")))
     assert isinstance(cancelled, Correction)
-    live.partition.correct(CorrectionArrival(cancelled, ORG, INSIDE_MS + 1, 0, 1, 0))
+    live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, INSIDE_MS + 1, 0, 1, 0))
     refold = Refold(live.partition, [(ORG, SUBSCRIPTION, code)], {(ORG, SUBSCRIPTION): NEVER_MS})
     refold.feed(live.arrived())
     assert refold.swap()
@@ -442,7 +442,7 @@ def test_whatever_corrections_may_make_of_a_member_is_looked_up() -> None:
         (INSIDE_MS + 3, Correction(ORG, SUBSCRIPTION, "b", "cancel", None, "c2", b"")),
     ]
     for offset, (at_ms, correction) in enumerate(corrections):
-        live.partition.correct(CorrectionArrival(correction, ORG, at_ms, 1, offset, 0))
+        live.partition.corrected.correct(CorrectionArrival(correction, ORG, at_ms, 1, offset, 0))
     live.deliver([Arrival(used("b", "other"), ORG, INSIDE_MS + 2, 0, 1, 0)])
     usage = current_usage(live.partition, (ORG, SUBSCRIPTION), INSIDE_MS + 4)
     assert usage is not None
@@ -481,7 +481,7 @@ def test_an_earlier_copy_is_corrected_as_the_one_it_replaces_was() -> None:
     amended = world.event("sum", "dup", INSIDE_MS, v="5", g="y")
     amend_it = Correction(ORG, SUBSCRIPTION, "dup", "amend", amended, "c1", b"")
     live.define_until(over_ms + 4)
-    live.partition.correct(CorrectionArrival(amend_it, ORG, over_ms + 4, 0, 4, 0))
+    live.partition.corrected.correct(CorrectionArrival(amend_it, ORG, over_ms + 4, 0, 4, 0))
     _recorrect(live)
     live.deliver([copy("x", 5, name="late-x"), copy("z", 6, name="late-z")])
     live.deliver([copy("z", 2, partition=1)])
@@ -500,7 +500,7 @@ def _recorrect(live: Live) -> None:
     name = (ORG, SUBSCRIPTION)
     next_ms = next_cut(live.partition, name)
     if live.partition.corrections.wrong_since(name, next_ms) is not None:
-        refold = Refold(live.partition, live.partition.pairs_of_name(name), {name: next_ms})
+        refold = Refold(live.partition, live.partition.presence.pairs_of(name), {name: next_ms})
         refold.feed(live.arrived())
         assert refold.swap()
 

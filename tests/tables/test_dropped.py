@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 from app.definitions.model import SettingsRecord
-from tables.refold import Refold
+from tables.partition.refold import Refold
 from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, Live, definitions_of
 
 NAME = (ORG, SUBSCRIPTION)

@@ -19,7 +19,7 @@ from tables.cells import PackedCell
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, runs_of
 from tables.groups import UNKNOWN_POSITION, Admission, pack_position
-from tables.refold import Refold
+from tables.partition.refold import Refold
 from tables.series import Series, SeriesWindow
 from tables.tracing import Tracer
 from tables.verification import Verification
@@ -56,14 +56,14 @@ def live_of(*arrivals: Arrival) -> Live:
 
 
 def groups_of(live: Live) -> set[str | None]:
-    (span,) = live.partition.route_of(PAIR).spans
+    (span,) = live.partition.packing.route_of(PAIR).spans
     return {groups[0] for layer in span.layers.values() for _, groups in layer.used()}
 
 
 def test_a_smaller_position_that_comes_later_takes_the_place_of_the_greatest() -> None:
     live = live_of(arrival(4, "x"), arrival(5, "y"), arrival(6, "z"), arrival(3, "z", 1))
     assert groups_of(live) == {"x", "z"}
-    (span,) = live.partition.route_of(PAIR).spans
+    (span,) = live.partition.packing.route_of(PAIR).spans
     (layer,) = span.layers.values()
     # Both events of the group count, the one that found no room included.
     assert layer.cells[None, ("z",)].state.events == 2
@@ -95,9 +95,9 @@ def test_a_restart_knows_first_positions() -> None:
     live = live_of(*(arrival(offset, group) for offset, group in enumerate("xy")))
     live.restart()
     live.partition.fold(runs_of([arrival(7, "z")]))
-    assert not live.partition.smaller_positions
+    assert not live.partition.stale.smaller_positions
     live.partition.fold(runs_of([arrival(0, "z", 1)]))
-    assert live.partition.smaller_positions == {PAIR}
+    assert live.partition.stale.smaller_positions == {PAIR}
 
 
 def test_cells_of_an_older_changelog_have_no_first_position() -> None:
@@ -284,12 +284,12 @@ def test_a_cancelled_groups_place_is_known_beside_a_group_with_cells_in_many_per
     sent += [used(f"x{n}", "x", INSIDE_MS + n * WEEK_MS, n + 2) for n in weeks]
     live.deliver(sent)
     cancelled = Correction(*name, "w", "cancel", None, "c", b"")
-    live.partition.correct(CorrectionArrival(cancelled, ORG, INSIDE_MS + 4, 0, 4, 0))
+    live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, INSIDE_MS + 4, 0, 4, 0))
     refold = Refold(live.partition, [(*name, "balance")], {name: NEVER_MS})
     refold.feed(live.arrived())
     assert refold.swap()
     live.deliver([used("y", "y", INSIDE_MS, 5)])
-    (span,) = live.partition.route_of((*name, "balance")).spans
+    (span,) = live.partition.packing.route_of((*name, "balance")).spans
     cells = {groups[0] for layer in span.layers.values() for _, groups in layer.cells}
     assert cells == {"w", "x"}
 
@@ -315,7 +315,7 @@ def test_verification_finds_a_group_that_does_not_belong() -> None:
     live = live_of(arrival(4, "x"), arrival(5, "y"))
     live.keep(arrival(3, "z", 1))
     live.partition.fold(runs_of([arrival(3, "z", 1)]))
-    live.partition.smaller_positions.clear()
+    live.partition.stale.smaller_positions.clear()
     (difference,) = verified(live)
     assert difference.groups == ("y",)
 

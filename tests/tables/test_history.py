@@ -14,7 +14,7 @@ from app.offline import DefinitionLine, EventLine, OfflineMeter
 from app.runtime.published_topic import put_again
 from tables.closing.close import entering_history
 from tables.fold import Arrival
-from tables.partition import refolds_of
+from tables.partition.redirection import refolds_of
 from tables.published import PublishedTable
 from tests.laws.world import (
     DAY_MS,
@@ -447,15 +447,15 @@ def restarted_at(moment: str) -> list[bytes]:
     if moment == "entered":
         # Its cells were never swapped, so it has to begin again.
         live.restart()
-        assert live.partition.next_history_ms() == LATER_MS
+        assert live.partition.standing.next_history_ms() == LATER_MS
     else:
         live.refold(pairs)
     if moment == "swapped":
         live.restart()
-        assert live.partition.next_history_ms() == NEVER_MS
+        assert live.partition.standing.next_history_ms() == NEVER_MS
     live.close_until(LATER_MS + HOUR_MS)
     if moment == "published":
         live.restart()
-        assert live.partition.late_cuts == {}
+        assert live.partition.cuts.late_cuts == {}
     live.close_until(AT_MS)
     return live.values()

@@ -64,7 +64,7 @@ def test_a_value_that_is_too_long_counts_only_until_there_are_limits(
         arrival(code, 2, LIMITED_MS + 2, **longest),
     ]
     live = live_of(code, sent, known_first=known_first)
-    (span,) = live.partition.route_of((ORG, SUBSCRIPTION, code)).spans
+    (span,) = live.partition.packing.route_of((ORG, SUBSCRIPTION, code)).spans
     (layer,) = span.layers.values()
     assert sum(cell.state.events for cell in layer.cells.values()) == 2
     assert live.cells() == live_of(code, sent, known_first=True).cells()

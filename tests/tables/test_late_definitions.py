@@ -21,9 +21,11 @@ from app.wire.identity import event_id
 from tables.corrections import CorrectionArrival
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
-from tables.partition import Partition, Refused, refolds_of
+from tables.partition.intake import Refused
+from tables.partition.partition import Partition
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold
 from tables.reading import current_usage
-from tables.refold import Refold
 from tests.semantics.past import past_usage
 from tests.semantics.story import ORG, SUB, Story, ms
 
@@ -55,8 +57,8 @@ class Worker:
             outcome = apply(self.definitions, line.value, line.append_time_ms, line.offset)
             assert isinstance(outcome, Applied)
             if outcome.touch is not None:
-                self.partition.tell(outcome.touch)
-                pairs = refolds_of(self.partition.renewing())
+                self.partition.redefinition.tell(outcome.touch)
+                pairs = refolds_of(self.partition.redefinition.renewing())
                 if pairs:
                     self.refold(pairs)
 
@@ -189,9 +191,9 @@ def test_what_came_late_is_shown_on_the_grid_that_its_period_turns_out_to_have()
     worker.fold()
     cancel = Correction(ORG, SUB, "t0", "cancel", None, "c", b"")
     corrected_ms = ms("2024-02-05T10:10:00Z")
-    worker.partition.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
+    worker.partition.corrected.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
     worker.define(1)
-    assert worker.partition.late_cuts[NAME] >= {ms("2024-02-04"), ms("2024-02-06")}
-    (span,) = worker.partition.route_of((*NAME, "m")).spans
+    assert worker.partition.cuts.late_cuts[NAME] >= {ms("2024-02-04"), ms("2024-02-06")}
+    (span,) = worker.partition.packing.route_of((*NAME, "m")).spans
     late = [cell.late for layer in span.layers.values() for cell in layer.cells.values()]
     assert [list(cuts or ()) for cuts in late] == [[ms("2024-02-04")]]

@@ -17,7 +17,8 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from tables.cells import CellKey
 from tables.fold import Arrival
-from tables.partition import Pair, refolds_of
+from tables.partition.redirection import refolds_of
+from tables.presence import Pair
 from tables.reading import current_usage
 from tests.laws.world import (
     DAY_MS,
@@ -65,8 +66,10 @@ def restore_after(live: Live, command: Command) -> set[Pair]:
     touch = applied(live, command)
     live.partition = live.changelog.restored(live.definitions)
     partition = live.partition
-    partition.tell(touch, until_ms=CHANGED_MS)
-    pairs = refolds_of(partition.renewing()) | set(partition.pairs_of(touch))
+    partition.redefinition.tell(touch, until_ms=CHANGED_MS)
+    pairs = refolds_of(partition.redefinition.renewing()) | set(
+        partition.redirection.pairs_of(touch)
+    )
     live.refold(pairs)
     return pairs
 

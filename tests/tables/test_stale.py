@@ -14,7 +14,7 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.meter.usage import Regrouping
 from tables.fold import Arrival
-from tables.partition import refolds_of
+from tables.partition.redirection import refolds_of
 from tables.reading import current_usage
 from tables.regrouping import Regrouped
 from tests.laws.world import (
@@ -70,11 +70,10 @@ def apply_without_refold(live: Live, command: Command) -> None:
     applied = apply(definitions, command.encode(), AT_MS, definitions.offset)
     assert isinstance(applied, Applied)
     assert applied.touch is not None
-    partition.tell(applied.touch)
-    pairs = refolds_of(partition.renewing())
+    partition.redefinition.tell(applied.touch)
+    pairs = refolds_of(partition.redefinition.renewing())
     assert pairs
-    partition.refolding_pairs = pairs
-    partition.stale = {NAME}
+    partition.stale.queue(pairs)
 
 
 @pytest.mark.parametrize(

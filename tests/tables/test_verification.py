@@ -15,7 +15,7 @@ from app.wire.events import Correction, Event
 from tables.closing.close import next_cut
 from tables.corrections import CorrectionArrival, CorrectionTable
 from tables.fold import Arrival
-from tables.refold import Refold
+from tables.partition.refold import Refold
 from tables.tracing import verdict
 from tables.verification import Verification
 from tests.laws.world import (
@@ -75,9 +75,9 @@ def publish_another_metric(live: Live) -> list[Arrival]:
 def publish_a_cancel(live: Live) -> list[Arrival]:
     live.close_until(CLOSED_MS)
     live.define_until(CLOSED_MS + 1)
-    assert live.partition.correct(correction(1, CLOSED_MS + 1))
+    assert live.partition.corrected.correct(correction(1, CLOSED_MS + 1))
     cut_ms = next_cut(live.partition, NAME)
-    refold = Refold(live.partition, live.partition.pairs_of_name(NAME), {NAME: cut_ms})
+    refold = Refold(live.partition, live.partition.presence.pairs_of(NAME), {NAME: cut_ms})
     refold.feed(live.arrived())
     assert refold.swap()
     live.close_until(cut_ms)
@@ -117,7 +117,7 @@ def test_a_correction_that_was_never_taken_is_named() -> None:
         found = [(one.kind, one.refolded) for one in verification.lost]
         told = {"correction_id": "c", "transaction_id": "t0", "place": "0:1:0"}
         assert found == ([("correction", told)] if names else [])
-    live.partition.correct(cancel)
+    live.partition.corrected.correct(cancel)
     verification = Verification(live.partition, [NAME])
     verification.check_corrections([cancel])
     assert verification.lost == []

@@ -13,7 +13,7 @@ def test_a_question_about_a_later_period_makes_no_timeline_longer() -> None:
     live = Live(definitions_of(["count"]))
     live.define_all()
     live.deliver([Arrival(event("count", "t", START_MS), ORG, START_MS, 0, 0, 0)])
-    ((_, timeline),) = live.partition.timelines((ORG, SUBSCRIPTION))
+    ((_, timeline),) = live.partition.timelines.of((ORG, SUBSCRIPTION))
     known = len(timeline._periods)
     for code in ("count", "of no charge"):
         tracer = Tracer(live.partition, (ORG, SUBSCRIPTION, code))

@@ -25,7 +25,8 @@ from app.wire.records import Headers, decode_record
 from app.wire.refusals import Refusal, RefusalCode
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival
-from tables.partition import Partition, Refused
+from tables.partition.intake import Refused
+from tables.partition.partition import Partition
 from tests.app.runtime.alone import NoProducer, context_of
 
 KEY = b"organization-subscription"

@@ -28,7 +28,8 @@ from app.turns import TURN_S, Turns
 from app.wire.refusals import Refusal, RefusalCode
 from tables.closing.close import settling
 from tables.fold import Arrival, runs_of
-from tables.partition import Pair, TooLargeForChangelog
+from tables.partition.snapshot import TooLargeForChangelog
+from tables.presence import Pair
 from tests.app.runtime.alone import Followed, NoProducer, context_of
 from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
 
@@ -178,7 +179,7 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
     await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
     pairs = [(*name, code) for name, codes in owned.table.presence.codes.items() for code in codes]
     owned.refold_queue.want(pairs, AT_MS)
-    monkeypatch.setattr(owned.table, "replace", _NoMemory(owned.table.replace, len(pairs)))
+    monkeypatch.setattr(owned.table, "replace", _NoMemory(owned.table.packing.replace, len(pairs)))
     with pytest.raises(MemoryError):
         await refold_queued(owned, lambda _: cast(Any, _EmptyLog()))
     await refuses_to_flush(owned)
@@ -324,7 +325,9 @@ async def test_what_no_changelog_takes_is_found_out_before_it_is_sent(
     owned = owned_of(code)
     taken = Arrival(event(code, "a", AT_MS, u="b" * 900), ORG, AT_MS, 0, 0, 0)
     await owned.take(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
-    monkeypatch.setattr("tables.partition.CHANGELOG_RECORD_BYTES", 800 if code == "seats" else 100)
+    monkeypatch.setattr(
+        "tables.partition.snapshot.CHANGELOG_RECORD_BYTES", 800 if code == "seats" else 100
+    )
     with pytest.raises(TooLargeForChangelog) as found:
         await owned.flush()
     assert found.value.pair == (ORG, SUBSCRIPTION, code)

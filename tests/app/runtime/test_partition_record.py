@@ -15,16 +15,19 @@ from app.runtime.next_flush import NextFlush
 from app.runtime.refold_queue import RefoldQueue
 from app.runtime.restore import refolding_pairs
 from app.topics import CHANGELOG_MESSAGE_BYTES
+from tables.changelogged.checkpoint import PartitionRecord
 from tables.event_index.index import EventIndex
-from tables.partition import Pair, Partition, PartitionRecord
+from tables.partition.partition import Partition
+from tables.partition.tables import Carried
+from tables.presence import Pair
 from tests.app.runtime.alone import context_of
 
 IDLE: Pair = ("o", "idle", "gb")
 
 
-def _known(pairs: set[Pair]) -> Partition:
+def _known(pairs: set[Pair], record: PartitionRecord | None = None) -> Partition:
     """A partition that has events of these pairs, and of one more."""
-    table = Partition(0, Definitions(), EventIndex())
+    table = Partition(0, Definitions(), EventIndex(), carried=Carried(record))
     table.presence.most_undefined = sys.maxsize
     for organization_id, external_id, code in {*pairs, IDLE}:
         table.presence.of((organization_id, external_id), code)
@@ -53,6 +56,5 @@ def test_what_is_under_a_refold_is_so_again_after_a_restart(
     queue.want(pairs, 17)
     packed = Packing(table, context, NextFlush(), queue, cuts, forwards).packed_record()
     assert len(packed) < CHANGELOG_MESSAGE_BYTES - 1_000
-    restored = _known(pairs)
-    restored.record = msgspec.msgpack.decode(packed, type=PartitionRecord)
+    restored = _known(pairs, msgspec.msgpack.decode(packed, type=PartitionRecord))
     assert set(refolding_pairs(restored)) == pairs | also

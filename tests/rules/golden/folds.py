@@ -33,10 +33,12 @@ from app.wire.refusals import Refusal
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.corrections import CorrectionArrival
 from tables.fold import Arrival, Run, runs_of
-from tables.partition import Duplicate, Pair, Refused, Slice, WaitForDefinitions, refolds_of
-from tables.presence import SubscriptionName
+from tables.partition.intake import Duplicate, Refused, WaitForDefinitions
+from tables.partition.partition import Slice
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold
+from tables.presence import Pair, SubscriptionName
 from tables.reading import current_usage
-from tables.refold import Refold
 from tests.laws.world import DefinitionLine, Live
 from tests.rules.golden.story import END_MS
 
@@ -81,7 +83,7 @@ def folded_live() -> Rows:
         worker.take_batch(lines[first : first + BATCH])
         if number % RESTARTED_EVERY == 0:
             worker.restart()
-            worker.partition.follow_corrections()
+            worker.partition.corrected.follow_all()
     worker.close_until(END_MS)
     worker.flush()
     worker.answer(END_MS)
@@ -144,7 +146,9 @@ class Worker(Live):
                 self.deliver([each for each in same if isinstance(each, Arrival)])
             else:
                 for each in same:
-                    if isinstance(each, CorrectionArrival) and self.partition.correct(each):
+                    if isinstance(each, CorrectionArrival) and self.partition.corrected.correct(
+                        each
+                    ):
                         self._recorrect([each.name])
 
     def deliver(self, arrivals: Sequence[Arrival]) -> None:
@@ -153,7 +157,7 @@ class Worker(Live):
             self.keep(arrival)
             self._events[arrival.place[:3]] = arrival
         self._note(self._folded(runs_of(arrivals)))
-        smaller, self.partition.smaller_positions = self.partition.smaller_positions, set()
+        smaller = self.partition.stale.take_smaller_positions()
         self.refold(sorted(smaller))
 
     def _folded(self, runs: Sequence[Run]) -> Slice:
@@ -189,7 +193,7 @@ class Worker(Live):
         """Refold those whose cells show other corrections than their next cut."""
         for name in sorted(names):
             while self._shows_others(name):
-                pairs = self.partition.pairs_of_name(name)
+                pairs = self.partition.presence.pairs_of(name)
                 horizons = {name: next_cut(self.partition, name)}
                 if self._swapped(Refold(self.partition, pairs, horizons)):
                     break
@@ -218,7 +222,7 @@ class Worker(Live):
         while True:
             names = sorted(self.definitions.all_subscription_keys())
             cut_ms = min((next_cut(self.partition, name) for name in names), default=NEVER_MS)
-            history_ms = self.partition.next_history_ms()
+            history_ms = self.partition.standing.next_history_ms()
             if min(cut_ms, history_ms) > at_ms:
                 break
             if history_ms <= cut_ms:

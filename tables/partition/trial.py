@@ -14,7 +14,8 @@ from tables.corrections import CorrectionArrival
 from tables.event_index.index import EventIndex
 from tables.fold import Arrival, runs_of
 from tables.members import Members
-from tables.partition import Partition, WaitForDefinitions
+from tables.partition.intake import WaitForDefinitions
+from tables.partition.partition import Partition
 
 KEPT_EVENTS = 20_000
 """A table that has tried so many goes; one for each trial would look up every charge again."""
@@ -38,7 +39,7 @@ class Trial:
             partition.fold(runs_of(each for each in arrivals if isinstance(each, Arrival)))
         for each in arrivals:
             if isinstance(each, CorrectionArrival):
-                partition.correct(each)
+                partition.corrected.correct(each)
         # What no changelog takes is no state that can be kept.
         deque(partition.rows_of(partition.take_changes()), maxlen=0)
         self._tried += len(arrivals)

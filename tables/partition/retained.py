@@ -12,7 +12,8 @@ from app.definitions.state import Definitions
 from app.turns import Steps
 from tables.event_index.index import EventIndex
 from tables.members import Members
-from tables.partition import Partition
+from tables.partition.partition import Partition
+from tables.presence import Pair
 
 
 def needs_deleted(
@@ -26,13 +27,23 @@ def needs_deleted(
     `after`: the definitions with it, made when they are needed.
     """
     then: Partition | None = None
-    for pair in table.pairs_of(touch):
+    for pair in table.redirection.pairs_of(touch):
         yield
-        if not table.names_before([pair], *log_starts):
+        if not table.presence.names_before([pair], *log_starts):
             continue
         if then is None:
             definitions = yield from after()
             then = Partition(table.number, definitions, EventIndex(), Members(capacity=None))
-        if table.goes_elsewhere(pair, then):
+        if _goes_elsewhere(table, pair, then):
             return True
     return False
+
+
+def _goes_elsewhere(table: Partition, pair: Pair, then: Partition) -> bool:
+    """Whether events of a pair count otherwise under the definitions of another partition."""
+    presence = table.presence.find(pair[:2], pair[2])
+    if presence is None:
+        return False
+    reach, history_ms = (presence.newest_ms, presence.appended_ms), table.standing.history_ms
+    now = table.routes.compile(pair).shape(*reach)
+    return then.routes.compile(pair, None, history_ms).shape(*reach) != now

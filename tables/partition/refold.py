@@ -21,8 +21,10 @@ from tables.event_index.entries import Entry
 from tables.fold import Arrival, Folded, apply_members, fold_run
 from tables.members import Members, SetKey
 from tables.not_counted import NotCounted
-from tables.partition import Counted, Kept, Pair, Partition, Refused, Revised, WaitForDefinitions
-from tables.presence import REST, SubscriptionName, first_offsets
+from tables.partition.corrected import Counted, Kept, Revised
+from tables.partition.intake import Refused, WaitForDefinitions
+from tables.partition.partition import Partition
+from tables.presence import REST, Pair, SubscriptionName, first_offsets
 from tables.routes import Route
 from tables.stores.spool import Spool
 
@@ -45,12 +47,14 @@ class Refold:
         `begins`: False for whoever takes the steps of `beginning` before anything is fed.
         """
         self.partition = partition
-        self._history_ms = partition.history_ms
+        self._history_ms = partition.standing.history_ms
         self.pairs = set(pairs)
         self._names = {(org, external_id) for org, external_id, _ in self.pairs}
         self._searches = REST in self.pairs
         self._defined_ms = (partition.record.searched_ms, partition.definitions.append_time_ms)
-        self._searched_for = partition.searched_for() if self._searches else frozenset[str | None]()
+        self._searched_for = (
+            partition.redefinition.searched_for() if self._searches else frozenset[str | None]()
+        )
         self.recorrected: set[SubscriptionName] = set()
         """Once it is swapped in: names that were found and that corrections are about."""
         self._horizons = dict(horizons or {})
@@ -92,11 +96,11 @@ class Refold:
         self._begin(routes)
 
     def _compile(self, pair: Pair) -> Route:
-        return self.partition.compile(pair, None, self._history_ms)
+        return self.partition.routes.compile(pair, None, self._history_ms)
 
     def _begin(self, routes: dict[Pair, Route]) -> None:
         self.routes = routes
-        self._generation = self.partition.next_generation()
+        self._generation = self.partition.routes.next_generation()
         for route in routes.values():
             self._renumber(route)
         self.members = Members(capacity=None)
@@ -113,7 +117,7 @@ class Refold:
         """It came to nothing, or to what was taken over."""
         for route in self.routes.values():
             for span in route.spans:
-                if self.partition.spans.get(span.key) is not span:
+                if self.partition.routes.spans.get(span.key) is not span:
                     span.drop()
 
     def _renumber(self, route: Route) -> None:
@@ -133,7 +137,7 @@ class Refold:
             self._find(arrivals)
         wanted = [arrival for arrival in arrivals if self._wants(arrival)]
         ids = [arrival.identity for arrival in wanted]
-        settled_ms, done_ms = partition.settled_ms, partition.record.cut_ms
+        settled_ms, done_ms = partition.cuts.settled_ms, partition.record.cut_ms
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
         ):
@@ -208,11 +212,11 @@ class Refold:
         taken_ms, done_ms = self._taken_ms.get(name, -1), partition.record.cut_ms
         if append_time_ms > taken_ms:
             return
-        cuts = partition.revisions_after(append_time_ms)
+        cuts = partition.cuts.revisions_after(append_time_ms)
         cuts = {cut_ms for cut_ms in cuts if done_ms < cut_ms <= taken_ms}
         if not cuts:
             return
-        period = partition.period_at(name, arrival.timestamp_ms)
+        period = partition.timelines.period_at(name, arrival.timestamp_ms)
         if period is not None and period.due_at_ms < append_time_ms:
             self._unforeseen[name] = min(*cuts, self._unforeseen.get(name, NEVER_MS))
 
@@ -229,10 +233,10 @@ class Refold:
             return Counted(placed, -1)
         horizon_ms = self._horizons.get(name)
         if horizon_ms is not None:
-            for revised, version in partition.revised_by_corrections(identity, placed, horizon_ms):
+            for revised, version in partition.corrected.revised_by(identity, placed, horizon_ms):
                 kept = Kept.of(version, self._spool)
                 self._revised.setdefault(revised, []).append(kept)
-        return partition.counted(identity, placed, horizon_ms)
+        return partition.corrected.counted(identity, placed, horizon_ms)
 
     def _wants(self, arrival: Arrival) -> bool:
         if self.partition.corrections.touches(arrival.name):
@@ -244,7 +248,7 @@ class Refold:
         if arrival.pair not in self.routes:
             return None
         try:
-            return self.partition.refusal(arrival, arrival.timestamp_ms)
+            return self.partition.intake.refusal(arrival, arrival.timestamp_ms)
         except WaitForDefinitions as wait:
             self.waits_past_ms = max(self.waits_past_ms, wait.past_ms)
             return None
@@ -286,7 +290,7 @@ class Refold:
         """
         if self._unforeseen:
             for name, cut_ms in self._unforeseen.items():
-                self.partition.expect_cut(name, cut_ms)
+                self.partition.cuts.expect(name, cut_ms)
             self._horizons |= self._unforeseen
             yield from self.beginning()
             return False
@@ -306,18 +310,16 @@ class Refold:
         # Whatever history records concern was queued before they were in force, so it is in here.
         partition.record.history_ms = max(partition.record.history_ms, self._history_ms)
         # Which the cells alone would not tell when none is left.
-        partition.record.generation = partition.next_generation()
+        partition.record.generation = partition.routes.next_generation()
         gone: list[SetKey] = []
         for pair in self.pairs | self.routes.keys():
-            gone += partition.replace(pair, self.routes.get(pair))
+            gone += partition.packing.replace(pair, self.routes.get(pair))
             yield
         yield from partition.members.forgetting(gone)
         yield from partition.members.replacing(self.members)
         for name, standing in self._standing.items():
             partition.corrections.enforce(name, standing, partition.record.cut_ms)
-        for revised in [one for one in partition.corrected if one[0] in self._horizons]:
-            del partition.corrected[revised]
-        partition.corrected.update(self._revised)
+        partition.corrected.revise(self._horizons, self._revised)
         if self._searches:
             self._keep_found()
         partition.take_folded(self.folded)
@@ -332,7 +334,7 @@ class Refold:
             entry.events += events
             if partition.corrections.touches((org, external_id)):
                 self.recorrected.add((org, external_id))
-        partition.note_searched(self._defined_ms[1], self._searched_for)
+        partition.redefinition.note_searched(self._defined_ms[1], self._searched_for)
 
 
 def cells_of(route: Route) -> dict[SpanKey, dict[bytes, bytes]]:

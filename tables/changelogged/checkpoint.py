@@ -1,0 +1,58 @@
+"""The partition record: what a flush says of the whole partition, last in its transaction."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tables.cells import FOLD_VERSION
+from tables.changelog_sum import ChangelogSum
+from tables.presence import Pair
+
+OutputMark = tuple[int, bytes]
+"""(offset in usage-records, hash of the value there)"""
+
+
+class StateTooNew(RuntimeError):
+    """The changelog was written by a newer program; this one must not touch it."""
+
+
+class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
+    """What a flush says of the whole partition: how far it has come, and sums to check it by."""
+
+    fold_version: int = FOLD_VERSION
+    epoch: int = 0
+    flush: int = 0
+    raw_next: int = 0
+    rekeyed_next: int = 0
+    append_time_ms: int = -1
+    marks: dict[int, tuple[int, int]] = {}
+    """Highest (raw offset, array index) taken of each raw partition through events-rekeyed."""
+    definitions_offset: int = 0
+    definitions_ms: int = -1
+    index_length: int = 0
+    cells: int = 0
+    cells_hash: int = 0
+    members: int = 0
+    cut_ms: int = -1
+    """Every cut up to it is published."""
+    index_epoch: int = 0
+    """When the event index was begun: an index of another time is not this one."""
+    refolding: tuple[Pair, ...] = ()
+    """Pairs whose refold was not swapped in yet: the index may already name another winner."""
+    presence_sum: ChangelogSum | None = None
+    """None: the record was written by a program that kept no sums of the other changelogs."""
+    published_sum: ChangelogSum | None = None
+    corrections_sum: ChangelogSum | None = None
+    members_sum: ChangelogSum | None = None
+    history_ms: int = -1
+    """History records appended until then shape all cells."""
+    output: OutputMark | None = None
+    """The newest usage record; None: none yet, or the program that wrote this kept no note."""
+    generation: int = -1
+    """Sets of members of earlier ones may be void, so no span begins with those; -1: not noted."""
+    attempt: int = 0
+    """Take-overs since the last flush that moved an offset (bounded-work §1.4)."""
+    behind: bool = False
+    """Definitions were being looked at: for some cells those after `definitions_offset`, too."""
+    searched_ms: int = -1
+    """Among undefined names that are not kept one by one is none that was defined before."""

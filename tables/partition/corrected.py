@@ -1,0 +1,243 @@
+"""Corrected events: how an event counts, and which cuts show it, under its corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from app.wire.events import Event
+from app.wire.identity import event_id
+from tables.corrections import CorrectionArrival, Held
+from tables.fold import Arrival, Folded, fold_run
+from tables.partition.cuts import CutsToCome
+from tables.partition.packing import Packing
+from tables.partition.tables import Tables
+from tables.presence import SubscriptionName
+from tables.stores.spool import Place, Spool
+
+Revised = tuple[SubscriptionName, str, int]
+"""External subscription, metric code and the last cut that may be the first to show it, ms."""
+
+
+class Counted(NamedTuple):
+    """An event as corrections have it."""
+
+    arrival: Arrival
+    since_ms: int
+    """Append time of the correction that made it so; -1: none did."""
+
+
+class Kept(NamedTuple):
+    """An event as corrections have it, until the cuts that it revises are taken."""
+
+    since_ms: int
+    timestamp_ms: int
+    spool: Spool
+    place: Place
+
+    @staticmethod
+    def of(counted: Counted, spool: Spool) -> Kept:
+        """With all that decides in which cells it counts."""
+        arrival, since_ms = counted
+        event = replace(arrival.event, body=b"")
+        packed = msgspec.msgpack.encode(replace(arrival, event=event))
+        return Kept(since_ms, arrival.timestamp_ms, spool, spool.put(packed))
+
+    def arrival(self) -> Arrival:
+        """The event, without its bytes."""
+        return _decode_arrival(self.spool.get(self.place))
+
+
+class Corrected:
+    """Events of one partition as their corrections have them."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        cuts: CutsToCome,
+        packing: Packing,
+    ):
+        self._record = tables.record
+        self._index = tables.index
+        self._members = tables.members
+        self._presence = tables.presence
+        self._corrections = tables.corrections
+        self._cuts = cuts
+        self._packing = packing
+        self._revised: dict[Revised, list[Kept]] = {}
+        """What corrections revise in cuts to come: the events before and after each."""
+
+    def fold_new(self, arrival: Arrival, identity: bytes, folded: Folded) -> None:
+        """A new event whose corrections came before it: fold what those appended before it say.
+
+        For those appended after it, it is as if they came now.
+        """
+        event, name = arrival.event, arrival.name
+        history = self._corrections.history(identity)
+        self._note_versions(name, arrival, history)
+        for held in history:
+            if held.append_time_ms > arrival.append_time_ms:
+                self._corrections.follow(held)
+                self._cuts.announce(name, held.append_time_ms)
+        counted = self.counted(identity, arrival)
+        if counted is None:
+            if self._packing.route_of((*name, event.code)).grouped:
+                # Its group takes a place all the same; that is the census of a refold.
+                folded.displaced.add((*name, event.code))
+            return
+        fold_run(
+            self._packing.route_of((*name, counted.arrival.event.code)),
+            (counted.arrival,),
+            self._cuts.settled_ms,
+            self._members,
+            folded,
+            counted.since_ms,
+        )
+
+    def counted(
+        self, identity: bytes, arrival: Arrival, horizon_ms: int | None = None
+    ) -> Counted | None:
+        """The arrival as it counts in the cells; None when it is cancelled there.
+
+        With `horizon_ms` as it counts under every correction appended until then.
+        """
+        counted: Counted | None = Counted(arrival, -1)
+        for held in self._corrections.history(identity):
+            at_ms = held.append_time_ms
+            shown = held.in_force if horizon_ms is None else at_ms <= horizon_ms
+            if shown or at_ms <= arrival.append_time_ms:
+                event = held.event
+                counted = None if event is None else Counted(replace(arrival, event=event), at_ms)
+        return counted
+
+    def revised_by(
+        self, identity: bytes, arrival: Arrival, horizon_ms: int
+    ) -> Iterator[tuple[Revised, Counted]]:
+        """What corrections of an event revise in cuts to come: the event before and after each."""
+        event: Event | None = arrival.event
+        for held in self._corrections.history(identity):
+            before, event = event, held.event
+            at_ms = held.append_time_ms
+            if not arrival.append_time_ms < at_ms <= horizon_ms:
+                continue
+            last_ms = max(self._cuts.revisions_after(at_ms))
+            if last_ms > self._record.cut_ms:
+                for version in (before, event):
+                    if version is not None:
+                        revised = (held.name, version.code, last_ms)
+                        yield revised, Counted(replace(arrival, event=version), at_ms)
+
+    # What cuts to come revise
+
+    def names(self) -> set[SubscriptionName]:
+        """External subscriptions that a cut to come revises for a correction."""
+        return {name for name, _, _ in self._revised}
+
+    def revised(self, name: SubscriptionName, code: str, last_ms: int) -> Iterable[Kept]:
+        """Events before and after corrections that a cut until then is the first to show."""
+        return self._revised.get((name, code, last_ms), ())
+
+    def revise(
+        self, names: Iterable[SubscriptionName], revised: Mapping[Revised, list[Kept]]
+    ) -> None:
+        """Put what a refold found in place of what there was of these external subscriptions."""
+        names = set(names)
+        for known in [one for one in self._revised if one[0] in names]:
+            del self._revised[known]
+        self._revised.update(revised)
+
+    def settle(self, cut_ms: int) -> None:
+        """Forget what cuts until then were to revise."""
+        for revised in [revised for revised in self._revised if revised[2] <= cut_ms]:
+            del self._revised[revised]
+
+    # Corrections that come
+
+    def correct(self, arrival: CorrectionArrival) -> bool:
+        """Take a correction in; whether it changes what events count that are known.
+
+        Published periods are revised at the first revision cut after it, at any age.
+        """
+        correction, name = arrival.correction, arrival.name
+        touched = self._corrections.take(event_id(*name, correction.transaction_id), arrival)
+        changes = False
+        for held in touched:
+            entry = self._index.find(held.identity)
+            if entry is None:
+                continue
+            changes = True
+            event = held.event
+            if event is not None:
+                # The event lies where those of its old code do.
+                self._presence.spread(name, event.code)
+                self._reach(name, event, entry.append_time_ms, held.append_time_ms)
+            self._cuts.announce(name, held.append_time_ms)
+        if changes:
+            self._corrections.follow(touched[0])
+        return changes
+
+    def follow_all(self) -> set[SubscriptionName]:
+        """After a restore: whose corrections have a revision cut to come."""
+        names: set[SubscriptionName] = set()
+        for held in sorted(self._corrections.all(), key=_position_of):
+            if max(self._cuts.revisions_after(held.append_time_ms)) <= self._record.cut_ms:
+                continue
+            if self._index.find(held.identity) is not None:
+                self._corrections.follow(held)
+                self._cuts.announce(held.name, held.append_time_ms)
+                names.add(held.name)
+        return names
+
+    def announce_followed(self) -> Iterator[None]:
+        """Ask anew for the revision cuts of all that are followed, a step for each."""
+        for held in list(self._corrections.followed()):
+            self._cuts.announce(held.name, held.append_time_ms)
+            yield None
+
+    # Events that come once more
+
+    def take_earlier(self, arrival: Arrival) -> None:
+        """Take an earlier copy of a known event: it is what corrections are of from now on.
+
+        It was appended before corrections that the later one was not. Until them it counts as it
+        is, from its own cut on.
+        """
+        name = arrival.name
+        history: Sequence[Held] = ()
+        if self._corrections.touches(name):
+            history = self._corrections.history(arrival.identity)
+        self._note_versions(name, arrival, history)
+        for held in history:
+            if held.append_time_ms > arrival.append_time_ms:
+                self._corrections.follow(held)
+                self._cuts.announce(name, arrival.append_time_ms)
+                self._cuts.announce(name, held.append_time_ms)
+
+    def _note_versions(
+        self, name: SubscriptionName, arrival: Arrival, history: Sequence[Held]
+    ) -> None:
+        """Presence of an event as it is and as its corrections have it."""
+        versions = ((held.event, held.append_time_ms) for held in history)
+        amended = [(event, at_ms) for event, at_ms in versions if event is not None]
+        for code in sorted({arrival.event.code, *(event.code for event, _ in amended)}):
+            # A route is renewed until its first event takes it.
+            self._packing.route_of((*name, code))
+            self._presence.of(name, code).note((arrival,))
+        for event, corrected_ms in amended:
+            self._reach(name, event, arrival.append_time_ms, corrected_ms)
+
+    def _reach(
+        self, name: SubscriptionName, amended: Event, append_time_ms: int, corrected_ms: int
+    ) -> None:
+        at_ms = amended.timestamp_ms
+        entry = self._presence.of(name, amended.code)
+        # Its cut is that of its correction.
+        entry.reach(append_time_ms if at_ms is None else at_ms, corrected_ms)
+
+
+_position_of = attrgetter("position")
+_decode_arrival = msgspec.msgpack.Decoder(Arrival).decode

@@ -1,0 +1,102 @@
+"""History: history records that are put in force, and the cuts that show what they change."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+
+from app.definitions.model import HistoryRecord
+from app.definitions.outcome import Touch
+from app.definitions.timeline import ceil_to
+from tables.partition.cuts import CutsToCome
+from tables.partition.packing import Packing
+from tables.partition.redirection import Redirection, Renewed
+from tables.partition.route_table import RouteTable
+from tables.partition.standing import Standing
+from tables.partition.tables import Tables
+from tables.presence import SubscriptionName
+
+
+class History:
+    """History records as one partition puts them in force."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        cuts: CutsToCome,
+        standing: Standing,
+        routes: RouteTable,
+        packing: Packing,
+        redirection: Redirection,
+    ):
+        self._definitions = tables.definitions
+        self._record = tables.record
+        self._presence = tables.presence
+        self._cuts = cuts
+        self._standing = standing
+        self._timelines = routes.timelines
+        self._routes = routes
+        self._packing = packing
+        self._redirection = redirection
+
+    def entering(self) -> Generator[Renewed | None, None, None]:
+        """Put the next history records in force, a step for each external subscription.
+
+        Pairs that must be refolded keep their old routes until then. Everything that was appended
+        until the records must have been folded, and the definitions looked at. Ended early it
+        begins again.
+        """
+        records = self._standing.begin_history()
+        refolds = self._redirection.refolds
+        self._routes.note_told()
+        for record in records:
+            # A look-ahead may have made a route for a first event that is not folded yet.
+            self._routes.outdate(record.organization_id)
+            named = self._definitions.codes_named(record)
+            for name in self._redirection.concerned(Touch(record.organization_id, codes=named)):
+                refold = self._redirection.look_at(name, named)
+                refolds = refolds or bool(refold)
+                yield Renewed(name, refold, False)
+        for renewed in self._redirection.look_again():
+            refolds = refolds or bool(renewed.refold)
+            yield renewed
+        self._standing.end_history(refolds=refolds)
+        yield from self._announcing(records)
+        yield from self._packing.pack_later()
+
+    def revises(self, name: SubscriptionName) -> bool:
+        """Whether history records shape cells of a subscription that is not revised by them yet."""
+        cuts = self._cuts.late_cuts.get(name, set())
+        return any(
+            not cuts.isdisjoint(self._cuts.revisions_after(record.append_time_ms))
+            for record in self._definitions.history_of(name[0], self._standing.history_ms)
+        )
+
+    def announce(self) -> None:
+        """After a restore: have the revision cuts taken of what is in force."""
+        in_force = [
+            known
+            for known in self._definitions.history_records
+            if known.append_time_ms <= self._record.history_ms
+        ]
+        for _ in self._announcing(in_force):
+            pass
+
+    def _announcing(self, records: Iterable[HistoryRecord]) -> Iterator[None]:
+        """The revision cuts of what history records concern."""
+        for record in records:
+            at_ms, done_ms = record.append_time_ms, self._record.cut_ms
+            if max(self._cuts.revisions_after(at_ms)) <= done_ms:
+                continue
+            for name in dict.fromkeys([*self._presence.codes, *self._timelines.names()]):
+                yield None
+                if name[0] != record.organization_id:
+                    continue
+                cuts = {
+                    ceil_to(at_ms, period.revise_every_ms)
+                    for _, timeline in self._timelines.of(name)
+                    for period in timeline.until(at_ms)
+                    if record.covers(period.start_ms, period.due_at_ms)
+                }
+                for cut_ms in cuts:
+                    if cut_ms > done_ms:
+                        self._cuts.expect(name, cut_ms)

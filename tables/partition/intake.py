@@ -1,0 +1,216 @@
+"""Intake: which events of a slice are taken, and which are too late, or known already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import xxhash
+
+from app.wire.identity import BODY_HASH_MASK, event_body_hash
+from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
+from tables.event_index.entries import Entry
+from tables.fold import Arrival, Folded, Run
+from tables.partition.corrected import Corrected
+from tables.partition.packing import Packing
+from tables.partition.route_table import RouteTable
+from tables.partition.tables import Tables
+from tables.presence import SubscriptionName
+from tables.routes import Route
+
+
+class Refused(NamedTuple):
+    """An event that is refused whatever its metrics are."""
+
+    arrival: Arrival
+    code: RefusalCode
+    message: str
+
+
+class Duplicate(NamedTuple):
+    """A later arrival of a known id; `identical` None when only the bodies can tell."""
+
+    arrival: Arrival
+    known: Entry
+    identical: bool | None
+    replaced: bool = False
+    """The arrival has the smaller position: it counts now, the known one no longer."""
+
+
+class WaitForDefinitions(Exception):
+    """Whether an event is too late hangs on definitions that are not applied yet."""
+
+    def __init__(self, past_ms: int):
+        super().__init__(f"definitions past {past_ms}")
+        self.past_ms = past_ms
+
+
+class Intake:
+    """What one partition takes of the events that come."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        routes: RouteTable,
+        packing: Packing,
+        corrected: Corrected,
+    ):
+        self._definitions = tables.definitions
+        self._index = tables.index
+        self._corrections = tables.corrections
+        self._timelines = routes.timelines
+        self._routes = routes
+        self._packing = packing
+        self._corrected = corrected
+        self._replaced: set[SubscriptionName] = set()
+
+    def admit(
+        self, runs: Iterable[Run]
+    ) -> tuple[list[tuple[Route, list[Arrival]]], list[bytes], list[Entry], list[Refused]]:
+        """Split runs into events that may count, with ids and entries in order, and refused ones.
+
+        Hot path: `event_id` and `event_body_hash` say the same of one event.
+        """
+        taken: list[tuple[Route, list[Arrival]]] = []
+        ids: list[bytes] = []
+        entries: list[Entry] = []
+        refused: list[Refused] = []
+        routes = self._routes.by_pair
+        for pair, run in runs:
+            route = routes.get(pair)
+            if route is None or route.presence is None:
+                route = self._packing.route_of(pair)
+            prefix = f"{pair[0]}\0{pair[1]}\0"
+            # Most events fall into the period that the last one of the route did, long before it
+            # is due; everything else is looked at closely.
+            layer = route.spans[0].current if route.spans else None
+            if layer is None or layer.period is None:
+                start_ms, end_ms, due_at_ms = 0, -1, -1
+            else:
+                start_ms, end_ms = layer.start_ms, layer.end_ms
+                due_at_ms = layer.period.due_at_ms
+            admitted: list[Arrival] = []
+            for arrival in run:
+                event, append_time_ms = arrival.event, arrival.append_time_ms
+                timestamp_ms = event.timestamp_ms
+                if timestamp_ms is None:
+                    timestamp_ms = append_time_ms
+                if (
+                    not start_ms <= timestamp_ms < end_ms <= append_time_ms + MAX_EVENT_AHEAD_MS
+                    or append_time_ms > due_at_ms
+                ):
+                    refusal = self.refusal(arrival, timestamp_ms)
+                    if refusal is not None:
+                        refused.append(refusal)
+                        continue
+                admitted.append(arrival)
+                identity = _blank_id()
+                identity.update((prefix + event.transaction_id).encode())
+                ids.append(identity.digest())
+                body_hash = (
+                    event_body_hash(event) if event.envelope else _xxh3(event.body) & BODY_HASH_MASK
+                )
+                row = (
+                    append_time_ms,
+                    arrival.raw_partition,
+                    arrival.raw_offset,
+                    arrival.array_index,
+                    arrival.rekeyed_offset,
+                    body_hash,
+                )
+                # Plain __new__: the generated one costs three times as much.
+                entries.append(_new(Entry, row))
+            if admitted:
+                taken.append((route, admitted))
+        return taken, ids, entries, refused
+
+    def refusal(self, arrival: Arrival, timestamp_ms: int) -> Refused | None:
+        """Why an event is not taken, if it is not. May raise `WaitForDefinitions`."""
+        refusal = check_range(timestamp_ms, arrival.append_time_ms)
+        if refusal is not None:
+            return Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE)
+        refusal = self.too_late(arrival, timestamp_ms)
+        return None if refusal is None else Refused(arrival, refusal, _LATE_MESSAGES[refusal])
+
+    def too_late(self, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
+        """Whether the event's period no longer takes it (records-and-cuts §2)."""
+        append_time_ms = arrival.append_time_ms
+        # Not by the route: until a refold is done it is the old one, and what is refused stays
+        # refused.
+        period = self._timelines.period_at(arrival.name, timestamp_ms)
+        if period is None or append_time_ms <= period.refused_after_ms or arrival.admitted:
+            return None
+        if self._definitions.append_time_ms <= period.due_at_ms:
+            raise WaitForDefinitions(period.due_at_ms)
+        if append_time_ms > period.late_until_ms:
+            return RefusalCode.TOO_LATE
+        return RefusalCode.PERIOD_CLOSED
+
+    def only_new(
+        self,
+        taken: list[tuple[Route, list[Arrival]]],
+        ids: list[bytes],
+        entries: list[Entry],
+        stored: list[Entry | None],
+        duplicates: list[Duplicate],
+        folded: Folded,
+    ) -> tuple[list[tuple[Route, list[Arrival]]], list[bytes], list[Entry]]:
+        """Leave out what is known already, and what was corrected before it came."""
+        runs: list[tuple[Route, list[Arrival]]] = []
+        latest: dict[bytes, Entry] = {}
+        new: list[bytes] = []
+        rows = zip(ids, entries, stored, strict=True)
+        for route, run in taken:
+            left: list[Arrival] = []
+            for arrival, (identity, entry, found) in zip(run, rows, strict=False):
+                known = latest.get(identity) or found
+                if known is None:
+                    new.append(identity)
+                    latest[identity] = entry
+                    if self._corrections.history(identity):
+                        self._corrected.fold_new(arrival, identity, folded)
+                    else:
+                        left.append(arrival)
+                    continue
+                if entry[:4] < known[:4]:
+                    latest[identity] = entry
+                    if found is not None:
+                        self._index.replace(identity, entry)
+                duplicate = self._repeated(arrival, entry, known)
+                if duplicate is not None:
+                    duplicates.append(duplicate)
+            if left:
+                runs.append((route, left))
+        return runs, new, [latest[identity] for identity in new]
+
+    def _repeated(self, arrival: Arrival, entry: Entry, known: Entry) -> Duplicate | None:
+        """A known id again: the smallest position wins (records-and-cuts §3)."""
+        if entry[:4] == known[:4]:
+            return None
+        if entry[:4] < known[:4]:
+            self._corrected.take_earlier(arrival)
+            self._replaced.add(arrival.name)
+            same = entry.body_hash == known.body_hash
+            return Duplicate(arrival, known, True if same else None, replaced=True)
+        if entry.body_hash == known.body_hash:
+            return Duplicate(arrival, known, identical=True)
+        return Duplicate(arrival, known, identical=None)
+
+    def take_replaced(self) -> set[SubscriptionName]:
+        """Hand out external subscriptions of which an earlier copy of an event came."""
+        taken, self._replaced = self._replaced, set()
+        return taken
+
+
+_new = tuple.__new__
+# A copy of a hash that nothing was fed to costs less than a new one.
+_blank_id = hashlib.blake2b(digest_size=12).copy
+_xxh3 = xxhash.xxh3_64_intdigest
+
+_LATE_MESSAGES = {
+    RefusalCode.TOO_LATE: "the period closed too long ago for late events; replay with meter-admit"
+    " or correct it by transaction_id",
+    RefusalCode.PERIOD_CLOSED: "the period is closed and late events are refused; replay with"
+    " meter-admit or correct it by transaction_id",
+}

@@ -1,0 +1,268 @@
+"""One home partition: everything of its subscriptions, as a pure fold of the logs.
+
+It knows no Kafka, Redis, clock or web. The shell feeds it arrivals and definitions, writes what
+`taking_changes` hands out in one transaction, and asks it for figures between slices. Its state is
+a function of how far each log is applied, not of how the reading interleaved: what a definition
+changes for events already folded is refolded (`tables.partition.refold`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from app.definitions.model import SettingsRecord
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
+from app.turns import Steps, drained
+from tables.changelogged.checkpoint import PartitionRecord
+from tables.corrections import CorrectionTable
+from tables.event_index.index import EventIndex
+from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
+from tables.members import MemberName, Members
+from tables.not_counted import NotCounted, Reason
+from tables.partition.corrected import Corrected
+from tables.partition.cuts import CutsToCome
+from tables.partition.history import History
+from tables.partition.intake import Duplicate, Intake, Refused
+from tables.partition.packing import Packing
+from tables.partition.redefinition import Redefinition
+from tables.partition.redirection import Redirection
+from tables.partition.route_table import RouteTable
+from tables.partition.snapshot import Changes, Snapshot, rows_of
+from tables.partition.staleness import Staleness
+from tables.partition.standing import Standing
+from tables.partition.tables import Carried, Tables
+from tables.presence import REST, Presence, PresenceTable, SubscriptionName
+from tables.published import PublishedTable
+from tables.registry import AGGREGATIONS
+from tables.routes import Route
+
+
+class Slice(NamedTuple):
+    """What folding a slice came to, besides changed cells."""
+
+    accepted: int
+    refused: list[Refused]
+    duplicates: list[Duplicate]
+
+
+class Partition:
+    """State of one partition and the operations on it. Synchronous, single-threaded."""
+
+    def __init__(
+        self,
+        number: int,
+        definitions: Definitions,
+        index: EventIndex,
+        members: Members | None = None,
+        carried: Carried | None = None,
+    ):
+        carried = carried or Carried()
+        self.number = number
+        self.definitions = definitions
+        self.index = index
+        self.members = members or Members()
+        self.record = carried.record or PartitionRecord()
+        self.presence = carried.presence or PresenceTable(self._is_defined, self._begin_rest)
+        self.published = carried.published or PublishedTable()
+        # A table without corrections is as good as none to whoever asks for its truth.
+        known = carried.corrections
+        self.corrections = CorrectionTable() if known is None else known
+        tables = Tables(
+            definitions,
+            index,
+            self.members,
+            self.record,
+            self.presence,
+            self.published,
+            self.corrections,
+        )
+        self.stale = Staleness()
+        self.cuts = CutsToCome(definitions, self.record)
+        self.standing = Standing(definitions, self.record)
+        self.snapshot = Snapshot(tables)
+        self.routes = RouteTable(tables, self.snapshot, self.standing)
+        self.timelines = self.routes.timelines
+        self.packing = Packing(tables, self.snapshot, self.standing, self.routes, self.stale)
+        self.corrected = Corrected(tables, self.cuts, self.packing)
+        self.intake = Intake(tables, self.routes, self.packing, self.corrected)
+        self.redirection = Redirection(tables, self.standing, self.routes, self.packing, self.stale)
+        self.redefinition = Redefinition(
+            tables, self.corrected, self.standing, self.routes, self.packing, self.redirection
+        )
+        self.history = History(
+            tables, self.cuts, self.standing, self.routes, self.packing, self.redirection
+        )
+        self.ignored: Counter[Reason] = Counter()
+        self.not_counted = NotCounted()
+        self._known_unique_codes: tuple[int, frozenset[str]] = (-1, frozenset())
+
+    @property
+    def settings(self) -> SettingsRecord:
+        """The settings in force now."""
+        return self.definitions.settings_at()
+
+    def _is_defined(self, name: SubscriptionName, code: str) -> bool:
+        """Whether anything is or was defined that may count events of a name."""
+        return self.definitions.known_since_ms(*name, code) < NEVER_MS
+
+    def _begin_rest(self) -> Presence:
+        """What is known of undefined names that are not kept one by one, before the first is."""
+        record = self.record
+        record.searched_ms = self.definitions.append_time_ms
+        return Presence(raw_first=record.raw_next, rekeyed_first=record.rekeyed_next)
+
+    # Folding
+
+    def unknown_members(self, runs: Iterable[Run]) -> list[MemberName]:
+        """Members that must be learnt before the slice can be folded."""
+        unknown: dict[MemberName, None] = {}
+        codes, members = self._unique_codes(), self.members
+        for pair, arrivals in self._counted_runs(runs) if self.corrections else runs:
+            if pair[2] in codes:
+                names = members_wanted(self.packing.route_of(pair), arrivals, members)
+                unknown.update((n, None) for n in names if members.unknown(n))
+        return list(unknown)
+
+    def _counted_runs(self, runs: Iterable[Run]) -> Iterator[Run]:
+        """Runs, and whatever corrections that are known already may make of their events.
+
+        Not what they make of them now: folding an event decides which of them are in force.
+        """
+        for pair, arrivals in runs:
+            yield pair, arrivals
+            if not self.corrections.touches(pair[:2]):
+                continue
+            for arrival in arrivals:
+                for held in self.corrections.history(arrival.identity):
+                    event = held.event
+                    if event is not None:
+                        yield (*pair[:2], event.code), (replace(arrival, event=event),)
+
+    def _unique_codes(self) -> frozenset[str]:
+        """Codes that a metric with members has or had, in any organization."""
+        offset, codes = self._known_unique_codes
+        if offset != self.definitions.offset:
+            codes = frozenset(
+                metric.code
+                for versions in self.definitions.metric_versions.values()
+                for metric in versions.all()
+                if AGGREGATIONS[metric.aggregation_type].reads == "operation"
+            )
+            self._known_unique_codes = (self.definitions.offset, codes)
+        return codes
+
+    def fold(self, runs: Iterable[Run]) -> Slice:
+        """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
+        settled_ms, intake, members = self.cuts.settled_ms, self.intake, self.members
+        taken, ids, entries, refused = intake.admit(runs)
+        stored = self.index.find_many(ids)
+        folded = Folded()
+        duplicates: list[Duplicate] = []
+        if any(stored) or len(set(ids)) < len(ids) or self.corrections:
+            taken, ids, entries = intake.only_new(taken, ids, entries, stored, duplicates, folded)
+        for route, run in taken:
+            noted = route.presence
+            if noted is None or noted.written:
+                name = (route.organization_id, route.external_subscription_id)
+                noted = route.presence = self.presence.of(name, route.code)
+            noted.note(run)
+            if not fold_run(route, run, settled_ms, members, folded):
+                self._note_unrouted(route, run, folded)
+        for name in intake.take_replaced():
+            folded.displaced |= self.presence.pairs_of(name)
+        self.index.add_many(ids, entries)
+        apply_members(folded.unique, members, settled_ms, folded)
+        self.take_folded(folded)
+        return Slice(len(ids), refused, duplicates)
+
+    def take_folded(self, folded: Folded) -> None:
+        """Remember what a fold changed, for the next flush and for the cuts to come."""
+        self.snapshot.mark_folded(folded.dirty)
+        if folded.ignored:
+            self.ignored += folded.ignored
+            self.not_counted.take(folded.not_counted)
+        self.stale.displace(folded.displaced)
+        self.cuts.expect_late(folded.late)
+
+    def _note_unrouted(self, route: Route, run: Sequence[Arrival], folded: Folded) -> None:
+        """Count what no charge was asked about, by the reason."""
+        for arrival in run:
+            timestamp_ms = arrival.timestamp_ms
+            if all(span.layer_at(timestamp_ms) is None for span in route.spans):
+                folded.ignore(self.unrouted(route, arrival), arrival)
+
+    def unrouted(self, route: Route, arrival: Arrival) -> Reason:
+        """Why no charge of a route is asked about an event."""
+        organization_id, _, code = route.pair
+        if self.definitions.metric(organization_id, code) is None and not route.spans:
+            return "unknown_code"
+        if not route.timelines:
+            return "outside_periods" if route.spans else "unknown_subscription"
+        for timeline in route.timelines:
+            if timeline.holding(arrival.timestamp_ms) is not None:
+                return "no_charge"
+        starts_ms = (t.terms[0].subscription.active_from_ms for t in route.timelines if t.terms)
+        if min(starts_ms, default=-1) > arrival.append_time_ms:
+            return "pending"
+        return "outside_periods"
+
+    def refolding(self, organization_id: str, external_id: str) -> bool:
+        """Whether figures of an external subscription may not show all definitions yet."""
+        name = (organization_id, external_id)
+        if self.stale.includes(name) or self.standing.is_behind(name):
+            return True
+        searched_for = self.redefinition.is_searched_for(organization_id)
+        return searched_for and REST[:2] in self.stale.names
+
+    # Flushing and restoring
+
+    def take_changes(self) -> Changes:
+        """Everything changed since the last flush; advances `record` to describe it."""
+        return drained(self.taking_changes())
+
+    def taking_changes(self) -> Steps[Changes]:
+        """The same by small steps; nothing may be folded or swapped between them."""
+        changes = yield from self.snapshot.taking_changes(self.routes.spans)
+        return changes
+
+    def rows_of(self, changes: Changes) -> Iterator[tuple[str, bytes, bytes | None]]:
+        """(changelog, key, value) of changes, but for those of the index.
+
+        Raises:
+            TooLargeForChangelog: no changelog would take one of them.
+        """
+        return rows_of(changes, self.routes.spans)
+
+    def restored(self) -> bool:
+        """Whether counts and hash sums of what was loaded agree; cuts to come are known again."""
+        self.packing.seal_loaded()
+        self.standing.note_restored()
+        self.redefinition.search_for_all()
+        if not self.snapshot.is_whole():
+            return False
+        self.history.announce()
+        return all(self._expect_cuts(identity) for identity in self.packing.loaded_late())
+
+    def _expect_cuts(self, identity: str) -> bool:
+        """Remember the revision cuts that cells of a subscription wait for."""
+        versions = self.definitions.subscription_versions.get(identity)
+        if versions is None:
+            return False
+        subscription = next(versions.all())
+        name = (subscription.organization_id, subscription.external_id)
+        for code in self.presence.codes.get(name, ()):
+            for span in self.packing.route_of((*name, code)).spans:
+                late = {
+                    layer.revision_of(cut_ms)
+                    for layer in span.layers.values()
+                    for cell in layer.cells.values()
+                    for cut_ms in cell.late or ()
+                }
+                if late:
+                    self.cuts.remember(name, late)
+        return True

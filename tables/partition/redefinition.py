@@ -1,0 +1,121 @@
+"""Redefinition: what a partition is told of, until everybody it concerns was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+
+from app.definitions.outcome import Touch
+from app.definitions.timeline import NEVER_MS
+from tables.partition.corrected import Corrected
+from tables.partition.packing import Packing
+from tables.partition.redirection import Redirection, Renewed
+from tables.partition.route_table import RouteTable
+from tables.partition.standing import Standing
+from tables.partition.tables import Tables
+from tables.presence import REST, SubscriptionName
+
+TOLD_AT_ONCE = 256
+"""Definitions that are looked at together: those that concern the same ones are looked at once."""
+
+
+class Redefinition:
+    """The definitions that one partition is told of, until everybody they concern was looked at."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        corrected: Corrected,
+        standing: Standing,
+        routes: RouteTable,
+        packing: Packing,
+        redirection: Redirection,
+    ):
+        self._definitions = tables.definitions
+        self._record = tables.record
+        self._presence = tables.presence
+        self._corrected = corrected
+        self._standing = standing
+        self._routes = routes
+        self._packing = packing
+        self._redirection = redirection
+        self._searched_for = set[str | None]()
+        """Organizations of whose definitions some may be of names that are not kept; None: all."""
+
+    def tell(self, touch: Touch, at_ms: int | None = None, until_ms: int | None = None) -> None:
+        """Take note of a definition that was applied; `renewing` looks at whom it concerns.
+
+        `at_ms`: its append time, when others came after. `until_ms`: the append time up to which
+        definitions were looked at before, for a partition that is being restored.
+        """
+        self._routes.tell(touch)
+        at_ms = self._definitions.append_time_ms if at_ms is None else at_ms
+        self._standing.tell(touch, at_ms, until_ms)
+
+    def renewing(self) -> Generator[Renewed | None, None, None]:
+        """Look at whom the definitions concern that it was told of, a step for each.
+
+        Events fold on meanwhile, by the routes that there are. Ended early it begins again.
+        """
+        standing = self._standing
+        while standing.looks:
+            told = standing.first(TOLD_AT_ONCE)
+            if any(touch.organization_id is None for touch, _ in told):
+                # Settings that came into force before corrections that were read before them.
+                yield from self._corrected.announce_followed()
+            yield from self._renewed_for([touch for touch, _ in told])
+            yield from self._redirection.look_again()
+            if self._presence.rest is not None:
+                defining = [touch for touch, _ in told if self._defines(touch)]
+                if defining:
+                    self._searched_for.update(touch.organization_id for touch in defining)
+                    yield Renewed(REST[:2], {REST}, False)
+            standing.looked_at(told)
+        standing.clear()
+        yield from self._packing.pack_later()
+
+    def _renewed_for(self, touches: Iterable[Touch]) -> Iterator[Renewed | None]:
+        """Of several definitions that concern the same ones the widest is enough."""
+        redirection = self._redirection
+        seen: set[SubscriptionName] = set()
+        for touch in sorted(dict.fromkeys(touches), key=lambda touch: touch.codes is not None):
+            for name in redirection.concerned(touch):
+                if name in seen:
+                    yield None
+                    continue
+                if touch.codes is None:
+                    seen.add(name)
+                yield Renewed(name, redirection.look_at(name, touch.codes), touch.moves_cuts)
+
+    # Undefined names that are not kept one by one
+
+    def _defines(self, touch: Touch) -> bool:
+        """Whether a definition may be the first of a name that events came for."""
+        organization_id, definitions = touch.organization_id, self._definitions
+        if organization_id is None:
+            return True
+        searched_ms = self._record.searched_ms
+        if touch.external_subscription_id is not None:
+            name = (organization_id, touch.external_subscription_id)
+            return searched_ms <= definitions.named_since_ms(*name) < NEVER_MS
+        return any(
+            searched_ms <= definitions.code_since_ms(organization_id, code) < NEVER_MS
+            for code in touch.codes or ()
+        )
+
+    def is_searched_for(self, organization_id: str) -> bool:
+        """Whether definitions of an organization may be of names that are not kept."""
+        return bool(self._searched_for & {organization_id, None})
+
+    def searched_for(self) -> frozenset[str | None]:
+        """Organizations that defined what names not kept one by one are searched for."""
+        return frozenset(self._searched_for)
+
+    def search_for_all(self) -> None:
+        """After a restore: whose definitions are being looked for is not written down."""
+        if self._presence.rest is not None:
+            self._searched_for.add(None)
+
+    def note_searched(self, defined_ms: int, organization_ids: frozenset[str | None]) -> None:
+        """Whatever was defined until then is found among names that were not kept one by one."""
+        self._record.searched_ms = max(self._record.searched_ms, defined_ms)
+        self._searched_for -= organization_ids

@@ -1,0 +1,231 @@
+"""The table of routes: where events of each pair go, and the spans whose cells they reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.definitions.model import Charge, Metric, Subscription
+from app.definitions.outcome import Touch
+from app.definitions.timeline import Period
+from tables.cells import Layer, Span, SpanKey
+from tables.implicit import ImplicitPlan
+from tables.in_force import PeriodCharges
+from tables.members import SetKey
+from tables.partition.snapshot import Snapshot
+from tables.partition.standing import Standing
+from tables.partition.tables import Tables
+from tables.partition.timelines import Timelines, TimelineTable
+from tables.presence import Pair, SubscriptionName
+from tables.routes import ChargeFold, ChargeFolds, Route, SpanPlan, plan_spans
+
+
+class RouteTable:
+    """Routes of one partition, compiled from the definitions, with their spans.
+
+    Cells that are packed are no concern of it: `Packing` finds a route whatever its state is.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        snapshot: Snapshot,
+        standing: Standing,
+    ):
+        self._definitions = tables.definitions
+        self._record = tables.record
+        self._presence = tables.presence
+        self._snapshot = snapshot
+        self._standing = standing
+        self.timelines = TimelineTable(tables.definitions)
+        self._folds = ChargeFolds()
+        self.implicit = ImplicitPlan(self._folds)
+        self.by_pair: dict[Pair, Route] = {}
+        self.spans: dict[SpanKey, Span] = {}
+        self._eventless: dict[SubscriptionName, set[str]] = {}
+        """Codes whose routes were compiled before any event of theirs counted."""
+        self._told_of = 0
+        """How many definitions the partition was told of."""
+        self._old: dict[str | None, int] = {}
+        """By organization, None for all: routes that were made before may be others now."""
+
+    # Compiling
+
+    def compile(
+        self,
+        pair: Pair,
+        until_ms: int | None = None,
+        history_ms: int | None = None,
+        timelines: Timelines | None = None,
+    ) -> Route:
+        """A fresh route without cells, under all definitions or those appended up to a time.
+
+        `history_ms`: under history records appended until then, instead of those in force.
+        `timelines`: with these periods only.
+        """
+        organization_id, external_id, code = pair
+        name = (organization_id, external_id)
+        definitions = self._definitions
+        if timelines is None:
+            timelines = self.timelines.of(name, until_ms)
+        plans: list[SpanPlan] = []
+        history = definitions.history_of(
+            organization_id, self._standing.history_ms if history_ms is None else history_ms
+        )
+        for subscription, timeline in timelines:
+            plans += plan_spans(
+                definitions, subscription, timeline, code, self._folds, until_ms, history
+            )
+        settings = definitions.settings_at(until_ms)
+        if not timelines and settings.implicit_plan:
+            metric = definitions.metric(organization_id, code, until_ms)
+            if metric is not None:
+                limited_after_ms = definitions.limited_after_ms(until_ms)
+                plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
+        spans = tuple(Span(name, *plan) for plan in plans)
+        return Route(*pair, tuple(timeline for _, timeline in timelines), spans)
+
+    def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
+        """A compiled charge, under all definitions."""
+        limited_after_ms = self._definitions.limited_after_ms()
+        return self._folds.fold_of(charge, metric, timezone, limited_after_ms)
+
+    def charges_of(self, subscription: Subscription, period: Period) -> PeriodCharges:
+        """What a period of a subscription folds under."""
+        definitions = self._definitions
+        history = definitions.history_of(subscription.organization_id, self._standing.history_ms)
+        plans = definitions.plan_versions[subscription.plan_id]
+        return PeriodCharges(definitions, plans, period, history)
+
+    # Installing
+
+    def find(self, pair: Pair) -> Route | None:
+        """The route of a pair, unless it is not at hand or has to be compiled again."""
+        route = self.by_pair.get(pair)
+        return None if route is None or self._is_outdated(route) else route
+
+    def _is_outdated(self, route: Route) -> bool:
+        """Whether it has to be compiled again: only one that no event has taken."""
+        if route.presence is not None:
+            return False
+        old, organization_id = self._old, route.organization_id
+        if route.made_at >= max(old.get(organization_id, 0), old.get(None, 0)):
+            return False
+        name = (organization_id, route.external_subscription_id)
+        return self._presence.find(name, route.code) is None
+
+    def tell(self, touch: Touch) -> None:
+        """Let what a definition may change be made again when it is asked for."""
+        self.note_told()
+        organization_id = touch.organization_id
+        if organization_id is not None and touch.external_subscription_id is not None:
+            name = (organization_id, touch.external_subscription_id)
+            self.timelines.forget(name)
+            self.drop_eventless(name)
+        else:
+            self.outdate(organization_id)
+            if touch.moves_cuts:
+                self.timelines.outdate(organization_id)
+
+    def note_told(self) -> None:
+        """Count a definition, or history records: what is made from here on is under it."""
+        self._told_of += 1
+
+    def outdate(self, organization_id: str | None) -> None:
+        """Routes of an organization, None: of all, may be others now."""
+        self._old[organization_id] = self._told_of
+
+    def note_eventless(self, pair: Pair) -> None:
+        """Remember that a route is compiled before any event of it counts."""
+        self._eventless.setdefault(pair[:2], set()).add(pair[2])
+
+    def drop_eventless(self, name: SubscriptionName) -> None:
+        """Routes that no event has taken are simply compiled again when one comes."""
+        for code in self._eventless.pop(name, ()):
+            if self._presence.find(name, code) is None:
+                route = self.by_pair.pop((*name, code), None)
+                for span in route.spans if route is not None else ():
+                    self.spans.pop(span.key, None)
+
+    def install(self, pair: Pair, route: Route) -> None:
+        """Put a route in place of the one that a pair has; its spans take over the cells."""
+        replaced = self.by_pair.get(pair)
+        self.by_pair[pair] = route
+        route.made_at = self._told_of
+        for span in route.spans:
+            self._adopt(span)
+        for span in replaced.spans if replaced is not None else ():
+            # One that no event has reached, or the pair would be refolded.
+            self._drop(span)
+
+    def _adopt(self, span: Span) -> None:
+        """Give a new span the cells that its predecessor has for its key."""
+        old = self.spans.get(span.key)
+        self.spans[span.key] = span
+        if old is not None and old is not span:
+            for layer in old.layers.values():
+                self._move_layer(layer, span)
+            span.sets, span.generation = old.sets, old.generation
+        elif span.fold.unique:
+            span.generation = self._generation()
+
+    def _move_layer(self, layer: Layer, span: Span) -> None:
+        target = span.layer_starting(layer.start_ms)
+        for cell in layer.cells.values():
+            if target is None:
+                self._snapshot.delete(cell)
+                continue
+            cell.layer = target
+            target.cells[cell.filter_id, cell.groups] = cell
+
+    def _drop(self, span: Span) -> None:
+        # Of another code, that its charge is about now, it may be replaced already.
+        if self.spans.get(span.key) is span:
+            del self.spans[span.key]
+        span.drop()
+
+    def remove(self, pair: Pair) -> None:
+        """Take out a route whose cells are packed."""
+        route = self.by_pair.pop(pair, None)
+        for span in route.spans if route is not None else ():
+            self.spans.pop(span.key, None)
+            span.drop()
+
+    def replace(self, pair: Pair, refolded: Route | None) -> list[SetKey]:
+        """Put the route and the cells of a refold in place of those that a pair has.
+
+        The sets of members to be forgotten. They stay in the changelog where they are not at hand:
+        under a generation that no span has again.
+        """
+        route = self.by_pair.pop(pair, None)
+        gone: list[SetKey] = []
+        for span in route.spans if route is not None else ():
+            if span.fold.unique:
+                gone += span.all_sets().values()
+            for layer in span.layers.values():
+                for cell in layer.cells.values():
+                    self._snapshot.delete(cell)
+            self._drop(span)
+        if refolded is not None:
+            self.by_pair[pair] = refolded
+            for span in refolded.spans:
+                self.spans[span.key] = span
+        return gone
+
+    def lend(self, routes: Mapping[Pair, Route]) -> None:
+        """Have routes whose cells somebody else keeps: they are read, and never written."""
+        self.by_pair.update(routes)
+
+    # Generations of sets of members
+
+    def _generation(self) -> int:
+        """That of a span without cells: the changelog has nothing of its sets of members.
+
+        Noted when it is first asked for, so that it stays until the next refold.
+        """
+        if self._record.generation < 0:
+            self._record.generation = self._record.flush
+        return self._record.generation
+
+    def next_generation(self) -> int:
+        """That of spans made by a refold that begins now."""
+        return max(self._record.flush, self._record.generation) + 1

@@ -1,0 +1,195 @@
+"""Snapshot: what a flush writes of a partition, and the sums that a restore compares it with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from app.limits import CHANGELOG_RECORD_BYTES
+from app.turns import STEP_ITEMS, Steps
+from tables.cells import Cell, Span, SpanKey
+from tables.changelog_sum import SUM_MODULUS, record_hash
+from tables.members import MemberName, member_key
+from tables.partition.tables import Tables
+from tables.presence import Pair
+
+
+class Changes(NamedTuple):
+    """Changelog records of one flush; a None value deletes."""
+
+    cells: list[tuple[bytes, bytes | None]]
+    members: list[tuple[MemberName, bytes | None]]
+    presence: list[tuple[bytes, bytes]]
+    published: list[tuple[bytes, bytes]]
+    corrections: list[tuple[bytes, bytes]]
+    index_rows: bytes
+
+
+class TooLargeForChangelog(Exception):
+    """A cell, a member or a row outgrew what a changelog record may have."""
+
+    def __init__(self, changelog: str, key: bytes, size: int, pair: Pair | None):
+        whose = "" if pair is None else f" of organization {pair[0]}, {pair[1]}, {pair[2]}"
+        super().__init__(
+            f"A record of {size} bytes for the changelog of {changelog}{whose} is larger than "
+            f"{CHANGELOG_RECORD_BYTES}"
+        )
+        self.key = key
+        self.pair = pair
+        """(organization, external subscription, code) whose events made it, where it is known."""
+
+
+class Snapshot:
+    """What changed since the last flush, and what the partition record says of all cells."""
+
+    def __init__(
+        self,
+        tables: Tables,
+    ):
+        self._tables = tables
+        self._record = tables.record
+        self._dirty: list[Cell] = []
+        self._deleted: dict[bytes, None] = {}
+        self._loaded = 0
+        self._loaded_hash = 0
+
+    def mark(self, cell: Cell) -> None:
+        """The cell changed: write it with the next flush."""
+        if not cell.dirty:
+            cell.dirty = True
+            self._dirty.append(cell)
+
+    def mark_folded(self, dirty: Iterable[Cell]) -> None:
+        """A fold has changed these cells and called them dirty."""
+        self._dirty += dirty
+
+    def delete(self, cell: Cell) -> None:
+        """The cell is no more; its changelog record goes with the next flush."""
+        if cell.hash:
+            self._deleted[msgspec.msgpack.encode(cell.key)] = None
+            self._record.cells -= 1
+            self._record.cells_hash = (self._record.cells_hash - cell.hash) % SUM_MODULUS
+            cell.hash = 0
+        cell.dirty = True  # no later change may write it again
+
+    def delete_packed(self, key: bytes, value: bytes) -> None:
+        """The same of a cell that is packed."""
+        self._deleted[key] = None
+        hashed = record_hash(key, value)
+        self._record.cells -= 1
+        self._record.cells_hash = (self._record.cells_hash - hashed) % SUM_MODULUS
+        # While it is being restored what was loaded is compared with the record yet.
+        self._loaded -= 1
+        self._loaded_hash -= hashed
+
+    def forget_stored(self, keys: Iterable[bytes]) -> None:
+        """Records of a torn state: deleted by the next flush unless they are written anew."""
+        self._deleted.update(dict.fromkeys(keys))
+
+    # Flushing
+
+    def pending_changes(self) -> int:
+        """How many changelog records the next flush has, about."""
+        tables = self._tables
+        changed = (tables.members, tables.presence, tables.published, tables.corrections)
+        return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
+
+    def taking_changes(self, spans: Mapping[SpanKey, Span]) -> Steps[Changes]:
+        """Everything changed since the last flush, by small steps; the record describes it.
+
+        `spans`: those of the table of routes; changed cells of others are not written.
+        """
+        cells: list[tuple[bytes, bytes | None]] = []
+        tables, record = self._tables, self._record
+        dirty, self._dirty = self._dirty, []
+        for count, cell in enumerate(dirty, 1):
+            if count % STEP_ITEMS == 0:
+                yield
+            if spans.get(cell.layer.span.key) is not cell.layer.span:
+                continue
+            cell.dirty = False
+            key, value = msgspec.msgpack.encode(cell.key), cell.packed()
+            new_hash = record_hash(key, value)
+            record.cells += cell.hash == 0
+            record.cells_hash = (record.cells_hash + new_hash - cell.hash) % SUM_MODULUS
+            cell.hash = new_hash
+            self._deleted.pop(key, None)
+            cells.append((key, value))
+        cells += [(key, None) for key in self._deleted]
+        self._deleted.clear()
+        members = yield from tables.members.taking_changes()
+        changes = Changes(
+            cells,
+            members,
+            tables.presence.take_changes(),
+            tables.published.take_changes(),
+            tables.corrections.take_changes(),
+            tables.index.pending(),
+        )
+        record.flush += 1
+        record.index_length = tables.index.length
+        record.members_sum = tables.members.sum
+        record.presence_sum = tables.presence.sum
+        record.published_sum = tables.published.sum
+        record.corrections_sum = tables.corrections.sum
+        return changes
+
+    # Restoring
+
+    def note_loaded(self, key: bytes, value: bytes) -> None:
+        """Count in a record of the cell changelog that was taken over."""
+        self._loaded += 1
+        self._loaded_hash += record_hash(key, value)
+
+    def is_whole(self) -> bool:
+        """Whether counts and hash sums of what was loaded agree with the record.
+
+        Published cells are checked where they can be mended (`app.runtime.restore`), members where
+        they are read.
+        """
+        record, tables = self._record, self._tables
+        tables.members.sum = record.members_sum or tables.members.sum
+        if (self._loaded, self._loaded_hash % SUM_MODULUS) != (record.cells, record.cells_hash):
+            return False
+        if record.presence_sum not in (None, tables.presence.sum):
+            return False
+        corrections = tables.corrections
+        return not corrections.outdated and record.corrections_sum in (None, corrections.sum)
+
+
+def rows_of(
+    changes: Changes, spans: Mapping[SpanKey, Span]
+) -> Iterator[tuple[str, bytes, bytes | None]]:
+    """(changelog, key, value) of changes, but for those of the index.
+
+    `spans` tell whose a record is that is too large.
+
+    Raises:
+        TooLargeForChangelog: no changelog would take one of them.
+    """
+    members = ((member_key(name), value) for name, value in changes.members)
+    for changelog, rows in (
+        ("cells", changes.cells),
+        ("members", members),
+        ("presence", changes.presence),
+        ("published", changes.published),
+        ("corrections", changes.corrections),
+    ):
+        for key, value in rows:
+            if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:
+                raise TooLargeForChangelog(changelog, key, len(value), _pair_of(key, spans))
+            yield changelog, key, value
+
+
+def _pair_of(key: bytes, spans: Mapping[SpanKey, Span]) -> Pair | None:
+    """Whose cell or member a changelog record is, by its key; None of anything else."""
+    try:
+        named = msgspec.msgpack.decode(key)
+        if isinstance(named[0], bytes):
+            named = msgspec.msgpack.decode(named[0])
+        span = spans.get(SpanKey(*named[:3]))
+    except (msgspec.DecodeError, TypeError):
+        return None
+    return None if span is None else (*span.name, span.fold.metric.code)

@@ -1,0 +1,187 @@
+"""Standing: what cells stand under while definitions, or history records, are looked at."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Container, Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from app.definitions.model import HistoryRecord
+from app.definitions.outcome import Touch
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
+from tables.changelogged.checkpoint import PartitionRecord
+from tables.presence import SubscriptionName
+
+
+class Told(NamedTuple):
+    """A definition, until everything that it concerns was looked at."""
+
+    touch: Touch
+    at_ms: int
+    """Its append time."""
+
+
+class Standing:
+    """What of the definitions the cells of one partition show."""
+
+    def __init__(self, definitions: Definitions, record: PartitionRecord):
+        self._definitions = definitions
+        self._record = record
+        self._told: deque[Told] = deque()
+        """Definitions that are queued, or looked at right now, in their order."""
+        self._told_about: Counter[tuple[str | None, str | None]] = Counter()
+        """How many of them are about an organization and an external id; None: about any."""
+        self._until_ms = -1
+        """What was packed stands under definitions of until then, while some are looked at."""
+        self._history_until_ms: int | None = None
+        """Likewise of history records, while some are put in force."""
+        self._entered_ms = -1
+        self._restored_ms = -1
+        """Append time that the definitions had reached when the partition was restored."""
+        self._packed_ms = -1
+        """Append time that the definitions had reached when external subscriptions were packed."""
+        self._packed: set[SubscriptionName] = set()
+        """Those packed then."""
+        self._unclear: Container[SubscriptionName] = ()
+        """External subscriptions for which look-ups cannot separate what their cells include."""
+        self._unclear_until_ms = -1
+        self._again: dict[SubscriptionName, None] = {}
+        """To be looked at once more: their routes were made under what held before."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether a definition is left to be looked at."""
+        return bool(self._told)
+
+    @property
+    def changes(self) -> bool:
+        """Whether definitions or history records are looked at: cells stand under older ones."""
+        return bool(self._told) or self._history_until_ms is not None
+
+    def of(self, name: SubscriptionName) -> tuple[int | None, int | None]:
+        """What packed cells stand under: append times of definitions and of history records.
+
+        None: under all that are in force, for nothing is left to be looked at.
+        """
+        if not self._told:
+            return None, self._history_until_ms
+        until_ms = self._unclear_until_ms if name in self._unclear else self._until_ms
+        return until_ms, self._history_until_ms
+
+    def is_unclear(self, name: SubscriptionName) -> bool:
+        """Whether look-ups cannot tell which definitions of one millisecond the cells include."""
+        return name in self._unclear
+
+    def note_restored(self) -> None:
+        """Remember how far the definitions were applied when the partition was restored."""
+        self._restored_ms = self._definitions.append_time_ms
+
+    def note_packed(self, name: SubscriptionName) -> None:
+        """Remember how far the definitions were applied when cells were packed."""
+        now_ms = self._definitions.append_time_ms
+        if now_ms != self._packed_ms:
+            self._packed_ms, self._packed = now_ms, set()
+        self._packed.add(name)
+
+    # Definitions
+
+    def tell(self, touch: Touch, at_ms: int, until_ms: int | None) -> None:
+        """Queue a definition to be looked at."""
+        if not self._told:
+            self._until_ms = at_ms - 1 if until_ms is None else until_ms
+        if until_ms is None and self._unclear is not _EVERYBODY:
+            # As-of look-ups cannot tell what cells were restored or packed under from what came
+            # after, in the same millisecond.
+            if at_ms <= self._restored_ms:
+                self._unclear, self._unclear_until_ms = _EVERYBODY, self._restored_ms
+            elif at_ms == self._packed_ms:
+                self._unclear, self._unclear_until_ms = self._packed, at_ms
+        self._told.append(Told(touch, at_ms))
+        self._told_about[touch.organization_id, touch.external_subscription_id] += 1
+
+    def first(self, most: int) -> list[Told]:
+        """Return the first definitions of the queue."""
+        return list(islice(self._told, most))
+
+    def looked_at(self, told: Iterable[Told]) -> None:
+        """Take the first definitions off the queue: whom they concern was looked at."""
+        for touch, _ in told:
+            self._told.popleft()
+            about = touch.organization_id, touch.external_subscription_id
+            self._told_about[about] -= 1
+            if not self._told_about[about]:
+                del self._told_about[about]
+        if self._told:
+            self._until_ms = self._told[0].at_ms - 1
+
+    def clear(self) -> None:
+        """Forget what could not be separated: every definition was looked at."""
+        self._unclear = ()
+
+    def is_behind(self, name: SubscriptionName) -> bool:
+        """Whether a definition that is not looked at may concern an external subscription."""
+        organization_id = name[0]
+        return any(self._told_about[one] for one in (name, (organization_id, None), (None, None)))
+
+    @property
+    def behind_since_ms(self) -> int | None:
+        """Append time of the first definition not looked at; cuts at or after it have to wait."""
+        return self._told[0].at_ms if self._told else None
+
+    def look_again(self, name: SubscriptionName) -> None:
+        """Queue an external subscription whose routes were made under what held before."""
+        self._again[name] = None
+
+    def need_not_look_again(self, name: SubscriptionName) -> None:
+        """Take an external subscription off that queue."""
+        self._again.pop(name, None)
+
+    def next_again(self) -> SubscriptionName | None:
+        """Take the next one off the queue of those to be looked at once more."""
+        return self._again.popitem()[0] if self._again else None
+
+    # History records
+
+    @property
+    def history_ms(self) -> int:
+        """History records appended until then are in force; cells may yet have to be refolded."""
+        return max(self._entered_ms, self._record.history_ms)
+
+    def next_history_ms(self) -> int:
+        """Append time of the next history record that is not in force; NEVER_MS: there is none.
+
+        To be entered before any cut at or after it, once every cut before it is published.
+        """
+        records = self._definitions.history_after(self._history_entered_ms)
+        return records[0].append_time_ms if records else NEVER_MS
+
+    @property
+    def _history_entered_ms(self) -> int:
+        """History records appended until then were looked at, each to the end."""
+        half_done = self._history_until_ms
+        return self.history_ms if half_done is None else half_done
+
+    def begin_history(self) -> Sequence[HistoryRecord]:
+        """Put the next history records in force; until `end_history` cells stand without them."""
+        records = self._definitions.history_after(self._history_entered_ms)
+        self._history_until_ms = self._history_entered_ms
+        self._entered_ms = records[0].append_time_ms
+        return records
+
+    def end_history(self, *, refolds: bool) -> None:
+        """Whom the records concern was looked at; `refolds`: some cells wait for a refold."""
+        self._history_until_ms = None
+        if not refolds:
+            self._record.history_ms = self._entered_ms
+
+
+class _Everybody(Container[SubscriptionName]):
+    """All external subscriptions."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+_EVERYBODY = _Everybody()

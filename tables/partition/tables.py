@@ -1,0 +1,36 @@
+"""What the parts of a partition share: the definitions, and the tables that changelogs carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from app.definitions.state import Definitions
+from tables.changelogged.checkpoint import PartitionRecord
+from tables.corrections import CorrectionTable
+from tables.event_index.index import EventIndex
+from tables.members import Members
+from tables.presence import PresenceTable
+from tables.published import PublishedTable
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Tables of one partition; none is ever another one."""
+
+    definitions: Definitions
+    index: EventIndex
+    members: Members
+    record: PartitionRecord
+    presence: PresenceTable
+    published: PublishedTable
+    corrections: CorrectionTable
+
+
+class Carried(NamedTuple):
+    """What a partition begins with; None: with an empty one."""
+
+    record: PartitionRecord | None = None
+    presence: PresenceTable | None = None
+    published: PublishedTable | None = None
+    corrections: CorrectionTable | None = None

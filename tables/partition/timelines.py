@@ -1,0 +1,113 @@
+"""Timelines: the periods of the subscriptions of an external id, made once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.definitions.model import Subscription
+from app.definitions.state import Definitions
+from app.definitions.terms import subscription_terms, subscription_timeline
+from app.definitions.timeline import Period, Timeline
+from app.definitions.versions import Versions
+from tables.presence import SubscriptionName
+
+Timelines = list[tuple[Versions[Subscription], Timeline]]
+"""Of all subscriptions of an external id, canceled ones aside."""
+
+
+class TimelineTable:
+    """Timelines of the external subscriptions of one partition."""
+
+    def __init__(self, definitions: Definitions):
+        self._definitions = definitions
+        self._made: dict[SubscriptionName, tuple[int, Timelines]] = {}
+        """With how often timelines had been outdated when they were made."""
+        self._stood: tuple[tuple[SubscriptionName, int, int] | None, Timelines] = (None, [])
+        """The last ones that were made as of a time; of whom, of when, and under which offset."""
+        self._outdated = 0
+        self._old: dict[str | None, int] = {}
+        """By organization, None for all: timelines that were made before may be others now."""
+
+    def of(self, name: SubscriptionName, until_ms: int | None = None) -> Timelines:
+        """Timelines under all definitions, or those appended up to a time."""
+        before: Timelines = []
+        if until_ms is None:
+            made_at, before = self._made.get(name, (-1, []))
+            old = self._old
+            if made_at >= max(old.get(name[0], 0), old.get(None, 0)):
+                return before
+        stood, standing = self._stood
+        if stood is not None and stood[0] == name:
+            if stood[1:] == (until_ms, self._definitions.offset):
+                return standing
+            before = before or standing
+        subscriptions = self._definitions.subscriptions(*name)
+        if not subscriptions:
+            # Of names that nothing defines there may be any number.
+            return []
+        known = {id(subscription): timeline for subscription, timeline in before}
+        timelines = []
+        for subscription in subscriptions:
+            if _counts(subscription, until_ms):
+                timeline = subscription_timeline(
+                    self._definitions, subscription, until_ms, known.get(id(subscription))
+                )
+                timelines.append((subscription, timeline))
+        if until_ms is None:
+            self._made[name] = self._outdated, timelines
+        else:
+            self._stood = (name, until_ms, self._definitions.offset), timelines
+        return timelines
+
+    def unfixed(self, name: SubscriptionName, before_ms: int) -> tuple[Timelines, Timelines]:
+        """Timelines as of a time and now, without most of the periods that were fixed by then.
+
+        All that was fixed is alike in both; where it might not be, they are whole.
+        """
+        definitions = self._definitions
+        limited_ms = definitions.limited_after_ms()
+        fixed_ms: int | None = before_ms
+        if limited_ms != definitions.limited_after_ms(before_ms):
+            fixed_ms = None
+        found = []
+        for subscription in definitions.subscriptions(*name):
+            was = subscription_terms(definitions, subscription, before_ms)
+            now = subscription_terms(definitions, subscription)
+            if was != now[: len(was)]:
+                fixed_ms = None
+            found.append((subscription, was, now))
+        old: Timelines = []
+        new: Timelines = []
+        for subscription, was, now in found:
+            if _counts(subscription, before_ms):
+                old.append((subscription, Timeline(was, fixed_ms=fixed_ms)))
+            if _counts(subscription):
+                new.append((subscription, Timeline(now, fixed_ms=fixed_ms)))
+        return old, new
+
+    def period_at(self, name: SubscriptionName, timestamp_ms: int) -> Period | None:
+        """The period of an external id that an event falls in, whatever its charges."""
+        for _, timeline in self.of(name):
+            period = timeline.holding(timestamp_ms)
+            if period is not None:
+                return period
+        return None
+
+    def names(self) -> Iterable[SubscriptionName]:
+        """External subscriptions whose timelines are at hand."""
+        return self._made
+
+    def outdate(self, organization_id: str | None) -> None:
+        """A definition may change those of an organization, None: of all."""
+        self._outdated += 1
+        self._old[organization_id] = self._outdated
+
+    def forget(self, name: SubscriptionName) -> None:
+        """Drop those of an external subscription; they are made again when asked for."""
+        self._made.pop(name, None)
+
+
+def _counts(subscription: Versions[Subscription], until_ms: int | None = None) -> bool:
+    """Whether it was made by then, and not canceled."""
+    newest = subscription.at(until_ms)
+    return newest is not None and newest.canceled_at_ms is None
