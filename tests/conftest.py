@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from faust.tables.manager import TableManager
 
 from app.settings import Settings
 from app.stack.kafka import LocalKafka
@@ -57,6 +59,18 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in os.environ:
             if name.startswith(("METER_", "LAGO_")):
                 patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_tables() -> Iterator[None]:
+    """At each start Faust waits a second for tables of its own to be registered: we have none."""
+
+    async def at_once(_: TableManager, __: float) -> None:
+        await asyncio.sleep(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TableManager, "sleep", at_once)
         yield
 
 
