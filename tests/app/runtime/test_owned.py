@@ -179,7 +179,8 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
     await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
     pairs = [(*name, code) for name, codes in owned.table.presence.codes.items() for code in codes]
     owned.refold_queue.want(pairs, AT_MS)
-    monkeypatch.setattr(owned.table, "replace", _NoMemory(owned.table.packing.replace, len(pairs)))
+    packing = owned.table.packing
+    monkeypatch.setattr(packing, "replace", _NoMemory(packing.replace, len(pairs)))
     with pytest.raises(MemoryError):
         await refold_queued(owned, lambda _: cast(Any, _EmptyLog()))
     await refuses_to_flush(owned)
