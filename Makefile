@@ -49,6 +49,7 @@ ATTACK_SLACK ?= 4
 test: $(STAMP) ## Style, types and the whole suite on real servers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports --no-logo --no-cache >.imports.log || { cat .imports.log; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/pytest -rfEs --numprocesses 2 --dist loadgroup --no-loadscope-reorder \
 	  --ignore $(ALIKE) --ignore $(ATTACKS) $(PYTEST_ARGS)
@@ -62,6 +63,7 @@ CHECKED := $(addprefix tests/,agents app tables laws rules semantics conformance
 check: $(STAMP) ## Style, types and a little of every test that needs no server, in two minutes
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports --no-logo --no-cache >.imports.log || { cat .imports.log; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --hypothesis-profile check --durations 10 \
 	  -m 'not servers and not slow' --ignore $(ALIKE) $(PYTEST_ARGS) $(CHECKED)
@@ -72,6 +74,7 @@ vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running work
 lint: $(STAMP) ## Style and types only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo --no-cache >.imports.log || { cat .imports.log; exit 1; }
 	@$(BIN)/mypy
 
 format: $(STAMP) ## Bring the style in order

@@ -12,18 +12,18 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterator
 
 from agents.loop import whenever_wanted
-from app.clients import NOT_TAKEN
+from app.bounds.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
+from app.bounds.turns import Steps, Work
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
+from app.kafka.clients import NOT_TAKEN
 from app.kafka.transactions import Record
-from app.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
-from app.records import PublishedRecord
 from app.runtime.cuts import HeldBy
 from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
-from app.turns import Steps, Work
+from app.wire.arrivals import SubscriptionName
+from app.wire.usage_records import PublishedRecord
 from tables.closing.close import closing, settling
-from tables.presence import SubscriptionName
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,15 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiokafka import TopicPartition
-
 from agents.ingest import Portion, decoding_of
-from app.clients import NOT_TAKEN, Consumer, started
 from app.definitions.judging import Judging
+from app.kafka.clients import NOT_TAKEN, Consumer, started
+from app.kafka.names import TopicPartition
 from app.kafka.record_batch import RawRecord, RecordBatch
+from app.kafka.topics import RAW_MESSAGE_BYTES
 from app.log import facts
 from app.runtime.forwarder import Forwarder
 from app.runtime.owned import OwnedPartition
-from app.topics import RAW_MESSAGE_BYTES
 
 READ_TIMEOUT_MS = 500
 MAX_RECORDS = 1_000

@@ -18,31 +18,38 @@ from typing import Any
 
 import faust
 
-from app.cancelled import asked_to_end
-from app.clients import NOT_TAKEN
+from app.bounds.cancellation import asked_to_end
+from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
+from app.bounds.turns import STEP_ITEMS, Steps, Turns, Work
 from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.kafka.batch_consumer import DeliveryBroken
+from app.kafka.clients import NOT_TAKEN
 from app.kafka.faust_app import MeterApp
 from app.kafka.lenient_fetch import UnreadBatch
 from app.kafka.record_batch import RawRecord, RecordBatch
-from app.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.runtime.careful import examine_raw, examine_rekeyed, without_lost
 from app.runtime.context import WorkerContext
 from app.runtime.forwarder import Forwarder
 from app.runtime.homes import HomePartitions
 from app.runtime.life import State
 from app.runtime.owned import OwnedPartition
-from app.turns import STEP_ITEMS, Steps, Turns, Work
-from app.wire.arrivals import Arrived, arriving, hang_on_limits, plain_arrival
-from app.wire.records import Headers, is_tick
+from app.wire.arrivals import (
+    Arrival,
+    Arrived,
+    CorrectionArrival,
+    Run,
+    arriving,
+    hang_on_limits,
+    plain_arrival,
+    runs_of,
+)
+from app.wire.decode import Headers, is_tick
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival, Run, runs_of
-from tables.presence import Pair
+from tables.changelogged.presence import Pair
 
 log = logging.getLogger(__name__)
 

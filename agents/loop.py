@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from app.clients import NOT_TAKEN
+from app.kafka.clients import NOT_TAKEN
 from app.runtime.owned import OwnedPartition
 
 Work = Callable[[], Awaitable[object]]

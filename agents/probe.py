@@ -15,14 +15,8 @@ from time import monotonic
 from typing import Any, Protocol
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from app.agreement import differing_settings
-from app.brokers import Brokers
-from app.clock import Clock
-from app.definitions.model import SettingsRecord
-from app.definitions.state import Definitions
-from app.limits import (
+from app.bounds.limits import (
     CLOSE_WAITS_S,
     DISK_LOW_SHARE,
     FLUSH_STALE_S,
@@ -32,9 +26,15 @@ from app.limits import (
     PEER_SILENT_S,
     REDIS_SILENT_S,
 )
+from app.clock import Clock
+from app.definitions.model import SettingsRecord
+from app.definitions.state import Definitions
+from app.kafka.brokers import Brokers
 from app.log import Fact, facts
 from app.meter.health import UNREADY, Code, Reason
 from app.redis.client import closed, redis_client
+from app.redis.names import NoPermissionError, RedisError, ResponseError
+from app.runtime.agreement import differing_settings
 from app.runtime.context import WorkerContext
 from app.runtime.health import Health
 from app.runtime.life import State
@@ -117,7 +117,7 @@ class _Looks:
         await self._session.close()
         await closed(self._redis)
 
-    # Kafka: who asks the brokers is `app.brokers`
+    # Kafka: who asks the brokers is `app.kafka.brokers`
 
     def kafka(self) -> None:
         worker, brokers, now_s = self._worker, self._worker.brokers, monotonic()

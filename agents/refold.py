@@ -11,15 +11,16 @@ import logging
 from collections.abc import Iterable
 
 from agents.loop import whenever_wanted
-from app.clients import NOT_TAKEN
+from app.bounds.turns import Work
+from app.kafka.clients import NOT_TAKEN
 from app.log import facts
 from app.meter.errors import BeyondRetention
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Scanner, Turn, feeding
-from app.turns import Work
+from app.wire.arrivals import SubscriptionName
+from tables.changelogged.presence import REST, Pair
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
-from tables.presence import REST, Pair, SubscriptionName
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from agents.loop import every
-from app.brokers import Brokers
 from app.clock import Clock
+from app.kafka.brokers import Brokers
 from app.runtime.followed import FollowedDefinitions
 from app.runtime.offsets import Offsets
 from app.runtime.owned import OwnedPartition

@@ -10,11 +10,10 @@ import logging
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
-from aiokafka.structs import ConsumerRecord
 
-from app.clients import NOT_TAKEN, Consumer, started
+from app.kafka.clients import NOT_TAKEN, Consumer, started
 from app.kafka.log_readers import plain_consumer
+from app.kafka.names import ConsumerRecord, TopicPartition
 from app.meter.overview import DeadLetterView, RecordView
 from app.runtime.dead_letters import organization_of
 from app.runtime.status import Status

@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Protocol
 
-from aiokafka.structs import RecordMetadata
-
-from app.appender import Appender
+from app.bounds.limits import TRUST_AFTER_MS
 from app.clock import Clock
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.limits import TRUST_AFTER_MS
+from app.kafka.appender import Appender
+from app.kafka.names import RecordMetadata
+from app.kafka.topics import METER_DEFINITIONS
 from app.runtime.followed import FollowedDefinitions
 from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.settings import Settings
-from app.topics import METER_DEFINITIONS
-from app.wire.records import TICK_HEADER
+from app.wire.decode import TICK_HEADER
 
 log = logging.getLogger(__name__)
 

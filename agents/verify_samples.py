@@ -20,7 +20,7 @@ from app.runtime.scan import Scan
 from app.runtime.scans import Scans
 from app.runtime.status import Status
 from app.settings import Settings
-from tables.presence import SubscriptionName
+from app.wire.arrivals import SubscriptionName
 
 log = logging.getLogger(__name__)
 

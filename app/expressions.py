@@ -4,8 +4,8 @@ InvalidExpression   the text is no expression; the metric is refused
 EvaluationFailed    the event lacks what the expression needs; the event is ignored
 TooCostly           evaluating it costs more than an event may; the event is ignored
 
-What an evaluation costs is counted in units (`app.limits.EXPRESSION_UNITS`): a function of the
-expression and of the event's bytes, never of the time it takes.
+What an evaluation costs is counted in units (`app.bounds.limits.EXPRESSION_UNITS`): a function of
+the expression and of the event's bytes, never of the time it takes.
 """
 
 import re
@@ -30,7 +30,7 @@ from typing import Final, NamedTuple, Protocol, cast
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import LarkError, VisitError
 
-from app.limits import EXPRESSION_NODES, EXPRESSION_UNITS
+from app.bounds.limits import EXPRESSION_NODES, EXPRESSION_UNITS
 from app.numbers import (
     ZERO,
     InvalidValue,

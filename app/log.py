@@ -17,8 +17,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
 
-from app.limits import LOG_REPEATED_S
-
 Event = Literal[
     "start",
     "ready",
@@ -66,8 +64,8 @@ def told(error: BaseException) -> str:
     return f"{kind.__name__}{f' at {frames[-1].name}:{frames[-1].lineno}' if frames else ''}"
 
 
-def configure(level_name: str, log_format: str) -> None:
-    """Log to standard error."""
+def configure(level_name: str, log_format: str, repeated_s: float) -> None:
+    """Log to standard error; what a client says again only every `repeated_s`."""
     level = logging.getLevelNamesMapping()[level_name.upper()]
     handler = logging.StreamHandler()
     handler.setFormatter(Json() if log_format == "json" else Text())
@@ -77,7 +75,7 @@ def configure(level_name: str, log_format: str) -> None:
         for name in ("aiokafka", "aiohttp", "asyncio", "faust", "mode", "redis", *FAUST_SERVICES):
             logging.getLogger(name).setLevel(max(level, logging.WARNING))
         handler.addFilter(no_start_noise)
-        handler.addFilter(Repeats())
+        handler.addFilter(Repeats(repeated_s))
 
 
 class _Lines(logging.Formatter):
@@ -126,8 +124,9 @@ class Repeats(logging.Filter):
     With a broker away each of many clients tries ten times a second, and tells every time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, repeated_s: float) -> None:
         super().__init__()
+        self._repeated_s = repeated_s
         self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
         """When a kind was last let pass, and how often it was not since."""
 
@@ -138,8 +137,8 @@ class Repeats(logging.Filter):
         raised = record.exc_info[0] if record.exc_info else None
         # The place in its source that says it: texts differ in their values.
         kind = record.name, record.lineno, "" if raised is None else raised.__name__
-        at_s, left_out = self._said.get(kind, (-LOG_REPEATED_S, 0))
-        if record.created - at_s < LOG_REPEATED_S:
+        at_s, left_out = self._said.get(kind, (-self._repeated_s, 0))
+        if record.created - at_s < self._repeated_s:
             self._said[kind] = at_s, left_out + 1
             return False
         if len(self._said) >= _KINDS:

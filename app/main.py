@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from aiokafka.errors import KafkaError
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -24,29 +23,30 @@ from yarl import URL
 
 from agents import PARTITION_AGENTS, WORKER_AGENTS
 from agents.ingest import add_ingest
-from app.agreement import differing_settings, settings_record
 from app.api.auth import KeyRing, PeerTokens
 from app.api.certificate import Certificate
 from app.api.hosts import require_guarded, require_peer_secret
 from app.api.key_metrics import KeysCollector
+from app.api.keys import KeysFile, keys_of
 from app.api.open_files import most_connections, raise_limit
 from app.api.server import ApiServer, build_app
+from app.bounds.collecting import Collecting
 from app.clock import Clock, SystemClock
-from app.collecting import Collecting
 from app.definitions.commands import set_settings
+from app.errors import StackError
 from app.kafka.faust_app import make_app
+from app.kafka.names import KafkaError
 from app.kafka.record_batch import OffsetsLost
+from app.kafka.topics import admin_client, ensure_topics, topic_specs
 from app.kafka.transactions import require_long_transactions
-from app.keys import KeysFile, keys_of
-from app.local_state import LocalState
 from app.log import facts, told
 from app.queries.gateway import Gateway
+from app.runtime.agreement import differing_settings, settings_record
 from app.runtime.engine import Engine
+from app.runtime.local_state import LocalState
 from app.runtime.metrics import EngineCollector
+from app.runtime.stall import Stall
 from app.settings import Settings, unknown_variables
-from app.stack.errors import StackError
-from app.stall import Stall
-from app.topics import admin_client, ensure_topics, topic_specs
 
 log = logging.getLogger(__name__)
 

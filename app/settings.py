@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app import limits
+from app.bounds import limits
 from app.credentials import CalledTokens, ClientCredentials, found_callable, ssl_context
 from app.definitions.model import MAX_WAIT_S, ProducerTrust
 from app.definitions.quotas import Quotas
@@ -589,3 +589,6 @@ CLIENT_KEY = f"{PREFIX}API_KEY"
 """What the commands that ask a worker take their key from; no setting of a worker."""
 
 _OURS = (PREFIX, "LAGO_KAFKA_", "LAGO_REDIS_")
+
+
+HOST = "127.0.0.1"

@@ -15,11 +15,11 @@ from app.definitions import commands
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
+from app.wire.arrivals import Arrival, runs_of
 from app.wire.events import Event
 from bench.world import charge_of
 from tables.closing.close import closing, next_cut
 from tables.event_index.index import EventIndex
-from tables.fold import Arrival, runs_of
 from tables.partition.partition import Partition
 
 ORG, NAME = "bench", ("bench", "old")

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from app.numbers import parse_value
+from app.wire.decode import decode_record
 from app.wire.events import Event
 from app.wire.properties import read_properties
-from app.wire.records import decode_record
 
 CODES = ("storage", "requests", "seats", "cpu", "payments")
 EVENT_BYTES = 335

@@ -18,13 +18,13 @@ from collections.abc import Iterator
 
 import psutil
 
+from app.bounds.turns import Steps, Turns, Work
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.log import applying
 from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.runtime.followed import in_steps
-from app.turns import Steps, Turns, Work
 
 COUNTS = (10_000, 100_000, 1_000_000)
 PLANS = 100

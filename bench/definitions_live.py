@@ -29,10 +29,10 @@ from app.cli.settings_apply import definitions_of
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
+from app.kafka.topics import METER_DEFINITIONS
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
-from app.topics import METER_DEFINITIONS
 from tests.attacks.victim import (
     ATTACKER,
     KEYS,

@@ -22,11 +22,11 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.runtime.owned import OwnedPartition
+from app.wire.arrivals import Arrival, runs_of
 from app.wire.events import Event
 from bench.world import METRICS, charge_of, plan_of, subscription_of
 from tables.closing.close import settle
 from tables.event_index.index import EventIndex
-from tables.fold import Arrival, runs_of
 from tables.partition.partition import Partition
 from tests.app.runtime.alone import NoProducer, context_of
 

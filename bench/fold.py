@@ -18,7 +18,7 @@ from app.definitions.log import apply
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
-from app.wire.arrivals import arrivals_of
+from app.wire.arrivals import Arrival, arrivals_of, runs_of
 from bench.world import (
     METRICS,
     charge_of,
@@ -28,7 +28,6 @@ from bench.world import (
     subscription_of,
 )
 from tables.event_index.index import EventIndex
-from tables.fold import Arrival, runs_of
 from tables.partition.partition import Partition
 
 NOW_MS = 1_767_225_600_000

@@ -30,7 +30,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID
-from app.wire.raw import home_partition, message_key
+from app.wire.keys import home_partition, message_key
 from bench.world import (
     cpu_s,
     define,

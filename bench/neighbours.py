@@ -25,8 +25,8 @@ import psutil
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from tests.attacks.neighbour import Seen
 from tests.attacks.victim import (
     QUERY_P99_S,

@@ -30,13 +30,13 @@ from aiokafka import AIOKafkaProducer
 from app.clock import SystemClock
 from app.definitions import commands
 from app.definitions.outcome import Applied
+from app.kafka.topics import METER_DEFINITIONS
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from app.stack.kafka import LocalKafka
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
-from app.topics import METER_DEFINITIONS
-from app.wire.raw import home_partition, message_key
+from app.wire.keys import home_partition, message_key
 from bench.world import METRICS, charge_of, plan_of, subscription_of
 
 FOLDED_MS = int(datetime(2026, 1, 20, tzinfo=UTC).timestamp() * 1000)

@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from app.kafka.log_readers import plain_consumer
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from app.wire.raw import home_partition, message_key
+from app.wire.keys import home_partition, message_key
 from bench.world import cpu_s, define, event_value, local_servers, number_of
 
 

@@ -22,10 +22,10 @@ from faust.types import TP
 from app.kafka.batch_consumer import LOG_START
 from app.kafka.faust_app import MeterApp, make_app
 from app.kafka.log_readers import read_to_end
+from app.kafka.topics import CELLS_CHANGELOG, EVENTS_REKEYED, ensure_topics
 from app.kafka.transactions import PartitionProducer, Record
+from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from app.topics import CELLS_CHANGELOG, EVENTS_REKEYED, ensure_topics
 
 VALUE = b"x" * 160
 FLUSH_RECORDS = 50_000

@@ -14,11 +14,11 @@ import msgspec
 
 from app.definitions import commands
 from app.definitions.outcome import Applied
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import Worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from app.stack.kafka import LocalKafka
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
 
 METRICS: list[dict[str, Any]] = [
     {"name": "calls", "code": "calls", "aggregation_type": "count_agg"},

@@ -16,11 +16,10 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 from app.numbers import EXACT
+from app.wire.arrivals import Position
 
 DIGEST_MASK = (1 << 128) - 1
 
-Position = tuple[int, int, int, int]
-"""(append_time ms, raw partition, raw offset, array index): the order of arrival."""
 
 Groups = tuple[str | None, ...]
 """Group values in the order of the bucket's keys; () when it is not grouped."""
@@ -30,7 +29,7 @@ class State(msgspec.Struct, gc=False):
     """The part that all aggregations share.
 
     A type of its own never touches what other types have stored. Whoever changes the state of a
-    type that exists, or what its fields mean, raises `tables.cells.FOLD_VERSION`.
+    type that exists, or what its fields mean, raises `tables.aggregation.FOLD_VERSION`.
     """
 
     events: int = 0
@@ -176,3 +175,7 @@ class Aggregation(ABC, Generic[S]):
         """How many fields a state has, and which of them are decimals."""
         names = self.state_type.__struct_fields__
         return len(names), [i for i, name in enumerate(names) if name in self.decimals]
+
+
+FOLD_VERSION = 1
+"""Version of everything that shapes a figure; state of a newer one is refused."""

@@ -7,76 +7,20 @@ routes they pass and in what they do with the cells it changed.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
-from msgspec.structs import replace
-
 from app.numbers import EXACT, ZERO
-from app.wire.events import Event
-from app.wire.identity import event_id
+from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
-from tables.aggregation import DIGEST_MASK, Position
-from tables.cells import Cell, Layer, Span
-from tables.members import MemberName, Members
+from tables.aggregation import DIGEST_MASK
+from tables.cells.cell import Cell, Layer, Span
+from tables.changelogged.members import MemberName, Members
 from tables.not_counted import NotCounted, Reason
-from tables.routes import Ignored, Properties, Route
+from tables.routing.route import Route
 from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
-
-
-class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """An event with where it came from: the position of its raw record.
-
-    The garbage collector does not see it: walking those of a portion costs every event.
-    """
-
-    event: Event
-    organization_id: str
-    append_time_ms: int
-    raw_partition: int
-    raw_offset: int
-    array_index: int
-    rekeyed_offset: int = -1
-    """Offset on events-rekeyed; -1 when the raw record lies on the home partition."""
-    admitted: bool = False
-    """Replayed with `meter-admit`: neither too late nor refused because the period closed."""
-
-    @property
-    def position(self) -> Position:
-        """What orders arrivals."""
-        return (self.append_time_ms, self.raw_partition, self.raw_offset, self.array_index)
-
-    @property
-    def place(self) -> tuple[int, int, int, int]:
-        """Where its records lie; `rekeyed_offset` last."""
-        return (self.raw_partition, self.raw_offset, self.array_index, self.rekeyed_offset)
-
-    def forwarded(self, array_index: int, rekeyed_offset: int) -> Arrival:
-        """The same as it comes by events-rekeyed, in a record of its own."""
-        return replace(self, array_index=array_index, rekeyed_offset=rekeyed_offset)
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """(organization_id, external_subscription_id)"""
-        return self.organization_id, self.event.external_subscription_id
-
-    @property
-    def pair(self) -> tuple[str, str, str]:
-        """(organization_id, external_subscription_id, code)"""
-        return *self.name, self.event.code
-
-    @property
-    def identity(self) -> bytes:
-        """The event id that the index knows it by."""
-        return event_id(*self.name, self.event.transaction_id)
-
-    @property
-    def timestamp_ms(self) -> int:
-        """Event time; the append time when the event has none."""
-        timestamp_ms = self.event.timestamp_ms
-        return self.append_time_ms if timestamp_ms is None else timestamp_ms
+from tables.values import Ignored, Properties
 
 
 class UniqueOperation(NamedTuple):
@@ -285,19 +229,6 @@ _from_bytes = int.from_bytes
 _add = EXACT.add
 # Plain __new__: the generated one costs three times as much, on every event.
 _new = tuple.__new__
-
-
-Run = tuple[tuple[str, str, str], Sequence[Arrival]]
-"""Events of one (organization_id, external_subscription_id, code), in any order."""
-
-
-def runs_of(arrivals: Iterable[Arrival]) -> list[Run]:
-    """Arrivals by what their route is looked up with."""
-    runs: defaultdict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
-    for arrival in arrivals:
-        event = arrival.event
-        runs[arrival.organization_id, event.external_subscription_id, event.code].append(arrival)
-    return list(runs.items())
 
 
 def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> list[MemberName]:

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from app.numbers import ZERO, plain
-from tables.aggregation import Aggregation, Figures, Position, State, Window
+from app.wire.arrivals import Position
+from tables.aggregation import Aggregation, Figures, State, Window
 
 
 class MaximumState(State, gc=False):

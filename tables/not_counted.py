@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from app.limits import NOT_COUNTED_KINDS, NOT_COUNTED_SAMPLES
+from app.bounds.limits import NOT_COUNTED_KINDS, NOT_COUNTED_SAMPLES
 from app.meter.evidence import Uncounted, UncountedSample
 
 if TYPE_CHECKING:
-    from tables.fold import Arrival
+    from app.wire.arrivals import Arrival
 
 Reason = Literal[
     "unknown_code",

@@ -8,16 +8,8 @@ from fractions import Fraction
 from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_date
 from app.numbers import ZERO, prorate
-from tables.aggregation import (
-    Aggregation,
-    Figures,
-    Position,
-    State,
-    Window,
-    add,
-    local_ordinal,
-    multiply,
-)
+from app.wire.arrivals import Position
+from tables.aggregation import Aggregation, Figures, State, Window, add, local_ordinal, multiply
 
 
 class SumState(State, gc=False):

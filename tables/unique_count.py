@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from app.billing_periods.timezones import local_date
 from app.numbers import prorate
-from tables.aggregation import Aggregation, Figures, Position, State, Window, local_ordinal
+from app.wire.arrivals import Position
+from tables.aggregation import Aggregation, Figures, State, Window, local_ordinal
 
 BEFORE = -1
 """Layer of everything dated before the first period of a span."""

@@ -11,15 +11,8 @@ from decimal import Decimal
 
 from app.billing_periods.day_count import DAY_MS
 from app.numbers import EXACT, ZERO, weighted_average
-from tables.aggregation import (
-    Aggregation,
-    Figures,
-    Position,
-    State,
-    Window,
-    add,
-    multiply,
-)
+from app.wire.arrivals import Position
+from tables.aggregation import Aggregation, Figures, State, Window, add, multiply
 
 
 class WeightedSumState(State, gc=False):

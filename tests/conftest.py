@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import pytest
 from faust.tables.manager import TableManager
 
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
 from tests.profiles import register_profiles
 
 

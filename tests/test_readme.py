@@ -16,13 +16,13 @@ import click
 import pytest
 
 from app.cli.main import cli
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from app.settings import Settings, environment_names
-from app.stack.kafka import LocalKafka
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
+from app.wire.decode import decode_record
 from app.wire.events import Event
-from app.wire.records import decode_record
 from tests.conftest import MakeSettings
 from tests.live.api import api_of, eventually
 from tests.live.consumer import read_ledger

@@ -11,8 +11,6 @@ ROOT = Path(__file__).resolve().parent.parent
 OWNERS = ("agents/*.py", "app/runtime/*.py")
 """Where it is looked at: the partitions that a worker owns, and the loops beside them."""
 
-TO_MOVE_THERE = ("app/local_state.py", "app/set_aside.py")
-
 VALUES = frozenset({"record"})
 """A partition record is a value: whoever makes the next one writes what stands in it."""
 
@@ -22,7 +20,7 @@ ALLOWED = {
     "app/runtime/ownership.py: self._tally.rebalances": "counted where it happens",
     "app/runtime/restore.py: table.members.sum": "a restore makes the tables",
     "app/runtime/tasks.py: lost.__cause__": "an exception that is being made",
-    "app/set_aside.py: newest[home].epoch": "a partition record is a value",
+    "app/runtime/set_aside.py: newest[home].epoch": "a partition record is a value",
 }
 """What may be assigned from outside, with the reason."""
 
@@ -59,7 +57,7 @@ def foreign(source: str) -> list[str]:
 
 def found() -> set[str]:
     """Return every assignment to another module's object, by the path of the module."""
-    paths = [path for pattern in (*OWNERS, *TO_MOVE_THERE) for path in ROOT.glob(pattern)]
+    paths = [path for pattern in OWNERS for path in ROOT.glob(pattern)]
     return {
         f"{path.relative_to(ROOT)}: {target}"
         for path in paths

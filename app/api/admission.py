@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from app.api.errors import too_many_requests
-from app.limits import (
+from app.bounds.limits import (
     BASE_WORKING_BYTES,
     BEGUN_A_TURN,
     BODIES_BYTES,

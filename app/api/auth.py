@@ -15,10 +15,10 @@ from hashlib import sha256
 import msgspec
 
 from app.api.errors import forbidden, too_many_requests, unauthorized
+from app.api.keys import EVERY_ORGANIZATION, Key, KeyAccess, digest_of
 from app.api.rates import Bucket
+from app.bounds.limits import FAILED_LOGINS_PER_S, FAILING_ADDRESSES, PEER_TOKEN_S
 from app.clock import SystemClock
-from app.keys import EVERY_ORGANIZATION, Key, KeyAccess, digest_of
-from app.limits import FAILED_LOGINS_PER_S, FAILING_ADDRESSES, PEER_TOKEN_S
 from app.log import facts
 
 log = logging.getLogger(__name__)

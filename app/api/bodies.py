@@ -18,8 +18,8 @@ from app.api.errors import (
     too_large,
     too_many_values,
 )
+from app.bounds.limits import BODY_BYTES, BODY_BYTES_A_SECOND, BODY_S, BODY_VALUES, HEAD_BYTES
 from app.bounds.nesting import holds_more_than
-from app.limits import BODY_BYTES, BODY_BYTES_A_SECOND, BODY_S, BODY_VALUES, HEAD_BYTES
 
 _Lost = TypeVar("_Lost", bound=Exception)
 _WITH_BODY = ("POST", "PUT", "PATCH")

@@ -15,14 +15,14 @@ from app.api import json_text
 from app.api.auth import Identity, KeyRing, PeerTokens
 from app.api.bodies import Body
 from app.api.errors import ApiError, coded, invalid, not_found, root_missing
+from app.api.keys import EVERY_ORGANIZATION
 from app.api.overviews import Overviews
 from app.api.pagination import Item, PageRequest, listing
 from app.api.query import Query
+from app.bounds.turns import Turns, Work
 from app.definitions.commands import Applied, Command, Rejected
-from app.keys import EVERY_ORGANIZATION
 from app.meter.errors import Unavailable
 from app.meter.interface import Meter
-from app.turns import Turns, Work
 
 ORGANIZATION_HEADER = "Meter-Organization"
 """Names the organization that a key of all organizations speaks for."""

@@ -6,7 +6,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from app.stack.errors import StackError
+from app.errors import StackError
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.call import ORGANIZATION_HEADER, Call
-from app.definitions.instants import iso_milliseconds
+from app.billing_periods.instants import iso_milliseconds
 from app.meter.changes import DefinitionChange
 
 

@@ -25,7 +25,7 @@ from app.api.errors import (
 )
 from app.api.headers import add_headers
 from app.api.json_text import encode
-from app.limits import (
+from app.bounds.limits import (
     ACCEPTED_A_TURN,
     HEAD_BYTES,
     HEAD_FIELDS,

@@ -12,9 +12,9 @@ from app.api.call import Call, Reply
 from app.api.errors import invalid
 from app.api.event_input import EventFields, InvalidEvent, read_event
 from app.wire.arrivals import long_name
+from app.wire.decode import decode_record
 from app.wire.encode import record_value
 from app.wire.events import Correction
-from app.wire.records import decode_record
 from app.wire.refusals import Refusal
 
 _MANDATORY = ["value_is_mandatory"]

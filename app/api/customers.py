@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.call import Call
+from app.api.definitions_json import customer_json
 from app.api.errors import not_found
 from app.definitions import commands
 from app.definitions.model import Customer
-from app.definitions.serializers import customer_json
 
 _ROOT = "customer"
 

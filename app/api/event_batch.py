@@ -22,8 +22,8 @@ from app.api.event_json import (
     with_expression,
 )
 from app.api.peers import Outgoing, ask, forward, is_forwarded, owner_elsewhere, value_of
+from app.bounds.limits import BODY_BYTES
 from app.expressions import EvaluationFailed
-from app.limits import BODY_BYTES
 from app.meter.events import Accepted, Duplicate, IncomingEvent, Pending, Verdict
 from app.numbers import plain
 from app.wire.encode import as_event

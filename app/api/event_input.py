@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app.limits import ID_BYTES
+from app.bounds.limits import ID_BYTES
 from app.meter.events import IncomingEvent
 from app.numbers import InvalidValue, bounded_decimal
 from app.wire.events import optional_text

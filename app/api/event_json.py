@@ -11,7 +11,7 @@ import msgspec
 from app.api import json_text
 from app.api.call import Call
 from app.api.event_input import FieldErrors
-from app.definitions.instants import iso_milliseconds, iso_seconds
+from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.expressions import EvaluationFailed, InvalidExpression, parse
 from app.meter.events import Duplicate, DuplicateKind, IncomingEvent, Refused, StoredEvent, Verdict
 from app.numbers import plain

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from app import limits
 from app.api import json_text
 from app.api.call import Call, Reply
 from app.api.errors import forbidden, invalid, not_found
@@ -20,9 +19,10 @@ from app.api.pagination import PageRequest
 from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
 from app.api.streams import streamed
 from app.api.subscriptions import subscriptions_of
-from app.definitions.instants import parse_iso8601_ms
+from app.billing_periods.instants import parse_iso8601_ms
+from app.bounds import limits
+from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.meter.events import EventQuery, ListedEvent
-from app.turns import STEP_ITEMS, Steps, Work
 
 
 async def enriched(_: Call) -> Any:

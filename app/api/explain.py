@@ -14,9 +14,9 @@ from app.api.streams import parts, streamed
 from app.api.subscriptions import subscriptions_of
 from app.api.trace import fate_json
 from app.api.usage_json import as_of_json
-from app.definitions.instants import iso_seconds, parse_iso8601_ms
+from app.billing_periods.instants import iso_seconds, parse_iso8601_ms
+from app.bounds.turns import Work
 from app.meter.evidence import CellFigures, ExplainedCell, ExplainQuery, Explanation
-from app.turns import Work
 from app.wire.refusals import check_range
 
 Json = dict[str, Any]

@@ -6,8 +6,8 @@ from typing import Any
 
 from app.api.call import Call
 from app.api.errors import invalid, not_found
+from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.definitions import commands
-from app.definitions.instants import iso_milliseconds, parse_iso8601_ms
 from app.definitions.model import HistoryRecord
 
 _INVALID = ["value_is_invalid"]

@@ -9,9 +9,9 @@ from aiohttp import web
 from yarl import URL
 
 from app.api.errors import misdirected
-from app.limits import LEAST_SECRET_CHARACTERS
+from app.bounds.limits import LEAST_SECRET_CHARACTERS
+from app.errors import StackError
 from app.settings import LOCAL_KEY, Settings
-from app.stack.errors import StackError
 
 Network = IPv4Network | IPv6Network
 

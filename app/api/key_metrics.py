@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.api.auth import KeyRing
-from app.keys import KeysFile
+from app.api.keys import KeysFile
 
 
 class KeysCollector(Collector):

@@ -8,12 +8,12 @@ import msgspec
 
 from app.api import json_text
 from app.api.call import Call
+from app.api.definitions_json import metric_json
 from app.api.errors import invalid, not_found
+from app.bounds.limits import EXPRESSION_ANSWER_BYTES
 from app.definitions import commands
 from app.definitions.model import Metric
-from app.definitions.serializers import metric_json
 from app.expressions import EvaluationFailed, InvalidExpression, check_size, parse
-from app.limits import EXPRESSION_ANSWER_BYTES
 from app.numbers import plain
 from app.wire.refusals import Refused
 from app.wire.timestamps import JsonNumber, parse_timestamp

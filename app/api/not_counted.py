@@ -7,10 +7,10 @@ from typing import Any
 from app.api import json_text
 from app.api.call import Call
 from app.api.peers import Outgoing, ask_all, value_of
-from app.definitions.instants import iso_milliseconds
-from app.limits import NOT_COUNTED_SAMPLES
+from app.billing_periods.instants import iso_milliseconds
+from app.bounds.limits import NOT_COUNTED_SAMPLES
+from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.meter.evidence import Uncounted
-from app.turns import STEP_ITEMS, Steps, Work
 
 Json = dict[str, Any]
 

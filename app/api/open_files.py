@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import resource
 
-from app.limits import CONNECTIONS, FILES_KEPT, FILES_LEAST, FILES_MOST
-from app.stack.errors import StackError
+from app.bounds.limits import CONNECTIONS, FILES_KEPT, FILES_LEAST, FILES_MOST
+from app.errors import StackError
 
 log = logging.getLogger(__name__)
 

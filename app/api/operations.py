@@ -14,7 +14,7 @@ from app.api.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.errors import bad_request, forbidden, not_found
 from app.api.overview_json import merged, overview_json, reason_json, tag_of
 from app.api.peers import Outgoing, ask_reachable
-from app.definitions.instants import iso_seconds
+from app.billing_periods.instants import iso_seconds
 from app.meter.health import OF_KAFKA, OF_REDIS, UNREADY
 from app.meter.overview import OverviewQuery
 

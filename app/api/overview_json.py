@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app.definitions.instants import iso_milliseconds, iso_seconds
+from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.meter.health import Reason
 from app.meter.overview import (
     ELSEWHERE,

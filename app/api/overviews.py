@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from app.api.errors import too_many_requests
-from app.limits import OVERVIEW_EVERY_S, OVERVIEWS_WAITING
+from app.bounds.limits import OVERVIEW_EVERY_S, OVERVIEWS_WAITING
 from app.meter.overview import OverviewQuery
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from app import limits
 from app.api.query import Query
+from app.bounds import limits
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Customer, Metric, Plan, Subscription
-from app.turns import STEP_ITEMS, Steps
 
 Item = TypeVar("Item", Customer, Metric, Plan, Subscription)
 

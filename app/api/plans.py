@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.call import Call
+from app.api.definitions_json import plan_json
 from app.api.errors import not_found
+from app.bounds.turns import Work
 from app.definitions import commands
 from app.definitions.model import Plan
-from app.definitions.serializers import plan_json
-from app.turns import Work
 
 _ROOT = "plan"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from app.api.errors import too_many_requests
-from app.limits import RATE_BURST_S
+from app.bounds.limits import RATE_BURST_S
 
 
 class Bucket:

@@ -10,11 +10,11 @@ from app.api.event_input import FieldErrors
 from app.api.explain import check_customer, named
 from app.api.peers import forward, owner_elsewhere
 from app.api.usage_json import as_of_json
+from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.billing_periods.timezones import is_timezone
-from app.definitions.instants import iso_milliseconds, parse_iso8601_ms
 from app.meter.evidence import ChargeUsageSeries, SeriesQuery, UsageSeries
 from app.numbers import plain
-from tables.series import TooManyWindows, WindowName, windows
+from tables.reading.series import TooManyWindows, WindowName, windows
 
 Json = dict[str, Any]
 

@@ -38,8 +38,9 @@ from app.api.hosts import Network, client_address, require_own_name
 from app.api.peers import LOOP_GUARD, PEER_TIMEOUT_S
 from app.api.request_metrics import CLIENT_GONE, RequestMetrics
 from app.api.router import Endpoint, Router
+from app.bounds.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
+from app.bounds.turns import Turns, Work
 from app.credentials import ssl_context
-from app.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
 from app.meter.errors import (
     BeyondRetention,
     NotAllowed,
@@ -49,7 +50,6 @@ from app.meter.errors import (
     Unavailable,
 )
 from app.meter.interface import Meter
-from app.turns import Turns, Work
 from app.wire.encode import RecordTooLarge
 from app.wire.events import MAX_BYTES
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.api.call import Call
 from app.api.errors import coded, forbidden, invalid, not_found
-from app.definitions.instants import iso_milliseconds
+from app.billing_periods.instants import iso_milliseconds
 from app.definitions.model import SetAside
 from app.meter.errors import NotSetAside
 

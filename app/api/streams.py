@@ -14,7 +14,7 @@ from aiohttp import web
 
 from app.api.call import Call, Reply
 from app.api.json_text import encode
-from app.turns import STEP_ITEMS, Steps, Turns, Work
+from app.bounds.turns import STEP_ITEMS, Steps, Turns, Work
 
 PART_BYTES = 64 * 1024
 """Written at once."""

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.api.call import Call
+from app.api.definitions_json import subscription_json
 from app.api.errors import not_found
+from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
-from app.definitions.instants import iso_seconds
 from app.definitions.model import Subscription
-from app.definitions.serializers import subscription_json
 
 _ROOT = "subscription"
 _STATUSES = ("pending", "active", "terminated", "canceled")

@@ -8,7 +8,7 @@ from app.api import json_text
 from app.api.call import Call
 from app.api.errors import not_found
 from app.api.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
-from app.definitions.instants import iso_milliseconds
+from app.billing_periods.instants import iso_milliseconds
 from app.meter.evidence import ChargeOutcome, EventFate, Place
 
 Json = dict[str, Any]

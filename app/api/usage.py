@@ -20,8 +20,8 @@ from app.api.usage_json import (
     past_usage_stream,
     select_charges,
 )
+from app.bounds.turns import Work
 from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
-from app.turns import Work
 
 WAIT_FOR_TIMEOUT_S = 5.0
 _LARGEST_OFFSET_DIGITS = 18

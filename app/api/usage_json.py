@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from app.api.streams import whole
+from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.billing_periods.timezones import local_date
 from app.definitions.aggregation_types import AGGREGATION_TYPES
-from app.definitions.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from app.numbers import exact_sum, plain

@@ -1,1 +1,4 @@
-"""Billing periods: how a subscription's time line is cut, in its customer's timezone."""
+"""How a calendar cuts a subscription's time: grids, timezones, day counts, instants.
+
+It imports nothing of ours.
+"""

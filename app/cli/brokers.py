@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from aiokafka.errors import KafkaError
 
 from app.cli.failures import told_plainly
 from app.cli.remote import local_settings
 from app.credentials import NotLetIn
-from app.settings import Settings
-from app.stack.ports import HOST
+from app.kafka.names import KafkaError
+from app.settings import HOST, Settings
 
 
 def settings_of_the_log() -> Settings:

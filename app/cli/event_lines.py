@@ -18,10 +18,10 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from app.definitions.instants import parse_iso8601_ms
-from app.offline import EventLine
+from app.billing_periods.instants import parse_iso8601_ms
+from app.offline.fold import EventLine
+from app.wire.decode import Headers, decode_record
 from app.wire.events import Event
-from app.wire.records import Headers, decode_record
 
 
 class InvalidEventsFile(ValueError):

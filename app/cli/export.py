@@ -9,7 +9,7 @@ import click
 
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.output import lines_to
-from app.export import What, export
+from app.offline.export import What, export
 from app.settings import Settings
 
 

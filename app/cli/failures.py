@@ -9,9 +9,9 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from app.errors import StackError
+from app.kafka.topics import TopicRefused
 from app.settings import Settings, environment_names
-from app.stack.errors import StackError
-from app.topics import TopicRefused
 
 NO_VERDICT = 2
 """Exit code of a command that could not find out what it was asked for."""

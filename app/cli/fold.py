@@ -12,14 +12,14 @@ import click
 
 from app.api.json_text import encode
 from app.api.usage_json import current_usage_json
-from app.arrival_log import ArrivalsOnDisk
+from app.billing_periods.instants import parse_iso8601_ms
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import echo, lines_to
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
-from app.definitions.instants import parse_iso8601_ms
 from app.definitions.outcome import Rejected
 from app.definitions.subscriptions import LATEST_START_MS
-from app.offline import DefinitionLine, OfflineMeter
+from app.offline.arrival_log import ArrivalsOnDisk
+from app.offline.fold import DefinitionLine, OfflineMeter
 
 _SHOWS_PROGRESS = 10_000
 """Records from which on a progress bar is worth its line."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from app import limits as module
+from app.bounds import limits as module
 from app.cli.output import echo, print_json
 
 
@@ -34,7 +34,7 @@ def limits(as_json: bool) -> None:
 
 
 def all_limits() -> list[Limit]:
-    """Every constant of `app.limits` with the docstring that follows it, in its order."""
+    """Every constant of `app.bounds.limits` with the docstring that follows it, in its order."""
     body = ast.parse(inspect.getsource(module)).body
     found = []
     for statement, after in zip(body, [*body[1:], None], strict=True):

@@ -15,8 +15,7 @@ import click
 import msgspec
 
 from app.cli.failures import load_settings
-from app.settings import Settings
-from app.stack.ports import HOST
+from app.settings import HOST, Settings
 
 Json = dict[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import click
-from aiokafka.structs import RecordMetadata
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,16 +12,17 @@ from app.api.set_aside import LONGEST_REASON, shown
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.output import Terminal, echo, print_json
 from app.cli.settings_apply import definitions_of
-from app.clients import Producer, started
 from app.definitions import commands
 from app.definitions.model import SetAside
 from app.definitions.state import Definitions
+from app.kafka.clients import Producer, started
+from app.kafka.names import RecordMetadata
+from app.kafka.topics import METER_DEFINITIONS, partition_count
 from app.meter.errors import NotSetAside
-from app.set_aside import append_again
-from app.set_aside import set_aside as append_set_aside
+from app.runtime.set_aside import append_again
+from app.runtime.set_aside import set_aside as append_set_aside
 from app.settings import Settings
-from app.topics import METER_DEFINITIONS, partition_count
-from app.wire.records import Headers
+from app.wire.decode import Headers
 from app.wire.refusals import RefusalCode
 
 Place = tuple[int, int, int]

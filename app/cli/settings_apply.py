@@ -8,18 +8,18 @@ from typing import Any
 import click
 import msgspec
 
-from app.agreement import settings_record
 from app.cli.brokers import reached, require_profile, settings_of_the_log
 from app.cli.output import echo, print_json
-from app.clients import Producer, started
 from app.definitions.commands import set_settings
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.settings_records import changed_fixed_settings
 from app.definitions.state import Definitions
+from app.kafka.clients import Producer, started
 from app.kafka.log_readers import LogReader
+from app.kafka.topics import METER_DEFINITIONS, partition_count
+from app.runtime.agreement import settings_record
 from app.settings import Settings, environment_names
-from app.topics import METER_DEFINITIONS, partition_count
 
 Change = dict[str, Any]
 """setting, before, after"""

@@ -9,8 +9,8 @@ import click
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import echo
+from app.local_servers.stack import local_stack
 from app.settings import Settings
-from app.stack.stack import local_stack
 
 
 @click.command()

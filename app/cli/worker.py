@@ -12,22 +12,23 @@ from urllib.parse import urlsplit
 
 import click
 import uvloop
-from aiokafka.errors import KafkaConnectionError, KafkaError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from app.bounds.limits import LOG_REPEATED_S
+from app.cli.demo import SUBSCRIPTIONS, demo
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import echo
 from app.credentials import NotLetIn
-from app.demo import SUBSCRIPTIONS, demo
+from app.errors import StackError
+from app.kafka.names import KafkaConnectionError, KafkaError
+from app.local_servers.ports import require_free
+from app.local_servers.stack import local_stack
 from app.log import configure
 from app.main import Worker, run_worker
 from app.settings import Settings
-from app.stack.errors import StackError
-from app.stack.ports import require_free
-from app.stack.stack import local_stack
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +206,7 @@ def _first_number(url: str, secret: str) -> str:
 
 
 def _log(settings: Settings) -> None:
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, LOG_REPEATED_S)
     plain = settings.kafka_username and settings.kafka_scram_algorithm == "PLAIN"
     if plain and not settings.kafka_tls:
         log.warning("METER_KAFKA_PASSWORD goes to Kafka unencrypted: set METER_KAFKA_TLS")

@@ -1,1 +1,4 @@
-"""Definitions: metrics, plans, customers, subscriptions and settings, as one append-only log."""
+"""The definitions log applied: metrics, plans, customers, subscriptions and settings.
+
+It imports billing periods, expressions, numbers and bounds.
+"""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from app.billing_periods.timezones import is_timezone
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.commands import Command
 from app.definitions.currencies import CURRENCIES
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
@@ -17,7 +18,6 @@ from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import DEFAULT_TIMEZONE, ended_chains, moved_downgrades
-from app.turns import STEP_ITEMS, Steps
 
 
 def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.commands import Command
-from app.definitions.instants import parse_iso8601_ms
 
 
 class InvalidDefinitionsFile(ValueError):

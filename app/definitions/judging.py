@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from app.bounds.limits import TRUST_AFTER_MS
 from app.definitions.indexes.grants import Grants
 from app.definitions.model import ProducerTrust, SettingsRecord
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
-from app.limits import TRUST_AFTER_MS
 
 ORGANIZATION_HEADER: Final = "meter-organization"
 """Of a raw record: whose it is, by a gateway that strips what clients send under this name."""
@@ -64,7 +64,7 @@ class Judging(NamedTuple):
     default_organization_id: str | None = None
     """The organization of events that name none."""
     limited_after_ms: int = NEVER_MS
-    """What is appended later keeps to the limits of `app.limits`."""
+    """What is appended later keeps to the limits of `app.bounds.limits`."""
     known_before_ms: int = NEVER_MS
     """Definitions appended before are all known, so whether there are limits by then."""
     beliefs: Sequence[Belief] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Sequence
 
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions import (
     customers,
     grants,
@@ -33,7 +34,6 @@ from app.definitions.model import (
 )
 from app.definitions.outcome import Applied, Rejected, cannot_be_applied
 from app.definitions.state import Definitions
-from app.turns import STEP_ITEMS, Steps, drained
 
 log = logging.getLogger(__name__)
 

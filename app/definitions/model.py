@@ -255,7 +255,10 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     fold_version: int = 1
     tzdata_version: str = ""
     input_limits: int = 0
-    """1: raw records appended after this one keep to `app.limits`; 0: as before there were any."""
+    """1: raw records appended after this one keep to `app.bounds.limits`.
+
+    0: as before there were any limits.
+    """
     producer_trust: ProducerTrust = "claimed"
     """Whose a raw record is: as it says; the default organization's; as a gateway says."""
     producers_may_correct: bool = True

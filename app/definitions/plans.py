@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from app.billing_periods.grid import INTERVALS
+from app.bounds.turns import Steps
 from app.definitions.charges import MAX_AMOUNT_CENTS, described_charges, find_metrics
 from app.definitions.commands import Command
 from app.definitions.currencies import CURRENCIES
@@ -17,7 +18,6 @@ from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import ended_chains
-from app.turns import Steps
 
 _SPLIT_MONTHLY = ("semiannual", "yearly")
 _FROZEN_IN_USE = (

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from app import limits
 from app.billing_periods.day_count import DAY_MS
+from app.bounds import limits
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.decision import Decision
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Rejected, invalid
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import elapsed_periods
-from app.turns import STEP_ITEMS, Steps
 
 MINUTE_MS = 60_000
 

@@ -2,9 +2,9 @@
 
 The rule: *what a set_aside record of the definitions log names was never there*, in any cut and
 under any definitions, whatever the append times are. Who appends one holds the fence of the home
-partition and knows that the place is not folded there (`app.set_aside`); so no published byte can
-have shown it, and live fold, refold, scans and the offline fold agree. A record is set aside as a
-whole only if nothing of it goes to another home; else each element is, by its home.
+partition and knows that the place is not folded there (`app.runtime.set_aside`); so no published
+byte can have shown it, and live fold, refold, scans and the offline fold agree. A record is set
+aside as a whole only if nothing of it goes to another home; else each element is, by its home.
 
 `lift` takes a record off the list. The place stays empty: what lay there is appended anew.
 """

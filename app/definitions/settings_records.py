@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
+from app.bounds.limits import INPUT_LIMITS
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
 from app.definitions.fields import FIXED, INVALID, MANDATORY, OUT_OF_RANGE
 from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Rejected, Touch, invalid
 from app.definitions.state import Definitions
-from app.limits import INPUT_LIMITS
 
 _AT_LEAST = {
     "close_grid_s": 1,

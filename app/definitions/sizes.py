@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app import limits
+from app.bounds import limits
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, TAKEN, Fields, scalar_text

@@ -122,7 +122,8 @@ class Definitions(Index):
         return self.settings.at(at_ms) or SettingsRecord()
 
     def limited_after_ms(self, until_ms: int | None = None) -> int:
-        """Raw records appended later keep to the limits of `app.limits`; NEVER_MS: none does.
+        """Raw records appended later keep to the limits of `app.bounds.limits`; NEVER_MS: none
+        does.
 
         By the definitions appended until `until_ms` (None: all).
         """

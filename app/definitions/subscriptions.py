@@ -14,15 +14,15 @@ import msgspec
 
 from app.billing_periods.day_count import DAY_MS
 from app.billing_periods.grid import BILLING_TIMES, BillingTime, PeriodGrid
+from app.billing_periods.instants import parse_iso8601_ms
 from app.billing_periods.timezones import local_date
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.commands import Command
 from app.definitions.decision import Change, Decision, payload_body, payload_text
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
-from app.definitions.instants import parse_iso8601_ms
 from app.definitions.model import Customer, Plan, Subscription
 from app.definitions.outcome import Rejected, Touch, invalid, not_found
 from app.definitions.state import Definitions
-from app.turns import STEP_ITEMS, Steps, drained
 
 DEFAULT_TIMEZONE = "UTC"
 INVALID_DATE = "invalid_date"

@@ -22,9 +22,9 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
-from app.assignment import EvenAssignor
-from app.cancelled import CancelledUnderneath, asked_to_end
-from app.clients import Consumer
+from app.bounds.cancellation import CancelledUnderneath, asked_to_end
+from app.kafka.assignor import EvenAssignor
+from app.kafka.clients import Consumer
 from app.kafka.record_batch import OffsetsLost, RecordBatch, drain
 from app.settings import Settings
 

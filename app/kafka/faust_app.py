@@ -11,9 +11,9 @@ from mode import CrashingSupervisor
 
 from app.kafka.batch_consumer import REQUEST_TIMEOUT_MS, BatchConsumer, OwningApp, PartitionOwner
 from app.kafka.record_batch import RecordBatch
+from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.kafka.transport import SCHEME
 from app.settings import Settings
-from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 
 # The more records of a partition come at once, the longer are the runs of one route: batches of
 # 5,000 cost a third more CPU an event with 1,250 routes a partition, those of 20,000 a tenth less.

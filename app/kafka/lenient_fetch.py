@@ -24,9 +24,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint_py
 
-from app.inflating import Unreadable, inflate_within
-from app.kafka.record_headers import many_headers, refuse_headers
-from app.limits import (
+from app.bounds.limits import (
     DELIVERED_BYTES,
     DELIVERED_RECORDS,
     HEADER_BYTES,
@@ -37,6 +35,8 @@ from app.limits import (
     RECORD_HEADERS,
     RECORD_HEADERS_BEFORE,
 )
+from app.kafka.inflate import Unreadable, inflate_within
+from app.kafka.record_headers import many_headers, refuse_headers
 
 # Of a batch: where it states its length, which is counted from behind that, its format and, in the
 # current format, how many records it has.

@@ -12,10 +12,12 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import (
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import ConsumerRecord
 
-from app.clients import NOT_TAKEN, Consumer, started
+from app.kafka.clients import NOT_TAKEN, Consumer, started
 from app.settings import Settings
 
 FETCH_BYTES: Final = 8 * 1024 * 1024
@@ -281,3 +283,6 @@ class RecordReader:
 
 def _log_record(record: ConsumerRecord) -> LogRecord:
     return LogRecord(record.key, record.value, record.headers, record.timestamp, record.offset)
+
+
+ASKED_WITHIN_S: Final = 10.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from app.inflating import Unreadable
-from app.limits import RECORD_HEADERS
+from app.bounds.limits import RECORD_HEADERS
+from app.kafka.inflate import Unreadable
 
 _RECORD_BYTES_LEAST: Final = 6
 """Of a record behind its length: six numbers."""

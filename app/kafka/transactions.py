@@ -21,12 +21,12 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
-from app.clients import NOT_TAKEN, Producer, started
+from app.bounds.limits import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
+from app.errors import StackError
 from app.failpoints import failpoint
-from app.kafka.log_readers import REQUEST_TIMEOUT_MS, newest_value
-from app.limits import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
+from app.kafka.clients import NOT_TAKEN, Producer, started
+from app.kafka.log_readers import ASKED_WITHIN_S, REQUEST_TIMEOUT_MS, newest_value
 from app.settings import Settings
-from app.stack.errors import StackError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 MAX_BATCH_BYTES: Final = 1_000_000
 ABORT_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 5.0
-ASKED_WITHIN_S: Final = 10.0
 _PACKED_AT_ONCE: Final = 2_000
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
-from app.clients import Producer
 from app.kafka.batch_consumer import BatchConsumer, OwningApp
+from app.kafka.clients import Producer
 
 SCHEME: Final = "kafkabatch"
 

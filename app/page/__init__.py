@@ -1,1 +1,4 @@
-"""The live page: static files, served as they are by `app.api.operations`."""
+"""The live page: static files.
+
+It imports nothing.
+"""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
 
+from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.runtime.owned import OwnedPartition
-from app.turns import STEP_ITEMS, Steps, T
-from tables.presence import SubscriptionName
+from app.wire.arrivals import SubscriptionName
 
 PAIRS_AT_ONCE = 20_000
 """Pairs whose shadow cells are in memory together."""

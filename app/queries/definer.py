@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aiokafka.errors import KafkaError
-
-from app.clients import NOT_TAKEN
+from app.bounds.limits import LISTED_CHANGES
+from app.bounds.turns import Steps, Work
 from app.definitions.commands import MAX_COMMAND_BYTES, Command, UnreadableCommand
 from app.definitions.decision import Decision
 from app.definitions.log import applying, deciding
@@ -15,14 +14,14 @@ from app.definitions.outcome import Applied, Rejected, Touch, cannot_be_applied,
 from app.definitions.quotas import Counted, counted_as, elapsed_charges, over_quota
 from app.definitions.sizes import outgrown, oversized
 from app.definitions.state import Definitions
+from app.kafka.clients import NOT_TAKEN
 from app.kafka.log_readers import LogRecord
-from app.limits import LISTED_CHANGES
+from app.kafka.names import KafkaError
+from app.kafka.topics import METER_DEFINITIONS
 from app.log import facts
 from app.meter.changes import DefinitionChange
 from app.meter.errors import BeyondRetention, TooOften, Unavailable
 from app.runtime.engine import Engine
-from app.topics import METER_DEFINITIONS
-from app.turns import Steps, Work
 from tables.partition.retained import needs_deleted
 
 log = logging.getLogger(__name__)

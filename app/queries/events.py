@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from msgspec.structs import replace
 
+from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.meter.errors import BeyondRetention
 from app.meter.events import EventPage, EventQuery, ListedEvent, StoredEvent
 from app.meter.evidence import Uncounted
@@ -16,9 +17,8 @@ from app.queries.trace import entries_of
 from app.runtime.engine import Engine
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Turn
-from app.turns import STEP_ITEMS, Steps, Work
-from tables.fold import Arrival
-from tables.presence import Presence, SubscriptionName, first_offsets
+from app.wire.arrivals import Arrival, SubscriptionName
+from tables.changelogged.presence import Presence, first_offsets
 
 
 class Events:

@@ -28,8 +28,8 @@ from app.queries.trace import entries_of, trace
 from app.queries.verify import verify_names, verify_organization
 from app.runtime.engine import Engine
 from app.runtime.owned import OwnedPartition
-from tables.presence import SubscriptionName
-from tables.preview import Scope
+from app.wire.arrivals import SubscriptionName
+from tables.reading.preview import Scope
 
 
 class Evidence:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period, Timeline
 from app.meter.errors import BeyondRetention
 from app.meter.evidence import CellFigures, EventFate, ExplainedCell, ExplainQuery, Explanation
@@ -20,15 +21,14 @@ from app.queries.listing import First
 from app.queries.replay import Replay
 from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
 from app.runtime.owned import OwnedPartition
-from app.turns import STEP_ITEMS, Steps
-from tables.cells import Span
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival
+from tables.cells.cell import Span
+from tables.changelogged.presence import Pair
+from tables.changelogged.published import PublishedCell
 from tables.partition.partition import Partition
-from tables.presence import Pair
-from tables.published import PublishedCell
-from tables.reading import as_of
-from tables.tracing import Traced, Tracer
-from tables.verification import figure_texts
+from tables.reading.tracing import Traced, Tracer
+from tables.reading.usage import as_of
+from tables.reading.verification import figure_texts
 
 _ATTEMPTS = 3
 """A refold that is swapped in meanwhile has other definitions: then everything is read again."""

@@ -23,12 +23,10 @@ from app.queries.routing import Routing
 from app.runtime.believed import append_believed
 from app.runtime.engine import Engine
 from app.runtime.owned import OwnedPartition
-from app.wire.arrivals import arrivals_of
+from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of
 from app.wire.encode import as_event, record_value
 from app.wire.identity import event_id, same_body
-from app.wire.raw import message_key
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
+from app.wire.keys import message_key
 
 VERDICT_TIMEOUT_S = 0.5
 REPORT_POLL_S = 0.05

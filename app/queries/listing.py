@@ -6,7 +6,7 @@ from heapq import merge
 from itertools import islice
 from typing import Generic, TypeVar
 
-from app.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps
 
 _SORTED_AT_ONCE = 4_096
 

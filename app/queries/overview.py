@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.bounds.turns import Work
 from app.meter.overview import (
     ClosingView,
     DeadLetterView,
@@ -12,7 +13,6 @@ from app.meter.overview import (
 )
 from app.queries.usage_lines import UsageLines
 from app.runtime.engine import Engine
-from app.turns import Work
 
 
 class Overviews:

@@ -16,7 +16,7 @@ from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.replay import Replay
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Scanner, Turn, feeding
-from tables.preview import Preview, Scope
+from tables.reading.preview import Preview, Scope
 
 CELLS_A_LINE = 500
 _NAMES_AT_ONCE = 50

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiokafka import TopicPartition
-from aiokafka.structs import ConsumerRecord
-
-from app.clients import Consumer
+from app.bounds.turns import STEP_ITEMS, Steps, in_steps
 from app.definitions.judging import Judging
+from app.kafka.clients import Consumer
+from app.kafka.names import ConsumerRecord, TopicPartition
+from app.kafka.topics import RAW_MESSAGE_BYTES
 from app.runtime.homes import HomePartitions
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Turn
 from app.settings import Settings
-from app.topics import RAW_MESSAGE_BYTES
-from app.turns import STEP_ITEMS, Steps, in_steps
-from app.wire.arrivals import arrivals_of
+from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of
 from app.wire.refusals import Refusal
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
-from tables.verification import Verification
+from tables.reading.verification import Verification
 
 MAX_RECORDS = 5_000
 READ_TIMEOUT_MS = 200

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from app.bounds.turns import Steps
 from app.meter.usage import PeriodUsage, Regrouping
 from app.queries.replay import Replay
-from app.turns import Steps
-from tables.fold import Arrival
-from tables.regrouping import Regrouped
-from tables.tracing import verdict
+from app.wire.arrivals import Arrival
+from tables.reading.regrouping import Regrouped
+from tables.reading.tracing import verdict
 
 
 async def regrouped_usage(

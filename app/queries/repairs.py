@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from aiokafka.errors import KafkaError
-
 from app.definitions import commands
 from app.definitions.model import SetAside
+from app.kafka.names import KafkaError
 from app.kafka.transactions import Fenced
 from app.meter.errors import Unavailable
 from app.queries.definer import APPLY_TIMEOUT_S, Definer
 from app.runtime.believed import append_believed
 from app.runtime.dead_letters import organization_of
 from app.runtime.engine import Engine
-from app.set_aside import append_again, set_aside
+from app.runtime.set_aside import append_again, set_aside
 from app.wire.arrivals import ADMIT_HEADER
+from app.wire.decode import decode_record
 from app.wire.events import Event
-from app.wire.records import decode_record
 from app.wire.refusals import RefusalCode
 
 

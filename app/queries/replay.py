@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
+from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
 from app.runtime.scans import Scanner, Turn
-from app.turns import STEP_ITEMS, Steps, T
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
-from tables.presence import Pair, SubscriptionName, first_offsets
+from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionName
+from tables.changelogged.presence import Pair, first_offsets
 
 Feed = Callable[[list[Arrival]], Steps[None]]
 """Takes a part of what is read, by steps."""

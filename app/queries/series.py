@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.bounds.turns import Steps
 from app.meter.evidence import ChargeUsageSeries, UsageSeries, WindowUsage
 from app.meter.usage import AsOf
 from app.queries.replay import Replay
-from app.turns import Steps
-from tables.fold import Arrival
-from tables.presence import Pair
-from tables.reading import as_of
-from tables.series import Series, SeriesWindow
-from tables.tracing import verdict
+from app.wire.arrivals import Arrival
+from tables.changelogged.presence import Pair
+from tables.reading.series import Series, SeriesWindow
+from tables.reading.tracing import verdict
+from tables.reading.usage import as_of
 
 
 async def usage_series(

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from app.limits import PER_PAGE
+from app.bounds.limits import PER_PAGE
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.meter.evidence import ChargeOutcome, EventFate, Place
 from app.meter.usage import ChargeInForce
 from app.queries.replay import Replay
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import feeding
-from app.turns import STEP_ITEMS, Steps
-from app.wire.arrivals import Arrived
+from app.wire.arrivals import Arrival, Arrived, SubscriptionName
 from app.wire.identity import event_id, same_body
-from tables.cells import Span
+from tables.cells.cell import Span
+from tables.changelogged.presence import first_offsets
 from tables.event_index.entries import Entry
-from tables.fold import Arrival
 from tables.partition.partition import Partition
-from tables.presence import SubscriptionName, first_offsets
-from tables.reading import grouped_by
-from tables.tracing import Traced, Tracer, Verdict, verdict
+from tables.reading.tracing import Traced, Tracer, Verdict, verdict
+from tables.reading.usage import grouped_by
 
 FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
 

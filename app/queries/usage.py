@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from app.bounds.turns import Work
 from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
 from app.queries.regrouping import regrouped_usage
 from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
-from app.turns import Work
-from tables.reading import current_usage_steps, past_periods, past_usage_steps
+from tables.reading.usage import current_usage_steps, past_periods, past_usage_steps
 
 
 class Usage:

@@ -10,15 +10,15 @@ from heapq import nlargest
 from itertools import islice
 from typing import NamedTuple
 
-from app.limits import OVERVIEW_CELLS, OVERVIEW_S
+from app.bounds.limits import OVERVIEW_CELLS, OVERVIEW_S
+from app.bounds.turns import Steps, Turns
 from app.meter.overview import OverviewQuery, UsageView
 from app.meter.usage import UsageRow
 from app.numbers import exact_sum
 from app.runtime.owned import OwnedPartition
-from app.turns import Steps, Turns
+from app.wire.arrivals import SubscriptionName
 from tables.partition.partition import Partition
-from tables.presence import SubscriptionName
-from tables.reading import active_subscription, current_usage
+from tables.reading.usage import active_subscription, current_usage
 
 _INDEXED_AGAIN = 256
 """Subscriptions of an organization looked at again in each overview: what is searched for may have

@@ -21,9 +21,10 @@ from app.queries.replay import Replay
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import FAR_RECORDS, Turn, feeding
 from app.runtime.status import VerifyTally
+from app.wire.arrivals import SubscriptionName
+from tables.changelogged.presence import Pair
 from tables.closing.close import next_cut
-from tables.presence import Pair, SubscriptionName
-from tables.verification import Verification
+from tables.reading.verification import Verification
 
 log = logging.getLogger(__name__)
 

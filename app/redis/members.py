@@ -21,13 +21,13 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
-from app.cancelled import asked_to_end
+from app.bounds.cancellation import asked_to_end
 from app.redis.client import closed, redis_client
 from app.redis.errors import MembersLost, MembersSilent, StaleEpoch, is_away
 from app.redis.scripts import CLAIM, COUNT, WRITE, call_script, refused
 from app.redis.sealing import opened_member, sealed_member
 from app.settings import Settings
-from tables.members import MemberName, SetKey
+from tables.changelogged.members import MemberName, SetKey
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from app.redis.errors import MembersLost
-from tables.changelog_sum import record_hash
-from tables.members import MemberName, member_key
+from tables.changelogged.checksum import record_hash
+from tables.changelogged.members import MemberName, member_key
 
 SEAL_BYTES: Final = 4
 

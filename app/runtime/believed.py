@@ -11,16 +11,16 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-from aiokafka.structs import RecordMetadata
 
 from app.definitions import commands
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
 from app.definitions.state import Definitions
+from app.kafka.names import RecordMetadata
+from app.kafka.topics import METER_DEFINITIONS
 from app.meter.errors import NotAllowed, Unavailable
 from app.settings import Settings
-from app.topics import METER_DEFINITIONS
+from app.wire.decode import Headers
 from app.wire.grants import digest_of
-from app.wire.records import Headers
 
 Append = Callable[[str, bytes | None, bytes | None, int, Headers], Awaitable[RecordMetadata]]
 """(topic, key, value, partition, headers)"""

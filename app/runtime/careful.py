@@ -1,10 +1,11 @@
 """Careful: what cannot be decoded or folded is found before it is folded, and set aside.
 
 An owner is careful for a while when the one before it ended without handing over. It tries records
-on tables of their own first, in a process of their own (`app.apart`), by portions; of a portion
-that fails each record alone; and what fails twice alone is named in the definitions log, so that
-every fold passes over it. That, its dead letter and the partition record go in one transaction: the
-owner is the one who has the fence, and it has not folded the record yet (bounded-work §1.4).
+on tables of their own first, in a process of their own (`app.runtime.apart`), by portions; of a
+portion that fails each record alone; and what fails twice alone is named in the definitions log, so
+that every fold passes over it. That, its dead letter and the partition record go in one
+transaction: the owner is the one who has the fence, and it has not folded the record yet
+(bounded-work §1.4).
 """
 
 from __future__ import annotations
@@ -15,23 +16,21 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
-from app.apart import FirstFailure
+from app.bounds.limits import CAREFUL_PORTION_RECORDS
 from app.definitions import commands
 from app.definitions.judging import Judging
 from app.kafka.record_batch import RawRecord, RecordBatch
+from app.kafka.topics import METER_DEFINITIONS
 from app.kafka.transactions import Record
-from app.limits import CAREFUL_PORTION_RECORDS
 from app.log import facts
+from app.runtime.apart import FirstFailure
 from app.runtime.dead_letters import Source
 from app.runtime.owned import OwnedPartition
-from app.topics import METER_DEFINITIONS
-from app.wire.arrivals import arrivals_of, index_of
-from app.wire.raw import message_key
-from app.wire.records import is_tick
+from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, index_of
+from app.wire.decode import is_tick
+from app.wire.keys import message_key
 from app.wire.refusals import MAX_QUOTED, Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
 from tables.partition.trial import Trial
 
 log = logging.getLogger(__name__)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aiokafka import TopicPartition
-
 from app.kafka.log_readers import read_to_end
-from app.settings import Settings
-from app.topics import (
+from app.kafka.names import TopicPartition
+from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     MEBIBYTE,
@@ -16,7 +14,8 @@ from app.topics import (
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
-from tables.presence import Pair
+from app.settings import Settings
+from tables.changelogged.presence import Pair
 
 CHANGELOGS = {
     "cells": CELLS_CHANGELOG,

@@ -9,10 +9,11 @@ from time import monotonic
 from typing import Protocol
 
 import msgspec
-from aiokafka import TopicPartition
 
 from app.failpoints import failpoint
+from app.kafka.names import TopicPartition
 from app.kafka.record_batch import RecordBatch
+from app.kafka.topics import CELLS_CHANGELOG
 from app.kafka.transactions import Conclude, Fenced, Record
 from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.runtime.context import WorkerContext
@@ -20,10 +21,9 @@ from app.runtime.forwarder import Forwards
 from app.runtime.life import Life
 from app.runtime.progress import Progress
 from app.runtime.published_topic import output_mark, output_tp
-from app.topics import CELLS_CHANGELOG
-from tables.changelog_sum import ChangelogSum
 from tables.changelogged.checkpoint import PartitionRecord
-from tables.members import MemberName, SetKey
+from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.members import MemberName, SetKey
 from tables.partition.partition import Partition
 
 HEARD_POLL_S = 0.1

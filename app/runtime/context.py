@@ -8,19 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from app.apart import FirstFailure
-from app.brokers import Brokers
+from app.bounds.turns import Turns
 from app.clock import Clock
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
+from app.kafka.brokers import Brokers
 from app.redis.members import MemberStore
+from app.runtime.apart import FirstFailure
 from app.runtime.delivery import Delivery
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress
 from app.runtime.raw_lookup import RawPlace
 from app.runtime.status import Tally
 from app.settings import Settings
-from app.turns import Turns
 from app.wire.arrivals import Arrived
 
 Rebuilt = Literal["partition", "index", "members", "published"]

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from app.bounds.turns import Steps
 from app.runtime.context import WorkerContext
 from app.runtime.progress import Progress
 from app.runtime.refold_queue import RefoldQueue
-from app.schedule import Schedule
-from app.turns import Steps
+from app.wire.arrivals import SubscriptionName
 from tables.closing.close import next_cut
+from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
-from tables.presence import SubscriptionName
 
 log = logging.getLogger(__name__)
 

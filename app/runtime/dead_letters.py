@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from app.definitions.instants import iso_milliseconds
+from app.billing_periods.instants import iso_milliseconds
+from app.bounds.limits import ID_BYTES, REFUSED_LETTERS
 from app.definitions.judging import ORGANIZATION_HEADER, Judging
 from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record
-from app.limits import ID_BYTES, REFUSED_LETTERS
-from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
+from app.wire.decode import Headers, deciding_headers, organizations_named
 from app.wire.events import MAX_BYTES
-from app.wire.records import Headers, deciding_headers, organizations_named
 from app.wire.refusals import Refusal, RefusalCode
 
 if TYPE_CHECKING:

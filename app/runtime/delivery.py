@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Protocol
 
-from faust.types import TP
-
+from app.kafka.names import TP
 from app.kafka.record_batch import RecordBatch
 
 _HEARD_POLL_S = 0.1

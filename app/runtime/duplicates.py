@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 
+from app.bounds.turns import Steps, Work
 from app.runtime.context import WorkerContext
 from app.runtime.dead_letters import Source
 from app.runtime.raw_lookup import RawPlace
 from app.runtime.verdicts import Verdict, Verdicts
-from app.turns import Steps, Work
-from app.wire.arrivals import Arrived
+from app.wire.arrivals import Arrival, Arrived
 from app.wire.identity import comparing_bodies
 from app.wire.refusals import Refusal, RefusalCode, quoted
-from tables.fold import Arrival
 from tables.partition.intake import Duplicate
 
 _JUDGED_A_STEP = 64

@@ -13,20 +13,21 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from aiokafka.structs import RecordMetadata
-
-from app.apart import first_failure
-from app.appender import Appender, producer_options
-from app.brokers import Brokers
-from app.clients import NOT_TAKEN, InOrderProducer
+from app.bounds.turns import Turns
 from app.clock import Clock
 from app.definitions.quotas import Taken
 from app.definitions.state import Definitions
+from app.kafka.appender import Appender, producer_options
+from app.kafka.brokers import Brokers
+from app.kafka.clients import NOT_TAKEN, InOrderProducer
 from app.kafka.log_readers import RecordReader
+from app.kafka.names import RecordMetadata
+from app.kafka.topics import METER_PROGRESS
 from app.log import told
 from app.meter.errors import Unavailable
 from app.meter.health import Code, Reason
 from app.redis.members import MemberStore
+from app.runtime.apart import first_failure
 from app.runtime.context import Numbered, WorkerContext
 from app.runtime.delivery import Deliverer, Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
@@ -45,9 +46,7 @@ from app.runtime.scans import Scans
 from app.runtime.status import Status
 from app.runtime.tasks import Work, cancel, failure_of
 from app.settings import Settings
-from app.topics import METER_PROGRESS
-from app.turns import Turns
-from app.wire.records import Headers
+from app.wire.decode import Headers
 
 log = logging.getLogger(__name__)
 

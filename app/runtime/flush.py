@@ -12,10 +12,12 @@ from time import monotonic
 
 import msgspec
 
-from app.cancelled import asked_to_end, ended
-from app.clients import NOT_TAKEN
+from app.bounds.cancellation import asked_to_end, ended
+from app.bounds.limits import FLUSH_BYTES, FLUSH_CHANGES
+from app.bounds.turns import STEP_ITEMS, Steps, Work
+from app.kafka.clients import NOT_TAKEN
+from app.kafka.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
 from app.kafka.transactions import Fenced, Record
-from app.limits import FLUSH_BYTES, FLUSH_CHANGES
 from app.runtime.changelogs import (
     ANY_PAIR,
     CHANGELOGS,
@@ -32,9 +34,7 @@ from app.runtime.life import Life
 from app.runtime.member_sync import MemberSync
 from app.runtime.next_flush import NextFlush
 from app.runtime.refold_queue import RefoldQueue
-from app.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
-from app.turns import STEP_ITEMS, Steps, Work
-from tables.members import SetKey
+from tables.changelogged.members import SetKey
 from tables.partition.partition import Partition
 
 SUSPENDED_AGAIN_S = 5.0

@@ -8,23 +8,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from aiokafka import TopicPartition
-
+from app.bounds.turns import Steps, Turns, Work
 from app.definitions.log import applying
 from app.definitions.model import SetAside
 from app.definitions.outcome import Applied, Rejected, Touch
 from app.definitions.set_asides import LIFT
 from app.definitions.state import Definitions
+from app.errors import StackError
 from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogReader, LogRecord
+from app.kafka.names import TopicPartition
+from app.kafka.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
 from app.log import Event, facts
 from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
 from app.runtime.progress import Progress, ProgressTable, Seal
 from app.settings import Settings
-from app.stack.errors import StackError
-from app.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
-from app.turns import Steps, Turns, Work
 
 log = logging.getLogger(__name__)
 

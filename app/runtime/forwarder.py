@@ -12,17 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from aiokafka.errors import KafkaError
-
-from app.clients import NOT_TAKEN, InOrderProducer
+from app.kafka.clients import NOT_TAKEN, InOrderProducer
+from app.kafka.names import KafkaError
+from app.kafka.topics import EVENTS_REKEYED
 from app.settings import Settings
-from app.topics import EVENTS_REKEYED
-from app.wire.arrivals import ADMIT_HEADER
-from app.wire.raw import message_key
-from app.wire.records import Headers, deciding_headers
+from app.wire.arrivals import ADMIT_HEADER, Arrival, CorrectionArrival
+from app.wire.decode import Headers, deciding_headers
+from app.wire.keys import message_key
 from app.wire.rekeyed import POSITION_HEADER
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
 
 _POLL_S: Final = 0.05
 

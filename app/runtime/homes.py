@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.definitions.state import Definitions
-from app.wire.raw import home_partition, message_key
+from app.wire.keys import home_partition, message_key
 
 _REMEMBERED = 1_000_000
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from app.clients import NOT_TAKEN
+from app.kafka.clients import NOT_TAKEN
+from app.kafka.topics import MEMBERS_CHANGELOG
 from app.log import facts
 from app.redis.errors import MembersLost, MembersSilent
 from app.redis.members import MemberStore
@@ -19,9 +20,8 @@ from app.runtime.changelogs import newest_values
 from app.runtime.commit import Commits, Member
 from app.runtime.life import Life, State
 from app.settings import Settings
-from app.topics import MEMBERS_CHANGELOG
-from tables.changelog_sum import ChangelogSum, sum_of
-from tables.members import MemberName, SetKey
+from tables.changelogged.checksum import ChangelogSum, sum_of
+from tables.changelogged.members import MemberName, SetKey
 from tables.partition.partition import Partition
 
 log = logging.getLogger(__name__)

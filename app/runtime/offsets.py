@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from aiokafka import TopicPartition
-
-from app.clients import Consumer
+from app.kafka.clients import Consumer
+from app.kafka.names import TopicPartition
+from app.kafka.topics import EVENTS_REKEYED
 from app.runtime.published_topic import output_tp
 from app.settings import Settings
-from app.topics import EVENTS_REKEYED
 
 
 class Offsets:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from faust.types import TP
-
+from app.bounds.limits import CAREFUL_RECORDS, UNSENT_BYTES
+from app.bounds.turns import TURN_S, Steps, Work
 from app.definitions.outcome import Touch
 from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.names import TP
 from app.kafka.record_batch import RawRecord
-from app.limits import CAREFUL_RECORDS, UNSENT_BYTES
+from app.kafka.topics import EVENTS_REKEYED
 from app.runtime.commit import Commits, Committer, Producer
 from app.runtime.context import WorkerContext
 from app.runtime.cuts import Cuts
@@ -28,17 +29,14 @@ from app.runtime.refold_queue import RefoldQueue
 from app.runtime.renewal import Renewal
 from app.runtime.table_work import TableWork
 from app.runtime.verdicts import Verdicts
-from app.topics import EVENTS_REKEYED
-from app.turns import TURN_S, Steps, Work
+from app.wire.arrivals import CorrectionArrival, Run
 from app.wire.identity import event_id
 from app.wire.refusals import Refusal
-from tables.corrections import CorrectionArrival
-from tables.fold import Run
-from tables.members import MemberName
+from tables.changelogged.members import MemberName
+from tables.changelogged.presence import Pair
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition, Slice
-from tables.presence import Pair
-from tables.routes import Route
+from tables.routing.route import Route
 
 TURNS_BETWEEN_SLICES = 4
 """Turns of the event loop between two slices: enough to read a request, begin and answer it."""

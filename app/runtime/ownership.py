@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
-from faust.types import TP
-
+from app.errors import StackError
+from app.kafka.names import TP
 from app.kafka.transactions import Fenced
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
@@ -23,7 +23,6 @@ from app.runtime.commit import OutputLost
 from app.runtime.delivery import Delivery
 from app.runtime.status import Tally
 from app.runtime.tasks import Work, cancel, failure_of
-from app.stack.errors import StackError
 from tables.changelogged.checkpoint import StateTooNew
 
 log = logging.getLogger(__name__)

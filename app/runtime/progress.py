@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from app.definitions.timeline import NEVER_MS
+from app.kafka.topics import METER_PROGRESS
 from app.settings import Settings
-from app.topics import METER_PROGRESS
 
 _SEAL: Final = "seal"
 

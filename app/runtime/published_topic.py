@@ -6,19 +6,19 @@ import logging
 from hashlib import blake2b
 
 import msgspec
-from aiokafka import TopicPartition
 
-from app.definitions.instants import iso_seconds, parse_iso8601_ms
+from app.billing_periods.instants import iso_seconds, parse_iso8601_ms
 from app.definitions.model import Subscription, listed_group_keys
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import bounds, read_to_end, scan
-from app.records import cell_id
+from app.kafka.names import TopicPartition
 from app.settings import Settings
+from app.wire.usage_records import cell_id
 from tables.changelogged.checkpoint import OutputMark
-from tables.in_force import PeriodCharges
-from tables.published import CellName, PublishedCell, PublishedTable
+from tables.changelogged.published import CellName, PublishedCell, PublishedTable
+from tables.routing.period_charges import PeriodCharges
 
 log = logging.getLogger(__name__)
 

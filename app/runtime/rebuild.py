@@ -10,16 +10,8 @@ from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
 
-from aiokafka import TopicPartition
-from aiokafka.admin import RecordsToDelete
-
-from app.kafka.transactions import PartitionProducer, Record
-from app.runtime.changelogs import newest_values
-from app.runtime.context import WorkerContext
-from app.runtime.member_sync import fill
-from app.runtime.owned import OwnedPartition
-from app.settings import Settings
-from app.topics import (
+from app.kafka.names import RecordsToDelete, TopicPartition
+from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     INDEX_CHANGELOG,
@@ -28,13 +20,19 @@ from app.topics import (
     PUBLISHED_CHANGELOG,
     admin_client,
 )
+from app.kafka.transactions import PartitionProducer, Record
+from app.runtime.changelogs import newest_values
+from app.runtime.context import WorkerContext
+from app.runtime.member_sync import fill
+from app.runtime.owned import OwnedPartition
+from app.settings import Settings
 from tables.changelogged.checkpoint import OutputMark, PartitionRecord
-from tables.corrections import CorrectionTable
+from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
-from tables.published import PublishedTable
-from tables.stores.spool import Spool
+from tables.spool import Spool
 
 _FOLDED_ANEW = (MEMBERS_CHANGELOG, PRESENCE_CHANGELOG, CORRECTIONS_CHANGELOG)
 _EPOCH_BITS = 20

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from itertools import islice
 
 from app.log import facts
+from app.wire.arrivals import SubscriptionName
+from tables.changelogged.presence import Pair
 from tables.partition.partition import Partition
-from tables.presence import Pair, SubscriptionName
 
 log = logging.getLogger(__name__)
 

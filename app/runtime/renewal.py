@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 
+from app.bounds.turns import Steps, Work
 from app.definitions.outcome import Touch
 from app.runtime.context import WorkerContext
 from app.runtime.cuts import Cuts
 from app.runtime.next_flush import NextFlush
 from app.runtime.refold_queue import RefoldQueue
 from app.runtime.table_work import TableWork
-from app.turns import Steps, Work
 from tables.closing.close import entering_history
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed

@@ -11,10 +11,20 @@ import logging
 from collections.abc import Callable, Iterable
 
 import msgspec
-from aiokafka import TopicPartition
 
+from app.bounds.turns import Steps, Work
 from app.definitions.outcome import Touch
 from app.kafka.log_readers import bounds, read_to_end
+from app.kafka.names import TopicPartition
+from app.kafka.topics import (
+    CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    INDEX_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    METER_DEFINITIONS,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+)
 from app.kafka.transactions import PartitionProducer
 from app.log import facts
 from app.runtime.changelogs import ANY_PAIR, PARTITION_RECORD_KEY, newest_values
@@ -30,25 +40,15 @@ from app.runtime.rebuild import (
     spool_of,
 )
 from app.settings import Settings
-from app.topics import (
-    CELLS_CHANGELOG,
-    CORRECTIONS_CHANGELOG,
-    INDEX_CHANGELOG,
-    MEMBERS_CHANGELOG,
-    METER_DEFINITIONS,
-    PRESENCE_CHANGELOG,
-    PUBLISHED_CHANGELOG,
-)
-from app.turns import Steps, Work
-from tables.cells import FOLD_VERSION
-from tables.changelog_sum import sum_of
+from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checkpoint import PartitionRecord, StateTooNew
-from tables.corrections import CorrectionTable
+from tables.changelogged.checksum import sum_of
+from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.presence import Pair
+from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
-from tables.presence import Pair
-from tables.published import PublishedTable
 
 log = logging.getLogger(__name__)
 

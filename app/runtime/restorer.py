@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from time import monotonic
 
-from app.clients import NOT_TAKEN
+from app.bounds.turns import Work
+from app.kafka.clients import NOT_TAKEN
 from app.kafka.transactions import Fenced, PartitionProducer
 from app.log import facts
 from app.runtime.context import WorkerContext
@@ -18,7 +19,6 @@ from app.runtime.offsets import Offsets
 from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.runtime.restore import restore
-from app.turns import Work
 
 log = logging.getLogger(__name__)
 

@@ -14,27 +14,28 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from aiokafka import TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
-from aiokafka.structs import ConsumerRecord
-
-from app.clients import Consumer
+from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS
+from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
-from app.limits import PORTION_BYTES, PORTION_EVENTS
+from app.kafka.clients import Consumer
+from app.kafka.names import ConsumerRecord, OffsetOutOfRangeError, TopicPartition
+from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.meter.errors import BeyondRetention
 from app.runtime.homes import HomePartitions
 from app.settings import Settings
-from app.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
-from app.turns import STEP_ITEMS, Steps, T
-from app.wire.arrivals import Arrived, arrivals_of, arriving
-from app.wire.records import Headers
+from app.wire.arrivals import (
+    Arrival,
+    Arrived,
+    CorrectionArrival,
+    SubscriptionName,
+    arrivals_of,
+    arriving,
+)
+from app.wire.decode import Headers
 from app.wire.refusals import Refusal
 from app.wire.rekeyed import POSITION_HEADER, position_of
 from tables.changelogged.checkpoint import PartitionRecord
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
-from tables.presence import SubscriptionName
 
 READ_TIMEOUT_MS = 200
 FETCH_MAX_WAIT_MS = 20

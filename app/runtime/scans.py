@@ -16,19 +16,19 @@ from typing import Any
 
 import msgspec
 
-from app.limits import (
+from app.bounds.limits import (
     SCAN_S,
     SCAN_TURNS_S,
     SCANS_AT_ONCE,
     SCANS_WAITING,
     SCANS_WAITING_OF_ORGANIZATION,
 )
+from app.bounds.turns import Steps, T, Turns, Work, in_steps
 from app.meter.errors import TimeBudgetExceeded, TooManyScans
 from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
-from app.turns import Steps, T, Turns, Work, in_steps
+from app.wire.arrivals import Arrival
 from tables.changelogged.checkpoint import PartitionRecord
-from tables.fold import Arrival
 
 Scanner = Callable[[OwnedPartition], Scan]
 """Makes a reader of the logs of a partition."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from prometheus_client import Histogram
 
 from app.meter.overview import DeadLetterView, RecordView
-from app.records import Told
+from app.wire.usage_records import Told
 from tables.not_counted import Reason
 
 _FLUSH_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Generator
 from typing import TypeVar
 
-from app.collecting import pass_over
+from app.bounds.collecting import pass_over
+from app.bounds.turns import Steps, Work
 from app.runtime.life import Life
-from app.turns import Steps, Work
 
 STEPS_AT_ONCE = 64
 """Between two chances of a fold or a flush to change the tables."""

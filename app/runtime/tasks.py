@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from app.cancelled import CancelledUnderneath, asked_to_end
+from app.bounds.cancellation import CancelledUnderneath, asked_to_end
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Begun inside of its task, for a task may be cancelled before it runs at all."""

@@ -15,10 +15,10 @@ from app.runtime.context import WorkerContext
 from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.runtime.next_flush import NextFlush
 from app.runtime.raw_lookup import RawPlace
-from app.wire.raw import message_key
-from app.wire.records import envelope_headers
+from app.wire.arrivals import Arrival
+from app.wire.decode import envelope_headers
+from app.wire.keys import message_key
 from app.wire.refusals import Refusal, RefusalCode
-from tables.fold import Arrival
 from tables.partition.intake import Refused
 
 REMEMBERED = 20_000

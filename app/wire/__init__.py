@@ -1,1 +1,4 @@
-"""Event wire formats: bytes of a Kafka record in, events, corrections or refusals out."""
+"""Bytes in and out: events, corrections, refusals, usage records.
+
+It imports definitions and what they stand on, never tables.
+"""

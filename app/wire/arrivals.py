@@ -2,17 +2,120 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
+from app.bounds.limits import ID_BYTES
 from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
-from app.limits import ID_BYTES
+from app.wire.decode import Headers, decoding
 from app.wire.events import Correction, Event, decode_plain, long_id
 from app.wire.grants import is_granted
-from app.wire.records import Headers, decoding
+from app.wire.identity import event_id
 from app.wire.refusals import OUT_OF_RANGE_MESSAGE, Refusal, RefusalCode, check_range
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
+
+Position = tuple[int, int, int, int]
+"""(append_time ms, raw partition, raw offset, array index): the order of arrival."""
+
+
+SubscriptionName = tuple[str, str]
+"""(organization_id, external_subscription_id)"""
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An event with where it came from: the position of its raw record.
+
+    The garbage collector does not see it: walking those of a portion costs every event.
+    """
+
+    event: Event
+    organization_id: str
+    append_time_ms: int
+    raw_partition: int
+    raw_offset: int
+    array_index: int
+    rekeyed_offset: int = -1
+    """Offset on events-rekeyed; -1 when the raw record lies on the home partition."""
+    admitted: bool = False
+    """Replayed with `meter-admit`: neither too late nor refused because the period closed."""
+
+    @property
+    def position(self) -> Position:
+        """What orders arrivals."""
+        return (self.append_time_ms, self.raw_partition, self.raw_offset, self.array_index)
+
+    @property
+    def place(self) -> tuple[int, int, int, int]:
+        """Where its records lie; `rekeyed_offset` last."""
+        return (self.raw_partition, self.raw_offset, self.array_index, self.rekeyed_offset)
+
+    def forwarded(self, array_index: int, rekeyed_offset: int) -> Arrival:
+        """The same as it comes by events-rekeyed, in a record of its own."""
+        return replace(self, array_index=array_index, rekeyed_offset=rekeyed_offset)
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """(organization_id, external_subscription_id)"""
+        return self.organization_id, self.event.external_subscription_id
+
+    @property
+    def pair(self) -> tuple[str, str, str]:
+        """(organization_id, external_subscription_id, code)"""
+        return *self.name, self.event.code
+
+    @property
+    def identity(self) -> bytes:
+        """The event id that the index knows it by."""
+        return event_id(*self.name, self.event.transaction_id)
+
+    @property
+    def timestamp_ms(self) -> int:
+        """Event time; the append time when the event has none."""
+        timestamp_ms = self.event.timestamp_ms
+        return self.append_time_ms if timestamp_ms is None else timestamp_ms
+
+
+Run = tuple[tuple[str, str, str], Sequence[Arrival]]
+"""Events of one (organization_id, external_subscription_id, code), in any order."""
+
+
+def runs_of(arrivals: Iterable[Arrival]) -> list[Run]:
+    """Arrivals by what their route is looked up with."""
+    runs: defaultdict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
+    for arrival in arrivals:
+        event = arrival.event
+        runs[arrival.organization_id, event.external_subscription_id, event.code].append(arrival)
+    return list(runs.items())
+
+
+class CorrectionArrival(NamedTuple):
+    """A correction with where it came from."""
+
+    correction: Correction
+    organization_id: str
+    append_time_ms: int
+    raw_partition: int
+    raw_offset: int
+    array_index: int
+
+    def forwarded(self, array_index: int, _: int) -> CorrectionArrival:
+        """The same as it comes by events-rekeyed, in a record of its own."""
+        return self._replace(array_index=array_index)
+
+    @property
+    def position(self) -> Position:
+        """What orders corrections."""
+        return self[2:6]
+
+    @property
+    def name(self) -> SubscriptionName:
+        """(organization_id, external_subscription_id)"""
+        return self.organization_id, self.correction.external_subscription_id
+
 
 Arrived = Arrival | CorrectionArrival | Refusal
 

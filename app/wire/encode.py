@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.definitions.instants import iso_milliseconds
+from app.billing_periods.instants import iso_milliseconds
 from app.numbers import plain
 from app.wire.events import MAX_BYTES, Event
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
+from app.bounds.limits import ID_BYTES
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
-from app.limits import ID_BYTES
 from app.numbers import ZERO, InvalidValue, bounded_decimal, parse_text, without_exponent
 from app.wire.properties import NO_PROPERTIES
 from app.wire.refusals import RefusalCode, Refused

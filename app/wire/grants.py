@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from app.definitions.judging import Judging, granted_offset
-from app.wire.records import Headers, deciding_headers
+from app.wire.decode import Headers, deciding_headers
 
 
 def digest_of(value: bytes | None, headers: Headers) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final
 
 import xxhash
 
-from app.limits import COMPARED_BYTES
+from app.bounds.limits import COMPARED_BYTES
 from app.numbers import ZERO, plain, take_apart
 from app.wire.events import Event
 

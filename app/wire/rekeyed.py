@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tables.aggregation import Position
+from app.wire.arrivals import Position
 
 POSITION_HEADER = "meter-position"
 """`append_time_ms:raw partition:raw offset:array index` of the raw record."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from tables.cells import FOLD_VERSION
-from tables.changelog_sum import ChangelogSum
-from tables.presence import Pair
+from tables.aggregation import FOLD_VERSION
+from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.presence import Pair
 
 OutputMark = tuple[int, bytes]
 """(offset in usage-records, hash of the value there)"""

@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 from app.definitions.model import ChargeFilter, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
-from app.records import PublishedRecord, cell_id
-from tables.cells import OPEN_CUT_MS, Figures, Span
+from app.wire.arrivals import SubscriptionName
+from app.wire.usage_records import PublishedRecord, cell_id
+from tables.cells.cell import Span
+from tables.cells.figures import Figures
+from tables.cells.keys import OPEN_CUT_MS
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
-from tables.in_force import InForce
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
-from tables.presence import SubscriptionName
+from tables.routing.period_charges import InForce
 
 
 def next_cut(partition: Partition, name: SubscriptionName) -> int:

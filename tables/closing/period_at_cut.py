@@ -12,7 +12,9 @@ from typing import NamedTuple
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import EXACT, ZERO, plain
-from app.records import (
+from app.wire.arrivals import SubscriptionName
+from app.wire.properties import read_properties
+from app.wire.usage_records import (
     CellText,
     Envelope,
     PublishedRecord,
@@ -21,15 +23,15 @@ from app.records import (
     completion_record,
     usage_record,
 )
-from app.wire.properties import read_properties
 from tables.aggregation import Groups
-from tables.cells import OPEN_CUT_MS, Figures, Span
-from tables.in_force import InForce, PeriodCharges
+from tables.cells.cell import Span
+from tables.cells.figures import Figures
+from tables.cells.keys import OPEN_CUT_MS
+from tables.changelogged.published import CellName, PublishedCell, PublishedPeriod
+from tables.charge import ChargeFold
 from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
-from tables.presence import SubscriptionName
-from tables.published import CellName, PublishedCell, PublishedPeriod
-from tables.routes import ChargeFold
+from tables.routing.period_charges import InForce, PeriodCharges
 
 CELLS_A_STEP = 64
 """Between two chances to let others go on."""

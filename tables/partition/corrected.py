@@ -9,15 +9,15 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionName
 from app.wire.events import Event
 from app.wire.identity import event_id
-from tables.corrections import CorrectionArrival, Held
-from tables.fold import Arrival, Folded, fold_run
+from tables.changelogged.corrections import Held
+from tables.fold import Folded, fold_run
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.tables import Tables
-from tables.presence import SubscriptionName
-from tables.stores.spool import Place, Spool
+from tables.spool import Place, Spool
 
 Revised = tuple[SubscriptionName, str, int]
 """External subscription, metric code and the last cut that may be the first to show it, ms."""

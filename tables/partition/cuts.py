@@ -7,9 +7,9 @@ from math import lcm
 
 from app.definitions.state import Definitions
 from app.definitions.timeline import ceil_to
-from tables.cells import Cell
+from app.wire.arrivals import SubscriptionName
+from tables.cells.cell import Cell
 from tables.changelogged.checkpoint import PartitionRecord
-from tables.presence import SubscriptionName
 
 
 class CutsToCome:

@@ -7,13 +7,13 @@ from collections.abc import Generator, Iterable, Iterator
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Touch
 from app.definitions.timeline import ceil_to
+from app.wire.arrivals import SubscriptionName
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
-from tables.presence import SubscriptionName
 
 
 class History:

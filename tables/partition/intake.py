@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import xxhash
 
+from app.wire.arrivals import Arrival, Run, SubscriptionName
 from app.wire.identity import BODY_HASH_MASK, event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.event_index.entries import Entry
-from tables.fold import Arrival, Folded, Run
+from tables.fold import Folded
 from tables.partition.corrected import Corrected
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.tables import Tables
-from tables.presence import SubscriptionName
-from tables.routes import Route
+from tables.routing.route import Route
 
 
 class Refused(NamedTuple):

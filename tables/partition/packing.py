@@ -11,19 +11,28 @@ from typing import Any
 
 import msgspec
 
-from tables.cells import FOLD_VERSION, CellKey, GroupCell, PackedCell, Span, SpanKey
-from tables.changelog_sum import record_hash
+from app.wire.arrivals import SubscriptionName
+from tables.aggregation import FOLD_VERSION
+from tables.cells.cell import GroupCell, PackedCell, Span
+from tables.cells.keys import CellKey, SpanKey
 from tables.changelogged.checkpoint import StateTooNew
-from tables.cold import ColdCells, Packed, has_late_cuts, is_newer, subscription_of
-from tables.implicit import subscription_id
-from tables.members import SetKey
+from tables.changelogged.checksum import record_hash
+from tables.changelogged.members import SetKey
+from tables.changelogged.packed_rows import (
+    ColdCells,
+    Packed,
+    has_late_cuts,
+    is_newer,
+    subscription_of,
+)
+from tables.changelogged.presence import Pair
 from tables.partition.route_table import RouteTable
 from tables.partition.snapshot import Snapshot
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
-from tables.presence import Pair, SubscriptionName
-from tables.routes import Route
+from tables.routing.implicit import subscription_id
+from tables.routing.route import Route
 
 Sealed = tuple[str, bytes]
 """(subscription id, its cells in one piece)"""

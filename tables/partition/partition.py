@@ -14,15 +14,18 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from app.bounds.turns import Steps, drained
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.turns import Steps, drained
+from app.wire.arrivals import Arrival, Run, SubscriptionName
 from tables.changelogged.checkpoint import PartitionRecord
-from tables.corrections import CorrectionTable
+from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.members import MemberName, Members
+from tables.changelogged.presence import REST, Presence, PresenceTable
+from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
-from tables.fold import Arrival, Folded, Run, apply_members, fold_run, members_wanted
-from tables.members import MemberName, Members
+from tables.fold import Folded, apply_members, fold_run, members_wanted
 from tables.not_counted import NotCounted, Reason
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
@@ -36,10 +39,8 @@ from tables.partition.snapshot import Changes, Snapshot, rows_of
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Carried, Tables
-from tables.presence import REST, Presence, PresenceTable, SubscriptionName
-from tables.published import PublishedTable
 from tables.registry import AGGREGATIONS
-from tables.routes import Route
+from tables.routing.route import Route
 
 
 class Slice(NamedTuple):

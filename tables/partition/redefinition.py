@@ -6,13 +6,14 @@ from collections.abc import Generator, Iterable, Iterator
 
 from app.definitions.outcome import Touch
 from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import SubscriptionName
+from tables.changelogged.presence import REST
 from tables.partition.corrected import Corrected
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
-from tables.presence import REST, SubscriptionName
 
 TOLD_AT_ONCE = 256
 """Definitions that are looked at together: those that concern the same ones are looked at once."""

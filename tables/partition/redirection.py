@@ -7,13 +7,14 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from app.definitions.outcome import Touch
+from app.wire.arrivals import SubscriptionName
+from tables.changelogged.presence import Pair, Presence
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
 from tables.partition.timelines import Timelines
-from tables.presence import Pair, Presence, SubscriptionName
 
 log = logging.getLogger(__name__)
 

@@ -13,20 +13,22 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from app.bounds.turns import Steps, drained
 from app.definitions.timeline import NEVER_MS
-from app.turns import Steps, drained
-from tables.cells import Span, SpanKey
-from tables.census import Census
+from app.wire.arrivals import Arrival, SubscriptionName
+from tables.cells.cell import Span
+from tables.cells.keys import SpanKey
+from tables.changelogged.members import Members, SetKey
+from tables.changelogged.presence import REST, Pair, first_offsets
 from tables.event_index.entries import Entry
-from tables.fold import Arrival, Folded, apply_members, fold_run
-from tables.members import Members, SetKey
+from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted
 from tables.partition.corrected import Counted, Kept, Revised
 from tables.partition.intake import Refused, WaitForDefinitions
 from tables.partition.partition import Partition
-from tables.presence import REST, Pair, SubscriptionName, first_offsets
-from tables.routes import Route
-from tables.stores.spool import Spool
+from tables.routing.group_admission import Census
+from tables.routing.route import Route
+from tables.spool import Spool
 
 
 class Refold:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.bounds.turns import Steps
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
-from app.turns import Steps
+from tables.changelogged.members import Members
+from tables.changelogged.presence import Pair
 from tables.event_index.index import EventIndex
-from tables.members import Members
 from tables.partition.partition import Partition
-from tables.presence import Pair
 
 
 def needs_deleted(

@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from app.definitions.model import Charge, Metric, Subscription
 from app.definitions.outcome import Touch
 from app.definitions.timeline import Period
-from tables.cells import Layer, Span, SpanKey
-from tables.implicit import ImplicitPlan
-from tables.in_force import PeriodCharges
-from tables.members import SetKey
+from app.wire.arrivals import SubscriptionName
+from tables.cells.cell import Layer, Span
+from tables.cells.keys import SpanKey
+from tables.changelogged.members import SetKey
+from tables.changelogged.presence import Pair
+from tables.charge import ChargeFold
 from tables.partition.snapshot import Snapshot
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
 from tables.partition.timelines import Timelines, TimelineTable
-from tables.presence import Pair, SubscriptionName
-from tables.routes import ChargeFold, ChargeFolds, Route, SpanPlan, plan_spans
+from tables.routing.implicit import ImplicitPlan
+from tables.routing.period_charges import PeriodCharges
+from tables.routing.plan import ChargeFolds, SpanPlan, plan_spans
+from tables.routing.route import Route
 
 
 class RouteTable:

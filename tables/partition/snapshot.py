@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.limits import CHANGELOG_RECORD_BYTES
-from app.turns import STEP_ITEMS, Steps
-from tables.cells import Cell, Span, SpanKey
-from tables.changelog_sum import SUM_MODULUS, record_hash
-from tables.members import MemberName, member_key
+from app.bounds.limits import CHANGELOG_RECORD_BYTES
+from app.bounds.turns import STEP_ITEMS, Steps
+from tables.cells.cell import Cell, Span
+from tables.cells.keys import SpanKey
+from tables.changelogged.checksum import SUM_MODULUS, record_hash
+from tables.changelogged.members import MemberName, member_key
+from tables.changelogged.presence import Pair
 from tables.partition.tables import Tables
-from tables.presence import Pair
 
 
 class Changes(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tables.presence import Pair, SubscriptionName
+from app.wire.arrivals import SubscriptionName
+from tables.changelogged.presence import Pair
 
 
 class Staleness:

@@ -11,8 +11,8 @@ from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import SubscriptionName
 from tables.changelogged.checkpoint import PartitionRecord
-from tables.presence import SubscriptionName
 
 
 class Told(NamedTuple):

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from app.definitions.state import Definitions
 from tables.changelogged.checkpoint import PartitionRecord
-from tables.corrections import CorrectionTable
+from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.members import Members
+from tables.changelogged.presence import PresenceTable
+from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
-from tables.members import Members
-from tables.presence import PresenceTable
-from tables.published import PublishedTable
 
 
 @dataclass(frozen=True, slots=True)

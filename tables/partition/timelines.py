@@ -9,7 +9,7 @@ from app.definitions.state import Definitions
 from app.definitions.terms import subscription_terms, subscription_timeline
 from app.definitions.timeline import Period, Timeline
 from app.definitions.versions import Versions
-from tables.presence import SubscriptionName
+from app.wire.arrivals import SubscriptionName
 
 Timelines = list[tuple[Versions[Subscription], Timeline]]
 """Of all subscriptions of an external id, canceled ones aside."""

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from app.definitions.state import Definitions
-from tables.corrections import CorrectionArrival
+from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
+from tables.changelogged.members import Members
 from tables.event_index.index import EventIndex
-from tables.fold import Arrival, runs_of
-from tables.members import Members
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition
 

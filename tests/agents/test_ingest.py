@@ -12,6 +12,8 @@ from faust.types import TP
 from agents import ingest
 from agents.forward_while_stalled import _forward
 from agents.ingest import MAX_STAMP_AHEAD_MS, ClockAhead, Portion, _Lanes, take_raw, take_rekeyed
+from app.bounds.limits import ID_BYTES
+from app.bounds.turns import Turns
 from app.definitions.indexes.grants import Grants
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import Judging
@@ -20,10 +22,8 @@ from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 from app.kafka.batch_consumer import DeliveryBroken
 from app.kafka.record_batch import RawRecord, RecordBatch
-from app.limits import ID_BYTES
 from app.runtime.next_flush import NextFlush
 from app.settings import Settings
-from app.turns import Turns
 from tables.changelogged.checkpoint import PartitionRecord
 
 

@@ -11,14 +11,14 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
 from agents.tick import Ticker
-from app.appender import Appender
 from app.clock import SystemClock
 from app.definitions.state import Definitions
+from app.kafka.appender import Appender
 from app.kafka.log_readers import bounds
+from app.kafka.topics import admin_client
 from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.settings import Settings
-from app.topics import admin_client
 
 pytestmark = pytest.mark.servers
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from agents import verify_samples
+from app.bounds.turns import Turns
 from app.runtime.scans import Scans
 from app.runtime.status import Observed, Status
-from app.turns import Turns
 
 
 def sample(lag: int) -> Observed:

@@ -10,10 +10,10 @@ from typing import get_args
 
 import pytest
 
+from app.bounds.limits import LOG_REPEATED_S
 from app.kafka.batch_consumer import BatchConsumer, _BatchThread
 from app.kafka.faust_app import MeterApp
 from app.kafka.transport import Transport
-from app.limits import LOG_REPEATED_S
 from app.log import (
     FAUST_SERVICES,
     STARTING_MS,
@@ -67,7 +67,7 @@ def test_services_of_faust_among_our_modules_are_as_quiet_as_clients() -> None:
     handlers, level = root.handlers, root.level
     root.handlers = []
     try:
-        configure("info", "text")
+        configure("info", "text", LOG_REPEATED_S)
         for name in names:
             assert not logging.getLogger(name).isEnabledFor(logging.INFO), name
             assert json.loads(Json().format(line({}, name)))["event"] == "client"
@@ -104,7 +104,7 @@ def test_a_traceback_is_told_without_what_it_may_quote_of_an_event() -> None:
 
 
 def test_what_a_client_repeats_is_logged_once_in_a_while() -> None:
-    repeats = Repeats()
+    repeats = Repeats(LOG_REPEATED_S)
 
     def said(name: str, text: str, place: int, at_s: float) -> str | None:
         record = logging.LogRecord(name, logging.ERROR, "", place, "%s", (text,), None)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from tests.attacks.victim import Victim, production, victim_on
 
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.definitions import commands
 from app.definitions.commands import Command
-from app.topics import METER_DEFINITIONS
+from app.kafka.topics import METER_DEFINITIONS
 from tests.attacks.victim import ATTACKER, MEBIBYTE, Victim
 from tests.live.api import Json
 

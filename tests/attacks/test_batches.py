@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from app.wire.raw import home_partition, message_key
+from app.wire.keys import home_partition, message_key
 from tests.attacks.victim import ATTACKER, Victim
 from tests.live.api import eventually
 from tests.live.batches import batch_bytes, bomb_bytes, record_bytes, send_bytes

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.limits import CONNECTIONS, HEAD_S
+from app.bounds.limits import CONNECTIONS, HEAD_S
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.servers

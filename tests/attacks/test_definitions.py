@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app import limits
-from app.topics import METER_DEFINITIONS
+from app.bounds import limits
+from app.kafka.topics import METER_DEFINITIONS
 from tests.attacks.victim import MEBIBYTE, Victim
 from tests.live.api import Json
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
 from tests.attacks.test_expressions import CUSTOMER, define, event, units
 from tests.attacks.victim import MEBIBYTE, Victim, restores, victim_on
 from tests.live.api import eventually, text_of

@@ -12,8 +12,8 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.limits import OPEN_TRANSACTION_S
-from app.stack.kafka import LocalKafka
+from app.bounds.limits import OPEN_TRANSACTION_S
+from app.local_servers.kafka import LocalKafka
 from tests.attacks.victim import Victim, restores
 from tests.live.api import eventually, text_of
 

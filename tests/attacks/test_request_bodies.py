@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.limits import BODY_BYTES
+from app.bounds.limits import BODY_BYTES
 from tests.attacks.victim import ATTACKER, KEYS, MEBIBYTE, Victim
 
 pytestmark = pytest.mark.servers

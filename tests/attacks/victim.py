@@ -26,9 +26,9 @@ import psutil
 from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
 from tests.attacks.billing import bodies
 from tests.attacks.neighbour import Seen, Situation
 from tests.live.api import Api, Json, text_of

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pytest
 from pydantic import SecretStr
 
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import running_worker
 from app.settings import ApiKey, Settings
-from app.stack.kafka import LocalKafka
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
 
 CLIENTS = ("python", "javascript")
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from app.definitions.model import ChargeFilter
+from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from app.wire.timestamps import parse_timestamp
-from tables.fold import Arrival
-from tables.routes import ChargeFold
+from tables.charge import ChargeFold
 from tests.conformance.comparison import Comparison, Difference, numbers_of
 from tests.conformance.figures import CellFigures, cells, total
 from tests.conformance.files import Json, Vector

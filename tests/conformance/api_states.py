@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from app.definitions.instants import parse_iso8601_ms
+from app.billing_periods.instants import parse_iso8601_ms
 
 if TYPE_CHECKING:
     from tests.conformance.api import Conversation

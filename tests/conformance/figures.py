@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from app.numbers import ZERO, exact_sum, round_units
 from tables.aggregation import Groups
-from tables.cells import window_of
-from tables.routes import Bucket
+from tables.cells.cell import window_of
+from tables.charge import Bucket
 from tables.weighted_sum import WeightedSumState
 from tests.conformance.scenario import ONE_BUCKET, Folded
 

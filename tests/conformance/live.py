@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 from aiohttp import ClientSession
 from aiokafka import TopicPartition
 
-from app.clients import Consumer, Producer, started
-from app.definitions.instants import iso_seconds
+from app.billing_periods.instants import iso_seconds
+from app.kafka.clients import Consumer, Producer, started
 from app.main import Worker
 from app.settings import Settings
-from app.wire.raw import home_partition, message_key
+from app.wire.keys import home_partition, message_key
 from tests.conformance.comparison import Comparison, Difference
 from tests.conformance.directory import FileOutcome, Outcome, is_api_file
 from tests.conformance.figures import CellFigures

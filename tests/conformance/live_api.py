@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import ClientSession
 
-from app.definitions.instants import parse_iso8601_ms
+from app.billing_periods.instants import parse_iso8601_ms
 from tests.conformance.api import Arranger, Conversation, Json, Skipped, check_api_vector
 from tests.conformance.api_states import Patterns, arrangement_of, by_pattern
 from tests.conformance.comparison import Difference

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from app.billing_periods.instants import iso_milliseconds
 from app.definitions.aggregation_types import AGGREGATION_TYPES
-from app.definitions.instants import iso_milliseconds
 from app.definitions.model import ALL_FILTER_VALUES
 from app.numbers import plain
 from tests.conformance.files import Json, Vector

@@ -14,11 +14,11 @@ from aiohttp import ClientSession
 from pydantic import SecretStr
 
 from app.clock import ManualClock, SystemClock
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from app.settings import Access, ApiKey, Settings
-from app.stack.kafka import LocalKafka
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
 
 PARTITIONS = 2
 _READY_S = 60.0

@@ -14,20 +14,21 @@ import msgspec
 from msgspec.structs import replace
 
 from app.billing_periods.day_count import inclusive_days
-from app.definitions.instants import LAST_MS, parse_iso8601_ms
+from app.billing_periods.instants import LAST_MS, parse_iso8601_ms
 from app.definitions.judging import Judging
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric, MetricFilter
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, FixedPeriods, Period
 from app.numbers import property_text
-from app.wire.arrivals import arrivals_of
+from app.wire.arrivals import Arrival, arrivals_of, runs_of
 from app.wire.properties import read_properties
-from tables.cells import Span, SpanKey
+from tables.cells.cell import Span
+from tables.cells.keys import SpanKey
+from tables.changelogged.members import Members
+from tables.charge import ChargeFold
 from tables.event_index.index import EventIndex
-from tables.fold import Arrival, runs_of
-from tables.members import Members
 from tables.partition.partition import Partition
-from tables.routes import ChargeFold, Route
+from tables.routing.route import Route
 from tests.conformance.files import Json, Literals, Vector
 
 ORGANIZATION = "vectors"

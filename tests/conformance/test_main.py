@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from app.stack.errors import StackError
+from app.errors import StackError
 from tests.conformance.__main__ import conformance
 
 VECTOR: dict[str, Any] = {

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from app.api.hosts import require_guarded
+from app.local_servers.java import KAFKA_VERSION
+from app.local_servers.kafka import PROPERTIES
 from app.settings import LOCAL_ORGANIZATION_ID, Settings, unknown_variables
-from app.stack.java import KAFKA_VERSION
-from app.stack.kafka import PROPERTIES
 
 REPOSITORY = Path(__file__).parents[2]
 

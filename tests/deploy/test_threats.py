@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app import limits
+from app.bounds import limits
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -32,10 +32,10 @@ import click
 from aiohttp import ClientError
 from redis.asyncio import Redis
 
+from app.errors import StackError
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from app.stack.errors import StackError
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
 from tests.faults.load import (
     SERVING_S,
     STEP_S,

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from app.stack.kafka import LocalKafka, new_cluster_id
-from app.stack.ownership import write_cluster_id
-from app.stack.ports import HOST, free_ports
+from app.kafka.cluster_id import write_cluster_id
+from app.local_servers.kafka import LocalKafka, new_cluster_id
+from app.local_servers.ports import free_ports
+from app.settings import HOST
 
 BROKERS = 3
 PROPERTIES = {

@@ -28,10 +28,10 @@ from pathlib import Path
 import click
 from aiokafka.errors import KafkaError
 
+from app.kafka.topics import admin_client
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
-from app.topics import admin_client
 from tests.faults.cluster import cluster
 from tests.faults.load import load, prove, world_on
 from tests.live.api import text_of

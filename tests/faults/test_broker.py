@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app.limits import TRANSACTION_TIMEOUT_MS
+from app.bounds.limits import TRANSACTION_TIMEOUT_MS
+from app.errors import StackError
+from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from app.stack.errors import StackError
-from app.stack.kafka import LocalKafka
 from tests.faults.load import EVENTS_PER_S, load, prove, world_on
 from tests.live.worker import WorkerProcess, worker_process
 from tests.live.world import SCALE

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
 from tests.faults.cluster import cluster
 from tests.faults.load import load, prove, world_on
 from tests.faults.outages import TOO_FEW, of_three

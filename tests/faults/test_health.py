@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from agents import probe
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
 from tests.faults.outages import frozen
 from tests.faults.proxy import proxy_to
 from tests.live.api import Api, Json, eventually, text_of

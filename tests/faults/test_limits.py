@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from app.limits import WAITING_IN_ALL
+from app.bounds.limits import WAITING_IN_ALL
 from app.main import Worker, running_worker
 from app.settings import Settings
 from tests.faults.load import folded, load, prove, supervised, world_on

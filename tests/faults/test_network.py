@@ -10,9 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from app.settings import Settings
-from app.stack.kafka import LocalKafka
-from app.stack.ports import HOST, free_ports
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.settings import HOST, Settings
 from tests.faults.load import load, prove, supervised, world_on
 from tests.faults.proxy import Proxy, proxy_to
 from tests.live.worker import WorkerProcess, worker_process

@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
 from tests.faults.load import load, prove, world_on
 from tests.faults.outages import frozen, killed, through, through_at
 from tests.live.worker import worker_process

@@ -16,8 +16,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
+from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from app.stack.redis import LocalRedis
 from tests.faults.load import load, prove, world_on
 from tests.live.api import eventually
 from tests.live.consumer import read_ledger

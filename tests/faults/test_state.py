@@ -16,9 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import PolicyViolationError
 
 from app.kafka.log_readers import plain_consumer, read_to_end
-from app.runtime.changelogs import PARTITION_RECORD_KEY
-from app.settings import Settings
-from app.topics import (
+from app.kafka.topics import (
     CELLS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
@@ -27,7 +25,9 @@ from app.topics import (
     admin_client,
     topic_specs,
 )
-from tables.cells import FOLD_VERSION
+from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.settings import Settings
+from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checkpoint import PartitionRecord
 from tests.faults.load import load, prove, world_on
 from tests.live.foreign import foreign_producer

@@ -13,12 +13,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
 from app.cli.settings_apply import definitions_of
-from app.clients import Admin, Consumer, Producer, started
+from app.kafka.clients import Admin, Consumer, Producer, started
 from app.kafka.log_readers import read_to_end
-from app.meter.errors import NotSetAside
-from app.set_aside import set_aside
-from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from app.topics import (
+from app.kafka.topics import (
     CELLS_CHANGELOG,
     EVENTS_REKEYED,
     INDEX_CHANGELOG,
@@ -27,6 +24,9 @@ from app.topics import (
     admin_client,
     ensure_topics,
 )
+from app.meter.errors import NotSetAside
+from app.runtime.set_aside import set_aside
+from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.faults.load import load, prove, supervised, world_on
 from tests.live.api import eventually, text_of
 from tests.live.foreign import encoded, event_key, foreign_producer

@@ -31,12 +31,12 @@ from app.kafka import lenient_fetch
 from app.kafka.lenient_fetch import FetchedRecords, UnreadBatch
 from app.numbers import InvalidValue
 from app.wire.arrivals import arrivals_of, hang_on_limits
+from app.wire.decode import Headers, decode_record, organizations_named
 from app.wire.events import Event
 from app.wire.properties import read_properties
-from app.wire.records import Headers, decode_record, organizations_named
 from tests.app.definitions.test_laws import ORGS, START_MS, prologue
 from tests.live.batches import CODECS, packed_batch
-from tests.tables.test_corrections import amend, cancel, current, event
+from tests.rules.test_corrections import amend, cancel, current, event
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 

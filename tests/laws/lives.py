@@ -14,9 +14,9 @@ from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
+from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import zone
 from app.definitions import commands
-from app.definitions.instants import iso_milliseconds
 from tests.semantics.story import ORG, SUB, Story
 
 ZONES = (

@@ -15,9 +15,9 @@ from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_date
 from app.definitions.timeline import Period
 from app.numbers import plain, property_text
+from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.properties import read_properties
-from tables.fold import Arrival
 from tests.laws.world import METRICS, PRORATED, SUBSCRIPTION
 
 

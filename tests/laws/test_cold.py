@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from tables.changelog_sum import record_hash
+from app.wire.arrivals import Arrival
 from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checksum import record_hash
 from tables.closing.close import close_subscription
-from tables.fold import Arrival
-from tables.series import Series, SeriesWindow
-from tables.tracing import Tracer
-from tables.verification import Verification
+from tables.reading.series import Series, SeriesWindow
+from tables.reading.tracing import Tracer
+from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
 from tests.laws.world import (
     DAY_MS,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
-from app.definitions.instants import iso_seconds
 from app.definitions.timeline import Period, ceil_to
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival
 from tests.laws import naive
 from tests.laws.world import (
     GRACE_SETTINGS,

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
-from app.definitions.instants import iso_seconds
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import Period, ceil_to
-from app.offline import DefinitionLine, EventLine, OfflineMeter
-from tables.fold import Arrival
+from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.wire.arrivals import Arrival
 from tests.laws.test_cuts import assert_cut, newest_at
 from tests.laws.world import (
     DAY_MS,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.commands import Command
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,

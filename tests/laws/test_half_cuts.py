@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import Arrival
 from tables.closing.close import closing, next_cut, settling
-from tables.fold import Arrival
 from tests.laws.test_partition import ALL, GRACES, few
 from tests.laws.world import (
     HOUR_MS,

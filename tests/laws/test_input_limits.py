@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from app.bounds.limits import VALUE_BYTES
 from app.definitions import commands
-from app.limits import VALUE_BYTES
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival
 from tests.laws.test_partition import ALL, in_order, same
 from tests.laws.world import (
     DAY_MS,

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.definitions.instants import iso_milliseconds, iso_seconds
+from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from tests.laws.lives import Expected, Life
 from tests.profiles import examples
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Touch
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival
 from tables.partition.redirection import Renewed
 from tests.laws.test_partition import ALL, few, in_order, same
 from tests.laws.world import (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival
 from tests.laws.world import (
     GRACE_SETTINGS,
     METRICS,

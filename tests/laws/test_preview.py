@@ -13,8 +13,8 @@ from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
 from app.meter.evidence import CellFigures
 from tables.closing.close import cells_shown
-from tables.preview import Preview, Scope
-from tables.verification import figure_texts
+from tables.reading.preview import Preview, Scope
+from tables.reading.verification import figure_texts
 from tests.laws.world import (
     HOUR_MS,
     METRICS,

@@ -11,14 +11,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.meter.evidence import Difference
+from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from tables.aggregation import DIGEST_MASK
-from tables.cells import Cell
+from tables.cells.cell import Cell
+from tables.changelogged.members import pack_member, unpack_member
 from tables.closing.close import next_cut
-from tables.fold import Arrival
-from tables.members import pack_member, unpack_member
-from tables.tracing import Traced, Tracer, verdict
-from tables.verification import Verification
+from tables.reading.tracing import Traced, Tracer, verdict
+from tables.reading.verification import Verification
 from tests.laws.world import (
     METRICS,
     ORG,

@@ -18,7 +18,7 @@ from tests.laws.world import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCEPTED = "app/definitions/aggregation_types.py"
-SAMPLES = ("app/demo.py", "app/cli/worker.py")
+SAMPLES = ("app/cli/demo.py", "app/cli/worker.py")
 """They create metrics of their own, as a user would."""
 
 each = pytest.mark.parametrize("name", AGGREGATIONS)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions import commands
-from app.definitions.instants import iso_milliseconds, iso_seconds
 from tests.profiles import examples
 from tests.semantics.story import ORG, Story, charge, ms
 

@@ -13,10 +13,9 @@ from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.state import Definitions
-from app.offline import DefinitionLine, EventLine, OfflineMeter
-from app.wire.arrivals import arrivals_of
+from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.refusals import Refusal
-from tables.fold import Arrival
 from tests.laws import world
 from tests.laws.world import (
     METRICS,

@@ -8,17 +8,16 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bounds.limits import TRUST_AFTER_MS
 from app.definitions import commands
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
-from app.limits import TRUST_AFTER_MS
-from app.wire.arrivals import ADMIT_HEADER, Arrived, arrivals_of
+from app.wire.arrivals import ADMIT_HEADER, Arrival, Arrived, arrivals_of
+from app.wire.decode import Headers
 from app.wire.grants import digest_of
-from app.wire.records import Headers
 from app.wire.refusals import Refusal, RefusalCode
-from tables.fold import Arrival
 from tests.profiles import examples
 
 OURS, OTHERS = "o", "p"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival
+from tables.changelogged.presence import REST, Pair
 from tables.partition.refold import Refold
-from tables.presence import REST, Pair
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from app.billing_periods.timezones import local_date
 from app.definitions.timeline import NEVER_MS, Period
 from tables.aggregation import Window
-from tables.cells import window_of
-from tables.members import Members, pack_member, unpack_member
+from tables.cells.cell import window_of
+from tables.changelogged.members import Members, pack_member, unpack_member
 from tables.unique_count import BEFORE, Contributions, Member, MemberOperation, UniqueCount
 from tests.laws import naive
 from tests.laws.world import DAY_MS, HOUR_MS, START_MS, WEEK_MS

@@ -13,29 +13,29 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from hypothesis import strategies as st
 
+from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions import commands
 from app.definitions.commands import Command
-from app.definitions.instants import parse_iso8601_ms
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.records import PublishedRecord
+from app.wire.arrivals import Arrival, runs_of
+from app.wire.decode import decode_record
 from app.wire.events import Event
-from app.wire.records import decode_record
+from app.wire.usage_records import PublishedRecord
 from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.members import MemberName
+from tables.changelogged.presence import Pair
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
-from tables.fold import Arrival, runs_of
-from tables.members import MemberName
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold, cells_of
 from tables.partition.snapshot import Changes
 from tables.partition.tables import Carried
-from tables.presence import Pair
 from tables.registry import AGGREGATIONS
 
 Key = TypeVar("Key", bytes, MemberName)

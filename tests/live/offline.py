@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.export import What, export
+from app.offline.export import What, export
 from app.settings import Settings
 from tests.live.api import KEY
 

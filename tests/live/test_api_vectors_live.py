@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.stack.kafka import LocalKafka
-from app.stack.redis import LocalRedis
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.redis import LocalRedis
 from tests.conformance.directory import Outcome
 from tests.conformance.files import OWN, VECTORS
 from tests.conformance.live_api import check_api_live

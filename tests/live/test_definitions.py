@@ -11,10 +11,10 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.log import DECIDE
 from app.definitions.outcome import Applied, Rejected
+from app.kafka.topics import METER_DEFINITIONS
 from app.main import Worker
 from app.meter.errors import TooOften
 from app.queries.gateway import Gateway
-from app.topics import METER_DEFINITIONS
 from tests.app.definitions.log import ORG, metric_body, plan_body, subscription_body
 
 pytestmark = pytest.mark.servers

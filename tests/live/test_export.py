@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.export import What, export
 from app.main import Worker
+from app.offline.export import What, export
 from app.settings import Settings
 
 

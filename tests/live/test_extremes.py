@@ -11,11 +11,11 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from app.limits import ID_BYTES, NAME_CHARACTERS, PROPERTIES_BYTES, VALUE_BYTES
+from app.bounds.limits import ID_BYTES, NAME_CHARACTERS, PROPERTIES_BYTES, VALUE_BYTES
+from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from app.topics import METER_DEFINITIONS, admin_client
-from app.wire.records import MAX_ELEMENTS
+from app.wire.decode import MAX_ELEMENTS
 from tests.live.api import Api, Json, api_of, eventually
 from tests.live.consumer import read_ledger
 from tests.live.foreign import (

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from app.billing_periods.instants import iso_seconds
 from app.cli.preview import preview
 from app.cli.verify import verify
-from app.definitions.instants import iso_seconds
 from app.main import Worker, running_worker
 from app.settings import Settings
 from tests.live.api import KEY, Api, Json, api_of, eventually

@@ -20,17 +20,17 @@ from redis.asyncio import Redis
 from agents.verify_samples import Turns, verify_next
 from app.api.schemas.proofs import ExplanationAnswer, TraceAnswer
 from app.api.schemas.usage import UsageSeriesAnswer
+from app.billing_periods.instants import parse_iso8601_ms
 from app.cli.explain import explain
 from app.cli.verify import verify
-from app.definitions.instants import parse_iso8601_ms
 from app.kafka.log_readers import scan
+from app.kafka.topics import EVENTS_REKEYED
 from app.main import Worker
 from app.redis.sealing import SEAL_BYTES, seal
 from app.runtime.metrics import EngineCollector
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from app.topics import EVENTS_REKEYED
-from tables.cells import Cell
-from tables.members import pack_member, unpack_member
+from tables.cells.cell import Cell
+from tables.changelogged.members import pack_member, unpack_member
 from tests.live.api import KEY, Api, Json, eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
 from tests.live.worker import worker_process

@@ -20,13 +20,14 @@ import psutil
 import uvloop
 
 from agents import check_output
+from app.bounds.limits import LOG_REPEATED_S
 from app.cli.interrupts import ended_by_signals
 from app.clock import SystemClock
+from app.local_servers.ports import free_ports
 from app.log import configure
 from app.main import Worker, run_to_the_end
 from app.settings import Settings
-from app.stack.ports import free_ports
-from tables import presence
+from tables.changelogged import presence
 from tables.fold import fold_run
 from tables.partition import partition as folding
 
@@ -228,7 +229,7 @@ def _plant_killer(transaction_id: str) -> None:
 
 
 async def _main() -> None:
-    configure(os.environ.get("TEST_LOG", "info"), "text")
+    configure(os.environ.get("TEST_LOG", "info"), "text", LOG_REPEATED_S)
     check_output.EVERY_S = GUARDED_EVERY_S
     if KILLER in os.environ:
         _plant_killer(os.environ[KILLER])

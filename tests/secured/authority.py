@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from app.stack.ports import HOST
+from app.settings import HOST
 
 
 class Authority:

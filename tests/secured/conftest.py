@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 from aiohttp import encode_basic_auth, web
 
-from app.stack.kafka import LocalKafka
-from app.stack.ports import HOST, free_ports
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.settings import HOST
 from tests.secured.authority import Authority
 
 USER, PASSWORD = "meter", "meters-own-secret"

@@ -14,11 +14,11 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError
 
-from app.clients import Admin, Consumer, started
+from app.kafka.clients import Admin, Consumer, started
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import running_worker
 from app.settings import Settings
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
 from tests.conftest import MakeSettings
 from tests.live.api import Api, eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event

@@ -14,10 +14,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis, find_redis_server
 from app.redis.members import MemberStore
-from app.settings import Settings
-from app.stack.ports import HOST, free_ports
-from app.stack.redis import LocalRedis, find_redis_server
+from app.settings import HOST, Settings
 from tests.conftest import MakeSettings
 from tests.live.api import eventually
 from tests.secured.authority import Authority

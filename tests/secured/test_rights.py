@@ -11,12 +11,12 @@ import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from app.clients import Consumer, Producer, started
+from app.kafka.clients import Consumer, Producer, started
+from app.kafka.topics import INDEX_CHANGELOG, admin_client, ensure_topics, topic_specs
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import running_worker
 from app.settings import Settings
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
-from app.topics import INDEX_CHANGELOG, admin_client, ensure_topics, topic_specs
 from tests.conftest import MakeSettings
 from tests.live.api import Api, eventually
 from tests.live.foreign import encoded, event_key, foreign_producer, raw_event

@@ -47,7 +47,11 @@ STAGES = (
     _pytest("scripts", "tests/simulation", "-k", "not seeds_come"),
     _pytest(
         "units",
-        *("tests/app/test_offline.py", "tests/app/test_records.py", "tests/app/test_numbers.py"),
+        *(
+            "tests/app/offline/test_fold.py",
+            "tests/app/wire/test_usage_records.py",
+            "tests/app/test_numbers.py",
+        ),
         *(
             "tests/tables",
             "tests/agents",

@@ -95,7 +95,7 @@ BUGS = (
     ),
     Bug(
         "cells-of-other-keys-confused",
-        "tables/in_force.py",
+        "tables/routing/period_charges.py",
         "return charge_id, filter_id, groups, keys",
         "return charge_id, filter_id, groups",
     ),
@@ -107,7 +107,7 @@ BUGS = (
     ),
     Bug(
         "period-edge-closed",
-        "tables/cells.py",
+        "tables/cells/cell.py",
         "        layer = self.current\n"
         "        if layer is not None and layer.start_ms <= timestamp_ms < layer.end_ms:",
         "        layer = self.current\n"
@@ -121,19 +121,19 @@ BUGS = (
     ),
     Bug(
         "recurring-carry-ignored",
-        "tables/cells.py",
+        "tables/cells/cell.py",
         "elif start_ms < period.start_ms and recurring:",
         "elif start_ms < period.start_ms and recurring and False:",
     ),
     Bug(
         "later-cuts-shown",
-        "tables/cells.py",
+        "tables/cells/cell.py",
         "            if late_ms <= cut_ms:\n                aggregation.merge(total, state)",
         "            aggregation.merge(total, state)",
     ),
     Bug(
         "settled-state-lost",
-        "tables/cells.py",
+        "tables/cells/cell.py",
         "aggregation.merge(self.state, self.late.pop(late_ms))",
         "self.late.pop(late_ms)",
     ),
@@ -187,7 +187,7 @@ BUGS = (
     ),
     Bug(
         "digest-dropped",
-        "tables/published.py",
+        "tables/changelogged/published.py",
         "self.digest == other.digest\n            and ",
         "",
     ),
@@ -223,7 +223,7 @@ BUGS = (
     ),
     Bug(
         "refold-starts-too-late",
-        "tables/presence.py",
+        "tables/changelogged/presence.py",
         "return min(raw, default=None), min(rekeyed, default=None)",
         "return max(raw, default=None), max(rekeyed, default=None)",
     ),
@@ -235,7 +235,7 @@ BUGS = (
     ),
     Bug(
         "filter-with-fewest-keys",
-        "tables/routes.py",
+        "tables/charge.py",
         "(-len(b.conditions), sum(",
         "(len(b.conditions), sum(",
     ),
@@ -259,7 +259,7 @@ BUGS = (
     ),
     Bug(
         "wrong-partitioner",
-        "app/wire/raw.py",
+        "app/wire/keys.py",
         "return zlib.crc32(key) % partitions",
         "return zlib.adler32(key) % partitions",
     ),
@@ -333,7 +333,7 @@ BUGS = (
     ),
     Bug(
         "wrong-members-not-verified",
-        "tables/member_sets.py",
+        "tables/reading/member_sets.py",
         "self.expected.keys() | kept.keys()",
         "at_hand.keys()",
     ),
@@ -357,7 +357,7 @@ BUGS = (
     ),
     Bug(
         "corrections-out-of-reach",
-        "tables/presence.py",
+        "tables/changelogged/presence.py",
         "self.appended_ms = max(self.appended_ms, append_time_ms)",
         "self.appended_ms = max(self.appended_ms, -1)",
     ),
@@ -393,7 +393,7 @@ BUGS = (
     ),
     Bug(
         "groups-by-what-an-expression-replaced",
-        "tables/routes.py",
+        "tables/charge.py",
         "if self._overwrites is not None:",
         "if self._overwrites is not None and self.metric.recurring:",
     ),
@@ -405,7 +405,7 @@ BUGS = (
     ),
     Bug(
         "period-in-grace-decides-how-another-is-revised",
-        "tables/cells.py",
+        "tables/cells/cell.py",
         "own is not None and own.due_at_ms < at_ms",
         "own is not None",
     ),
@@ -483,13 +483,13 @@ BUGS = (
     ),
     Bug(
         "limits-learnt-late-not-refolded",
-        "tables/routes.py",
+        "tables/routing/route.py",
         "min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,",
         "0,",
     ),
     Bug(
         "long-members-counted",
-        "tables/routes.py",
+        "tables/values.py",
         'return Ignored("value_too_long")',
         "pass",
     ),
@@ -501,7 +501,7 @@ BUGS = (
     ),
     Bug(
         "set-aside-not-foreseen",
-        "app/offline.py",
+        "app/offline/fold.py",
         "self.definitions.set_asides.foresee(named_in(line.value for _, line in defined))",
         "pass",
     ),

@@ -6,11 +6,11 @@ from typing import Any
 
 from app.api.streams import whole
 from app.api.usage_json import past_usage_stream
+from app.bounds.turns import drained
 from app.meter.usage import PeriodUsage
-from app.turns import drained
+from app.wire.arrivals import SubscriptionName
 from tables.partition.partition import Partition
-from tables.presence import SubscriptionName
-from tables.reading import past_periods, past_usage_steps
+from tables.reading.usage import past_periods, past_usage_steps
 
 
 def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PeriodUsage]:

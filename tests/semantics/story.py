@@ -8,18 +8,17 @@ from typing import Any
 import msgspec
 
 from app.api.usage_json import UsageSelection, current_usage_json
+from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions import commands
 from app.definitions.commands import Command
-from app.definitions.instants import parse_iso8601_ms
 from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected
 from app.meter.usage import Regrouping
-from app.offline import DefinitionLine, EventLine, OfflineMeter
-from app.wire.arrivals import arrivals_of
-from tables.fold import Arrival
-from tables.regrouping import Regrouped
-from tables.tracing import verdict
+from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.wire.arrivals import Arrival, arrivals_of
+from tables.reading.regrouping import Regrouped
+from tables.reading.tracing import verdict
 from tests.semantics.past import past_usage, past_usage_json
 
 ORG = "org"

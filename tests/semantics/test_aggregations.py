@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from app.offline import EventLine
+from app.offline.fold import EventLine
 from tests.semantics.story import ORG, Json, Story, buckets, charge, groups, ms
 
 AT = "2024-01-20"

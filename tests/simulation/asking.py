@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from app.api.usage_json import current_usage_json
 from app.meter.errors import Unavailable
 from app.meter.usage import PeriodUsage, Regrouping
-from app.offline import OfflineMeter
+from app.offline.fold import OfflineMeter
 from app.queries.gateway import Gateway
 from app.runtime.engine import Engine
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival, SubscriptionName
 from tables.partition.partition import Partition
-from tables.presence import SubscriptionName
-from tables.regrouping import Regrouped
-from tables.tracing import verdict
+from tables.reading.regrouping import Regrouped
+from tables.reading.tracing import verdict
 from tests.semantics.past import past_usage, past_usage_json
 
 REGROUPINGS = (

@@ -14,26 +14,25 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.indexes.set_asides import SetAsides
-from app.definitions.instants import parse_iso8601_ms
 from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
+from app.kafka.topics import METER_DEFINITIONS
 from app.meter.usage import PeriodUsage
-from app.offline import DefinitionLine, EventLine, OfflineMeter
-from app.topics import METER_DEFINITIONS
-from app.wire.arrivals import arrivals_of, index_of
+from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.wire.arrivals import Arrival, SubscriptionName, arrivals_of, index_of
 from app.wire.identity import event_id, same_body
 from app.wire.refusals import Refusal, RefusalCode
-from tables.cells import SetName, Span, SpanKey
-from tables.fold import Arrival
-from tables.members import MemberName, SetKey
+from tables.cells.cell import Span
+from tables.cells.keys import SetName, SpanKey
+from tables.changelogged.members import MemberName, SetKey
 from tables.partition.intake import Refused
 from tables.partition.partition import Partition
-from tables.presence import SubscriptionName
+from tables.reading.verification import Verification
 from tables.unique_count import Member, UniqueCount
-from tables.verification import Verification
 from tests.simulation.asking import Answers, offline_usage_at
 from tests.simulation.kafka import Broker, LogEntry
 from tests.simulation.rules import broken_rules

@@ -362,5 +362,5 @@ class Admin:
 
     @asynccontextmanager
     async def connected(self, settings: Settings) -> AsyncIterator[Admin]:
-        """In place of `app.topics.admin_client`."""
+        """In place of `app.kafka.topics.admin_client`."""
         yield self

@@ -16,17 +16,10 @@ from unittest.mock import patch
 import msgspec
 from aiokafka.errors import KafkaError
 
+from app.bounds.limits import UNDEFINED_NAMES
 from app.definitions.timeline import NEVER_MS
 from app.failpoints import Name
-from app.kafka.transactions import Fenced
-from app.limits import UNDEFINED_NAMES
-from app.meter.errors import NotSetAside
-from app.runtime.changelogs import PARTITION_RECORD_KEY
-from app.runtime.commit import OutputLost
-from app.runtime.owned import OwnedPartition
-from app.set_aside import set_aside
-from app.settings import Settings
-from app.topics import (
+from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     INDEX_CHANGELOG,
@@ -35,12 +28,19 @@ from app.topics import (
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
+from app.kafka.transactions import Fenced
+from app.meter.errors import NotSetAside
+from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.commit import OutputLost
+from app.runtime.owned import OwnedPartition
+from app.runtime.set_aside import set_aside
+from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER
-from app.wire.raw import home_partition, message_key
-from tables.changelog_sum import sum_of
+from app.wire.keys import home_partition, message_key
+from tables.changelogged.checksum import sum_of
+from tables.changelogged.members import MemberName, unpack_member
 from tables.closing.close import next_cut
-from tables.members import MemberName, unpack_member
-from tables.reading import current_usage
+from tables.reading.usage import current_usage
 from tables.unique_count import Member
 from tests.laws.world import HOUR_MS, ORG, START_MS
 from tests.simulation.asking import Answers, usage_at
@@ -139,7 +139,7 @@ async def in_simulation(
     """Do something with a cluster that has not been started."""
     remember_tasks(cast(VirtualLoop, asyncio.get_running_loop()))
     player = Player(script, seed, directory)
-    few = patch("tables.presence.UNDEFINED_NAMES", _UNDEFINED_NAMES[seed % 3])
+    few = patch("tables.changelogged.presence.UNDEFINED_NAMES", _UNDEFINED_NAMES[seed % 3])
     with simulated(player.broker, player.redis), few:
         return await act(player)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from app.redis.errors import MembersLost, StaleEpoch
 from app.redis.members import MembersState, MemberStore
-from tables.members import MemberName, SetKey
+from tables.changelogged.members import MemberName, SetKey
 from tests.simulation.process import PROCESS
 
 

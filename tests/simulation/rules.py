@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from app.definitions.instants import parse_iso8601_ms
+from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
-from app.offline import OfflineMeter
+from app.offline.fold import OfflineMeter
 from tables.partition.partition import Partition
 from tests.laws.world import DAY_MS, HOUR_MS
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from app.definitions.instants import iso_milliseconds
+from app.billing_periods.instants import iso_milliseconds
 from tests.laws.world import DAY_MS, HOUR_MS, ORG, SUBSCRIPTION
 
 

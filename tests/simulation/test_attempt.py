@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from app.kafka.topics import CELLS_CHANGELOG
 from app.runtime.changelogs import PARTITION_RECORD_KEY
-from app.topics import CELLS_CHANGELOG
 from tables.changelogged.checkpoint import PartitionRecord
 from tests.simulation.by_hand import begin
 from tests.simulation.loop import run

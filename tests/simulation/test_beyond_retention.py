@@ -8,9 +8,9 @@ from typing import Any
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.topics import METER_DEFINITIONS
+from app.kafka.topics import METER_DEFINITIONS
 from app.wire.refusals import RefusalCode
-from tables.reading import current_usage
+from tables.reading.usage import current_usage
 from tests.laws.world import (
     HOUR_MS,
     ORG,

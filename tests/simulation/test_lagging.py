@@ -14,7 +14,7 @@ from app.definitions import commands
 from app.kafka.log_readers import LogReader, LogRecord
 from app.queries.gateway import Gateway
 from app.runtime import restore
-from app.wire.raw import home_partition, message_key
+from app.wire.keys import home_partition, message_key
 from tests.laws.world import HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, subscription_body
 from tests.simulation.by_hand import append, begin, defining, hold, slow_scans
 from tests.simulation.check import Outcome

@@ -15,12 +15,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.kafka.log_readers import LogRecord, RecordReader
 from app.kafka.record_batch import RecordBatch
-from app.redis.errors import MembersLost
-from app.redis.members import MEMBERS_IN_A_CALL
-from app.runtime import member_sync, rebuild, restore
-from app.runtime.changelogs import PARTITION_RECORD_KEY
-from app.runtime.refold_queue import RefoldQueue
-from app.topics import (
+from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     INDEX_CHANGELOG,
@@ -29,9 +24,14 @@ from app.topics import (
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
+from app.redis.errors import MembersLost
+from app.redis.members import MEMBERS_IN_A_CALL
+from app.runtime import member_sync, rebuild, restore
+from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.refold_queue import RefoldQueue
 from app.wire.refusals import RefusalCode
 from tables.changelogged.checkpoint import PartitionRecord
-from tables.members import MemberName
+from tables.changelogged.members import MemberName
 from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome

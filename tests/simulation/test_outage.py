@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from aiokafka.errors import KafkaError
 
-from app.limits import COMMIT_TIMEOUT_S, KAFKA_LOST_S
+from app.bounds.limits import COMMIT_TIMEOUT_S, KAFKA_LOST_S
+from app.kafka.topics import CELLS_CHANGELOG
 from app.runtime.changelogs import PARTITION_RECORD_KEY
 from app.runtime.duplicates import Duplicates
-from app.topics import CELLS_CHANGELOG
-from app.wire.raw import home_partition, message_key
+from app.wire.keys import home_partition, message_key
 from tables.changelogged.checkpoint import PartitionRecord
 from tests.laws.world import ORG, SUBSCRIPTION
 from tests.simulation.by_hand import begin

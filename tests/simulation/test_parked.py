@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from app.schedule import Schedule
-from app.topics import METER_DEFINITIONS
+from app.kafka.topics import METER_DEFINITIONS
+from tables.closing.schedule import Schedule
 from tables.fold import fold_run
 from tables.partition.route_table import RouteTable
-from tables.reading import current_usage
+from tables.reading.usage import current_usage
 from tests.laws.world import ORG, plan_body, subscription_body
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run

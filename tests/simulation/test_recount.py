@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.offline import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from tests.laws.world import HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
 from tests.simulation.recount import Figure, Use, recount
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.definitions.log import apply
 from app.definitions.state import Definitions
-from app.topics import METER_DEFINITIONS
+from app.kafka.topics import METER_DEFINITIONS
 from tables.fold import fold_run
 from tables.partition import partition as folding
 from tests.laws.world import HOUR_MS, WEEK_MS

@@ -14,8 +14,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.judging import Judging
-from app.wire.arrivals import arrivals_of
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival, arrivals_of
 from tests.laws.world import DAY_MS, ORG, START_MS, WEEK_MS, plan_body, subscription_body
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome

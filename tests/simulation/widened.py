@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
 from app.definitions.commands import Command
-from app.definitions.instants import iso_milliseconds
 from app.definitions.model import SettingsRecord
 from tests.laws.world import (
     DAY_MS,

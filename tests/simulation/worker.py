@@ -22,13 +22,13 @@ from faust.types import TP
 from agents import PARTITION_AGENTS, WORKER_AGENTS
 from agents.ingest import take_raw, take_rekeyed
 from agents.probe import probe
-from app.apart import first_failure_here
-from app.brokers import Brokers
-from app.cancelled import asked_to_end
+from app.bounds.cancellation import asked_to_end
+from app.bounds.turns import Turns
+from app.kafka.brokers import Brokers
 from app.kafka.record_batch import RecordBatch
+from app.runtime.apart import first_failure_here
 from app.runtime.engine import Engine
 from app.settings import Settings
-from app.turns import Turns
 from tests.simulation.kafka import Admin, Broker, Consumer, PartitionProducer, Producer
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.process import PROCESS, Process, SimulatedClock, SkewedClock, failpoint
@@ -48,14 +48,16 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.runtime.engine.gc": _Collector,
         "app.runtime.ownership.gc": _Collector,
         "app.runtime.engine.InOrderProducer": lambda **_: Producer(broker),
-        "app.appender.Producer": lambda **_: Producer(broker),
+        "app.kafka.appender.Producer": lambda **_: Producer(broker),
         "app.runtime.offsets.Consumer": lambda **_: Consumer(broker),
         "app.runtime.scan.Consumer": lambda **_: Consumer(broker),
         "app.kafka.log_readers.Consumer": lambda **_: Consumer(broker),
         "app.runtime.restorer.PartitionProducer": lambda _, number: PartitionProducer(
             broker, number
         ),
-        "app.set_aside.PartitionProducer": lambda _, number: PartitionProducer(broker, number),
+        "app.runtime.set_aside.PartitionProducer": lambda _, number: PartitionProducer(
+            broker, number
+        ),
         "app.runtime.engine.MemberStore": lambda _: Members(redis),
         "app.runtime.rebuild.admin_client": Admin(broker).connected,
         "app.runtime.commit.failpoint": failpoint,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.meter.evidence import Uncounted, UncountedSample
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival
 from tables.not_counted import NotCounted
 from tests.laws.world import event
 from tests.semantics.story import Story, charge, ms

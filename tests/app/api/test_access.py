@@ -10,10 +10,10 @@ from aiohttp import ClientSession, web
 
 from app.api.auth import Identity, KeyRing, PeerTokens
 from app.api.errors import ApiError
+from app.api.keys import Key, digest_of, of_environment
 from app.api.server import ApiServer, build_app
-from app.keys import Key, digest_of, of_environment
-from app.limits import FAILED_LOGINS_PER_S, PEER_TOKEN_S
-from app.stack.ports import free_ports
+from app.bounds.limits import FAILED_LOGINS_PER_S, PEER_TOKEN_S
+from app.local_servers.ports import free_ports
 from tests.app.api.conftest import KEYS, NOW_MS, Answer, Running, registry
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION, Clock, LedgerMeter
 

@@ -11,7 +11,7 @@ import pytest
 from app.api import admission as module
 from app.api.admission import NOBODY, Admission
 from app.api.errors import ApiError
-from app.limits import (
+from app.bounds.limits import (
     BEGUN_A_TURN,
     BODY_BYTES,
     WAITING_IN_ALL,

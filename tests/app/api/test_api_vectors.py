@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.definitions.instants import parse_iso8601_ms
+from app.billing_periods.instants import parse_iso8601_ms
 from tests.app.api.conftest import NOW_MS, Running
 from tests.conformance.api import Conversation, Skipped, check_api_vector
 from tests.conformance.api_matching import differences

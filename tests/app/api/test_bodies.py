@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.api import bodies, connections
-from app.limits import BODY_BYTES, BODY_VALUES
+from app.bounds.limits import BODY_BYTES, BODY_VALUES
 from tests.app.api.conftest import Running
 
 METRIC = b'{"billable_metric":{"name":"n","code":"c","aggregation_type":"count_agg"}}'

@@ -13,9 +13,9 @@ from aiohttp import ClientSession, ClientSSLError
 
 from app.api.auth import KeyRing
 from app.api.certificate import Certificate
+from app.api.keys import of_environment
 from app.api.server import ApiServer, build_app
-from app.keys import of_environment
-from app.stack.errors import StackError
+from app.errors import StackError
 from tests.app.api.conftest import KEYS, NOW_MS, registry
 from tests.app.api.ledger import Clock, LedgerMeter
 

@@ -12,8 +12,8 @@ from aiohttp import ClientSession
 
 from app.api import connections, server
 from app.api.auth import KeyRing
+from app.api.keys import of_environment
 from app.api.server import ApiServer, build_app
-from app.keys import of_environment
 from tests.app.api.conftest import KEYS, NOW_MS, Running, registry, start
 from tests.app.api.ledger import Clock, LedgerMeter
 from tests.app.api.test_bodies import Line, line_to

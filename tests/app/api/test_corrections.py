@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.wire.decode import decode_record
 from app.wire.events import Correction
-from app.wire.records import decode_record
 from tests.app.api.conftest import Running
 from tests.app.api.ledger import ORGANIZATION
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from app.api.event_input import EventFields, InvalidEvent, read_event
+from app.wire.decode import decode_record
 from app.wire.encode import record_value
-from app.wire.records import decode_record
 from tests.app.api.conftest import NOW_MS, Answer, Running
 from tests.app.api.ledger import ORGANIZATION
 

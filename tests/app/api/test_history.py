@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.definitions.instants import parse_iso8601_ms
+from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.model import HistoryRecord
 from tests.app.api.conftest import Running
 from tests.app.api.ledger import ORGANIZATION

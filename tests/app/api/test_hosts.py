@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from app.api.errors import ApiError
 from app.api.hosts import client_address, is_loopback, require_guarded, require_own_name
+from app.errors import StackError
 from app.settings import ApiKey, Settings
-from app.stack.errors import StackError
 
 KEY = ApiKey(organization_id="o", key=SecretStr("own"))
 

@@ -1,7 +1,7 @@
 """A request goes with its answer: nothing of it waits for the garbage collector.
 
-The collector passes over what lives while it stops walking it (`app.collecting`). A circle of a
-request, its error and the traceback of that would stay for ever, with a body of up to 900 KB.
+The collector passes over what lives while it stops walking it (`app.bounds.collecting`). A circle
+of a request, its error and the traceback of that would stay for ever, with a body of up to 900 KB.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from app.api.bodies import Body
-from app.limits import BODY_BYTES
+from app.bounds.limits import BODY_BYTES
 from tests.app.api.conftest import Running
 from tests.app.api.test_bodies import line_to
 from tests.app.api.test_gone_clients import Held

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from app.api.overview_json import merged
-from app.limits import BODY_BYTES
+from app.bounds.limits import BODY_BYTES
 from app.meter.evidence import Uncounted, UncountedSample
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import Clock

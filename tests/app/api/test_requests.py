@@ -12,8 +12,8 @@ from app.api.errors import ApiError
 from app.api.pagination import PageRequest, listing
 from app.api.query import Query
 from app.api.router import Router
+from app.bounds.turns import drained
 from app.definitions.model import Customer
-from app.turns import drained
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.limits import BODY_BYTES
+from app.bounds.limits import BODY_BYTES
 from app.meter.health import Reason
 from tests.app.api.conftest import Running
 from tests.app.api.ledger import ORGANIZATION

@@ -9,8 +9,8 @@ import pytest
 
 from app.api.overviews import Overviews
 from app.api.streams import PART_BYTES, parts, pieces, whole
+from app.bounds.turns import Turns, Work
 from app.meter.overview import OverviewQuery
-from app.turns import Turns, Work
 
 
 def shown(count: int) -> dict[str, Any]:

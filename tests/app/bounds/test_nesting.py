@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.bounds.nesting import deeper_than, split_array
-from app.wire.records import decode_record
+from app.wire.decode import decode_record
 
 texts = st.text(alphabet='[]{}",\\a é', max_size=6)
 json_values: st.SearchStrategy[Any] = st.recursive(

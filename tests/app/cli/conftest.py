@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli.main import cli
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
-from app.stack.kafka import LocalKafka
-from app.stack.ports import free_ports
-from app.stack.redis import LocalRedis
 from tests.conftest import MakeSettings
 from tests.live.api import KEY, Api, api_of
 from tests.live.worker import SESSIONS

@@ -13,8 +13,8 @@ from rich.console import Console
 from app.cli.main import cli
 from app.cli.usage import period_usage
 from app.cli.watch import overview_tables
+from app.local_servers.ports import free_ports
 from app.main import Worker
-from app.stack.ports import free_ports
 from tests.app.cli.conftest import Meter
 from tests.live.api import KEY, Api, eventually
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
+from app.local_servers.ports import free_ports
 from app.main import Worker
-from app.stack.ports import free_ports
 from tests.app.cli.conftest import Meter
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
-from app.stack.ports import free_ports
+from app.local_servers.ports import free_ports
 from tests.app.cli.conftest import Meter
 from tests.live.api import Api
 

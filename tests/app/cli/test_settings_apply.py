@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from app.cli.main import cli
 from app.cli.settings_apply import differences
 from app.definitions.model import SettingsRecord
+from app.local_servers.ports import free_ports
 from app.main import Worker
 from app.settings import Settings
-from app.stack.ports import free_ports
 from tests.app.cli.conftest import Meter
 from tests.live.api import eventually
 

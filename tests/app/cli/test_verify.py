@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
-from app.stack.ports import free_ports
+from app.local_servers.ports import free_ports
 
 COMMANDS = pytest.mark.parametrize(
     "command", [["verify"], ["explain", "sub", "calls"]], ids=["verify", "explain"]

@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
 from app.main import Worker
-from app.stack.kafka import LocalKafka
-from app.stack.ports import HOST, free_ports
+from app.settings import HOST
 
 
 def test_a_worker_without_servers_is_told_what_to_set() -> None:

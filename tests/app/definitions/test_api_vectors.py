@@ -12,17 +12,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Rejected
-from app.definitions.serializers import (
-    customer_json,
-    metric_json,
-    plan_json,
-    subscription_json,
-)
-from app.turns import drained
 from tests.app.definitions.log import ORG, Log
 from tests.conformance.files import VECTORS
 

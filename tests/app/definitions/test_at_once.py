@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bounds.turns import STEP_ITEMS, Steps, T, drained
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
@@ -17,7 +18,6 @@ from app.definitions.outcome import Applied
 from app.definitions.quotas import Quotas, elapsed_charges, over_quota
 from app.definitions.state import Definitions
 from app.definitions.versions import Coming, Versions
-from app.turns import STEP_ITEMS, Steps, T, drained
 from tests.app.definitions.log import ORG, Log, ms
 
 MANY = 300

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
+from app.api.definitions_json import subscription_json
 from app.definitions import commands
 from app.definitions.outcome import Applied, Rejected, Touch
-from app.definitions.serializers import subscription_json
 from tests.app.definitions.log import ORG, Log, ms
 
 INVALID, OUT_OF_RANGE = ["value_is_invalid"], ["value_is_out_of_range"]

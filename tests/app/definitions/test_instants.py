@@ -1,6 +1,6 @@
 import pytest
 
-from app.definitions.instants import iso_milliseconds, iso_seconds, parse_iso8601_ms
+from app.billing_periods.instants import iso_milliseconds, iso_seconds, parse_iso8601_ms
 
 MOMENT_MS = 1_706_662_800_123
 

@@ -10,6 +10,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.log import apply, check
@@ -22,9 +24,7 @@ from app.definitions.model import (
     Subscription,
 )
 from app.definitions.outcome import Applied, Rejected
-from app.definitions.serializers import customer_json, metric_json, plan_json, subscription_json
 from app.definitions.state import Definitions
-from app.turns import drained
 from tests.app.definitions.log import ms
 
 Record: TypeAlias = tuple[bytes | None, int, int]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app import limits
+from app.bounds import limits
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.log import decide

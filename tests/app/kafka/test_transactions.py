@@ -23,8 +23,8 @@ from app.kafka.log_readers import (
     scan,
 )
 from app.kafka.transactions import MAX_BATCH_BYTES, Fenced, PartitionProducer, Record
+from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from app.stack.kafka import LocalKafka
 
 pytestmark = pytest.mark.servers
 

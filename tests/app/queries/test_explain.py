@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from app.meter.evidence import ExplainQuery
 from app.queries.explain import _Selection
-from tables.fold import Arrival
-from tables.tracing import Tracer
+from app.wire.arrivals import Arrival
+from tables.reading.tracing import Tracer
 from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
 
 

@@ -17,17 +17,17 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from app.api.auth import KeyRing, PeerTokens
+from app.api.keys import of_environment
 from app.api.server import ApiServer, build_app
-from app.keys import of_environment
+from app.bounds.turns import Turns
 from app.queries.gateway import Gateway
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress, ProgressTable
 from app.runtime.raw_lookup import RawPlace
 from app.runtime.scans import Scans
-from app.turns import Turns
+from app.wire.arrivals import Arrival
+from app.wire.decode import decode_record
 from app.wire.events import Event
-from app.wire.records import decode_record
-from tables.fold import Arrival
 from tests.app.api.conftest import Answer, Running, api_key
 from tests.laws.world import ORG, START_MS, SUBSCRIPTION, Live, definitions_of, event
 

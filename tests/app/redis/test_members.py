@@ -12,12 +12,12 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.local_servers.redis import LocalRedis
 from app.redis import members
 from app.redis.errors import MembersLost, MembersSilent, StaleEpoch
 from app.redis.members import MEMBERS_IN_A_CALL, MembersState, MemberStore
 from app.settings import Settings
-from app.stack.redis import LocalRedis
-from tables.members import MemberName
+from tables.changelogged.members import MemberName
 from tests.conftest import MakeSettings
 
 pytestmark = pytest.mark.servers

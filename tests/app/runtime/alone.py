@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from app.apart import first_failure_here
-from app.brokers import Brokers
 from app.clock import Clock, ManualClock
 from app.definitions.outcome import Touch
 from app.definitions.state import Definitions
+from app.kafka.brokers import Brokers
 from app.kafka.transactions import Conclude, Record
 from app.redis.members import MemberStore
+from app.runtime.apart import first_failure_here
 from app.runtime.context import Numbered, WorkerContext
 from app.runtime.delivery import Delivery
 from app.runtime.homes import HomePartitions

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from app.bounds.limits import REFUSED_LETTERS
 from app.clock import SystemClock
 from app.definitions import commands
 from app.definitions.judging import Judging
@@ -14,17 +15,15 @@ from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.kafka.record_batch import RawRecord
+from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record
-from app.limits import REFUSED_LETTERS
 from app.runtime.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
 from app.runtime.owned import OwnedPartition
-from app.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
-from app.wire.arrivals import arrivals_of
+from app.wire.arrivals import Arrival, arrivals_of
+from app.wire.decode import Headers, decode_record
 from app.wire.events import MAX_BYTES
-from app.wire.records import Headers, decode_record
 from app.wire.refusals import Refusal, RefusalCode
 from tables.event_index.index import EventIndex
-from tables.fold import Arrival
 from tables.partition.intake import Refused
 from tables.partition.partition import Partition
 from tests.app.runtime.alone import NoProducer, context_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.bounds.turns import drained
 from app.clock import SystemClock
 from app.definitions import commands
 from app.definitions.outcome import Touch
@@ -11,7 +12,6 @@ from app.kafka.log_readers import LogRecord
 from app.runtime import followed
 from app.runtime.engine import Engine
 from app.settings import Settings
-from app.turns import drained
 from tests.app.definitions.log import ORG, metric_body
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from agents.close import close_due
 from agents.refold import refold_queued
+from app.bounds.turns import TURN_S, Turns
 from app.clock import ManualClock
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Touch
@@ -19,17 +20,16 @@ from app.kafka.record_batch import RawRecord
 from app.kafka.transactions import Fenced
 from app.meter.events import Accepted, Duplicate, Position, Verdict
 from app.queries.gateway import Gateway
-from app.records import usage_record
 from app.runtime.commit import Producer, Unsent
 from app.runtime.owned import OwnedPartition, slices_of
 from app.runtime.progress import ProgressTable
 from app.runtime.verdicts import REMEMBERED
-from app.turns import TURN_S, Turns
+from app.wire.arrivals import Arrival, runs_of
 from app.wire.refusals import Refusal, RefusalCode
+from app.wire.usage_records import usage_record
+from tables.changelogged.presence import Pair
 from tables.closing.close import settling
-from tables.fold import Arrival, runs_of
 from tables.partition.snapshot import TooLargeForChangelog
-from tables.presence import Pair
 from tests.app.runtime.alone import Followed, NoProducer, context_of
 from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
 
@@ -203,7 +203,7 @@ async def test_a_flush_that_is_left_half_packed_is_packed_to_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is taken out of the tables could not be put back."""
-    monkeypatch.setattr("app.turns.TURN_S", 0.0)
+    monkeypatch.setattr("app.bounds.turns.TURN_S", 0.0)
     owned, seats = owned_of("seats"), [f"u{number}" for number in range(300)]
     arrivals = [
         Arrival(event("seats", seat, AT_MS, u=seat), ORG, AT_MS, 0, number, 0)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from app.errors import StackError
 from app.kafka.record_batch import RecordBatch
 from app.kafka.transactions import Fenced
 from app.runtime import ownership as module
@@ -18,7 +19,6 @@ from app.runtime.delivery import Delivery
 from app.runtime.ownership import Ownership
 from app.runtime.status import Tally
 from app.runtime.tasks import Work
-from app.stack.errors import StackError
 
 Act = Callable[[], Coroutine[Any, Any, None]]
 

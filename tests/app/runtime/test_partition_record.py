@@ -8,18 +8,18 @@ import msgspec
 import pytest
 
 from app.definitions.state import Definitions
+from app.kafka.topics import CHANGELOG_MESSAGE_BYTES
 from app.runtime.cuts import Cuts
 from app.runtime.flush import Packing
 from app.runtime.forwarder import Forwards
 from app.runtime.next_flush import NextFlush
 from app.runtime.refold_queue import RefoldQueue
 from app.runtime.restore import refolding_pairs
-from app.topics import CHANGELOG_MESSAGE_BYTES
 from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.presence import Pair
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
-from tables.presence import Pair
 from tests.app.runtime.alone import context_of
 
 IDLE: Pair = ("o", "idle", "gb")

@@ -16,9 +16,8 @@ from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.runtime.scan import Scan, may_hold
-from app.wire.arrivals import arrivals_of
-from app.wire.records import Headers
-from tables.fold import Arrival
+from app.wire.arrivals import Arrival, arrivals_of
+from app.wire.decode import Headers
 
 NAMES = ["s", "ä/ß", 'quote"', "\u2028", "back\\slash", "tab\t", "emoji \U0001f600"]
 

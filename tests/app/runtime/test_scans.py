@@ -9,12 +9,12 @@ from collections.abc import Generator
 
 import pytest
 
-from app.limits import SCANS_WAITING, SCANS_WAITING_OF_ORGANIZATION
+from app.bounds.limits import SCANS_WAITING, SCANS_WAITING_OF_ORGANIZATION
+from app.bounds.turns import Turns, drained
 from app.meter.errors import TimeBudgetExceeded, TooManyScans
 from app.queries.listing import First
 from app.runtime import scans as scans_module
 from app.runtime.scans import Scans
-from app.turns import Turns, drained
 
 
 class Asking:

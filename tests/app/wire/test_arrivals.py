@@ -7,14 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.bounds.limits import ID_BYTES
 from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
-from app.limits import ID_BYTES
-from app.wire.arrivals import arrivals_of, hang_on_limits
-from app.wire.records import Headers
+from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, hang_on_limits
+from app.wire.decode import Headers
 from app.wire.refusals import Refusal, RefusalCode
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival
 
 EVENT = {
     "organization_id": "o",

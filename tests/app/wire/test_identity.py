@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.limits import COMPARED_BYTES
+from app.bounds.limits import COMPARED_BYTES
 from app.wire.events import Event
 from app.wire.identity import (
     body_hash,

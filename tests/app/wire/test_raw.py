@@ -5,7 +5,7 @@ from aiokafka.partitioner import murmur2 as client_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.raw import home_partition, message_key, murmur2
+from app.wire.keys import home_partition, message_key, murmur2
 
 
 @pytest.mark.parametrize(

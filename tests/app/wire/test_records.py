@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.bounds.nesting import PARSED_LEVELS
-from app.wire import records
+from app.wire import decode
+from app.wire.decode import Decoded, Headers, deciding_headers, decode_record, is_tick
 from app.wire.events import LAGO_NAMES, MAX_BYTES, Correction, Event, decode_plain
-from app.wire.records import Decoded, Headers, deciding_headers, decode_record, is_tick
 from app.wire.refusals import Refusal, RefusalCode
 
 BASE: dict[str, Any] = {
@@ -512,6 +512,6 @@ def test_the_fast_path_is_only_faster(event: dict[str, str], plain: bool) -> Non
     value = ("{" + ",".join(members) + "}").encode()
     fast = decode_record(value)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "decode_plain", lambda body: None)
+        patch.setattr(decode, "decode_plain", lambda body: None)
         assert decode_record(value) == fast
     check_everything_is_answered(b"[" + value + b"]", ())

@@ -25,20 +25,25 @@ from app.definitions.judging import Judging
 from app.definitions.set_asides import named_in
 from app.definitions.timeline import NEVER_MS
 from app.kafka.transactions import Record
-from app.offline import EventLine
+from app.offline.fold import EventLine
 from app.runtime.dead_letters import Source, dead_letters, source_of
-from app.wire.arrivals import arrivals_of
+from app.wire.arrivals import (
+    Arrival,
+    CorrectionArrival,
+    Run,
+    SubscriptionName,
+    arrivals_of,
+    runs_of,
+)
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal
+from tables.changelogged.presence import Pair
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
-from tables.corrections import CorrectionArrival
-from tables.fold import Arrival, Run, runs_of
 from tables.partition.intake import Duplicate, Refused, WaitForDefinitions
 from tables.partition.partition import Slice
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
-from tables.presence import Pair, SubscriptionName
-from tables.reading import current_usage
+from tables.reading.usage import current_usage
 from tests.laws.world import DefinitionLine, Live
 from tests.rules.golden.story import END_MS
 

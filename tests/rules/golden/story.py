@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
+from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.files import definition_line
-from app.definitions.instants import iso_milliseconds
 from app.definitions.model import SettingsRecord
-from app.export import event_line
 from app.kafka.log_readers import LogRecord
+from app.offline.export import event_line
 from app.wire.arrivals import ADMIT_HEADER
 from tests.semantics.story import charge, ms
 

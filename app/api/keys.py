@@ -1,0 +1,200 @@
+"""The keys of the API: from the environment, or from a file that is read again while it runs.
+
+A file holds digests only. Any number of keys may stand for one organization, so that one is put in
+another's place in steps: add, move the clients, watch when the old one was used last, remove.
+Source: bounded-work §4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import tomllib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.bounds.limits import LEAST_SECRET_CHARACTERS
+from app.errors import StackError
+from app.log import facts
+from app.settings import ApiKey, Settings
+
+log = logging.getLogger(__name__)
+
+EVERY_ORGANIZATION = "*"
+READ_AGAIN_S = 5.0
+_SECRET_BYTES = 32
+
+KeyAccess = Literal["read", "write", "operator"]
+"""`write` includes reading. `operator` stands for all organizations."""
+
+
+class KeysRefused(StackError):
+    """The file of keys, or a key of the environment, cannot be worked with."""
+
+
+class Key(BaseModel):
+    """One key: its digest, whom it stands for and what it may do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=255)
+    """Says in the log of definitions who changed them."""
+    organization_id: str = Field(min_length=1, max_length=1024)
+    access: KeyAccess = "write"
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    expires_at: datetime | None = None
+    requests_per_s: float | None = Field(None, gt=0)
+    events_per_s: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if (self.organization_id == EVERY_ORGANIZATION) != (self.access == "operator"):
+            raise ValueError('access is "operator" where organization_id is "*", and only there')
+        if self.expires_at is not None and self.expires_at.tzinfo is None:
+            raise ValueError("expires_at needs a zone, as 2027-01-31T00:00:00Z")
+        return self
+
+    @property
+    def expires_at_s(self) -> float | None:
+        """Seconds since the epoch; None: never."""
+        return None if self.expires_at is None else self.expires_at.timestamp()
+
+
+def digest_of(secret: str) -> str:
+    """What the file keeps of a key."""
+    return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def new_key(name: str, organization_id: str, access: KeyAccess) -> tuple[str, str]:
+    """(the key itself, which is kept nowhere; the entry for the file)"""
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    key = Key(name=name, organization_id=organization_id, access=access, sha256=digest_of(secret))
+    fields = ("name", "organization_id", "access", "sha256")
+    lines = (f"{field} = {_quoted(getattr(key, field))}\n" for field in fields)
+    return secret, "".join(["[[keys]]\n", *lines])
+
+
+def _quoted(text: str) -> str:
+    escaped = "".join(
+        f"\\u{ord(each):04x}" if each in '"\\' or not each.isprintable() else each for each in text
+    )
+    return f'"{escaped}"'
+
+
+def of_environment(keys: Sequence[ApiKey]) -> tuple[Key, ...]:
+    """Those of METER_API_KEYS, named by their place."""
+    return tuple(
+        Key(
+            name=f"METER_API_KEYS[{number}]",
+            organization_id=key.organization_id,
+            access=key.access,
+            sha256=digest_of(key.key.get_secret_value()),
+            requests_per_s=key.requests_per_s,
+            events_per_s=key.events_per_s,
+        )
+        for number, key in enumerate(keys)
+    )
+
+
+def read_keys(file: Path) -> tuple[Key, ...]:
+    """The keys of a file: TOML with `[[keys]]` tables. Raises `KeysRefused`."""
+    try:
+        found = tomllib.loads(file.read_text())
+        unknown = found.keys() - {"keys"}
+        if unknown:
+            raise ValueError(f"{min(unknown)!r} is none of its tables, which are [[keys]]")
+        entries = found.get("keys", [])
+        if not isinstance(entries, list):
+            raise ValueError("keys is no table, which is written [[keys]]")
+        keys = tuple(Key.model_validate(entry) for entry in entries)
+        for field in ("name", "sha256"):
+            values = [getattr(key, field) for key in keys]
+            twice = next((value for value in values if values.count(value) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{field} {twice!r} stands there twice")
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, detail["loc"]))
+        raise KeysRefused(f"The keys of {file} cannot be used: {field}: {detail['msg']}") from error
+    except (OSError, ValueError) as error:
+        raise KeysRefused(f"The keys of {file} cannot be used: {error}") from error
+    return keys
+
+
+def keys_of(settings: Settings) -> tuple[Key, ...]:
+    """All keys that a worker begins with. Raises `KeysRefused`."""
+    of_file = () if settings.api_keys_file is None else read_keys(settings.api_keys_file)
+    if settings.profile == "production":
+        short = [
+            number
+            for number, key in enumerate(settings.api_keys)
+            if len(key.key.get_secret_value()) < LEAST_SECRET_CHARACTERS
+        ]
+        if short:
+            raise KeysRefused(
+                f"Key {short[0]} of METER_API_KEYS is shorter than {LEAST_SECRET_CHARACTERS} "
+                "characters, so it may be guessed. `meter keys new` makes one"
+            )
+        if not (of_file or settings.api_keys):
+            raise KeysRefused(
+                "There is no key, so nobody could ask this worker anything. `meter keys new` makes "
+                "one; name the file that it is put in by METER_API_KEYS_FILE"
+            )
+    return (*of_environment(settings.api_keys), *of_file)
+
+
+class KeysFile:
+    """Follows the file: changed keys hold within seconds, broken ones change nothing."""
+
+    def __init__(self, settings: Settings, replace: Callable[[Sequence[Key]], None]):
+        self._settings = settings
+        self._replace = replace
+        self._seen = self._stamp()
+        self._asked = asyncio.Event()
+        self.valid = True
+        """Whether it could be read when it was looked at last."""
+
+    def look(self) -> None:
+        """Read it now, whether it seems to have changed or not."""
+        self._asked.set()
+
+    async def follow(self) -> None:
+        """Look every few seconds, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(READ_AGAIN_S):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+            stamp = self._stamp()
+            if stamp == self._seen and not self._asked.is_set():
+                continue
+            self._asked.clear()
+            self._seen = stamp
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            keys = keys_of(self._settings)
+        except KeysRefused as error:
+            self.valid = False
+            text = "keys refused, those before stay in force: %s"
+            log.error(text, error, extra=facts("keys", read=False))
+            return
+        self.valid = True
+        self._replace(keys)
+        log.info("keys read again: %d", len(keys), extra=facts("keys", read=True, keys=len(keys)))
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        file = self._settings.api_keys_file
+        try:
+            found = None if file is None else file.stat()
+        except OSError:
+            return None
+        return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -1,0 +1,133 @@
+"""Appends of single records outside the transactions of the partitions, acknowledged by all."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from aiokafka.structs import RecordMetadata
+
+from app.bounds.limits import APPENDED_WITHIN_S
+from app.kafka.clients import NOT_TAKEN, Producer
+from app.kafka.topics import APPENDED_MESSAGE_BYTES
+from app.settings import Settings
+from app.wire.decode import Headers
+
+
+def producer_options(settings: Settings) -> dict[str, Any]:
+    """Of producers of single records, other than idempotence."""
+    return {
+        "acks": "all",
+        "linger_ms": 5,
+        "max_request_size": APPENDED_MESSAGE_BYTES,
+        **settings.kafka_options(),
+    }
+
+
+class Appender:
+    """Appends through a producer that is replaced whenever something failed.
+
+    aiokafka counts what the broker refused as sent, so that the broker misses a sequence number and
+    refuses every later record of that producer and partition.
+    """
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._producer: Producer | None = None
+        self._starting = asyncio.Lock()
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: no broker answers.
+        """
+        await self._started()
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int,
+        headers: Headers = (),
+        timestamp_ms: int | None = None,
+    ) -> RecordMetadata:
+        """Append a record and wait for its place.
+
+        Raises:
+            KafkaError, OSError, TimeoutError: it was refused, or no broker answers for 10 s.
+        """
+        producer: Producer | None = None
+        try:
+            async with asyncio.timeout(APPENDED_WITHIN_S):
+                producer = await self._started()
+                return await self._append(
+                    producer, topic, key, value, partition, headers, timestamp_ms
+                )
+        except NOT_TAKEN:
+            if producer is not None:
+                self._give_up(producer)
+            raise
+
+    async def _append(
+        self,
+        producer: Producer,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int,
+        headers: Headers,
+        timestamp_ms: int | None,
+    ) -> RecordMetadata:
+        if key is None and value is None:
+            # Only a batch can carry it.
+            batch = producer.create_batch()
+            batch.append(key=None, value=None, timestamp=timestamp_ms, headers=list(headers))
+            sent: RecordMetadata = await (
+                await producer.send_batch(batch, topic, partition=partition)
+            )
+        else:
+            sent = await producer.send_and_wait(
+                topic,
+                value,
+                key=key,
+                partition=partition,
+                timestamp_ms=timestamp_ms,
+                headers=list(headers),
+            )
+        return sent
+
+    async def _started(self) -> Producer:
+        async with self._starting:
+            if self._producer is None:
+                options = producer_options(self._settings)
+                producer = Producer(enable_idempotence=True, **options)
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    def _give_up(self, producer: Producer) -> None:
+        """Stop a producer; what others have sent through it is delivered first."""
+        if self._producer is producer:
+            self._producer = None
+            stopping = asyncio.create_task(_stop(producer))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+
+    async def stop(self) -> None:
+        """Deliver what was sent and close the connections."""
+        if self._producer is not None:
+            self._give_up(self._producer)
+        await asyncio.gather(*self._stopping)
+
+
+async def _stop(producer: Producer) -> None:
+    with suppress(*NOT_TAKEN):
+        await producer.stop()

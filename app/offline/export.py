@@ -1,0 +1,154 @@
+"""Export: the logs as JSON lines that `meter fold` reads back.
+
+A line is the record's own JSON object with `_append_time` (ms), `_partition` and `_offset` before
+its fields, which are not written anew: number literals count. A value that is no plain JSON object
+stands under `_value_base64`, a null under `_value`; headers under `_headers`, or in their order
+under `_headers_base64` where an object of texts cannot hold them.
+Source: records-and-cuts.md §10.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Literal
+
+import msgspec
+
+from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.files import definition_line
+from app.definitions.log import apply
+from app.definitions.state import Definitions
+from app.kafka.clients import started
+from app.kafka.lenient_fetch import limit_after
+from app.kafka.log_readers import LogRecord, plain_consumer, scan
+from app.kafka.names import TopicPartition
+from app.kafka.topics import METER_DEFINITIONS, partition_count
+from app.settings import Settings
+from app.wire.decode import Headers
+from app.wire.events import MAX_BYTES, is_utf8
+
+What = Literal["definitions", "events", "records"]
+
+
+async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
+    """Lines, without their newlines, of all that is in a log now, partition by partition.
+
+    Raises:
+        TopicRefused: the log is not there.
+    """
+    if what == "events":
+        await _learn_limits(settings)
+    for tp in await _partitions(settings, what):
+        ends = await _bounds(settings, tp)
+        async for records in scan(settings, tp, *ends):
+            for record in records:
+                line = _LINES[what](tp.partition, record)
+                if line is not None:
+                    yield line
+
+
+async def _learn_limits(settings: Settings) -> None:
+    """Batches are read as workers read them, which the settings in the definitions log say."""
+    definitions = Definitions()
+    for tp in await _partitions(settings, "definitions"):
+        async for records in scan(settings, tp, *await _bounds(settings, tp)):
+            for record in records:
+                apply(definitions, record.value, record.timestamp_ms, record.offset)
+    limit_after(settings.topic(settings.raw_topic), definitions.limited_after_ms())
+
+
+async def _bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
+    async with started(plain_consumer(settings)) as consumer:
+        start = (await consumer.beginning_offsets([tp]))[tp]
+        return start, (await consumer.end_offsets([tp]))[tp]
+
+
+async def _partitions(settings: Settings, what: What) -> list[TopicPartition]:
+    """As many as there are: a whole log is exported whatever METER_RAW_PARTITIONS says here."""
+    topic = settings.topic(_topic(settings, what))
+    return [TopicPartition(topic, n) for n in range(await partition_count(settings, topic))]
+
+
+def _topic(settings: Settings, what: What) -> str:
+    match what:
+        case "definitions":
+            return METER_DEFINITIONS
+        case "events":
+            return settings.raw_topic
+        case "records":
+            return settings.usage_records_topic
+
+
+def event_line(partition: int, record: LogRecord) -> bytes:
+    """A record of the raw topic as a line."""
+    at_ms, offset, value = record.timestamp_ms, record.offset, record.value
+    # Blanks around it are left out, and may be what is too large.
+    if (
+        value is not None
+        and not record.headers
+        and len(value) <= MAX_BYTES
+        and _is_plain_object(value)
+    ):
+        before = b'{"_append_time":%d,"_partition":%d,"_offset":%d' % (at_ms, partition, offset)
+        fields = value.strip()[1:].lstrip()
+        return before + (b"" if fields == b"}" else b",") + fields
+    wrapped: dict[str, object] = {
+        "_append_time": at_ms,
+        "_partition": partition,
+        "_offset": offset,
+    }
+    if value is None:
+        wrapped["_value"] = None
+    else:
+        wrapped["_value_base64"] = base64.b64encode(value).decode()
+    if record.headers:
+        wrapped |= _headers(record.headers)
+    return json.dumps(wrapped, separators=(",", ":")).encode()
+
+
+def _headers(headers: Headers) -> dict[str, object]:
+    """Bytes need not be UTF-8, and a name may come more than once: of these the order counts."""
+    named = dict(headers)
+    if len(named) == len(headers) and all(text is None or is_utf8(text) for text in named.values()):
+        texts = {name: None if text is None else text.decode() for name, text in headers}
+        return {"_headers": texts}
+    pairs = [
+        (name, None if text is None else base64.b64encode(text).decode()) for name, text in headers
+    ]
+    return {"_headers_base64": pairs}
+
+
+def _is_plain_object(value: bytes) -> bool:
+    """Whether the value can stand in a line as it is: its reader takes it, no field is of ours."""
+    if b"\n" in value or b"\r" in value or not value.lstrip().startswith(b"{"):
+        return False
+    try:
+        fields = _decode_fields(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return not any(name.startswith("_") for name in fields)
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _definition_line(partition: int, record: LogRecord) -> bytes | None:
+    """None for what is no definition: ticks, for one."""
+    try:
+        command = Command.decode(record.value or b"")
+    except UnreadableCommand:
+        return None
+    return definition_line(command, record.timestamp_ms, record.offset).rstrip(b"\n")
+
+
+def _record_line(partition: int, record: LogRecord) -> bytes | None:
+    return record.value
+
+
+_LINES: dict[What, Callable[[int, LogRecord], bytes | None]] = {
+    "definitions": _definition_line,
+    "events": event_line,
+    "records": _record_line,
+}

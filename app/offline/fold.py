@@ -1,0 +1,277 @@
+"""The offline fold: two logs in, usage records and current usage out, without any server.
+
+The same tables and the same code as live; only what the logs say decides. Inputs are applied in the
+order of their append times, and every cut is taken when all inputs up to it are in.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import merge
+from operator import itemgetter
+from typing import NamedTuple, Protocol
+
+from app.definitions.judging import Judging
+from app.definitions.log import apply
+from app.definitions.outcome import Applied, Rejected
+from app.definitions.set_asides import named_in
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS, ceil_to
+from app.meter.usage import PeriodUsage
+from app.wire.arrivals import Arrival, Arrived, SubscriptionName, arrivals_of, runs_of
+from app.wire.refusals import Refusal
+from app.wire.usage_records import PublishedRecord
+from tables.changelogged.members import Members
+from tables.changelogged.presence import Pair
+from tables.closing.close import close_subscription, entering_history, next_cut, settle
+from tables.event_index.index import EventIndex
+from tables.partition.intake import Refused
+from tables.partition.partition import Partition
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold
+from tables.reading.usage import current_usage
+
+
+class DefinitionLine(NamedTuple):
+    """A record of the definitions log."""
+
+    append_time_ms: int
+    offset: int
+    value: bytes | None
+
+
+class EventLine(NamedTuple):
+    """A record of the raw topic; times are made to ascend along a partition."""
+
+    append_time_ms: int
+    partition: int
+    offset: int
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+class ArrivalLog(Protocol):
+    """Every event that was taken, kept for refolds."""
+
+    def take(self, arrivals: Sequence[Arrival]) -> None:
+        """Keep more of them, in order of position."""
+
+    def of(self, name: SubscriptionName) -> Iterable[Sequence[Arrival]]:
+        """Those of an external subscription, in the order they were taken."""
+
+
+class ArrivalsInMemory:
+    """An `ArrivalLog` for as many events as fit."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[SubscriptionName, list[Arrival]] = {}
+
+    def take(self, arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            self._by_name.setdefault(arrival.name, []).append(arrival)
+
+    def of(self, name: SubscriptionName) -> Iterable[Sequence[Arrival]]:
+        return (self._by_name.get(name, ()),)
+
+
+class OfflineMeter:
+    """Both logs applied as far as they were fed, on one partition that owns everything."""
+
+    def __init__(self, taken: ArrivalLog | None = None) -> None:
+        self.definitions = Definitions()
+        members = Members(capacity=None)
+        self.partition = Partition(0, self.definitions, EventIndex(), members)
+        # What was taken is found by name, whatever is defined.
+        self.partition.presence.most_undefined = sys.maxsize
+        self.records: list[PublishedRecord] = []
+        self.refused: list[Refused | Refusal] = []
+        self.outcomes: list[Applied | Rejected] = []
+        self._taken = ArrivalsInMemory() if taken is None else taken
+        self._slice: list[Arrival] = []
+        self._next_cut_ms: int | None = None
+        self._closed_before_ms = -1
+        self._judging = Judging()
+
+    def run(
+        self,
+        definitions: Iterable[DefinitionLine],
+        events: Iterable[EventLine],
+        at_ms: int,
+        progress: Callable[[int], None] = lambda applied: None,
+    ) -> None:
+        """Apply everything appended up to `at_ms` and take every cut until then.
+
+        Both logs in any order. `progress` is told how many more records are applied, after each.
+        """
+        logs: dict[int, list[EventLine]] = {}
+        for line in sorted(events, key=itemgetter(1, 2)):
+            logs.setdefault(line.partition, []).append(line)
+        self.run_logs(definitions, list(logs.values()), at_ms, progress)
+
+    def run_logs(
+        self,
+        definitions: Iterable[DefinitionLine],
+        logs: Sequence[Iterable[EventLine]],
+        at_ms: int,
+        progress: Callable[[int], None] = lambda applied: None,
+    ) -> None:
+        """Like `run`; `logs`: one for each raw partition, in their order, each by offset.
+
+        They are read side by side, and nothing is kept of them that `ArrivalLog` does not keep.
+        """
+        defined = _ascending_definitions(definitions)
+        self.definitions.set_asides.foresee(named_in(line.value for _, line in defined))
+        if defined:
+            # The log begins with the settings, whatever was appended to the raw topic before.
+            first_ms, first = defined.pop(0)
+            self._define(first, first_ms)
+            progress(1)
+        # At the same time definitions come first, then the partitions in their order.
+        in_order: Iterable[tuple[int, DefinitionLine | EventLine]] = merge(
+            defined, *map(_ascending_events, logs), key=itemgetter(0)
+        )
+        for append_time_ms, line in in_order:
+            if append_time_ms > at_ms:
+                break
+            self._close_before(append_time_ms)
+            if isinstance(line, DefinitionLine):
+                self._fold_slice()
+                self._define(line, append_time_ms)
+            else:
+                self._take(line, append_time_ms)
+            progress(1)
+        self._fold_slice()
+        self._close_before(at_ms + 1)
+        self.advance(at_ms)
+
+    def advance(self, at_ms: int) -> None:
+        """Nothing more was appended until then."""
+        record = self.partition.record
+        record.append_time_ms = max(record.append_time_ms, at_ms)
+        self.definitions.append_time_ms = max(self.definitions.append_time_ms, at_ms)
+
+    def usage(self, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
+        """Current usage of an external subscription."""
+        return current_usage(self.partition, name, at_ms)
+
+    def _define(self, line: DefinitionLine, append_time_ms: int) -> None:
+        outcome = apply(self.definitions, line.value, append_time_ms, line.offset)
+        if outcome is None:
+            return
+        self.outcomes.append(outcome)
+        self._next_cut_ms = None
+        self._judging = Judging.by(self.definitions)
+        if isinstance(outcome, Applied) and outcome.touch is not None:
+            self.partition.redefinition.tell(outcome.touch)
+            self._refold(refolds_of(self.partition.redefinition.renewing()))
+
+    def _take(self, line: EventLine, append_time_ms: int) -> None:
+        self.partition.record.append_time_ms = append_time_ms
+        aside = self.definitions.set_asides.of(line.partition)
+        place = (append_time_ms, line.partition, line.offset)
+        for arrived in arrivals_of(line.value, line.headers, *place, self._judging, aside):
+            self._take_one(arrived)
+        if len(self._slice) >= _SLICE_EVENTS:
+            self._fold_slice()
+
+    def _take_one(self, arrived: Arrived) -> None:
+        if isinstance(arrived, Refusal):
+            self.refused.append(arrived)
+        elif isinstance(arrived, Arrival):
+            self._slice.append(arrived)
+        else:
+            self._fold_slice()
+            # Every cut before it is taken, and none is for what counts from the correction on.
+            settle(self.partition, arrived.append_time_ms - 1)
+            if self.partition.corrected.correct(arrived):
+                pairs = self.partition.presence.pairs_of(arrived.name)
+                self._refold(pairs, {arrived.name: NEVER_MS})
+
+    def _fold_slice(self) -> None:
+        taken, self._slice = self._slice, []
+        if not taken:
+            return
+        self.definitions.append_time_ms = max(
+            self.definitions.append_time_ms, taken[-1].append_time_ms
+        )
+        self._taken.take(taken)
+        self.refused += self.partition.fold(runs_of(taken)).refused
+        self._refold(self.partition.stale.take_smaller_positions())
+
+    def _refold(
+        self, pairs: set[Pair], horizons: Mapping[SubscriptionName, int] | None = None
+    ) -> None:
+        if not pairs:
+            return
+        refold, swapped = Refold(self.partition, pairs, horizons), False
+        while not swapped:
+            for name in sorted({(org, external_id) for org, external_id, _ in pairs}):
+                for arrivals in self._taken.of(name):
+                    refold.feed(arrivals)
+            swapped = refold.swap()
+
+    def _close_before(self, append_time_ms: int) -> None:
+        """Take every cut before an append time."""
+        if append_time_ms == self._closed_before_ms:
+            # Whatever was appended at that time is for cuts from then on.
+            return
+        self._closed_before_ms = append_time_ms
+        while self._earliest_cut() < append_time_ms:
+            self._fold_slice()
+            cut_ms = self._next_cut()
+            if cut_ms >= append_time_ms:
+                return
+            if self.partition.standing.next_history_ms() <= cut_ms:
+                self._refold(refolds_of(entering_history(self.partition)))
+                continue
+            for name in self._names():
+                if next_cut(self.partition, name) == cut_ms:
+                    self.records += close_subscription(self.partition, name, cut_ms)
+            settle(self.partition, cut_ms)
+            self._next_cut_ms = None
+
+    def _earliest_cut(self) -> int:
+        """No cut is before it, whatever the events are that wait to be folded."""
+        earliest_ms = self._next_cut()
+        if not self._slice:
+            return earliest_ms
+        appended_ms = self._slice[0].append_time_ms
+        late = (ceil_to(appended_ms, each) for each in self.partition.cuts.revision_grids_ms)
+        return min(earliest_ms, *late)
+
+    def _next_cut(self) -> int:
+        """The next cut that is known; of all subscriptions only after something new was defined."""
+        if self._next_cut_ms is None:
+            cuts = (next_cut(self.partition, name) for name in self._names())
+            self._next_cut_ms = min(cuts, default=NEVER_MS)
+        done_ms = self.partition.record.cut_ms
+        late = (
+            cut for cuts in self.partition.cuts.late_cuts.values() for cut in cuts if cut > done_ms
+        )
+        history_ms = self.partition.standing.next_history_ms()
+        return min(self._next_cut_ms, min(late, default=NEVER_MS), history_ms)
+
+    def _names(self) -> list[SubscriptionName]:
+        return sorted(self.definitions.all_subscription_keys())
+
+
+_SLICE_EVENTS = 1_000
+
+
+def _ascending_definitions(
+    lines: Iterable[DefinitionLine],
+) -> list[tuple[int, DefinitionLine]]:
+    reached_ms = -1
+    timed: list[tuple[int, DefinitionLine]] = []
+    for line in sorted(lines, key=lambda line: line.offset):
+        reached_ms = max(reached_ms, line.append_time_ms)
+        timed.append((reached_ms, line))
+    return timed
+
+
+def _ascending_events(log: Iterable[EventLine]) -> Iterator[tuple[int, EventLine]]:
+    reached_ms = -1
+    for line in log:
+        reached_ms = max(reached_ms, line.append_time_ms)
+        yield reached_ms, line

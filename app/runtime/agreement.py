@@ -1,0 +1,30 @@
+"""The settings that shape bytes: what this worker has of them, against what the log says."""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.billing_periods.timezones import tzdata_version
+from app.bounds.limits import INPUT_LIMITS
+from app.definitions.model import SettingsRecord
+from app.settings import SHAPES_BYTES, Settings
+from tables.aggregation import FOLD_VERSION
+
+_MUST_AGREE = (*SHAPES_BYTES, "fold_version", "tzdata_version")
+
+
+def settings_record(settings: Settings) -> SettingsRecord:
+    """What the environment would put into the first settings record."""
+    values = {name: getattr(settings, name) for name in SHAPES_BYTES}
+    ours = {
+        "fold_version": FOLD_VERSION,
+        "tzdata_version": tzdata_version(),
+        "input_limits": INPUT_LIMITS,
+    }
+    return msgspec.convert({**values, **ours}, SettingsRecord)
+
+
+def differing_settings(settings: Settings, in_force: SettingsRecord) -> list[str]:
+    """Names of those that this worker has otherwise than the log."""
+    wanted = settings_record(settings)
+    return [name for name in _MUST_AGREE if getattr(wanted, name) != getattr(in_force, name)]

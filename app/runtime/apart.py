@@ -1,0 +1,155 @@
+"""Apart: what may end a process is tried in a process of its own, a copy of this one.
+
+So a crash in C code, a kill for want of memory, or a call that never returns is an answer like any
+other, and this process learns which attempt it was (bounded-work §1.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import signal
+import struct
+import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+from app.bounds.limits import CAREFUL_DATA_BYTES, CAREFUL_TRIAL_S
+
+log = logging.getLogger(__name__)
+
+Attempt = Callable[[], object]
+
+
+class Failed(NamedTuple):
+    """An attempt that raised, took too long or ended its process."""
+
+    number: int
+    reason: str
+
+
+FirstFailure = Callable[[Sequence[Attempt]], Awaitable[Failed | None]]
+"""Makes attempts one after another, up to the first that fails."""
+
+_NUMBER: Final = struct.Struct("<q")
+_DONE, _RAISED = -1, -2
+_LEFT_ALONE: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIZES: Final = Path("/proc/self/statm")
+
+
+async def first_failure(attempts: Sequence[Attempt]) -> Failed | None:
+    """Make attempts in a copy of this process; nothing that they change is changed here.
+
+    Each has `CAREFUL_TRIAL_S` and `CAREFUL_DATA_BYTES` of memory beside what there is.
+    """
+    reading, writing = os.pipe()
+    try:
+        with warnings.catch_warnings():
+            # Other threads hold no lock that an attempt needs; one that waits for ever is ended.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+    except OSError as error:
+        os.close(reading)
+        os.close(writing)
+        log.warning("No process can be begun to try events in, they are tried here: %s", error)
+        return await first_failure_here(attempts)
+    if pid == 0:
+        _make_all(attempts, writing)
+    os.close(writing)
+    try:
+        told = await _all_of(reading)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(reading)
+        ended = asyncio.get_running_loop().run_in_executor(None, os.waitpid, pid, 0)
+    _, status = await ended
+    return _failure_of(told, os.waitstatus_to_exitcode(status))
+
+
+async def first_failure_here(attempts: Sequence[Attempt]) -> Failed | None:
+    """Make attempts in this very process: what ends it is not found."""
+    for number, attempt in enumerate(attempts):
+        try:
+            attempt()
+        except Exception as error:
+            return Failed(number, repr(error))
+        await asyncio.sleep(0)
+    return None
+
+
+async def _all_of(reading: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    told, whole = bytearray(), loop.create_future()
+
+    def take() -> None:
+        chunk = os.read(reading, 65_536)
+        told.extend(chunk)
+        if not chunk and not whole.done():
+            whole.set_result(None)
+
+    loop.add_reader(reading, take)
+    try:
+        await whole
+    finally:
+        loop.remove_reader(reading)
+    return bytes(told)
+
+
+def _failure_of(told: bytes, code: int) -> Failed | None:
+    """What the copy wrote: the number of each attempt as it began, and how the last one ended."""
+    number = 0
+    for at in range(0, len(told) - len(told) % _NUMBER.size, _NUMBER.size):
+        (mark,) = _NUMBER.unpack_from(told, at)
+        if mark == _DONE:
+            return None
+        if mark == _RAISED:
+            return Failed(number, told[at + _NUMBER.size :].decode(errors="replace"))
+        number = mark
+    if code == -signal.SIGALRM:
+        return Failed(number, f"it takes longer than {CAREFUL_TRIAL_S:.0f} s")
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return Failed(number, f"it ends the process ({how})")
+
+
+def _make_all(attempts: Sequence[Attempt], writing: int) -> NoReturn:
+    """In the copy: never comes back to what it is a copy of."""
+    try:
+        # Collecting would touch, and so copy, all memory.
+        gc.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.set_wakeup_fd(-1)
+        for each in _LEFT_ALONE:
+            # Its parent is told to end, and sees to it.
+            signal.signal(each, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        for number, attempt in enumerate(attempts):
+            os.write(writing, _NUMBER.pack(number))
+            signal.setitimer(signal.ITIMER_REAL, CAREFUL_TRIAL_S)
+            _limit_memory()
+            attempt()
+        os.write(writing, _NUMBER.pack(_DONE))
+    except BaseException as error:
+        _unlimit_memory()
+        os.write(writing, _NUMBER.pack(_RAISED) + repr(error).encode(errors="replace"))
+    finally:
+        os._exit(0)
+
+
+def _limit_memory() -> None:
+    """So that want of memory is an exception, and no kill."""
+    if not _SIZES.exists():
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = int(_SIZES.read_text().split()[5]) * resource.getpagesize() + CAREFUL_DATA_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
+
+
+def _unlimit_memory() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))

@@ -1,0 +1,491 @@
+"""Cells: one accumulator per (subscription, charge, filter bucket, group, period) and cut.
+
+Within a period an event counts from a *cut* on: 0 for what was appended until the period was due,
+else the time of the first cut at or after its append time (records-and-cuts §4). A cell at cut T is
+the merge of its states up to T. Cuts that are published are merged into 0: they are *settled*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
+from app.numbers import round_units
+from app.wire.arrivals import Position
+from tables.aggregation import FOLD_VERSION, Aggregation, Groups, State, Window
+from tables.cells.figures import Figures, _clamped
+from tables.cells.group_limit import Admission
+from tables.cells.keys import (
+    OPEN_CUT_MS,
+    UNKNOWN_POSITION,
+    CellKey,
+    PackedPosition,
+    SetName,
+    SpanKey,
+    pack_position,
+)
+from tables.changelogged.members import SetKey, set_key
+from tables.unique_count import BEFORE
+
+if TYPE_CHECKING:
+    from tables.charge import ChargeFold
+
+
+class Cell:
+    """States of one cell by cut. Most cells only ever have cut 0."""
+
+    __slots__ = ("dirty", "filter_id", "groups", "hash", "late", "layer", "state")
+
+    def __init__(self, layer: Layer, filter_id: str | None, groups: Groups, state: State):
+        self.layer = layer
+        self.filter_id = filter_id
+        self.groups = groups
+        self.state = state
+        self.late: dict[int, State] | None = None
+        self.dirty = False
+        self.hash = 0
+        """Of the changelog record last written; 0 when there is none."""
+
+    def state_at(self, cut_ms: int, aggregation: Aggregation[Any]) -> State:
+        """The state that the cut adds to, made if absent."""
+        if cut_ms == 0:
+            return self.state
+        if self.late is None:
+            self.late = {}
+        state = self.late.get(cut_ms)
+        if state is None:
+            state = self.late[cut_ms] = aggregation.initialize()
+        return state
+
+    def merge_into(self, total: State, cut_ms: int, aggregation: Aggregation[Any]) -> None:
+        """Add everything up to a cut to `total`."""
+        aggregation.merge(total, self.state)
+        for late_ms, state in (self.late or {}).items():
+            if late_ms <= cut_ms:
+                aggregation.merge(total, state)
+
+    def settle(self, cut_ms: int, aggregation: Aggregation[Any]) -> bool:
+        """Merge published cuts into cut 0; whether there was one."""
+        published = [late_ms for late_ms in self.late or () if late_ms <= cut_ms]
+        for late_ms in published:
+            aggregation.merge(self.state, self.late.pop(late_ms))  # type: ignore[union-attr]
+        self.late = self.late or None
+        return bool(published)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no event was folded into it."""
+        return self.state.events == 0 and not self.late
+
+    def blank(self, aggregation: Aggregation[Any]) -> bool:
+        """Whether nothing of it differs from a cell that never was."""
+        return not self.late and self.state == aggregation.initialize()
+
+    @property
+    def key(self) -> CellKey:
+        """Its name in the changelog."""
+        return CellKey(*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
+
+    def packed(self) -> bytes:
+        """Its value in the changelog: fold version, (cut, state) pairs, generation of the span."""
+        return msgspec.msgpack.encode(self._parts())
+
+    def _parts(self) -> tuple[object, ...]:
+        pack = self.layer.span.fold.aggregation.pack
+        cuts = [(0, pack(self.state))]
+        cuts += [(cut_ms, pack(state)) for cut_ms, state in sorted((self.late or {}).items())]
+        return FOLD_VERSION, cuts, self.layer.span.generation
+
+
+class GroupCell(Cell):
+    """The cell of a group, which knows since when the group is there."""
+
+    __slots__ = ("first",)
+
+    def __init__(self, layer: Layer, filter_id: str | None, groups: Groups, state: State):
+        super().__init__(layer, filter_id, groups, state)
+        self.first = UNKNOWN_POSITION
+        """Of its group's events none that was folded when it was written lies before it."""
+
+    def _parts(self) -> tuple[object, ...]:
+        return *super()._parts(), self.first
+
+
+class PackedCell(msgspec.Struct, array_like=True):
+    """What `Cell.packed` wrote."""
+
+    fold_version: int
+    cuts: list[tuple[int, list[object]]]
+    generation: int
+    first: PackedPosition = UNKNOWN_POSITION
+    """Of the cell of a group."""
+
+
+class Layer:
+    """The cells of one period of a span, or of its history (`period` None)."""
+
+    __slots__ = (
+        "admission",
+        "cells",
+        "due_at_ms",
+        "end_ms",
+        "first_shown",
+        "max_groups",
+        "period",
+        "span",
+        "start_ms",
+    )
+
+    def __init__(self, span: Span, period: Period | None, first_shown: Period):
+        self.span = span
+        self.period = period
+        self.start_ms = BEFORE if period is None else period.start_ms
+        self.end_ms = span.key.start_ms if period is None else period.end_ms
+        self.first_shown = first_shown
+        """Of the periods that show what the layer has the one that is due first."""
+        self.due_at_ms = first_shown.due_at_ms if span.timeline.published else NEVER_MS
+        """Events appended until then have cut 0."""
+        self.max_groups = first_shown.max_groups
+        self.cells: dict[tuple[str | None, Groups], Cell] = {}
+        self.admission: Admission | None = None
+        """Of a metric that is not recurring, once there are many groups."""
+
+    def cell(self, filter_id: str | None, groups: Groups) -> Cell:
+        """The cell of a bucket and group, made if absent."""
+        cell = self.cells.get((filter_id, groups))
+        if cell is None:
+            state = self.span.fold.aggregation.initialize()
+            kind = GroupCell if groups else Cell
+            cell = self.cells[filter_id, groups] = kind(self, filter_id, groups, state)
+        return cell
+
+    def revision_of(self, at_ms: int) -> int:
+        """The first revision at or after an instant of what was published by then.
+
+        While its own period is not due, as one in grace when the subscription has ended and is
+        settled already, definitions may still change that: the rules are of the one that is due.
+        """
+        own = self.period
+        rules = own if own is not None and own.due_at_ms < at_ms else self.first_shown
+        return ceil_to(at_ms, rules.revise_every_ms)
+
+    def used(self) -> Iterator[tuple[str | None, Groups]]:
+        """Names of its cells, but for those that only keep the place of a group."""
+        aggregation = self.span.fold.aggregation
+        return (n for n, c in self.cells.items() if not (c.empty and c.blank(aggregation)))
+
+    def admit(self, filter_id: str | None, groups: Groups, position: Position) -> Cell | None:
+        """The new cell of a group that an event at this position is of; None: no room is left."""
+        first, most = pack_position(position), self.limits.max_groups
+        admission = self.limits.admission
+        if admission is None:
+            layers = self._limited_layers()
+            if sum(len(layer.cells) for layer in layers) >= most:
+                admission = self.limits.admission = admission_of(layers)
+        if admission is not None and not admission.admits(groups, first, most):
+            return None
+        cell = GroupCell(self, filter_id, groups, self.span.fold.aggregation.initialize())
+        cell.first = first
+        self.cells[filter_id, groups] = cell
+        return cell
+
+    def displaced_by(self, position: Position) -> bool:
+        """Whether a group that found no room may have a better claim than one that has cells."""
+        admission = self.limits.admission
+        return admission is not None and admission.displaces(pack_position(position))
+
+    @property
+    def limits(self) -> Layer | Span:
+        """What the limit of groups holds for: the period, or all history of a recurring metric."""
+        return self.span if self.span.fold.metric.recurring else self
+
+    def _limited_layers(self) -> list[Layer]:
+        return list(self.span.layers.values()) if self.limits is self.span else [self]
+
+
+class Span:
+    """Consecutive periods of one subscription in which one charge folds alike."""
+
+    __slots__ = (
+        "admission",
+        "current",
+        "end_ms",
+        "fold",
+        "generation",
+        "key",
+        "layers",
+        "name",
+        "sets",
+        "timeline",
+    )
+
+    def __init__(
+        self,
+        name: tuple[str, str],
+        key: SpanKey,
+        fold: ChargeFold,
+        timeline: Timeline,
+        end_ms: int,
+    ):
+        self.name = name
+        """(organization_id, external_subscription_id)"""
+        self.key = key
+        self.fold = fold
+        self.timeline = timeline
+        self.end_ms = end_ms
+        """Start of the first period that folds otherwise; NEVER_MS while there is none."""
+        self.layers: dict[int, Layer] = {}
+        self.current: Layer | None = None
+        self.generation = 0
+        """Of its sets of members: those of an earlier refold are void."""
+        self.sets: dict[SetName, SetKey] = {}
+        """unique_count: the sets of members that were asked for; `all_sets` has the others, too."""
+        self.admission: Admission | None = None
+        """Of a recurring metric, once there are many groups."""
+
+    @property
+    def max_groups(self) -> int:
+        """Of a recurring metric: the limit under which it is published first."""
+        return self._first_shown(None).max_groups
+
+    def emptied(self) -> Span:
+        """The same span without cells."""
+        span = Span(self.name, self.key, self.fold, self.timeline, self.end_ms)
+        span.generation = self.generation
+        return span
+
+    def drop(self) -> None:
+        """Nothing keeps it any more: its cells no longer point back at it.
+
+        So it goes with its last reference, unseen by the collector. Whoever reads it yet may go on.
+        """
+        bare = self.emptied()
+        for layer in self.layers.values():
+            blank = Layer(bare, layer.period, layer.first_shown)
+            for cell in layer.cells.values():
+                if cell.layer is layer:
+                    cell.layer = blank
+            layer.span = bare
+
+    def set_named(self, name: SetName) -> SetKey:
+        """unique_count: the key of a set of members."""
+        return self.sets.get(name) or set_key(*self.key, self.generation, name[2], *name[:2])
+
+    def all_sets(self) -> dict[SetName, SetKey]:
+        """unique_count: every set of members that there may be: each cell has one."""
+        recurring = self.fold.metric.recurring
+        names = [
+            (*name, None if recurring else layer.start_ms)
+            for layer in self.layers.values()
+            for name in layer.cells
+        ]
+        return {name: self.set_named(name) for name in (*self.sets, *names)}
+
+    def layer_at(self, timestamp_ms: int) -> Layer | None:
+        """The layer that holds an event of that time; None when no period of the span does."""
+        layer = self.current
+        if layer is not None and layer.start_ms <= timestamp_ms < layer.end_ms:
+            return layer
+        if timestamp_ms < self.key.start_ms:
+            return self.layer_of(None) if self.fold.metric.recurring else None
+        period = self.timeline.holding(timestamp_ms)
+        if period is None or period.start_ms >= self.end_ms:
+            return None
+        self.current = self.layer_of(period)
+        return self.current
+
+    def place_layer(self, timestamp_ms: int) -> Layer | None:
+        """The layer in which the group of an event of that time takes a place.
+
+        Where the limit holds for all history, an event after the span takes one in what lies before
+        it, by a cell without events.
+        """
+        layer = self.layer_at(timestamp_ms)
+        return self.layer_of(None) if layer is None and self.fold.metric.recurring else layer
+
+    def layer_of(self, period: Period | None) -> Layer:
+        """The layer of a period of the span; None: its history."""
+        start_ms = BEFORE if period is None else period.start_ms
+        layer = self.layers.get(start_ms)
+        if layer is None:
+            layer = self.layers[start_ms] = Layer(self, period, self._first_shown(period))
+        return layer
+
+    def layer_starting(self, start_ms: int) -> Layer | None:
+        """The layer of that start, made if the timeline has such a period in the span."""
+        if start_ms == BEFORE:
+            return self.layer_of(None)
+        period = self.timeline.holding(start_ms)
+        if period is None or period.start_ms != start_ms or start_ms >= self.end_ms:
+            return None
+        return self.layer_of(period)
+
+    def cut_of(self, layer: Layer, append_time_ms: int, *, corrected: bool = False) -> int:
+        """The first cut at which an event of the layer counts; 0 until the period is due.
+
+        What is appended later counts at the next revision of its period, and for a recurring metric
+        at the first cut of a period that shows it if that comes before. `corrected`: from then on
+        no cut shows the event as it was, so that of a recurring metric the next revision of any
+        period shows what it is now.
+        """
+        if append_time_ms <= layer.due_at_ms:
+            return 0
+        cut_ms = layer.revision_of(append_time_ms)
+        if self.fold.metric.recurring:
+            if corrected:
+                for period in self.timeline.until(append_time_ms):
+                    if period.due_at_ms < append_time_ms:
+                        cut_ms = min(cut_ms, ceil_to(append_time_ms, period.revise_every_ms))
+            for period in self.timeline.after(layer.start_ms - 1):
+                if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:
+                    break
+                if append_time_ms <= period.due_at_ms:
+                    cut_ms = min(cut_ms, period.due_at_ms)
+        return cut_ms
+
+    def figures(
+        self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
+    ) -> Figures:
+        """Figures of one cell of a period, as of a cut."""
+        layer = None if self.fold.metric.recurring else self.layers.get(period.start_ms)
+        if layer is not None:
+            cell = layer.cells.get((filter_id, groups))
+            if cell is not None and cell.late is None:
+                # Nothing to merge: most cells of most periods.
+                return self._shown(cell.state, None, period)
+        return self._shown(*self.states(period, filter_id, groups, cut_ms), period)
+
+    def units_so_far(
+        self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
+    ) -> Decimal | None:
+        """What has accrued in some cells by an instant; None when that cannot be told."""
+        state, before = self._states_together(period, names)
+        value = self.fold.aggregation.units_so_far(state, before, window_of(period), at_ms)
+        if value is None:
+            return None
+        metric = self.fold.metric
+        return _clamped(round_units(value, metric.rounding_function, metric.rounding_precision))
+
+    def states(
+        self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
+    ) -> tuple[State, State | None]:
+        """Merged states of one cell, as of a cut: of the period, and of all before if recurring."""
+        aggregation: Aggregation[Any] = self.fold.aggregation
+        recurring = self.fold.metric.recurring
+        state, before = aggregation.initialize(), aggregation.initialize()
+        name = (filter_id, groups)
+        for start_ms, layer in self.layers.items():
+            if start_ms == period.start_ms:
+                into = state
+            elif start_ms < period.start_ms and recurring:
+                into = before
+            else:
+                continue
+            cell = layer.cells.get(name)
+            if cell is not None:
+                cell.merge_into(into, cut_ms, aggregation)
+        return state, before if recurring else None
+
+    def figures_together(
+        self, period: Period, names: Iterable[tuple[str | None, Groups]]
+    ) -> Figures:
+        """Figures of the events of several cells as if they were of one; not of unique counts."""
+        return self._shown(*self._states_together(period, names), period)
+
+    def _states_together(
+        self, period: Period, names: Iterable[tuple[str | None, Groups]]
+    ) -> tuple[State, State | None]:
+        aggregation: Aggregation[Any] = self.fold.aggregation
+        state, before = aggregation.initialize(), aggregation.initialize()
+        for filter_id, groups in names:
+            of_cell, before_cell = self.states(period, filter_id, groups)
+            aggregation.merge(state, of_cell)
+            if before_cell is not None:
+                aggregation.merge(before, before_cell)
+        return state, before if self.fold.metric.recurring else None
+
+    def cells_of(self, period: Period) -> Iterator[tuple[str | None, Groups]]:
+        """Names of the cells that a period has: of a recurring metric those of history as well."""
+        names: dict[tuple[str | None, Groups], None] = {}
+        for start_ms, layer in self.layers.items():
+            if start_ms == period.start_ms or (
+                start_ms < period.start_ms and self.fold.metric.recurring
+            ):
+                names.update(dict.fromkeys(layer.cells if self.fold.plain else layer.used()))
+        return iter(names)
+
+    def _shown(self, state: State, before: State | None, period: Period) -> Figures:
+        metric, prorated = self.fold.metric, self.fold.charge.prorated
+        result = self.fold.aggregation.result(state, before, window_of(period))
+        value = round_units(result.value, metric.rounding_function, metric.rounding_precision)
+        full = value
+        if result.full_units is not result.value:
+            full = round_units(
+                result.full_units, metric.rounding_function, metric.rounding_precision
+            )
+        units = _clamped(full)
+        level = result.level
+        digest, precise = state.digest, state.precise
+        if before is not None:
+            self.fold.aggregation.merge(state, before)
+            digest, precise = state.digest, state.precise
+        carried = result.full_units if level is None else level
+        return Figures(
+            units=units,
+            prorated_units=_clamped(value) if prorated else None,
+            total_aggregated_units=units if level is None else _clamped(level),
+            precise_total_amount_cents=precise,
+            events_count=result.events_count,
+            digest=digest,
+            carries=metric.recurring and carried != 0,
+            period_events=state.events - (before.events if before is not None else 0),
+            aggregate=value,
+        )
+
+    def _first_shown(self, period: Period | None) -> Period:
+        """Of the periods that show the layer of a period (None: of the history) the first due.
+
+        That is the period itself but for a recurring metric, of which every later one shows it.
+        """
+        first = period or self.timeline.holding(self.key.start_ms)
+        if first is None:
+            raise LookupError("a span begins with a period")
+        if self.timeline.published and self.fold.metric.recurring:
+            for candidate in self.timeline.after(first.start_ms):
+                if candidate.start_ms >= min(self.end_ms, first.due_at_ms):
+                    break
+                if candidate.due_at_ms < first.due_at_ms:
+                    first = candidate
+        return first
+
+
+def window_of(period: Period) -> Window:
+    """The period as aggregations see it."""
+    return Window(
+        period.start_ms,
+        period.end_ms,
+        period.last_ms,
+        period.duration_days,
+        period.timezone,
+        period.upgraded,
+    )
+
+
+def admission_of(layers: Iterable[Layer]) -> Admission:
+    """The groups that have cells."""
+    firsts: dict[Groups, PackedPosition] = {}
+    for groups, cell in grouped_cells(layers):
+        firsts[groups] = min(firsts.get(groups, UNKNOWN_POSITION), cell.first)
+    return Admission(firsts)
+
+
+def grouped_cells(layers: Iterable[Layer]) -> Iterator[tuple[Groups, GroupCell]]:
+    """All cells of groups, with their groups."""
+    for layer in layers:
+        for (_, groups), cell in layer.cells.items():
+            if groups:
+                yield groups, cast("GroupCell", cell)

@@ -1,0 +1,29 @@
+"""What cells come to at a moment."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from app.numbers import ZERO
+
+
+class Figures(NamedTuple):
+    """The shown figures of a cell at a cut, rounded and clamped."""
+
+    units: Decimal
+    prorated_units: Decimal | None
+    total_aggregated_units: Decimal
+    precise_total_amount_cents: Decimal | None
+    events_count: int
+    digest: int
+    carries: bool
+    """A level or balance other than 0 goes on."""
+    period_events: int
+    """Events dated in the period itself."""
+    aggregate: Decimal
+    """The aggregate after rounding and before clamping; of a prorated charge the prorated one."""
+
+
+def _clamped(value: Decimal) -> Decimal:
+    return value if value > 0 else ZERO

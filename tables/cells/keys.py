@@ -1,0 +1,50 @@
+"""Keys and packed positions of cells."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import Position
+from tables.aggregation import Groups
+
+PackedPosition = bytes
+"""16 bytes that order as positions do."""
+
+UNKNOWN_POSITION: PackedPosition = b"\xff" * 16
+"""Of a cell whose first event nobody noted: any other position is smaller."""
+
+
+def pack_position(position: Position) -> PackedPosition:
+    """append_time ms 6, raw partition 2, raw offset 6, array index 2."""
+    append_time_ms, partition, offset, index = position
+    number = ((append_time_ms << 16 | partition) << 48 | offset) << 16 | index
+    return number.to_bytes(16, "big")
+
+
+OPEN_CUT_MS = NEVER_MS
+"""As a cut: everything folded so far, published or not."""
+
+
+class SpanKey(NamedTuple):
+    """Names a span for ever: its subscription, its charge, the start of its first period."""
+
+    subscription_id: str
+    charge_id: str
+    start_ms: int
+
+
+SetName = tuple[str | None, Groups, int | None]
+"""Of a set of members within its span: (filter_id, groups, start of the period in ms or None)"""
+
+
+class CellKey(NamedTuple):
+    """Names a cell in the changelog."""
+
+    subscription_id: str
+    charge_id: str
+    span_start_ms: int
+    layer_ms: int
+    """Start of the period; BEFORE for history older than the span."""
+    filter_id: str | None
+    groups: Groups

@@ -1,0 +1,211 @@
+"""Corrections: events cancelled or amended by transaction_id, at any age (records-and-cuts §9).
+
+At a cut T holds, of the corrections of one event appended until T, the one with the highest
+position; it may come before its event. A correction sent again under its correction_id changes
+nothing, whatever it says.
+
+An event that was appended after its correction is folded corrected. Any other correction shows in
+the cells only after a refold, and only while the next cut of its subscription is not before it: the
+table follows which are *in force* in the cells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from app.wire.arrivals import CorrectionArrival, Position, SubscriptionName
+from app.wire.events import Event
+from tables.changelogged.checksum import ChangelogSum
+from tables.spool import Place, Spool
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One correction of one event."""
+
+    position: Position
+    name: SubscriptionName
+    identity: bytes
+    """The event id."""
+    place: Place | None
+    """Of its event in the spool; None cancels it."""
+    spool: Spool
+    in_force: bool = True
+    """Whether the cells show it, of events that were appended before it."""
+
+    @property
+    def event(self) -> Event | None:
+        """What the event is from then on, read each time; None: it is cancelled."""
+        return None if self.place is None else _decode_event(self.spool.get(self.place))
+
+    @property
+    def append_time_ms(self) -> int:
+        """The first cut it shows at is the first one not before."""
+        return self.position[0]
+
+
+class CorrectionTable:
+    """Corrections of one partition."""
+
+    def __init__(self, spool: Spool | None = None) -> None:
+        self.spool = spool or Spool()
+        """Has the events that corrections carry: of a thousand corrections hardly one is read."""
+        self.sum = ChangelogSum()
+        """Of everything that was loaded or taken."""
+        self.outdated = False
+        """Whether a record was loaded that an older program wrote: rebuild from raw."""
+        self._held: dict[bytes, list[Held]] = {}
+        """By event id, in order of position."""
+        self._seen: dict[bytes, Held] = {}
+        """By hashed correction_id, the first sent under it."""
+        self._names: dict[SubscriptionName, SubscriptionName] = {}
+        """Each once, however many corrections it has."""
+        self._followed: dict[SubscriptionName, list[Held]] = {}
+        """Those that cuts to come may still show or not, of events that are known."""
+        self._dirty: dict[bytes, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
+    def touches(self, name: SubscriptionName) -> bool:
+        """Whether any event of an external subscription is corrected."""
+        return name in self._names
+
+    def take(self, identity: bytes, arrival: CorrectionArrival) -> list[Held]:
+        """Take a correction in; it, and the one whose correction_id it had before. [] if known."""
+        key = _seen_key(arrival)
+        known = self._seen.get(key)
+        if known is not None and known.position <= arrival.position:
+            return []
+        held = self._made(arrival.position, arrival.name, identity, arrival.correction.event)
+        if known is not None:
+            self._held[known.identity].remove(known)
+        self._hold(key, held)
+        value = _packed(held)
+        self.sum = self.sum.replaced(key, None if known is None else _packed(known), value)
+        self._dirty[key] = value
+        return [held] if known is None else [held, known]
+
+    def _made(
+        self, position: Position, name: SubscriptionName, identity: bytes, event: Event | None
+    ) -> Held:
+        place = None if event is None else self.spool.put(msgspec.msgpack.encode(event))
+        name = self._names.setdefault(name, name)
+        return Held(position, name, identity, place, self.spool)
+
+    def _hold(self, key: bytes, held: Held) -> None:
+        self._seen[key] = held
+        history = self._held.setdefault(held.identity, [])
+        history.append(held)
+        history.sort(key=lambda one: one.position)
+
+    def has_taken(self, arrival: CorrectionArrival) -> bool:
+        """Whether a correction that was passed is known, or another under its correction_id."""
+        known = self._seen.get(_seen_key(arrival))
+        if known is None:
+            return False
+        elsewhere = known.position[1:] != arrival.position[1:]
+        return elsewhere or known.event == arrival.correction.event
+
+    def history(self, identity: bytes) -> list[Held]:
+        """Every correction of an event id, in order."""
+        return self._held.get(identity, [])
+
+    def all(self) -> Iterable[Held]:
+        """Every correction."""
+        return self._seen.values()
+
+    # Which are in force
+
+    def follow(self, held: Held) -> None:
+        """Its event is known and was appended before it: the cells do not show it yet.
+
+        If it is followed already, they may show it of another copy of the event.
+        """
+        held.in_force = False
+        followed = self._followed.setdefault(held.name, [])
+        if held not in followed:
+            followed.append(held)
+
+    def followed(self) -> list[Held]:
+        """Those that cuts to come may still show or not."""
+        return [held for followed in self._followed.values() for held in followed]
+
+    def standing(self, name: SubscriptionName, horizon_ms: int) -> list[Held]:
+        """What a refold of a subscription puts in force: everything appended up to a time."""
+        followed = self._followed.get(name, ())
+        return [held for held in followed if held.append_time_ms <= horizon_ms]
+
+    def enforce(self, name: SubscriptionName, standing: Iterable[Held], settled_ms: int) -> None:
+        """The cells show exactly these; up to `settled_ms` no cut can come any more."""
+        now = set(map(id, standing))
+        left = []
+        for held in self._followed.pop(name, ()):
+            held.in_force = id(held) in now
+            if not held.in_force or held.append_time_ms > settled_ms:
+                left.append(held)
+        if left:
+            self._followed[name] = left
+
+    def let_stand(self, name: SubscriptionName) -> None:
+        """The cells stay as they are: what they would show can not be computed any more."""
+        self._followed.pop(name, None)
+
+    def wrong_since(self, name: SubscriptionName, next_cut_ms: int) -> int | None:
+        """The first cut time at which the cells would show too much or too little, if any."""
+        wrong = [
+            min(held.append_time_ms, next_cut_ms)
+            for held in self._followed.get(name, ())
+            if held.in_force != (held.append_time_ms <= next_cut_ms)
+        ]
+        return min(wrong, default=None)
+
+    # The changelog
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
+
+    def take_changes(self) -> list[tuple[bytes, bytes]]:
+        """Changelog records of what changed since the last call."""
+        changes = list(self._dirty.items())
+        self._dirty.clear()
+        return changes
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Take over one changelog record, a later one of its key instead of an earlier."""
+        known = self._seen.pop(key, None)
+        if known is not None:
+            self._held[known.identity].remove(known)
+        before = None if known is None else _packed(known)
+        if value is None:
+            if before is not None:
+                self.sum = self.sum.replaced(key, before, None)
+            return
+        self.sum = self.sum.replaced(key, before, value)
+        if key[:1] != _KEY:
+            self.outdated = True
+            return
+        self._hold(key, self._made(*msgspec.msgpack.decode(value, type=_Packed)))
+
+
+_KEY = b"c"
+_Packed = tuple[Position, SubscriptionName, bytes, Event | None]
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
+def _packed(held: Held) -> bytes:
+    return msgspec.msgpack.encode((held.position, held.name, held.identity, held.event))
+
+
+def _seen_key(arrival: CorrectionArrival) -> bytes:
+    text = "\0".join((*arrival.name, arrival.correction.correction_id))
+    return _KEY + hashlib.blake2b(text.encode(), digest_size=12).digest()

@@ -1,0 +1,209 @@
+"""Members of unique counts that are at hand: a cache in front of the members store.
+
+A *set* is all properties of one unique-count cell (per period, or over all history when recurring).
+Its members live in the store (an exact Redis hash); here are those seen lately and those changed
+since the last flush. A set begun here is known in full, so that its new members cost no look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+
+import msgspec
+
+from app.bounds.turns import STEP_ITEMS, Steps
+from tables.changelogged.checksum import ChangelogSum
+from tables.unique_count import Member, MemberOperation
+
+SetKey = bytes
+MemberName = tuple[SetKey, str]
+"""(set, property text)"""
+AtHand = Mapping[str, tuple[Member, bool]]
+"""Of a set: property text → member, and whether the store does not have it so yet."""
+
+_EVERY_PERIOD = -2
+
+
+def set_key(
+    subscription_id: str,
+    charge_id: str,
+    span_start_ms: int,
+    generation: int,
+    period_ms: int | None,
+    filter_id: str | None,
+    groups: tuple[str | None, ...],
+) -> SetKey:
+    """Name of a set; `period_ms` None for a recurring metric, whose sets span all periods."""
+    period = _EVERY_PERIOD if period_ms is None else period_ms
+    return msgspec.msgpack.encode(
+        (subscription_id, charge_id, span_start_ms, generation, period, filter_id, groups)
+    )
+
+
+def member_key(name: MemberName) -> bytes:
+    """Key of a member in its changelog."""
+    return msgspec.msgpack.encode(name)
+
+
+def pack_member(member: Member) -> bytes:
+    """Bytes for the store and its changelog."""
+    return msgspec.msgpack.encode(member)
+
+
+_Operations = tuple[tuple[int, int, int, tuple[int, int, int, int], bool], ...]
+
+
+def unpack_member(packed: bytes) -> Member:
+    """The member that `pack_member` wrote."""
+    operations = msgspec.msgpack.decode(packed, type=_Operations)
+    return tuple(MemberOperation(*operation) for operation in operations)
+
+
+class Members:
+    """Cache and overlay of one partition's members."""
+
+    def __init__(self, capacity: int | None = 500_000):
+        self.capacity = capacity
+        """So many are kept; None: all of them, and there is no store."""
+        self._cache: dict[MemberName, Member] = {}
+        self._whole: set[SetKey] = set()
+        self._gone: set[SetKey] = set()
+        self.sum = ChangelogSum()
+        """Of the member changelog, up to what was taken."""
+        self._dirty: dict[MemberName, Member] = {}
+        """Members that changed, as the changelog has them."""
+        self._unwritten: dict[MemberName, None] = {}
+
+    def begin(self, key: SetKey) -> None:
+        """A set that is empty in the store: what is not here is nowhere."""
+        self._whole.add(key)
+
+    def whole(self, key: SetKey) -> bool:
+        """Whether all members of a set are here."""
+        return key in self._whole
+
+    def unknown(self, name: MemberName) -> bool:
+        """Whether the store must be asked before the member can be folded."""
+        return name not in self._cache and name[0] not in self._whole and self.capacity is not None
+
+    def learn(self, name: MemberName, packed: bytes | None) -> None:
+        """The store's answer."""
+        self._cache.setdefault(name, unpack_member(packed) if packed else ())
+
+    def get(self, name: MemberName) -> Member:
+        """The member; () when it never had an operation.
+
+        Raises:
+            LookupError: the store was not asked for it. A worker that ends is better than one that
+                takes it for new and counts it twice.
+        """
+        member = self._cache.get(name)
+        return self._absent(name) if member is None else member
+
+    def _absent(self, name: MemberName) -> Member:
+        if self.unknown(name):
+            raise LookupError(f"member {name} was not looked up before it was folded")
+        return ()
+
+    def put(self, name: MemberName, member: Member) -> None:
+        """A changed member; () removes it."""
+        self._dirty.setdefault(name, self._cache.get(name, ()))
+        self._cache[name] = member
+
+    def at_hand(self, keys: Container[SetKey]) -> dict[SetKey, AtHand]:
+        """What is known here of sets."""
+        pending = self._dirty.keys() | self._unwritten.keys()
+        found: dict[SetKey, dict[str, tuple[Member, bool]]] = {}
+        for name, member in self._cache.items():
+            if name[0] in keys:
+                found.setdefault(name[0], {})[name[1]] = (member, name in pending)
+        return {**found}
+
+    def simple_change(self, name: MemberName, operation: MemberOperation) -> int | None:
+        """Take an operation of a member without proration that has none, or one just like it.
+
+        Returns what the active properties change by where the operation counts. None, with nothing
+        done, if there is more to think of.
+        """
+        known = self._cache.get(name)
+        if known is None:
+            known = self._absent(name)
+        if not known:
+            change = 1 if operation[4] else 0
+        elif len(known) == 1:
+            period_ms, cut_ms, timestamp_ms, position, adds = known[0]
+            if (period_ms, cut_ms, adds) != (operation[0], operation[1], operation[4]):
+                return None
+            if (timestamp_ms, position) >= (operation[2], operation[3]):
+                return 0
+            change = 0
+        else:
+            return None
+        self._dirty.setdefault(name, known)
+        self._cache[name] = (operation,)
+        return change
+
+    def forgetting(self, keys: Iterable[SetKey]) -> Steps[None]:
+        """Sets that were refolded: nothing of them remains, here or in the store. In steps."""
+        gone = set(keys)
+        self._gone |= gone
+        self._whole |= gone
+        names = list(self._cache) if gone else []
+        for first in range(0, len(names), STEP_ITEMS):
+            for name in names[first : first + STEP_ITEMS]:
+                # One that left meanwhile is stored, and goes with its set.
+                if name[0] in gone and name in self._cache:
+                    self.put(name, ())
+            yield
+
+    def replacing(self, others: Members) -> Steps[None]:
+        """Take over the members that a refold made, in steps."""
+        for count, (name, member) in enumerate(others._cache.items(), 1):
+            self.put(name, member)
+            if count % STEP_ITEMS == 0:
+                yield
+        self._whole |= others._whole
+
+    def take_gone(self) -> list[SetKey]:
+        """Sets to be emptied in the store before the changes are written to it."""
+        gone = sorted(self._gone)
+        self._gone.clear()
+        return gone
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
+
+    def taking_changes(self) -> Steps[list[tuple[MemberName, bytes | None]]]:
+        """Members changed since the last call (None: removed). They stay here until `written`."""
+        cache = self._cache
+        changes: list[tuple[bytes, bytes | None, bytes | None]] = []
+        for name, before in self._dirty.items():
+            packed = pack_member(before) if before else None
+            now = pack_member(member) if (member := cache[name]) else None
+            changes.append((member_key(name), packed, now))
+            if len(changes) % STEP_ITEMS == 0:
+                yield
+        self.sum = self.sum.after(changes)
+        names = list(self._dirty)
+        self._unwritten.update(dict.fromkeys(names))
+        self._dirty.clear()
+        return [(name, packed) for name, (_, _, packed) in zip(names, changes, strict=True)]
+
+    def written(self, names: list[MemberName]) -> None:
+        """The store has them; they may be forgotten here."""
+        for name in names:
+            if name not in self._dirty:
+                self._unwritten.pop(name, None)
+        self._evict()
+
+    def _evict(self) -> None:
+        if self.capacity is None or len(self._cache) <= self.capacity:
+            return
+        # A whole set that loses a member would take it for new, so none stays whole.
+        self._whole.clear()
+        keep = self._dirty.keys() | self._unwritten.keys()
+        excess = len(self._cache) - self.capacity // 2
+        for name in [name for name in self._cache if name not in keep][:excess]:
+            del self._cache[name]

@@ -1,0 +1,134 @@
+"""Cold rows: changelog records kept packed, by what they belong to, until it is touched.
+
+Most of a million cells wait for their period to end. As objects a cell takes one to three kilobytes
+with its route, span and layer; as bytes, all of a subscription in one row, some 150.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tables.aggregation import FOLD_VERSION
+
+Packed = tuple[bytes, bytes]
+"""(key, value) of a changelog record."""
+
+
+class ColdRows:
+    """Records by the first part of their key, which names what they belong to."""
+
+    def __init__(self) -> None:
+        self._sealed: dict[bytes, bytes] = {}
+        """By first part: the rest of each key, with its value."""
+        self._open: dict[bytes, list[bytes]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._sealed or self._open)
+
+    def __contains__(self, first_part: bytes) -> bool:
+        return first_part in self._sealed or first_part in self._open
+
+    def add(self, first_part: bytes, rest: bytes, value: bytes) -> None:
+        """Keep one more record."""
+        rows = self._open.get(first_part)
+        if rows is None:
+            rows = self._open[first_part] = self._taken(first_part)
+        rows += (rest, value)
+
+    def seal(self) -> None:
+        """Put together what was added since the last time."""
+        for first_part, rows in self._open.items():
+            self._sealed[first_part] = msgspec.msgpack.encode(rows)
+        self._open.clear()
+
+    def sealed(self, first_part: bytes) -> bytes | None:
+        """What belongs together in one piece, for `put_back`."""
+        return self._sealed.get(first_part)
+
+    def put_back(self, first_part: bytes, sealed: bytes) -> None:
+        """Keep again what was taken and did not change."""
+        self._sealed[first_part] = sealed
+
+    def take(self, first_part: bytes) -> list[Packed]:
+        """Hand out (rest of the key, value) of all records, which are here no longer."""
+        rows = self._taken(first_part)
+        return list(zip(rows[::2], rows[1::2], strict=True))
+
+    def _taken(self, first_part: bytes) -> list[bytes]:
+        rows = self._sealed.pop(first_part, None)
+        if rows is not None:
+            return _decode_rows(rows)
+        return self._open.pop(first_part, [])
+
+
+_decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+class ColdCells:
+    """Packed cells by subscription. A cell's key is an array of six, the subscription first."""
+
+    def __init__(self) -> None:
+        self._rows = ColdRows()
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def __contains__(self, subscription_id: str) -> bool:
+        return _first_part(subscription_id) in self._rows
+
+    def add(self, key: bytes, value: bytes) -> None:
+        """Keep one cell more."""
+        end = text_end(key, 1)
+        self._rows.add(key[:end], key[end:], value)
+
+    def seal(self) -> None:
+        """All cells of a subscription in one row."""
+        self._rows.seal()
+
+    def sealed(self, subscription_id: str) -> bytes | None:
+        """The cells of a subscription in one piece, for `put_back`."""
+        return self._rows.sealed(_first_part(subscription_id))
+
+    def put_back(self, subscription_id: str, sealed: bytes) -> None:
+        """Keep again cells that were taken and did not change."""
+        self._rows.put_back(_first_part(subscription_id), sealed)
+
+    def take(self, subscription_id: str) -> list[Packed]:
+        """Hand out the cells of a subscription, which are here no longer."""
+        first_part = _first_part(subscription_id)
+        return [(first_part + rest, value) for rest, value in self._rows.take(first_part)]
+
+
+def _first_part(subscription_id: str) -> bytes:
+    return b"\x96" + msgspec.msgpack.encode(subscription_id)
+
+
+def text_end(packed: bytes, start: int) -> int:
+    """Where a text of up to 255 bytes ends in MessagePack."""
+    # Up to 31 bytes it has its length in one byte with the type, else in the next.
+    kind = packed[start]
+    return start + 1 + (kind & 0x1F) if kind < 0xC0 else start + 2 + packed[start + 1]
+
+
+def integer_end(packed: bytes, start: int) -> int:
+    """Where an integer ends in MessagePack."""
+    # 0xcc … 0xcf are unsigned of 1, 2, 4, 8 bytes, 0xd0 … 0xd3 signed; small ones are one byte.
+    kind = packed[start]
+    return start + 1 + (1 << (kind & 0x03) if 0xCC <= kind <= 0xD3 else 0)
+
+
+def is_newer(cell: bytes) -> bool:
+    """Whether a newer program packed the cell."""
+    # An array of three or four, the fold version first; larger numbers begin with a greater byte.
+    return cell[1] > FOLD_VERSION
+
+
+def has_late_cuts(cell: bytes) -> bool:
+    """Whether the packed cell has states of cuts to come."""
+    # The second is an array with one entry a cut, and cut 0 is always there.
+    return cell[2] != 0x91
+
+
+def subscription_of(key: bytes) -> str:
+    """The subscription that a cell's key names."""
+    return msgspec.msgpack.decode(key[1 : text_end(key, 1)], type=str)

@@ -1,0 +1,252 @@
+"""Presence: which (organization, external_subscription_id, code) have events, and where they lie.
+
+Kept for unmatched events too: a definition that comes late finds here what to refold and from which
+offsets on, and usually that there is nothing to refold.
+
+Of names that nothing defines, whoever may write events makes as many as he likes. Beyond a limit
+they are not kept one by one: of all further ones together it is known where they lie, and what is
+defined later is looked for from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from app.bounds.limits import UNDEFINED_NAMES
+from app.wire.arrivals import SubscriptionName
+from tables.changelogged.checksum import ChangelogSum
+
+if TYPE_CHECKING:
+    from app.wire.arrivals import Arrival
+
+
+Pair = tuple[str, str, str]
+"""(organization_id, external_subscription_id, code)"""
+
+REST: tuple[str, str, str] = ("", "", "undefined")
+"""Stands for every undefined name that is not kept one by one; no organization has that id."""
+
+
+class Presence(msgspec.Struct, array_like=True, gc=False):
+    """Events of one code of one external subscription on its home partition."""
+
+    written: bool = True
+    """Whether the changelog has it as it is."""
+    events: int = 0
+    raw_first: int = -1
+    """Offset in the home's own raw partition of the first event; -1 when none came that way."""
+    raw_last: int = -1
+    rekeyed_first: int = -1
+    rekeyed_last: int = -1
+    newest_ms: int = -1
+    """Greatest event timestamp."""
+    appended_ms: int = -1
+    """Greatest append time."""
+
+    def note(self, arrivals: Sequence[Arrival]) -> None:
+        """Count events in."""
+        self.events += len(arrivals)
+        raw_last, newest_ms, appended_ms = self.raw_last, self.newest_ms, self.appended_ms
+        for arrival in arrivals:
+            append_time_ms, rekeyed_offset = arrival.append_time_ms, arrival.rekeyed_offset
+            if rekeyed_offset >= 0:
+                if self.rekeyed_first < 0 or rekeyed_offset < self.rekeyed_first:
+                    self.rekeyed_first = rekeyed_offset
+                if rekeyed_offset > self.rekeyed_last:
+                    self.rekeyed_last = rekeyed_offset
+            else:
+                raw_offset = arrival.raw_offset
+                if raw_offset > raw_last:
+                    raw_last = raw_offset
+                    if self.raw_first < 0:
+                        self.raw_first = raw_offset
+                elif raw_offset < self.raw_first:
+                    self.raw_first = raw_offset
+            timestamp_ms = arrival.event.timestamp_ms
+            if timestamp_ms is None:
+                timestamp_ms = append_time_ms
+            if timestamp_ms > newest_ms:
+                newest_ms = timestamp_ms
+            if append_time_ms > appended_ms:
+                appended_ms = append_time_ms
+        self.raw_last, self.newest_ms, self.appended_ms = raw_last, newest_ms, appended_ms
+
+    def reach(self, timestamp_ms: int, append_time_ms: int) -> None:
+        """An event may count at that time as well, as if it were appended then."""
+        self.newest_ms = max(self.newest_ms, timestamp_ms)
+        self.appended_ms = max(self.appended_ms, append_time_ms)
+
+    def begins_before(self, other: Presence) -> bool:
+        """Whether an event lies before all of another's."""
+        return (
+            0 <= self.raw_first < other.raw_first or 0 <= self.rekeyed_first < other.rekeyed_first
+        )
+
+    def reaches(self, arrival: Arrival) -> bool:
+        """Whether an event lies where those that were noted do."""
+        if arrival.rekeyed_offset >= 0:
+            return 0 <= self.rekeyed_first <= arrival.rekeyed_offset
+        return 0 <= self.raw_first <= arrival.raw_offset
+
+    def cover(self, other: Presence) -> None:
+        """Lie wherever `other` does too."""
+        if other.raw_first >= 0:
+            first = other.raw_first if self.raw_first < 0 else min(self.raw_first, other.raw_first)
+            self.raw_first, self.raw_last = first, max(self.raw_last, other.raw_last)
+        if other.rekeyed_first >= 0:
+            known = self.rekeyed_first
+            first = other.rekeyed_first if known < 0 else min(known, other.rekeyed_first)
+            self.rekeyed_first = first
+            self.rekeyed_last = max(self.rekeyed_last, other.rekeyed_last)
+        self.newest_ms = max(self.newest_ms, other.newest_ms)
+        self.appended_ms = max(self.appended_ms, other.appended_ms)
+
+
+def first_offsets(entries: Iterable[Presence]) -> tuple[int | None, int | None]:
+    """Where the first events lie, on raw and on rekeyed; None: none came that way."""
+    raw: list[int] = []
+    rekeyed: list[int] = []
+    for entry in entries:
+        if entry.raw_first >= 0:
+            raw.append(entry.raw_first)
+        if entry.rekeyed_first >= 0:
+            rekeyed.append(entry.rekeyed_first)
+    return min(raw, default=None), min(rekeyed, default=None)
+
+
+class PresenceTable:
+    """Presence of one partition, by external subscription and code."""
+
+    def __init__(
+        self,
+        is_defined: Callable[[SubscriptionName, str], bool],
+        begin_rest: Callable[[], Presence],
+    ) -> None:
+        self._is_defined = is_defined
+        self._begin_rest = begin_rest
+        self.undefined: set[tuple[str, str, str]] = set()
+        """Names that are kept though nothing defines them."""
+        self.most_undefined = UNDEFINED_NAMES
+        self.rest: Presence | None = None
+        """Of all undefined names beyond those."""
+        self.codes: dict[SubscriptionName, dict[str, Presence]] = {}
+        self._names: dict[tuple[str, str], dict[SubscriptionName, None]] = {}
+        """By organization and code."""
+        self.sum = ChangelogSum()
+        """Of what was loaded and taken."""
+        self._dirty: dict[tuple[str, str, str], tuple[Presence, bytes | None]] = {}
+        """Entries that changed, with what the changelog has of them."""
+
+    def of(self, name: SubscriptionName, code: str) -> Presence:
+        """The entry to note an event in; it counts as changed."""
+        entry = self.find(name, code)
+        if entry is not None:
+            return self._changing((*name, code), entry)
+        if self.passes_over(name, code):
+            if self.rest is not None:
+                return self._changing(REST, self.rest)
+            self.rest = self._begin_rest()
+            return self._changing(REST, self.rest, known=False)
+        entry = Presence()
+        self._keep(name, code, entry)
+        return self._changing((*name, code), entry, known=False)
+
+    def _changing(
+        self, pair: tuple[str, str, str], entry: Presence, *, known: bool = True
+    ) -> Presence:
+        if entry.written:
+            before = msgspec.msgpack.encode(entry) if known else None
+            entry.written = False
+            self._dirty[pair] = entry, before
+        return entry
+
+    def _keep(self, name: SubscriptionName, code: str, entry: Presence) -> None:
+        self.codes.setdefault(name, {})[code] = entry
+        self._names.setdefault((name[0], code), {})[name] = None
+        if not self._is_defined(name, code):
+            self.undefined.add((*name, code))
+
+    def passes_over(self, name: SubscriptionName, code: str) -> bool:
+        """Whether an event of this name is noted with the rest."""
+        return (
+            len(self.undefined) >= self.most_undefined
+            and self.find(name, code) is None
+            and not self._is_defined(name, code)
+        )
+
+    def note_defined(self, name: SubscriptionName, code: str) -> None:
+        """A name may be defined now: then another one can be kept instead."""
+        if (*name, code) in self.undefined and self._is_defined(name, code):
+            self.undefined.remove((*name, code))
+
+    def spread(self, name: SubscriptionName, code: str) -> None:
+        """Events of other codes may count as this one: it lies wherever any of them does."""
+        entry = self.of(name, code)
+        for other in list(self.codes.get(name, {}).values()):
+            entry.cover(other)
+        if self.rest is not None:
+            entry.cover(self.rest)
+
+    def names_with(self, organization_id: str, code: str) -> list[SubscriptionName]:
+        """External subscriptions of an organization that have events of a code."""
+        return list(self._names.get((organization_id, code), ()))
+
+    def find(self, name: SubscriptionName, code: str) -> Presence | None:
+        """The entry, None when no event ever came, or the name is one of the rest."""
+        if code == REST[2] and (*name, code) == REST:
+            return self.rest
+        return self.codes.get(name, {}).get(code)
+
+    def pairs_of(self, name: SubscriptionName) -> set[Pair]:
+        """Every pair of an external subscription that has events."""
+        return {(*name, code) for code in self.codes.get(name, {})}
+
+    def all_pairs(self) -> set[Pair]:
+        """Every pair that has events, those not kept one by one as one."""
+        pairs = {(*name, code) for name, codes in self.codes.items() for code in codes}
+        return pairs | ({REST} if self.rest is not None else set())
+
+    def names_before(
+        self, pairs: Iterable[Pair], raw_start: int, rekeyed_start: int
+    ) -> set[SubscriptionName]:
+        """External subscriptions with an event that lies before where the logs begin."""
+        return {
+            (org, external_id)
+            for org, external_id, code in pairs
+            if (entry := self.find((org, external_id), code)) is not None
+            and (0 <= entry.raw_first < raw_start or 0 <= entry.rekeyed_first < rekeyed_start)
+        }
+
+    def entries_of(self, name: SubscriptionName) -> list[Presence]:
+        """Where all events of an external subscription lie."""
+        entries = list(self.codes.get(name, {}).values())
+        return entries if self.rest is None else [*entries, self.rest]
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
+
+    def take_changes(self) -> list[tuple[bytes, bytes]]:
+        """Changelog records of what changed since the last call."""
+        encode = msgspec.msgpack.encode
+        changes = []
+        for name, (entry, before) in self._dirty.items():
+            entry.written = True
+            changes.append((encode(name), before, encode(entry)))
+        self._dirty.clear()
+        self.sum = self.sum.after(changes)
+        return [(key, value) for key, _, value in changes]
+
+    def load(self, key: bytes, value: bytes) -> None:
+        """Take over one changelog record."""
+        organization_id, external_id, code = msgspec.msgpack.decode(key, type=tuple[str, str, str])
+        entry = msgspec.msgpack.decode(value, type=Presence)
+        if (organization_id, external_id, code) == REST:
+            self.rest = entry
+        else:
+            self._keep((organization_id, external_id), code, entry)
+        self.sum = self.sum.replaced(key, None, value)

@@ -1,0 +1,187 @@
+"""Published: the newest revision of every cell and period that was written to usage-records."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.packed_rows import ColdRows, integer_end, text_end
+
+_OwnName = tuple[str, str | None, tuple[str | None, ...]]
+_NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
+
+CellName = _OwnName | _NewName
+"""(charge id, filter id, group values): a cell within its subscription and period.
+
+Where a history record made other group keys of it than there were, they follow.
+"""
+
+
+class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the newest record of a cell says."""
+
+    revision: int
+    units: str
+    prorated_units: str | None
+    total_aggregated_units: str
+    precise_total_amount_cents: str | None
+    events_count: int
+    digest: bytes
+    cut_ms: int
+
+    @property
+    def shows_usage(self) -> bool:
+        """Whether any figure is not 0: a cell may be published for its level alone."""
+        figures = (self.units, self.prorated_units, self.total_aggregated_units)
+        return self.events_count != 0 or any(figure not in (None, "0.0") for figure in figures)
+
+    def same_figures(self, other: PublishedCell) -> bool:
+        """Whether a revision would say nothing new."""
+        return (
+            self.digest == other.digest
+            and self.units == other.units
+            and self.prorated_units == other.prorated_units
+            and self.total_aggregated_units == other.total_aggregated_units
+            and self.precise_total_amount_cents == other.precise_total_amount_cents
+            and self.events_count == other.events_count
+        )
+
+
+class PublishedPeriod(msgspec.Struct):
+    """Everything published of one period of one subscription."""
+
+    revision: int = -1
+    """Of the newest period.completed; -1 before the first."""
+    cut_ms: int = -1
+    """The newest cut that was published."""
+    cells: dict[CellName, PublishedCell] = msgspec.field(default_factory=dict)
+
+    def is_half_taken(self, cut_ms: int) -> bool:
+        """Whether some of its cells are published at that cut, and its completion is not."""
+        return self.cut_ms < cut_ms and any(c.cut_ms == cut_ms for c in self.cells.values())
+
+    @property
+    def digest(self) -> int:
+        """Sum of the newest digests, mod 2^128."""
+        return sum(int.from_bytes(c.digest, "big") for c in self.cells.values()) % (1 << 128)
+
+
+PeriodName = tuple[str, int]
+"""(subscription id, period start ms)"""
+
+
+class PublishedTable:
+    """Published periods of one partition: those at hand, and all others packed."""
+
+    def __init__(self) -> None:
+        self.periods: dict[PeriodName, PublishedPeriod] = {}
+        """Periods at hand: changed since the last flush, or looked at lately."""
+        self.sum = ChangelogSum()
+        """Of everything that was loaded or put."""
+        self._cold = ColdRows()
+        self._dirty: dict[bytes, bytes] = {}
+
+    def find(self, name: PeriodName) -> PublishedPeriod | None:
+        """The period as published; None before its first cut."""
+        period = self.periods.get(name)
+        if period is None and (rows := self._cold.take(_first_part(name))):
+            period = self.periods[name] = PublishedPeriod()
+            for rest, value in rows:
+                cell = _cell_name(rest)
+                if cell is None:
+                    period.revision, period.cut_ms = _decode_completion(value)
+                else:
+                    period.cells[cell] = _decode_cell(value)
+        return period
+
+    def put_cell(self, name: PeriodName, cell: CellName, published: PublishedCell) -> None:
+        """Remember a record that goes out with the next flush."""
+        cells = self._made(name).cells
+        before, cells[cell] = cells.get(cell), published
+        self._put(
+            msgspec.msgpack.encode((name, cell)),
+            None if before is None else msgspec.msgpack.encode(before),
+            msgspec.msgpack.encode(published),
+        )
+
+    def put_completion(self, name: PeriodName, revision: int, cut_ms: int) -> None:
+        """Remember a period.completed that goes out with the next flush."""
+        period = self._made(name)
+        before = (period.revision, period.cut_ms)
+        period.revision, period.cut_ms = revision, cut_ms
+        self._put(
+            msgspec.msgpack.encode((name, None)),
+            None if before[0] < 0 else msgspec.msgpack.encode(before),
+            msgspec.msgpack.encode((revision, cut_ms)),
+        )
+
+    def _put(self, key: bytes, before: bytes | None, value: bytes) -> None:
+        self.sum = self.sum.replaced(key, before, value)
+        self._dirty[key] = value
+
+    def _made(self, name: PeriodName) -> PublishedPeriod:
+        period = self.find(name)
+        if period is None:
+            period = self.periods[name] = PublishedPeriod()
+        return period
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
+
+    def take_changes(self) -> list[tuple[bytes, bytes]]:
+        """Changelog records of what changed since the last call."""
+        changes = list(self._dirty.items())
+        self._dirty.clear()
+        if len(self.periods) > _AT_HAND:
+            self._pack()
+        return changes
+
+    def _pack(self) -> None:
+        encode = msgspec.msgpack.encode
+        for name, period in self.periods.items():
+            first_part = _first_part(name)
+            for cell, published in period.cells.items():
+                self._cold.add(first_part, encode(cell), encode(published))
+            if period.revision >= 0:
+                completion = (period.revision, period.cut_ms)
+                self._cold.add(first_part, encode(None), encode(completion))
+        self.periods.clear()
+        self._cold.seal()
+
+    def load(self, key: bytes, value: bytes) -> None:
+        """Take over one changelog record."""
+        # (period, cell), the period an array of two itself
+        end = integer_end(key, text_end(key, 2))
+        self._cold.add(key[:end], key[end:], value)
+        self.sum = self.sum.replaced(key, None, value)
+
+    def loaded(self) -> None:
+        """Everything has been taken over."""
+        self._cold.seal()
+
+
+_AT_HAND = 200
+"""Periods that are not packed at once."""
+
+
+def _first_part(name: PeriodName) -> bytes:
+    return b"\x92" + msgspec.msgpack.encode(name)
+
+
+_decode_name = msgspec.msgpack.Decoder(_OwnName | None).decode
+_decode_new_name = msgspec.msgpack.Decoder(_NewName).decode
+_ARRAY_OF_FOUR = 0x94
+
+
+def _cell_name(packed: bytes) -> CellName | None:
+    if packed[0] == _ARRAY_OF_FOUR:
+        renamed: CellName = _decode_new_name(packed)
+        return renamed
+    own: CellName | None = _decode_name(packed)
+    return own
+
+
+_decode_cell = msgspec.msgpack.Decoder(PublishedCell).decode
+_decode_completion = msgspec.msgpack.Decoder(tuple[int, int]).decode

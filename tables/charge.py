@@ -1,0 +1,184 @@
+"""A charge as it folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from app.definitions.model import (
+    ALL_FILTER_VALUES,
+    Charge,
+    ChargeFilter,
+    Metric,
+)
+from app.definitions.timeline import NEVER_MS
+from app.expressions import (
+    parse,
+)
+from tables.aggregation import Aggregation, Groups
+from tables.registry import AGGREGATIONS
+from tables.values import (
+    Ignored,
+    Properties,
+    _is_long,
+    _text,
+    _value_reader,
+    overwriter,
+)
+
+
+class Bucket(NamedTuple):
+    """A filter of a charge, or its default bucket (`filter_id` None)."""
+
+    filter_id: str | None
+    conditions: tuple[tuple[str, frozenset[str]], ...]
+    group_keys: tuple[str, ...]
+
+
+class ChargeFold:
+    """How one charge folds events, compiled from the charge and its metric."""
+
+    __slots__ = (
+        "_overwrites",
+        "aggregation",
+        "applies",
+        "buckets",
+        "charge",
+        "counts_after_ms",
+        "default_bucket",
+        "grouped",
+        "key",
+        "limited_after_ms",
+        "metric",
+        "plain",
+        "properties",
+        "read_value",
+        "unique",
+        "units",
+    )
+
+    def __init__(
+        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS
+    ):
+        self.charge = charge
+        self.metric = metric
+        self.limited_after_ms = limited_after_ms
+        """Events appended later keep to the limits of `app.bounds.limits`."""
+        self.counts_after_ms = metric.counts_after_ms
+        self.default_bucket = Bucket(None, (), charge.group_keys(None))
+        self.buckets = _buckets(charge, metric)
+        self.grouped = any(bucket.group_keys for bucket in (*self.buckets, self.default_bucket))
+        self.plain = not self.buckets and not self.default_bucket.group_keys
+        self.aggregation = aggregation_for(metric, charge.prorated, timezone)
+        self.unique = self.aggregation.reads == "operation"
+        self.applies = type(self.aggregation).apply is not Aggregation.apply
+        """Whether the state keeps more of an event than that it was."""
+        self.read_value = _value_reader(metric, limited_after_ms)
+        buckets = (*self.buckets, self.default_bucket)
+        self.properties = _properties_read(metric, buckets)
+        self._overwrites = overwriter(
+            metric,
+            {key for b in buckets for key in (*b.group_keys, *(key for key, _ in b.conditions))},
+            limited_after_ms,
+        )
+        self.units = 0 if not metric.expression else parse(metric.expression).units
+        """What evaluating its expression costs for one event, at least."""
+        if self._overwrites:
+            # Once for the value and once for the place.
+            self.units *= 2
+        self.key = (
+            metric.id,
+            metric.code,
+            metric.aggregation_type,
+            metric.field_name,
+            metric.expression,
+            metric.recurring,
+            metric.counts_after_ms,
+            metric.rounding_function,
+            metric.rounding_precision,
+            charge.prorated,
+            timezone if charge.prorated else None,
+            self.buckets,
+            self.default_bucket,
+        )
+
+    @property
+    def limited(self) -> bool:
+        """Whether any limit of `app.bounds.limits` is about what it reads."""
+        return self.unique or self.grouped or bool(self.metric.expression)
+
+    def place_of(
+        self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
+    ) -> tuple[str | None, Groups] | None:
+        """Filter id and groups of the cell that an event which has a value belongs to.
+
+        None if a value that it is grouped by is too long.
+        """
+        if self._overwrites is not None:
+            properties = self._overwrites(code, timestamp_ms, properties, append_time_ms)
+        bucket = self._bucket_of(properties)
+        # A missing property and an empty text are the same null group.
+        groups = tuple(_text(properties, key) or None for key in bucket.group_keys)
+        if append_time_ms > self.limited_after_ms:
+            for text in groups:
+                if text is not None and _is_long(text):
+                    return None
+        return bucket.filter_id, groups
+
+    def cell_of(
+        self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
+    ) -> tuple[str | None, Groups] | None:
+        """The same of any event; None if it has no value as well."""
+        value = self.read_value(code, timestamp_ms, properties, append_time_ms)
+        if isinstance(value, Ignored):
+            return None
+        return self.place_of(code, timestamp_ms, properties, append_time_ms)
+
+    def _bucket_of(self, properties: Properties) -> Bucket:
+        """The one bucket an event belongs to: most keys, fewest values, oldest; else the default.
+
+        `buckets` is in that order, so the first match decides (metering-semantics §4.8).
+        """
+        for bucket in self.buckets:
+            if all(_text(properties, key) in values for key, values in bucket.conditions):
+                return bucket
+        return self.default_bucket
+
+
+def aggregation_for(metric: Metric, prorated: bool, timezone: str) -> Aggregation[Any]:
+    """The aggregation of a metric as a charge uses it."""
+    made = AGGREGATIONS[metric.aggregation_type]
+    return made(recurring=metric.recurring, prorated=prorated, timezone=timezone)
+
+
+def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
+    """The filters in the order in which they claim events."""
+    allowed = {f.key: f.values for f in metric.filters}
+
+    def bucket(charge_filter: ChargeFilter) -> Bucket:
+        conditions = tuple(
+            (key, frozenset(allowed.get(key, ()) if ALL_FILTER_VALUES in values else values))
+            for key, values in sorted(charge_filter.values.items())
+        )
+        return Bucket(charge_filter.id, conditions, charge.group_keys(charge_filter))
+
+    buckets = [bucket(charge_filter) for charge_filter in charge.filters]
+    return tuple(
+        sorted(buckets, key=lambda b: (-len(b.conditions), sum(len(v) for _, v in b.conditions)))
+    )
+
+
+def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str]:
+    """Names of all event properties that the charge looks at."""
+    names: set[str] = set()
+    reads = AGGREGATIONS[metric.aggregation_type].reads
+    if reads != "nothing" and metric.field_name:
+        names.add(metric.field_name)
+    if reads == "operation":
+        names.add("operation_type")
+    if metric.expression:
+        names |= parse(metric.expression).properties
+    for bucket in buckets:
+        names.update(bucket.group_keys)
+        names.update(key for key, _ in bucket.conditions)
+    return frozenset(names)

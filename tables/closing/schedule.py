@@ -1,0 +1,60 @@
+"""When each external subscription of a partition has its next cut, earliest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush
+
+from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import SubscriptionName
+from tables.closing.close import next_cut
+from tables.partition.partition import Partition
+
+
+class Schedule:
+    """A heap of cuts; entries that no longer hold are passed over when they come up."""
+
+    def __init__(self, partition: Partition, names: Iterable[SubscriptionName]):
+        self._partition = partition
+        self._cuts: dict[SubscriptionName, int] = {}
+        self._heap: list[tuple[int, SubscriptionName]] = []
+        for name in names:
+            cut_ms = next_cut(partition, name)
+            if cut_ms < NEVER_MS:
+                self._cuts[name] = cut_ms
+                self._heap.append((cut_ms, name))
+        heapify(self._heap)
+
+    def update(self, name: SubscriptionName) -> None:
+        """Definitions or late events may have changed when the subscription's next cut is."""
+        cut_ms = next_cut(self._partition, name)
+        if cut_ms >= NEVER_MS:
+            self._cuts.pop(name, None)
+        elif self._cuts.get(name) != cut_ms:
+            self._cuts[name] = cut_ms
+            heappush(self._heap, (cut_ms, name))
+
+    def drop(self, name: SubscriptionName) -> None:
+        """Nobody knows when its next cut is; the others' go on."""
+        self._cuts.pop(name, None)
+
+    def next_ms(self) -> int:
+        """The earliest cut to come, or history record to be put in force; NEVER_MS: there is none.
+
+        A history record waits for the logs as a cut does.
+        """
+        history_ms = self._partition.standing.next_history_ms()
+        while self._heap:
+            cut_ms, name = self._heap[0]
+            if self._cuts.get(name) == cut_ms:
+                return min(cut_ms, history_ms)
+            heappop(self._heap)
+        return history_ms
+
+    def due(self, cut_ms: int) -> Iterator[SubscriptionName]:
+        """Subscriptions whose next cut it is, in order; each is unscheduled as it is handed out."""
+        while self._heap and self._heap[0][0] <= cut_ms:
+            at_ms, name = heappop(self._heap)
+            if self._cuts.get(name) == at_ms:
+                del self._cuts[name]
+                yield name

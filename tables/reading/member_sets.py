@@ -1,0 +1,104 @@
+"""Sets of members against those of a refold. Pure.
+
+Members answer what the next event of a property changes, so a wrong one shows in no figure before
+that. Verification compares them all: those at hand in the partition, and those in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from app.billing_periods.instants import iso_seconds
+from app.meter.evidence import Difference
+from tables.cells.cell import Span
+from tables.cells.keys import SetName
+from tables.changelogged.members import AtHand, SetKey, unpack_member
+from tables.changelogged.presence import Pair
+from tables.partition.partition import Partition
+from tables.partition.refold import Refold
+from tables.unique_count import Member, UniqueCount
+
+_NAMED = 5
+"""Properties that a difference names."""
+
+
+class MemberSet(NamedTuple):
+    """One set of a live partition, and what it must hold."""
+
+    pair: Pair
+    span: Span
+    name: SetName
+    key: SetKey
+    expected: Mapping[str, Member]
+
+    def difference(
+        self, number: int, stored: Mapping[str, bytes], at_hand: AtHand, next_cut_ms: int
+    ) -> Difference | None:
+        """What is kept otherwise; None if nothing is.
+
+        `at_hand`: of this set, as it was before `stored` was read. What the next cut shows need not
+        be kept apart.
+        """
+        aggregation: UniqueCount = self.span.fold.aggregation  # type: ignore[assignment]
+
+        def standing(member: Member) -> Member:
+            return aggregation.settled(aggregation.reduced(member), next_cut_ms)
+
+        def differs(text: str, member: Member) -> bool:
+            wanted = self.expected.get(text, ())
+            return member != wanted and standing(member) != standing(wanted)
+
+        kept = {text: unpack_member(packed) for text, packed in stored.items()}
+        kept |= {text: member for text, (member, pending) in at_hand.items() if pending}
+        found = {text: kept.get(text, ()) for text in self.expected.keys() | kept.keys()}
+        wrong = {text: member for text, member in found.items() if differs(text, member)}
+        wrong |= {text: member for text, (member, _) in at_hand.items() if differs(text, member)}
+        if not wrong:
+            return None
+        filter_id, groups, start_ms = self.name
+        named = sorted(wrong)[:_NAMED]
+        return Difference(
+            kind="members",
+            partition=number,
+            external_subscription_id=self.pair[1],
+            metric_code=self.pair[2],
+            period_from=None if start_ms is None or start_ms < 0 else iso_seconds(start_ms),
+            charge_id=self.span.key.charge_id,
+            filter_id=filter_id,
+            groups=groups,
+            live={"members": str(len(kept)), "differing": str(len(wrong))}
+            | {f'"{text}"': _shown(wrong[text]) for text in named},
+            refolded={"members": str(len(self.expected)), "differing": "0"}
+            | {f'"{text}"': _shown(self.expected.get(text, ())) for text in named},
+        )
+
+
+def _shown(member: Member) -> str:
+    """Operations in event-time order."""
+    return " ".join(f"{'+' if o.adds else '-'}{o.timestamp_ms}" for o in member) or "none"
+
+
+def member_sets(partition: Partition, refold: Refold, pairs: Iterable[Pair]) -> Iterator[MemberSet]:
+    """Every set of the pairs' unique counts that either side has."""
+    spans = [
+        (pair, span) for pair in pairs for span in refold.routes[pair].spans if span.fold.unique
+    ]
+    expected = refold.members.at_hand({key for _, span in spans for key in span.sets.values()})
+    for pair, shadow in spans:
+        live = next(
+            (s for s in partition.packing.route_of(pair).spans if s.key == shadow.key), None
+        )
+        if live is None:
+            continue
+        strangers = {
+            (cell.key.filter_id, cell.key.groups)
+            for cell in refold.census.strangers(refold.routes[pair])
+        }
+        for name in {**live.all_sets(), **shadow.sets}:
+            if name[:2] in strangers:
+                continue
+            found = expected.get(shadow.sets.get(name, b""), {})
+            yield MemberSet(
+                pair, live, name, live.set_named(name), {t: m for t, (m, _) in found.items() if m}
+            )

@@ -1,0 +1,160 @@
+"""Preview: what usage would have been under other definitions, beside the live fold. Pure.
+
+Cells of some subscriptions are folded from the events that somebody reads again, under a branch of
+the definitions in which the change and a history record stand. Where the live fold stands too, the
+two are compared. Nothing of the live partition is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from app.billing_periods.instants import iso_seconds
+from app.bounds.turns import Steps, drained
+from app.definitions.model import Subscription
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.meter.evidence import PreviewedCell
+from app.wire.arrivals import Arrival, SubscriptionName
+from tables.changelogged.presence import Pair
+from tables.closing.close import cells_shown
+from tables.partition.partition import Partition
+from tables.partition.refold import Refold
+from tables.partition.tables import Carried
+from tables.reading.verification import figure_texts
+
+
+class Scope(NamedTuple):
+    """What is previewed, besides periods that are not published."""
+
+    from_ms: int
+    to_ms: int
+    """Published periods that start in [from_ms, to_ms)."""
+    at_ms: int
+    """Periods that have begun by then."""
+
+
+class Preview:
+    """Some external subscriptions of one partition under a branch of the definitions."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        branch: Definitions,
+        names: Iterable[SubscriptionName],
+        codes: Container[str],
+        *,
+        begins: bool = True,
+    ):
+        """`branch`: what is defined differently, history records included, is its newest.
+
+        `codes`: of the metrics that are looked at. `begins`: False for whoever takes the steps of
+        `beginning` before anything is fed.
+        """
+        self._codes = codes
+        self.partition = partition
+        self.names = sorted(names)
+        record = msgspec.structs.replace(partition.record, history_ms=branch.append_time_ms)
+        carried = Carried(record, partition.presence, partition.published, partition.corrections)
+        self._shadow = Partition(partition.number, branch, partition.index, carried=carried)
+        self.pairs = {
+            pair
+            for name in self.names
+            for pair in partition.presence.pairs_of(name)
+            if pair[2] in codes
+        }
+        self._refold = Refold(self._shadow, self.pairs, begins=False)
+        if begins:
+            drained(self.beginning())
+
+    def beginning(self) -> Steps[None]:
+        """Make routes without cells, a step for each."""
+        yield from self._refold.beginning()
+
+    def drop(self) -> None:
+        """Nobody asks any more."""
+        self._refold.drop()
+
+    def start_offsets(self) -> tuple[int | None, int | None]:
+        """Where the first events lie, on raw and on rekeyed."""
+        return self._refold.start_offsets()
+
+    def feed(self, arrivals: Sequence[Arrival]) -> None:
+        """Fold those of the arrivals that are of the subscriptions and count."""
+        self._refold.feed(arrivals)
+
+    def is_whole(self) -> bool:
+        """False: only now it is known which groups are admitted, so all events come once more."""
+        return drained(self._refold.admitted())
+
+    def differences(self, scope: Scope) -> Iterator[list[PreviewedCell]]:
+        """The cells of each subscription in turn that would be others.
+
+        The live fold must stand where the last event was read.
+        """
+        self._shadow.routes.lend(self._refold.routes)
+        for name in self.names:
+            if name in self.partition.stale.names:
+                continue
+            cells: list[PreviewedCell] = []
+            packed = self.partition.packing.sealed_cells(name)
+            for versions, timeline in self._shadow.timelines.of(name):
+                for period in timeline.until(scope.at_ms):
+                    subscription = versions.at(period.fixed_at_ms)
+                    if subscription is not None and self._concerns(period, scope):
+                        cells += self._compared(name, subscription, timeline, period)
+            if packed:
+                self.partition.packing.cool(name, packed)
+            yield cells
+
+    @property
+    def skipped(self) -> list[Pair]:
+        """What nothing can be said of now: it is being refolded."""
+        return sorted(pair for pair in self.pairs if pair[:2] in self.partition.stale.names)
+
+    def _concerns(self, period: Period, scope: Scope) -> bool:
+        if period.due_at_ms >= NEVER_MS > period.fixed_at_ms:
+            return False
+        return not self._is_published(period) or scope.from_ms <= period.start_ms < scope.to_ms
+
+    def _is_published(self, period: Period) -> bool:
+        return period.due_at_ms <= self.partition.record.cut_ms
+
+    def _compared(
+        self,
+        name: SubscriptionName,
+        subscription: Subscription,
+        timeline: Timeline,
+        period: Period,
+    ) -> Iterator[PreviewedCell]:
+        before, after = (
+            {
+                cell.cell_id: cell
+                for cell in cells_shown(each, name, subscription, timeline, period, self._codes)
+            }
+            for each in (self.partition, self._shadow)
+        )
+        for cell_id in sorted({**before, **after}):
+            old, new = before.get(cell_id), after.get(cell_id)
+            one = new or old
+            if one is None or (old and new and old.figures == new.figures):
+                continue
+            charge, metric, *_ = one.in_force
+            bucket = one.charge_filter
+            yield PreviewedCell(
+                external_customer_id=subscription.external_customer_id,
+                external_subscription_id=subscription.external_id,
+                period_from=iso_seconds(period.start_ms),
+                period_to=iso_seconds(period.to_ms),
+                published=self._is_published(period),
+                charge_id=charge.id,
+                charge_code=charge.code,
+                metric_code=metric.code,
+                filters=None if bucket is None else bucket.values,
+                grouped_by=one.grouped_by,
+                before=None if old is None else figure_texts(old.figures),
+                after=None if new is None else figure_texts(new.figures),
+            )

@@ -1,0 +1,271 @@
+"""Series: usage of one metric by minute, hour, day or month on the wall of any timezone. Pure.
+
+Every window is folded as if it were a period, by the same fold and the same aggregations, but
+unprorated and unpublished. Of a recurring metric a window shows the level or balance at its end.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from app.billing_periods.day_count import DAY_MS
+from app.billing_periods.timezones import (
+    local_date,
+    local_datetime,
+    local_midnight_ms,
+    utc_offset_ms,
+)
+from app.definitions.model import Charge, Metric
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.numbers import exact_sum
+from app.wire.arrivals import Arrival
+from tables.cells.cell import Span
+from tables.cells.group_limit import ANY_NUMBER
+from tables.cells.keys import SpanKey
+from tables.changelogged.members import Members
+from tables.changelogged.presence import Pair
+from tables.charge import ChargeFold
+from tables.fold import Folded, apply_members, fold_run
+from tables.partition.partition import Partition
+from tables.routing.group_admission import impose_live, is_admitted
+from tables.routing.route import Route
+
+WindowName = Literal["minute", "hour", "day", "month"]
+
+_MINUTE_MS = 60_000
+_HOUR_MS = 3_600_000
+
+
+class TooManyWindows(ValueError):
+    """The range has more windows than may be asked for at once."""
+
+
+class SeriesWindow(NamedTuple):
+    """Half-open [start_ms, end_ms)."""
+
+    start_ms: int
+    end_ms: int
+
+
+def windows(
+    name: WindowName, timezone: str, from_ms: int, until_ms: int, most: int
+) -> list[SeriesWindow]:
+    """The windows that cover [from_ms, until_ms), the first and the last in full.
+
+    Raises:
+        TooManyWindows: there are more than `most`.
+    """
+    found: list[SeriesWindow] = []
+    start_ms = _start(name, timezone, from_ms)
+    while start_ms < until_ms:
+        if len(found) == most:
+            raise TooManyWindows(f"more than {most} windows")
+        end_ms = _next(name, timezone, start_ms)
+        found.append(SeriesWindow(start_ms, end_ms))
+        start_ms = end_ms
+    return found
+
+
+def _start(name: WindowName, timezone: str, at_ms: int) -> int:
+    """The start of the window that holds an instant."""
+    if name == "minute":
+        return _minute(at_ms, timezone)
+    if name == "hour":
+        hour, start_ms = _hour(at_ms, timezone), _minute(at_ms, timezone)
+        # An hour that the clock cuts short begins where its name begins.
+        while _hour(start_ms - _MINUTE_MS, timezone) == hour:
+            start_ms -= _MINUTE_MS
+        return start_ms
+    day = local_date(at_ms, timezone)
+    return local_midnight_ms(day if name == "day" else day.replace(day=1), timezone)
+
+
+def _next(name: WindowName, timezone: str, start_ms: int) -> int:
+    if name == "minute":
+        return start_ms + _MINUTE_MS
+    if name == "hour":
+        return _next_hour(start_ms, timezone)
+    day = local_date(start_ms, timezone)
+    following = day + timedelta(days=1) if name == "day" else _next_month(day)
+    end_ms = local_midnight_ms(following, timezone)
+    while end_ms <= start_ms:  # a day that the calendar of the place leaves out
+        following += timedelta(days=1)
+        end_ms = local_midnight_ms(following, timezone)
+    return end_ms
+
+
+def _next_hour(start_ms: int, timezone: str) -> int:
+    end_ms, offset_ms = start_ms + _HOUR_MS, utc_offset_ms(start_ms, timezone)
+    begins_whole = (start_ms + offset_ms) % _HOUR_MS == 0
+    if begins_whole and utc_offset_ms(end_ms, timezone) == offset_ms:
+        return end_ms
+    hour, end_ms = _hour(start_ms, timezone), start_ms + _MINUTE_MS
+    while _hour(end_ms, timezone) == hour:
+        end_ms += _MINUTE_MS
+    return end_ms
+
+
+def _hour(at_ms: int, timezone: str) -> tuple[date, int, int]:
+    """Names an hour on the wall; `fold` tells the two of a repeated one apart."""
+    local = local_datetime(at_ms, timezone)
+    return local.date(), local.hour, local.fold
+
+
+def _minute(at_ms: int, timezone: str) -> int:
+    return at_ms - (at_ms + utc_offset_ms(at_ms, timezone)) % _MINUTE_MS
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+class SeriesValue(NamedTuple):
+    """Usage of one charge in one window."""
+
+    window: SeriesWindow
+    units: Decimal
+    total_aggregated_units: Decimal
+    events_count: int
+
+
+class ChargeSeries(NamedTuple):
+    """One charge, as in force at the end of the range, with a value for every window."""
+
+    charge: Charge
+    metric: Metric
+    values: list[SeriesValue]
+
+
+class Series:
+    """Usage of one pair by window, from the events it is fed in any order."""
+
+    def __init__(
+        self, partition: Partition, pair: Pair, wanted: Sequence[SeriesWindow], timezone: str
+    ):
+        self._route = partition.routes.compile(pair)
+        impose_live(partition.packing.route_of(pair), self._route)
+        self._windows = list(wanted)
+        self._timeline = _Windows(self._windows, timezone)
+        self._members = Members(capacity=None)
+        self._parts = [
+            (span, self._part(pair, span, number)) for number, span in enumerate(self._route.spans)
+        ]
+
+    def _part(self, pair: Pair, span: Span, number: int) -> Route:
+        """The span's charge, folding by window instead of by period."""
+        key = SpanKey(*span.key[:2], start_ms=self._windows[0].start_ms)
+        by_window = Span(
+            span.name,
+            key,
+            _unprorated(span.fold),
+            self._timeline,
+            NEVER_MS,
+        )
+        # A charge may have several spans; their members must not meet.
+        by_window.generation = number
+        return Route(*pair, self._route.timelines, (by_window,))
+
+    def feed(self, counted: Arrival) -> None:
+        """Fold one arrival that is taken."""
+        timestamp_ms = counted.timestamp_ms
+        if timestamp_ms >= self._windows[-1].end_ms:
+            return
+        folded = Folded()
+        for span, part in self._parts:
+            layer = span.layer_at(timestamp_ms)
+            if layer is not None and is_admitted(layer, counted):
+                fold_run(part, (counted,), -1, self._members, folded)
+        apply_members(folded.unique, self._members, -1, folded)
+
+    def values(self) -> list[ChargeSeries]:
+        """One series a charge, in order of first use."""
+        charges: dict[str, list[tuple[Span, Span]]] = {}
+        for span, part in self._parts:
+            charges.setdefault(span.key.charge_id, []).append((span, part.spans[0]))
+        return [
+            ChargeSeries(
+                spans[-1][0].fold.charge,
+                spans[-1][0].fold.metric,
+                [self._value(spans, window) for window in self._windows],
+            )
+            for spans in charges.values()
+        ]
+
+    def _value(self, spans: list[tuple[Span, Span]], window: SeriesWindow) -> SeriesValue:
+        period = self._timeline.period_at(window.start_ms)
+        shown = [
+            by_window.figures(period, filter_id, groups)
+            for span, by_window in spans
+            if _shows(span, window)
+            for filter_id, groups in by_window.cells_of(period)
+        ]
+        return SeriesValue(
+            window,
+            exact_sum(figures.units for figures in shown),
+            exact_sum(figures.total_aggregated_units for figures in shown),
+            sum(figures.events_count for figures in shown),
+        )
+
+
+def _shows(span: Span, window: SeriesWindow) -> bool:
+    """Whether a span has figures for a window; levels are those of the span at its end."""
+    if not span.fold.metric.recurring:
+        return span.key.start_ms < window.end_ms and window.start_ms < span.end_ms
+    last_ms = window.end_ms - 1
+    return span.key.start_ms <= last_ms < span.end_ms
+
+
+def _unprorated(fold: ChargeFold) -> ChargeFold:
+    if not fold.charge.prorated:
+        return fold
+    whole = msgspec.structs.replace(fold.charge, prorated=False)
+    return ChargeFold(whole, fold.metric, "UTC", fold.limited_after_ms)
+
+
+class _Windows(Timeline):
+    """Windows in place of periods."""
+
+    def __init__(self, wanted: Sequence[SeriesWindow], timezone: str):
+        super().__init__([], published=False)
+        self._wanted = [_as_period(window, timezone) for window in wanted]
+        self._window_starts = [window.start_ms for window in wanted]
+
+    def holding(self, at_ms: int) -> Period | None:
+        i = bisect_right(self._window_starts, at_ms) - 1
+        return self._wanted[i] if i >= 0 and at_ms < self._wanted[i].end_ms else None
+
+    def period_at(self, start_ms: int) -> Period:
+        """The window that begins there."""
+        return self._wanted[bisect_right(self._window_starts, start_ms) - 1]
+
+    def until(self, at_ms: int) -> list[Period]:
+        return self._wanted[: bisect_right(self._window_starts, at_ms)]
+
+    def after(self, start_ms: int) -> Iterator[Period]:
+        yield from self._wanted[bisect_right(self._window_starts, start_ms) :]
+
+
+def _as_period(window: SeriesWindow, timezone: str) -> Period:
+    return Period(
+        start_ms=window.start_ms,
+        end_ms=window.end_ms,
+        to_ms=window.end_ms - 1000,
+        last_ms=window.end_ms - 1,
+        # The denominator of averages: a window is averaged over itself, however short.
+        duration_days=Fraction(window.end_ms - window.start_ms, DAY_MS),  # type: ignore[arg-type]
+        timezone=timezone,
+        fixed_at_ms=NEVER_MS,
+        due_at_ms=NEVER_MS,
+        late_until_ms=NEVER_MS,
+        closing_reason="period_end",
+        upgraded=False,
+        # The limit holds for periods, not for windows.
+        max_groups=ANY_NUMBER,
+    )

@@ -1,0 +1,181 @@
+"""Tracing: what became of one event, and why. Pure.
+
+A tracer folds events into empty cells of its own with the very fold that live events go through,
+one span at a time, and looks at what happened. So what it says cannot differ from what is counted,
+and its cells are a recomputation of the figures from the events it was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from app.wire.arrivals import Arrival
+from app.wire.identity import event_body_hash
+from app.wire.properties import read_properties
+from app.wire.refusals import check_range
+from tables.cells.cell import Layer, Span
+from tables.changelogged.members import Members
+from tables.changelogged.presence import Pair
+from tables.event_index.entries import Entry
+from tables.fold import Folded, apply_members, fold_run
+from tables.partition.intake import WaitForDefinitions
+from tables.partition.partition import Partition
+from tables.routing.group_admission import impose_live
+from tables.routing.route import Route
+from tables.values import Ignored
+
+NOTHING_SETTLED_MS = -1
+"""Every cut is kept apart, so that figures can be asked for as of any of them."""
+
+Standing = Literal["taken", "duplicate", "refused", "cancelled", "lost"]
+
+
+class Verdict(NamedTuple):
+    """Whether an arrival is one that metrics are asked about at all."""
+
+    standing: Standing
+    """lost: it should be in the event index and is not."""
+    reason: str | None = None
+    """Of a refused one its dead letter code."""
+    counted: Arrival | None = None
+    """taken: the arrival with the position the log gave it, as amended."""
+    corrected_ms: int = -1
+    """taken: append time of the correction that amended it; -1: none did."""
+    winner: Entry | None = None
+    """duplicate: the arrival of the same id that counts."""
+    same_bytes: bool = False
+    """duplicate: byte for byte the same event; otherwise the bodies have to be compared."""
+
+
+class Traced(NamedTuple):
+    """What one charge made of one event."""
+
+    span: Span
+    layer: Layer
+    """The period that the event falls in, or the history of a recurring metric."""
+    reason: str | None = None
+    """Why it is ignored; None: it counts."""
+    filter_id: str | None = None
+    groups: tuple[str | None, ...] = ()
+    value: str = ""
+    """As the digest names it; "" for a count."""
+    cut_ms: int = 0
+    """The first cut it counts at; 0: that of the period's due time."""
+
+
+def verdict(partition: Partition, arrival: Arrival) -> Verdict:
+    """What the partition, which has folded past it, did with an arrival."""
+    identity = arrival.identity
+    entry = partition.index.find(identity)
+    if entry is not None and entry[1:4] == arrival.place[:3]:
+        placed = replace(arrival, append_time_ms=entry[0], rekeyed_offset=entry.rekeyed_offset)
+        # As it came, as a refold judges it: what a correction makes of it is never too late.
+        code = _too_late(partition, placed)
+        if code is not None:
+            return Verdict("refused", code)
+        counted = partition.corrected.counted(identity, placed)
+        if counted is None:
+            return Verdict("cancelled")
+        return Verdict("taken", counted=counted.arrival, corrected_ms=counted.since_ms)
+    code = check_range(arrival.timestamp_ms, arrival.append_time_ms)
+    if code is None:
+        code = _too_late(partition, arrival)
+    if code is not None:
+        return Verdict("refused", code)
+    if entry is None or is_before(arrival, entry):
+        return Verdict("lost")
+    same = entry.body_hash == event_body_hash(arrival.event)
+    return Verdict("duplicate", winner=entry, same_bytes=same)
+
+
+def is_before(arrival: Arrival, entry: Entry) -> bool:
+    """Whether an arrival that was read again stands before what the index has.
+
+    Along a partition offsets say so: reading may have begun after the time the log had reached.
+    """
+    if arrival.raw_partition == entry.raw_partition:
+        return arrival.place[1:3] < entry[2:4]
+    return arrival.position < entry[:4]
+
+
+def _too_late(partition: Partition, arrival: Arrival) -> str | None:
+    try:
+        return partition.intake.too_late(arrival, arrival.timestamp_ms)
+    except WaitForDefinitions:
+        # The live fold waits here, so it has not refused it.
+        return None
+
+
+class Tracer:
+    """Events of one pair, folded into cells of its own."""
+
+    def __init__(self, partition: Partition, pair: Pair):
+        self.pair = pair
+        self.route = partition.routes.compile(pair)
+        self.partition = partition
+        # Shown one event or some, in any order: who is admitted is known already.
+        impose_live(partition.packing.route_of(pair), self.route)
+        self._members = Members(capacity=None)
+        self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
+
+    def trace(self, counted: Arrival, corrected_ms: int = -1) -> list[Traced]:
+        """Fold an arrival that is taken; what each charge whose period holds it made of it."""
+        return [
+            traced
+            for route in self._alone
+            for traced in _fold_alone(route, counted, corrected_ms, self._members)
+        ]
+
+    def unrouted(self, counted: Arrival) -> str:
+        """Why no charge was asked about an event."""
+        return self.partition.unrouted(self.route, counted)
+
+
+def _fold_alone(
+    route: Route, counted: Arrival, corrected_ms: int, members: Members
+) -> Iterator[Traced]:
+    (span,) = route.spans
+    timestamp_ms = counted.timestamp_ms
+    layer = span.layer_at(timestamp_ms)
+    if layer is None:
+        return
+    folded = Folded()
+    fold_run(
+        route,
+        (counted,),
+        NOTHING_SETTLED_MS,
+        members,
+        folded,
+        corrected_ms,
+    )
+    for reason in folded.ignored:
+        yield Traced(span, layer, reason)
+    # The first cell is the event's own; members may change those of other periods after it.
+    reached = folded.dirty[:1]
+    apply_members(folded.unique, members, NOTHING_SETTLED_MS, folded)
+    for cell in folded.dirty:
+        cell.dirty = False
+    for cell in reached:
+        yield Traced(
+            span,
+            layer,
+            None,
+            cell.filter_id,
+            cell.groups,
+            _value_text(span, counted),
+            span.cut_of(layer, max(counted.append_time_ms, corrected_ms)),
+        )
+
+
+def _value_text(span: Span, counted: Arrival) -> str:
+    event = counted.event
+    properties = read_properties(event.properties)
+    value = span.fold.read_value(
+        event.code, counted.timestamp_ms, properties, counted.append_time_ms
+    )
+    if isinstance(value, Ignored):
+        raise AssertionError("an event that was folded has a value")
+    return value.digest_text

@@ -1,0 +1,346 @@
+"""Reading: the usage of a subscription's periods, as the tables have it between two slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.definitions.aggregation_types import AGGREGATION_TYPES
+from app.definitions.model import HistoryRecord, Plan, Subscription
+from app.definitions.timeline import NEVER_MS, Period, ceil_to
+from app.meter.usage import AsOf, ChargeInForce, PastPeriod, PeriodUsage, UsageRow
+from app.wire.arrivals import SubscriptionName
+from tables.cells.cell import Span
+from tables.cells.figures import Figures
+from tables.partition.partition import Partition
+from tables.routing.implicit import implicit_plan, implicit_subscription
+from tables.routing.period_charges import PeriodCharges
+
+
+def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
+    """Usage of the period holding `at_ms` of the active subscription; None when there is none."""
+    return drained(current_usage_steps(partition, name, at_ms))
+
+
+def current_usage_steps(
+    partition: Partition, name: SubscriptionName, at_ms: int
+) -> Steps[PeriodUsage | None]:
+    """The same by steps. What is folded between them may be in some rows: `as_of` is what is in all
+    of them.
+    """
+    for versions, timeline in reversed(partition.timelines.of(name)):
+        subscription = versions.at()
+        if subscription is None or subscription.status_at(at_ms) != "active":
+            continue
+        # One that starts later today is active already: its first period is the one to come.
+        period = timeline.holding(max(at_ms, subscription.started_at_ms))
+        if period is not None:
+            found = yield from _period_steps(partition, name, subscription, period, at_ms)
+            return found
+    if not partition.timelines.of(name) and partition.settings.implicit_plan:
+        running = partition.routes.implicit.timeline(partition.settings).holding(at_ms)
+        if running is not None:
+            found = yield from _implicit_steps(partition, name, running, at_ms)
+            return found
+    return None
+
+
+def active_subscription(
+    partition: Partition, name: SubscriptionName, at_ms: int
+) -> Subscription | None:
+    """The subscription that is active at a moment, or the implicit one."""
+    for versions, _ in reversed(partition.timelines.of(name)):
+        subscription = versions.at()
+        if subscription is not None and subscription.status_at(at_ms) == "active":
+            return subscription
+    if not partition.timelines.of(name) and partition.settings.implicit_plan:
+        return implicit_subscription(*name, 0)
+    return None
+
+
+def past_periods(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PastPeriod]:
+    """Every period that ended by `at_ms`, newest first."""
+    past: list[PastPeriod] = []
+    if not partition.timelines.of(name) and partition.settings.implicit_plan:
+        past += _implicit_past(partition, name, at_ms)
+    for versions, timeline in partition.timelines.of(name):
+        subscription = versions.at()
+        if subscription is None:
+            continue
+        past += [
+            PastPeriod(subscription, period)
+            for period in timeline.until(at_ms)
+            if period.end_ms <= at_ms and period.due_at_ms < NEVER_MS
+        ]
+    return sorted(past, key=lambda each: -each.period.start_ms)
+
+
+def past_usage_steps(
+    partition: Partition, name: SubscriptionName, past: PastPeriod
+) -> Steps[PeriodUsage]:
+    """Usage of an ended period: the newest revision, or the live figures of one in grace."""
+    subscription, period, implicit = past
+    if implicit:
+        usage = yield from _implicit_steps(partition, name, period)
+    else:
+        usage = yield from _period_steps(partition, name, subscription, period)
+    return usage
+
+
+def _period_steps(
+    partition: Partition,
+    name: SubscriptionName,
+    subscription: Subscription,
+    period: Period,
+    at_ms: int | None = None,
+) -> Steps[PeriodUsage]:
+    """Usage of one period: as published, or live while it is not, with what accrued by `at_ms`."""
+    definitions = partition.definitions
+    plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
+    versions = definitions.plan_versions[subscription.plan_id]
+    history = _published_history(partition, name[0], period)
+    known = PeriodCharges(definitions, versions, period, history)
+    charges = tuple(ChargeInForce(charge, metric) for charge, metric, *_ in known.in_force)
+    published = partition.published.find((subscription.id, period.start_ms))
+    if published is not None and published.revision >= 0:
+        rows = _published_rows(charges, partition, (subscription.id, period.start_ms))
+    else:
+        charges = tuple(_as_folded(charges, partition, name, subscription.id, period))
+        rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
+    usage = _usage(partition, subscription, plan, charges, (), period)
+    collected = yield from _collected(rows)
+    return msgspec.structs.replace(usage, rows=collected)
+
+
+def _collected(rows: Iterable[UsageRow]) -> Steps[tuple[UsageRow, ...]]:
+    found: list[UsageRow] = []
+    for row in rows:
+        found.append(row)
+        if len(found) % STEP_ITEMS == 0:
+            yield
+    return tuple(found)
+
+
+def _published_history(
+    partition: Partition, organization_id: str, period: Period
+) -> list[HistoryRecord]:
+    """History records that a published period has been revised by."""
+    cut_ms = partition.record.cut_ms
+    records = partition.definitions.history_of(organization_id, cut_ms)
+    return [r for r in records if ceil_to(r.append_time_ms, period.revise_every_ms) <= cut_ms]
+
+
+def period_shown(partition: Partition, usage: PeriodUsage) -> Period:
+    """The period that usage is of. Raises LookupError when the definitions have it no more."""
+    subscription = usage.subscription
+    timelines = [
+        timeline
+        for versions, timeline in partition.timelines.of(
+            (subscription.organization_id, subscription.external_id)
+        )
+        if (newest := versions.at()) is not None and newest.id == subscription.id
+    ]
+    if usage.implicit:
+        timelines = [partition.routes.implicit.timeline(partition.settings)]
+    for timeline in timelines:
+        period = timeline.holding(usage.from_ms)
+        if period is not None:
+            return period
+    raise LookupError(f"subscription {subscription.id} has no such period")
+
+
+def _usage(
+    partition: Partition,
+    subscription: Subscription,
+    plan: Plan | None,
+    charges: tuple[ChargeInForce, ...],
+    rows: tuple[UsageRow, ...],
+    period: Period,
+    *,
+    implicit: bool = False,
+) -> PeriodUsage:
+    if plan is None:
+        raise LookupError(f"subscription {subscription.id} has no plan")
+    return PeriodUsage(
+        subscription=subscription,
+        plan=plan,
+        charges=charges,
+        rows=rows,
+        from_ms=period.start_ms,
+        end_ms=period.end_ms,
+        to_ms=period.to_ms,
+        timezone=period.timezone,
+        duration_days=period.duration_days,
+        final=not implicit and partition.record.append_time_ms > period.due_at_ms,
+        as_of=as_of(partition),
+        stale=partition.refolding(subscription.organization_id, subscription.external_id),
+        implicit=implicit,
+    )
+
+
+def as_of(partition: Partition) -> AsOf:
+    """How far the partition has folded."""
+    record = partition.record
+    return AsOf(record.append_time_ms, partition.number, record.raw_next, record.rekeyed_next)
+
+
+def _as_folded(
+    charges: Iterable[ChargeInForce],
+    partition: Partition,
+    name: SubscriptionName,
+    subscription_id: str,
+    period: Period,
+) -> Iterator[ChargeInForce]:
+    """The charges as the cells have them: as they were, until a refold is swapped in."""
+    for in_force in charges:
+        fold = partition.routes.fold_of(in_force.charge, in_force.metric, period.timezone)
+        for span in spans_of(partition, name, subscription_id, in_force, period):
+            if span.fold.key != fold.key:
+                in_force = ChargeInForce(span.fold.charge, span.fold.metric)
+        yield in_force
+
+
+def _live_rows(
+    charges: tuple[ChargeInForce, ...],
+    partition: Partition,
+    name: SubscriptionName,
+    subscription_id: str,
+    period: Period,
+    at_ms: int | None,
+) -> Iterator[UsageRow]:
+    # All cells are named before the first is looked at: new ones may come meanwhile, others may be
+    # put in their place.
+    cells = [
+        (in_force, span, list(span.cells_of(period)))
+        for in_force in charges
+        for span in spans_of(partition, name, subscription_id, in_force, period)
+    ]
+    return (
+        row
+        for in_force, span, names in cells
+        for row in _span_rows(in_force, span, names, period, accrues_until(in_force, at_ms))
+    )
+
+
+def spans_of(
+    partition: Partition,
+    name: SubscriptionName,
+    subscription_id: str,
+    in_force: ChargeInForce,
+    period: Period,
+) -> Iterator[Span]:
+    """The spans that fold a charge in a period: one, or none when the charge is not in force."""
+    for span in partition.packing.route_of((*name, in_force.metric.code)).spans:
+        if span.key[:2] == (subscription_id, in_force.charge.id) and (
+            span.key.start_ms <= period.start_ms < span.end_ms
+        ):
+            yield span
+
+
+def accrues_until(in_force: ChargeInForce, at_ms: int | None) -> int | None:
+    """`at_ms` for an average over time: other figures do not accrue."""
+    return at_ms if AGGREGATION_TYPES[in_force.metric.aggregation_type].over_time else None
+
+
+def _span_rows(
+    in_force: ChargeInForce,
+    span: Span,
+    names: Iterable[tuple[str | None, tuple[str | None, ...]]],
+    period: Period,
+    accrued_ms: int | None,
+) -> Iterator[UsageRow]:
+    for filter_id, groups in names:
+        figures = span.figures(period, filter_id, groups)
+        so_far = None
+        if accrued_ms is not None:
+            so_far = span.units_so_far(period, [(filter_id, groups)], accrued_ms)
+        yield row_of(in_force, filter_id, groups, figures, so_far)
+
+
+def row_of(
+    in_force: ChargeInForce,
+    filter_id: str | None,
+    groups: tuple[str | None, ...],
+    figures: Figures,
+    units_so_far: Decimal | None,
+) -> UsageRow:
+    """A cell's figures as usage shows them."""
+    return UsageRow(
+        charge_id=in_force.charge.id,
+        filter_id=filter_id,
+        grouped_by=grouped_by(in_force, filter_id, groups),
+        units=figures.units,
+        prorated_units=figures.prorated_units,
+        total_aggregated_units=figures.total_aggregated_units,
+        units_so_far=units_so_far,
+        events_count=figures.events_count,
+        precise_total_amount_cents=figures.precise_total_amount_cents,
+    )
+
+
+def grouped_by(
+    in_force: ChargeInForce, filter_id: str | None, groups: tuple[str | None, ...]
+) -> tuple[tuple[str, str | None], ...]:
+    """Group keys with the values of a cell, in the order configured."""
+    charge = in_force.charge
+    bucket = next((f for f in charge.filters if f.id == filter_id), None)
+    return tuple(zip(charge.group_keys(bucket), groups, strict=False))
+
+
+def _published_rows(
+    charges: tuple[ChargeInForce, ...], partition: Partition, period: tuple[str, int]
+) -> Iterator[UsageRow]:
+    by_id = {in_force.charge.id: in_force for in_force in charges}
+    published = partition.published.find(period)
+    cells = list(published.cells.items()) if published else ()
+    for (charge_id, filter_id, groups, *_), cell in cells:
+        in_force = by_id.get(charge_id)
+        if in_force is None or not cell.shows_usage:
+            continue
+        precise = cell.precise_total_amount_cents
+        yield UsageRow(
+            charge_id=charge_id,
+            filter_id=filter_id,
+            grouped_by=grouped_by(in_force, filter_id, groups),
+            units=Decimal(cell.units),
+            prorated_units=None if cell.prorated_units is None else Decimal(cell.prorated_units),
+            total_aggregated_units=Decimal(cell.total_aggregated_units),
+            events_count=cell.events_count,
+            precise_total_amount_cents=None if precise is None else Decimal(precise),
+        )
+
+
+def _implicit_past(
+    partition: Partition, name: SubscriptionName, at_ms: int
+) -> Iterator[PastPeriod]:
+    """Every ended month since the first event of a metric that there is."""
+    metrics = partition.definitions.metrics(name[0])
+    starts_ms = [
+        layer.start_ms
+        for metric in metrics
+        for span in partition.packing.route_of((*name, metric.code)).spans
+        for layer in span.layers.values()
+        if layer.cells
+    ]
+    timeline = partition.routes.implicit.timeline(partition.settings)
+    subscription = implicit_subscription(*name, 0)
+    for period in timeline.until(at_ms) if starts_ms else ():
+        if min(starts_ms) <= period.start_ms and period.end_ms <= at_ms:
+            yield PastPeriod(subscription, period, implicit=True)
+
+
+def _implicit_steps(
+    partition: Partition, name: SubscriptionName, period: Period, at_ms: int | None = None
+) -> Steps[PeriodUsage]:
+    metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
+    subscription = implicit_subscription(*name, 0)
+    known = (ChargeInForce(partition.routes.implicit.charge(m), m) for m in metrics)
+    charges = tuple(_as_folded(known, partition, name, subscription.id, period))
+    plan = implicit_plan(name[0], metrics)
+    usage = _usage(partition, subscription, plan, charges, (), period, implicit=True)
+    rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
+    collected = yield from _collected(rows)
+    return msgspec.structs.replace(usage, rows=collected)

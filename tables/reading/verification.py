@@ -1,0 +1,395 @@
+"""Verification: live cells and published figures against a fold of the raw events. Pure.
+
+Shadow cells of some subscriptions are folded from the events that somebody reads again. Where the
+live fold stands too, they must be the live cells byte for byte; closing once more over them must
+publish nothing; and every event that was read must be in the event index, or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from app.billing_periods.instants import iso_seconds
+from app.bounds.turns import Steps, drained
+from app.definitions.timeline import Terms
+from app.meter.evidence import CellFigures, Difference
+from app.numbers import plain
+from app.wire.arrivals import Arrival, CorrectionArrival, Position, SubscriptionName
+from app.wire.usage_records import PublishedRecord
+from tables.cells.cell import Cell, Span
+from tables.cells.figures import Figures
+from tables.cells.keys import CellKey
+from tables.changelogged.presence import REST, Pair
+from tables.changelogged.published import PublishedPeriod, PublishedTable
+from tables.closing.close import close_subscription, next_cut
+from tables.partition.partition import Partition
+from tables.partition.refold import Refold
+from tables.partition.tables import Carried
+from tables.reading.member_sets import MemberSet, member_sets
+from tables.reading.tracing import is_before, verdict
+from tables.routing.group_admission import impose_live
+from tables.routing.route import Route
+
+_MOST_LOST = 1_000
+"""Lost events and corrections that are named; a partition that lost more is rebuilt anyhow."""
+
+
+class Compared(NamedTuple):
+    """What one pair came to."""
+
+    pair: Pair
+    cells: int
+    differences: list[Difference]
+    skipped: bool = False
+    """It is being refolded, or was while the events were read: ask again."""
+
+
+class Verification:
+    """Shadow cells of every pair of some external subscriptions."""
+
+    def __init__(
+        self, partition: Partition, names: Iterable[SubscriptionName], *, begins: bool = True
+    ):
+        """`begins`: False for whoever takes the steps of `beginning` before anything is fed."""
+        self.partition = partition
+        self.names = frozenset(names)
+        codes = partition.presence.codes
+        self.pairs = [(*name, code) for name in sorted(self.names) for code in codes.get(name, ())]
+        self.lost: list[Difference] = []
+        self._refold = Refold(partition, self.pairs, begins=False)
+        self._generations: dict[Pair, dict[Any, int]] = {}
+        self._terms: dict[SubscriptionName, list[tuple[str, list[Terms]]]] = {}
+        if begins:
+            drained(self.beginning())
+
+    def beginning(self) -> Steps[None]:
+        """Note what the cells stand under, and then make routes of their own: a step for each.
+
+        What changes meanwhile has changed since, and is passed over in the end.
+        """
+        for name in self.names:
+            self._terms[name] = self._terms_of(name)
+            yield
+        for pair in self.pairs:
+            self._generations[pair] = self._generation(pair)
+            yield
+        yield from self._refold.beginning()
+        for pair, route in self._refold.routes.items():
+            # Events are read only once: what is wrong with it, the census says in the end.
+            impose_live(self.partition.packing.route_of(pair), route)
+            yield
+
+    def drop(self) -> None:
+        """Nobody asks any more."""
+        self._refold.drop()
+
+    def start_offsets(self) -> tuple[int | None, int | None]:
+        """Where the first events of the pairs lie, on raw and on rekeyed."""
+        return self._refold.start_offsets()
+
+    def feed(self, arrivals: Sequence[Arrival], *, strangers: bool = False) -> None:
+        """Fold those of the arrivals that are of the subscriptions.
+
+        Only what the live fold has passed may be fed. `strangers`: arrivals of subscriptions that
+        have no event at all are looked at too; none may be missing.
+        """
+        known = self.partition.presence.codes
+        wanted = []
+        for arrival in arrivals:
+            name = arrival.name
+            if name in self.names or (strangers and name not in known):
+                wanted.append(arrival)
+        ids = [arrival.identity for arrival in wanted]
+        found: list[Arrival] = []
+        for arrival, entry in zip(wanted, self.partition.index.find_many(ids), strict=True):
+            if entry is not None and entry[1:4] == arrival.place[:3]:
+                # Read from events-raw alone, an arrival does not say how it was forwarded.
+                found.append(replace(arrival, rekeyed_offset=entry.rekeyed_offset))
+            elif entry is None or is_before(arrival, entry):
+                self._check_lost(arrival)
+        self._refold.feed(found)
+
+    def check_corrections(
+        self, arrivals: Iterable[CorrectionArrival], *, strangers: bool = False
+    ) -> None:
+        """The live fold must have taken those of the subscriptions; which hold is up to it."""
+        partition = self.partition
+        for arrival in arrivals:
+            name = arrival.name
+            wanted = name in self.names or (strangers and name not in partition.presence.codes)
+            if wanted and not partition.corrections.has_taken(arrival):
+                correction = arrival.correction
+                told = {
+                    "correction_id": correction.correction_id,
+                    "transaction_id": correction.transaction_id,
+                }
+                self._lose("correction", name, "", arrival.position, told)
+
+    def _check_lost(self, arrival: Arrival) -> None:
+        if len(self.lost) < _MOST_LOST and verdict(self.partition, arrival).standing == "lost":
+            told = {"transaction_id": arrival.event.transaction_id}
+            self._lose("event", arrival.name, arrival.event.code, arrival.position, told)
+
+    def _lose(
+        self,
+        kind: Literal["event", "correction"],
+        name: SubscriptionName,
+        metric_code: str,
+        position: Position,
+        told: Mapping[str, str],
+    ) -> None:
+        _, partition, offset, index = position
+        if len(self.lost) < _MOST_LOST:
+            self.lost.append(
+                Difference(
+                    kind=kind,
+                    partition=self.partition.number,
+                    external_subscription_id=name[1],
+                    metric_code=metric_code,
+                    refolded={**told, "place": f"{partition}:{offset}:{index}"},
+                )
+            )
+
+    def compare(self) -> Iterator[Compared]:
+        """Each pair in turn. The live fold must stand where the last event was read."""
+        for pair in self.pairs:
+            yield self._compare_pair(pair)
+
+    def _compare_pair(self, pair: Pair) -> Compared:
+        partition = self.partition
+        if self._has_changed(pair):
+            return Compared(pair, 0, [], skipped=True)
+        shadow, live = self._refold.routes[pair], partition.packing.route_of(pair)
+        census = self._refold.census
+        if census.agrees(live) and not census.agrees(shadow):
+            # There came to be more groups than are admitted while the events were read.
+            return Compared(pair, 0, [], skipped=True)
+        settled_ms = partition.cuts.settled_ms
+        for span in shadow.spans:
+            for layer in span.layers.values():
+                for cell in layer.cells.values():
+                    cell.settle(settled_ms, span.fold.aggregation)
+        ours, theirs = _cells(live), _cells(shadow)
+        next_cut_ms = next_cut(partition, pair[:2])
+        for stranger in census.strangers(shadow):
+            theirs.pop(stranger.key, None)
+        differences = [
+            _difference(partition.number, pair, key, ours.get(key), theirs.get(key))
+            for key in {**ours, **theirs}
+            if _packed(ours.get(key)) != _packed(theirs.get(key))
+            and _at_cut(ours.get(key), next_cut_ms) != _at_cut(theirs.get(key), next_cut_ms)
+        ]
+        return Compared(pair, len(theirs), differences)
+
+    def member_sets(self, pairs: Iterable[Pair]) -> list[MemberSet]:
+        """Sets of members of some of the pairs, with what each must hold."""
+        return list(member_sets(self.partition, self._refold, pairs))
+
+    def _generation(self, pair: Pair) -> dict[Any, int]:
+        """Which refold made the pair's cells."""
+        return {span.key: span.generation for span in self.partition.packing.route_of(pair).spans}
+
+    def _terms_of(self, name: SubscriptionName) -> list[tuple[str, list[Terms]]]:
+        """What the periods of a name's subscriptions are made from."""
+        return [
+            (newest.id, timeline.terms)
+            for versions, timeline in self.partition.timelines.of(name)
+            if (newest := versions.at()) is not None
+        ]
+
+    def _has_changed(self, pair: Pair) -> bool:
+        """Whether the live cells stand under something else than the shadow ones were begun with.
+
+        A definition may change where events to come go without a refold of those that came.
+        """
+        partition, name = self.partition, pair[:2]
+        if REST in partition.stale.refolding_pairs:
+            # Events of it may be found that only the log has.
+            return True
+        if (
+            pair in partition.stale.refolding_pairs
+            or self._generation(pair) != self._generations[pair]
+        ):
+            return True
+        presence = partition.presence.codes[name][pair[2]]
+        reach = (presence.newest_ms, presence.appended_ms)
+        return self._terms_of(name) != self._terms[name] or self._refold.routes[pair].shape(
+            *reach
+        ) != partition.packing.route_of(pair).shape(*reach)
+
+    def compare_published(self) -> Iterator[list[Difference]]:
+        """Of each subscription what closing again, over the shadow cells, would publish: nothing,
+        if all is well.
+        """
+        partition = self.partition
+        for name in sorted(self.names):
+            announced_too = name in partition.corrected.names() or partition.history.revises(name)
+            if partition.refolding(*name) or announced_too:
+                # A correction or a definition is folded already and published at the next cut.
+                yield []
+                continue
+            pairs = partition.presence.pairs_of(name)
+            if not pairs <= self._generations.keys() or any(map(self._has_changed, pairs)):
+                # Something was published that the shadow cells do not have all of.
+                yield []
+                continue
+            yield list(self._published(name))
+
+    def _published(self, name: SubscriptionName) -> Iterator[Difference]:
+        partition, settled_ms = self.partition, self.partition.cuts.settled_ms
+        routes = {pair: self._refold.routes[pair] for pair in self.pairs if pair[:2] == name}
+        dues_ms = {
+            period.due_at_ms
+            for _, timeline in partition.timelines.of(name)
+            for period in timeline.until(partition.record.cut_ms)
+            if settled_ms < period.due_at_ms <= partition.record.cut_ms
+        }
+        for cut_ms in sorted({settled_ms, *dues_ms}):
+            published = _published_before(partition, name, cut_ms)
+            carried = Carried(partition.record, partition.presence, published)
+            shadow = Partition(
+                partition.number, partition.definitions, partition.index, carried=carried
+            )
+            shadow.routes.lend(routes)
+            if cut_ms == settled_ms:
+                shadow.cuts.expect(name, cut_ms)
+            for record in close_subscription(shadow, name, cut_ms):
+                difference = _of_record(partition.number, name, record)
+                if difference is not None:
+                    yield difference
+
+
+def _published_before(partition: Partition, name: SubscriptionName, cut_ms: int) -> PublishedTable:
+    """What is published of a subscription, as if the cut were still to be taken."""
+    table = PublishedTable()
+    for versions, timeline in partition.timelines.of(name):
+        newest = versions.at()
+        for period in timeline.until(partition.record.cut_ms) if newest is not None else ():
+            period_name = (newest.id, period.start_ms)  # type: ignore[union-attr]
+            known = partition.published.find(period_name)
+            if known is not None:
+                # One that is ahead belongs to a cut that is being taken right now.
+                newest_ms = max([known.cut_ms, *(cell.cut_ms for cell in known.cells.values())])
+                before_ms = newest_ms if newest_ms > cut_ms else -1
+                copied = PublishedPeriod(known.revision, before_ms, dict(known.cells))
+                table.periods[period_name] = copied
+    return table
+
+
+_SHOWN = ("units", "prorated_units", "total_aggregated_units", "events_count", "digest")
+
+
+def _of_record(number: int, name: SubscriptionName, record: PublishedRecord) -> Difference | None:
+    """What a record that should not have come says; completions only follow from others."""
+    body = msgspec.json.decode(record.value)
+    if body["type"] == "period.completed" and body["revision"] > 0:
+        return None
+    charge = body.get("charge") or {}
+    metric = body.get("billable_metric") or {}
+    return Difference(
+        kind="published",
+        partition=number,
+        external_subscription_id=name[1],
+        metric_code=metric.get("code", ""),
+        period_from=body["period"]["from"],
+        charge_id=charge.get("lago_id"),
+        filter_id=body.get("lago_charge_filter_id"),
+        groups=tuple((body.get("grouped_by") or {}).values()),
+        live={"units": str(body.get("previous_units"))},
+        refolded={field: str(body[field]) for field in _SHOWN if body.get(field) is not None},
+    )
+
+
+def _cells(route: Route) -> dict[CellKey, Cell]:
+    return {
+        cell.key: cell
+        for span in route.spans
+        for layer in span.layers.values()
+        for cell in layer.cells.values()
+        if not cell.blank(span.fold.aggregation)
+    }
+
+
+def _packed(cell: Cell | None) -> bytes | None:
+    """The cell as the changelog has it, but for how it came to be: by which refold, since when."""
+    if cell is None:
+        return None
+    return msgspec.msgpack.encode(msgspec.msgpack.decode(cell.packed())[:2])
+
+
+def _at_cut(cell: Cell | None, next_cut_ms: int) -> tuple[object, dict[int, object]] | None:
+    """The cell as packed, with all that the next cut shows as one.
+
+    After corrections a refold does not keep apart what no cut before that will.
+    """
+    if cell is None:
+        return None
+    aggregation = cell.layer.span.fold.aggregation
+    state, later = aggregation.unpack(aggregation.pack(cell.state)), dict[int, object]()
+    for cut_ms, late in sorted((cell.late or {}).items()):
+        if cut_ms <= next_cut_ms:
+            aggregation.merge(state, aggregation.unpack(aggregation.pack(late)))
+        else:
+            later[cut_ms] = aggregation.pack(late)
+    return aggregation.pack(state), later
+
+
+def _difference(
+    number: int, pair: Pair, key: CellKey, ours: Cell | None, theirs: Cell | None
+) -> Difference:
+    some = ours or theirs
+    period = some.layer.period if some is not None else None
+    return Difference(
+        kind="cell",
+        partition=number,
+        external_subscription_id=pair[1],
+        metric_code=pair[2],
+        period_from=None if period is None else iso_seconds(period.start_ms),
+        charge_id=key.charge_id,
+        filter_id=key.filter_id,
+        groups=key.groups,
+        live=_shown(ours),
+        refolded=_shown(theirs),
+    )
+
+
+def _shown(cell: Cell | None) -> dict[str, str]:
+    """Figures of a cell's period, and the state itself, which may differ without showing."""
+    if cell is None:
+        return {}
+    layer, span = cell.layer, cell.layer.span
+    shown = {"state": _state_text(cell, span)}
+    if layer.period is not None:
+        figures = span.figures(layer.period, cell.filter_id, cell.groups)
+        texts = msgspec.structs.asdict(figure_texts(figures))
+        shown |= {name: str(text) for name, text in texts.items() if text is not None}
+    return shown
+
+
+def _state_text(cell: Cell, span: Span) -> str:
+    states = {0: cell.state, **(cell.late or {})}
+    return "; ".join(
+        f"{cut_ms}: {' '.join(map(_text, span.fold.aggregation.pack(state)))}"
+        for cut_ms, state in sorted(states.items())
+    )
+
+
+def _text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def figure_texts(figures: Figures) -> CellFigures:
+    """Figures as they are printed in records."""
+    prorated, precise = figures.prorated_units, figures.precise_total_amount_cents
+    return CellFigures(
+        units=plain(figures.units),
+        prorated_units=None if prorated is None else plain(prorated),
+        total_aggregated_units=plain(figures.total_aggregated_units),
+        precise_total_amount_cents=None if precise is None else plain(precise),
+        events_count=figures.events_count,
+        digest=f"{figures.digest:032x}",
+    )

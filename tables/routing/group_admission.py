@@ -1,0 +1,199 @@
+"""Census: which groups of a charge are admitted, from events in any order (records-and-cuts §7).
+
+A refold reads events in no order of position. It takes the census while it folds, and is done
+again, open only to the groups that the census admits, when others came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, cast
+
+from app.wire.arrivals import Arrival, Position
+from app.wire.events import Event
+from app.wire.properties import read_properties
+from tables.aggregation import Groups
+from tables.cells.cell import GroupCell, Layer, Span, admission_of, grouped_cells
+from tables.cells.group_limit import ANY_NUMBER, Admission
+from tables.cells.keys import PackedPosition, SpanKey, pack_position
+from tables.routing.route import Route
+from tables.values import Properties
+
+
+class _First(NamedTuple):
+    """The first event of a group, and the cell it would be in."""
+
+    position: PackedPosition
+    layer_ms: int
+    filter_id: str | None
+
+
+Scope = tuple[SpanKey, int | None]
+"""What one limit holds for: a span and the start of its period; None: all of its history."""
+
+
+class Census:
+    """First positions of the groups of some routes, from events in any order.
+
+    Of each scope it remembers no more than twice as many groups as are admitted.
+    """
+
+    def __init__(self) -> None:
+        self._most: dict[Scope, int] = {}
+        """How many groups each scope admits."""
+        self._firsts: dict[Scope, dict[Groups, _First]] = {}
+        self._horizons: dict[Scope, PackedPosition] = {}
+        """Scopes with more groups than are admitted: a group unknown from here on is not."""
+
+    def note(self, route: Route, event: Event, timestamp_ms: int, position: Position) -> None:
+        """Take in one event that has a value for the charges, cancelled or not."""
+        properties: Properties | None = None
+        for span in route.spans:
+            fold = span.fold
+            layer = span.place_layer(timestamp_ms) if fold.grouped else None
+            if layer is None or position[0] <= fold.counts_after_ms:
+                continue
+            if properties is None:
+                properties = read_properties(event.properties)
+            name = fold.cell_of(event.code, timestamp_ms, properties, position[0])
+            if name is not None and name[1]:
+                first = _First(pack_position(position), layer.start_ms, name[0])
+                scope = _scope(span, layer)
+                self._most[scope] = layer.limits.max_groups
+                self._claim(scope, name[1], first)
+
+    def _claim(self, scope: Scope, groups: Groups, first: _First) -> None:
+        firsts = self._firsts.setdefault(scope, {})
+        known = firsts.get(groups)
+        if known is not None:
+            if first.position < known.position:
+                firsts[groups] = first
+            return
+        horizon = self._horizons.get(scope)
+        if horizon is not None and first.position > horizon:
+            return
+        firsts[groups] = first
+        if len(firsts) > 2 * self._most[scope]:
+            kept = self._firsts[scope] = self._admitted(scope)
+            self._horizons[scope] = max(known.position for known in kept.values())
+
+    def _admitted(self, scope: Scope) -> dict[Groups, _First]:
+        firsts, most = self._firsts.get(scope, {}), self._most.get(scope, 0)
+        if len(firsts) <= most:
+            return firsts
+        ordered = sorted(firsts.items(), key=lambda entry: entry[1].position)
+        return dict(ordered[:most])
+
+    def _is_over(self, scope: Scope) -> bool:
+        known, most = self._firsts.get(scope, ()), self._most.get(scope, 0)
+        return scope in self._horizons or len(known) > most
+
+    def agrees(self, route: Route) -> bool:
+        """Whether the cells folded are those of the admitted groups, each with all its events.
+
+        A group that came in stays in, so only which ones came in can be wrong.
+        """
+        for span, layer in _limited(route):
+            scope = _scope(span, layer)
+            if not self._is_over(scope):
+                continue
+            admitted = self._admitted(scope).keys()
+            if not {groups for groups, _ in grouped_cells(_layers(span, layer))} <= admitted:
+                return False
+            admission = (span if layer is None else layer).admission
+            if admission is not None and admission.firsts.keys() != admitted:
+                return False
+        return True
+
+    def impose(self, route: Route) -> Route:
+        """The route without cells, open only to the groups that are admitted."""
+        spans = {span.key: span.emptied() for span in route.spans}
+        for span, layer in _limited(route):
+            scope = _scope(span, layer)
+            if not self._is_over(scope):
+                continue
+            firsts = {groups: first.position for groups, first in self._admitted(scope).items()}
+            emptied = spans[span.key]
+            limited = emptied if layer is None else emptied.layer_starting(layer.start_ms)
+            if limited is not None:
+                limited.admission = Admission(firsts)
+        return Route(*route.pair, route.timelines, tuple(spans.values()))
+
+    def strangers(self, route: Route) -> Iterator[GroupCell]:
+        """Cells of groups that are not admitted."""
+        for span, layer in _limited(route):
+            scope = _scope(span, layer)
+            if self._is_over(scope):
+                admitted = self._admitted(scope)
+                for groups, cell in grouped_cells(_layers(span, layer)):
+                    if groups not in admitted:
+                        yield cell
+
+    def settle(self, route: Route) -> Iterator[GroupCell]:
+        """Let the cells know the first positions; those that had to be made for it.
+
+        A group whose events are all cancelled keeps its place by a cell without events.
+        """
+        for span, layer in _limited(route):
+            left = dict(self._admitted(_scope(span, layer)))
+            cells = list(grouped_cells(_layers(span, layer)))
+            for groups, cell in cells:
+                if groups in left:
+                    cell.first = left[groups].position
+            for groups, _ in cells:
+                left.pop(groups, None)
+            for groups, first in left.items():
+                made_in = span.layer_starting(first.layer_ms) if layer is None else layer
+                if made_in is not None:
+                    made = cast(GroupCell, made_in.cell(first.filter_id, groups))
+                    made.first = first.position
+                    admission = (span if layer is None else layer).admission
+                    if admission is not None:
+                        admission.admits(groups, first.position, ANY_NUMBER)
+                    yield made
+
+
+def impose_live(live: Route, route: Route) -> None:
+    """Open a route to just the groups that live cells have, where there is no room for more."""
+    spans = {span.key: span for span in route.spans}
+    for span, layer in _limited(live):
+        target = spans.get(span.key)
+        admission = admission_of(_layers(span, layer))
+        if target is None or len(admission.firsts) < (span if layer is None else layer).max_groups:
+            continue
+        limited = target if layer is None else target.layer_starting(layer.start_ms)
+        if limited is not None:
+            limited.admission = admission
+
+
+def is_admitted(layer: Layer, counted: Arrival) -> bool:
+    """Whether the group of an event is one that a layer is open to."""
+    admission, fold = layer.limits.admission, layer.span.fold
+    if admission is None:
+        return True
+    properties = read_properties(counted.event.properties)
+    name = fold.cell_of(
+        counted.event.code, counted.timestamp_ms, properties, counted.append_time_ms
+    )
+    return name is None or not name[1] or name[1] in admission.firsts
+
+
+def _limited(route: Route) -> Iterator[tuple[Span, Layer | None]]:
+    """What the limit holds for one by one: the layers of a span, or the whole span."""
+    for span in route.spans:
+        if not span.fold.grouped:
+            continue
+        if span.fold.metric.recurring:
+            yield span, None
+        else:
+            yield from ((span, layer) for layer in list(span.layers.values()))
+
+
+def _layers(span: Span, layer: Layer | None) -> Iterable[Layer]:
+    return span.layers.values() if layer is None else (layer,)
+
+
+def _scope(span: Span, layer: Layer | None) -> Scope:
+    if layer is None or span.fold.metric.recurring:
+        return span.key, None
+    return span.key, layer.start_ms

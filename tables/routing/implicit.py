@@ -1,0 +1,112 @@
+"""The implicit plan: an unknown subscription read as if monthly with every metric, unpublished.
+
+external_customer_id = external_subscription_id, ids are UUIDv5, calendar months in UTC, one
+standard charge per live metric with the metric's filter keys as groups (records-and-cuts §7).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from uuid import NAMESPACE_URL, uuid5
+
+from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
+from app.definitions.timeline import NEVER_MS, Timeline, implicit_timeline
+from tables.cells.keys import SpanKey
+from tables.routing.plan import ChargeFolds, SpanPlan
+
+PLAN_CODE = "implicit"
+_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:implicit-plan")
+
+
+class ImplicitPlan:
+    """Charges and the one timeline that all implicit subscriptions share."""
+
+    def __init__(self, folds: ChargeFolds):
+        self._folds = folds
+        self._charges: dict[int, tuple[Metric, Charge]] = {}
+        self._identities: dict[tuple[str, str], str] = {}
+
+    def timeline(self, settings: SettingsRecord) -> Timeline:
+        """Months since 1970; the same for everyone."""
+        return _timeline(settings)
+
+    def charge(self, metric: Metric) -> Charge:
+        """The charge on a metric, compiled once per version of the metric."""
+        known = self._charges.get(id(metric))
+        if known is None:
+            known = self._charges[id(metric)] = (metric, implicit_charge(metric))
+        return known[1]
+
+    def span_plan(
+        self,
+        name: tuple[str, str],
+        metric: Metric,
+        settings: SettingsRecord,
+        limited_after_ms: int,
+    ) -> SpanPlan:
+        """The one span of a metric, without end."""
+        identity = self._identities.get(name)
+        if identity is None:
+            identity = self._identities[name] = subscription_id(*name)
+        charge = self.charge(metric)
+        timeline = self.timeline(settings)
+        start_ms = timeline.until(0)[0].start_ms
+        key = SpanKey(identity, charge.id, start_ms)
+        fold = self._folds.fold_of(charge, metric, "UTC", limited_after_ms)
+        return SpanPlan(key, fold, timeline, NEVER_MS)
+
+
+@lru_cache(maxsize=4)
+def _timeline(settings: SettingsRecord) -> Timeline:
+    """Hundreds of months, which partitions need not make each for itself."""
+    return implicit_timeline(settings, implicit_subscription("", "", 0))
+
+
+def subscription_id(organization_id: str, external_id: str) -> str:
+    """UUIDv5 of the implicit subscription."""
+    return str(uuid5(_NAMESPACE, f"subscription\0{organization_id}\0{external_id}"))
+
+
+def implicit_subscription(
+    organization_id: str, external_id: str, started_at_ms: int
+) -> Subscription:
+    """The subscription that an unknown external id is read as."""
+    return Subscription(
+        id=subscription_id(organization_id, external_id),
+        organization_id=organization_id,
+        external_id=external_id,
+        external_customer_id=external_id,
+        plan_id=str(uuid5(_NAMESPACE, f"plan\0{organization_id}")),
+        billing_time="calendar",
+        subscription_at_ms=started_at_ms,
+        started_at_ms=started_at_ms,
+        created_at_ms=started_at_ms,
+    )
+
+
+def implicit_charge(metric: Metric) -> Charge:
+    """A standard charge grouped by the metric's filter keys."""
+    keys = [f.key for f in metric.filters]
+    return Charge(
+        id=str(uuid5(_NAMESPACE, f"charge\0{metric.id}")),
+        metric_id=metric.id,
+        code=metric.code,
+        charge_model="standard",
+        created_at_ms=metric.created_at_ms,
+        properties={"amount": "0", **({"pricing_group_keys": keys} if keys else {})},
+    )
+
+
+def implicit_plan(organization_id: str, metrics: list[Metric]) -> Plan:
+    """The plan itself: one charge per live metric, ordered by code."""
+    return Plan(
+        id=str(uuid5(_NAMESPACE, f"plan\0{organization_id}")),
+        organization_id=organization_id,
+        code=PLAN_CODE,
+        name="Implicit",
+        interval="monthly",
+        amount_cents=0,
+        amount_currency="USD",
+        created_at_ms=0,
+        charges=tuple(implicit_charge(m) for m in sorted(metrics, key=lambda m: m.code)),
+    )

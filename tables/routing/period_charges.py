@@ -1,0 +1,154 @@
+"""In force: the charges that a period folds under, by its own definitions and by history records.
+
+A period keeps the definitions of its first cut, until a history record names some of its charges:
+those fold under the definitions at that record from then on (records-and-cuts §7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from app.definitions.model import Charge, ChargeFilter, HistoryRecord, Metric, Plan
+from app.definitions.state import Definitions
+from app.definitions.timeline import Period
+from app.definitions.versions import Versions
+from tables.aggregation import Groups
+from tables.changelogged.published import CellName
+
+
+class InForce(NamedTuple):
+    """A charge of a period as its definitions have it."""
+
+    charge: Charge
+    metric: Metric
+    as_of_ms: int
+    """Append time up to which definitions hold for it."""
+    gone: bool = False
+    """A history record ended it; charge and metric are as they were before."""
+
+
+Stage = dict[str, InForce]
+"""By charge id, in the order of the plan."""
+
+
+def charges_in_force(
+    definitions: Definitions, plan: Versions[Plan], code: str | None, at_ms: int
+) -> list[tuple[Charge, Metric]]:
+    """Charges of a plan with their metrics as of a moment, in plan order; `code` None: all."""
+    version = plan.at(at_ms) or plan.last_before_deletion(at_ms)
+    if version is None:
+        return []
+    in_force = []
+    for charge in version.charges:
+        metric = definitions.metric_versions[charge.metric_id].at(at_ms)
+        if metric is not None and (code is None or metric.code == code):
+            in_force.append((charge, metric))
+    return in_force
+
+
+def covering(records: Sequence[HistoryRecord], period: Period) -> Sequence[HistoryRecord]:
+    """Those history records that concern a period."""
+    return [r for r in records if r.covers(period.start_ms, period.due_at_ms)] if records else ()
+
+
+class PeriodCharges:
+    """What is in force in one period, and was before each history record that concerns it."""
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        plan: Versions[Plan],
+        period: Period,
+        records: Sequence[HistoryRecord],
+    ):
+        """`records`: history records of the organization that are in force, in order."""
+        self._records = covering(records, period)
+        at_ms = period.fixed_at_ms
+        own = charges_in_force(definitions, plan, None, at_ms)
+        self._stages: list[Stage] = [{c.id: InForce(c, m, at_ms) for c, m in own}]
+        for record in self._records:
+            then = charges_in_force(definitions, plan, None, record.append_time_ms)
+            self._stages.append(_after(self._stages[-1], record, then))
+
+    @property
+    def in_force(self) -> Iterator[InForce]:
+        """The charges of the period."""
+        return (entry for entry in self._stages[-1].values() if not entry.gone)
+
+    def last(self, charge_id: str) -> InForce | None:
+        """A charge as it is in force, or as it was before it was gone."""
+        return self._stages[-1].get(charge_id)
+
+    @property
+    def as_of_ms(self) -> int:
+        """The newest definitions that hold for any charge of the period."""
+        return max((entry.as_of_ms for entry in self._stages[-1].values()), default=-1)
+
+    def changed_since(self, charge_id: str, after_ms: int) -> bool:
+        """Whether a history record appended after a time made something else of a charge."""
+        before = sum(record.append_time_ms <= after_ms for record in self._records)
+        old, new = self._stages[before].get(charge_id), self._stages[-1].get(charge_id)
+        return _definition(old) != _definition(new)
+
+    def filter_of(self, charge_id: str, filter_id: str | None) -> ChargeFilter | None:
+        """A bucket as it is in force, or as it last was; None is the default bucket."""
+        if filter_id is None:
+            return None
+        for stage in reversed(self._stages):
+            entry = stage.get(charge_id)
+            for charge_filter in entry.charge.filters if entry is not None else ():
+                if charge_filter.id == filter_id:
+                    return charge_filter
+        return None
+
+    # Cells are named by the values of their groups. The keys stand in the name only where history
+    # made others of them: the same values of other keys are another cell.
+
+    def name_of(self, charge: Charge, filter_id: str | None, groups: Groups) -> CellName:
+        """Name, among those published, of a cell of a charge that is in force."""
+        keys = charge.group_keys(self.filter_of(charge.id, filter_id))
+        return self.name_under(charge.id, filter_id, groups, keys)
+
+    def name_under(
+        self, charge_id: str, filter_id: str | None, groups: Groups, keys: tuple[str, ...]
+    ) -> CellName:
+        """Name, among those published, of a cell that is grouped by these keys."""
+        if not groups or keys == self._first_keys(charge_id, filter_id):
+            return charge_id, filter_id, groups
+        return charge_id, filter_id, groups, keys
+
+    def keys_of(self, name: CellName) -> tuple[str, ...]:
+        """The keys that a cell is grouped by."""
+        return name[3] if len(name) == 4 else self._first_keys(name[0], name[1])
+
+    def _first_keys(self, charge_id: str, filter_id: str | None) -> tuple[str, ...]:
+        return next(self.keys_through_time(charge_id, filter_id), ())
+
+    def keys_through_time(self, charge_id: str, filter_id: str | None) -> Iterator[tuple[str, ...]]:
+        """Group keys of a bucket, the first it had first."""
+        for stage in self._stages:
+            entry = stage.get(charge_id)
+            if entry is None:
+                continue
+            if filter_id is None:
+                yield entry.charge.group_keys(None)
+                continue
+            for charge_filter in entry.charge.filters:
+                if charge_filter.id == filter_id:
+                    yield entry.charge.group_keys(charge_filter)
+
+
+def _after(before: Stage, record: HistoryRecord, then: list[tuple[Charge, Metric]]) -> Stage:
+    """What a history record makes of the charges of a period; `then`: those at the record."""
+    at_ms = record.append_time_ms
+    after = dict(before)
+    for charge_id, entry in before.items():
+        if record.names(entry.charge):
+            after[charge_id] = entry._replace(as_of_ms=at_ms, gone=True)
+    after.update((c.id, InForce(c, m, at_ms)) for c, m in then if record.names(c))
+    return after
+
+
+def _definition(entry: InForce | None) -> tuple[Charge, Metric] | None:
+    return None if entry is None or entry.gone else entry[:2]

@@ -1,0 +1,138 @@
+"""Which spans a subscription's events of a code reach."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from app.definitions.model import (
+    Charge,
+    HistoryRecord,
+    Metric,
+    Plan,
+    Subscription,
+)
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.versions import Versions
+from tables.cells.keys import SpanKey
+from tables.charge import ChargeFold
+from tables.routing.period_charges import PeriodCharges, charges_in_force, covering
+
+
+class SpanPlan(NamedTuple):
+    """A span to be: which charge folds how from which period on, until which."""
+
+    key: SpanKey
+    fold: ChargeFold
+    timeline: Timeline
+    end_ms: int
+
+
+def plan_spans(
+    definitions: Definitions,
+    subscription: Versions[Subscription],
+    timeline: Timeline,
+    code: str,
+    folds: ChargeFolds,
+    until_ms: int | None = None,
+    history: Sequence[HistoryRecord] = (),
+) -> list[SpanPlan]:
+    """Runs of periods of one subscription in which a charge of the metric code folds alike.
+
+    `history`: history records of the organization that are in force, in order.
+    """
+    newest = subscription.at(until_ms)
+    if newest is None:
+        return []
+    plan = definitions.plan_versions[newest.plan_id]
+    limited_after_ms = definitions.limited_after_ms(until_ms)
+    changes_ms = [
+        at_ms for at_ms in _changes_ms(definitions, plan) if until_ms is None or at_ms <= until_ms
+    ]
+    running: dict[str, SpanPlan] = {}
+    planned: list[SpanPlan] = []
+    before_in_force: list[tuple[Charge, Metric]] | None = None
+    before_timezone = ""
+    for period, in_force in _charges_by_period(
+        definitions, plan, timeline, code, changes_ms, history
+    ):
+        if in_force is before_in_force and period.timezone == before_timezone:
+            # As in the period before: that is so for years, and for hundreds of charges.
+            continue
+        before_in_force, before_timezone = in_force, period.timezone
+        folding = {
+            c.id: folds.fold_of(c, m, period.timezone, limited_after_ms) for c, m in in_force
+        }
+        gone = [charge_id for charge_id in running if charge_id not in folding]
+        planned += [running.pop(i)._replace(end_ms=period.start_ms) for i in gone]
+        for charge_id, fold in folding.items():
+            before = running.get(charge_id)
+            if before is not None and before.fold.key == fold.key:
+                continue
+            if before is not None:
+                planned.append(before._replace(end_ms=period.start_ms))
+            key = SpanKey(newest.id, charge_id, period.start_ms)
+            running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
+    return [*planned, *running.values()]
+
+
+def _changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
+    """Append times at which the charges of a plan, or their metrics, changed."""
+    moments = set(plan.changes)
+    for version in plan.all():
+        for charge in version.charges:
+            moments.update(definitions.metric_versions[charge.metric_id].changes)
+    return sorted(moments)
+
+
+def _charges_by_period(
+    definitions: Definitions,
+    plan: Versions[Plan],
+    timeline: Timeline,
+    code: str,
+    changes_ms: list[int],
+    history: Sequence[HistoryRecord],
+) -> Iterator[tuple[Period, list[tuple[Charge, Metric]]]]:
+    """(period, charges of the code under the definitions it is fixed under, or that history says).
+
+    Stops at the first period that no change known today can come before: the later ones are alike
+    until their timezone changes.
+    """
+    last_change_ms = changes_ms[-1] if changes_ms else 0
+    last_terms_ms = timeline.terms[-1].since_ms if timeline.terms else 0
+    last_history_ms = history[-1].append_time_ms if history else 0
+    seen: tuple[int, list[tuple[Charge, Metric]]] = (-1, [])
+    for period in timeline:
+        version = bisect_right(changes_ms, period.fixed_at_ms)
+        if version != seen[0]:
+            as_of_ms = changes_ms[version - 1] if version else -1
+            seen = (version, charges_in_force(definitions, plan, code, as_of_ms))
+        if covering(history, period):
+            charges = PeriodCharges(definitions, plan, period, history).in_force
+            yield period, [(c, m) for c, m, *_ in charges if m.code == code]
+        else:
+            yield period, seen[1]
+        # A later period may be fixed before this one, but not before it begins.
+        if min(period.fixed_at_ms, period.end_ms) >= max(
+            last_change_ms, last_terms_ms, last_history_ms
+        ):
+            break
+
+
+class ChargeFolds:
+    """Compiled charges, shared by all subscriptions of a plan."""
+
+    def __init__(self) -> None:
+        self._folds: dict[tuple[int, int, str, int], ChargeFold] = {}
+
+    def fold_of(
+        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
+    ) -> ChargeFold:
+        """The compiled charge; versions are told apart by identity, for they never change."""
+        name = (id(charge), id(metric), timezone if charge.prorated else "", limited_after_ms)
+        fold = self._folds.get(name)
+        if fold is None:
+            fold = self._folds[name] = ChargeFold(charge, metric, timezone, limited_after_ms)
+        return fold

@@ -1,0 +1,117 @@
+"""From (organization, external_subscription_id, code) to the cells that an event of it reaches.
+
+A route is compiled from the definitions and kept until one of them touches it. Its *spans* are the
+runs of consecutive periods of one subscription in which one charge folds alike: same metric, same
+filters, same groups. A period that is due keeps the definitions it was due under, so an edit ends a
+span and begins the next; of a recurring metric each span holds all history before it as well.
+"""
+
+from __future__ import annotations
+
+from app.definitions.timeline import Timeline, ceil_to
+from tables.cells.cell import Span
+from tables.changelogged.presence import Presence
+from tables.values import (
+    _UNITS_A_SPAN,
+    _UNITS_AN_EVENT,
+)
+
+
+class Route:
+    """Where the events of one (organization, external_subscription_id, code) go."""
+
+    __slots__ = (
+        "code",
+        "external_subscription_id",
+        "grouped",
+        "made_at",
+        "organization_id",
+        "presence",
+        "spans",
+        "timelines",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        code: str,
+        timelines: tuple[Timeline, ...],
+        spans: tuple[Span, ...],
+    ):
+        self.organization_id = organization_id
+        self.external_subscription_id = external_subscription_id
+        self.code = code
+        self.timelines = timelines
+        self.spans = spans
+        self.presence: Presence | None = None
+        """Its entry in the presence table, once an event has come."""
+        self.grouped = any(span.fold.grouped for span in spans)
+        self.made_at = 0
+        """How many definitions the partition had been told of by then."""
+        units = sum(_UNITS_A_SPAN + span.fold.units for span in spans) - _UNITS_A_SPAN
+        self.weight = 1 + max(0, units) // _UNITS_AN_EVENT
+        """How many events of one charge, without an expression, take as long as one of it does."""
+
+    @property
+    def pair(self) -> tuple[str, str, str]:
+        """(organization_id, external_subscription_id, code)"""
+        return self.organization_id, self.external_subscription_id, self.code
+
+    def shape(self, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
+        """Everything that decides where events up to these times go.
+
+        Two routes of equal shape send every event dated up to `newest_ms` and appended up to
+        `appended_ms` to the same cells and cuts, so that no refold is needed between them.
+        """
+        spans = tuple(
+            (
+                span.key,
+                span.fold.key,
+                _history_groups(span),
+                min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
+                _reached(span, newest_ms, appended_ms),
+            )
+            for span in self.spans
+            if span.fold.metric.recurring or span.key.start_ms <= newest_ms
+        )
+        refusing = tuple(
+            (period.start_ms, min(period.end_ms, newest_ms + 1), period.refused_after_ms)
+            for timeline in self.timelines
+            for period in timeline.until(newest_ms)
+            if period.refused_after_ms < appended_ms
+        )
+        return spans, refusing
+
+
+def _history_groups(span: Span) -> int:
+    """The most groups of what is carried on, also where no period of the span is reached yet."""
+    fold = span.fold
+    return span.max_groups if fold.metric.recurring and not fold.plain else 0
+
+
+def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
+    """What `shape` says of the periods of a span."""
+    recurring = span.fold.metric.recurring
+    periods = [
+        period
+        for period in span.timeline.until(max(newest_ms, appended_ms) if recurring else newest_ms)
+        if span.key.start_ms <= period.start_ms < span.end_ms
+    ]
+    last_cut_ms = appended_ms
+    if recurring:
+        # A late event of a recurring metric counts from a cut of a later period on, if one is due
+        # before the next revision.
+        every_ms = {period.revise_every_ms for period in periods}
+        last_cut_ms = max((ceil_to(appended_ms, each) for each in every_ms), default=appended_ms)
+    return tuple(
+        (
+            period.start_ms,
+            min(period.end_ms, newest_ms + 1),
+            min(period.due_at_ms, last_cut_ms),
+            period.revise_every_ms if period.due_at_ms < appended_ms else 0,
+            0 if span.fold.plain else period.max_groups,
+        )
+        for period in periods
+    )

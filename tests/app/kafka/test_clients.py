@@ -1,0 +1,108 @@
+"""Clients that are cut short at any moment leave no connection open."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import MessageSizeTooLargeError
+
+from app.kafka.clients import Admin, Consumer, InOrderProducer, Producer, started
+
+pytestmark = pytest.mark.servers
+
+CLIENTS: list[Callable[..., Consumer | Producer | Admin]] = [
+    partial(Consumer, enable_auto_commit=False),
+    partial(Producer, acks="all"),
+    Admin,
+]
+MOMENTS = range(0, 1_200, 8)
+"""Turns of the event loop. A start on this machine takes some hundreds of them."""
+
+
+async def until_closed(client_id: str) -> None:
+    """Raises TimeoutError when a connection of that client stays open."""
+    async with asyncio.timeout(5):
+        while any(
+            connection.connected()
+            for connection in gc.get_objects()
+            if isinstance(connection, AIOKafkaConnection) and connection._client_id == client_id
+        ):
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def client_id() -> str:
+    """Of one test."""
+    return uuid.uuid4().hex
+
+
+@pytest.mark.parametrize("make", CLIENTS, ids=["consumer", "producer", "admin"])
+async def test_cancelled_while_it_starts_or_runs(
+    make: Callable[..., Consumer | Producer | Admin], kafka: str, client_id: str
+) -> None:
+    async def block() -> None:
+        async with started(make(bootstrap_servers=kafka, client_id=client_id)):
+            begun.append(turns)
+            await asyncio.Event().wait()
+
+    begun: list[int] = []
+    for turns in MOMENTS:
+        running = asyncio.create_task(block())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert len(begun) < len(MOMENTS), "no start was cut short"
+    await until_closed(client_id)
+
+
+async def test_a_member_cancelled_while_it_stops(kafka: str, client_id: str) -> None:
+    async with started(Admin(bootstrap_servers=kafka)) as admin:
+        await admin.create_topics([NewTopic(client_id, 1, 1)])
+    for turns in range(1, 12):
+        client = Consumer(
+            client_id, bootstrap_servers=kafka, client_id=client_id, group_id=client_id
+        )
+        await client.start()
+        stopping = asyncio.create_task(client.stop())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+    await until_closed(client_id)
+
+
+@pytest.mark.parametrize(
+    ("make", "delivered"),
+    [(partial(Producer, enable_idempotence=True), [b"after"]), (InOrderProducer, [])],
+    ids=["as it comes", "in order"],
+)
+async def test_nothing_is_delivered_after_what_was_refused(
+    make: Callable[..., Producer], delivered: list[bytes], kafka: str
+) -> None:
+    topic = uuid.uuid4().hex
+    async with started(Admin(bootstrap_servers=kafka)) as admin:
+        configs = {"max.message.bytes": "2000"}
+        await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=configs)])
+    async with started(make(bootstrap_servers=kafka, max_batch_size=4_000)) as producer:
+        # It fills a batch of its own.
+        refused = await producer.send(topic, b"x" * 5_000, partition=0)
+        after = asyncio.create_task(producer.send(topic, b"after", partition=0))
+        with pytest.raises(MessageSizeTooLargeError):
+            await refused
+        await asyncio.gather(after, return_exceptions=True)
+    tp = TopicPartition(topic, 0)
+    consumer = Consumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+    async with started(consumer):
+        consumer.assign([tp])
+        end = (await consumer.end_offsets([tp]))[tp]
+        found = [(await consumer.getone()).value for _ in range(end)]
+    assert found == delivered

@@ -1,0 +1,52 @@
+"""Reading records whose header names are not UTF-8, on a real broker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewTopic
+
+from app.kafka.clients import started
+from app.kafka.log_readers import plain_consumer
+from app.kafka.topics import admin_client
+from app.settings import Settings
+from tests.live.foreign import send_with_header
+
+pytestmark = pytest.mark.servers
+
+ODD_NAME = b"caf\xe9"
+
+
+async def _read(settings: Settings, tp: TopicPartition, most: int | None) -> list[Any]:
+    """Every record, at most so many at a time."""
+    found: list[Any] = []
+    async with started(plain_consumer(settings)) as consumer:
+        end = (await consumer.end_offsets([tp]))[tp]
+        consumer.assign([tp])
+        consumer.seek(tp, 0)
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(tp, timeout_ms=200, max_records=most)).values():
+                assert most is None or len(records) <= most
+                found += records
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 3, None])
+async def test_a_header_name_that_is_not_utf_8_is_read_with_its_bytes_escaped(
+    settings: Settings, most: int | None
+) -> None:
+    tp = TopicPartition(settings.topic("odd"), 0)
+    async with (
+        admin_client(settings) as admin,
+        AIOKafkaProducer(**settings.kafka_options()) as producer,
+    ):
+        await admin.create_topics([NewTopic(tp.topic, 1, 1)])
+        for number in range(8):
+            name = ODD_NAME if number in (2, 3, 6) else "café".encode()
+            await send_with_header(producer, tp, b"%d" % number, (name, b"\xff"))
+    records = await _read(settings, tp, most)
+    assert [(r.offset, r.value) for r in records] == [(n, b"%d" % n) for n in range(8)]
+    names = ["caf\\xe9" if number in (2, 3, 6) else "café" for number in range(8)]
+    assert [list(record.headers) for record in records] == [[(name, b"\xff")] for name in names]

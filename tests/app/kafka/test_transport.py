@@ -1,0 +1,702 @@
+"""The transport against a real broker: several workers of one group in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, cast
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+
+from app.bounds.cancellation import CancelledUnderneath
+from app.kafka.assignor import EvenAssignor
+from app.kafka.batch_consumer import LOG_START, QUEUED_BATCHES, BatchConsumer, DeliveryBroken
+from app.kafka.faust_app import MeterApp, make_app
+from app.kafka.lenient_fetch import FetchedRecords
+from app.kafka.record_batch import OffsetsLost, RecordBatch
+from app.kafka.topics import EVENTS_REKEYED, ensure_topics
+from app.settings import Settings
+from tests.live.batches import batch_bytes, record_bytes, send_bytes
+
+pytestmark = pytest.mark.servers
+
+QUICK = {
+    "broker_session_timeout": 6.0,
+    "broker_heartbeat_interval": 0.3,
+    "broker_rebalance_timeout": 10.0,
+    "broker_commit_interval": 0.2,
+}
+
+
+@dataclass
+class Durable:
+    """What a changelog would hold: shared by the workers of a test, kept over their ends."""
+
+    next: dict[TP, int] = field(default_factory=dict)
+    values: defaultdict[TP, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    owner: dict[int, str] = field(default_factory=dict)
+
+    def all_values(self) -> list[bytes]:
+        return [value for values in self.values.values() for value in values]
+
+
+class Owner:
+    """Folds into memory, and moves it to `Durable` in flushes, as the real owner does."""
+
+    def __init__(self, name: str, durable: Durable, settings: Settings) -> None:
+        self.name = name
+        self.durable = durable
+        self.topics = (settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED))
+        self.partitions: frozenset[int] = frozenset()
+        self.log: list[str] = []
+        self.folded: list[RecordBatch] = []
+        self.next: dict[TP, int] = {}
+        self.flush_s: float | None = 0.05
+        self.can_fold = asyncio.Event()
+        self.can_fold.set()
+        self.app: MeterApp
+
+    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+        self.log.append(f"assign {sorted(partitions)}")
+        self.partitions = partitions
+        self.folded.clear()
+        for partition in partitions:
+            self.durable.owner[partition] = self.name
+        tps = [TP(topic, partition) for topic in self.topics for partition in partitions]
+        self.next = {tp: self.durable.next.get(tp, LOG_START) for tp in tps}
+        return dict(self.next)
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        self.log.append(f"release {sorted(partitions)}")
+        self.flush()
+        self.partitions = frozenset()
+
+    def fold(self, batch: RecordBatch) -> None:
+        assert batch.tp.partition in self.partitions
+        expected = self.next[batch.tp]
+        assert expected in (batch.start, LOG_START), (batch.tp, expected, batch.start)
+        assert batch.start <= batch.first <= batch.last < batch.next
+        self.next[batch.tp] = batch.next
+        self.folded.append(batch)
+
+    def flush(self) -> None:
+        for batch in self.folded:
+            assert self.durable.owner[batch.tp.partition] == self.name
+            self.durable.next[batch.tp] = batch.next
+            self.durable.values[batch.tp] += [record.value or b"" for record in batch]
+        for batch in self.folded:
+            assert self.app.acknowledge(batch)
+        self.folded.clear()
+
+
+async def _batches(app: MeterApp, stream: Any) -> AsyncIterator[RecordBatch]:
+    """The batches of an agent's stream that no rebalance has made void."""
+    async for batch in stream:
+        if app.take(batch):
+            yield batch
+
+
+@asynccontextmanager
+async def worker(
+    name: str, settings: Settings, durable: Durable, kind: type[Owner] = Owner, **options: Any
+) -> AsyncIterator[Owner]:
+    """A worker that is stopped gracefully in the end."""
+    owner = kind(name, durable, settings)
+    app = owner.app = make_app(settings, owner, **(QUICK | options))
+    app.in_worker = True
+
+    waiting: asyncio.Queue[RecordBatch] = asyncio.Queue()
+
+    @app.agent(app.batch_topic())
+    async def queue(stream: Any) -> None:
+        async for batch in stream:
+            waiting.put_nowait(batch)
+
+    async def fold() -> None:
+        while True:
+            batch = await waiting.get()
+            if app.take(batch):
+                await owner.can_fold.wait()
+                try:
+                    owner.fold(batch)
+                except AssertionError as error:
+                    await app.crash(error)
+
+    async def flush_often() -> None:
+        while True:
+            await asyncio.sleep(owner.flush_s or 0.05)
+            if owner.flush_s:
+                owner.flush()
+
+    app.finalize()
+    tasks = [asyncio.create_task(flush_often()), asyncio.create_task(fold())]
+    try:
+        await app.start()
+        yield owner
+    finally:
+        await app.stop()
+        for task in tasks:
+            task.cancel()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    async with AIOKafkaProducer(**settings.kafka_options(), **options) as running:
+        yield running
+
+
+async def send(settings: Settings, topic: str, values: list[bytes], start: int = 0) -> None:
+    async with producer(settings, linger_ms=5) as sender:
+        for number, value in enumerate(values, start):
+            await sender.send(topic, value, partition=number % settings.raw_partitions)
+        await sender.flush()
+
+
+async def committed(settings: Settings) -> dict[TP, int]:
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(settings.consumer_group)
+    finally:
+        await admin.close()
+    return {TP(tp.topic, tp.partition): meta.offset for tp, meta in found.items()}
+
+
+@pytest.fixture
+async def ready(settings: Settings) -> Settings:
+    """Settings whose topics exist, with four partitions."""
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    await admin.start()
+    try:
+        await ensure_topics(settings, admin)
+    finally:
+        await admin.close()
+    return settings
+
+
+def numbers(count: int, start: int = 0) -> list[bytes]:
+    return [b"%06d" % number for number in range(start, start + count)]
+
+
+async def test_everything_arrives_once_over_restarts(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(2_000))
+    async with worker("a", ready, durable) as owner:
+        await until(lambda: len(durable.all_values()) == 2_000)
+        assert owner.log == ["assign [0, 1, 2, 3]"]
+    assert owner.log == ["assign [0, 1, 2, 3]", "release [0, 1, 2, 3]"]
+    await send(ready, raw, numbers(2_000, 2_000), 2_000)
+    async with worker("b", ready, durable):
+        await until(lambda: len(durable.all_values()) == 4_000)
+    assert sorted(durable.all_values()) == numbers(4_000)
+    for tp, values in durable.values.items():
+        assert values == sorted(values), f"{tp} is out of order"
+
+
+async def test_batches_cover_every_offset_and_pass_transaction_markers(ready: Settings) -> None:
+    raw = ready.topic(ready.raw_topic)
+    sender = AIOKafkaProducer(**ready.kafka_options(), transactional_id=f"{raw}-test")
+    await sender.start()
+    for number in range(3):
+        async with sender.transaction():
+            await sender.send(raw, b"kept %d" % number, partition=0)
+        await sender.begin_transaction()
+        await sender.send(raw, b"aborted %d" % number, partition=0)
+        await sender.flush()
+        await sender.abort_transaction()
+    await sender.stop()
+    durable = Durable()
+    tp = TP(raw, 0)
+    async with worker("a", ready, durable):
+        # Three committed and three aborted records, and a marker behind each.
+        await until(lambda: durable.next.get(tp) == 12)
+    assert durable.values[tp] == [b"kept 0", b"kept 1", b"kept 2"]
+    assert (await committed(ready))[tp] == 12
+
+
+async def test_only_what_is_acknowledged_is_committed(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+    async with worker("a", ready, durable) as owner:
+        owner.flush_s = None
+        await until(lambda: sum(map(len, owner.folded)) == 400)
+        await asyncio.sleep(1.0)
+        assert await committed(ready) == {}
+        held = [batch for batch in owner.folded if batch.tp == TP(raw, 0)]
+        others = [batch for batch in owner.folded if batch.tp != TP(raw, 0)]
+        assert all(owner.app.acknowledge(batch) for batch in others)
+        await send(ready, raw, [b"later"])
+        await until(lambda: sum(map(len, owner.folded)) == 401)
+        # An earlier batch of partition 0 is missing.
+        later = owner.folded[-1]
+        assert owner.app.acknowledge(later)
+        await asyncio.sleep(1.0)
+        assert await committed(ready) == {TP(raw, 1): 100, TP(raw, 2): 100, TP(raw, 3): 100}
+        assert all(owner.app.acknowledge(batch) for batch in held)
+        await asyncio.sleep(1.0)
+        assert (await committed(ready))[TP(raw, 0)] == 101
+
+
+async def test_the_state_decides_where_to_go_on(ready: Settings) -> None:
+    """Not the group's offset: it may lag behind the state, or be ahead of a restored one."""
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+    async with worker("a", ready, durable):
+        await until(lambda: len(durable.all_values()) == 400)
+    restored = Durable(next={TP(raw, 0): 60, TP(raw, 1): 0, TP(raw, 2): 100})
+    async with worker("b", ready, restored):
+        await until(lambda: len(restored.all_values()) == 240)
+        await asyncio.sleep(0.5)
+    assert {tp: len(values) for tp, values in restored.values.items()} == {
+        TP(raw, 0): 40,
+        TP(raw, 1): 100,
+        TP(raw, 3): 100,
+    }
+
+
+async def test_release_comes_before_the_commit(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+    async with worker("a", ready, durable) as owner:
+        owner.flush_s = None
+        await until(lambda: sum(map(len, owner.folded)) == 400)
+        async with worker("b", ready, durable) as joined:
+            await until(lambda: len(joined.partitions) == 2)
+            assert {tp: n for tp, n in (await committed(ready)).items() if n} == {
+                TP(raw, partition): 100 for partition in range(4)
+            }
+            await asyncio.sleep(0.5)
+        assert owner.log[:2] == ["assign [0, 1, 2, 3]", "release [0, 1, 2, 3]"]
+        assert sorted(durable.all_values()) == numbers(400)
+        assert not joined.folded
+
+
+async def test_workers_come_and_go_under_load(ready: Settings) -> None:
+    durable = Durable()
+    raw, rekeyed = ready.topic(ready.raw_topic), ready.topic(EVENTS_REKEYED)
+    owners: list[Owner] = []
+    stop = asyncio.Event()
+    sent = 0
+
+    async def load() -> None:
+        nonlocal sent
+        async with producer(ready, linger_ms=5) as sender:
+            while not stop.is_set():
+                for topic in (raw, rekeyed):
+                    for number in range(sent, sent + 40):
+                        await sender.send(topic, b"%06d" % number, partition=number % 4)
+                sent += 40
+                await asyncio.sleep(0.01)
+
+    def shared_by(*names: Owner) -> Callable[[], bool]:
+        def are_all_taken() -> bool:
+            taken = [partition for owner in names for partition in owner.partitions]
+            return sorted(taken) == [0, 1, 2, 3] and all(owner.partitions for owner in names)
+
+        return are_all_taken
+
+    loading = asyncio.create_task(load())
+    async with worker("a", ready, durable) as a:
+        await until(shared_by(a))
+        async with worker("b", ready, durable) as b:
+            await until(shared_by(a, b))
+            assert len(a.partitions) == len(b.partitions) == 2
+            async with worker("c", ready, durable) as c:
+                await until(shared_by(a, b, c))
+                owners = [a, b, c]
+                await asyncio.sleep(1.0)
+            await until(shared_by(a, b))
+        await until(shared_by(a))
+        stop.set()
+        await loading
+        await until(lambda: len(durable.all_values()) >= 2 * sent)
+        await asyncio.sleep(0.5)
+    for topic in (raw, rekeyed):
+        values = [v for tp, found in durable.values.items() if tp.topic == topic for v in found]
+        assert sorted(values) == numbers(sent)
+    assert all(owner.log[-1].startswith("release") for owner in owners)
+
+
+async def test_a_crash_loses_what_was_not_flushed_and_reads_it_again(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+    async with worker("a", ready, durable) as owner:
+        await until(lambda: len(durable.all_values()) == 400)
+        owner.flush_s = None
+        await send(ready, raw, numbers(400, 400))
+        await until(lambda: sum(map(len, owner.folded)) == 400)
+        await owner.app.crash(RuntimeError("the flush failed"))
+    assert owner.log == ["assign [0, 1, 2, 3]"], "a crashed worker must not flush"
+    assert len(durable.all_values()) == 400
+    async with worker("b", ready, durable):
+        await until(lambda: len(durable.all_values()) == 800)
+    assert sorted(durable.all_values()) == numbers(800)
+
+
+async def test_an_owner_that_cannot_restore_crashes_the_app(ready: Settings) -> None:
+    class Broken(Owner):
+        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+            raise RuntimeError("the changelog is torn")
+
+    broken = Broken("a", Durable(), ready)
+    app = broken.app = make_app(ready, broken, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in _batches(app, stream):
+            broken.fold(batch)
+
+    error = await crash_of(app)
+    assert str(error) == "the changelog is torn"
+    assert not broken.folded
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept_from", "lost"),
+    [
+        pytest.param(50, 51, True, id="retention overtook the reader"),
+        pytest.param(50, 50, False, id="retention has just not overtaken"),
+        pytest.param(LOG_START, 51, False, id="nothing stored begins where the log does"),
+        pytest.param(101, 0, True, id="the log ends before the state"),
+        pytest.param(100, 0, False, id="everything is folded"),
+    ],
+)
+async def test_lost_offsets_are_loud(
+    ready: Settings, stored: int, kept_from: int, lost: bool
+) -> None:
+    raw = ready.topic(ready.raw_topic)
+    tp = TP(raw, 0)
+    await send(ready, raw, numbers(400))
+    await delete_before(ready, tp, kept_from)
+    durable = Durable(next={tp: stored})
+    owner = Owner("a", durable, ready)
+    app = owner.app = make_app(ready, owner, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in _batches(app, stream):
+            owner.fold(batch)
+
+    if lost:
+        assert isinstance(await crash_of(app), OffsetsLost)
+        return
+    async with worker("b", ready, durable):
+        await until(lambda: durable.next.get(TP(raw, 3)) == 100 and durable.next[tp] in (100, -1))
+    assert len(durable.values[tp]) == 100 - max(stored, kept_from)
+
+
+async def test_retention_that_overtakes_a_running_reader_is_loud(ready: Settings) -> None:
+    raw = ready.topic(ready.raw_topic)
+    durable = Durable()
+    async with worker("a", ready, durable, broker_max_poll_records=1) as owner:
+        owner.can_fold.clear()
+        # More than the queue and the prefetched megabytes hold.
+        async with producer(ready, max_request_size=2**21) as sender:
+            for _ in range(60):
+                await sender.send_and_wait(raw, b"x" * 500_000, partition=0)
+        await asyncio.sleep(1.0)
+        await delete_before(ready, TP(raw, 0), 55)
+        owner.can_fold.set()
+        await until(lambda: owner.app.crashed)
+        assert isinstance(owner.app.crash_reason, OffsetsLost)
+
+
+async def test_a_restore_is_given_up_for_a_rebalance(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+
+    class Slow(Owner):
+        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+            offsets = await super().assign(partitions)
+            if len(partitions) == 4:
+                await asyncio.sleep(3_600)
+            return offsets
+
+    slow = Slow("slow", durable, ready)
+    app = slow.app = make_app(ready, slow, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in _batches(app, stream):
+            slow.fold(batch)
+            slow.flush()
+
+    app.in_worker = True
+    app.finalize()
+    starting = asyncio.create_task(app.start())
+    try:
+        await until(lambda: slow.log == ["assign [0, 1, 2, 3]"])
+        async with worker("quick", ready, durable) as quick:
+            await until(lambda: len(quick.partitions) == len(slow.partitions) == 2)
+            await until(lambda: len(durable.all_values()) == 400)
+            assert slow.log[1] == "release [0, 1, 2, 3]"
+            assert app.crash_reason is None
+            await asyncio.wait_for(starting, 20.0)
+            await app.stop()
+    finally:
+        starting.cancel()
+    assert sorted(durable.all_values()) == numbers(400)
+
+
+async def test_an_owner_must_know_every_partition(ready: Settings) -> None:
+    class Forgetful(Owner):
+        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+            return dict(list((await super().assign(partitions)).items())[1:])
+
+    owner = Forgetful("a", Durable(), ready)
+    app = owner.app = make_app(ready, owner, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in _batches(app, stream):
+            owner.fold(batch)
+
+    assert isinstance(await crash_of(app), DeliveryBroken)
+
+
+async def test_a_slow_reader_holds_few_batches(ready: Settings) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(20_000))
+    async with worker("a", ready, durable, broker_max_poll_records=50) as owner:
+        owner.can_fold.clear()
+        await asyncio.sleep(2.0)
+        consumer = cast(BatchConsumer, owner.app.consumer)
+        waiting = sum(consumer._next.values()) - sum(n for n in owner.next.values() if n > 0)
+        assert 50 * QUEUED_BATCHES / 2 < waiting <= 50 * (QUEUED_BATCHES + 2)
+        owner.can_fold.set()
+        await until(lambda: len(durable.all_values()) == 20_000)
+    assert sorted(durable.all_values()) == numbers(20_000)
+
+
+class Slow(Owner):
+    """Takes its time to let go."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.releasing, self.may_release = asyncio.Event(), asyncio.Event()
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        self.releasing.set()
+        await self.may_release.wait()
+        await super().release(partitions)
+
+
+async def test_what_waits_for_its_turn_is_void_once_partitions_are_released(
+    ready: Settings,
+) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(20_000))
+    async with worker("a", ready, durable, Slow, broker_max_poll_records=50) as owner:
+        assert isinstance(owner, Slow)
+        await until(lambda: bool(owner.partitions))
+        owner.can_fold.clear()
+        owner.flush_s = None
+        await asyncio.sleep(1.0)
+        begun = len(owner.folded)
+        async with worker("b", ready, durable):
+            await asyncio.wait_for(owner.releasing.wait(), 10)
+            owner.can_fold.set()
+            await asyncio.sleep(0.5)
+            # The one whose turn it was.
+            assert len(owner.folded) == begun + 1
+            owner.may_release.set()
+            owner.flush_s = 0.05
+            await until(lambda: len(durable.all_values()) == 20_000)
+    assert sorted(durable.all_values()) == numbers(20_000)
+
+
+class Cancelled(Owner):
+    """Waits for what somebody else cancels, as a client does that is closed under its callers."""
+
+    def __init__(self, when: str, *args: Any) -> None:
+        super().__init__(*args)
+        self.when = when
+
+    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+        if self.when == "assign":
+            await self._gone()
+        return await super().assign(partitions)
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        if self.when == "release":
+            await self._gone()
+        await super().release(partitions)
+
+    async def _gone(self) -> None:
+        answer = asyncio.get_running_loop().create_future()
+        answer.cancel()
+        await answer
+
+
+@pytest.mark.parametrize("when", ["assign", "release"])
+async def test_what_is_cancelled_under_an_owner_crashes_the_app(ready: Settings, when: str) -> None:
+    """Faust and aiokafka would end the task that runs the rebalance, and nobody would know."""
+    owner = Cancelled(when, "a", Durable(), ready)
+    app = running(owner, ready)
+    if when == "assign":
+        assert isinstance(await crash_of(app), CancelledUnderneath)
+        return
+    app.in_worker = True
+    app.finalize()
+    try:
+        await app.start()
+        async with worker("b", ready, owner.durable):
+            await until(lambda: app.crashed)
+            assert isinstance(app.crash_reason, CancelledUnderneath)
+    finally:
+        await app.stop()
+
+
+async def test_a_worker_that_fell_out_of_the_group_crashes(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka waits until somebody asks it for records, which nobody does in a rebalance."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("nobody can share")
+
+    owner = Owner("a", Durable(), ready)
+    monkeypatch.setattr(EvenAssignor, "assign", broken)
+    error = await crash_of(running(owner, ready))
+    assert "nobody can share" in str(error)
+
+
+def running(owner: Owner, settings: Settings) -> MeterApp:
+    """Not started."""
+    app = owner.app = make_app(settings, owner, **QUICK)
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in _batches(app, stream):
+            owner.fold(batch)
+
+    return app
+
+
+async def crash_of(app: MeterApp) -> BaseException | None:
+    """Start the app and give the reason for which it crashes."""
+    app.in_worker = True
+    app.finalize()
+    starting = asyncio.create_task(app.start())
+    try:
+        await until(lambda: app.crashed)
+        return app.crash_reason
+    finally:
+        await app.stop()
+        starting.cancel()
+        await asyncio.wait([starting])
+
+
+async def delete_before(settings: Settings, tp: TP, offset: int) -> None:
+    """Do at once what retention would do."""
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(*tp): RecordsToDelete(before_offset=offset)})
+    finally:
+        await admin.close()
+
+
+@pytest.mark.parametrize("order", ["ba", "ab"], ids=["a follower", "the leader"])
+async def test_a_static_member_comes_back_without_a_rebalance(ready: Settings, order: str) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(400))
+
+    def static(name: str) -> AbstractAsyncContextManager[Owner]:
+        return worker(name, ready.model_copy(update={"group_instance_id": name}), durable)
+
+    runs = {name: static(name) for name in order}
+    owners = {name: await runs[name].__aenter__() for name in order}
+    await until(lambda: all(len(owner.partitions) == 2 for owner in owners.values()))
+    before, seen = owners["a"].partitions, list(owners["b"].log)
+    await runs["a"].__aexit__(None, None, None)
+    await send(ready, raw, numbers(400, 400))
+    async with static("a") as returned:
+        await until(lambda: len(durable.all_values()) == 800)
+        assert returned.partitions == before
+        assert owners["b"].log == seen
+    await runs["b"].__aexit__(None, None, None)
+    assert sorted(durable.all_values()) == numbers(800)
+
+
+async def test_a_partition_that_stands_still_leaves_the_others_their_share(
+    ready: Settings,
+) -> None:
+    durable = Durable()
+    raw = ready.topic(ready.raw_topic)
+    await send(ready, raw, numbers(20_000))
+    owner = Owner("a", durable, ready)
+    app = owner.app = make_app(ready, owner, **QUICK, broker_max_poll_records=50)
+    app.in_worker = True
+    waiting: list[RecordBatch] = []
+    standing = asyncio.Event()
+
+    @app.agent(app.batch_topic())
+    async def fold(stream: Any) -> None:
+        async for batch in stream:
+            if batch.tp.partition == 0 and not standing.is_set():
+                waiting.append(batch)
+            elif app.take(batch):
+                owner.fold(batch)
+
+    app.finalize()
+    try:
+        await app.start()
+        await until(lambda: sum(n for n in owner.next.values() if n > 0) == 15_000)
+        assert 0 < len(waiting) <= QUEUED_BATCHES // 4
+        standing.set()
+        for batch in waiting:
+            assert app.take(batch)
+            owner.fold(batch)
+        await until(lambda: sum(n for n in owner.next.values() if n > 0) == 20_000)
+    finally:
+        await app.stop()
+    assert sorted(durable.all_values()) == numbers(20_000)
+
+
+async def test_while_a_large_batch_is_inflated_the_other_partitions_go_on(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable, raw, large = Durable(), ready.topic(ready.raw_topic), b"0" * 3_000_000
+    begun, may_go_on, inflate = Event(), Event(), FetchedRecords.inflate
+
+    def slow(records: FetchedRecords) -> None:
+        begun.set()
+        may_go_on.wait(20)
+        inflate(records)
+
+    monkeypatch.setattr(FetchedRecords, "inflate", slow)
+    async with worker("a", ready, durable), producer(ready, max_request_size=4 << 20) as sender:
+        batch = batch_bytes(record_bytes(0, large), 1, "gzip")
+        await send_bytes(sender, TopicPartition(raw, 0), batch)
+        try:
+            await until(begun.is_set)
+            await sender.send_and_wait(raw, b"1", partition=1)
+            await until(lambda: durable.all_values() == [b"1"])
+        finally:
+            may_go_on.set()
+        await until(lambda: len(durable.all_values()) == 2)
+    assert sorted(durable.all_values()) == [large, b"1"]

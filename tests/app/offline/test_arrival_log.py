@@ -1,0 +1,38 @@
+"""What the offline fold keeps on disk comes back as it was."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from app.offline.arrival_log import ArrivalsOnDisk
+from app.wire.arrivals import Arrival
+from tests.laws import world
+from tests.laws.world import ORG, SUBSCRIPTION
+
+
+def arrival(number: int, external_id: str = SUBSCRIPTION) -> Arrival:
+    event = world.event("sum", f"t{number}", 1_000 + number, external_id, v="1.50")
+    event = msgspec.structs.replace(
+        event, precise_total_amount_cents=Decimal("0.10"), envelope=b"\x00\xff"
+    )
+    return Arrival(event, ORG, number, 3, number, 1, number - 1, number % 2 == 0)
+
+
+def test_arrivals_come_back_in_order_from_disk_and_from_memory() -> None:
+    names = (SUBSCRIPTION, "other")
+    taken = [arrival(number, names[number % 2]) for number in range(11)]
+    with ArrivalsOnDisk(in_memory=3) as log:
+        for start in range(0, len(taken), 2):
+            log.take(taken[start : start + 2])
+        for name in names:
+            pages = list(log.of((ORG, name)))
+            assert len(pages) > 2
+            wanted = [each for each in taken if each.name == (ORG, name)]
+            assert [each for page in pages for each in page] == wanted
+
+
+def test_an_unknown_name_has_none() -> None:
+    with ArrivalsOnDisk() as log:
+        assert [list(page) for page in log.of((ORG, "nobody"))] == [[]]

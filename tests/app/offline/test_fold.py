@@ -1,0 +1,171 @@
+"""The offline fold against a partition that is fed one event at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.offline import fold
+from app.offline.arrival_log import ArrivalsOnDisk
+from app.offline.fold import ArrivalLog, DefinitionLine, EventLine, OfflineMeter
+from app.wire.arrivals import Arrival
+from tests.laws import world
+from tests.laws.world import (
+    DAY_MS,
+    HOUR_MS,
+    METRICS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    arrivals,
+    changing_definitions,
+    definitions_of,
+    lines,
+    subscription_body,
+)
+from tests.profiles import examples
+
+ALL = tuple(METRICS)
+OTHER = "other"
+END_MS = START_MS + 8 * WEEK_MS
+
+
+def with_another_subscription(base: list[world.DefinitionLine]) -> list[world.DefinitionLine]:
+    """A second subscription, whose periods end at other hours."""
+    customer = {"external_id": "customer-2", "timezone": "America/Los_Angeles"}
+    body = subscription_body(external_id=OTHER, external_customer_id="customer-2")
+    more = [commands.upsert_customer(ORG, customer), commands.create_subscription(ORG, body)]
+    then_ms = base[-1].append_time_ms
+    return lines(
+        [
+            *((line.append_time_ms, line.command) for line in base),
+            *((then_ms, command) for command in more),
+        ]
+    )
+
+
+def folded(
+    definitions: Iterable[world.DefinitionLine],
+    events: Iterable[Arrival],
+    at_ms: int = END_MS,
+    taken: ArrivalLog | None = None,
+) -> OfflineMeter:
+    meter = OfflineMeter(taken)
+    meter.run(
+        [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions],
+        [EventLine(a.append_time_ms, a.raw_partition, a.raw_offset, a.event.body) for a in events],
+        at_ms,
+    )
+    return meter
+
+
+@pytest.mark.parametrize("in_memory", [0, 2, 1000])
+@pytest.mark.parametrize("slice_events", [1, 3, 1000])
+@examples(25)
+@given(st.data())
+def test_records_are_those_of_a_live_partition(
+    slice_events: int, in_memory: int, data: st.DataObject
+) -> None:
+    definitions = with_another_subscription(data.draw(changing_definitions(ALL)))
+    events = data.draw(arrivals(ALL, external_ids=(SUBSCRIPTION, OTHER)))
+    live = Live(definitions)
+    for arrival in sorted(events, key=lambda a: a.position):
+        live.close_until(arrival.append_time_ms - 1)
+        live.define_until(arrival.append_time_ms)
+        live.deliver([arrival])
+    live.close_until(END_MS)
+    with pytest.MonkeyPatch.context() as patch, ArrivalsOnDisk(in_memory) as taken:
+        patch.setattr(fold, "_SLICE_EVENTS", slice_events)
+        meter = folded(definitions, events, taken=taken)
+    assert sorted(record.value for record in meter.records) == live.values()
+
+
+def arrival(external_id: str, transaction_id: str, at_ms: int, append_time_ms: int) -> Arrival:
+    event = world.event("sum", transaction_id, at_ms, external_id, v="1")
+    return Arrival(event, ORG, append_time_ms, 0, append_time_ms, 0)
+
+
+def test_a_late_event_is_revised_though_another_subscription_closes_later() -> None:
+    """Both lie in one slice; the cut of the late one comes before the other's period is due."""
+    definitions = with_another_subscription(definitions_of(["sum"]))
+    due_ms = START_MS + WEEK_MS
+    late = arrival(SUBSCRIPTION, "late", START_MS, due_ms + 1)
+    after = arrival(OTHER, "after", due_ms + DAY_MS, due_ms + DAY_MS)
+    meter = folded(definitions, [late, after])
+    bodies = [msgspec.json.decode(record.value) for record in meter.records]
+    # Nothing was used when the period was due, so the late event makes revision 0.
+    (recorded,) = [
+        body
+        for body in bodies
+        if body["type"] == "usage.recorded" and body["external_subscription_id"] == SUBSCRIPTION
+    ]
+    assert recorded["units"] == "1.0"
+    assert recorded["closed_at"] == "2024-01-08T01:00:00.000Z"
+
+
+def test_what_is_appended_later_does_not_count() -> None:
+    definitions = definitions_of(["sum"])
+    events = [
+        arrival(SUBSCRIPTION, "in", START_MS, START_MS + HOUR_MS),
+        arrival(SUBSCRIPTION, "out", START_MS, START_MS + HOUR_MS + 1),
+    ]
+    meter = folded(definitions, events, START_MS + HOUR_MS)
+    usage = meter.usage((ORG, SUBSCRIPTION), START_MS + HOUR_MS)
+    assert usage is not None
+    assert [str(row.units) for row in usage.rows] == ["1"]
+    assert usage.as_of.append_time_ms == START_MS + HOUR_MS
+
+
+def test_append_times_ascend_along_a_partition() -> None:
+    """A record whose stamp goes back was appended when the one before it was."""
+    definitions = definitions_of(["sum"])
+    due_ms = START_MS + WEEK_MS
+    first = arrival(SUBSCRIPTION, "a", START_MS, due_ms + 1)
+    second = replace(arrival(SUBSCRIPTION, "b", START_MS, due_ms - 1), raw_offset=due_ms + 2)
+    meter = folded(definitions, [first, second])
+    bodies = [msgspec.json.decode(record.value) for record in meter.records]
+    units = [body["units"] for body in bodies if body["type"] == "usage.recorded"]
+    assert units == ["2.0"]
+    assert not any(body["type"] == "usage.revised" for body in bodies)
+
+
+def test_progress_counts_every_record() -> None:
+    definitions = definitions_of(["sum"])
+    meter = OfflineMeter()
+    applied: list[int] = []
+    logs = [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions]
+    meter.run(logs, [EventLine(START_MS, 0, 0, b"{}")], END_MS, applied.append)
+    assert sum(applied) == len(definitions) + 1
+    assert len(meter.refused) == 1
+
+
+def test_the_first_settings_hold_for_events_that_were_there_before() -> None:
+    """A topic may be older than the program."""
+    settings_of = SettingsRecord(close_grid_s=60, default_organization_id=ORG)
+    definitions = definitions_of(["count"], settings_of)
+    before_ms = definitions[0].append_time_ms - HOUR_MS
+    event = {
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": "t",
+        "code": "count",
+        "timestamp": START_MS // 1000,
+    }
+    meter = OfflineMeter()
+    meter.run(
+        [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions],
+        [EventLine(before_ms, 0, 0, msgspec.json.encode(event))],
+        START_MS + DAY_MS,
+    )
+    assert not meter.refused
+    usage = meter.usage((ORG, SUBSCRIPTION), START_MS + DAY_MS)
+    assert usage is not None
+    assert [row.events_count for row in usage.rows] == [1]

@@ -1,0 +1,99 @@
+"""A definition is tried on a branch, by steps, before it is appended: are its events there?"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from app.bounds.turns import Steps
+from app.definitions import commands
+from app.definitions.log import apply, applying, decide
+from app.definitions.outcome import Applied, Touch
+from app.definitions.state import Definitions
+from app.meter.errors import BeyondRetention, Unavailable
+from app.queries.gateway import Gateway
+from app.runtime.owned import OwnedPartition
+from app.wire.arrivals import runs_of
+from tests.app.definitions.log import metric_body
+from tests.app.runtime.test_owned import AT_MS, owned_of, sent
+from tests.laws.world import ORG, START_MS, WEEK_MS
+
+DELETE = commands.delete_plan(ORG, "plan")
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("log", "subscriptions"):
+        monkeypatch.setattr(f"app.definitions.{module}.STEP_ITEMS", 1)
+
+
+async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
+    """A partition with an event that the log has no longer, and a gateway over it."""
+    owned = owned_of("count")
+    await owned.take(runs_of([sent("a", at_ms)]), raw_next=1, append_time_ms=at_ms)
+
+    async def starts(numbers: Any) -> dict[int, tuple[int, int]]:
+        return dict.fromkeys(numbers, (100, 0))
+
+    engine = SimpleNamespace(
+        definitions=owned.table.definitions,
+        owned={0: owned},
+        shared=owned.shared,
+        brokers=owned.shared.brokers,
+        clock=SimpleNamespace(now_ms=lambda: START_MS + 2_000),
+        offsets=SimpleNamespace(log_starts_of=starts),
+        settings=owned.shared.settings,
+        append=None,
+    )
+    return Gateway(cast(Any, engine)), owned
+
+
+def touch_of(owned: OwnedPartition) -> Touch:
+    decision = decide(owned.table.definitions, DELETE, START_MS + 2_000)
+    touch = getattr(decision, "touch", None)
+    assert isinstance(touch, Touch)
+    return touch
+
+
+async def test_a_plan_is_not_deleted_under_events_after_its_end_that_are_gone() -> None:
+    gateway, owned = await with_event(START_MS + WEEK_MS)
+    with pytest.raises(BeyondRetention):
+        await gateway.definer._require_retained(DELETE, touch_of(owned))
+
+
+async def test_events_before_its_end_stay_where_they_are() -> None:
+    gateway, owned = await with_event(AT_MS)
+    await gateway.definer._require_retained(DELETE, touch_of(owned))
+
+
+@pytest.mark.parametrize("times", [1, 1_000], ids=["once", "all the time"])
+async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
+    monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    gateway, owned = await with_event(START_MS + WEEK_MS)
+    touch, definitions, defined = touch_of(owned), owned.table.definitions, 0
+
+    def tried(branch: Definitions, value: bytes, *where: int) -> Steps[Any]:
+        """Another worker's definition comes after each step of ours."""
+        nonlocal defined
+        steps = applying(branch, value, *where)
+        while branch is not definitions:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+            if defined < times:
+                defined += 1
+                made = commands.create_billable_metric(ORG, metric_body(f"m{defined}"))
+                outcome = apply(definitions, made.encode(), AT_MS, definitions.offset)
+                assert isinstance(outcome, Applied)
+            yield
+        return (yield from steps)
+
+    monkeypatch.setattr("app.queries.definer.applying", tried)
+    error = BeyondRetention if times == 1 else Unavailable
+    with pytest.raises(error):
+        await gateway.definer._require_retained(DELETE, touch)
+    assert defined == (1 if times == 1 else 3)

@@ -1,0 +1,75 @@
+"""What an attempt does to its process is an answer, whatever it is."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from app.runtime.apart import Failed, first_failure, first_failure_here
+
+
+def raises() -> None:
+    raise ValueError("no number")
+
+
+def is_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crashes() -> None:
+    ctypes.string_at(0)
+
+
+def takes_memory() -> None:
+    bytearray(1 << 40)
+
+
+def never_returns() -> None:
+    sum(range(1 << 60))
+
+
+def leaves() -> None:
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "reason"),
+    [
+        (raises, "ValueError('no number')"),
+        (is_killed, "it ends the process (SIGKILL)"),
+        (crashes, "it ends the process (SIGSEGV)"),
+        (takes_memory, "MemoryError()"),
+        (never_returns, "it takes longer than 0 s"),
+        (leaves, "it ends the process (exit code 3)"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+async def test_the_first_that_fails_is_told(
+    monkeypatch: pytest.MonkeyPatch, attempt: Callable[[], None], reason: str
+) -> None:
+    monkeypatch.setattr("app.runtime.apart.CAREFUL_TRIAL_S", 0.2)
+    made: list[int] = []
+    attempts = [lambda: made.append(0), lambda: made.append(1), attempt, raises]
+    assert await first_failure(attempts) == Failed(2, reason)
+    assert made == []
+
+
+async def test_none_fails() -> None:
+    assert await first_failure([lambda: None] * 20_000) is None
+    assert await first_failure([]) is None
+
+
+async def test_without_processes_they_are_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("os.fork", refused)
+    made: list[int] = []
+    attempts = [lambda: made.append(0), raises, lambda: made.append(1)]
+    assert await first_failure(attempts) == Failed(1, "ValueError('no number')")
+    assert made == [0]
+    assert await first_failure_here([]) is None

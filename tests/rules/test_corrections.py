@@ -1,0 +1,582 @@
+"""Corrections: the figures and records after cancels and amends, in any order of arrival."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
+from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS
+from app.meter.usage import PeriodUsage
+from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
+from app.wire.decode import decode_record
+from app.wire.events import Correction, Event
+from tables.changelogged.corrections import CorrectionTable
+from tables.closing.close import next_cut
+from tables.partition.refold import Refold
+from tables.reading.usage import current_usage
+from tables.spool import Spool
+from tests.laws import world
+from tests.laws.world import (
+    DAY_MS,
+    ORG,
+    SETTINGS,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+)
+from tests.semantics.story import Story
+
+HOUR_MS = 3_600_000
+INSIDE_MS = START_MS + DAY_MS
+AFTER_DUE_MS = START_MS + WEEK_MS + HOUR_MS
+
+
+def event(
+    transaction_id: str,
+    value: str,
+    at_ms: int = INSIDE_MS,
+    code: str = "sum",
+    group: str | None = None,
+) -> dict[str, Any]:
+    return {
+        "organization_id": ORG,
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": transaction_id,
+        "code": code,
+        "timestamp": f"{at_ms / 1000:.3f}",
+        "properties": {"v": value} if group is None else {"v": value, "g": group},
+    }
+
+
+def cancel(transaction_id: str, correction_id: str = "c1") -> dict[str, Any]:
+    return {
+        "organization_id": ORG,
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": transaction_id,
+        "operation": "cancel",
+        "correction_id": correction_id,
+    }
+
+
+def amend(to: dict[str, Any], correction_id: str = "c2") -> dict[str, Any]:
+    return {
+        **cancel(to["transaction_id"], correction_id),
+        "operation": "amend",
+        "event": to,
+    }
+
+
+def fold(
+    *appended: tuple[int, dict[str, Any]], at_ms: int, settings: SettingsRecord = SETTINGS
+) -> OfflineMeter:
+    meter = OfflineMeter()
+    definitions = [
+        DefinitionLine(d.append_time_ms, d.offset, d.command.encode())
+        for d in definitions_of(["sum", "max", "balance"], settings)
+    ]
+    events = [
+        EventLine(append_time_ms, 0, offset, msgspec.json.encode(value))
+        for offset, (append_time_ms, value) in enumerate(appended)
+    ]
+    meter.run(definitions, events, at_ms)
+    assert not meter.refused
+    return meter
+
+
+def units(usage: PeriodUsage | None, code: str = "sum") -> str:
+    assert usage is not None
+    charges = {c.charge.id for c in usage.charges if c.metric.code == code}
+    return str(sum(row.units for row in usage.rows if row.charge_id in charges))
+
+
+def current(*values: dict[str, Any], code: str = "sum") -> str:
+    appended = [(INSIDE_MS + i, value) for i, value in enumerate(values)]
+    at_ms = INSIDE_MS + DAY_MS
+    return units(fold(*appended, at_ms=at_ms).usage((ORG, SUBSCRIPTION), at_ms), code)
+
+
+def records_of(meter: OfflineMeter, code: str = "sum") -> list[dict[str, Any]]:
+    found = [msgspec.json.decode(record.value) for record in meter.records]
+    return [r for r in found if r.get("billable_metric", {}).get("code") == code]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_a_cancel_counts_whenever_it_comes(order: tuple[int, ...]) -> None:
+    values = [event("a", "5"), event("b", "7"), cancel("a")]
+    assert current(*(values[i] for i in order)) == "7"
+
+
+def test_the_latest_correction_holds_and_an_amend_undoes_a_cancel() -> None:
+    assert current(event("a", "5"), cancel("a"), amend(event("a", "3"))) == "3"
+
+
+def test_a_correction_sent_again_changes_nothing() -> None:
+    again = amend(event("a", "9"), "c1")
+    assert current(event("a", "5"), cancel("a", "c1"), again) == "0"
+
+
+def test_an_amend_may_move_the_event_to_another_metric() -> None:
+    moved = amend(event("a", "4", code="max"))
+    assert current(event("a", "5"), moved) == "0"
+    assert current(event("a", "5"), moved, code="max") == "4"
+
+
+def test_a_cancelled_id_stays_taken() -> None:
+    assert current(event("a", "5"), cancel("a"), event("a", "5")) == "0"
+
+
+def test_a_published_period_is_revised_at_the_next_cut_with_its_reason() -> None:
+    meter = fold(
+        (INSIDE_MS, event("a", "5")),
+        (INSIDE_MS, event("b", "7")),
+        (AFTER_DUE_MS + 60_000, amend(event("a", "2"))),
+        at_ms=AFTER_DUE_MS + 3 * HOUR_MS,
+    )
+    recorded, revised = records_of(meter)
+    assert (recorded["units"], recorded["revision"], recorded["revision_reason"]) == (
+        "12.0",
+        0,
+        None,
+    )
+    assert (revised["units"], revised["previous_units"], revised["delta_units"]) == (
+        "9.0",
+        "12.0",
+        "-3.0",
+    )
+    assert (revised["revision"], revised["revision_reason"]) == (1, "correction")
+    assert revised["closed_at"] > recorded["closed_at"]
+
+
+@pytest.mark.parametrize(
+    ("code", "cancelled", "reasons"),
+    [
+        ("sum", "week-1", {"2024-01-01": "correction", "2024-01-08": "late_events"}),
+        ("sum", "week-2", {"2024-01-01": "late_events", "2024-01-08": "correction"}),
+        ("balance", "week-1", {"2024-01-01": "correction", "2024-01-08": "correction"}),
+        ("balance", "week-2", {"2024-01-01": "late_events", "2024-01-08": "correction"}),
+    ],
+)
+def test_the_reason_is_that_of_the_period(
+    code: str, cancelled: str, reasons: dict[str, str]
+) -> None:
+    """A balance is corrected from the event's period on."""
+    later_ms = START_MS + 2 * WEEK_MS + HOUR_MS
+    meter = fold(
+        (INSIDE_MS, event("week-1", "5", code=code)),
+        (INSIDE_MS + WEEK_MS, event("week-2", "7", INSIDE_MS + WEEK_MS, code)),
+        (later_ms + 1, cancel(cancelled)),
+        (later_ms + 2, event("late-1", "1", code=code)),
+        (later_ms + 3, event("late-2", "1", INSIDE_MS + WEEK_MS, code)),
+        at_ms=later_ms + 3 * HOUR_MS,
+    )
+    assert reasons == {
+        body["period"]["from"][:10]: body["revision_reason"]
+        for body in records_of(meter, code)
+        if body["revision"] == 1
+    }
+
+
+@pytest.mark.parametrize(
+    ("correction", "reasons"),
+    [
+        (cancel("a"), {"x": "correction", "y": "late_events", "z": "late_events"}),
+        (
+            amend(event("a", "5", group="y")),
+            {"x": "correction", "y": "correction", "z": "late_events"},
+        ),
+        (
+            amend(event("a", "not a number", group="y")),
+            {"x": "correction", "y": "late_events", "z": "late_events"},
+        ),
+    ],
+    ids=["cancelled", "moved", "moved, without a value"],
+)
+def test_the_reason_is_that_of_the_cell(
+    correction: dict[str, Any], reasons: dict[str, str]
+) -> None:
+    later_ms = START_MS + WEEK_MS + HOUR_MS
+    meter = fold(
+        (INSIDE_MS, event("a", "5", group="x")),
+        (INSIDE_MS, event("b", "5", group="y")),
+        (INSIDE_MS, event("c", "5", group="z")),
+        (later_ms + 1, correction),
+        *((later_ms + 2, event(f"late-{group}", "1", group=group)) for group in "xyz"),
+        at_ms=later_ms + 3 * HOUR_MS,
+    )
+    assert reasons == {
+        body["grouped_by"]["g"]: body["revision_reason"]
+        for body in records_of(meter)
+        if body["revision"] == 1
+    }
+
+
+def test_a_group_that_loses_its_place_to_a_corrected_one_says_so() -> None:
+    later_ms = START_MS + WEEK_MS + HOUR_MS
+    meter = fold(
+        *((INSIDE_MS, event(id_, "5", group=group)) for id_, group in ("ax", "bx", "cy")),
+        (later_ms + 1, amend(event("a", "5", group="w"))),
+        at_ms=later_ms + 3 * HOUR_MS,
+        settings=msgspec.structs.replace(SETTINGS, max_groups=2),
+    )
+    revised = {
+        body["grouped_by"]["g"]: (body["units"], body["revision_reason"])
+        for body in records_of(meter)[2:]
+    }
+    assert revised == {"w": ("5.0", None), "x": ("5.0", "correction"), "y": ("0.0", "correction")}
+
+
+def test_a_correction_after_the_late_window_still_revises() -> None:
+    long_after_ms = START_MS + 400 * DAY_MS
+    meter = fold(
+        (INSIDE_MS, event("a", "5")),
+        (long_after_ms, cancel("a")),
+        at_ms=long_after_ms + 2 * HOUR_MS,
+    )
+    newest = records_of(meter)[-1]
+    assert (newest["units"], newest["events_count"], newest["digest"]) == ("0.0", 0, "0" * 32)
+    assert newest["revision_reason"] == "correction"
+
+
+def test_two_corrections_of_one_event_show_each_at_its_own_cut() -> None:
+    meter = fold(
+        (INSIDE_MS, event("a", "5")),
+        (AFTER_DUE_MS + 1, amend(event("a", "3"), "c1")),
+        (AFTER_DUE_MS + HOUR_MS + 1, amend(event("a", "2"), "c2")),
+        at_ms=AFTER_DUE_MS + 4 * HOUR_MS,
+    )
+    assert [(r["units"], r["revision_reason"]) for r in records_of(meter)] == [
+        ("5.0", None),
+        ("3.0", "correction"),
+        ("2.0", "correction"),
+    ]
+
+
+def test_an_amend_into_a_period_that_is_defined_later_counts_there() -> None:
+    """The event as it was lies before the subscription begins."""
+    meter = OfflineMeter()
+    *known, subscribe = definitions_of(["sum"])
+    later_ms = INSIDE_MS + HOUR_MS
+    meter.run(
+        [
+            DefinitionLine(at_ms, d.offset, d.command.encode())
+            for at_ms, d in [*((START_MS, d) for d in known), (later_ms, subscribe)]
+        ],
+        [
+            EventLine(at_ms, 0, offset, msgspec.json.encode(value))
+            for offset, (at_ms, value) in enumerate(
+                [
+                    (INSIDE_MS, event("a", "5", START_MS - DAY_MS)),
+                    (INSIDE_MS + 1, amend(event("a", "4", START_MS + HOUR_MS))),
+                ]
+            )
+        ],
+        later_ms + HOUR_MS,
+    )
+    assert units(meter.usage((ORG, SUBSCRIPTION), later_ms + HOUR_MS)) == "4"
+
+
+def test_no_cut_before_a_correction_shows_what_it_makes_of_an_event() -> None:
+    """The event came before the hour, the correction after it: the cut on the hour is too early."""
+    hour_ms = AFTER_DUE_MS + HOUR_MS
+    inside = event("a", "4", INSIDE_MS, code="max")
+    meter = fold(
+        (hour_ms - 1_000, event("a", "4", hour_ms - 1_000)),
+        (hour_ms + 1_000, amend(inside)),
+        at_ms=hour_ms + 3 * HOUR_MS,
+    )
+    (recorded,) = records_of(meter, "max")
+    assert recorded["closed_at"] == iso_milliseconds(hour_ms + HOUR_MS)
+
+
+def test_the_first_correction_under_an_id_holds_whichever_is_read_first() -> None:
+    """Two partitions: what was appended first is read last."""
+    first, second = amend(event("a", "3"), "c1"), amend(event("a", "2"), "c1")
+    arrivals = [
+        CorrectionArrival(decoded, ORG, INSIDE_MS + at_ms, partition, 0, 0)
+        for at_ms, partition, value in ((2, 0, second), (1, 1, first))
+        for _, decoded in decode_record(msgspec.json.encode(value))
+        if isinstance(decoded, Correction)
+    ]
+    table, other = CorrectionTable(), CorrectionTable()
+    for arrival in arrivals:
+        assert table.take(b"id", arrival)
+    for arrival in reversed(arrivals):
+        other.take(b"id", arrival)
+    assert [held.position for held in table.history(b"id")] == [arrivals[1].position]
+    assert table.sum == other.sum
+    again = CorrectionTable()
+    for key, value in dict(table.take_changes()).items():
+        again.load(key, value)
+    assert again.sum == table.sum
+    assert [held.position for held in again.history(b"id")] == [arrivals[1].position]
+
+
+def test_an_amend_beyond_the_range_is_refused() -> None:
+    wrong = amend(event("a", "2", at_ms=INSIDE_MS + 4_000 * DAY_MS))
+    meter = OfflineMeter()
+    meter.run([], [EventLine(INSIDE_MS, 0, 0, msgspec.json.encode(wrong))], INSIDE_MS)
+    assert [refused.code for refused in meter.refused] == ["invalid_correction"]
+
+
+def test_a_group_that_a_correction_lets_in_is_there_from_that_correction_on() -> None:
+    """A late event of it found no room at its own cut; nothing of it is published for that one."""
+    first = event("a", "1") | {"properties": {"v": "1", "g": "z"}}
+    late = event("b", "9") | {"properties": {"v": "9", "g": "x"}}
+    moved = amend(first | {"properties": {"v": "2", "g": "x"}})
+    corrected_ms = AFTER_DUE_MS + 2 * DAY_MS + 1
+    meter = fold(
+        (INSIDE_MS, first),
+        (AFTER_DUE_MS, late),
+        (corrected_ms, moved),
+        at_ms=corrected_ms + DAY_MS,
+        settings=msgspec.structs.replace(SETTINGS, max_groups=1),
+    )
+    told = [(r["grouped_by"]["g"], r["units"], r["closed_at"]) for r in records_of(meter)]
+    then = iso_milliseconds(AFTER_DUE_MS + 2 * DAY_MS + HOUR_MS)
+    assert told[0][:2] == ("z", "1.0")
+    assert sorted(told[1:]) == [("x", "11.0", then), ("z", "0.0", then)]
+
+
+def test_a_refold_for_a_definition_leaves_a_corrected_event_at_the_cut_of_its_correction() -> None:
+    """The event came before the hour, its correction after it, and that hour's cut is not taken."""
+    hour_ms, name = AFTER_DUE_MS + HOUR_MS, (ORG, SUBSCRIPTION)
+    live = Live(definitions_of(["max"]))
+    live.close_until(hour_ms - 2_000)
+    came_ms, corrected_ms = hour_ms - 1_000, hour_ms + 1_000
+    ((_, came),) = decode_record(msgspec.json.encode(event("a", "4", came_ms, code="max")))
+    ((_, moved),) = decode_record(msgspec.json.encode(amend(event("a", "4", code="max"))))
+    assert isinstance(came, Event)
+    assert isinstance(moved, Correction)
+    live.deliver([Arrival(came, ORG, came_ms, 0, 0, 0)])
+    live.define_until(corrected_ms)
+    live.partition.corrected.correct(CorrectionArrival(moved, ORG, corrected_ms, 0, 1, 0))
+    pairs = live.partition.presence.pairs_of(name)
+    for horizons in ({name: next_cut(live.partition, name)}, None):
+        refold = Refold(live.partition, pairs, horizons)
+        refold.feed(live.arrived())
+        assert refold.swap()
+    (span,) = live.partition.packing.route_of((*name, "max")).spans
+    cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
+    assert cuts
+    assert min(cuts) >= corrected_ms
+
+
+def test_an_earlier_copy_that_comes_late_has_its_own_cut_before_it_is_cancelled() -> None:
+    """Nothing has announced that cut: the refold that counts the copy finds it."""
+    name, first_ms = (ORG, SUBSCRIPTION), AFTER_DUE_MS + HOUR_MS - 1_000
+    again_ms = first_ms + 2 * HOUR_MS
+    live = Live(definitions_of(["max"]))
+    live.close_until(AFTER_DUE_MS)
+    ((_, late),) = decode_record(msgspec.json.encode(event("a", "4", INSIDE_MS, code="max")))
+    ((_, cancelled),) = decode_record(msgspec.json.encode(cancel("a")))
+    assert isinstance(late, Event)
+    assert isinstance(cancelled, Correction)
+    arrivals = [Arrival(late, ORG, again_ms, 1, 0, 0), Arrival(late, ORG, first_ms, 0, 0, 0)]
+    for arrival in arrivals:
+        live.partition.fold(runs_of([arrival]))
+    live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, again_ms + 1, 0, 1, 0))
+    horizons = {name: next_cut(live.partition, name)}
+    refold = Refold(live.partition, live.partition.presence.pairs_of(name), horizons)
+    fed = 0
+    while not fed or not refold.swap():
+        refold.feed(arrivals)
+        fed += 1
+    assert fed == 2
+    assert next_cut(live.partition, name) == AFTER_DUE_MS + HOUR_MS
+    (span,) = live.partition.packing.route_of((*name, "max")).spans
+    cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
+    assert cuts == [AFTER_DUE_MS + HOUR_MS]
+
+
+@pytest.mark.parametrize("code", ["seats", "heads"])
+def test_a_member_that_was_cancelled_with_all_others_does_not_come_back(code: str) -> None:
+    """Its set is void, though the changelog has it still and no cell tells of a refold."""
+    live = Live(definitions_of([code]))
+    live.define_all()
+
+    def use(transaction_id: str, user: str, at_ms: int) -> None:
+        sent = {**event(transaction_id, "1", code=code), "properties": {"u": user}}
+        ((_, taken),) = decode_record(msgspec.json.encode(sent))
+        assert isinstance(taken, Event)
+        live.deliver([Arrival(taken, ORG, at_ms, 0, at_ms - INSIDE_MS, 0)])
+        live.restart()
+
+    use("a", "c", INSIDE_MS)
+    ((_, cancelled),) = decode_record(msgspec.json.encode(cancel("a")))
+    assert isinstance(cancelled, Correction)
+    live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, INSIDE_MS + 1, 0, 1, 0))
+    refold = Refold(live.partition, [(ORG, SUBSCRIPTION, code)], {(ORG, SUBSCRIPTION): NEVER_MS})
+    refold.feed(live.arrived())
+    assert refold.swap()
+    live.restart()
+    assert live.cells() == {}
+    use("b", "a", INSIDE_MS + 2)
+    use("c", "c", INSIDE_MS + 3)
+    usage = current_usage(live.partition, (ORG, SUBSCRIPTION), INSIDE_MS + 4)
+    assert usage is not None
+    assert [(str(row.units), row.events_count) for row in usage.rows] == [("2", 2)]
+
+
+def test_whatever_corrections_may_make_of_a_member_is_looked_up() -> None:
+    """Of an event that was amended before it was sent and cancelled after, and comes last."""
+    live = Live(definitions_of(["heads"]))
+    live.define_all()
+
+    def used(transaction_id: str, user: str) -> Event:
+        return world.event("heads", transaction_id, INSIDE_MS, u=user)
+
+    live.deliver([Arrival(used("a", "known"), ORG, INSIDE_MS, 0, 0, 0)])
+    live.restart()
+    corrections = [
+        (INSIDE_MS + 1, Correction(ORG, SUBSCRIPTION, "b", "amend", used("b", "known"), "c1", b"")),
+        (INSIDE_MS + 3, Correction(ORG, SUBSCRIPTION, "b", "cancel", None, "c2", b"")),
+    ]
+    for offset, (at_ms, correction) in enumerate(corrections):
+        live.partition.corrected.correct(CorrectionArrival(correction, ORG, at_ms, 1, offset, 0))
+    live.deliver([Arrival(used("b", "other"), ORG, INSIDE_MS + 2, 0, 1, 0)])
+    usage = current_usage(live.partition, (ORG, SUBSCRIPTION), INSIDE_MS + 4)
+    assert usage is not None
+    assert [(str(row.units), row.events_count) for row in usage.rows] == [("1", 1)]
+
+
+def test_a_correction_that_the_first_cut_showed_is_no_reason_of_the_next() -> None:
+    """It is due between two revisions, so that the next one is the correction's, too."""
+    over_ms = START_MS + WEEK_MS
+    meter = fold(
+        (INSIDE_MS, event("a", "5")),
+        (INSIDE_MS + 1, event("b", "7")),
+        (over_ms + 60_000, cancel("a")),
+        (over_ms + 600_000, event("late", "3")),
+        at_ms=over_ms + 2 * HOUR_MS,
+        settings=world.GRACE_SETTINGS,
+    )
+    told = [(r["units"], r["revision_reason"]) for r in records_of(meter)]
+    assert told == [("7.0", None), ("10.0", "late_events")]
+
+
+def test_an_earlier_copy_is_corrected_as_the_one_it_replaces_was() -> None:
+    """The reasons of a revision are of the copy that counts, whichever was corrected first."""
+    live, over_ms = Live(definitions_of(["sum"])), AFTER_DUE_MS
+    live.define_all()
+
+    def copy(group: str, offset: int, *, partition: int = 0, name: str = "dup") -> Arrival:
+        taken = world.event("sum", name, INSIDE_MS, v="5", g=group)
+        return Arrival(taken, ORG, over_ms + offset, partition, offset, 0)
+
+    for i, group in enumerate(("x", "z")):
+        taken = world.event("sum", f"base-{group}", INSIDE_MS, v="1", g=group)
+        live.deliver([Arrival(taken, ORG, INSIDE_MS + i, 0, i, 0)])
+    live.close_until(over_ms)
+    live.deliver([copy("x", 3)])
+    amended = world.event("sum", "dup", INSIDE_MS, v="5", g="y")
+    amend_it = Correction(ORG, SUBSCRIPTION, "dup", "amend", amended, "c1", b"")
+    live.define_until(over_ms + 4)
+    live.partition.corrected.correct(CorrectionArrival(amend_it, ORG, over_ms + 4, 0, 4, 0))
+    _recorrect(live)
+    live.deliver([copy("x", 5, name="late-x"), copy("z", 6, name="late-z")])
+    live.deliver([copy("z", 2, partition=1)])
+    _recorrect(live)
+    live.close_until(over_ms + 2 * HOUR_MS)
+    told = {
+        (body["grouped_by"]["g"], body["units"], body["revision_reason"])
+        for body in live.bodies()
+        if body["type"] != "period.completed" and body["closed_at"] > iso_milliseconds(over_ms)
+    }
+    assert told == {("x", "6.0", "late_events"), ("z", "6.0", "correction"), ("y", "5.0", None)}
+
+
+def _recorrect(live: Live) -> None:
+    """As an owner does when cells show other corrections than the next cut."""
+    name = (ORG, SUBSCRIPTION)
+    next_ms = next_cut(live.partition, name)
+    if live.partition.corrections.wrong_since(name, next_ms) is not None:
+        refold = Refold(live.partition, live.partition.presence.pairs_of(name), {name: next_ms})
+        refold.feed(live.arrived())
+        assert refold.swap()
+
+
+G = {"properties": {"pricing_group_keys": ["g"]}}
+
+
+@pytest.mark.parametrize(
+    ("made", "late"),
+    [
+        (("weighted_sum_agg", {"recurring": True}), {"v": "2", "g": "x"}),
+        (("unique_count_agg", {}), {"v": "u", "g": "x", "operation_type": "remove"}),
+    ],
+    ids=["level", "removed"],
+)
+def test_a_cell_that_shows_no_events_is_not_corrected_by_what_another_group_lost(
+    made: tuple[str, dict[str, Any]], late: dict[str, str]
+) -> None:
+    """Of a level that is carried on, and of a member that is removed: both had a late event."""
+    aggregation, more = made
+    story = Story().metric("m", aggregation, **more).plan(G).subscribe()
+    for v, g in (("1", "x"), ("1", "y"), ("2", "y")):
+        story.send("2024-01-10", v="u" if v == "1" and not more else v, g=g)
+    story.send("2024-01-11", appended="2024-03-05T10:10:00Z", **late)
+    story.append("2024-03-05T10:20:00Z", cancel("t1"))
+    told = {
+        (record["grouped_by"]["g"], record["revision_reason"])
+        for record in story.records("2024-03-06")
+        if record["revision"]
+    }
+    assert told == {("x", "late_events"), ("y", "correction")}
+
+
+@pytest.mark.parametrize(
+    ("correction_has", "event_has", "counts"),
+    [(None, None, True), (ORG, None, True), (None, ORG, True), (None, "other", False)],
+)
+def test_an_amend_keeps_the_organization_whoever_names_it(
+    correction_has: str | None, event_has: str | None, counts: bool
+) -> None:
+    """What names none is of the default one."""
+    story = Story(default_organization_id=ORG).metric("m", "sum_agg").plan({}).subscribe()
+    story.send("2024-01-10", v=1)
+    to = event("t0", "7", parse_iso8601_ms("2024-01-10T00:00:00Z") or 0, "m")
+    correction = amend({**to, "organization_id": event_has})
+    story.append("2024-01-11", {**correction, "organization_id": correction_has})
+    refused = [str(one.code) for one in story.meter("2024-01-12").refused]
+    assert refused == ([] if counts else ["invalid_correction"])
+    (charge_usage,) = story.usage("2024-01-12")["charges_usage"]
+    assert charge_usage["units"] == ("7.0" if counts else "1.0")
+
+
+def test_events_of_corrections_take_no_memory(tmp_path: Path) -> None:
+    """A producer may send a megabyte with each, as often as he likes."""
+
+    def correction(number: int) -> CorrectionArrival:
+        name, text = f"t{number}", b"x" * 100_000
+        to = Event(ORG, "s", name, "c", START_MS, None, b'{"v":"%s"}' % text, b"{%s}" % text)
+        sent = Correction(ORG, "s", name, "amend", to, f"c{number}", b"")
+        return CorrectionArrival(sent, ORG, START_MS + number, 0, number, 0)
+
+    table = CorrectionTable(Spool(tmp_path))
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            table.take(b"%d" % number, correction(number))
+            kept = table.take_changes()
+        grown_bytes = tracemalloc.get_traced_memory()[0] - sum(len(value) for _, value in kept)
+    finally:
+        tracemalloc.stop()
+    assert grown_bytes < 100 * 2_000
+    assert [held.event for held in table.history(b"7")] == [correction(7).correction.event]
+    # What a restart reads of it, record by record, an older one first.
+    again = CorrectionTable(Spool(tmp_path))
+    (record,) = kept
+    for value in (record[1], None, record[1], record[1]):
+        again.load(record[0], value)
+    assert again.sum.records == 1
+    assert [held.event for held in again.history(b"99")] == [correction(99).correction.event]

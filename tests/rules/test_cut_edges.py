@@ -1,0 +1,49 @@
+"""Edges of cuts: the instant at which a period is due, and the zero that closes a level."""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.wire.arrivals import Arrival
+from tests.laws import world
+from tests.laws.world import DAY_MS, ORG, START_MS, WEEK_MS, Live, definitions_of
+
+SETTINGS = msgspec.structs.replace(world.SETTINGS, grace_s=91 * 60)
+DUE_MS = START_MS + WEEK_MS + 91 * 60_000
+"""No multiple of the revision interval."""
+
+
+def told(code: str, *events: tuple[int, int, str]) -> list[tuple[str, str, int, str]]:
+    """(period start, cut, revision, units) for events as (event time, append time, value)."""
+    live = Live(definitions_of([code], SETTINGS))
+    live.define_all()
+    live.deliver(
+        [
+            Arrival(world.event(code, f"t{i}", at_ms, v=value), ORG, appended_ms, 0, i, 0)
+            for i, (at_ms, appended_ms, value) in enumerate(events)
+        ]
+    )
+    live.close_until(START_MS + 4 * WEEK_MS)
+    return [
+        (body["period"]["from"][:10], body["closed_at"][:16], body["revision"], body["units"])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+
+
+def test_what_is_appended_when_due_counts_at_that_cut() -> None:
+    assert told("sum", (START_MS, DUE_MS, "3")) == [("2024-01-01", "2024-01-08T01:31", 0, "3.0")]
+
+
+def test_what_is_appended_a_millisecond_later_counts_at_the_next_revision() -> None:
+    assert told("sum", (START_MS, DUE_MS + 1, "3")) == [
+        ("2024-01-01", "2024-01-08T02:00", 0, "3.0")
+    ]
+
+
+def test_a_level_that_has_ended_is_closed_by_one_zero() -> None:
+    ended_ms = START_MS + 3 * DAY_MS
+    assert told("level", (START_MS, START_MS, "7"), (ended_ms, ended_ms, "-7")) == [
+        ("2024-01-01", "2024-01-08T01:31", 0, "3.0"),
+        ("2024-01-08", "2024-01-15T01:31", 0, "0.0"),
+    ]

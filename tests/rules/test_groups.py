@@ -1,0 +1,337 @@
+"""The limit of groups: who is admitted, what cancelling changes, what a restart still knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS
+from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.wire.arrivals import Arrival, CorrectionArrival, Position, runs_of
+from app.wire.events import Correction
+from tables.cells.cell import PackedCell
+from tables.cells.group_limit import Admission
+from tables.cells.keys import UNKNOWN_POSITION, pack_position
+from tables.partition.refold import Refold
+from tables.reading.series import Series, SeriesWindow
+from tables.reading.tracing import Tracer
+from tables.reading.verification import Verification
+from tests.laws import world
+from tests.laws.world import (
+    DAY_MS,
+    HOUR_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+    event,
+)
+
+LIMITED = SettingsRecord(close_grid_s=60, revise_every_s=3600, max_groups=2)
+PAIR = (ORG, SUBSCRIPTION, "sum")
+INSIDE_MS = START_MS + DAY_MS
+
+
+def arrival(offset: int, group: str, partition: int = 0) -> Arrival:
+    sent = event("sum", f"t{partition}-{offset}", INSIDE_MS, v="1", g=group)
+    rekeyed = offset if partition else -1
+    return Arrival(sent, ORG, INSIDE_MS + offset, partition, offset, 0, rekeyed)
+
+
+def live_of(*arrivals: Arrival) -> Live:
+    live = Live(definitions_of(["sum"], LIMITED))
+    live.define_all()
+    for one in arrivals:
+        live.deliver([one])
+    return live
+
+
+def groups_of(live: Live) -> set[str | None]:
+    (span,) = live.partition.packing.route_of(PAIR).spans
+    return {groups[0] for layer in span.layers.values() for _, groups in layer.used()}
+
+
+def test_a_smaller_position_that_comes_later_takes_the_place_of_the_greatest() -> None:
+    live = live_of(arrival(4, "x"), arrival(5, "y"), arrival(6, "z"), arrival(3, "z", 1))
+    assert groups_of(live) == {"x", "z"}
+    (span,) = live.partition.packing.route_of(PAIR).spans
+    (layer,) = span.layers.values()
+    # Both events of the group count, the one that found no room included.
+    assert layer.cells[None, ("z",)].state.events == 2
+
+
+def test_groups_by_the_result_of_an_expression_are_admitted_by_it() -> None:
+    """It stands in place of the property, which says the same of every event."""
+    definitions = definitions_of(["sum"], LIMITED)
+    metric = definitions[1].command.payload["billable_metric"]
+    metric |= {"field_name": "g", "expression": "event.properties.v"}
+    live = Live(definitions)
+    live.define_all()
+    for offset in (3, 2, 1, 0):
+        sent = event("sum", f"t{offset}", INSIDE_MS, v=str(offset), g="x")
+        live.deliver([Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)])
+    live.refold_all()
+    assert groups_of(live) == {"0", "1"}
+    assert verified(live) == []
+
+
+def test_a_group_beyond_the_limit_is_ignored_with_a_reason() -> None:
+    live = live_of(*(arrival(offset, group) for offset, group in enumerate("xyzzx")))
+    assert groups_of(live) == {"x", "y"}
+    assert live.partition.ignored == {"too_many_groups": 2}
+
+
+def test_a_restart_knows_first_positions() -> None:
+    """Else every event beyond the limit would have the charge refolded."""
+    live = live_of(*(arrival(offset, group) for offset, group in enumerate("xy")))
+    live.restart()
+    live.partition.fold(runs_of([arrival(7, "z")]))
+    assert not live.partition.stale.smaller_positions
+    live.partition.fold(runs_of([arrival(0, "z", 1)]))
+    assert live.partition.stale.smaller_positions == {PAIR}
+
+
+def test_cells_of_an_older_changelog_have_no_first_position() -> None:
+    """Any event of a group without room has them refolded, and then they have one."""
+    cell = msgspec.msgpack.decode(msgspec.msgpack.encode((1, [], 0)), type=PackedCell)
+    assert cell.first == UNKNOWN_POSITION
+    admission = Admission({("x",): cell.first})
+    assert not admission.admits(("y",), pack_position((1, 0, 0, 0)), 1)
+    assert admission.displaces(pack_position((INSIDE_MS, 9, 1 << 40, 9_999)))
+
+
+@pytest.mark.parametrize(
+    ("smaller", "greater"),
+    [
+        ((1, 9, 9, 9), (2, 0, 0, 0)),
+        ((1, 1, 9, 9), (1, 2, 0, 0)),
+        ((1, 1, 255, 9), (1, 1, 256, 0)),
+        ((1, 1, 1, 9_998), (1, 1, 1, 9_999)),
+    ],
+    ids=["append time", "partition", "offset", "index"],
+)
+def test_packed_positions_order_as_positions_do(smaller: Position, greater: Position) -> None:
+    assert pack_position(smaller) < pack_position(greater)
+
+
+# All history
+
+GROUPED = {"pricing_group_keys": ["g"]}
+
+
+def used(transaction_id: str, group: str, at_ms: int, offset: int) -> Arrival:
+    sent = event("balance", transaction_id, at_ms, v="1", g=group)
+    return Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)
+
+
+def regrouped_later(changed_ms: int) -> list[world.DefinitionLine]:
+    """One group of a recurring metric; from a change of the plan on it has none."""
+    made = definitions_of(["balance"], msgspec.structs.replace(LIMITED, max_groups=1))
+    (charge,) = made[2].command.payload["plan"]["charges"]
+    kept = {key: value for key, value in charge.items() if key != "new_id"}
+    charge["properties"] = {**charge["properties"], **GROUPED}
+    change = commands.update_plan(ORG, "plan", {"charges": [{**kept, "id": charge["new_id"]}]})
+    return [*made, world.DefinitionLine(changed_ms, len(made), change)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize(
+    ("groups", "shown"),
+    [("zx", []), ("xz", ["x"])],
+    ids=["the later week takes the place", "the earlier week takes it"],
+)
+def test_groups_of_a_week_do_not_hang_on_a_later_definition(
+    groups: str, shown: list[str], ahead: bool, restarts: bool
+) -> None:
+    """The second week is grouped no more, which may be known before the first is published."""
+    live = Live(regrouped_later(START_MS + WEEK_MS + DAY_MS))
+    live.define_until(INSIDE_MS)
+    if ahead:
+        live.define_all()
+    # "x" is of the first week, "z" of the second.
+    for offset, group in enumerate(groups):
+        at_ms = INSIDE_MS if group == "x" else INSIDE_MS + WEEK_MS
+        live.deliver([used(f"t{group}", group, at_ms, offset)])
+        if restarts:
+            live.restart()
+    live.close_until(START_MS + WEEK_MS + HOUR_MS)
+    live.define_all()
+    if restarts:
+        live.refold_all()
+    # A late event of the group without a place asks for a revision of whatever is there.
+    late = used("late", groups[1], INSIDE_MS, 2)
+    late = replace(late, append_time_ms=START_MS + WEEK_MS + 2 * DAY_MS)
+    live.deliver([late])
+    live.close_until(START_MS + WEEK_MS + 3 * DAY_MS)
+    of_first = [b for b in live.bodies() if b["type"] != "period.completed"]
+    assert [body["grouped_by"]["g"] for body in of_first] == shown
+    verification = Verification(live.partition, [PAIR[:2]])
+    verification.feed(live.arrived())
+    (compared,) = verification.compare()
+    assert (compared.skipped, compared.differences) == (False, [])
+
+
+# Corrections
+
+Step = tuple[str, str, str | None]
+"""(event or cancel or amend, transaction_id, group)"""
+
+
+def body_of(step: Step) -> dict[str, Any]:
+    kind, transaction_id, group = step
+    named = {
+        "organization_id": ORG,
+        "external_subscription_id": SUBSCRIPTION,
+        "transaction_id": transaction_id,
+    }
+    properties = {"v": "1", "g": group}
+    sent = {**named, "code": "sum", "timestamp": INSIDE_MS // 1000, "properties": properties}
+    if kind == "event":
+        return sent
+    corrected = {**named, "operation": kind, "correction_id": f"c-{transaction_id}"}
+    return corrected if kind == "cancel" else {**corrected, "event": sent}
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [
+        pytest.param(
+            [("event", "a", "x"), ("event", "b", "y"), ("event", "c", "z")],
+            {"x": 1, "y": 1},
+            id="none",
+        ),
+        pytest.param(
+            [
+                ("event", "a", "x"),
+                ("event", "b", "y"),
+                ("event", "c", "z"),
+                ("cancel", "a", None),
+            ],
+            {"y": 1},
+            id="a cancelled event keeps its group's place",
+        ),
+        pytest.param(
+            [
+                ("cancel", "a", None),
+                ("event", "a", "x"),
+                ("event", "b", "y"),
+                ("event", "c", "z"),
+            ],
+            {"y": 1},
+            id="also when it was cancelled before it came",
+        ),
+        pytest.param(
+            [
+                ("event", "a", "x"),
+                ("cancel", "a", None),
+                ("event", "b", "y"),
+                ("event", "c", "z"),
+                ("event", "d", "x"),
+            ],
+            {"x": 1, "y": 1},
+            id="for its later events",
+        ),
+        pytest.param(
+            [
+                ("event", "a", "x"),
+                ("event", "b", "y"),
+                ("event", "c", "z"),
+                ("amend", "a", "w"),
+            ],
+            {"w": 1, "y": 1},
+            id="an amended one takes its place along",
+        ),
+    ],
+)
+def test_corrected(steps: Sequence[Step], wanted: dict[str, int]) -> None:
+    meter = OfflineMeter()
+    meter.run(
+        [
+            DefinitionLine(line.append_time_ms, line.offset, line.command.encode())
+            for line in definitions_of(["sum"], LIMITED)
+        ],
+        [
+            EventLine(INSIDE_MS + offset, 0, offset, msgspec.json.encode(body_of(step)))
+            for offset, step in enumerate(steps)
+        ],
+        INSIDE_MS + DAY_MS,
+    )
+    assert not meter.refused
+    usage = meter.usage((ORG, SUBSCRIPTION), INSIDE_MS + DAY_MS)
+    assert usage is not None
+    assert {row.grouped_by[0][1]: row.events_count for row in usage.rows} == wanted
+
+
+def test_a_cancelled_groups_place_is_known_beside_a_group_with_cells_in_many_periods() -> None:
+    """As many cells as the limit of groups, so the refold looks before it gives that place."""
+    definitions = definitions_of(["balance"], LIMITED)
+    (charge,) = definitions[2].command.payload["plan"]["charges"]
+    charge["properties"] = {**charge["properties"], **GROUPED}
+    live = Live(definitions)
+    live.define_all()
+    name, weeks = (ORG, SUBSCRIPTION), (-1, 0, 1)
+    sent = [used("w", "w", INSIDE_MS, 0)]
+    sent += [used(f"x{n}", "x", INSIDE_MS + n * WEEK_MS, n + 2) for n in weeks]
+    live.deliver(sent)
+    cancelled = Correction(*name, "w", "cancel", None, "c", b"")
+    live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, INSIDE_MS + 4, 0, 4, 0))
+    refold = Refold(live.partition, [(*name, "balance")], {name: NEVER_MS})
+    refold.feed(live.arrived())
+    assert refold.swap()
+    live.deliver([used("y", "y", INSIDE_MS, 5)])
+    (span,) = live.partition.packing.route_of((*name, "balance")).spans
+    cells = {groups[0] for layer in span.layers.values() for _, groups in layer.cells}
+    assert cells == {"w", "x"}
+
+
+# Proof
+
+
+def verified(live: Live) -> list[Any]:
+    verification = Verification(live.partition, [PAIR[:2]])
+    verification.feed(list(live.arrived()))
+    (compared,) = verification.compare()
+    assert not compared.skipped
+    return compared.differences
+
+
+def test_verification_admits_the_same_groups_in_any_order() -> None:
+    live = live_of(arrival(4, "x"), arrival(5, "y"), arrival(6, "z"), arrival(3, "w", 1))
+    assert groups_of(live) == {"w", "x"}
+    assert verified(live) == []
+
+
+def test_verification_finds_a_group_that_does_not_belong() -> None:
+    live = live_of(arrival(4, "x"), arrival(5, "y"))
+    live.keep(arrival(3, "z", 1))
+    live.partition.fold(runs_of([arrival(3, "z", 1)]))
+    live.partition.stale.smaller_positions.clear()
+    (difference,) = verified(live)
+    assert difference.groups == ("y",)
+
+
+def test_tracing_says_who_found_no_room() -> None:
+    live = live_of(arrival(4, "x"), arrival(5, "y"), arrival(3, "w", 1))
+    tracer = Tracer(live.partition, PAIR)
+    reasons = [
+        tracer.trace(one)[0].reason for one in (arrival(5, "y"), arrival(4, "x"), arrival(3, "w"))
+    ]
+    assert reasons == ["too_many_groups", None, None]
+
+
+def test_a_series_shows_the_groups_of_the_period() -> None:
+    live = live_of(arrival(4, "x"), arrival(5, "y"), arrival(3, "w", 1))
+    series = Series(live.partition, PAIR, [SeriesWindow(START_MS, START_MS + WEEK_MS)], "UTC")
+    for one in live.arrived():
+        series.feed(one)
+    ((value,),) = [charge.values for charge in series.values()]
+    assert value.events_count == 2

@@ -1,0 +1,130 @@
+"""Limits that decide what counts hold for what is appended after a settings record says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.bounds.limits import EXPRESSION_NODES, VALUE_BYTES
+from app.definitions import commands
+from app.wire.arrivals import Arrival
+from tests.app.definitions.log import Log
+from tests.laws.world import (
+    DAY_MS,
+    ORG,
+    SETTINGS,
+    START_MS,
+    SUBSCRIPTION,
+    Live,
+    definitions_of,
+    event,
+)
+from tests.semantics.story import Story, charge
+
+LIMITED = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
+DEFINITIONS = {code: definitions_of([code]) for code in ("unique", "sum")}
+LIMITED_MS = START_MS + 2 * DAY_MS
+LONG = "x" * (VALUE_BYTES + 1)
+LONGEST = "\u20ac" * (VALUE_BYTES // 3)
+
+
+def arrival(code: str, offset: int, append_time_ms: int, **properties: Any) -> Arrival:
+    sent = event(code, f"t{offset}", START_MS + DAY_MS, **properties)
+    return Arrival(sent, ORG, append_time_ms, 0, offset, 0)
+
+
+def live_of(code: str, sent: list[Arrival], *, known_first: bool) -> Live:
+    live = Live(DEFINITIONS[code])
+    live.define_all()
+    if known_first:
+        live.append(LIMITED_MS, LIMITED)
+    live.deliver(sent)
+    if not known_first:
+        live.append(LIMITED_MS, LIMITED)
+    return live
+
+
+@pytest.mark.parametrize("known_first", [True, False], ids=["known", "learnt"])
+@pytest.mark.parametrize(
+    ("code", "longs", "longest"),
+    [
+        ("unique", {"u": LONG}, {"u": LONGEST}),
+        ("sum", {"v": "1", "g": LONG}, {"v": "1", "g": LONGEST}),
+    ],
+    ids=["unique", "group"],
+)
+def test_a_value_that_is_too_long_counts_only_until_there_are_limits(
+    code: str, longs: dict[str, str], longest: dict[str, str], known_first: bool
+) -> None:
+    sent = [
+        arrival(code, 0, LIMITED_MS, **longs),
+        arrival(code, 1, LIMITED_MS + 1, **longs),
+        arrival(code, 2, LIMITED_MS + 2, **longest),
+    ]
+    live = live_of(code, sent, known_first=known_first)
+    (span,) = live.partition.packing.route_of((ORG, SUBSCRIPTION, code)).spans
+    (layer,) = span.layers.values()
+    assert sum(cell.state.events for cell in layer.cells.values()) == 2
+    assert live.cells() == live_of(code, sent, known_first=True).cells()
+    if known_first:
+        assert live.partition.ignored == {"value_too_long": 1}
+
+
+def test_a_numeric_value_has_its_own_limit() -> None:
+    live = live_of("sum", [arrival("sum", 0, LIMITED_MS + 1, v="0" * 5_000)], known_first=True)
+    assert not live.partition.ignored
+
+
+def too_costly(**settings: Any) -> Story:
+    """The attack by its numbers: a property of 800 KB, forty times in one value."""
+    expression = f"concat({','.join(['event.properties.s'] * 40)})"
+    story = Story(**settings)
+    story.metric("m", "unique_count_agg", expression=expression, field_name="u")
+    story.plan(charge()).subscribe()
+    return story.send("2024-01-02", s="y" * 800_000).send("2024-01-03", s="y")
+
+
+def test_an_expression_beyond_its_budget_ignores_the_event() -> None:
+    meter = too_costly(input_limits=1).meter("2024-01-10")
+    assert meter.partition.ignored == {"expression_too_costly": 1}
+    assert not too_costly().meter("2024-01-10").partition.ignored
+
+
+def test_the_result_that_groups_is_limited_too() -> None:
+    story = Story(input_limits=1)
+    story.metric("m", "sum_agg", expression="concat(event.properties.s, '1')", field_name="v")
+    story.plan(charge(properties={"pricing_group_keys": ["v"]})).subscribe()
+    story.send("2024-01-02", s="1" * 5_000).send("2024-01-03", s="1")
+    assert story.meter("2024-01-10").partition.ignored == {"invalid_value": 1}
+
+
+def test_too_many_nodes_are_refused_but_what_was_taken_stays_valid() -> None:
+    log = Log()
+    log.accept(commands.set_settings(SETTINGS))
+    long = "+".join(["1"] * (EXPRESSION_NODES // 2 + 1))
+    log.metric("old", expression=long)
+    log.accept(LIMITED)
+    body = {"name": "new", "code": "new", "aggregation_type": "count_agg", "expression": long}
+    refused = log.refuse(commands.create_billable_metric(ORG, body))
+    assert refused.details == {"expression": ["invalid_expression"]}
+    log.accept(commands.create_billable_metric(ORG, {**body, "expression": long[2:]}))
+
+
+def test_limits_that_hold_are_never_lifted() -> None:
+    log = Log()
+    assert log.definitions.limited_after_ms() > log.now_ms
+    log.accept(commands.set_settings(SETTINGS))
+    log.now_ms += 5
+    log.accept(LIMITED)
+    assert log.definitions.limited_after_ms() == log.now_ms
+    assert log.definitions.limited_after_ms(log.now_ms - 1) > log.now_ms
+    refused = log.refuse(commands.set_settings(SETTINGS))
+    assert refused.details == {"input_limits": ["value_cannot_be_changed"]}
+
+
+def test_the_first_record_of_a_log_limits_everything() -> None:
+    log = Log()
+    log.accept(LIMITED)
+    assert log.definitions.limited_after_ms() == -1

@@ -1,0 +1,197 @@
+"""What a worker took before it had applied a definition that refuses it (records-and-cuts §2).
+
+The definition stands before the event in the logs: the offline fold refuses the event, so a worker
+has to come to that too, whenever it applies the definition, and to tell it once.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.judging import Judging
+from app.definitions.log import apply
+from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Applied
+from app.definitions.state import Definitions
+from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, runs_of
+from app.wire.events import Correction
+from app.wire.identity import event_id
+from tables.event_index.index import EventIndex
+from tables.partition.intake import Refused
+from tables.partition.partition import Partition
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold
+from tables.reading.usage import current_usage
+from tests.semantics.past import past_usage
+from tests.semantics.story import ORG, SUB, Story, ms
+
+NAME = (ORG, SUB)
+REFUSE = {"late_policy": "refuse", "revise_every_s": 3600}
+
+
+class Worker:
+    """A partition that applies definitions when it is told to."""
+
+    def __init__(self, story: Story):
+        self.story = story
+        self.definitions = Definitions()
+        self.partition = Partition(0, self.definitions, EventIndex())
+        self.told: list[Refused] = []
+        self.arrivals: list[Arrival] = []
+        self.waits_past_ms = -1
+        self.queued: set[tuple[str, str, str]] = set()
+
+    def pass_time(self, at: str) -> None:
+        """The definitions log goes on; what waited for it is refolded."""
+        self.definitions.append_time_ms = ms(at)
+        if self.waits_past_ms >= 0:
+            self.refold(self.queued)
+
+    def define(self, count: int) -> None:
+        """Apply so many definitions, and refold what they touch."""
+        for line in self.story.definitions[self.definitions.offset :][:count]:
+            outcome = apply(self.definitions, line.value, line.append_time_ms, line.offset)
+            assert isinstance(outcome, Applied)
+            if outcome.touch is not None:
+                self.partition.redefinition.tell(outcome.touch)
+                pairs = refolds_of(self.partition.redefinition.renewing())
+                if pairs:
+                    self.refold(pairs)
+
+    def refold(self, pairs: set[tuple[str, str, str]]) -> None:
+        job = Refold(self.partition, pairs)
+        job.feed(self.arrivals)
+        self.queued = pairs
+        self.waits_past_ms = job.waits_past_ms
+        if job.waits_past_ms < 0:
+            job.swap()
+            self.told += [refused for _, _, refused in job.refused]
+
+    def fold(self) -> None:
+        """Every event of the story that is not folded yet."""
+        new: list[Arrival] = []
+        for line in self.story.events[len(self.arrivals) :]:
+            place = (line.append_time_ms, line.partition, line.offset)
+            new += [
+                a for a in arrivals_of(line.value, (), *place, Judging()) if isinstance(a, Arrival)
+            ]
+        self.arrivals += new
+        self.told += self.partition.fold(runs_of(new)).refused
+
+    def codes(self) -> list[str]:
+        return [str(refused.code) for refused in self.told]
+
+    def known(self, transaction_id: str) -> bool:
+        return self.partition.index.find(event_id(*NAME, transaction_id)) is not None
+
+
+def story(**settings: object) -> Story:
+    return Story(**settings).metric("m", "sum_agg").plan({}).subscribe()
+
+
+@pytest.mark.parametrize(
+    ("settings", "command", "appended", "wanted"),
+    [
+        pytest.param(
+            REFUSE,
+            commands.terminate_subscription(ORG, SUB),
+            "2024-01-25",
+            "period_closed",
+            id="termination",
+        ),
+        pytest.param(
+            {},
+            commands.set_settings(SettingsRecord(late_policy="refuse")),
+            "2024-02-03",
+            "period_closed",
+            id="policy",
+        ),
+        pytest.param(
+            {},
+            commands.set_settings(SettingsRecord(late_window_s=0)),
+            "2024-02-03",
+            "too_late",
+            id="window",
+        ),
+    ],
+)
+@pytest.mark.parametrize("code", ["m", "unknown"])
+def test_it_is_refused_when_the_definition_is_applied(
+    settings: dict[str, object], command: Command, appended: str, wanted: str, code: str
+) -> None:
+    told = story(**settings)
+    before = len(told.definitions)
+    told.define("2024-01-20", command)
+    told.send("2024-01-10", v=1).send("2024-01-11", code, appended=appended, v=2)
+    (expected,) = [one for one in told.meter("2024-02-04").refused if isinstance(one, Refused)]
+    worker = Worker(told)
+    worker.define(before)
+    worker.fold()
+    assert worker.codes() == []
+    worker.define(1)
+    # Nothing can be said until the log is past the time at which the period was due.
+    assert worker.codes() == []
+    worker.pass_time("2024-02-02")
+    assert worker.codes() == [str(expected.code)] == [wanted]
+    assert worker.told[0].arrival == expected.arrival
+    assert (worker.known("t0"), worker.known("t1")) == (True, False)
+    worker.refold({(*NAME, "m"), (*NAME, "unknown")})
+    assert len(worker.told) == 1
+
+
+def test_the_refold_waits_for_the_log_to_pass_the_due_time() -> None:
+    told = story(**REFUSE)
+    before = len(told.definitions)
+    told.define("2024-01-20T00:00:30Z", commands.terminate_subscription(ORG, SUB))
+    told.send("2024-01-11", appended="2024-01-25", v=2)
+    worker = Worker(told)
+    worker.define(before)
+    worker.fold()
+    worker.define(1)
+    assert (worker.waits_past_ms, worker.codes()) == (ms("2024-01-20T00:01:00Z"), [])
+    worker.pass_time("2024-01-20T00:01:00.001Z")
+    assert (worker.waits_past_ms, worker.codes()) == (-1, ["period_closed"])
+
+
+def test_the_id_of_what_was_refused_is_free_again() -> None:
+    told = story(**REFUSE)
+    before = len(told.definitions)
+    told.define("2024-01-20", commands.terminate_subscription(ORG, SUB))
+    told.subscribe(at="2024-01-21", subscription_at="2024-01-21T00:00:00Z")
+    told.send("2024-01-11", appended="2024-01-22", v=2)
+    worker = Worker(told)
+    worker.define(before)
+    worker.fold()
+    worker.define(2)
+    worker.pass_time("2024-01-22")
+    assert worker.codes() == ["period_closed"]
+    told.send("2024-01-22", v=5)
+    told.events[-1] = told.events[-1]._replace(
+        value=(told.events[-1].value or b"").replace(b'"t1"', b'"t0"')
+    )
+    worker.fold()
+    usage = current_usage(worker.partition, NAME, ms("2024-01-23"))
+    assert usage is not None
+    assert [str(row.units) for row in usage.rows] == ["5"]
+    (closed,) = past_usage(worker.partition, NAME, ms("2024-01-23"))
+    assert closed.rows == ()
+
+
+def test_what_came_late_is_shown_on_the_grid_that_its_period_turns_out_to_have() -> None:
+    told = story(revise_every_s=3600).send("2024-01-10", v=1)
+    before = len(told.definitions)
+    told.define("2024-01-20", commands.set_settings(SettingsRecord(revise_every_s=86_400)))
+    told.send("2024-01-11", appended="2024-02-03T10:10:00Z", v=2)
+    worker = Worker(told)
+    worker.define(before)
+    worker.fold()
+    cancel = Correction(ORG, SUB, "t0", "cancel", None, "c", b"")
+    corrected_ms = ms("2024-02-05T10:10:00Z")
+    worker.partition.corrected.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
+    worker.define(1)
+    assert worker.partition.cuts.late_cuts[NAME] >= {ms("2024-02-04"), ms("2024-02-06")}
+    (span,) = worker.partition.packing.route_of((*NAME, "m")).spans
+    late = [cell.late for layer in span.layers.values() for cell in layer.cells.values()]
+    assert [list(cuts or ()) for cuts in late] == [[ms("2024-02-04")]]

@@ -1,0 +1,137 @@
+"""A restore between definitions of one millisecond, which as-of look-ups cannot tell apart.
+
+The last flush stands under the first of them, but cells come back under all of them: some of them
+lie where no span reaches then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.log import apply
+from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Applied
+from app.wire.arrivals import Arrival
+from tables.cells.keys import CellKey
+from tables.changelogged.presence import Pair
+from tables.partition.redirection import refolds_of
+from tables.reading.usage import current_usage
+from tests.laws.world import (
+    DAY_MS,
+    HOUR_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+    event,
+    metric_body,
+)
+
+USED_MS = START_MS + WEEK_MS + DAY_MS
+CHANGED_MS = USED_MS + DAY_MS
+BASE = definitions_of(["filtered"])
+RENAMED = commands.upsert_customer(ORG, {"external_id": "customer", "name": "first"})
+TRIMMED = commands.update_billable_metric(
+    ORG, "filtered", metric_body("filtered", filters=[{"key": "g", "values": ["y"]}])
+)
+"""Both filters of the charge go; the first week, which is closed, keeps them."""
+
+
+def used_in_the_second_week() -> Live:
+    live = Live(BASE)
+    live.define_all()
+    live.close_until(START_MS + WEEK_MS + HOUR_MS)
+    use = event("filtered", "t", USED_MS, v="5", g="x")
+    live.deliver([Arrival(use, ORG, USED_MS, 0, 0, 0)])
+    live.append(CHANGED_MS, RENAMED)
+    live.partition.record.definitions_ms = CHANGED_MS
+    live.flush()
+    return live
+
+
+def restored_between() -> Live:
+    live = used_in_the_second_week()
+    assert restore_after(live, TRIMMED) == {(ORG, SUBSCRIPTION, "filtered")}
+    return live
+
+
+def restore_after(live: Live, command: Command) -> set[Pair]:
+    """Restore, with a definition of the millisecond of the flush applied meanwhile."""
+    touch = applied(live, command)
+    live.partition = live.changelog.restored(live.definitions)
+    partition = live.partition
+    partition.redefinition.tell(touch, until_ms=CHANGED_MS)
+    pairs = refolds_of(partition.redefinition.renewing()) | set(
+        partition.redirection.pairs_of(touch)
+    )
+    live.refold(pairs)
+    return pairs
+
+
+def applied(live: Live, command: Command) -> Any:
+    outcome = apply(live.definitions, command.encode(), CHANGED_MS, live.definitions.offset)
+    assert isinstance(outcome, Applied)
+    return outcome.touch
+
+
+def cells(live: Live) -> list[CellKey]:
+    return [msgspec.msgpack.decode(key, type=CellKey) for key in live.changelog.cells]
+
+
+def test_nothing_stays_of_cells_that_no_span_reaches() -> None:
+    live = restored_between()
+    live.flush()
+    undisturbed = used_in_the_second_week()
+    undisturbed.append(CHANGED_MS, TRIMMED)
+    undisturbed.flush()
+    assert cells(live) == cells(undisturbed)
+    assert [cell.filter_id for cell in cells(live)] == [None]
+    assert live.partition.record.cells == 1
+
+
+def test_they_do_not_come_back_with_a_span_that_reaches_them() -> None:
+    """A history record makes both weeks fold alike."""
+    live = restored_between()
+    live.append(
+        CHANGED_MS + 1,
+        commands.apply_history(
+            ORG,
+            metric_ids=[line.command.payload["id"] for line in BASE if is_metric(line.command)],
+            from_ms=START_MS,
+            to_ms=START_MS + WEEK_MS,
+        ),
+    )
+    live.close_until(CHANGED_MS + HOUR_MS)
+    live.restart()
+    live.close_until(START_MS + 2 * WEEK_MS + HOUR_MS)
+    shown = [msgspec.json.decode(value) for value in live.values()]
+    assert [r["units"] for r in shown if r["type"] != "period.completed"] == ["5.0"]
+
+
+def test_a_cell_of_another_aggregation_is_counted_anew() -> None:
+    """A metric that only the implicit plan charges may change its type, and keeps its charge."""
+    settings = SettingsRecord(grace_s=0, default_organization_id=ORG, implicit_plan=True)
+    kinds = ("settings", "create_billable_metric", "upsert_customer")
+    live = Live([one for one in definitions_of(["sum"], settings) if one.command.type in kinds])
+    live.define_all()
+    live.deliver([Arrival(event("sum", "t", USED_MS, v="5"), ORG, USED_MS, 0, 0, 0)])
+    live.append(CHANGED_MS, RENAMED)
+    live.partition.record.definitions_ms = CHANGED_MS
+    live.flush()
+    counted = {"name": "sum", "code": "sum", "aggregation_type": "count_agg"}
+    restore_after(live, commands.update_billable_metric(ORG, "sum", counted))
+    live.flush()
+    live.restart()
+    usage = current_usage(live.partition, (ORG, SUBSCRIPTION), CHANGED_MS)
+    assert usage is not None
+    assert [(str(row.units), row.events_count) for row in usage.rows] == [("1", 1)]
+
+
+def is_metric(command: Command) -> bool:
+    return command.type == "create_billable_metric"

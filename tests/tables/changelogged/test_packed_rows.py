@@ -1,0 +1,97 @@
+"""Cold rows: what is read off packed keys without decoding them, and what is kept."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tables.aggregation import FOLD_VERSION
+from tables.cells.keys import CellKey
+from tables.changelogged.packed_rows import (
+    ColdCells,
+    has_late_cuts,
+    integer_end,
+    is_newer,
+    subscription_of,
+    text_end,
+)
+
+encode = msgspec.msgpack.encode
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 32, 36, 255])
+def test_where_a_text_ends(length: int) -> None:
+    packed = encode(("x" * length, 7))
+    assert packed[text_end(packed, 1) :] == encode(7)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        0,
+        127,
+        128,
+        255,
+        256,
+        65_535,
+        65_536,
+        2**32,
+        2**63 - 1,
+        -1,
+        -32,
+        -33,
+        -129,
+        -40_000,
+        -(2**40),
+    ],
+)
+def test_where_an_integer_ends(number: int) -> None:
+    packed = encode((number, "rest"))
+    assert packed[integer_end(packed, 1) :] == encode("rest")
+
+
+def key(subscription_id: str, group: str) -> bytes:
+    return encode(CellKey(subscription_id, "charge", 1, 2, None, (group,)))
+
+
+def test_cells_come_back_by_subscription() -> None:
+    cold = ColdCells()
+    cells = {name: [(key(name, group), group.encode()) for group in "abc"] for name in ("s", "t")}
+    for packed in cells.values():
+        for cell in packed:
+            cold.add(*cell)
+        cold.seal()
+    assert "s" in cold
+    assert cold.take("s") == cells["s"]
+    assert "s" not in cold
+    assert cold.take("s") == []
+    piece = cold.sealed("t")
+    assert cold.take("t") == cells["t"]
+    assert not cold
+    assert piece is not None
+    cold.put_back("t", piece)
+    assert cold.take("t") == cells["t"]
+
+
+def test_a_cell_more_joins_those_that_are_sealed() -> None:
+    cold = ColdCells()
+    for group in "ab":
+        cold.add(key("s", group), b"value")
+        cold.seal()
+    assert cold.take("s") == [(key("s", "a"), b"value"), (key("s", "b"), b"value")]
+
+
+def test_a_key_names_its_subscription() -> None:
+    assert subscription_of(key("0190-abc", "g")) == "0190-abc"
+
+
+@pytest.mark.parametrize("version", [FOLD_VERSION + 1, 127, 128, 255, 70_000])
+def test_a_newer_version_is_seen(version: int) -> None:
+    assert is_newer(encode((version, [(0, [])], 0)))
+    assert not is_newer(encode((FOLD_VERSION, [(0, [])], 0)))
+
+
+def test_late_cuts_are_seen() -> None:
+    assert not has_late_cuts(encode((1, [(0, [1])], 0)))
+    for cuts in (2, 15, 16, 70_000):
+        assert has_late_cuts(encode((1, [(cut, [1]) for cut in range(cuts)], 0)))

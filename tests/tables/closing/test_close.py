@@ -1,0 +1,375 @@
+"""What is published at a cut, and what is not: one table a rule (records-and-cuts §4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.model import SettingsRecord
+from app.wire.arrivals import Arrival
+from tests.laws import world
+from tests.laws.world import DAY_MS, HOUR_MS, ORG, START_MS, WEEK_MS, Live, lines
+
+Event = tuple[str, int, int, dict[str, Any]]
+"""(code, event time, append time, properties), times as ms since START."""
+
+
+def live_of(
+    codes: list[str],
+    *events: Event,
+    later: list[tuple[int, Command]] | None = None,
+    settings: SettingsRecord = world.SETTINGS,
+) -> Live:
+    base = [(line.append_time_ms, line.command) for line in world.definitions_of(codes, settings)]
+    live = Live(lines([*base, *((START_MS + at_ms, c) for at_ms, c in later or [])]))
+    live.define_all()
+    live.deliver(
+        [
+            Arrival(
+                world.event(code, f"t{i}", START_MS + at_ms, **properties),
+                ORG,
+                START_MS + appended_ms,
+                0,
+                i,
+                0,
+            )
+            for i, (code, at_ms, appended_ms, properties) in enumerate(events)
+        ]
+    )
+    return live
+
+
+def told(live: Live, until_ms: int) -> list[tuple[str, str, int, str, int]]:
+    """(period start, code, revision, units, events) of every record of a cell."""
+    live.close_until(START_MS + until_ms)
+    return [
+        (
+            body["period"]["from"][:10],
+            body["charge"]["code"],
+            body["revision"],
+            body["units"],
+            body["events_count"],
+        )
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+
+
+def groups_told(live: Live) -> list[tuple[str, dict[str, str] | None, str]]:
+    """(period start, groups, units) of every record of a cell."""
+    return [
+        (body["period"]["from"][:10], body["grouped_by"], body["units"])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+
+
+def group_by(live: Live, code: str, keys: list[str], at_ms: int) -> None:
+    """Let the plan's only charge have these keys from a time on."""
+    (plan,) = live.definitions.plan_versions.values()
+    (charge,) = next(plan.all()).charges
+    grouped = {
+        "id": charge.id,
+        "billable_metric_code": code,
+        "charge_model": "standard",
+        "properties": {"amount": "1", "pricing_group_keys": keys},
+    }
+    live.append(START_MS + at_ms, commands.update_plan(ORG, "plan", {"charges": [grouped]}))
+
+
+def completions(live: Live) -> list[tuple[str, int, int]]:
+    return [
+        (body["period"]["from"][:10], body["revision"], body["records_count"])
+        for body in live.bodies()
+        if body["type"] == "period.completed"
+    ]
+
+
+def test_an_empty_period_has_its_completion() -> None:
+    live = live_of(["sum"])
+    assert told(live, WEEK_MS) == []
+    assert completions(live) == [("2024-01-01", 0, 0)]
+
+
+def test_nothing_is_published_before_the_due_time() -> None:
+    live = live_of(["sum"], ("sum", 0, 0, {"v": "1"}))
+    assert told(live, WEEK_MS - 1) == []
+    assert told(live, WEEK_MS) == [("2024-01-01", "sum", 0, "1.0", 1)]
+
+
+@pytest.mark.parametrize(
+    ("appended_ms", "revisions"),
+    [
+        pytest.param(WEEK_MS, [(0, "2.0")], id="until-the-due-time"),
+        pytest.param(WEEK_MS + 1, [(0, "1.0"), (1, "2.0")], id="just-after"),
+        pytest.param(WEEK_MS + HOUR_MS, [(0, "1.0"), (1, "2.0")], id="at-the-next-cut"),
+    ],
+)
+def test_append_time_decides_the_cut(appended_ms: int, revisions: list[tuple[int, str]]) -> None:
+    live = live_of(["sum"], ("sum", 0, 0, {"v": "1"}), ("sum", 0, appended_ms, {"v": "1"}))
+    found = told(live, WEEK_MS + HOUR_MS)
+    assert [(revision, units) for _, _, revision, units, _ in found] == revisions
+
+
+def test_a_late_event_without_effect_on_the_units_is_seen() -> None:
+    live = live_of(["sum"], ("sum", 0, 0, {"v": "1"}), ("sum", 0, WEEK_MS + 1, {"v": "0"}))
+    assert told(live, 2 * WEEK_MS)[-1] == ("2024-01-01", "sum", 1, "1.0", 2)
+    assert live.bodies()[2]["delta_units"] == "0.0"
+
+
+def test_a_cut_that_changes_nothing_publishes_nothing() -> None:
+    live = live_of(["sum"], ("sum", 0, 0, {"v": "1"}), ("sum", 0, WEEK_MS + 1, {"v": "no"}))
+    told(live, 2 * WEEK_MS - 1)
+    assert completions(live) == [("2024-01-01", 0, 1)]
+
+
+def test_a_cut_taken_again_publishes_nothing() -> None:
+    live = live_of(["sum"], ("sum", 0, 0, {"v": "1"}))
+    told(live, WEEK_MS)
+    count = len(live.records)
+    live.partition.record.cut_ms = -1
+    told(live, WEEK_MS)
+    assert len(live.records) == count
+
+
+def test_a_recurring_balance_goes_on_and_closes_with_one_zero() -> None:
+    week = 7 * DAY_MS
+    live = live_of(
+        ["balance"],
+        ("balance", 0, 0, {"v": "2"}),
+        ("balance", 2 * week, 2 * week, {"v": "-2"}),
+    )
+    starts = [(start, units) for start, _, _, units, _ in told(live, 5 * WEEK_MS)]
+    assert starts == [("2024-01-01", "2.0"), ("2024-01-08", "2.0"), ("2024-01-15", "0.0")]
+
+
+def test_a_late_event_of_a_recurring_metric_is_in_the_first_cut_of_a_later_period() -> None:
+    """It revises its own period at the next hour, but the later one is due two minutes after it."""
+    live = live_of(
+        ["level"],
+        ("level", 0, 0, {"v": "2"}),
+        ("level", HOUR_MS, 2 * WEEK_MS + 60_000, {"v": "5"}),
+        settings=world.GRACE_SETTINGS,
+    )
+    told(live, 2 * WEEK_MS + HOUR_MS)
+    shown = [
+        (body["closed_at"][8:16], body["period"]["from"][:10], body["total_aggregated_units"])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+    assert shown == [
+        ("08T00:02", "2024-01-01", "2.0"),
+        ("15T00:02", "2024-01-08", "7.0"),
+        ("15T01:00", "2024-01-01", "7.0"),
+    ]
+
+
+def test_a_route_read_before_its_first_event_follows_later_definitions() -> None:
+    """Closing looks at every charge: one ungrouped since then must not be taken for grouped."""
+    live = live_of(["sum", "count"], ("count", 0, 0, {}))
+    live.close_until(START_MS + WEEK_MS)
+    (plan,) = live.definitions.plan_versions.values()
+    charge = next(charge for charge in next(plan.all()).charges if charge.code == "sum")
+    ungrouped = {
+        "id": charge.id,
+        "billable_metric_code": "sum",
+        "charge_model": "standard",
+        "properties": {"amount": "1"},
+    }
+    update = commands.update_plan(ORG, "plan", {"charges": [ungrouped]})
+    live.append(START_MS + WEEK_MS + DAY_MS, update)
+    at_ms = START_MS + WEEK_MS + 2 * DAY_MS
+    live.deliver([Arrival(world.event("sum", "s", at_ms, v="1", g="x"), ORG, at_ms, 0, 9, 0)])
+    live.close_until(START_MS + 2 * WEEK_MS)
+    groups = [b["grouped_by"] for b in live.bodies() if b.get("units") == "1.0"]
+    assert groups == [None, None]
+
+
+def test_the_closing_zero_comes_without_an_event_too() -> None:
+    """The level falls to nothing in a rounded way: the period before showed some."""
+    live = live_of(
+        ["balance"],
+        ("balance", 0, 0, {"v": "2"}),
+        ("balance", WEEK_MS, WEEK_MS, {"v": "-2"}),
+        ("balance", 0, 2 * WEEK_MS + 1, {"v": "1"}),
+    )
+    found = told(live, 3 * WEEK_MS)
+    assert [(start, revision, units) for start, _, revision, units, _ in found] == [
+        ("2024-01-01", 0, "2.0"),
+        ("2024-01-08", 0, "0.0"),
+        ("2024-01-01", 1, "3.0"),
+        ("2024-01-08", 1, "1.0"),
+        ("2024-01-15", 0, "1.0"),
+    ]
+
+
+def test_a_cell_that_no_longer_qualifies_is_revised_to_nothing() -> None:
+    """A late removal takes away the only active property."""
+    live = live_of(
+        ["unique"],
+        ("unique", HOUR_MS, HOUR_MS, {"u": "a"}),
+        ("unique", 2 * HOUR_MS, WEEK_MS + 1, {"u": "a", "operation_type": "remove"}),
+    )
+    assert told(live, WEEK_MS + HOUR_MS)[-1] == ("2024-01-01", "unique", 1, "0.0", 0)
+    (revised,) = [body for body in live.bodies() if body["type"] == "usage.revised"]
+    assert revised["digest"] == "0" * 32
+
+
+def test_new_groups_hold_from_the_open_period_on() -> None:
+    """The period that was due keeps the definitions it was due under."""
+    live = live_of(
+        ["sum"],
+        ("sum", 0, 0, {"v": "1", "g": "x"}),
+        ("sum", WEEK_MS, WEEK_MS, {"v": "1", "g": "x"}),
+        ("sum", 0, WEEK_MS + 2 * DAY_MS, {"v": "1", "g": "x"}),
+    )
+    group_by(live, "sum", [], WEEK_MS + DAY_MS)
+    live.close_until(START_MS + 2 * WEEK_MS)
+    assert groups_told(live) == [
+        ("2024-01-01", {"g": "x"}, "1.0"),
+        ("2024-01-01", {"g": "x"}, "2.0"),
+        ("2024-01-08", None, "1.0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(["g"], ["h"]), ([], ["g"]), (["g"], []), (["g"], ["g", "h"])]
+)
+def test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones(
+    before: list[str], after: list[str]
+) -> None:
+    live = live_of(["balance"])
+    sent_with = {"g": "x", "h": "y"}
+
+    def grouped_by(keys: list[str]) -> dict[str, str] | None:
+        return {key: sent_with[key] for key in keys} or None
+
+    group_by(live, "balance", before, 0)
+    sent = world.event("balance", "t", START_MS, v="2", **sent_with)
+    live.deliver([Arrival(sent, ORG, START_MS, 0, 0, 0)])
+    live.close_until(START_MS + WEEK_MS)
+    group_by(live, "balance", after, WEEK_MS + DAY_MS)
+    live.close_until(START_MS + 2 * WEEK_MS)
+    assert groups_told(live) == [
+        ("2024-01-01", grouped_by(before), "2.0"),
+        ("2024-01-08", grouped_by(after), "2.0"),
+    ]
+
+
+@pytest.mark.parametrize("upgraded_ms", [3 * DAY_MS, WEEK_MS], ids=["within", "at-the-end"])
+def test_an_upgrade_leaves_recurring_cells_to_the_next_period(upgraded_ms: int) -> None:
+    """Unless they are prorated, for then each plan has its days."""
+    dearer = world.plan_body(["level", "balance", "sum"], code="dearer", amount_cents=1000)
+    upgrade = world.subscription_body(plan_code="dearer")
+    live = live_of(
+        ["level", "balance", "sum"],
+        *((code, 0, 0, {"v": "2"}) for code in ("level", "balance", "sum")),
+        later=[
+            (0, commands.create_plan(ORG, dearer)),
+            (upgraded_ms, commands.create_subscription(ORG, upgrade)),
+        ],
+    )
+    told(live, upgraded_ms)
+    reasons = {
+        body["charge"]["code"]: body["closing_reason"]
+        for body in live.bodies()
+        if body["type"] == "usage.recorded"
+    }
+    assert reasons == {"balance": "plan_change", "sum": "plan_change"}
+    later = {
+        code: units
+        for start, code, _, units, _ in told(live, max(2 * upgraded_ms, WEEK_MS))
+        if start > "2024-01-03"
+    }
+    level = "1.14285714285714285715" if upgraded_ms < WEEK_MS else "2.0"
+    assert later == {"balance": "2.0", "level": level}
+
+
+def plan_with(codes: list[str], code: str, amount_cents: int) -> Command:
+    return commands.create_plan(ORG, world.plan_body(codes, code=code, amount_cents=amount_cents))
+
+
+def upgraded_to(code: str) -> Command:
+    return commands.create_subscription(ORG, world.subscription_body(plan_code=code))
+
+
+@pytest.mark.parametrize(
+    ("then", "reasons"),
+    [
+        (commands.terminate_subscription(ORG, world.SUBSCRIPTION), ["plan_change"]),
+        (upgraded_to("without"), ["plan_change"]),
+        (upgraded_to("with"), ["period_end"]),
+    ],
+    ids=["terminated", "upgraded-without-the-metric", "upgraded-with-it"],
+)
+def test_a_plan_of_no_time_carries_no_balance(then: Command, reasons: list[str]) -> None:
+    """Upgraded, and in the same millisecond terminated or upgraded again."""
+    live = live_of(
+        ["sum", "level"],
+        ("level", 0, 0, {"v": "2"}),
+        later=[
+            (0, plan_with(["level"], "dearer", 1)),
+            (0, plan_with(["sum"], "without", 2)),
+            (0, plan_with(["level"], "with", 2)),
+            (3 * DAY_MS, upgraded_to("dearer")),
+            (3 * DAY_MS, then),
+        ],
+    )
+    live.close_until(START_MS + WEEK_MS)
+    recorded = [body for body in live.bodies() if body["type"] == "usage.recorded"]
+    assert [body["closing_reason"] for body in recorded] == reasons
+    assert [body["total_aggregated_units"] for body in recorded] == ["2.0"]
+
+
+def test_records_of_a_cut_come_by_period_and_cell_with_the_completion_last() -> None:
+    live = live_of(
+        ["count", "sum", "max"],
+        *((code, 0, 0, {"v": "1"}) for code in ("count", "sum", "max")),
+    )
+    told(live, WEEK_MS)
+    bodies = live.bodies()
+    ids = [body["cell_id"] for body in bodies[:-1]]
+    assert ids == sorted(ids)
+    assert len(ids) == 3
+    assert bodies[-1]["type"] == "period.completed"
+    total = sum(int(body["digest"], 16) for body in bodies[:-1]) % (1 << 128)
+    assert bodies[-1]["digest"] == f"{total:032x}"
+
+
+def test_an_event_at_the_end_of_a_terminated_subscription_does_not_count() -> None:
+    live = live_of(
+        ["sum"],
+        ("sum", DAY_MS - 1, DAY_MS, {"v": "1"}),
+        ("sum", DAY_MS, DAY_MS, {"v": "1"}),
+        later=[(DAY_MS, commands.terminate_subscription(ORG, world.SUBSCRIPTION))],
+    )
+    assert told(live, 2 * WEEK_MS) == [("2024-01-01", "sum", 0, "1.0", 1)]
+
+
+def test_a_terminated_period_closes_before_one_that_is_in_grace() -> None:
+    """What comes for the earlier one in its grace revises the later one, which is published."""
+    billing = {"invoice_grace_period": 9}
+    customer = {"external_id": "customer", "billing_configuration": billing}
+    live = live_of(
+        ["level"],
+        ("level", 0, 0, {"v": "2"}),
+        ("level", HOUR_MS, WEEK_MS + 3 * DAY_MS, {"v": "5"}),
+        later=[
+            (0, commands.upsert_customer(ORG, customer)),
+            (WEEK_MS + DAY_MS, commands.terminate_subscription(ORG, world.SUBSCRIPTION)),
+        ],
+    )
+    told(live, 3 * WEEK_MS)
+    shown = [
+        (body["closed_at"][8:16], body["period"]["from"][:10], body["total_aggregated_units"])
+        for body in live.bodies()
+        if body["type"] != "period.completed"
+    ]
+    assert shown == [
+        ("09T00:00", "2024-01-08", "2.0"),
+        ("11T00:00", "2024-01-08", "7.0"),
+        ("17T00:00", "2024-01-01", "7.0"),
+    ]

@@ -1,0 +1,166 @@
+"""Verification while the partition goes on: what changed meanwhile is not called wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Literal, NamedTuple
+
+import pytest
+from msgspec.structs import replace
+
+from app.definitions import commands
+from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction, Event
+from tables.changelogged.corrections import CorrectionTable
+from tables.closing.close import next_cut
+from tables.partition.refold import Refold
+from tables.reading.tracing import verdict
+from tables.reading.verification import Verification
+from tests.laws.world import (
+    DAY_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+    event,
+)
+
+NAME = (ORG, SUBSCRIPTION)
+HOUR_MS = 3_600_000
+CLOSED_MS = START_MS + WEEK_MS + HOUR_MS
+
+
+class Found(NamedTuple):
+    skipped: list[str]
+    differences: int
+
+
+def arrival(offset: int, at_ms: int, code: str, **properties: str) -> Arrival:
+    return Arrival(event(code, f"t{offset}", at_ms, **properties), ORG, at_ms, 0, offset, 0)
+
+
+def correction(offset: int, at_ms: int, event: Event | None = None) -> CorrectionArrival:
+    operation: Literal["cancel", "amend"] = "cancel" if event is None else "amend"
+    body = Correction(*NAME, "t0", operation, event, "c", b"")
+    return CorrectionArrival(body, ORG, at_ms, 0, offset, 0)
+
+
+def end_of(verification: Verification) -> Found:
+    compared = list(verification.compare())
+    differences = [one for pair in compared for one in pair.differences]
+    published = chain.from_iterable(verification.compare_published())
+    differences += [*verification.lost, *published]
+    return Found([pair.pair[2] for pair in compared if pair.skipped], len(differences))
+
+
+def terminate(live: Live) -> list[Arrival]:
+    at_ms = START_MS + 2 * DAY_MS
+    live.append(at_ms, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    after = arrival(1, at_ms + HOUR_MS, "count")
+    live.deliver([after])
+    return [after]
+
+
+def publish_another_metric(live: Live) -> list[Arrival]:
+    other = arrival(1, START_MS + DAY_MS, "sum", v="5")
+    live.deliver([other])
+    live.close_until(CLOSED_MS)
+    return [other]
+
+
+def publish_a_cancel(live: Live) -> list[Arrival]:
+    live.close_until(CLOSED_MS)
+    live.define_until(CLOSED_MS + 1)
+    assert live.partition.corrected.correct(correction(1, CLOSED_MS + 1))
+    cut_ms = next_cut(live.partition, NAME)
+    refold = Refold(live.partition, live.partition.presence.pairs_of(NAME), {NAME: cut_ms})
+    refold.feed(live.arrived())
+    assert refold.swap()
+    live.close_until(cut_ms)
+    assert live.bodies()[-1]["period"]["from"]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("go_on", "skipped"),
+    [(terminate, ["count"]), (publish_another_metric, []), (publish_a_cancel, ["count"])],
+)
+def test_what_changes_while_events_are_read_is_not_called_wrong(
+    go_on: Callable[[Live], list[Arrival]], skipped: list[str]
+) -> None:
+    live = Live(definitions_of(["count", "sum"]))
+    live.define_all()
+    first = arrival(0, START_MS + HOUR_MS, "count")
+    live.deliver([first])
+    verification = Verification(live.partition, [NAME])
+    verification.feed([first])
+    verification.feed(go_on(live))
+    assert end_of(verification) == Found(skipped, 0)
+    again = Verification(live.partition, [NAME])
+    again.feed(live.arrived())
+    assert end_of(again) == Found([], 0)
+
+
+def test_a_correction_that_was_never_taken_is_named() -> None:
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    live.deliver([arrival(0, START_MS, "max", v="5")])
+    cancel = correction(1, START_MS + 1)
+    for strangers, names in ((False, [NAME]), (True, [])):
+        verification = Verification(live.partition, names)
+        verification.feed(live.arrived())
+        verification.check_corrections([cancel], strangers=strangers)
+        found = [(one.kind, one.refolded) for one in verification.lost]
+        told = {"correction_id": "c", "transaction_id": "t0", "place": "0:1:0"}
+        assert found == ([("correction", told)] if names else [])
+    live.partition.corrected.correct(cancel)
+    verification = Verification(live.partition, [NAME])
+    verification.check_corrections([cancel])
+    assert verification.lost == []
+
+
+def test_a_correction_is_known_by_what_it_says_also_after_a_restore() -> None:
+    table = CorrectionTable()
+    amended = event("max", "t0", START_MS, v="7")
+    table.take(b"t0", correction(1, NEVER_MS, amended))
+    restored = CorrectionTable()
+    for key, value in table.take_changes():
+        restored.load(key, value)
+    for each in (table, restored):
+        assert each.has_taken(correction(1, NEVER_MS, amended))
+        assert not each.has_taken(correction(1, NEVER_MS, event("max", "t0", START_MS, v="8")))
+        assert not each.has_taken(correction(1, NEVER_MS))
+        # Sent again under its id, it changes nothing, whatever it says.
+        assert each.has_taken(correction(2, NEVER_MS))
+
+
+def test_a_copy_that_a_broker_has_stamped_before_its_original_is_a_duplicate() -> None:
+    """As a new leader may, whose clock is behind: along a partition the offset decides."""
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    first = arrival(0, START_MS + 5, "max", v="5")
+    again = replace(first, raw_offset=1, append_time_ms=START_MS)
+    live.deliver([first, replace(again, append_time_ms=START_MS + 5)])
+    verification = Verification(live.partition, [NAME])
+    verification.feed([first, again])
+    assert verification.lost == []
+    assert verdict(live.partition, again).standing == "duplicate"
+    earlier = replace(first, raw_partition=1, append_time_ms=START_MS)
+    assert verdict(live.partition, earlier).standing == "lost"
+
+
+def test_who_begins_in_turns_takes_a_step_for_each_pair() -> None:
+    """Of twenty thousand pairs that are made ready at once, others would notice."""
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    live.deliver([arrival(0, START_MS, "max", v="5")])
+    verification = Verification(live.partition, [NAME], begins=False)
+    steps = sum(1 for _ in verification.beginning())
+    # Its terms, its generation, its route, and the groups that the live route is open to.
+    assert steps == 1 + 3 * len(verification.pairs)
+    verification.feed([arrival(0, START_MS, "max", v="5")])
+    assert [compared.differences for compared in verification.compare()] == [[]]
