@@ -46,11 +46,7 @@ ALIKE := tests/app/api/test_never_500.py
 ATTACKS := tests/attacks
 ATTACK_SLACK ?= 4
 
-test: $(STAMP) ## Style, types and the whole suite on real servers
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/lint-imports --no-logo --no-cache >.imports.log || { cat .imports.log; exit 1; }
-	@$(BIN)/mypy
+test: lint ## Style, types and the whole suite on real servers
 	@$(BIN)/pytest -rfEs --numprocesses 2 --dist loadgroup --no-loadscope-reorder \
 	  --ignore $(ALIKE) --ignore $(ATTACKS) $(PYTEST_ARGS)
 	@$(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ALIKE)
@@ -60,20 +56,16 @@ test: $(STAMP) ## Style, types and the whole suite on real servers
 CHECKED := $(addprefix tests/,agents app tables laws rules semantics conformance simulation seeded_bugs \
   fuzz docs deploy)
 
-check: $(STAMP) ## Style, types and a little of every test that needs no server, in two minutes
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/lint-imports --no-logo --no-cache >.imports.log || { cat .imports.log; exit 1; }
-	@$(BIN)/mypy
+check: lint ## Style, types and a little of every test that needs no server, in two minutes
 	@$(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --hypothesis-profile check --durations 10 \
 	  -m 'not servers and not slow' --ignore $(ALIKE) $(PYTEST_ARGS) $(CHECKED)
 
 vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running worker)
 	@$(BIN)/python -m tests.conformance $(if $(LIVE),--live) '$(DIR)'
 
-lint: $(STAMP) ## Style and types only
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+lint: $(STAMP) ## Style, who imports whom, and types only
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-logo --no-cache >.imports.log || { cat .imports.log; exit 1; }
 	@$(BIN)/mypy
 
