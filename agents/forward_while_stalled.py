@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from agents.ingest import Portion, decoding_of
 from app.definitions.judging import Judging
 from app.kafka.clients import NOT_TAKEN, Consumer, started
 from app.kafka.names import TopicPartition
@@ -20,6 +19,7 @@ from app.kafka.topics import RAW_MESSAGE_BYTES
 from app.log import facts
 from app.runtime.forwarder import Forwarder
 from app.runtime.owned import OwnedPartition
+from app.runtime.portion import Portion, decoding_of
 
 READ_TIMEOUT_MS = 500
 MAX_RECORDS = 1_000

@@ -19,14 +19,7 @@ from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.wire.arrivals import Arrival, arrivals_of, runs_of
-from bench.world import (
-    METRICS,
-    charge_of,
-    event_value,
-    number_of,
-    plan_of,
-    subscription_of,
-)
+from bench.world import METRICS, charge_of, event_value, number_of, plan_of, subscription_of
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 

@@ -31,14 +31,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID
 from app.wire.keys import home_partition, message_key
-from bench.world import (
-    cpu_s,
-    define,
-    event_value,
-    local_servers,
-    number_of,
-    subscription_of,
-)
+from bench.world import cpu_s, define, event_value, local_servers, number_of, subscription_of
 
 STEP_S = 0.05
 """Events are written once in so long."""

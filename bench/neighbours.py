@@ -28,14 +28,7 @@ from aiokafka import AIOKafkaProducer
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from tests.attacks.neighbour import Seen
-from tests.attacks.victim import (
-    QUERY_P99_S,
-    VISIBLE_P99_S,
-    Attacked,
-    Victim,
-    production,
-    victim_on,
-)
+from tests.attacks.victim import QUERY_P99_S, VISIBLE_P99_S, Attacked, Victim, production, victim_on
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "bench" / "neighbours.md"

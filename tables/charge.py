@@ -5,26 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from app.definitions.model import (
-    ALL_FILTER_VALUES,
-    Charge,
-    ChargeFilter,
-    Metric,
-)
+from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
-from app.expressions import (
-    parse,
-)
+from app.expressions import parse
 from tables.aggregation import Aggregation, Groups
 from tables.registry import AGGREGATIONS
-from tables.values import (
-    Ignored,
-    Properties,
-    _is_long,
-    _text,
-    _value_reader,
-    overwriter,
-)
+from tables.values import Ignored, Properties, _is_long, _text, _value_reader, overwriter
 
 
 class Bucket(NamedTuple):

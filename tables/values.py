@@ -9,9 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.bounds.limits import EXPRESSION_UNITS, VALUE_BYTES
-from app.definitions.model import (
-    Metric,
-)
+from app.definitions.model import Metric
 from app.expressions import (
     NO_BUDGET,
     EvaluationFailed,

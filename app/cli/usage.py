@@ -12,14 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.output import Terminal, echo, print_json
-from app.cli.remote import (
-    Json,
-    Refused,
-    Remote,
-    remote,
-    remote_options,
-    segment,
-)
+from app.cli.remote import Json, Refused, Remote, remote, remote_options, segment
 
 PER_PAGE = 100
 

@@ -13,20 +13,8 @@ import msgspec
 
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.decision import new_object_id
-from app.definitions.fields import (
-    INVALID,
-    MANDATORY,
-    TAKEN,
-    Fields,
-    is_blank,
-    scalar_text,
-)
-from app.definitions.model import (
-    ALL_FILTER_VALUES,
-    Charge,
-    ChargeFilter,
-    Metric,
-)
+from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, is_blank, scalar_text
+from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.outcome import Rejected, invalid, not_found
 from app.definitions.state import Definitions
 

@@ -14,13 +14,7 @@ import msgspec
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Rejected, Touch
-from app.definitions.shapes import (
-    customer_body,
-    metric_body,
-    new_id,
-    plan_body,
-    subscription_body,
-)
+from app.definitions.shapes import customer_body, metric_body, new_id, plan_body, subscription_body
 
 __all__ = [
     "MAX_COMMAND_BYTES",

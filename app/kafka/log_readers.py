@@ -12,9 +12,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.errors import (
-    OffsetOutOfRangeError,
-)
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from app.kafka.clients import NOT_TAKEN, Consumer, started

@@ -33,12 +33,7 @@ from app.runtime.followed import DefinitionsLost
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_stands, output_tp, read_published
-from app.runtime.rebuild import (
-    Published,
-    fold_anew,
-    open_index,
-    spool_of,
-)
+from app.runtime.rebuild import Published, fold_anew, open_index, spool_of
 from app.settings import Settings
 from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checkpoint import PartitionRecord, StateTooNew

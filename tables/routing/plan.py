@@ -6,13 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from app.definitions.model import (
-    Charge,
-    HistoryRecord,
-    Metric,
-    Plan,
-    Subscription,
-)
+from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions

@@ -11,10 +11,7 @@ from __future__ import annotations
 from app.definitions.timeline import Timeline, ceil_to
 from tables.cells.cell import Span
 from tables.changelogged.presence import Presence
-from tables.values import (
-    _UNITS_A_SPAN,
-    _UNITS_AN_EVENT,
-)
+from tables.values import _UNITS_A_SPAN, _UNITS_AN_EVENT
 
 
 class Route:

@@ -11,7 +11,7 @@ from faust.types import TP
 
 from agents import ingest
 from agents.forward_while_stalled import _forward
-from agents.ingest import MAX_STAMP_AHEAD_MS, ClockAhead, Portion, _Lanes, take_raw, take_rekeyed
+from agents.ingest import _Lanes, take_raw, take_rekeyed
 from app.bounds.limits import ID_BYTES
 from app.bounds.turns import Turns
 from app.definitions.indexes.grants import Grants
@@ -23,6 +23,7 @@ from app.definitions.versions import Versions
 from app.kafka.batch_consumer import DeliveryBroken
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.runtime.next_flush import NextFlush
+from app.runtime.portion import MAX_STAMP_AHEAD_MS, ClockAhead, Portion
 from app.settings import Settings
 from tables.changelogged.checkpoint import PartitionRecord
 
@@ -132,7 +133,7 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
 async def test_a_batch_is_taken_by_portions_of_whole_records(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agents.ingest.PORTION_EVENTS", 1_000)
+    monkeypatch.setattr("app.runtime.portion.PORTION_EVENTS", 1_000)
     shared = SimpleNamespace(
         settings=Settings(profile="test", test_clock=True),
         homes=SimpleNamespace(of=lambda *_: 3),

@@ -17,15 +17,7 @@ from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.refusals import Refusal
 from tests.laws import world
-from tests.laws.world import (
-    METRICS,
-    ORG,
-    START_MS,
-    WEEK_MS,
-    Live,
-    arrivals,
-    changing_definitions,
-)
+from tests.laws.world import METRICS, ORG, START_MS, WEEK_MS, Live, arrivals, changing_definitions
 from tests.profiles import examples
 
 ALL = tuple(METRICS)

@@ -18,13 +18,7 @@ from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.wire.decode import MAX_ELEMENTS
 from tests.live.api import Api, Json, api_of, eventually
 from tests.live.consumer import read_ledger
-from tests.live.foreign import (
-    encoded,
-    event_key,
-    foreign_producer,
-    raw_event,
-    send_with_header,
-)
+from tests.live.foreign import encoded, event_key, foreign_producer, raw_event, send_with_header
 from tests.live.offline import fold_offline
 from tests.live.records import records_of
 from tests.live.weekly import define, subscribe

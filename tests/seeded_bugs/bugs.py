@@ -265,13 +265,13 @@ BUGS = (
     ),
     Bug(
         "rest-of-array-skipped",
-        "agents/ingest.py",
+        "app/runtime/portion.py",
         "position[2:] > marks.get(position[1], (-1, -1))",
         "position[2] > marks.get(position[1], (-1, -1))[0]",
     ),
     Bug(
         "portion-passes-over-what-it-left",
-        "agents/ingest.py",
+        "app/runtime/portion.py",
         "append_time_ms, next_offset\n                if events",
         "append_time_ms, batch.next\n                if events",
     ),
@@ -513,7 +513,7 @@ BUGS = (
     ),
     Bug(
         "set-aside-folded-where-it-was-forwarded",
-        "agents/ingest.py",
+        "app/runtime/portion.py",
         "if aside is None or not aside.holds_element(offset, index):",
         "if aside is None or offset >= 0:",
     ),

@@ -11,14 +11,7 @@ from app.definitions.model import SettingsRecord
 from app.kafka.topics import METER_DEFINITIONS
 from app.wire.refusals import RefusalCode
 from tables.reading.usage import current_usage
-from tests.laws.world import (
-    HOUR_MS,
-    ORG,
-    SUBSCRIPTION,
-    WEEK_MS,
-    definitions_of,
-    plan_body,
-)
+from tests.laws.world import HOUR_MS, ORG, SUBSCRIPTION, WEEK_MS, definitions_of, plan_body
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation

@@ -9,14 +9,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    WEEK_MS,
-    definitions_of,
-    subscription_body,
-)
+from tests.laws.world import DAY_MS, HOUR_MS, ORG, WEEK_MS, definitions_of, subscription_body
 from tests.profiles import sized
 from tests.simulation.by_hand import slow_scans
 from tests.simulation.play import play

@@ -6,13 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.api.schemas.common import (
-    Count,
-    Instant,
-    Meta,
-    Model,
-    Units,
-)
+from app.api.schemas.common import Count, Instant, Meta, Model, Units
 from app.api.schemas.usage import AsOfOutput
 
 

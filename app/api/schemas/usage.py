@@ -6,14 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.api.schemas.common import (
-    ChargeModel,
-    Count,
-    Instant,
-    Meta,
-    Model,
-    Units,
-)
+from app.api.schemas.common import ChargeModel, Count, Instant, Meta, Model, Units
 from app.definitions.aggregation_types import AggregationType
 
 
