@@ -215,7 +215,7 @@ def _concerns(selection: _Selection, found: Found) -> bool:
 def _explained_cells(
     table: Partition, pair: Pair, selection: _Selection, period: Period
 ) -> Iterable[ExplainedCell]:
-    live = {span.key: span for span in table.packing.route_of(pair).spans}
+    live = {span.key: span for span in table.views.route_of(pair).spans}
     subscriptions = table.definitions.subscription_by_id
     for recomputed in selection.spans.values():
         ours = live.get(recomputed.key, recomputed)
@@ -254,7 +254,7 @@ def _published_texts(entry: PublishedCell) -> CellFigures:
 
 
 def _generations(table: Partition, pair: Pair) -> dict[object, int]:
-    return {span.key: span.generation for span in table.packing.route_of(pair).spans}
+    return {span.key: span.generation for span in table.views.route_of(pair).spans}
 
 
 # Trace

@@ -180,6 +180,6 @@ def _cells(table: Partition, name: SubscriptionName) -> int:
     return sum(
         len(layer.cells)
         for code in table.presence.codes[name]
-        for span in table.packing.route_of((*name, code)).spans
+        for span in table.views.route_of((*name, code)).spans
         for layer in span.layers.values()
     )

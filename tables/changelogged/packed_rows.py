@@ -49,10 +49,14 @@ class ColdRows:
         """Keep again what was taken and did not change."""
         self._sealed[first_part] = sealed
 
+    def read(self, first_part: bytes) -> list[Packed]:
+        """Return (rest of the key, value) of all records, which stay."""
+        rows = self._sealed.get(first_part)
+        return _paired(_decode_rows(rows) if rows is not None else self._open.get(first_part, []))
+
     def take(self, first_part: bytes) -> list[Packed]:
         """Hand out (rest of the key, value) of all records, which are here no longer."""
-        rows = self._taken(first_part)
-        return list(zip(rows[::2], rows[1::2], strict=True))
+        return _paired(self._taken(first_part))
 
     def _taken(self, first_part: bytes) -> list[bytes]:
         rows = self._sealed.pop(first_part, None)
@@ -62,6 +66,10 @@ class ColdRows:
 
 
 _decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+def _paired(rows: list[bytes]) -> list[Packed]:
+    return list(zip(rows[::2], rows[1::2], strict=True))
 
 
 class ColdCells:
@@ -97,6 +105,11 @@ class ColdCells:
         """Hand out the cells of a subscription, which are here no longer."""
         first_part = _first_part(subscription_id)
         return [(first_part + rest, value) for rest, value in self._rows.take(first_part)]
+
+    def read(self, subscription_id: str) -> list[Packed]:
+        """Return the cells of a subscription, which stay packed."""
+        first_part = _first_part(subscription_id)
+        return [(first_part + rest, value) for rest, value in self._rows.read(first_part)]
 
 
 def _first_part(subscription_id: str) -> bytes:

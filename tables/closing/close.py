@@ -115,7 +115,7 @@ def cells_shown(
     before = [p for p in timeline.until(period.start_ms) if p.end_ms <= period.start_ms]
     earlier = before[-1] if before else None
     at_cut = PeriodAtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
-    for shown in at_cut.closings(codes):
+    for shown in at_cut.closings(partition.views.route_of, codes):
         if shown is not None and at_cut.qualifies(shown):
             charge_id, start_ms = shown.in_force.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
@@ -32,6 +32,9 @@ from tables.charge import ChargeFold
 from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
 from tables.routing.period_charges import InForce, PeriodCharges
+from tables.changelogged.presence import Pair
+from app.wire.arrivals import SubscriptionName
+from tables.routing.route import Route
 
 CELLS_A_STEP = 64
 """Between two chances to let others go on."""
@@ -98,7 +101,7 @@ class PeriodAtCut:
         revision = self.before.revision + 1
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
         heap: list[tuple[str, int, _Change]] = []
-        for count, found in enumerate(self.closings(), 1):
+        for count, found in enumerate(self.closings(self.partition.packing.route_of), 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 identity = cell_id(
                     self.subscription,
@@ -144,9 +147,12 @@ class PeriodAtCut:
             self._envelopes[as_of_ms] = envelope
         return envelope
 
-    def closings(self, codes: Container[str] | None = None) -> Iterator[Closing | None]:
+    def closings(
+        self, route_of: Callable[[Pair], Route], codes: Container[str] | None = None
+    ) -> Iterator[Closing | None]:
         """Every cell of the period: those of the tables, and those published that are no more.
 
+        `route_of`: a cut has the routes made, whoever only looks has views of them.
         With `codes`, only of metrics of these codes. None: a charge without any takes time as well.
         """
         charges, period = self.charges, self.period
@@ -165,7 +171,7 @@ class PeriodAtCut:
                 continue
             filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
             default_keys = charge.group_keys(None)
-            for span in self.partition.packing.route_of((*self.name, metric.code)).spans:
+            for span in route_of((*self.name, metric.code)).spans:
                 if span.key[:2] != (self.subscription.id, charge.id) or not (
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):

@@ -102,22 +102,9 @@ class Packing:
 
     def _fill(self, span: Span) -> None:
         """Give a span the cells that were packed, or that the changelog has, for its key."""
-        for name, (key, value) in self._thawed.pop(span.key, ()):
-            layer_now, stored = span.layer_starting(name.layer_ms), _decode_cell(value)
-            states = None if layer_now is None else _states_of(stored, span)
-            if layer_now is None or states is None:
-                self._thawed.setdefault(span.key, []).append((name, (key, value)))
-                continue
-            cell = layer_now.cell(name.filter_id, name.groups)
-            span.generation = stored.generation
-            if isinstance(cell, GroupCell):
-                cell.first = stored.first
-            for cut_ms, state in states:
-                if cut_ms == 0:
-                    cell.state = state
-                else:
-                    cell.late = {**(cell.late or {}), cut_ms: state}
-            cell.hash = record_hash(key, value)
+        left = unpack_into(span, self._thawed.pop(span.key, ()))
+        if left:
+            self._thawed[span.key] = left
 
     def replace(self, pair: Pair, refolded: Route | None) -> list[SetKey]:
         """Put what a refold made in place of what a pair has; the sets of members to be forgotten.
@@ -138,6 +125,10 @@ class Packing:
         found = ((i, self._cold.sealed(i)) for i in self._subscription_ids(name) if self._cold)
         return [(identity, sealed) for identity, sealed in found if sealed is not None]
 
+    def read(self, name: SubscriptionName) -> list[Packed]:
+        """Return the packed cells of an external subscription, which stay packed."""
+        return [cell for i in self._subscription_ids(name) for cell in self._cold.read(i)]
+
     def thaw(self, name: SubscriptionName) -> None:
         """Make routes and cells of a cold external subscription, as they stand."""
         if not self._cold:
@@ -145,9 +136,8 @@ class Packing:
         packed = [cell for i in self._subscription_ids(name) for cell in self._cold.take(i)]
         if not packed:
             return
-        for cell in packed:
-            key = _decode_key(cell[0])
-            self._thawed.setdefault(SpanKey(*key[:3]), []).append((key, cell))
+        for key, cells in by_span(packed).items():
+            self._thawed.setdefault(key, []).extend(cells)
         for code in self._presence.codes.get(name, ()):
             pair = (*name, code)
             if pair not in self._routes.by_pair:
@@ -249,6 +239,39 @@ class Packing:
 
 _decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
 _decode_key = msgspec.msgpack.Decoder(CellKey).decode
+
+
+def by_span(cells: Iterable[Packed]) -> dict[SpanKey, list[tuple[CellKey, Packed]]]:
+    """Sort packed cells by the span that they belong to."""
+    found: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
+    for cell in cells:
+        key = _decode_key(cell[0])
+        found.setdefault(SpanKey(*key[:3]), []).append((key, cell))
+    return found
+
+
+def unpack_into(
+    span: Span, packed: Iterable[tuple[CellKey, Packed]]
+) -> list[tuple[CellKey, Packed]]:
+    """Give a span its packed cells; return those that do not fit into it."""
+    left: list[tuple[CellKey, Packed]] = []
+    for name, (key, value) in packed:
+        layer, stored = span.layer_starting(name.layer_ms), _decode_cell(value)
+        states = None if layer is None else _states_of(stored, span)
+        if layer is None or states is None:
+            left.append((name, (key, value)))
+            continue
+        cell = layer.cell(name.filter_id, name.groups)
+        span.generation = stored.generation
+        if isinstance(cell, GroupCell):
+            cell.first = stored.first
+        for cut_ms, state in states:
+            if cut_ms == 0:
+                cell.state = state
+            else:
+                cell.late = {**(cell.late or {}), cut_ms: state}
+        cell.hash = record_hash(key, value)
+    return left
 
 
 def _states_of(stored: PackedCell, span: Span) -> list[tuple[int, Any]] | None:

@@ -39,6 +39,7 @@ from tables.partition.snapshot import Changes, Snapshot, rows_of
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Carried, Tables
+from tables.partition.views import Views
 from tables.registry import AGGREGATIONS
 from tables.routing.route import Route
 
@@ -89,6 +90,7 @@ class Partition:
         self.routes = RouteTable(tables, self.snapshot, self.standing)
         self.timelines = self.routes.timelines
         self.packing = Packing(tables, self.snapshot, self.standing, self.routes, self.stale)
+        self.views = Views(tables, self.standing, self.routes, self.packing)
         self.corrected = Corrected(tables, self.cuts, self.packing)
         self.intake = Intake(tables, self.routes, self.packing, self.corrected)
         self.redirection = Redirection(tables, self.standing, self.routes, self.packing, self.stale)

@@ -47,7 +47,7 @@ class RouteTable:
         self.spans: dict[SpanKey, Span] = {}
         self._eventless: dict[SubscriptionName, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted."""
-        self._told_of = 0
+        self.told_of = 0
         """How many definitions the partition was told of."""
         self._old: dict[str | None, int] = {}
         """By organization, None for all: routes that were made before may be others now."""
@@ -132,11 +132,11 @@ class RouteTable:
 
     def note_told(self) -> None:
         """Count a definition, or history records: what is made from here on is under it."""
-        self._told_of += 1
+        self.told_of += 1
 
     def outdate(self, organization_id: str | None) -> None:
         """Routes of an organization, None: of all, may be others now."""
-        self._old[organization_id] = self._told_of
+        self._old[organization_id] = self.told_of
 
     def note_eventless(self, pair: Pair) -> None:
         """Remember that a route is compiled before any event of it counts."""
@@ -154,7 +154,7 @@ class RouteTable:
         """Put a route in place of the one that a pair has; its spans take over the cells."""
         replaced = self.by_pair.get(pair)
         self.by_pair[pair] = route
-        route.made_at = self._told_of
+        route.made_at = self.told_of
         for span in route.spans:
             self._adopt(span)
         for span in replaced.spans if replaced is not None else ():
@@ -226,9 +226,14 @@ class RouteTable:
 
         Noted when it is first asked for, so that it stays until the next refold.
         """
-        if self._record.generation < 0:
-            self._record.generation = self._record.flush
+        self._record.generation = self.generation_now
         return self._record.generation
+
+    @property
+    def generation_now(self) -> int:
+        """The same, not noted: what a span without cells would have if it were made now."""
+        known = self._record.generation
+        return self._record.flush if known < 0 else known
 
     def next_generation(self) -> int:
         """That of spans made by a refold that begins now."""

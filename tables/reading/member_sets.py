@@ -86,9 +86,7 @@ def member_sets(partition: Partition, refold: Refold, pairs: Iterable[Pair]) -> 
     ]
     expected = refold.members.at_hand({key for _, span in spans for key in span.sets.values()})
     for pair, shadow in spans:
-        live = next(
-            (s for s in partition.packing.route_of(pair).spans if s.key == shadow.key), None
-        )
+        live = next((s for s in partition.views.route_of(pair).spans if s.key == shadow.key), None)
         if live is None:
             continue
         strangers = {

@@ -100,14 +100,11 @@ class Preview:
             if name in self.partition.stale.names:
                 continue
             cells: list[PreviewedCell] = []
-            packed = self.partition.packing.sealed_cells(name)
             for versions, timeline in self._shadow.timelines.of(name):
                 for period in timeline.until(scope.at_ms):
                     subscription = versions.at(period.fixed_at_ms)
                     if subscription is not None and self._concerns(period, scope):
                         cells += self._compared(name, subscription, timeline, period)
-            if packed:
-                self.partition.packing.cool(name, packed)
             yield cells
 
     @property

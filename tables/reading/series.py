@@ -150,7 +150,7 @@ class Series:
         self, partition: Partition, pair: Pair, wanted: Sequence[SeriesWindow], timezone: str
     ):
         self._route = partition.routes.compile(pair)
-        impose_live(partition.packing.route_of(pair), self._route)
+        impose_live(partition.views.route_of(pair), self._route)
         self._windows = list(wanted)
         self._timeline = _Windows(self._windows, timezone)
         self._members = Members(capacity=None)

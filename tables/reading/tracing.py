@@ -117,7 +117,7 @@ class Tracer:
         self.route = partition.routes.compile(pair)
         self.partition = partition
         # Shown one event or some, in any order: who is admitted is known already.
-        impose_live(partition.packing.route_of(pair), self.route)
+        impose_live(partition.views.route_of(pair), self.route)
         self._members = Members(capacity=None)
         self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
 

@@ -233,7 +233,7 @@ def spans_of(
     period: Period,
 ) -> Iterator[Span]:
     """The spans that fold a charge in a period: one, or none when the charge is not in force."""
-    for span in partition.packing.route_of((*name, in_force.metric.code)).spans:
+    for span in partition.views.route_of((*name, in_force.metric.code)).spans:
         if span.key[:2] == (subscription_id, in_force.charge.id) and (
             span.key.start_ms <= period.start_ms < span.end_ms
         ):
@@ -321,7 +321,7 @@ def _implicit_past(
     starts_ms = [
         layer.start_ms
         for metric in metrics
-        for span in partition.packing.route_of((*name, metric.code)).spans
+        for span in partition.views.route_of((*name, metric.code)).spans
         for layer in span.layers.values()
         if layer.cells
     ]

@@ -80,7 +80,7 @@ class Verification:
         yield from self._refold.beginning()
         for pair, route in self._refold.routes.items():
             # Events are read only once: what is wrong with it, the census says in the end.
-            impose_live(self.partition.packing.route_of(pair), route)
+            impose_live(self.partition.views.route_of(pair), route)
             yield
 
     def drop(self) -> None:
@@ -163,7 +163,7 @@ class Verification:
         partition = self.partition
         if self._has_changed(pair):
             return Compared(pair, 0, [], skipped=True)
-        shadow, live = self._refold.routes[pair], partition.packing.route_of(pair)
+        shadow, live = self._refold.routes[pair], partition.views.route_of(pair)
         census = self._refold.census
         if census.agrees(live) and not census.agrees(shadow):
             # There came to be more groups than are admitted while the events were read.
@@ -191,7 +191,7 @@ class Verification:
 
     def _generation(self, pair: Pair) -> dict[Any, int]:
         """Which refold made the pair's cells."""
-        return {span.key: span.generation for span in self.partition.packing.route_of(pair).spans}
+        return {span.key: span.generation for span in self.partition.views.route_of(pair).spans}
 
     def _terms_of(self, name: SubscriptionName) -> list[tuple[str, list[Terms]]]:
         """What the periods of a name's subscriptions are made from."""
@@ -219,7 +219,7 @@ class Verification:
         reach = (presence.newest_ms, presence.appended_ms)
         return self._terms_of(name) != self._terms[name] or self._refold.routes[pair].shape(
             *reach
-        ) != partition.packing.route_of(pair).shape(*reach)
+        ) != partition.views.route_of(pair).shape(*reach)
 
     def compare_published(self) -> Iterator[list[Difference]]:
         """Of each subscription what closing again, over the shadow cells, would publish: nothing,
@@ -250,7 +250,7 @@ class Verification:
         }
         for cut_ms in sorted({settled_ms, *dues_ms}):
             published = _published_before(partition, name, cut_ms)
-            carried = Carried(partition.record, partition.presence, published)
+            carried = Carried(replace(partition.record), partition.presence, published)
             shadow = Partition(
                 partition.number, partition.definitions, partition.index, carried=carried
             )

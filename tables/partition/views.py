@@ -1,0 +1,125 @@
+"""Views: routes as queries see them, over live or packed cells. No state changes for them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from tables.cells import CellKey, Span, SpanKey
+from tables.cold import Packed
+from tables.partition.packing import Packing, Sealed, by_span, unpack_into
+from tables.partition.route_table import RouteTable
+from tables.partition.standing import Standing
+from tables.partition.tables import Tables
+from tables.presence import Pair, SubscriptionName
+from tables.routes import Route
+
+KEPT_NAMES = 64
+"""External subscriptions whose views are kept for the next query."""
+KEPT_BYTES = 1 << 20
+"""How many bytes of packed cells these may have; the newest is kept whatever it has."""
+
+_Stamp = tuple[int, int, tuple[int | None, int | None], int]
+"""Everything but the cells that a route made now depends on."""
+
+
+class _View:
+    """What was made to look at one external subscription."""
+
+    __slots__ = ("cells", "routes", "sealed", "stamp")
+
+    def __init__(
+        self,
+        stamp: _Stamp,
+        sealed: list[Sealed],
+        cells: dict[SpanKey, list[tuple[CellKey, Packed]]],
+    ):
+        self.stamp = stamp
+        self.sealed = sealed
+        self.cells = cells
+        self.routes: dict[tuple[str, bool], Route] = {}
+        """By code, and whether events of it are known."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of packed cells."""
+        return sum(len(piece) for _, piece in self.sealed)
+
+    def shows(self, stamp: _Stamp, sealed: list[Sealed]) -> bool:
+        """Whether nothing came since that would make another view."""
+        return self.stamp == stamp and self.sealed == sealed
+
+
+class Views:
+    """Routes of one partition that are read: live ones as they are, others made for it alone."""
+
+    def __init__(self, tables: Tables, standing: Standing, routes: RouteTable, packing: Packing):
+        self._definitions = tables.definitions
+        self._record = tables.record
+        self._presence = tables.presence
+        self._standing = standing
+        self._routes = routes
+        self._packing = packing
+        self._kept: OrderedDict[SubscriptionName, _View] = OrderedDict()
+
+    def route_of(self, pair: Pair) -> Route:
+        """Return the route of a pair as it stands; whoever reads it changes nothing of it."""
+        route = self._routes.find(pair)
+        if route is not None:
+            return route
+        view = self._view_of(pair[:2])
+        known = self._presence.find(pair[:2], pair[2]) is not None
+        route = view.routes.get((pair[2], known))
+        if route is None or any(span.key in self._routes.spans for span in route.spans):
+            route = view.routes[pair[2], known] = self._made(pair, view, known=known)
+        return route
+
+    def _view_of(self, name: SubscriptionName) -> _View:
+        standing = self._standing
+        stamp = (
+            self._routes.told_of,
+            self._definitions.offset,
+            standing.of(name),
+            standing.history_ms,
+        )
+        sealed = self._packing.sealed_cells(name)
+        view = self._kept.get(name)
+        if view is None or not view.shows(stamp, sealed):
+            view = self._kept[name] = _View(stamp, sealed, by_span(self._packing.read(name)))
+            self._keep_few()
+        self._kept.move_to_end(name)
+        return view
+
+    def _keep_few(self) -> None:
+        size = sum(view.size for view in self._kept.values())
+        while len(self._kept) > 1 and (len(self._kept) > KEPT_NAMES or size > KEPT_BYTES):
+            _, gone = self._kept.popitem(last=False)
+            size -= gone.size
+
+    def _made(self, pair: Pair, view: _View, *, known: bool) -> Route:
+        """Return a route of its own, with the cells that `Packing.route_of` would give it."""
+        if known:
+            route = self._routes.compile(pair, *self._standing.of(pair[:2]))
+        elif self._presence.passes_over(pair[:2], pair[2]):
+            # Nothing is kept of it; no charge asks about it.
+            timelines = self._routes.timelines.of(pair[:2])
+            route = Route(*pair, tuple(timeline for _, timeline in timelines), ())
+        else:
+            route = self._routes.compile(pair)
+        for span in route.spans:
+            self._fill(span, view.cells.get(span.key, ()))
+        return route
+
+    def _fill(self, span: Span, packed: Iterable[tuple[CellKey, Packed]]) -> None:
+        live = self._routes.spans.get(span.key)
+        if live is not None:
+            # Of another code, that its charge was about before.
+            for layer in live.layers.values():
+                shown = span.layer_starting(layer.start_ms)
+                if shown is not None:
+                    shown.cells.update(layer.cells)
+            span.sets, span.generation = dict(live.sets), live.generation
+        elif span.fold.unique:
+            span.generation = self._routes.generation_now
+        # Cells that nothing leads to are found by whoever folds them next.
+        unpack_into(span, packed)
