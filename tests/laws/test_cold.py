@@ -113,6 +113,7 @@ def test_a_number_that_an_older_program_spelled_otherwise() -> None:
     verification = Verification(live.partition, [NAME])
     verification.feed(live.arrived())
     assert [pair.differences for pair in verification.compare()] == [[]]
+    live.partition.packing.thaw(NAME)
     live.partition.packing.cool(NAME)
     live.restart()
     assert log.cells == {key: written}
