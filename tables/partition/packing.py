@@ -125,6 +125,16 @@ class Packing:
         found = ((i, self._cold.sealed(i)) for i in self._subscription_ids(name) if self._cold)
         return [(identity, sealed) for identity, sealed in found if sealed is not None]
 
+    def pieces(self, name: SubscriptionName) -> list[tuple[str, bytes | None]]:
+        """Return the packed cells of each subscription of an external id, for `has`."""
+        return [
+            (identity, self._cold.sealed(identity)) for identity in self._subscription_ids(name)
+        ]
+
+    def has(self, pieces: Iterable[tuple[str, bytes | None]]) -> bool:
+        """Return True if just these cells are packed of these subscriptions now."""
+        return all(self._cold.sealed(identity) is piece for identity, piece in pieces)
+
     def read(self, name: SubscriptionName) -> list[Packed]:
         """Return the packed cells of an external subscription, which stay packed."""
         return [cell for i in self._subscription_ids(name) for cell in self._cold.read(i)]

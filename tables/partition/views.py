@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tables.cells import CellKey, Span, SpanKey
 from tables.cold import Packed
-from tables.partition.packing import Packing, Sealed, by_span, unpack_into
+from tables.partition.packing import Packing, by_span, unpack_into
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
@@ -26,16 +26,17 @@ _Stamp = tuple[int, int, tuple[int | None, int | None], int]
 class _View:
     """What was made to look at one external subscription."""
 
-    __slots__ = ("cells", "routes", "sealed", "stamp")
+    __slots__ = ("cells", "pieces", "routes", "stamp")
 
     def __init__(
         self,
         stamp: _Stamp,
-        sealed: list[Sealed],
+        pieces: list[tuple[str, bytes | None]],
         cells: dict[SpanKey, list[tuple[CellKey, Packed]]],
     ):
         self.stamp = stamp
-        self.sealed = sealed
+        self.pieces = pieces
+        """By subscription id its packed cells; None: it has none."""
         self.cells = cells
         self.routes: dict[tuple[str, bool], Route] = {}
         """By code, and whether events of it are known."""
@@ -43,11 +44,7 @@ class _View:
     @property
     def size(self) -> int:
         """Bytes of packed cells."""
-        return sum(len(piece) for _, piece in self.sealed)
-
-    def shows(self, stamp: _Stamp, sealed: list[Sealed]) -> bool:
-        """Whether nothing came since that would make another view."""
-        return self.stamp == stamp and self.sealed == sealed
+        return sum(len(piece or b"") for _, piece in self.pieces)
 
 
 class Views:
@@ -82,10 +79,10 @@ class Views:
             standing.of(name),
             standing.history_ms,
         )
-        sealed = self._packing.sealed_cells(name)
         view = self._kept.get(name)
-        if view is None or not view.shows(stamp, sealed):
-            view = self._kept[name] = _View(stamp, sealed, by_span(self._packing.read(name)))
+        if view is None or view.stamp != stamp or not self._packing.has(view.pieces):
+            pieces, cells = self._packing.pieces(name), by_span(self._packing.read(name))
+            view = self._kept[name] = _View(stamp, pieces, cells)
             self._keep_few()
         self._kept.move_to_end(name)
         return view
