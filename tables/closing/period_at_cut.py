@@ -27,13 +27,12 @@ from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.figures import Figures
 from tables.cells.keys import OPEN_CUT_MS
+from tables.changelogged.presence import Pair
 from tables.changelogged.published import CellName, PublishedCell, PublishedPeriod
 from tables.charge import ChargeFold
 from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
 from tables.routing.period_charges import InForce, PeriodCharges
-from tables.changelogged.presence import Pair
-from app.wire.arrivals import SubscriptionName
 from tables.routing.route import Route
 
 CELLS_A_STEP = 64

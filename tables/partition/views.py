@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from tables.cells import CellKey, Span, SpanKey
-from tables.cold import Packed
+from app.wire.arrivals import SubscriptionName
+from tables.cells.cell import Span
+from tables.cells.keys import CellKey, SpanKey
+from tables.changelogged.packed_rows import Packed
+from tables.changelogged.presence import Pair
 from tables.partition.packing import Packing, by_span, unpack_into
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
-from tables.presence import Pair, SubscriptionName
-from tables.routes import Route
+from tables.routing.route import Route
 
 KEPT_NAMES = 64
 """External subscriptions whose views are kept for the next query."""

@@ -9,19 +9,19 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
 from app.meter.usage import Regrouping
-from app.turns import drained
 from tables.partition.partition import Partition
-from tables.preview import Preview, Scope
-from tables.reading import active_subscription, current_usage, past_periods, past_usage_steps
-from tables.regrouping import Regrouped
-from tables.series import Series, SeriesWindow
-from tables.tracing import Tracer, verdict
-from tables.verification import Verification
+from tables.reading.preview import Preview, Scope
+from tables.reading.regrouping import Regrouped
+from tables.reading.series import Series, SeriesWindow
+from tables.reading.tracing import Tracer, verdict
+from tables.reading.usage import active_subscription, current_usage, past_periods, past_usage_steps
+from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, few
 from tests.laws.world import (
     DAY_MS,
