@@ -86,7 +86,7 @@ async def _forward(
         # What is at home is folded when the partition goes on.
         portion.runs(owned.shared.homes, owned.number)
         await turns.watched(work, portion.forward(owned, forwarder))
-        # Those of the batch that stands still come before.
+        # Forwards of the batch that stands still come first.
         await owned.forwards.settle(owned.forwards.count)
         owned.note_forwarded(portion.next_offset, portion.append_time_ms)
         owned.shared.reports.tell(owned.cuts.progress(*owned.forwarded))

@@ -49,7 +49,7 @@ EVERY_S = 1.0
 POLICY_EVERY_S = 60.0
 _SHORT_TOLD = 3
 _REDIS_FULL_SHARE = 0.98
-"""Of maxmemory; at the limit itself Redis refuses, which its callers tell as well."""
+"""Share of maxmemory from which the probe warns; at the limit Redis itself refuses writes."""
 
 
 class Probed(Protocol):
@@ -107,13 +107,13 @@ class _Looks:
         self._slow_since_s: float | None = None
         self._unready_since_s: float | None = monotonic()
         self._closing_waits_s: dict[int, float] = {}
-        """Since when the cuts of a partition wait."""
+        """Monotonic time in s since when cuts wait, by partition."""
         self._closing_told: set[int] = set()
         self._compared: tuple[SettingsRecord | None, Settings | None] = None, None
         """The settings in force and ours, as they were compared last."""
 
     async def close(self) -> None:
-        """Let go of what it asked with."""
+        """Close the HTTP session and the Redis client."""
         await self._session.close()
         await closed(self._redis)
 
@@ -332,7 +332,7 @@ class _Looks:
                 log.warning(text, number, seconds, blocked.text, extra=extra)
 
     def ready(self) -> None:
-        """Tell in the log that requests may come, each time that it comes to be so."""
+        """Log each change from not ready to ready for requests."""
         ready = all(reason.code not in UNREADY for reason in self._worker.reasons())
         if ready and self._unready_since_s is not None:
             waited_s = monotonic() - self._unready_since_s

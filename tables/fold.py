@@ -202,9 +202,9 @@ def _fold_into(
 
 
 def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded: Folded) -> None:
-    """Of an event that lies after the span: its group takes a place where all history is limited.
+    """Reserve a place for the group of an event after the span, if a limit spans all history.
 
-    Definitions of later periods end a span; which groups earlier ones have does not hang on them.
+    Later definitions end a span, yet they do not decide which groups earlier periods have.
     """
     layer, fold = span.place_layer(timestamp_ms), span.fold
     if layer is None or arrival.append_time_ms <= fold.counts_after_ms:

@@ -39,13 +39,13 @@ Key = tuple[str, str, str]
 
 
 class NotCounted:
-    """Of one slice, or of one partition."""
+    """Uncounted events of one slice or one partition, by organization, reason and code."""
 
     def __init__(self) -> None:
         self._kinds: dict[Key, Uncounted] = {}
 
     def note(self, reason: Reason, arrival: Arrival) -> None:
-        """One more event."""
+        """Count one more event, and keep it as a sample if there is room."""
         kind = self._kind((arrival.organization_id, reason, arrival.event.code))
         if kind is None:
             return
@@ -59,7 +59,7 @@ class NotCounted:
             kind.samples.append(UncountedSample(*name, arrival.timestamp_ms))
 
     def take(self, others: NotCounted) -> None:
-        """Those of a slice."""
+        """Add the uncounted events of a slice."""
         for key, other in others._kinds.items():
             kind = self._kind(key)
             if kind is None:
@@ -70,12 +70,12 @@ class NotCounted:
             kind.samples += other.samples[: NOT_COUNTED_SAMPLES - len(kind.samples)]
 
     def of(self, organization_id: str) -> Iterator[Uncounted | None]:
-        """Those of an organization; a step for each of anybody's."""
+        """Yield the kinds of an organization, and None for each kind of another one."""
         for key, kind in list(self._kinds.items()):
             yield kind if key[0] == organization_id else None
 
     def _kind(self, key: Key) -> Uncounted | None:
-        """Where an event is noted; None where even the organizations are too many."""
+        """Return where to note an event; None: even the organizations are too many."""
         kind = self._kinds.get(key)
         if kind is not None:
             return kind

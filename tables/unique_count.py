@@ -68,7 +68,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
     def result(
         self, state: UniqueCountState, before: UniqueCountState | None, window: Window
     ) -> Figures:
-        """events_count is the number of active properties, not of events."""
+        """Return the figures; their events_count is the number of active properties."""
         active = state.active + (before.active if before is not None else 0)
         full = Decimal(active)
         value = full
@@ -79,7 +79,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
     def _prorate(
         self, state: UniqueCountState, before: UniqueCountState | None, window: Window
     ) -> Decimal:
-        """Days of every spell in the window; open spells last until its last day."""
+        """Return the days of every spell in the window; open spells last until its last day."""
         carried = before.active if before is not None else 0
         active = carried + state.active
         last_day = local_ordinal(local_date(window.last_ms, window.timezone))
@@ -88,7 +88,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
         return prorate(Fraction(days), window.duration_days)
 
     def settled(self, member: Member, settled_ms: int) -> Member:
-        """The member with all cuts up to `settled_ms`, which are published, as one layer."""
+        """Return the member with the published cuts up to `settled_ms` merged into cut 0."""
         if not any(0 < o.cut_ms <= settled_ms for o in member):
             return member
         return self.reduced(
@@ -96,14 +96,14 @@ class UniqueCount(Aggregation[UniqueCountState]):
         )
 
     def reduced(self, member: Member) -> Member:
-        """The operations that still matter; programs before this one kept others, too."""
+        """Return the operations that still matter; older programs kept others, too."""
         kept: list[MemberOperation] = []
         for _, group in groupby(member, key=self._place):
             kept += self._kept(group)
         return tuple(kept)
 
     def joined(self, member: Member, operation: MemberOperation) -> Member:
-        """The member with one more operation, which may not matter."""
+        """Return the member with one more operation, unless that operation does not matter."""
         if not member:
             return (operation,)
         first, after = self._group(member, operation)
@@ -112,7 +112,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
         return member if kept == group else (*member[:first], *kept, *member[after:])
 
     def change(self, member: Member, operation: MemberOperation) -> Contributions:
-        """What one more operation changes in the states of each (period_ms, cut_ms).
+        """Return what one more operation changes in the states of each (period_ms, cut_ms).
 
         Their sums over the layers up to a period and cut are the machine's state at that moment.
         An operation decides the state until the next one, whatever was before; so it changes
@@ -156,7 +156,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
         return {**found, following.period_ms: (-active, spells_after)}
 
     def _group(self, member: Member, operation: MemberOperation) -> tuple[int, int]:
-        """Where the operations of the same period are; of a prorated charge those of its day."""
+        """Return where the operations of the same period lie; prorated, those of its day."""
         period_ms = operation.period_ms
         first, end = 0, len(member)
         if end and (member[0].period_ms, member[-1].period_ms) != (period_ms, period_ms):
@@ -176,9 +176,9 @@ class UniqueCount(Aggregation[UniqueCountState]):
         return operation.period_ms, self._day(operation) if self.prorated else 0
 
     def _kept(self, group: Iterable[MemberOperation]) -> Member:
-        """Of a group, by cut: the last operation; prorated, the last that adds before it as well.
+        """Return the last operation of a group for each cut; prorated, also its last addition.
 
-        Within a day nothing else matters: whether something was added, and how it ends.
+        A prorated group is one day: only an addition and the end of the day matter.
         """
         last: dict[tuple[int, bool], MemberOperation] = {}
         for operation in group:

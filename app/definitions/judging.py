@@ -18,10 +18,10 @@ from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 
 ORGANIZATION_HEADER: Final = "meter-organization"
-"""Of a raw record: whose it is, by a gateway that strips what clients send under this name."""
+"""Header with a raw record's organization; a gateway sets it and strips that of clients."""
 
 GRANTED_HEADER: Final = "meter-granted"
-"""Of a raw record: the offset of the grant record in the definitions."""
+"""Header with the offset of a raw record's grant in the definitions log."""
 
 _Headers = Sequence[tuple[str, bytes | None]]
 
@@ -30,27 +30,27 @@ class Belief(NamedTuple):
     """How much is believed of what raw records say."""
 
     after_ms: int
-    """Of those appended later."""
+    """Append time in ms after which the belief holds."""
     producer_trust: ProducerTrust
     may_correct: bool
     may_admit: bool
 
     def is_like(self, other: Belief | None) -> bool:
-        """Whether another says the same; None: everything is believed."""
+        """Return True if another belief allows the same; None: everything is believed."""
         return self[1:] == (_EVERYTHING if other is None else other)[1:]
 
     def may_be_of(
         self, organization_id: str | None, default: str | None, headers: _Headers
     ) -> bool:
-        """Whether a record may be of an organization."""
+        """Return True if a record may belong to an organization."""
         return self.producer_trust == "claimed" or organization_id == self.vouched(default, headers)
 
     def vouched(self, default: str | None, headers: _Headers) -> str | None:
-        """Whose a record can only be, whatever it says; None: nobody's. Not for `claimed`."""
+        """Return the only organization a record may have, or None; not for trust `claimed`."""
         if self.producer_trust == "topic":
             return default
         named = [text for name, text in headers if name == ORGANIZATION_HEADER]
-        # Of two somebody has not stripped one.
+        # If there are two, one was not stripped by the gateway, so neither is believed.
         text = named[0] if len(named) == 1 else None
         return text.decode(errors="replace") if text else None
 
@@ -59,23 +59,23 @@ _EVERYTHING: Final = Belief(-1, "claimed", True, True)
 
 
 class Judging(NamedTuple):
-    """What decides of a raw record beside its bytes; by default nothing does."""
+    """Definitions that decide what a raw record may do; by default it may do everything."""
 
     default_organization_id: str | None = None
     """The organization of events that name none."""
     limited_after_ms: int = NEVER_MS
-    """What is appended later keeps to the limits of `app.bounds.limits`."""
+    """Append time in ms after which raw records keep to the limits of `app.bounds.limits`."""
     known_before_ms: int = NEVER_MS
-    """Definitions appended before are all known, so whether there are limits by then."""
+    """Append time in ms before which all definitions are known, limits included."""
     beliefs: Sequence[Belief] = ()
-    """How much is believed, as that changed; none: everything."""
+    """Beliefs in order of time; empty: everything is believed."""
     grants: Grants = Grants()
     next_grant: int = 0
-    """The definitions are applied up to this offset, those of known times aside."""
+    """First offset of the definitions not applied yet: a grant from there on is unknown."""
 
     @staticmethod
     def by(definitions: Definitions) -> Judging:
-        """As they stand now."""
+        """Return the judging by the definitions as they stand now."""
         return Judging(
             definitions.settings_at().default_organization_id,
             definitions.limited_after_ms(),
@@ -86,16 +86,16 @@ class Judging(NamedTuple):
         )
 
     def belief_at(self, append_time_ms: int) -> Belief | None:
-        """How much is believed of a record appended then; None: everything."""
+        """Return how much is believed of a record appended then; None: everything."""
         for belief in reversed(self.beliefs):
             if append_time_ms > belief.after_ms:
                 return None if belief.is_like(None) else belief
         return None
 
     def waits_past_ms(self, append_time_ms: int, headers: _Headers) -> int | None:
-        """The definitions past which it is known what a record may do; None: it is known.
+        """Return the append time in ms that definitions must pass before a record is judged.
 
-        Whether a limit holds for it is another question.
+        None: the record can be judged now. Limits are not considered here.
         """
         if append_time_ms > self.believed_until_ms:
             return append_time_ms - TRUST_AFTER_MS - 1
@@ -107,11 +107,11 @@ class Judging(NamedTuple):
 
     @property
     def believed_until_ms(self) -> int:
-        """Of records appended until then it is known how much is believed."""
+        """Last append time in ms for which it is known how much is believed."""
         return self.known_before_ms + TRUST_AFTER_MS
 
     def of_forwards(self) -> Judging:
-        """The same of what an owner has forwarded, and so has believed."""
+        """Return the judging of forwarded events, which their owner has believed already."""
         return self._replace(beliefs=())
 
 
@@ -132,7 +132,7 @@ def _beliefs(settings: Versions[SettingsRecord]) -> list[Belief]:
 
 
 def granted_offset(headers: _Headers) -> int | None:
-    """The offset of the grant that a raw record names; None: none that can be read."""
+    """Return the offset of the grant that a raw record names; None: no readable one."""
     for name, text in headers:
         if name == GRANTED_HEADER:
             return int(text) if text is not None and text.isdigit() and len(text) < 19 else None

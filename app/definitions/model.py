@@ -14,7 +14,7 @@ ALL_FILTER_VALUES = "__ALL_FILTER_VALUES__"
 TARGET_WALLET_KEY = "target_wallet_code"
 """The property that names the wallet an event is for."""
 MAX_DAYS = 36_500
-"""Of every wait that can be set, a century: what is due after it still has a spelling."""
+"""Longest wait a setting may have, in days: due times then stay before the year 9999."""
 MAX_WAIT_S = MAX_DAYS * 86_400
 
 ClosingReason = Literal["period_end", "termination", "plan_change"]
@@ -208,32 +208,32 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetAside(msgspec.Struct, frozen=True, kw_only=True):
-    """Raw records, or one element of one, that nothing counts."""
+    """Raw records, or one element of a raw record, that nothing counts."""
 
     id: str
-    """That of the command."""
+    """Id of the command that set it aside."""
     partition: int
     offset: int
     count: int
-    """Of offsets, whether a record stands at each or not."""
+    """Number of offsets from `offset` on, with or without a record at each."""
     index: int | None
-    """The element of an array; None: the records as a whole."""
+    """Index of the element in the record's array; None: the records as a whole."""
     code: str
     message: str
     append_time_ms: int
 
 
 class Lift(msgspec.Struct, frozen=True, kw_only=True):
-    """The set-aside record with this id is off the list."""
+    """Takes the set-aside record with this id off the list."""
 
     id: str
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A worker was asked by whoever may: raw records of these very bytes may correct and admit."""
+    """Permission for raw records of exactly these bytes to correct and to admit events."""
 
     sha256: bytes
-    """Of `app.wire.grants.digest_of`."""
+    """Digest of the raw record, from `app.wire.grants.digest_of`."""
 
 
 ProducerTrust = Literal["claimed", "topic", "header"]
@@ -260,7 +260,10 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     0: as before there were any limits.
     """
     producer_trust: ProducerTrust = "claimed"
-    """Whose a raw record is: as it says; the default organization's; as a gateway says."""
+    """Source of a raw record's organization: the record, the default organization or a gateway."""
     producers_may_correct: bool = True
     producers_may_admit: bool = True
-    """False: only what a grant record is for. For raw records `TRUST_AFTER_MS` later, as above."""
+    """False: a raw record needs a grant to correct or to admit.
+
+    A change of trust holds for raw records appended `TRUST_AFTER_MS` after it.
+    """

@@ -20,12 +20,12 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Touch(msgspec.Struct, frozen=True):
-    """Which usage a definition may change: by what it is about, never by whom that concerns."""
+    """Filters that describe which usage a definition may change; they list no subscriptions."""
 
     organization_id: str | None
     """None: every organization (a settings record)."""
     external_subscription_id: str | None = None
-    """Of a subscription; None: any that the rest does not leave out."""
+    """External id of one subscription; None: any that the other fields allow."""
     codes: frozenset[str] | None = None
     """Codes of metrics; None: any."""
     plan_id: str | None = None
@@ -35,13 +35,13 @@ class Touch(msgspec.Struct, frozen=True):
 
     @property
     def of_all(self) -> bool:
-        """Whether it is about whoever has the codes, with a subscription or without one."""
+        """Whether it concerns all usage of the codes, with a subscription or without one."""
         named = (self.external_subscription_id, self.plan_id, self.external_customer_id)
         return not any(named)
 
     @property
     def moves_cuts(self) -> bool:
-        """Whether a cut may be due at another time: no metric, charge or filter does that."""
+        """Whether a cut may be due at another time; a metric, charge or filter never moves one."""
         return self.codes is None
 
 
@@ -57,20 +57,20 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 def invalid(details: Mapping[str, list[str]]) -> Rejected:
-    """422 with error codes by field."""
+    """Return a 422 with error codes by field."""
     return Rejected(422, "validation_errors", details)
 
 
 def too_large(limit_bytes: int) -> Rejected:
-    """413, with the limit as the API tells it."""
+    """Return a 413 that names the limit in bytes."""
     return Rejected(413, "too_large", {"definition": [f"limit_is_{limit_bytes}_bytes"]})
 
 
 def cannot_be_applied() -> Rejected:
-    """422: no worker can decide it, by a fault of ours; it is refused by all of them alike."""
+    """Return the 422 for a record that no worker can apply, because of a fault in this program."""
     return invalid({"base": ["cannot_be_applied"]})
 
 
 def not_found(resource: str) -> Rejected:
-    """404 `<resource>_not_found`."""
+    """Return a 404 `<resource>_not_found`."""
     return Rejected(404, f"{resource}_not_found")

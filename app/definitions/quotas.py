@@ -56,7 +56,7 @@ class Quotas(NamedTuple):
     corrections_a_minute: int | None = None
 
     def most(self, counted: Counted) -> int | None:
-        """Of what is counted in its window."""
+        """Return the largest amount that one window allows; None: no quota."""
         return {
             "plan_changes": self.plan_changes_a_minute,
             "subscription_changes": self.subscription_changes_a_minute,
@@ -66,7 +66,7 @@ class Quotas(NamedTuple):
 
 
 def counted_as(kind: str) -> Counted | None:
-    """What a command of a type is counted as."""
+    """Return what a command of a type is counted as; None: it is not counted."""
     return _COUNTED_AS.get(kind)
 
 
@@ -98,7 +98,7 @@ def _charges_of(definitions: Definitions, subscription: Subscription) -> int:
 def over_quota(
     definitions: Definitions, decision: Decision, elapsed: int, quotas: Quotas
 ) -> Steps[Rejected | None]:
-    """Which amount a decision would exceed; None: none."""
+    """Return the rejection for an amount that a decision would exceed; None: it exceeds none."""
     if elapsed > quotas.elapsed:
         return invalid({"subscription_at": ["value_is_out_of_range"]})
     for count, change in enumerate(decision.changes, 1):

@@ -42,7 +42,7 @@ class Definitions(Index):
         self.offset = 0
         self.append_time_ms = -1
         self.decided_offset = -1
-        """Of the record that is being applied; -1: none is."""
+        """Offset of the record that is being applied; -1: none is."""
         self.records = RecordIndex()
         self.settings = SettingsVersions()
         self.set_asides = SetAsides()

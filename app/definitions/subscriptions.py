@@ -180,7 +180,7 @@ def moved_downgrades(
             continue
         grid = _grid(definitions, old, now_ms)
         end_ms = grid.next_start_ms(grid.index_at(old.terminated_at_ms - 1))
-        # Not by its number: number 0 may be another month where `subscription_at` has another date.
+        # Search by time: number 0 may be another month if `subscription_at` has another date.
         at_ms = max(replace(grid, timezone=timezone).start_nearest_ms(end_ms), now_ms)
         if following.ending_at_ms is not None:
             at_ms = min(at_ms, following.ending_at_ms)
@@ -313,7 +313,7 @@ def _plan_change(
 ) -> tuple[Subscription, ...] | Rejected:
     """The subscription that answers the request first, then what else changes."""
     if old.started_at_ms > now_ms:
-        # Not started: there is no usage to close, the plan is simply another one.
+        # It has not started, so there is no usage to close: only its plan changes.
         name = old.name if request.name is None else request.name
         return (_replace(old, plan_id=request.plan.id, name=name),)
     old_plan = definitions.plan_by_id(old.plan_id)

@@ -79,7 +79,7 @@ def _settings_shape(settings: SettingsRecord) -> object:
 
 
 _grid = lru_cache(1_024)(PeriodGrid)
-# Of one subscription it is nearly always the same through time.
+# A subscription nearly always keeps the same grid through time.
 
 
 def _terms_at(

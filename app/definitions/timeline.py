@@ -76,18 +76,18 @@ class Timeline:
     """
 
     def __init__(self, terms: list[Terms], *, published: bool = True, fixed_ms: int | None = None):
-        """`fixed_ms`: without most of the periods that are fixed by then."""
+        """Make a timeline; with `fixed_ms`, without most periods that are fixed by that time."""
         self.terms = terms
         self.published = published
-        """False of the implicit plan: nothing of it is ever due."""
+        """False for the implicit plan: its periods are never due."""
         self._periods: list[Period] = []
         self._starts_ms: list[int] = []
         self._made_under: list[int] = []
-        """Of each period, which of the terms made it."""
+        """Number of the terms that made each period of `_periods`."""
         self._more = _periods(terms, fixed_ms, skips_never=False)
 
     def under(self, terms: list[Terms]) -> Timeline:
-        """The timeline under other terms, with the periods that were fixed before these differ."""
+        """Return the timeline under other terms; periods fixed before the terms differ are kept."""
         if terms == self.terms:
             return self
         timeline = Timeline(terms, published=self.published)
@@ -110,7 +110,7 @@ class Timeline:
         return timeline
 
     def holding(self, at_ms: int) -> Period | None:
-        """The period that holds the instant; None before the start or after the end."""
+        """Return the period that holds the instant; None before the start or after the end."""
         self._reach(at_ms)
         i = bisect_right(self._starts_ms, at_ms) - 1
         if i < 0 or at_ms >= self._periods[i].end_ms:
@@ -118,12 +118,12 @@ class Timeline:
         return self._periods[i]
 
     def until(self, at_ms: int) -> list[Period]:
-        """Every period that starts at or before the instant, in order."""
+        """Return every period that starts at or before the instant, in order."""
         self._reach(at_ms)
         return self._periods[: bisect_right(self._starts_ms, at_ms)]
 
     def after(self, start_ms: int) -> Iterator[Period]:
-        """Periods that start later than `start_ms`, in order; endless while nothing ends them."""
+        """Yield periods that start after `start_ms`, in order; endless while nothing ends them."""
         i = bisect_right(self._starts_ms, start_ms)
         while i < len(self._periods) or self._advance():
             if self._periods[i].start_ms > start_ms:

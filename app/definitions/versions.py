@@ -19,7 +19,7 @@ class Coming:
         self.append_time_ms = append_time_ms
         self.offset = offset
         self.is_here = False
-        """From then on whoever looks at any of the objects sees its new version."""
+        """Whether all of them are in force: every look-up then sees the new versions."""
 
 
 class Versions(Generic[T]):
@@ -82,9 +82,9 @@ class Versions(Generic[T]):
         return self._append_times_ms
 
     def changes_of(self, shape: Callable[[T], object]) -> Sequence[int]:
-        """Those of the changes that differ in shape from the one before; a deletion is none.
+        """Return append times in ms at which the shape changed; a deletion changes no shape.
 
-        Of one `shape`: what was found is kept until the next version.
+        Callers always pass the same `shape`: the answer is kept until the next version.
         """
         self._settle()
         if self._told is None or self._told[0] != len(self._objects):
@@ -119,13 +119,13 @@ class Versions(Generic[T]):
         self._promised = coming, obj
 
     def is_promised(self, coming: Coming) -> bool:
-        """Whether a version of it comes with these."""
+        """Return True if a version of the object is promised with these."""
         return self._promised is not None and self._promised[0] is coming
 
     def replace_newest(self, obj: T) -> None:
-        """Put an object in the place of the newest, from which nobody can tell it in the past.
+        """Replace the newest version by an object that acts alike in the past.
 
-        When that was made, and by which record, stays.
+        The append time and the offset of the newest version stay.
         """
         self._settle()
         self._objects[-1] = obj

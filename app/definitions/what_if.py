@@ -17,13 +17,13 @@ from app.definitions.state import Definitions
 
 
 class Branch(NamedTuple):
-    """Definitions after a change, and what it is about."""
+    """Definitions after a change, and the metrics it may affect."""
 
     definitions: Definitions
     codes: frozenset[str]
-    """Of the metrics whose usage may differ."""
+    """Codes of the metrics that may show other usage after the change."""
     records_applied: int
-    """How many records of the log it began with."""
+    """Number of log records that were applied when the branch began."""
 
 
 def branch_with(
@@ -34,9 +34,9 @@ def branch_with(
     to_ms: int,
     now_ms: int,
 ) -> Branch | Rejected:
-    """The definitions after these changes to metrics and plans, and a history record of them.
+    """Return the definitions after changes to metrics and plans and a history record of them.
 
-    It covers published periods that start in [from_ms, to_ms).
+    The history record covers published periods that start in [from_ms, to_ms).
     """
     branch = definitions.branch()
     at_ms = max(now_ms, definitions.append_time_ms) + 1
@@ -70,7 +70,7 @@ def branch_with(
 
 
 def changed_charges(old: Plan | None, new: Plan) -> list[str]:
-    """Ids of the charges that a plan has in one version only, or not alike in both."""
+    """Return ids of the charges that differ between two versions of a plan."""
     before = {charge.id: charge for charge in old.charges} if old is not None else {}
     after = {charge.id: charge for charge in new.charges}
     return [i for i in {**before, **after} if before.get(i) != after.get(i)]

@@ -1,4 +1,4 @@
-"""Why a meter gives no answer."""
+"""Errors of a meter that gives no answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class NotAllowed(Exception):
 
 
 class NotSetAside(Exception):
-    """Nothing was set aside; says why, and what to do instead."""
+    """Nothing was set aside; the message says why, and what to do instead."""
 
 
 class Unavailable(Exception):
-    """Not answerable now (owner unknown, restoring or unreachable); nothing was written."""
+    """The owner is unknown, restoring or unreachable; nothing was answered or written."""
 
     def __init__(self, reason: str, retry_after_s: int = 1) -> None:
         super().__init__(reason)
@@ -33,8 +33,8 @@ class TooOften(Exception):
 
 
 class TimeBudgetExceeded(Exception):
-    """A scan took more time than one may take."""
+    """A scan took longer than its time budget."""
 
 
 class TooManyScans(Exception):
-    """So many scans wait already that one more must come again later."""
+    """Too many scans wait already; the caller must ask again later."""

@@ -21,7 +21,7 @@ class Place(msgspec.Struct, frozen=True):
     partition: int
     offset: int
     index: int
-    """Within a record that holds an array; 0 otherwise."""
+    """Index within the record's array; 0 if the record holds a single event."""
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +37,12 @@ class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     """Why it is ignored; None: it counts."""
     filter_values: Mapping[str, tuple[str, ...]] | None = None
-    """Of the filter it falls in; None: the default bucket."""
+    """Values of the filter it falls in; None: the default bucket."""
     grouped_by: tuple[tuple[str, str | None], ...] = ()
     value: str | None = None
-    """As folded: a decimal, `add:` or `remove:` and a text, or "" for a count."""
+    """Folded value: a decimal, `add:` or `remove:` and a text, or "" for a count."""
     cut_ms: int | None = None
-    """The first revision it counts at; None: it was in time."""
+    """Time in ms of the first revision it counts at; None: it was in time."""
 
 
 class EventFate(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class EventFate(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_ms: int
     place: Place
     rekeyed_offset: int | None
-    """On events-rekeyed; None when the raw record lies on the home partition."""
+    """Offset on events-rekeyed; None when the raw record lies on the home partition."""
     status: Status
     reason: str | None
     amended: bool = False
@@ -85,7 +85,7 @@ class ExplainedCell(msgspec.Struct, frozen=True, kw_only=True):
     recomputed: CellFigures
     published: CellFigures | None
     revision: int | None
-    """Of the published figures."""
+    """Revision of the published figures; None: nothing is published."""
 
     @property
     def equal(self) -> bool:
@@ -103,9 +103,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     cells: tuple[ExplainedCell, ...]
     events: tuple[EventFate, ...]
-    """Some of them, in order of position."""
+    """Some of the events, in order of position."""
     counts: Mapping[str, int]
-    """All of them, by status."""
+    """Numbers of all events by status."""
     as_of: AsOf
     stale: bool
 
@@ -144,7 +144,7 @@ class WindowUsage(msgspec.Struct, frozen=True):
 
     from_ms: int
     to_ms: int
-    """Exclusive."""
+    """End of the window in ms, exclusive."""
     units: Decimal
     total_aggregated_units: Decimal
     events_count: int
@@ -188,25 +188,25 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreviewedCell(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell that other definitions would make another."""
+    """A cell that changed definitions would change."""
 
     external_customer_id: str
     external_subscription_id: str
     period_from: str
     period_to: str
-    """As records print them."""
+    """End of the period; it and `period_from` are spelled as in records."""
     published: bool
     """Whether the period is published; otherwise it is in grace or running."""
     charge_id: str
     charge_code: str
     metric_code: str
     filters: Mapping[str, tuple[str, ...]] | None
-    """Of the filter it falls in; None: the default bucket."""
+    """Values of the filter it falls in; None: the default bucket."""
     grouped_by: tuple[tuple[str, str | None], ...]
     before: CellFigures | None
-    """None: there is no such cell now."""
+    """Figures now; None: there is no such cell."""
     after: CellFigures | None
-    """None: there would be none."""
+    """Figures after the change; None: there would be no such cell."""
 
 
 class PreviewReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,11 +215,11 @@ class PreviewReport(msgspec.Struct, frozen=True, kw_only=True):
     partitions: tuple[int, ...]
     """Raw partitions whose subscriptions are previewed."""
     of_partitions: int
-    """How many there are."""
+    """Number of all raw partitions."""
     records_read: int
     records_total: int
     pairs: int
-    """Metrics of subscriptions folded so far."""
+    """Number of (subscription, metric) pairs folded so far."""
     cells: tuple[PreviewedCell, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     """(external_subscription_id, code) that are being refolded, so that nothing can be said yet."""
@@ -232,19 +232,19 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     partitions: tuple[int, ...]
     """Raw partitions whose subscriptions are verified."""
     of_partitions: int
-    """How many there are."""
+    """Number of all raw partitions."""
     records_read: int
     records_total: int
     pairs_verified: int
     pairs_total: int
     cells_verified: int
     members_verified: int = 0
-    """Properties of unique counts."""
+    """Number of properties of unique counts that were verified."""
     differences: tuple[Difference, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     """(external_subscription_id, code) that are being refolded, so that nothing can be said yet."""
     repairing: int = 0
-    """Pairs queued for a refold."""
+    """Number of pairs queued for a refold."""
     proved_from: Mapping[int, int] = {}
     """Raw partition to the first offset that is still there, where that is not 0."""
     done: bool = False
@@ -264,8 +264,8 @@ class Uncounted(msgspec.Struct):
     reason: str
     code: str
     events_count: int = 0
-    """Once for each charge that did not count an event."""
+    """Number of uncounted events, each once for every charge that left it out."""
     first_ms: int = NEVER_MS
-    """Append time of the first."""
+    """Append time of the first event in ms; NEVER_MS: none came."""
     last_ms: int = -1
     samples: list[UncountedSample] = []

@@ -58,7 +58,7 @@ def is_tick(key: bytes | None, value: bytes | None, headers: Headers) -> bool:
 
 
 def deciding_headers(headers: Headers) -> list[tuple[str, bytes]]:
-    """What of a record's headers says how its value is read, and what the event is."""
+    """Return the headers that say how a record's value is read and what its event is."""
     mode = _mode(headers)
     if mode is _Mode.LAGO:
         return []
@@ -73,7 +73,7 @@ def deciding_headers(headers: Headers) -> list[tuple[str, bytes]]:
 
 
 def envelope_headers(envelope: bytes) -> list[tuple[str, bytes]]:
-    """The headers that carried an event of which this is the envelope."""
+    """Return the headers that carried the event of an envelope."""
     found = dict(part.partition(b"=")[::2] for part in envelope.split(b"\0"))
     return [
         (f"{_CLOUDEVENT_PREFIX}{name}", found[name.encode()])
@@ -83,9 +83,9 @@ def envelope_headers(envelope: bytes) -> list[tuple[str, bytes]]:
 
 
 def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str | None]:
-    """Whose everything in a record is, as the decoder reads it; None: it names nobody.
+    """Return the organizations that the elements of a record name; None stands for no name.
 
-    Where it cannot be read at all, it is nobody's. Of an array more than one is as many as any.
+    An unreadable record gives {None}. For an array, reading stops at the second organization.
     """
     mode = _mode(headers)
     if mode is _Mode.BINARY:
@@ -269,7 +269,7 @@ def _binary_event(value: bytes, headers: Headers) -> Event:
 
 
 def _attributes(headers: Headers) -> dict[str, bytes]:
-    """CloudEvents attributes in headers; null ones are absent, of several the last holds."""
+    """Return CloudEvents attributes of headers without nulls; the last of equal names holds."""
     return {
         name.removeprefix(_CLOUDEVENT_PREFIX): text
         for name, text in headers

@@ -1,4 +1,4 @@
-"""What a grant record is for: a raw record of certain bytes (bounded-work §4)."""
+"""Match a raw record with a grant by its exact bytes (bounded-work §4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.wire.decode import Headers, deciding_headers
 
 
 def digest_of(value: bytes | None, headers: Headers) -> bytes:
-    """Of a raw record's value and of what else says which event it is."""
+    """Return the SHA-256 of a raw record's value and of the headers that decide its event."""
     digest = sha256()
     for name, text in deciding_headers(headers):
         digest.update(b"%d:%s%d:%s" % (len(name.encode()), name.encode(), len(text), text))
@@ -21,7 +21,7 @@ def digest_of(value: bytes | None, headers: Headers) -> bytes:
 def is_granted(
     value: bytes | None, headers: Headers, append_time_ms: int, judging: Judging
 ) -> bool:
-    """Whether a grant that was appended before covers a raw record."""
+    """Return True if a grant that was appended earlier covers a raw record."""
     offset = granted_offset(headers)
     if offset is None:
         return False

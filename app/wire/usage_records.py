@@ -26,13 +26,13 @@ RevisionReason = Literal["correction", "definition", "late_events"]
 
 
 class Told(NamedTuple):
-    """What of a record is counted."""
+    """Labels under which a record is counted."""
 
     type: str
     revision_reason: str = ""
-    """Of a revision above 0."""
+    """Reason of a revision above 0; empty at revision 0."""
     closing_reason: str = ""
-    """Of a period that is published for the first time."""
+    """Why the period ended, at its first publication; otherwise empty."""
 
 
 class PublishedRecord(NamedTuple):
@@ -42,12 +42,12 @@ class PublishedRecord(NamedTuple):
     value: bytes
     headers: list[tuple[str, bytes]]
     told: Told = Told("")
-    """For the metrics of who publishes it."""
+    """Labels for the metrics of its publisher."""
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """What all records of one period and cut share, and the text of it, made once."""
+    """Values that all records of one period and cut share; each of their texts is made once."""
 
     subscription: Subscription
     plan: Plan
@@ -57,7 +57,7 @@ class Envelope:
 
     @cached_property
     def names(self) -> str:
-        """The members after `revision`."""
+        """JSON members after `revision`."""
         subscription = self.subscription
         return _members(
             {
@@ -71,7 +71,7 @@ class Envelope:
 
     @cached_property
     def period_text(self) -> str:
-        """The object `period`."""
+        """JSON object `period`."""
         period = self.period
         return _text(
             {
@@ -84,7 +84,7 @@ class Envelope:
 
     @cached_property
     def closing(self) -> str:
-        """The members before `digest`."""
+        """JSON members before `digest`."""
         return _members(
             {
                 "closed_at": iso_milliseconds(self.closed_at_ms),
@@ -95,7 +95,7 @@ class Envelope:
 
     @cached_property
     def key(self) -> bytes:
-        """Of the record in Kafka."""
+        """Key of the Kafka record."""
         return f"{self.subscription.organization_id}-{self.subscription.external_id}".encode()
 
     @cached_property
@@ -127,7 +127,7 @@ def cell_id(
     grouped_by: tuple[tuple[str, str | None], ...] | None,
     start_ms: int,
 ) -> str:
-    """Identity of a cell, or with None thrice of the completion of a period."""
+    """Return the id of a cell; with None three times, the id of a period's completion."""
     name = (
         subscription.organization_id,
         subscription.id,
@@ -140,7 +140,7 @@ def cell_id(
 
 
 def record_id(cell: str, revision: int) -> str:
-    """Identity of one revision."""
+    """Return the id of one revision of a cell."""
     return _uuid5(f"{cell}:{revision}".encode())
 
 
@@ -169,7 +169,7 @@ def usage_record(
     delta_units: str | None,
     reason: RevisionReason | None,
 ) -> PublishedRecord:
-    """`usage.recorded` (revision 0) or `usage.revised`."""
+    """Return a `usage.recorded` record (revision 0) or a `usage.revised` record."""
     kind: RecordType = "usage.recorded" if revision == 0 else "usage.revised"
     identity = record_id(cell, revision)
     groups = _text(dict(sorted(grouped_by))) if grouped_by else "null"
@@ -225,7 +225,7 @@ _MOST_ECHOES = 10_000
 
 
 def _echo(charge: Charge, metric: Metric, charge_filter: ChargeFilter | None, currency: str) -> str:
-    """The members from `lago_charge_id` to `filters`."""
+    """Return the JSON members from `lago_charge_id` to `filters`."""
     name = (id(charge), id(metric), id(charge_filter), currency)
     echo = _ECHOES.get(name)
     if echo is None:
@@ -269,7 +269,7 @@ def _echoed(
 
 
 def _sorted(value: Any) -> Any:
-    """Objects with sorted keys, at any depth."""
+    """Return a value with the keys of its objects sorted at any depth."""
     if isinstance(value, Mapping):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -280,7 +280,7 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def _members(value: dict[str, Any]) -> str:
-    """The text of an object without its braces."""
+    """Return the JSON text of an object without its braces."""
     return _text(value)[1:-1]
 
 

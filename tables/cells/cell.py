@@ -48,10 +48,10 @@ class Cell:
         self.late: dict[int, State] | None = None
         self.dirty = False
         self.hash = 0
-        """Of the changelog record last written; 0 when there is none."""
+        """Hash of the changelog record last written; 0 when there is none."""
 
     def state_at(self, cut_ms: int, aggregation: Aggregation[Any]) -> State:
-        """The state that the cut adds to, made if absent."""
+        """Return the state that the cut adds to, made if absent."""
         if cut_ms == 0:
             return self.state
         if self.late is None:
@@ -69,7 +69,7 @@ class Cell:
                 aggregation.merge(total, state)
 
     def settle(self, cut_ms: int, aggregation: Aggregation[Any]) -> bool:
-        """Merge published cuts into cut 0; whether there was one."""
+        """Merge published cuts into cut 0; return True if there was one."""
         published = [late_ms for late_ms in self.late or () if late_ms <= cut_ms]
         for late_ms in published:
             aggregation.merge(self.state, self.late.pop(late_ms))  # type: ignore[union-attr]
@@ -82,7 +82,7 @@ class Cell:
         return self.state.events == 0 and not self.late
 
     def blank(self, aggregation: Aggregation[Any]) -> bool:
-        """Whether nothing of it differs from a cell that never was."""
+        """Return True if the cell is like one that was never made."""
         return not self.late and self.state == aggregation.initialize()
 
     @property
@@ -109,20 +109,20 @@ class GroupCell(Cell):
     def __init__(self, layer: Layer, filter_id: str | None, groups: Groups, state: State):
         super().__init__(layer, filter_id, groups, state)
         self.first = UNKNOWN_POSITION
-        """Of its group's events none that was folded when it was written lies before it."""
+        """Position of the group's first event at the last write; a lower bound."""
 
     def _parts(self) -> tuple[object, ...]:
         return *super()._parts(), self.first
 
 
 class PackedCell(msgspec.Struct, array_like=True):
-    """What `Cell.packed` wrote."""
+    """The value of a cell as `Cell.packed` wrote it."""
 
     fold_version: int
     cuts: list[tuple[int, list[object]]]
     generation: int
     first: PackedPosition = UNKNOWN_POSITION
-    """Of the cell of a group."""
+    """Position of the group's first event; UNKNOWN_POSITION for a cell without a group."""
 
 
 class Layer:
@@ -146,16 +146,16 @@ class Layer:
         self.start_ms = BEFORE if period is None else period.start_ms
         self.end_ms = span.key.start_ms if period is None else period.end_ms
         self.first_shown = first_shown
-        """Of the periods that show what the layer has the one that is due first."""
+        """Earliest-due period that shows these cells; a recurring metric has several."""
         self.due_at_ms = first_shown.due_at_ms if span.timeline.published else NEVER_MS
-        """Events appended until then have cut 0."""
+        """Last append time in ms at which an event has cut 0."""
         self.max_groups = first_shown.max_groups
         self.cells: dict[tuple[str | None, Groups], Cell] = {}
         self.admission: Admission | None = None
-        """Of a metric that is not recurring, once there are many groups."""
+        """Groups let in, of a metric that is not recurring; None until there are many groups."""
 
     def cell(self, filter_id: str | None, groups: Groups) -> Cell:
-        """The cell of a bucket and group, made if absent."""
+        """Return the cell of a bucket and group, made if absent."""
         cell = self.cells.get((filter_id, groups))
         if cell is None:
             state = self.span.fold.aggregation.initialize()
@@ -164,22 +164,22 @@ class Layer:
         return cell
 
     def revision_of(self, at_ms: int) -> int:
-        """The first revision at or after an instant of what was published by then.
+        """Return the first revision at or after an instant of what was published by then.
 
-        While its own period is not due, as one in grace when the subscription has ended and is
-        settled already, definitions may still change that: the rules are of the one that is due.
+        Definitions may still change the layer's own period until it is due. Until then the rules
+        are those of `first_shown`.
         """
         own = self.period
         rules = own if own is not None and own.due_at_ms < at_ms else self.first_shown
         return ceil_to(at_ms, rules.revise_every_ms)
 
     def used(self) -> Iterator[tuple[str | None, Groups]]:
-        """Names of its cells, but for those that only keep the place of a group."""
+        """Return the names of cells, without cells that only keep the place of a group."""
         aggregation = self.span.fold.aggregation
         return (n for n, c in self.cells.items() if not (c.empty and c.blank(aggregation)))
 
     def admit(self, filter_id: str | None, groups: Groups, position: Position) -> Cell | None:
-        """The new cell of a group that an event at this position is of; None: no room is left."""
+        """Return a new cell for the group of an event at this position; None: no room is left."""
         first, most = pack_position(position), self.limits.max_groups
         admission = self.limits.admission
         if admission is None:
@@ -194,13 +194,13 @@ class Layer:
         return cell
 
     def displaced_by(self, position: Position) -> bool:
-        """Whether a group that found no room may have a better claim than one that has cells."""
+        """Return True if a group that found no room may have a better claim than one with cells."""
         admission = self.limits.admission
         return admission is not None and admission.displaces(pack_position(position))
 
     @property
     def limits(self) -> Layer | Span:
-        """What the limit of groups holds for: the period, or all history of a recurring metric."""
+        """Owner of the group limit: the layer, or the whole span of a recurring metric."""
         return self.span if self.span.fold.metric.recurring else self
 
     def _limited_layers(self) -> list[Layer]:
@@ -241,27 +241,27 @@ class Span:
         self.layers: dict[int, Layer] = {}
         self.current: Layer | None = None
         self.generation = 0
-        """Of its sets of members: those of an earlier refold are void."""
+        """Generation of its sets of members; sets of an earlier refold are void."""
         self.sets: dict[SetName, SetKey] = {}
-        """unique_count: the sets of members that were asked for; `all_sets` has the others, too."""
+        """unique_count: the sets of members that were asked for; `all_sets` returns all."""
         self.admission: Admission | None = None
-        """Of a recurring metric, once there are many groups."""
+        """Groups let in, of a recurring metric; None until there are many groups."""
 
     @property
     def max_groups(self) -> int:
-        """Of a recurring metric: the limit under which it is published first."""
+        """Group limit of a recurring metric, from the period that is published first."""
         return self._first_shown(None).max_groups
 
     def emptied(self) -> Span:
-        """The same span without cells."""
+        """Return the same span without cells."""
         span = Span(self.name, self.key, self.fold, self.timeline, self.end_ms)
         span.generation = self.generation
         return span
 
     def drop(self) -> None:
-        """Nothing keeps it any more: its cells no longer point back at it.
+        """Cut the references of its cells back to the span, which nothing keeps any more.
 
-        So it goes with its last reference, unseen by the collector. Whoever reads it yet may go on.
+        The last reference then frees it without the garbage collector. A reader may go on.
         """
         bare = self.emptied()
         for layer in self.layers.values():
@@ -272,11 +272,11 @@ class Span:
             layer.span = bare
 
     def set_named(self, name: SetName) -> SetKey:
-        """unique_count: the key of a set of members."""
+        """Return the key of a set of members (unique_count)."""
         return self.sets.get(name) or set_key(*self.key, self.generation, name[2], *name[:2])
 
     def all_sets(self) -> dict[SetName, SetKey]:
-        """unique_count: every set of members that there may be: each cell has one."""
+        """Return every set of members that there may be, one for each cell (unique_count)."""
         recurring = self.fold.metric.recurring
         names = [
             (*name, None if recurring else layer.start_ms)
@@ -286,7 +286,7 @@ class Span:
         return {name: self.set_named(name) for name in (*self.sets, *names)}
 
     def layer_at(self, timestamp_ms: int) -> Layer | None:
-        """The layer that holds an event of that time; None when no period of the span does."""
+        """Return the layer that holds an event of that time; None: no period of the span does."""
         layer = self.current
         if layer is not None and layer.start_ms <= timestamp_ms < layer.end_ms:
             return layer
@@ -299,16 +299,16 @@ class Span:
         return self.current
 
     def place_layer(self, timestamp_ms: int) -> Layer | None:
-        """The layer in which the group of an event of that time takes a place.
+        """Return the layer in which the group of an event of that time takes a place.
 
-        Where the limit holds for all history, an event after the span takes one in what lies before
-        it, by a cell without events.
+        If the limit spans all history, an event after the span takes a place in an earlier layer,
+        by a cell without events.
         """
         layer = self.layer_at(timestamp_ms)
         return self.layer_of(None) if layer is None and self.fold.metric.recurring else layer
 
     def layer_of(self, period: Period | None) -> Layer:
-        """The layer of a period of the span; None: its history."""
+        """Return the layer of a period of the span; None: its history."""
         start_ms = BEFORE if period is None else period.start_ms
         layer = self.layers.get(start_ms)
         if layer is None:
@@ -316,7 +316,7 @@ class Span:
         return layer
 
     def layer_starting(self, start_ms: int) -> Layer | None:
-        """The layer of that start, made if the timeline has such a period in the span."""
+        """Return the layer of that start, made if the timeline has such a period in the span."""
         if start_ms == BEFORE:
             return self.layer_of(None)
         period = self.timeline.holding(start_ms)
@@ -350,7 +350,7 @@ class Span:
     def figures(
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
     ) -> Figures:
-        """Figures of one cell of a period, as of a cut."""
+        """Return the figures of one cell of a period, as of a cut."""
         layer = None if self.fold.metric.recurring else self.layers.get(period.start_ms)
         if layer is not None:
             cell = layer.cells.get((filter_id, groups))
@@ -362,7 +362,7 @@ class Span:
     def units_so_far(
         self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
     ) -> Decimal | None:
-        """What has accrued in some cells by an instant; None when that cannot be told."""
+        """Return what has accrued in some cells by an instant; None: it cannot be told."""
         state, before = self._states_together(period, names)
         value = self.fold.aggregation.units_so_far(state, before, window_of(period), at_ms)
         if value is None:
@@ -447,9 +447,9 @@ class Span:
         )
 
     def _first_shown(self, period: Period | None) -> Period:
-        """Of the periods that show the layer of a period (None: of the history) the first due.
+        """Return the earliest-due period that shows a layer; `period` None: the history.
 
-        That is the period itself but for a recurring metric, of which every later one shows it.
+        Every later period of a recurring metric shows it, too; otherwise only the period does.
         """
         first = period or self.timeline.holding(self.key.start_ms)
         if first is None:
@@ -464,7 +464,7 @@ class Span:
 
 
 def window_of(period: Period) -> Window:
-    """The period as aggregations see it."""
+    """Return the window of a period for aggregations."""
     return Window(
         period.start_ms,
         period.end_ms,
@@ -476,7 +476,7 @@ def window_of(period: Period) -> Window:
 
 
 def admission_of(layers: Iterable[Layer]) -> Admission:
-    """The groups that have cells."""
+    """Return the groups that have cells, as admitted."""
     firsts: dict[Groups, PackedPosition] = {}
     for groups, cell in grouped_cells(layers):
         firsts[groups] = min(firsts.get(groups, UNKNOWN_POSITION), cell.first)
@@ -484,7 +484,7 @@ def admission_of(layers: Iterable[Layer]) -> Admission:
 
 
 def grouped_cells(layers: Iterable[Layer]) -> Iterator[tuple[Groups, GroupCell]]:
-    """All cells of groups, with their groups."""
+    """Return all cells of groups, with their groups."""
     for layer in layers:
         for (_, groups), cell in layer.cells.items():
             if groups:

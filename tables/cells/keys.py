@@ -12,18 +12,18 @@ PackedPosition = bytes
 """16 bytes that order as positions do."""
 
 UNKNOWN_POSITION: PackedPosition = b"\xff" * 16
-"""Of a cell whose first event nobody noted: any other position is smaller."""
+"""First position of a cell while it is not known; every other position is smaller."""
 
 
 def pack_position(position: Position) -> PackedPosition:
-    """append_time ms 6, raw partition 2, raw offset 6, array index 2."""
+    """Pack append time in ms (6 bytes), raw partition (2), raw offset (6), array index (2)."""
     append_time_ms, partition, offset, index = position
     number = ((append_time_ms << 16 | partition) << 48 | offset) << 16 | index
     return number.to_bytes(16, "big")
 
 
 OPEN_CUT_MS = NEVER_MS
-"""As a cut: everything folded so far, published or not."""
+"""Cut that includes everything folded so far, published or not."""
 
 
 class SpanKey(NamedTuple):
@@ -35,7 +35,7 @@ class SpanKey(NamedTuple):
 
 
 SetName = tuple[str | None, Groups, int | None]
-"""Of a set of members within its span: (filter_id, groups, start of the period in ms or None)"""
+"""Name of a set of members within its span: (filter_id, groups, period start ms or None)."""
 
 
 class CellKey(NamedTuple):

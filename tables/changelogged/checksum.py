@@ -12,23 +12,23 @@ _xxh3 = xxhash.xxh3_64_intdigest
 
 
 def record_hash(key: bytes, value: bytes) -> int:
-    """What one changelog record adds to the hash sum of the partition record."""
+    """Return what one changelog record adds to the hash sum of the partition record."""
     return _xxh3(value, _xxh3(key) & 0x7FFFFFFF)
 
 
 class ChangelogSum(NamedTuple):
-    """Of the newest value of every key; keys that were deleted are left out."""
+    """Count and hash sum of the newest value of every key; deleted keys are left out."""
 
     records: int = 0
     hashes: int = 0
     """Σ record_hash mod 2^64."""
 
     def replaced(self, key: bytes, old: bytes | None, new: bytes | None) -> ChangelogSum:
-        """The sum after a key got another value; None: it has none."""
+        """Return the sum after a key got another value; None: no value."""
         return self.after(((key, old, new),))
 
     def after(self, changes: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> ChangelogSum:
-        """The sum after (key, old value, new value)."""
+        """Return the sum after changes, each (key, old value, new value)."""
         records, hashes = self
         for key, old, new in changes:
             seed = _xxh3(key) & 0x7FFFFFFF
@@ -42,5 +42,5 @@ class ChangelogSum(NamedTuple):
 
 
 def sum_of(records: Iterable[tuple[bytes, bytes]]) -> ChangelogSum:
-    """The sum of what was read."""
+    """Return the sum of (key, value) records."""
     return ChangelogSum().after((key, None, value) for key, value in records)

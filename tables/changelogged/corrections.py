@@ -1,7 +1,7 @@
 """Corrections: events cancelled or amended by transaction_id, at any age (records-and-cuts §9).
 
-At a cut T holds, of the corrections of one event appended until T, the one with the highest
-position; it may come before its event. A correction sent again under its correction_id changes
+At a cut T the correction of an event with the highest position of those appended until T holds. It
+may come before its event. A correction sent again under its correction_id changes
 nothing, whatever it says.
 
 An event that was appended after its correction is folded corrected. Any other correction shows in
@@ -32,19 +32,19 @@ class Held:
     identity: bytes
     """The event id."""
     place: Place | None
-    """Of its event in the spool; None cancels it."""
+    """Place of the amended event in the spool; None: the correction cancels the event."""
     spool: Spool
     in_force: bool = True
-    """Whether the cells show it, of events that were appended before it."""
+    """Whether the cells show it; False only for events that were appended before it."""
 
     @property
     def event(self) -> Event | None:
-        """What the event is from then on, read each time; None: it is cancelled."""
+        """Amended event, read from the spool each time; None: the event is cancelled."""
         return None if self.place is None else _decode_event(self.spool.get(self.place))
 
     @property
     def append_time_ms(self) -> int:
-        """The first cut it shows at is the first one not before."""
+        """Append time in ms; the first cut at or after it shows the correction."""
         return self.position[0]
 
 
@@ -53,19 +53,19 @@ class CorrectionTable:
 
     def __init__(self, spool: Spool | None = None) -> None:
         self.spool = spool or Spool()
-        """Has the events that corrections carry: of a thousand corrections hardly one is read."""
+        """Store of the events that corrections carry; hardly one of a thousand is read again."""
         self.sum = ChangelogSum()
-        """Of everything that was loaded or taken."""
+        """Sum of the changelog records that were loaded or taken."""
         self.outdated = False
-        """Whether a record was loaded that an older program wrote: rebuild from raw."""
+        """Whether an older program wrote a loaded record, which calls for a rebuild from raw."""
         self._held: dict[bytes, list[Held]] = {}
-        """By event id, in order of position."""
+        """Corrections by event id, in order of position."""
         self._seen: dict[bytes, Held] = {}
-        """By hashed correction_id, the first sent under it."""
+        """First correction sent under each correction_id, by the hash of that id."""
         self._names: dict[SubscriptionName, SubscriptionName] = {}
-        """Each once, however many corrections it has."""
+        """Corrected external subscriptions; all corrections of one share the same object."""
         self._followed: dict[SubscriptionName, list[Held]] = {}
-        """Those that cuts to come may still show or not, of events that are known."""
+        """Corrections of known events that later cuts may still show or leave out, by name."""
         self._dirty: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
@@ -75,11 +75,11 @@ class CorrectionTable:
         return bool(self._seen)
 
     def touches(self, name: SubscriptionName) -> bool:
-        """Whether any event of an external subscription is corrected."""
+        """Return True if any event of an external subscription is corrected."""
         return name in self._names
 
     def take(self, identity: bytes, arrival: CorrectionArrival) -> list[Held]:
-        """Take a correction in; it, and the one whose correction_id it had before. [] if known."""
+        """Take a correction in; return it and the one it replaces, or [] if it is known."""
         key = _seen_key(arrival)
         known = self._seen.get(key)
         if known is not None and known.position <= arrival.position:
@@ -107,7 +107,7 @@ class CorrectionTable:
         history.sort(key=lambda one: one.position)
 
     def has_taken(self, arrival: CorrectionArrival) -> bool:
-        """Whether a correction that was passed is known, or another under its correction_id."""
+        """Return True if a passed correction is known, or another under its correction_id."""
         known = self._seen.get(_seen_key(arrival))
         if known is None:
             return False
@@ -115,19 +115,19 @@ class CorrectionTable:
         return elsewhere or known.event == arrival.correction.event
 
     def history(self, identity: bytes) -> list[Held]:
-        """Every correction of an event id, in order."""
+        """Return every correction of an event id, in order of position."""
         return self._held.get(identity, [])
 
     def all(self) -> Iterable[Held]:
-        """Every correction."""
+        """Return every correction."""
         return self._seen.values()
 
     # Which are in force
 
     def follow(self, held: Held) -> None:
-        """Its event is known and was appended before it: the cells do not show it yet.
+        """Follow a correction that was appended after its known event: no cell shows it yet.
 
-        If it is followed already, they may show it of another copy of the event.
+        If it is followed already, cells may show it for another copy of the event.
         """
         held.in_force = False
         followed = self._followed.setdefault(held.name, [])
@@ -135,16 +135,16 @@ class CorrectionTable:
             followed.append(held)
 
     def followed(self) -> list[Held]:
-        """Those that cuts to come may still show or not."""
+        """Return the corrections that later cuts may still show or leave out."""
         return [held for followed in self._followed.values() for held in followed]
 
     def standing(self, name: SubscriptionName, horizon_ms: int) -> list[Held]:
-        """What a refold of a subscription puts in force: everything appended up to a time."""
+        """Return the corrections that a refold puts in force: those appended up to a time."""
         followed = self._followed.get(name, ())
         return [held for held in followed if held.append_time_ms <= horizon_ms]
 
     def enforce(self, name: SubscriptionName, standing: Iterable[Held], settled_ms: int) -> None:
-        """The cells show exactly these; up to `settled_ms` no cut can come any more."""
+        """Note that the cells show exactly these; no cut up to `settled_ms` can come any more."""
         now = set(map(id, standing))
         left = []
         for held in self._followed.pop(name, ()):
@@ -155,11 +155,11 @@ class CorrectionTable:
             self._followed[name] = left
 
     def let_stand(self, name: SubscriptionName) -> None:
-        """The cells stay as they are: what they would show can not be computed any more."""
+        """Stop following a subscription: its cells cannot be computed anew any more."""
         self._followed.pop(name, None)
 
     def wrong_since(self, name: SubscriptionName, next_cut_ms: int) -> int | None:
-        """The first cut time at which the cells would show too much or too little, if any."""
+        """Return the first cut time in ms at which the cells would be wrong; None: none."""
         wrong = [
             min(held.append_time_ms, next_cut_ms)
             for held in self._followed.get(name, ())
@@ -175,13 +175,13 @@ class CorrectionTable:
         return len(self._dirty)
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
-        """Changelog records of what changed since the last call."""
+        """Return changelog records of what changed since the last call."""
         changes = list(self._dirty.items())
         self._dirty.clear()
         return changes
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Take over one changelog record, a later one of its key instead of an earlier."""
+        """Take over one changelog record, in place of an earlier one of its key."""
         known = self._seen.pop(key, None)
         if known is not None:
             self._held[known.identity].remove(known)

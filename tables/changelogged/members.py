@@ -19,7 +19,7 @@ SetKey = bytes
 MemberName = tuple[SetKey, str]
 """(set, property text)"""
 AtHand = Mapping[str, tuple[Member, bool]]
-"""Of a set: property text → member, and whether the store does not have it so yet."""
+"""Property text → (member, whether the store still lacks this version of it), of one set."""
 
 _EVERY_PERIOD = -2
 
@@ -33,7 +33,7 @@ def set_key(
     filter_id: str | None,
     groups: tuple[str | None, ...],
 ) -> SetKey:
-    """Name of a set; `period_ms` None for a recurring metric, whose sets span all periods."""
+    """Return the key of a set; `period_ms` None: a recurring metric's set over all periods."""
     period = _EVERY_PERIOD if period_ms is None else period_ms
     return msgspec.msgpack.encode(
         (subscription_id, charge_id, span_start_ms, generation, period, filter_id, groups)
@@ -41,12 +41,12 @@ def set_key(
 
 
 def member_key(name: MemberName) -> bytes:
-    """Key of a member in its changelog."""
+    """Return the key of a member in its changelog."""
     return msgspec.msgpack.encode(name)
 
 
 def pack_member(member: Member) -> bytes:
-    """Bytes for the store and its changelog."""
+    """Return a member's bytes for the store and its changelog."""
     return msgspec.msgpack.encode(member)
 
 
@@ -54,7 +54,7 @@ _Operations = tuple[tuple[int, int, int, tuple[int, int, int, int], bool], ...]
 
 
 def unpack_member(packed: bytes) -> Member:
-    """The member that `pack_member` wrote."""
+    """Return the member that `pack_member` wrote."""
     operations = msgspec.msgpack.decode(packed, type=_Operations)
     return tuple(MemberOperation(*operation) for operation in operations)
 
@@ -64,34 +64,34 @@ class Members:
 
     def __init__(self, capacity: int | None = 500_000):
         self.capacity = capacity
-        """So many are kept; None: all of them, and there is no store."""
+        """Number of members kept; None: all of them, because there is no store."""
         self._cache: dict[MemberName, Member] = {}
         self._whole: set[SetKey] = set()
         self._gone: set[SetKey] = set()
         self.sum = ChangelogSum()
-        """Of the member changelog, up to what was taken."""
+        """Sum of the member changelog, up to the changes that were taken."""
         self._dirty: dict[MemberName, Member] = {}
-        """Members that changed, as the changelog has them."""
+        """Changed members, each as the changelog has it; (): it has none."""
         self._unwritten: dict[MemberName, None] = {}
 
     def begin(self, key: SetKey) -> None:
-        """A set that is empty in the store: what is not here is nowhere."""
+        """Begin a set that is empty in the store: all its members are here."""
         self._whole.add(key)
 
     def whole(self, key: SetKey) -> bool:
-        """Whether all members of a set are here."""
+        """Return True if all members of a set are here."""
         return key in self._whole
 
     def unknown(self, name: MemberName) -> bool:
-        """Whether the store must be asked before the member can be folded."""
+        """Return True if the store must be asked before the member can be folded."""
         return name not in self._cache and name[0] not in self._whole and self.capacity is not None
 
     def learn(self, name: MemberName, packed: bytes | None) -> None:
-        """The store's answer."""
+        """Take over the store's answer; None: the store has no such member."""
         self._cache.setdefault(name, unpack_member(packed) if packed else ())
 
     def get(self, name: MemberName) -> Member:
-        """The member; () when it never had an operation.
+        """Return the member; () when it never had an operation.
 
         Raises:
             LookupError: the store was not asked for it. A worker that ends is better than one that
@@ -106,12 +106,12 @@ class Members:
         return ()
 
     def put(self, name: MemberName, member: Member) -> None:
-        """A changed member; () removes it."""
+        """Keep a changed member; () removes it."""
         self._dirty.setdefault(name, self._cache.get(name, ()))
         self._cache[name] = member
 
     def at_hand(self, keys: Container[SetKey]) -> dict[SetKey, AtHand]:
-        """What is known here of sets."""
+        """Return the members of some sets that are at hand."""
         pending = self._dirty.keys() | self._unwritten.keys()
         found: dict[SetKey, dict[str, tuple[Member, bool]]] = {}
         for name, member in self._cache.items():
@@ -120,10 +120,10 @@ class Members:
         return {**found}
 
     def simple_change(self, name: MemberName, operation: MemberOperation) -> int | None:
-        """Take an operation of a member without proration that has none, or one just like it.
+        """Take an operation, without proration, of a member that has none or one just like it.
 
-        Returns what the active properties change by where the operation counts. None, with nothing
-        done, if there is more to think of.
+        Return by how much the number of active properties changes where the operation counts.
+        Return None and do nothing if the member is less simple.
         """
         known = self._cache.get(name)
         if known is None:
@@ -144,7 +144,7 @@ class Members:
         return change
 
     def forgetting(self, keys: Iterable[SetKey]) -> Steps[None]:
-        """Sets that were refolded: nothing of them remains, here or in the store. In steps."""
+        """Remove refolded sets from here and, with the next write, from the store; in steps."""
         gone = set(keys)
         self._gone |= gone
         self._whole |= gone
@@ -165,7 +165,7 @@ class Members:
         self._whole |= others._whole
 
     def take_gone(self) -> list[SetKey]:
-        """Sets to be emptied in the store before the changes are written to it."""
+        """Return the sets to empty in the store before the changes are written to it."""
         gone = sorted(self._gone)
         self._gone.clear()
         return gone
@@ -176,7 +176,7 @@ class Members:
         return len(self._dirty)
 
     def taking_changes(self) -> Steps[list[tuple[MemberName, bytes | None]]]:
-        """Members changed since the last call (None: removed). They stay here until `written`."""
+        """Return the changes since the last call (None: removed); members stay until `written`."""
         cache = self._cache
         changes: list[tuple[bytes, bytes | None, bytes | None]] = []
         for name, before in self._dirty.items():
@@ -192,7 +192,7 @@ class Members:
         return [(name, packed) for name, (_, _, packed) in zip(names, changes, strict=True)]
 
     def written(self, names: list[MemberName]) -> None:
-        """The store has them; they may be forgotten here."""
+        """Note that the store has these members, so that they may be forgotten here."""
         for name in names:
             if name not in self._dirty:
                 self._unwritten.pop(name, None)

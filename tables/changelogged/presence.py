@@ -3,9 +3,9 @@
 Kept for unmatched events too: a definition that comes late finds here what to refold and from which
 offsets on, and usually that there is nothing to refold.
 
-Of names that nothing defines, whoever may write events makes as many as he likes. Beyond a limit
-they are not kept one by one: of all further ones together it is known where they lie, and what is
-defined later is looked for from there.
+A producer can send any number of names that nothing defines. Beyond a limit they are not kept one
+by one: one common entry knows where events of the others lie. A later definition makes the program
+search the logs from there on.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         return 0 <= self.raw_first <= arrival.raw_offset
 
     def cover(self, other: Presence) -> None:
-        """Lie wherever `other` does too."""
+        """Extend this entry over all of another."""
         if other.raw_first >= 0:
             first = other.raw_first if self.raw_first < 0 else min(self.raw_first, other.raw_first)
             self.raw_first, self.raw_last = first, max(self.raw_last, other.raw_last)
@@ -128,20 +128,20 @@ class PresenceTable:
         self._is_defined = is_defined
         self._begin_rest = begin_rest
         self.undefined: set[tuple[str, str, str]] = set()
-        """Names that are kept though nothing defines them."""
+        """Names kept one by one although nothing defines them."""
         self.most_undefined = UNDEFINED_NAMES
         self.rest: Presence | None = None
-        """Of all undefined names beyond those."""
+        """Common entry of all undefined names beyond `most_undefined`; None: there are none."""
         self.codes: dict[SubscriptionName, dict[str, Presence]] = {}
         self._names: dict[tuple[str, str], dict[SubscriptionName, None]] = {}
-        """By organization and code."""
+        """External subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
-        """Of what was loaded and taken."""
+        """Sum of the changelog records that were loaded or taken."""
         self._dirty: dict[tuple[str, str, str], tuple[Presence, bytes | None]] = {}
-        """Entries that changed, with what the changelog has of them."""
+        """Changed entries, each with its bytes in the changelog; None: it has none."""
 
     def of(self, name: SubscriptionName, code: str) -> Presence:
-        """The entry to note an event in; it counts as changed."""
+        """Return the entry to note an event in; the entry counts as changed."""
         entry = self.find(name, code)
         if entry is not None:
             return self._changing((*name, code), entry)
@@ -170,7 +170,7 @@ class PresenceTable:
             self.undefined.add((*name, code))
 
     def passes_over(self, name: SubscriptionName, code: str) -> bool:
-        """Whether an event of this name is noted with the rest."""
+        """Return True if an event of this name is noted in the common entry `rest`."""
         return (
             len(self.undefined) >= self.most_undefined
             and self.find(name, code) is None
@@ -178,12 +178,12 @@ class PresenceTable:
         )
 
     def note_defined(self, name: SubscriptionName, code: str) -> None:
-        """A name may be defined now: then another one can be kept instead."""
+        """Stop counting a name as undefined if it is defined now, which makes room for another."""
         if (*name, code) in self.undefined and self._is_defined(name, code):
             self.undefined.remove((*name, code))
 
     def spread(self, name: SubscriptionName, code: str) -> None:
-        """Events of other codes may count as this one: it lies wherever any of them does."""
+        """Extend a code's entry over all other codes, because their events may count as its own."""
         entry = self.of(name, code)
         for other in list(self.codes.get(name, {}).values()):
             entry.cover(other)
@@ -191,28 +191,28 @@ class PresenceTable:
             entry.cover(self.rest)
 
     def names_with(self, organization_id: str, code: str) -> list[SubscriptionName]:
-        """External subscriptions of an organization that have events of a code."""
+        """Return the external subscriptions of an organization that have events of a code."""
         return list(self._names.get((organization_id, code), ()))
 
     def find(self, name: SubscriptionName, code: str) -> Presence | None:
-        """The entry, None when no event ever came, or the name is one of the rest."""
+        """Return the entry; None: no event ever came, or the name is one of the rest."""
         if code == REST[2] and (*name, code) == REST:
             return self.rest
         return self.codes.get(name, {}).get(code)
 
     def pairs_of(self, name: SubscriptionName) -> set[Pair]:
-        """Every pair of an external subscription that has events."""
+        """Return every pair of an external subscription that has events."""
         return {(*name, code) for code in self.codes.get(name, {})}
 
     def all_pairs(self) -> set[Pair]:
-        """Every pair that has events, those not kept one by one as one."""
+        """Return every pair that has events; names not kept one by one count as REST."""
         pairs = {(*name, code) for name, codes in self.codes.items() for code in codes}
         return pairs | ({REST} if self.rest is not None else set())
 
     def names_before(
         self, pairs: Iterable[Pair], raw_start: int, rekeyed_start: int
     ) -> set[SubscriptionName]:
-        """External subscriptions with an event that lies before where the logs begin."""
+        """Return external subscriptions with an event from before the present start of a log."""
         return {
             (org, external_id)
             for org, external_id, code in pairs
@@ -221,7 +221,7 @@ class PresenceTable:
         }
 
     def entries_of(self, name: SubscriptionName) -> list[Presence]:
-        """Where all events of an external subscription lie."""
+        """Return the entries that cover all events of an external subscription."""
         entries = list(self.codes.get(name, {}).values())
         return entries if self.rest is None else [*entries, self.rest]
 

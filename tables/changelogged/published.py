@@ -18,7 +18,7 @@ Where a history record made other group keys of it than there were, they follow.
 
 
 class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the newest record of a cell says."""
+    """The figures in the newest record of a cell."""
 
     revision: int
     units: str
@@ -36,7 +36,7 @@ class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.events_count != 0 or any(figure not in (None, "0.0") for figure in figures)
 
     def same_figures(self, other: PublishedCell) -> bool:
-        """Whether a revision would say nothing new."""
+        """Return True if a revision would say nothing new."""
         return (
             self.digest == other.digest
             and self.units == other.units
@@ -51,13 +51,13 @@ class PublishedPeriod(msgspec.Struct):
     """Everything published of one period of one subscription."""
 
     revision: int = -1
-    """Of the newest period.completed; -1 before the first."""
+    """Revision of the newest period.completed; -1 before the first."""
     cut_ms: int = -1
-    """The newest cut that was published."""
+    """Time in ms of the newest published cut; -1 before the first."""
     cells: dict[CellName, PublishedCell] = msgspec.field(default_factory=dict)
 
     def is_half_taken(self, cut_ms: int) -> bool:
-        """Whether some of its cells are published at that cut, and its completion is not."""
+        """Return True if some of its cells are published at that cut, but its completion is not."""
         return self.cut_ms < cut_ms and any(c.cut_ms == cut_ms for c in self.cells.values())
 
     @property
@@ -77,12 +77,12 @@ class PublishedTable:
         self.periods: dict[PeriodName, PublishedPeriod] = {}
         """Periods at hand: changed since the last flush, or looked at lately."""
         self.sum = ChangelogSum()
-        """Of everything that was loaded or put."""
+        """Sum of the changelog records that were loaded or put."""
         self._cold = ColdRows()
         self._dirty: dict[bytes, bytes] = {}
 
     def find(self, name: PeriodName) -> PublishedPeriod | None:
-        """The period as published; None before its first cut."""
+        """Return the period as published; None before its first cut."""
         period = self.periods.get(name)
         if period is None and (rows := self._cold.take(_first_part(name))):
             period = self.periods[name] = PublishedPeriod()

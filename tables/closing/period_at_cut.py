@@ -309,7 +309,7 @@ class PeriodAtCut:
         charge, metric, *_ = closing.in_force
         fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
         if fold not in self._corrected:
-            # Of several the newest.
+            # The newest of several corrections wins: it comes last.
             self._corrected[fold] = dict(sorted(self._corrected_cells(fold), key=itemgetter(1)))
         corrected = self._corrected[fold]
         if closing.figures.digest == 0 and closing.name[2]:

@@ -136,8 +136,7 @@ class Intake:
     def too_late(self, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
         """Whether the event's period no longer takes it (records-and-cuts §2)."""
         append_time_ms = arrival.append_time_ms
-        # Not by the route: until a refold is done it is the old one, and what is refused stays
-        # refused.
+        # Ask the timeline: the route is the old one until a refold is done, and a refusal is final.
         period = self._timelines.period_at(arrival.name, timestamp_ms)
         if period is None or append_time_ms <= period.refused_after_ms or arrival.admitted:
             return None

@@ -40,10 +40,10 @@ class Redefinition:
         self._packing = packing
         self._redirection = redirection
         self._searched_for = set[str | None]()
-        """Organizations of whose definitions some may be of names that are not kept; None: all."""
+        """Organizations with definitions that may be of names not kept one by one; None: all."""
 
     def tell(self, touch: Touch, at_ms: int | None = None, until_ms: int | None = None) -> None:
-        """Take note of a definition that was applied; `renewing` looks at whom it concerns.
+        """Queue an applied definition; `renewing` looks at the subscriptions it concerns.
 
         `at_ms`: its append time, when others came after. `until_ms`: the append time up to which
         definitions were looked at before, for a partition that is being restored.
@@ -53,15 +53,15 @@ class Redefinition:
         self._standing.tell(touch, at_ms, until_ms)
 
     def renewing(self) -> Generator[Renewed | None, None, None]:
-        """Look at whom the definitions concern that it was told of, a step for each.
+        """Look at each subscription that queued definitions concern, one step for each.
 
-        Events fold on meanwhile, by the routes that there are. Ended early it begins again.
+        Events fold on meanwhile by the present routes. A run that ends early begins again.
         """
         standing = self._standing
         while standing.looks:
             told = standing.first(TOLD_AT_ONCE)
             if any(touch.organization_id is None for touch, _ in told):
-                # Settings that came into force before corrections that were read before them.
+                # Settings may come into force before corrections that were read earlier.
                 yield from self._corrected.announce_followed()
             yield from self._renewed_for([touch for touch, _ in told])
             yield from self._redirection.look_again()
@@ -75,7 +75,7 @@ class Redefinition:
         yield from self._packing.pack_later()
 
     def _renewed_for(self, touches: Iterable[Touch]) -> Iterator[Renewed | None]:
-        """Of several definitions that concern the same ones the widest is enough."""
+        """Look at concerned subscriptions; after a touch of all codes, not again at the same."""
         redirection = self._redirection
         seen: set[SubscriptionName] = set()
         for touch in sorted(dict.fromkeys(touches), key=lambda touch: touch.codes is not None):
@@ -90,7 +90,7 @@ class Redefinition:
     # Undefined names that are not kept one by one
 
     def _defines(self, touch: Touch) -> bool:
-        """Whether a definition may be the first of a name that events came for."""
+        """Return True if a definition may be the first of a name that events came for."""
         organization_id, definitions = touch.organization_id, self._definitions
         if organization_id is None:
             return True
@@ -104,7 +104,7 @@ class Redefinition:
         )
 
     def is_searched_for(self, organization_id: str) -> bool:
-        """Whether definitions of an organization may be of names that are not kept."""
+        """Return True if an organization's definitions may be of names not kept one by one."""
         return bool(self._searched_for & {organization_id, None})
 
     def searched_for(self) -> frozenset[str | None]:

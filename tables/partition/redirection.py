@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 
 class Renewed(NamedTuple):
-    """An external subscription that definitions were looked at for."""
+    """What new definitions mean for one external subscription."""
 
     name: SubscriptionName
     refold: set[Pair]
-    """Its pairs whose events they send elsewhere: they keep their routes until a refold."""
+    """Pairs with events that now go elsewhere; these pairs keep their routes until a refold."""
     cut_moved: bool
-    """Whether its next cut may be another."""
+    """Whether its next cut may be due at another time."""
 
 
 class Redirection:
@@ -69,32 +69,32 @@ class Redirection:
         yield from self._definitions.names_touched(touch)
 
     def _is_on(self, name: SubscriptionName, plan_id: str | None) -> bool:
-        """Whether a subscription of that external id is on a plan."""
+        """Return True if a subscription of that external id is on a plan; None: any plan."""
         return plan_id is None or any(
             newest is not None and newest.plan_id == plan_id
             for newest in (versions.at() for versions in self._definitions.subscriptions(*name))
         )
 
     def pairs_of(self, touch: Touch) -> Iterator[Pair]:
-        """Every pair with events that a definition may concern."""
+        """Yield every pair with events that a definition may concern."""
         for name in self.concerned(touch):
             for code in list(self._presence.codes.get(name, ())):
                 if touch.codes is None or code in touch.codes:
                     yield (*name, code)
 
     def look_at(self, name: SubscriptionName, codes: Container[str] | None) -> set[Pair]:
-        """New routes for old ones of some codes; those that must be refolded keep theirs."""
+        """Replace the routes of some codes; return the pairs that need a refold and keep theirs."""
         try:
             return self._newly_routed(name, codes)
         except MemoryError:
             raise
         except Exception:
-            # A refold finds out whether that is so of this one alone, and what to do about it.
+            # A refold finds out whether only this one fails, and what to do about it.
             log.exception("It cannot be told what a definition changes for %s", name)
             return self._presence.pairs_of(name)
 
     def look_again(self) -> Iterator[Renewed]:
-        """Those whose cells were asked for before it was their turn, or after."""
+        """Look once more at subscriptions that were routed under older definitions."""
         while (name := self._standing.next_again()) is not None:
             refold = self.look_at(name, None)
             if self._standing.is_unclear(name):
@@ -128,7 +128,7 @@ class Redirection:
         before_ms: int | None,
         history_ms: int | None,
     ) -> bool:
-        """Whether a cold external subscription is none of a definition's concern."""
+        """Return True if definitions change nothing for a cold external subscription."""
         if name in self._stale.names or not self._packing.is_cold(name):
             return False
         old: Timelines | None = None
@@ -149,13 +149,13 @@ class Redirection:
         before_ms: int | None,
         history_ms: int | None,
     ) -> set[Pair]:
-        """New routes for old; the pairs that keep their old ones, because they are to be refolded.
+        """Replace routes; return the pairs that keep their old ones because they need a refold.
 
-        `before_ms`, `history_ms`: under what the old ones were compiled.
+        `before_ms`, `history_ms`: append times under which the old routes were compiled.
         """
         if self._packing.is_cold(name):
-            # Routes of every code come back as of then. Of another one, something else of that very
-            # millisecond may have left the packed cells alone, and no one would look at it again.
+            # Thawing brings back the routes of every code as of then. Look at all of them: nobody
+            # comes back to a code that another definition of that millisecond left packed.
             self._packing.thaw(name)
             self._standing.need_not_look_again(name)
             codes = self._presence.codes.get(name, {})

@@ -182,7 +182,7 @@ class RouteTable:
             target.cells[cell.filter_id, cell.groups] = cell
 
     def _drop(self, span: Span) -> None:
-        # Of another code, that its charge is about now, it may be replaced already.
+        # A span of another code, which its charge is about now, may have replaced it already.
         if self.spans.get(span.key) is span:
             del self.spans[span.key]
         span.drop()
@@ -195,10 +195,9 @@ class RouteTable:
             span.drop()
 
     def replace(self, pair: Pair, refolded: Route | None) -> list[SetKey]:
-        """Put the route and the cells of a refold in place of those that a pair has.
+        """Replace a pair's route and cells by those of a refold; return the sets to forget.
 
-        The sets of members to be forgotten. They stay in the changelog where they are not at hand:
-        under a generation that no span has again.
+        A set that is not at hand stays in the changelog: no span has its generation again.
         """
         route = self.by_pair.pop(pair, None)
         gone: list[SetKey] = []
@@ -216,25 +215,25 @@ class RouteTable:
         return gone
 
     def lend(self, routes: Mapping[Pair, Route]) -> None:
-        """Have routes whose cells somebody else keeps: they are read, and never written."""
+        """Add routes for reading only; somebody else keeps their cells."""
         self.by_pair.update(routes)
 
     # Generations of sets of members
 
     def _generation(self) -> int:
-        """That of a span without cells: the changelog has nothing of its sets of members.
+        """Return the generation of a span without cells: no changelog has its sets of members.
 
-        Noted when it is first asked for, so that it stays until the next refold.
+        The first call notes the generation, so that it stays until the next refold.
         """
         self._record.generation = self.generation_now
         return self._record.generation
 
     @property
     def generation_now(self) -> int:
-        """The same, not noted: what a span without cells would have if it were made now."""
+        """Generation that a span without cells would have if it were made now; it is not noted."""
         known = self._record.generation
         return self._record.flush if known < 0 else known
 
     def next_generation(self) -> int:
-        """That of spans made by a refold that begins now."""
+        """Return the generation of spans that a refold beginning now will make."""
         return max(self._record.flush, self._record.generation) + 1

@@ -185,7 +185,7 @@ def rows_of(
 
 
 def _pair_of(key: bytes, spans: Mapping[SpanKey, Span]) -> Pair | None:
-    """Whose cell or member a changelog record is, by its key; None of anything else."""
+    """Return the pair of a cell's or member's changelog key; None for any other key."""
     try:
         named = msgspec.msgpack.decode(key)
         if isinstance(named[0], bytes):

@@ -17,9 +17,9 @@ class Staleness:
         self.names: set[SubscriptionName] = set()
         """External subscriptions under a refold."""
         self.parked: dict[SubscriptionName, str] = {}
-        """Those whose figures stand as they are, and why: they cannot be refolded."""
+        """External subscriptions that cannot be refolded, with the reason; their figures stay."""
         self.half_closed: set[SubscriptionName] = set()
-        """Those that a cut has published some cells of, and has yet to publish others."""
+        """External subscriptions of which a cut has published some cells and not yet the others."""
         self.smaller_positions: set[Pair] = set()
         """Pairs to refold because an earlier event, or copy of one, came after a later one."""
         self.strays: set[Pair] = set()
@@ -37,7 +37,7 @@ class Staleness:
 
     def finish(self, queued: Iterable[Pair]) -> None:
         """Keep, after a refold, what is queued yet and what cannot be refolded."""
-        # The latter stand under what they stood under.
+        # Parked pairs still stand under the definitions they stood under before.
         standing = {pair for pair in self.refolding_pairs if pair[:2] in self.parked}
         self.refolding_pairs = {*queued, *standing}
         self.names = {(org, external_id) for org, external_id, _ in self.refolding_pairs}
@@ -47,7 +47,7 @@ class Staleness:
         self.parked[name] = reason
 
     def unpark(self, pairs: Iterable[Pair]) -> None:
-        """These are refolded, whatever kept them from it before."""
+        """Forget what kept these pairs from a refold: they are refolded now."""
         pairs = set(pairs)
         self.refolding_pairs.difference_update(pairs)
         left = {pair[:2] for pair in self.refolding_pairs}

@@ -16,15 +16,15 @@ from tables.changelogged.checkpoint import PartitionRecord
 
 
 class Told(NamedTuple):
-    """A definition, until everything that it concerns was looked at."""
+    """A definition that waits until everything it concerns was looked at."""
 
     touch: Touch
     at_ms: int
-    """Its append time."""
+    """Append time of the definition in ms."""
 
 
 class Standing:
-    """What of the definitions the cells of one partition show."""
+    """Which definitions the cells of one partition show."""
 
     def __init__(self, definitions: Definitions, record: PartitionRecord):
         self._definitions = definitions
@@ -32,23 +32,23 @@ class Standing:
         self._told: deque[Told] = deque()
         """Definitions that are queued, or looked at right now, in their order."""
         self._told_about: Counter[tuple[str | None, str | None]] = Counter()
-        """How many of them are about an organization and an external id; None: about any."""
+        """Number of queued definitions by (organization, external id); None: about any."""
         self._until_ms = -1
-        """What was packed stands under definitions of until then, while some are looked at."""
+        """Append time up to which packed cells include definitions, while others are looked at."""
         self._history_until_ms: int | None = None
-        """Likewise of history records, while some are put in force."""
+        """The same for history records, while some are put in force; None: none are."""
         self._entered_ms = -1
         self._restored_ms = -1
         """Append time that the definitions had reached when the partition was restored."""
         self._packed_ms = -1
         """Append time that the definitions had reached when external subscriptions were packed."""
         self._packed: set[SubscriptionName] = set()
-        """Those packed then."""
+        """External subscriptions that were packed at `_packed_ms`."""
         self._unclear: Container[SubscriptionName] = ()
         """External subscriptions for which look-ups cannot separate what their cells include."""
         self._unclear_until_ms = -1
         self._again: dict[SubscriptionName, None] = {}
-        """To be looked at once more: their routes were made under what held before."""
+        """External subscriptions to look at once more: their routes are of older definitions."""
 
     @property
     def looks(self) -> bool:
@@ -57,13 +57,13 @@ class Standing:
 
     @property
     def changes(self) -> bool:
-        """Whether definitions or history records are looked at: cells stand under older ones."""
+        """Whether definitions or history records are looked at: cells still show older ones."""
         return bool(self._told) or self._history_until_ms is not None
 
     def of(self, name: SubscriptionName) -> tuple[int | None, int | None]:
-        """What packed cells stand under: append times of definitions and of history records.
+        """Return append times of the newest definitions and history records that cells include.
 
-        None: under all that are in force, for nothing is left to be looked at.
+        None: packed cells include all that are in force; nothing is left to be looked at.
         """
         if not self._told:
             return None, self._history_until_ms
@@ -71,7 +71,7 @@ class Standing:
         return until_ms, self._history_until_ms
 
     def is_unclear(self, name: SubscriptionName) -> bool:
-        """Whether look-ups cannot tell which definitions of one millisecond the cells include."""
+        """Return True if look-ups cannot tell which definitions of one ms the cells include."""
         return name in self._unclear
 
     def note_restored(self) -> None:
@@ -106,7 +106,7 @@ class Standing:
         return list(islice(self._told, most))
 
     def looked_at(self, told: Iterable[Told]) -> None:
-        """Take the first definitions off the queue: whom they concern was looked at."""
+        """Take the first definitions off the queue: all they concern was looked at."""
         for touch, _ in told:
             self._told.popleft()
             about = touch.organization_id, touch.external_subscription_id
@@ -121,7 +121,7 @@ class Standing:
         self._unclear = ()
 
     def is_behind(self, name: SubscriptionName) -> bool:
-        """Whether a definition that is not looked at may concern an external subscription."""
+        """Return True if a waiting definition may concern an external subscription."""
         organization_id = name[0]
         return any(self._told_about[one] for one in (name, (organization_id, None), (None, None)))
 
@@ -131,15 +131,15 @@ class Standing:
         return self._told[0].at_ms if self._told else None
 
     def look_again(self, name: SubscriptionName) -> None:
-        """Queue an external subscription whose routes were made under what held before."""
+        """Queue an external subscription to look at again: its routes are of older definitions."""
         self._again[name] = None
 
     def need_not_look_again(self, name: SubscriptionName) -> None:
-        """Take an external subscription off that queue."""
+        """Take an external subscription off the queue of `look_again`."""
         self._again.pop(name, None)
 
     def next_again(self) -> SubscriptionName | None:
-        """Take the next one off the queue of those to be looked at once more."""
+        """Take the next name off the queue of `look_again`; None: the queue is empty."""
         return self._again.popitem()[0] if self._again else None
 
     # History records
@@ -150,9 +150,9 @@ class Standing:
         return max(self._entered_ms, self._record.history_ms)
 
     def next_history_ms(self) -> int:
-        """Append time of the next history record that is not in force; NEVER_MS: there is none.
+        """Return the append time of the next history record not in force; NEVER_MS: none.
 
-        To be entered before any cut at or after it, once every cut before it is published.
+        The record is entered once every earlier cut is published, before any later cut.
         """
         records = self._definitions.history_after(self._history_entered_ms)
         return records[0].append_time_ms if records else NEVER_MS
@@ -171,7 +171,7 @@ class Standing:
         return records
 
     def end_history(self, *, refolds: bool) -> None:
-        """Whom the records concern was looked at; `refolds`: some cells wait for a refold."""
+        """End `begin_history`: all was looked at; `refolds`: some cells wait for a refold."""
         self._history_until_ms = None
         if not refolds:
             self._record.history_ms = self._entered_ms

@@ -12,7 +12,7 @@ from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionName
 
 Timelines = list[tuple[Versions[Subscription], Timeline]]
-"""Of all subscriptions of an external id, canceled ones aside."""
+"""(versions, timeline) of every subscription of an external id, without canceled ones."""
 
 
 class TimelineTable:
@@ -21,15 +21,15 @@ class TimelineTable:
     def __init__(self, definitions: Definitions):
         self._definitions = definitions
         self._made: dict[SubscriptionName, tuple[int, Timelines]] = {}
-        """With how often timelines had been outdated when they were made."""
+        """By name: (value of `_outdated` when they were made, timelines)."""
         self._stood: tuple[tuple[SubscriptionName, int, int] | None, Timelines] = (None, [])
-        """The last ones that were made as of a time; of whom, of when, and under which offset."""
+        """Timelines last made as of a time: ((name, that time, definitions offset), timelines)."""
         self._outdated = 0
         self._old: dict[str | None, int] = {}
-        """By organization, None for all: timelines that were made before may be others now."""
+        """By organization (None: all), `_outdated` at its last change; older ones are stale."""
 
     def of(self, name: SubscriptionName, until_ms: int | None = None) -> Timelines:
-        """Timelines under all definitions, or those appended up to a time."""
+        """Return timelines under all definitions, or under those appended up to a time."""
         before: Timelines = []
         if until_ms is None:
             made_at, before = self._made.get(name, (-1, []))
@@ -43,7 +43,7 @@ class TimelineTable:
             before = before or standing
         subscriptions = self._definitions.subscriptions(*name)
         if not subscriptions:
-            # Of names that nothing defines there may be any number.
+            # Keep no entry: there may be any number of names that nothing defines.
             return []
         known = {id(subscription): timeline for subscription, timeline in before}
         timelines = []
@@ -60,9 +60,9 @@ class TimelineTable:
         return timelines
 
     def unfixed(self, name: SubscriptionName, before_ms: int) -> tuple[Timelines, Timelines]:
-        """Timelines as of a time and now, without most of the periods that were fixed by then.
+        """Return timelines as of a time and now, without most periods fixed by that time.
 
-        All that was fixed is alike in both; where it might not be, they are whole.
+        Fixed periods are alike in both; if they might differ, both timelines are whole.
         """
         definitions = self._definitions
         limited_ms = definitions.limited_after_ms()
@@ -86,7 +86,7 @@ class TimelineTable:
         return old, new
 
     def period_at(self, name: SubscriptionName, timestamp_ms: int) -> Period | None:
-        """The period of an external id that an event falls in, whatever its charges."""
+        """Return the period of an external id that an event falls in, whatever its charges."""
         for _, timeline in self.of(name):
             period = timeline.holding(timestamp_ms)
             if period is not None:

@@ -42,7 +42,7 @@ class Trial:
         # What no changelog takes is no state that can be kept.
         deque(partition.rows_of(partition.take_changes()), maxlen=0)
         self._tried += len(arrivals)
-        # Not kept when it failed: half of what was tried may be in it.
+        # A failed trial is not kept: half of what was tried may be in it.
         self._partition = partition
 
     def _table(self) -> Partition:

@@ -112,7 +112,7 @@ class Views:
     def _fill(self, span: Span, packed: Iterable[tuple[CellKey, Packed]]) -> None:
         live = self._routes.spans.get(span.key)
         if live is not None:
-            # Of another code, that its charge was about before.
+            # The live span may be of another code, which its charge was about before.
             for layer in live.layers.values():
                 shown = span.layer_starting(layer.start_ms)
                 if shown is not None:

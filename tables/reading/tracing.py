@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
     standing: Standing
     """lost: it should be in the event index and is not."""
     reason: str | None = None
-    """Of a refused one its dead letter code."""
+    """refused: the dead letter code."""
     counted: Arrival | None = None
     """taken: the arrival with the position the log gave it, as amended."""
     corrected_ms: int = -1
@@ -61,13 +61,13 @@ class Traced(NamedTuple):
     filter_id: str | None = None
     groups: tuple[str | None, ...] = ()
     value: str = ""
-    """As the digest names it; "" for a count."""
+    """Value as the digest names it; "" for a count."""
     cut_ms: int = 0
     """The first cut it counts at; 0: that of the period's due time."""
 
 
 def verdict(partition: Partition, arrival: Arrival) -> Verdict:
-    """What the partition, which has folded past it, did with an arrival."""
+    """Return what the partition did with an arrival that it has folded past."""
     identity = arrival.identity
     entry = partition.index.find(identity)
     if entry is not None and entry[1:4] == arrival.place[:3]:
@@ -92,9 +92,9 @@ def verdict(partition: Partition, arrival: Arrival) -> Verdict:
 
 
 def is_before(arrival: Arrival, entry: Entry) -> bool:
-    """Whether an arrival that was read again stands before what the index has.
+    """Return True if an arrival that was read again lies before the indexed one.
 
-    Along a partition offsets say so: reading may have begun after the time the log had reached.
+    Offsets decide within a partition: a read that begins later may show smaller append times.
     """
     if arrival.raw_partition == entry.raw_partition:
         return arrival.place[1:3] < entry[2:4]

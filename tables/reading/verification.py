@@ -194,7 +194,7 @@ class Verification:
         return {span.key: span.generation for span in self.partition.views.route_of(pair).spans}
 
     def _terms_of(self, name: SubscriptionName) -> list[tuple[str, list[Terms]]]:
-        """What the periods of a name's subscriptions are made from."""
+        """Return the terms that make the periods of a name's subscriptions, by subscription id."""
         return [
             (newest.id, timeline.terms)
             for versions, timeline in self.partition.timelines.of(name)
@@ -202,9 +202,9 @@ class Verification:
         ]
 
     def _has_changed(self, pair: Pair) -> bool:
-        """Whether the live cells stand under something else than the shadow ones were begun with.
+        """Return True if the live cells no longer stand under what the shadow cells began with.
 
-        A definition may change where events to come go without a refold of those that came.
+        A definition may redirect later events without a refold of earlier ones.
         """
         partition, name = self.partition, pair[:2]
         if REST in partition.stale.refolding_pairs:
@@ -222,8 +222,9 @@ class Verification:
         ) != partition.views.route_of(pair).shape(*reach)
 
     def compare_published(self) -> Iterator[list[Difference]]:
-        """Of each subscription what closing again, over the shadow cells, would publish: nothing,
-        if all is well.
+        """Yield, for each subscription, what closing it again over the shadow cells would publish.
+
+        An empty list means that all is well.
         """
         partition = self.partition
         for name in sorted(self.names):

@@ -48,7 +48,7 @@ def charges_in_force(
 
 
 def covering(records: Sequence[HistoryRecord], period: Period) -> Sequence[HistoryRecord]:
-    """Those history records that concern a period."""
+    """Return the history records that concern a period."""
     return [r for r in records if r.covers(period.start_ms, period.due_at_ms)] if records else ()
 
 

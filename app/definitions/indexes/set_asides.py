@@ -22,7 +22,7 @@ class Aside(Index):
     _elements: MutableMapping[int, set[int]] = field(default_factory=dict)
 
     def add(self, one: SetAside) -> None:
-        """Pass over these, too."""
+        """Set raw records, or one element of one, aside as well."""
         if one.index is not None:
             self._elements.setdefault(one.offset, set()).add(one.index)
             return
@@ -35,19 +35,19 @@ class Aside(Index):
         self._ranges = merged
 
     def touches(self, offset: int) -> bool:
-        """Whether anything of a record is set aside."""
+        """Return True if a record, or an element of it, is set aside."""
         return offset in self._elements or self.holds(offset)
 
     def holds(self, offset: int) -> bool:
-        """Whether a record is set aside as a whole: not even its bytes are looked at."""
+        """Return True if a whole record is set aside: its bytes are not even read."""
         return self.after(offset) > offset
 
     def holds_element(self, offset: int, index: int) -> bool:
-        """Whether one element of a record is set aside on its own, wherever it was forwarded."""
+        """Return True if one element is set aside on its own, wherever it was forwarded."""
         return index in self._elements.get(offset, ())
 
     def after(self, offset: int) -> int:
-        """The first offset from this one on that is not set aside."""
+        """Return the first offset from this one on that is not set aside."""
         i = bisect_right(self._ranges, offset, key=lambda place: place[0]) - 1
         return max(offset, self._ranges[i][1]) if i >= 0 else offset
 
@@ -62,7 +62,7 @@ class SetAsides(Index):
     """Records and elements on the list, by code."""
 
     def of(self, partition: int) -> Aside | None:
-        """What is set aside of a partition; None, as nearly always: nothing."""
+        """Return what is set aside of a partition; None, as nearly always: nothing."""
         return self._by_partition.get(partition)
 
     def commit(self, one: SetAside) -> None:
@@ -73,20 +73,20 @@ class SetAsides(Index):
         self.counts[one.code] += one.count
 
     def lift(self, identity: str) -> None:
-        """Take one off the list."""
+        """Take a set-aside record off the list."""
         one = self._listed.pop(identity, None)
         if one is not None:
             self.counts[one.code] -= one.count
 
     def listed(self) -> list[SetAside]:
-        """Those that are not lifted, in the order of the log."""
+        """Return the set-aside records that are not lifted, in the order of the log."""
         return list(self._listed.values())
 
     def find(self, identity: str) -> SetAside | None:
-        """One that is not lifted."""
+        """Return the set-aside record with this id; None: there is none, or it is lifted."""
         return self._listed.get(identity)
 
     def foresee(self, named: Iterable[SetAside]) -> None:
-        """Know places before the log is applied to where they are named."""
+        """Set places aside before the log is applied up to the records that name them."""
         for one in named:
             self._by_partition.setdefault(one.partition, Aside()).add(one)

@@ -19,12 +19,12 @@ class SubscriptionIndex(Index):
 
     versions: MutableMapping[str, Versions[Subscription]] = field(default_factory=dict)
     by_external_id: MutableMapping[Key, list[str]] = field(default_factory=dict)
-    """Ids in creation order, and so in `by_organization`."""
+    """Subscription ids in creation order; `by_organization` has the same order."""
     by_organization: MutableMapping[str, list[str]] = field(default_factory=dict)
     by_plan: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     by_customer: MutableMapping[Key, dict[str, None]] = field(default_factory=dict)
     left: MutableMapping[Key, dict[str, None]] = field(default_factory=dict)
-    """Those of customers that were deleted."""
+    """Subscriptions of deleted customers, by organization and external customer id."""
     active_by_plan: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
 
     def of_external_id(self, key: Key) -> list[Versions[Subscription]]:
@@ -36,7 +36,7 @@ class SubscriptionIndex(Index):
         return (newest(self.versions[i]) for i in ids)
 
     def commit(self, subscription: Subscription, now_ms: int, offset: int) -> None:
-        """Take a new version over."""
+        """Take over a new version of a subscription."""
         organization_id, identity = subscription.organization_id, subscription.id
         old = push(self.versions, identity, now_ms, offset, subscription)
         if old is None:
@@ -56,7 +56,7 @@ class SubscriptionIndex(Index):
         self.by_plan.setdefault(subscription.plan_id, {})[identity] = None
 
     def commit_deletion(self, customer: Customer) -> None:
-        """Let the subscriptions of a customer that is deleted be nobody's."""
+        """Move the subscriptions of a deleted customer to `left`."""
         key = (customer.organization_id, customer.external_id)
         left = self.by_customer.pop(key, {})
         if (before := self.left.setdefault(key, left)) is not left:
@@ -80,7 +80,7 @@ class SubscriptionIndex(Index):
         return True
 
     def commit_promised(self, promised: Promised) -> None:
-        """Put in force at once all that was promised."""
+        """Put all promised versions in force at once."""
         promised.coming.is_here = True
         self.active_by_plan.update(promised.active_by_plan)
 
@@ -91,4 +91,4 @@ class Promised:
     def __init__(self, now_ms: int, offset: int):
         self.coming = Coming(now_ms, offset)
         self.active_by_plan: dict[str, ActiveCounts] = {}
-        """Of plans, with what is promised."""
+        """Counts of active subscriptions by plan, promised versions included."""
