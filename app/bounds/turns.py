@@ -42,26 +42,26 @@ Kind = Literal[
 """What held the loop; the label of `meter_loop_held_seconds_total`."""
 
 Steps = Generator[None, None, T]
-"""Work by small steps; what it returns is the outcome."""
+"""Work by small steps; the generator's return value is its outcome."""
 
 STEP_ITEMS = 64
-"""At most so many items are a step, or 64 KiB."""
+"""Most items of one step; the other bound of a step is 64 KiB."""
 
 TURN_S = 0.010
-"""How long work goes on in one turn."""
+"""Seconds that work goes on in one turn."""
 
 HELD_S = 0.050
-"""A step that takes longer is counted as holding the loop."""
+"""Seconds beyond which a step counts as holding the loop."""
 
 TOLD_S = 0.250
-"""A step that takes longer is told in the log."""
+"""Seconds beyond which the log tells of a step."""
 
 PASSED_OVER = 4
-"""After so many turns of the fold a request has one, however much time requests have used."""
+"""Turns of the fold after which a request has one, however much time requests have used."""
 
 _TOLD_EVERY_S = 10.0
 _WINDOW_S = 1.0
-"""Over which the shares of time are weighed; what was before is halved."""
+"""Seconds after which all used time is halved, so that shares weigh recent time most."""
 
 _RANKS: dict[Kind, int] = {
     "decode": 0,
@@ -82,33 +82,33 @@ class Work(NamedTuple):
 
     kind: Kind
     what: str = ""
-    """For the log: the operation, no values of customers' events."""
+    """Name of the operation, for the log; without values of customers' events."""
     organization: str = ""
     subscription: str = ""
     request: str = ""
     urgent: bool = False
-    """The fold of a partition waits for it: its turns come as those of the fold do."""
+    """True: the fold of a partition waits for this work, which then queues with the fold."""
 
     @property
     def rank(self) -> int:
-        """Whose share its time is of."""
+        """The share that the work's time counts in: 0 the fold, 1 requests, 2 the rest."""
         return _RANKS.get(self.kind, _REST)
 
     @property
     def queue(self) -> int:
-        """Which of the three queues it waits in."""
+        """The queue that the work waits in: 0 the fold, 1 requests, 2 the rest."""
         return 0 if self.urgent else self.rank
 
 
 def in_steps(items: Sequence[T], take: Callable[[Sequence[T]], object]) -> Steps[None]:
-    """Take items, so many at a step."""
+    """Take items, `STEP_ITEMS` at a step."""
     for start in range(0, len(items), STEP_ITEMS):
         take(items[start : start + STEP_ITEMS])
         yield
 
 
 def drained(steps: Steps[T]) -> T:
-    """What steps return, all of them taken at once."""
+    """Take all steps at once and return their outcome."""
     while True:
         try:
             next(steps)
@@ -129,14 +129,14 @@ class Turns:
         """Turns of the fold since a request had one."""
         self._to_fold = 0
         self._rest_from_s = 0.0
-        """So long the rest waits while there is something to fold."""
+        """Time of the clock until which the rest waits while there is something to fold."""
         self._handing_out: asyncio.TimerHandle | None = None
         self._told_s: dict[str, float] = {}
         self.clock = clock
         self.others_s = 0.0
-        """Seconds within the step that runs that are counted for somebody else."""
+        """Seconds of the running step that count for other work."""
         self.running: Work | None = None
-        """Whose step the loop stands in."""
+        """Work of the step that runs now; None: no step runs."""
         self.held_s: dict[str, float] = {}
         """Seconds of steps over 50 ms, by kind."""
 
@@ -167,7 +167,7 @@ class Turns:
 
     @contextmanager
     def folding(self) -> Iterator[None]:
-        """There is something to fold: after each turn the rest waits as long as that took."""
+        """Mark that there is something to fold: after each of its turns the rest waits as long."""
         self._to_fold += 1
         try:
             yield
@@ -179,17 +179,17 @@ class Turns:
         return _Holding(self, work)
 
     def watched(self, work: Work, task: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """A coroutine, with the time counted for which it holds the loop between its waits."""
+        """Return a coroutine that counts the time for which it holds the loop between its waits."""
         return _Watched(self, work, task)
 
     def interrupted(self, work: Work, took_s: float) -> None:
-        """Something else took so long of the step that runs: it is counted for that."""
+        """Count a part of the running step for other work, such as garbage collection."""
         self.others_s += took_s
         if took_s > HELD_S:
             self.note_held(work, took_s)
 
     def used(self, work: Work, took_s: float) -> None:
-        """A step took so long."""
+        """Count the time of one step for its organization and its share."""
         rank = work.rank
         used = self._used[rank]
         used[work.organization] = used.get(work.organization, 0.0) + took_s
@@ -201,7 +201,7 @@ class Turns:
             self.note_held(work, took_s)
 
     def note_held(self, work: Work, took_s: float) -> None:
-        """The loop was held too long."""
+        """Count a step over 50 ms; log it when it took over 250 ms, every 10 s at most."""
         self.held_s[work.kind] = self.held_s.get(work.kind, 0.0) + took_s
         now_s = self.clock()
         if took_s > TOLD_S and now_s - self._told_s.get(work.kind, -_TOLD_EVERY_S) >= _TOLD_EVERY_S:
@@ -237,7 +237,7 @@ class Turns:
             raise
 
     def _end(self) -> None:
-        """The turn is over; the next begins when the loop has gone round."""
+        """End the turn; the next one begins when the loop has gone round."""
         asyncio.get_running_loop().call_soon(self._hand_out)
 
     def _hand_out(self) -> None:
@@ -261,7 +261,7 @@ class Turns:
         return self._to_fold > 0 and self.clock() < self._rest_from_s
 
     def _hand_out_later(self) -> None:
-        """When the rest may go on again."""
+        """Hand out the next turn when the rest may go on again."""
         if self._handing_out is None:
             delay_s = self._rest_from_s - self.clock()
             loop = asyncio.get_running_loop()
@@ -303,7 +303,7 @@ class Turns:
 
 
 class _Holding:
-    """One step of somebody; not across a wait."""
+    """A context manager around one step, which must not wait inside it."""
 
     def __init__(self, turns: Turns, work: Work):
         self._turns, self._work = turns, work
@@ -350,6 +350,6 @@ class _Watched(Generic[T]):
             return outcome
         finally:
             steps.close()
-            # What was thrown in has this frame in its traceback: neither would go without the
-            # collector, nor would the request and its body.
+            # The error's traceback holds this frame, which holds the error: without this only the
+            # collector would free both, and the request and its body with them.
             error = None

@@ -16,10 +16,10 @@ REDIS_PORT = 6_379
 
 
 def redis_client(settings: Settings, timeout_s: float) -> Any:
-    """Not connected yet. A `redis.asyncio` client: `Redis` or `RedisCluster`.
+    """Return a `redis.asyncio` client, `Redis` or `RedisCluster`; it connects at its first use.
 
     Raises:
-        ValueError: the URL says something else than it should.
+        ValueError: METER_REDIS_URL has no known scheme, or names no Sentinel service.
     """
     url = settings.redis_url or ""
     parts = urlsplit(url)
@@ -61,7 +61,7 @@ def redis_client(settings: Settings, timeout_s: float) -> Any:
 
 
 async def closed(client: Any) -> None:
-    """Close its connections, those to Sentinel too."""
+    """Close the client's connections, those to Sentinel too."""
     await client.aclose()
     sentinel = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
     for asked in sentinel.sentinels if sentinel else ():
@@ -84,7 +84,7 @@ def _tls(settings: Settings, scheme: str) -> dict[str, Any]:
 
 
 def _places(netloc: str, default_port: int) -> list[tuple[str, int]]:
-    """(host, port) of each server that is named."""
+    """Return (host, port) of each server that the URL names."""
     found = []
     for place in netloc.rpartition("@")[2].split(","):
         host, colon, port = place.rpartition(":")

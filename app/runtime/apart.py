@@ -1,7 +1,7 @@
-"""Apart: what may end a process is tried in a process of its own, a copy of this one.
+"""Try attempts that may end their process in a copy of this process.
 
-So a crash in C code, a kill for want of memory, or a call that never returns is an answer like any
-other, and this process learns which attempt it was (bounded-work §1.4).
+A crash in C code, a kill for want of memory or an endless call is then an answer like any other.
+This process learns from the copy which attempt caused it (bounded-work §1.4).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def first_failure(attempts: Sequence[Attempt]) -> Failed | None:
 
 
 async def first_failure_here(attempts: Sequence[Attempt]) -> Failed | None:
-    """Make attempts in this very process: what ends it is not found."""
+    """Make attempts in this very process; an attempt that ends the process is not found."""
     for number, attempt in enumerate(attempts):
         try:
             attempt()
@@ -102,7 +102,7 @@ async def _all_of(reading: int) -> bytes:
 
 
 def _failure_of(told: bytes, code: int) -> Failed | None:
-    """What the copy wrote: the number of each attempt as it began, and how the last one ended."""
+    """Return the failure that the copy wrote: attempt numbers, then the end of the last attempt."""
     number = 0
     for at in range(0, len(told) - len(told) % _NUMBER.size, _NUMBER.size):
         (mark,) = _NUMBER.unpack_from(told, at)
@@ -118,7 +118,7 @@ def _failure_of(told: bytes, code: int) -> Failed | None:
 
 
 def _make_all(attempts: Sequence[Attempt], writing: int) -> NoReturn:
-    """In the copy: never comes back to what it is a copy of."""
+    """Make all attempts, write each number and the end, then exit; runs in the copy only."""
     try:
         # Collecting would touch, and so copy, all memory.
         gc.disable()
@@ -142,7 +142,7 @@ def _make_all(attempts: Sequence[Attempt], writing: int) -> NoReturn:
 
 
 def _limit_memory() -> None:
-    """So that want of memory is an exception, and no kill."""
+    """Limit data memory, so that want of memory raises MemoryError instead of a kill."""
     if not _SIZES.exists():
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)

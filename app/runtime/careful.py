@@ -37,27 +37,27 @@ log = logging.getLogger(__name__)
 
 Decoded = Sequence[Arrival | CorrectionArrival]
 Decode = Callable[[RawRecord], Decoded]
-"""What of a record is folded here."""
+"""Returns the part of a record that this partition folds."""
 
 T = TypeVar("T")
 
 
 class Named(NamedTuple):
-    """What fails twice alone."""
+    """A record or element that failed twice when tried alone."""
 
     record: RawRecord
     partition: int
     offset: int
     element: int | None
-    """Its index; None: the record as a whole."""
+    """Index of the failing element; None: the record as a whole."""
     value: bytes
     reason: str
     organization_id: str | None = None
-    """Whose it is, where that can be read."""
+    """Organization of the record or element; None: it cannot be read."""
 
 
 async def examine_raw(owned: OwnedPartition, batch: RecordBatch) -> None:
-    """Set aside what of a batch of the raw topic can never be folded."""
+    """Set aside the records and elements of a raw batch that can never be folded."""
     number, definitions = owned.number, owned.shared.definitions
     times_ms = (raw.timestamp for raw in batch)
     # What brokers stamp may go back, as with a new leader.
@@ -85,7 +85,7 @@ async def examine_raw(owned: OwnedPartition, batch: RecordBatch) -> None:
 
 
 async def examine_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
-    """Set aside what of a batch of forwarded events can never be folded."""
+    """Set aside the records of a batch of forwarded events that can never be folded."""
     definitions = owned.shared.definitions
 
     def decode(raw: RawRecord) -> Decoded:
@@ -128,7 +128,7 @@ async def _examine(
 
 
 class _Trying:
-    """Tries records of one batch, on tables that are nobody's."""
+    """Tries records of one batch, on tables that belong to no partition."""
 
     def __init__(
         self, owned: OwnedPartition, decode: Decode, whole: Callable[[RawRecord, str], Named]
@@ -139,7 +139,7 @@ class _Trying:
         self._whole = whole
 
     async def named_of(self, records: Sequence[RawRecord]) -> list[Named]:
-        """Return what of these can never be folded."""
+        """Return the records and elements among these that can never be folded."""
         size = CAREFUL_PORTION_RECORDS
         portions = [records[first : first + size] for first in range(0, len(records), size)]
         named: list[Named] = []
@@ -169,7 +169,7 @@ class _Trying:
     async def _failing_twice(
         self, work: Callable[[T], object], items: Sequence[T]
     ) -> list[tuple[T, str]]:
-        """Return items that fail alone, and once more, each with how."""
+        """Return items that fail alone and once more, each with its failure."""
         found: list[tuple[T, str]] = []
         for each in await self._failing(work, items):
             again = await self._first_failure([partial(work, each)])
@@ -247,7 +247,7 @@ class _Aside(NamedTuple):
 
 
 async def _append(owned: OwnedPartition, asides: Sequence[_Aside], code: RefusalCode) -> None:
-    """Name them, write their dead letters, and wait until that is applied here."""
+    """Append the names and dead letters, and wait until this worker has applied the names."""
     shared = owned.shared
     settings = shared.settings
     topic = settings.topic(METER_DEFINITIONS)

@@ -109,12 +109,12 @@ class WorkerContext:
     offsets: LogStarts
     followed: AppliedDefinitions
     first_failure: FirstFailure
-    """How events are tried that may end the process."""
+    """Tries events that may end the process; returns the first failure."""
     tally: Tally = field(default_factory=Tally)
     turns: Turns = field(default_factory=Turns)
-    """Who may hold the event loop now."""
+    """The turns of the worker's event loop."""
     rebuilds: Counter[Rebuilt] = field(default_factory=Counter)
-    """What was torn or lost and made again: partition, index, members or published."""
+    """Rebuilds since the start, by the torn or lost part: partition, index, members, published."""
     unsent_bytes: int = 0
     """Size of all flushes that are packed and not committed."""
 

@@ -32,12 +32,12 @@ _NOTING = Work("other", "progress log")
 _STEP_RECORDS = 64
 _STEP_BYTES = 64 * 1024
 _REMEMBERED_TOUCHES = 100_000
-"""20 MB: whoever comes back after more of them looks at everything."""
+"""Touches kept, 20 MB. A partition that missed more of them checks everything."""
 _POLL_S = 0.02
 
 
 class DefinitionsLost(StackError):
-    """What state was folded with is not in the definitions log any more."""
+    """The definitions log has lost definitions that events were counted by."""
 
     def __init__(self, topic: str, found: str):
         super().__init__(
@@ -87,9 +87,9 @@ class FollowedDefinitions:
         self.changed = asyncio.Condition()
         """Notified when more of the log is applied."""
         self.wanted_ms = -1
-        """Somebody waits for definitions later than this."""
+        """Latest append time that somebody waits to be passed, in ms; -1: nobody waits."""
         self.awaited: dict[bytes, asyncio.Future[Applied | Rejected]] = {}
-        """Who waits for what becomes of a record that was appended here, by its value."""
+        """Futures of the outcomes of records that this worker appended, by the record's value."""
         self._touches: deque[tuple[int, int, Touch]] = deque(maxlen=_REMEMBERED_TOUCHES)
         """(offset, append time, touch) of the last definitions that may change usage."""
         self._limit_batches()
@@ -144,7 +144,7 @@ class FollowedDefinitions:
         self.wanted_ms = max(self.wanted_ms, past_ms)
 
     def define(self, record: LogRecord) -> Steps[None]:
-        """Apply one record, and tell everybody whom it concerns."""
+        """Apply one record, and tell the partitions and requests that it concerns."""
         value, offset = record.value, record.offset
         outcome = yield from applying(self._definitions, value, record.timestamp_ms, offset)
         # In the very step in which it came into force: no fold has seen it yet.

@@ -39,7 +39,7 @@ _EPOCH_BITS = 20
 
 
 def spool_of(settings: Settings) -> Spool:
-    """Return where corrections lie that have no room in memory."""
+    """Return the spool on local disk for corrections that have no room in memory."""
     return Spool(settings.state_dir / "spool")
 
 
@@ -52,14 +52,13 @@ async def fold_anew(
     producer: PartitionProducer,
     shared: WorkerContext,
 ) -> OwnedPartition:
-    """Return a partition that folds its logs from the start; what was published stays published.
+    """Return a partition that folds its logs from the start.
 
-    As far as usage-records has it: what that lacks is published again, the same bytes under the
-    same ids, for every record is a function of the logs.
+    Records in usage-records stay published. Records missing there are published again with the
+    same bytes and ids, since every record is a function of the logs.
 
-    Whatever an earlier state has left behind goes, with the first flush at the latest: members and
-    rows of events yet to be folded again would make them look like repetitions, and what is counted
-    of them would be counted twice.
+    The first flush at the latest deletes all that an earlier state left behind. With old members
+    and index rows, events folded again would look like repetitions, or count twice.
     """
     settings, store = shared.settings, shared.members
     newest = {**newest, **await newest_values(settings, [MEMBERS_CHANGELOG], number)}
@@ -120,9 +119,9 @@ def _memory_share(shared: WorkerContext) -> int:
 
 
 class Published(NamedTuple):
-    """What was published of a partition."""
+    """The usage records that a partition has published."""
 
     table: PublishedTable
     newest: OutputMark | None
     whole: bool
-    """Not True when usage-records is not what it was: then this is what it has now."""
+    """False: usage-records has lost records, and `table` has the remaining ones."""

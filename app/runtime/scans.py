@@ -34,7 +34,7 @@ Scanner = Callable[[OwnedPartition], Scan]
 """Makes a reader of the logs of a partition."""
 
 NEAR_RECORDS = 64
-"""So close behind the live fold that it may wait for the rest: one fetch, one turn."""
+"""Most records that a scan may read while the live fold waits: one fetch, one turn."""
 
 FAR_RECORDS = 2_000
 """Where the live fold is faster than the scan, or verify reads for many partitions, it waits for so
@@ -42,7 +42,7 @@ much at most."""
 
 
 class Turn:
-    """Time on the event loop for one who reads logs again."""
+    """Time on the event loop for one scan."""
 
     def __init__(self, turns: Turns, work: Work, most_s: float | None = None):
         self._turns, self._work, self._most_s = turns, work, most_s
@@ -83,7 +83,7 @@ class Turn:
     async def near(
         self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> None:
-        """Feed what is read until the live fold is so near that it may wait for the rest."""
+        """Feed arrivals until the scan is so near the live fold that the fold may wait."""
         async for _ in self.stretches(scan, record, feed):
             pass
 
@@ -104,7 +104,7 @@ class Turn:
     async def rest(
         self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> None:
-        """Feed what is left, while the live fold waits."""
+        """Feed the remaining arrivals while the live fold waits."""
         async for part in scan.read(record, self, urgent=True):
             await self.run(feed(part), urgent=True)
 
@@ -116,7 +116,7 @@ def feeding(take: Callable[[list[Arrival]], object]) -> Callable[[list[Arrival]]
 
 @dataclass(eq=False)
 class _Scan:
-    """One that runs or waits."""
+    """A scan that runs or waits."""
 
     organization_id: str
     endless: bool
@@ -134,12 +134,12 @@ class Scans:
 
     @property
     def running(self) -> int:
-        """How many run."""
+        """Number of scans that run."""
         return len(self._running)
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Number of scans that wait."""
         return sum(map(len, self._waiting.values()))
 
     def check(self, organization_id: str) -> None:

@@ -108,9 +108,9 @@ class Observed(NamedTuple):
     folded_events: int
     at_s: float
     held_since_s: float | None = None
-    """Since when records are there that nobody may read, for a transaction is open."""
+    """Since when an open transaction keeps records from readers, in seconds; None: none does."""
     producer_id: int = -1
-    """Of the transaction that is open; -1: no broker tells."""
+    """Id of the producer with the open transaction; -1: none is open, or no broker tells."""
 
 
 @dataclass

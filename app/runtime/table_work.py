@@ -11,16 +11,16 @@ from app.bounds.turns import Steps, Work
 from app.runtime.life import Life
 
 STEPS_AT_ONCE = 64
-"""Between two chances of a fold or a flush to change the tables."""
+"""Steps of one portion; between two portions a fold or a flush may change the tables."""
 
 PASSED_OVER_EVERY = 4
-"""Portions of steps, after which the collector looks at what they made."""
+"""Portions after which the garbage collector looks at the objects that they made."""
 
 T = TypeVar("T")
 
 
 class TableWork:
-    """Who may change the tables of one partition now."""
+    """The locks on the tables of one partition, and work that changes these tables in steps."""
 
     def __init__(self, life: Life):
         self._life = life
@@ -47,7 +47,7 @@ class TableWork:
                     pass_over()
 
     def _portion(self, steps: Generator[None, None, T]) -> Steps[tuple[T] | None]:
-        """Take some steps; return what they come to if these were the last ones."""
+        """Take some steps; return a tuple of the outcome after the last step, else None."""
         for _ in range(STEPS_AT_ONCE):
             with self._life.change():
                 try:
