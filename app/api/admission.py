@@ -1,4 +1,4 @@
-"""Which request begins when: organizations in rotation, no more at once than memory allows.
+"""Decide when a request begins: organizations in rotation, as many at once as memory allows.
 
 Requests begin a few at a turn of the loop, so that a slice of events is folded between them. They
 wait by organization; those without a known key have a small queue of their own. When too many wait
@@ -29,27 +29,27 @@ from app.bounds.limits import (
 )
 
 NOBODY = ""
-"""In place of an organization: no key, or none that is known."""
+"""Name in place of an organization for requests without a key, or with an unknown one."""
 
 RETRY_AFTER_S = 1
 _POOLS = 2
-"""Clients' requests and those of other workers: as the latter are never sent on, they always end,
-and no two workers wait for each other's memory."""
+"""Pools of memory: one for clients' requests, one for those of other workers. The latter are never
+forwarded, so they always end, and no two workers wait for each other's memory."""
 
 _SHARES = 2
-"""One organization has at most this part of a pool: it cannot keep the others waiting by sending
-slowly."""
+"""Shares of a pool; one organization has one at most. An organization that sends slowly thus cannot
+keep the others waiting."""
 
 
 class Memory(NamedTuple):
-    """What requests take, or may take."""
+    """Memory that requests take or may take, in bytes: their bodies, and the work on them."""
 
     body: int
     working: int
 
     @classmethod
     def of(cls, body_bytes: int) -> Memory:
-        """What a request with such a body is taken to need."""
+        """Return the memory that a request with a body of this size counts for."""
         needed = BASE_WORKING_BYTES + WORKING_BYTES_A_BYTE * body_bytes
         return cls(body_bytes, min(needed, REQUEST_WORKING_BYTES))
 
@@ -71,14 +71,14 @@ class _Waiting(NamedTuple):
 
 
 class Admission:
-    """Who may begin now, of one pool."""
+    """Decides which requests of one pool begin now, and lets the others wait."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[_Waiting]] = {}
-        """None of them is empty; the first organization is the next to begin one."""
+        """Waiting requests by organization, never empty; the first organization is the next one."""
         self._waiting = 0
         self._begun = 0
-        """In this turn of the loop."""
+        """Requests begun in this turn of the loop."""
         self._next_turn: asyncio.Handle | None = None
         self._taken = _NOTHING
         self._taken_by: dict[str, Memory] = {}
@@ -168,7 +168,7 @@ class Admission:
                 self._begin_first_of(organization)
 
     def _begin_first_of(self, organization: str) -> None:
-        """Begin one that waits, if it may; its organization is the last then."""
+        """Begin an organization's first request if it may begin; move the organization last."""
         queue = self._queues[organization]
         while queue and queue[0].begins.done():
             # Its client has gone just now.

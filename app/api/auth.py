@@ -1,4 +1,4 @@
-"""Who asks: which organization a request speaks for, and what it may do."""
+"""Identify the sender of a request: its organization, and what the sender may do."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ def _now_s() -> float:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks."""
+    """The sender of a request, as its key says."""
 
     organization_id: str
     access: KeyAccess
     name: str = ""
-    """Of the key."""
+    """Name of the key; empty: the key has none."""
     requests: Bucket | None = None
-    """What the key may ask for in a second; None: as much as there is."""
+    """Requests that the key may send in a second; None: no limit."""
     events: Bucket | None = None
-    """What it may send in a second."""
+    """Events that the key may send in a second; None: no limit."""
 
     @property
     def operates(self) -> bool:
-        """Whether it speaks for all organizations."""
+        """True: the key speaks for all organizations."""
         return self.organization_id == EVERY_ORGANIZATION
 
     def require(self, method: str, resource: str) -> None:
-        """403 unless this key may do it: GET reads, everything else writes."""
+        """Raise 403 unless this key may use the method: GET and HEAD read, all others write."""
         if method not in ("GET", "HEAD") and self.access == "read":
             raise forbidden(f"write_action_not_allowed_for_{resource}")
 
 
 class Failures:
-    """Failed attempts by address: who guesses keys is made to wait, and told of in the log."""
+    """Failed attempts by address. An address that guesses keys must wait, and the log tells it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._of: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        """Second and how many failed in it."""
+        """(second, failed attempts in it) of each address, the latest address last."""
         self._told_s = -_TOLD_EVERY_S
         self.count = 0
 
     def note(self, address: str) -> None:
-        """One more. Raises 429 when there were many in this second."""
+        """Count one more failed attempt. Raises 429 if the address had too many in this second."""
         now_s = self._clock()
         second, count = self._of.get(address, (-1, 0))
         count = count + 1 if second == int(now_s) else 1
@@ -84,7 +84,7 @@ class Failures:
 
 @dataclass(frozen=True)
 class _Held:
-    """A key as it is looked up."""
+    """A key's identity and the time when the key ends."""
 
     identity: Identity
     expires_at_s: float | None
@@ -102,7 +102,7 @@ class KeyRing:
         self.replace(keys)
 
     def replace(self, keys: Iterable[Key]) -> None:
-        """These hold from now on; what a key that stays may still ask for is kept."""
+        """Use these keys from now on; a key that stays keeps the rest of its rates."""
         before = {held.identity.name: held.identity for held in self._held.values()}
         found = {}
         for key in keys:
@@ -122,10 +122,13 @@ class KeyRing:
         self.last_used_s = {name: at for name, at in self.last_used_s.items() if name in names}
 
     def identify(self, authorization: str | None, address: str = "") -> Identity:
-        """The identity behind an Authorization header, else 401, or 429 for whoever guesses.
+        """Return the identity of an Authorization header.
 
-        Only the header's second word is looked at, so any scheme will do. What is compared is a
-        digest: how long that takes tells nothing of the key.
+        Only the header's second word counts, so any scheme will do. The key is found by its digest:
+        the time that this takes tells nothing of the key.
+
+        Raises:
+            ApiError: 401 without a valid key; 429 for an address with too many failed attempts.
         """
         words = (authorization or "").split()
         held = None
@@ -153,7 +156,7 @@ def _rates(identity: Identity) -> tuple[float | None, float | None]:
 
 
 class _Told(msgspec.Struct, array_like=True):
-    """What a worker says to another of who asks."""
+    """The claims of a token: the identity of the sender and the end of the token."""
 
     organization_id: str
     access: KeyAccess
@@ -162,10 +165,10 @@ class _Told(msgspec.Struct, array_like=True):
 
 
 class PeerTokens:
-    """What goes with a request from one worker to another in place of the caller's key.
+    """Signed tokens that workers send each other in place of the caller's key.
 
-    Where the other worker is, the topic of progress says, which others may be able to write to: a
-    token is good for one path and for seconds.
+    The topic of progress tells a worker where the others are, and strangers may be able to write
+    to that topic. A token is therefore valid for one method and path, and for seconds.
     """
 
     def __init__(self, secret: str, clock: Callable[[], float] = _now_s) -> None:
@@ -173,7 +176,7 @@ class PeerTokens:
         self._clock = clock
 
     def made(self, identity: Identity, method: str, target: str) -> str:
-        """The token for one request; `target` is its path and query, as sent."""
+        """Return the token for one request; `target` is its path and query, as sent."""
         told = _Told(
             identity.organization_id, identity.access, identity.name, self._clock() + PEER_TOKEN_S
         )
@@ -181,7 +184,7 @@ class PeerTokens:
         return f"{packed}.{self._sign(packed, method, target)}"
 
     def identity(self, token: str, method: str, target: str) -> Identity | None:
-        """Who asks, by the worker that sends this on; None: no worker of ours says so now."""
+        """Return the identity that a token names; None: the token is forged, damaged or too old."""
         packed, _, signature = token.partition(".")
         signed = self._sign(packed, method, target)
         if not hmac.compare_digest(signed.encode(), signature.encode("utf-8", "surrogateescape")):

@@ -28,7 +28,7 @@ ORGANIZATION_HEADER = "Meter-Organization"
 """Names the organization that a key of all organizations speaks for."""
 
 VISITOR = Identity(EVERY_ORGANIZATION, "operator", "page")
-"""Whoever looks at a page that is open to all."""
+"""Identity of anybody who looks at a page that is open to all."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Api:
     registry: CollectorRegistry
     session: ClientSession
     openapi: Mapping[str, Any]
-    """What `/openapi.json` says."""
+    """Content of `/openapi.json`."""
     max_batch: int
     open_page: bool
     """The live page shows every organization to whoever asks: for the local profile only."""
     turns: Turns
-    """Of the event loop, for answers of somebody else's size."""
+    """Turns of the event loop, for answers of any size."""
     overviews: Overviews = field(default_factory=Overviews)
 
 
@@ -84,28 +84,28 @@ class Call:
     identity: Identity | None
     received: Body
     sender: Identity | None = None
-    """Who asks, by the token of the worker that sends this on; None: a client of ours asks."""
+    """Identity in the token of the worker that forwards this request; None: a client sent it."""
 
     @property
     def meter(self) -> Meter:
-        """The engine. Raises Unavailable until it knows enough to answer."""
+        """The engine. Raises Unavailable until the engine has read the definitions."""
         if not self.api.meter.opened:
             raise Unavailable("the definitions are being read")
         return self.api.meter
 
     @property
     def now_ms(self) -> int:
-        """The clock; never behind a definition that this worker has applied."""
+        """Time of the clock in ms, never before the last definition that this worker applied."""
         return max(self.meter.now_ms(), self.meter.definitions.append_time_ms)
 
     @property
     def forwarded(self) -> bool:
-        """Whether another worker sent this request, as its token has proven."""
+        """True: another worker sent this request, as its token has proven."""
         return self.sender is not None
 
     @cached_property
     def asker(self) -> Identity:
-        """Who asks, also where no key is needed: of an open page anybody, for all. Raises 401."""
+        """Identity of the sender, on an open page without a key VISITOR. Raises 401, 429."""
         known = self.identity or self.sender
         if known is not None:
             return known
@@ -116,7 +116,7 @@ class Call:
 
     @property
     def organization_id(self) -> str:
-        """Whose objects the request is about; 422 where a key of all organizations names none."""
+        """Organization of the request. Raises 422 if an operator's key names no organization."""
         if self.identity is None:
             raise AssertionError("a public endpoint speaks for no organization")
         if not self.identity.operates:
@@ -135,24 +135,24 @@ class Call:
         return PageRequest.of(self.query)
 
     async def body(self) -> bytes:
-        """The raw body; 413 when it is over the limit, 408 when it does not come in time."""
+        """Return the raw body. Raises 413 when it is over the limit, 408 when it is late."""
         return await self.received.read()
 
     def count_events(self, count: int) -> None:
-        """Take so many from what the key may send in a second; 429 when they are too many.
+        """Take a number of events from the key's rate. Raises 429 when they are too many.
 
-        Another worker has counted what it sends on.
+        Events of a forwarded request have been counted by the worker that forwards them.
         """
         if self.identity is not None and self.identity.events is not None:
             self.identity.events.take(count)
 
     async def json(self) -> Any:
-        """The body as JSON; an empty one is an empty object."""
+        """Return the body as JSON; an empty body is an empty object."""
         body = await self.body()
         return json_text.decode(body) if body.strip() else {}
 
     async def root(self, name: str) -> dict[str, Any]:
-        """The object under the required root key; 400 when it is missing, empty or none."""
+        """Return the object under the required root key. Raises 400 when it is missing or empty."""
         value = await self.json()
         found = value.get(name) if isinstance(value, dict) else None
         if not isinstance(found, dict) or not found:
@@ -161,18 +161,18 @@ class Call:
 
     @property
     def key_name(self) -> str | None:
-        """In whose name it is."""
+        """Name of the key; None: the request has no key, or a key without name."""
         return None if self.identity is None else self.identity.name or None
 
     async def listing(
         self, root: str, items: Iterable[Item | None], to_json: Callable[[Item], Any]
     ) -> dict[str, Any]:
-        """The page that is asked for, made in turns."""
+        """Return the requested page of a listing, made in turns."""
         work = Work("request", f"listing {root}", self.organization_id)
         return await self.api.turns.run(work, listing(root, items, self.page, to_json))
 
     async def define(self, command: Command) -> Applied:
-        """Change the definitions, in the name of the key; a rejection becomes the answer."""
+        """Change the definitions in the name of the key; raise the answer for a rejection."""
         named = msgspec.structs.replace(command, changed_by=self.key_name)
         outcome = await self.meter.definer.define(named)
         if isinstance(outcome, Rejected):
@@ -181,7 +181,7 @@ class Call:
 
 
 def rejected(outcome: Rejected) -> ApiError:
-    """The answer for a definition that was not accepted."""
+    """Return the error answer for a rejected definition."""
     if outcome.status == 404 and not outcome.code.endswith("_not_found"):
         return not_found(outcome.code)
     return coded(outcome.status, outcome.code, outcome.details or None)

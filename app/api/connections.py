@@ -1,4 +1,4 @@
-"""Connections of clients: how many there may be, and how long each may keep us waiting."""
+"""Bound the connections of clients: their number, and how long each may keep a worker waiting."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 1
 _LOOKED_AFTER_EVERY_S = 0.5
 _READ_BYTES = 16 * 1024
-"""Of a body that nobody has asked for twice as much is read from the connection."""
+"""Bytes of aiohttp's read buffer. aiohttp reads twice as many of a body before a handler asks."""
 
 _NO_FILES_WAIT_S = 0.1
 
 
 def error_response(error: ApiError) -> web.Response:
-    """The response for an error."""
+    """Return the response for an error."""
     return web.Response(
         body=encode(error.body),
         status=error.status,
@@ -59,7 +59,7 @@ def error_response(error: ApiError) -> web.Response:
 
 
 def _bytes_of(error: ApiError, *, tls: bool) -> bytes:
-    """The response where no request was read."""
+    """Return the bytes of a response to a connection from which no request was read."""
     body = encode(error.body)
     headers = {
         **error.headers,
@@ -74,7 +74,7 @@ def _bytes_of(error: ApiError, *, tls: bool) -> bytes:
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's protocol of one connection, within our limits; answers JSON to what is no HTTP."""
+    """aiohttp's protocol of one connection, within our limits; it answers bad HTTP with JSON."""
 
     def __init__(self, server: web.Server, listener: Connections) -> None:
         super().__init__(
@@ -92,17 +92,17 @@ class Connection(web.RequestHandler):
         )
         self.listener = listener
         self._wire: asyncio.Transport | None = None
-        """Also when aiohttp has let go of it: what is written may not have left yet."""
+        """The transport, kept after aiohttp dropped it: written bytes may not have left yet."""
         self._head_since_s: float | None = None
         self._head_bytes = 0
         self._unsent_bytes = 0
         self._taken_s = 0.0
-        """When the client last took something of what waits for it."""
+        """When the client last took bytes of its answer, in seconds of the loop's clock."""
         self.idle_since_s = 0.0
-        """When the last request ended, or the connection began."""
+        """When the last request ended or the connection began, in seconds of the loop's clock."""
 
         self.is_idle = True
-        """No request is in hand: none has come, or not its whole head."""
+        """True: no request is in hand; none has come, or only a part of its head."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -129,7 +129,7 @@ class Connection(web.RequestHandler):
                 self._refuse(head_too_large(HEAD_BYTES))
 
     def _end_broken_body(self) -> None:
-        """Tell who reads the body that no more of it can be read; aiohttp only queues an error."""
+        """Raise an error in the reader of a broken body; aiohttp only queues one."""
         request, last = self._current_request, self._messages[-1][0] if self._messages else None
         if request is None or request.content.is_eof() or isinstance(last, RawRequestMessage):
             return
@@ -142,7 +142,7 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Answer; when the body is not read, read on for a moment and then close."""
+        """Send the answer; if the body is not read, read on for a moment and then close."""
         unread = not request.content.is_eof()
         if unread:
             resp.force_close()
@@ -172,7 +172,7 @@ class Connection(web.RequestHandler):
         return response
 
     def look_after(self, now_s: float) -> None:
-        """End it when the client keeps us waiting for too long."""
+        """End the connection when its client keeps the worker waiting for too long."""
         wire = self._wire
         if wire is None:
             return
@@ -198,7 +198,7 @@ class Connection(web.RequestHandler):
 
 
 async def _read_on(request: web.BaseRequest) -> None:
-    """Let a client that is still sending get to its answer."""
+    """Read on, so that a client that is still sending gets to its answer."""
     left = UNREAD_BYTES
     try:
         async with asyncio.timeout(UNREAD_S):
@@ -209,7 +209,7 @@ async def _read_on(request: web.BaseRequest) -> None:
 
 
 class Connections:
-    """Listens on one address, and keeps what comes within its limits."""
+    """Listens on one address, and keeps its connections within the limits."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class Connections:
         self._certificate = certificate
         self._refused = refused
         self.admin = admin
-        """Only health and metrics answer here."""
+        """True: only health and metrics answer here."""
         self._open: set[Connection] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._turned_away: set[socket.socket] = set()
@@ -234,29 +234,29 @@ class Connections:
 
     @property
     def tls(self) -> bool:
-        """Whether clients speak TLS to this listener."""
+        """True: clients speak TLS to this listener."""
         return self._certificate is not None
 
     def count(self) -> tuple[int, int]:
-        """How many are active, and how many idle."""
+        """Return how many connections are active, and how many idle."""
         idle = sum(connection.is_idle for connection in self._open)
         return len(self._open) - idle, idle
 
     def add(self, connection: Connection) -> None:
-        """It is open."""
+        """Count a connection that was opened."""
         self._open.add(connection)
 
     def discard(self, connection: Connection) -> None:
-        """It is closed."""
+        """Forget a connection that was closed."""
         self._open.discard(connection)
 
     def refusal(self, error: ApiError) -> bytes:
-        """The answer to what is no request yet; it is counted."""
+        """Return the answer to bytes that are no request, and count it."""
         self._refused(error)
         return _bytes_of(error, tls=self.tls)
 
     async def listen(self, host: str, port: int) -> int:
-        """Listen; returns the port, which port 0 leaves to the system."""
+        """Listen and return the port; with port 0 the system chooses one."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -274,7 +274,7 @@ class Connections:
         return int(self._listeners[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Listen no more; what is open stays."""
+        """Stop listening; open connections stay."""
         for task in (*self._tasks, *self._starting):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._starting, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Addresses and names: which are this machine's own, under which one a client came, who it is."""
+"""Check under which host name a client came, find its address, and refuse unsafe listening."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Network = IPv4Network | IPv6Network
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address, or name."""
+    """Return True if only this machine reaches an address or name."""
     if host.lower() == "localhost":
         return True
     try:
@@ -27,9 +27,9 @@ def is_loopback(host: str) -> bool:
 
 
 def require_own_name(request: web.Request, others: Collection[str]) -> None:
-    """421 unless the client came by `localhost`, a loopback address or one of the other names.
+    """Raise 421 unless the client came by `localhost`, a loopback address or one of `others`.
 
-    A web site can have its own name point here, but not send another one.
+    A foreign web site can let its own name point here, but cannot send another name.
     """
     try:
         host = URL(f"http://{request.headers.get('Host', '')}").host or ""
@@ -40,7 +40,7 @@ def require_own_name(request: web.Request, others: Collection[str]) -> None:
 
 
 def client_address(request: web.Request, proxies: Collection[Network]) -> str:
-    """Who asks: the last in X-Forwarded-For that is no trusted proxy, if one of them connected."""
+    """Return the client's address; behind trusted proxies the last other one in X-Forwarded-For."""
     address = request.remote or ""
     named = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
     while _is_in(address, proxies) and named:
@@ -57,7 +57,7 @@ def _is_in(address: str, networks: Collection[Network]) -> bool:
 
 
 def require_peer_secret(settings: Settings) -> None:
-    """In production workers know each other by a secret that nobody guesses. Raises StackError."""
+    """Raise StackError if in production the secret between workers is too short."""
     given = len(settings.peer_secret.get_secret_value())
     if settings.profile == "production" and given < LEAST_SECRET_CHARACTERS:
         raise StackError(
@@ -68,7 +68,7 @@ def require_peer_secret(settings: Settings) -> None:
 
 
 def require_guarded(settings: Settings) -> None:
-    """Refuse to listen for the network with what is meant for this machine.
+    """Refuse to listen for the network with settings that are safe on this machine only.
 
     Raises:
         StackError: names the variable to set.

@@ -35,16 +35,16 @@ KeyAccess = Literal["read", "write", "operator"]
 
 
 class KeysRefused(StackError):
-    """The file of keys, or a key of the environment, cannot be worked with."""
+    """The file of keys or a key of the environment is not valid."""
 
 
 class Key(BaseModel):
-    """One key: its digest, whom it stands for and what it may do."""
+    """One key: its digest, its organization and its rights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=255)
-    """Says in the log of definitions who changed them."""
+    """Name of the key; the log of definitions keeps it with each change."""
     organization_id: str = Field(min_length=1, max_length=1024)
     access: KeyAccess = "write"
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -67,12 +67,12 @@ class Key(BaseModel):
 
 
 def digest_of(secret: str) -> str:
-    """What the file keeps of a key."""
+    """Return the digest of a key, as the file keeps it."""
     return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def new_key(name: str, organization_id: str, access: KeyAccess) -> tuple[str, str]:
-    """(the key itself, which is kept nowhere; the entry for the file)"""
+    """Return (key, entry for the file of keys); the key itself is kept nowhere."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     key = Key(name=name, organization_id=organization_id, access=access, sha256=digest_of(secret))
     fields = ("name", "organization_id", "access", "sha256")
@@ -88,7 +88,7 @@ def _quoted(text: str) -> str:
 
 
 def of_environment(keys: Sequence[ApiKey]) -> tuple[Key, ...]:
-    """Those of METER_API_KEYS, named by their place."""
+    """Return the keys of METER_API_KEYS, named by their place."""
     return tuple(
         Key(
             name=f"METER_API_KEYS[{number}]",
@@ -103,7 +103,7 @@ def of_environment(keys: Sequence[ApiKey]) -> tuple[Key, ...]:
 
 
 def read_keys(file: Path) -> tuple[Key, ...]:
-    """The keys of a file: TOML with `[[keys]]` tables. Raises `KeysRefused`."""
+    """Return the keys of a TOML file with `[[keys]]` tables. Raises `KeysRefused`."""
     try:
         found = tomllib.loads(file.read_text())
         unknown = found.keys() - {"keys"}
@@ -128,7 +128,7 @@ def read_keys(file: Path) -> tuple[Key, ...]:
 
 
 def keys_of(settings: Settings) -> tuple[Key, ...]:
-    """All keys that a worker begins with. Raises `KeysRefused`."""
+    """Return all keys that a worker begins with. Raises `KeysRefused`."""
     of_file = () if settings.api_keys_file is None else read_keys(settings.api_keys_file)
     if settings.profile == "production":
         short = [
@@ -158,10 +158,10 @@ class KeysFile:
         self._seen = self._stamp()
         self._asked = asyncio.Event()
         self.valid = True
-        """Whether it could be read when it was looked at last."""
+        """True: the file was valid when it was looked at last."""
 
     def look(self) -> None:
-        """Read it now, whether it seems to have changed or not."""
+        """Read the file now, also if it seems unchanged."""
         self._asked.set()
 
     async def follow(self) -> None:

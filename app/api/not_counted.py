@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 async def index(call: Call) -> Any:
-    """Of all workers, each since it has its partitions."""
+    """Answer what all workers have not counted, each since it has its partitions."""
     reason, code = call.query.text("reason"), call.query.text("code")
     found = await call.meter.events.not_counted(call.organization_id, reason, code)
     told: list[Json] = []
@@ -28,7 +28,7 @@ async def index(call: Call) -> Any:
 
 
 def _merged(found: list[Uncounted], told: list[Json]) -> Steps[list[Json]]:
-    """One entry for each reason and code, most events first."""
+    """Merge the workers' entries into one for each reason and code, most events first."""
     merged: dict[tuple[str, str], Json] = {}
     for number, one in enumerate([*map(_json, found), *told], 1):
         known = merged.setdefault((one["reason"], one["code"]), one)

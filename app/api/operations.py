@@ -1,4 +1,4 @@
-"""What operators and tools ask a worker: health, metrics, the page, the descriptions."""
+"""Answer operators and tools: health, metrics, the page, the descriptions."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _CONTENT_TYPES = {
 _KEPT_BUT_ASKED_FOR = {"Cache-Control": "no-cache"}
 _MAX_LINES = 1_000
 _MAX_ORGANIZATIONS = 1_000
-"""In the picker; the id of any other can be typed."""
+"""Organizations in the page's picker; a user can type the id of any other."""
 
 
 async def live(_: Call) -> Any:
-    """The process runs and its event loop turns."""
+    """Answer 200: the process runs and its event loop turns."""
     return {"status": "live"}
 
 
 async def ready(call: Call) -> Any:
-    """Whether this worker should get traffic: 503 while another one would do better.
+    """Answer 200 if this worker should get traffic, 503 while another one would do better.
 
-    What all workers share, like brokers that are away, leaves it at 200 and `degraded`, or a
-    balancer would empty itself; a monitor that wants 503 asks with `?require=kafka,redis`.
+    Trouble of all workers, such as absent brokers, gives 200 and `degraded`: with 503 a balancer
+    would have no worker left. A monitor that wants 503 asks with `?require=kafka,redis`.
     """
     reasons = call.api.meter.health()
     required = {word for text in call.query.texts("require") for word in text.split(",")}
@@ -58,12 +58,12 @@ async def ready(call: Call) -> Any:
 
 
 async def metrics(call: Call) -> Any:
-    """Prometheus text."""
+    """Answer the metrics as Prometheus text."""
     return Reply(generate_latest(call.api.registry), content_type=CONTENT_TYPE_LATEST)
 
 
 async def organization(call: Call) -> Any:
-    """Tells a key its organization."""
+    """Answer the organization of the request's key."""
     definitions, organization_id = call.meter.definitions, call.organization_id
     created_at_ms = [
         found.created_at_ms
@@ -86,12 +86,12 @@ def _page_file(name: str) -> bytes | None:
 
 
 async def page(_: Call) -> Any:
-    """The live usage page."""
+    """Answer the live usage page."""
     return _static("index.html")
 
 
 async def page_asset(call: Call) -> Any:
-    """A file of the page."""
+    """Answer a file of the page."""
     return _static(call.parameters["name"])
 
 
@@ -104,7 +104,7 @@ def _static(name: str) -> Reply:
 
 
 def _page_organization(call: Call, method: str) -> str | None:
-    """Whose figures the page may show: the key's; None: of all, which an operator may narrow."""
+    """Return the organization that the page may show; None: all, if an operator names none."""
     call.asker.require(method, "page")
     if not call.asker.operates:
         return call.asker.organization_id
@@ -112,7 +112,7 @@ def _page_organization(call: Call, method: str) -> str | None:
 
 
 async def overview(call: Call) -> Any:
-    """What the page shows, of all workers that answer."""
+    """Answer the figures of the page, from all workers that can be reached."""
     query = OverviewQuery(
         organization_id=_page_organization(call, "GET"),
         search=(call.query.text("search") or "").strip(),
@@ -134,7 +134,7 @@ async def overview(call: Call) -> Any:
 
 
 async def organizations(call: Call) -> Any:
-    """Whose figures the page may be narrowed to; none where the key is of one organization."""
+    """Answer the organizations that an operator may choose; none for any other key."""
     call.asker.require("GET", "page")
     known = call.meter.definitions.organizations() if call.asker.operates else []
     return {"organizations": known[:_MAX_ORGANIZATIONS]}

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 
 def overview_json(overview: Overview) -> Json:
-    """Times as text, quantities as exact decimal text."""
+    """Return an overview as JSON, with times as text and quantities as exact decimal text."""
     return {
         "now": iso_seconds(overview.now_ms),
         "worker": overview.worker,
@@ -42,7 +42,7 @@ def overview_json(overview: Overview) -> Json:
 
 
 def reason_json(reason: Reason) -> Json:
-    """Why something is not as it should be, as /health/ready and the page say it."""
+    """Return a reason for bad health as JSON, as /health/ready and the page tell it."""
     return {
         "code": reason.code,
         "since": iso_seconds(reason.since_ms),
@@ -51,7 +51,7 @@ def reason_json(reason: Reason) -> Json:
 
 
 def merged(overviews: Sequence[Json], limit: int) -> Json:
-    """One overview of several workers', the first being the one that answers."""
+    """Return one overview made of those of several workers; the first is the one that answers."""
     partitions: dict[int, Json] = {}
     for partition in _partitions(overviews):
         known = partitions.get(partition["partition"])
@@ -76,7 +76,7 @@ def merged(overviews: Sequence[Json], limit: int) -> Json:
 
 
 def _partitions(overviews: Sequence[Json]) -> Iterator[Json]:
-    """Of every worker; what another one calls its own is its own."""
+    """Yield the partitions of every worker; a partition of another worker names it as owner."""
     for overview in overviews:
         for partition in overview["partitions"]:
             is_its_own = partition["owner"] is None and partition["state"] != ELSEWHERE
@@ -150,7 +150,7 @@ def _dead_letter(view: DeadLetterView) -> Json:
 
 
 def tag_of(overview: Json) -> str:
-    """Names what an overview shows; that time goes on changes nothing."""
+    """Return an entity tag of what an overview shows, without its time."""
     shown = {name: part for name, part in overview.items() if name != "now"}
     shown["closing"] = [{**held, "waiting_s": 0} for held in overview["closing"]]
     digest = blake2b(msgspec.json.encode(shown), digest_size=16).hexdigest()

@@ -60,7 +60,7 @@ _SCAN_AGAIN_AFTER_S = 5
 _API = web.AppKey("api", Api)
 _METRICS = web.AppKey("metrics", RequestMetrics)
 _ENDPOINT = web.RequestKey("endpoint", Endpoint)
-"""Of a request: where it was directed to."""
+"""Key of the endpoint that a request was directed to."""
 _REFUSED_AT_THE_DOOR = (401, 403, 404, 405, 408, 411, 413, 415, 421, 429, 431)
 
 
@@ -77,10 +77,10 @@ def build_app(
     peers: PeerTokens | None = None,
     peer_ca_file: Path | None = None,
 ) -> web.Application:
-    """The web application over an engine.
+    """Return the web application over an engine.
 
-    `own_names`: answer only those who call this host so, or by a name that only this machine has;
-    None: all. `proxies`: who may say for whom it asks.
+    `own_names`: host names that clients may use beside this machine's own; None: any name.
+    `proxies`: networks of proxies that may name the address of their client.
     """
     app = web.Application(middlewares=[_measured, _always_json])
     tokens = peers or PeerTokens(secrets.token_hex())
@@ -110,7 +110,7 @@ def build_app(
             yield
 
     async def dispatch(request: web.Request) -> web.StreamResponse:
-        """Refuse what can be refused by its head; the body is read when the handler asks for it."""
+        """Refuse a bad request by its head; the body is read when the handler asks for it."""
         require_small_head(request)
         require_plain(request)
         if own_names is not None:
@@ -150,7 +150,7 @@ def _is_admin(request: web.Request) -> bool:
 
 
 async def _expected_later(_: web.Request) -> None:
-    """Who expects "100 Continue" gets it when the body is read, if it is."""
+    """Send no "100 Continue" yet: a client gets it when a handler reads the body."""
 
 
 async def _with_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -158,7 +158,7 @@ async def _with_headers(request: web.Request, response: web.StreamResponse) -> N
 
 
 def _sender(tokens: PeerTokens, request: web.Request) -> Identity | None:
-    """Who asks, by the worker that sends this on; anybody may send the header, a token counts."""
+    """Return the identity in a forwarded request's token; None: no token, or no valid one."""
     token = request.headers.get(LOOP_GUARD)
     if token is None:
         return None
@@ -166,7 +166,7 @@ def _sender(tokens: PeerTokens, request: web.Request) -> Identity | None:
 
 
 def _identity(keys: KeyRing, endpoint: Endpoint, request: web.Request) -> Identity | None:
-    """Whose turn it is; None where no key is needed and none is known. Raises 401, 403."""
+    """Return the identity of the key; None: a public endpoint, no known key. Raises 401, 403."""
     try:
         identity = keys.identify(request.headers.get("Authorization"), request.remote or "")
     except ApiError:
@@ -178,7 +178,7 @@ def _identity(keys: KeyRing, endpoint: Endpoint, request: web.Request) -> Identi
 
 
 def _require(identity: Identity, endpoint: Endpoint) -> None:
-    """403 unless the key may ask this."""
+    """Raise 403 unless the key may use the endpoint."""
     if not (endpoint.public or endpoint.reads):
         identity.require(endpoint.method, endpoint.resource)
 
@@ -215,7 +215,7 @@ async def _answer(
 
 
 async def _sent(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """The response; of a long one all that the client has not taken yet waits here, not beyond."""
+    """Return the response; send a long one by pieces, so that untaken ones wait here only."""
     response = reply.response()
     if len(reply.body) <= ANSWER_PIECE_BYTES or request.method == "HEAD":
         return response
@@ -231,7 +231,7 @@ async def _sent(request: web.Request, reply: Reply) -> web.StreamResponse:
 
 @web.middleware
 async def _measured(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count the request, with the status that it was answered with."""
+    """Count the request with the status of its answer."""
     began_s, status = perf_counter(), CLIENT_GONE
     try:
         answer = await handler(request)
@@ -245,7 +245,7 @@ async def _measured(request: web.Request, handler: Handler) -> web.StreamRespons
 
 @web.middleware
 async def _always_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into the JSON answer for it."""
+    """Turn any error that is raised into its JSON answer."""
     try:
         return await handler(request)
     except ApiError as error:
@@ -305,9 +305,9 @@ class ApiServer:
         self._listening: list[Connections] = []
 
     async def start(self, host: str, port: int, admin_port: int | None = None) -> int:
-        """Listen; returns the port, which port 0 leaves to the system.
+        """Listen and return the port; with port 0 the system chooses one.
 
-        On `admin_port` only health and metrics answer, without TLS, and have room of their own.
+        Only health and metrics answer on `admin_port`, without TLS, with connections of its own.
         """
         await self._runner.setup()
         server = self._runner.server

@@ -82,15 +82,15 @@ def _plan_code(call: Call, subscription: Subscription) -> str | None:
 
 
 def _wanted_statuses(call: Call) -> tuple[str, ...]:
-    """Those of `status` that exist; active when none is given."""
+    """Return the known statuses that the query names; only `active` when it names none."""
     named = tuple(status for status in call.query.texts("status") if status in _STATUSES)
     return named or ("active",)
 
 
 def _candidates(call: Call, external_customer_id: str | None) -> Iterable[Subscription]:
-    """The customer's subscriptions, or every one of the organization, newest first, as it is now.
+    """Return subscriptions of a customer or of the organization, newest first, as they are now.
 
-    Of a customer that was deleted they are found among all.
+    For a deleted customer return all of the organization: the caller picks the customer's.
     """
     definitions, organization_id = call.meter.definitions, call.organization_id
     if external_customer_id is not None:
@@ -101,7 +101,7 @@ def _candidates(call: Call, external_customer_id: str | None) -> Iterable[Subscr
 
 
 def subscriptions_of(call: Call, external_id: str) -> list[Subscription]:
-    """The subscriptions that share an external id, each as it is now, newest first."""
+    """Return the subscriptions that share an external id, each as it is now, newest first."""
     found = call.meter.definitions.subscriptions(call.organization_id, external_id)
     now = [versions.at() for versions in found]
     return sorted((s for s in now if s is not None), key=lambda s: (-s.started_at_ms, s.id))
@@ -116,7 +116,7 @@ def _one(call: Call, statuses: Iterable[str]) -> Subscription:
 
 
 async def lifetime_usage(call: Call) -> Any:
-    """Money only, so all zeros here; it spans plan changes."""
+    """Return lifetime usage across plan changes; its amounts are money, so they are zeros here."""
     found = subscriptions_of(call, call.parameters["external_id"])
     if not found:
         raise not_found("lifetime_usage")

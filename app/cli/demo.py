@@ -26,9 +26,9 @@ from app.wire.keys import message_key
 
 EVENTS_PER_S = 20
 LATE_SHARE = 0.01
-"""Of the events, those that belong to a closed month: the next full hour brings revisions."""
+"""Share of the events that belong to a closed month; the next full hour brings their revisions."""
 PAST_EVENTS = 120
-"""Of each subscription, before it is defined."""
+"""Past events of each subscription, sent before it is defined."""
 SUBSCRIPTIONS = [f"demo_{name}" for name in ("ada", "bob", "cleo", "dora", "emil")]
 MONTH_MS = 31 * 86_400_000
 PAST_MS = 3 * MONTH_MS
@@ -95,7 +95,7 @@ class Sample:
         self._producer = producer
 
     async def define(self) -> None:
-        """Metrics, plan, and subscriptions after their past events; what is there is left alone."""
+        """Define missing metrics, the plan and subscriptions, these after their past events."""
         definitions, define = self._worker.gateway.definitions, self._worker.gateway.definer.define
         organization_id = self._organization_id
         for body in METRICS:
@@ -111,7 +111,7 @@ class Sample:
                 await self._begin(name)
 
     async def _begin(self, name: str) -> None:
-        """Appended before the subscription, past events are in the first cut of their months."""
+        """Send past events, then define their subscription, so that the first cuts have them."""
         now_ms = self._worker.gateway.now_ms()
         sent = [
             await self._send(name, now_ms - CHANCE.randrange(1, PAST_MS))
@@ -123,7 +123,7 @@ class Sample:
         )
 
     async def feed(self) -> None:
-        """Events of now, and a few of last month, until cancelled."""
+        """Send events of now, and a few of last month, until cancelled."""
         while True:
             at_ms = self._worker.gateway.now_ms()
             late = CHANCE.random() < LATE_SHARE
@@ -148,7 +148,7 @@ class Sample:
         return await self._append(name, event)
 
     async def _append_mistake(self) -> None:
-        """One mistake that producers make, so that the dead letters show what becomes of it."""
+        """Append a typical mistake of a producer, so that the dead letters show its outcome."""
         name = SUBSCRIPTIONS[0]
         event = {
             "organization_id": self._organization_id,

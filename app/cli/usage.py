@@ -49,7 +49,7 @@ def usage(
 
 
 def customer_of(worker: Remote, subscription: str) -> str:
-    """Whose subscription it is. One that is not defined is its own customer (implicit plan)."""
+    """Return the customer of a subscription; an undefined one is its own (implicit plan)."""
     for status in ("active", "pending", "terminated"):
         try:
             found = worker.get(f"/api/v1/subscriptions/{segment(subscription)}", status=status)
@@ -62,7 +62,7 @@ def customer_of(worker: Remote, subscription: str) -> str:
 
 
 def past_periods(worker: Remote, customer: str, subscription: str) -> Iterator[Json]:
-    """Every ended period, newest first."""
+    """Yield every ended period, newest first."""
     page: int | None = 1
     while page is not None:
         answer = worker.get(
@@ -82,7 +82,7 @@ def _current(worker: Remote, customer: str, subscription: str) -> Json:
 
 
 def period_usage(period: Json, title: str) -> Group:
-    """One period, a line a charge, and below it one a filter and a group."""
+    """Return a table of one period: a line for each charge, then one for each filter and group."""
     header = f"{title}\n{period['from_datetime']} to {period['to_datetime']}{_state(period)}"
     return Group(Text(header, style="bold"), _table(period), Text(_caption(period), style="dim"))
 

@@ -1,4 +1,4 @@
-"""Appends of single records outside the transactions of the partitions, acknowledged by all."""
+"""Append single records outside the transactions of the partitions, acknowledged by all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.wire.decode import Headers
 
 
 def producer_options(settings: Settings) -> dict[str, Any]:
-    """Of producers of single records, other than idempotence."""
+    """Return options of producers that append single records; callers set idempotence."""
     return {
         "acks": "all",
         "linger_ms": 5,
@@ -26,10 +26,10 @@ def producer_options(settings: Settings) -> dict[str, Any]:
 
 
 class Appender:
-    """Appends through a producer that is replaced whenever something failed.
+    """Appends through a producer, and replaces the producer after every failure.
 
-    aiokafka counts what the broker refused as sent, so that the broker misses a sequence number and
-    refuses every later record of that producer and partition.
+    aiokafka counts refused records as sent. The broker then misses a sequence number and refuses
+    every later record of that producer and partition.
     """
 
     def __init__(self, settings: Settings):
@@ -114,7 +114,7 @@ class Appender:
             return self._producer
 
     def _give_up(self, producer: Producer) -> None:
-        """Stop a producer; what others have sent through it is delivered first."""
+        """Stop a producer after it has delivered the records of other callers."""
         if self._producer is producer:
             self._producer = None
             stopping = asyncio.create_task(_stop(producer))
@@ -122,7 +122,7 @@ class Appender:
             stopping.add_done_callback(self._stopping.discard)
 
     async def stop(self) -> None:
-        """Deliver what was sent and close the connections."""
+        """Deliver all sent records and close the connections."""
         if self._producer is not None:
             self._give_up(self._producer)
         await asyncio.gather(*self._stopping)

@@ -1,7 +1,7 @@
-"""Sharing of the partitions among the workers: even, sticky, and alike for all topics.
+"""Share the partitions among the workers: evenly, with few moves, and alike for all topics.
 
-Faust's own assignor gives each worker up to ceil(partitions / workers), so that with 4 partitions
-the third worker gets none; aiokafka's are not alike for all topics or not sticky.
+Faust's own assignor gives each worker up to ceil(partitions / workers): with 4 partitions a third
+worker gets none. aiokafka's assignors treat topics differently, or move more than they must.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VERSION: Final = 0
 
 
 def share(partitions: Iterable[int], held: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
-    """Partitions of each member of `held`, which says what they have now.
+    """Return the partitions of each member; `held` has those that each member has now.
 
     No two members differ by more than one partition, and as few as possible move. Of two members
     that hold the same partition, the one with more keeps it.
@@ -51,11 +51,11 @@ class EvenAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
-        """Of each topic."""
+        """Number of partitions of each topic."""
         self._held: list[int] = []
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-        """What this worker has, for the member that shares."""
+        """Return the partitions of this worker, for the member that shares them out."""
         held = msgspec.msgpack.encode(self._held)
         return ConsumerProtocolMemberMetadata(VERSION, sorted(topics), held)
 

@@ -29,7 +29,7 @@ from app.kafka.record_batch import OffsetsLost, RecordBatch, drain
 from app.settings import Settings
 
 LOG_START: Final = -1
-"""Next offset of a partition nothing is stored for: read it from the first record there is."""
+"""Next offset of a partition without stored state: read it from the log's first record."""
 
 FETCH_MAX_WAIT_MS: Final = 100
 REQUEST_TIMEOUT_MS: Final = 40_000
@@ -45,7 +45,7 @@ class DeliveryBroken(Exception):
 
 
 class PartitionOwner(Protocol):
-    """Who keeps the state of the partitions. The two calls never overlap."""
+    """Keeps the state of the partitions. The two calls never overlap."""
 
     async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
         """Take over `partitions`, all that this worker has now; drop the state of others.
@@ -106,10 +106,10 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
 
     @Service.task
     async def _watch_coordination(self) -> None:
-        """Crash when our part in the group is over.
+        """Crash when the coordination of this consumer with its group has ended.
 
-        aiokafka tells it to whoever asks for records, and stands still until then; in a rebalance
-        nobody asks.
+        aiokafka tells the end only to a caller that asks for records, and stands still until then.
+        In a rebalance nobody asks.
         """
         app = self.consumer.app
         while not self.should_stop:
@@ -135,7 +135,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> dict[Any, RecordBatch]:
-        """Like stock, but positions are read around the drain, with nothing in between."""
+        """Fetch like stock code, but read positions right before and after the drain."""
         fetcher = consumer._fetcher
         deadline_s = monotonic() + (timeout or 0.0)
         with fetcher._subscriptions.fetch_context():
@@ -165,7 +165,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
 
 
 def _is_of_brokers(error: BaseException) -> bool:
-    """Whether it says that brokers are away, which passes: nothing of our part in the group."""
+    """Return True if an error says that brokers are away; that passes without leaving the group."""
     return isinstance(error, KafkaError) and error.retriable
 
 
@@ -178,14 +178,14 @@ class BatchConsumer(driver.Consumer):
         self.era = 0
         """Grows with every seek; a batch of an earlier era is void."""
         self._eras: Counter[TP] = Counter()
-        """More of a partition that is delivered again."""
+        """Additional eras of each partition: one for each time it was held."""
         self.held: frozenset[TP] = frozenset()
-        """Of these nothing is fetched until they are delivered again."""
+        """Partitions from which nothing is fetched until `deliver_from`."""
         self._released = False
-        """Whether all that was delivered is void, though its era is not over yet."""
+        """True: all delivered batches are void, though their era is not over yet."""
         self._queued: Counter[TP] = Counter()
         self.full: frozenset[TP] = frozenset()
-        """Of these as many batches wait as may: nothing more is fetched."""
+        """Partitions with as many waiting batches as allowed; nothing more is fetched from them."""
         self._room = asyncio.Event()
         self._turn = 0
         self._owned: frozenset[int] = frozenset()
@@ -200,7 +200,7 @@ class BatchConsumer(driver.Consumer):
         return _BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """One message for each batch fetched, of partitions whose last ones were mostly taken."""
+        """Yield one message for each fetched batch; full partitions are not fetched from."""
         if self._next and self.full >= self._next.keys() and self.flow_active:
             self._room.clear()
             await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=timeout)
@@ -248,7 +248,7 @@ class BatchConsumer(driver.Consumer):
         )
 
     def eras(self) -> Callable[[TP], int]:
-        """The eras of the partitions as they are now, for another thread."""
+        """Return a look-up of the partitions' eras as they are now, for another thread."""
         era, more = self.era, dict(self._eras)
         return lambda tp: era + more.get(tp, 0)
 
@@ -257,12 +257,12 @@ class BatchConsumer(driver.Consumer):
 
     @property
     def group_heard_s(self) -> float:
-        """Monotonic time of the group's last answer that we are in it."""
+        """Monotonic seconds of the group's last answer that this consumer is a member; -1: none."""
         consumer = getattr(self._thread, "_consumer", None)
         return -1.0 if consumer is None else float(consumer.heard_s)
 
     def hold(self, partition: int) -> None:
-        """Fetch nothing of a partition; what is on its way is void."""
+        """Fetch nothing from a partition; batches on their way are void."""
         tps = self._of(partition)
         # In this order: who fetches looks at the era first.
         self.held |= tps
@@ -281,7 +281,7 @@ class BatchConsumer(driver.Consumer):
         self._room.set()
 
     async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
-        """Go on with a held partition there; False when a rebalance has begun.
+        """Deliver a held partition from these offsets on; return False if a rebalance has begun.
 
         Raises:
             OffsetsLost: the log has no such offset.
@@ -303,10 +303,10 @@ class BatchConsumer(driver.Consumer):
             return True
 
     def take(self, batch: RecordBatch) -> bool:
-        """Count `batch` as taken by the agent; False if a rebalance has made it void.
+        """Count `batch` as taken by the agent; return False if a rebalance has made it void.
 
-        From the release on: who passed over one while the partition was away, and took the next
-        after it came back, would lose it.
+        Batches are void from the release on. Otherwise an agent could skip one while the partition
+        was away, take the next one after its return, and so lose the first.
         """
         if self._released or batch.era != self._era_of(batch.tp):
             return False
@@ -316,7 +316,7 @@ class BatchConsumer(driver.Consumer):
         return True
 
     def acknowledge(self, batch: RecordBatch) -> bool:
-        """Let the group's offset pass `batch`; False if a rebalance has made it void."""
+        """Let the group's offset pass `batch`; return False if a rebalance has made it void."""
         if batch.era != self._era_of(batch.tp):
             return False
         self._acknowledged[batch.tp].add(batch.next)
@@ -330,7 +330,7 @@ class BatchConsumer(driver.Consumer):
         )
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The end of what is acknowledged without a gap, in the order of delivery."""
+        """Return the offset up to which batches are acknowledged without gaps; None: no new one."""
         waiting, acknowledged = self._unacknowledged[tp], self._acknowledged[tp]
         offset = None
         while waiting and waiting[0] in acknowledged:
@@ -343,16 +343,16 @@ class BatchConsumer(driver.Consumer):
         return True
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Offsets without records are inside the batches."""
+        """Do nothing: offsets without records are inside the batches."""
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Release first: stock code forgets what is not committed yet."""
+        """Release before stock code runs, since that forgets uncommitted offsets."""
         async with self._loudly():
             await self._release()
             await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Faust does not seek when there is nothing to seek; the owner must know all the same."""
+        """Tell the owner of an empty assignment, too; Faust does not seek for one."""
         async with self._loudly():
             await super().on_partitions_assigned(assigned, generation_id)
             if not assigned:
@@ -361,7 +361,10 @@ class BatchConsumer(driver.Consumer):
 
     @asynccontextmanager
     async def _loudly(self) -> AsyncIterator[None]:
-        """Whatever runs a rebalance or reads would end without a word, and all wait for ever."""
+        """Crash the app when a foreign cancellation ends a rebalance or a read.
+
+        Without this the task would end silently, and all would wait for ever.
+        """
         try:
             yield
         except asyncio.CancelledError as error:
@@ -372,7 +375,7 @@ class BatchConsumer(driver.Consumer):
             raise lost from error
 
     async def wait_empty(self) -> None:
-        """Called on revoke and on stop. Batches do not wait for Faust's acks: they have ours."""
+        """Release on revoke and on stop; do not wait for Faust's own acks."""
         await self._release()
         self._unacked_messages.clear()
         # A crash ends the consumer's thread, on which a commit would wait.
@@ -402,7 +405,7 @@ class BatchConsumer(driver.Consumer):
         await self.commit()
 
     async def perform_seek(self) -> None:
-        """Let the owner take over what is assigned, and go where its state ends."""
+        """Let the owner take over the assigned partitions, and seek to the end of its state."""
         async with self._loudly():
             await self._seek_to_state()
 
@@ -460,7 +463,7 @@ class BatchConsumer(driver.Consumer):
 
 
 def _common_partitions(assigned: set[TP], topics: frozenset[str]) -> frozenset[int]:
-    """The partitions assigned; they must be the same of each topic."""
+    """Return the assigned partitions, which must be the same for each topic."""
     by_topic = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in topics}
     partitions = frozenset(tp.partition for tp in assigned)
     if any(found != partitions for found in by_topic.values()):

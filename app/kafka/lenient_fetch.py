@@ -1,8 +1,8 @@
-"""What aiokafka fetches, read by bounded pieces, whatever a producer has put into it.
+"""Read the batches that aiokafka fetches in bounded pieces, whatever a producer put into them.
 
-Batches are inflated into buffers of a bounded size, and not on an event loop when they are large:
-what 128 KB hold may be gigabytes. And the broker takes any bytes as the name of a header, while
-aiokafka decodes strictly, so that one such record would keep a partition standing still for ever.
+Batches are inflated into buffers of a bounded size, large ones outside the event loop: 128 KB may
+hold gigabytes. The broker takes any bytes as the name of a header, while aiokafka decodes strictly.
+One such record would stop a partition for ever, so names are decoded leniently here.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ _CURRENT_FORMAT: Final = 2
 
 
 class _Limits(NamedTuple):
-    """What a batch may hold."""
+    """Limits of one batch."""
 
     inflated_bytes: int
     headers: int
-    """Of one record."""
+    """Most headers of one record."""
 
 
 _LIMITS: Final = _Limits(INFLATED_BYTES, RECORD_HEADERS)
@@ -62,9 +62,9 @@ _limited_after_ms: Final[dict[str, int]] = {}
 
 
 def limit_after(topic: str, at_ms: int) -> None:
-    """What was appended to a topic until then keeps the rules that it was counted under.
+    """Read records appended to a topic until `at_ms` under the rules that they were counted by.
 
-    Batches of a topic that is never named keep to the limits, whenever they were appended.
+    Without this call the limits hold for all batches of a topic.
     """
     _limited_after_ms[topic] = at_ms
 
@@ -74,16 +74,16 @@ def _limits_of(topic: str, at_ms: int) -> _Limits:
 
 
 class UnreadBatch(NamedTuple):
-    """In place of the records of a batch that cannot be read; most see a record without value."""
+    """Stands for the unreadable records of a batch; most readers see a record without value."""
 
     offset: int
-    """Of its first record."""
+    """Offset of the first unreadable record."""
     timestamp: int
     timestamp_type: int
     records: int
-    """How many it has, as it says, from that on."""
+    """Number of records from `offset` on, as the batch states it; 0: unknown."""
     data: bytes
-    """As it was fetched."""
+    """Bytes of the batch as it was fetched, or the value of the one record."""
     reason: Unreadable
     key: bytes | None = None
     value: bytes | None = None
@@ -91,7 +91,7 @@ class UnreadBatch(NamedTuple):
 
 
 class _KeptRecords(MemoryRecords):  # type: ignore[misc]
-    """Fetched bytes that are at hand."""
+    """Fetched records, with their bytes as an attribute."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -99,7 +99,7 @@ class _KeptRecords(MemoryRecords):  # type: ignore[misc]
 
 
 class _LenientBytes(bytearray):
-    """Decodes what is not UTF-8 to backslashed bytes."""
+    """Bytes that decode to text; bytes that are not UTF-8 become backslash escapes."""
 
     def __getitem__(self, at: Any) -> Any:
         found = super().__getitem__(at)
@@ -110,7 +110,7 @@ class _LenientBytes(bytearray):
 
 
 class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
-    """Slow: in Python."""
+    """A batch decoded leniently in Python, which is slow."""
 
     _buffer: bytearray
 
@@ -131,18 +131,18 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         self.next_fetch_offset: int
         self._data = memoryview(records.data)
         self._at = 0
-        """Where the next batch begins."""
+        """Position at which the next batch begins."""
         self._batch: _OpenBatch | None = None
         self._lenient_at = -1
-        """Where a batch begins that has to be read leniently."""
+        """Position of the batch that must be read leniently; -1: none."""
         self.ended = False
-        """There are no more."""
+        """True: there are no more records."""
         self.waits = False
-        """The next batch is too large to be inflated here; `inflate` does it."""
+        """True: the next batch is too large to be inflated on the loop; `inflate` must do it."""
         self.inflating: asyncio.Future[None] | None = None
 
     def take(self, most: int | None) -> list[Any]:
-        """The next records, bounded in number and size; more follow unless it `ended`."""
+        """Return the next records, bounded in number and size; more follow unless `ended`."""
         if self.is_inflating:
             return []
         most = DELIVERED_RECORDS if most is None else min(most, DELIVERED_RECORDS)
@@ -169,11 +169,11 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
     @property
     def is_inflating(self) -> bool:
-        """It is another thread's now."""
+        """True: another thread inflates the next batch now."""
         return self.inflating is not None and not self.inflating.done()
 
     def inflate(self) -> None:
-        """Open the next batch however large it is, in a thread where that holds up nobody."""
+        """Open the next batch of any size; runs in a thread of its own, apart from the loop."""
         if self._batch is None:
             self._opened(None)
 
@@ -189,9 +189,9 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         return self._consumer_record(self._tp, record)
 
     def _opened(self, ceiling: int | None) -> _OpenBatch | None:
-        """The next batch that has something to read; None: there is none, or it waits.
+        """Return the next batch with records to read; None: there is none, or it waits.
 
-        `ceiling`: of what is inflated here and now; None: all that it may hold.
+        `ceiling`: bytes up to which a batch is inflated here and now; None: up to its limit.
         """
         while (bounds := self._next_bounds()) is not None:
             start, self._at = bounds
@@ -228,7 +228,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         return None
 
     def _next_bounds(self) -> tuple[int, int] | None:
-        """Where the next batch begins and ends; the last one may not be here whole."""
+        """Return (start, end) of the next batch; None: no further batch is here as a whole."""
         start = self._at
         if len(self._data) - start < _AFTER_LENGTH:
             return None
@@ -237,7 +237,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         return None if end > len(self._data) else (start, end)
 
     def _is_void(self, batch: Any) -> bool:
-        """Whether it marks the end of a transaction, or belongs to one that was aborted."""
+        """Return True if a batch ends a transaction, or belongs to an aborted one."""
         if self._isolation_level == fetcher.READ_COMMITTED and batch.producer_id is not None:
             self._consume_aborted_up_to(batch.base_offset)
             if batch.is_control_batch and self._contains_abort_marker(batch):
@@ -248,17 +248,17 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
 
 class _Part(NamedTuple):
-    """Records that were read of a batch."""
+    """Records read from one batch."""
 
     records: list[Any]
     size: int
     next_offset: int
     whole: bool
-    """The batch has no more."""
+    """True: the batch has no more records."""
 
 
 class _OpenBatch:
-    """A batch that is being read; its owner's thread alone reads it."""
+    """A batch that is being read, by the thread of its owner only."""
 
     def __init__(self, batch: Any, data: memoryview, start: int, from_offset: int) -> None:
         self._batch = batch
@@ -266,13 +266,13 @@ class _OpenBatch:
         self._next_offset = batch.next_offset
         self._from_offset = from_offset
         self._records: Iterator[Any] | None = None
-        """None also: let go of."""
+        """Records not read yet; None: not inflated yet, or freed by `let_go`."""
         self.start = start
-        """Where it begins in what was fetched."""
+        """Position of the batch in the fetched bytes."""
         self.inflated_bytes = 0
 
     def begin(self) -> None:
-        """Inflate it."""
+        """Inflate the batch."""
         # It can be asked for an iterator but once; all records are true.
         records: Iterator[Any] = filter(None, self._batch)
         if isinstance(self._batch, LegacyRecordBatch):
@@ -284,10 +284,10 @@ class _OpenBatch:
             self._records = self._until_damaged(records)
 
     def _until_damaged(self, records: Iterator[Any]) -> Iterator[Any]:
-        """Its records; from the first that cannot be read on, one in place of all that follow.
+        """Yield the records; from the first unreadable one on yield one `UnreadBatch` for the rest.
 
-        Brokers take a compressed batch whose records state a wrong size, and one whose offsets lie
-        beyond it, which would make a reader pass the records of others.
+        Brokers accept compressed batches with wrong record sizes, or with offsets beyond the batch.
+        Such offsets would make a reader skip records of other batches.
         """
         batch, from_offset = self._batch, self._from_offset
         offset, end = batch.base_offset, batch.next_offset
@@ -314,7 +314,7 @@ class _OpenBatch:
             yield UnreadBatch(offset, at_ms, kind, count, data, reason)
 
     def begin_unread(self, reason: Unreadable) -> None:
-        """Give one record in place of all of its own."""
+        """Replace all records of the batch by one `UnreadBatch`."""
         batch, data = self._batch, bytes(self._data)
         first, at_ms, kind, count = self._from_offset, 0, 0, 0
         if not isinstance(batch, LegacyRecordBatch):
@@ -324,11 +324,11 @@ class _OpenBatch:
         self._records = iter((UnreadBatch(first, at_ms, kind, count, data, reason),))
 
     def let_go(self) -> None:
-        """Free what was inflated, from any thread; it can be inflated again."""
+        """Free the inflated bytes, from any thread; the batch can be inflated again."""
         self._records = self._batch = None
 
     def read(self, most: int, room: int) -> _Part | None:
-        """The next records; None: it was let go of."""
+        """Return the next records; None: the batch was freed by `let_go`."""
         unread = self._records
         if unread is None:
             return None
@@ -362,7 +362,7 @@ class _Held:
         self._changing = Lock()
 
     def add(self, batch: _OpenBatch) -> None:
-        """One more; the oldest go when they are too much."""
+        """Add a batch; free the oldest ones while all together are too large."""
         with self._changing:
             self._batches[batch] = batch.inflated_bytes
             size = sum(self._batches.values())
@@ -375,23 +375,23 @@ class _Held:
 
 _HELD: Final = _Held()
 _THREADS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="inflating")
-"""So that two batches at most are inflated at a time, and one for a scan holds no fold up."""
+"""Threads that inflate at most two batches at a time: one of a scan leaves the fold the other."""
 
 
 class FetchResult(fetcher.FetchResult):  # type: ignore[misc]
-    """What a partition was fetched, as the fetcher has it."""
+    """Fetched records of one partition, as the fetcher keeps them."""
 
     _partition_records: FetchedRecords | None
 
     @property
     def waiting(self) -> FetchedRecords | None:
-        """Records whose next batch has to be inflated apart, or is being so."""
+        """Records with a next batch that a thread must inflate or inflates now; None: none such."""
         records = self._partition_records
         waits = records is not None and (records.waits or records.is_inflating)
         return records if waits else None
 
     def getall(self, max_records: int | None = None) -> list[Any]:
-        """Many records at a time, where aiokafka takes them one by one."""
+        """Return many records at a time; aiokafka itself takes them one by one."""
         records = self._partition_records
         if records is None or not self.check_assignment(self._topic_partition):
             return []
@@ -408,7 +408,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     async def fetched_records(
         self, partitions: Any, timeout: float = 0, max_records: int | None = None
     ) -> dict[Any, list[Any]]:
-        """As it comes, but large batches are inflated in a thread before."""
+        """Return fetched records as they come, after a thread has inflated large batches."""
         deadline_s = monotonic() + timeout
         while True:
             if (inflating := self.inflating(partitions)) is not None:
@@ -426,7 +426,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
                 await self.wait_for_data(remaining_s)
 
     def inflating(self, partitions: Any) -> asyncio.Future[None] | None:
-        """The inflating of what waits for it, begun here; None: nothing does."""
+        """Begin to inflate the batch that waits, and return its future; None: no batch waits."""
         # One at a time, or those first inflated would be let go of for the last ones.
         for records in self.waiting(partitions)[:1]:
             if not records.is_inflating:
@@ -435,7 +435,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         return None
 
     def waiting(self, partitions: Any) -> list[FetchedRecords]:
-        """What has to be inflated before it can be drained."""
+        """Return the records that must be inflated before they can be drained."""
         found = [
             result.waiting
             for tp, result in self._records.items()
@@ -446,7 +446,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     async def wait_for_data(
         self, timeout_s: float, inflating: asyncio.Future[None] | None = None
     ) -> None:
-        """Until something more is fetched or inflated, or the time is over."""
+        """Wait until something more is fetched or inflated, or the time is over."""
         waiter = self._create_fetch_waiter()
         awaited = {waiter} if inflating is None else {waiter, inflating}
         try:

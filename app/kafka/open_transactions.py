@@ -1,6 +1,6 @@
-"""Who holds back a partition: the producers whose transactions the broker has open.
+"""Ask the broker which producer's open transaction holds back a partition.
 
-aiokafka does not know this question (DescribeProducers, KIP-664), so its request stands here.
+aiokafka does not have this request (DescribeProducers, KIP-664), so it is defined here.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _DescribeProducers(Request[_Describe]):  # type: ignore[misc]
 
 
 async def holder_of(client: AIOKafkaClient, tp: TopicPartition) -> int | None:
-    """Id of the producer whose open transaction began first; None: there is none, or not told.
+    """Return the producer id of the earliest open transaction; None: none is open, or no leader.
 
     Raises:
         KafkaError: the leader does not answer.

@@ -1,4 +1,4 @@
-"""How many headers a record has, read from the bytes of its batch before they are decoded."""
+"""Count the headers of a record in the bytes of its batch, before they are decoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.bounds.limits import RECORD_HEADERS
 from app.kafka.inflate import Unreadable
 
 _RECORD_BYTES_LEAST: Final = 6
-"""Of a record behind its length: six numbers."""
+"""Fewest bytes of a record behind its length: six numbers of one byte."""
 
 
 def many_headers() -> Unreadable:
@@ -18,10 +18,10 @@ def many_headers() -> Unreadable:
 
 
 def refuse_headers(inflated: bytes, count: int, most: int) -> None:
-    """Look for a record of so many headers that to read it alone would take a gigabyte.
+    """Refuse a batch with a record of too many headers; decoding one could take a gigabyte.
 
     Raises:
-        Unreadable: there is one.
+        Unreadable: a record has more than `most` headers.
     """
     at = 0
     try:
@@ -45,7 +45,7 @@ def refuse_headers(inflated: bytes, count: int, most: int) -> None:
 
 
 def _headers_of(inflated: bytes, at: int) -> int:
-    """How many headers the record has that begins there, behind its length."""
+    """Return how many headers a record has; `at`: its position behind its length."""
     # After its attributes come the differences in time and offset, the key and the value.
     _, at = _varint(inflated, at + 1)
     _, at = _varint(inflated, at)
@@ -56,7 +56,7 @@ def _headers_of(inflated: bytes, at: int) -> int:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and what comes after it; aiokafka's own decoder reads on beyond the end."""
+    """Return (number, position after it); aiokafka's own decoder reads on beyond the end."""
     byte = data[at]
     value, shift = byte & 0x7F, 7
     while byte & 0x80:

@@ -1,4 +1,4 @@
-"""What the offline fold has taken, in a temporary file: memory does not grow with the log."""
+"""Keep the events of the offline fold in a temporary file: memory does not grow with the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from app.wire.arrivals import Arrival, SubscriptionName
 
 IN_MEMORY = 50_000
-"""Events that are kept before they are written; most are of a few subscriptions."""
+"""Events kept in memory before they are written to the file."""
 
 
 class ArrivalsOnDisk:
@@ -23,7 +23,7 @@ class ArrivalsOnDisk:
         self._recent: dict[SubscriptionName, list[Arrival]] = {}
         self._recent_count = 0
         self._pages: dict[SubscriptionName, list[tuple[int, int]]] = {}
-        """Where pages begin in the file, and how long they are."""
+        """(start in the file, bytes) of each subscription's pages, in the order of writing."""
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="meter-fold-")  # noqa: SIM115
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class ArrivalsOnDisk:
         self._file.close()
 
     def take(self, arrivals: Sequence[Arrival]) -> None:
-        """Keep more of them, in order of position."""
+        """Keep more arrivals, in order of position."""
         for arrival in arrivals:
             self._recent.setdefault(arrival.name, []).append(arrival)
         self._recent_count += len(arrivals)
@@ -46,7 +46,7 @@ class ArrivalsOnDisk:
             self._write()
 
     def of(self, name: SubscriptionName) -> Iterator[Sequence[Arrival]]:
-        """Those of an external subscription, in the order they were taken."""
+        """Yield the arrivals of an external subscription, in the order they were taken."""
         for start, size in self._pages.get(name, ()):
             self._file.seek(start)
             yield _DECODER.decode(self._file.read(size))

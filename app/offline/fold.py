@@ -1,7 +1,7 @@
-"""The offline fold: two logs in, usage records and current usage out, without any server.
+"""Fold two logs into usage records and current usage, without any server.
 
-The same tables and the same code as live; only what the logs say decides. Inputs are applied in the
-order of their append times, and every cut is taken when all inputs up to it are in.
+The offline fold uses the same tables and code as a live worker, and only the logs decide. It
+applies inputs in the order of their append times, and takes a cut once all earlier inputs are in.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DefinitionLine(NamedTuple):
 
 
 class EventLine(NamedTuple):
-    """A record of the raw topic; times are made to ascend along a partition."""
+    """A record of the raw topic; the fold makes append times ascend along a partition."""
 
     append_time_ms: int
     partition: int
@@ -55,10 +55,10 @@ class ArrivalLog(Protocol):
     """Every event that was taken, kept for refolds."""
 
     def take(self, arrivals: Sequence[Arrival]) -> None:
-        """Keep more of them, in order of position."""
+        """Keep more arrivals, in order of position."""
 
     def of(self, name: SubscriptionName) -> Iterable[Sequence[Arrival]]:
-        """Those of an external subscription, in the order they were taken."""
+        """Return the arrivals of an external subscription, in the order they were taken."""
 
 
 class ArrivalsInMemory:
@@ -102,7 +102,7 @@ class OfflineMeter:
     ) -> None:
         """Apply everything appended up to `at_ms` and take every cut until then.
 
-        Both logs in any order. `progress` is told how many more records are applied, after each.
+        Both logs may come in any order. `progress` gets the number of newly applied records.
         """
         logs: dict[int, list[EventLine]] = {}
         for line in sorted(events, key=itemgetter(1, 2)):
@@ -116,9 +116,9 @@ class OfflineMeter:
         at_ms: int,
         progress: Callable[[int], None] = lambda applied: None,
     ) -> None:
-        """Like `run`; `logs`: one for each raw partition, in their order, each by offset.
+        """Do the same as `run`; `logs`: one for each raw partition, in their order, each by offset.
 
-        They are read side by side, and nothing is kept of them that `ArrivalLog` does not keep.
+        The logs are read side by side, and only `ArrivalLog` keeps their events.
         """
         defined = _ascending_definitions(definitions)
         self.definitions.set_asides.foresee(named_in(line.value for _, line in defined))
@@ -146,13 +146,13 @@ class OfflineMeter:
         self.advance(at_ms)
 
     def advance(self, at_ms: int) -> None:
-        """Nothing more was appended until then."""
+        """Move the append times of both logs to `at_ms`: nothing more was appended until then."""
         record = self.partition.record
         record.append_time_ms = max(record.append_time_ms, at_ms)
         self.definitions.append_time_ms = max(self.definitions.append_time_ms, at_ms)
 
     def usage(self, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
-        """Current usage of an external subscription."""
+        """Return the current usage of an external subscription."""
         return current_usage(self.partition, name, at_ms)
 
     def _define(self, line: DefinitionLine, append_time_ms: int) -> None:
@@ -232,7 +232,7 @@ class OfflineMeter:
             self._next_cut_ms = None
 
     def _earliest_cut(self) -> int:
-        """No cut is before it, whatever the events are that wait to be folded."""
+        """Return a lower bound of all cuts, whatever events still wait to be folded."""
         earliest_ms = self._next_cut()
         if not self._slice:
             return earliest_ms
@@ -241,7 +241,7 @@ class OfflineMeter:
         return min(earliest_ms, *late)
 
     def _next_cut(self) -> int:
-        """The next cut that is known; of all subscriptions only after something new was defined."""
+        """Return the next known cut; `_next_cut_ms` keeps that of all subscriptions meanwhile."""
         if self._next_cut_ms is None:
             cuts = (next_cut(self.partition, name) for name in self._names())
             self._next_cut_ms = min(cuts, default=NEVER_MS)

@@ -1,4 +1,4 @@
-"""Keep the first of many in their order: one page of a listing."""
+"""Keep the first items of many in their order: one page of a listing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class First(Generic[T]):
-    """The first of many in their order, no more than are listed: memory may not hold them all."""
+    """The first items of many in their order, at most `most`: memory may not hold them all."""
 
     def __init__(self, most: int):
         self._most = most
         self._first: list[T] = []
-        """In order."""
+        """The first items so far, in order."""
         self._more: list[T] = []
         self.count = 0
-        """Of all that were added."""
+        """Number of all items that were added."""
 
     def add(self, one: T) -> Steps[None]:
         """Add one more, in any order."""
@@ -33,7 +33,7 @@ class First(Generic[T]):
                 yield from self._merge()
 
     def _merge(self) -> Steps[None]:
-        """Sort by parts and merge: to sort a hundred thousand would take too long a step."""
+        """Sort by parts and merge: a hundred thousand at once would be too long a step."""
         parts: list[list[T]] = [self._first]
         for start in range(0, len(self._more), _SORTED_AT_ONCE):
             parts.append(sorted(self._more[start : start + _SORTED_AT_ONCE]))  # type: ignore[type-var]
@@ -46,6 +46,6 @@ class First(Generic[T]):
         self._first = merged
 
     def listed(self, offset: int) -> Steps[list[T]]:
-        """Return those from the offset on."""
+        """Return the kept items from the offset on."""
         yield from self._merge()
         return self._first[offset:]

@@ -124,4 +124,4 @@ class Published(NamedTuple):
     table: PublishedTable
     newest: OutputMark | None
     whole: bool
-    """False: usage-records has lost records, and `table` has the remaining ones."""
+    """False: usage-records is not what the checkpoint expects, and `table` is what it has now."""

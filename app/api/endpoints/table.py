@@ -22,9 +22,9 @@ DESCRIBED = (
     *HISTORY,
     *OPERATIONS,
 )
-"""Those in `/openapi.json`."""
+"""Endpoints that `/openapi.json` describes."""
 
 ENDPOINTS = (*DESCRIBED, *UNDESCRIBED)
 
 ADMIN_ENDPOINTS = tuple(endpoint for endpoint in ENDPOINTS if not endpoint.waits)
-"""What METER_ADMIN_PORT answers: health and metrics."""
+"""Endpoints that answer on METER_ADMIN_PORT: health and metrics."""
