@@ -42,7 +42,7 @@ class Folded:
     def __init__(self) -> None:
         self.dirty: list[Cell] = []
         self.late: list[Cell] = []
-        """Cells with states of cuts to come, whether they were dirty before or not."""
+        """Cells with states of later cuts, whether they were dirty before or not."""
         self.unique: list[UniqueOperation] = []
         self.ignored: Counter[Reason] = Counter()
         self.not_counted = NotCounted()
@@ -50,7 +50,7 @@ class Folded:
         """Pairs with a group that found no room, though its event lies before others'."""
 
     def ignore(self, reason: Reason, arrival: Arrival) -> None:
-        """An event is not counted by a charge, or by any."""
+        """Note an event that a charge, or every charge, leaves uncounted."""
         self.ignored[reason] += 1
         self.not_counted.note(reason, arrival)
 
@@ -66,11 +66,11 @@ def fold_run(
 ) -> bool:
     """Fold events of one route, at their event times, into every cell that they reach.
 
-    False: there may be some that no span has a period for.
+    Return False if no span may have a period for some event.
 
     `settled_ms`: cuts up to it are published. `corrected_ms`: append time of the correction that
-    made them what they are; no cut before shows it. `untaken`: times of revisions that are not to
-    be taken for them.
+    made the events; no earlier cut shows it. `untaken`: times of revisions that the events must
+    not use.
     """
     reached = False
     for span in route.spans:
@@ -89,9 +89,9 @@ def _fold_into(
     corrected_ms: int,
     untaken: range,
 ) -> bool:
-    """The hot path of the whole program: what is called elsewhere is spelled out here.
+    """Fold events into one span; return True if the span has a period for every event.
 
-    Whether it has a period for every event.
+    This is the hot path of the whole program, so calls to other functions are spelled out.
     """
     fold = span.fold
     read_value, plain, unique, counts_after_ms = (
@@ -267,7 +267,7 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
 def set_of(
     layer: Layer, filter_id: str | None, groups: tuple[str | None, ...], members: Members
 ) -> bytes:
-    """The set that a cell's members are in; one that no cell has used begins here."""
+    """Return the set that holds a cell's members, and begin a set that no cell has used."""
     span = layer.span
     recurring = span.fold.metric.recurring
     name = (filter_id, groups, None if recurring else layer.start_ms)

@@ -188,7 +188,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
         return tuple(sorted(last.values(), key=_event_time))
 
     def _spells(self, was: bool, group: Sequence[MemberOperation]) -> int:
-        """What a day adds to the spells of its period: its end where one ends, less its start.
+        """Return what a day adds to the spells of its period: ends of spells less their starts.
 
         Measured against what `result` takes for granted of a carried property: open from the first
         day on. A removal that an addition follows on the same day is none.

@@ -59,7 +59,7 @@ class ChargeFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def listed_group_keys(properties: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the properties of a charge or a bucket name to group by, in that order."""
+    """Return the property keys that a charge or a bucket groups by, in the listed order."""
     # `grouped_by` is what `pricing_group_keys` was called before.
     keys = properties.get("pricing_group_keys") or properties.get("grouped_by") or ()
     if not isinstance(keys, (list, tuple)):
@@ -86,7 +86,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     filters: tuple[ChargeFilter, ...] = ()
 
     def group_keys(self, bucket: ChargeFilter | None) -> tuple[str, ...]:
-        """What a bucket groups by; None is the default bucket.
+        """Return the keys that a bucket groups by; None is the default bucket.
 
         A filter's own keys hold in its bucket, also when it has none and the charge has some. Where
         the charge accepts a target wallet, every bucket is split by it as well.
@@ -199,11 +199,11 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
 
     def covers(self, start_ms: int, due_at_ms: int) -> bool:
-        """Whether it concerns a period: one of its range whose first cut lies before it."""
+        """Return True for a period of its range that had its first cut before this record."""
         return self.from_ms <= start_ms < self.to_ms and due_at_ms < self.append_time_ms
 
     def names(self, charge: Charge) -> bool:
-        """Whether it is about a charge, by its own id or its metric's."""
+        """Return True if the record names a charge by the id of the charge or of its metric."""
         return charge.id in self.charge_ids or charge.metric_id in self.metric_ids
 
 

@@ -98,7 +98,7 @@ class Definitions(Index):
         return [r for r in records if r.append_time_ms <= until_ms] if records else ()
 
     def history_after(self, after_ms: int) -> Sequence[HistoryRecord]:
-        """The next history records of all organizations: those with one append time."""
+        """Return the next history records of all organizations, those of one append time."""
         first = bisect_right(self.history.times_ms, after_ms)
         if first == len(self.history.records):
             return ()
@@ -106,7 +106,7 @@ class Definitions(Index):
         return self.history.records[first:last]
 
     def codes_named(self, record: HistoryRecord) -> frozenset[str]:
-        """Every code that the metrics a history record is about have or had."""
+        """Return every code of the metrics that a history record names, present or past."""
         named = set(record.metric_ids)
         if record.charge_ids:
             for plan_versions in self.plan_versions.values():
@@ -118,14 +118,14 @@ class Definitions(Index):
         )
 
     def settings_at(self, at_ms: int | None = None) -> SettingsRecord:
-        """The settings in force; the defaults while there is no record."""
+        """Return the settings in force; the defaults while there is no record."""
         return self.settings.at(at_ms) or SettingsRecord()
 
     def limited_after_ms(self, until_ms: int | None = None) -> int:
-        """Raw records appended later keep to the limits of `app.bounds.limits`; NEVER_MS: none
-        does.
+        """Return the append time after which raw records keep to the limits; NEVER_MS: none.
 
-        By the definitions appended until `until_ms` (None: all).
+        Only definitions appended until `until_ms` count (None: all). The limits are those of
+        `app.bounds.limits`.
         """
         for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True):
             if until_ms is not None and at_ms > until_ms:
@@ -137,10 +137,10 @@ class Definitions(Index):
     # What may be asked about
 
     def known_since_ms(self, organization_id: str, external_id: str, code: str) -> int:
-        """Since when events of a code of an external subscription may count; NEVER_MS: they cannot.
+        """Return since when events of a code and an external id may count; NEVER_MS: never.
 
-        Before, neither any charge nor the implicit plan asks about them. What is deleted or
-        canceled since stays known.
+        No charge and no implicit plan asks about earlier events. Metrics and subscriptions stay
+        known after they are deleted or canceled.
         """
         code_ms = self.code_since_ms(organization_id, code)
         if code_ms >= NEVER_MS:
@@ -154,12 +154,12 @@ class Definitions(Index):
         return max(code_ms, since_ms)
 
     def code_since_ms(self, organization_id: str, code: str) -> int:
-        """When a metric first had the code; NEVER_MS: none ever had."""
+        """Return when a metric first had the code; NEVER_MS: none ever had."""
         codes = self.metric_index.holders.get((organization_id, code))
         return NEVER_MS if codes is None else codes.changes[0]
 
     def named_since_ms(self, organization_id: str, external_id: str) -> int:
-        """When a subscription first had the external id; NEVER_MS: none ever had."""
+        """Return when a subscription first had the external id; NEVER_MS: none ever had."""
         index = self.subscription_index
         named = index.by_external_id.get((organization_id, external_id))
         return NEVER_MS if named is None else index.versions[named[0]].changes[0]
@@ -172,22 +172,22 @@ class Definitions(Index):
         return self.metric_index.versions
 
     def metric(self, organization_id: str, code: str, at_ms: int | None = None) -> Metric | None:
-        """The metric that has the code at a moment."""
+        """Return the metric that has the code at a moment."""
         return self.metric_index.holder(organization_id, code, at_ms)
 
     def metric_by_id(self, metric_id: str, at_ms: int | None = None) -> Metric | None:
-        """The metric, None once deleted."""
+        """Return the metric, None once deleted."""
         versions = self.metric_index.versions.get(metric_id)
         return versions.at(at_ms) if versions else None
 
     def metric_history(self, organization_id: str, code: str) -> list[Versions[Metric]]:
-        """All metrics that ever had the code, in the order in which they took it."""
+        """Return all metrics that ever had the code, in the order in which they took it."""
         index = self.metric_index
         ids = index.ids_by_code.get((organization_id, code), ())
         return [index.versions[metric_id] for metric_id in ids]
 
     def code_deleted_at_ms(self, organization_id: str, code: str) -> int:
-        """When a metric of this code was last deleted, -1 if never."""
+        """Return when a metric of this code was last deleted; -1: never."""
         return self.metric_index.code_deleted_at_ms.get((organization_id, code), -1)
 
     @property
@@ -196,16 +196,16 @@ class Definitions(Index):
         return self.plan_index.versions
 
     def plan(self, organization_id: str, code: str, at_ms: int | None = None) -> Plan | None:
-        """The plan that has the code at a moment."""
+        """Return the plan that has the code at a moment."""
         return self.plan_index.holder(organization_id, code, at_ms)
 
     def plan_by_id(self, plan_id: str, at_ms: int | None = None) -> Plan | None:
-        """The plan; once deleted as it last was, because periods under it have yet to close."""
+        """Return the plan; a deleted one as it last was, since its periods have yet to close."""
         versions = self.plan_index.versions.get(plan_id)
         return versions.last_before_deletion(at_ms) if versions else None
 
     def plan_code(self, plan_id: str) -> str | None:
-        """The code of a plan, deleted or not."""
+        """Return the code of a plan, deleted or not."""
         plan = self.plan_by_id(plan_id)
         return plan.code if plan else None
 
@@ -222,11 +222,11 @@ class Definitions(Index):
         return self.plan_index.listed(organization_id)
 
     def metrics_count(self, organization_id: str) -> int:
-        """How many metrics it has."""
+        """Return how many metrics the organization has."""
         return len(self.metric_index.live.get(organization_id, ()))
 
     def plans_count(self, organization_id: str) -> int:
-        """How many plans it has."""
+        """Return how many plans the organization has."""
         return len(self.plan_index.live.get(organization_id, ()))
 
     # Customers
@@ -239,12 +239,12 @@ class Definitions(Index):
     def customer(
         self, organization_id: str, external_id: str, at_ms: int | None = None
     ) -> Customer | None:
-        """The customer, None once deleted."""
+        """Return the customer, None once deleted."""
         versions = self.customer_index.versions.get((organization_id, external_id))
         return versions.at(at_ms) if versions else None
 
     def customer_of(self, subscription: Subscription) -> Versions[Customer]:
-        """The customer of a subscription, up to its deletion.
+        """Return the customer of a subscription, up to its deletion.
 
         One made anew under the external id is another: its terms are none of this subscription's.
         """
@@ -261,7 +261,7 @@ class Definitions(Index):
                 yield customer
 
     def customers_count(self, organization_id: str) -> int:
-        """How many customers it has."""
+        """Return how many customers the organization has."""
         return len(self.customer_index.live.get(organization_id, ()))
 
     # Subscriptions
@@ -272,20 +272,20 @@ class Definitions(Index):
         return self.subscription_index.versions
 
     def subscriptions(self, organization_id: str, external_id: str) -> list[Versions[Subscription]]:
-        """All subscriptions that ever had the external id, canceled too, in creation order."""
+        """Return all subscriptions ever under the external id, canceled too, in creation order."""
         return self.subscription_index.of_external_id((organization_id, external_id))
 
     def subscription_by_id(
         self, subscription_id: str, at_ms: int | None = None
     ) -> Subscription | None:
-        """The subscription, whatever its status."""
+        """Return the subscription, whatever its status."""
         versions = self.subscription_index.versions.get(subscription_id)
         return versions.at(at_ms) if versions else None
 
     def current_subscription(
         self, organization_id: str, external_id: str, now_ms: int
     ) -> Subscription | None:
-        """The active one of the external id, else the pending one that has yet to start."""
+        """Return the active subscription of the external id, else the pending one."""
         pending = None
         for versions in reversed(self.subscriptions(organization_id, external_id)):
             subscription = versions.at()
@@ -301,37 +301,37 @@ class Definitions(Index):
         return self.subscription_index.by_external_id.keys()
 
     def subscriptions_from_newest(self, organization_id: str) -> Iterator[Subscription]:
-        """Every subscription of the organization that ever was, as it is now, newest first."""
+        """Return all past and present subscriptions of the organization, newest first."""
         ids = self.subscription_index.by_organization.get(organization_id, ())
         return self.subscription_index.newest_of(ids[::-1])
 
     def subscriptions_count(self, organization_id: str) -> int:
-        """How many subscriptions the organization ever had."""
+        """Return how many subscriptions the organization ever had."""
         return len(self.subscription_index.by_organization.get(organization_id, ()))
 
     def subscriptions_of_plan(self, plan_id: str) -> Iterator[Subscription]:
-        """Every subscription on the plan, whatever its status, in creation order."""
+        """Return every subscription on the plan, whatever its status, in creation order."""
         ids = list(self.subscription_index.by_plan.get(plan_id, ()))
         return self.subscription_index.newest_of(ids)
 
     def active_subscriptions_count(self, plan_id: str, at_ms: int) -> int:
-        """How many subscriptions are active on the plan at a moment, by the newest definitions."""
+        """Return how many subscriptions are active on the plan at a moment, as now defined."""
         active = self.subscription_index.active_by_plan.get(plan_id)
         return active.at(at_ms) if active else 0
 
     def has_subscribers(self, plan_id: str) -> bool:
-        """Whether the plan has or had any subscription, canceled ones aside."""
+        """Return True if the plan has or had any subscription, canceled ones aside."""
         return bool(self.subscription_index.active_by_plan.get(plan_id))
 
     def has_subscriptions(self, customer: Customer) -> bool:
-        """Whether a customer that is not deleted has or had any subscription."""
+        """Return True if a customer that is not deleted has or had any subscription."""
         key = (customer.organization_id, customer.external_id)
         return bool(self.subscription_index.by_customer.get(key))
 
     def subscriptions_of_customer(
         self, customer: Customer, *, newest_first: bool = False
     ) -> Iterator[Subscription]:
-        """Every subscription of a customer that is not deleted, whatever its status."""
+        """Return every subscription of a customer that is not deleted, whatever its status."""
         key = (customer.organization_id, customer.external_id)
         ids = list(self.subscription_index.by_customer.get(key, ()))
         return self.subscription_index.newest_of(ids[::-1] if newest_first else ids)
@@ -339,7 +339,7 @@ class Definitions(Index):
     # Organizations
 
     def organizations(self) -> list[str]:
-        """All that have metrics, plans, customers or subscriptions, or had."""
+        """Return all organizations that have or had any metric, plan, customer or subscription."""
         held = (self.metric_index.live, self.plan_index.live, self.customer_index.live)
         return sorted({*self.subscription_index.by_organization, *chain.from_iterable(held)})
 

@@ -50,12 +50,12 @@ class _Request(NamedTuple):
 
 
 def yearly_amount_cents(plan: Plan) -> int:
-    """The plan's price a year, the measure of upgrade and downgrade."""
+    """Return the plan's price a year, the measure of upgrade and downgrade."""
     return plan.amount_cents * _YEARLY_FACTORS[plan.interval]
 
 
 def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """A new subscription, a plan change of the one there is, or that one unchanged."""
+    """Return a new subscription, a plan change of the one there is, or that one unchanged."""
     request = _request(definitions, command, now_ms)
     if isinstance(request, Rejected):
         return request
@@ -120,7 +120,7 @@ def _changed(
 
 
 def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """The active one ends now; with status `pending` the pending one is canceled."""
+    """End the active subscription now; with status `pending`, cancel the pending one."""
     external_id, status = payload_text(command, "external_id"), command.payload.get("status")
     wanted = status or "active"
     if wanted not in ("active", "pending"):
@@ -157,7 +157,7 @@ def ended_chains(
 
 
 def elapsed_periods(definitions: Definitions, subscription: Subscription, now_ms: int) -> int:
-    """How many periods of a subscription have ended by now, by arithmetic on its grid."""
+    """Return how many periods have ended by now, by arithmetic on the grid."""
     until_ms = now_ms if subscription.end_ms is None else min(now_ms, subscription.end_ms)
     if subscription.canceled_at_ms is not None or subscription.started_at_ms >= until_ms:
         return 0
@@ -248,7 +248,7 @@ def _subscription_at(fields: Fields, now_ms: int) -> int:
 
 
 def _ending_at(fields: Fields, subscription_at_ms: int, now_ms: int) -> int | None:
-    """A wished end: on a later day (UTC) than today and than the start, as Lago wants it."""
+    """Return the wished end; as in Lago it is on a later day (UTC) than today and the start."""
     value = fields.get("ending_at")
     if is_blank(value):
         return None
@@ -279,7 +279,7 @@ def _started(definitions: Definitions, request: _Request, now_ms: int) -> Subscr
 def _start(
     definitions: Definitions, subscription: Subscription, subscription_at_ms: int, now_ms: int
 ) -> dict[str, Any]:
-    """The times that follow from subscription_at.
+    """Return the times that follow from subscription_at.
 
     Today or earlier on the customer's calendar it is active at once, but its usage never starts
     before an earlier subscription of the same external id has ended.
@@ -311,7 +311,7 @@ def _start(
 def _plan_change(
     definitions: Definitions, old: Subscription, request: _Request, now_ms: int
 ) -> tuple[Subscription, ...] | Rejected:
-    """The subscription that answers the request first, then what else changes."""
+    """Return the subscription that answers the request, then all others that change."""
     if old.started_at_ms > now_ms:
         # It has not started, so there is no usage to close: only its plan changes.
         name = old.name if request.name is None else request.name
@@ -371,7 +371,7 @@ def _timezone(definitions: Definitions, subscription: Subscription) -> str:
 def _find(
     definitions: Definitions, organization_id: str, external_id: str, status: object, now_ms: int
 ) -> Subscription | None:
-    """The newest one of this status; without a status the active one, else the pending one."""
+    """Return the newest of this status; without a status the active, else the pending one."""
     wanted = ("active", "pending") if not status else (status,)
     newest_first = [
         one
@@ -388,7 +388,7 @@ def _find(
 def _following(
     definitions: Definitions, subscription: Subscription, now_ms: int
 ) -> Subscription | None:
-    """The subscription that is to take this one's place at a planned downgrade."""
+    """Return the subscription that replaces this one at a planned downgrade."""
     if subscription.replaced_by is None:
         return None
     following = definitions.subscription_by_id(subscription.replaced_by)
@@ -419,14 +419,14 @@ def _ended(
 
 
 def _going_on(subscription: Subscription) -> Subscription:
-    """The subscription without its planned downgrade."""
+    """Return the subscription without its planned downgrade."""
     return _replace(subscription, terminated_at_ms=None, replaced_by=None)
 
 
 def _without_unreachable_downgrade(
     definitions: Definitions, subscription: Subscription, now_ms: int
 ) -> tuple[Subscription, ...]:
-    """A wished end before a planned downgrade takes its place."""
+    """Drop a planned downgrade that the wished end comes before."""
     following = _following(definitions, subscription, now_ms)
     wished_ms, planned_ms = subscription.ending_at_ms, subscription.terminated_at_ms
     if following is None or wished_ms is None or planned_ms is None or wished_ms > planned_ms:

@@ -19,7 +19,7 @@ def subscription_timeline(
     until_ms: int | None = None,
     before: Timeline | None = None,
 ) -> Timeline:
-    """The timeline of a subscription under all definitions, or those appended up to a time.
+    """Return the timeline of a subscription under all definitions, or those appended up to a time.
 
     `before`: one under others of them.
     """
@@ -32,7 +32,7 @@ def subscription_terms(
     subscription: Versions[Subscription],
     until_ms: int | None = None,
 ) -> list[Terms]:
-    """The terms of a subscription through time, one entry for each change."""
+    """Return the terms of a subscription through time, one entry for each change."""
     newest = subscription.at(until_ms)
     if newest is None:
         return []
@@ -61,12 +61,12 @@ def subscription_terms(
 
 
 def _plan_shape(plan: Plan) -> object:
-    """What `Terms` have of a plan."""
+    """Return the parts of a plan that `Terms` depend on."""
     return plan.interval, bool(plan.bill_charges_monthly)
 
 
 def _settings_shape(settings: SettingsRecord) -> object:
-    """What `Terms` have of the settings."""
+    """Return the parts of the settings that `Terms` depend on."""
     return (
         settings.grace_s,
         settings.close_grid_s,

@@ -156,7 +156,7 @@ class Timeline:
 
 
 class FixedPeriods(Timeline):
-    """Periods as given, none of which is ever due: every event counts from cut 0 on."""
+    """Given periods that are never due: every event counts from cut 0 on."""
 
     def __init__(self, periods: Iterable[Period]):
         super().__init__([], published=False)
@@ -164,7 +164,7 @@ class FixedPeriods(Timeline):
 
 
 class _Place(NamedTuple):
-    """Where a period ends that nobody asks for."""
+    """The end of a period that is not made, because nobody asks for it."""
 
     end_ms: int
     timezone: str
@@ -214,9 +214,9 @@ def _passed(
     *,
     skips_never: bool,
 ) -> Period | _Place | None:
-    """Where the last but one ends of those periods under these terms that need not be made.
+    """Return where the periods that need not be made end, without the last of them.
 
-    The last stays: whoever closes the next one may ask for it.
+    The last of them is made after all: closing the next one may need it.
     """
     subscription, grid = terms.subscription, terms.grid
     if subscription.canceled_at_ms is not None:
@@ -240,7 +240,7 @@ def _passed(
 
 
 def _ended_in_grace(period: Period, terms: Terms, created_ms: int, until_ms: int) -> bool:
-    """Whether the subscription ended, without grace, while a period was in grace."""
+    """Return True if the subscription ended, without grace, while a period was in grace."""
     end_ms = terms.subscription.end_ms
     if end_ms is None or end_ms >= until_ms:
         return False
@@ -251,7 +251,7 @@ def _ended_in_grace(period: Period, terms: Terms, created_ms: int, until_ms: int
 
 
 def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
-    """The period when later terms decide when it is due."""
+    """Return the period with the due time that later terms give it."""
     for i, terms in enumerate(later):
         fixed_at_ms = _fixed_at(period.end_ms, False, terms, created_ms)
         if i + 1 == len(later) or fixed_at_ms < later[i + 1].since_ms:
@@ -269,7 +269,7 @@ def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
 
 
 def _index_after(previous: Period | _Place | None, grid: PeriodGrid, start_ms: int) -> int:
-    """Which period of the grid begins where `previous` ends."""
+    """Return which period of the grid begins where `previous` ends."""
     k = grid.index_at(start_ms)
     if (
         previous is not None
@@ -282,7 +282,7 @@ def _index_after(previous: Period | _Place | None, grid: PeriodGrid, start_ms: i
 
 
 def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int) -> Period | None:
-    """The period after `previous` under these terms; None when the subscription has ended."""
+    """Return the period after `previous`; None when the subscription has ended."""
     subscription, grid = terms.subscription, terms.grid
     if subscription.canceled_at_ms is not None:
         return None
@@ -321,7 +321,7 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
 
 @lru_cache(16_384)
 def _shared(period: Period) -> Period:
-    """Subscriptions of one plan have most of their periods in common: they are kept once."""
+    """Return the one kept copy of a period: subscriptions of a plan share most periods."""
     return period
 
 
@@ -338,7 +338,7 @@ def _closing_reason(subscription: Subscription, ended_ms: int | None) -> Closing
 
 
 def ceil_to(at_ms: int, grid_ms: int) -> int:
-    """The first multiple of `grid_ms` at or after the instant."""
+    """Return the first multiple of `grid_ms` at or after the instant."""
     return -(-at_ms // grid_ms) * grid_ms
 
 

@@ -39,7 +39,7 @@ class Versions(Generic[T]):
         self._promised: tuple[Coming, T] | None = None
 
     def at(self, at_ms: int | None = None) -> T | None:
-        """The version in force at a moment (None: the newest); None before the first."""
+        """Return the version in force at a moment (None: the newest); None before the first."""
         if self._promised is not None:
             self._settle()
         if at_ms is None:
@@ -48,7 +48,7 @@ class Versions(Generic[T]):
         return self._objects[i - 1] if i else None
 
     def last_before_deletion(self, at_ms: int | None = None) -> T | None:
-        """Like `at`, but of an object deleted by then, how it last was."""
+        """Return what `at` returns, or the last version of an object deleted by then."""
         self._settle()
         i = len(self._objects) if at_ms is None else self._count_until(at_ms)
         while i and self._objects[i - 1] is None:
@@ -56,7 +56,7 @@ class Versions(Generic[T]):
         return self._objects[i - 1] if i else None
 
     def until_deleted(self, offset: int) -> Versions[T]:
-        """The versions up to the first deletion after a record of the log.
+        """Return the versions up to the first deletion after a record of the log.
 
         Append times cannot tell it: an object may be deleted and made anew within a millisecond.
         """
@@ -71,7 +71,7 @@ class Versions(Generic[T]):
         return self
 
     def all(self) -> Iterator[T]:
-        """Every version that is an object, oldest first."""
+        """Return every version that is an object, oldest first."""
         self._settle()
         return (obj for obj in self._objects if obj is not None)
 
@@ -150,7 +150,7 @@ class Versions(Generic[T]):
         return bisect_right(self._append_times_ms, at_ms)
 
     def __copy__(self) -> Self:
-        """The same versions; each goes on by itself."""
+        """Return a copy with the same versions; both go on independently."""
         self._settle()
         copied = type(self)()
         copied._append_times_ms = self._append_times_ms[:]

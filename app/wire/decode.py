@@ -130,7 +130,7 @@ def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int,
 
 
 def decoding(value: bytes | None, headers: Headers) -> Iterable[tuple[int, Decoded]]:
-    """What `decode_record` gives, an element at a time: a record may have thousands."""
+    """Give what `decode_record` gives, element by element: a record may have thousands."""
     mode = _mode(headers)
     if value is None:
         if mode is not _Mode.BINARY:
@@ -209,7 +209,7 @@ def _check_depth(text: bytes) -> None:
 
 
 def _with_data(fields: Fields) -> Fields:
-    """The attributes of a CloudEvent with its `data_base64`, JSON in base64, as `data`."""
+    """Return the attributes of a CloudEvent with its `data_base64`, JSON in base64, as `data`."""
     encoded = optional_text(fields, "data_base64")
     if encoded is None:
         return fields

@@ -325,7 +325,7 @@ class Span:
         return self.layer_of(period)
 
     def cut_of(self, layer: Layer, append_time_ms: int, *, corrected: bool = False) -> int:
-        """The first cut at which an event of the layer counts; 0 until the period is due.
+        """Return the first cut at which an event of the layer counts; 0 until the period is due.
 
         What is appended later counts at the next revision of its period, and for a recurring metric
         at the first cut of a period that shows it if that comes before. `corrected`: from then on

@@ -47,7 +47,7 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
     """Greatest append time."""
 
     def note(self, arrivals: Sequence[Arrival]) -> None:
-        """Count events in."""
+        """Extend the entry over some events."""
         self.events += len(arrivals)
         raw_last, newest_ms, appended_ms = self.raw_last, self.newest_ms, self.appended_ms
         for arrival in arrivals:
@@ -75,18 +75,18 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         self.raw_last, self.newest_ms, self.appended_ms = raw_last, newest_ms, appended_ms
 
     def reach(self, timestamp_ms: int, append_time_ms: int) -> None:
-        """An event may count at that time as well, as if it were appended then."""
+        """Extend the greatest times to another time at which an event may count."""
         self.newest_ms = max(self.newest_ms, timestamp_ms)
         self.appended_ms = max(self.appended_ms, append_time_ms)
 
     def begins_before(self, other: Presence) -> bool:
-        """Whether an event lies before all of another's."""
+        """Return True if some event lies before all events of another entry."""
         return (
             0 <= self.raw_first < other.raw_first or 0 <= self.rekeyed_first < other.rekeyed_first
         )
 
     def reaches(self, arrival: Arrival) -> bool:
-        """Whether an event lies where those that were noted do."""
+        """Return True if an event does not lie before the first noted one."""
         if arrival.rekeyed_offset >= 0:
             return 0 <= self.rekeyed_first <= arrival.rekeyed_offset
         return 0 <= self.raw_first <= arrival.raw_offset
@@ -106,7 +106,7 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
 
 
 def first_offsets(entries: Iterable[Presence]) -> tuple[int | None, int | None]:
-    """Where the first events lie, on raw and on rekeyed; None: none came that way."""
+    """Return the first events' offsets on raw and on rekeyed; None: none came that way."""
     raw: list[int] = []
     rekeyed: list[int] = []
     for entry in entries:

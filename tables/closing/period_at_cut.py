@@ -90,7 +90,7 @@ class PeriodAtCut:
         """Whether it is a cut of this period; others show what comes from periods before it."""
 
     def records(self) -> Iterator[PublishedRecord | None]:
-        """What the cut publishes, by cell id; remembers it as published. None is a step."""
+        """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
         definitions, published = self.partition.definitions, self.partition.published
         period, period_name = self.period, (self.subscription.id, self.period.start_ms)
         plan = definitions.plan_by_id(self.subscription.plan_id, period.fixed_at_ms)
@@ -130,9 +130,9 @@ class PeriodAtCut:
             yield completion_record(envelope, revision, len(now.cells), now.digest)
 
     def _change_of(self, found: Closing) -> _Change | None:
-        """What may have to be published of a cell; None when it is not shown, and never was."""
+        """Return what may have to be published of a cell; None: it neither is nor was shown."""
         known = self.before.cells.get(found.name)
-        # Before what no longer qualifies is shown as nothing, which events it has or not.
+        # Decide the reason first: below, a cell that no longer qualifies loses figures and events.
         reason = None if known is None else self._reason(found, known)
         if self.qualifies(found):
             return _Change(found, known, reason)
@@ -149,10 +149,10 @@ class PeriodAtCut:
     def closings(
         self, route_of: Callable[[Pair], Route], codes: Container[str] | None = None
     ) -> Iterator[Closing | None]:
-        """Every cell of the period: those of the tables, and those published that are no more.
+        """Yield every cell of the period: cells of the tables, then published cells now gone.
 
-        `route_of`: a cut has the routes made, whoever only looks has views of them.
-        With `codes`, only of metrics of these codes. None: a charge without any takes time as well.
+        `route_of`: a cut makes the routes, a reader takes views of them. `codes`: only metrics of
+        these codes. None is a step: a charge without cells takes time, too.
         """
         charges, period = self.charges, self.period
         left, followed = dict(self.before.cells), set[str]()
@@ -202,7 +202,7 @@ class PeriodAtCut:
                 yield Closing(cell, last, bucket, grouped_by, _NOTHING)
 
     def _revised_before(self, span: Span) -> bool:
-        """Whether it is the cut of something in a period before: a balance shows that at once."""
+        """Return True for a cut of an earlier period's cells: a balance shows those at once."""
         if not span.fold.metric.recurring:
             return False
         late = (
@@ -255,7 +255,7 @@ class PeriodAtCut:
                 yield metric.id
 
     def qualifies(self, closing: Closing) -> bool:
-        """Whether a cell is published at all (records-and-cuts §4)."""
+        """Return True if a cell is published at all (records-and-cuts §4)."""
         figures = closing.figures
         if not closing.in_force.metric.recurring:
             return bool(figures.units or figures.prorated_units or figures.events_count)
@@ -291,7 +291,7 @@ class PeriodAtCut:
         return self.partition.routes.charges_of(self.subscription, self._earlier or self.period)
 
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
-        """Why the cut revises a cell."""
+        """Return why the cut revises a cell."""
         # What was shown before, in time or for an earlier period, is no reason any more.
         shown_ms = known.cut_ms
         if self._is_corrected(closing, shown_ms):
@@ -302,9 +302,9 @@ class PeriodAtCut:
         return "late_events"
 
     def _is_corrected(self, closing: Closing, shown_ms: int) -> bool:
-        """Whether the cut shows corrections of events that count in the cell, or did.
+        """Return True if the cut shows corrections of events that count or counted in the cell.
 
-        A group that has no events any more may have lost its place to one that a correction made.
+        A group without events may have lost its place to a group that a correction made.
         """
         charge, metric, *_ = closing.in_force
         fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
@@ -317,7 +317,7 @@ class PeriodAtCut:
         return corrected.get(closing.name[1:3], -1) > shown_ms
 
     def _corrected_cells(self, fold: ChargeFold) -> Iterator[tuple[tuple[str | None, Groups], int]]:
-        """Cells of events as they were and are, with the append times of their corrections."""
+        """Yield cells of corrected events, before and after, with the corrections' append times."""
         since_ms = 0 if fold.metric.recurring else self.period.start_ms
         for kept in self._corrections(fold.metric.code):
             if since_ms <= kept.timestamp_ms < self.period.end_ms:
@@ -330,7 +330,7 @@ class PeriodAtCut:
                     yield cell, kept.since_ms
 
     def _corrections(self, code: str) -> Iterator[Kept]:
-        """Events before and after corrections that no cut of this period showed before."""
+        """Yield events before and after corrections that no earlier cut of this period showed."""
         partition, every_ms = self.partition, self.period.revise_every_ms
         for last_ms in partition.cuts.revisions_after(self.cut_ms):
             for version in partition.corrected.revised(self.name, code, last_ms):
@@ -358,7 +358,7 @@ def _revision(
     published: PublishedCell | None,
     reason: RevisionReason | None,
 ) -> tuple[PublishedCell | None, PublishedRecord | None]:
-    """The next revision of a cell, None when it would say nothing new."""
+    """Return the next revision of a cell, None when it would say nothing new."""
     figures, cut_ms = shown.figures, envelope.closed_at_ms
     text = CellText(
         plain(figures.units),

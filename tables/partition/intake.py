@@ -126,7 +126,7 @@ class Intake:
         return taken, ids, entries, refused
 
     def refusal(self, arrival: Arrival, timestamp_ms: int) -> Refused | None:
-        """Why an event is not taken, if it is not. May raise `WaitForDefinitions`."""
+        """Return why an event is refused; None: it is taken. May raise `WaitForDefinitions`."""
         refusal = check_range(timestamp_ms, arrival.append_time_ms)
         if refusal is not None:
             return Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE)
@@ -134,7 +134,7 @@ class Intake:
         return None if refusal is None else Refused(arrival, refusal, _LATE_MESSAGES[refusal])
 
     def too_late(self, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
-        """Whether the event's period no longer takes it (records-and-cuts §2)."""
+        """Return why the event's period no longer takes it; None: it does (records-and-cuts §2)."""
         append_time_ms = arrival.append_time_ms
         # Ask the timeline: the route is the old one until a refold is done, and a refusal is final.
         period = self._timelines.period_at(arrival.name, timestamp_ms)
@@ -184,7 +184,7 @@ class Intake:
         return runs, new, [latest[identity] for identity in new]
 
     def _repeated(self, arrival: Arrival, entry: Entry, known: Entry) -> Duplicate | None:
-        """A known id again: the smallest position wins (records-and-cuts §3)."""
+        """Judge an event with a known id: the smallest position wins (records-and-cuts §3)."""
         if entry[:4] == known[:4]:
             return None
         if entry[:4] < known[:4]:

@@ -185,10 +185,10 @@ class Redirection:
 
 
 def refolds_of(steps: Iterable[Renewed | None]) -> set[Pair]:
-    """What is to be refolded, of work that is done in one go: for whoever holds up nobody."""
+    """Run all steps in one go, where nobody else waits, and return the pairs to refold."""
     return {pair for renewed in steps if renewed is not None for pair in renewed.refold}
 
 
 def _reach(presence: Presence) -> tuple[int, int]:
-    """How far the events of a pair reach: what decides where they go, `Route.shape` compares."""
+    """Return how far the events of a pair reach, for `Route.shape`."""
     return presence.newest_ms, presence.appended_ms

@@ -48,9 +48,9 @@ class RouteTable:
         self._eventless: dict[SubscriptionName, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted."""
         self.told_of = 0
-        """How many definitions the partition was told of."""
+        """Number of definitions that the partition was told of."""
         self._old: dict[str | None, int] = {}
-        """By organization, None for all: routes that were made before may be others now."""
+        """By organization (None: all), the `made_at` below which routes may be outdated."""
 
     # Compiling
 
@@ -61,7 +61,7 @@ class RouteTable:
         history_ms: int | None = None,
         timelines: Timelines | None = None,
     ) -> Route:
-        """A fresh route without cells, under all definitions or those appended up to a time.
+        """Return a route without cells, under all definitions or those appended up to a time.
 
         `history_ms`: under history records appended until then, instead of those in force.
         `timelines`: with these periods only.
@@ -89,12 +89,12 @@ class RouteTable:
         return Route(*pair, tuple(timeline for _, timeline in timelines), spans)
 
     def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
-        """A compiled charge, under all definitions."""
+        """Return a compiled charge, under all definitions."""
         limited_after_ms = self._definitions.limited_after_ms()
         return self._folds.fold_of(charge, metric, timezone, limited_after_ms)
 
     def charges_of(self, subscription: Subscription, period: Period) -> PeriodCharges:
-        """What a period of a subscription folds under."""
+        """Return the charges that a period of a subscription folds under."""
         definitions = self._definitions
         history = definitions.history_of(subscription.organization_id, self._standing.history_ms)
         plans = definitions.plan_versions[subscription.plan_id]
@@ -103,12 +103,12 @@ class RouteTable:
     # Installing
 
     def find(self, pair: Pair) -> Route | None:
-        """The route of a pair, unless it is not at hand or has to be compiled again."""
+        """Return the route of a pair; None: it is not at hand or must be compiled again."""
         route = self.by_pair.get(pair)
         return None if route is None or self._is_outdated(route) else route
 
     def _is_outdated(self, route: Route) -> bool:
-        """Whether it has to be compiled again: only one that no event has taken."""
+        """Return True if a route must be compiled again: no event took it, and it is old."""
         if route.presence is not None:
             return False
         old, organization_id = self._old, route.organization_id
@@ -118,7 +118,7 @@ class RouteTable:
         return self._presence.find(name, route.code) is None
 
     def tell(self, touch: Touch) -> None:
-        """Let what a definition may change be made again when it is asked for."""
+        """Outdate the timelines and routes that a definition may change."""
         self.note_told()
         organization_id = touch.organization_id
         if organization_id is not None and touch.external_subscription_id is not None:

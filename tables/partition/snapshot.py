@@ -39,7 +39,7 @@ class TooLargeForChangelog(Exception):
         )
         self.key = key
         self.pair = pair
-        """(organization, external subscription, code) whose events made it, where it is known."""
+        """(organization, external subscription, code) of its events; None: not known."""
 
 
 class Snapshot:
@@ -57,17 +57,17 @@ class Snapshot:
         self._loaded_hash = 0
 
     def mark(self, cell: Cell) -> None:
-        """The cell changed: write it with the next flush."""
+        """Mark a changed cell for the next flush."""
         if not cell.dirty:
             cell.dirty = True
             self._dirty.append(cell)
 
     def mark_folded(self, dirty: Iterable[Cell]) -> None:
-        """A fold has changed these cells and called them dirty."""
+        """Take over cells that a fold has changed and already called dirty."""
         self._dirty += dirty
 
     def delete(self, cell: Cell) -> None:
-        """The cell is no more; its changelog record goes with the next flush."""
+        """Delete a cell; the next flush deletes its changelog record."""
         if cell.hash:
             self._deleted[msgspec.msgpack.encode(cell.key)] = None
             self._record.cells -= 1
@@ -76,7 +76,7 @@ class Snapshot:
         cell.dirty = True  # no later change may write it again
 
     def delete_packed(self, key: bytes, value: bytes) -> None:
-        """The same of a cell that is packed."""
+        """Delete a packed cell; the next flush deletes its changelog record."""
         self._deleted[key] = None
         hashed = record_hash(key, value)
         self._record.cells -= 1
@@ -86,21 +86,21 @@ class Snapshot:
         self._loaded_hash -= hashed
 
     def forget_stored(self, keys: Iterable[bytes]) -> None:
-        """Records of a torn state: deleted by the next flush unless they are written anew."""
+        """Have the next flush delete records of a torn state that are not written anew."""
         self._deleted.update(dict.fromkeys(keys))
 
     # Flushing
 
     def pending_changes(self) -> int:
-        """How many changelog records the next flush has, about."""
+        """Return about how many changelog records the next flush has."""
         tables = self._tables
         changed = (tables.members, tables.presence, tables.published, tables.corrections)
         return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
 
     def taking_changes(self, spans: Mapping[SpanKey, Span]) -> Steps[Changes]:
-        """Everything changed since the last flush, by small steps; the record describes it.
+        """Return everything changed since the last flush, by small steps; the record describes it.
 
-        `spans`: those of the table of routes; changed cells of others are not written.
+        `spans`: spans of the table of routes; changed cells of other spans are not written.
         """
         cells: list[tuple[bytes, bytes | None]] = []
         tables, record = self._tables, self._record
@@ -145,9 +145,9 @@ class Snapshot:
         self._loaded_hash += record_hash(key, value)
 
     def is_whole(self) -> bool:
-        """Whether counts and hash sums of what was loaded agree with the record.
+        """Return True if counts and hash sums of loaded records agree with the record.
 
-        Published cells are checked where they can be mended (`app.runtime.restore`), members where
+        `app.runtime.restore` checks published cells, which it can mend. Members are checked where
         they are read.
         """
         record, tables = self._record, self._tables
@@ -163,9 +163,9 @@ class Snapshot:
 def rows_of(
     changes: Changes, spans: Mapping[SpanKey, Span]
 ) -> Iterator[tuple[str, bytes, bytes | None]]:
-    """(changelog, key, value) of changes, but for those of the index.
+    """Yield (changelog, key, value) of changes, without those of the index.
 
-    `spans` tell whose a record is that is too large.
+    `spans` give the pair of a record that is too large.
 
     Raises:
         TooLargeForChangelog: no changelog would take one of them.

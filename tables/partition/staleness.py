@@ -26,7 +26,7 @@ class Staleness:
         """Pairs to refold because cells were found that no route leads to."""
 
     def includes(self, name: SubscriptionName) -> bool:
-        """Whether figures of an external subscription are known not to show everything."""
+        """Return True if figures of an external subscription are known to be incomplete."""
         return name in self.names or name in self.parked or name in self.half_closed
 
     def queue(self, pairs: Iterable[Pair]) -> None:

@@ -94,20 +94,20 @@ class TimelineTable:
         return None
 
     def names(self) -> Iterable[SubscriptionName]:
-        """External subscriptions whose timelines are at hand."""
+        """Return the external subscriptions that have timelines at hand."""
         return self._made
 
     def outdate(self, organization_id: str | None) -> None:
-        """A definition may change those of an organization, None: of all."""
+        """Outdate the timelines of an organization; None: of all."""
         self._outdated += 1
         self._old[organization_id] = self._outdated
 
     def forget(self, name: SubscriptionName) -> None:
-        """Drop those of an external subscription; they are made again when asked for."""
+        """Drop the timelines of an external subscription; the next look-up makes them again."""
         self._made.pop(name, None)
 
 
 def _counts(subscription: Versions[Subscription], until_ms: int | None = None) -> bool:
-    """Whether it was made by then, and not canceled."""
+    """Return True if the subscription was made by then, and not canceled."""
     newest = subscription.at(until_ms)
     return newest is not None and newest.canceled_at_ms is None

@@ -34,7 +34,7 @@ Standing = Literal["taken", "duplicate", "refused", "cancelled", "lost"]
 
 
 class Verdict(NamedTuple):
-    """Whether an arrival is one that metrics are asked about at all."""
+    """What the partition did with one arrival; metrics are asked only about a taken one."""
 
     standing: Standing
     """lost: it should be in the event index and is not."""
@@ -130,7 +130,7 @@ class Tracer:
         ]
 
     def unrouted(self, counted: Arrival) -> str:
-        """Why no charge was asked about an event."""
+        """Return why no charge was asked about an event."""
         return self.partition.unrouted(self.route, counted)
 
 

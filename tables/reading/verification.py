@@ -39,13 +39,13 @@ _MOST_LOST = 1_000
 
 
 class Compared(NamedTuple):
-    """What one pair came to."""
+    """The result of one pair."""
 
     pair: Pair
     cells: int
     differences: list[Difference]
     skipped: bool = False
-    """It is being refolded, or was while the events were read: ask again."""
+    """True: a refold runs, or ran while the events were read; ask again."""
 
 
 class Verification:
@@ -54,7 +54,7 @@ class Verification:
     def __init__(
         self, partition: Partition, names: Iterable[SubscriptionName], *, begins: bool = True
     ):
-        """`begins`: False for whoever takes the steps of `beginning` before anything is fed."""
+        """Begin at once; `begins` False: the caller runs `beginning` before it feeds anything."""
         self.partition = partition
         self.names = frozenset(names)
         codes = partition.presence.codes
@@ -67,9 +67,9 @@ class Verification:
             drained(self.beginning())
 
     def beginning(self) -> Steps[None]:
-        """Note what the cells stand under, and then make routes of their own: a step for each.
+        """Note what the live cells stand under, then make shadow routes, one step for each.
 
-        What changes meanwhile has changed since, and is passed over in the end.
+        A pair that changes meanwhile is skipped in the end.
         """
         for name in self.names:
             self._terms[name] = self._terms_of(name)
@@ -84,18 +84,18 @@ class Verification:
             yield
 
     def drop(self) -> None:
-        """Nobody asks any more."""
+        """Drop the shadow cells, because nobody asks for the result any more."""
         self._refold.drop()
 
     def start_offsets(self) -> tuple[int | None, int | None]:
-        """Where the first events of the pairs lie, on raw and on rekeyed."""
+        """Return the offsets of the pairs' first events on raw and on rekeyed; None: none."""
         return self._refold.start_offsets()
 
     def feed(self, arrivals: Sequence[Arrival], *, strangers: bool = False) -> None:
-        """Fold those of the arrivals that are of the subscriptions.
+        """Fold the arrivals of the verified subscriptions.
 
-        Only what the live fold has passed may be fed. `strangers`: arrivals of subscriptions that
-        have no event at all are looked at too; none may be missing.
+        Feed only arrivals that the live fold has passed. `strangers`: also check arrivals of
+        subscriptions that have no event at all; the live fold must have missed none.
         """
         known = self.partition.presence.codes
         wanted = []
@@ -116,7 +116,7 @@ class Verification:
     def check_corrections(
         self, arrivals: Iterable[CorrectionArrival], *, strangers: bool = False
     ) -> None:
-        """The live fold must have taken those of the subscriptions; which hold is up to it."""
+        """Note corrections of the subscriptions that the live fold has not taken."""
         partition = self.partition
         for arrival in arrivals:
             name = arrival.name
@@ -155,7 +155,7 @@ class Verification:
             )
 
     def compare(self) -> Iterator[Compared]:
-        """Each pair in turn. The live fold must stand where the last event was read."""
+        """Yield each pair's result. The live fold must stand where the last event was read."""
         for pair in self.pairs:
             yield self._compare_pair(pair)
 
@@ -166,7 +166,7 @@ class Verification:
         shadow, live = self._refold.routes[pair], partition.views.route_of(pair)
         census = self._refold.census
         if census.agrees(live) and not census.agrees(shadow):
-            # There came to be more groups than are admitted while the events were read.
+            # While the events were read, the groups became more than the limit admits.
             return Compared(pair, 0, [], skipped=True)
         settled_ms = partition.cuts.settled_ms
         for span in shadow.spans:
@@ -186,11 +186,11 @@ class Verification:
         return Compared(pair, len(theirs), differences)
 
     def member_sets(self, pairs: Iterable[Pair]) -> list[MemberSet]:
-        """Sets of members of some of the pairs, with what each must hold."""
+        """Return sets of members of some pairs, with the members that each must hold."""
         return list(member_sets(self.partition, self._refold, pairs))
 
     def _generation(self, pair: Pair) -> dict[Any, int]:
-        """Which refold made the pair's cells."""
+        """Return the generation of each span of a pair, by span key."""
         return {span.key: span.generation for span in self.partition.views.route_of(pair).spans}
 
     def _terms_of(self, name: SubscriptionName) -> list[tuple[str, list[Terms]]]:
@@ -265,7 +265,7 @@ class Verification:
 
 
 def _published_before(partition: Partition, name: SubscriptionName, cut_ms: int) -> PublishedTable:
-    """What is published of a subscription, as if the cut were still to be taken."""
+    """Return what is published of a subscription, as if the cut were still to be taken."""
     table = PublishedTable()
     for versions, timeline in partition.timelines.of(name):
         newest = versions.at()
@@ -285,7 +285,7 @@ _SHOWN = ("units", "prorated_units", "total_aggregated_units", "events_count", "
 
 
 def _of_record(number: int, name: SubscriptionName, record: PublishedRecord) -> Difference | None:
-    """What a record that should not have come says; completions only follow from others."""
+    """Return an unexpected record as a difference; None for completions of revisions."""
     body = msgspec.json.decode(record.value)
     if body["type"] == "period.completed" and body["revision"] > 0:
         return None
@@ -316,16 +316,16 @@ def _cells(route: Route) -> dict[CellKey, Cell]:
 
 
 def _packed(cell: Cell | None) -> bytes | None:
-    """The cell as the changelog has it, but for how it came to be: by which refold, since when."""
+    """Return a cell's bytes as in the changelog, without generation and first position."""
     if cell is None:
         return None
     return msgspec.msgpack.encode(msgspec.msgpack.decode(cell.packed())[:2])
 
 
 def _at_cut(cell: Cell | None, next_cut_ms: int) -> tuple[object, dict[int, object]] | None:
-    """The cell as packed, with all that the next cut shows as one.
+    """Return the packed cell with everything that the next cut shows merged into one state.
 
-    After corrections a refold does not keep apart what no cut before that will.
+    After corrections a refold may have merged them already: no cut shows them apart.
     """
     if cell is None:
         return None

@@ -53,7 +53,7 @@ def covering(records: Sequence[HistoryRecord], period: Period) -> Sequence[Histo
 
 
 class PeriodCharges:
-    """What is in force in one period, and was before each history record that concerns it."""
+    """Charges in force in one period, now and before each history record that concerns it."""
 
     def __init__(
         self,
@@ -77,22 +77,22 @@ class PeriodCharges:
         return (entry for entry in self._stages[-1].values() if not entry.gone)
 
     def last(self, charge_id: str) -> InForce | None:
-        """A charge as it is in force, or as it was before it was gone."""
+        """Return a charge as it is in force, or as it was before it was gone."""
         return self._stages[-1].get(charge_id)
 
     @property
     def as_of_ms(self) -> int:
-        """The newest definitions that hold for any charge of the period."""
+        """Append time in ms of the newest definitions that hold for any charge; -1: no charge."""
         return max((entry.as_of_ms for entry in self._stages[-1].values()), default=-1)
 
     def changed_since(self, charge_id: str, after_ms: int) -> bool:
-        """Whether a history record appended after a time made something else of a charge."""
+        """Return True if a history record appended after a time changed a charge."""
         before = sum(record.append_time_ms <= after_ms for record in self._records)
         old, new = self._stages[before].get(charge_id), self._stages[-1].get(charge_id)
         return _definition(old) != _definition(new)
 
     def filter_of(self, charge_id: str, filter_id: str | None) -> ChargeFilter | None:
-        """A bucket as it is in force, or as it last was; None is the default bucket."""
+        """Return a bucket as it is in force, or as it last was; None: the default bucket."""
         if filter_id is None:
             return None
         for stage in reversed(self._stages):
@@ -119,7 +119,7 @@ class PeriodCharges:
         return charge_id, filter_id, groups, keys
 
     def keys_of(self, name: CellName) -> tuple[str, ...]:
-        """The keys that a cell is grouped by."""
+        """Return the keys that a cell is grouped by."""
         return name[3] if len(name) == 4 else self._first_keys(name[0], name[1])
 
     def _first_keys(self, charge_id: str, filter_id: str | None) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ class PeriodCharges:
 
 
 def _after(before: Stage, record: HistoryRecord, then: list[tuple[Charge, Metric]]) -> Stage:
-    """What a history record makes of the charges of a period; `then`: those at the record."""
+    """Return the charges of a period after a history record; `then`: charges at the record."""
     at_ms = record.append_time_ms
     after = dict(before)
     for charge_id, entry in before.items():
