@@ -1,7 +1,7 @@
 """The keys of the API: from the environment, or from a file that is read again while it runs.
 
-A file holds digests only. Any number of keys may stand for one organization, so that one is put in
-another's place in steps: add, move the clients, watch when the old one was used last, remove.
+A file holds digests only. An organization may have any number of keys, so that a new key replaces
+an old one in steps: add the new key, move the clients, wait until the old key is unused, remove it.
 Source: bounded-work §4.
 """
 

@@ -1,11 +1,10 @@
-"""Turns of the event loop: whoever works over data of somebody else's size gets it by time.
+"""Share the event loop by time among all work on data of unbounded size.
 
-Work is a generator that yields after each small step (at most 64 items or 64 KiB). `Turns.run`
-lets it go on for 10 ms and then at a later turn. There is one turn at a time, and the event loop
-goes round between two of them, so that no sum of work holds it. Folding comes first, then requests,
-then the rest, which has at most half of the time while there is something to fold: also while the
-fold is between two of its turns. Within each kind organizations take turns, weighed by the time
-they used.
+Work is a generator that yields after each small step (at most 64 items or 64 KiB). `Turns.run` lets
+it go on for 10 ms and then at a later turn. There is one turn at a time, and the event loop goes
+round between two turns, so that no sum of work holds the loop. Folding comes first, then requests,
+then the rest. While there is something to fold, the rest has at most half of the time, also between
+two turns of the fold. Within each kind organizations take turns, weighed by the time they used.
 """
 
 from __future__ import annotations

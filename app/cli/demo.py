@@ -1,8 +1,8 @@
 """The sample generator of the local profile: metrics, a plan, subscriptions, a few events a second.
 
 It uses the product as anybody would: definitions through the engine's log, events through Kafka.
-The subscriptions begin in the past, and events of then come first, so that elapsed months close
-with figures in them as soon as the subscriptions are there.
+The subscriptions begin in the past, and their past events come first. Elapsed months therefore
+close with figures in them as soon as the subscriptions are there.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Careful: what cannot be decoded or folded is found before it is folded, and set aside.
+"""Find records that cannot be decoded or folded before they are folded, and set them aside.
 
-An owner is careful for a while when the one before it ended without handing over. It tries records
-on tables of their own first, in a process of their own (`app.runtime.apart`), by portions; of a
-portion that fails each record alone; and what fails twice alone is named in the definitions log, so
-that every fold passes over it. That, its dead letter and the partition record go in one
-transaction: the owner is the one who has the fence, and it has not folded the record yet
-(bounded-work §1.4).
+An owner is careful for a while after the owner before it ended without handing over. It first tries
+portions of records on tables of their own, in a process of their own (`app.runtime.apart`). If a
+portion fails, it tries each of its records alone. A record that fails twice alone is named in the
+definitions log, so that every fold skips the record. The name, the dead letter and the partition
+record go in one transaction. Only the owner can commit this transaction, since it has the fence,
+and it has not folded the record yet (bounded-work §1.4).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Scans: who may read logs again now, and for how long.
+"""Decide which scans may read logs again now, and for how long.
 
-Explain, trace, series, listed events, regrouped usage, verify and preview read what may be a whole
-partition. Two run at a time, and organizations take turns at that; each has a budget of time, but
-for verify and preview, which tell how far they are instead.
+Explain, trace, series, listed events, regrouped usage, verify and preview may read a whole
+partition. Two scans run at a time, and organizations take turns. Each scan has a budget of time,
+except verify and preview, which report their progress instead.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ NEAR_RECORDS = 64
 """Most records that a scan may read while the live fold waits: one fetch, one turn."""
 
 FAR_RECORDS = 2_000
-"""Where the live fold is faster than the scan, or verify reads for many partitions, it waits for so
-much at most."""
+"""Most records that a scan may read while the live fold waits, if `NEAR_RECORDS` cannot be reached:
+the live fold is faster than the scan, or verify reads for many partitions."""
 
 
 class Turn:
@@ -90,7 +90,7 @@ class Turn:
     async def stretches(
         self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> AsyncIterator[int]:
-        """Do the same; yield how many records nearer each stretch came."""
+        """Feed like `near`; yield by how many records each stretch came nearer to the live fold."""
         behind = scan.behind(record)
         while behind > NEAR_RECORDS:
             # To where the live fold stands now: it goes on meanwhile.

@@ -25,8 +25,8 @@ class TableWork:
     def __init__(self, life: Life):
         self._life = life
         self.shaping = asyncio.Lock()
-        """Held while a cut is taken, definitions are looked at or a refold is swapped in: one of
-        them at a time, each in many turns. Taken before `lock`."""
+        """Held while a cut is taken, definitions are looked at or a refold is swapped in. One of
+        these happens at a time, each in many turns. Taken before `lock`."""
         self.lock = asyncio.Lock()
         """Held while arrivals and offsets move together, while a flush is taken, while cells are
         swapped; never while the flush is sent."""
