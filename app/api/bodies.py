@@ -26,21 +26,21 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 def require_small_head(request: web.Request) -> None:
-    """431 when all headers together are over the limit."""
+    """Raise 431 when all headers together are over the limit."""
     fields = sum(len(name) + len(value) for name, value in request.raw_headers)
     if fields + len(request.rel_url.raw_path_qs) > HEAD_BYTES:
         raise head_too_large(HEAD_BYTES)
 
 
 def require_plain(request: web.Request) -> None:
-    """415 for any Content-Encoding but identity."""
+    """Raise 415 for any Content-Encoding but identity."""
     encodings = ",".join(request.headers.getall("Content-Encoding", ()))
     if any(each.strip().lower() not in ("", "identity") for each in encodings.split(",")):
         raise encoded_body()
 
 
 def announced_bytes(request: web.Request) -> int:
-    """The most that the body may have; 413 when that is too much, 411 when nothing says it."""
+    """Return the most bytes of the body. Raises 413 if they are too many, 411 if none are told."""
     length = request.content_length
     if length is not None:
         if length > BODY_BYTES:
@@ -61,7 +61,7 @@ class Body:
         self._read: bytes | None = None
 
     async def read(self) -> bytes:
-        """The whole body; 413 when it is over the limit, 408 when it does not come in time."""
+        """Return the whole body. Raises 413 when it is over the limit, 408 when it is late."""
         if self._read is None:
             seconds = BODY_S + (self._request.content_length or BODY_BYTES) / BODY_BYTES_A_SECOND
             try:

@@ -80,7 +80,7 @@ def _errors(fields: _Fields) -> dict[str, list[str]]:
 
 
 def _value(call: Call, fields: _Fields, correction_id: str) -> bytes:
-    """The raw record's value; the amended event keeps the identity that the correction names."""
+    """Return the raw record's value; an amended event keeps the identity in the correction."""
     correction: dict[str, Any] = {
         "organization_id": call.organization_id,
         "external_subscription_id": fields.external_subscription_id,

@@ -60,7 +60,7 @@ def root_missing(root: str) -> ApiError:
 
 
 def unauthorized() -> ApiError:
-    """401; alone in having no code."""
+    """401: no valid key; the only error without a code."""
     return _error(401)
 
 
@@ -87,12 +87,12 @@ def wrong_method(allowed: list[str]) -> ApiError:
 
 
 def too_large(limit_bytes: int, what: str = "body") -> ApiError:
-    """413: the body, or what would become of it, is over the limit."""
+    """413: the body, or the record made of it, is over the limit."""
     return _error(413, code="too_large", error_details={what: [f"limit_is_{limit_bytes}_bytes"]})
 
 
 def too_many_values(limit: int) -> ApiError:
-    """413: the body is small, but not what it becomes."""
+    """413: the body has too many values, though few bytes."""
     return _error(413, code="too_large", error_details={"body": [f"limit_is_{limit}_values"]})
 
 
@@ -102,7 +102,7 @@ def length_required() -> ApiError:
 
 
 def encoded_body() -> ApiError:
-    """415: the body is compressed; how large it is would only show when it has been inflated."""
+    """415: the body is compressed; its real size would show only after inflating it."""
     return _error(415, code="content_encoding_not_supported")
 
 
@@ -119,7 +119,7 @@ def head_too_large(limit_bytes: int) -> ApiError:
 
 
 def misdirected(host: str) -> ApiError:
-    """421: nobody reaches this worker under that name but a web site that wants to misuse it."""
+    """421: only a web site that misuses this worker would reach it under that name."""
     return _error(421, code="misdirected_request", error_details={"host": [host]})
 
 

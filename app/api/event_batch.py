@@ -51,7 +51,7 @@ class _Batch:
             self.duplicates.append(verdict)
 
     def standing(self) -> dict[int, IncomingEvent]:
-        """The elements nothing is wrong with."""
+        """Return the elements without any error."""
         return {
             index: event
             for index, event in enumerate(self.events)

@@ -29,12 +29,12 @@ _REFUSAL_FIELDS = {
 
 
 def evaluation_message(error: EvaluationFailed) -> str:
-    """What stands in place of the usual map when an expression has no value for an event."""
+    """Return the message in place of the usual map when an expression has no value for an event."""
     return f"expression_evaluation_failed: {error}"
 
 
 def as_shown(call: Call, event: StoredEvent) -> dict[str, Any]:
-    """The `event` object of one that was taken, with the result of the expression if it has one."""
+    """Return the `event` object of a taken event, with the result of its expression if any."""
     try:
         properties = bytes(with_expression(call, event))
     except EvaluationFailed:
@@ -59,7 +59,7 @@ def with_expression(call: Call, event: IncomingEvent | StoredEvent) -> msgspec.R
 
 
 def problem(verdict: Verdict) -> FieldErrors | None:
-    """The error codes of an event that was not taken; None for one that was."""
+    """Return the error codes of a refused event; None for an event that was taken."""
     if isinstance(verdict, Duplicate):
         return _TAKEN
     if isinstance(verdict, Refused):
@@ -78,7 +78,7 @@ def duplicate_header(verdicts: Sequence[Verdict]) -> dict[str, str]:
 
 
 def position_header(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """Where the record went, as `?wait_for=` takes it."""
+    """Return the header with the record's position, as `?wait_for=` takes it."""
     for verdict in verdicts:
         if verdict.position is not None:
             return {"Meter-Position": f"{verdict.position.partition}:{verdict.position.offset}"}

@@ -26,7 +26,7 @@ from app.meter.events import EventQuery, ListedEvent
 
 
 async def enriched(_: Call) -> Any:
-    """What Lago shows of its own pipeline; here `trace` says what became of an event."""
+    """Refuse Lago's view of its own pipeline with 403; here `trace` tells an event's outcome."""
     raise forbidden("endpoint_not_available")
 
 

@@ -20,7 +20,7 @@ class KeysCollector(Collector):
         self._file = file
 
     def collect(self) -> Iterator[Metric]:
-        """The names of keys are the operator's own, and few."""
+        """Yield metrics of keys; the operator chooses their few names, which are labels."""
         yield GaugeMetricFamily(
             "meter_keys_file_valid",
             "Whether the keys could be read when their file was looked at last.",

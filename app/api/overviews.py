@@ -30,7 +30,7 @@ class _Organization:
         self.made: dict[OverviewQuery, Made] = {}
 
     def fresh(self, query: OverviewQuery) -> Made | None:
-        """The overview, if it is new enough."""
+        """Return the overview if it is new enough, else None."""
         now_s = time.monotonic()
         self.made = {
             key: made for key, made in self.made.items() if now_s - made.made_s < OVERVIEW_EVERY_S

@@ -33,7 +33,7 @@ class Outgoing:
 
 
 def is_forwarded(call: Call) -> bool:
-    """Whether another worker sent this request, as its token has proven."""
+    """Return True if another worker sent this request, as its token has proven."""
     return call.forwarded
 
 
@@ -46,7 +46,7 @@ def owner_elsewhere(call: Call, external_subscription_id: str) -> str | None:
 
 
 async def forward(call: Call, base_url: str) -> Reply:
-    """The owner's answer to this very request."""
+    """Forward this very request to the owner and return the owner's answer."""
     target = call.request.rel_url.raw_path_qs
     return await ask(call, base_url, Outgoing(call.request.method, target, await call.body()))
 
@@ -89,13 +89,13 @@ def _who_asks(call: Call, outgoing: Outgoing) -> dict[str, str]:
 
 
 async def ask_all(call: Call, outgoing: Outgoing) -> list[Reply]:
-    """The answers of all other workers; none for a request that is itself forwarded."""
+    """Return the answers of all other workers; none for a request that is itself forwarded."""
     peers: Sequence[str] = () if is_forwarded(call) else call.meter.routing.peers()
     return list(await asyncio.gather(*(ask(call, peer, outgoing) for peer in peers)))
 
 
 async def ask_reachable(call: Call, outgoing: Outgoing) -> list[Reply]:
-    """Like `ask_all`, without the workers that do not answer."""
+    """Do the same as `ask_all`, without the workers that do not answer."""
     try:
         peers: Sequence[str] = () if is_forwarded(call) else call.meter.routing.peers()
     except Unavailable:
@@ -112,7 +112,7 @@ async def _ask_or_none(call: Call, base_url: str, outgoing: Outgoing) -> Reply |
 
 
 def value_of(reply: Reply) -> Any:
-    """A peer's JSON answer; Unavailable when it is an error."""
+    """Return a peer's JSON answer; raise Unavailable when it is an error."""
     if reply.status != 200:
         raise Unavailable(f"a worker answered {reply.status}")
     return json_text.decode(reply.body)

@@ -15,7 +15,10 @@ LONGEST_REASON = 1_000
 
 
 def _require_operator(call: Call) -> None:
-    """What is set aside is nobody's own: only who may see all organizations may see it."""
+    """Raise 403 unless the key is an operator's or the page is open.
+
+    Set-aside records may belong to any organization.
+    """
     operates = call.identity is not None and call.identity.operates
     if not (operates or call.api.open_page):
         raise forbidden("operator_access_required")

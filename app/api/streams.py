@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def whole(value: Any) -> Any:
-    """The value with lists for generators."""
+    """Return the value with lists in place of generators."""
     if isinstance(value, Generator):
         return [whole(item) for item in value]
     if isinstance(value, dict):
@@ -61,7 +61,7 @@ def pieces(value: Any) -> Iterator[bytes]:
 
 
 def _is_lazy(value: object) -> bool:
-    """Whether some of it is made when it is written, or long."""
+    """Return True if a part of the value is long, or is made only when it is written."""
     if isinstance(value, dict):
         return any(map(_is_lazy, value.values()))
     long = isinstance(value, (list, tuple)) and len(value) > STEP_ITEMS

@@ -132,7 +132,7 @@ async def _past_text(
     wanted: UsageSelection,
     meta: object,
 ) -> AsyncIterator[bytes]:
-    """One period after the other: each is computed when it is written."""
+    """Yield one period after the other; each is computed when it is written."""
     opening, work = b'{"usage_periods":[', Work("request", "past_usage", *name)
     for period in periods:
         usage = await call.meter.usage.period_usage(*name, period)
@@ -149,7 +149,7 @@ def _check_metric(call: Call, code: str) -> None:
 
 
 async def _wait_for(call: Call, external_subscription_id: str) -> None:
-    """`?wait_for=partition:offset`: answer with that record folded, or 503 after 5 s."""
+    """Wait until the record of `?wait_for=partition:offset` is folded; raise 503 after 5 s."""
     text = call.query.text("wait_for")
     if text is None:
         return

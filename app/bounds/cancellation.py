@@ -13,17 +13,17 @@ class CancelledUnderneath(Exception):
 
 
 def asked_to_end() -> bool:
-    """Whether somebody has cancelled the running task.
+    """Return True if somebody has cancelled the running task.
 
-    If not, an `asyncio.CancelledError` is a failure like any other; but most code takes it for an
-    order and ends the task without a word.
+    If nobody has, an `asyncio.CancelledError` is a failure like any other. Most code would take it
+    for an order and end the task silently.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 async def ended(task: asyncio.Task[T]) -> T:
-    """What a task comes to that must not stop half-way: a cancellation waits for its end."""
+    """Return the outcome of a task that must not stop half-way; raise a cancellation afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

@@ -31,12 +31,12 @@ class Collecting:
         self._began_s = 0.0
 
     def start(self) -> None:
-        """From now on."""
+        """Freeze live objects after long collections from now on."""
         gc.set_threshold(*THRESHOLDS)
         gc.callbacks.append(self._note)
 
     def stop(self) -> None:
-        """What lives is walked again."""
+        """Stop freezing live objects after long collections."""
         with suppress(ValueError):
             gc.callbacks.remove(self._note)
 

@@ -62,7 +62,7 @@ def split_array(text: bytes, most: int) -> list[bytes]:
 
 
 def _outside_strings(text: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """The text with zeros for its strings, and how many levels are open after each byte."""
+    """Return the text with zeros for its strings, and the number of open levels after each byte."""
     if b"\\" in text:
         # Pairs from the left, so that a quote is escaped by a backslash that is not.
         text = text.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")

@@ -102,7 +102,7 @@ class Brokers:
     # Flushes
 
     def note_refused(self, number: int, error: BaseException) -> None:
-        """A flush of a partition was not taken."""
+        """Note that the brokers did not take a flush of a partition."""
         self.retries[reason_of(error)] += 1
         if number not in self._failing:
             text = "A flush of partition %s is kept: %r"
@@ -113,7 +113,7 @@ class Brokers:
 
     @contextmanager
     def awaited(self, number: int) -> Iterator[None]:
-        """A flush is sent; while its answer is late writes count as refused.
+        """Count writes as refused if the answer to a flush is late; the block sends the flush.
 
         A client that finds too few replicas tries on by itself, for as long as a commit may take.
         """
@@ -132,7 +132,7 @@ class Brokers:
             noting.cancel()
 
     def note_taken(self, number: int) -> None:
-        """The flush of a partition was taken, or is nobody's any more."""
+        """Note that the flush of a partition was taken, or has no owner any more."""
         self._failing.discard(number)
         if not self._failing:
             self.refused_writes = None
@@ -229,13 +229,13 @@ class Brokers:
             self.note_answer("ApiVersions", self._answered_s - began_s)
 
     def note_answer(self, api: str, took_s: float) -> None:
-        """The brokers answered something that took so long."""
+        """Note how long the brokers took for an answer."""
         self._latest.append((monotonic(), took_s))
         if self.seconds is not None:
             self.seconds.labels(api).observe(took_s)
 
     def slowest_s(self, now_s: float) -> float:
-        """The longest answer of the last seconds."""
+        """Return the longest time that an answer of the last seconds took."""
         return max((took for at, took in self._latest if now_s - at < _RECENT_S), default=0.0)
 
     def _look(self, late_s: float) -> None:

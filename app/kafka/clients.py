@@ -48,7 +48,7 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]
 
 
 async def _connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
-    """What aiokafka makes every connection by."""
+    """Connect to a broker; aiokafka makes every connection by this function."""
     connection = _Connection(host, port, **options)
     try:
         await connection.connect()

@@ -82,9 +82,9 @@ class RecordBatch(list[RawRecord]):
 async def drain(
     consumer: AIOKafkaConsumer, active: set[TP], max_records: int | None, eras: Callable[[TP], int]
 ) -> dict[Any, RecordBatch]:
-    """What is fetched already, but for what is yet to be inflated; this never gives up the loop.
+    """Return the fetched batches that need no more inflating, without giving up the loop.
 
-    Else more might be fetched meanwhile, and drained, of partitions whose position is not known.
+    Otherwise records could be fetched and drained meanwhile, of partitions with unknown position.
     """
     fetcher = consumer._fetcher
     assignment = fetcher._subscriptions.subscription.assignment

@@ -296,7 +296,10 @@ def _partition_complaints(
 
 
 def _wrong_raw(raw: str, partitions: int, settings: Settings, *, was_raised: bool) -> str:
-    """What to do depends on which of the two is wrong: our own changelogs are the witness."""
+    """Return what to do about a wrong partition count.
+
+    `was_raised`: our changelogs show that the topic got more partitions after the first fold.
+    """
     expected = settings.raw_partitions
     differs = f"Topic {raw} has {partitions} partitions, METER_RAW_PARTITIONS is {expected}."
     if not was_raised:
@@ -350,7 +353,11 @@ def _is_met(key: str, wanted: str, value: str | None) -> bool:
 
 
 async def _require_own_broker(settings: Settings, admin: Admin) -> None:
-    """The producer's own time would let anyone move our clock: only in a broker of ours."""
+    """Refuse METER_TEST_CLOCK on foreign brokers: any producer could move the clock there.
+
+    Raises:
+        TopicRefused: the broker is not the one that was started for tests.
+    """
     refusal = TopicRefused(
         "METER_TEST_CLOCK is set, but this Kafka is not the one that was started for tests. "
         "Unset METER_TEST_CLOCK."

@@ -47,5 +47,5 @@ class MembersSilent(Exception):
 
 
 def is_away(error: RedisError) -> bool:
-    """Whether Redis will do what was asked later, when somebody, or time, has helped it."""
+    """Return True if Redis may take the same call later, once somebody or time has helped it."""
     return isinstance(error, _AWAY) or any(code in str(error) for code in _NOT_WRITABLE)

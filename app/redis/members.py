@@ -128,7 +128,7 @@ class MemberStore:
         counted_at_all: int,
         allowed: set[int | None],
     ) -> None:
-        """Whether the answers to what was asked say that the partition stands where it should."""
+        """Raise MembersLost unless Redis says that the partition is at an expected flush."""
         flush, members = map(_integer, meta)
         # A write may have begun since, or been answered before this was.
         if flush not in allowed | self._expected.get(number, {None}):
@@ -166,7 +166,7 @@ class MemberStore:
         ]
 
     async def _lengths(self, number: int, keys: Sequence[SetKey]) -> list[int]:
-        """How many members sets have, which is what was written to them."""
+        """Return how many members sets have; raise MembersLost if others were written."""
         allowed = self._expected.get(number, {None})
         names = [self._set(number, key) for key in keys]
         async with self._redis.pipeline(transaction=True) as pipeline:
@@ -252,7 +252,7 @@ class MemberStore:
         gone: Sequence[SetKey],
         members: Iterable[tuple[MemberName, bytes | None]],
     ) -> None:
-        """One transaction of several calls: no call is large."""
+        """Write all changes in one transaction of several calls, none of them large."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             for keys in _chunks(gone, KEYS_IN_A_CALL):
                 self._add_call(pipeline, number, epoch, None, keys, [])
@@ -287,7 +287,7 @@ class MemberStore:
         call_script(pipeline, WRITE, keys, arguments)
 
     async def state(self, number: int) -> MembersState:
-        """What is there, counted afresh."""
+        """Return the state that Redis has of a partition, counted afresh."""
         return await self._insist(lambda: self._state(number))
 
     async def _state(self, number: int) -> MembersState:
@@ -310,9 +310,9 @@ class MemberStore:
         )
 
     async def stands_at(self, number: int, flush: int) -> bool | None:
-        """Whether a partition reflects exactly this flush, which is expected from now on.
+        """Return True if Redis reflects exactly this flush of a partition; expect it from now on.
 
-        None while Redis does not answer: the first look-up or write finds out.
+        Return None while Redis does not answer: the first look-up or write finds out.
         """
         self._expected[number] = {flush}
         try:

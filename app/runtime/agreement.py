@@ -14,7 +14,7 @@ _MUST_AGREE = (*SHAPES_BYTES, "fold_version", "tzdata_version")
 
 
 def settings_record(settings: Settings) -> SettingsRecord:
-    """What the environment would put into the first settings record."""
+    """Return the first settings record as the environment would have it."""
     values = {name: getattr(settings, name) for name in SHAPES_BYTES}
     ours = {
         "fold_version": FOLD_VERSION,

@@ -70,9 +70,10 @@ class Source(NamedTuple):
 
 
 def source_of(topic: str, partition: int, raw: RawRecord | UnreadBatch, judging: Judging) -> Source:
-    """A record of the raw topic in which something could not be decoded.
+    """Return the source of a raw record in which something could not be decoded.
 
-    Where it is not believed whose it says it is, it is whose it can only be.
+    If producers may not claim an organization, the value does not tell it. The organization is
+    then the one that the headers vouch for.
     """
     default, belief = judging.default_organization_id, judging.belief_at(raw.timestamp)
     if belief is None or belief.producer_trust == "claimed":
@@ -100,7 +101,7 @@ def organization_of(record: ConsumedRecord) -> str | None:
 def dead_letters(
     topic: str, partition: int, refused: Sequence[Refusal], source: Source, now_ms: int
 ) -> list[Record]:
-    """The records for everything that is refused of one raw record."""
+    """Return the dead letters for the refused elements of one raw record; one for very many."""
     if len(refused) > REFUSED_LETTERS:
         return [_one_for_all(topic, partition, refused, source, now_ms)]
     return [

@@ -17,7 +17,7 @@ class HomePartitions:
         self._known: dict[tuple[str, str], int] = {}
 
     def of(self, organization_id: str, external_subscription_id: str) -> int:
-        """The partition that all events and cells of the subscription live with."""
+        """Return the partition that has all events and cells of the subscription."""
         name = (organization_id, external_subscription_id)
         home = self._known.get(name)
         if home is None:
@@ -29,5 +29,5 @@ class HomePartitions:
         return home
 
     def forget(self) -> None:
-        """The partitioner may have changed."""
+        """Forget all known partitions: the partitioner may have changed."""
         self._known.clear()

@@ -58,19 +58,19 @@ _decode = msgspec.json.Decoder(_UsageRecord).decode
 
 
 def output_tp(settings: Settings, number: int) -> TopicPartition:
-    """Where a partition publishes its usage records."""
+    """Return the topic partition to which a partition publishes its usage records."""
     return TopicPartition(settings.topic(settings.usage_records_topic), number)
 
 
 def output_mark(offset: int, value: bytes) -> OutputMark:
-    """What a partition notes of its newest usage record, to know the topic by."""
+    """Return the mark of a newest usage record, by which a partition recognizes the topic."""
     return offset, blake2b(value, digest_size=8).digest()
 
 
 async def output_stands(settings: Settings, number: int, mark: OutputMark) -> bool:
-    """Whether usage-records is the topic that it was: at that offset there is the same record.
+    """Return True if usage-records still has the marked record, or retention has taken it.
 
-    Retention may have taken it; a topic that ends before it was cut, or created anew.
+    Return False if the topic was cut before the record, or created anew.
     """
     tp, offset = output_tp(settings, number), mark[0]
     start, end = await bounds(settings, tp)
@@ -84,7 +84,7 @@ async def output_stands(settings: Settings, number: int, mark: OutputMark) -> bo
 async def read_published(
     settings: Settings, definitions: Definitions, number: int
 ) -> tuple[PublishedTable, OutputMark | None]:
-    """What was published of a partition as far as usage-records has it, and its newest record."""
+    """Return the published state of a partition as usage-records has it, and its newest record."""
     table, mark = PublishedTable(), None
     tp = output_tp(settings, number)
     async for _, records in read_to_end(settings, [tp]):
@@ -160,7 +160,7 @@ def _cell_of(record: _UsageRecord, charge: _Charge) -> CellName:
 def _renamed(
     record: _UsageRecord, subscription: Subscription, period: Period, charges: PeriodCharges
 ) -> CellName | None:
-    """The name where history records may have changed the keys: the one that gives the cell id."""
+    """Return the cell key that gives the record's cell id, after history records changed keys."""
     charge_id, filter_id = record.lago_charge_id, record.lago_charge_filter_id
     texts = record.grouped_by or {}
     for keys in charges.keys_through_time(charge_id, filter_id):

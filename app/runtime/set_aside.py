@@ -108,7 +108,7 @@ async def set_aside(
 def _away(
     record: LogRecord, number: int, homes: HomePartitions, judging: Judging
 ) -> list[tuple[int, Element]]:
-    """(home, element) of everything in a record, if something of it is at home elsewhere."""
+    """Return (home, element) of each element of a record; [] if all are at home here."""
     try:
         found = arrivals_of(
             record.value, record.headers, record.timestamp_ms, number, record.offset, judging
@@ -125,7 +125,7 @@ def _home(arrived: Arrived, number: int, homes: HomePartitions) -> int:
 
 
 def _between(first: int, after: int, without: Iterable[int]) -> list[tuple[int, int]]:
-    """The ranges of what is left of [first, after)."""
+    """Return the ranges of [first, after) that are left without some offsets."""
     ranges = []
     for offset in [*sorted(without), after]:
         if first < offset:
@@ -135,7 +135,7 @@ def _between(first: int, after: int, without: Iterable[int]) -> list[tuple[int, 
 
 
 async def _told(settings: Settings, number: int) -> int:
-    """How far owners have told to be: a state that was lost was further than it is again."""
+    """Return the highest raw offset that owners reported; a lost state had reached it, too."""
     told, seal = 0, Seal(settings)
     async for _, records in read_to_end(
         settings, [TopicPartition(settings.topic(METER_PROGRESS), 0)]
@@ -148,7 +148,7 @@ async def _told(settings: Settings, number: int) -> int:
 
 
 async def _newest_record(settings: Settings, number: int) -> PartitionRecord:
-    """How far the partition is folded; nobody can move it on any more."""
+    """Return the newest partition record, which no owner can replace any more."""
     newest = PartitionRecord()
     tp = TopicPartition(settings.topic(CELLS_CHANGELOG), number)
     async for _, records in read_to_end(settings, [tp]):
