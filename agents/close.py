@@ -1,8 +1,8 @@
 """Close: usage records of every cut that the logs have passed (records-and-cuts §4).
 
-A cut at T is taken when everything appended until T is folded: here, by every other partition that
-may have forwarded something, from events-rekeyed, and of the definitions. Until then it waits, and
-`Cuts.blocked` says for what.
+A cut at T is taken when everything appended until T is folded. That includes the partition's own
+raw events, events that other partitions forward by events-rekeyed, and the definitions. Until then
+the cut waits, and `Cuts.blocked` says for what.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class _Lanes:
     """A lane for each partition.
 
     Portions of batches are taken one at a time, the partitions in turn, so that little is decoded
-    at once; one that has to wait, for Redis or for definitions, lets the others go on.
+    at once. A partition that waits for Redis or for definitions lets the others go on.
     """
 
     def __init__(
@@ -195,10 +195,10 @@ async def _wait(taking: asyncio.Task[bool]) -> None:
 
 
 async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forwarder) -> bool:
-    """Fold what is at home here and forward the rest, one portion; tells whether more is left.
+    """Fold one portion's events at home here, forward the rest; return True if more is left.
 
-    Events of one route are folded one after another, whatever order they came in: the fold does not
-    depend on it, and what a route leads to is looked up once.
+    Events of one route are folded together, because the order of events does not matter. The cells
+    of a route are then looked up once.
     """
     record = owned.table.record
     _require_next(batch, record.raw_next)

@@ -1,7 +1,7 @@
 """Refold: what a definition or an earlier duplicate changed, beside the live fold.
 
-A reader of its own scans the partition's events of the pairs concerned while live folding goes on;
-for the last stretch the live fold waits, then the new cells are swapped in.
+A separate reader scans the partition's events of the pairs concerned while live folding goes on.
+For the last stretch the live fold waits; then the new cells are swapped in.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What every aggregation is: a small state with the verbs initialize, apply, merge, result.
 
-A state is the fold of a set of events, never of a sequence: apply and merge commute, so that any
-order of delivery, batching or sharing of work gives the same state. One state exists per cell and
-cut bucket; a cell's figures are the result of its merged states.
+A state is the fold of a set of events, never of a sequence. Apply and merge commute: any order of
+delivery, batching or sharing of work gives the same state. One state exists per cell and cut
+bucket; a cell's figures are the result of its merged states.
 """
 
 from __future__ import annotations

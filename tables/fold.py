@@ -1,7 +1,7 @@
 """The fold: events into the cells that their routes lead to. Pure, and the same for every use.
 
-Live folding, refolds, previews and the offline fold all call `fold_run`; they differ only in the
-routes they pass and in what they do with the cells it changed.
+Live folding, refolds, previews and the offline fold all call `fold_run`. They differ only in the
+routes they pass and in what they do with the changed cells.
 """
 
 from __future__ import annotations

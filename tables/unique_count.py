@@ -1,10 +1,10 @@
 """unique_count_agg: how many distinct property texts are active (metering-semantics §4.6, §4.11).
 
-Per property the operations of event time run a two-state machine that starts inactive, so its state
-at a moment is that of the last operation before it. What one property adds to every period and cut
-follows from its own operations alone (`change`). So the counts are plain sums in the states
-of the cells, and an event needs only the earlier operations of its own property: its *member*,
-which lives in a members store (memory, or one exact hash per set in Redis).
+The operations on a property, in event time, run a two-state machine that starts inactive. Its state
+at a moment is that of the last operation before it. A property's own operations alone decide what
+it adds to every period and cut (`change`), so the counts are plain sums in the states of the cells.
+An event needs only the earlier operations on its own property: its *member*. Members live in a
+members store (memory, or one exact hash per set in Redis).
 """
 
 from __future__ import annotations

@@ -100,11 +100,11 @@ class PeriodGrid:
         return self.start_ms(k + 1)
 
     def start_nearest_ms(self, at_ms: int) -> int:
-        """The start of a period that is nearest to an instant.
+        """Return the start of a period that is nearest to an instant.
 
-        To the start of a period in another timezone it is the same one: that moves by 26 hours at
-        most, or by another 4 days where the anchor goes from 28 February to 1 March: 28 May is then
-        1 June.
+        For a start in another timezone the nearest start is that of the same period. A timezone
+        moves a start by 26 hours at most. It moves it by 4 more days if the anchor goes from
+        28 February to 1 March: 28 May is then 1 June.
         """
         k = self.index_at(at_ms)
         return min(self.start_ms(k), self.next_start_ms(k), key=lambda start: abs(start - at_ms))

@@ -56,10 +56,10 @@ def utc_offset_ms(at_ms: int, timezone: str) -> int:
 
 @lru_cache(maxsize=65536)
 def local_midnight_ms(day: date, timezone: str) -> int:
-    """The first instant of local 00:00 of `day`.
+    """Return the first instant of local 00:00 of `day`.
 
-    Of a midnight that occurs twice it is the first one; one that the clock skips is the jump
-    itself, be the gap an hour (Beirut in spring) or the whole day (Apia, 30 December 2011).
+    If midnight occurs twice, it is the first one. If the clock skips midnight, it is the jump
+    itself: a gap of an hour (Beirut in spring) or of a whole day (Apia, 30 December 2011).
     """
     by_old_offset_ms = _midnight_by_offset_ms(day, timezone, fold=0)
     by_new_offset_ms = _midnight_by_offset_ms(day, timezone, fold=1)

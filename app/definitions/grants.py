@@ -1,8 +1,8 @@
-"""Grants: what a worker was asked to correct or to admit by whoever may (bounded-work §4).
+"""Grants: permissions for raw records of certain bytes to correct or to admit (bounded-work §4).
 
-Where producers may not, a correction or `meter-admit` counts only with the offset of a grant record
-in its header, of the same bytes and appended before. Those bytes may then come again: a correction
-counts once, and what is admitted again is a duplicate.
+If producers may not correct or admit, a correction or `meter-admit` needs a grant record. Its
+header names the offset of an earlier grant record for the same bytes. The same bytes may come
+again: a correction counts once, and an event admitted again is a duplicate.
 """
 
 from __future__ import annotations

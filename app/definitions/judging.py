@@ -1,8 +1,8 @@
 """Judging: what the definitions say of raw records beside their bytes (bounded-work §1.3, §4).
 
-Kafka tells a consumer nothing of who wrote. How much is believed of what a record says is a
-setting. A change holds for records appended `TRUST_AFTER_MS` after it: the definitions of a
-record's own time are seldom known yet when it is folded, those of an hour before nearly always.
+Kafka does not tell a consumer who wrote a record. A setting says how much of a record is believed.
+A change holds for records appended `TRUST_AFTER_MS` after it. When a record is folded, the
+definitions of its own time are seldom known yet; those of an hour before nearly always are.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ def apply(
 ) -> Applied | Rejected | None:
     """Apply the next record; return None for a tick (no value) or an offset applied already.
 
-    A record that is no command, or that the definitions at this point forbid, is Rejected, and
-    so is one that cannot be decided: nothing is changed before everything is decided.
+    A record is Rejected if it is no command, if the definitions at this point forbid it, or if it
+    cannot be decided. Nothing is changed before everything is decided.
     """
     return drained(applying(definitions, value, timestamp_ms, offset))
 

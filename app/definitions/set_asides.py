@@ -1,12 +1,13 @@
 """Set-aside records: places of the raw topic that no fold looks at (bounded-work §1.4).
 
-The rule: *what a set_aside record of the definitions log names was never there*, in any cut and
-under any definitions, whatever the append times are. Who appends one holds the fence of the home
-partition and knows that the place is not folded there (`app.runtime.set_aside`); so no published
-byte can have shown it, and live fold, refold, scans and the offline fold agree. A record is set
-aside as a whole only if nothing of it goes to another home; else each element is, by its home.
+The rule: *what a set_aside record of the definitions log names was never there*. It holds in any
+cut and under any definitions, whatever the append times are. The worker that appends one holds the
+fence of the home partition and knows that the place is not folded there (`app.runtime.set_aside`).
+So no published byte can have shown it, and live fold, refold, scans and the offline fold agree. A
+record is set aside as a whole only if nothing of it goes to another home. Otherwise each home sets
+its own elements aside.
 
-`lift` takes a record off the list. The place stays empty: what lay there is appended anew.
+`lift` takes a record off the list. The place stays empty: its content is appended anew.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ _WAITS = ("close_grid_s", "revise_every_s", "late_window_s", "grace_s")
 """Settings of at most `MAX_WAIT_S`."""
 
 FIXED_SETTINGS = ("home_partitioner", "default_organization_id")
-"""What events are whose, and where they live: with another value, those that are folded already
-would be read as somebody else's when they are read again.
+"""Settings that decide an event's organization and home; only the first record gives them.
+
+With another value, events already folded would belong to others when they are read again.
 """
 
 

@@ -169,9 +169,9 @@ def _without_nul(value: Any) -> Any:
 def _group_filters(group: object) -> list[Body] | None:
     """Filters of a legacy group (metering-semantics §1.5), None when there is no group.
 
-    One level is {key, values: [text…]}; on two levels each value is {name, key, values}, which
-    makes a filter of the names and one of the union of the values for each inner key. seed 1
-    spells `values` as `value`.
+    One level is {key, values: [text…]}. On two levels each value is {name, key, values}: the names
+    make one filter, and the united values of each inner key make another. seed 1 spells `values`
+    as `value`.
     """
     if not isinstance(group, Mapping) or not group:
         return None

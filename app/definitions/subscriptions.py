@@ -1,7 +1,7 @@
 """Subscriptions: creation, plan changes, ends (metering-semantics §5.7, billing-periods §4).
 
-Nothing is scheduled: what will happen later (a start, a wished end, a downgrade) is written into
-the times of the subscription when it is decided.
+Nothing is scheduled. A later start, wished end or downgrade is written into the times of the
+subscription when it is decided.
 """
 
 from __future__ import annotations
@@ -281,8 +281,8 @@ def _start(
 ) -> dict[str, Any]:
     """Return the times that follow from subscription_at.
 
-    Today or earlier on the customer's calendar it is active at once, but its usage never starts
-    before an earlier subscription of the same external id has ended.
+    A subscription dated today or earlier on the customer's calendar is active at once. Its usage
+    never starts before an earlier subscription of the same external id has ended.
     """
     started_at_ms = subscription_at_ms
     if subscription_at_ms <= now_ms:

@@ -1,7 +1,7 @@
 """The periods of one subscription and when each is due, from the definitions log alone.
 
 A period is fixed once its due time is reached under the definitions known by then
-(records-and-cuts §2); what changes later shapes only the periods after it.
+(records-and-cuts §2). A later change shapes only the periods after it.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def event_body_hash(event: Event) -> int:
 def same_body(one: Event, other: Event) -> bool:
     """Tell an identical duplicate from a conflicting one (records-and-cuts §3).
 
-    An absent timestamp equals any, an absent amount is 0, keys may stand in any order, and numbers
+    An absent timestamp equals any, an absent amount is 0, and keys may stand in any order. Numbers
     have to be the same in plain text: 1 is 1e0, and not 1.0.
     """
     steps = comparing_bodies(one, other)

@@ -1,6 +1,6 @@
 """Event timestamps: JSON numbers, decimal text and RFC 3339, floored to milliseconds exactly.
 
-A JSON number may have any spelling; text is a plain decimal (optional sign, digits, optional
+A JSON number may have any spelling. Text is a plain decimal (optional sign, digits, optional
 fraction) of unix seconds, or RFC 3339 with a zone (records-and-cuts §11).
 """
 

@@ -1,8 +1,8 @@
 """Cells: one accumulator per (subscription, charge, filter bucket, group, period) and cut.
 
-Within a period an event counts from a *cut* on: 0 for what was appended until the period was due,
-else the time of the first cut at or after its append time (records-and-cuts §4). A cell at cut T is
-the merge of its states up to T. Cuts that are published are merged into 0: they are *settled*.
+Within a period an event counts from a *cut* on. The cut is 0 for an event appended until the period
+was due, else the time of the first cut at or after its append time (records-and-cuts §4). A cell at
+cut T is the merge of its states up to T. Published cuts are merged into 0: they are *settled*.
 """
 
 from __future__ import annotations
@@ -327,10 +327,10 @@ class Span:
     def cut_of(self, layer: Layer, append_time_ms: int, *, corrected: bool = False) -> int:
         """Return the first cut at which an event of the layer counts; 0 until the period is due.
 
-        What is appended later counts at the next revision of its period, and for a recurring metric
-        at the first cut of a period that shows it if that comes before. `corrected`: from then on
-        no cut shows the event as it was, so that of a recurring metric the next revision of any
-        period shows what it is now.
+        An event appended later counts at the next revision of its period. For a recurring metric
+        it counts at the first cut of a period that shows it, if that comes before. `corrected`: no
+        later cut may show the event as it was. For a recurring metric the next revision of any
+        period then shows what the event is now.
         """
         if append_time_ms <= layer.due_at_ms:
             return 0

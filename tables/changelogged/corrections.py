@@ -1,12 +1,12 @@
 """Corrections: events cancelled or amended by transaction_id, at any age (records-and-cuts §9).
 
-At a cut T the correction of an event with the highest position of those appended until T holds. It
-may come before its event. A correction sent again under its correction_id changes
-nothing, whatever it says.
+Several corrections of one event may be appended until a cut T: the one with the highest position
+holds at T. A correction may come before its event. A correction sent again under its correction_id
+changes nothing, whatever it says.
 
 An event that was appended after its correction is folded corrected. Any other correction shows in
-the cells only after a refold, and only while the next cut of its subscription is not before it: the
-table follows which are *in force* in the cells.
+the cells only after a refold, and only while the next cut of its subscription is not before it. The
+table follows which corrections are *in force* in the cells.
 """
 
 from __future__ import annotations

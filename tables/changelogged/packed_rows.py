@@ -1,7 +1,8 @@
 """Cold rows: changelog records kept packed, by what they belong to, until it is touched.
 
 Most of a million cells wait for their period to end. As objects a cell takes one to three kilobytes
-with its route, span and layer; as bytes, all of a subscription in one row, some 150.
+with its route, span and layer. As bytes, with all cells of a subscription in one row, it takes
+about 150.
 """
 
 from __future__ import annotations

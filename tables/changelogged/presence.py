@@ -1,6 +1,6 @@
 """Presence: which (organization, external_subscription_id, code) have events, and where they lie.
 
-Kept for unmatched events too: a definition that comes late finds here what to refold and from which
+The table has unmatched events, too. A late definition finds here what to refold and from which
 offsets on, and usually that there is nothing to refold.
 
 A producer can send any number of names that nothing defines. Beyond a limit they are not kept one

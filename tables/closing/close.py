@@ -1,8 +1,8 @@
 """Closing: the records of one cut, from the cells and what was published before.
 
 The cut at T of a period is a function of the log prefix at T (records-and-cuts §4). Everything here
-is deterministic: the same cut computed again gives the same bytes under the same ids, and a cut
-that is published already gives nothing.
+is deterministic: the same cut computed again gives the same bytes under the same ids. A cut that is
+published already gives nothing.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def close_subscription(
 def closing(
     partition: Partition, name: SubscriptionName, cut_ms: int
 ) -> Iterator[PublishedRecord | None]:
-    """The same in small steps: None is a chance to let others go on, or to flush.
+    """Yield what `close_subscription` returns; None is a chance to let others go on, or to flush.
 
-    Wherever it ends early, also between two cells of a period, the same cut taken again goes on
-    there: a cell that shows already what the cut shows has no record, and a period that has cells
-    of the cut lacks its completion.
+    A cut that ends early, even between two cells of a period, goes on there when it is taken again.
+    A cell that already shows what the cut shows then gives no record. A period that has some cells
+    of the cut still gives its completion.
     """
     revises = cut_ms in partition.cuts.late_cuts.get(name, ())
     for subscription_versions, timeline in partition.timelines.of(name):

@@ -1,7 +1,7 @@
 """Bloom filters of segments, in memory or left in their file.
 
-Filter words are chosen by the leading bits of the id, so that a merge can write the filter in the
-order in which it meets the rows and needs no memory for it. The price: ids must be uniform (they
+The leading bits of the id choose the filter word. A merge can then write the filter in the order in
+which it meets the rows, and needs no memory for it. The price: ids must be uniform (they
 are hashes); crowded ids cost speed, never a wrong answer.
 """
 

@@ -56,8 +56,9 @@ def _order_of_newest(high: Words, low: npt.NDArray[np.uint32]) -> Indexes:
 
 
 class ReadByPosition:
-    """A file open for reading, closed with its holder at the latest: a rebalance may end that
-    anywhere, and a worker that lives for months sees many.
+    """A file open for reading, closed with its holder at the latest.
+
+    A rebalance may end the holder at any point, and a long-lived worker sees many rebalances.
     """
 
     _descriptor = -1

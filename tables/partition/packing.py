@@ -1,7 +1,7 @@
 """Packing: routes with their cells at hand, or packed until an event, a cut or a refold needs them.
 
-Most of a million cells wait for their period to end, so those of a subscription that has nothing
-else to do are kept as the changelog has them, and its routes are unmade.
+Most of a million cells wait for their period to end. The cells of a subscription that has nothing
+else to do are kept as the changelog has them, and its routes are dropped.
 """
 
 from __future__ import annotations

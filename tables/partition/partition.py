@@ -1,9 +1,9 @@
 """One home partition: everything of its subscriptions, as a pure fold of the logs.
 
 It knows no Kafka, Redis, clock or web. The shell feeds it arrivals and definitions, writes what
-`taking_changes` hands out in one transaction, and asks it for figures between slices. Its state is
-a function of how far each log is applied, not of how the reading interleaved: what a definition
-changes for events already folded is refolded (`tables.partition.refold`).
+`taking_changes` hands out in one transaction, and asks it for figures between slices. Its state
+depends on how far each log is applied, not on how the reading interleaved. If a definition changes
+anything for events already folded, they are refolded (`tables.partition.refold`).
 """
 
 from __future__ import annotations

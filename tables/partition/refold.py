@@ -1,9 +1,9 @@
 """Refold: pairs recomputed from their events, beside the live fold, and swapped in.
 
-New routes and empty cells are made under the definitions as they are now; a reader feeds every
-event of the pairs again; when it has reached what the live fold has taken, the swap replaces the
-old cells. Which arrival of an id counts is what the event index says, so a refold counts what the
-live fold counted.
+New routes and empty cells are made under the definitions as they are now. A reader feeds every
+event of the pairs again. When it has reached what the live fold has taken, the swap replaces the
+old cells. The event index says which arrival of an id counts, so a refold counts what the live fold
+counted.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ class Refold:
         return False
 
     def swap(self) -> bool:
-        """The same as `swapping`, in one go."""
+        """Do what `swapping` does, in one go."""
         return drained(self.swapping())
 
     def swapping(self) -> Steps[bool]:
@@ -287,8 +287,8 @@ class Refold:
 
         The live fold must stand where this does until the end. Ids of `refused` are free again; the
         caller owes each of these events a dead letter.
-        False: nothing is done, and all events must be fed again from the start; only now is it
-        known which groups are admitted, or what the next cut is.
+        Return False if nothing was swapped and all events must be fed again from the start: only
+        now is it known which groups are admitted, or when the next cut is.
         """
         if self._unforeseen:
             for name, cut_ms in self._unforeseen.items():

@@ -1,8 +1,8 @@
 """Preview: what usage would have been under other definitions, beside the live fold. Pure.
 
-Cells of some subscriptions are folded from the events that somebody reads again, under a branch of
-the definitions in which the change and a history record stand. Where the live fold stands too, the
-two are compared. Nothing of the live partition is changed.
+Cells of some subscriptions are folded from events that somebody reads again. The fold uses a branch
+of the definitions that holds the change and a history record. At the place where the live fold
+stands, the two are compared. Nothing of the live partition is changed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Regrouping: usage of the running period in other groups, or of events with some values alone.
 
-Where the cells hold what is asked for, it is merged from them. What they do not tell apart, and
-properties that are active in several groups at once, take the events: `feed` is to be shown those
-of the codes in `to_read`.
+Usage is merged from the cells if they hold what is asked for. The events are needed for values that
+cells do not tell apart, and for properties that are active in several groups at once. The caller
+then feeds the events of the codes in `to_read`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tracing: what became of one event, and why. Pure.
 
-A tracer folds events into empty cells of its own with the very fold that live events go through,
-one span at a time, and looks at what happened. So what it says cannot differ from what is counted,
-and its cells are a recomputation of the figures from the events it was shown.
+A tracer folds events into empty cells of its own, one span at a time, and looks at what happened.
+It uses the very fold that live events go through, so its answers cannot differ from what is
+counted. Its cells are a recomputation of the figures from the events it was shown.
 """
 
 from __future__ import annotations

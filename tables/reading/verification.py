@@ -1,8 +1,8 @@
 """Verification: live cells and published figures against a fold of the raw events. Pure.
 
-Shadow cells of some subscriptions are folded from the events that somebody reads again. Where the
-live fold stands too, they must be the live cells byte for byte; closing once more over them must
-publish nothing; and every event that was read must be in the event index, or refused.
+Shadow cells of some subscriptions are folded from events that somebody reads again. At the place
+where the live fold stands, they must equal the live cells byte for byte. Closing once more over
+them must publish nothing. Every event that was read must be in the event index, or refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """In force: the charges that a period folds under, by its own definitions and by history records.
 
-A period keeps the definitions of its first cut, until a history record names some of its charges:
-those fold under the definitions at that record from then on (records-and-cuts §7).
+A period keeps the definitions of its first cut until a history record names some of its charges.
+The named charges fold under the definitions at that record from then on (records-and-cuts §7).
 """
 
 from __future__ import annotations

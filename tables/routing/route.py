@@ -3,7 +3,7 @@
 A route is compiled from the definitions and kept until one of them touches it. Its *spans* are the
 runs of consecutive periods of one subscription in which one charge folds alike: same metric, same
 filters, same groups. A period that is due keeps the definitions it was due under, so an edit ends a
-span and begins the next; of a recurring metric each span holds all history before it as well.
+span and begins the next. Each span of a recurring metric also holds all history before it.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class Route:
         return self.organization_id, self.external_subscription_id, self.code
 
     def shape(self, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
-        """Everything that decides where events up to these times go.
+        """Return everything that decides where events up to these times go.
 
         Two routes of equal shape send every event dated up to `newest_ms` and appended up to
-        `appended_ms` to the same cells and cuts, so that no refold is needed between them.
+        `appended_ms` to the same cells and cuts. No refold is needed between them.
         """
         spans = tuple(
             (
