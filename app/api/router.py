@@ -6,17 +6,15 @@ import re
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from pydantic import BaseModel
 
+from app.api.call import Call
 from app.api.errors import not_found, wrong_method
 
-if TYPE_CHECKING:
-    from app.api.call import Call
-
-Handler = Callable[["Call"], Coroutine[Any, Any, Any]]
+Handler = Callable[[Call], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True)

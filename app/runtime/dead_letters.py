@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from app.billing_periods.instants import iso_milliseconds
 from app.bounds.limits import ID_BYTES, REFUSED_LETTERS
 from app.definitions.judging import ORGANIZATION_HEADER, Judging
 from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.record_batch import RawRecord
 from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record
 from app.wire.decode import Headers, deciding_headers, organizations_named
 from app.wire.events import MAX_BYTES
 from app.wire.refusals import Refusal, RefusalCode
-
-if TYPE_CHECKING:
-    from app.kafka.record_batch import RawRecord
 
 OWN_PREFIX: Final = "meter-"
 """Prefix of the headers that say why and where from; the raw record's have other names."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -29,10 +29,8 @@ from tables.cells.keys import (
     pack_position,
 )
 from tables.changelogged.members import SetKey, set_key
+from tables.charge import ChargeFold
 from tables.unique_count import BEFORE
-
-if TYPE_CHECKING:
-    from tables.charge import ChargeFold
 
 
 class Cell:

@@ -11,17 +11,12 @@ search the logs from there on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from app.bounds.limits import UNDEFINED_NAMES
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import Arrival, SubscriptionName
 from tables.changelogged.checksum import ChangelogSum
-
-if TYPE_CHECKING:
-    from app.wire.arrivals import Arrival
-
 
 Pair = tuple[str, str, str]
 """(organization_id, external_subscription_id, code)"""

@@ -1,0 +1,91 @@
+"""The shape of the product's files: short functions, short files, plain imports, plain sentences."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted(path for top in ("agents", "app", "tables") for path in (ROOT / top).rglob("*.py"))
+
+FUNCTION_LINES = 70
+LONG = {
+    "app/api/server.py:build_app": "one closure an aiohttp application, with all that it needs",
+    "app/runtime/restore.py:restore": "read top-down: what a partition is made of, in order",
+    "tables/fold.py:_fold_into": "the inner loop: a call more for each event costs a tenth",
+}
+"""Functions of more than FUNCTION_LINES lines, with the reason."""
+
+FILE_LINES = 500
+WHY_LONG = "over 500 lines"
+"""What the docstring of a longer file says, with the reason."""
+
+RIDDLES = frozenset({"Of", "Whose", "Those", "Who", "That", "So", "Not"})
+"""Words with which no sentence begins that has a subject and a verb."""
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def long_functions() -> set[str]:
+    """Return the functions that are longer than a screen, as file:function."""
+    return {
+        f"{named(path)}:{node.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= FUNCTION_LINES
+    }
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield every docstring, those under attributes included, with its line."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        for each in body if isinstance(body, list) else ():
+            value = each.value if isinstance(each, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield each.lineno, value.value
+
+
+def test_functions_are_short() -> None:
+    assert long_functions() - LONG.keys() == set()
+
+
+def test_long_functions_that_are_named_are_long() -> None:
+    assert LONG.keys() - long_functions() == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_a_long_file_says_why(path: Path) -> None:
+    text = path.read_text()
+    if text.count("\n") > FILE_LINES:
+        assert WHY_LONG in (ast.get_docstring(ast.parse(text)) or "")
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_no_import_hides_from_the_running_program(path: Path) -> None:
+    """What is imported for types alone hides a circle; import-linter sees the others."""
+    hidden = [
+        ast.unparse(each)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for each in ast.walk(node)
+        if isinstance(each, ast.Import | ast.ImportFrom)
+    ]
+    assert hidden == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_no_docstring_begins_with_a_riddle(path: Path) -> None:
+    riddles = [
+        (line, text.split("\n")[0])
+        for line, text in texts(ast.parse(path.read_text()))
+        if text.split()[:1] and text.split()[0] in RIDDLES
+    ]
+    assert riddles == []
