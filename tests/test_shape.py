@@ -1,4 +1,4 @@
-"""The shape of the product's files: short functions, short files, plain imports, plain sentences."""
+"""The shape of the product: short functions, short files, plain imports, plain sentences."""
 
 from __future__ import annotations
 
