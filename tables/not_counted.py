@@ -6,13 +6,11 @@ Kept while a worker has the partition: it explains what goes wrong now, and is n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from app.bounds.limits import NOT_COUNTED_KINDS, NOT_COUNTED_SAMPLES
 from app.meter.evidence import Uncounted, UncountedSample
-
-if TYPE_CHECKING:
-    from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival
 
 Reason = Literal[
     "unknown_code",

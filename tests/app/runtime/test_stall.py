@@ -130,7 +130,7 @@ async def test_a_collection_counts_as_gc_and_not_for_whom_it_interrupts(
 STANDS = """
 import asyncio, time
 from prometheus_client import CollectorRegistry
-from app import stall
+from app.runtime import stall
 from app.bounds.turns import Turns
 
 async def main():
