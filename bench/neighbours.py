@@ -40,6 +40,8 @@ UNDISTURBED = {"query": 0.02, "visible": 0.5}
 SHARES = (0.5, 0.99, 0.999)
 QUIET_S = 20.0
 LEAST_S = 3.0
+PAUSE_S = 2.0
+"""Between two plays of one attack when all are played at once: B is bad, not a load generator."""
 MOST_S = 60.0
 """For one attack; one that takes longer is told and left."""
 
@@ -67,6 +69,8 @@ class Row(NamedTuple):
     name: str
     took_s: float
     seen: Seen
+    resident_bytes: int
+    """Memory of the worker afterwards."""
     outcome: str
 
 
@@ -134,7 +138,9 @@ async def measured(victim: Victim, name: str, doing: Awaitable[str]) -> Row:
     took_s = time.perf_counter() - began_s
     await asyncio.sleep(max(0.0, LEAST_S - took_s))
     assert victim.worker.is_running(), victim.worker.tail()
-    row = Row(name, took_s, await victim.tell(), outcome)
+    seen = await victim.tell()
+    resident_bytes = psutil.Process(victim.worker.pid).memory_info().rss
+    row = Row(name, took_s, seen, resident_bytes, outcome)
     click.echo("; ".join((name, *_cells(row)[1:])))
     return row
 
@@ -152,7 +158,7 @@ async def _all_at_once(attacks: Sequence[Attack], seconds: float) -> str:
         while (left_s := ends_s - time.perf_counter()) > 0:
             await played(attack, left_s)
             count += 1
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(PAUSE_S)
 
     await asyncio.gather(*map(again, attacks))
     return f"{count} attacks"
@@ -172,7 +178,9 @@ def _cells(row: Row) -> list[str]:
     others = {status: n for status, n in row.seen.statuses.items() if status != "200"}
     wrong = [f"{len(row.seen.wrong)} wrong figures"] if row.seen.wrong else []
     told = wrong + [f"{n} of {status}" for status, n in others.items()]
-    return [row.name, f"{row.took_s:.1f}", *times, ", ".join(told) or "none", row.outcome]
+    resident = f"{row.resident_bytes / 1e6:.0f}"
+    took = f"{row.took_s:.1f}"
+    return [row.name, took, *times, ", ".join(told) or "none", resident, row.outcome]
 
 
 def table_of(rows: Sequence[Row], rate: int) -> str:
@@ -186,14 +194,14 @@ def table_of(rows: Sequence[Row], rate: int) -> str:
         "partitions and asks for usage every 50 ms; organization B does what the row says. Times",
         "are A's, in ms; p99 over its budget is bold. *Visible*: from sending an event to an",
         "answer that counts it. *Attack*: whether it came out as its case in `tests/attacks` says;",
-        "what several do at once may hinder each other.",
+        "what several do at once may hinder each other. *MB*: memory of the worker.",
         "",
         f"A: {rate:,} events a second. Broker, Redis, worker, A and B share {os.cpu_count()}",
         f"cores; load of 5 minutes {psutil.getloadavg()[1]:.1f}; {time.strftime('%Y-%m-%d')}.",
         "",
-        "| B | s | query p50 | p99 | p99.9 | visible p50 | p99 | p99.9 | A: not 200 | attack |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        f"| *budget: alone / attacked* | | | {budget[0]} | | | {budget[1]} | | none | |",
+        "| B | s | query p50 | p99 | p99.9 | visible p50 | p99 | p99.9 | not 200 | MB | attack |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| *budget: alone / attacked* | | | {budget[0]} | | | {budget[1]} | | none | | |",
     ]
     lines += [f"| {' | '.join(each.replace('|', '/') for each in _cells(row))} |" for row in rows]
     return "\n".join([*lines, ""])
