@@ -69,7 +69,7 @@ async def _listing(call: Call, external_customer_id: str | None) -> Any:
         subscription
         if external_customer_id in (None, subscription.external_customer_id)
         and subscription.status_at(now_ms) in statuses
-        and plan_code in (None, _plan_code(call, subscription))
+        and (plan_code is None or plan_code == _plan_code(call, subscription))
         else None
         for subscription in _candidates(call, external_customer_id)
     )

@@ -7,11 +7,12 @@ from collections.abc import Generator
 from typing import TypeVar
 
 from app.bounds.collecting import pass_over
-from app.bounds.turns import Steps, Work
+from app.bounds.turns import TURN_S, Steps, Work
 from app.runtime.life import Life
 
 STEPS_AT_ONCE = 64
-"""Steps of one portion; between two portions a fold or a flush may change the tables."""
+"""Most steps of one portion, which also ends with its turn of the loop. Between two portions a fold
+or a flush may change the tables."""
 
 PASSED_OVER_EVERY = 4
 """Portions after which the garbage collector looks at the objects that they made."""
@@ -47,12 +48,17 @@ class TableWork:
                     pass_over()
 
     def _portion(self, steps: Generator[None, None, T]) -> Steps[tuple[T] | None]:
-        """Take some steps; return a tuple of the outcome after the last step, else None."""
+        """Take the steps of one turn; return a tuple of the outcome after the last, else None."""
+        clock = self._life.context.turns.clock
+        until_s = clock() + TURN_S
         for _ in range(STEPS_AT_ONCE):
             with self._life.change():
                 try:
                     next(steps)
                 except StopIteration as end:
                     return (end.value,)
+            if clock() >= until_s:
+                # To hold the lock until the next turn would keep the fold waiting.
+                break
             yield
         return None
