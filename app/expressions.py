@@ -36,14 +36,16 @@ from app.numbers import (
     InvalidValue,
     bounded,
     literal_text,
+    number_or_text,
     parse_text,
-    parse_value,
-    property_text,
 )
 
 MAX_LENGTH: Final = 10_000
 MAX_DEPTH: Final = 64
 MAX_ROUNDING_DIGITS: Final = 38
+
+EXPECTED_DECIMAL: Final = "Expected a decimal"
+"""Why an expression fails, in Lago's words, as the other messages are."""
 
 Result = Decimal | str
 Properties = Mapping[str, bytes]
@@ -169,10 +171,8 @@ class Expression:
         scope.spend(self.units)
         try:
             return self._evaluate(scope)
-        except Inexact as error:
-            raise EvaluationFailed("the result has too many digits") from error
         except DecimalException as error:
-            raise EvaluationFailed("the result is not a number") from error
+            raise EvaluationFailed(EXPECTED_DECIMAL) from error
 
 
 @lru_cache(maxsize=4096)
@@ -217,13 +217,13 @@ def _digits_in(text: str) -> int:
 
 def _number(value: Result) -> Decimal:
     if isinstance(value, str):
-        raise EvaluationFailed(f"'{value[:40]}' is not a number")
+        raise EvaluationFailed(EXPECTED_DECIMAL)
     return value
 
 
 def _divide(left: Decimal, right: Decimal) -> Decimal:
     if not right:
-        raise EvaluationFailed("division by zero")
+        raise EvaluationFailed("Division by zero")
     return _DIVISION.divide(left, right)
 
 
@@ -259,8 +259,9 @@ def _rounding(mode: str) -> "_Apply":
 
 @lru_cache(maxsize=1_024)
 def _digits(value: Decimal) -> int:
-    if value.copy_abs() > MAX_ROUNDING_DIGITS or value != value.to_integral_value():
-        raise EvaluationFailed(f"digits must be an integer within ±{MAX_ROUNDING_DIGITS}")
+    """Truncate a number of digits towards zero."""
+    if value.copy_abs() >= MAX_ROUNDING_DIGITS + 1:
+        raise EvaluationFailed(EXPECTED_DECIMAL)
     return int(value)
 
 
@@ -304,26 +305,20 @@ def _property(name: str, scope: Scope) -> Result:
     if value is None:
         raw = scope.properties.get(name)
         if raw is None:
-            raise EvaluationFailed(f"the event has no property {name}")
+            raise EvaluationFailed(f"Variable: {name} not found")
         scope.spend(_FIRST_READ + len(bytes(raw)) // _UNIT_BYTES)
-        value = scope.read[name] = _read_property(name, raw)
+        value = scope.read[name] = _read_property(raw)
     return value
 
 
-def _read_property(name: str, raw: bytes) -> Result:
+def _read_property(raw: bytes) -> Result:
     try:
-        number = parse_value(raw)
+        value = number_or_text(raw)
     except InvalidValue as error:
-        text = property_text(raw)
-        if text is None or str(raw, "utf-8")[0] != '"':
-            raise EvaluationFailed(f"property {name} has too many digits") from error
-        return text
-    if number is not None:
-        return number
-    text = property_text(raw)
-    if text is None:
-        raise EvaluationFailed(f"property {name} is neither text nor a number")
-    return text
+        raise EvaluationFailed(EXPECTED_DECIMAL) from error
+    if value is None:
+        raise EvaluationFailed(EXPECTED_DECIMAL)
+    return value
 
 
 def _chain(first: _Evaluate, rest: Sequence[tuple[str, _Evaluate]]) -> _Evaluate:

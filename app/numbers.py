@@ -42,6 +42,9 @@ _WIDE: Final = Context(prec=2000, traps=[InvalidOperation, Overflow])
 
 _PLAIN_TEXT: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _NUMBER: Final = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?)([0-9]+))?", re.ASCII)
+_ANY_SPELLING: Final = re.compile(
+    r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?", re.ASCII
+)
 # A literal this short without an exponent cannot hold more digits than a value may have.
 _SHORT: Final = min(MAX_INTEGER_DIGITS, MAX_FRACTION_DIGITS)
 # No record is long enough for its digits to outweigh such an exponent.
@@ -137,6 +140,42 @@ def parse_value(raw: bytes) -> Decimal | None:
     if len(literal) <= _SHORT and "e" not in literal and "E" not in literal:
         return Decimal(literal)
     return bounded_decimal(literal)
+
+
+def number_or_text(raw: bytes) -> Decimal | str | None:
+    """Read a JSON literal as an expression does (metering-semantics §1.7).
+
+    A number or a text that spells one is a number; null is the empty text. None for an object or
+    an array. Raises `InvalidValue` for a number with too many digits.
+    """
+    literal = str(raw, "utf-8")
+    first = literal[0]
+    if first == '"':
+        text = _string(literal)
+        number = parse_any_spelling(text)
+        return text if number is None else number
+    if first in "-0123456789":
+        short = len(literal) <= _SHORT and "e" not in literal and "E" not in literal
+        return Decimal(literal) if short else bounded_decimal(literal)
+    if first in "{[":
+        return None
+    return "" if first == "n" else literal
+
+
+def parse_any_spelling(text: str) -> Decimal | None:
+    """Read a text as a number with a sign, an exponent or an empty side of its point, if any.
+
+    None if it is no number. Raises `InvalidValue` for one with too many digits.
+    """
+    if _PLAIN_TEXT.fullmatch(text) is not None:
+        return Decimal(text) if len(text) <= _SHORT else bounded_decimal(text)
+    if not text or text[0] not in "+-.0123456789":
+        return None
+    match = _ANY_SPELLING.fullmatch(text)
+    if match is None:
+        return None
+    sign, whole, fraction, exponent = match.groups("")
+    return bounded_decimal(f"{sign}{whole or '0'}.{fraction or '0'}e{exponent or '0'}")
 
 
 def property_text(raw: bytes) -> str | None:

@@ -35,7 +35,7 @@ class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     to_ms: int | None
     """End of that period, exclusive."""
     reason: str | None
-    """Why it is ignored; None: it counts."""
+    """Why it is ignored, in words if the expression failed; None: it counts."""
     filter_values: Mapping[str, tuple[str, ...]] | None = None
     """Values of the filter it falls in; None: the default bucket."""
     grouped_by: tuple[tuple[str, str | None], ...] = ()

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
+from app.expressions import NO_BUDGET, EvaluationFailed, parse
 from app.wire.arrivals import Arrival
 from app.wire.identity import event_body_hash
 from app.wire.properties import read_properties
@@ -21,6 +22,7 @@ from tables.changelogged.members import Members
 from tables.changelogged.presence import Pair
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
+from tables.not_counted import Reason
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition
 from tables.routing.group_admission import impose_live
@@ -57,7 +59,7 @@ class Traced(NamedTuple):
     layer: Layer
     """The period that the event falls in, or the history of a recurring metric."""
     reason: str | None = None
-    """Why it is ignored; None: it counts."""
+    """Why it is ignored, in words if the expression failed; None: it counts."""
     filter_id: str | None = None
     groups: tuple[str | None, ...] = ()
     value: str = ""
@@ -152,7 +154,7 @@ def _fold_alone(
         corrected_ms,
     )
     for reason in folded.ignored:
-        yield Traced(span, layer, reason)
+        yield Traced(span, layer, _worded(reason, span, counted))
     # The first cell is the event's own; members may change those of other periods after it.
     reached = folded.dirty[:1]
     apply_members(folded.unique, members, NOTHING_SETTLED_MS, folded)
@@ -168,6 +170,21 @@ def _fold_alone(
             _value_text(span, counted),
             span.cut_of(layer, max(counted.append_time_ms, corrected_ms)),
         )
+
+
+def _worded(reason: Reason, span: Span, counted: Arrival) -> str:
+    """Return the reason; of a failed expression why it failed, which no count tells apart."""
+    expression = span.fold.metric.expression
+    if reason != "expression_failed" or not expression:
+        return reason
+    event = counted.event
+    properties = read_properties(event.properties)
+    try:
+        # It failed within its budget.
+        parse(expression).evaluate(event.code, counted.timestamp_ms, properties, NO_BUDGET)
+    except EvaluationFailed as error:
+        return str(error)
+    raise AssertionError("an expression that failed fails again")
 
 
 def _value_text(span: Span, counted: Arrival) -> str:

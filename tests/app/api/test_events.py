@@ -196,12 +196,38 @@ async def define_expression(api: Running) -> None:
 async def test_expression_failure_is_a_bare_text(api: Running) -> None:
     await define_expression(api)
     answer = await send(api)
-    assert answer.status == 422
-    assert answer.body["error_details"].startswith("expression_evaluation_failed: ")
+    missing = "expression_evaluation_failed: Variable: a not found"
+    assert (answer.status, answer.body["error_details"]) == (422, missing)
+    answer = await send(api, properties={"a": "1_000"})
+    assert answer.body["error_details"] == "expression_evaluation_failed: Expected a decimal"
     answer = await batch(api, EVENT | {"properties": {"a": 1}}, EVENT | {"transaction_id": "u"})
-    assert list(answer.body["error_details"]) == ["1"]
-    assert answer.body["error_details"]["1"].startswith("expression_evaluation_failed: ")
+    assert (answer.status, answer.body["error_details"]) == (422, {"1": missing})
+    answer = await batch(api, EVENT)
+    assert answer.body["error_details"] == {"0": missing}
     assert api.meter.taken == {}
+
+
+@pytest.mark.parametrize(
+    ("expression", "properties", "value"),
+    [
+        ("event.properties.a * 2", {"a": "1e3"}, "2000.0"),
+        ("event.properties.a * 2", {"a": "+5"}, "10.0"),
+        ("event.properties.a * 2", {"a": ".5"}, "1.0"),
+        ("round(2.345, 1.5)", {}, "2.3"),
+        ("concat(event.properties.a, '-', event.properties.b)", {"a": "x", "b": None}, "x-"),
+        ("concat(event.properties.a, '-', event.properties.b)", {"a": "x"}, None),
+        ("event.properties.a / 0", {"a": 1}, None),
+    ],
+)
+async def test_an_expression_is_tried(
+    api: Running, expression: str, properties: dict[str, Any], value: str | None
+) -> None:
+    body = {"expression": expression, "event": {"code": "c", "properties": properties}}
+    answer = await api.call("POST", "/api/v1/billable_metrics/evaluate_expression", body)
+    if value is None:
+        assert (answer.status, answer.body["error_details"]) == (422, {"event": ["invalid_event"]})
+    else:
+        assert answer.body == {"expression_result": {"value": value}}
 
 
 async def test_the_log_keeps_properties_without_the_result(api: Running) -> None:
