@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from app.bounds.turns import TURN_S, Turns, Work
-from app.clock import ManualClock
+from app.definitions.state import Definitions
 from app.runtime.life import Life, State
 from app.runtime.table_work import TableWork
 from tests.app.bounds.test_turns import Clock
 from tests.app.runtime.alone import context_of
-from tests.laws.world import START_MS, definitions_of
 
 
-async def test_whoever_wants_the_tables_has_them_after_one_turn_however_long_the_steps_are() -> None:
+async def test_whoever_wants_the_tables_has_them_after_one_turn_of_long_steps() -> None:
     clock = Clock()
-    context = context_of(definitions_of(()), ManualClock(START_MS))
+    context = context_of(Definitions())
     context.turns = Turns(clock)
     work = TableWork(Life(0, context, State.RUNNING))
     waited_s: list[float] = []
