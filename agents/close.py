@@ -21,7 +21,7 @@ from app.kafka.transactions import Record
 from app.runtime.cuts import HeldBy
 from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord
 from tables.closing.close import closing, settling
 
@@ -158,13 +158,13 @@ class _Cut:
 
     def _closing(self) -> Iterator[None]:
         cuts, table = self._owned.cuts, self._owned.table
-        waiting: deque[tuple[SubscriptionName, Iterator[PublishedRecord | None]]] = deque()
+        waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in cuts.schedule.due(self._cut_ms):
             if name in cuts.unscheduled:
                 # It is closed already, or waits; something has asked for its cuts again.
                 continue
             cuts.unscheduled[name] = None
-            packed = table.packing.sealed_cells(name)
+            packed = table.packing.packed_pieces(name)
             records = closing(table, name, self._cut_ms)
             if not (yield from self._go_on(records, AT_FIRST)):
                 table.stale.half_closed.add(name)
@@ -174,7 +174,7 @@ class _Cut:
                 table.stale.half_closed.discard(name)
                 if packed:
                     # As they were: nobody else had a turn since.
-                    table.packing.cool(name, packed)
+                    table.packing.pack(name, packed)
             failpoint("mid-close")
             yield
         while waiting:

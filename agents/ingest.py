@@ -1,7 +1,7 @@
 """Ingest: batches of events-raw and events-rekeyed into the tables of their partition.
 
 Delivery: a batch is acknowledged by the flush that made its effects durable. Records that the
-partition record says are folded are passed over, so redelivery changes nothing.
+checkpoint says are folded are passed over, so redelivery changes nothing.
 """
 
 from __future__ import annotations

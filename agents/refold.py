@@ -1,7 +1,7 @@
 """Refold: what a definition or an earlier duplicate changed, beside the live fold.
 
-A separate reader scans the partition's events of the pairs concerned while live folding goes on.
-For the last stretch the live fold waits; then the new cells are swapped in.
+A separate reader scans the partition's events of the meter keys concerned. Live folding goes on
+meanwhile. For the last stretch the live fold waits; then the new cells are swapped in.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from app.kafka.clients import NOT_TAKEN
 from app.log import facts
 from app.meter.errors import BeyondRetention
 from app.runtime.owned import OwnedPartition
-from app.runtime.scans import Scanner, Turn, feeding
-from app.wire.arrivals import SubscriptionName
-from tables.changelogged.presence import REST, Pair
+from app.runtime.scans import Scanner, ScanTurn, feeding
+from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.presence import REST, MeterKey
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 
@@ -36,7 +36,7 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
 
     async def refold_all() -> None:
         try:
-            while owned.refold_queue.pairs and not owned.abandoned:
+            while owned.refold_queue.meter_keys and not owned.abandoned:
                 began_s = loop.time()
                 await refold_queued(owned, scanner)
                 # Half of the time belongs to others; what is queued meanwhile is read only once.
@@ -54,23 +54,23 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
     work = Work("refold", f"partition {owned.number}")
     queue, shaping = owned.refold_queue, owned.work.shaping
     async with owned.lock:
-        pairs, names = queue.begin()
+        meter_keys, names = queue.begin()
     try:
         async with owned.lock:
             horizons = {name: next_cut(owned.table, name) for name in names}
-            job = Refold(owned.table, pairs, horizons, begins=False)
-        turn, feed = Turn(owned.shared.turns, work), feeding(job.feed)
+            job = Refold(owned.table, meter_keys, horizons, begins=False)
+        turn, feed = ScanTurn(owned.shared.turns, work), feeding(job.feed)
         await turn.run(job.beginning())
-        while pairs and job.waits_past_ms < 0:
+        while meter_keys and job.waits_past_ms < 0:
             async with scanner(owned) as scan:
-                lost = owned.table.presence.names_before(pairs, *await scan.log_starts())
+                lost = owned.table.event_ranges.names_before(meter_keys, *await scan.log_starts())
                 if lost:
                     async with shaping, owned.lock:
-                        _let_stand(owned, lost, _DELETED, pairs, names)
-                        pairs, names = {}, {}
+                        _let_stand(owned, lost, _DELETED, meter_keys, names)
+                        meter_keys, names = {}, {}
                     return
-                if REST not in pairs:
-                    scan.seek_only({(org, external_id) for org, external_id, _ in pairs})
+                if REST not in meter_keys:
+                    scan.seek_only({(org, external_id) for org, external_id, _ in meter_keys})
                 scan.start(owned.table.record, *job.start_offsets())
                 await turn.near(scan, owned.table.record, feed)
                 async with shaping:
@@ -85,10 +85,12 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
                                 owned.verdicts.refuse_arrivals(
                                     refused for _, _, refused in job.refused
                                 )
-                                queue.swapped(pairs)
-                                pairs, names = {}, {}
+                                queue.swapped(meter_keys)
+                                meter_keys, names = {}, {}
                                 _finished(owned, horizons)
-                                queue.recorrect(sorted(job.recorrected), owned.table.record.cut_ms)
+                                queue.requeue_corrections(
+                                    sorted(job.recorrected), owned.table.record.cut_ms
+                                )
     except BeyondRetention:
         # Retention came in between: the next look at the logs tells whose events are gone.
         log.warning("Events are deleted while they are read again", exc_info=True)
@@ -101,15 +103,15 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
             raise
         log.exception("A refold of partition %s fails", owned.number)
         async with shaping, owned.lock:
-            failing = {pair[:2] for pair in pairs}
+            failing = {meter_key[:2] for meter_key in meter_keys}
             if len(failing) == 1:
-                _let_stand(owned, failing, repr(error), pairs, names)
-                pairs, names = {}, {}
+                _let_stand(owned, failing, repr(error), meter_keys, names)
+                meter_keys, names = {}, {}
             queue.halve(len(failing))
         return
     finally:
         # A rebalance may end it; the partition may come back as it is.
-        queue.put_back(pairs, names)
+        queue.put_back(meter_keys, names)
     if job.waits_past_ms >= 0:
         # What the log says by then decides whether events are late: all of it again after that.
         await owned.life.definitions_past(job.waits_past_ms)
@@ -126,18 +128,18 @@ _DELETED = (
 
 def _let_stand(
     owned: OwnedPartition,
-    lost: set[SubscriptionName],
+    lost: set[SubscriptionKey],
     reason: str,
-    pairs: Iterable[Pair],
-    names: Iterable[SubscriptionName],
+    meter_keys: Iterable[MeterKey],
+    names: Iterable[SubscriptionKey],
 ) -> None:
     """Leave those as they are that cannot be refolded; the others are refolded next."""
-    owned.refold_queue.let_stand(lost, reason, pairs, names)
+    owned.refold_queue.let_stand(lost, reason, meter_keys, names)
     _finished(owned, ())
     owned.cuts.woken.set()
 
 
-def _finished(owned: OwnedPartition, corrected: Iterable[SubscriptionName]) -> None:
+def _finished(owned: OwnedPartition, corrected: Iterable[SubscriptionKey]) -> None:
     """Let cuts go on, unless more was queued meanwhile."""
     owned.refold_queue.let_cuts_go_on(owned.shared.followed.last)
     # Late events that only the refold counts wait for a cut that nothing else would announce.

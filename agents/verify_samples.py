@@ -20,7 +20,7 @@ from app.runtime.scan import Scan
 from app.runtime.scans import Scans
 from app.runtime.status import Status
 from app.settings import Settings
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class Sampled(Protocol):
 
 
 async def verify_samples(worker: Sampled) -> None:
-    """Verify a few pairs a minute until cancelled; trouble with the broker only delays it."""
-    turns = Turns(worker)
+    """Verify a few meter keys a minute until cancelled; trouble with the broker only delays it."""
+    turns = RoundRobin(worker)
 
     async def sample() -> None:
         await until_folded(worker)
@@ -61,7 +61,7 @@ async def verify_samples(worker: Sampled) -> None:
 _INTERRUPTED = "Verification in the background was interrupted: %s"
 
 
-async def verify_next(worker: Sampled, turns: Turns) -> None:
+async def verify_next(worker: Sampled, turns: RoundRobin) -> None:
     """Verify the subscriptions whose turn it is."""
     owned, names = turns.next(worker.settings.verify_pairs_per_minute)
     if owned is None or not names:
@@ -90,24 +90,24 @@ def _is_wanted(worker: Sampled) -> bool:
     return worker.scans.waiting > 0
 
 
-class Turns:
+class RoundRobin:
     """Subscriptions of the owned partitions, one after the other, over and over."""
 
     def __init__(self, worker: Sampled):
         self._worker = worker
         self._partition = -1
-        self._left: dict[int, Iterator[SubscriptionName]] = {}
+        self._left: dict[int, Iterator[SubscriptionKey]] = {}
 
-    def next(self, pairs: int) -> tuple[OwnedPartition | None, list[SubscriptionName]]:
-        """Return a partition and so many subscriptions of it that they have about `pairs` pairs."""
+    def next(self, meter_keys: int) -> tuple[OwnedPartition | None, list[SubscriptionKey]]:
+        """Return a partition and so many subscriptions of it that they have about `meter_keys`."""
         numbers = sorted(self._worker.owned)
-        if not numbers or pairs < 1:
+        if not numbers or meter_keys < 1:
             return None, []
         self._partition = next((n for n in numbers if n > self._partition), numbers[0])
         owned = self._worker.owned[self._partition]
-        codes = owned.table.presence.codes
-        names: list[SubscriptionName] = []
-        while pairs > 0:
+        codes = owned.table.event_ranges.codes
+        names: list[SubscriptionKey] = []
+        while meter_keys > 0:
             name = next(self._left.get(self._partition, iter(())), None)
             if name is None:
                 if names or not codes:
@@ -116,5 +116,5 @@ class Turns:
                 continue
             if name in codes:
                 names.append(name)
-                pairs -= len(codes[name])
+                meter_keys -= len(codes[name])
         return owned, names

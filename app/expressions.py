@@ -110,7 +110,7 @@ class TooCostly(EvaluationFailed):
         super().__init__(f"the expression costs more than {EXPRESSION_UNITS} units")
 
 
-class Scope:
+class ExpressionScope:
     """What an expression sees of one event, and the units it has left."""
 
     __slots__ = ("code", "properties", "read", "timestamp_ms", "units")
@@ -139,7 +139,7 @@ class Scope:
         return result
 
 
-_Evaluate = Callable[[Scope], Result]
+_Evaluate = Callable[[ExpressionScope], Result]
 
 
 class _Node(NamedTuple):
@@ -167,7 +167,7 @@ class Expression:
 
         `TooCostly` when it would take more units.
         """
-        scope = Scope(code, timestamp_ms, properties, units)
+        scope = ExpressionScope(code, timestamp_ms, properties, units)
         scope.spend(self.units)
         try:
             return self._evaluate(scope)
@@ -235,22 +235,22 @@ _OPERATIONS: Final[Mapping[str, Callable[[Decimal, Decimal], Decimal]]] = {
 }
 
 
-def _concat(values: Sequence[Result], scope: Scope) -> Result:
+def _concat(values: Sequence[Result], scope: ExpressionScope) -> Result:
     texts = list(map(result_text, values))
     scope.spend(sum(map(len, texts)) // _UNIT_CHARACTERS)
     return "".join(texts)
 
 
-def _least(values: Sequence[Result], scope: Scope) -> Result:
+def _least(values: Sequence[Result], scope: ExpressionScope) -> Result:
     return min(map(_number, values))
 
 
-def _greatest(values: Sequence[Result], scope: Scope) -> Result:
+def _greatest(values: Sequence[Result], scope: ExpressionScope) -> Result:
     return max(map(_number, values))
 
 
 def _rounding(mode: str) -> "_Apply":
-    def rounded(values: Sequence[Result], scope: Scope) -> Result:
+    def rounded(values: Sequence[Result], scope: ExpressionScope) -> Result:
         digits = _digits(_number(values[1])) if len(values) > 1 else 0
         return _quantize(_number(values[0]), digits, mode)
 
@@ -278,7 +278,7 @@ def _quantize(value: Decimal, digits: int, mode: str) -> Decimal:
 class _Apply(Protocol):
     """A function of evaluated arguments; it pays for what depends on them."""
 
-    def __call__(self, values: Sequence[Result], scope: Scope) -> Result: ...
+    def __call__(self, values: Sequence[Result], scope: ExpressionScope) -> Result: ...
 
 
 class _Function(NamedTuple):
@@ -299,7 +299,7 @@ _FUNCTIONS: Final = {
 }
 
 
-def _property(name: str, scope: Scope) -> Result:
+def _property(name: str, scope: ExpressionScope) -> Result:
     """A property, read once an evaluation."""
     value = scope.read.get(name)
     if value is None:
@@ -324,7 +324,7 @@ def _read_property(raw: bytes) -> Result:
 def _chain(first: _Evaluate, rest: Sequence[tuple[str, _Evaluate]]) -> _Evaluate:
     steps = [(_OPERATIONS[operator], evaluate) for operator, evaluate in rest]
 
-    def evaluate(scope: Scope) -> Result:
+    def evaluate(scope: ExpressionScope) -> Result:
         total = _number(first(scope))
         for operation, operand in steps:
             total = scope.paid(operation(total, _number(operand(scope))))
@@ -356,7 +356,7 @@ class _Compiler(Transformer[Token, _Node]):
     product = additive
 
     def negation(self, operand: _Node) -> _Node:
-        def negated(scope: Scope) -> Result:
+        def negated(scope: ExpressionScope) -> Result:
             return scope.paid(_ARITHMETIC.minus(_number(operand.evaluate(scope))))
 
         return _parent([operand], negated, 1)
@@ -373,7 +373,7 @@ class _Compiler(Transformer[Token, _Node]):
         return _Node(1, lambda scope: text)
 
     def event_code(self) -> _Node:
-        def code(scope: Scope) -> Result:
+        def code(scope: ExpressionScope) -> Result:
             scope.spend(len(scope.code) // _UNIT_CHARACTERS)
             return scope.code
 

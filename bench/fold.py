@@ -46,7 +46,7 @@ def main(events: int, subscriptions: int, profile: bool) -> None:
         began = time.process_time()
         part = runs_of(_arrivals(values[start : start + SLICE_EVENTS], start))
         decoded = time.process_time()
-        partition.unknown_members(part)
+        partition.missing_members(part)
         accepted += partition.fold(part).accepted
         folding += time.process_time() - decoded
         decoding += decoded - began
@@ -59,7 +59,7 @@ def main(events: int, subscriptions: int, profile: bool) -> None:
     _report("pack", events, time.process_time() - started)
     click.echo(
         f"cells {len(changes.cells):,}  members {len(changes.members):,}  "
-        f"presence {len(changes.presence):,}"
+        f"presence {len(changes.event_ranges):,}"
     )
     if profiler:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(30)

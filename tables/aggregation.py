@@ -62,7 +62,7 @@ class Window(NamedTuple):
     """Ended by an upgrade: the last day belongs to the new plan."""
 
 
-class Figures(NamedTuple):
+class AggregateResult(NamedTuple):
     """A result before metric rounding and clamping."""
 
     value: Decimal
@@ -129,7 +129,7 @@ class Aggregation(ABC, Generic[S]):
         state.precise = add_precise(state.precise, other.precise)
 
     @abstractmethod
-    def result(self, state: S, before: S | None, window: Window) -> Figures:
+    def result(self, state: S, before: S | None, window: Window) -> AggregateResult:
         """Figures of a period.
 
         `state` holds the events dated in it; `before` those dated earlier, None unless recurring.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tables.aggregation import Aggregation, Figures, State, Window
+from tables.aggregation import AggregateResult, Aggregation, State, Window
 
 
 class Count(Aggregation[State]):
@@ -14,7 +14,7 @@ class Count(Aggregation[State]):
     reads = "nothing"
     state_type = State
 
-    def result(self, state: State, before: State | None, window: Window) -> Figures:
+    def result(self, state: State, before: State | None, window: Window) -> AggregateResult:
         """units = events_count = number of events."""
         units = Decimal(state.events)
-        return Figures(units, units, None, state.events)
+        return AggregateResult(units, units, None, state.events)

@@ -16,7 +16,7 @@ from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK
 from tables.cells.cell import Cell, Layer, Span
-from tables.changelogged.members import MemberName, Members
+from tables.changelogged.members import MemberKey, Members
 from tables.not_counted import NotCounted, Reason
 from tables.routing.route import Route
 from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
@@ -27,7 +27,7 @@ class UniqueOperation(NamedTuple):
     """An operation that is not `Members.simple_change`."""
 
     cell: Cell
-    name: MemberName
+    name: MemberKey
     operation: MemberOperation
 
 
@@ -47,7 +47,7 @@ class Folded:
         self.ignored: Counter[Reason] = Counter()
         self.not_counted = NotCounted()
         self.displaced: set[tuple[str, str, str]] = set()
-        """Pairs with a group that found no room, though its event lies before others'."""
+        """Meter keys with a group that found no room, though its event lies before others'."""
 
     def ignore(self, reason: Reason, arrival: Arrival) -> None:
         """Note an event that a charge, or every charge, leaves uncounted."""
@@ -151,7 +151,7 @@ def _fold_into(
                     if cell is None:
                         folded.ignore("too_many_groups", arrival)
                         if layer.displaced_by(position):
-                            folded.displaced.add(route.pair)
+                            folded.displaced.add(route.meter_key)
                         continue
                 else:
                     cell = layer.cell(*name)
@@ -218,7 +218,7 @@ def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded
         cell.dirty = True
         folded.dirty.append(cell)
     elif layer.displaced_by(arrival.position):
-        folded.displaced.add(route.pair)
+        folded.displaced.add(route.meter_key)
 
 
 _ONLY: tuple[None, tuple[str | None, ...]] = (None, ())
@@ -231,9 +231,9 @@ _add = EXACT.add
 _new = tuple.__new__
 
 
-def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> list[MemberName]:
+def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> list[MemberKey]:
     """Members that `fold_run` will change, so that unknown ones can be learnt beforehand."""
-    wanted: list[MemberName] = []
+    wanted: list[MemberKey] = []
     for span in route.spans:
         fold = span.fold
         if not fold.unique:

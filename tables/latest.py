@@ -7,7 +7,7 @@ from typing import Any
 
 from app.numbers import ZERO
 from app.wire.arrivals import Position
-from tables.aggregation import Aggregation, Figures, State, Window
+from tables.aggregation import AggregateResult, Aggregation, State, Window
 
 
 class LatestState(State, gc=False):
@@ -46,10 +46,12 @@ class Latest(Aggregation[LatestState]):
         state.position = tuple(state.position)  # type: ignore[assignment]
         return state
 
-    def result(self, state: LatestState, before: LatestState | None, window: Window) -> Figures:
+    def result(
+        self, state: LatestState, before: LatestState | None, window: Window
+    ) -> AggregateResult:
         """A negative value is 0 at once, before rounding."""
         units = state.value if state.value > 0 else ZERO
-        return Figures(units, units, None, state.events)
+        return AggregateResult(units, units, None, state.events)
 
     @staticmethod
     def _keep(state: LatestState, timestamp_ms: int, position: Position, value: Decimal) -> None:

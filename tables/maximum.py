@@ -7,7 +7,7 @@ from typing import Any
 
 from app.numbers import ZERO, plain
 from app.wire.arrivals import Position
-from tables.aggregation import Aggregation, Figures, State, Window
+from tables.aggregation import AggregateResult, Aggregation, State, Window
 
 
 class MaximumState(State, gc=False):
@@ -49,7 +49,9 @@ class Maximum(Aggregation[MaximumState]):
             packed[-1] = plain(state.greatest).removesuffix(".0")
         return packed
 
-    def result(self, state: MaximumState, before: MaximumState | None, window: Window) -> Figures:
+    def result(
+        self, state: MaximumState, before: MaximumState | None, window: Window
+    ) -> AggregateResult:
         """A negative maximum stays negative here and is clamped when shown."""
         units = ZERO if state.greatest is None else state.greatest
-        return Figures(units, units, None, state.events)
+        return AggregateResult(units, units, None, state.events)

@@ -32,7 +32,7 @@ Reason = Literal[
 OTHER = "other"
 """Reason and code of what is beyond the limit."""
 
-Key = tuple[str, str, str]
+UncountedKey = tuple[str, str, str]
 """(organization_id, reason, code)"""
 
 
@@ -40,7 +40,7 @@ class NotCounted:
     """Uncounted events of one slice or one partition, by organization, reason and code."""
 
     def __init__(self) -> None:
-        self._kinds: dict[Key, Uncounted] = {}
+        self._kinds: dict[UncountedKey, Uncounted] = {}
 
     def note(self, reason: Reason, arrival: Arrival) -> None:
         """Count one more event, and keep it as a sample if there is room."""
@@ -72,7 +72,7 @@ class NotCounted:
         for key, kind in list(self._kinds.items()):
             yield kind if key[0] == organization_id else None
 
-    def _kind(self, key: Key) -> Uncounted | None:
+    def _kind(self, key: UncountedKey) -> Uncounted | None:
         """Return where to note an event; None: even the organizations are too many."""
         kind = self._kinds.get(key)
         if kind is not None:

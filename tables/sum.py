@@ -9,7 +9,15 @@ from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_date
 from app.numbers import ZERO, prorate
 from app.wire.arrivals import Position
-from tables.aggregation import Aggregation, Figures, State, Window, add, local_ordinal, multiply
+from tables.aggregation import (
+    AggregateResult,
+    Aggregation,
+    State,
+    Window,
+    add,
+    local_ordinal,
+    multiply,
+)
 
 
 class SumState(State, gc=False):
@@ -46,13 +54,13 @@ class Sum(Aggregation[SumState]):
         state.total = add(state.total, other.total)
         state.dated = add(state.dated, other.dated)
 
-    def result(self, state: SumState, before: SumState | None, window: Window) -> Figures:
+    def result(self, state: SumState, before: SumState | None, window: Window) -> AggregateResult:
         """Recurring: the balance since ever; events_count then counts history too."""
         full, events = state.total, state.events
         if before is not None:
             full, events = add(full, before.total), events + before.events
         value = self._prorate(state, before, window) if self.prorated else full
-        return Figures(value, full, None, events)
+        return AggregateResult(value, full, None, events)
 
     def _prorate(self, state: SumState, before: SumState | None, window: Window) -> Decimal:
         """Persisted units by the days of the window, each addition by the days that were left."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from app.billing_periods.timezones import local_date
 from app.numbers import prorate
 from app.wire.arrivals import Position
-from tables.aggregation import Aggregation, Figures, State, Window, local_ordinal
+from tables.aggregation import AggregateResult, Aggregation, State, Window, local_ordinal
 
 BEFORE = -1
 """Layer of everything dated before the first period of a span."""
@@ -67,14 +67,14 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     def result(
         self, state: UniqueCountState, before: UniqueCountState | None, window: Window
-    ) -> Figures:
+    ) -> AggregateResult:
         """Return the figures; their events_count is the number of active properties."""
         active = state.active + (before.active if before is not None else 0)
         full = Decimal(active)
         value = full
         if self.prorated:
             value = self._prorate(state, before, window)
-        return Figures(value, full, None, active)
+        return AggregateResult(value, full, None, active)
 
     def _prorate(
         self, state: UniqueCountState, before: UniqueCountState | None, window: Window

@@ -12,7 +12,7 @@ from decimal import Decimal
 from app.billing_periods.day_count import DAY_MS
 from app.numbers import EXACT, ZERO, weighted_average
 from app.wire.arrivals import Position
-from tables.aggregation import Aggregation, Figures, State, Window, add, multiply
+from tables.aggregation import AggregateResult, Aggregation, State, Window, add, multiply
 
 
 class WeightedSumState(State, gc=False):
@@ -54,7 +54,7 @@ class WeightedSum(Aggregation[WeightedSumState]):
 
     def result(
         self, state: WeightedSumState, before: WeightedSumState | None, window: Window
-    ) -> Figures:
+    ) -> AggregateResult:
         """Average as value, level at the end as level; events_count only of the window."""
         initial = ZERO if before is None else before.change
         # Lago integrates to the next whole second, so that 23:59:59.999 becomes midnight.
@@ -65,7 +65,7 @@ class WeightedSum(Aggregation[WeightedSumState]):
             changed = EXACT.subtract(multiply(state.change, Decimal(end_ms)), state.moment)
             area = add(carried, changed)
         value = weighted_average(area, window.duration_days * DAY_MS)
-        return Figures(value, value, add(initial, state.change), state.events)
+        return AggregateResult(value, value, add(initial, state.change), state.events)
 
     def units_so_far(
         self, state: WeightedSumState, before: WeightedSumState | None, window: Window, at_ms: int

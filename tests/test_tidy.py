@@ -12,7 +12,7 @@ OWNERS = ("agents/*.py", "app/runtime/*.py")
 """Where it is looked at: the partitions that a worker owns, and the loops beside them."""
 
 VALUES = frozenset({"record"})
-"""A partition record is a value: whoever makes the next one writes what stands in it."""
+"""A checkpoint is a value: whoever makes the next one writes what stands in it."""
 
 ALLOWED = {
     "agents/ingest.py: batch.examined": "a batch carries along whether it was examined",
@@ -20,7 +20,7 @@ ALLOWED = {
     "app/runtime/ownership.py: self._tally.rebalances": "counted where it happens",
     "app/runtime/restore.py: table.members.sum": "a restore makes the tables",
     "app/runtime/tasks.py: lost.__cause__": "an exception that is being made",
-    "app/runtime/set_aside.py: newest[home].epoch": "a partition record is a value",
+    "app/runtime/set_aside.py: newest[home].epoch": "a checkpoint is a value",
 }
 """What may be assigned from outside, with the reason."""
 

@@ -12,7 +12,7 @@ from app.bounds.limits import ID_BYTES
 from app.meter.events import IncomingEvent
 from app.numbers import InvalidValue, bounded_decimal
 from app.wire.events import optional_text
-from app.wire.refusals import RefusalCode, Refused, check_range
+from app.wire.refusals import ElementRefused, RefusalCode, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp
 
 FieldErrors = dict[str, list[str]]
@@ -98,7 +98,7 @@ def _mandatory_text(literal: bytes) -> str:
     else:
         try:
             text = optional_text({"text": literal}, "text") or ""
-        except Refused as refused:
+        except ElementRefused as refused:
             raise _InvalidFieldError("value_is_invalid") from refused
     if _BOTH_ENDS_BLANK.fullmatch(text):
         raise _InvalidFieldError("value_is_mandatory")
@@ -112,7 +112,7 @@ def _timestamp_ms(literal: bytes, now_ms: int) -> int | None:
         return None
     try:
         timestamp_ms = parse_timestamp(_seconds_text(literal))
-    except Refused as refused:
+    except ElementRefused as refused:
         out_of_range = refused.code is RefusalCode.TIMESTAMP_OUT_OF_RANGE
         code = "value_is_out_of_range" if out_of_range else "invalid_format"
         raise _InvalidFieldError(code) from refused

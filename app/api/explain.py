@@ -16,7 +16,7 @@ from app.api.trace import fate_json
 from app.api.usage_json import as_of_json
 from app.billing_periods.instants import iso_seconds, parse_iso8601_ms
 from app.bounds.turns import Work
-from app.meter.evidence import CellFigures, ExplainedCell, ExplainQuery, Explanation
+from app.meter.evidence import ExplainedCell, ExplainQuery, Explanation, FigureTexts
 from app.wire.refusals import check_range
 
 Json = dict[str, Any]
@@ -121,5 +121,5 @@ def _cell(cell: ExplainedCell) -> Json:
     }
 
 
-def _figures(figures: CellFigures) -> Json:
+def _figures(figures: FigureTexts) -> Json:
     return msgspec.structs.asdict(figures)

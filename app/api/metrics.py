@@ -15,7 +15,7 @@ from app.definitions import commands
 from app.definitions.model import Metric
 from app.expressions import EvaluationFailed, InvalidExpression, check_size, parse
 from app.numbers import plain
-from app.wire.refusals import Refused
+from app.wire.refusals import ElementRefused
 from app.wire.timestamps import JsonNumber, parse_timestamp
 
 _ROOT = "billable_metric"
@@ -86,7 +86,7 @@ async def evaluate_expression(call: Call) -> Any:
             _timestamp_ms(bytes(event.timestamp), call.now_ms),
             {name: bytes(raw) for name, raw in (event.properties or {}).items()},
         )
-    except (EvaluationFailed, Refused) as error:
+    except (EvaluationFailed, ElementRefused) as error:
         raise invalid({"event": ["invalid_event"]}) from error
     answer = {"expression_result": {"value": value if isinstance(value, str) else plain(value)}}
     if len(json_text.encode(answer)) > EXPRESSION_ANSWER_BYTES:

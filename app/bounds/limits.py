@@ -381,9 +381,9 @@ CORRECTIONS_A_MINUTE: Final = 6_000
 refolds a metric of a subscription."""
 
 UNDEFINED_NAMES: Final = 100_000
-"""Pairs of an external subscription and a code in one partition that have events but no definition.
-Each pair takes about 1 KiB with its route, so all take 100 MiB. A partition keeps only the first
-offset of further pairs."""
+"""Meter keys (external subscription, code) in one partition that have events but no definition.
+Each takes about 1 KiB with its route, so all take 100 MiB. A partition keeps only the first
+offset of further ones."""
 
 NOT_COUNTED_KINDS: Final = 1_000
 """Pairs of reason and code with samples of uncounted events in one partition. Further pairs share

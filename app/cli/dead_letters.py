@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.cli.output import Terminal, echo, print_json
-from app.cli.remote import Json, Refused, Remote, operated, remote_options
+from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
 
 MOST = 1000
 Place = tuple[int, int]
@@ -106,7 +106,7 @@ def _replay(worker: Remote, places: Sequence[Place], show_progress: bool) -> lis
                     {"partition": partition, "offset": offset},
                     Meter_Page="1",
                 )
-            except Refused as refused:
+            except RequestRefused as refused:
                 error = refused.message
             outcomes.append({"partition": partition, "offset": offset, "error": error})
     return outcomes

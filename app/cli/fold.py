@@ -108,7 +108,7 @@ def _progress(records: int) -> Iterator[Callable[[int], None]]:
 
 
 def _usage_lines(meter: OfflineMeter, at_ms: int) -> Iterator[bytes]:
-    names = {*meter.definitions.all_subscription_keys(), *meter.partition.presence.codes}
+    names = {*meter.definitions.all_subscription_keys(), *meter.partition.event_ranges.codes}
     for name in sorted(names):
         usage = meter.usage(name, at_ms)
         if usage is not None:

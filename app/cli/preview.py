@@ -16,8 +16,8 @@ from rich.table import Table
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
 from app.cli.output import Terminal, echo, print_json
-from app.cli.remote import Json, Refused, Remote, remote, remote_options, segment
-from app.meter.evidence import CellFigures, PreviewedCell, PreviewReport
+from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
+from app.meter.evidence import FigureTexts, PreviewedCell, PreviewReport
 
 _ROOTS = {"billable_metric": "billable_metrics", "plan": "plans"}
 
@@ -166,7 +166,7 @@ def _made(worker: Remote, root: str, body: Json) -> tuple[Json | None, Json]:
     own_path = f"{path}/{segment(str(body.get('code', '')))}"
     try:
         before = worker.get(own_path)[root]
-    except Refused as error:
+    except RequestRefused as error:
         if error.status != 404:
             raise
         return None, worker.post(path, {root: body})[root]
@@ -233,7 +233,7 @@ def _cell(cell: PreviewedCell) -> str:
     return "; ".join(parts)
 
 
-def _units(figures: CellFigures | None) -> str:
+def _units(figures: FigureTexts | None) -> str:
     return "-" if figures is None else figures.prorated_units or figures.units
 
 

@@ -24,7 +24,7 @@ TIMEOUT_S = 30.0
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
-class Refused(click.ClickException):
+class RequestRefused(click.ClickException):
     """The worker answered with an error; `status` is HTTP's."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -42,7 +42,7 @@ class Remote:
         self.key = key
 
     def get(self, path: str, **query: str | int | None) -> Json:
-        """The JSON answer. Raises `Refused`, or `ClickException` when nobody answers."""
+        """The JSON answer. Raises `RequestRefused`, or `ClickException` when nobody answers."""
         given = {name: value for name, value in query.items() if value is not None}
         return self._ask(Request(f"{self.url}{path}?{urlencode(given)}"))  # noqa: S310
 
@@ -79,16 +79,16 @@ class Remote:
             raise click.ClickException(nobody_answers(self.url, reason)) from error
         return found
 
-    def _refused(self, error: HTTPError) -> Refused:
+    def _refused(self, error: HTTPError) -> RequestRefused:
         if error.code == 401:
             message = f"{self.url} does not know this key. Set --key or METER_API_KEYS."
-            return Refused(message, error.code)
+            return RequestRefused(message, error.code)
         try:
             body = msgspec.json.decode(error.read())
             reason = body.get("code") or body.get("error")
         except (ValueError, AttributeError):
             reason = error.reason
-        return Refused(f"{self.url} answered {error.code}: {reason}", error.code)
+        return RequestRefused(f"{self.url} answered {error.code}: {reason}", error.code)
 
 
 def nobody_answers(url: str, reason: object) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.output import Terminal, echo, print_json
-from app.cli.remote import Json, Refused, Remote, remote, remote_options, segment
+from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
 
 PER_PAGE = 100
 
@@ -53,7 +53,7 @@ def customer_of(worker: Remote, subscription: str) -> str:
     for status in ("active", "pending", "terminated"):
         try:
             found = worker.get(f"/api/v1/subscriptions/{segment(subscription)}", status=status)
-        except Refused as refused:
+        except RequestRefused as refused:
             if refused.status != 404:
                 raise
         else:

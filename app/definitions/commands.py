@@ -13,15 +13,15 @@ import msgspec
 
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
 from app.definitions.model import SettingsRecord
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.shapes import customer_body, metric_body, new_id, plan_body, subscription_body
 
 __all__ = [
     "MAX_COMMAND_BYTES",
     "Applied",
     "Command",
+    "Impact",
     "Rejected",
-    "Touch",
     "UnreadableCommand",
     "apply_history",
     "create_billable_metric",

@@ -14,7 +14,7 @@ from app.definitions.currencies import CURRENCIES
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, Fields, is_blank, scalar_text
 from app.definitions.model import MAX_DAYS, Customer, Subscription
-from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import DEFAULT_TIMEZONE, ended_chains, moved_downgrades
@@ -48,13 +48,13 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     # A new one has no subscriptions: those of a deleted one keep the terms that it last had.
     if old is None or _shape(old) == _shape(customer):
         return Decision(customer, None, (customer,))
-    touch = _touch(customer) if definitions.has_subscriptions(customer) else None
+    impact = _impact(customer) if definitions.has_subscriptions(customer) else None
     moved: tuple[Subscription, ...] = ()
     if old.timezone != customer.timezone:
         timezone = customer.timezone or DEFAULT_TIMEZONE
         subscriptions = definitions.subscriptions_of_customer(customer)
         moved = yield from moved_downgrades(definitions, subscriptions, timezone, now_ms)
-    return Decision(customer, touch, (*moved, customer))
+    return Decision(customer, impact, (*moved, customer))
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
@@ -65,7 +65,7 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
         return not_found("customer")
     subscriptions = definitions.subscriptions_of_customer(customer)
     ended = yield from ended_chains(definitions, subscriptions, now_ms)
-    return Decision(customer, _touch(customer) if ended else None, (*ended, Deletion(customer)))
+    return Decision(customer, _impact(customer) if ended else None, (*ended, Deletion(customer)))
 
 
 def _described(
@@ -170,5 +170,5 @@ def _shape(customer: Customer) -> tuple[str | None, int | None]:
     return customer.timezone, customer.grace_days
 
 
-def _touch(customer: Customer) -> Touch:
-    return Touch(customer.organization_id, external_customer_id=customer.external_id)
+def _impact(customer: Customer) -> Impact:
+    return Impact(customer.organization_id, external_customer_id=customer.external_id)

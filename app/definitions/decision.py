@@ -19,7 +19,7 @@ from app.definitions.model import (
     SettingsRecord,
     Subscription,
 )
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 
 
 class Deletion(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class Decision(msgspec.Struct, frozen=True):
     """The accepted command's answer, and the changes that carry it out, in order."""
 
     object: Any
-    touch: Touch | None
+    impact: Impact | None
     changes: tuple[Change, ...]
 
 

@@ -105,7 +105,7 @@ def applying(
     definitions.subscription_index.commit_promised(promised)
     for change in others:
         commit(definitions, change, now_ms, offset)
-    return Applied(command.type, decision.object, decision.touch)
+    return Applied(command.type, decision.object, decision.impact)
 
 
 def check(definitions: Definitions, command: Command, at_ms: int) -> Rejected | None:

@@ -24,7 +24,7 @@ from app.definitions.model import (
     MetricFilter,
     Plan,
 )
-from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
 from app.expressions import InvalidExpression, check_size, parse
 
@@ -60,8 +60,8 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     metric = _described(definitions, base, payload_body(command, "billable_metric"))
     if isinstance(metric, Rejected):
         return metric
-    touch = Touch(metric.organization_id, codes=frozenset({metric.code}))
-    return Decision(metric, touch, (metric,))
+    impact = Impact(metric.organization_id, codes=frozenset({metric.code}))
+    return Decision(metric, impact, (metric,))
 
 
 def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
@@ -79,7 +79,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     if metric == old:
         return Decision(old, None, ())
     trimmed = () if metric.filters == old.filters else _trimmed_plans(plans, metric)
-    return Decision(metric, _touch_of_change(old, metric), (metric, *trimmed))
+    return Decision(metric, _impact_of_change(old, metric), (metric, *trimmed))
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
@@ -91,8 +91,8 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     for plan in definitions.plans_using(metric.id):
         kept = tuple(charge for charge in plan.charges if charge.metric_id != metric.id)
         changes.append(msgspec.structs.replace(plan, charges=kept))
-    touch = Touch(metric.organization_id, codes=frozenset({metric.code}))
-    return Decision(metric, touch, tuple(changes))
+    impact = Impact(metric.organization_id, codes=frozenset({metric.code}))
+    return Decision(metric, impact, tuple(changes))
 
 
 def _described(
@@ -219,10 +219,10 @@ def _body_of(metric: Metric) -> dict[str, Any]:
     return body
 
 
-def _touch_of_change(old: Metric, new: Metric) -> Touch | None:
+def _impact_of_change(old: Metric, new: Metric) -> Impact | None:
     if all(getattr(old, field) == getattr(new, field) for field in _SHAPES_USAGE):
         return None
-    return Touch(new.organization_id, codes=frozenset({old.code, new.code}))
+    return Impact(new.organization_id, codes=frozenset({old.code, new.code}))
 
 
 def _trimmed_plans(plans: Iterable[Plan], metric: Metric) -> tuple[Plan, ...]:

@@ -19,7 +19,7 @@ class Rejected(msgspec.Struct, frozen=True):
     """Field to error codes, for `validation_errors`."""
 
 
-class Touch(msgspec.Struct, frozen=True):
+class Impact(msgspec.Struct, frozen=True):
     """Filters that describe which usage a definition may change; they list no subscriptions."""
 
     organization_id: str | None
@@ -52,7 +52,7 @@ class Applied(msgspec.Struct, frozen=True):
     """The command's type."""
     object: Any
     """The object of `app.definitions.model` it made or changed; of a deletion, the last version."""
-    touch: Touch | None
+    impact: Impact | None
     """None: nothing that shapes usage changed."""
 
 

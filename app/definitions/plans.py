@@ -15,7 +15,7 @@ from app.definitions.currencies import CURRENCIES
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank
 from app.definitions.model import Charge, Plan
-from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import ended_chains
 
@@ -64,9 +64,11 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         return plan
     if plan == old:
         return Decision(old, None, ())
-    codes = _touched_codes(definitions, old, plan)
-    touch = Touch(plan.organization_id, codes=codes, plan_id=plan.id) if in_use and codes else None
-    return Decision(plan, touch, (plan,))
+    codes = _affected_codes(definitions, old, plan)
+    impact = (
+        Impact(plan.organization_id, codes=codes, plan_id=plan.id) if in_use and codes else None
+    )
+    return Decision(plan, impact, (plan,))
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
@@ -76,9 +78,9 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
         return not_found("plan")
     subscriptions = definitions.subscriptions_of_plan(plan.id)
     ended = yield from ended_chains(definitions, subscriptions, now_ms)
-    touch = Touch(plan.organization_id, plan_id=plan.id) if ended else None
+    impact = Impact(plan.organization_id, plan_id=plan.id) if ended else None
     changes: tuple[Change, ...] = (*ended, Deletion(plan))
-    return Decision(plan, touch, changes)
+    return Decision(plan, impact, changes)
 
 
 def _described(
@@ -169,7 +171,7 @@ def _body_of(plan: Plan) -> dict[str, Any]:
     return msgspec.structs.asdict(plan)
 
 
-def _touched_codes(definitions: Definitions, old: Plan, new: Plan) -> frozenset[str]:
+def _affected_codes(definitions: Definitions, old: Plan, new: Plan) -> frozenset[str]:
     """Codes of the metrics whose charges differ in anything that shapes usage."""
     before = {charge.id: _shape(charge) for charge in old.charges}
     after = {charge.id: _shape(charge) for charge in new.charges}

@@ -12,7 +12,7 @@ from app.definitions.commands import Command
 from app.definitions.decision import Decision
 from app.definitions.fields import FIXED, INVALID, MANDATORY, OUT_OF_RANGE
 from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
-from app.definitions.outcome import Rejected, Touch, invalid
+from app.definitions.outcome import Impact, Rejected, invalid
 from app.definitions.state import Definitions
 
 _AT_LEAST = {
@@ -58,8 +58,8 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
         errors |= {field: [FIXED] for field in changed_fixed_settings(earlier, record)}
     if errors:
         return invalid(errors)
-    touch = None if record == definitions.settings_at() else Touch(None)
-    return Decision(record, touch, (record,))
+    impact = None if record == definitions.settings_at() else Impact(None)
+    return Decision(record, impact, (record,))
 
 
 def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> list[str]:

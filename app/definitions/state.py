@@ -13,7 +13,7 @@ from app.definitions.indexes.coded import MetricIndex, PlanIndex
 from app.definitions.indexes.customers import CustomerIndex
 from app.definitions.indexes.grants import Grants
 from app.definitions.indexes.history import HistoryIndex
-from app.definitions.indexes.index import Index, Key, newest
+from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.records import RecordIndex
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.indexes.settings import SettingsVersions
@@ -26,7 +26,7 @@ from app.definitions.model import (
     SettingsRecord,
     Subscription,
 )
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 
@@ -232,7 +232,7 @@ class Definitions(Index):
     # Customers
 
     @property
-    def customer_versions(self) -> Mapping[Key, Versions[Customer]]:
+    def customer_versions(self) -> Mapping[CodeKey, Versions[Customer]]:
         """Every customer that ever was, by organization and external id."""
         return self.customer_index.versions
 
@@ -296,7 +296,7 @@ class Definitions(Index):
                 pending = pending or subscription
         return pending
 
-    def all_subscription_keys(self) -> Iterable[Key]:
+    def all_subscription_keys(self) -> Iterable[CodeKey]:
         """(organization id, external id) of every subscription that ever was."""
         return self.subscription_index.by_external_id.keys()
 
@@ -343,26 +343,26 @@ class Definitions(Index):
         held = (self.metric_index.live, self.plan_index.live, self.customer_index.live)
         return sorted({*self.subscription_index.by_organization, *chain.from_iterable(held)})
 
-    def names_touched(self, touch: Touch) -> Iterator[Key]:
-        """(organization id, external id) of every subscription that a touch is about, wherever.
+    def names_affected(self, impact: Impact) -> Iterator[CodeKey]:
+        """(organization id, external id) of every subscription that an impact is about, wherever.
 
-        As they are when it is asked for; those made meanwhile have a touch of their own.
+        As they are when it is asked for; those made meanwhile have an impact of their own.
         """
-        organization_id, index = touch.organization_id, self.subscription_index
+        organization_id, index = impact.organization_id, self.subscription_index
         if organization_id is None:
             yield from list(index.by_external_id)
-        elif touch.external_subscription_id is not None:
-            yield organization_id, touch.external_subscription_id
-        elif touch.plan_id is not None:
-            yield from self._names_of(list(index.by_plan.get(touch.plan_id, ())))
-        elif touch.external_customer_id is not None:
-            key = (organization_id, touch.external_customer_id)
+        elif impact.external_subscription_id is not None:
+            yield organization_id, impact.external_subscription_id
+        elif impact.plan_id is not None:
+            yield from self._names_of(list(index.by_plan.get(impact.plan_id, ())))
+        elif impact.external_customer_id is not None:
+            key = (organization_id, impact.external_customer_id)
             left = index.left.get(key, ())
             yield from self._names_of([*left, *index.by_customer.get(key, ())])
         else:
             yield from self._names_of(list(index.by_organization.get(organization_id, ())))
 
-    def _names_of(self, ids: Iterable[str]) -> Iterator[Key]:
+    def _names_of(self, ids: Iterable[str]) -> Iterator[CodeKey]:
         versions_of = self.subscription_index.versions
         for identity in ids:
             subscription = newest(versions_of[identity])

@@ -21,7 +21,7 @@ from app.definitions.commands import Command
 from app.definitions.decision import Change, Decision, payload_body, payload_text
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.model import Customer, Plan, Subscription
-from app.definitions.outcome import Rejected, Touch, invalid, not_found
+from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
 
 DEFAULT_TIMEZONE = "UTC"
@@ -72,7 +72,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         return changes
     answer = changes[0]
     customers: tuple[Change, ...] = (request.customer,) if request.new_customer else ()
-    return Decision(answer, _touch(answer), (*customers, *changes))
+    return Decision(answer, _impact(answer), (*customers, *changes))
 
 
 def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
@@ -90,7 +90,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         return Decision(old, None, ())
     changes = _without_unreachable_downgrade(definitions, changed, now_ms)
     shapes_usage = _replace(changes[0], name=old.name) != old
-    return Decision(changes[0], _touch(old) if shapes_usage else None, changes)
+    return Decision(changes[0], _impact(old) if shapes_usage else None, changes)
 
 
 def _changed(
@@ -129,7 +129,7 @@ def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decisi
     if old is None:
         return not_found("subscription")
     changes = drained(ended_chains(definitions, (old,), now_ms))
-    return Decision(changes[0], _touch(old), changes)
+    return Decision(changes[0], _impact(old), changes)
 
 
 def ended_chains(
@@ -434,5 +434,5 @@ def _without_unreachable_downgrade(
     return (_going_on(subscription), _replace(following, canceled_at_ms=now_ms))
 
 
-def _touch(subscription: Subscription) -> Touch:
-    return Touch(subscription.organization_id, subscription.external_id)
+def _impact(subscription: Subscription) -> Impact:
+    return Impact(subscription.organization_id, subscription.external_id)

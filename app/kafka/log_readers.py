@@ -36,7 +36,7 @@ _FOLLOWED_AT_ONCE: Final = 1_000
 """Unpacked in one go: 10 ms."""
 
 
-class BeyondRetention(Exception):
+class RecordsDeleted(Exception):
     """The log no longer holds the first record that was asked for."""
 
 
@@ -113,7 +113,7 @@ async def scan(
     """Records from `from_offset` up to and without `to_offset`, by batches.
 
     Raises:
-        BeyondRetention: the log begins later.
+        RecordsDeleted: the log begins later.
     """
     if from_offset >= to_offset:
         return
@@ -122,7 +122,7 @@ async def scan(
             async for _, records in _between(consumer, {tp: from_offset}, {tp: to_offset}):
                 yield [_log_record(record) for record in records]
     except OffsetOutOfRangeError as error:
-        raise BeyondRetention(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
+        raise RecordsDeleted(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
 
 
 async def _between(
@@ -164,14 +164,14 @@ class LogReader:
         """Records in order, until cancelled. While the broker does not answer it tries again.
 
         Raises:
-            BeyondRetention: records that were not read yet have been deleted.
+            RecordsDeleted: records that were not read yet have been deleted.
         """
         while True:
             try:
                 async for records in self._follow():
                     yield records
             except OffsetOutOfRangeError as error:
-                raise BeyondRetention(f"{self.tp.topic} at {self.next}") from error
+                raise RecordsDeleted(f"{self.tp.topic} at {self.next}") from error
             except NOT_TAKEN:
                 with suppress(*NOT_TAKEN):
                     await self.stop()

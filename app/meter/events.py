@@ -25,7 +25,7 @@ class IncomingEvent(msgspec.Struct, frozen=True, kw_only=True):
     precise_total_amount_cents: Decimal | None
 
 
-class Position(msgspec.Struct, frozen=True):
+class RawPosition(msgspec.Struct, frozen=True):
     """Where the log holds a record, and the append time (ms) it has there."""
 
     partition: int
@@ -36,14 +36,14 @@ class Position(msgspec.Struct, frozen=True):
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """The fold took the event as the first of its identity."""
 
-    position: Position | None = None
+    position: RawPosition | None = None
 
 
 class Duplicate(msgspec.Struct, frozen=True, tag="duplicate"):
     """The identity is in the log already; by another producer's race if `position` is set."""
 
     kind: DuplicateKind
-    position: Position | None = None
+    position: RawPosition | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -51,13 +51,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
     code: str
     message: str
-    position: Position | None = None
+    position: RawPosition | None = None
 
 
 class Pending(msgspec.Struct, frozen=True, tag="pending"):
     """Appended; the fold's verdict did not come in time, or comes on another worker."""
 
-    position: Position | None = None
+    position: RawPosition | None = None
 
 
 class NotAppended(msgspec.Struct, frozen=True, tag="not_appended"):

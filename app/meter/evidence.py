@@ -62,7 +62,7 @@ class EventFate(msgspec.Struct, frozen=True, kw_only=True):
     charges: tuple[ChargeOutcome, ...] = ()
 
 
-class CellFigures(msgspec.Struct, frozen=True, kw_only=True):
+class FigureTexts(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of one cell as texts."""
 
     units: str
@@ -81,9 +81,9 @@ class ExplainedCell(msgspec.Struct, frozen=True, kw_only=True):
     charge_code: str
     filter_values: Mapping[str, tuple[str, ...]] | None
     grouped_by: tuple[tuple[str, str | None], ...]
-    live: CellFigures
-    recomputed: CellFigures
-    published: CellFigures | None
+    live: FigureTexts
+    recomputed: FigureTexts
+    published: FigureTexts | None
     revision: int | None
     """Revision of the published figures; None: nothing is published."""
 
@@ -203,9 +203,9 @@ class PreviewedCell(msgspec.Struct, frozen=True, kw_only=True):
     filters: Mapping[str, tuple[str, ...]] | None
     """Values of the filter it falls in; None: the default bucket."""
     grouped_by: tuple[tuple[str, str | None], ...]
-    before: CellFigures | None
+    before: FigureTexts | None
     """Figures now; None: there is no such cell."""
-    after: CellFigures | None
+    after: FigureTexts | None
     """Figures after the change; None: there would be no such cell."""
 
 
@@ -219,7 +219,7 @@ class PreviewReport(msgspec.Struct, frozen=True, kw_only=True):
     records_read: int
     records_total: int
     pairs: int
-    """Number of (subscription, metric) pairs folded so far."""
+    """Number of meter keys (subscription, metric) folded so far."""
     cells: tuple[PreviewedCell, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     """(external_subscription_id, code) that are being refolded, so that nothing can be said yet."""
@@ -244,7 +244,7 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[tuple[str, str], ...] = ()
     """(external_subscription_id, code) that are being refolded, so that nothing can be said yet."""
     repairing: int = 0
-    """Number of pairs queued for a refold."""
+    """Number of meter keys queued for a refold."""
     proved_from: Mapping[int, int] = {}
     """Raw partition to the first offset that is still there, where that is not 0."""
     done: bool = False

@@ -19,7 +19,7 @@ from app.meter.events import (
     EventQuery,
     IncomingEvent,
     ListedEvent,
-    Position,
+    RawPosition,
     Refused,
     StoredEvent,
     Verdict,
@@ -86,7 +86,7 @@ class Ingest(Protocol):
 
     async def correct(
         self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
-    ) -> Position:
+    ) -> RawPosition:
         """Append a correction to the raw topic, in the name of a key.
 
         Raises Unavailable, nothing appended.

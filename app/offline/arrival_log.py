@@ -9,7 +9,7 @@ from typing import IO, Self
 
 import msgspec
 
-from app.wire.arrivals import Arrival, SubscriptionName
+from app.wire.arrivals import Arrival, SubscriptionKey
 
 IN_MEMORY = 50_000
 """Events kept in memory before they are written to the file."""
@@ -20,9 +20,9 @@ class ArrivalsOnDisk:
 
     def __init__(self, in_memory: int = IN_MEMORY) -> None:
         self._in_memory = in_memory
-        self._recent: dict[SubscriptionName, list[Arrival]] = {}
+        self._recent: dict[SubscriptionKey, list[Arrival]] = {}
         self._recent_count = 0
-        self._pages: dict[SubscriptionName, list[tuple[int, int]]] = {}
+        self._pages: dict[SubscriptionKey, list[tuple[int, int]]] = {}
         """(start in the file, bytes) of each subscription's pages, in the order of writing."""
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="meter-fold-")  # noqa: SIM115
 
@@ -45,7 +45,7 @@ class ArrivalsOnDisk:
         if self._recent_count > self._in_memory:
             self._write()
 
-    def of(self, name: SubscriptionName) -> Iterator[Sequence[Arrival]]:
+    def of(self, name: SubscriptionKey) -> Iterator[Sequence[Arrival]]:
         """Yield the arrivals of an external subscription, in the order they were taken."""
         for start, size in self._pages.get(name, ()):
             self._file.seek(start)

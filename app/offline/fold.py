@@ -19,14 +19,14 @@ from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.meter.usage import PeriodUsage
-from app.wire.arrivals import Arrival, Arrived, SubscriptionName, arrivals_of, runs_of
+from app.wire.arrivals import Arrival, Arrived, SubscriptionKey, arrivals_of, runs_of
 from app.wire.refusals import Refusal
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.members import Members
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
-from tables.partition.intake import Refused
+from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
@@ -57,7 +57,7 @@ class ArrivalLog(Protocol):
     def take(self, arrivals: Sequence[Arrival]) -> None:
         """Keep more arrivals, in order of position."""
 
-    def of(self, name: SubscriptionName) -> Iterable[Sequence[Arrival]]:
+    def of(self, name: SubscriptionKey) -> Iterable[Sequence[Arrival]]:
         """Return the arrivals of an external subscription, in the order they were taken."""
 
 
@@ -65,13 +65,13 @@ class ArrivalsInMemory:
     """An `ArrivalLog` for as many events as fit."""
 
     def __init__(self) -> None:
-        self._by_name: dict[SubscriptionName, list[Arrival]] = {}
+        self._by_name: dict[SubscriptionKey, list[Arrival]] = {}
 
     def take(self, arrivals: Sequence[Arrival]) -> None:
         for arrival in arrivals:
             self._by_name.setdefault(arrival.name, []).append(arrival)
 
-    def of(self, name: SubscriptionName) -> Iterable[Sequence[Arrival]]:
+    def of(self, name: SubscriptionKey) -> Iterable[Sequence[Arrival]]:
         return (self._by_name.get(name, ()),)
 
 
@@ -83,9 +83,9 @@ class OfflineMeter:
         members = Members(capacity=None)
         self.partition = Partition(0, self.definitions, EventIndex(), members)
         # What was taken is found by name, whatever is defined.
-        self.partition.presence.most_undefined = sys.maxsize
+        self.partition.event_ranges.most_undefined = sys.maxsize
         self.records: list[PublishedRecord] = []
-        self.refused: list[Refused | Refusal] = []
+        self.refused: list[RefusedArrival | Refusal] = []
         self.outcomes: list[Applied | Rejected] = []
         self._taken = ArrivalsInMemory() if taken is None else taken
         self._slice: list[Arrival] = []
@@ -151,7 +151,7 @@ class OfflineMeter:
         record.append_time_ms = max(record.append_time_ms, at_ms)
         self.definitions.append_time_ms = max(self.definitions.append_time_ms, at_ms)
 
-    def usage(self, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
+    def usage(self, name: SubscriptionKey, at_ms: int) -> PeriodUsage | None:
         """Return the current usage of an external subscription."""
         return current_usage(self.partition, name, at_ms)
 
@@ -162,8 +162,8 @@ class OfflineMeter:
         self.outcomes.append(outcome)
         self._next_cut_ms = None
         self._judging = Judging.by(self.definitions)
-        if isinstance(outcome, Applied) and outcome.touch is not None:
-            self.partition.redefinition.tell(outcome.touch)
+        if isinstance(outcome, Applied) and outcome.impact is not None:
+            self.partition.redefinition.tell(outcome.impact)
             self._refold(refolds_of(self.partition.redefinition.renewing()))
 
     def _take(self, line: EventLine, append_time_ms: int) -> None:
@@ -185,8 +185,8 @@ class OfflineMeter:
             # Every cut before it is taken, and none is for what counts from the correction on.
             settle(self.partition, arrived.append_time_ms - 1)
             if self.partition.corrected.correct(arrived):
-                pairs = self.partition.presence.pairs_of(arrived.name)
-                self._refold(pairs, {arrived.name: NEVER_MS})
+                meter_keys = self.partition.event_ranges.meter_keys_of(arrived.name)
+                self._refold(meter_keys, {arrived.name: NEVER_MS})
 
     def _fold_slice(self) -> None:
         taken, self._slice = self._slice, []
@@ -197,16 +197,16 @@ class OfflineMeter:
         )
         self._taken.take(taken)
         self.refused += self.partition.fold(runs_of(taken)).refused
-        self._refold(self.partition.stale.take_smaller_positions())
+        self._refold(self.partition.stale.take_displaced_keys())
 
     def _refold(
-        self, pairs: set[Pair], horizons: Mapping[SubscriptionName, int] | None = None
+        self, meter_keys: set[MeterKey], horizons: Mapping[SubscriptionKey, int] | None = None
     ) -> None:
-        if not pairs:
+        if not meter_keys:
             return
-        refold, swapped = Refold(self.partition, pairs, horizons), False
+        refold, swapped = Refold(self.partition, meter_keys, horizons), False
         while not swapped:
-            for name in sorted({(org, external_id) for org, external_id, _ in pairs}):
+            for name in sorted({(org, external_id) for org, external_id, _ in meter_keys}):
                 for arrivals in self._taken.of(name):
                     refold.feed(arrivals)
             swapped = refold.swap()
@@ -252,7 +252,7 @@ class OfflineMeter:
         history_ms = self.partition.standing.next_history_ms()
         return min(self._next_cut_ms, min(late, default=NEVER_MS), history_ms)
 
-    def _names(self) -> list[SubscriptionName]:
+    def _names(self) -> list[SubscriptionKey]:
         return sorted(self.definitions.all_subscription_keys())
 
 

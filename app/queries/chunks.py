@@ -7,7 +7,7 @@ from itertools import islice
 
 from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.runtime.owned import OwnedPartition
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 
 PAIRS_AT_ONCE = 20_000
 """Pairs whose shadow cells are in memory together."""
@@ -15,12 +15,12 @@ PAIRS_AT_ONCE = 20_000
 
 def counting(
     owned: OwnedPartition, organization_id: str, codes: Container[str] | None = None
-) -> Steps[list[tuple[SubscriptionName, int]]]:
-    """List an organization's subscriptions with events, each with the number of its pairs.
+) -> Steps[list[tuple[SubscriptionKey, int]]]:
+    """List an organization's subscriptions with events, each with the number of its meter keys.
 
-    `codes`: only pairs of these count."""
-    counted: list[tuple[SubscriptionName, int]] = []
-    for number, (name, known) in enumerate(list(owned.table.presence.codes.items()), 1):
+    `codes`: only meter keys of these count."""
+    counted: list[tuple[SubscriptionKey, int]] = []
+    for number, (name, known) in enumerate(list(owned.table.event_ranges.codes.items()), 1):
         if name[0] == organization_id:
             pairs = len(known) if codes is None else sum(code in codes for code in known)
             if pairs or codes is None:
@@ -31,13 +31,13 @@ def counting(
 
 
 def chunked(
-    counted: Mapping[int, Sequence[tuple[SubscriptionName, int]]], most: int
-) -> Iterator[dict[int, list[SubscriptionName]]]:
-    """Yield names by partition, so many that their pairs are about `most`; at least one chunk.
+    counted: Mapping[int, Sequence[tuple[SubscriptionKey, int]]], most: int
+) -> Iterator[dict[int, list[SubscriptionKey]]]:
+    """Yield names by partition, so many that their meter keys are about `most`; at least one chunk.
 
     Every chunk but the first leaves out the partitions that are done.
     """
-    chunk: dict[int, list[SubscriptionName]] = {number: [] for number in counted}
+    chunk: dict[int, list[SubscriptionKey]] = {number: [] for number in counted}
     chunk_pairs = 0
     for number, names in counted.items():
         for name, pairs in names:

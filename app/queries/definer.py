@@ -10,7 +10,7 @@ from app.bounds.turns import Steps, Work
 from app.definitions.commands import MAX_COMMAND_BYTES, Command, UnreadableCommand
 from app.definitions.decision import Decision
 from app.definitions.log import applying, deciding
-from app.definitions.outcome import Applied, Rejected, Touch, cannot_be_applied, too_large
+from app.definitions.outcome import Applied, Impact, Rejected, cannot_be_applied, too_large
 from app.definitions.quotas import Counted, counted_as, elapsed_charges, over_quota
 from app.definitions.sizes import outgrown, oversized
 from app.definitions.state import Definitions
@@ -62,8 +62,8 @@ class Definer:
         refused = await self._over_quota(command, decision)
         if refused is not None:
             return refused
-        if decision.touch is not None:
-            await self._require_retained(command, decision.touch)
+        if decision.impact is not None:
+            await self._require_retained(command, decision.impact)
         outcome = await self._appended(command, value)
         if isinstance(outcome, Applied):
             named, key = _object_of(command) or command.organization_id, command.changed_by or ""
@@ -75,7 +75,7 @@ class Definer:
             )
         return outcome
 
-    async def _require_retained(self, command: Command, touch: Touch) -> None:
+    async def _require_retained(self, command: Command, impact: Impact) -> None:
         """Raise BeyondRetention if partitions that are here lack events that it needs."""
         engine = self._engine
         work = Work("request", "define", command.organization_id)
@@ -103,7 +103,7 @@ class Definer:
             raise Unavailable("the raw topic does not answer") from error
         for number, begin in starts.items():
             if any(begin):
-                needed = needs_deleted(owned[number].table, touch, after, begin)
+                needed = needs_deleted(owned[number].table, impact, after, begin)
                 if await engine.shared.turns.run(work, needed):
                     raise BeyondRetention("events that the definition needs are deleted")
 

@@ -16,9 +16,9 @@ from app.queries.routing import Routing
 from app.queries.trace import entries_of
 from app.runtime.engine import Engine
 from app.runtime.owned import OwnedPartition
-from app.runtime.scans import Turn
-from app.wire.arrivals import Arrival, SubscriptionName
-from tables.changelogged.presence import Presence, first_offsets
+from app.runtime.scans import ScanTurn
+from app.wire.arrivals import Arrival, SubscriptionKey
+from tables.changelogged.presence import EventRanges, first_offsets
 
 
 class Events:
@@ -77,7 +77,7 @@ class Events:
         organization_id: str,
         query: EventQuery,
         newest: First[ListedEvent],
-        turn: Turn,
+        turn: ScanTurn,
     ) -> None:
         first = await turn.run(_first_listed(owned, organization_id, query))
         if first == (None, None):
@@ -128,7 +128,7 @@ def _stored(arrival: Arrival) -> StoredEvent:
     )
 
 
-def _asks_for(query: EventQuery, organization_id: str, name: SubscriptionName, code: str) -> bool:
+def _asks_for(query: EventQuery, organization_id: str, name: SubscriptionKey, code: str) -> bool:
     return (
         name[0] == organization_id
         and query.external_subscription_id in (None, name[1])
@@ -161,8 +161,8 @@ def _first_listed(
     owned: OwnedPartition, organization_id: str, query: EventQuery
 ) -> Steps[tuple[int | None, int | None]]:
     """Return where the first events of a listing may lie, on raw and on rekeyed."""
-    found = Presence()
-    codes = owned.table.presence.codes
+    found = EventRanges()
+    codes = owned.table.event_ranges.codes
     if query.external_subscription_id is not None:
         name = (organization_id, query.external_subscription_id)
         names = [name] if name in codes else []
@@ -174,8 +174,8 @@ def _first_listed(
                 if _asks_for(query, organization_id, name, code):
                     found.cover(entry)
         yield
-    if owned.table.presence.rest is not None:
-        found.cover(owned.table.presence.rest)
+    if owned.table.event_ranges.rest is not None:
+        found.cover(owned.table.event_ranges.rest)
     return first_offsets([found])
 
 

@@ -28,8 +28,8 @@ from app.queries.trace import entries_of, trace
 from app.queries.verify import verify_names, verify_organization
 from app.runtime.engine import Engine
 from app.runtime.owned import OwnedPartition
-from app.wire.arrivals import SubscriptionName
-from tables.reading.preview import Scope
+from app.wire.arrivals import SubscriptionKey
+from tables.reading.preview import PreviewScope
 
 
 class Evidence:
@@ -52,7 +52,7 @@ class Evidence:
     ) -> list[EventFate]:
         """Show what became of every arrival of an event id among those at home here."""
         engine = self._engine
-        wanted: list[tuple[OwnedPartition, SubscriptionName]] = []
+        wanted: list[tuple[OwnedPartition, SubscriptionKey]] = []
         fates: list[EventFate] = []
         async with engine.scans.place(
             "trace", organization_id, external_subscription_id or ""
@@ -76,10 +76,10 @@ class Evidence:
     async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
         """Return the usage of a metric over time."""
         owned = self._routing.at_home(organization_id, query.external_subscription_id)
-        pair = (organization_id, query.external_subscription_id, query.metric_code)
-        async with self._engine.scans.place("series", *pair[:2]) as turn:
+        meter_key = (organization_id, query.external_subscription_id, query.metric_code)
+        async with self._engine.scans.place("series", *meter_key[:2]) as turn:
             replay = Replay(owned, self._engine.scan, turn)
-            return await usage_series(replay, pair, query.windows, query.timezone)
+            return await usage_series(replay, meter_key, query.windows, query.timezone)
 
     def verify(
         self, organization_id: str, external_subscription_id: str | None, repair: bool
@@ -128,10 +128,10 @@ class Evidence:
         if isinstance(branch, Rejected):
             return branch
         self._engine.scans.check(organization_id)
-        return self._previewed(organization_id, branch, Scope(from_ms, to_ms, now_ms))
+        return self._previewed(organization_id, branch, PreviewScope(from_ms, to_ms, now_ms))
 
     async def _previewed(
-        self, organization_id: str, branch: Branch, scope: Scope
+        self, organization_id: str, branch: Branch, scope: PreviewScope
     ) -> AsyncGenerator[PreviewReport, None]:
         engine = self._engine
         async with engine.scans.place("preview", organization_id, endless=True) as turn:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period, Timeline
 from app.meter.errors import BeyondRetention
-from app.meter.evidence import CellFigures, EventFate, ExplainedCell, ExplainQuery, Explanation
+from app.meter.evidence import EventFate, ExplainedCell, ExplainQuery, Explanation, FigureTexts
 from app.meter.usage import AsOf
 from app.queries.listing import First
 from app.queries.replay import Replay
@@ -23,7 +23,7 @@ from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_o
 from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import Arrival
 from tables.cells.cell import Span
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.changelogged.published import PublishedCell
 from tables.partition.partition import Partition
 from tables.reading.tracing import Traced, Tracer
@@ -126,18 +126,18 @@ async def _explain_once(
 ) -> object:
     table = replay.owned.table
     name = (organization_id, query.external_subscription_id)
-    pair = (*name, query.metric_code)
-    tracer = Tracer(table, pair)
+    meter_key = (*name, query.metric_code)
+    tracer = Tracer(table, meter_key)
     selection = _Selection(tracer, query)
     period = selection.period
     if period is None:
         return None
-    generations = _generations(table, pair)
+    generations = _generations(table, meter_key)
     page = First[_Place](query.offset + query.limit)
     counts = Counter[str]()
 
     def concerned(arrival: Arrival, by: Tracer, selected: _Selection) -> Found | None:
-        found = judged(table, arrival, lambda code: by if code == pair[2] else None)
+        found = judged(table, arrival, lambda code: by if code == meter_key[2] else None)
         if found is None or not _concerns(selected, found):
             return None
         return found._replace(traced=selected.of(found.traced))
@@ -149,22 +149,22 @@ async def _explain_once(
             yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
 
     def finish() -> Steps[tuple[list[ExplainedCell], AsOf, bool] | None]:
-        if _generations(table, pair) != generations and not last:
+        if _generations(table, meter_key) != generations and not last:
             return None
         cells = []
-        for cell in _explained_cells(table, pair, selection, period):
+        for cell in _explained_cells(table, meter_key, selection, period):
             cells.append(cell)
             yield
         return cells, as_of(table), table.refolding(*name)
 
-    finished = await replay.pair(pair, take, finish)
+    finished = await replay.meter_key(meter_key, take, finish)
     if finished is None:
         return _CHANGED
     cells, progress, stale = finished
     listed: list[EventFate] = []
     # The scan kept where they lie; of a page all may be of the greatest size.
     places = await replay.turn.run(page.listed(query.offset))
-    again = Tracer(table, pair)
+    again = Tracer(table, meter_key)
     selected = _Selection(again, query)
     for start in range(0, len(places), STEP_ITEMS):
         part = places[start : start + STEP_ITEMS]
@@ -213,9 +213,9 @@ def _concerns(selection: _Selection, found: Found) -> bool:
 
 
 def _explained_cells(
-    table: Partition, pair: Pair, selection: _Selection, period: Period
+    table: Partition, meter_key: MeterKey, selection: _Selection, period: Period
 ) -> Iterable[ExplainedCell]:
-    live = {span.key: span for span in table.views.route_of(pair).spans}
+    live = {span.key: span for span in table.views.route_of(meter_key).spans}
     subscriptions = table.definitions.subscription_by_id
     for recomputed in selection.spans.values():
         ours = live.get(recomputed.key, recomputed)
@@ -242,8 +242,8 @@ def _explained_cells(
             )
 
 
-def _published_texts(entry: PublishedCell) -> CellFigures:
-    return CellFigures(
+def _published_texts(entry: PublishedCell) -> FigureTexts:
+    return FigureTexts(
         units=entry.units,
         prorated_units=entry.prorated_units,
         total_aggregated_units=entry.total_aggregated_units,
@@ -253,8 +253,8 @@ def _published_texts(entry: PublishedCell) -> CellFigures:
     )
 
 
-def _generations(table: Partition, pair: Pair) -> dict[object, int]:
-    return {span.key: span.generation for span in table.views.route_of(pair).spans}
+def _generations(table: Partition, meter_key: MeterKey) -> dict[object, int]:
+    return {span.key: span.generation for span in table.views.route_of(meter_key).spans}
 
 
 # Trace

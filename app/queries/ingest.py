@@ -14,7 +14,7 @@ from app.meter.events import (
     IncomingEvent,
     NotAppended,
     Pending,
-    Position,
+    RawPosition,
     Refused,
     Verdict,
 )
@@ -78,7 +78,7 @@ class Ingest:
         key = message_key(organization_id, events[first].external_subscription_id)
         value = record_value(organization_id, [events[i] for i in kept], engine.clock.now_ms())
         sent = await self._append(organization_id, key, value, homes[first])
-        position = Position(homes[first], sent.offset, sent.timestamp)
+        position = RawPosition(homes[first], sent.offset, sent.timestamp)
         folded = await self._raw_folded(homes[first], sent.offset, VERDICT_TIMEOUT_S)
         verdicts: list[Verdict] = [o or Pending(position) for o in objections]
         for index, i in enumerate(kept):
@@ -88,7 +88,7 @@ class Ingest:
 
     async def correct(
         self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
-    ) -> Position:
+    ) -> RawPosition:
         """Append a correction at the home of its event.
 
         Raises:
@@ -103,7 +103,7 @@ class Ingest:
         key = message_key(organization_id, external_subscription_id)
         sent = await self._append(organization_id, key, value, home, granted_by=by)
         await self._raw_folded(home, sent.offset, VERDICT_TIMEOUT_S)
-        return Position(home, sent.offset, sent.timestamp)
+        return RawPosition(home, sent.offset, sent.timestamp)
 
     async def _require_events(
         self, owned: OwnedPartition, organization_id: str, value: bytes
@@ -114,7 +114,7 @@ class Ingest:
             if isinstance(each, CorrectionArrival) and await owned.reads_beyond_retention(each):
                 raise BeyondRetention("events that the correction needs are deleted")
 
-    def _verdict(self, number: int, offset: int, index: int, position: Position) -> Verdict:
+    def _verdict(self, number: int, offset: int, index: int, position: RawPosition) -> Verdict:
         owned = self._engine.owned.get(number)
         if owned is None:
             return Pending(position)

@@ -15,8 +15,8 @@ from app.meter.evidence import PreviewedCell, PreviewReport
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.replay import Replay
 from app.runtime.owned import OwnedPartition
-from app.runtime.scans import Scanner, Turn, feeding
-from tables.reading.preview import Preview, Scope
+from app.runtime.scans import Scanner, ScanTurn, feeding
+from tables.reading.preview import Preview, PreviewScope
 
 CELLS_A_LINE = 500
 _NAMES_AT_ONCE = 50
@@ -28,7 +28,7 @@ class Overtaken(RuntimeError):
 
 
 @dataclass
-class _Progress:
+class _PreviewProgress:
     """Running figures of one preview."""
 
     partitions: tuple[int, ...]
@@ -61,9 +61,9 @@ async def preview_organization(
     of_partitions: int,
     organization_id: str,
     branch: Branch,
-    scope: Scope,
+    scope: PreviewScope,
     scanner: Scanner,
-    turn: Turn,
+    turn: ScanTurn,
     *,
     pairs_at_once: int = PAIRS_AT_ONCE,
 ) -> AsyncGenerator[PreviewReport, None]:
@@ -73,7 +73,7 @@ async def preview_organization(
         Overtaken: a definition was applied after the branch was made.
     """
     partitions = dict(owned)
-    progress = _Progress(tuple(sorted(partitions)), of_partitions)
+    progress = _PreviewProgress(tuple(sorted(partitions)), of_partitions)
     for part in partitions.values():
         counted = await turn.run(counting(part, organization_id, branch.codes))
         for chunk in chunked({part.number: counted}, pairs_at_once):
@@ -95,7 +95,7 @@ def _check_not_overtaken(owned: OwnedPartition, branch: Branch) -> None:
 
 
 async def _previewed(
-    replay: Replay, job: Preview, branch: Branch, scope: Scope, progress: _Progress
+    replay: Replay, job: Preview, branch: Branch, scope: PreviewScope, progress: _PreviewProgress
 ) -> AsyncGenerator[PreviewReport, None]:
     owned, feed, whole = replay.owned, feeding(job.feed), False
     while not whole:
@@ -119,7 +119,7 @@ async def _previewed(
                 cells += [cell for each in found for cell in each]
                 done = len(found) < _NAMES_AT_ONCE
     job.drop()
-    progress.pairs += len(job.pairs)
+    progress.pairs += len(job.meter_keys)
     skipped = tuple((external_id, code) for _, external_id, code in job.skipped)
     yield progress.report((), skipped)
     for first in range(0, len(cells), CELLS_A_LINE):

@@ -11,7 +11,7 @@ from app.kafka.names import ConsumerRecord, TopicPartition
 from app.kafka.topics import RAW_MESSAGE_BYTES
 from app.runtime.homes import HomePartitions
 from app.runtime.owned import OwnedPartition
-from app.runtime.scans import Turn
+from app.runtime.scans import ScanTurn
 from app.settings import Settings
 from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of
 from app.wire.refusals import Refusal
@@ -34,7 +34,7 @@ class RawReplay:
         homes: HomePartitions,
         jobs: Jobs,
         organization_id: str,
-        turn: Turn,
+        turn: ScanTurn,
     ):
         self._settings, self._homes, self._jobs, self._turn = settings, homes, jobs, turn
         self._organization_id = organization_id

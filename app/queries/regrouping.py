@@ -30,8 +30,8 @@ async def regrouped_usage(
         yield from ()
 
     for code in regrouped.to_read:
-        pair = (subscription.organization_id, subscription.external_id, code)
-        await replay.pair(pair, partial(take, code=code), _nothing)
+        meter_key = (subscription.organization_id, subscription.external_id, code)
+        await replay.meter_key(meter_key, partial(take, code=code), _nothing)
     return regrouped.usage()
 
 

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
-from app.runtime.scans import Scanner, Turn
-from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionName
-from tables.changelogged.presence import Pair, first_offsets
+from app.runtime.scans import Scanner, ScanTurn
+from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey
+from tables.changelogged.presence import MeterKey, first_offsets
 
 Feed = Callable[[list[Arrival]], Steps[None]]
 """Takes a part of what is read, by steps."""
@@ -24,7 +24,7 @@ Feed = Callable[[list[Arrival]], Steps[None]]
 class Replay:
     """Reads a partition again: `turn` has the time on the event loop that this may take."""
 
-    def __init__(self, owned: OwnedPartition, scanner: Scanner, turn: Turn):
+    def __init__(self, owned: OwnedPartition, scanner: Scanner, turn: ScanTurn):
         self.owned, self.turn = owned, turn
         self._scanner = scanner
 
@@ -32,7 +32,7 @@ class Replay:
     async def reading(
         self,
         feed: Feed,
-        names: Collection[SubscriptionName],
+        names: Collection[SubscriptionKey],
         first: tuple[int | None, int | None],
         on_corrections: Callable[[list[CorrectionArrival]], None] | None = None,
     ) -> AsyncIterator[Reading]:
@@ -47,23 +47,23 @@ class Replay:
             scan.start(self.owned.table.record, *first)
             yield Reading(self.owned, scan, self.turn, feed)
 
-    async def pair(
+    async def meter_key(
         self,
-        pair: Pair,
+        meter_key: MeterKey,
         take: Callable[[Arrival], Steps[None]],
         finish: Callable[[], Steps[T]],
     ) -> T:
-        """Show `take` every arrival that may count as the pair's, up to the live fold.
+        """Show `take` every arrival that may count as the meter key's, up to the live fold.
 
         `finish` is asked while the live fold waits exactly where the last arrival was read.
         """
-        name, code, table = pair[:2], pair[2], self.owned.table
-        codes = table.presence.codes.get(name, {})
+        name, code, table = meter_key[:2], meter_key[2], self.owned.table
+        codes = table.event_ranges.codes.get(name, {})
         # An amend may have given any event of the subscription this code.
         corrected = table.corrections.touches(name)
         entries = [entry for known, entry in codes.items() if corrected or known == code]
-        if not entries and table.presence.rest is not None:
-            entries.append(table.presence.rest)
+        if not entries and table.event_ranges.rest is not None:
+            entries.append(table.event_ranges.rest)
 
         def show(arrivals: Sequence[Arrival]) -> Steps[None]:
             for number, arrival in enumerate(arrivals, 1):
@@ -81,7 +81,7 @@ class Replay:
 class Reading:
     """One time that events are read again."""
 
-    def __init__(self, owned: OwnedPartition, scan: Scan, turn: Turn, feed: Feed):
+    def __init__(self, owned: OwnedPartition, scan: Scan, turn: ScanTurn, feed: Feed):
         self._owned, self._record = owned, owned.table.record
         self._scan, self._turn, self._feed = scan, turn, feed
 

@@ -9,7 +9,7 @@ from app.meter.evidence import ChargeUsageSeries, UsageSeries, WindowUsage
 from app.meter.usage import AsOf
 from app.queries.replay import Replay
 from app.wire.arrivals import Arrival
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import verdict
 from tables.reading.usage import as_of
@@ -17,17 +17,17 @@ from tables.reading.usage import as_of
 
 async def usage_series(
     replay: Replay,
-    pair: Pair,
+    meter_key: MeterKey,
     windows: Sequence[tuple[int, int]],
     timezone: str,
 ) -> UsageSeries:
     """Return the usage of one metric of one subscription in each window."""
     table = replay.owned.table
-    series = Series(table, pair, [SeriesWindow(*window) for window in windows], timezone)
+    series = Series(table, meter_key, [SeriesWindow(*window) for window in windows], timezone)
 
     def take(arrival: Arrival) -> Steps[None]:
         counted = verdict(table, arrival).counted
-        if counted is not None and counted.event.code == pair[2]:
+        if counted is not None and counted.event.code == meter_key[2]:
             series.feed(counted)
         yield from ()
 
@@ -35,11 +35,11 @@ async def usage_series(
         yield from ()
         return as_of(table)
 
-    progress = await replay.pair(pair, take, finish)
+    progress = await replay.meter_key(meter_key, take, finish)
     charges = series.values()
     return UsageSeries(
-        external_subscription_id=pair[1],
-        metric_code=pair[2],
+        external_subscription_id=meter_key[1],
+        metric_code=meter_key[2],
         aggregation_type=charges[0].metric.aggregation_type if charges else None,
         charges=tuple(
             ChargeUsageSeries(

@@ -12,13 +12,13 @@ from app.meter.usage import ChargeInForce
 from app.queries.replay import Replay
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import feeding
-from app.wire.arrivals import Arrival, Arrived, SubscriptionName
+from app.wire.arrivals import Arrival, Arrived, SubscriptionKey
 from app.wire.identity import event_id, same_body
 from tables.cells.cell import Span
 from tables.changelogged.presence import first_offsets
 from tables.event_index.entries import Entry
 from tables.partition.partition import Partition
-from tables.reading.tracing import Traced, Tracer, Verdict, verdict
+from tables.reading.tracing import Traced, TracedArrival, Tracer, verdict
 from tables.reading.usage import grouped_by
 
 FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
@@ -28,7 +28,7 @@ class Found(NamedTuple):
     """One arrival, before it is worded."""
 
     arrival: Arrival
-    verdict: Verdict
+    verdict: TracedArrival
     traced: tuple[Traced, ...]
     reason: str | None
 
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 async def trace(
     replay: Replay,
     find_raw: FindRaw,
-    name: SubscriptionName,
+    name: SubscriptionKey,
     transaction_id: str,
     starts: tuple[int, int],
 ) -> list[EventFate]:
@@ -50,7 +50,7 @@ async def trace(
     entry = table.index.find(event_id(*name, transaction_id))
     offsets: tuple[int | None, int | None] = starts
     if entry is not None:
-        offsets = first_offsets(table.presence.entries_of(name))
+        offsets = first_offsets(table.event_ranges.entries_of(name))
     tracers: dict[str, Tracer] = {}
 
     def tracer_of(code: str) -> Tracer:
@@ -123,7 +123,7 @@ async def fate_of(found: Found, find_raw: FindRaw) -> EventFate:
 
 
 async def _duplicate_kind(
-    arrival: Arrival, standing: Verdict, winner: Entry, find_raw: FindRaw
+    arrival: Arrival, standing: TracedArrival, winner: Entry, find_raw: FindRaw
 ) -> str:
     if standing.same_bytes:
         return "identical"
@@ -166,10 +166,10 @@ def filter_values_of(span: Span, filter_id: str | None) -> dict[str, tuple[str, 
 
 def entries_of(
     owned: OwnedPartition, organization_id: str, transaction_id: str
-) -> Steps[list[tuple[Entry, SubscriptionName]]]:
+) -> Steps[list[tuple[Entry, SubscriptionKey]]]:
     """Find an event id in the index, under every subscription of an organization."""
-    table, found = owned.table, list[tuple[Entry, SubscriptionName]]()
-    names = list(table.presence.codes)
+    table, found = owned.table, list[tuple[Entry, SubscriptionKey]]()
+    names = list(table.event_ranges.codes)
     for start in range(0, len(names), STEP_ITEMS):
         some = [name for name in names[start : start + STEP_ITEMS] if name[0] == organization_id]
         entries = table.index.find_many([event_id(*name, transaction_id) for name in some])

@@ -16,7 +16,7 @@ from app.meter.overview import OverviewQuery, UsageView
 from app.meter.usage import UsageRow
 from app.numbers import exact_sum
 from app.runtime.owned import OwnedPartition
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.partition.partition import Partition
 from tables.reading.usage import active_subscription, current_usage
 
@@ -32,7 +32,7 @@ class _Entry(NamedTuple):
     events: int
     number: int
     """The partition."""
-    name: SubscriptionName
+    name: SubscriptionKey
     text: str
     """What a search finds it by."""
 
@@ -45,7 +45,7 @@ class _Names:
         self.entries: list[_Entry] = []
         self._again = 0
 
-    def add(self, table: Partition, name: SubscriptionName, now_ms: int) -> None:
+    def add(self, table: Partition, name: SubscriptionKey, now_ms: int) -> None:
         """Add a subscription that was not there before."""
         self.entries.append(self._entry(table, name, now_ms))
 
@@ -57,8 +57,8 @@ class _Names:
             self.entries[self._again] = self._entry(table, entry.name, now_ms)
             yield
 
-    def _entry(self, table: Partition, name: SubscriptionName, now_ms: int) -> _Entry:
-        codes = table.presence.codes[name]
+    def _entry(self, table: Partition, name: SubscriptionKey, now_ms: int) -> _Entry:
+        codes = table.event_ranges.codes[name]
         running = active_subscription(table, name, now_ms)
         customer = "" if running is None else running.external_customer_id
         text = " ".join((*name, customer, *codes)).casefold()
@@ -116,9 +116,9 @@ class UsageLines:
         for number, table in tables.items():
             by_organization = self._names.setdefault(table, {})
             known = self._indexed.setdefault(table, 0)
-            if known == len(table.presence.codes):
+            if known == len(table.event_ranges.codes):
                 continue
-            for name in list(islice(table.presence.codes, known, None)):
+            for name in list(islice(table.event_ranges.codes, known, None)):
                 names = by_organization.setdefault(name[0], _Names(number))
                 names.add(table, name, now_ms)
                 self._indexed[table] += 1
@@ -129,7 +129,7 @@ def _most(view: UsageView) -> tuple[int, object]:
     return view.events_count, view.units or 0
 
 
-def _lines(table: Partition, name: SubscriptionName, now_ms: int, search: str) -> list[UsageView]:
+def _lines(table: Partition, name: SubscriptionKey, now_ms: int, search: str) -> list[UsageView]:
     running = active_subscription(table, name, now_ms)
     if running is None:
         return []
@@ -147,7 +147,7 @@ def _lines(table: Partition, name: SubscriptionName, now_ms: int, search: str) -
                 from_ms=running.started_at_ms,
                 to_ms=now_ms,
             )
-            for code, entry in table.presence.codes[name].items()
+            for code, entry in table.event_ranges.codes[name].items()
             if search in haystack or search in code.casefold()
         ]
     usage = current_usage(table, name, now_ms)
@@ -175,11 +175,11 @@ def _lines(table: Partition, name: SubscriptionName, now_ms: int, search: str) -
     ]
 
 
-def _cells(table: Partition, name: SubscriptionName) -> int:
+def _cells(table: Partition, name: SubscriptionKey) -> int:
     """Count the cells that a subscription has at hand, in earlier periods too."""
     return sum(
         len(layer.cells)
-        for code in table.presence.codes[name]
+        for code in table.event_ranges.codes[name]
         for span in table.views.route_of((*name, code)).spans
         for layer in span.layers.values()
     )

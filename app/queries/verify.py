@@ -2,8 +2,8 @@
 
 Of a whole organization `events-raw` alone is read, all its partitions once for all partitions owned
 here, so that forwarding is checked as well; of single subscriptions what lies on their home. Memory
-is bounded by taking some subscriptions at a time. For the last stretch and while some pairs are
-compared, a partition's live fold waits; queries do not.
+is bounded by taking some subscriptions at a time. For the last stretch and while some meter keys
+are compared, a partition's live fold waits; queries do not.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.raw_replay import Jobs, RawReplay
 from app.queries.replay import Replay
 from app.runtime.owned import OwnedPartition
-from app.runtime.scans import FAR_RECORDS, Turn, feeding
+from app.runtime.scans import FAR_RECORDS, ScanTurn, feeding
 from app.runtime.status import VerifyTally
-from app.wire.arrivals import SubscriptionName
-from tables.changelogged.presence import Pair
+from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.presence import MeterKey
 from tables.closing.close import next_cut
 from tables.reading.verification import Verification
 
@@ -36,7 +36,7 @@ _MEMBERS_A_TURN = 1_000
 
 
 @dataclass
-class _Progress:
+class _VerifyProgress:
     """Running figures of one verification, and what the next report will name."""
 
     tally: VerifyTally
@@ -51,7 +51,7 @@ class _Progress:
     members: int = 0
     repairing: int = 0
     differences: list[Difference] = field(default_factory=list)
-    skipped: list[Pair] = field(default_factory=list)
+    skipped: list[MeterKey] = field(default_factory=list)
     proved_from: dict[int, int] = field(default_factory=dict)
 
     def report(self, *, done: bool = False) -> VerifyReport:
@@ -80,7 +80,7 @@ async def verify_organization(
     of_partitions: int,
     organization_id: str,
     tally: VerifyTally,
-    turn: Turn,
+    turn: ScanTurn,
     *,
     repair: bool = False,
     pairs_at_once: int = PAIRS_AT_ONCE,
@@ -93,7 +93,7 @@ async def verify_organization(
     }
     chunks = list(chunked(counted, pairs_at_once))
     pairs_total = sum(pairs for names in counted.values() for _, pairs in names)
-    progress = _Progress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
+    progress = _VerifyProgress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
     for number, chunk in enumerate(chunks):
         jobs: Jobs = {}
         for home, names in chunk.items():
@@ -110,8 +110,8 @@ async def verify_organization(
 
 async def _pass(
     jobs: Jobs,
-    progress: _Progress,
-    turn: Turn,
+    progress: _VerifyProgress,
+    turn: ScanTurn,
     passes: int,
     organization_id: str,
     strangers: bool,
@@ -138,7 +138,7 @@ async def _pass(
 
 async def verify_names(
     replay: Replay,
-    names: Sequence[SubscriptionName],
+    names: Sequence[SubscriptionKey],
     tally: VerifyTally,
     *,
     repair: bool = False,
@@ -151,7 +151,9 @@ async def verify_names(
     owned, turn = replay.owned, replay.turn
     job, settings = Verification(owned.table, names, begins=False), owned.shared.settings
     await turn.run(job.beginning())
-    progress = _Progress(tally, repair, (owned.number,), settings.raw_partitions, len(job.pairs))
+    progress = _VerifyProgress(
+        tally, repair, (owned.number,), settings.raw_partitions, len(job.meter_keys)
+    )
     feed, first = feeding(job.feed), job.start_offsets()
     async with replay.reading(feed, names, first, job.check_corrections) as reading:
         progress.records_total = reading.behind()
@@ -171,38 +173,38 @@ async def verify_names(
 async def _compare(
     owned: OwnedPartition,
     job: Verification,
-    progress: _Progress,
-    turn: Turn,
+    progress: _VerifyProgress,
+    turn: ScanTurn,
     catch_up: Callable[[], Awaitable[None]],
     starts: Mapping[int, int],
 ) -> None:
     """Compare everything; queue what is to be repaired.
 
-    Some pairs at a time: for those the live fold stands still, exactly where `catch_up` has read.
+    Some meter keys at a time: for those the live fold stands still, just where `catch_up` has read.
     """
-    differing: dict[Pair, None] = {}
+    differing: dict[MeterKey, None] = {}
     found: list[Difference] = []
-    pairs, published = job.compare(), job.compare_published()
+    results, published = job.compare(), job.compare_published()
     whole = False
     while not whole:
         async with owned.lock:
             await catch_up()
-            compared = await turn.run(some_of(pairs, _PAIRS_AT_ONCE), urgent=True)
-            same: list[Pair] = []
+            compared = await turn.run(some_of(results, _PAIRS_AT_ONCE), urgent=True)
+            same: list[MeterKey] = []
             for one in compared:
                 progress.pairs += 1
-                if one.skipped or _beyond_retention(owned, one.pair, starts):
-                    progress.skipped.append(one.pair)
+                if one.skipped or _beyond_retention(owned, one.meter_key, starts):
+                    progress.skipped.append(one.meter_key)
                     continue
                 progress.tally.pairs += 1
                 progress.cells += one.cells
                 if one.differences:
-                    differing[one.pair] = None
+                    differing[one.meter_key] = None
                     found += one.differences
                 else:
-                    same.append(one.pair)
-            for pair, difference in await _compare_members(owned, job, same, progress):
-                differing[pair] = None
+                    same.append(one.meter_key)
+            for meter_key, difference in await _compare_members(owned, job, same, progress):
+                differing[meter_key] = None
                 found.append(difference)
             whole = len(compared) < _PAIRS_AT_ONCE
     whole = False
@@ -224,34 +226,39 @@ async def _compare(
 
 
 async def _compare_members(
-    owned: OwnedPartition, job: Verification, pairs: Sequence[Pair], progress: _Progress
-) -> list[tuple[Pair, Difference]]:
-    """Return how members of pairs differ; while the store is silent, the pairs are skipped."""
-    table, found = owned.table, list[tuple[Pair, Difference]]()
-    sets = job.member_sets(pairs)
+    owned: OwnedPartition,
+    job: Verification,
+    meter_keys: Sequence[MeterKey],
+    progress: _VerifyProgress,
+) -> list[tuple[MeterKey, Difference]]:
+    """Return how members of meter keys differ; while the store is silent, skip these."""
+    table, found = owned.table, list[tuple[MeterKey, Difference]]()
+    sets = job.member_sets(meter_keys)
     # Before the store is read: it may follow meanwhile, which brings it nothing else than this.
     at_hand = table.members.at_hand({each.key for each in sets})
     for start in range(0, len(sets), _SETS_AT_ONCE):
         part = sets[start : start + _SETS_AT_ONCE]
         stored = await owned.members.stored([each.key for each in part])
         if stored is None:
-            progress.skipped += dict.fromkeys(each.pair for each in sets[start:])
+            progress.skipped += dict.fromkeys(each.meter_key for each in sets[start:])
             break
         for each, members in zip(part, stored, strict=True):
             if len(members) > _MEMBERS_A_TURN:
                 await asyncio.sleep(0)
             known = at_hand.get(each.key, {})
-            next_cut_ms = next_cut(table, each.pair[:2])
+            next_cut_ms = next_cut(table, each.meter_key[:2])
             difference = each.difference(table.number, members, known, next_cut_ms)
             progress.members += len(each.expected)
             if difference is not None:
-                found.append((each.pair, difference))
+                found.append((each.meter_key, difference))
     return found
 
 
-def _beyond_retention(owned: OwnedPartition, pair: Pair, starts: Mapping[int, int]) -> bool:
-    """Return True if events of a pair may have been deleted from events-raw: nothing proves it."""
-    entry = owned.table.presence.find(pair[:2], pair[2])
+def _beyond_retention(
+    owned: OwnedPartition, meter_key: MeterKey, starts: Mapping[int, int]
+) -> bool:
+    """Return True if events of a meter key may be deleted from events-raw: nothing proves it."""
+    entry = owned.table.event_ranges.find(meter_key[:2], meter_key[2])
     if entry is None:
         return False
     forwarded = entry.rekeyed_first >= 0 and any(starts.values())

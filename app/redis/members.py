@@ -27,7 +27,7 @@ from app.redis.errors import MembersLost, MembersSilent, StaleEpoch, is_away
 from app.redis.scripts import CLAIM, COUNT, WRITE, call_script, refused
 from app.redis.sealing import opened_member, sealed_member
 from app.settings import Settings
-from tables.changelogged.members import MemberName, SetKey
+from tables.changelogged.members import MemberKey, SetKey
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class MemberStore:
         """Disconnect."""
         await closed(self._redis)
 
-    async def load_many(self, number: int, names: Sequence[MemberName]) -> list[bytes | None]:
+    async def load_many(self, number: int, names: Sequence[MemberKey]) -> list[bytes | None]:
         """Packed members in one round trip, None for those never written.
 
         Raises:
@@ -95,7 +95,7 @@ class MemberStore:
 
     async def _load(
         self, number: int, texts: dict[SetKey, list[str]]
-    ) -> dict[MemberName, bytes | None]:
+    ) -> dict[MemberKey, bytes | None]:
         allowed = self._expected.get(number, {None})
         async with self._redis.pipeline(transaction=True) as pipeline:
             self._ask_standing(number, pipeline)
@@ -107,7 +107,7 @@ class MemberStore:
             meta, counted_at_all, *answers = await pipeline.execute()
         self._check_standing(number, meta, counted_at_all, allowed)
         counts, answers = (answers[0], answers[1:]) if texts else ([], [])
-        found: dict[MemberName, bytes | None] = {}
+        found: dict[MemberKey, bytes | None] = {}
         for i, (key, wanted) in enumerate(texts.items()):
             counted, length, packed = int(counts[i] or 0), answers[2 * i], answers[2 * i + 1]
             if counted != length:
@@ -225,7 +225,7 @@ class MemberStore:
         epoch: int,
         flush: int,
         gone: Sequence[SetKey],
-        members: Sequence[tuple[MemberName, bytes | None]],
+        members: Sequence[tuple[MemberKey, bytes | None]],
     ) -> None:
         """Write what a flush changed, its number with it: all or nothing, and again if need be.
 
@@ -250,7 +250,7 @@ class MemberStore:
         epoch: int,
         flush: int,
         gone: Sequence[SetKey],
-        members: Iterable[tuple[MemberName, bytes | None]],
+        members: Iterable[tuple[MemberKey, bytes | None]],
     ) -> None:
         """Write all changes in one transaction of several calls, none of them large."""
         async with self._redis.pipeline(transaction=True) as pipeline:
@@ -268,7 +268,7 @@ class MemberStore:
         epoch: int,
         flush: int | None,
         gone: Sequence[SetKey],
-        members: Sequence[tuple[MemberName, bytes | None]],
+        members: Sequence[tuple[MemberKey, bytes | None]],
     ) -> None:
         by_set: dict[SetKey, list[bytes]] = {}
         for (key, text), packed in members:
@@ -322,7 +322,7 @@ class MemberStore:
         return state.intact and state.flush == flush
 
     async def replace_all(
-        self, number: int, epoch: int, flush: int, members: Iterable[tuple[MemberName, bytes]]
+        self, number: int, epoch: int, flush: int, members: Iterable[tuple[MemberKey, bytes]]
     ) -> None:
         """Empty the partition's sets and fill them anew. Until the end they stand at no flush.
 

@@ -6,17 +6,17 @@ from typing import Final
 
 from app.redis.errors import MembersLost
 from tables.changelogged.checksum import record_hash
-from tables.changelogged.members import MemberName, member_key
+from tables.changelogged.members import MemberKey, member_changelog_key
 
 SEAL_BYTES: Final = 4
 
 
-def sealed_member(name: MemberName, packed: bytes | None) -> tuple[MemberName, bytes | None]:
+def sealed_member(name: MemberKey, packed: bytes | None) -> tuple[MemberKey, bytes | None]:
     """A member as Redis keeps it: with a check sum of its name and its bytes."""
     return name, packed and seal(name, packed) + packed
 
 
-def opened_member(number: int, name: MemberName, kept: bytes | None) -> bytes | None:
+def opened_member(number: int, name: MemberKey, kept: bytes | None) -> bytes | None:
     """Return the bytes of a kept member. Raises `MembersLost` if they are not what was written."""
     if kept is None:
         return None
@@ -26,6 +26,6 @@ def opened_member(number: int, name: MemberName, kept: bytes | None) -> bytes | 
     return packed
 
 
-def seal(name: MemberName, packed: bytes) -> bytes:
+def seal(name: MemberKey, packed: bytes) -> bytes:
     """The check sum that stands before a member in Redis."""
-    return record_hash(member_key(name), packed).to_bytes(8, "big")[:SEAL_BYTES]
+    return record_hash(member_changelog_key(name), packed).to_bytes(8, "big")[:SEAL_BYTES]

@@ -15,7 +15,7 @@ from app.kafka.topics import (
     PUBLISHED_CHANGELOG,
 )
 from app.settings import Settings
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 
 CHANGELOGS = {
     "cells": CELLS_CHANGELOG,
@@ -26,14 +26,14 @@ CHANGELOGS = {
 }
 """Changelog of each kind of row."""
 
-PARTITION_RECORD_KEY = b"\xffpartition-record"
-"""Key of the partition record in the cell changelog; no cell key begins with this byte."""
+CHECKPOINT_KEY = b"\xffpartition-record"
+"""Key of the checkpoint in the cell changelog; no cell key begins with this byte."""
 
-PARTITION_RECORD_BYTES = 8 * MEBIBYTE
-"""The partition record is written with every flush, and has to fit into the cell changelog."""
+CHECKPOINT_BYTES = 8 * MEBIBYTE
+"""The checkpoint is written with every flush, and has to fit into the cell changelog."""
 
-ANY_PAIR: Pair = ("", "", "")
-"""Stands for more pairs under a refold than can be written. No event has empty names."""
+ANY_METER_KEY: MeterKey = ("", "", "")
+"""Stands for more meter keys under a refold than can be written. No event has empty names."""
 
 INDEX_RECORD_BYTES = 40 * 16_000
 """Packed index rows of one flush are split into records of at most this size."""

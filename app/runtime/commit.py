@@ -15,20 +15,20 @@ from app.kafka.names import TopicPartition
 from app.kafka.record_batch import RecordBatch
 from app.kafka.topics import CELLS_CHANGELOG
 from app.kafka.transactions import Conclude, Fenced, Record
-from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.changelogs import CHECKPOINT_KEY
 from app.runtime.context import WorkerContext
 from app.runtime.forwarder import Forwards
 from app.runtime.life import Life
 from app.runtime.progress import Progress
 from app.runtime.published_topic import output_mark, output_tp
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.members import MemberName, SetKey
+from tables.changelogged.members import MemberKey, SetKey
 from tables.partition.partition import Partition
 
 HEARD_POLL_S = 0.1
 
-Member = tuple[MemberName, bytes | None]
+MemberChange = tuple[MemberKey, bytes | None]
 """A changed member, packed; None: removed."""
 
 
@@ -66,7 +66,7 @@ class Unsent:
     def __init__(
         self,
         records: list[Record],
-        members: list[Member],
+        members: list[MemberChange],
         gone: list[SetKey],
         batches: list[RecordBatch],
         forwards: int,
@@ -74,7 +74,7 @@ class Unsent:
         members_sum: ChangelogSum,
     ):
         self.records = records
-        """The partition record is the last one."""
+        """The checkpoint is the last one."""
         self.members = members
         self.gone = gone
         self.batches = batches
@@ -82,10 +82,10 @@ class Unsent:
         """How many forwards of the partition are acknowledged before it is committed."""
         self.progress = progress
         self.members_sum = members_sum
-        self.record = msgspec.msgpack.decode(records[-1].value or b"", type=PartitionRecord)
+        self.record = msgspec.msgpack.decode(records[-1].value or b"", type=Checkpoint)
         self.bytes = sum(len(each.key or b"") + len(each.value or b"") for each in records)
         self.tried: set[bytes] = set()
-        """Digests of the partition records that it may have been committed with."""
+        """Digests of the checkpoints that it may have been committed with."""
         self.newest = b""
         """The digest of the last try."""
         self.doubtful_s: float | None = None
@@ -142,7 +142,7 @@ class Committer:
         forwards: Forwards,
         durable: bytes | None,
     ):
-        """`durable`: the newest committed partition record; None: there is none."""
+        """`durable`: the newest committed checkpoint; None: there is none."""
         self.producer = producer
         self._table = table
         self._life = life
@@ -182,11 +182,11 @@ class Committer:
             self._life.require_ours()
         await self.producer.replace()
         topic = self._context.settings.topic(CELLS_CHANGELOG)
-        newest = await self.producer.newest(topic, PARTITION_RECORD_KEY)
+        newest = await self.producer.newest(topic, CHECKPOINT_KEY)
         found = None if newest is None else _digest(newest)
         if newest is not None and found in unsent.tried:
             self._durable = found
-            self._table.record.output = msgspec.msgpack.decode(newest, type=PartitionRecord).output
+            self._table.record.output = msgspec.msgpack.decode(newest, type=Checkpoint).output
             return True
         if found != self._durable:
             raise Fenced(f"another worker has flushed partition {self._table.number}")
@@ -196,7 +196,7 @@ class Committer:
         return False
 
     def _output_noted(self, unsent: Unsent) -> tuple[list[Record], Conclude | None]:
-        """Let the partition record, the last one, say where the newest usage record comes to stand.
+        """Let the checkpoint, the last one, say where the newest usage record comes to stand.
 
         A flush that publishes nothing needs no second round for it.
         """
@@ -205,7 +205,7 @@ class Committer:
         packed = unsent.records[-1]
 
         def conclude(offsets: Mapping[TopicPartition, int]) -> list[Record]:
-            record = msgspec.msgpack.decode(packed.value or b"", type=PartitionRecord)
+            record = msgspec.msgpack.decode(packed.value or b"", type=Checkpoint)
             offset, known = offsets[tp], record.output
             if known is not None and 0 <= offset < known[0] + len(published):
                 found = f"{len(published)} more would end at {offset}"
@@ -220,7 +220,7 @@ class Committer:
         return unsent.records[:-1], conclude
 
     def _tried(self, unsent: Unsent, packed: Record) -> Record:
-        """Note what a commit that succeeds leaves as the newest partition record."""
+        """Note what a commit that succeeds leaves as the newest checkpoint."""
         unsent.newest = _digest(packed.value or b"")
         unsent.tried.add(unsent.newest)
         return packed

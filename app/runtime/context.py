@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from app.bounds.turns import Turns
 from app.clock import Clock
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
 from app.redis.members import MemberStore
@@ -86,7 +86,7 @@ class AppliedDefinitions(Protocol):
         """Wait until everything that the log has now is applied; return the offset after it."""
         ...
 
-    def touches_since(self, offset: int) -> list[tuple[int, int, Touch]]:
+    def impacts_since(self, offset: int) -> list[tuple[int, int, Impact]]:
         """Return what definitions from an offset on may change."""
         ...
 

@@ -11,7 +11,7 @@ from app.bounds.turns import Steps
 from app.runtime.context import WorkerContext
 from app.runtime.progress import Progress
 from app.runtime.refold_queue import RefoldQueue
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.closing.close import next_cut
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
@@ -39,7 +39,7 @@ class Cuts:
         self._context = context
         self._refold_queue = refold_queue
         self.schedule = Schedule(table, ())
-        self.unscheduled: dict[SubscriptionName, None] = {}
+        self.unscheduled: dict[SubscriptionKey, None] = {}
         """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
         self.blocked: Blocked | None = None
         """The cut that is held back."""
@@ -66,20 +66,20 @@ class Cuts:
             raw_next,
         )
 
-    def is_home(self, name: SubscriptionName) -> bool:
+    def is_home(self, name: SubscriptionKey) -> bool:
         """Return whether the subscription is at home here."""
         return self._context.homes.of(*name) == self._table.number
 
-    def reschedule(self, names: Iterable[SubscriptionName]) -> None:
+    def reschedule(self, names: Iterable[SubscriptionKey]) -> None:
         """Look for the next cuts of subscriptions, and so which corrections they show."""
         table = self._table
         for name in sorted(names):
             if self._schedule(name) and table.corrections.touches(name):
                 wrong_ms = table.corrections.wrong_since(name, next_cut(table, name))
                 if wrong_ms is not None:
-                    self._refold_queue.recorrect([name], wrong_ms)
+                    self._refold_queue.requeue_corrections([name], wrong_ms)
 
-    def _schedule(self, name: SubscriptionName) -> bool:
+    def _schedule(self, name: SubscriptionKey) -> bool:
         """Note when its next cut is, if that can be told; the others' go on without it."""
         try:
             self.schedule.update(name)
@@ -103,5 +103,5 @@ class Cuts:
         """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
         for name in list(self._context.definitions.all_subscription_keys()):
             if self.is_home(name) and self._schedule(name):
-                self._table.packing.cool(name)
+                self._table.packing.pack(name)
             yield

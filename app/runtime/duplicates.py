@@ -8,7 +8,7 @@ from app.bounds.turns import Steps, Work
 from app.runtime.context import WorkerContext
 from app.runtime.dead_letters import Source
 from app.runtime.raw_lookup import RawPlace
-from app.runtime.verdicts import Verdict, Verdicts
+from app.runtime.verdicts import FoldVerdict, Verdicts
 from app.wire.arrivals import Arrival, Arrived
 from app.wire.identity import comparing_bodies
 from app.wire.refusals import Refusal, RefusalCode, quoted
@@ -33,7 +33,7 @@ class Duplicates:
             self._suspects.append(duplicate)
         else:
             self._context.tally.duplicates["identical"] += 1
-            self._verdicts.remember(duplicate.arrival, Verdict(None, "", duplicate.identical))
+            self._verdicts.remember(duplicate.arrival, FoldVerdict(None, "", duplicate.identical))
 
     async def judge(self) -> None:
         """Compare repeated ids with other bytes to the events they repeat, a turn at a time."""
@@ -65,7 +65,7 @@ class Duplicates:
                 self._suspects.popleft()
                 if identical:
                     self._context.tally.duplicates["identical"] += 1
-                    self._verdicts.remember(arrival, Verdict(None, "", identical=True))
+                    self._verdicts.remember(arrival, FoldVerdict(None, "", identical=True))
                 else:
                     loser = first if duplicate.replaced and isinstance(first, Arrival) else arrival
                     refused.append(self._refuse_repeated(arrival, loser))
@@ -83,5 +83,5 @@ class Duplicates:
         )
         code = RefusalCode.CONFLICTING_DUPLICATE
         self._context.tally.duplicates["conflicting"] += 1
-        self._verdicts.remember(arrival, Verdict(code, message, identical=False))
+        self._verdicts.remember(arrival, FoldVerdict(code, message, identical=False))
         return self._verdicts.letter_of(loser, code, message)

@@ -19,13 +19,13 @@ from app.kafka.clients import NOT_TAKEN
 from app.kafka.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
 from app.kafka.transactions import Fenced, Record
 from app.runtime.changelogs import (
-    ANY_PAIR,
+    ANY_METER_KEY,
     CHANGELOGS,
+    CHECKPOINT_BYTES,
+    CHECKPOINT_KEY,
     INDEX_RECORD_BYTES,
-    PARTITION_RECORD_BYTES,
-    PARTITION_RECORD_KEY,
 )
-from app.runtime.commit import Commits, Committer, Member, Unsent
+from app.runtime.commit import Commits, Committer, MemberChange, Unsent
 from app.runtime.context import WorkerContext
 from app.runtime.cuts import Cuts
 from app.runtime.duplicates import Duplicates
@@ -94,8 +94,8 @@ class Packing:
             self._table.members.sum,
         )
 
-    def _taking(self) -> Steps[tuple[list[Record], list[Member], list[SetKey]]]:
-        """Return the records of this flush, the partition record last."""
+    def _taking(self) -> Steps[tuple[list[Record], list[MemberChange], list[SetKey]]]:
+        """Return the records of this flush, the checkpoint last."""
         settings, table, number = self._context.settings, self._table, self._table.number
         record, definitions = table.record, self._refold_queue.definitions_taken
         record.definitions_offset, record.definitions_ms = definitions
@@ -105,7 +105,7 @@ class Packing:
         if self._next_flush.leaving:
             # Whoever takes it over need not be careful.
             record.attempt = -1
-        gone = table.members.take_gone()
+        gone = table.members.take_dropped()
         records = self._next_flush.take_records()
         changes = yield from table.taking_changes()
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
@@ -116,9 +116,9 @@ class Packing:
         rows, topic = changes.index_rows, settings.topic(INDEX_CHANGELOG)
         for first in range(0, len(rows), INDEX_RECORD_BYTES):
             records.append(Record(topic, number, b"", rows[first : first + INDEX_RECORD_BYTES], []))
-        # Bounded by itself: of more pairs than it holds it says that any may be refolding.
+        # Bounded by itself: of more meter keys than it holds it says that any may be refolding.
         topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_record()
-        records.append(Record(topic, number, PARTITION_RECORD_KEY, packed, []))
+        records.append(Record(topic, number, CHECKPOINT_KEY, packed, []))
         return records, changes.members, gone
 
     def seal_index(self, flush: int) -> None:
@@ -129,13 +129,13 @@ class Packing:
             index.try_disk_again()
 
     def packed_record(self) -> bytes:
-        """Return the partition record; of too many pairs it says that any may be refolding."""
+        """Return the checkpoint; of too many meter keys it says that any may be refolding."""
         record = self._table.record
-        record.refolding = tuple(sorted(self._table.stale.refolding_pairs))
+        record.refolding = tuple(sorted(self._table.stale.refolding_keys))
         record.behind = self._table.standing.behind_since_ms is not None
         packed = msgspec.msgpack.encode(record)
-        if len(packed) > PARTITION_RECORD_BYTES:
-            record.refolding = (ANY_PAIR,)
+        if len(packed) > CHECKPOINT_BYTES:
+            record.refolding = (ANY_METER_KEY,)
             packed = msgspec.msgpack.encode(record)
         return packed
 

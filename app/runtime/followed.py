@@ -11,7 +11,7 @@ from typing import Protocol
 from app.bounds.turns import Steps, Turns, Work
 from app.definitions.log import applying
 from app.definitions.model import SetAside
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.set_asides import LIFT
 from app.definitions.state import Definitions
 from app.errors import StackError
@@ -31,7 +31,7 @@ _DEFINING = Work("define", "definitions log")
 _NOTING = Work("other", "progress log")
 _STEP_RECORDS = 64
 _STEP_BYTES = 64 * 1024
-_REMEMBERED_TOUCHES = 100_000
+_REMEMBERED_IMPACTS = 100_000
 """Touches kept, 20 MB. A partition that missed more of them checks everything."""
 _POLL_S = 0.02
 
@@ -60,7 +60,7 @@ class Follower(Protocol):
         """Offset of the first definition that it was not told of."""
         ...
 
-    def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
+    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
         """Take note of one definition that was applied."""
         ...
 
@@ -90,8 +90,8 @@ class FollowedDefinitions:
         """Latest append time that somebody waits to be passed, in ms; -1: nobody waits."""
         self.awaited: dict[bytes, asyncio.Future[Applied | Rejected]] = {}
         """Futures of the outcomes of records that this worker appended, by the record's value."""
-        self._touches: deque[tuple[int, int, Touch]] = deque(maxlen=_REMEMBERED_TOUCHES)
-        """(offset, append time, touch) of the last definitions that may change usage."""
+        self._impacts: deque[tuple[int, int, Impact]] = deque(maxlen=_REMEMBERED_IMPACTS)
+        """(offset, append time, impact) of the last definitions that may change usage."""
         self._limit_batches()
 
     async def require_whole(self) -> None:
@@ -154,31 +154,31 @@ class FollowedDefinitions:
                 owned.woken.set()
             return
         self.last = (offset + 1, append_time_ms)
-        touch = outcome.touch if isinstance(outcome, Applied) else None
+        impact = outcome.impact if isinstance(outcome, Applied) else None
         if isinstance(outcome, Applied) and isinstance(outcome.object, SetAside):
             self._tell_set_aside(outcome.kind, outcome.object)
-        if touch is not None:
-            self._touches.append((offset, append_time_ms, touch))
-            if touch.organization_id is None:
+        if impact is not None:
+            self._impacts.append((offset, append_time_ms, impact))
+            if impact.organization_id is None:
                 self._homes.forget()
                 self._limit_batches()
         for owned in self._owned():
-            owned.define(touch, offset, append_time_ms)
+            owned.define(impact, offset, append_time_ms)
         waiting = self.awaited.pop(value or b"", None)
         if waiting is not None and not waiting.done():
             waiting.set_result(outcome)
 
-    def touches_since(self, offset: int) -> list[tuple[int, int, Touch]]:
+    def impacts_since(self, offset: int) -> list[tuple[int, int, Impact]]:
         """Return what definitions from an offset on may change; forgotten ones may change all."""
-        touches = [entry for entry in self._touches if entry[0] >= offset]
-        if len(self._touches) == self._touches.maxlen and offset < self._touches[0][0]:
-            touches.insert(0, (offset, self._definitions.first_time_from(offset), Touch(None)))
-        return touches
+        impacts = [entry for entry in self._impacts if entry[0] >= offset]
+        if len(self._impacts) == self._impacts.maxlen and offset < self._impacts[0][0]:
+            impacts.insert(0, (offset, self._definitions.first_time_from(offset), Impact(None)))
+        return impacts
 
     def tell_missed(self, owned: Follower) -> None:
         """Tell a partition what was defined while it was not among the owned ones."""
-        for offset, append_time_ms, touch in self.touches_since(owned.definitions_seen):
-            owned.define(touch, offset, append_time_ms)
+        for offset, append_time_ms, impact in self.impacts_since(owned.definitions_seen):
+            owned.define(impact, offset, append_time_ms)
 
     def _limit_batches(self) -> None:
         raw_topic = self._settings.topic(self._settings.raw_topic)

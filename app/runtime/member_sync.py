@@ -17,11 +17,11 @@ from app.log import facts
 from app.redis.errors import MembersLost, MembersSilent
 from app.redis.members import MemberStore
 from app.runtime.changelogs import newest_values
-from app.runtime.commit import Commits, Member
+from app.runtime.commit import Commits, MemberChange
 from app.runtime.life import Life, State
 from app.settings import Settings
 from tables.changelogged.checksum import ChangelogSum, sum_of
-from tables.changelogged.members import MemberName, SetKey
+from tables.changelogged.members import MemberKey, SetKey
 from tables.partition.partition import Partition
 
 log = logging.getLogger(__name__)
@@ -61,14 +61,14 @@ class MemberSync:
 
     # For the fold
 
-    async def learn(self, unknown: list[MemberName]) -> None:
+    async def learn(self, unknown: list[MemberKey]) -> None:
         """Give the tables members that they ask for."""
         with self._life.waiting(State.WAITING_FOR_MEMBERS):
             packed = await self._load(unknown)
         for name, value in zip(unknown, packed, strict=True):
             self._table.members.learn(name, value)
 
-    async def _load(self, names: list[MemberName]) -> list[bytes | None]:
+    async def _load(self, names: list[MemberKey]) -> list[bytes | None]:
         try:
             return await self._context.members.load_many(self._table.number, names)
         except MembersLost as lost:
@@ -131,7 +131,7 @@ class MemberSync:
 
     # For the flush
 
-    def add(self, gone: Sequence[SetKey], members: Iterable[Member]) -> None:
+    def add(self, gone: Sequence[SetKey], members: Iterable[MemberChange]) -> None:
         """Take over what a flush has changed; `follow` gives it to the store."""
         self._unstored.add(gone, members)
 
@@ -177,12 +177,12 @@ class Unstored:
 
     def __init__(self) -> None:
         self._gone: list[SetKey] = []
-        self._members: dict[MemberName, bytes | None] = {}
+        self._members: dict[MemberKey, bytes | None] = {}
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def add(self, gone: Sequence[SetKey], members: Iterable[Member]) -> None:
+    def add(self, gone: Sequence[SetKey], members: Iterable[MemberChange]) -> None:
         """Take over what one more flush changed."""
         if gone:
             void = set(gone)
@@ -190,11 +190,11 @@ class Unstored:
             self._members = {n: v for n, v in self._members.items() if n[0] not in void}
         self._members.update(members)
 
-    def all(self) -> tuple[list[SetKey], list[Member]]:
+    def all(self) -> tuple[list[SetKey], list[MemberChange]]:
         """Return sets that go, and then the members as they are to be."""
         return list(self._gone), list(self._members.items())
 
-    def remove(self, gone: Sequence[SetKey], members: Iterable[Member]) -> list[MemberName]:
+    def remove(self, gone: Sequence[SetKey], members: Iterable[MemberChange]) -> list[MemberKey]:
         """Note that they are stored; return those that were not changed again meanwhile."""
         del self._gone[: len(gone)]
         stored = [name for name, value in members if self._members.get(name, b"") is value]
@@ -237,6 +237,6 @@ async def fill(
             return
 
 
-def _named(records: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[MemberName, bytes]]:
+def _named(records: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[MemberKey, bytes]]:
     for key, value in records:
         yield msgspec.msgpack.decode(key, type=tuple[bytes, str]), value

@@ -255,7 +255,7 @@ class EngineCollector(Collector):
                 len(owned.table.corrections),
                 owned.table.record.index_length * ROW_BYTES,
                 owned.members.unstored,
-                len(owned.table.presence.undefined),
+                len(owned.table.event_ranges.undefined),
             )
             for family, figure in zip(families, figures, strict=True):
                 family.add_metric([str(number)], figure)

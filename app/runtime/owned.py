@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from app.bounds.limits import CAREFUL_RECORDS, UNSENT_BYTES
 from app.bounds.turns import TURN_S, Steps, Work
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.kafka.lenient_fetch import UnreadBatch
 from app.kafka.names import TP
 from app.kafka.record_batch import RawRecord
@@ -32,8 +32,8 @@ from app.runtime.verdicts import Verdicts
 from app.wire.arrivals import CorrectionArrival, Run
 from app.wire.identity import event_id
 from app.wire.refusals import Refusal
-from tables.changelogged.members import MemberName
-from tables.changelogged.presence import Pair
+from tables.changelogged.members import MemberKey
+from tables.changelogged.presence import MeterKey
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition, Slice
 from tables.routing.route import Route
@@ -59,7 +59,7 @@ class OwnedPartition:
     ):
         """Make it of its restored tables.
 
-        `durable`: the newest committed partition record; None: there is none.
+        `durable`: the newest committed checkpoint; None: there is none.
         `is_new`: no flush of it is known: nothing was ever folded.
         """
         number = table.number
@@ -210,9 +210,9 @@ class OwnedPartition:
         """Offset of the first definition that it was not told of."""
         return self.renewal.seen
 
-    def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
+    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
         """Take note of one definition that was applied."""
-        self.renewal.define(touch, offset, append_time_ms)
+        self.renewal.define(impact, offset, append_time_ms)
 
     # Arrivals
 
@@ -306,13 +306,13 @@ class OwnedPartition:
                 return found
             await self.members.learn(found)
 
-    def _fold_slice(self, part: Sequence[Run]) -> Steps[Slice | list[MemberName] | None]:
+    def _fold_slice(self, part: Sequence[Run]) -> Steps[Slice | list[MemberKey] | None]:
         """Fold a slice in one step, or return the members that have to be learnt before."""
         yield from ()
         if self.life.is_given_up():
             return None
         # Another task may have forgotten members since they were learnt.
-        return self.table.unknown_members(part) or self.table.fold(part)
+        return self.table.missing_members(part) or self.table.fold(part)
 
     def _correcting(self, corrections: Iterable[CorrectionArrival]) -> Steps[None]:
         """Take corrections in; each is refolded for once every cut before it is published."""
@@ -330,7 +330,7 @@ class OwnedPartition:
         for duplicate in result.duplicates:
             self.duplicates.note(duplicate)
         self.refold_queue.want_displaced()
-        self.refold_queue.want_strays()
+        self.refold_queue.want_orphaned()
         self.cuts.reschedule(self.table.cuts.take_late_names())
 
     async def reads_beyond_retention(self, correction: CorrectionArrival) -> bool:
@@ -339,8 +339,11 @@ class OwnedPartition:
         table = self.table
         if table.index.find(identity) is None:
             return False
-        pairs, starts = table.presence.pairs_of(correction.name), self.shared.offsets.log_starts
-        return bool(table.presence.names_before(pairs, *await starts(self.number)))
+        meter_keys, starts = (
+            table.event_ranges.meter_keys_of(correction.name),
+            self.shared.offsets.log_starts,
+        )
+        return bool(table.event_ranges.names_before(meter_keys, *await starts(self.number)))
 
     # Flushing
 
@@ -368,7 +371,7 @@ class OwnedPartition:
 def slices_of(
     runs: Sequence[Run],
     size: int,
-    route_of: Callable[[Pair], Route],
+    route_of: Callable[[MeterKey], Route],
     clock: Callable[[], float],
 ) -> Iterator[list[Run]]:
     """Return runs by slices that take as long as so many plain events; a longer run is cut.
@@ -378,18 +381,18 @@ def slices_of(
     """
     part: list[Run] = []
     room, begun_s = size, clock()
-    for pair, arrivals in runs:
-        weight = route_of(pair).weight
+    for meter_key, arrivals in runs:
+        weight = route_of(meter_key).weight
         while len(arrivals) * weight > room:
             # One at least, however much it weighs.
             fitting = max(room // weight, not part)
             if fitting:
-                part.append((pair, arrivals[:fitting]))
+                part.append((meter_key, arrivals[:fitting]))
                 arrivals = arrivals[fitting:]
             yield part
             part, room, begun_s = [], size, clock()
         if arrivals:
-            part.append((pair, arrivals))
+            part.append((meter_key, arrivals))
             room -= len(arrivals) * weight
         if part and clock() - begun_s >= TURN_S:
             yield part

@@ -31,7 +31,7 @@ from app.wire.arrivals import (
 from app.wire.decode import Headers, is_tick
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 
 STEP_BYTES = 64 * 1024
 ITEM_BYTES = 1_024
@@ -92,7 +92,7 @@ class Portion:
         """What comes next hangs on the definitions up to then."""
         self.refused: list[tuple[Refusal, RawRecord | UnreadBatch]] = []
         self.corrections: list[CorrectionArrival] = []
-        self._arrivals: defaultdict[Pair, list[Arrival]] = defaultdict(list)
+        self._arrivals: defaultdict[MeterKey, list[Arrival]] = defaultdict(list)
         self._away: list[tuple[int, Arrival | CorrectionArrival]] = []
         self._headers: dict[int, Headers] = {}
         self._batch = batch
@@ -139,8 +139,8 @@ class Portion:
                 ):
                     # As `runs_of` does, but while the event is still in the processor's cache.
                     event = arrival.event
-                    pair = (arrival.organization_id, event.external_subscription_id, event.code)
-                    arrivals[pair].append(arrival)
+                    key = (arrival.organization_id, event.external_subscription_id, event.code)
+                    arrivals[key].append(arrival)
                     continue
             elif isinstance(raw, UnreadBatch):
                 if aside is None or not aside.holds(offset):
@@ -156,7 +156,7 @@ class Portion:
             step -= ITEM_BYTES * len(found)
             for arrived in found:
                 if isinstance(arrived, Arrival):
-                    arrivals[arrived.pair].append(arrived)
+                    arrivals[arrived.meter_key].append(arrived)
                 elif isinstance(arrived, Refusal):
                     refused.append((arrived, raw))
                 elif (home := homes.of(*arrived.name)) == number:
@@ -169,10 +169,10 @@ class Portion:
     def runs(self, homes: HomePartitions, number: int) -> list[Run]:
         """Return what is at home here; the rest goes away."""
         runs: list[Run] = []
-        for pair, run in self._arrivals.items():
-            home = homes.of(pair[0], pair[1])
+        for meter_key, run in self._arrivals.items():
+            home = homes.of(meter_key[0], meter_key[1])
             if home == number:
-                runs.append((pair, run))
+                runs.append((meter_key, run))
             else:
                 self._away += [(home, arrival) for arrival in run]
         return runs

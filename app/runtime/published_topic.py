@@ -17,7 +17,7 @@ from app.kafka.names import TopicPartition
 from app.settings import Settings
 from app.wire.usage_records import cell_id
 from tables.changelogged.checkpoint import OutputMark
-from tables.changelogged.published import CellName, PublishedCell, PublishedTable
+from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedTable
 from tables.routing.period_charges import PeriodCharges
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def _period_of(
     return None
 
 
-def _cell_of(record: _UsageRecord, charge: _Charge) -> CellName:
+def _cell_of(record: _UsageRecord, charge: _Charge) -> PublishedCellKey:
     """Groups stand in the order in which the charge names their keys, a wallet's last."""
     by_filter = charge.filter_properties
     named = listed_group_keys(charge.properties if by_filter is None else by_filter)
@@ -159,7 +159,7 @@ def _cell_of(record: _UsageRecord, charge: _Charge) -> CellName:
 
 def _renamed(
     record: _UsageRecord, subscription: Subscription, period: Period, charges: PeriodCharges
-) -> CellName | None:
+) -> PublishedCellKey | None:
     """Return the cell key that gives the record's cell id, after history records changed keys."""
     charge_id, filter_id = record.lago_charge_id, record.lago_charge_filter_id
     texts = record.grouped_by or {}

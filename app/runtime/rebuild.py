@@ -26,7 +26,7 @@ from app.runtime.context import WorkerContext
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
 from app.settings import Settings
-from tables.changelogged.checkpoint import OutputMark, PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint, OutputMark
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
@@ -45,7 +45,7 @@ def spool_of(settings: Settings) -> Spool:
 
 async def fold_anew(
     number: int,
-    known: PartitionRecord,
+    known: Checkpoint,
     durable: bytes | None,
     newest: Mapping[str, Mapping[bytes, bytes]],
     published: Published,
@@ -68,7 +68,7 @@ async def fold_anew(
     epoch = max(known.epoch, stored.epoch) + 1
     # Epochs begin again when all that knew them is lost; offsets never do.
     begun = (log_start << _EPOCH_BITS) + epoch
-    record = PartitionRecord(epoch=epoch, index_epoch=begun, output=published.newest)
+    record = Checkpoint(epoch=epoch, index_epoch=begun, output=published.newest)
     # Of one that is torn it was counted by the restore that found it so.
     record.attempt = max(1, known.attempt)
     # Redis never stood at it: what it may go back to is not taken for what is filled in here.

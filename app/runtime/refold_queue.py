@@ -8,23 +8,23 @@ from collections.abc import Iterable
 from itertools import islice
 
 from app.log import facts
-from app.wire.arrivals import SubscriptionName
-from tables.changelogged.presence import Pair
+from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.presence import MeterKey
 from tables.partition.partition import Partition
 
 log = logging.getLogger(__name__)
 
-_STRAYS_TOLD = 5
+_ORPHANED_TOLD = 5
 
 
 class RefoldQueue:
-    """Pairs that wait for a refold, or are under one, and what has to wait for them."""
+    """Meter keys that wait for a refold, or are under one, and what has to wait for them."""
 
     def __init__(self, table: Partition):
         self._table = table
-        self.pairs: dict[Pair, None] = {}
+        self.meter_keys: dict[MeterKey, None] = {}
         """The queued ones; a refold that has begun has taken its own out."""
-        self._recorrecting: dict[SubscriptionName, None] = {}
+        self._recorrecting: dict[SubscriptionKey, None] = {}
         """Subscriptions whose queued refold puts other corrections in force."""
         self._most = 0
         """Most subscriptions at a time, since a refold of more has failed; 0: all of them."""
@@ -36,71 +36,80 @@ class RefoldQueue:
 
     # Queueing
 
-    def want(self, pairs: Iterable[Pair], since_ms: int) -> None:
-        """Queue pairs; cuts later than `since_ms` wait until they are swapped in."""
-        wanted = dict.fromkeys(pairs)
+    def want(self, meter_keys: Iterable[MeterKey], since_ms: int) -> None:
+        """Queue meter keys; cuts later than `since_ms` wait until they are swapped in."""
+        wanted = dict.fromkeys(meter_keys)
         if not wanted:
             return
-        self.pairs.update(wanted)
+        self.meter_keys.update(wanted)
         self._table.stale.queue(wanted)
         if self.since_ms is None or since_ms < self.since_ms:
             self.since_ms = since_ms
         self.wanted.set()
 
-    def recorrect(self, names: Iterable[SubscriptionName], since_ms: int) -> None:
+    def requeue_corrections(self, names: Iterable[SubscriptionKey], since_ms: int) -> None:
         """Queue a refold under the corrections that the next cuts show; those cuts wait for it."""
         for name in names:
             self._recorrecting[name] = None
-            self.want(self._table.presence.pairs_of(name), since_ms)
+            self.want(self._table.event_ranges.meter_keys_of(name), since_ms)
 
     def want_displaced(self) -> None:
         """Queue what an event before those folded changes."""
-        smaller = self._table.stale.take_smaller_positions()
+        smaller = self._table.stale.take_displaced_keys()
         if smaller:
             # Whose cuts to come it changes is not worth finding out.
             self.want(smaller, self._table.record.cut_ms)
 
-    def want_strays(self) -> None:
+    def want_orphaned(self) -> None:
         """Queue what the table has found cells of that nothing leads to."""
-        strays = self._table.stale.take_strays()
-        if strays:
-            named, text = sorted(strays), "Cells of %s pairs lead nowhere and are refolded: %s"
+        orphaned_keys = self._table.stale.take_orphaned_keys()
+        if orphaned_keys:
+            named, text = (
+                sorted(orphaned_keys),
+                "Cells of %s pairs lead nowhere and are refolded: %s",
+            )
             extra = facts("note", partition=self._table.number)
-            log.error(text, len(named), named[:_STRAYS_TOLD], extra=extra)
+            log.error(text, len(named), named[:_ORPHANED_TOLD], extra=extra)
             # Every cut to come waits: what they held is missing until then.
-            self.want(strays, self._table.record.cut_ms)
+            self.want(orphaned_keys, self._table.record.cut_ms)
 
     # Refolding
 
-    def begin(self) -> tuple[dict[Pair, None], dict[SubscriptionName, None]]:
-        """Take pairs out; return them, and the subscriptions that are refolded for corrections."""
-        pairs, self.pairs = self.pairs, {}
+    def begin(self) -> tuple[dict[MeterKey, None], dict[SubscriptionKey, None]]:
+        """Take meter keys out; return them, and the subscriptions refolded for corrections."""
+        meter_keys, self.meter_keys = self.meter_keys, {}
         names, self._recorrecting = self._recorrecting, {}
         if self._most:
-            most = dict.fromkeys(islice(dict.fromkeys(pair[:2] for pair in pairs), self._most))
-            self.pairs = {pair: None for pair in pairs if pair[:2] not in most}
+            most = dict.fromkeys(
+                islice(dict.fromkeys(meter_key[:2] for meter_key in meter_keys), self._most)
+            )
+            self.meter_keys = {
+                meter_key: None for meter_key in meter_keys if meter_key[:2] not in most
+            }
             self._recorrecting = {name: None for name in names if name not in most}
-            pairs = {pair: None for pair in pairs if pair[:2] in most}
+            meter_keys = {meter_key: None for meter_key in meter_keys if meter_key[:2] in most}
             names = {name: None for name in names if name in most}
             # If they can be refolded, twice as many the next time.
-            self._most = 2 * self._most if self.pairs else 0
-        return pairs, names
+            self._most = 2 * self._most if self.meter_keys else 0
+        return meter_keys, names
 
-    def put_back(self, pairs: dict[Pair, None], names: dict[SubscriptionName, None]) -> None:
+    def put_back(
+        self, meter_keys: dict[MeterKey, None], names: dict[SubscriptionKey, None]
+    ) -> None:
         """Queue again, before all others, what a refold took and did not swap in."""
-        self.pairs = {**pairs, **self.pairs}
+        self.meter_keys = {**meter_keys, **self.meter_keys}
         self._recorrecting = {**names, **self._recorrecting}
 
-    def swapped(self, pairs: Iterable[Pair]) -> None:
+    def swapped(self, meter_keys: Iterable[MeterKey]) -> None:
         """Note that these are refolded, whatever kept them from it before."""
-        self._table.stale.unpark(pairs)
+        self._table.stale.unpark(meter_keys)
 
     def let_stand(
         self,
-        lost: set[SubscriptionName],
+        lost: set[SubscriptionKey],
         reason: str,
-        pairs: Iterable[Pair],
-        names: Iterable[SubscriptionName],
+        meter_keys: Iterable[MeterKey],
+        names: Iterable[SubscriptionKey],
     ) -> None:
         """Leave those as they are that cannot be refolded; the others are refolded next."""
         table = self._table
@@ -111,7 +120,9 @@ class RefoldQueue:
             reason,
             extra=facts("note", partition=table.number),
         )
-        self.pairs.update((pair, None) for pair in pairs if pair[:2] not in lost)
+        self.meter_keys.update(
+            (meter_key, None) for meter_key in meter_keys if meter_key[:2] not in lost
+        )
         self._recorrecting.update((name, None) for name in names if name not in lost)
         for name in lost:
             table.stale.park(name, reason)
@@ -126,8 +137,8 @@ class RefoldQueue:
 
         `definitions`: (next offset, append time) of the last one applied here.
         """
-        self._table.stale.finish(self.pairs)
-        if not self.pairs:
+        self._table.stale.finish(self.meter_keys)
+        if not self.meter_keys:
             self.since_ms = None
             self.note_definitions(*definitions)
 

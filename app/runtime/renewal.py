@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from app.bounds.turns import Steps, Work
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.runtime.context import WorkerContext
 from app.runtime.cuts import Cuts
 from app.runtime.next_flush import NextFlush
@@ -46,10 +46,10 @@ class Renewal:
         """Note up to which offset a restore has taken definitions over."""
         self.seen = offset
 
-    def define(self, touch: Touch | None, offset: int, append_time_ms: int) -> None:
+    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
         """Take note of one definition that was applied; `renew` looks at whom it concerns."""
-        if touch is not None:
-            self._table.redefinition.tell(touch, append_time_ms)
+        if impact is not None:
+            self._table.redefinition.tell(impact, append_time_ms)
             self.wanted.set()
         self.seen = offset + 1
         self._refold_queue.note_definitions(offset + 1, append_time_ms)
@@ -82,5 +82,5 @@ class Renewal:
                     self._cuts.reschedule([renewed.name])
                 self._table.packing.spare(renewed.name)
             yield
-        self._refold_queue.want_strays()
+        self._refold_queue.want_orphaned()
         self._cuts.reschedule(self._table.cuts.take_late_names())

@@ -1,6 +1,6 @@
 """Restore: a partition's state from its changelogs, checked before anything is folded into it.
 
-Counts and hash sums of the partition record must agree with what was read; a state that does not is
+Counts and hash sums of the checkpoint must agree with what was read; a state that does not is
 thrown away and rebuilt from the raw topic, which is the truth (state.md §3, §4).
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from app.bounds.turns import Steps, Work
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.kafka.log_readers import bounds, read_to_end
 from app.kafka.names import TopicPartition
 from app.kafka.topics import (
@@ -27,7 +27,7 @@ from app.kafka.topics import (
 )
 from app.kafka.transactions import PartitionProducer
 from app.log import facts
-from app.runtime.changelogs import ANY_PAIR, PARTITION_RECORD_KEY, newest_values
+from app.runtime.changelogs import ANY_METER_KEY, CHECKPOINT_KEY, newest_values
 from app.runtime.context import WorkerContext
 from app.runtime.followed import DefinitionsLost
 from app.runtime.member_sync import fill
@@ -36,10 +36,10 @@ from app.runtime.published_topic import output_stands, output_tp, read_published
 from app.runtime.rebuild import Published, fold_anew, open_index, spool_of
 from app.settings import Settings
 from tables.aggregation import FOLD_VERSION
-from tables.changelogged.checkpoint import PartitionRecord, StateTooNew
+from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.checksum import sum_of
 from tables.changelogged.corrections import CorrectionTable
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.partition.partition import Partition
@@ -70,12 +70,12 @@ async def restore(
     # for whoever stands still in between reads that of a newer owner.
     end = await shared.followed.caught_up()
     cells = newest[CELLS_CHANGELOG]
-    packed_record = cells.pop(PARTITION_RECORD_KEY, None)
+    packed_record = cells.pop(CHECKPOINT_KEY, None)
     if packed_record is None:
-        unknown = PartitionRecord(epoch=told_epoch)
+        unknown = Checkpoint(epoch=told_epoch)
         published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
         return await fold_anew(number, unknown, None, newest, published, producer, shared)
-    record = msgspec.msgpack.decode(packed_record, type=PartitionRecord)
+    record = msgspec.msgpack.decode(packed_record, type=Checkpoint)
     if record.fold_version > FOLD_VERSION:
         raise StateTooNew(
             f"partition {number} was written by fold version {record.fold_version}, this program "
@@ -93,13 +93,13 @@ async def restore(
     carried = Carried(record, published=published.table, corrections=corrections)
     table = Partition(number, shared.definitions, index, carried=carried)
     for changelog, load in (
-        (PRESENCE_CHANGELOG, table.presence.load),
+        (PRESENCE_CHANGELOG, table.event_ranges.load),
         (CELLS_CHANGELOG, table.packing.load_cell),
     ):
         await _load(newest[changelog], load)
     # What is defined from here on, the caller takes over.
-    seen, touches = shared.followed.last, shared.followed.touches_since(record.definitions_offset)
-    refolds = await shared.turns.run(Work("restore"), _catching_up(table, touches))
+    seen, impacts = shared.followed.last, shared.followed.impacts_since(record.definitions_offset)
+    refolds = await shared.turns.run(Work("restore"), _catching_up(table, impacts))
     intact = table.restored() and table.index.length == record.index_length
     record.epoch = max(record.epoch, told_epoch) + 1
     record.attempt += 1
@@ -118,20 +118,20 @@ async def restore(
     owned.renewal.note_seen(seen[0])
     queue.stand_under((record.definitions_offset, record.definitions_ms))
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
-    queue.want(refolding_pairs(table), record.cut_ms)
+    queue.want(refolding_keys(table), record.cut_ms)
     queue.want(refolds, record.definitions_ms)
-    queue.want_strays()
-    if not queue.pairs:
+    queue.want_orphaned()
+    if not queue.meter_keys:
         queue.stand_under(seen)
     # Which of them the cells show is not written down.
-    queue.recorrect(sorted(table.corrected.follow_all()), record.cut_ms)
+    queue.requeue_corrections(sorted(table.corrected.follow_all()), record.cut_ms)
     return owned
 
 
-def refolding_pairs(table: Partition) -> Iterable[Pair]:
+def refolding_keys(table: Partition) -> Iterable[MeterKey]:
     """Return what was under a refold, or to be, at the last flush."""
-    pairs = table.record.refolding
-    return table.presence.all_pairs() if ANY_PAIR in pairs else pairs
+    meter_keys = table.record.refolding
+    return table.event_ranges.all_meter_keys() if ANY_METER_KEY in meter_keys else meter_keys
 
 
 async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
@@ -162,17 +162,19 @@ async def _load_corrections(
     return keys
 
 
-def _catching_up(table: Partition, touches: Iterable[tuple[int, int, Touch]]) -> Steps[set[Pair]]:
-    """Apply definitions that came since the flush; return which pairs they send elsewhere."""
-    record, refolds = table.record, set[Pair]()
-    for _, append_time_ms, touch in touches:
+def _catching_up(
+    table: Partition, impacts: Iterable[tuple[int, int, Impact]]
+) -> Steps[set[MeterKey]]:
+    """Apply definitions that came since the flush; return which meter keys they send elsewhere."""
+    record, refolds = table.record, set[MeterKey]()
+    for _, append_time_ms, impact in impacts:
         if append_time_ms <= record.definitions_ms or record.refolding or record.behind:
-            # The same millisecond: as-of look-ups cannot tell the two apart. Or some pairs were
-            # refolded for one of them, or looked at, and others, at the flush, were to be.
-            for pair in table.redirection.pairs_of(touch):
-                refolds.add(pair)
+            # The same millisecond: as-of look-ups cannot tell the two apart. Or some meter keys
+            # were refolded for one of them, or looked at, and others, at the flush, were to be.
+            for meter_key in table.redirection.meter_keys_of(impact):
+                refolds.add(meter_key)
                 yield
-        table.redefinition.tell(touch, append_time_ms, until_ms=record.definitions_ms)
+        table.redefinition.tell(impact, append_time_ms, until_ms=record.definitions_ms)
         yield
     for renewed in table.redefinition.renewing():
         refolds |= renewed.refold if renewed is not None else set()
@@ -180,9 +182,7 @@ def _catching_up(table: Partition, touches: Iterable[tuple[int, int, Touch]]) ->
     return refolds
 
 
-async def _restored_index(
-    number: int, shared: WorkerContext, record: PartitionRecord
-) -> EventIndex:
+async def _restored_index(number: int, shared: WorkerContext, record: Checkpoint) -> EventIndex:
     """Return the event index, from local disk as far as it is intact, the rest from its log."""
     settings = shared.settings
     index = open_index(number, shared, record.index_epoch)
@@ -211,7 +211,7 @@ async def _load_index(settings: Settings, tp: TopicPartition, index: EventIndex)
 
 
 async def _published(
-    number: int, shared: WorkerContext, record: PartitionRecord, changelog: dict[bytes, bytes]
+    number: int, shared: WorkerContext, record: Checkpoint, changelog: dict[bytes, bytes]
 ) -> Published:
     """Return what was published by its changelog; if that is torn, by the usage records.
 

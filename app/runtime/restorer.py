@@ -101,7 +101,7 @@ class Restorer:
     async def _begin_at_log_start(self, owned: OwnedPartition) -> None:
         """Begin a partition nothing was ever folded of; what retention took is not missed.
 
-        From here on the offsets stand in the partition record, and a gap before them is a loss.
+        From here on the offsets stand in the checkpoint, and a gap before them is a loss.
         """
         owned.begin_at(*await self._offsets.log_starts(owned.number))
 

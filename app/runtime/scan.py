@@ -28,14 +28,14 @@ from app.wire.arrivals import (
     Arrival,
     Arrived,
     CorrectionArrival,
-    SubscriptionName,
+    SubscriptionKey,
     arrivals_of,
     arriving,
 )
 from app.wire.decode import Headers
 from app.wire.refusals import Refusal
 from app.wire.rekeyed import POSITION_HEADER, position_of
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 
 READ_TIMEOUT_MS = 200
 FETCH_MAX_WAIT_MS = 20
@@ -49,7 +49,7 @@ SOUGHT_NAMES = 8
 """With more names than these it is no gain to look for them in the bytes."""
 
 
-class Turn(Protocol):
+class LoopTime(Protocol):
     """Time on the event loop."""
 
     def run(self, steps: Steps[T], *, urgent: bool = False) -> Awaitable[T]:
@@ -110,9 +110,7 @@ class Scan:
     ) -> None:
         await self._consumer.stop()
 
-    def start(
-        self, record: PartitionRecord, raw_offset: int | None, rekeyed_offset: int | None
-    ) -> None:
+    def start(self, record: Checkpoint, raw_offset: int | None, rekeyed_offset: int | None) -> None:
         """Begin at these offsets; None: nothing came that way until now, but it may yet."""
         self._next = {
             self._raw: record.raw_next if raw_offset is None else raw_offset,
@@ -124,7 +122,7 @@ class Scan:
         for tp, offset in self._next.items():
             self._consumer.seek(tp, offset)
 
-    def seek_only(self, names: Collection[SubscriptionName]) -> None:
+    def seek_only(self, names: Collection[SubscriptionKey]) -> None:
         """Look for events of these subscriptions only: most others need not be decoded."""
         if len(names) <= SOUGHT_NAMES:
             self._sought = tuple(external_id.encode() for _, external_id in names)
@@ -134,16 +132,16 @@ class Scan:
         starts = await self._consumer.beginning_offsets([self._raw, self._rekeyed])
         return int(starts[self._raw]), int(starts[self._rekeyed])
 
-    def behind(self, record: PartitionRecord) -> int:
+    def behind(self, record: Checkpoint) -> int:
         """Return how many offsets lie between here and the live fold."""
         ends = self._ends(record)
         return sum(max(0, ends[tp] - at) for tp, at in self._next.items())
 
-    def _ends(self, record: PartitionRecord) -> dict[TopicPartition, int]:
+    def _ends(self, record: Checkpoint) -> dict[TopicPartition, int]:
         return {self._raw: record.raw_next, self._rekeyed: record.rekeyed_next}
 
     async def read(
-        self, record: PartitionRecord, turn: Turn, *, urgent: bool = False
+        self, record: Checkpoint, turn: LoopTime, *, urgent: bool = False
     ) -> AsyncIterator[list[Arrival]]:
         """Yield arrivals up to the live fold's offsets; `urgent`: while that waits.
 

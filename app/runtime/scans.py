@@ -28,7 +28,7 @@ from app.meter.errors import TimeBudgetExceeded, TooManyScans
 from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
 from app.wire.arrivals import Arrival
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 
 Scanner = Callable[[OwnedPartition], Scan]
 """Makes a reader of the logs of a partition."""
@@ -41,7 +41,7 @@ FAR_RECORDS = 2_000
 the live fold is faster than the scan, or verify reads for many partitions."""
 
 
-class Turn:
+class ScanTurn:
     """Time on the event loop for one scan."""
 
     def __init__(self, turns: Turns, work: Work, most_s: float | None = None):
@@ -81,14 +81,14 @@ class Turn:
             steps.close()
 
     async def near(
-        self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
+        self, scan: Scan, record: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> None:
         """Feed arrivals until the scan is so near the live fold that the fold may wait."""
         async for _ in self.stretches(scan, record, feed):
             pass
 
     async def stretches(
-        self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
+        self, scan: Scan, record: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> AsyncIterator[int]:
         """Feed like `near`; yield by how many records each stretch came nearer to the live fold."""
         behind = scan.behind(record)
@@ -102,7 +102,7 @@ class Turn:
                 return
 
     async def rest(
-        self, scan: Scan, record: PartitionRecord, feed: Callable[[list[Arrival]], Steps[None]]
+        self, scan: Scan, record: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> None:
         """Feed the remaining arrivals while the live fold waits."""
         async for part in scan.read(record, self, urgent=True):
@@ -151,7 +151,7 @@ class Scans:
     @asynccontextmanager
     async def place(
         self, what: str, organization_id: str, subscription: str = "", *, endless: bool = False
-    ) -> AsyncIterator[Turn]:
+    ) -> AsyncIterator[ScanTurn]:
         """Hold a place for the length of a block.
 
         `endless`: it has no budget of time, and but one such runs at a time.
@@ -161,7 +161,7 @@ class Scans:
             TimeBudgetExceeded: it took too long.
         """
         work = Work("scan", what, organization_id, subscription)
-        turn = Turn(self._turns, work, None if endless else SCAN_TURNS_S)
+        turn = ScanTurn(self._turns, work, None if endless else SCAN_TURNS_S)
         try:
             async with asyncio.timeout(None if endless else SCAN_S) as deadline:
                 scan = await self._begun(organization_id, endless)

@@ -24,14 +24,14 @@ from app.kafka.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
 from app.kafka.transactions import PartitionProducer, Record
 from app.meter.errors import NotSetAside
 from app.runtime.believed import Append, append_believed
-from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.changelogs import CHECKPOINT_KEY
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Seal
 from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER, Arrived, arrivals_of, index_of
 from app.wire.decode import decode_record, is_tick
 from app.wire.refusals import Refusal
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 
 Element = tuple[int, int]
 """(raw offset, array index)"""
@@ -87,7 +87,7 @@ async def set_aside(
             producer = fences[home] = PartitionProducer(settings, home)
             stack.push_async_callback(producer.stop)
             await producer.start()
-        newest: dict[int, PartitionRecord] = {}
+        newest: dict[int, Checkpoint] = {}
         for home in appended:
             newest[home] = await _newest_record(settings, home)
             if newest[home].raw_next < await _told(settings, home):
@@ -100,7 +100,7 @@ async def set_aside(
                 newest[home].epoch += 1
                 value = msgspec.msgpack.encode(newest[home])
                 changelog = settings.topic(CELLS_CHANGELOG)
-                records_of.append(Record(changelog, home, PARTITION_RECORD_KEY, value))
+                records_of.append(Record(changelog, home, CHECKPOINT_KEY, value))
             await fences[home].commit(records_of)
     return [command for made in appended.values() for command in made]
 
@@ -147,19 +147,19 @@ async def _told(settings: Settings, number: int) -> int:
     return told
 
 
-async def _newest_record(settings: Settings, number: int) -> PartitionRecord:
-    """Return the newest partition record, which no owner can replace any more."""
-    newest = PartitionRecord()
+async def _newest_record(settings: Settings, number: int) -> Checkpoint:
+    """Return the newest checkpoint, which no owner can replace any more."""
+    newest = Checkpoint()
     tp = TopicPartition(settings.topic(CELLS_CHANGELOG), number)
     async for _, records in read_to_end(settings, [tp]):
         for _, key, value in records:
-            if key == PARTITION_RECORD_KEY and value is not None:
-                newest = msgspec.msgpack.decode(value, type=PartitionRecord)
+            if key == CHECKPOINT_KEY and value is not None:
+                newest = msgspec.msgpack.decode(value, type=Checkpoint)
     return newest
 
 
 def _require_unfolded(
-    record: PartitionRecord, number: int, home: int, first: int, elements: Iterable[Element]
+    record: Checkpoint, number: int, home: int, first: int, elements: Iterable[Element]
 ) -> None:
     if home == number:
         folded = first if first < record.raw_next else None

@@ -19,12 +19,12 @@ from app.wire.arrivals import Arrival
 from app.wire.decode import envelope_headers
 from app.wire.keys import message_key
 from app.wire.refusals import Refusal, RefusalCode
-from tables.partition.intake import Refused
+from tables.partition.intake import RefusedArrival
 
 REMEMBERED = 20_000
 
 
-class Verdict(NamedTuple):
+class FoldVerdict(NamedTuple):
     """Why an arrival did not count as a new event."""
 
     refusal: RefusalCode | None
@@ -39,18 +39,18 @@ class Verdicts:
         self._number = number
         self._context = context
         self._next_flush = next_flush
-        self.known: OrderedDict[tuple[int, int], Verdict] = OrderedDict()
+        self.known: OrderedDict[tuple[int, int], FoldVerdict] = OrderedDict()
         """By raw offset and array index, the last ones only."""
 
-    def get(self, at: tuple[int, int]) -> Verdict | None:
+    def get(self, at: tuple[int, int]) -> FoldVerdict | None:
         """Return the verdict on an element of a raw record; None: it counts, or none is known."""
         return self.known.get(at)
 
-    def remember(self, arrival: Arrival, verdict: Verdict) -> None:
+    def remember(self, arrival: Arrival, verdict: FoldVerdict) -> None:
         """Keep a verdict for whoever posted the event."""
         self._remember((arrival.raw_partition, arrival.raw_offset, arrival.array_index), verdict)
 
-    def _remember(self, place: RawPlace, verdict: Verdict) -> None:
+    def _remember(self, place: RawPlace, verdict: FoldVerdict) -> None:
         number, offset, index = place
         if number != self._number:
             # Nobody waits here for what was forwarded; an event of ours may have that offset.
@@ -68,7 +68,7 @@ class Verdicts:
         for refusal, source in refused:
             context.tally.refused[refusal.code] += 1
             if source.topic == raw_topic:
-                verdict = Verdict(refusal.code, refusal.message, identical=False)
+                verdict = FoldVerdict(refusal.code, refusal.message, identical=False)
                 self._remember((source.partition, source.offset, refusal.index), verdict)
             name = (*source[:3], source.organization_id)
             records.setdefault(name, (source, []))[1].append(refusal)
@@ -76,7 +76,7 @@ class Verdicts:
             self._next_flush.add(dead_letters(topic, self._number, refusals, source, now_ms))
             failpoint("mid-dead-letters")
 
-    def refuse_arrivals(self, refused: Iterable[Refused]) -> None:
+    def refuse_arrivals(self, refused: Iterable[RefusedArrival]) -> None:
         """Refuse events that are not taken, or turned out not to be."""
         self.refuse(self.letter_of(arrival, code, message) for arrival, code, message in refused)
 

@@ -22,7 +22,7 @@ Position = tuple[int, int, int, int]
 """(append_time ms, raw partition, raw offset, array index): the order of arrival."""
 
 
-SubscriptionName = tuple[str, str]
+SubscriptionKey = tuple[str, str]
 """(organization_id, external_subscription_id)"""
 
 
@@ -63,7 +63,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return self.organization_id, self.event.external_subscription_id
 
     @property
-    def pair(self) -> tuple[str, str, str]:
+    def meter_key(self) -> tuple[str, str, str]:
         """(organization_id, external_subscription_id, code)"""
         return *self.name, self.event.code
 
@@ -112,7 +112,7 @@ class CorrectionArrival(NamedTuple):
         return self[2:6]
 
     @property
-    def name(self) -> SubscriptionName:
+    def name(self) -> SubscriptionKey:
         """(organization_id, external_subscription_id)"""
         return self.organization_id, self.correction.external_subscription_id
 

@@ -26,7 +26,7 @@ from app.wire.events import (
     optional_text,
     required_text,
 )
-from app.wire.refusals import Refusal, RefusalCode, Refused, quoted
+from app.wire.refusals import ElementRefused, Refusal, RefusalCode, quoted
 
 MAX_ELEMENTS: Final = 10_000
 TICK_HEADER: Final = "meter-tick"
@@ -101,7 +101,7 @@ def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str |
             named.add(_organization_named(element, mode))
             if len(named) > 1:
                 break
-    except Refused:
+    except ElementRefused:
         return {None}
     return named or {None}
 
@@ -113,7 +113,7 @@ def _organization_named(body: bytes, mode: _Mode) -> str | None:
         cloud = mode is _Mode.STRUCTURED or "specversion" in fields
         names = CLOUDEVENT_NAMES if cloud else LAGO_NAMES
         return optional_text(fields, names["organization_id"])
-    except Refused:
+    except ElementRefused:
         return None
 
 
@@ -143,7 +143,7 @@ def decoding(value: bytes | None, headers: Headers) -> Iterable[tuple[int, Decod
         return [(0, Refusal(RefusalCode.INVALID_JSON, "the record is not UTF-8", value))]
     try:
         return _decode_slowly(value, headers, mode)
-    except Refused as refused:
+    except ElementRefused as refused:
         return [(0, Refusal(refused.code, refused.message, value))]
 
 
@@ -166,7 +166,7 @@ def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> Iterable[tupl
         return [(0, _decode_element(value, 0, mode))]
     elements = _elements(value)
     if len(elements) > MAX_ELEMENTS:
-        raise Refused(RefusalCode.TOO_LARGE, f"an array may hold {MAX_ELEMENTS} events")
+        raise ElementRefused(RefusalCode.TOO_LARGE, f"an array may hold {MAX_ELEMENTS} events")
     return ((index, _decode_element(body, index, mode)) for index, body in enumerate(elements))
 
 
@@ -186,7 +186,7 @@ def _decode_element(body: bytes, index: int, mode: _Mode) -> Decoded:
             return event
     try:
         return _decode_object(body, mode)
-    except Refused as refused:
+    except ElementRefused as refused:
         return Refusal(refused.code, refused.message, body, index)
 
 
@@ -202,7 +202,7 @@ def _decode_object(body: bytes, mode: _Mode) -> Event | Correction:
 
 def _check_depth(text: bytes) -> None:
     if deeper_than(text, PARSED_LEVELS):
-        raise Refused(
+        raise ElementRefused(
             RefusalCode.TOO_LARGE,
             f"the JSON nests too deeply; an event may have {MAX_DEPTH} levels",
         )
@@ -214,13 +214,15 @@ def _with_data(fields: Fields) -> Fields:
     if encoded is None:
         return fields
     if "data" in fields:
-        raise Refused(RefusalCode.INVALID_EVENT, "send data or data_base64, not both")
+        raise ElementRefused(RefusalCode.INVALID_EVENT, "send data or data_base64, not both")
     try:
         data = base64.b64decode(encoded, validate=True).strip(_WHITESPACE)
     except ValueError as error:
-        raise Refused(RefusalCode.INVALID_EVENT, "data_base64 is not base64") from error
+        raise ElementRefused(RefusalCode.INVALID_EVENT, "data_base64 is not base64") from error
     if not is_utf8(data):
-        raise Refused(RefusalCode.INVALID_EVENT, "data_base64 must hold JSON: it is not UTF-8")
+        raise ElementRefused(
+            RefusalCode.INVALID_EVENT, "data_base64 must hold JSON: it is not UTF-8"
+        )
     _parse(_validate, data)
     return {**fields, "data": data} if data != b"null" else fields
 
@@ -229,7 +231,7 @@ def _fields(body: bytes) -> Fields:
     """Read a JSON object; explicit nulls are left out, since they mean absent everywhere."""
     if body.lstrip(_WHITESPACE)[:1] != b"{":
         _parse(_validate, body)
-        raise Refused(RefusalCode.INVALID_EVENT, "an event must be a JSON object")
+        raise ElementRefused(RefusalCode.INVALID_EVENT, "an event must be a JSON object")
     fields = _parse(_decode_fields, body)
     literals = ((name, bytes(literal)) for name, literal in fields.items())
     return {name: literal for name, literal in literals if literal != b"null"}
@@ -242,14 +244,14 @@ def _parse(decode: Callable[[bytes], _Parsed], text: bytes) -> _Parsed:
         raise _not_json(error) from error
 
 
-def _not_json(error: Exception) -> Refused:
-    return Refused(RefusalCode.INVALID_JSON, f"the bytes are not JSON: {error}")
+def _not_json(error: Exception) -> ElementRefused:
+    return ElementRefused(RefusalCode.INVALID_JSON, f"the bytes are not JSON: {error}")
 
 
 def _binary_event(value: bytes, headers: Headers) -> Event:
     attributes = _attributes(headers)
     if sum(len(name) + len(text) for name, text in attributes.items()) > MAX_BYTES:
-        raise Refused(
+        raise ElementRefused(
             RefusalCode.TOO_LARGE, f"the ce_ headers of a record may have {MAX_BYTES} bytes"
         )
     fields = {name: _header_literal(name, text) for name, text in attributes.items()}
@@ -282,14 +284,14 @@ def _header_literal(name: str, text: bytes) -> bytes:
         return msgspec.json.encode(text.decode())
     except UnicodeDecodeError as error:
         told = quoted(f"{_CLOUDEVENT_PREFIX}{name}")
-        raise Refused(RefusalCode.INVALID_EVENT, f"header {told} is not UTF-8") from error
+        raise ElementRefused(RefusalCode.INVALID_EVENT, f"header {told} is not UTF-8") from error
 
 
 def _correction(fields: Fields, body: bytes) -> Correction:
     try:
         return _read_correction(fields, body)
-    except Refused as refused:
-        raise Refused(RefusalCode.INVALID_CORRECTION, refused.message) from refused
+    except ElementRefused as refused:
+        raise ElementRefused(RefusalCode.INVALID_CORRECTION, refused.message) from refused
 
 
 def _read_correction(fields: Fields, body: bytes) -> Correction:
@@ -306,12 +308,12 @@ def _read_correction(fields: Fields, body: bytes) -> Correction:
         stated = organization_id or event.organization_id
         identity = (event.organization_id, event.external_subscription_id, event.transaction_id)
         if identity != (stated, external_subscription_id, transaction_id):
-            raise Refused(
+            raise ElementRefused(
                 RefusalCode.INVALID_CORRECTION,
                 "an amend keeps organization_id, external_subscription_id and transaction_id",
             )
     else:
-        raise Refused(RefusalCode.INVALID_CORRECTION, "operation must be cancel or amend")
+        raise ElementRefused(RefusalCode.INVALID_CORRECTION, "operation must be cancel or amend")
     return Correction(
         organization_id,
         external_subscription_id,
@@ -326,7 +328,9 @@ def _read_correction(fields: Fields, body: bytes) -> Correction:
 def _amended_event(fields: Fields) -> Event:
     body = fields.get("event")
     if body is None:
-        raise Refused(RefusalCode.INVALID_CORRECTION, "event is missing; an amend carries it whole")
+        raise ElementRefused(
+            RefusalCode.INVALID_CORRECTION, "event is missing; an amend carries it whole"
+        )
     event_fields = _fields(body)
     names = LAGO_NAMES
     if "specversion" in event_fields:

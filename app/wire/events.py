@@ -10,7 +10,7 @@ from app.bounds.limits import ID_BYTES
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
 from app.numbers import ZERO, InvalidValue, bounded_decimal, parse_text, without_exponent
 from app.wire.properties import NO_PROPERTIES
-from app.wire.refusals import RefusalCode, Refused
+from app.wire.refusals import ElementRefused, RefusalCode
 from app.wire.timestamps import JsonNumber, parse_timestamp, text_timestamp
 
 MAX_BYTES: Final = 1_000_000
@@ -146,7 +146,7 @@ def decode_plain(body: bytes) -> Event | None:
             properties,
             body,
         )
-    except (msgspec.DecodeError, RecursionError, Refused):
+    except (msgspec.DecodeError, RecursionError, ElementRefused):
         return None
 
 
@@ -197,7 +197,7 @@ def _has_nul(plain: _PlainEvent) -> bool:
 def build_event(
     fields: Fields, names: Mapping[str, str], body: bytes, envelope: bytes = b""
 ) -> Event:
-    """Make an event of JSON literals found under `names`; raises `Refused`, naming the field."""
+    """Make an event of JSON literals under `names`; raises `ElementRefused`, naming the field."""
     named = {field: fields[name] for field, name in names.items() if name in fields}
     timestamp = named.get("timestamp")
     amount = named.get("precise_total_amount_cents")
@@ -215,24 +215,26 @@ def build_event(
 
 
 def required_text(fields: Fields, name: str) -> str:
-    """Read a non-empty string; raises `Refused`."""
+    """Read a non-empty string; raises `ElementRefused`."""
     text = optional_text(fields, name)
     if text is None:
-        raise Refused(RefusalCode.MISSING_FIELD, f"{name} is missing; send a non-empty string")
+        raise ElementRefused(
+            RefusalCode.MISSING_FIELD, f"{name} is missing; send a non-empty string"
+        )
     return text
 
 
 def optional_text(fields: Fields, name: str) -> str | None:
-    """Read a string, None when absent or empty; raises `Refused` for another type or a NUL."""
+    """Read a string, None when absent or empty; raises `ElementRefused` for others or a NUL."""
     literal = fields.get(name)
     if literal is None:
         return None
     if literal[0] != 34:
-        raise Refused(RefusalCode.INVALID_EVENT, f"{name} must be a string")
+        raise ElementRefused(RefusalCode.INVALID_EVENT, f"{name} must be a string")
     text = _decode_text(literal)
     # Identities and digests separate their fields by NUL.
     if "\0" in text:
-        raise Refused(RefusalCode.INVALID_EVENT, f"{name} must not contain a NUL character")
+        raise ElementRefused(RefusalCode.INVALID_EVENT, f"{name} must not contain a NUL character")
     return text or None
 
 
@@ -245,9 +247,9 @@ def too_deep(properties: bytes) -> bool:
 
 def _properties(literal: bytes, name: str) -> bytes:
     if literal[0] != 123:
-        raise Refused(RefusalCode.INVALID_EVENT, f"{name} must be a JSON object")
+        raise ElementRefused(RefusalCode.INVALID_EVENT, f"{name} must be a JSON object")
     if too_deep(literal):
-        raise Refused(
+        raise ElementRefused(
             RefusalCode.TOO_LARGE, f"{name} nests too deeply; an event may have {MAX_DEPTH} levels"
         )
     return literal
@@ -266,7 +268,7 @@ def _timestamp_ms(timestamp: object) -> int | None:
         return None
     if type(timestamp) in _SCALARS and isinstance(timestamp, str | int):
         return parse_timestamp(timestamp)
-    raise Refused(
+    raise ElementRefused(
         RefusalCode.INVALID_TIMESTAMP,
         "timestamp must be a number of unix seconds, such a number as text, or RFC 3339 text",
     )
@@ -282,11 +284,11 @@ def _amount(amount: object) -> Decimal | None:
         elif type(amount) in _SCALARS:
             number = bounded_decimal(str(amount))
     except InvalidValue as error:
-        raise Refused(
+        raise ElementRefused(
             RefusalCode.INVALID_EVENT, f"precise_total_amount_cents has {error}"
         ) from error
     if number is None:
-        raise Refused(
+        raise ElementRefused(
             RefusalCode.INVALID_EVENT,
             "precise_total_amount_cents must be a number or a plain decimal as text",
         )

@@ -43,7 +43,7 @@ class Refusal(msgspec.Struct, frozen=True):
     index: int = 0
 
 
-class Refused(ValueError):
+class ElementRefused(ValueError):
     """Raised inside the decoder where an object turns out not to be an event."""
 
     def __init__(self, code: RefusalCode, message: str) -> None:

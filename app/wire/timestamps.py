@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from app.numbers import take_apart
-from app.wire.refusals import OUT_OF_RANGE_MESSAGE, RefusalCode, Refused
+from app.wire.refusals import OUT_OF_RANGE_MESSAGE, ElementRefused, RefusalCode
 
 _PLAIN: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _RFC_3339: Final = re.compile(
@@ -44,13 +44,13 @@ class JsonNumber(str):
 def parse_timestamp(value: str | int) -> int:
     """Milliseconds since the epoch of a timestamp as decoded: text, an int or a `JsonNumber`.
 
-    Raises `Refused` with invalid_timestamp or timestamp_out_of_range.
+    Raises `ElementRefused` with invalid_timestamp or timestamp_out_of_range.
     """
     return _in_bounds(value * 1000) if isinstance(value, int) else text_timestamp(value)
 
 
 def text_timestamp(text: str) -> int:
-    """Milliseconds since the epoch of a timestamp's text or `JsonNumber`; raises `Refused`."""
+    """Return a timestamp's text or `JsonNumber` as epoch ms; raises `ElementRefused`."""
     seconds, point, fraction = text.partition(".")
     try:
         if fraction or not point:
@@ -76,7 +76,7 @@ def _remember_seconds(digits: str) -> bool:
 
 def _in_bounds(milliseconds: int) -> int:
     if not -_LIMIT_MS < milliseconds < _LIMIT_MS:
-        raise Refused(RefusalCode.TIMESTAMP_OUT_OF_RANGE, OUT_OF_RANGE_MESSAGE)
+        raise ElementRefused(RefusalCode.TIMESTAMP_OUT_OF_RANGE, OUT_OF_RANGE_MESSAGE)
     return milliseconds
 
 
@@ -85,7 +85,7 @@ def _floor_ms(text: str) -> int:
     if not coefficient:
         return 0
     if len(coefficient) + exponent > _MAX_SECOND_DIGITS:
-        raise Refused(RefusalCode.TIMESTAMP_OUT_OF_RANGE, OUT_OF_RANGE_MESSAGE)
+        raise ElementRefused(RefusalCode.TIMESTAMP_OUT_OF_RANGE, OUT_OF_RANGE_MESSAGE)
     shift = exponent + 3
     digits = coefficient + "0" * shift if shift >= 0 else coefficient[:shift]
     milliseconds = int(digits or 0)
@@ -122,8 +122,8 @@ def _zone(sign: str, hours: str, minutes: str) -> timezone:
     return timezone(-offset if sign == "-" else offset)
 
 
-def _unreadable(text: str) -> Refused:
-    return Refused(
+def _unreadable(text: str) -> ElementRefused:
+    return ElementRefused(
         RefusalCode.INVALID_TIMESTAMP,
         f"timestamp {text[:40]!r} must be unix seconds or RFC 3339 with a zone",
     )

@@ -17,15 +17,15 @@ from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import round_units
 from app.wire.arrivals import Position
 from tables.aggregation import FOLD_VERSION, Aggregation, Groups, State, Window
-from tables.cells.figures import Figures, _clamped
-from tables.cells.group_limit import Admission
+from tables.cells.figures import CellFigures, _clamped
+from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import (
     OPEN_CUT_MS,
     UNKNOWN_POSITION,
     CellKey,
     PackedPosition,
-    SetName,
     SpanKey,
+    SpanSetKey,
     pack_position,
 )
 from tables.changelogged.members import SetKey, set_key
@@ -127,11 +127,11 @@ class Layer:
     """The cells of one period of a span, or of its history (`period` None)."""
 
     __slots__ = (
-        "admission",
         "cells",
         "due_at_ms",
         "end_ms",
         "first_shown",
+        "group_limit",
         "max_groups",
         "period",
         "span",
@@ -149,7 +149,7 @@ class Layer:
         """Last append time in ms at which an event has cut 0."""
         self.max_groups = first_shown.max_groups
         self.cells: dict[tuple[str | None, Groups], Cell] = {}
-        self.admission: Admission | None = None
+        self.group_limit: GroupLimit | None = None
         """Groups let in, of a metric that is not recurring; None until there are many groups."""
 
     def cell(self, filter_id: str | None, groups: Groups) -> Cell:
@@ -179,12 +179,12 @@ class Layer:
     def admit(self, filter_id: str | None, groups: Groups, position: Position) -> Cell | None:
         """Return a new cell for the group of an event at this position; None: no room is left."""
         first, most = pack_position(position), self.limits.max_groups
-        admission = self.limits.admission
-        if admission is None:
+        group_limit = self.limits.group_limit
+        if group_limit is None:
             layers = self._limited_layers()
             if sum(len(layer.cells) for layer in layers) >= most:
-                admission = self.limits.admission = admission_of(layers)
-        if admission is not None and not admission.admits(groups, first, most):
+                group_limit = self.limits.group_limit = group_limit_of(layers)
+        if group_limit is not None and not group_limit.admits(groups, first, most):
             return None
         cell = GroupCell(self, filter_id, groups, self.span.fold.aggregation.initialize())
         cell.first = first
@@ -193,8 +193,8 @@ class Layer:
 
     def displaced_by(self, position: Position) -> bool:
         """Return True if a group that found no room may have a better claim than one with cells."""
-        admission = self.limits.admission
-        return admission is not None and admission.displaces(pack_position(position))
+        group_limit = self.limits.group_limit
+        return group_limit is not None and group_limit.displaces(pack_position(position))
 
     @property
     def limits(self) -> Layer | Span:
@@ -209,11 +209,11 @@ class Span:
     """Consecutive periods of one subscription in which one charge folds alike."""
 
     __slots__ = (
-        "admission",
         "current",
         "end_ms",
         "fold",
         "generation",
+        "group_limit",
         "key",
         "layers",
         "name",
@@ -240,9 +240,9 @@ class Span:
         self.current: Layer | None = None
         self.generation = 0
         """Generation of its sets of members; sets of an earlier refold are void."""
-        self.sets: dict[SetName, SetKey] = {}
+        self.sets: dict[SpanSetKey, SetKey] = {}
         """unique_count: the sets of members that were asked for; `all_sets` returns all."""
-        self.admission: Admission | None = None
+        self.group_limit: GroupLimit | None = None
         """Groups let in, of a recurring metric; None until there are many groups."""
 
     @property
@@ -269,11 +269,11 @@ class Span:
                     cell.layer = blank
             layer.span = bare
 
-    def set_named(self, name: SetName) -> SetKey:
+    def set_named(self, name: SpanSetKey) -> SetKey:
         """Return the key of a set of members (unique_count)."""
         return self.sets.get(name) or set_key(*self.key, self.generation, name[2], *name[:2])
 
-    def all_sets(self) -> dict[SetName, SetKey]:
+    def all_sets(self) -> dict[SpanSetKey, SetKey]:
         """Return every set of members that there may be, one for each cell (unique_count)."""
         recurring = self.fold.metric.recurring
         names = [
@@ -347,7 +347,7 @@ class Span:
 
     def figures(
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
-    ) -> Figures:
+    ) -> CellFigures:
         """Return the figures of one cell of a period, as of a cut."""
         layer = None if self.fold.metric.recurring else self.layers.get(period.start_ms)
         if layer is not None:
@@ -390,7 +390,7 @@ class Span:
 
     def figures_together(
         self, period: Period, names: Iterable[tuple[str | None, Groups]]
-    ) -> Figures:
+    ) -> CellFigures:
         """Figures of the events of several cells as if they were of one; not of unique counts."""
         return self._shown(*self._states_together(period, names), period)
 
@@ -416,7 +416,7 @@ class Span:
                 names.update(dict.fromkeys(layer.cells if self.fold.plain else layer.used()))
         return iter(names)
 
-    def _shown(self, state: State, before: State | None, period: Period) -> Figures:
+    def _shown(self, state: State, before: State | None, period: Period) -> CellFigures:
         metric, prorated = self.fold.metric, self.fold.charge.prorated
         result = self.fold.aggregation.result(state, before, window_of(period))
         value = round_units(result.value, metric.rounding_function, metric.rounding_precision)
@@ -432,7 +432,7 @@ class Span:
             self.fold.aggregation.merge(state, before)
             digest, precise = state.digest, state.precise
         carried = result.full_units if level is None else level
-        return Figures(
+        return CellFigures(
             units=units,
             prorated_units=_clamped(value) if prorated else None,
             total_aggregated_units=units if level is None else _clamped(level),
@@ -473,12 +473,12 @@ def window_of(period: Period) -> Window:
     )
 
 
-def admission_of(layers: Iterable[Layer]) -> Admission:
+def group_limit_of(layers: Iterable[Layer]) -> GroupLimit:
     """Return the groups that have cells, as admitted."""
     firsts: dict[Groups, PackedPosition] = {}
     for groups, cell in grouped_cells(layers):
         firsts[groups] = min(firsts.get(groups, UNKNOWN_POSITION), cell.first)
-    return Admission(firsts)
+    return GroupLimit(firsts)
 
 
 def grouped_cells(layers: Iterable[Layer]) -> Iterator[tuple[Groups, GroupCell]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from app.numbers import ZERO
 
 
-class Figures(NamedTuple):
+class CellFigures(NamedTuple):
     """The shown figures of a cell at a cut, rounded and clamped."""
 
     units: Decimal

@@ -15,15 +15,15 @@ ANY_NUMBER = 1 << 62
 """As a limit: what is folded has been admitted before, or has no groups."""
 
 
-class Admission:
+class GroupLimit:
     """The groups of one charge and period once their cells are as many as the limit."""
 
-    __slots__ = ("_horizon", "firsts")
+    __slots__ = ("_limit_position", "firsts")
 
     def __init__(self, firsts: dict[Groups, PackedPosition]):
         self.firsts = firsts
         """A position no smaller than that of the group's first event."""
-        self._horizon: PackedPosition | None = None
+        self._limit_position: PackedPosition | None = None
 
     def admits(self, groups: Groups, first: PackedPosition, most: int) -> bool:
         """Whether a group is in, or still finds room."""
@@ -32,11 +32,11 @@ class Admission:
         if len(self.firsts) >= most:
             return False
         self.firsts[groups] = first
-        self._horizon = None
+        self._limit_position = None
         return True
 
     def displaces(self, first: PackedPosition) -> bool:
         """Whether a group with this first position may belong in before one that is in."""
-        if self._horizon is None:
-            self._horizon = max(self.firsts.values())
-        return first < self._horizon
+        if self._limit_position is None:
+            self._limit_position = max(self.firsts.values())
+        return first < self._limit_position

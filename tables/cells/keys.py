@@ -34,7 +34,7 @@ class SpanKey(NamedTuple):
     start_ms: int
 
 
-SetName = tuple[str | None, Groups, int | None]
+SpanSetKey = tuple[str | None, Groups, int | None]
 """Name of a set of members within its span: (filter_id, groups, period start ms or None)."""
 
 

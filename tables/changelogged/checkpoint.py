@@ -1,4 +1,4 @@
-"""The partition record: what a flush says of the whole partition, last in its transaction."""
+"""The checkpoint: what a flush says of the whole partition, last in its transaction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 
 OutputMark = tuple[int, bytes]
 """(offset in usage-records, hash of the value there)"""
@@ -16,7 +16,7 @@ class StateTooNew(RuntimeError):
     """The changelog was written by a newer program; this one must not touch it."""
 
 
-class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
+class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     """What a flush says of the whole partition: how far it has come, and sums to check it by."""
 
     fold_version: int = FOLD_VERSION
@@ -37,8 +37,8 @@ class PartitionRecord(msgspec.Struct, array_like=True, kw_only=True):
     """Every cut up to it is published."""
     index_epoch: int = 0
     """When the event index was begun: an index of another time is not this one."""
-    refolding: tuple[Pair, ...] = ()
-    """Pairs whose refold was not swapped in yet: the index may already name another winner."""
+    refolding: tuple[MeterKey, ...] = ()
+    """Meter keys whose refold was not swapped in yet: the index may already name another winner."""
     presence_sum: ChangelogSum | None = None
     """None: the record was written by a program that kept no sums of the other changelogs."""
     published_sum: ChangelogSum | None = None

@@ -12,7 +12,7 @@ _xxh3 = xxhash.xxh3_64_intdigest
 
 
 def record_hash(key: bytes, value: bytes) -> int:
-    """Return what one changelog record adds to the hash sum of the partition record."""
+    """Return what one changelog record adds to the hash sum of the checkpoint."""
     return _xxh3(value, _xxh3(key) & 0x7FFFFFFF)
 
 

@@ -17,18 +17,18 @@ from dataclasses import dataclass
 
 import msgspec
 
-from app.wire.arrivals import CorrectionArrival, Position, SubscriptionName
+from app.wire.arrivals import CorrectionArrival, Position, SubscriptionKey
 from app.wire.events import Event
 from tables.changelogged.checksum import ChangelogSum
 from tables.spool import Place, Spool
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class StoredCorrection:
     """One correction of one event."""
 
     position: Position
-    name: SubscriptionName
+    name: SubscriptionKey
     identity: bytes
     """The event id."""
     place: Place | None
@@ -58,13 +58,13 @@ class CorrectionTable:
         """Sum of the changelog records that were loaded or taken."""
         self.outdated = False
         """Whether an older program wrote a loaded record, which calls for a rebuild from raw."""
-        self._held: dict[bytes, list[Held]] = {}
+        self._held: dict[bytes, list[StoredCorrection]] = {}
         """Corrections by event id, in order of position."""
-        self._seen: dict[bytes, Held] = {}
+        self._seen: dict[bytes, StoredCorrection] = {}
         """First correction sent under each correction_id, by the hash of that id."""
-        self._names: dict[SubscriptionName, SubscriptionName] = {}
+        self._names: dict[SubscriptionKey, SubscriptionKey] = {}
         """Corrected external subscriptions; all corrections of one share the same object."""
-        self._followed: dict[SubscriptionName, list[Held]] = {}
+        self._followed: dict[SubscriptionKey, list[StoredCorrection]] = {}
         """Corrections of known events that later cuts may still show or leave out, by name."""
         self._dirty: dict[bytes, bytes] = {}
 
@@ -74,11 +74,11 @@ class CorrectionTable:
     def __bool__(self) -> bool:
         return bool(self._seen)
 
-    def touches(self, name: SubscriptionName) -> bool:
+    def touches(self, name: SubscriptionKey) -> bool:
         """Return True if any event of an external subscription is corrected."""
         return name in self._names
 
-    def take(self, identity: bytes, arrival: CorrectionArrival) -> list[Held]:
+    def take(self, identity: bytes, arrival: CorrectionArrival) -> list[StoredCorrection]:
         """Take a correction in; return it and the one it replaces, or [] if it is known."""
         key = _seen_key(arrival)
         known = self._seen.get(key)
@@ -94,13 +94,13 @@ class CorrectionTable:
         return [held] if known is None else [held, known]
 
     def _made(
-        self, position: Position, name: SubscriptionName, identity: bytes, event: Event | None
-    ) -> Held:
+        self, position: Position, name: SubscriptionKey, identity: bytes, event: Event | None
+    ) -> StoredCorrection:
         place = None if event is None else self.spool.put(msgspec.msgpack.encode(event))
         name = self._names.setdefault(name, name)
-        return Held(position, name, identity, place, self.spool)
+        return StoredCorrection(position, name, identity, place, self.spool)
 
-    def _hold(self, key: bytes, held: Held) -> None:
+    def _hold(self, key: bytes, held: StoredCorrection) -> None:
         self._seen[key] = held
         history = self._held.setdefault(held.identity, [])
         history.append(held)
@@ -114,17 +114,17 @@ class CorrectionTable:
         elsewhere = known.position[1:] != arrival.position[1:]
         return elsewhere or known.event == arrival.correction.event
 
-    def history(self, identity: bytes) -> list[Held]:
+    def history(self, identity: bytes) -> list[StoredCorrection]:
         """Return every correction of an event id, in order of position."""
         return self._held.get(identity, [])
 
-    def all(self) -> Iterable[Held]:
+    def all(self) -> Iterable[StoredCorrection]:
         """Return every correction."""
         return self._seen.values()
 
     # Which are in force
 
-    def follow(self, held: Held) -> None:
+    def follow(self, held: StoredCorrection) -> None:
         """Follow a correction that was appended after its known event: no cell shows it yet.
 
         If it is followed already, cells may show it for another copy of the event.
@@ -134,16 +134,18 @@ class CorrectionTable:
         if held not in followed:
             followed.append(held)
 
-    def followed(self) -> list[Held]:
+    def followed(self) -> list[StoredCorrection]:
         """Return the corrections that later cuts may still show or leave out."""
         return [held for followed in self._followed.values() for held in followed]
 
-    def standing(self, name: SubscriptionName, horizon_ms: int) -> list[Held]:
+    def standing(self, name: SubscriptionKey, horizon_ms: int) -> list[StoredCorrection]:
         """Return the corrections that a refold puts in force: those appended up to a time."""
         followed = self._followed.get(name, ())
         return [held for held in followed if held.append_time_ms <= horizon_ms]
 
-    def enforce(self, name: SubscriptionName, standing: Iterable[Held], settled_ms: int) -> None:
+    def enforce(
+        self, name: SubscriptionKey, standing: Iterable[StoredCorrection], settled_ms: int
+    ) -> None:
         """Note that the cells show exactly these; no cut up to `settled_ms` can come any more."""
         now = set(map(id, standing))
         left = []
@@ -154,11 +156,11 @@ class CorrectionTable:
         if left:
             self._followed[name] = left
 
-    def let_stand(self, name: SubscriptionName) -> None:
+    def let_stand(self, name: SubscriptionKey) -> None:
         """Stop following a subscription: its cells cannot be computed anew any more."""
         self._followed.pop(name, None)
 
-    def wrong_since(self, name: SubscriptionName, next_cut_ms: int) -> int | None:
+    def wrong_since(self, name: SubscriptionKey, next_cut_ms: int) -> int | None:
         """Return the first cut time in ms at which the cells would be wrong; None: none."""
         wrong = [
             min(held.append_time_ms, next_cut_ms)
@@ -198,11 +200,11 @@ class CorrectionTable:
 
 
 _KEY = b"c"
-_Packed = tuple[Position, SubscriptionName, bytes, Event | None]
+_Packed = tuple[Position, SubscriptionKey, bytes, Event | None]
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
-def _packed(held: Held) -> bytes:
+def _packed(held: StoredCorrection) -> bytes:
     return msgspec.msgpack.encode((held.position, held.name, held.identity, held.event))
 
 

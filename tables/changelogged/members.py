@@ -16,7 +16,7 @@ from tables.changelogged.checksum import ChangelogSum
 from tables.unique_count import Member, MemberOperation
 
 SetKey = bytes
-MemberName = tuple[SetKey, str]
+MemberKey = tuple[SetKey, str]
 """(set, property text)"""
 AtHand = Mapping[str, tuple[Member, bool]]
 """Property text → (member, whether the store still lacks this version of it), of one set."""
@@ -40,7 +40,7 @@ def set_key(
     )
 
 
-def member_key(name: MemberName) -> bytes:
+def member_changelog_key(name: MemberKey) -> bytes:
     """Return the key of a member in its changelog."""
     return msgspec.msgpack.encode(name)
 
@@ -65,14 +65,14 @@ class Members:
     def __init__(self, capacity: int | None = 500_000):
         self.capacity = capacity
         """Number of members kept; None: all of them, because there is no store."""
-        self._cache: dict[MemberName, Member] = {}
+        self._cache: dict[MemberKey, Member] = {}
         self._whole: set[SetKey] = set()
         self._gone: set[SetKey] = set()
         self.sum = ChangelogSum()
         """Sum of the member changelog, up to the changes that were taken."""
-        self._dirty: dict[MemberName, Member] = {}
+        self._dirty: dict[MemberKey, Member] = {}
         """Changed members, each as the changelog has it; (): it has none."""
-        self._unwritten: dict[MemberName, None] = {}
+        self._unwritten: dict[MemberKey, None] = {}
 
     def begin(self, key: SetKey) -> None:
         """Begin a set that is empty in the store: all its members are here."""
@@ -82,15 +82,15 @@ class Members:
         """Return True if all members of a set are here."""
         return key in self._whole
 
-    def unknown(self, name: MemberName) -> bool:
+    def unknown(self, name: MemberKey) -> bool:
         """Return True if the store must be asked before the member can be folded."""
         return name not in self._cache and name[0] not in self._whole and self.capacity is not None
 
-    def learn(self, name: MemberName, packed: bytes | None) -> None:
+    def learn(self, name: MemberKey, packed: bytes | None) -> None:
         """Take over the store's answer; None: the store has no such member."""
         self._cache.setdefault(name, unpack_member(packed) if packed else ())
 
-    def get(self, name: MemberName) -> Member:
+    def get(self, name: MemberKey) -> Member:
         """Return the member; () when it never had an operation.
 
         Raises:
@@ -100,12 +100,12 @@ class Members:
         member = self._cache.get(name)
         return self._absent(name) if member is None else member
 
-    def _absent(self, name: MemberName) -> Member:
+    def _absent(self, name: MemberKey) -> Member:
         if self.unknown(name):
             raise LookupError(f"member {name} was not looked up before it was folded")
         return ()
 
-    def put(self, name: MemberName, member: Member) -> None:
+    def put(self, name: MemberKey, member: Member) -> None:
         """Keep a changed member; () removes it."""
         self._dirty.setdefault(name, self._cache.get(name, ()))
         self._cache[name] = member
@@ -119,7 +119,7 @@ class Members:
                 found.setdefault(name[0], {})[name[1]] = (member, name in pending)
         return {**found}
 
-    def simple_change(self, name: MemberName, operation: MemberOperation) -> int | None:
+    def simple_change(self, name: MemberKey, operation: MemberOperation) -> int | None:
         """Take an operation, without proration, of a member that has none or one just like it.
 
         Return by how much the number of active properties changes where the operation counts.
@@ -164,7 +164,7 @@ class Members:
                 yield
         self._whole |= others._whole
 
-    def take_gone(self) -> list[SetKey]:
+    def take_dropped(self) -> list[SetKey]:
         """Return the sets to empty in the store before the changes are written to it."""
         gone = sorted(self._gone)
         self._gone.clear()
@@ -175,14 +175,14 @@ class Members:
         """How many have changed since the last flush."""
         return len(self._dirty)
 
-    def taking_changes(self) -> Steps[list[tuple[MemberName, bytes | None]]]:
+    def taking_changes(self) -> Steps[list[tuple[MemberKey, bytes | None]]]:
         """Return the changes since the last call (None: removed); members stay until `written`."""
         cache = self._cache
         changes: list[tuple[bytes, bytes | None, bytes | None]] = []
         for name, before in self._dirty.items():
             packed = pack_member(before) if before else None
             now = pack_member(member) if (member := cache[name]) else None
-            changes.append((member_key(name), packed, now))
+            changes.append((member_changelog_key(name), packed, now))
             if len(changes) % STEP_ITEMS == 0:
                 yield
         self.sum = self.sum.after(changes)
@@ -191,7 +191,7 @@ class Members:
         self._dirty.clear()
         return [(name, packed) for name, (_, _, packed) in zip(names, changes, strict=True)]
 
-    def written(self, names: list[MemberName]) -> None:
+    def written(self, names: list[MemberKey]) -> None:
         """Note that the store has these members, so that they may be forgotten here."""
         for name in names:
             if name not in self._dirty:

@@ -15,7 +15,7 @@ Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""
 
 
-class ColdRows:
+class PackedRows:
     """Records by the first part of their key, which names what they belong to."""
 
     def __init__(self) -> None:
@@ -73,11 +73,11 @@ def _paired(rows: list[bytes]) -> list[Packed]:
     return list(zip(rows[::2], rows[1::2], strict=True))
 
 
-class ColdCells:
+class PackedCells:
     """Packed cells by subscription. A cell's key is an array of six, the subscription first."""
 
     def __init__(self) -> None:
-        self._rows = ColdRows()
+        self._rows = PackedRows()
 
     def __bool__(self) -> bool:
         return bool(self._rows)

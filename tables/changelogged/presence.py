@@ -1,4 +1,4 @@
-"""Presence: which (organization, external_subscription_id, code) have events, and where they lie.
+"""Event ranges: where events of each (organization, external_subscription_id, code) lie.
 
 The table has unmatched events, too. A late definition finds here what to refold and from which
 offsets on, and usually that there is nothing to refold.
@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from app.bounds.limits import UNDEFINED_NAMES
-from app.wire.arrivals import Arrival, SubscriptionName
+from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.changelogged.checksum import ChangelogSum
 
-Pair = tuple[str, str, str]
+MeterKey = tuple[str, str, str]
 """(organization_id, external_subscription_id, code)"""
 
 REST: tuple[str, str, str] = ("", "", "undefined")
 """Stands for every undefined name that is not kept one by one; no organization has that id."""
 
 
-class Presence(msgspec.Struct, array_like=True, gc=False):
+class EventRanges(msgspec.Struct, array_like=True, gc=False):
     """Events of one code of one external subscription on its home partition."""
 
     written: bool = True
@@ -74,7 +74,7 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         self.newest_ms = max(self.newest_ms, timestamp_ms)
         self.appended_ms = max(self.appended_ms, append_time_ms)
 
-    def begins_before(self, other: Presence) -> bool:
+    def begins_before(self, other: EventRanges) -> bool:
         """Return True if some event lies before all events of another entry."""
         return (
             0 <= self.raw_first < other.raw_first or 0 <= self.rekeyed_first < other.rekeyed_first
@@ -86,7 +86,7 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
             return 0 <= self.rekeyed_first <= arrival.rekeyed_offset
         return 0 <= self.raw_first <= arrival.raw_offset
 
-    def cover(self, other: Presence) -> None:
+    def cover(self, other: EventRanges) -> None:
         """Extend this entry over all of another."""
         if other.raw_first >= 0:
             first = other.raw_first if self.raw_first < 0 else min(self.raw_first, other.raw_first)
@@ -100,7 +100,7 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         self.appended_ms = max(self.appended_ms, other.appended_ms)
 
 
-def first_offsets(entries: Iterable[Presence]) -> tuple[int | None, int | None]:
+def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | None]:
     """Return the first events' offsets on raw and on rekeyed; None: none came that way."""
     raw: list[int] = []
     rekeyed: list[int] = []
@@ -112,30 +112,30 @@ def first_offsets(entries: Iterable[Presence]) -> tuple[int | None, int | None]:
     return min(raw, default=None), min(rekeyed, default=None)
 
 
-class PresenceTable:
-    """Presence of one partition, by external subscription and code."""
+class EventRangesTable:
+    """Event ranges of one partition, by external subscription and code."""
 
     def __init__(
         self,
-        is_defined: Callable[[SubscriptionName, str], bool],
-        begin_rest: Callable[[], Presence],
+        is_defined: Callable[[SubscriptionKey, str], bool],
+        begin_rest: Callable[[], EventRanges],
     ) -> None:
         self._is_defined = is_defined
         self._begin_rest = begin_rest
         self.undefined: set[tuple[str, str, str]] = set()
         """Names kept one by one although nothing defines them."""
         self.most_undefined = UNDEFINED_NAMES
-        self.rest: Presence | None = None
+        self.rest: EventRanges | None = None
         """Common entry of all undefined names beyond `most_undefined`; None: there are none."""
-        self.codes: dict[SubscriptionName, dict[str, Presence]] = {}
-        self._names: dict[tuple[str, str], dict[SubscriptionName, None]] = {}
+        self.codes: dict[SubscriptionKey, dict[str, EventRanges]] = {}
+        self._names: dict[tuple[str, str], dict[SubscriptionKey, None]] = {}
         """External subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or taken."""
-        self._dirty: dict[tuple[str, str, str], tuple[Presence, bytes | None]] = {}
+        self._dirty: dict[tuple[str, str, str], tuple[EventRanges, bytes | None]] = {}
         """Changed entries, each with its bytes in the changelog; None: it has none."""
 
-    def of(self, name: SubscriptionName, code: str) -> Presence:
+    def of(self, name: SubscriptionKey, code: str) -> EventRanges:
         """Return the entry to note an event in; the entry counts as changed."""
         entry = self.find(name, code)
         if entry is not None:
@@ -145,26 +145,26 @@ class PresenceTable:
                 return self._changing(REST, self.rest)
             self.rest = self._begin_rest()
             return self._changing(REST, self.rest, known=False)
-        entry = Presence()
+        entry = EventRanges()
         self._keep(name, code, entry)
         return self._changing((*name, code), entry, known=False)
 
     def _changing(
-        self, pair: tuple[str, str, str], entry: Presence, *, known: bool = True
-    ) -> Presence:
+        self, meter_key: tuple[str, str, str], entry: EventRanges, *, known: bool = True
+    ) -> EventRanges:
         if entry.written:
             before = msgspec.msgpack.encode(entry) if known else None
             entry.written = False
-            self._dirty[pair] = entry, before
+            self._dirty[meter_key] = entry, before
         return entry
 
-    def _keep(self, name: SubscriptionName, code: str, entry: Presence) -> None:
+    def _keep(self, name: SubscriptionKey, code: str, entry: EventRanges) -> None:
         self.codes.setdefault(name, {})[code] = entry
         self._names.setdefault((name[0], code), {})[name] = None
         if not self._is_defined(name, code):
             self.undefined.add((*name, code))
 
-    def passes_over(self, name: SubscriptionName, code: str) -> bool:
+    def passes_over(self, name: SubscriptionKey, code: str) -> bool:
         """Return True if an event of this name is noted in the common entry `rest`."""
         return (
             len(self.undefined) >= self.most_undefined
@@ -172,12 +172,12 @@ class PresenceTable:
             and not self._is_defined(name, code)
         )
 
-    def note_defined(self, name: SubscriptionName, code: str) -> None:
+    def note_defined(self, name: SubscriptionKey, code: str) -> None:
         """Stop counting a name as undefined if it is defined now, which makes room for another."""
         if (*name, code) in self.undefined and self._is_defined(name, code):
             self.undefined.remove((*name, code))
 
-    def spread(self, name: SubscriptionName, code: str) -> None:
+    def spread(self, name: SubscriptionKey, code: str) -> None:
         """Extend a code's entry over all other codes, because their events may count as its own."""
         entry = self.of(name, code)
         for other in list(self.codes.get(name, {}).values()):
@@ -185,37 +185,37 @@ class PresenceTable:
         if self.rest is not None:
             entry.cover(self.rest)
 
-    def names_with(self, organization_id: str, code: str) -> list[SubscriptionName]:
+    def names_with(self, organization_id: str, code: str) -> list[SubscriptionKey]:
         """Return the external subscriptions of an organization that have events of a code."""
         return list(self._names.get((organization_id, code), ()))
 
-    def find(self, name: SubscriptionName, code: str) -> Presence | None:
+    def find(self, name: SubscriptionKey, code: str) -> EventRanges | None:
         """Return the entry; None: no event ever came, or the name is one of the rest."""
         if code == REST[2] and (*name, code) == REST:
             return self.rest
         return self.codes.get(name, {}).get(code)
 
-    def pairs_of(self, name: SubscriptionName) -> set[Pair]:
-        """Return every pair of an external subscription that has events."""
+    def meter_keys_of(self, name: SubscriptionKey) -> set[MeterKey]:
+        """Return every meter key of an external subscription that has events."""
         return {(*name, code) for code in self.codes.get(name, {})}
 
-    def all_pairs(self) -> set[Pair]:
-        """Return every pair that has events; names not kept one by one count as REST."""
-        pairs = {(*name, code) for name, codes in self.codes.items() for code in codes}
-        return pairs | ({REST} if self.rest is not None else set())
+    def all_meter_keys(self) -> set[MeterKey]:
+        """Return every meter key that has events; names not kept one by one count as REST."""
+        meter_keys = {(*name, code) for name, codes in self.codes.items() for code in codes}
+        return meter_keys | ({REST} if self.rest is not None else set())
 
     def names_before(
-        self, pairs: Iterable[Pair], raw_start: int, rekeyed_start: int
-    ) -> set[SubscriptionName]:
+        self, meter_keys: Iterable[MeterKey], raw_start: int, rekeyed_start: int
+    ) -> set[SubscriptionKey]:
         """Return external subscriptions with an event from before the present start of a log."""
         return {
             (org, external_id)
-            for org, external_id, code in pairs
+            for org, external_id, code in meter_keys
             if (entry := self.find((org, external_id), code)) is not None
             and (0 <= entry.raw_first < raw_start or 0 <= entry.rekeyed_first < rekeyed_start)
         }
 
-    def entries_of(self, name: SubscriptionName) -> list[Presence]:
+    def entries_of(self, name: SubscriptionKey) -> list[EventRanges]:
         """Return the entries that cover all events of an external subscription."""
         entries = list(self.codes.get(name, {}).values())
         return entries if self.rest is None else [*entries, self.rest]
@@ -239,7 +239,7 @@ class PresenceTable:
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
         organization_id, external_id, code = msgspec.msgpack.decode(key, type=tuple[str, str, str])
-        entry = msgspec.msgpack.decode(value, type=Presence)
+        entry = msgspec.msgpack.decode(value, type=EventRanges)
         if (organization_id, external_id, code) == REST:
             self.rest = entry
         else:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.packed_rows import ColdRows, integer_end, text_end
+from tables.changelogged.packed_rows import PackedRows, integer_end, text_end
 
 _OwnName = tuple[str, str | None, tuple[str | None, ...]]
 _NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
 
-CellName = _OwnName | _NewName
+PublishedCellKey = _OwnName | _NewName
 """(charge id, filter id, group values): a cell within its subscription and period.
 
 Where a history record made other group keys of it than there were, they follow.
@@ -54,7 +54,7 @@ class PublishedPeriod(msgspec.Struct):
     """Revision of the newest period.completed; -1 before the first."""
     cut_ms: int = -1
     """Time in ms of the newest published cut; -1 before the first."""
-    cells: dict[CellName, PublishedCell] = msgspec.field(default_factory=dict)
+    cells: dict[PublishedCellKey, PublishedCell] = msgspec.field(default_factory=dict)
 
     def is_half_taken(self, cut_ms: int) -> bool:
         """Return True if some of its cells are published at that cut, but its completion is not."""
@@ -66,7 +66,7 @@ class PublishedPeriod(msgspec.Struct):
         return sum(int.from_bytes(c.digest, "big") for c in self.cells.values()) % (1 << 128)
 
 
-PeriodName = tuple[str, int]
+PeriodKey = tuple[str, int]
 """(subscription id, period start ms)"""
 
 
@@ -74,17 +74,17 @@ class PublishedTable:
     """Published periods of one partition: those at hand, and all others packed."""
 
     def __init__(self) -> None:
-        self.periods: dict[PeriodName, PublishedPeriod] = {}
+        self.periods: dict[PeriodKey, PublishedPeriod] = {}
         """Periods at hand: changed since the last flush, or looked at lately."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or put."""
-        self._cold = ColdRows()
+        self._packed = PackedRows()
         self._dirty: dict[bytes, bytes] = {}
 
-    def find(self, name: PeriodName) -> PublishedPeriod | None:
+    def find(self, name: PeriodKey) -> PublishedPeriod | None:
         """Return the period as published; None before its first cut."""
         period = self.periods.get(name)
-        if period is None and (rows := self._cold.take(_first_part(name))):
+        if period is None and (rows := self._packed.take(_first_part(name))):
             period = self.periods[name] = PublishedPeriod()
             for rest, value in rows:
                 cell = _cell_name(rest)
@@ -94,7 +94,7 @@ class PublishedTable:
                     period.cells[cell] = _decode_cell(value)
         return period
 
-    def put_cell(self, name: PeriodName, cell: CellName, published: PublishedCell) -> None:
+    def put_cell(self, name: PeriodKey, cell: PublishedCellKey, published: PublishedCell) -> None:
         """Remember a record that goes out with the next flush."""
         cells = self._made(name).cells
         before, cells[cell] = cells.get(cell), published
@@ -104,7 +104,7 @@ class PublishedTable:
             msgspec.msgpack.encode(published),
         )
 
-    def put_completion(self, name: PeriodName, revision: int, cut_ms: int) -> None:
+    def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> None:
         """Remember a period.completed that goes out with the next flush."""
         period = self._made(name)
         before = (period.revision, period.cut_ms)
@@ -119,7 +119,7 @@ class PublishedTable:
         self.sum = self.sum.replaced(key, before, value)
         self._dirty[key] = value
 
-    def _made(self, name: PeriodName) -> PublishedPeriod:
+    def _made(self, name: PeriodKey) -> PublishedPeriod:
         period = self.find(name)
         if period is None:
             period = self.periods[name] = PublishedPeriod()
@@ -143,30 +143,30 @@ class PublishedTable:
         for name, period in self.periods.items():
             first_part = _first_part(name)
             for cell, published in period.cells.items():
-                self._cold.add(first_part, encode(cell), encode(published))
+                self._packed.add(first_part, encode(cell), encode(published))
             if period.revision >= 0:
                 completion = (period.revision, period.cut_ms)
-                self._cold.add(first_part, encode(None), encode(completion))
+                self._packed.add(first_part, encode(None), encode(completion))
         self.periods.clear()
-        self._cold.seal()
+        self._packed.seal()
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
         # (period, cell), the period an array of two itself
         end = integer_end(key, text_end(key, 2))
-        self._cold.add(key[:end], key[end:], value)
+        self._packed.add(key[:end], key[end:], value)
         self.sum = self.sum.replaced(key, None, value)
 
     def loaded(self) -> None:
         """Everything has been taken over."""
-        self._cold.seal()
+        self._packed.seal()
 
 
 _AT_HAND = 200
 """Periods that are not packed at once."""
 
 
-def _first_part(name: PeriodName) -> bytes:
+def _first_part(name: PeriodKey) -> bytes:
     return b"\x92" + msgspec.msgpack.encode(name)
 
 
@@ -175,11 +175,11 @@ _decode_new_name = msgspec.msgpack.Decoder(_NewName).decode
 _ARRAY_OF_FOUR = 0x94
 
 
-def _cell_name(packed: bytes) -> CellName | None:
+def _cell_name(packed: bytes) -> PublishedCellKey | None:
     if packed[0] == _ARRAY_OF_FOUR:
-        renamed: CellName = _decode_new_name(packed)
+        renamed: PublishedCellKey = _decode_new_name(packed)
         return renamed
-    own: CellName | None = _decode_name(packed)
+    own: PublishedCellKey | None = _decode_name(packed)
     return own
 
 

@@ -12,18 +12,18 @@ from typing import NamedTuple
 
 from app.definitions.model import ChargeFilter, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, cell_id
 from tables.cells.cell import Span
-from tables.cells.figures import Figures
+from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
-from tables.routing.period_charges import InForce
+from tables.routing.period_charges import PeriodCharge
 
 
-def next_cut(partition: Partition, name: SubscriptionName) -> int:
+def next_cut(partition: Partition, name: SubscriptionKey) -> int:
     """The next time a cut of this external subscription is due; NEVER_MS when none is known."""
     done_ms = partition.record.cut_ms
     cuts = [cut_ms for cut_ms in partition.cuts.late_cuts.get(name, ()) if cut_ms > done_ms]
@@ -49,7 +49,7 @@ def _next_due(timeline: Timeline, done_ms: int) -> int | None:
 
 
 def close_subscription(
-    partition: Partition, name: SubscriptionName, cut_ms: int
+    partition: Partition, name: SubscriptionKey, cut_ms: int
 ) -> Iterator[PublishedRecord]:
     """Records of every period of an external subscription at one cut, in order of period start.
 
@@ -59,7 +59,7 @@ def close_subscription(
 
 
 def closing(
-    partition: Partition, name: SubscriptionName, cut_ms: int
+    partition: Partition, name: SubscriptionKey, cut_ms: int
 ) -> Iterator[PublishedRecord | None]:
     """Yield what `close_subscription` returns; None is a chance to let others go on, or to flush.
 
@@ -94,15 +94,15 @@ class CellShown(NamedTuple):
     """A cell of a period that is published, or would be if the period closed now."""
 
     cell_id: str
-    in_force: InForce
+    in_force: PeriodCharge
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
-    figures: Figures
+    figures: CellFigures
 
 
 def cells_shown(
     partition: Partition,
-    name: SubscriptionName,
+    name: SubscriptionKey,
     subscription: Subscription,
     timeline: Timeline,
     period: Period,
@@ -137,7 +137,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
     partition.corrected.settle(cut_ms)
     settled_ms = partition.cuts.settled_ms
     for name in partition.cuts.due(settled_ms):
-        for code in list(partition.presence.codes.get(name, ())):
+        for code in list(partition.event_ranges.codes.get(name, ())):
             for span in partition.packing.route_of((*name, code)).spans:
                 yield from _settling_span(partition, span, settled_ms)
         partition.cuts.forget(name, settled_ms)

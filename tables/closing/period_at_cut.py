@@ -12,7 +12,7 @@ from typing import NamedTuple
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import EXACT, ZERO, plain
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from app.wire.properties import read_properties
 from app.wire.usage_records import (
     CellText,
@@ -25,14 +25,14 @@ from app.wire.usage_records import (
 )
 from tables.aggregation import Groups
 from tables.cells.cell import Span
-from tables.cells.figures import Figures
+from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
-from tables.changelogged.presence import Pair
-from tables.changelogged.published import CellName, PublishedCell, PublishedPeriod
+from tables.changelogged.presence import MeterKey
+from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
 from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
-from tables.routing.period_charges import InForce, PeriodCharges
+from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
 
 CELLS_A_STEP = 64
@@ -44,11 +44,11 @@ _UNPUBLISHED = PublishedPeriod()
 class Closing(NamedTuple):
     """A cell that may be published, with what its record echoes."""
 
-    name: CellName
-    in_force: InForce
+    name: PublishedCellKey
+    in_force: PeriodCharge
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
-    figures: Figures
+    figures: CellFigures
 
 
 class _Change(NamedTuple):
@@ -66,7 +66,7 @@ class PeriodAtCut:
     def __init__(
         self,
         partition: Partition,
-        name: SubscriptionName,
+        name: SubscriptionKey,
         subscription: Subscription,
         period: Period,
         earlier: Period | None,
@@ -147,7 +147,7 @@ class PeriodAtCut:
         return envelope
 
     def closings(
-        self, route_of: Callable[[Pair], Route], codes: Container[str] | None = None
+        self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None = None
     ) -> Iterator[Closing | None]:
         """Yield every cell of the period: cells of the tables, then published cells now gone.
 
@@ -270,7 +270,7 @@ class PeriodAtCut:
         return name in self._published_before
 
     @cached_property
-    def _published_before(self) -> dict[CellName, PublishedCell]:
+    def _published_before(self) -> dict[PublishedCellKey, PublishedCell]:
         """Cells of the period before that were published with units."""
         if self._earlier is None:
             return {}
@@ -279,9 +279,9 @@ class PeriodAtCut:
         return {name: cell for name, cell in cells.items() if cell.units != "0.0"}
 
     @cached_property
-    def _published_before_of(self) -> dict[str, list[CellName]]:
+    def _published_before_of(self) -> dict[str, list[PublishedCellKey]]:
         """The same by charge: it is looked at for each."""
-        names: dict[str, list[CellName]] = {}
+        names: dict[str, list[PublishedCellKey]] = {}
         for name in self._published_before:
             names.setdefault(name[0], []).append(name)
         return names
@@ -348,7 +348,7 @@ class PeriodAtCut:
         return max(done_ms, default=-1)
 
 
-_NOTHING = Figures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
+_NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
 
 
 def _revision(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.closing.close import next_cut
 from tables.partition.partition import Partition
 
@@ -14,10 +14,10 @@ from tables.partition.partition import Partition
 class Schedule:
     """A heap of cuts; entries that no longer hold are passed over when they come up."""
 
-    def __init__(self, partition: Partition, names: Iterable[SubscriptionName]):
+    def __init__(self, partition: Partition, names: Iterable[SubscriptionKey]):
         self._partition = partition
-        self._cuts: dict[SubscriptionName, int] = {}
-        self._heap: list[tuple[int, SubscriptionName]] = []
+        self._cuts: dict[SubscriptionKey, int] = {}
+        self._heap: list[tuple[int, SubscriptionKey]] = []
         for name in names:
             cut_ms = next_cut(partition, name)
             if cut_ms < NEVER_MS:
@@ -25,7 +25,7 @@ class Schedule:
                 self._heap.append((cut_ms, name))
         heapify(self._heap)
 
-    def update(self, name: SubscriptionName) -> None:
+    def update(self, name: SubscriptionKey) -> None:
         """Definitions or late events may have changed when the subscription's next cut is."""
         cut_ms = next_cut(self._partition, name)
         if cut_ms >= NEVER_MS:
@@ -34,7 +34,7 @@ class Schedule:
             self._cuts[name] = cut_ms
             heappush(self._heap, (cut_ms, name))
 
-    def drop(self, name: SubscriptionName) -> None:
+    def drop(self, name: SubscriptionKey) -> None:
         """Nobody knows when its next cut is; the others' go on."""
         self._cuts.pop(name, None)
 
@@ -51,7 +51,7 @@ class Schedule:
             heappop(self._heap)
         return history_ms
 
-    def due(self, cut_ms: int) -> Iterator[SubscriptionName]:
+    def due(self, cut_ms: int) -> Iterator[SubscriptionKey]:
         """Subscriptions whose next cut it is, in order; each is unscheduled as it is handed out."""
         while self._heap and self._heap[0][0] <= cut_ms:
             at_ms, name = heappop(self._heap)

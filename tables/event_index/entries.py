@@ -25,7 +25,7 @@ _FIELD_BITS = np.array([48, 16, 48, 16, 48, 48], np.int64)
 Fields = npt.NDArray[np.int64]
 
 
-class Position(NamedTuple):
+class EntryPosition(NamedTuple):
     """Where an event stands among all events; smaller is earlier (records-and-cuts §1)."""
 
     append_time_ms: int
@@ -45,8 +45,8 @@ class Entry(NamedTuple):
     body_hash: int
 
     @property
-    def position(self) -> Position:
-        return Position(*self[:4])
+    def position(self) -> EntryPosition:
+        return EntryPosition(*self[:4])
 
 
 def pack_entries(ids: Sequence[bytes], entries: Sequence[Entry]) -> bytes:

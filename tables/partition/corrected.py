@@ -9,17 +9,17 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionName
+from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey
 from app.wire.events import Event
 from app.wire.identity import event_id
-from tables.changelogged.corrections import Held
+from tables.changelogged.corrections import StoredCorrection
 from tables.fold import Folded, fold_run
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.tables import Tables
 from tables.spool import Place, Spool
 
-Revised = tuple[SubscriptionName, str, int]
+Revised = tuple[SubscriptionKey, str, int]
 """External subscription, metric code and the last cut that may be the first to show it, ms."""
 
 
@@ -64,7 +64,7 @@ class Corrected:
         self._record = tables.record
         self._index = tables.index
         self._members = tables.members
-        self._presence = tables.presence
+        self._event_ranges = tables.event_ranges
         self._corrections = tables.corrections
         self._cuts = cuts
         self._packing = packing
@@ -82,11 +82,11 @@ class Corrected:
         for held in history:
             if held.append_time_ms > arrival.append_time_ms:
                 self._corrections.follow(held)
-                self._cuts.announce(name, held.append_time_ms)
+                self._cuts.schedule_revision(name, held.append_time_ms)
         counted = self.counted(identity, arrival)
         if counted is None:
             if self._packing.route_of((*name, event.code)).grouped:
-                # Its group takes a place all the same; that is the census of a refold.
+                # Its group takes a place all the same; a refold admits groups.
                 folded.displaced.add((*name, event.code))
             return
         fold_run(
@@ -133,16 +133,16 @@ class Corrected:
 
     # What cuts to come revise
 
-    def names(self) -> set[SubscriptionName]:
+    def names(self) -> set[SubscriptionKey]:
         """External subscriptions that a cut to come revises for a correction."""
         return {name for name, _, _ in self._revised}
 
-    def revised(self, name: SubscriptionName, code: str, last_ms: int) -> Iterable[Kept]:
+    def revised(self, name: SubscriptionKey, code: str, last_ms: int) -> Iterable[Kept]:
         """Events before and after corrections that a cut until then is the first to show."""
         return self._revised.get((name, code, last_ms), ())
 
     def revise(
-        self, names: Iterable[SubscriptionName], revised: Mapping[Revised, list[Kept]]
+        self, names: Iterable[SubscriptionKey], revised: Mapping[Revised, list[Kept]]
     ) -> None:
         """Put what a refold found in place of what there was of these external subscriptions."""
         names = set(names)
@@ -173,29 +173,29 @@ class Corrected:
             event = held.event
             if event is not None:
                 # The event lies where those of its old code do.
-                self._presence.spread(name, event.code)
+                self._event_ranges.spread(name, event.code)
                 self._reach(name, event, entry.append_time_ms, held.append_time_ms)
-            self._cuts.announce(name, held.append_time_ms)
+            self._cuts.schedule_revision(name, held.append_time_ms)
         if changes:
             self._corrections.follow(touched[0])
         return changes
 
-    def follow_all(self) -> set[SubscriptionName]:
+    def follow_all(self) -> set[SubscriptionKey]:
         """After a restore: whose corrections have a revision cut to come."""
-        names: set[SubscriptionName] = set()
+        names: set[SubscriptionKey] = set()
         for held in sorted(self._corrections.all(), key=_position_of):
             if max(self._cuts.revisions_after(held.append_time_ms)) <= self._record.cut_ms:
                 continue
             if self._index.find(held.identity) is not None:
                 self._corrections.follow(held)
-                self._cuts.announce(held.name, held.append_time_ms)
+                self._cuts.schedule_revision(held.name, held.append_time_ms)
                 names.add(held.name)
         return names
 
-    def announce_followed(self) -> Iterator[None]:
+    def reschedule_revisions(self) -> Iterator[None]:
         """Ask anew for the revision cuts of all that are followed, a step for each."""
         for held in list(self._corrections.followed()):
-            self._cuts.announce(held.name, held.append_time_ms)
+            self._cuts.schedule_revision(held.name, held.append_time_ms)
             yield None
 
     # Events that come once more
@@ -207,34 +207,34 @@ class Corrected:
         is, from its own cut on.
         """
         name = arrival.name
-        history: Sequence[Held] = ()
+        history: Sequence[StoredCorrection] = ()
         if self._corrections.touches(name):
             history = self._corrections.history(arrival.identity)
         self._note_versions(name, arrival, history)
         for held in history:
             if held.append_time_ms > arrival.append_time_ms:
                 self._corrections.follow(held)
-                self._cuts.announce(name, arrival.append_time_ms)
-                self._cuts.announce(name, held.append_time_ms)
+                self._cuts.schedule_revision(name, arrival.append_time_ms)
+                self._cuts.schedule_revision(name, held.append_time_ms)
 
     def _note_versions(
-        self, name: SubscriptionName, arrival: Arrival, history: Sequence[Held]
+        self, name: SubscriptionKey, arrival: Arrival, history: Sequence[StoredCorrection]
     ) -> None:
-        """Presence of an event as it is and as its corrections have it."""
+        """Note an event's ranges as it is and as its corrections have it."""
         versions = ((held.event, held.append_time_ms) for held in history)
         amended = [(event, at_ms) for event, at_ms in versions if event is not None]
         for code in sorted({arrival.event.code, *(event.code for event, _ in amended)}):
             # A route is renewed until its first event takes it.
             self._packing.route_of((*name, code))
-            self._presence.of(name, code).note((arrival,))
+            self._event_ranges.of(name, code).note((arrival,))
         for event, corrected_ms in amended:
             self._reach(name, event, arrival.append_time_ms, corrected_ms)
 
     def _reach(
-        self, name: SubscriptionName, amended: Event, append_time_ms: int, corrected_ms: int
+        self, name: SubscriptionKey, amended: Event, append_time_ms: int, corrected_ms: int
     ) -> None:
         at_ms = amended.timestamp_ms
-        entry = self._presence.of(name, amended.code)
+        entry = self._event_ranges.of(name, amended.code)
         # Its cut is that of its correction.
         entry.reach(append_time_ms if at_ms is None else at_ms, corrected_ms)
 

@@ -7,20 +7,20 @@ from math import lcm
 
 from app.definitions.state import Definitions
 from app.definitions.timeline import ceil_to
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Cell
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 
 
 class CutsToCome:
     """Revision cuts of one partition that are not taken yet."""
 
-    def __init__(self, definitions: Definitions, record: PartitionRecord):
+    def __init__(self, definitions: Definitions, record: Checkpoint):
         self._definitions = definitions
         self._record = record
-        self.late_cuts: dict[SubscriptionName, set[int]] = {}
+        self.late_cuts: dict[SubscriptionKey, set[int]] = {}
         """Revision cuts that events wait for."""
-        self._late_names: set[SubscriptionName] = set()
+        self._late_names: set[SubscriptionKey] = set()
 
     @property
     def settled_ms(self) -> int:
@@ -43,12 +43,12 @@ class CutsToCome:
         """
         return {ceil_to(append_time_ms, each) for each in self.revision_grids_ms}
 
-    def announce(self, name: SubscriptionName, append_time_ms: int) -> None:
+    def schedule_revision(self, name: SubscriptionKey, append_time_ms: int) -> None:
         """Have the revision cuts after an append time taken."""
         for cut_ms in self.revisions_after(append_time_ms):
             self.expect(name, cut_ms)
 
-    def expect(self, name: SubscriptionName, cut_ms: int) -> None:
+    def expect(self, name: SubscriptionKey, cut_ms: int) -> None:
         """Have a revision cut taken; one that finds nothing new publishes nothing."""
         self.late_cuts.setdefault(name, set()).add(cut_ms)
         self._late_names.add(name)
@@ -60,20 +60,20 @@ class CutsToCome:
             self._late_names.add(name)
             self.remember(name, (cell.layer.revision_of(cut_ms) for cut_ms in cell.late or ()))
 
-    def remember(self, name: SubscriptionName, cuts: Iterable[int]) -> None:
+    def remember(self, name: SubscriptionKey, cuts: Iterable[int]) -> None:
         """Know of cuts that whoever schedules them asks for anyhow."""
         self.late_cuts.setdefault(name, set()).update(cuts)
 
-    def take_late_names(self) -> set[SubscriptionName]:
+    def take_late_names(self) -> set[SubscriptionKey]:
         """External subscriptions that got late events since the last call."""
         names, self._late_names = self._late_names, set()
         return names
 
-    def due(self, settled_ms: int) -> list[SubscriptionName]:
+    def due(self, settled_ms: int) -> list[SubscriptionKey]:
         """External subscriptions with a cut that is settled."""
         return [name for name, cuts in self.late_cuts.items() if min(cuts) <= settled_ms]
 
-    def forget(self, name: SubscriptionName, settled_ms: int) -> None:
+    def forget(self, name: SubscriptionKey, settled_ms: int) -> None:
         """Drop the cuts of an external subscription that are settled."""
         left = {cut for cut in self.late_cuts[name] if cut > settled_ms}
         if left:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 
 from app.definitions.model import HistoryRecord
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.definitions.timeline import ceil_to
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
@@ -30,7 +30,7 @@ class History:
     ):
         self._definitions = tables.definitions
         self._record = tables.record
-        self._presence = tables.presence
+        self._event_ranges = tables.event_ranges
         self._cuts = cuts
         self._standing = standing
         self._timelines = routes.timelines
@@ -41,9 +41,9 @@ class History:
     def entering(self) -> Generator[Renewed | None, None, None]:
         """Put the next history records in force, a step for each external subscription.
 
-        Pairs that must be refolded keep their old routes until then. Everything that was appended
-        until the records must have been folded, and the definitions looked at. Ended early it
-        begins again.
+        Meter keys that must be refolded keep their old routes until then. Everything that was
+        appended until the records must have been folded, and the definitions looked at. Ended
+        early it begins again.
         """
         records = self._standing.begin_history()
         refolds = self._redirection.refolds
@@ -52,7 +52,7 @@ class History:
             # A look-ahead may have made a route for a first event that is not folded yet.
             self._routes.outdate(record.organization_id)
             named = self._definitions.codes_named(record)
-            for name in self._redirection.concerned(Touch(record.organization_id, codes=named)):
+            for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):
                 refold = self._redirection.look_at(name, named)
                 refolds = refolds or bool(refold)
                 yield Renewed(name, refold, False)
@@ -63,7 +63,7 @@ class History:
         yield from self._announcing(records)
         yield from self._packing.pack_later()
 
-    def revises(self, name: SubscriptionName) -> bool:
+    def revises(self, name: SubscriptionKey) -> bool:
         """Whether history records shape cells of a subscription that is not revised by them yet."""
         cuts = self._cuts.late_cuts.get(name, set())
         return any(
@@ -87,7 +87,7 @@ class History:
             at_ms, done_ms = record.append_time_ms, self._record.cut_ms
             if max(self._cuts.revisions_after(at_ms)) <= done_ms:
                 continue
-            for name in dict.fromkeys([*self._presence.codes, *self._timelines.names()]):
+            for name in dict.fromkeys([*self._event_ranges.codes, *self._timelines.names()]):
                 yield None
                 if name[0] != record.organization_id:
                     continue

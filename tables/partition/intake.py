@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from app.wire.arrivals import Arrival, Run, SubscriptionName
+from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from app.wire.identity import BODY_HASH_MASK, event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.event_index.entries import Entry
@@ -20,7 +20,7 @@ from tables.partition.tables import Tables
 from tables.routing.route import Route
 
 
-class Refused(NamedTuple):
+class RefusedArrival(NamedTuple):
     """An event that is refused whatever its metrics are."""
 
     arrival: Arrival
@@ -63,11 +63,11 @@ class Intake:
         self._routes = routes
         self._packing = packing
         self._corrected = corrected
-        self._replaced: set[SubscriptionName] = set()
+        self._replaced: set[SubscriptionKey] = set()
 
     def admit(
         self, runs: Iterable[Run]
-    ) -> tuple[list[tuple[Route, list[Arrival]]], list[bytes], list[Entry], list[Refused]]:
+    ) -> tuple[list[tuple[Route, list[Arrival]]], list[bytes], list[Entry], list[RefusedArrival]]:
         """Split runs into events that may count, with ids and entries in order, and refused ones.
 
         Hot path: `event_id` and `event_body_hash` say the same of one event.
@@ -75,13 +75,13 @@ class Intake:
         taken: list[tuple[Route, list[Arrival]]] = []
         ids: list[bytes] = []
         entries: list[Entry] = []
-        refused: list[Refused] = []
-        routes = self._routes.by_pair
-        for pair, run in runs:
-            route = routes.get(pair)
-            if route is None or route.presence is None:
-                route = self._packing.route_of(pair)
-            prefix = f"{pair[0]}\0{pair[1]}\0"
+        refused: list[RefusedArrival] = []
+        routes = self._routes.by_key
+        for meter_key, run in runs:
+            route = routes.get(meter_key)
+            if route is None or route.event_ranges is None:
+                route = self._packing.route_of(meter_key)
+            prefix = f"{meter_key[0]}\0{meter_key[1]}\0"
             # Most events fall into the period that the last one of the route did, long before it
             # is due; everything else is looked at closely.
             layer = route.spans[0].current if route.spans else None
@@ -125,13 +125,15 @@ class Intake:
                 taken.append((route, admitted))
         return taken, ids, entries, refused
 
-    def refusal(self, arrival: Arrival, timestamp_ms: int) -> Refused | None:
+    def refusal(self, arrival: Arrival, timestamp_ms: int) -> RefusedArrival | None:
         """Return why an event is refused; None: it is taken. May raise `WaitForDefinitions`."""
         refusal = check_range(timestamp_ms, arrival.append_time_ms)
         if refusal is not None:
-            return Refused(arrival, refusal, OUT_OF_RANGE_MESSAGE)
+            return RefusedArrival(arrival, refusal, OUT_OF_RANGE_MESSAGE)
         refusal = self.too_late(arrival, timestamp_ms)
-        return None if refusal is None else Refused(arrival, refusal, _LATE_MESSAGES[refusal])
+        return (
+            None if refusal is None else RefusedArrival(arrival, refusal, _LATE_MESSAGES[refusal])
+        )
 
     def too_late(self, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
         """Return why the event's period no longer takes it; None: it does (records-and-cuts §2)."""
@@ -196,7 +198,7 @@ class Intake:
             return Duplicate(arrival, known, identical=True)
         return Duplicate(arrival, known, identical=None)
 
-    def take_replaced(self) -> set[SubscriptionName]:
+    def take_replaced(self) -> set[SubscriptionKey]:
         """Hand out external subscriptions of which an earlier copy of an event came."""
         taken, self._replaced = self._replaced, set()
         return taken

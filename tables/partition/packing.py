@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.aggregation import FOLD_VERSION
 from tables.cells.cell import GroupCell, PackedCell, Span
 from tables.cells.keys import CellKey, SpanKey
@@ -19,13 +19,13 @@ from tables.changelogged.checkpoint import StateTooNew
 from tables.changelogged.checksum import record_hash
 from tables.changelogged.members import SetKey
 from tables.changelogged.packed_rows import (
-    ColdCells,
     Packed,
+    PackedCells,
     has_late_cuts,
     is_newer,
     subscription_of,
 )
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.partition.route_table import RouteTable
 from tables.partition.snapshot import Snapshot
 from tables.partition.staleness import Staleness
@@ -34,7 +34,7 @@ from tables.partition.tables import Tables
 from tables.routing.implicit import subscription_id
 from tables.routing.route import Route
 
-Sealed = tuple[str, bytes]
+Piece = tuple[str, bytes]
 """(subscription id, its cells in one piece)"""
 
 
@@ -50,120 +50,122 @@ class Packing:
         stale: Staleness,
     ):
         self._definitions = tables.definitions
-        self._presence = tables.presence
+        self._event_ranges = tables.event_ranges
         self._snapshot = snapshot
         self._standing = standing
         self._timelines = routes.timelines
         self._routes = routes
         self._stale = stale
-        self._cold = ColdCells()
+        self._packed = PackedCells()
         """Cells of external subscriptions that have no routes here."""
-        self._thawed: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
-        self._uncooled: dict[SubscriptionName, None] = {}
+        self._unpacked: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
+        self._to_pack: dict[SubscriptionKey, None] = {}
         """To be packed once no definition is left to be looked at."""
         self._late: set[str] = set()
         """Subscriptions that were restored with states of cuts to come."""
 
     # Routes
 
-    def route_of(self, pair: Pair) -> Route:
-        """The route of a pair, compiled at its first event and when definitions touch it."""
-        route = self._routes.find(pair)
+    def route_of(self, meter_key: MeterKey) -> Route:
+        """The route of a meter key, compiled at its first event and when definitions touch it."""
+        route = self._routes.find(meter_key)
         if route is not None:
             return route
-        organization_id, external_id, code = pair
+        organization_id, external_id, code = meter_key
         name = (organization_id, external_id)
-        self.thaw(name)
-        route = self._routes.find(pair)
+        self.unpack(name)
+        route = self._routes.find(meter_key)
         if route is not None:
             return route
-        if self._presence.find(name, code) is None:
-            if self._presence.passes_over(name, code):
+        if self._event_ranges.find(name, code) is None:
+            if self._event_ranges.passes_over(name, code):
                 # Nothing is kept of it; no charge asks about it.
-                return Route(*pair, tuple(timeline for _, timeline in self._timelines.of(name)), ())
-            self._routes.note_eventless(pair)
-            return self.install(pair, self._routes.compile(pair))
-        return self.install(pair, self._compiled_as_it_stands(pair))
+                return Route(
+                    *meter_key, tuple(timeline for _, timeline in self._timelines.of(name)), ()
+                )
+            self._routes.note_unused(meter_key)
+            return self.install(meter_key, self._routes.compile(meter_key))
+        return self.install(meter_key, self._compiled_as_it_stands(meter_key))
 
-    def _compiled_as_it_stands(self, pair: Pair) -> Route:
-        """A route of a pair that has events, under what these were folded under."""
-        until_ms, history_ms = self._standing.of(pair[:2])
+    def _compiled_as_it_stands(self, meter_key: MeterKey) -> Route:
+        """A route of a meter key that has events, under what these were folded under."""
+        until_ms, history_ms = self._standing.of(meter_key[:2])
         if until_ms is not None or history_ms is not None:
-            self._standing.look_again(pair[:2])
-        return self._routes.compile(pair, until_ms, history_ms)
+            self._standing.look_again(meter_key[:2])
+        return self._routes.compile(meter_key, until_ms, history_ms)
 
-    def install(self, pair: Pair, route: Route) -> Route:
+    def install(self, meter_key: MeterKey, route: Route) -> Route:
         """Put a route in place, with the cells that there are for its spans."""
-        self._routes.install(pair, route)
-        if self._thawed:
+        self._routes.install(meter_key, route)
+        if self._unpacked:
             for span in route.spans:
                 self._fill(span)
         return route
 
     def _fill(self, span: Span) -> None:
         """Give a span the cells that were packed, or that the changelog has, for its key."""
-        left = unpack_into(span, self._thawed.pop(span.key, ()))
+        left = unpack_into(span, self._unpacked.pop(span.key, ()))
         if left:
-            self._thawed[span.key] = left
+            self._unpacked[span.key] = left
 
-    def replace(self, pair: Pair, refolded: Route | None) -> list[SetKey]:
-        """Put what a refold made in place of what a pair has; the sets of members to be forgotten.
+    def replace(self, meter_key: MeterKey, refolded: Route | None) -> list[SetKey]:
+        """Put a refolded route in place of a meter key's own; return the member sets to forget.
 
-        Of a packed external subscription the other pairs have to be at hand as well.
+        Of a packed external subscription the other meter keys have to be at hand as well.
         """
-        self.thaw(pair[:2])
-        return self._routes.replace(pair, refolded)
+        self.unpack(meter_key[:2])
+        return self._routes.replace(meter_key, refolded)
 
     # Packed cells
 
-    def is_cold(self, name: SubscriptionName) -> bool:
+    def is_packed(self, name: SubscriptionKey) -> bool:
         """Whether the cells of an external subscription are packed, and its routes unmade."""
-        return bool(self._cold) and any(i in self._cold for i in self._subscription_ids(name))
+        return bool(self._packed) and any(i in self._packed for i in self._subscription_ids(name))
 
-    def sealed_cells(self, name: SubscriptionName) -> list[Sealed]:
-        """The packed cells of a cold external subscription, for `cool`."""
-        found = ((i, self._cold.sealed(i)) for i in self._subscription_ids(name) if self._cold)
+    def packed_pieces(self, name: SubscriptionKey) -> list[Piece]:
+        """The packed cells of a cold external subscription, for `pack`."""
+        found = ((i, self._packed.sealed(i)) for i in self._subscription_ids(name) if self._packed)
         return [(identity, sealed) for identity, sealed in found if sealed is not None]
 
-    def pieces(self, name: SubscriptionName) -> list[tuple[str, bytes | None]]:
+    def pieces(self, name: SubscriptionKey) -> list[tuple[str, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""
         return [
-            (identity, self._cold.sealed(identity)) for identity in self._subscription_ids(name)
+            (identity, self._packed.sealed(identity)) for identity in self._subscription_ids(name)
         ]
 
     def has(self, pieces: Iterable[tuple[str, bytes | None]]) -> bool:
         """Return True if just these cells are packed of these subscriptions now."""
-        return all(self._cold.sealed(identity) is piece for identity, piece in pieces)
+        return all(self._packed.sealed(identity) is piece for identity, piece in pieces)
 
-    def read(self, name: SubscriptionName) -> list[Packed]:
+    def read(self, name: SubscriptionKey) -> list[Packed]:
         """Return the packed cells of an external subscription, which stay packed."""
-        return [cell for i in self._subscription_ids(name) for cell in self._cold.read(i)]
+        return [cell for i in self._subscription_ids(name) for cell in self._packed.read(i)]
 
-    def thaw(self, name: SubscriptionName) -> None:
+    def unpack(self, name: SubscriptionKey) -> None:
         """Make routes and cells of a cold external subscription, as they stand."""
-        if not self._cold:
+        if not self._packed:
             return
-        packed = [cell for i in self._subscription_ids(name) for cell in self._cold.take(i)]
+        packed = [cell for i in self._subscription_ids(name) for cell in self._packed.take(i)]
         if not packed:
             return
         for key, cells in by_span(packed).items():
-            self._thawed.setdefault(key, []).extend(cells)
-        for code in self._presence.codes.get(name, ()):
-            pair = (*name, code)
-            if pair not in self._routes.by_pair:
-                self.install(pair, self._compiled_as_it_stands(pair))
-        if self._thawed:
-            self._refold_strays(name)
+            self._unpacked.setdefault(key, []).extend(cells)
+        for code in self._event_ranges.codes.get(name, ()):
+            meter_key = (*name, code)
+            if meter_key not in self._routes.by_key:
+                self.install(meter_key, self._compiled_as_it_stands(meter_key))
+        if self._unpacked:
+            self._refold_orphaned(name)
 
-    def _refold_strays(self, name: SubscriptionName) -> None:
+    def _refold_orphaned(self, name: SubscriptionKey) -> None:
         """Cells that no route leads to are a fault of ours: what they hold is counted anew."""
-        for cells in self._thawed.values():
+        for cells in self._unpacked.values():
             for _, (key, value) in cells:
                 self._snapshot.delete_packed(key, value)
-        self._thawed.clear()
-        self._stale.miss(self._presence.pairs_of(name))
+        self._unpacked.clear()
+        self._stale.miss(self._event_ranges.meter_keys_of(name))
 
-    def cool(self, name: SubscriptionName, sealed: Sequence[Sealed] = ()) -> None:
+    def pack(self, name: SubscriptionKey, sealed: Sequence[Piece] = ()) -> None:
         """Pack the cells of an external subscription, unless a flush or a refold has to see them.
 
         What is packed is what the changelog has, so that nothing needs to be written. `sealed`: as
@@ -172,12 +174,17 @@ class Packing:
         if name in self._stale.names:
             return
         if self._standing.changes:
-            self._uncooled[name] = None
+            self._to_pack[name] = None
             return
         routes = self._routes
-        routes.drop_eventless(name)
-        pairs = [(*name, code) for code in self._presence.codes.get(name, ())]
-        spans = [s for pair in pairs if pair in routes.by_pair for s in routes.by_pair[pair].spans]
+        routes.drop_unused(name)
+        meter_keys = [(*name, code) for code in self._event_ranges.codes.get(name, ())]
+        spans = [
+            s
+            for meter_key in meter_keys
+            if meter_key in routes.by_key
+            for s in routes.by_key[meter_key].spans
+        ]
         cells = [
             cell
             for span in spans
@@ -186,9 +193,9 @@ class Packing:
         ]
         if any(cell.dirty for cell in cells):
             return
-        if sealed and self._stale.strays.isdisjoint(pairs):
+        if sealed and self._stale.orphaned_keys.isdisjoint(meter_keys):
             for identity, piece in sealed:
-                self._cold.put_back(identity, piece)
+                self._packed.put_back(identity, piece)
         else:
             packed = [
                 (cell, msgspec.msgpack.encode(cell.key), cell.packed())
@@ -202,27 +209,27 @@ class Packing:
                     self._snapshot.mark(cell)
                 return
             for _, key, value in packed:
-                self._cold.add(key, value)
-            self._cold.seal()
-        for pair in pairs:
-            routes.remove(pair)
+                self._packed.add(key, value)
+            self._packed.seal()
+        for meter_key in meter_keys:
+            routes.remove(meter_key)
         self._timelines.forget(name)
         if spans:
             self._standing.note_packed(name)
 
     def pack_later(self) -> Iterator[None]:
         """Pack what could not be packed while definitions were looked at."""
-        while self._uncooled and not self._standing.looks:
-            name, _ = self._uncooled.popitem()
-            self.cool(name)
+        while self._to_pack and not self._standing.looks:
+            name, _ = self._to_pack.popitem()
+            self.pack(name)
             yield None
 
-    def spare(self, name: SubscriptionName) -> None:
+    def spare(self, name: SubscriptionKey) -> None:
         """Drop what was made to look at an external subscription that has no routes at hand."""
-        if name not in self._presence.codes or self.is_cold(name):
+        if name not in self._event_ranges.codes or self.is_packed(name):
             self._timelines.forget(name)
 
-    def _subscription_ids(self, name: SubscriptionName) -> Iterable[str]:
+    def _subscription_ids(self, name: SubscriptionKey) -> Iterable[str]:
         for versions in self._definitions.subscriptions(*name):
             yield next(versions.all()).id
         yield subscription_id(*name)
@@ -233,14 +240,14 @@ class Packing:
         """Take over one record of the cell changelog."""
         if is_newer(value):
             raise StateTooNew(f"a cell is of a fold version later than {FOLD_VERSION}")
-        self._cold.add(key, value)
+        self._packed.add(key, value)
         self._snapshot.note_loaded(key, value)
         if has_late_cuts(value):
             self._late.add(subscription_of(key))
 
-    def seal_loaded(self) -> None:
+    def pack_loaded(self) -> None:
         """Everything has been taken over."""
-        self._cold.seal()
+        self._packed.seal()
 
     def loaded_late(self) -> list[str]:
         """Subscriptions that were restored with states of cuts to come."""

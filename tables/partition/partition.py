@@ -18,11 +18,11 @@ from app.bounds.turns import Steps, drained
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival, Run, SubscriptionName
-from tables.changelogged.checkpoint import PartitionRecord
+from app.wire.arrivals import Arrival, Run, SubscriptionKey
+from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
-from tables.changelogged.members import MemberName, Members
-from tables.changelogged.presence import REST, Presence, PresenceTable
+from tables.changelogged.members import MemberKey, Members
+from tables.changelogged.presence import REST, EventRanges, EventRangesTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 from tables.fold import Folded, apply_members, fold_run, members_wanted
@@ -30,7 +30,7 @@ from tables.not_counted import NotCounted, Reason
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
 from tables.partition.history import History
-from tables.partition.intake import Duplicate, Intake, Refused
+from tables.partition.intake import Duplicate, Intake, RefusedArrival
 from tables.partition.packing import Packing
 from tables.partition.redefinition import Redefinition
 from tables.partition.redirection import Redirection
@@ -48,7 +48,7 @@ class Slice(NamedTuple):
     """What folding a slice came to, besides changed cells."""
 
     accepted: int
-    refused: list[Refused]
+    refused: list[RefusedArrival]
     duplicates: list[Duplicate]
 
 
@@ -68,8 +68,10 @@ class Partition:
         self.definitions = definitions
         self.index = index
         self.members = members or Members()
-        self.record = carried.record or PartitionRecord()
-        self.presence = carried.presence or PresenceTable(self._is_defined, self._begin_rest)
+        self.record = carried.record or Checkpoint()
+        self.event_ranges = carried.event_ranges or EventRangesTable(
+            self._is_defined, self._begin_rest
+        )
         self.published = carried.published or PublishedTable()
         # A table without corrections is as good as none to whoever asks for its truth.
         known = carried.corrections
@@ -79,7 +81,7 @@ class Partition:
             index,
             self.members,
             self.record,
-            self.presence,
+            self.event_ranges,
             self.published,
             self.corrections,
         )
@@ -109,25 +111,25 @@ class Partition:
         """The settings in force now."""
         return self.definitions.settings_at()
 
-    def _is_defined(self, name: SubscriptionName, code: str) -> bool:
+    def _is_defined(self, name: SubscriptionKey, code: str) -> bool:
         """Whether anything is or was defined that may count events of a name."""
         return self.definitions.known_since_ms(*name, code) < NEVER_MS
 
-    def _begin_rest(self) -> Presence:
+    def _begin_rest(self) -> EventRanges:
         """What is known of undefined names that are not kept one by one, before the first is."""
         record = self.record
         record.searched_ms = self.definitions.append_time_ms
-        return Presence(raw_first=record.raw_next, rekeyed_first=record.rekeyed_next)
+        return EventRanges(raw_first=record.raw_next, rekeyed_first=record.rekeyed_next)
 
     # Folding
 
-    def unknown_members(self, runs: Iterable[Run]) -> list[MemberName]:
+    def missing_members(self, runs: Iterable[Run]) -> list[MemberKey]:
         """Members that must be learnt before the slice can be folded."""
-        unknown: dict[MemberName, None] = {}
+        unknown: dict[MemberKey, None] = {}
         codes, members = self._unique_codes(), self.members
-        for pair, arrivals in self._counted_runs(runs) if self.corrections else runs:
-            if pair[2] in codes:
-                names = members_wanted(self.packing.route_of(pair), arrivals, members)
+        for meter_key, arrivals in self._counted_runs(runs) if self.corrections else runs:
+            if meter_key[2] in codes:
+                names = members_wanted(self.packing.route_of(meter_key), arrivals, members)
                 unknown.update((n, None) for n in names if members.unknown(n))
         return list(unknown)
 
@@ -136,15 +138,15 @@ class Partition:
 
         Not what they make of them now: folding an event decides which of them are in force.
         """
-        for pair, arrivals in runs:
-            yield pair, arrivals
-            if not self.corrections.touches(pair[:2]):
+        for meter_key, arrivals in runs:
+            yield meter_key, arrivals
+            if not self.corrections.touches(meter_key[:2]):
                 continue
             for arrival in arrivals:
                 for held in self.corrections.history(arrival.identity):
                     event = held.event
                     if event is not None:
-                        yield (*pair[:2], event.code), (replace(arrival, event=event),)
+                        yield (*meter_key[:2], event.code), (replace(arrival, event=event),)
 
     def _unique_codes(self) -> frozenset[str]:
         """Codes that a metric with members has or had, in any organization."""
@@ -169,15 +171,15 @@ class Partition:
         if any(stored) or len(set(ids)) < len(ids) or self.corrections:
             taken, ids, entries = intake.only_new(taken, ids, entries, stored, duplicates, folded)
         for route, run in taken:
-            noted = route.presence
+            noted = route.event_ranges
             if noted is None or noted.written:
                 name = (route.organization_id, route.external_subscription_id)
-                noted = route.presence = self.presence.of(name, route.code)
+                noted = route.event_ranges = self.event_ranges.of(name, route.code)
             noted.note(run)
             if not fold_run(route, run, settled_ms, members, folded):
                 self._note_unrouted(route, run, folded)
         for name in intake.take_replaced():
-            folded.displaced |= self.presence.pairs_of(name)
+            folded.displaced |= self.event_ranges.meter_keys_of(name)
         self.index.add_many(ids, entries)
         apply_members(folded.unique, members, settled_ms, folded)
         self.take_folded(folded)
@@ -201,7 +203,7 @@ class Partition:
 
     def unrouted(self, route: Route, arrival: Arrival) -> Reason:
         """Why no charge of a route is asked about an event."""
-        organization_id, _, code = route.pair
+        organization_id, _, code = route.meter_key
         if self.definitions.metric(organization_id, code) is None and not route.spans:
             return "unknown_code"
         if not route.timelines:
@@ -243,7 +245,7 @@ class Partition:
 
     def restored(self) -> bool:
         """Whether counts and hash sums of what was loaded agree; cuts to come are known again."""
-        self.packing.seal_loaded()
+        self.packing.pack_loaded()
         self.standing.note_restored()
         self.redefinition.search_for_all()
         if not self.snapshot.is_whole():
@@ -258,7 +260,7 @@ class Partition:
             return False
         subscription = next(versions.all())
         name = (subscription.organization_id, subscription.external_id)
-        for code in self.presence.codes.get(name, ()):
+        for code in self.event_ranges.codes.get(name, ()):
             for span in self.packing.route_of((*name, code)).spans:
                 late = {
                     layer.revision_of(cut_ms)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.presence import REST
 from tables.partition.corrected import Corrected
 from tables.partition.packing import Packing
@@ -33,7 +33,7 @@ class Redefinition:
     ):
         self._definitions = tables.definitions
         self._record = tables.record
-        self._presence = tables.presence
+        self._event_ranges = tables.event_ranges
         self._corrected = corrected
         self._standing = standing
         self._routes = routes
@@ -42,15 +42,15 @@ class Redefinition:
         self._searched_for = set[str | None]()
         """Organizations with definitions that may be of names not kept one by one; None: all."""
 
-    def tell(self, touch: Touch, at_ms: int | None = None, until_ms: int | None = None) -> None:
+    def tell(self, impact: Impact, at_ms: int | None = None, until_ms: int | None = None) -> None:
         """Queue an applied definition; `renewing` looks at the subscriptions it concerns.
 
         `at_ms`: its append time, when others came after. `until_ms`: the append time up to which
         definitions were looked at before, for a partition that is being restored.
         """
-        self._routes.tell(touch)
+        self._routes.tell(impact)
         at_ms = self._definitions.append_time_ms if at_ms is None else at_ms
-        self._standing.tell(touch, at_ms, until_ms)
+        self._standing.tell(impact, at_ms, until_ms)
 
     def renewing(self) -> Generator[Renewed | None, None, None]:
         """Look at each subscription that queued definitions concern, one step for each.
@@ -60,47 +60,47 @@ class Redefinition:
         standing = self._standing
         while standing.looks:
             told = standing.first(TOLD_AT_ONCE)
-            if any(touch.organization_id is None for touch, _ in told):
+            if any(impact.organization_id is None for impact, _ in told):
                 # Settings may come into force before corrections that were read earlier.
-                yield from self._corrected.announce_followed()
-            yield from self._renewed_for([touch for touch, _ in told])
+                yield from self._corrected.reschedule_revisions()
+            yield from self._renewed_for([impact for impact, _ in told])
             yield from self._redirection.look_again()
-            if self._presence.rest is not None:
-                defining = [touch for touch, _ in told if self._defines(touch)]
+            if self._event_ranges.rest is not None:
+                defining = [impact for impact, _ in told if self._defines(impact)]
                 if defining:
-                    self._searched_for.update(touch.organization_id for touch in defining)
+                    self._searched_for.update(impact.organization_id for impact in defining)
                     yield Renewed(REST[:2], {REST}, False)
             standing.looked_at(told)
         standing.clear()
         yield from self._packing.pack_later()
 
-    def _renewed_for(self, touches: Iterable[Touch]) -> Iterator[Renewed | None]:
-        """Look at concerned subscriptions; after a touch of all codes, not again at the same."""
+    def _renewed_for(self, impacts: Iterable[Impact]) -> Iterator[Renewed | None]:
+        """Look at concerned subscriptions; after an impact on all codes, not again at the same."""
         redirection = self._redirection
-        seen: set[SubscriptionName] = set()
-        for touch in sorted(dict.fromkeys(touches), key=lambda touch: touch.codes is not None):
-            for name in redirection.concerned(touch):
+        seen: set[SubscriptionKey] = set()
+        for impact in sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None):
+            for name in redirection.concerned(impact):
                 if name in seen:
                     yield None
                     continue
-                if touch.codes is None:
+                if impact.codes is None:
                     seen.add(name)
-                yield Renewed(name, redirection.look_at(name, touch.codes), touch.moves_cuts)
+                yield Renewed(name, redirection.look_at(name, impact.codes), impact.moves_cuts)
 
     # Undefined names that are not kept one by one
 
-    def _defines(self, touch: Touch) -> bool:
+    def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""
-        organization_id, definitions = touch.organization_id, self._definitions
+        organization_id, definitions = impact.organization_id, self._definitions
         if organization_id is None:
             return True
         searched_ms = self._record.searched_ms
-        if touch.external_subscription_id is not None:
-            name = (organization_id, touch.external_subscription_id)
+        if impact.external_subscription_id is not None:
+            name = (organization_id, impact.external_subscription_id)
             return searched_ms <= definitions.named_since_ms(*name) < NEVER_MS
         return any(
             searched_ms <= definitions.code_since_ms(organization_id, code) < NEVER_MS
-            for code in touch.codes or ()
+            for code in impact.codes or ()
         )
 
     def is_searched_for(self, organization_id: str) -> bool:
@@ -113,7 +113,7 @@ class Redefinition:
 
     def search_for_all(self) -> None:
         """After a restore: whose definitions are being looked for is not written down."""
-        if self._presence.rest is not None:
+        if self._event_ranges.rest is not None:
             self._searched_for.add(None)
 
     def note_searched(self, defined_ms: int, organization_ids: frozenset[str | None]) -> None:

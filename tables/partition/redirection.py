@@ -6,9 +6,9 @@ import logging
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from app.definitions.outcome import Touch
-from app.wire.arrivals import SubscriptionName
-from tables.changelogged.presence import Pair, Presence
+from app.definitions.outcome import Impact
+from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.presence import EventRanges, MeterKey
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.staleness import Staleness
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 class Renewed(NamedTuple):
     """What new definitions mean for one external subscription."""
 
-    name: SubscriptionName
-    refold: set[Pair]
-    """Pairs with events that now go elsewhere; these pairs keep their routes until a refold."""
+    name: SubscriptionKey
+    refold: set[MeterKey]
+    """Meter keys with events that now go elsewhere; they keep their routes until a refold."""
     cut_moved: bool
     """Whether its next cut may be due at another time."""
 
@@ -41,7 +41,7 @@ class Redirection:
         stale: Staleness,
     ):
         self._definitions = tables.definitions
-        self._presence = tables.presence
+        self._event_ranges = tables.event_ranges
         self._standing = standing
         self._timelines = routes.timelines
         self._routes = routes
@@ -50,40 +50,40 @@ class Redirection:
 
     @property
     def refolds(self) -> bool:
-        """Whether a refold of any pair is queued or running."""
-        return bool(self._stale.refolding_pairs)
+        """Whether a refold of any meter key is queued or running."""
+        return bool(self._stale.refolding_keys)
 
-    def concerned(self, touch: Touch) -> Iterator[SubscriptionName]:
+    def concerned(self, impact: Impact) -> Iterator[SubscriptionKey]:
         """Whom a definition is about; they may be at home elsewhere, or have no event yet."""
-        for code in sorted(touch.codes or ()):
-            for name in self._presence.names_with(touch.organization_id or "", code):
-                if self._is_on(name, touch.plan_id):
+        for code in sorted(impact.codes or ()):
+            for name in self._event_ranges.names_with(impact.organization_id or "", code):
+                if self._is_on(name, impact.plan_id):
                     yield name
-        if touch.codes is not None:
+        if impact.codes is not None:
             return
-        if touch.of_all:
+        if impact.of_all:
             # Also without a subscription: for the implicit plan.
-            for name in list(self._presence.codes):
-                if touch.organization_id in (None, name[0]):
+            for name in list(self._event_ranges.codes):
+                if impact.organization_id in (None, name[0]):
                     yield name
-        yield from self._definitions.names_touched(touch)
+        yield from self._definitions.names_affected(impact)
 
-    def _is_on(self, name: SubscriptionName, plan_id: str | None) -> bool:
+    def _is_on(self, name: SubscriptionKey, plan_id: str | None) -> bool:
         """Return True if a subscription of that external id is on a plan; None: any plan."""
         return plan_id is None or any(
             newest is not None and newest.plan_id == plan_id
             for newest in (versions.at() for versions in self._definitions.subscriptions(*name))
         )
 
-    def pairs_of(self, touch: Touch) -> Iterator[Pair]:
-        """Yield every pair with events that a definition may concern."""
-        for name in self.concerned(touch):
-            for code in list(self._presence.codes.get(name, ())):
-                if touch.codes is None or code in touch.codes:
+    def meter_keys_of(self, impact: Impact) -> Iterator[MeterKey]:
+        """Yield every meter key with events that a definition may concern."""
+        for name in self.concerned(impact):
+            for code in list(self._event_ranges.codes.get(name, ())):
+                if impact.codes is None or code in impact.codes:
                     yield (*name, code)
 
-    def look_at(self, name: SubscriptionName, codes: Container[str] | None) -> set[Pair]:
-        """Replace the routes of some codes; return the pairs that need a refold and keep theirs."""
+    def look_at(self, name: SubscriptionKey, codes: Container[str] | None) -> set[MeterKey]:
+        """Replace routes of some codes; return the meter keys that need a refold first."""
         try:
             return self._newly_routed(name, codes)
         except MemoryError:
@@ -91,29 +91,29 @@ class Redirection:
         except Exception:
             # A refold finds out whether only this one fails, and what to do about it.
             log.exception("It cannot be told what a definition changes for %s", name)
-            return self._presence.pairs_of(name)
+            return self._event_ranges.meter_keys_of(name)
 
     def look_again(self) -> Iterator[Renewed]:
         """Look once more at subscriptions that were routed under older definitions."""
         while (name := self._standing.next_again()) is not None:
             refold = self.look_at(name, None)
             if self._standing.is_unclear(name):
-                refold |= self._presence.pairs_of(name)
+                refold |= self._event_ranges.meter_keys_of(name)
             yield Renewed(name, refold, False)
 
-    def _newly_routed(self, name: SubscriptionName, codes: Container[str] | None) -> set[Pair]:
-        presences = self._presence.codes.get(name, {})
+    def _newly_routed(self, name: SubscriptionKey, codes: Container[str] | None) -> set[MeterKey]:
+        presences = self._event_ranges.codes.get(name, {})
         found = {(*name, c): p for c, p in presences.items() if codes is None or c in codes}
         if not found:
             return set()
-        if self._presence.undefined:
+        if self._event_ranges.undefined:
             for code in presences:
-                self._presence.note_defined(name, code)
+                self._event_ranges.note_defined(name, code)
         standing = self._standing
         until_ms, history_ms = standing.of(name)
-        refold: set[Pair] = set()
+        refold: set[MeterKey] = set()
         if standing.looks and standing.is_unclear(name):
-            refold.update(pair for pair in found if pair not in self._routes.by_pair)
+            refold.update(meter_key for meter_key in found if meter_key not in self._routes.by_key)
         elif self._stays_cold(name, found, until_ms, history_ms):
             return refold
         refold |= self._redirected(name, found, until_ms, history_ms)
@@ -123,13 +123,13 @@ class Redirection:
 
     def _stays_cold(
         self,
-        name: SubscriptionName,
-        pairs: Mapping[Pair, Presence],
+        name: SubscriptionKey,
+        meter_keys: Mapping[MeterKey, EventRanges],
         before_ms: int | None,
         history_ms: int | None,
     ) -> bool:
         """Return True if definitions change nothing for a cold external subscription."""
-        if name in self._stale.names or not self._packing.is_cold(name):
+        if name in self._stale.names or not self._packing.is_packed(name):
             return False
         old: Timelines | None = None
         new: Timelines | None = None
@@ -137,58 +137,62 @@ class Redirection:
             old, new = self._timelines.unfixed(name, before_ms)
         compiled = self._routes.compile
         return all(
-            compiled(pair, before_ms, history_ms, old).shape(*_reach(presence))
-            == compiled(pair, timelines=new).shape(*_reach(presence))
-            for pair, presence in pairs.items()
+            compiled(meter_key, before_ms, history_ms, old).shape(*_reach(event_ranges))
+            == compiled(meter_key, timelines=new).shape(*_reach(event_ranges))
+            for meter_key, event_ranges in meter_keys.items()
         )
 
     def _redirected(
         self,
-        name: SubscriptionName,
-        pairs: Mapping[Pair, Presence],
+        name: SubscriptionKey,
+        meter_keys: Mapping[MeterKey, EventRanges],
         before_ms: int | None,
         history_ms: int | None,
-    ) -> set[Pair]:
-        """Replace routes; return the pairs that keep their old ones because they need a refold.
+    ) -> set[MeterKey]:
+        """Replace routes; return the meter keys that keep theirs because they need a refold.
 
         `before_ms`, `history_ms`: append times under which the old routes were compiled.
         """
-        if self._packing.is_cold(name):
+        if self._packing.is_packed(name):
             # Thawing brings back the routes of every code as of then. Look at all of them: nobody
             # comes back to a code that another definition of that millisecond left packed.
-            self._packing.thaw(name)
+            self._packing.unpack(name)
             self._standing.need_not_look_again(name)
-            codes = self._presence.codes.get(name, {})
-            pairs = {(*name, code): presence for code, presence in codes.items()}
+            codes = self._event_ranges.codes.get(name, {})
+            meter_keys = {(*name, code): event_ranges for code, event_ranges in codes.items()}
         return {
-            pair
-            for pair, presence in pairs.items()
+            meter_key
+            for meter_key, event_ranges in meter_keys.items()
             # A running refold may stand under older definitions: it has to be done again.
-            if pair in self._stale.refolding_pairs
-            or self._changes_course(pair, presence, before_ms, history_ms)
+            if meter_key in self._stale.refolding_keys
+            or self._changes_course(meter_key, event_ranges, before_ms, history_ms)
         }
 
     def _changes_course(
-        self, pair: Pair, presence: Presence, before_ms: int | None, history_ms: int | None
+        self,
+        meter_key: MeterKey,
+        event_ranges: EventRanges,
+        before_ms: int | None,
+        history_ms: int | None,
     ) -> bool:
         """Swap the route in place if no folded event goes elsewhere; else say so."""
         routes = self._routes
-        old = routes.by_pair.get(pair) or routes.compile(pair, before_ms, history_ms)
-        new = routes.compile(pair)
-        reach = _reach(presence)
+        old = routes.by_key.get(meter_key) or routes.compile(meter_key, before_ms, history_ms)
+        new = routes.compile(meter_key)
+        reach = _reach(event_ranges)
         if old.shape(*reach) != new.shape(*reach):
-            if pair not in routes.by_pair:
-                self._packing.install(pair, old)
+            if meter_key not in routes.by_key:
+                self._packing.install(meter_key, old)
             return True
-        self._packing.install(pair, new)
+        self._packing.install(meter_key, new)
         return False
 
 
-def refolds_of(steps: Iterable[Renewed | None]) -> set[Pair]:
-    """Run all steps in one go, where nobody else waits, and return the pairs to refold."""
-    return {pair for renewed in steps if renewed is not None for pair in renewed.refold}
+def refolds_of(steps: Iterable[Renewed | None]) -> set[MeterKey]:
+    """Run all steps in one go, where nobody else waits, and return the meter keys to refold."""
+    return {meter_key for renewed in steps if renewed is not None for meter_key in renewed.refold}
 
 
-def _reach(presence: Presence) -> tuple[int, int]:
-    """Return how far the events of a pair reach, for `Route.shape`."""
-    return presence.newest_ms, presence.appended_ms
+def _reach(event_ranges: EventRanges) -> tuple[int, int]:
+    """Return how far the events of a meter key reach, for `Route.shape`."""
+    return event_ranges.newest_ms, event_ranges.appended_ms

@@ -1,9 +1,9 @@
-"""Refold: pairs recomputed from their events, beside the live fold, and swapped in.
+"""Refold: meter keys recomputed from their events, beside the live fold, and swapped in.
 
 New routes and empty cells are made under the definitions as they are now. A reader feeds every
-event of the pairs again. When it has reached what the live fold has taken, the swap replaces the
-old cells. The event index says which arrival of an id counts, so a refold counts what the live fold
-counted.
+event of the meter keys again. When it has reached what the live fold has taken, the swap replaces
+the old cells. The event index says which arrival of an id counts, so a refold counts what the live
+fold counted.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from msgspec.structs import replace
 
 from app.bounds.turns import Steps, drained
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival, SubscriptionName
+from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members, SetKey
-from tables.changelogged.presence import REST, Pair, first_offsets
+from tables.changelogged.presence import REST, MeterKey, first_offsets
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted
 from tables.partition.corrected import Counted, Kept, Revised
-from tables.partition.intake import Refused, WaitForDefinitions
+from tables.partition.intake import RefusedArrival, WaitForDefinitions
 from tables.partition.partition import Partition
-from tables.routing.group_admission import Census
+from tables.routing.group_admission import GroupAdmission
 from tables.routing.route import Route
 from tables.spool import Spool
 
 
 class Refold:
-    """One refold of some pairs of one partition."""
+    """One refold of some meter keys of one partition."""
 
     def __init__(
         self,
         partition: Partition,
-        pairs: Iterable[Pair],
-        horizons: Mapping[SubscriptionName, int] | None = None,
+        meter_keys: Iterable[MeterKey],
+        horizons: Mapping[SubscriptionKey, int] | None = None,
         *,
         begins: bool = True,
     ):
-        """`REST` among the pairs: also those of undefined names that are defined by now.
+        """`REST` among the meter keys: also those of undefined names that are defined by now.
 
-        `horizons`: subscriptions all of whose pairs are refolded, under the corrections appended
-        until their next cut; others keep those that are in force. NEVER_MS: under all corrections.
-        `begins`: False for whoever takes the steps of `beginning` before anything is fed.
+        `horizons`: subscriptions all of whose meter keys are refolded, under the corrections
+        appended until their next cut; others keep those that are in force. NEVER_MS: under all
+        corrections. `begins`: False for whoever takes the steps of `beginning` first.
         """
         self.partition = partition
         self._history_ms = partition.standing.history_ms
-        self.pairs = set(pairs)
-        self._names = {(org, external_id) for org, external_id, _ in self.pairs}
-        self._searches = REST in self.pairs
+        self.meter_keys = set(meter_keys)
+        self._names = {(org, external_id) for org, external_id, _ in self.meter_keys}
+        self._searches = REST in self.meter_keys
         self._defined_ms = (partition.record.searched_ms, partition.definitions.append_time_ms)
         self._searched_for = (
             partition.redefinition.searched_for() if self._searches else frozenset[str | None]()
         )
-        self.recorrected: set[SubscriptionName] = set()
+        self.recorrected: set[SubscriptionKey] = set()
         """Once it is swapped in: names that were found and that corrections are about."""
-        self._horizons = dict(horizons or {})
-        self.routes: dict[Pair, Route] = {}
+        self._limit_positions = dict(horizons or {})
+        self.routes: dict[MeterKey, Route] = {}
         if begins:
             drained(self.beginning())
 
@@ -68,39 +68,39 @@ class Refold:
         partition = self.partition
         self._standing = {
             name: partition.corrections.standing(name, horizon_ms)
-            for name, horizon_ms in self._horizons.items()
+            for name, horizon_ms in self._limit_positions.items()
         }
         # Under corrections events may count that did not when their cuts were taken: another group
         # has their place. No cut before the next is taken for them.
         self._taken_ms = {
             name: next_cut_ms - 1
-            for name, next_cut_ms in self._horizons.items()
+            for name, next_cut_ms in self._limit_positions.items()
             if next_cut_ms < NEVER_MS
         }
-        self._unforeseen: dict[SubscriptionName, int] = {}
+        self._unforeseen: dict[SubscriptionKey, int] = {}
         """Cuts before the next that was known, of late events that nothing counted so far."""
         self._revised: dict[Revised, list[Kept]] = {}
         self._spool = Spool(partition.corrections.spool.directory)
         """Has those events; what was put there goes when other ones take their place."""
-        self.census = Census()
+        self.group_admission = GroupAdmission()
 
     def beginning(self) -> Steps[None]:
         """Make routes without cells, a step for each.
 
-        Definitions may come meanwhile: pairs that these concern are refolded once more.
+        Definitions may come meanwhile: meter keys that these concern are refolded once more.
         """
-        routes: dict[Pair, Route] = {}
-        for pair in self.pairs - {REST}:
-            routes[pair] = self._compile(pair)
+        routes: dict[MeterKey, Route] = {}
+        for meter_key in self.meter_keys - {REST}:
+            routes[meter_key] = self._compile(meter_key)
             yield
         # Corrections that came meanwhile are known as it begins.
         self._look_ahead()
         self._begin(routes)
 
-    def _compile(self, pair: Pair) -> Route:
-        return self.partition.routes.compile(pair, None, self._history_ms)
+    def _compile(self, meter_key: MeterKey) -> Route:
+        return self.partition.routes.compile(meter_key, None, self._history_ms)
 
-    def _begin(self, routes: dict[Pair, Route]) -> None:
+    def _begin(self, routes: dict[MeterKey, Route]) -> None:
         self.routes = routes
         self._generation = self.partition.routes.next_generation()
         for route in routes.values():
@@ -108,9 +108,9 @@ class Refold:
         self.members = Members(capacity=None)
         self.folded = Folded()
         self.events = 0
-        self._found: dict[Pair, int] = {}
-        """Pairs of names that were undefined, with how many of their events nobody has noted."""
-        self.refused: list[tuple[bytes, Entry, Refused]] = []
+        self._found: dict[MeterKey, int] = {}
+        """Meter keys that were undefined, with how many of their events nobody has noted."""
+        self.refused: list[tuple[bytes, Entry, RefusedArrival]] = []
         """What the live fold took under definitions that it did not have all of."""
         self.waits_past_ms = -1
         """Definitions must be applied past it, or some event cannot be judged."""
@@ -128,12 +128,15 @@ class Refold:
             span.generation = self._generation
 
     def start_offsets(self) -> tuple[int | None, int | None]:
-        """Where to begin on raw and rekeyed; None where no event of the pairs lies."""
-        found = (self.partition.presence.find((org, name), code) for org, name, code in self.pairs)
+        """Where to begin on raw and rekeyed; None where no event of the meter keys lies."""
+        found = (
+            self.partition.event_ranges.find((org, name), code)
+            for org, name, code in self.meter_keys
+        )
         return first_offsets(entry for entry in found if entry is not None)
 
     def feed(self, arrivals: Sequence[Arrival]) -> None:
-        """Fold those of the arrivals that are of the pairs and count."""
+        """Fold those of the arrivals that are of the meter keys and count."""
         partition = self.partition
         if self._searches:
             self._find(arrivals)
@@ -166,14 +169,16 @@ class Refold:
                 continue
             self.events += 1
             if route.grouped:
-                self.census.note(route, counted.event, counted.timestamp_ms, counted.position)
+                self.group_admission.note(
+                    route, counted.event, counted.timestamp_ms, counted.position
+                )
             untaken = range(done_ms + 1, self._taken_ms.get(placed.name, -1) + 1)
             fold_run(route, (counted,), settled_ms, self.members, self.folded, since_ms, untaken)
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 
     def _find(self, arrivals: Iterable[Arrival]) -> None:
-        """Take in the pairs of names that were undefined and are defined now."""
+        """Take in the meter keys of names that were undefined and are defined now."""
         corrections = self.partition.corrections
         for arrival in arrivals:
             name, codes = arrival.name, [arrival.event.code]
@@ -181,29 +186,29 @@ class Refold:
                 history = corrections.history(arrival.identity)
                 codes += [event.code for held in history if (event := held.event) is not None]
             for code in codes:
-                pair = (*name, code)
-                if pair in self._found or not self._is_sought(pair):
+                meter_key = (*name, code)
+                if meter_key in self._found or not self._is_sought(meter_key):
                     continue
-                self._found[pair] = 0
-                self.pairs.add(pair)
+                self._found[meter_key] = 0
+                self.meter_keys.add(meter_key)
                 self._names.add(name)
-                if pair not in self.routes:
-                    route = self.routes[pair] = self._compile(pair)
+                if meter_key not in self.routes:
+                    route = self.routes[meter_key] = self._compile(meter_key)
                     self._renumber(route)
 
-    def _is_sought(self, pair: Pair) -> bool:
+    def _is_sought(self, meter_key: MeterKey) -> bool:
         """Whether some of its events may be noted with the rest only."""
-        presence, (first_ms, last_ms) = self.partition.presence, self._defined_ms
-        if not first_ms <= self.partition.definitions.known_since_ms(*pair) <= last_ms:
+        event_ranges, (first_ms, last_ms) = self.partition.event_ranges, self._defined_ms
+        if not first_ms <= self.partition.definitions.known_since_ms(*meter_key) <= last_ms:
             return False
-        entry, rest = presence.find(pair[:2], pair[2]), presence.rest
+        entry, rest = event_ranges.find(meter_key[:2], meter_key[2]), event_ranges.rest
         return entry is None or (rest is not None and not entry.begins_before(rest))
 
     def _note_found(self, arrival: Arrival) -> None:
-        if arrival.pair in self._found:
-            entry = self.partition.presence.find(arrival.name, arrival.event.code)
+        if arrival.meter_key in self._found:
+            entry = self.partition.event_ranges.find(arrival.name, arrival.event.code)
             if entry is None or not entry.reaches(arrival):
-                self._found[arrival.pair] += 1
+                self._found[arrival.meter_key] += 1
 
     def _foresee(self, arrival: Arrival) -> None:
         """The copy of an event that counts now may have been appended for an earlier cut.
@@ -226,14 +231,14 @@ class Refold:
         """The group of a cancelled event keeps its place."""
         route = self._route_of(arrival)
         if route is not None and route.grouped:
-            self.census.note(route, arrival.event, arrival.timestamp_ms, arrival.position)
+            self.group_admission.note(route, arrival.event, arrival.timestamp_ms, arrival.position)
 
     def _corrected(self, identity: bytes, placed: Arrival) -> Counted | None:
         """The event as corrections have it; None when it is cancelled."""
         partition, name = self.partition, placed.name
         if not partition.corrections.touches(name):
             return Counted(placed, -1)
-        horizon_ms = self._horizons.get(name)
+        horizon_ms = self._limit_positions.get(name)
         if horizon_ms is not None:
             for revised, version in partition.corrected.revised_by(identity, placed, horizon_ms):
                 kept = Kept.of(version, self._spool)
@@ -244,10 +249,10 @@ class Refold:
         if self.partition.corrections.touches(arrival.name):
             # An amend may have given it one of the codes.
             return arrival.name in self._names
-        return arrival.pair in self.routes
+        return arrival.meter_key in self.routes
 
-    def _refusal(self, arrival: Arrival) -> Refused | None:
-        if arrival.pair not in self.routes:
+    def _refusal(self, arrival: Arrival) -> RefusedArrival | None:
+        if arrival.meter_key not in self.routes:
             return None
         try:
             return self.partition.intake.refusal(arrival, arrival.timestamp_ms)
@@ -256,7 +261,7 @@ class Refold:
             return None
 
     def _route_of(self, arrival: Arrival) -> Route | None:
-        return self.routes.get(arrival.pair)
+        return self.routes.get(arrival.meter_key)
 
     def admitted(self) -> Steps[bool]:
         """Whether the groups that have cells are those that are admitted, once all was fed.
@@ -264,14 +269,14 @@ class Refold:
         Otherwise it begins anew, open only to those.
         """
         for route in self.routes.values():
-            if not self.census.agrees(route):
+            if not self.group_admission.agrees(route):
                 break
             yield
         else:
             return True
-        routes: dict[Pair, Route] = {}
-        for pair, route in self.routes.items():
-            routes[pair] = self.census.impose(route)
+        routes: dict[MeterKey, Route] = {}
+        for meter_key, route in self.routes.items():
+            routes[meter_key] = self.group_admission.impose(route)
             for span in route.spans:
                 span.drop()
             yield
@@ -283,7 +288,7 @@ class Refold:
         return drained(self.swapping())
 
     def swapping(self) -> Steps[bool]:
-        """Put the new cells in place of the old ones, a step for each pair.
+        """Put the new cells in place of the old ones, a step for each meter key.
 
         The live fold must stand where this does until the end. Ids of `refused` are free again; the
         caller owes each of these events a dead letter.
@@ -293,13 +298,13 @@ class Refold:
         if self._unforeseen:
             for name, cut_ms in self._unforeseen.items():
                 self.partition.cuts.expect(name, cut_ms)
-            self._horizons |= self._unforeseen
+            self._limit_positions |= self._unforeseen
             yield from self.beginning()
             return False
         if not (yield from self.admitted()):
             return False
         for route in self.routes.values():
-            for cell in self.census.settle(route):
+            for cell in self.group_admission.settle(route):
                 cell.dirty = True
                 self.folded.dirty.append(cell)
             yield
@@ -314,14 +319,14 @@ class Refold:
         # Which the cells alone would not tell when none is left.
         partition.record.generation = partition.routes.next_generation()
         gone: list[SetKey] = []
-        for pair in self.pairs | self.routes.keys():
-            gone += partition.packing.replace(pair, self.routes.get(pair))
+        for meter_key in self.meter_keys | self.routes.keys():
+            gone += partition.packing.replace(meter_key, self.routes.get(meter_key))
             yield
         yield from partition.members.forgetting(gone)
         yield from partition.members.replacing(self.members)
         for name, standing in self._standing.items():
             partition.corrections.enforce(name, standing, partition.record.cut_ms)
-        partition.corrected.revise(self._horizons, self._revised)
+        partition.corrected.revise(self._limit_positions, self._revised)
         if self._searches:
             self._keep_found()
         partition.take_folded(self.folded)
@@ -330,9 +335,9 @@ class Refold:
     def _keep_found(self) -> None:
         partition = self.partition
         for (org, external_id, code), events in self._found.items():
-            entry = partition.presence.of((org, external_id), code)
-            if partition.presence.rest is not None:
-                entry.cover(partition.presence.rest)
+            entry = partition.event_ranges.of((org, external_id), code)
+            if partition.event_ranges.rest is not None:
+                entry.cover(partition.event_ranges.rest)
             entry.events += events
             if partition.corrections.touches((org, external_id)):
                 self.recorrected.add((org, external_id))

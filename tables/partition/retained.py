@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.bounds.turns import Steps
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from tables.changelogged.members import Members
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 
 
 def needs_deleted(
     table: Partition,
-    touch: Touch,
+    impact: Impact,
     after: Callable[[], Steps[Definitions]],
     log_starts: tuple[int, int],
 ) -> Steps[bool]:
@@ -27,23 +27,26 @@ def needs_deleted(
     `after`: the definitions with it, made when they are needed.
     """
     then: Partition | None = None
-    for pair in table.redirection.pairs_of(touch):
+    for meter_key in table.redirection.meter_keys_of(impact):
         yield
-        if not table.presence.names_before([pair], *log_starts):
+        if not table.event_ranges.names_before([meter_key], *log_starts):
             continue
         if then is None:
             definitions = yield from after()
             then = Partition(table.number, definitions, EventIndex(), Members(capacity=None))
-        if _goes_elsewhere(table, pair, then):
+        if _goes_elsewhere(table, meter_key, then):
             return True
     return False
 
 
-def _goes_elsewhere(table: Partition, pair: Pair, then: Partition) -> bool:
-    """Whether events of a pair count otherwise under the definitions of another partition."""
-    presence = table.presence.find(pair[:2], pair[2])
-    if presence is None:
+def _goes_elsewhere(table: Partition, meter_key: MeterKey, then: Partition) -> bool:
+    """Whether events of a meter key count otherwise under the definitions of another partition."""
+    event_ranges = table.event_ranges.find(meter_key[:2], meter_key[2])
+    if event_ranges is None:
         return False
-    reach, history_ms = (presence.newest_ms, presence.appended_ms), table.standing.history_ms
-    now = table.routes.compile(pair).shape(*reach)
-    return then.routes.compile(pair, None, history_ms).shape(*reach) != now
+    reach, history_ms = (
+        (event_ranges.newest_ms, event_ranges.appended_ms),
+        table.standing.history_ms,
+    )
+    now = table.routes.compile(meter_key).shape(*reach)
+    return then.routes.compile(meter_key, None, history_ms).shape(*reach) != now

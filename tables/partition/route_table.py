@@ -1,17 +1,17 @@
-"""The table of routes: where events of each pair go, and the spans whose cells they reach."""
+"""The table of routes: where events of each meter key go, and the spans whose cells they reach."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from app.definitions.model import Charge, Metric, Subscription
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.definitions.timeline import Period
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Layer, Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import SetKey
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.charge import ChargeFold
 from tables.partition.snapshot import Snapshot
 from tables.partition.standing import Standing
@@ -37,15 +37,15 @@ class RouteTable:
     ):
         self._definitions = tables.definitions
         self._record = tables.record
-        self._presence = tables.presence
+        self._event_ranges = tables.event_ranges
         self._snapshot = snapshot
         self._standing = standing
         self.timelines = TimelineTable(tables.definitions)
         self._folds = ChargeFolds()
         self.implicit = ImplicitPlan(self._folds)
-        self.by_pair: dict[Pair, Route] = {}
+        self.by_key: dict[MeterKey, Route] = {}
         self.spans: dict[SpanKey, Span] = {}
-        self._eventless: dict[SubscriptionName, set[str]] = {}
+        self._unused_routes: dict[SubscriptionKey, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted."""
         self.told_of = 0
         """Number of definitions that the partition was told of."""
@@ -56,7 +56,7 @@ class RouteTable:
 
     def compile(
         self,
-        pair: Pair,
+        meter_key: MeterKey,
         until_ms: int | None = None,
         history_ms: int | None = None,
         timelines: Timelines | None = None,
@@ -66,7 +66,7 @@ class RouteTable:
         `history_ms`: under history records appended until then, instead of those in force.
         `timelines`: with these periods only.
         """
-        organization_id, external_id, code = pair
+        organization_id, external_id, code = meter_key
         name = (organization_id, external_id)
         definitions = self._definitions
         if timelines is None:
@@ -86,7 +86,7 @@ class RouteTable:
                 limited_after_ms = definitions.limited_after_ms(until_ms)
                 plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
         spans = tuple(Span(name, *plan) for plan in plans)
-        return Route(*pair, tuple(timeline for _, timeline in timelines), spans)
+        return Route(*meter_key, tuple(timeline for _, timeline in timelines), spans)
 
     def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
         """Return a compiled charge, under all definitions."""
@@ -102,32 +102,32 @@ class RouteTable:
 
     # Installing
 
-    def find(self, pair: Pair) -> Route | None:
-        """Return the route of a pair; None: it is not at hand or must be compiled again."""
-        route = self.by_pair.get(pair)
+    def find(self, meter_key: MeterKey) -> Route | None:
+        """Return the route of a meter key; None: it is not at hand or must be compiled again."""
+        route = self.by_key.get(meter_key)
         return None if route is None or self._is_outdated(route) else route
 
     def _is_outdated(self, route: Route) -> bool:
         """Return True if a route must be compiled again: no event took it, and it is old."""
-        if route.presence is not None:
+        if route.event_ranges is not None:
             return False
         old, organization_id = self._old, route.organization_id
         if route.made_at >= max(old.get(organization_id, 0), old.get(None, 0)):
             return False
         name = (organization_id, route.external_subscription_id)
-        return self._presence.find(name, route.code) is None
+        return self._event_ranges.find(name, route.code) is None
 
-    def tell(self, touch: Touch) -> None:
+    def tell(self, impact: Impact) -> None:
         """Outdate the timelines and routes that a definition may change."""
         self.note_told()
-        organization_id = touch.organization_id
-        if organization_id is not None and touch.external_subscription_id is not None:
-            name = (organization_id, touch.external_subscription_id)
+        organization_id = impact.organization_id
+        if organization_id is not None and impact.external_subscription_id is not None:
+            name = (organization_id, impact.external_subscription_id)
             self.timelines.forget(name)
-            self.drop_eventless(name)
+            self.drop_unused(name)
         else:
             self.outdate(organization_id)
-            if touch.moves_cuts:
+            if impact.moves_cuts:
                 self.timelines.outdate(organization_id)
 
     def note_told(self) -> None:
@@ -138,27 +138,27 @@ class RouteTable:
         """Routes of an organization, None: of all, may be others now."""
         self._old[organization_id] = self.told_of
 
-    def note_eventless(self, pair: Pair) -> None:
+    def note_unused(self, meter_key: MeterKey) -> None:
         """Remember that a route is compiled before any event of it counts."""
-        self._eventless.setdefault(pair[:2], set()).add(pair[2])
+        self._unused_routes.setdefault(meter_key[:2], set()).add(meter_key[2])
 
-    def drop_eventless(self, name: SubscriptionName) -> None:
+    def drop_unused(self, name: SubscriptionKey) -> None:
         """Routes that no event has taken are simply compiled again when one comes."""
-        for code in self._eventless.pop(name, ()):
-            if self._presence.find(name, code) is None:
-                route = self.by_pair.pop((*name, code), None)
+        for code in self._unused_routes.pop(name, ()):
+            if self._event_ranges.find(name, code) is None:
+                route = self.by_key.pop((*name, code), None)
                 for span in route.spans if route is not None else ():
                     self.spans.pop(span.key, None)
 
-    def install(self, pair: Pair, route: Route) -> None:
-        """Put a route in place of the one that a pair has; its spans take over the cells."""
-        replaced = self.by_pair.get(pair)
-        self.by_pair[pair] = route
+    def install(self, meter_key: MeterKey, route: Route) -> None:
+        """Put a route in place of the one that a meter key has; its spans take over the cells."""
+        replaced = self.by_key.get(meter_key)
+        self.by_key[meter_key] = route
         route.made_at = self.told_of
         for span in route.spans:
             self._adopt(span)
         for span in replaced.spans if replaced is not None else ():
-            # One that no event has reached, or the pair would be refolded.
+            # One that no event has reached, or the meter key would be refolded.
             self._drop(span)
 
     def _adopt(self, span: Span) -> None:
@@ -187,19 +187,19 @@ class RouteTable:
             del self.spans[span.key]
         span.drop()
 
-    def remove(self, pair: Pair) -> None:
+    def remove(self, meter_key: MeterKey) -> None:
         """Take out a route whose cells are packed."""
-        route = self.by_pair.pop(pair, None)
+        route = self.by_key.pop(meter_key, None)
         for span in route.spans if route is not None else ():
             self.spans.pop(span.key, None)
             span.drop()
 
-    def replace(self, pair: Pair, refolded: Route | None) -> list[SetKey]:
-        """Replace a pair's route and cells by those of a refold; return the sets to forget.
+    def replace(self, meter_key: MeterKey, refolded: Route | None) -> list[SetKey]:
+        """Replace a meter key's route and cells by those of a refold; return the sets to forget.
 
         A set that is not at hand stays in the changelog: no span has its generation again.
         """
-        route = self.by_pair.pop(pair, None)
+        route = self.by_key.pop(meter_key, None)
         gone: list[SetKey] = []
         for span in route.spans if route is not None else ():
             if span.fold.unique:
@@ -209,14 +209,14 @@ class RouteTable:
                     self._snapshot.delete(cell)
             self._drop(span)
         if refolded is not None:
-            self.by_pair[pair] = refolded
+            self.by_key[meter_key] = refolded
             for span in refolded.spans:
                 self.spans[span.key] = span
         return gone
 
-    def lend(self, routes: Mapping[Pair, Route]) -> None:
+    def lend(self, routes: Mapping[MeterKey, Route]) -> None:
         """Add routes for reading only; somebody else keeps their cells."""
-        self.by_pair.update(routes)
+        self.by_key.update(routes)
 
     # Generations of sets of members
 

@@ -12,8 +12,8 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from tables.cells.cell import Cell, Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.checksum import SUM_MODULUS, record_hash
-from tables.changelogged.members import MemberName, member_key
-from tables.changelogged.presence import Pair
+from tables.changelogged.members import MemberKey, member_changelog_key
+from tables.changelogged.presence import MeterKey
 from tables.partition.tables import Tables
 
 
@@ -21,8 +21,8 @@ class Changes(NamedTuple):
     """Changelog records of one flush; a None value deletes."""
 
     cells: list[tuple[bytes, bytes | None]]
-    members: list[tuple[MemberName, bytes | None]]
-    presence: list[tuple[bytes, bytes]]
+    members: list[tuple[MemberKey, bytes | None]]
+    event_ranges: list[tuple[bytes, bytes]]
     published: list[tuple[bytes, bytes]]
     corrections: list[tuple[bytes, bytes]]
     index_rows: bytes
@@ -31,19 +31,23 @@ class Changes(NamedTuple):
 class TooLargeForChangelog(Exception):
     """A cell, a member or a row outgrew what a changelog record may have."""
 
-    def __init__(self, changelog: str, key: bytes, size: int, pair: Pair | None):
-        whose = "" if pair is None else f" of organization {pair[0]}, {pair[1]}, {pair[2]}"
+    def __init__(self, changelog: str, key: bytes, size: int, meter_key: MeterKey | None):
+        whose = (
+            ""
+            if meter_key is None
+            else f" of organization {meter_key[0]}, {meter_key[1]}, {meter_key[2]}"
+        )
         super().__init__(
             f"A record of {size} bytes for the changelog of {changelog}{whose} is larger than "
             f"{CHANGELOG_RECORD_BYTES}"
         )
         self.key = key
-        self.pair = pair
+        self.meter_key = meter_key
         """(organization, external subscription, code) of its events; None: not known."""
 
 
 class Snapshot:
-    """What changed since the last flush, and what the partition record says of all cells."""
+    """What changed since the last flush, and what the checkpoint says of all cells."""
 
     def __init__(
         self,
@@ -94,7 +98,7 @@ class Snapshot:
     def pending_changes(self) -> int:
         """Return about how many changelog records the next flush has."""
         tables = self._tables
-        changed = (tables.members, tables.presence, tables.published, tables.corrections)
+        changed = (tables.members, tables.event_ranges, tables.published, tables.corrections)
         return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
 
     def taking_changes(self, spans: Mapping[SpanKey, Span]) -> Steps[Changes]:
@@ -124,7 +128,7 @@ class Snapshot:
         changes = Changes(
             cells,
             members,
-            tables.presence.take_changes(),
+            tables.event_ranges.take_changes(),
             tables.published.take_changes(),
             tables.corrections.take_changes(),
             tables.index.pending(),
@@ -132,7 +136,7 @@ class Snapshot:
         record.flush += 1
         record.index_length = tables.index.length
         record.members_sum = tables.members.sum
-        record.presence_sum = tables.presence.sum
+        record.presence_sum = tables.event_ranges.sum
         record.published_sum = tables.published.sum
         record.corrections_sum = tables.corrections.sum
         return changes
@@ -154,7 +158,7 @@ class Snapshot:
         tables.members.sum = record.members_sum or tables.members.sum
         if (self._loaded, self._loaded_hash % SUM_MODULUS) != (record.cells, record.cells_hash):
             return False
-        if record.presence_sum not in (None, tables.presence.sum):
+        if record.presence_sum not in (None, tables.event_ranges.sum):
             return False
         corrections = tables.corrections
         return not corrections.outdated and record.corrections_sum in (None, corrections.sum)
@@ -165,27 +169,27 @@ def rows_of(
 ) -> Iterator[tuple[str, bytes, bytes | None]]:
     """Yield (changelog, key, value) of changes, without those of the index.
 
-    `spans` give the pair of a record that is too large.
+    `spans` give the meter key of a record that is too large.
 
     Raises:
         TooLargeForChangelog: no changelog would take one of them.
     """
-    members = ((member_key(name), value) for name, value in changes.members)
+    members = ((member_changelog_key(name), value) for name, value in changes.members)
     for changelog, rows in (
         ("cells", changes.cells),
         ("members", members),
-        ("presence", changes.presence),
+        ("presence", changes.event_ranges),
         ("published", changes.published),
         ("corrections", changes.corrections),
     ):
         for key, value in rows:
             if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:
-                raise TooLargeForChangelog(changelog, key, len(value), _pair_of(key, spans))
+                raise TooLargeForChangelog(changelog, key, len(value), _meter_key_of(key, spans))
             yield changelog, key, value
 
 
-def _pair_of(key: bytes, spans: Mapping[SpanKey, Span]) -> Pair | None:
-    """Return the pair of a cell's or member's changelog key; None for any other key."""
+def _meter_key_of(key: bytes, spans: Mapping[SpanKey, Span]) -> MeterKey | None:
+    """Return the meter key of a cell's or member's changelog key; None for any other key."""
     try:
         named = msgspec.msgpack.decode(key)
         if isinstance(named[0], bytes):

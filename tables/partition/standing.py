@@ -8,17 +8,17 @@ from itertools import islice
 from typing import NamedTuple
 
 from app.definitions.model import HistoryRecord
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import SubscriptionName
-from tables.changelogged.checkpoint import PartitionRecord
+from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.checkpoint import Checkpoint
 
 
 class Told(NamedTuple):
     """A definition that waits until everything it concerns was looked at."""
 
-    touch: Touch
+    impact: Impact
     at_ms: int
     """Append time of the definition in ms."""
 
@@ -26,7 +26,7 @@ class Told(NamedTuple):
 class Standing:
     """Which definitions the cells of one partition show."""
 
-    def __init__(self, definitions: Definitions, record: PartitionRecord):
+    def __init__(self, definitions: Definitions, record: Checkpoint):
         self._definitions = definitions
         self._record = record
         self._told: deque[Told] = deque()
@@ -42,12 +42,12 @@ class Standing:
         """Append time that the definitions had reached when the partition was restored."""
         self._packed_ms = -1
         """Append time that the definitions had reached when external subscriptions were packed."""
-        self._packed: set[SubscriptionName] = set()
+        self._packed: set[SubscriptionKey] = set()
         """External subscriptions that were packed at `_packed_ms`."""
-        self._unclear: Container[SubscriptionName] = ()
+        self._unclear: Container[SubscriptionKey] = ()
         """External subscriptions for which look-ups cannot separate what their cells include."""
         self._unclear_until_ms = -1
-        self._again: dict[SubscriptionName, None] = {}
+        self._again: dict[SubscriptionKey, None] = {}
         """External subscriptions to look at once more: their routes are of older definitions."""
 
     @property
@@ -60,7 +60,7 @@ class Standing:
         """Whether definitions or history records are looked at: cells still show older ones."""
         return bool(self._told) or self._history_until_ms is not None
 
-    def of(self, name: SubscriptionName) -> tuple[int | None, int | None]:
+    def of(self, name: SubscriptionKey) -> tuple[int | None, int | None]:
         """Return append times of the newest definitions and history records that cells include.
 
         None: packed cells include all that are in force; nothing is left to be looked at.
@@ -70,7 +70,7 @@ class Standing:
         until_ms = self._unclear_until_ms if name in self._unclear else self._until_ms
         return until_ms, self._history_until_ms
 
-    def is_unclear(self, name: SubscriptionName) -> bool:
+    def is_unclear(self, name: SubscriptionKey) -> bool:
         """Return True if look-ups cannot tell which definitions of one ms the cells include."""
         return name in self._unclear
 
@@ -78,7 +78,7 @@ class Standing:
         """Remember how far the definitions were applied when the partition was restored."""
         self._restored_ms = self._definitions.append_time_ms
 
-    def note_packed(self, name: SubscriptionName) -> None:
+    def note_packed(self, name: SubscriptionKey) -> None:
         """Remember how far the definitions were applied when cells were packed."""
         now_ms = self._definitions.append_time_ms
         if now_ms != self._packed_ms:
@@ -87,7 +87,7 @@ class Standing:
 
     # Definitions
 
-    def tell(self, touch: Touch, at_ms: int, until_ms: int | None) -> None:
+    def tell(self, impact: Impact, at_ms: int, until_ms: int | None) -> None:
         """Queue a definition to be looked at."""
         if not self._told:
             self._until_ms = at_ms - 1 if until_ms is None else until_ms
@@ -98,8 +98,8 @@ class Standing:
                 self._unclear, self._unclear_until_ms = _EVERYBODY, self._restored_ms
             elif at_ms == self._packed_ms:
                 self._unclear, self._unclear_until_ms = self._packed, at_ms
-        self._told.append(Told(touch, at_ms))
-        self._told_about[touch.organization_id, touch.external_subscription_id] += 1
+        self._told.append(Told(impact, at_ms))
+        self._told_about[impact.organization_id, impact.external_subscription_id] += 1
 
     def first(self, most: int) -> list[Told]:
         """Return the first definitions of the queue."""
@@ -107,9 +107,9 @@ class Standing:
 
     def looked_at(self, told: Iterable[Told]) -> None:
         """Take the first definitions off the queue: all they concern was looked at."""
-        for touch, _ in told:
+        for impact, _ in told:
             self._told.popleft()
-            about = touch.organization_id, touch.external_subscription_id
+            about = impact.organization_id, impact.external_subscription_id
             self._told_about[about] -= 1
             if not self._told_about[about]:
                 del self._told_about[about]
@@ -120,7 +120,7 @@ class Standing:
         """Forget what could not be separated: every definition was looked at."""
         self._unclear = ()
 
-    def is_behind(self, name: SubscriptionName) -> bool:
+    def is_behind(self, name: SubscriptionKey) -> bool:
         """Return True if a waiting definition may concern an external subscription."""
         organization_id = name[0]
         return any(self._told_about[one] for one in (name, (organization_id, None), (None, None)))
@@ -130,15 +130,15 @@ class Standing:
         """Append time of the first definition not looked at; cuts at or after it have to wait."""
         return self._told[0].at_ms if self._told else None
 
-    def look_again(self, name: SubscriptionName) -> None:
+    def look_again(self, name: SubscriptionKey) -> None:
         """Queue an external subscription to look at again: its routes are of older definitions."""
         self._again[name] = None
 
-    def need_not_look_again(self, name: SubscriptionName) -> None:
+    def need_not_look_again(self, name: SubscriptionKey) -> None:
         """Take an external subscription off the queue of `look_again`."""
         self._again.pop(name, None)
 
-    def next_again(self) -> SubscriptionName | None:
+    def next_again(self) -> SubscriptionKey | None:
         """Take the next name off the queue of `look_again`; None: the queue is empty."""
         return self._again.popitem()[0] if self._again else None
 
@@ -177,7 +177,7 @@ class Standing:
             self._record.history_ms = self._entered_ms
 
 
-class _Everybody(Container[SubscriptionName]):
+class _Everybody(Container[SubscriptionKey]):
     """All external subscriptions."""
 
     def __contains__(self, name: object) -> bool:

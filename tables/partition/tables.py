@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.definitions.state import Definitions
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.members import Members
-from tables.changelogged.presence import PresenceTable
+from tables.changelogged.presence import EventRangesTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 
@@ -21,8 +21,8 @@ class Tables:
     definitions: Definitions
     index: EventIndex
     members: Members
-    record: PartitionRecord
-    presence: PresenceTable
+    record: Checkpoint
+    event_ranges: EventRangesTable
     published: PublishedTable
     corrections: CorrectionTable
 
@@ -30,7 +30,7 @@ class Tables:
 class Carried(NamedTuple):
     """What a partition begins with; None: with an empty one."""
 
-    record: PartitionRecord | None = None
-    presence: PresenceTable | None = None
+    record: Checkpoint | None = None
+    event_ranges: EventRangesTable | None = None
     published: PublishedTable | None = None
     corrections: CorrectionTable | None = None

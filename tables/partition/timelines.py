@@ -9,7 +9,7 @@ from app.definitions.state import Definitions
 from app.definitions.terms import subscription_terms, subscription_timeline
 from app.definitions.timeline import Period, Timeline
 from app.definitions.versions import Versions
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 
 Timelines = list[tuple[Versions[Subscription], Timeline]]
 """(versions, timeline) of every subscription of an external id, without canceled ones."""
@@ -20,15 +20,15 @@ class TimelineTable:
 
     def __init__(self, definitions: Definitions):
         self._definitions = definitions
-        self._made: dict[SubscriptionName, tuple[int, Timelines]] = {}
+        self._made: dict[SubscriptionKey, tuple[int, Timelines]] = {}
         """By name: (value of `_outdated` when they were made, timelines)."""
-        self._stood: tuple[tuple[SubscriptionName, int, int] | None, Timelines] = (None, [])
+        self._stood: tuple[tuple[SubscriptionKey, int, int] | None, Timelines] = (None, [])
         """Timelines last made as of a time: ((name, that time, definitions offset), timelines)."""
         self._outdated = 0
         self._old: dict[str | None, int] = {}
         """By organization (None: all), `_outdated` at its last change; older ones are stale."""
 
-    def of(self, name: SubscriptionName, until_ms: int | None = None) -> Timelines:
+    def of(self, name: SubscriptionKey, until_ms: int | None = None) -> Timelines:
         """Return timelines under all definitions, or under those appended up to a time."""
         before: Timelines = []
         if until_ms is None:
@@ -59,7 +59,7 @@ class TimelineTable:
             self._stood = (name, until_ms, self._definitions.offset), timelines
         return timelines
 
-    def unfixed(self, name: SubscriptionName, before_ms: int) -> tuple[Timelines, Timelines]:
+    def unfixed(self, name: SubscriptionKey, before_ms: int) -> tuple[Timelines, Timelines]:
         """Return timelines as of a time and now, without most periods fixed by that time.
 
         Fixed periods are alike in both; if they might differ, both timelines are whole.
@@ -85,7 +85,7 @@ class TimelineTable:
                 new.append((subscription, Timeline(now, fixed_ms=fixed_ms)))
         return old, new
 
-    def period_at(self, name: SubscriptionName, timestamp_ms: int) -> Period | None:
+    def period_at(self, name: SubscriptionKey, timestamp_ms: int) -> Period | None:
         """Return the period of an external id that an event falls in, whatever its charges."""
         for _, timeline in self.of(name):
             period = timeline.holding(timestamp_ms)
@@ -93,7 +93,7 @@ class TimelineTable:
                 return period
         return None
 
-    def names(self) -> Iterable[SubscriptionName]:
+    def names(self) -> Iterable[SubscriptionKey]:
         """Return the external subscriptions that have timelines at hand."""
         return self._made
 
@@ -102,7 +102,7 @@ class TimelineTable:
         self._outdated += 1
         self._old[organization_id] = self._outdated
 
-    def forget(self, name: SubscriptionName) -> None:
+    def forget(self, name: SubscriptionKey) -> None:
         """Drop the timelines of an external subscription; the next look-up makes them again."""
         self._made.pop(name, None)
 

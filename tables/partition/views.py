@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Span
 from tables.cells.keys import CellKey, SpanKey
 from tables.changelogged.packed_rows import Packed
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.partition.packing import Packing, by_span, unpack_into
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
@@ -55,25 +55,25 @@ class Views:
     def __init__(self, tables: Tables, standing: Standing, routes: RouteTable, packing: Packing):
         self._definitions = tables.definitions
         self._record = tables.record
-        self._presence = tables.presence
+        self._event_ranges = tables.event_ranges
         self._standing = standing
         self._routes = routes
         self._packing = packing
-        self._kept: OrderedDict[SubscriptionName, _View] = OrderedDict()
+        self._kept: OrderedDict[SubscriptionKey, _View] = OrderedDict()
 
-    def route_of(self, pair: Pair) -> Route:
-        """Return the route of a pair as it stands; whoever reads it changes nothing of it."""
-        route = self._routes.find(pair)
+    def route_of(self, meter_key: MeterKey) -> Route:
+        """Return the route of a meter key as it stands; whoever reads it changes nothing of it."""
+        route = self._routes.find(meter_key)
         if route is not None:
             return route
-        view = self._view_of(pair[:2])
-        known = self._presence.find(pair[:2], pair[2]) is not None
-        route = view.routes.get((pair[2], known))
+        view = self._view_of(meter_key[:2])
+        known = self._event_ranges.find(meter_key[:2], meter_key[2]) is not None
+        route = view.routes.get((meter_key[2], known))
         if route is None or any(span.key in self._routes.spans for span in route.spans):
-            route = view.routes[pair[2], known] = self._made(pair, view, known=known)
+            route = view.routes[meter_key[2], known] = self._made(meter_key, view, known=known)
         return route
 
-    def _view_of(self, name: SubscriptionName) -> _View:
+    def _view_of(self, name: SubscriptionKey) -> _View:
         standing = self._standing
         stamp = (
             self._routes.told_of,
@@ -95,16 +95,16 @@ class Views:
             _, gone = self._kept.popitem(last=False)
             size -= gone.size
 
-    def _made(self, pair: Pair, view: _View, *, known: bool) -> Route:
+    def _made(self, meter_key: MeterKey, view: _View, *, known: bool) -> Route:
         """Return a route of its own, with the cells that `Packing.route_of` would give it."""
         if known:
-            route = self._routes.compile(pair, *self._standing.of(pair[:2]))
-        elif self._presence.passes_over(pair[:2], pair[2]):
+            route = self._routes.compile(meter_key, *self._standing.of(meter_key[:2]))
+        elif self._event_ranges.passes_over(meter_key[:2], meter_key[2]):
             # Nothing is kept of it; no charge asks about it.
-            timelines = self._routes.timelines.of(pair[:2])
-            route = Route(*pair, tuple(timeline for _, timeline in timelines), ())
+            timelines = self._routes.timelines.of(meter_key[:2])
+            route = Route(*meter_key, tuple(timeline for _, timeline in timelines), ())
         else:
-            route = self._routes.compile(pair)
+            route = self._routes.compile(meter_key)
         for span in route.spans:
             self._fill(span, view.cells.get(span.key, ()))
         return route

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from app.billing_periods.instants import iso_seconds
 from app.meter.evidence import Difference
 from tables.cells.cell import Span
-from tables.cells.keys import SetName
+from tables.cells.keys import SpanSetKey
 from tables.changelogged.members import AtHand, SetKey, unpack_member
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.unique_count import Member, UniqueCount
@@ -26,9 +26,9 @@ _NAMED = 5
 class MemberSet(NamedTuple):
     """One set of a live partition, and what it must hold."""
 
-    pair: Pair
+    meter_key: MeterKey
     span: Span
-    name: SetName
+    name: SpanSetKey
     key: SetKey
     expected: Mapping[str, Member]
 
@@ -61,8 +61,8 @@ class MemberSet(NamedTuple):
         return Difference(
             kind="members",
             partition=number,
-            external_subscription_id=self.pair[1],
-            metric_code=self.pair[2],
+            external_subscription_id=self.meter_key[1],
+            metric_code=self.meter_key[2],
             period_from=None if start_ms is None or start_ms < 0 else iso_seconds(start_ms),
             charge_id=self.span.key.charge_id,
             filter_id=filter_id,
@@ -79,24 +79,35 @@ def _shown(member: Member) -> str:
     return " ".join(f"{'+' if o.adds else '-'}{o.timestamp_ms}" for o in member) or "none"
 
 
-def member_sets(partition: Partition, refold: Refold, pairs: Iterable[Pair]) -> Iterator[MemberSet]:
-    """Every set of the pairs' unique counts that either side has."""
+def member_sets(
+    partition: Partition, refold: Refold, meter_keys: Iterable[MeterKey]
+) -> Iterator[MemberSet]:
+    """Every set of the meter keys' unique counts that either side has."""
     spans = [
-        (pair, span) for pair in pairs for span in refold.routes[pair].spans if span.fold.unique
+        (meter_key, span)
+        for meter_key in meter_keys
+        for span in refold.routes[meter_key].spans
+        if span.fold.unique
     ]
     expected = refold.members.at_hand({key for _, span in spans for key in span.sets.values()})
-    for pair, shadow in spans:
-        live = next((s for s in partition.views.route_of(pair).spans if s.key == shadow.key), None)
+    for meter_key, shadow in spans:
+        live = next(
+            (s for s in partition.views.route_of(meter_key).spans if s.key == shadow.key), None
+        )
         if live is None:
             continue
         strangers = {
             (cell.key.filter_id, cell.key.groups)
-            for cell in refold.census.strangers(refold.routes[pair])
+            for cell in refold.group_admission.strangers(refold.routes[meter_key])
         }
         for name in {**live.all_sets(), **shadow.sets}:
             if name[:2] in strangers:
                 continue
             found = expected.get(shadow.sets.get(name, b""), {})
             yield MemberSet(
-                pair, live, name, live.set_named(name), {t: m for t, (m, _) in found.items() if m}
+                meter_key,
+                live,
+                name,
+                live.set_named(name),
+                {t: m for t, (m, _) in found.items() if m},
             )

@@ -18,8 +18,8 @@ from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.meter.evidence import PreviewedCell
-from app.wire.arrivals import Arrival, SubscriptionName
-from tables.changelogged.presence import Pair
+from app.wire.arrivals import Arrival, SubscriptionKey
+from tables.changelogged.presence import MeterKey
 from tables.closing.close import cells_shown
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
@@ -27,7 +27,7 @@ from tables.partition.tables import Carried
 from tables.reading.verification import figure_texts
 
 
-class Scope(NamedTuple):
+class PreviewScope(NamedTuple):
     """What is previewed, besides periods that are not published."""
 
     from_ms: int
@@ -44,7 +44,7 @@ class Preview:
         self,
         partition: Partition,
         branch: Definitions,
-        names: Iterable[SubscriptionName],
+        names: Iterable[SubscriptionKey],
         codes: Container[str],
         *,
         begins: bool = True,
@@ -58,15 +58,17 @@ class Preview:
         self.partition = partition
         self.names = sorted(names)
         record = msgspec.structs.replace(partition.record, history_ms=branch.append_time_ms)
-        carried = Carried(record, partition.presence, partition.published, partition.corrections)
+        carried = Carried(
+            record, partition.event_ranges, partition.published, partition.corrections
+        )
         self._shadow = Partition(partition.number, branch, partition.index, carried=carried)
-        self.pairs = {
-            pair
+        self.meter_keys = {
+            meter_key
             for name in self.names
-            for pair in partition.presence.pairs_of(name)
-            if pair[2] in codes
+            for meter_key in partition.event_ranges.meter_keys_of(name)
+            if meter_key[2] in codes
         }
-        self._refold = Refold(self._shadow, self.pairs, begins=False)
+        self._refold = Refold(self._shadow, self.meter_keys, begins=False)
         if begins:
             drained(self.beginning())
 
@@ -90,7 +92,7 @@ class Preview:
         """False: only now it is known which groups are admitted, so all events come once more."""
         return drained(self._refold.admitted())
 
-    def differences(self, scope: Scope) -> Iterator[list[PreviewedCell]]:
+    def differences(self, scope: PreviewScope) -> Iterator[list[PreviewedCell]]:
         """The cells of each subscription in turn that would be others.
 
         The live fold must stand where the last event was read.
@@ -108,11 +110,15 @@ class Preview:
             yield cells
 
     @property
-    def skipped(self) -> list[Pair]:
+    def skipped(self) -> list[MeterKey]:
         """What nothing can be said of now: it is being refolded."""
-        return sorted(pair for pair in self.pairs if pair[:2] in self.partition.stale.names)
+        return sorted(
+            meter_key
+            for meter_key in self.meter_keys
+            if meter_key[:2] in self.partition.stale.names
+        )
 
-    def _concerns(self, period: Period, scope: Scope) -> bool:
+    def _concerns(self, period: Period, scope: PreviewScope) -> bool:
         if period.due_at_ms >= NEVER_MS > period.fixed_at_ms:
             return False
         return not self._is_published(period) or scope.from_ms <= period.start_ms < scope.to_ms
@@ -122,7 +128,7 @@ class Preview:
 
     def _compared(
         self,
-        name: SubscriptionName,
+        name: SubscriptionKey,
         subscription: Subscription,
         timeline: Timeline,
         period: Period,

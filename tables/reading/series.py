@@ -30,7 +30,7 @@ from tables.cells.cell import Span
 from tables.cells.group_limit import ANY_NUMBER
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.charge import ChargeFold
 from tables.fold import Folded, apply_members, fold_run
 from tables.partition.partition import Partition
@@ -144,21 +144,26 @@ class ChargeSeries(NamedTuple):
 
 
 class Series:
-    """Usage of one pair by window, from the events it is fed in any order."""
+    """Usage of one meter key by window, from the events it is fed in any order."""
 
     def __init__(
-        self, partition: Partition, pair: Pair, wanted: Sequence[SeriesWindow], timezone: str
+        self,
+        partition: Partition,
+        meter_key: MeterKey,
+        wanted: Sequence[SeriesWindow],
+        timezone: str,
     ):
-        self._route = partition.routes.compile(pair)
-        impose_live(partition.views.route_of(pair), self._route)
+        self._route = partition.routes.compile(meter_key)
+        impose_live(partition.views.route_of(meter_key), self._route)
         self._windows = list(wanted)
         self._timeline = _Windows(self._windows, timezone)
         self._members = Members(capacity=None)
         self._parts = [
-            (span, self._part(pair, span, number)) for number, span in enumerate(self._route.spans)
+            (span, self._part(meter_key, span, number))
+            for number, span in enumerate(self._route.spans)
         ]
 
-    def _part(self, pair: Pair, span: Span, number: int) -> Route:
+    def _part(self, meter_key: MeterKey, span: Span, number: int) -> Route:
         """The span's charge, folding by window instead of by period."""
         key = SpanKey(*span.key[:2], start_ms=self._windows[0].start_ms)
         by_window = Span(
@@ -170,7 +175,7 @@ class Series:
         )
         # A charge may have several spans; their members must not meet.
         by_window.generation = number
-        return Route(*pair, self._route.timelines, (by_window,))
+        return Route(*meter_key, self._route.timelines, (by_window,))
 
     def feed(self, counted: Arrival) -> None:
         """Fold one arrival that is taken."""

@@ -19,7 +19,7 @@ from app.wire.properties import read_properties
 from app.wire.refusals import check_range
 from tables.cells.cell import Layer, Span
 from tables.changelogged.members import Members
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import Reason
@@ -35,7 +35,7 @@ NOTHING_SETTLED_MS = -1
 Standing = Literal["taken", "duplicate", "refused", "cancelled", "lost"]
 
 
-class Verdict(NamedTuple):
+class TracedArrival(NamedTuple):
     """What the partition did with one arrival; metrics are asked only about a taken one."""
 
     standing: Standing
@@ -68,7 +68,7 @@ class Traced(NamedTuple):
     """The first cut it counts at; 0: that of the period's due time."""
 
 
-def verdict(partition: Partition, arrival: Arrival) -> Verdict:
+def verdict(partition: Partition, arrival: Arrival) -> TracedArrival:
     """Return what the partition did with an arrival that it has folded past."""
     identity = arrival.identity
     entry = partition.index.find(identity)
@@ -77,20 +77,20 @@ def verdict(partition: Partition, arrival: Arrival) -> Verdict:
         # As it came, as a refold judges it: what a correction makes of it is never too late.
         code = _too_late(partition, placed)
         if code is not None:
-            return Verdict("refused", code)
+            return TracedArrival("refused", code)
         counted = partition.corrected.counted(identity, placed)
         if counted is None:
-            return Verdict("cancelled")
-        return Verdict("taken", counted=counted.arrival, corrected_ms=counted.since_ms)
+            return TracedArrival("cancelled")
+        return TracedArrival("taken", counted=counted.arrival, corrected_ms=counted.since_ms)
     code = check_range(arrival.timestamp_ms, arrival.append_time_ms)
     if code is None:
         code = _too_late(partition, arrival)
     if code is not None:
-        return Verdict("refused", code)
+        return TracedArrival("refused", code)
     if entry is None or is_before(arrival, entry):
-        return Verdict("lost")
+        return TracedArrival("lost")
     same = entry.body_hash == event_body_hash(arrival.event)
-    return Verdict("duplicate", winner=entry, same_bytes=same)
+    return TracedArrival("duplicate", winner=entry, same_bytes=same)
 
 
 def is_before(arrival: Arrival, entry: Entry) -> bool:
@@ -112,16 +112,18 @@ def _too_late(partition: Partition, arrival: Arrival) -> str | None:
 
 
 class Tracer:
-    """Events of one pair, folded into cells of its own."""
+    """Events of one meter key, folded into cells of its own."""
 
-    def __init__(self, partition: Partition, pair: Pair):
-        self.pair = pair
-        self.route = partition.routes.compile(pair)
+    def __init__(self, partition: Partition, meter_key: MeterKey):
+        self.meter_key = meter_key
+        self.route = partition.routes.compile(meter_key)
         self.partition = partition
         # Shown one event or some, in any order: who is admitted is known already.
-        impose_live(partition.views.route_of(pair), self.route)
+        impose_live(partition.views.route_of(meter_key), self.route)
         self._members = Members(capacity=None)
-        self._alone = [Route(*pair, self.route.timelines, (span,)) for span in self.route.spans]
+        self._alone = [
+            Route(*meter_key, self.route.timelines, (span,)) for span in self.route.spans
+        ]
 
     def trace(self, counted: Arrival, corrected_ms: int = -1) -> list[Traced]:
         """Fold an arrival that is taken; what each charge whose period holds it made of it."""

@@ -12,21 +12,21 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import HistoryRecord, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.meter.usage import AsOf, ChargeInForce, PastPeriod, PeriodUsage, UsageRow
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Span
-from tables.cells.figures import Figures
+from tables.cells.figures import CellFigures
 from tables.partition.partition import Partition
 from tables.routing.implicit import implicit_plan, implicit_subscription
 from tables.routing.period_charges import PeriodCharges
 
 
-def current_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> PeriodUsage | None:
+def current_usage(partition: Partition, name: SubscriptionKey, at_ms: int) -> PeriodUsage | None:
     """Usage of the period holding `at_ms` of the active subscription; None when there is none."""
     return drained(current_usage_steps(partition, name, at_ms))
 
 
 def current_usage_steps(
-    partition: Partition, name: SubscriptionName, at_ms: int
+    partition: Partition, name: SubscriptionKey, at_ms: int
 ) -> Steps[PeriodUsage | None]:
     """The same by steps. What is folded between them may be in some rows: `as_of` is what is in all
     of them.
@@ -49,7 +49,7 @@ def current_usage_steps(
 
 
 def active_subscription(
-    partition: Partition, name: SubscriptionName, at_ms: int
+    partition: Partition, name: SubscriptionKey, at_ms: int
 ) -> Subscription | None:
     """The subscription that is active at a moment, or the implicit one."""
     for versions, _ in reversed(partition.timelines.of(name)):
@@ -61,7 +61,7 @@ def active_subscription(
     return None
 
 
-def past_periods(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PastPeriod]:
+def past_periods(partition: Partition, name: SubscriptionKey, at_ms: int) -> list[PastPeriod]:
     """Every period that ended by `at_ms`, newest first."""
     past: list[PastPeriod] = []
     if not partition.timelines.of(name) and partition.settings.implicit_plan:
@@ -79,7 +79,7 @@ def past_periods(partition: Partition, name: SubscriptionName, at_ms: int) -> li
 
 
 def past_usage_steps(
-    partition: Partition, name: SubscriptionName, past: PastPeriod
+    partition: Partition, name: SubscriptionKey, past: PastPeriod
 ) -> Steps[PeriodUsage]:
     """Usage of an ended period: the newest revision, or the live figures of one in grace."""
     subscription, period, implicit = past
@@ -92,7 +92,7 @@ def past_usage_steps(
 
 def _period_steps(
     partition: Partition,
-    name: SubscriptionName,
+    name: SubscriptionKey,
     subscription: Subscription,
     period: Period,
     at_ms: int | None = None,
@@ -190,7 +190,7 @@ def as_of(partition: Partition) -> AsOf:
 def _as_folded(
     charges: Iterable[ChargeInForce],
     partition: Partition,
-    name: SubscriptionName,
+    name: SubscriptionKey,
     subscription_id: str,
     period: Period,
 ) -> Iterator[ChargeInForce]:
@@ -206,7 +206,7 @@ def _as_folded(
 def _live_rows(
     charges: tuple[ChargeInForce, ...],
     partition: Partition,
-    name: SubscriptionName,
+    name: SubscriptionKey,
     subscription_id: str,
     period: Period,
     at_ms: int | None,
@@ -227,7 +227,7 @@ def _live_rows(
 
 def spans_of(
     partition: Partition,
-    name: SubscriptionName,
+    name: SubscriptionKey,
     subscription_id: str,
     in_force: ChargeInForce,
     period: Period,
@@ -264,7 +264,7 @@ def row_of(
     in_force: ChargeInForce,
     filter_id: str | None,
     groups: tuple[str | None, ...],
-    figures: Figures,
+    figures: CellFigures,
     units_so_far: Decimal | None,
 ) -> UsageRow:
     """A cell's figures as usage shows them."""
@@ -313,9 +313,7 @@ def _published_rows(
         )
 
 
-def _implicit_past(
-    partition: Partition, name: SubscriptionName, at_ms: int
-) -> Iterator[PastPeriod]:
+def _implicit_past(partition: Partition, name: SubscriptionKey, at_ms: int) -> Iterator[PastPeriod]:
     """Every ended month since the first event of a metric that there is."""
     metrics = partition.definitions.metrics(name[0])
     starts_ms = [
@@ -333,7 +331,7 @@ def _implicit_past(
 
 
 def _implicit_steps(
-    partition: Partition, name: SubscriptionName, period: Period, at_ms: int | None = None
+    partition: Partition, name: SubscriptionKey, period: Period, at_ms: int | None = None
 ) -> Steps[PeriodUsage]:
     metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     subscription = implicit_subscription(*name, 0)

@@ -16,14 +16,14 @@ from msgspec.structs import replace
 from app.billing_periods.instants import iso_seconds
 from app.bounds.turns import Steps, drained
 from app.definitions.timeline import Terms
-from app.meter.evidence import CellFigures, Difference
+from app.meter.evidence import Difference, FigureTexts
 from app.numbers import plain
-from app.wire.arrivals import Arrival, CorrectionArrival, Position, SubscriptionName
+from app.wire.arrivals import Arrival, CorrectionArrival, Position, SubscriptionKey
 from app.wire.usage_records import PublishedRecord
 from tables.cells.cell import Cell, Span
-from tables.cells.figures import Figures
+from tables.cells.figures import CellFigures
 from tables.cells.keys import CellKey
-from tables.changelogged.presence import REST, Pair
+from tables.changelogged.presence import REST, MeterKey
 from tables.changelogged.published import PublishedPeriod, PublishedTable
 from tables.closing.close import close_subscription, next_cut
 from tables.partition.partition import Partition
@@ -39,9 +39,9 @@ _MOST_LOST = 1_000
 
 
 class Compared(NamedTuple):
-    """The result of one pair."""
+    """The result of one meter key."""
 
-    pair: Pair
+    meter_key: MeterKey
     cells: int
     differences: list[Difference]
     skipped: bool = False
@@ -49,38 +49,40 @@ class Compared(NamedTuple):
 
 
 class Verification:
-    """Shadow cells of every pair of some external subscriptions."""
+    """Shadow cells of every meter key of some external subscriptions."""
 
     def __init__(
-        self, partition: Partition, names: Iterable[SubscriptionName], *, begins: bool = True
+        self, partition: Partition, names: Iterable[SubscriptionKey], *, begins: bool = True
     ):
         """Begin at once; `begins` False: the caller runs `beginning` before it feeds anything."""
         self.partition = partition
         self.names = frozenset(names)
-        codes = partition.presence.codes
-        self.pairs = [(*name, code) for name in sorted(self.names) for code in codes.get(name, ())]
+        codes = partition.event_ranges.codes
+        self.meter_keys = [
+            (*name, code) for name in sorted(self.names) for code in codes.get(name, ())
+        ]
         self.lost: list[Difference] = []
-        self._refold = Refold(partition, self.pairs, begins=False)
-        self._generations: dict[Pair, dict[Any, int]] = {}
-        self._terms: dict[SubscriptionName, list[tuple[str, list[Terms]]]] = {}
+        self._refold = Refold(partition, self.meter_keys, begins=False)
+        self._generations: dict[MeterKey, dict[Any, int]] = {}
+        self._terms: dict[SubscriptionKey, list[tuple[str, list[Terms]]]] = {}
         if begins:
             drained(self.beginning())
 
     def beginning(self) -> Steps[None]:
         """Note what the live cells stand under, then make shadow routes, one step for each.
 
-        A pair that changes meanwhile is skipped in the end.
+        A meter key that changes meanwhile is skipped in the end.
         """
         for name in self.names:
             self._terms[name] = self._terms_of(name)
             yield
-        for pair in self.pairs:
-            self._generations[pair] = self._generation(pair)
+        for meter_key in self.meter_keys:
+            self._generations[meter_key] = self._generation(meter_key)
             yield
         yield from self._refold.beginning()
-        for pair, route in self._refold.routes.items():
-            # Events are read only once: what is wrong with it, the census says in the end.
-            impose_live(self.partition.views.route_of(pair), route)
+        for meter_key, route in self._refold.routes.items():
+            # Events are read only once: what is wrong with it, the group admission says in the end.
+            impose_live(self.partition.views.route_of(meter_key), route)
             yield
 
     def drop(self) -> None:
@@ -88,7 +90,7 @@ class Verification:
         self._refold.drop()
 
     def start_offsets(self) -> tuple[int | None, int | None]:
-        """Return the offsets of the pairs' first events on raw and on rekeyed; None: none."""
+        """Return the offsets of the meter keys' first events on raw and on rekeyed; None: none."""
         return self._refold.start_offsets()
 
     def feed(self, arrivals: Sequence[Arrival], *, strangers: bool = False) -> None:
@@ -97,7 +99,7 @@ class Verification:
         Feed only arrivals that the live fold has passed. `strangers`: also check arrivals of
         subscriptions that have no event at all; the live fold must have missed none.
         """
-        known = self.partition.presence.codes
+        known = self.partition.event_ranges.codes
         wanted = []
         for arrival in arrivals:
             name = arrival.name
@@ -120,7 +122,7 @@ class Verification:
         partition = self.partition
         for arrival in arrivals:
             name = arrival.name
-            wanted = name in self.names or (strangers and name not in partition.presence.codes)
+            wanted = name in self.names or (strangers and name not in partition.event_ranges.codes)
             if wanted and not partition.corrections.has_taken(arrival):
                 correction = arrival.correction
                 told = {
@@ -137,7 +139,7 @@ class Verification:
     def _lose(
         self,
         kind: Literal["event", "correction"],
-        name: SubscriptionName,
+        name: SubscriptionKey,
         metric_code: str,
         position: Position,
         told: Mapping[str, str],
@@ -155,45 +157,47 @@ class Verification:
             )
 
     def compare(self) -> Iterator[Compared]:
-        """Yield each pair's result. The live fold must stand where the last event was read."""
-        for pair in self.pairs:
-            yield self._compare_pair(pair)
+        """Yield each meter key's result. The live fold must stand where the last event was read."""
+        for meter_key in self.meter_keys:
+            yield self._compare_one(meter_key)
 
-    def _compare_pair(self, pair: Pair) -> Compared:
+    def _compare_one(self, meter_key: MeterKey) -> Compared:
         partition = self.partition
-        if self._has_changed(pair):
-            return Compared(pair, 0, [], skipped=True)
-        shadow, live = self._refold.routes[pair], partition.views.route_of(pair)
-        census = self._refold.census
-        if census.agrees(live) and not census.agrees(shadow):
+        if self._has_changed(meter_key):
+            return Compared(meter_key, 0, [], skipped=True)
+        shadow, live = self._refold.routes[meter_key], partition.views.route_of(meter_key)
+        group_admission = self._refold.group_admission
+        if group_admission.agrees(live) and not group_admission.agrees(shadow):
             # While the events were read, the groups became more than the limit admits.
-            return Compared(pair, 0, [], skipped=True)
+            return Compared(meter_key, 0, [], skipped=True)
         settled_ms = partition.cuts.settled_ms
         for span in shadow.spans:
             for layer in span.layers.values():
                 for cell in layer.cells.values():
                     cell.settle(settled_ms, span.fold.aggregation)
         ours, theirs = _cells(live), _cells(shadow)
-        next_cut_ms = next_cut(partition, pair[:2])
-        for stranger in census.strangers(shadow):
+        next_cut_ms = next_cut(partition, meter_key[:2])
+        for stranger in group_admission.strangers(shadow):
             theirs.pop(stranger.key, None)
         differences = [
-            _difference(partition.number, pair, key, ours.get(key), theirs.get(key))
+            _difference(partition.number, meter_key, key, ours.get(key), theirs.get(key))
             for key in {**ours, **theirs}
             if _packed(ours.get(key)) != _packed(theirs.get(key))
             and _at_cut(ours.get(key), next_cut_ms) != _at_cut(theirs.get(key), next_cut_ms)
         ]
-        return Compared(pair, len(theirs), differences)
+        return Compared(meter_key, len(theirs), differences)
 
-    def member_sets(self, pairs: Iterable[Pair]) -> list[MemberSet]:
-        """Return sets of members of some pairs, with the members that each must hold."""
-        return list(member_sets(self.partition, self._refold, pairs))
+    def member_sets(self, meter_keys: Iterable[MeterKey]) -> list[MemberSet]:
+        """Return sets of members of some meter keys, with the members that each must hold."""
+        return list(member_sets(self.partition, self._refold, meter_keys))
 
-    def _generation(self, pair: Pair) -> dict[Any, int]:
-        """Return the generation of each span of a pair, by span key."""
-        return {span.key: span.generation for span in self.partition.views.route_of(pair).spans}
+    def _generation(self, meter_key: MeterKey) -> dict[Any, int]:
+        """Return the generation of each span of a meter key, by span key."""
+        return {
+            span.key: span.generation for span in self.partition.views.route_of(meter_key).spans
+        }
 
-    def _terms_of(self, name: SubscriptionName) -> list[tuple[str, list[Terms]]]:
+    def _terms_of(self, name: SubscriptionKey) -> list[tuple[str, list[Terms]]]:
         """Return the terms that make the periods of a name's subscriptions, by subscription id."""
         return [
             (newest.id, timeline.terms)
@@ -201,25 +205,25 @@ class Verification:
             if (newest := versions.at()) is not None
         ]
 
-    def _has_changed(self, pair: Pair) -> bool:
+    def _has_changed(self, meter_key: MeterKey) -> bool:
         """Return True if the live cells no longer stand under what the shadow cells began with.
 
         A definition may redirect later events without a refold of earlier ones.
         """
-        partition, name = self.partition, pair[:2]
-        if REST in partition.stale.refolding_pairs:
+        partition, name = self.partition, meter_key[:2]
+        if REST in partition.stale.refolding_keys:
             # Events of it may be found that only the log has.
             return True
         if (
-            pair in partition.stale.refolding_pairs
-            or self._generation(pair) != self._generations[pair]
+            meter_key in partition.stale.refolding_keys
+            or self._generation(meter_key) != self._generations[meter_key]
         ):
             return True
-        presence = partition.presence.codes[name][pair[2]]
-        reach = (presence.newest_ms, presence.appended_ms)
-        return self._terms_of(name) != self._terms[name] or self._refold.routes[pair].shape(
+        event_ranges = partition.event_ranges.codes[name][meter_key[2]]
+        reach = (event_ranges.newest_ms, event_ranges.appended_ms)
+        return self._terms_of(name) != self._terms[name] or self._refold.routes[meter_key].shape(
             *reach
-        ) != partition.views.route_of(pair).shape(*reach)
+        ) != partition.views.route_of(meter_key).shape(*reach)
 
     def compare_published(self) -> Iterator[list[Difference]]:
         """Yield, for each subscription, what closing it again over the shadow cells would publish.
@@ -233,16 +237,22 @@ class Verification:
                 # A correction or a definition is folded already and published at the next cut.
                 yield []
                 continue
-            pairs = partition.presence.pairs_of(name)
-            if not pairs <= self._generations.keys() or any(map(self._has_changed, pairs)):
+            meter_keys = partition.event_ranges.meter_keys_of(name)
+            if not meter_keys <= self._generations.keys() or any(
+                map(self._has_changed, meter_keys)
+            ):
                 # Something was published that the shadow cells do not have all of.
                 yield []
                 continue
             yield list(self._published(name))
 
-    def _published(self, name: SubscriptionName) -> Iterator[Difference]:
+    def _published(self, name: SubscriptionKey) -> Iterator[Difference]:
         partition, settled_ms = self.partition, self.partition.cuts.settled_ms
-        routes = {pair: self._refold.routes[pair] for pair in self.pairs if pair[:2] == name}
+        routes = {
+            meter_key: self._refold.routes[meter_key]
+            for meter_key in self.meter_keys
+            if meter_key[:2] == name
+        }
         dues_ms = {
             period.due_at_ms
             for _, timeline in partition.timelines.of(name)
@@ -251,7 +261,7 @@ class Verification:
         }
         for cut_ms in sorted({settled_ms, *dues_ms}):
             published = _published_before(partition, name, cut_ms)
-            carried = Carried(replace(partition.record), partition.presence, published)
+            carried = Carried(replace(partition.record), partition.event_ranges, published)
             shadow = Partition(
                 partition.number, partition.definitions, partition.index, carried=carried
             )
@@ -264,7 +274,7 @@ class Verification:
                     yield difference
 
 
-def _published_before(partition: Partition, name: SubscriptionName, cut_ms: int) -> PublishedTable:
+def _published_before(partition: Partition, name: SubscriptionKey, cut_ms: int) -> PublishedTable:
     """Return what is published of a subscription, as if the cut were still to be taken."""
     table = PublishedTable()
     for versions, timeline in partition.timelines.of(name):
@@ -284,7 +294,7 @@ def _published_before(partition: Partition, name: SubscriptionName, cut_ms: int)
 _SHOWN = ("units", "prorated_units", "total_aggregated_units", "events_count", "digest")
 
 
-def _of_record(number: int, name: SubscriptionName, record: PublishedRecord) -> Difference | None:
+def _of_record(number: int, name: SubscriptionKey, record: PublishedRecord) -> Difference | None:
     """Return an unexpected record as a difference; None for completions of revisions."""
     body = msgspec.json.decode(record.value)
     if body["type"] == "period.completed" and body["revision"] > 0:
@@ -340,15 +350,15 @@ def _at_cut(cell: Cell | None, next_cut_ms: int) -> tuple[object, dict[int, obje
 
 
 def _difference(
-    number: int, pair: Pair, key: CellKey, ours: Cell | None, theirs: Cell | None
+    number: int, meter_key: MeterKey, key: CellKey, ours: Cell | None, theirs: Cell | None
 ) -> Difference:
     some = ours or theirs
     period = some.layer.period if some is not None else None
     return Difference(
         kind="cell",
         partition=number,
-        external_subscription_id=pair[1],
-        metric_code=pair[2],
+        external_subscription_id=meter_key[1],
+        metric_code=meter_key[2],
         period_from=None if period is None else iso_seconds(period.start_ms),
         charge_id=key.charge_id,
         filter_id=key.filter_id,
@@ -383,10 +393,10 @@ def _text(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def figure_texts(figures: Figures) -> CellFigures:
+def figure_texts(figures: CellFigures) -> FigureTexts:
     """Figures as they are printed in records."""
     prorated, precise = figures.prorated_units, figures.precise_total_amount_cents
-    return CellFigures(
+    return FigureTexts(
         units=plain(figures.units),
         prorated_units=None if prorated is None else plain(prorated),
         total_aggregated_units=plain(figures.total_aggregated_units),

@@ -1,7 +1,8 @@
-"""Census: which groups of a charge are admitted, from events in any order (records-and-cuts §7).
+"""Group admission: which groups of a charge find room, from events in any order.
 
-A refold reads events in no order of position. It takes the census while it folds, and is done
-again, open only to the groups that the census admits, when others came in.
+A refold reads events in no order of position (records-and-cuts §7). It notes the first position of
+each group while it folds. When other groups came in than are admitted, it is done again, open only
+to the admitted ones.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event
 from app.wire.properties import read_properties
 from tables.aggregation import Groups
-from tables.cells.cell import GroupCell, Layer, Span, admission_of, grouped_cells
-from tables.cells.group_limit import ANY_NUMBER, Admission
+from tables.cells.cell import GroupCell, Layer, Span, group_limit_of, grouped_cells
+from tables.cells.group_limit import ANY_NUMBER, GroupLimit
 from tables.cells.keys import PackedPosition, SpanKey, pack_position
 from tables.routing.route import Route
 from tables.values import Properties
@@ -28,21 +29,21 @@ class _First(NamedTuple):
     filter_id: str | None
 
 
-Scope = tuple[SpanKey, int | None]
+LimitScope = tuple[SpanKey, int | None]
 """What one limit holds for: a span and the start of its period; None: all of its history."""
 
 
-class Census:
+class GroupAdmission:
     """First positions of the groups of some routes, from events in any order.
 
     Of each scope it remembers no more than twice as many groups as are admitted.
     """
 
     def __init__(self) -> None:
-        self._most: dict[Scope, int] = {}
+        self._most: dict[LimitScope, int] = {}
         """How many groups each scope admits."""
-        self._firsts: dict[Scope, dict[Groups, _First]] = {}
-        self._horizons: dict[Scope, PackedPosition] = {}
+        self._firsts: dict[LimitScope, dict[Groups, _First]] = {}
+        self._limit_positions: dict[LimitScope, PackedPosition] = {}
         """Scopes with more groups than are admitted: a group unknown from here on is not."""
 
     def note(self, route: Route, event: Event, timestamp_ms: int, position: Position) -> None:
@@ -62,31 +63,31 @@ class Census:
                 self._most[scope] = layer.limits.max_groups
                 self._claim(scope, name[1], first)
 
-    def _claim(self, scope: Scope, groups: Groups, first: _First) -> None:
+    def _claim(self, scope: LimitScope, groups: Groups, first: _First) -> None:
         firsts = self._firsts.setdefault(scope, {})
         known = firsts.get(groups)
         if known is not None:
             if first.position < known.position:
                 firsts[groups] = first
             return
-        horizon = self._horizons.get(scope)
-        if horizon is not None and first.position > horizon:
+        limit_position = self._limit_positions.get(scope)
+        if limit_position is not None and first.position > limit_position:
             return
         firsts[groups] = first
         if len(firsts) > 2 * self._most[scope]:
             kept = self._firsts[scope] = self._admitted(scope)
-            self._horizons[scope] = max(known.position for known in kept.values())
+            self._limit_positions[scope] = max(known.position for known in kept.values())
 
-    def _admitted(self, scope: Scope) -> dict[Groups, _First]:
+    def _admitted(self, scope: LimitScope) -> dict[Groups, _First]:
         firsts, most = self._firsts.get(scope, {}), self._most.get(scope, 0)
         if len(firsts) <= most:
             return firsts
         ordered = sorted(firsts.items(), key=lambda entry: entry[1].position)
         return dict(ordered[:most])
 
-    def _is_over(self, scope: Scope) -> bool:
+    def _is_over(self, scope: LimitScope) -> bool:
         known, most = self._firsts.get(scope, ()), self._most.get(scope, 0)
-        return scope in self._horizons or len(known) > most
+        return scope in self._limit_positions or len(known) > most
 
     def agrees(self, route: Route) -> bool:
         """Whether the cells folded are those of the admitted groups, each with all its events.
@@ -100,8 +101,8 @@ class Census:
             admitted = self._admitted(scope).keys()
             if not {groups for groups, _ in grouped_cells(_layers(span, layer))} <= admitted:
                 return False
-            admission = (span if layer is None else layer).admission
-            if admission is not None and admission.firsts.keys() != admitted:
+            group_limit = (span if layer is None else layer).group_limit
+            if group_limit is not None and group_limit.firsts.keys() != admitted:
                 return False
         return True
 
@@ -116,8 +117,8 @@ class Census:
             emptied = spans[span.key]
             limited = emptied if layer is None else emptied.layer_starting(layer.start_ms)
             if limited is not None:
-                limited.admission = Admission(firsts)
-        return Route(*route.pair, route.timelines, tuple(spans.values()))
+                limited.group_limit = GroupLimit(firsts)
+        return Route(*route.meter_key, route.timelines, tuple(spans.values()))
 
     def strangers(self, route: Route) -> Iterator[GroupCell]:
         """Cells of groups that are not admitted."""
@@ -147,9 +148,9 @@ class Census:
                 if made_in is not None:
                     made = cast(GroupCell, made_in.cell(first.filter_id, groups))
                     made.first = first.position
-                    admission = (span if layer is None else layer).admission
-                    if admission is not None:
-                        admission.admits(groups, first.position, ANY_NUMBER)
+                    group_limit = (span if layer is None else layer).group_limit
+                    if group_limit is not None:
+                        group_limit.admits(groups, first.position, ANY_NUMBER)
                     yield made
 
 
@@ -158,24 +159,27 @@ def impose_live(live: Route, route: Route) -> None:
     spans = {span.key: span for span in route.spans}
     for span, layer in _limited(live):
         target = spans.get(span.key)
-        admission = admission_of(_layers(span, layer))
-        if target is None or len(admission.firsts) < (span if layer is None else layer).max_groups:
+        group_limit = group_limit_of(_layers(span, layer))
+        if (
+            target is None
+            or len(group_limit.firsts) < (span if layer is None else layer).max_groups
+        ):
             continue
         limited = target if layer is None else target.layer_starting(layer.start_ms)
         if limited is not None:
-            limited.admission = admission
+            limited.group_limit = group_limit
 
 
 def is_admitted(layer: Layer, counted: Arrival) -> bool:
     """Whether the group of an event is one that a layer is open to."""
-    admission, fold = layer.limits.admission, layer.span.fold
-    if admission is None:
+    group_limit, fold = layer.limits.group_limit, layer.span.fold
+    if group_limit is None:
         return True
     properties = read_properties(counted.event.properties)
     name = fold.cell_of(
         counted.event.code, counted.timestamp_ms, properties, counted.append_time_ms
     )
-    return name is None or not name[1] or name[1] in admission.firsts
+    return name is None or not name[1] or name[1] in group_limit.firsts
 
 
 def _limited(route: Route) -> Iterator[tuple[Span, Layer | None]]:
@@ -193,7 +197,7 @@ def _layers(span: Span, layer: Layer | None) -> Iterable[Layer]:
     return span.layers.values() if layer is None else (layer,)
 
 
-def _scope(span: Span, layer: Layer | None) -> Scope:
+def _scope(span: Span, layer: Layer | None) -> LimitScope:
     if layer is None or span.fold.metric.recurring:
         return span.key, None
     return span.key, layer.start_ms

@@ -14,10 +14,10 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import Period
 from app.definitions.versions import Versions
 from tables.aggregation import Groups
-from tables.changelogged.published import CellName
+from tables.changelogged.published import PublishedCellKey
 
 
-class InForce(NamedTuple):
+class PeriodCharge(NamedTuple):
     """A charge of a period as its definitions have it."""
 
     charge: Charge
@@ -28,7 +28,7 @@ class InForce(NamedTuple):
     """A history record ended it; charge and metric are as they were before."""
 
 
-Stage = dict[str, InForce]
+Stage = dict[str, PeriodCharge]
 """By charge id, in the order of the plan."""
 
 
@@ -66,17 +66,17 @@ class PeriodCharges:
         self._records = covering(records, period)
         at_ms = period.fixed_at_ms
         own = charges_in_force(definitions, plan, None, at_ms)
-        self._stages: list[Stage] = [{c.id: InForce(c, m, at_ms) for c, m in own}]
+        self._stages: list[Stage] = [{c.id: PeriodCharge(c, m, at_ms) for c, m in own}]
         for record in self._records:
             then = charges_in_force(definitions, plan, None, record.append_time_ms)
             self._stages.append(_after(self._stages[-1], record, then))
 
     @property
-    def in_force(self) -> Iterator[InForce]:
+    def in_force(self) -> Iterator[PeriodCharge]:
         """The charges of the period."""
         return (entry for entry in self._stages[-1].values() if not entry.gone)
 
-    def last(self, charge_id: str) -> InForce | None:
+    def last(self, charge_id: str) -> PeriodCharge | None:
         """Return a charge as it is in force, or as it was before it was gone."""
         return self._stages[-1].get(charge_id)
 
@@ -105,20 +105,20 @@ class PeriodCharges:
     # Cells are named by the values of their groups. The keys stand in the name only where history
     # made others of them: the same values of other keys are another cell.
 
-    def name_of(self, charge: Charge, filter_id: str | None, groups: Groups) -> CellName:
+    def name_of(self, charge: Charge, filter_id: str | None, groups: Groups) -> PublishedCellKey:
         """Name, among those published, of a cell of a charge that is in force."""
         keys = charge.group_keys(self.filter_of(charge.id, filter_id))
         return self.name_under(charge.id, filter_id, groups, keys)
 
     def name_under(
         self, charge_id: str, filter_id: str | None, groups: Groups, keys: tuple[str, ...]
-    ) -> CellName:
+    ) -> PublishedCellKey:
         """Name, among those published, of a cell that is grouped by these keys."""
         if not groups or keys == self._first_keys(charge_id, filter_id):
             return charge_id, filter_id, groups
         return charge_id, filter_id, groups, keys
 
-    def keys_of(self, name: CellName) -> tuple[str, ...]:
+    def keys_of(self, name: PublishedCellKey) -> tuple[str, ...]:
         """Return the keys that a cell is grouped by."""
         return name[3] if len(name) == 4 else self._first_keys(name[0], name[1])
 
@@ -146,9 +146,9 @@ def _after(before: Stage, record: HistoryRecord, then: list[tuple[Charge, Metric
     for charge_id, entry in before.items():
         if record.names(entry.charge):
             after[charge_id] = entry._replace(as_of_ms=at_ms, gone=True)
-    after.update((c.id, InForce(c, m, at_ms)) for c, m in then if record.names(c))
+    after.update((c.id, PeriodCharge(c, m, at_ms)) for c, m in then if record.names(c))
     return after
 
 
-def _definition(entry: InForce | None) -> tuple[Charge, Metric] | None:
+def _definition(entry: PeriodCharge | None) -> tuple[Charge, Metric] | None:
     return None if entry is None or entry.gone else entry[:2]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from app.definitions.timeline import Timeline, ceil_to
 from tables.cells.cell import Span
-from tables.changelogged.presence import Presence
+from tables.changelogged.presence import EventRanges
 from tables.values import _UNITS_A_SPAN, _UNITS_AN_EVENT
 
 
@@ -19,11 +19,11 @@ class Route:
 
     __slots__ = (
         "code",
+        "event_ranges",
         "external_subscription_id",
         "grouped",
         "made_at",
         "organization_id",
-        "presence",
         "spans",
         "timelines",
         "weight",
@@ -42,7 +42,7 @@ class Route:
         self.code = code
         self.timelines = timelines
         self.spans = spans
-        self.presence: Presence | None = None
+        self.event_ranges: EventRanges | None = None
         """Its entry in the presence table, once an event has come."""
         self.grouped = any(span.fold.grouped for span in spans)
         self.made_at = 0
@@ -52,7 +52,7 @@ class Route:
         """How many events of one charge, without an expression, take as long as one of it does."""
 
     @property
-    def pair(self) -> tuple[str, str, str]:
+    def meter_key(self) -> tuple[str, str, str]:
         """(organization_id, external_subscription_id, code)"""
         return self.organization_id, self.external_subscription_id, self.code
 

@@ -25,10 +25,10 @@ from app.kafka.record_batch import RawRecord, RecordBatch
 from app.runtime.next_flush import NextFlush
 from app.runtime.portion import MAX_STAMP_AHEAD_MS, ClockAhead, Portion
 from app.settings import Settings
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 
 
-def _owned(shared: SimpleNamespace, record: PartitionRecord, **more: Any) -> Any:
+def _owned(shared: SimpleNamespace, record: Checkpoint, **more: Any) -> Any:
     """Partition 3, as far as a portion asks."""
     table = SimpleNamespace(record=record)
     places = {"number": 3, "shared": shared, "table": table, "forwarded": (0, -1)}
@@ -38,7 +38,7 @@ def _owned(shared: SimpleNamespace, record: PartitionRecord, **more: Any) -> Any
 
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "rekeyed"])
 async def test_a_batch_that_leaves_a_gap_is_not_folded(raw: bool) -> None:
-    record = PartitionRecord(raw_next=41, rekeyed_next=41)
+    record = Checkpoint(raw_next=41, rekeyed_next=41)
     owned = cast(Any, SimpleNamespace(table=SimpleNamespace(record=record), careful_records=0))
     batch = RecordBatch([], TP("events", 3), 42, 50, 0)
     with pytest.raises(DeliveryBroken, match=r"partition=3.*folded up to 41.*begins at 42"):
@@ -56,7 +56,7 @@ async def test_a_broker_whose_clock_is_hours_ahead_is_not_followed(ahead: bool) 
         definitions=Definitions(),
         turns=Turns(),
     )
-    record = PartitionRecord(append_time_ms=-1)
+    record = Checkpoint(append_time_ms=-1)
     owned = _owned(shared, record)
     raw = SimpleNamespace(
         offset=0, timestamp=MAX_STAMP_AHEAD_MS + 1, key=None, value=b"{}", headers=()
@@ -140,7 +140,7 @@ async def test_a_batch_is_taken_by_portions_of_whole_records(
         definitions=Definitions(),
         turns=Turns(),
     )
-    record = PartitionRecord(append_time_ms=-1)
+    record = Checkpoint(append_time_ms=-1)
     took: list[tuple[int, int, int]] = []
 
     async def take(runs: Any, *, raw_next: int, append_time_ms: int, **_: Any) -> None:
@@ -187,7 +187,7 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
         definitions=definitions,
         turns=Turns(),
     )
-    record = PartitionRecord(append_time_ms=-1)
+    record = Checkpoint(append_time_ms=-1)
     took: list[tuple[int, int, int, int]] = []
 
     async def take(

@@ -53,7 +53,7 @@ class Client(NamedTuple):
     api_key: str
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON. Raises `Refused` for any status but 200."""
+        """The answer's JSON. Raises `RequestRefused` for any status but 200."""
         return (await self._answer(method, path, body))[0]
 
     async def produce(self, body: Any) -> str:
@@ -72,11 +72,13 @@ class Client(NamedTuple):
         ) as response:
             content = await response.read()
             if response.status != 200:
-                raise Refused(f"{method} {path} answered {response.status}: {content.decode()}")
+                raise RequestRefused(
+                    f"{method} {path} answered {response.status}: {content.decode()}"
+                )
             return msgspec.json.decode(content), response.headers
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The API answered with an error; the message has all of it."""
 
 

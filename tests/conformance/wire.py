@@ -12,7 +12,7 @@ import msgspec
 from app.expressions import EvaluationFailed, InvalidExpression, Result, parse
 from app.numbers import parse_text, plain, round_units
 from app.wire.events import LAGO_NAMES, build_event
-from app.wire.refusals import RefusalCode, Refused
+from app.wire.refusals import ElementRefused, RefusalCode
 from app.wire.timestamps import JsonNumber, parse_timestamp
 
 Vector = Mapping[str, Any]
@@ -53,7 +53,7 @@ def check_timestamp_vector(vector: Vector) -> list[str]:
     for event in vector["events"]:
         try:
             got = {"epoch": plain(Decimal(_timestamp_ms(event.get("timestamp"))).scaleb(-3))}
-        except Refused:
+        except ElementRefused:
             got = {"error": _INVALID_FORMAT}
         wanted = (
             {"epoch": plain(Decimal(str(expected["epoch"])))}
@@ -88,14 +88,16 @@ def _comparable(value: Result) -> Result:
 
 
 def _timestamp_ms(value: object) -> int:
-    """As a raw record with this value has it. Raises `Refused`."""
+    """As a raw record with this value has it. Raises `ElementRefused`."""
     identity = {"external_subscription_id": "s", "transaction_id": "t", "code": "c"}
     fields = {name: _literal(text) for name, text in identity.items()}
     if value is not None:
         fields["timestamp"] = _literal(value)
     event = build_event(fields, LAGO_NAMES, b"")
     if event.timestamp_ms is None:
-        raise Refused(RefusalCode.INVALID_TIMESTAMP, "without a timestamp it is the append time")
+        raise ElementRefused(
+            RefusalCode.INVALID_TIMESTAMP, "without a timestamp it is the append time"
+        )
     return event.timestamp_ms
 
 

@@ -25,10 +25,10 @@ from app.kafka.topics import (
     admin_client,
     topic_specs,
 )
-from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from tables.aggregation import FOLD_VERSION
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 from tests.faults.load import load, prove, world_on
 from tests.live.foreign import foreign_producer
 from tests.live.worker import WorkerProcess, worker_process
@@ -154,7 +154,7 @@ async def test_state_of_a_newer_program_is_refused(live_settings: Settings, tmp_
         newer = msgspec.structs.replace(before, fold_version=FOLD_VERSION + 1)
         async with foreign_producer(live_settings) as producer:
             value = msgspec.msgpack.encode(newer)
-            await producer.send_and_wait(topic, value, key=PARTITION_RECORD_KEY, partition=0)
+            await producer.send_and_wait(topic, value, key=CHECKPOINT_KEY, partition=0)
         worker.launch()
         assert await worker.wait() != 0
         assert "partition 0 was written by fold version 2" in worker.tail()
@@ -162,11 +162,11 @@ async def test_state_of_a_newer_program_is_refused(live_settings: Settings, tmp_
         assert await _partition_record(live_settings) == newer
 
 
-async def _partition_record(settings: Settings) -> PartitionRecord:
+async def _partition_record(settings: Settings) -> Checkpoint:
     """The newest of partition 0."""
     found = b""
     tp = TopicPartition(settings.topic(CELLS_CHANGELOG), 0)
     async for _, records in read_to_end(settings, [tp]):
         for _, key, value in records:
-            found = value or b"" if key == PARTITION_RECORD_KEY else found
-    return msgspec.msgpack.decode(found, type=PartitionRecord)
+            found = value or b"" if key == CHECKPOINT_KEY else found
+    return msgspec.msgpack.decode(found, type=Checkpoint)

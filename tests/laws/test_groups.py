@@ -132,7 +132,7 @@ def admitted(most: int, events: list[Arrival]) -> set[tuple[Any, ...]]:
 
 def cells_with_events(live: Live) -> set[tuple[Any, ...]]:
     found = set()
-    for name, codes in live.partition.presence.codes.items():
+    for name, codes in live.partition.event_ranges.codes.items():
         for code in codes:
             for span in live.partition.packing.route_of((*name, code)).spans:
                 for layer in span.layers.values():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.log import apply
-from app.definitions.outcome import Applied, Touch
+from app.definitions.outcome import Applied, Impact
 from app.wire.arrivals import Arrival
 from tables.partition.redirection import Renewed
 from tests.laws.test_partition import ALL, few, in_order, same
@@ -42,8 +42,8 @@ class Later(Live):
             line = self._to_define.pop(0)
             value = line.command.encode()
             applied = apply(self.definitions, value, line.append_time_ms, line.offset)
-            if isinstance(applied, Applied) and applied.touch is not None:
-                self.partition.redefinition.tell(applied.touch)
+            if isinstance(applied, Applied) and applied.impact is not None:
+                self.partition.redefinition.tell(applied.impact)
 
     def look(self, steps: int) -> None:
         """Go on looking for some steps; what is to be refolded is refolded at once."""
@@ -84,11 +84,11 @@ def test_events_and_packing_among_definitions_not_looked_at(data: st.DataObject)
         later.look(data.draw(st.integers(0, 4)))
         if data.draw(st.booleans()):
             later.flush()
-        later.partition.packing.cool(NAME)
+        later.partition.packing.pack(NAME)
         if data.draw(st.integers(0, 4)) == 0:
             later.stop_looking()
         if data.draw(st.booleans()):
-            later.partition.packing.thaw(NAME)
+            later.partition.packing.unpack(NAME)
     later.define_all()
     later.look_to_the_end()
     same(in_order(definitions, events), later)
@@ -103,7 +103,7 @@ def used(codes: Sequence[str], *, cools: bool, definitions: Sequence[DefinitionL
         live.deliver([Arrival(sent, ORG, START_MS, 0, offset, 0)])
     live.flush()
     if cools:
-        live.partition.packing.cool(NAME)
+        live.partition.packing.pack(NAME)
     return live
 
 
@@ -118,7 +118,7 @@ def test_a_metric_that_nobody_uses_concerns_nobody() -> None:
 def test_whoever_has_events_of_the_code_is_looked_at_and_no_cut_moves() -> None:
     live = used(["sum", "count"], cools=True)
     live.partition.redefinition.tell(
-        Touch(ORG, codes=frozenset({"sum", "other"})), START_MS + DAY_MS
+        Impact(ORG, codes=frozenset({"sum", "other"})), START_MS + DAY_MS
     )
     (renewed,) = [one for one in live.partition.redefinition.renewing() if one is not None]
     assert renewed == Renewed(NAME, set(), False)

@@ -173,7 +173,7 @@ def test_nothing_stays_in_the_store_of_sets_that_were_refolded(data: st.DataObje
     live.cells()
     sets = {
         key
-        for route in live.partition.routes.by_pair.values()
+        for route in live.partition.routes.by_key.values()
         for span in route.spans
         if span.fold.unique
         for key in span.all_sets().values()

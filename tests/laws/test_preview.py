@@ -11,9 +11,9 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
-from app.meter.evidence import CellFigures
+from app.meter.evidence import FigureTexts
 from tables.closing.close import cells_shown
-from tables.reading.preview import Preview, Scope
+from tables.reading.preview import Preview, PreviewScope
 from tables.reading.verification import figure_texts
 from tests.laws.world import (
     HOUR_MS,
@@ -56,10 +56,10 @@ def changed(draw: st.DrawFn, charges: list[dict[str, Any]]) -> Command:
 changes = st.composite(changed)
 
 
-def shown(live: Live, codes: frozenset[str], scope: Scope) -> dict[str, CellFigures]:
+def shown(live: Live, codes: frozenset[str], scope: PreviewScope) -> dict[str, FigureTexts]:
     """Figures by cell id, of cells that show anything."""
     partition = live.partition
-    found: dict[str, CellFigures] = {}
+    found: dict[str, FigureTexts] = {}
     for versions, timeline in partition.timelines.of(NAME):
         for period in timeline.until(AT_MS):
             subscription = versions.at(period.fixed_at_ms)
@@ -84,7 +84,7 @@ def test_what_is_previewed_comes(data: st.DataObject) -> None:
     live.close_until(AT_MS)
     command = data.draw(changes(plan.payload["plan"]["charges"]))
     from_ms = START_MS + data.draw(st.integers(0, 3)) * WEEK_MS
-    scope = Scope(from_ms, from_ms + data.draw(st.integers(1, 9)) * WEEK_MS, AT_MS)
+    scope = PreviewScope(from_ms, from_ms + data.draw(st.integers(1, 9)) * WEEK_MS, AT_MS)
     branch = branch_with(live.definitions, ORG, [command], scope.from_ms, scope.to_ms, AT_MS)
     assert not isinstance(branch, Rejected)
 
@@ -121,10 +121,10 @@ def test_what_is_previewed_comes(data: st.DataObject) -> None:
     assert sorted(tuple(vars_of(c.after)) for c in told if anything(c.after)) == come
 
 
-def anything(figures: CellFigures | None) -> bool:
+def anything(figures: FigureTexts | None) -> bool:
     return figures is not None and (figures.events_count != 0 or figures.units != "0.0")
 
 
-def vars_of(figures: CellFigures | None) -> list[str]:
+def vars_of(figures: FigureTexts | None) -> list[str]:
     assert figures is not None
-    return [str(getattr(figures, name)) for name in CellFigures.__struct_fields__]
+    return [str(getattr(figures, name)) for name in FigureTexts.__struct_fields__]

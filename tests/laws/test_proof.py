@@ -69,8 +69,8 @@ def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
     verification = Verification(live.partition, [NAME])
     verification.feed(events, strangers=True)
     compared = list(verification.compare())
-    assert not any(pair.skipped for pair in compared)
-    cells = [difference for pair in compared for difference in pair.differences]
+    assert not any(meter_key.skipped for meter_key in compared)
+    cells = [difference for meter_key in compared for difference in meter_key.differences]
     members = wrong_members(live, verification)
     published = chain.from_iterable(verification.compare_published())
     return [*verification.lost, *cells, *members, *published]
@@ -79,7 +79,7 @@ def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
 def wrong_members(live: Live, verification: Verification) -> list[Difference]:
     """What differs of the members that are stored, and of those at hand."""
     table = live.partition
-    sets = verification.member_sets(verification.pairs)
+    sets = verification.member_sets(verification.meter_keys)
     at_hand = table.members.at_hand({each.key for each in sets})
     found = []
     for each in sets:

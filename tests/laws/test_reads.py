@@ -16,7 +16,7 @@ from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
 from app.meter.usage import Regrouping
 from tables.partition.partition import Partition
-from tables.reading.preview import Preview, Scope
+from tables.reading.preview import Preview, PreviewScope
 from tables.reading.regrouping import Regrouped
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer, verdict
@@ -44,10 +44,12 @@ END_MS = START_MS + (WEEKS + 3) * WEEK_MS
 def state_of(partition: Partition) -> dict[str, Any]:
     """Everything that a later fold, cut or flush goes by."""
     return {
-        "packed": {name: partition.packing.sealed_cells(name) for name in NAMES},
+        "packed": {name: partition.packing.packed_pieces(name) for name in NAMES},
         "routes": {
-            pair: [(span.key, partition.routes.spans.get(span.key) is span) for span in route.spans]
-            for pair, route in partition.routes.by_pair.items()
+            meter_key: [
+                (span.key, partition.routes.spans.get(span.key) is span) for span in route.spans
+            ]
+            for meter_key, route in partition.routes.by_key.items()
         },
         "cells": {
             key: (span.generation, {cell.key: cell.packed() for cell in _cells(span)})
@@ -57,10 +59,10 @@ def state_of(partition: Partition) -> dict[str, Any]:
         "changes": partition.snapshot.pending_changes(),
         "under": [partition.standing.of(name) for name in NAMES],
         "cuts": {name: set(cuts) for name, cuts in partition.cuts.late_cuts.items()},
-        "strays": set(partition.stale.strays),
+        "orphaned_keys": set(partition.stale.orphaned_keys),
         "events": {
             name: {code: msgspec.msgpack.encode(entry) for code, entry in codes.items()}
-            for name, codes in partition.presence.codes.items()
+            for name, codes in partition.event_ranges.codes.items()
         },
     }
 
@@ -85,7 +87,7 @@ def _series(live: Live, name: tuple[str, str], at_ms: int) -> object:
     for arrival in live.arrived():
         counted = verdict(live.partition, arrival).counted
         for each, code in zip(series, ALL, strict=True):
-            if counted is not None and counted.pair == (*name, code):
+            if counted is not None and counted.meter_key == (*name, code):
                 each.feed(counted)
     return [each.values() for each in series]
 
@@ -106,14 +108,14 @@ def _explained(live: Live, name: tuple[str, str], at_ms: int) -> object:
     """Fates of all events, and the figures of every cell beside those recomputed from them."""
     figures = []
     for code in ALL:
-        pair = (*name, code)
-        tracer = Tracer(live.partition, pair)
+        meter_key = (*name, code)
+        tracer = Tracer(live.partition, meter_key)
         for arrival in live.arrived():
             found = verdict(live.partition, arrival)
-            if found.counted is not None and found.counted.pair == pair:
+            if found.counted is not None and found.counted.meter_key == meter_key:
                 tracer.trace(found.counted, found.corrected_ms)
                 tracer.unrouted(found.counted)
-        ours = {span.key: span for span in live.partition.views.route_of(pair).spans}
+        ours = {span.key: span for span in live.partition.views.route_of(meter_key).spans}
         for span in tracer.route.spans:
             for period in span.timeline.until(at_ms):
                 both = (ours.get(span.key, span), span)
@@ -125,7 +127,7 @@ def _verified(live: Live, name: tuple[str, str], _: int) -> object:
     verification = Verification(live.partition, [name])
     verification.feed(live.arrived(), strangers=True)
     compared = list(verification.compare())
-    verification.member_sets(verification.pairs)
+    verification.member_sets(verification.meter_keys)
     return compared, list(verification.compare_published())
 
 
@@ -137,7 +139,7 @@ def _previewed(live: Live, name: tuple[str, str], at_ms: int) -> object:
         return None
     preview = Preview(live.partition, branch.definitions, [name], branch.codes)
     preview.feed(live.arrived())
-    return list(preview.differences(Scope(START_MS, at_ms, at_ms)))
+    return list(preview.differences(PreviewScope(START_MS, at_ms, at_ms)))
 
 
 READS: list[Callable[[Live, tuple[str, str], int], object]] = [
@@ -183,7 +185,7 @@ def test_a_read_changes_nothing(data: st.DataObject) -> None:
 
 def _cool(live: Live) -> None:
     for name in NAMES:
-        live.partition.packing.cool(name)
+        live.partition.packing.pack(name)
 
 
 _ACTS: list[list[Callable[[Live], None]]] = [

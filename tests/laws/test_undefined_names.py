@@ -12,7 +12,7 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
-from tables.changelogged.presence import REST, Pair
+from tables.changelogged.presence import REST, MeterKey
 from tables.partition.refold import Refold
 from tests.laws.world import (
     DAY_MS,
@@ -41,11 +41,11 @@ class Worker(Live):
 
     def __init__(self, most: int) -> None:
         super().__init__()
-        self.most = self.partition.presence.most_undefined = most
+        self.most = self.partition.event_ranges.most_undefined = most
 
     def restart(self) -> None:
         super().restart()
-        self.partition.presence.most_undefined = self.most
+        self.partition.event_ranges.most_undefined = self.most
 
     def deliver(self, arrivals: Sequence[Arrival]) -> None:
         super().deliver(arrivals)
@@ -56,8 +56,8 @@ class Worker(Live):
             else:
                 record.raw_next = arrival.raw_offset + 1
 
-    def refold(self, pairs: Iterable[Pair]) -> None:
-        wanted = set(pairs)
+    def refold(self, meter_keys: Iterable[MeterKey]) -> None:
+        wanted = set(meter_keys)
         if not wanted:
             return
         refold = Refold(self.partition, wanted)
@@ -163,7 +163,7 @@ def test_what_is_defined_later_counts_whatever_is_kept(seed: int, most: int) -> 
     assert few.cells() == all_.cells()
     assert few.values() == all_.values()
     assert few.partition.ignored.keys() == all_.partition.ignored.keys()
-    assert len(few.partition.presence.undefined) <= most
+    assert len(few.partition.event_ranges.undefined) <= most
 
 
 def test_undefined_names_take_no_memory_beyond_the_limit() -> None:
@@ -173,10 +173,10 @@ def test_undefined_names_take_no_memory_beyond_the_limit() -> None:
         one = event("count", f"t{number}", START_MS, f"random-{number}")
         worker.deliver([Arrival(one, ORG, START_MS + number, 0, number, 0)])
     partition = worker.partition
-    assert len(partition.presence.undefined) == len(partition.presence.codes) == 10
-    assert len(partition.routes.by_pair) == 10
+    assert len(partition.event_ranges.undefined) == len(partition.event_ranges.codes) == 10
+    assert len(partition.routes.by_key) == 10
     assert not partition.timelines.of(("org", "random-50"))
-    rest = partition.presence.find(REST[:2], REST[2])
+    rest = partition.event_ranges.find(REST[:2], REST[2])
     assert rest is not None
     assert (rest.events, rest.raw_first, rest.raw_last) == (90, 10, 99)
 
@@ -185,8 +185,8 @@ def test_a_search_is_for_what_is_defined_since() -> None:
     worker = Worker(0)
     worker.append(START_MS - HOUR_MS, commands.set_settings(SETTINGS))
     worker.deliver([Arrival(event("count", "t", START_MS), ORG, START_MS, 0, 0, 0)])
-    refolded: list[set[Pair]] = []
-    worker.refold = lambda pairs: refolded.append(set(pairs))  # type: ignore[method-assign]
+    refolded: list[set[MeterKey]] = []
+    worker.refold = lambda meter_keys: refolded.append(set(meter_keys))  # type: ignore[method-assign]
     at_ms = START_MS + HOUR_MS
     worker.append(at_ms, commands.upsert_customer(ORG, {"external_id": "customer"}))
     worker.append(at_ms, commands.create_plan(ORG, plan_body([])))
@@ -195,9 +195,9 @@ def test_a_search_is_for_what_is_defined_since() -> None:
     assert refolded[-1] == {REST}
     del worker.refold
     worker.refold({REST})
-    assert worker.partition.presence.codes == {}, "it has no subscription yet"
+    assert worker.partition.event_ranges.codes == {}, "it has no subscription yet"
     worker.append(at_ms + 1, commands.create_subscription(ORG, subscription_body()))
-    assert list(worker.partition.presence.codes) == [(ORG, "sub")]
+    assert list(worker.partition.event_ranges.codes) == [(ORG, "sub")]
 
 
 def test_a_name_that_is_kept_late_is_known_to_begin_earlier() -> None:
@@ -217,7 +217,7 @@ def test_a_name_that_is_kept_late_is_known_to_begin_earlier() -> None:
         START_MS + 2, commands.create_subscription(ORG, subscription_body(external_id="sub-2"))
     )
     send(3, "sub")
-    kept = worker.partition.presence.find((ORG, "sub"), "count")
+    kept = worker.partition.event_ranges.find((ORG, "sub"), "count")
     assert kept is not None
     assert kept.raw_first == 3, "there is room for it now"
     worker.append(START_MS + 4, commands.create_subscription(ORG, subscription_body()))

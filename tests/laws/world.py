@@ -25,9 +25,9 @@ from app.wire.arrivals import Arrival, runs_of
 from app.wire.decode import decode_record
 from app.wire.events import Event
 from app.wire.usage_records import PublishedRecord
-from tables.changelogged.checkpoint import PartitionRecord
-from tables.changelogged.members import MemberName
-from tables.changelogged.presence import Pair
+from tables.changelogged.checkpoint import Checkpoint
+from tables.changelogged.members import MemberKey
+from tables.changelogged.presence import MeterKey
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.partition.intake import WaitForDefinitions
@@ -38,7 +38,7 @@ from tables.partition.snapshot import Changes
 from tables.partition.tables import Carried
 from tables.registry import AGGREGATIONS
 
-Key = TypeVar("Key", bytes, MemberName)
+Key = TypeVar("Key", bytes, MemberKey)
 
 ORG = "org"
 SUBSCRIPTION = "sub"
@@ -277,8 +277,8 @@ class Changelog:
 
     def __init__(self) -> None:
         self.cells: dict[bytes, bytes] = {}
-        self.members: dict[MemberName, bytes] = {}
-        self.store: dict[MemberName, bytes] = {}
+        self.members: dict[MemberKey, bytes] = {}
+        self.store: dict[MemberKey, bytes] = {}
         """Redis, which drops whole sets; filled in anew it has the members of the changelog."""
         self.tables: dict[str, dict[bytes, bytes]] = {
             "presence": {},
@@ -290,13 +290,13 @@ class Changelog:
 
     def take(self, partition: Partition) -> Changes:
         """Apply one flush, and return what it has."""
-        gone = set(partition.members.take_gone())
+        gone = set(partition.members.take_dropped())
         self.store = {n: v for n, v in self.store.items() if n[0] not in gone}
         changes = partition.take_changes()
         _compact(self.cells, changes.cells)
         _compact(self.store, changes.members)
         _compact(self.members, changes.members)
-        self.tables["presence"].update(changes.presence)
+        self.tables["presence"].update(changes.event_ranges)
         self.tables["published"].update(changes.published)
         self.tables["corrections"].update(changes.corrections)
         self.index_rows += changes.index_rows
@@ -306,11 +306,11 @@ class Changelog:
 
     def restored(self, definitions: Definitions) -> Partition:
         """A partition as a worker restores it."""
-        record = msgspec.msgpack.decode(self.record, type=PartitionRecord)
+        record = msgspec.msgpack.decode(self.record, type=Checkpoint)
         partition = Partition(0, definitions, EventIndex(), carried=Carried(record))
         partition.index.load(self.index_rows)
         for key, value in self.tables["presence"].items():
-            partition.presence.load(key, value)
+            partition.event_ranges.load(key, value)
         for key, value in self.tables["published"].items():
             partition.published.load(key, value)
         for key, value in self.tables["corrections"].items():
@@ -349,8 +349,8 @@ class Live:
             applied = apply(
                 self.definitions, line.command.encode(), line.append_time_ms, line.offset
             )
-            if isinstance(applied, Applied) and applied.touch is not None:
-                self.partition.redefinition.tell(applied.touch)
+            if isinstance(applied, Applied) and applied.impact is not None:
+                self.partition.redefinition.tell(applied.impact)
                 self.refold(refolds_of(self.partition.redefinition.renewing()))
 
     def append(self, at_ms: int, command: Command) -> None:
@@ -373,7 +373,7 @@ class Live:
         for arrival in arrivals:
             self._arrived[arrival.position] = arrival
         runs = runs_of(arrivals)
-        for name in self.partition.unknown_members(runs):
+        for name in self.partition.missing_members(runs):
             stored = self.changelog.store.get(name)
             assert stored == self.changelog.members.get(name)
             self.partition.members.learn(name, stored)
@@ -382,7 +382,7 @@ class Live:
         except WaitForDefinitions as wait:
             self.define_until(wait.past_ms + 1)
             self.accepted += self.partition.fold(runs).accepted
-        self.refold(self.partition.stale.take_smaller_positions())
+        self.refold(self.partition.stale.take_displaced_keys())
 
     def keep(self, arrival: Arrival) -> None:
         """Let the log have it, whoever folds it."""
@@ -401,18 +401,20 @@ class Live:
         self.flush()
         self.partition = self.changelog.restored(self.definitions)
 
-    def refold(self, pairs: Iterable[Pair]) -> None:
-        """Refold pairs from everything delivered so far."""
-        pairs = set(pairs)
-        if pairs:
-            refold, swapped = Refold(self.partition, pairs), False
+    def refold(self, meter_keys: Iterable[MeterKey]) -> None:
+        """Refold meter keys from everything delivered so far."""
+        meter_keys = set(meter_keys)
+        if meter_keys:
+            refold, swapped = Refold(self.partition, meter_keys), False
             while not swapped:
                 refold.feed(list(self._arrived.values()))
                 swapped = refold.swap()
 
     def refold_all(self) -> None:
         self.refold(
-            (*name, code) for name, codes in self.partition.presence.codes.items() for code in codes
+            (*name, code)
+            for name, codes in self.partition.event_ranges.codes.items()
+            for code in codes
         )
 
     def close_until(self, at_ms: int) -> None:
@@ -435,7 +437,7 @@ class Live:
     def cells(self) -> dict[Any, Any]:
         """Every cell as packed for the changelog, but for the refold that made it."""
         found: dict[Any, Any] = {}
-        for name, codes in self.partition.presence.codes.items():
+        for name, codes in self.partition.event_ranges.codes.items():
             for code in codes:
                 for span, packed in cells_of(
                     self.partition.packing.route_of((*name, code))

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio import Redis
 
-from agents.verify_samples import Turns, verify_next
+from agents.verify_samples import RoundRobin, verify_next
 from app.api.schemas.proofs import ExplanationAnswer, TraceAnswer
 from app.api.schemas.usage import UsageSeriesAnswer
 from app.billing_periods.instants import parse_iso8601_ms
@@ -182,15 +182,15 @@ async def verified(worker: Worker, *arguments: str) -> tuple[int, Json]:
 
 def a_cell(worker: Worker, name: str, code: str) -> Cell:
     """A live cell of a metric of a subscription, in its newest period."""
-    pair = (LOCAL_ORGANIZATION_ID, name, code)
+    meter_key = (LOCAL_ORGANIZATION_ID, name, code)
     for owned in worker.engine.owned.values():
-        route = owned.table.routes.by_pair.get(pair)
+        route = owned.table.routes.by_key.get(meter_key)
         for span in route.spans if route is not None else ():
             for layer in reversed(span.layers.values()):
                 for cell in layer.cells.values():
                     if cell.state.events:
                         return cell
-    raise AssertionError(f"{pair} has no cell here")
+    raise AssertionError(f"{meter_key} has no cell here")
 
 
 async def test_verify_finds_exactly_what_is_wrong_and_repair_mends_it(
@@ -346,7 +346,7 @@ async def test_verify_finds_wrong_published_figures(
             any(period.cells for period in table.published.periods.values())
             and all(p.cut_ms <= table.record.cut_ms for p in table.published.periods.values())
             for table in tables
-            if table.presence.codes
+            if table.event_ranges.codes
         )
 
     await eventually(published, True, timeout_s=60)
@@ -663,7 +663,7 @@ async def test_verification_in_the_background_counts_what_differs(
     live_settings: Settings, worker: Worker, api: Api
 ) -> None:
     await folded_events(live_settings, worker, api, 120)
-    engine, turns = worker.engine, Turns(worker.engine)
+    engine, turns = worker.engine, RoundRobin(worker.engine)
     for _ in range(2 * live_settings.raw_partitions):
         await verify_next(engine, turns)
     assert engine.status.verified.pairs > 0

@@ -7,7 +7,7 @@ import pytest
 
 from app.definitions.model import SettingsRecord
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from tables.partition.intake import Refused
+from tables.partition.intake import RefusedArrival
 from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
 
 WINDOW_MS = 10 * DAY_MS
@@ -37,7 +37,7 @@ def verdict(
         [EventLine(appended_ms, 0, 0, msgspec.json.encode(body), headers)],
         START_MS + 5 * WEEK_MS,
     )
-    codes = [one.code.value for one in meter.refused if isinstance(one, Refused)]
+    codes = [one.code.value for one in meter.refused if isinstance(one, RefusedArrival)]
     counted = sum(
         msgspec.json.decode(record.value).get("events_count", 0) for record in meter.records
     )

@@ -42,7 +42,9 @@ def test_a_refold_before_the_next_revision_keeps_it_to_come() -> None:
     live.close_until(BETWEEN_MS)
     # A refold for the corrections that the next cut shows, as the owner of a partition makes it.
     name = (ORG, SUBSCRIPTION)
-    refold = Refold(live.partition, live.partition.presence.pairs_of(name), {name: REVISION_MS})
+    refold = Refold(
+        live.partition, live.partition.event_ranges.meter_keys_of(name), {name: REVISION_MS}
+    )
     refold.feed(live.arrived())
     assert refold.swap()
     live.restart()
@@ -64,7 +66,7 @@ def test_what_the_period_before_showed_is_closed_with_zero_though_its_event_is_c
     live.append(ENDED_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
     name = (ORG, SUBSCRIPTION)
     horizons = {name: next_cut(live.partition, name)}
-    refold = Refold(live.partition, live.partition.presence.pairs_of(name), horizons)
+    refold = Refold(live.partition, live.partition.event_ranges.meter_keys_of(name), horizons)
     refold.feed(live.arrived())
     assert refold.swap()
     live.close_until(REVISION_MS)
@@ -104,9 +106,9 @@ def test_what_a_finer_grid_has_published_stays_apart_until_every_grid_has() -> N
     live.partition.corrected.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
     name = (ORG, SUBSCRIPTION)
     horizons = {name: next_cut(live.partition, name)}
-    refold = Refold(live.partition, live.partition.presence.pairs_of(name), horizons)
+    refold = Refold(live.partition, live.partition.event_ranges.meter_keys_of(name), horizons)
     refold.feed(live.arrived())
     assert refold.swap()
     verification = Verification(live.partition, [name])
     verification.feed(live.arrived())
-    assert [pair.differences for pair in verification.compare()] == [[]]
+    assert [meter_key.differences for meter_key in verification.compare()] == [[]]

@@ -360,9 +360,9 @@ def test_a_refold_for_a_definition_leaves_a_corrected_event_at_the_cut_of_its_co
     live.deliver([Arrival(came, ORG, came_ms, 0, 0, 0)])
     live.define_until(corrected_ms)
     live.partition.corrected.correct(CorrectionArrival(moved, ORG, corrected_ms, 0, 1, 0))
-    pairs = live.partition.presence.pairs_of(name)
+    meter_keys = live.partition.event_ranges.meter_keys_of(name)
     for horizons in ({name: next_cut(live.partition, name)}, None):
-        refold = Refold(live.partition, pairs, horizons)
+        refold = Refold(live.partition, meter_keys, horizons)
         refold.feed(live.arrived())
         assert refold.swap()
     (span,) = live.partition.packing.route_of((*name, "max")).spans
@@ -386,7 +386,7 @@ def test_an_earlier_copy_that_comes_late_has_its_own_cut_before_it_is_cancelled(
         live.partition.fold(runs_of([arrival]))
     live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, again_ms + 1, 0, 1, 0))
     horizons = {name: next_cut(live.partition, name)}
-    refold = Refold(live.partition, live.partition.presence.pairs_of(name), horizons)
+    refold = Refold(live.partition, live.partition.event_ranges.meter_keys_of(name), horizons)
     fed = 0
     while not fed or not refold.swap():
         refold.feed(arrivals)
@@ -500,7 +500,9 @@ def _recorrect(live: Live) -> None:
     name = (ORG, SUBSCRIPTION)
     next_ms = next_cut(live.partition, name)
     if live.partition.corrections.wrong_since(name, next_ms) is not None:
-        refold = Refold(live.partition, live.partition.presence.pairs_of(name), {name: next_ms})
+        refold = Refold(
+            live.partition, live.partition.event_ranges.meter_keys_of(name), {name: next_ms}
+        )
         refold.feed(live.arrived())
         assert refold.swap()
 

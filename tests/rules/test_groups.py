@@ -16,7 +16,7 @@ from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, CorrectionArrival, Position, runs_of
 from app.wire.events import Correction
 from tables.cells.cell import PackedCell
-from tables.cells.group_limit import Admission
+from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import UNKNOWN_POSITION, pack_position
 from tables.partition.refold import Refold
 from tables.reading.series import Series, SeriesWindow
@@ -36,7 +36,7 @@ from tests.laws.world import (
 )
 
 LIMITED = SettingsRecord(close_grid_s=60, revise_every_s=3600, max_groups=2)
-PAIR = (ORG, SUBSCRIPTION, "sum")
+METER_KEY = (ORG, SUBSCRIPTION, "sum")
 INSIDE_MS = START_MS + DAY_MS
 
 
@@ -55,14 +55,14 @@ def live_of(*arrivals: Arrival) -> Live:
 
 
 def groups_of(live: Live) -> set[str | None]:
-    (span,) = live.partition.packing.route_of(PAIR).spans
+    (span,) = live.partition.packing.route_of(METER_KEY).spans
     return {groups[0] for layer in span.layers.values() for _, groups in layer.used()}
 
 
 def test_a_smaller_position_that_comes_later_takes_the_place_of_the_greatest() -> None:
     live = live_of(arrival(4, "x"), arrival(5, "y"), arrival(6, "z"), arrival(3, "z", 1))
     assert groups_of(live) == {"x", "z"}
-    (span,) = live.partition.packing.route_of(PAIR).spans
+    (span,) = live.partition.packing.route_of(METER_KEY).spans
     (layer,) = span.layers.values()
     # Both events of the group count, the one that found no room included.
     assert layer.cells[None, ("z",)].state.events == 2
@@ -94,18 +94,18 @@ def test_a_restart_knows_first_positions() -> None:
     live = live_of(*(arrival(offset, group) for offset, group in enumerate("xy")))
     live.restart()
     live.partition.fold(runs_of([arrival(7, "z")]))
-    assert not live.partition.stale.smaller_positions
+    assert not live.partition.stale.displaced_keys
     live.partition.fold(runs_of([arrival(0, "z", 1)]))
-    assert live.partition.stale.smaller_positions == {PAIR}
+    assert live.partition.stale.displaced_keys == {METER_KEY}
 
 
 def test_cells_of_an_older_changelog_have_no_first_position() -> None:
     """Any event of a group without room has them refolded, and then they have one."""
     cell = msgspec.msgpack.decode(msgspec.msgpack.encode((1, [], 0)), type=PackedCell)
     assert cell.first == UNKNOWN_POSITION
-    admission = Admission({("x",): cell.first})
-    assert not admission.admits(("y",), pack_position((1, 0, 0, 0)), 1)
-    assert admission.displaces(pack_position((INSIDE_MS, 9, 1 << 40, 9_999)))
+    group_limit = GroupLimit({("x",): cell.first})
+    assert not group_limit.admits(("y",), pack_position((1, 0, 0, 0)), 1)
+    assert group_limit.displaces(pack_position((INSIDE_MS, 9, 1 << 40, 9_999)))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_groups_of_a_week_do_not_hang_on_a_later_definition(
     live.close_until(START_MS + WEEK_MS + 3 * DAY_MS)
     of_first = [b for b in live.bodies() if b["type"] != "period.completed"]
     assert [body["grouped_by"]["g"] for body in of_first] == shown
-    verification = Verification(live.partition, [PAIR[:2]])
+    verification = Verification(live.partition, [METER_KEY[:2]])
     verification.feed(live.arrived())
     (compared,) = verification.compare()
     assert (compared.skipped, compared.differences) == (False, [])
@@ -297,7 +297,7 @@ def test_a_cancelled_groups_place_is_known_beside_a_group_with_cells_in_many_per
 
 
 def verified(live: Live) -> list[Any]:
-    verification = Verification(live.partition, [PAIR[:2]])
+    verification = Verification(live.partition, [METER_KEY[:2]])
     verification.feed(list(live.arrived()))
     (compared,) = verification.compare()
     assert not compared.skipped
@@ -314,14 +314,14 @@ def test_verification_finds_a_group_that_does_not_belong() -> None:
     live = live_of(arrival(4, "x"), arrival(5, "y"))
     live.keep(arrival(3, "z", 1))
     live.partition.fold(runs_of([arrival(3, "z", 1)]))
-    live.partition.stale.smaller_positions.clear()
+    live.partition.stale.displaced_keys.clear()
     (difference,) = verified(live)
     assert difference.groups == ("y",)
 
 
 def test_tracing_says_who_found_no_room() -> None:
     live = live_of(arrival(4, "x"), arrival(5, "y"), arrival(3, "w", 1))
-    tracer = Tracer(live.partition, PAIR)
+    tracer = Tracer(live.partition, METER_KEY)
     reasons = [
         tracer.trace(one)[0].reason for one in (arrival(5, "y"), arrival(4, "x"), arrival(3, "w"))
     ]
@@ -330,7 +330,7 @@ def test_tracing_says_who_found_no_room() -> None:
 
 def test_a_series_shows_the_groups_of_the_period() -> None:
     live = live_of(arrival(4, "x"), arrival(5, "y"), arrival(3, "w", 1))
-    series = Series(live.partition, PAIR, [SeriesWindow(START_MS, START_MS + WEEK_MS)], "UTC")
+    series = Series(live.partition, METER_KEY, [SeriesWindow(START_MS, START_MS + WEEK_MS)], "UTC")
     for one in live.arrived():
         series.feed(one)
     ((value,),) = [charge.values for charge in series.values()]

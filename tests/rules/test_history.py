@@ -441,15 +441,15 @@ def restarted_at(moment: str) -> list[bytes]:
     )
     if moment == "before":
         live.restart()
-    pairs = refolds_of(entering_history(live.partition))
+    meter_keys = refolds_of(entering_history(live.partition))
     assert live.partition.record.cut_ms == LATER_MS - 1
-    assert pairs == {(ORG, SUBSCRIPTION, "sum")}
+    assert meter_keys == {(ORG, SUBSCRIPTION, "sum")}
     if moment == "entered":
         # Its cells were never swapped, so it has to begin again.
         live.restart()
         assert live.partition.standing.next_history_ms() == LATER_MS
     else:
-        live.refold(pairs)
+        live.refold(meter_keys)
     if moment == "swapped":
         live.restart()
         assert live.partition.standing.next_history_ms() == NEVER_MS

@@ -19,7 +19,7 @@ from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, runs_of
 from app.wire.events import Correction
 from app.wire.identity import event_id
 from tables.event_index.index import EventIndex
-from tables.partition.intake import Refused
+from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
@@ -38,7 +38,7 @@ class Worker:
         self.story = story
         self.definitions = Definitions()
         self.partition = Partition(0, self.definitions, EventIndex())
-        self.told: list[Refused] = []
+        self.told: list[RefusedArrival] = []
         self.arrivals: list[Arrival] = []
         self.waits_past_ms = -1
         self.queued: set[tuple[str, str, str]] = set()
@@ -54,16 +54,16 @@ class Worker:
         for line in self.story.definitions[self.definitions.offset :][:count]:
             outcome = apply(self.definitions, line.value, line.append_time_ms, line.offset)
             assert isinstance(outcome, Applied)
-            if outcome.touch is not None:
-                self.partition.redefinition.tell(outcome.touch)
-                pairs = refolds_of(self.partition.redefinition.renewing())
-                if pairs:
-                    self.refold(pairs)
+            if outcome.impact is not None:
+                self.partition.redefinition.tell(outcome.impact)
+                meter_keys = refolds_of(self.partition.redefinition.renewing())
+                if meter_keys:
+                    self.refold(meter_keys)
 
-    def refold(self, pairs: set[tuple[str, str, str]]) -> None:
-        job = Refold(self.partition, pairs)
+    def refold(self, meter_keys: set[tuple[str, str, str]]) -> None:
+        job = Refold(self.partition, meter_keys)
         job.feed(self.arrivals)
-        self.queued = pairs
+        self.queued = meter_keys
         self.waits_past_ms = job.waits_past_ms
         if job.waits_past_ms < 0:
             job.swap()
@@ -125,7 +125,9 @@ def test_it_is_refused_when_the_definition_is_applied(
     before = len(told.definitions)
     told.define("2024-01-20", command)
     told.send("2024-01-10", v=1).send("2024-01-11", code, appended=appended, v=2)
-    (expected,) = [one for one in told.meter("2024-02-04").refused if isinstance(one, Refused)]
+    (expected,) = [
+        one for one in told.meter("2024-02-04").refused if isinstance(one, RefusedArrival)
+    ]
     worker = Worker(told)
     worker.define(before)
     worker.fold()

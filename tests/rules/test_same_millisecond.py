@@ -17,7 +17,7 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.wire.arrivals import Arrival
 from tables.cells.keys import CellKey
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.partition.redirection import refolds_of
 from tables.reading.usage import current_usage
 from tests.laws.world import (
@@ -61,23 +61,23 @@ def restored_between() -> Live:
     return live
 
 
-def restore_after(live: Live, command: Command) -> set[Pair]:
+def restore_after(live: Live, command: Command) -> set[MeterKey]:
     """Restore, with a definition of the millisecond of the flush applied meanwhile."""
-    touch = applied(live, command)
+    impact = applied(live, command)
     live.partition = live.changelog.restored(live.definitions)
     partition = live.partition
-    partition.redefinition.tell(touch, until_ms=CHANGED_MS)
-    pairs = refolds_of(partition.redefinition.renewing()) | set(
-        partition.redirection.pairs_of(touch)
+    partition.redefinition.tell(impact, until_ms=CHANGED_MS)
+    meter_keys = refolds_of(partition.redefinition.renewing()) | set(
+        partition.redirection.meter_keys_of(impact)
     )
-    live.refold(pairs)
-    return pairs
+    live.refold(meter_keys)
+    return meter_keys
 
 
 def applied(live: Live, command: Command) -> Any:
     outcome = apply(live.definitions, command.encode(), CHANGED_MS, live.definitions.offset)
     assert isinstance(outcome, Applied)
-    return outcome.touch
+    return outcome.impact
 
 
 def cells(live: Live) -> list[CellKey]:

@@ -69,11 +69,11 @@ def apply_without_refold(live: Live, command: Command) -> None:
     definitions, partition = live.definitions, live.partition
     applied = apply(definitions, command.encode(), AT_MS, definitions.offset)
     assert isinstance(applied, Applied)
-    assert applied.touch is not None
-    partition.redefinition.tell(applied.touch)
-    pairs = refolds_of(partition.redefinition.renewing())
-    assert pairs
-    partition.stale.queue(pairs)
+    assert applied.impact is not None
+    partition.redefinition.tell(applied.impact)
+    meter_keys = refolds_of(partition.redefinition.renewing())
+    assert meter_keys
+    partition.stale.queue(meter_keys)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ BUGS = (
     Bug(
         "smaller-position-not-refolded",
         "tables/partition/partition.py",
-        "folded.displaced |= self.presence.pairs_of(name)",
+        "folded.displaced |= self.event_ranges.meter_keys_of(name)",
         "pass",
     ),
     Bug(
@@ -42,7 +42,7 @@ BUGS = (
     Bug(
         "torn-presence-unnoticed",
         "tables/partition/snapshot.py",
-        "record.presence_sum not in (None, tables.presence.sum)",
+        "record.presence_sum not in (None, tables.event_ranges.sum)",
         "False",
     ),
     Bug(
@@ -54,7 +54,7 @@ BUGS = (
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
         "app/runtime/restore.py",
-        "queue.want(refolding_pairs(table), record.cut_ms)",
+        "queue.want(refolding_keys(table), record.cut_ms)",
         "pass",
     ),
     Bug(
@@ -296,8 +296,8 @@ BUGS = (
     Bug(
         "packed-cells-under-definitions-not-looked-at",
         "tables/partition/packing.py",
-        "until_ms, history_ms = self._standing.of(pair[:2])",
-        "until_ms, history_ms = None, self._standing.of(pair[:2])[1]",
+        "until_ms, history_ms = self._standing.of(meter_key[:2])",
+        "until_ms, history_ms = None, self._standing.of(meter_key[:2])[1]",
     ),
     Bug(
         "cut-during-refold",
@@ -364,8 +364,8 @@ BUGS = (
     Bug(
         "epochs-begin-again",
         "app/runtime/restore.py",
-        "unknown = PartitionRecord(epoch=told_epoch)",
-        "unknown = PartitionRecord()",
+        "unknown = Checkpoint(epoch=told_epoch)",
+        "unknown = Checkpoint()",
     ),
     Bug(
         "lost-while-filled-taken-for-whole",

@@ -8,12 +8,12 @@ from app.api.streams import whole
 from app.api.usage_json import past_usage_stream
 from app.bounds.turns import drained
 from app.meter.usage import PeriodUsage
-from app.wire.arrivals import SubscriptionName
+from app.wire.arrivals import SubscriptionKey
 from tables.partition.partition import Partition
 from tables.reading.usage import past_periods, past_usage_steps
 
 
-def past_usage(partition: Partition, name: SubscriptionName, at_ms: int) -> list[PeriodUsage]:
+def past_usage(partition: Partition, name: SubscriptionKey, at_ms: int) -> list[PeriodUsage]:
     """Return usage of every period that ended by `at_ms`, newest first."""
     past = past_periods(partition, name, at_ms)
     return [drained(past_usage_steps(partition, name, each)) for each in past]

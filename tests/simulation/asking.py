@@ -10,7 +10,7 @@ from app.meter.usage import PeriodUsage, Regrouping
 from app.offline.fold import OfflineMeter
 from app.queries.gateway import Gateway
 from app.runtime.engine import Engine
-from app.wire.arrivals import Arrival, SubscriptionName
+from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.partition.partition import Partition
 from tables.reading.regrouping import Regrouped
 from tables.reading.tracing import verdict
@@ -22,7 +22,7 @@ REGROUPINGS = (
     Regrouping({"u": frozenset({"a", "1"})}),
 )
 
-Answers = dict[tuple[SubscriptionName, str], PeriodUsage]
+Answers = dict[tuple[SubscriptionKey, str], PeriodUsage]
 """By subscription, and which period or grouping it is."""
 
 
@@ -58,7 +58,7 @@ async def usage_at(engine: Engine, at_ms: int) -> Answers:
 
 def offline_usage_at(meter: OfflineMeter, arrivals: Iterable[Arrival], at_ms: int) -> Answers:
     """The same of the offline fold; `arrivals`: everything on the raw topic."""
-    by_name: dict[SubscriptionName, list[Arrival]] = {}
+    by_name: dict[SubscriptionKey, list[Arrival]] = {}
     for arrival in arrivals:
         counted = verdict(meter.partition, arrival).counted
         if counted is not None:
@@ -78,9 +78,9 @@ def offline_usage_at(meter: OfflineMeter, arrivals: Iterable[Arrival], at_ms: in
     return answers
 
 
-def _names(table: Partition) -> list[SubscriptionName]:
+def _names(table: Partition) -> list[SubscriptionKey]:
     """Every subscription, and those that there are only events of."""
-    return sorted({*table.definitions.all_subscription_keys(), *table.presence.codes})
+    return sorted({*table.definitions.all_subscription_keys(), *table.event_ranges.codes})
 
 
 def _period(usage: PeriodUsage) -> str:

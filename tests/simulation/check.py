@@ -23,13 +23,13 @@ from app.definitions.state import Definitions
 from app.kafka.topics import METER_DEFINITIONS
 from app.meter.usage import PeriodUsage
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from app.wire.arrivals import Arrival, SubscriptionName, arrivals_of, index_of
+from app.wire.arrivals import Arrival, SubscriptionKey, arrivals_of, index_of
 from app.wire.identity import event_id, same_body
 from app.wire.refusals import Refusal, RefusalCode
 from tables.cells.cell import Span
-from tables.cells.keys import SetName, SpanKey
-from tables.changelogged.members import MemberName, SetKey
-from tables.partition.intake import Refused
+from tables.cells.keys import SpanKey, SpanSetKey
+from tables.changelogged.members import MemberKey, SetKey
+from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
 from tables.reading.verification import Verification
 from tables.unique_count import Member, UniqueCount
@@ -51,19 +51,19 @@ class DeadLetter(NamedTuple):
     code: str
 
 
-Members = dict[tuple[SpanKey, SetName, str], Member]
+Members = dict[tuple[SpanKey, SpanSetKey, str], Member]
 """By span, set and property text."""
 
 
 def members_of(
     partition: Partition,
-    name: SubscriptionName,
-    kept: Mapping[MemberName, Member],
+    name: SubscriptionKey,
+    kept: Mapping[MemberKey, Member],
     settled_ms: int,
 ) -> Members:
     """Those of `kept` that are of a set of the subscription."""
-    found: dict[SetKey, tuple[Span, SetName]] = {}
-    for code in partition.presence.codes.get(name, ()):
+    found: dict[SetKey, tuple[Span, SpanSetKey]] = {}
+    for code in partition.event_ranges.codes.get(name, ()):
         for span in partition.packing.route_of((*name, code)).spans:
             if span.fold.unique:
                 found.update((key, (span, known)) for known, key in span.all_sets().items())
@@ -88,8 +88,8 @@ class Outcome:
     broker: Broker
     partitions: int
     end_ms: int
-    usage: dict[SubscriptionName, PeriodUsage | None]
-    members: dict[SubscriptionName, Members]
+    usage: dict[SubscriptionKey, PeriodUsage | None]
+    members: dict[SubscriptionKey, Members]
     """What the changelogs have, where no fault has torn them."""
     answers: Answers | None
     """Usage of past periods and in other groups, where the script asks for it."""
@@ -205,7 +205,9 @@ class Outcome:
 
     def _refused(self, offline: OfflineMeter) -> Iterator[DeadLetter]:
         late = {
-            _place(one.arrival): one.code for one in offline.refused if isinstance(one, Refused)
+            _place(one.arrival): one.code
+            for one in offline.refused
+            if isinstance(one, RefusedArrival)
         }
         yield from (DeadLetter(place, code) for place, code in late.items())
         for place, element in self._elements:
@@ -306,12 +308,12 @@ def arrivals_in(broker: Broker, partitions: int) -> list[Arrival]:
 
 def verified(partition: Partition, arrivals: Iterable[Arrival]) -> Iterator[str]:
     """What the program's own verification finds of those at home here; nothing, if all is well."""
-    job = Verification(partition, partition.presence.codes)
+    job = Verification(partition, partition.event_ranges.codes)
     job.feed(list(arrivals), strangers=True)
     found = list(job.lost)
     for compared in job.compare():
         if compared.skipped:
-            yield f"verification of {compared.pair} is skipped, and nothing goes on"
+            yield f"verification of {compared.meter_key} is skipped, and nothing goes on"
         found += compared.differences
     found += chain.from_iterable(job.compare_published())
     for difference in found:

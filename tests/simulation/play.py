@@ -30,7 +30,7 @@ from app.kafka.topics import (
 )
 from app.kafka.transactions import Fenced
 from app.meter.errors import NotSetAside
-from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.changelogs import CHECKPOINT_KEY
 from app.runtime.commit import OutputLost
 from app.runtime.owned import OwnedPartition
 from app.runtime.set_aside import set_aside
@@ -38,7 +38,7 @@ from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.keys import home_partition, message_key
 from tables.changelogged.checksum import sum_of
-from tables.changelogged.members import MemberName, unpack_member
+from tables.changelogged.members import MemberKey, unpack_member
 from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
 from tables.unique_count import Member
@@ -433,12 +433,12 @@ class Player:
     def _tear(self, partition: int) -> None:
         """Take records out of a changelog, and let somebody restore from it."""
         log = self.broker.log(self.choose.choice(_TORN), partition)
-        torn = [e for e in log.entries if e.key != PARTITION_RECORD_KEY]
+        torn = [e for e in log.entries if e.key != CHECKPOINT_KEY]
         most = self.choose.choice((1, 3, len(torn)))
         for entry in self.choose.sample(torn, min(len(torn), most)):
             log.entries.remove(entry)
         if most == len(torn) and self.choose.random() < 0.5:
-            # Emptied, and the partition record with it.
+            # Emptied, and the checkpoint with it.
             log.entries.clear()
         for worker in self.workers:
             worker.process.kill()
@@ -515,7 +515,7 @@ class Player:
             home = [a for a in arrivals if one.shared.homes.of(*a.name) == one.number]
             self.violations += verified(one.table, home)
 
-    def _kept_members(self, owned: OwnedPartition) -> dict[MemberName, Member] | None:
+    def _kept_members(self, owned: OwnedPartition) -> dict[MemberKey, Member] | None:
         """What the changelog has; None if it was torn, which is looked at when it is needed."""
         entries = self.broker.log(MEMBERS_CHANGELOG, owned.number).entries
         newest = {entry.key or b"": entry.value for entry in entries}
@@ -556,10 +556,12 @@ class Player:
                 return f"partition {number} does not fold its events"
             if record.rekeyed_next < self.broker.log("events-rekeyed", number).end:
                 return f"partition {number} does not fold what is forwarded to it"
-            if one.refold_queue.pairs or one.refold_queue.since_ms is not None:
+            if one.refold_queue.meter_keys or one.refold_queue.since_ms is not None:
                 return f"partition {number} goes on refolding ({one.cuts.blocked})"
             # While a cut is taken, the schedule does not have those whose cut it is.
-            names = one.table.presence.codes.keys() | one.shared.definitions.all_subscription_keys()
+            names = (
+                one.table.event_ranges.codes.keys() | one.shared.definitions.all_subscription_keys()
+            )
             homes = one.shared.homes
             cuts = [next_cut(one.table, name) for name in names if homes.of(*name) == number]
             if min(one.cuts.schedule.next_ms(), *cuts, NEVER_MS) <= end_ms:

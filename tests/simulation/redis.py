@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from app.redis.errors import MembersLost, StaleEpoch
 from app.redis.members import MembersState, MemberStore
-from tables.changelogged.members import MemberName, SetKey
+from tables.changelogged.members import MemberKey, SetKey
 from tests.simulation.process import PROCESS
 
 
@@ -92,14 +92,14 @@ class Members(MemberStore):
 
     async def _load(
         self, number: int, texts: dict[SetKey, list[str]]
-    ) -> dict[MemberName, bytes | None]:
+    ) -> dict[MemberKey, bytes | None]:
         await PROCESS.get().passes()
         keys = self._server.of(number)
         if keys.flush not in self._expected.get(number, {None}):
             raise MembersLost(f"members of partition {number} stand at flush {keys.flush}")
         if keys.members and not keys.counts:
             raise MembersLost(f"it is not known what sets partition {number} has")
-        found: dict[MemberName, bytes | None] = {}
+        found: dict[MemberKey, bytes | None] = {}
         for key, wanted in texts.items():
             members = keys.sets.get(key, {})
             if keys.counts.get(key, 0) != len(members):
@@ -113,7 +113,7 @@ class Members(MemberStore):
         epoch: int,
         flush: int,
         gone: Sequence[SetKey],
-        members: Iterable[tuple[MemberName, bytes | None]],
+        members: Iterable[tuple[MemberKey, bytes | None]],
     ) -> None:
         process = PROCESS.get()
         await process.passes()

@@ -1,4 +1,4 @@
-"""The partition record counts the take-overs since a flush moved an offset."""
+"""The checkpoint counts the take-overs since a flush moved an offset."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from app.kafka.topics import CELLS_CHANGELOG
-from app.runtime.changelogs import PARTITION_RECORD_KEY
-from tables.changelogged.checkpoint import PartitionRecord
+from app.runtime.changelogs import CHECKPOINT_KEY
+from tables.changelogged.checkpoint import Checkpoint
 from tests.simulation.by_hand import begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
@@ -17,11 +17,11 @@ from tests.simulation.script import Event, Script
 from tests.simulation.test_mending import defined
 
 
-def durable_record(player: Player) -> PartitionRecord:
+def durable_record(player: Player) -> Checkpoint:
     """The newest that is committed of partition 0."""
     entries = player.broker.log(CELLS_CHANGELOG, 0).entries
-    newest = next(e.value for e in reversed(entries) if e.key == PARTITION_RECORD_KEY)
-    return msgspec.msgpack.decode(newest or b"", type=PartitionRecord)
+    newest = next(e.value for e in reversed(entries) if e.key == CHECKPOINT_KEY)
+    return msgspec.msgpack.decode(newest or b"", type=Checkpoint)
 
 
 def test_attempts_are_counted_until_a_flush_moves_an_offset(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_correction_of_a_deleted_event_is_set_aside(tmp_path: Path) -> None:
         (one,) = engine.definitions.set_asides.listed()
         assert (one.code, one.index) == (RefusalCode.BEYOND_RETENTION, 0)
         assert [each["meter-error-code"] for each in letters(player)] == [b"beyond_retention"]
-        assert not engine.owned[0].refold_queue.pairs
+        assert not engine.owned[0].refold_queue.meter_keys
 
     run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
 

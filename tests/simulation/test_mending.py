@@ -27,11 +27,11 @@ from app.kafka.topics import (
 from app.redis.errors import MembersLost
 from app.redis.members import MEMBERS_IN_A_CALL
 from app.runtime import member_sync, rebuild, restore
-from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.changelogs import CHECKPOINT_KEY
 from app.runtime.refold_queue import RefoldQueue
 from app.wire.refusals import RefusalCode
-from tables.changelogged.checkpoint import PartitionRecord
-from tables.changelogged.members import MemberName
+from tables.changelogged.checkpoint import Checkpoint
+from tables.changelogged.members import MemberKey
 from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome
@@ -121,7 +121,7 @@ def test_presence_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
 
     async def count(player: Player, end_ms: int) -> None:
         await rest(player, end_ms)
-        codes = [c for o in player._owned() for c in o.table.presence.codes.values()]
+        codes = [c for o in player._owned() for c in o.table.event_ranges.codes.values()]
         counted.append(sum(entry.events for entries in codes for entry in entries.values()))
 
     said: list[str] = []
@@ -146,7 +146,7 @@ def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whol
     def tear(player: Player, partition: int) -> None:
         player.redis.save()
         log = player.broker.log(CELLS_CHANGELOG, partition)
-        log.entries[:] = [entry for entry in log.entries if entry.key == PARTITION_RECORD_KEY]
+        log.entries[:] = [entry for entry in log.entries if entry.key == CHECKPOINT_KEY]
         for worker in player.workers:
             worker.process.kill()
 
@@ -190,7 +190,7 @@ async def test_redis_that_loses_something_within_a_fill_is_not_taken_for_whole(
     server = Redis()
     store = Members(server)
 
-    def filling() -> Iterator[tuple[MemberName, bytes]]:
+    def filling() -> Iterator[tuple[MemberKey, bytes]]:
         for n in range(3 * MEMBERS_IN_A_CALL):
             if n == saved:
                 server.save()
@@ -252,11 +252,11 @@ def test_what_usage_records_lost_is_published_again(
 def test_state_without_sums_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a program wrote it that kept sums of the cells only."""
     decode = msgspec.msgpack.decode
-    records: list[PartitionRecord] = []
+    records: list[Checkpoint] = []
 
     def forgetful(value: bytes, type: Any = Any) -> Any:  # noqa: A002
         decoded = decode(value, type=type)
-        if isinstance(decoded, PartitionRecord):
+        if isinstance(decoded, Checkpoint):
             decoded.presence_sum = decoded.published_sum = None
             decoded.corrections_sum = decoded.members_sum = None
             records.append(decoded)
@@ -280,15 +280,15 @@ def test_a_refold_that_was_queued_holds_all_cuts_to_come_after_a_restart(
 
     def queued(value: bytes, type: Any = Any) -> Any:  # noqa: A002
         decoded = decode(value, type=type)
-        if isinstance(decoded, PartitionRecord):
+        if isinstance(decoded, Checkpoint):
             decoded.refolding = (("org", "sub", "sum"),)
         return decoded
 
-    def note(queue: RefoldQueue, pairs: Any, since_ms: int) -> None:
+    def note(queue: RefoldQueue, meter_keys: Any, since_ms: int) -> None:
         record = queue._table.record
         if record.refolding:
             held.append((since_ms, record.cut_ms, record.definitions_ms))
-        want(queue, pairs, since_ms)
+        want(queue, meter_keys, since_ms)
 
     monkeypatch.setattr(msgspec.msgpack, "decode", queued)
     monkeypatch.setattr(RefoldQueue, "want", note)

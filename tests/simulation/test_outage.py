@@ -13,10 +13,10 @@ from aiokafka.errors import KafkaError
 
 from app.bounds.limits import COMMIT_TIMEOUT_S, KAFKA_LOST_S
 from app.kafka.topics import CELLS_CHANGELOG
-from app.runtime.changelogs import PARTITION_RECORD_KEY
+from app.runtime.changelogs import CHECKPOINT_KEY
 from app.runtime.duplicates import Duplicates
 from app.wire.keys import home_partition, message_key
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 from tests.laws.world import ORG, SUBSCRIPTION
 from tests.simulation.by_hand import begin
 from tests.simulation.kafka import PartitionProducer, Producer
@@ -55,10 +55,10 @@ class Away:
 
 
 def flushes(player: Player, partition: int) -> list[tuple[int, int]]:
-    """(epoch, flush) of every partition record that was committed."""
+    """(epoch, flush) of every checkpoint that was committed."""
     entries = player.broker.log(CELLS_CHANGELOG, partition).entries
-    values = [each.value or b"" for each in entries if each.key == PARTITION_RECORD_KEY]
-    records = [msgspec.msgpack.decode(value, type=PartitionRecord) for value in values]
+    values = [each.value or b"" for each in entries if each.key == CHECKPOINT_KEY]
+    records = [msgspec.msgpack.decode(value, type=Checkpoint) for value in values]
     return [(record.epoch, record.flush) for record in records]
 
 

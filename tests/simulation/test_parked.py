@@ -43,10 +43,10 @@ def groups(player: Player, external_id: str) -> list[tuple[str | None, ...]]:
 def compiling(planted: Callable[[], bool]) -> Any:
     compiled = RouteTable.compile
 
-    def compile_(table: RouteTable, pair: Any, *more: Any) -> Any:
-        if planted() and pair[:2] == BROKEN:
+    def compile_(table: RouteTable, meter_key: Any, *more: Any) -> Any:
+        if planted() and meter_key[:2] == BROKEN:
             raise ZeroDivisionError("no route leads there")
-        return compiled(table, pair, *more)
+        return compiled(table, meter_key, *more)
 
     return compile_
 
@@ -68,7 +68,7 @@ def test_the_others_are_refolded(
         else:
 
             def fold(route: Any, *more: Any) -> Any:
-                if route.pair[:2] == BROKEN:
+                if route.meter_key[:2] == BROKEN:
                     raise ZeroDivisionError("no fold ends")
                 return fold_run(route, *more)
 
@@ -81,7 +81,7 @@ def test_the_others_are_refolded(
         assert [groups(player, name) for name in names] == [
             [()] if name == "sub-b" else [("x",)] for name in names
         ]
-        assert not owned.refold_queue.pairs
+        assert not owned.refold_queue.meter_keys
         # Mended, the next definition finds what was left to do.
         monkeypatch.undo()
         await _group_by(player, "h")

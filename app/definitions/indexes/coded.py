@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.definitions.indexes.index import Index, Key, newest, push
+from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Metric, Plan
 from app.definitions.versions import Versions
 
@@ -18,7 +18,7 @@ class CodedIndex(Index, Generic[Coded]):
     """Objects that hold a code until they change it or are deleted."""
 
     versions: MutableMapping[str, Versions[Coded]] = field(default_factory=dict)
-    holders: MutableMapping[Key, Versions[str]] = field(default_factory=dict)
+    holders: MutableMapping[CodeKey, Versions[str]] = field(default_factory=dict)
     """Id of the object that holds a code, through time."""
     live: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     """Ids of objects that are not deleted, by organization."""
@@ -54,9 +54,9 @@ class CodedIndex(Index, Generic[Coded]):
 class MetricIndex(CodedIndex[Metric]):
     """Metrics, and what became of their codes."""
 
-    ids_by_code: MutableMapping[Key, dict[str, None]] = field(default_factory=dict)
+    ids_by_code: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
     """All that ever had the code, in the order in which they took it."""
-    code_deleted_at_ms: MutableMapping[Key, int] = field(default_factory=dict)
+    code_deleted_at_ms: MutableMapping[CodeKey, int] = field(default_factory=dict)
     """When a metric of the code was last deleted."""
 
     def commit(self, metric: Metric, now_ms: int, offset: int) -> None:
@@ -94,7 +94,7 @@ class PlanIndex(CodedIndex[Plan]):
             self.by_metric.setdefault(metric_id, {})[plan.id] = None
 
 
-def _code_key(coded: Metric | Plan) -> Key:
+def _code_key(coded: Metric | Plan) -> CodeKey:
     return coded.organization_id, coded.code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
-from app.definitions.indexes.index import Index, Key, push
+from app.definitions.indexes.index import CodeKey, Index, push
 from app.definitions.model import Customer
 from app.definitions.versions import Versions
 
@@ -14,7 +14,7 @@ from app.definitions.versions import Versions
 class CustomerIndex(Index):
     """Customers, deleted ones too: one made anew follows under the same key."""
 
-    versions: MutableMapping[Key, Versions[Customer]] = field(default_factory=dict)
+    versions: MutableMapping[CodeKey, Versions[Customer]] = field(default_factory=dict)
     live: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     """External ids of customers that are not deleted, by organization."""
 

@@ -17,7 +17,7 @@ from app.definitions.versions import Versions
 T = TypeVar("T")
 K = TypeVar("K")
 Defined = TypeVar("Defined", Metric, Plan, Customer, Subscription)
-Key: TypeAlias = tuple[str, str]
+CodeKey: TypeAlias = tuple[str, str]
 """(organization id, code or external id)."""
 
 _COPIED = (Versions, ActiveCounts, dict, list, set, array)

@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field
 
 from app.definitions.active_counts import ActiveCounts
-from app.definitions.indexes.index import Index, Key, newest, push
+from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Customer, Subscription
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Coming, Versions
@@ -18,16 +18,16 @@ class SubscriptionIndex(Index):
     """Every subscription that ever was."""
 
     versions: MutableMapping[str, Versions[Subscription]] = field(default_factory=dict)
-    by_external_id: MutableMapping[Key, list[str]] = field(default_factory=dict)
+    by_external_id: MutableMapping[CodeKey, list[str]] = field(default_factory=dict)
     """Subscription ids in creation order; `by_organization` has the same order."""
     by_organization: MutableMapping[str, list[str]] = field(default_factory=dict)
     by_plan: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
-    by_customer: MutableMapping[Key, dict[str, None]] = field(default_factory=dict)
-    left: MutableMapping[Key, dict[str, None]] = field(default_factory=dict)
+    by_customer: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
+    left: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
     """Subscriptions of deleted customers, by organization and external customer id."""
     active_by_plan: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
 
-    def of_external_id(self, key: Key) -> list[Versions[Subscription]]:
+    def of_external_id(self, key: CodeKey) -> list[Versions[Subscription]]:
         """Return all that ever had the external id, in creation order."""
         return list(map(self.versions.__getitem__, self.by_external_id.get(key, ())))
 

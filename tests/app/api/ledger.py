@@ -25,7 +25,7 @@ from app.meter.events import (
     IncomingEvent,
     ListedEvent,
     NotAppended,
-    Position,
+    RawPosition,
     Refused,
     StoredEvent,
     Verdict,
@@ -90,7 +90,7 @@ class LedgerMeter:
         self.commands: list[tuple[int, int, Command]] = []
         self.elsewhere: dict[str, str] = {}
         self.restoring = False
-        self.taken: dict[tuple[str, str, str], tuple[IncomingEvent, Position]] = {}
+        self.taken: dict[tuple[str, str, str], tuple[IncomingEvent, RawPosition]] = {}
         self.dead_letters: list[DeadLetterView] = []
         self.closing: list[ClosingView] = []
         self.records: list[RecordView] = []
@@ -165,7 +165,7 @@ class LedgerMeter:
         known = await self.check(organization_id, events)
         if not partial and any(known):
             return [verdict or NotAppended() for verdict in known]
-        position = Position(0, len(self.taken), self.now_ms())
+        position = RawPosition(0, len(self.taken), self.now_ms())
         for event, verdict in zip(events, known, strict=True):
             if verdict is None:
                 self.taken[_identity(organization_id, event)] = (event, position)
@@ -174,16 +174,16 @@ class LedgerMeter:
             for event, verdict in zip(events, known, strict=True)
         ]
 
-    def _after_append(self, event: IncomingEvent, position: Position) -> Verdict:
+    def _after_append(self, event: IncomingEvent, position: RawPosition) -> Verdict:
         if event.transaction_id in self.lost_races:
             return Duplicate("conflicting", position)
         return Accepted(position)
 
     async def correct(
         self, organization_id: str, external_subscription_id: str, value: bytes, by: str | None
-    ) -> Position:
+    ) -> RawPosition:
         self.corrections.append(value)
-        return Position(0, len(self.taken), self.now_ms())
+        return RawPosition(0, len(self.taken), self.now_ms())
 
     async def set_aside(
         self, partition: int, first: int, after: int, reason: str
@@ -510,7 +510,7 @@ def _identity(organization_id: str, event: IncomingEvent) -> tuple[str, str, str
     return organization_id, event.external_subscription_id, event.transaction_id
 
 
-def _stored(event: IncomingEvent, position: Position) -> StoredEvent:
+def _stored(event: IncomingEvent, position: RawPosition) -> StoredEvent:
     timestamp_ms = event.timestamp_ms
     return StoredEvent(
         transaction_id=event.transaction_id,

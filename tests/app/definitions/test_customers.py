@@ -4,7 +4,7 @@ import pytest
 
 from app.api.definitions_json import subscription_json
 from app.definitions import commands
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Impact, Rejected
 from tests.app.definitions.log import ORG, Log, ms
 
 INVALID, OUT_OF_RANGE = ["value_is_invalid"], ["value_is_out_of_range"]
@@ -92,24 +92,24 @@ def test_texts_lose_their_nul_characters() -> None:
     assert (customer.attributes["name"], customer.attributes["firstname"]) == ("FooBar", "")
 
 
-def touch_of(log: Log, **changes: Any) -> Touch | None:
+def impact_of(log: Log, **changes: Any) -> Impact | None:
     outcome = log.append(commands.upsert_customer(ORG, {"external_id": "cust_1", **changes}))
     assert isinstance(outcome, Applied)
-    return outcome.touch
+    return outcome.impact
 
 
 def test_timezone_and_grace_touch_the_usage_of_the_customers_subscriptions() -> None:
     log = Log()
     log.plan()
-    assert touch_of(log, timezone="Europe/Paris") is None
+    assert impact_of(log, timezone="Europe/Paris") is None
     log.subscribe()
     log.subscribe(external_id="sub_2", external_customer_id="cust_2")
-    touch = Touch(ORG, external_customer_id="cust_1")
-    assert touch_of(log, name="x", timezone="Europe/Paris") is None
-    assert touch_of(log, timezone="Asia/Tokyo") == touch
-    assert list(log.definitions.names_touched(touch)) == [(ORG, "sub_1")]
-    assert touch_of(log, billing_configuration={"invoice_grace_period": 1}) == touch
-    assert touch_of(log, billing_configuration={"document_locale": "fr"}) is None
+    impact = Impact(ORG, external_customer_id="cust_1")
+    assert impact_of(log, name="x", timezone="Europe/Paris") is None
+    assert impact_of(log, timezone="Asia/Tokyo") == impact
+    assert list(log.definitions.names_affected(impact)) == [(ORG, "sub_1")]
+    assert impact_of(log, billing_configuration={"invoice_grace_period": 1}) == impact
+    assert impact_of(log, billing_configuration={"document_locale": "fr"}) is None
 
 
 def test_a_new_timezone_moves_a_planned_downgrade() -> None:
@@ -180,8 +180,8 @@ def test_a_deleted_customer_ends_its_subscriptions() -> None:
     log.at("2024-02-10T00:00:00Z")
     outcome = log.append(commands.delete_customer(ORG, "cust_1"))
     assert isinstance(outcome, Applied)
-    assert outcome.touch == Touch(ORG, external_customer_id="cust_1")
-    assert list(log.definitions.names_touched(outcome.touch)) == [(ORG, "sub_1")]
+    assert outcome.impact == Impact(ORG, external_customer_id="cust_1")
+    assert list(log.definitions.names_affected(outcome.impact)) == [(ORG, "sub_1")]
     assert log.newest(active).terminated_at_ms == log.now_ms
     assert log.newest(other) == other
     assert log.definitions.customer(ORG, "cust_1") is None
@@ -202,10 +202,10 @@ def test_a_customer_made_anew_has_none_of_the_old_ones_subscriptions() -> None:
     log.accept(commands.delete_customer(ORG, "cust_1"))
     new = log.customer(currency="EUR")
     assert list(log.definitions.subscriptions_of_customer(new)) == []
-    assert touch_of(log, timezone="Asia/Tokyo", currency="USD") is None
+    assert impact_of(log, timezone="Asia/Tokyo", currency="USD") is None
     subscription = log.subscribe(external_id="sub_2")
     assert list(log.definitions.subscriptions_of_customer(new)) == [subscription]
-    assert touch_of(log, timezone="UTC") == Touch(ORG, external_customer_id="cust_1")
+    assert impact_of(log, timezone="UTC") == Impact(ORG, external_customer_id="cust_1")
     shown = [subscription_json(log.definitions, s, log.now_ms) for s in (ended, subscription)]
     assert [subscription["lago_customer_id"] for subscription in shown] == [old.id, new.id]
 
@@ -215,4 +215,4 @@ def test_a_deleted_customer_without_subscriptions_touches_nothing() -> None:
     log.customer()
     outcome = log.append(commands.delete_customer(ORG, "cust_1"))
     assert isinstance(outcome, Applied)
-    assert outcome.touch is None
+    assert outcome.impact is None

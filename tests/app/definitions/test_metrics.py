@@ -5,7 +5,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.log import check
 from app.definitions.model import MetricFilter
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Impact, Rejected
 from tests.app.definitions.log import ORG, Log, metric_body, plan_body
 
 MANDATORY, INVALID = ["value_is_mandatory"], ["value_is_invalid"]
@@ -225,12 +225,12 @@ def test_a_new_name_touches_no_usage_and_a_new_field_does() -> None:
     log.metric()
     renamed = log.append(commands.update_billable_metric(ORG, "storage", {"name": "x"}))
     assert isinstance(renamed, Applied)
-    assert renamed.touch is None
+    assert renamed.impact is None
     changed = log.append(
         commands.update_billable_metric(ORG, "storage", {"field_name": "mb", "code": "disk"})
     )
     assert isinstance(changed, Applied)
-    assert changed.touch == Touch(ORG, codes=frozenset({"storage", "disk"}))
+    assert changed.impact == Impact(ORG, codes=frozenset({"storage", "disk"}))
 
 
 def test_removed_filter_values_leave_the_charges() -> None:
@@ -281,7 +281,7 @@ def test_a_deleted_metric_takes_its_charges_along() -> None:
     outcome = log.append(commands.delete_billable_metric(ORG, "storage"))
     assert isinstance(outcome, Applied)
     assert outcome.object == gone
-    assert outcome.touch == Touch(ORG, codes=frozenset({"storage"}))
+    assert outcome.impact == Impact(ORG, codes=frozenset({"storage"}))
     plan = log.definitions.plan(ORG, "plan_code")
     assert plan is not None
     assert [charge.metric_id for charge in plan.charges] == [kept.id]

@@ -4,7 +4,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import Charge, Plan
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Impact, Rejected
 from tests.app.definitions.log import ORG, Log, plan_body
 
 MANDATORY, INVALID = ["value_is_mandatory"], ["value_is_invalid"]
@@ -403,10 +403,10 @@ def test_a_plan_with_subscriptions_keeps_what_their_periods_hang_on() -> None:
     assert (plan.amount_cents, plan.name) == (5, "New")
 
 
-def touch_of(log: Log, **changes: Any) -> Touch | None:
+def impact_of(log: Log, **changes: Any) -> Impact | None:
     outcome = log.append(commands.update_plan(ORG, "plan_code", changes))
     assert isinstance(outcome, Applied)
-    return outcome.touch
+    return outcome.impact
 
 
 def test_what_of_a_plan_touches_usage() -> None:
@@ -414,15 +414,15 @@ def test_what_of_a_plan_touches_usage() -> None:
     (charge,) = created(log, {"charge_model": "standard"})
     log.metric("calls")
     other = {"billable_metric_code": "calls", "charge_model": "standard"}
-    assert touch_of(log, charges=[{"id": charge.id}, other]) is None
+    assert impact_of(log, charges=[{"id": charge.id}, other]) is None
     plan_id = log.subscribe().plan_id
-    assert touch_of(log, name="New") is None
+    assert impact_of(log, name="New") is None
     priced = {"id": charge.id, "properties": {"amount": "9"}}
-    assert touch_of(log, charges=[priced, other]) == Touch(
+    assert impact_of(log, charges=[priced, other]) == Impact(
         ORG, codes=frozenset({"calls"}), plan_id=plan_id
     )
     grouped = {"id": charge.id, "properties": {"amount": "9", "pricing_group_keys": ["a"]}}
-    assert touch_of(log, charges=[grouped]) == Touch(
+    assert impact_of(log, charges=[grouped]) == Impact(
         ORG, codes=frozenset({"storage", "calls"}), plan_id=plan_id
     )
 
@@ -444,8 +444,8 @@ def test_a_deleted_plan_ends_its_subscriptions_and_answers_by_id() -> None:
     log.at("2024-02-10T00:00:00Z")
     outcome = log.append(commands.delete_plan(ORG, "plan_code"))
     assert isinstance(outcome, Applied)
-    assert outcome.touch == Touch(ORG, plan_id=plan.id)
-    touched = set(log.definitions.names_touched(outcome.touch))
+    assert outcome.impact == Impact(ORG, plan_id=plan.id)
+    touched = set(log.definitions.names_affected(outcome.impact))
     assert touched == {(ORG, "sub_1"), (ORG, "sub_2")}
     assert log.newest(active).terminated_at_ms == log.now_ms
     assert log.newest(pending).canceled_at_ms == log.now_ms

@@ -6,7 +6,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Impact, Rejected
 from tests.app.definitions.log import ORG, Log
 
 
@@ -22,12 +22,12 @@ def test_the_first_record_of_the_log_holds_for_what_was_appended_before_it() -> 
     assert not log.definitions.settings
     wanted = SettingsRecord(grace_s=60, tzdata_version="2026.1")
     outcome = log.append(commands.set_settings(wanted))
-    assert outcome == Applied("settings", wanted, Touch(None))
+    assert outcome == Applied("settings", wanted, Impact(None))
     assert log.definitions.settings.at() == log.definitions.settings_at() == wanted
     assert log.definitions.settings_at(0) == wanted
     again = log.append(commands.set_settings(wanted))
     assert isinstance(again, Applied)
-    assert again.touch is None
+    assert again.impact is None
     newer = SettingsRecord(grace_s=90)
     log.append(commands.set_settings(newer))
     assert log.definitions.settings_at() == newer

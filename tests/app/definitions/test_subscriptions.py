@@ -4,7 +4,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import Subscription
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Impact, Rejected
 from tests.app.definitions.log import ORG, START, Log, ms, subscription_body
 
 MANDATORY, INVALID_DATE = ["value_is_mandatory"], ["invalid_date"]
@@ -286,7 +286,7 @@ def test_a_deletion_ends_the_active_one_now(log: Log) -> None:
     outcome = log.append(commands.terminate_subscription(ORG, "sub_1"))
     assert isinstance(outcome, Applied)
     assert (outcome.object.id, outcome.object.terminated_at_ms) == (old.id, log.now_ms)
-    assert outcome.touch == Touch(ORG, "sub_1")
+    assert outcome.impact == Impact(ORG, "sub_1")
     assert log.refuse(commands.terminate_subscription(ORG, "sub_1")) == Rejected(
         404, "subscription_not_found"
     )
@@ -343,8 +343,8 @@ def test_a_name_touches_no_usage(log: Log) -> None:
     ended = log.append(commands.update_subscription(ORG, "sub_1", {"ending_at": "2024-03-01"}))
     assert isinstance(named, Applied)
     assert isinstance(ended, Applied)
-    assert named.touch is None
-    assert ended.touch == Touch(ORG, "sub_1")
+    assert named.impact is None
+    assert ended.impact == Impact(ORG, "sub_1")
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_what_changes_nothing_decides_no_change(put: Callable[[Body], Command], 
     log.now_ms += 1_000
     decision = decide(log.definitions, put(body), log.now_ms)
     assert not hasattr(decision, "code")
-    assert (decision.object, decision.touch, decision.changes) == (changed, None, ())
+    assert (decision.object, decision.impact, decision.changes) == (changed, None, ())
     assert log.append(put(body)) == Applied(put(body).type, changed, None)
 
 

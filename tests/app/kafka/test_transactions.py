@@ -14,10 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from app.kafka.log_readers import (
-    BeyondRetention,
     LogReader,
     LogRecord,
     RecordReader,
+    RecordsDeleted,
     plain_consumer,
     read_to_end,
     scan,
@@ -220,7 +220,7 @@ async def test_a_scan_stops_before_its_end_and_tells_what_is_gone(
     found = [r async for records in scan(settings, cells, 10, 20) for r in records]
     assert [record.offset for record in found] == list(range(10, 20))
     await delete_before(settings, cells, 11)
-    with pytest.raises(BeyondRetention):
+    with pytest.raises(RecordsDeleted):
         async for _ in scan(settings, cells, 10, 20):
             pass
 

@@ -10,7 +10,7 @@ import pytest
 from app.bounds.turns import Steps
 from app.definitions import commands
 from app.definitions.log import apply, applying, decide
-from app.definitions.outcome import Applied, Touch
+from app.definitions.outcome import Applied, Impact
 from app.definitions.state import Definitions
 from app.meter.errors import BeyondRetention, Unavailable
 from app.queries.gateway import Gateway
@@ -50,22 +50,22 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
     return Gateway(cast(Any, engine)), owned
 
 
-def touch_of(owned: OwnedPartition) -> Touch:
+def impact_of(owned: OwnedPartition) -> Impact:
     decision = decide(owned.table.definitions, DELETE, START_MS + 2_000)
-    touch = getattr(decision, "touch", None)
-    assert isinstance(touch, Touch)
-    return touch
+    impact = getattr(decision, "impact", None)
+    assert isinstance(impact, Impact)
+    return impact
 
 
 async def test_a_plan_is_not_deleted_under_events_after_its_end_that_are_gone() -> None:
     gateway, owned = await with_event(START_MS + WEEK_MS)
     with pytest.raises(BeyondRetention):
-        await gateway.definer._require_retained(DELETE, touch_of(owned))
+        await gateway.definer._require_retained(DELETE, impact_of(owned))
 
 
 async def test_events_before_its_end_stay_where_they_are() -> None:
     gateway, owned = await with_event(AT_MS)
-    await gateway.definer._require_retained(DELETE, touch_of(owned))
+    await gateway.definer._require_retained(DELETE, impact_of(owned))
 
 
 @pytest.mark.parametrize("times", [1, 1_000], ids=["once", "all the time"])
@@ -73,7 +73,7 @@ async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
     monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     gateway, owned = await with_event(START_MS + WEEK_MS)
-    touch, definitions, defined = touch_of(owned), owned.table.definitions, 0
+    impact, definitions, defined = impact_of(owned), owned.table.definitions, 0
 
     def tried(branch: Definitions, value: bytes, *where: int) -> Steps[Any]:
         """Another worker's definition comes after each step of ours."""
@@ -95,5 +95,5 @@ async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
     monkeypatch.setattr("app.queries.definer.applying", tried)
     error = BeyondRetention if times == 1 else Unavailable
     with pytest.raises(error):
-        await gateway.definer._require_retained(DELETE, touch)
+        await gateway.definer._require_retained(DELETE, impact)
     assert defined == (1 if times == 1 else 3)

@@ -17,7 +17,7 @@ from app.redis import members
 from app.redis.errors import MembersLost, MembersSilent, StaleEpoch
 from app.redis.members import MEMBERS_IN_A_CALL, MembersState, MemberStore
 from app.settings import Settings
-from tables.changelogged.members import MemberName
+from tables.changelogged.members import MemberKey
 from tests.conftest import MakeSettings
 
 pytestmark = pytest.mark.servers
@@ -40,7 +40,7 @@ async def redis(redis_url: str) -> AsyncIterator[Any]:
     await client.aclose()
 
 
-def member(key: bytes, text: str, packed: bytes | None) -> tuple[MemberName, bytes | None]:
+def member(key: bytes, text: str, packed: bytes | None) -> tuple[MemberKey, bytes | None]:
     return (key, text), packed
 
 
@@ -333,7 +333,7 @@ async def test_redis_that_is_lost_while_it_is_filled_is_not_taken_for_whole(
         store = MemberStore(make_settings(redis_url=own.url))
         await store.write(0, 1, 1, [], [member(A, "x", b"1")])
 
-        def lost_half_way() -> Iterator[tuple[MemberName, bytes]]:
+        def lost_half_way() -> Iterator[tuple[MemberKey, bytes]]:
             yield from (((A, str(n)), b"v") for n in range(filled))
             with BlockingRedis.from_url(own.url) as client:
                 client.flushall()
@@ -353,7 +353,7 @@ async def test_redis_that_goes_back_within_a_fill_is_not_taken_for_whole(
     snapshot: dict[bytes, bytes] = {}
     total = saved + chunks * MEMBERS_IN_A_CALL + 1
 
-    def going_back() -> Iterator[tuple[MemberName, bytes]]:
+    def going_back() -> Iterator[tuple[MemberKey, bytes]]:
         with BlockingRedis.from_url(redis_url) as client:
             for n in range(total):
                 if n in (saved, total - 1):
@@ -418,7 +418,7 @@ async def test_a_look_up_waits_while_members_are_filled_in(store: MemberStore) -
 
 
 async def test_members_that_were_filled_in_halfway_are_lost(store: MemberStore) -> None:
-    def broken() -> Iterator[tuple[MemberName, bytes]]:
+    def broken() -> Iterator[tuple[MemberKey, bytes]]:
         yield from (((A, str(number)), b"1") for number in range(MEMBERS_IN_A_CALL))
         raise asyncio.CancelledError
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 from app.clock import Clock, ManualClock
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
 from app.kafka.transactions import Conclude, Record
@@ -54,7 +54,7 @@ class Followed:
     async def caught_up(self) -> int:
         return self.last[0]
 
-    def touches_since(self, offset: int) -> list[tuple[int, int, Touch]]:
+    def impacts_since(self, offset: int) -> list[tuple[int, int, Impact]]:
         return []
 
 

@@ -24,7 +24,7 @@ from app.wire.decode import Headers, decode_record
 from app.wire.events import MAX_BYTES
 from app.wire.refusals import Refusal, RefusalCode
 from tables.event_index.index import EventIndex
-from tables.partition.intake import Refused
+from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
 from tests.app.runtime.alone import NoProducer, context_of
 
@@ -116,7 +116,7 @@ def test_an_event_that_comes_too_late_can_be_sent_again(headers: Headers) -> Non
     (arrival,) = arrivals_of(value, headers, 17, 0, 7, Judging())
     assert isinstance(arrival, Arrival)
     owned = _owned()
-    owned.verdicts.refuse_arrivals([Refused(arrival, RefusalCode.TOO_LATE, "too late")])
+    owned.verdicts.refuse_arrivals([RefusedArrival(arrival, RefusalCode.TOO_LATE, "too late")])
     (letter,) = owned.next_flush.records
     assert list(arrivals_of(letter.value, _split(letter)[0], 17, 0, 7, Judging())) == [arrival]
 
@@ -208,7 +208,7 @@ def test_what_the_fold_refuses_of_one_record_has_one_letter_an_organization() ->
     ]
     arrivals = arrivals_of(b"[" + b",".join(bodies) + b"]", (), 17, 0, 7, Judging())
     owned.verdicts.refuse_arrivals(
-        Refused(arrival, RefusalCode.TOO_LATE, "too late")
+        RefusedArrival(arrival, RefusalCode.TOO_LATE, "too late")
         for arrival in arrivals
         if isinstance(arrival, Arrival)
     )

@@ -7,7 +7,7 @@ import pytest
 from app.bounds.turns import drained
 from app.clock import SystemClock
 from app.definitions import commands
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.kafka.log_readers import LogRecord
 from app.runtime import followed
 from app.runtime.engine import Engine
@@ -18,7 +18,7 @@ from tests.app.definitions.log import ORG, metric_body
 async def test_whoever_comes_back_after_too_many_looks_at_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(followed, "_REMEMBERED_TOUCHES", 2)
+    monkeypatch.setattr(followed, "_REMEMBERED_IMPACTS", 2)
     settings = Settings(
         profile="test",
         kafka_bootstrap_servers=("localhost:9",),
@@ -30,8 +30,8 @@ async def test_whoever_comes_back_after_too_many_looks_at_everything(
         drained(engine.followed.define(LogRecord(None, value, (), 100 + offset, offset)))
 
     def since(offset: int) -> list[tuple[int, int, bool]]:
-        found = engine.followed.touches_since(offset)
-        return [(at, time_ms, touch == Touch(None)) for at, time_ms, touch in found]
+        found = engine.followed.impacts_since(offset)
+        return [(at, time_ms, impact == Impact(None)) for at, time_ms, impact in found]
 
     assert since(3) == [(3, 103, False)]
     assert since(2) == [(2, 102, False), (3, 103, False)]

@@ -15,10 +15,10 @@ from agents.refold import refold_queued
 from app.bounds.turns import TURN_S, Turns
 from app.clock import ManualClock
 from app.definitions.model import SettingsRecord
-from app.definitions.outcome import Touch
+from app.definitions.outcome import Impact
 from app.kafka.record_batch import RawRecord
 from app.kafka.transactions import Fenced
-from app.meter.events import Accepted, Duplicate, Position, Verdict
+from app.meter.events import Accepted, Duplicate, RawPosition, Verdict
 from app.queries.gateway import Gateway
 from app.runtime.commit import Producer, Unsent
 from app.runtime.owned import OwnedPartition, slices_of
@@ -27,7 +27,7 @@ from app.runtime.verdicts import REMEMBERED
 from app.wire.arrivals import Arrival, runs_of
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import usage_record
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.closing.close import settling
 from tables.partition.snapshot import TooLargeForChangelog
 from tests.app.runtime.alone import Followed, NoProducer, context_of
@@ -109,7 +109,7 @@ async def test_a_cut_that_fails_half_way_is_in_no_flush(
     ]
     await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=START_MS + 2 * WEEK_MS)
     owned.table.definitions.append_time_ms = START_MS + 2 * WEEK_MS
-    for name in owned.table.presence.codes:
+    for name in owned.table.event_ranges.codes:
         owned.cuts.schedule.update(name)
     progress = ProgressTable()
     progress.note(owned.cuts.progress(2, START_MS + 2 * WEEK_MS))
@@ -128,7 +128,7 @@ async def test_a_definition_that_fails_half_way_is_in_no_flush(
 ) -> None:
     owned = owned_of("count")
     monkeypatch.setattr(owned.cuts.schedule, "update", _NoMemory(owned.cuts.schedule.update, 1))
-    owned.renewal.define(Touch(ORG), 7, AT_MS)
+    owned.renewal.define(Impact(ORG), 7, AT_MS)
     with pytest.raises(MemoryError):
         await owned.renewal.renew()
     await refuses_to_flush(owned)
@@ -177,10 +177,12 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
         for number, code in enumerate(("count", "sum"))
     ]
     await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
-    pairs = [(*name, code) for name, codes in owned.table.presence.codes.items() for code in codes]
-    owned.refold_queue.want(pairs, AT_MS)
+    meter_keys = [
+        (*name, code) for name, codes in owned.table.event_ranges.codes.items() for code in codes
+    ]
+    owned.refold_queue.want(meter_keys, AT_MS)
     packing = owned.table.packing
-    monkeypatch.setattr(packing, "replace", _NoMemory(packing.replace, len(pairs)))
+    monkeypatch.setattr(packing, "replace", _NoMemory(packing.replace, len(meter_keys)))
     with pytest.raises(MemoryError):
         await refold_queued(owned, lambda _: cast(Any, _EmptyLog()))
     await refuses_to_flush(owned)
@@ -192,8 +194,8 @@ async def test_a_flush_that_fails_half_way_is_not_gone_on_with(
     """What the first has taken out of the tables the second would not have."""
     owned = owned_of("count")
     await owned.take(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
-    presence = owned.table.presence
-    monkeypatch.setattr(presence, "take_changes", _NoMemory(presence.take_changes, 1))
+    event_ranges = owned.table.event_ranges
+    monkeypatch.setattr(event_ranges, "take_changes", _NoMemory(event_ranges.take_changes, 1))
     with pytest.raises(MemoryError):
         await owned.flush()
     await refuses_to_flush(owned)
@@ -287,7 +289,7 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     gateway = Gateway(cast(Any, engine))
 
     def told(offset: int) -> Verdict:
-        return gateway.ingest._verdict(0, offset, 0, Position(0, offset, AT_MS))
+        return gateway.ingest._verdict(0, offset, 0, RawPosition(0, offset, AT_MS))
 
     assert isinstance(told(7), Accepted)
     assert isinstance(told(8), Duplicate)
@@ -331,21 +333,21 @@ async def test_what_no_changelog_takes_is_found_out_before_it_is_sent(
     )
     with pytest.raises(TooLargeForChangelog) as found:
         await owned.flush()
-    assert found.value.pair == (ORG, SUBSCRIPTION, code)
+    assert found.value.meter_key == (ORG, SUBSCRIPTION, code)
     await refuses_to_flush(owned)
 
 
 def test_events_with_a_costly_expression_are_folded_by_fewer() -> None:
     light, heavy, heaviest = (("o", "s", code) for code in ("light", "heavy", "heaviest"))
     weights = {light: 1, heavy: 40, heaviest: 2_000}
-    runs = [(pair, [sent(str(n)) for n in range(30)]) for pair in (light, heavy)]
+    runs = [(meter_key, [sent(str(n)) for n in range(30)]) for meter_key in (light, heavy)]
     runs.append((heaviest, [sent("a"), sent("b")]))
 
-    def route_of(pair: Pair) -> Any:
-        return SimpleNamespace(weight=weights[pair])
+    def route_of(meter_key: MeterKey) -> Any:
+        return SimpleNamespace(weight=weights[meter_key])
 
     parts = list(slices_of(runs, 1_000, route_of, lambda: 0.0))
-    assert [[(pair, len(run)) for pair, run in part] for part in parts] == [
+    assert [[(meter_key, len(run)) for meter_key, run in part] for part in parts] == [
         [(light, 30), (heavy, 24)],
         [(heavy, 6)],
         [(heaviest, 1)],
@@ -357,7 +359,7 @@ def test_no_slice_takes_longer_than_a_turn_to_have_its_routes_compiled() -> None
     """A thousand first events of subscriptions that began years ago held the loop for 0.3 s."""
     now_s = 0.0
 
-    def route_of(_: Pair) -> Any:
+    def route_of(_: MeterKey) -> Any:
         nonlocal now_s
         now_s += TURN_S * 0.3
         return SimpleNamespace(weight=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.refusals import RefusalCode, Refused, check_range
+from app.wire.refusals import ElementRefused, RefusalCode, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp
 from tests.conformance.files import VECTORS
 from tests.conformance.wire import check_timestamp_vector
@@ -85,11 +85,11 @@ def test_read(value: str | int, expected: int) -> None:
     ],
 )
 def test_unreadable(text: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ElementRefused) as refused:
         parse_timestamp(text)
     assert refused.value.code is RefusalCode.INVALID_TIMESTAMP
     # Once refused, always refused: nothing of it is remembered.
-    with pytest.raises(Refused):
+    with pytest.raises(ElementRefused):
         parse_timestamp(text)
 
 
@@ -98,7 +98,7 @@ def test_unreadable(text: str) -> None:
     [10**13, -(10**13), "9" * 5000, JsonNumber("1e400"), JsonNumber("-1e999999999999")],
 )
 def test_beyond_all_range(value: str | int) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ElementRefused) as refused:
         parse_timestamp(value)
     assert refused.value.code is RefusalCode.TIMESTAMP_OUT_OF_RANGE
 
@@ -130,5 +130,5 @@ def test_json_numbers_are_floored_exactly(text: str) -> None:
     expected = math.floor(Fraction(text) * 1000)
     try:
         assert parse_timestamp(JsonNumber(text)) == expected
-    except Refused:
+    except ElementRefused:
         assert abs(Fraction(text)) >= 10**13

@@ -31,15 +31,15 @@ from app.wire.arrivals import (
     Arrival,
     CorrectionArrival,
     Run,
-    SubscriptionName,
+    SubscriptionKey,
     arrivals_of,
     runs_of,
 )
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal
-from tables.changelogged.presence import Pair
+from tables.changelogged.presence import MeterKey
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
-from tables.partition.intake import Duplicate, Refused, WaitForDefinitions
+from tables.partition.intake import Duplicate, RefusedArrival, WaitForDefinitions
 from tables.partition.partition import Slice
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
@@ -162,12 +162,12 @@ class Worker(Live):
             self.keep(arrival)
             self._events[arrival.place[:3]] = arrival
         self._note(self._folded(runs_of(arrivals)))
-        smaller = self.partition.stale.take_smaller_positions()
+        smaller = self.partition.stale.take_displaced_keys()
         self.refold(sorted(smaller))
 
     def _folded(self, runs: Sequence[Run]) -> Slice:
         while True:
-            for name in self.partition.unknown_members(runs):
+            for name in self.partition.missing_members(runs):
                 self.partition.members.learn(name, self.changelog.store.get(name))
             try:
                 return self.partition.fold(runs)
@@ -188,22 +188,22 @@ class Worker(Live):
 
     # Refolds and cuts
 
-    def refold(self, pairs: Iterable[Pair]) -> None:
-        """Refold pairs under the corrections that are in force."""
-        if pairs := sorted(pairs):
-            while not self._swapped(Refold(self.partition, pairs)):
+    def refold(self, meter_keys: Iterable[MeterKey]) -> None:
+        """Refold meter keys under the corrections that are in force."""
+        if meter_keys := sorted(meter_keys):
+            while not self._swapped(Refold(self.partition, meter_keys)):
                 pass
 
-    def _recorrect(self, names: Iterable[SubscriptionName]) -> None:
+    def _recorrect(self, names: Iterable[SubscriptionKey]) -> None:
         """Refold those whose cells show other corrections than their next cut."""
         for name in sorted(names):
             while self._shows_others(name):
-                pairs = self.partition.presence.pairs_of(name)
+                meter_keys = self.partition.event_ranges.meter_keys_of(name)
                 horizons = {name: next_cut(self.partition, name)}
-                if self._swapped(Refold(self.partition, pairs, horizons)):
+                if self._swapped(Refold(self.partition, meter_keys, horizons)):
                     break
 
-    def _shows_others(self, name: SubscriptionName) -> bool:
+    def _shows_others(self, name: SubscriptionKey) -> bool:
         next_ms = next_cut(self.partition, name)
         return self.partition.corrections.wrong_since(name, next_ms) is not None
 
@@ -258,13 +258,13 @@ class Worker(Live):
 
     def answer(self, at_ms: int) -> None:
         """Ask for the current usage of everybody."""
-        names = {*self.definitions.all_subscription_keys(), *self.partition.presence.codes}
+        names = {*self.definitions.all_subscription_keys(), *self.partition.event_ranges.codes}
         for name in sorted(names):
             usage = current_usage(self.partition, name, at_ms)
             body: Any = None if usage is None else current_usage_json(usage)
             self.rows["current usage"].append(encode([*name, body]))
 
-    def _refuse_event(self, refused: Refused) -> None:
+    def _refuse_event(self, refused: RefusedArrival) -> None:
         arrival, code, message = refused
         place = arrival.raw_partition, arrival.raw_offset
         source = Source(_RAW, *place, None, (), arrival.organization_id)

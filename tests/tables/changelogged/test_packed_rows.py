@@ -8,7 +8,7 @@ import pytest
 from tables.aggregation import FOLD_VERSION
 from tables.cells.keys import CellKey
 from tables.changelogged.packed_rows import (
-    ColdCells,
+    PackedCells,
     has_late_cuts,
     integer_end,
     is_newer,
@@ -55,7 +55,7 @@ def key(subscription_id: str, group: str) -> bytes:
 
 
 def test_cells_come_back_by_subscription() -> None:
-    cold = ColdCells()
+    cold = PackedCells()
     cells = {name: [(key(name, group), group.encode()) for group in "abc"] for name in ("s", "t")}
     for packed in cells.values():
         for cell in packed:
@@ -74,7 +74,7 @@ def test_cells_come_back_by_subscription() -> None:
 
 
 def test_a_cell_more_joins_those_that_are_sealed() -> None:
-    cold = ColdCells()
+    cold = PackedCells()
     for group in "ab":
         cold.add(key("s", group), b"value")
         cold.seal()

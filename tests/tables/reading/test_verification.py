@@ -51,10 +51,12 @@ def correction(offset: int, at_ms: int, event: Event | None = None) -> Correctio
 
 def end_of(verification: Verification) -> Found:
     compared = list(verification.compare())
-    differences = [one for pair in compared for one in pair.differences]
+    differences = [one for meter_key in compared for one in meter_key.differences]
     published = chain.from_iterable(verification.compare_published())
     differences += [*verification.lost, *published]
-    return Found([pair.pair[2] for pair in compared if pair.skipped], len(differences))
+    return Found(
+        [meter_key.meter_key[2] for meter_key in compared if meter_key.skipped], len(differences)
+    )
 
 
 def terminate(live: Live) -> list[Arrival]:
@@ -77,7 +79,7 @@ def publish_a_cancel(live: Live) -> list[Arrival]:
     live.define_until(CLOSED_MS + 1)
     assert live.partition.corrected.correct(correction(1, CLOSED_MS + 1))
     cut_ms = next_cut(live.partition, NAME)
-    refold = Refold(live.partition, live.partition.presence.pairs_of(NAME), {NAME: cut_ms})
+    refold = Refold(live.partition, live.partition.event_ranges.meter_keys_of(NAME), {NAME: cut_ms})
     refold.feed(live.arrived())
     assert refold.swap()
     live.close_until(cut_ms)
@@ -154,13 +156,13 @@ def test_a_copy_that_a_broker_has_stamped_before_its_original_is_a_duplicate() -
 
 
 def test_who_begins_in_turns_takes_a_step_for_each_pair() -> None:
-    """Of twenty thousand pairs that are made ready at once, others would notice."""
+    """Of twenty thousand meter keys that are made ready at once, others would notice."""
     live = Live(definitions_of(["max"]))
     live.define_all()
     live.deliver([arrival(0, START_MS, "max", v="5")])
     verification = Verification(live.partition, [NAME], begins=False)
     steps = sum(1 for _ in verification.beginning())
     # Its terms, its generation, its route, and the groups that the live route is open to.
-    assert steps == 1 + 3 * len(verification.pairs)
+    assert steps == 1 + 3 * len(verification.meter_keys)
     verification.feed([arrival(0, START_MS, "max", v="5")])
     assert [compared.differences for compared in verification.compare()] == [[]]

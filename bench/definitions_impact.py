@@ -3,7 +3,7 @@
 A partition with events of every subscription, which began 36 to 120 months ago and were made a year
 ago, or just now. No servers.
 
-    python -m bench.definitions_touch --subscriptions 1000 10000 100000 [--imported]
+    python -m bench.definitions_impact --subscriptions 1000 10000 100000 [--imported]
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class World:
         )
         self.table.fold(runs_of([Arrival(event, ORG, NOW_MS, 0, number, 0)]))
         self.table.take_changes()
-        self.table.packing.cool(name)
+        self.table.packing.pack(name)
 
     def apply(self, command: Command) -> Applied:
         """Apply a command that has to be accepted."""
@@ -108,7 +108,7 @@ class World:
         """What applying it costs, and looking at whom it concerns."""
         began_s = time.perf_counter()
         outcome = self.apply(command)
-        self.owned.renewal.define(outcome.touch, self.definitions.offset - 1, self.now_ms)
+        self.owned.renewal.define(outcome.impact, self.definitions.offset - 1, self.now_ms)
         applied_s = time.perf_counter() - began_s
         looking = self.table.redefinition.renewing()
         longest_s, all_s, steps = spend(self.owned.renewal.taking_over(looking, self.now_ms))

@@ -1,4 +1,4 @@
-"""The partition record fits into its topic, whatever is under a refold."""
+"""The checkpoint fits into its topic, whatever is under a refold."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from app.runtime.flush import Packing
 from app.runtime.forwarder import Forwards
 from app.runtime.next_flush import NextFlush
 from app.runtime.refold_queue import RefoldQueue
-from app.runtime.restore import refolding_pairs
-from tables.changelogged.checkpoint import PartitionRecord
-from tables.changelogged.presence import Pair
+from app.runtime.restore import refolding_keys
+from tables.changelogged.checkpoint import Checkpoint
+from tables.changelogged.presence import MeterKey
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 from tests.app.runtime.alone import context_of
 
-IDLE: Pair = ("o", "idle", "gb")
+IDLE: MeterKey = ("o", "idle", "gb")
 
 
-def _known(pairs: set[Pair], record: PartitionRecord | None = None) -> Partition:
-    """A partition that has events of these pairs, and of one more."""
+def _known(meter_keys: set[MeterKey], record: Checkpoint | None = None) -> Partition:
+    """A partition that has events of these meter keys, and of one more."""
     table = Partition(0, Definitions(), EventIndex(), carried=Carried(record))
-    table.presence.most_undefined = sys.maxsize
-    for organization_id, external_id, code in {*pairs, IDLE}:
-        table.presence.of((organization_id, external_id), code)
+    table.event_ranges.most_undefined = sys.maxsize
+    for organization_id, external_id, code in {*meter_keys, IDLE}:
+        table.event_ranges.of((organization_id, external_id), code)
     return table
 
 
 @pytest.mark.parametrize(
-    ("pairs", "also"),
+    ("meter_keys", "also"),
     [
         pytest.param({("o", f"s-{n}", "gb") for n in range(1_000)}, set(), id="some"),
         pytest.param({("o", "s" * 900_000 + str(n), "gb") for n in range(20)}, {IDLE}, id="long"),
@@ -48,13 +48,13 @@ def _known(pairs: set[Pair], record: PartitionRecord | None = None) -> Partition
     ],
 )
 def test_what_is_under_a_refold_is_so_again_after_a_restart(
-    pairs: set[Pair], also: set[Pair]
+    meter_keys: set[MeterKey], also: set[MeterKey]
 ) -> None:
-    table = _known(pairs)
+    table = _known(meter_keys)
     context, queue, forwards = context_of(table.definitions), RefoldQueue(table), Forwards()
     cuts = Cuts(table, context, queue)
-    queue.want(pairs, 17)
+    queue.want(meter_keys, 17)
     packed = Packing(table, context, NextFlush(), queue, cuts, forwards).packed_record()
     assert len(packed) < CHANGELOG_MESSAGE_BYTES - 1_000
-    restored = _known(pairs, msgspec.msgpack.decode(packed, type=PartitionRecord))
-    assert set(refolding_pairs(restored)) == pairs | also
+    restored = _known(meter_keys, msgspec.msgpack.decode(packed, type=Checkpoint))
+    assert set(refolding_keys(restored)) == meter_keys | also

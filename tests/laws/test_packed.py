@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
-from tables.changelogged.checkpoint import PartitionRecord
+from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import record_hash
 from tables.closing.close import close_subscription
 from tables.reading.series import Series, SeriesWindow
@@ -49,13 +49,13 @@ def test_cooling_between_definitions_and_events(data: st.DataObject) -> None:
         if flushed:
             live.flush()
         # What the changelog does not have yet must stay as it is.
-        live.partition.packing.cool(NAME)
+        live.partition.packing.pack(NAME)
         assert not (flushed and live.partition.routes.spans)
     same(in_order(definitions, events), live)
 
 
 def test_definitions_of_one_millisecond() -> None:
-    """The first is none of a packed pair's concern, the second brings back another of them."""
+    """The first is none of a packed meter key's concern, the second brings back another of them."""
     definitions, folded = definitions_of(["sum", "balance"]), []
     for cools in (False, True):
         live = Live(definitions)
@@ -63,7 +63,7 @@ def test_definitions_of_one_millisecond() -> None:
         live.deliver([arrival("sum", START_MS, 0), arrival("balance", START_MS + WEEK_MS, 1)])
         live.flush()
         if cools:
-            live.partition.packing.cool(NAME)
+            live.partition.packing.pack(NAME)
         at_ms = START_MS + WEEK_MS + DAY_MS
         live.append(at_ms, commands.delete_billable_metric(ORG, "sum"))
         live.append(at_ms, commands.delete_billable_metric(ORG, "balance"))
@@ -82,13 +82,13 @@ def test_a_cut_leaves_packed_cells_as_they_were(data: st.DataObject) -> None:
     live.deliver(events)
     live.flush()
     partition = live.partition
-    partition.packing.cool(NAME)
-    packed = partition.packing.sealed_cells(NAME)
+    partition.packing.pack(NAME)
+    packed = partition.packing.packed_pieces(NAME)
     cut_ms = START_MS + WEEK_MS
     live.define_until(cut_ms)
     records = list(close_subscription(partition, NAME, cut_ms))
-    partition.packing.cool(NAME, packed)
-    assert partition.packing.sealed_cells(NAME) == packed
+    partition.packing.pack(NAME, packed)
+    assert partition.packing.packed_pieces(NAME) == packed
     assert not partition.routes.spans
     hot = in_order(definitions, [])
     hot.deliver(events)
@@ -106,18 +106,18 @@ def test_a_number_that_an_older_program_spelled_otherwise() -> None:
     ((key, written),) = log.cells.items()
     version, ((cut_ms, state),), *more = msgspec.msgpack.decode(written)
     older = msgspec.msgpack.encode((version, [(cut_ms, [*state[:-1], "1.0"])], *more))
-    record = msgspec.msgpack.decode(log.record, type=PartitionRecord)
+    record = msgspec.msgpack.decode(log.record, type=Checkpoint)
     record.cells_hash = record_hash(key, older)
     log.cells[key], log.record = older, msgspec.msgpack.encode(record)
     live.partition = log.restored(live.definitions)
     verification = Verification(live.partition, [NAME])
     verification.feed(live.arrived())
-    assert [pair.differences for pair in verification.compare()] == [[]]
-    live.partition.packing.thaw(NAME)
-    live.partition.packing.cool(NAME)
+    assert [meter_key.differences for meter_key in verification.compare()] == [[]]
+    live.partition.packing.unpack(NAME)
+    live.partition.packing.pack(NAME)
     live.restart()
     assert log.cells == {key: written}
-    live.partition.packing.cool(NAME)
+    live.partition.packing.pack(NAME)
     assert not live.partition.routes.spans
 
 
@@ -131,10 +131,12 @@ def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> N
     live.deliver(events)
 
     def told() -> tuple[str, str]:
-        pair = (*NAME, "sum")
-        (traced,) = Tracer(live.partition, pair).trace(events[1])
-        live.partition.packing.cool(NAME)
-        series = Series(live.partition, pair, [SeriesWindow(START_MS, START_MS + WEEK_MS)], "UTC")
+        meter_key = (*NAME, "sum")
+        (traced,) = Tracer(live.partition, meter_key).trace(events[1])
+        live.partition.packing.pack(NAME)
+        series = Series(
+            live.partition, meter_key, [SeriesWindow(START_MS, START_MS + WEEK_MS)], "UTC"
+        )
         for each in events:
             series.feed(each)
         (charge,) = series.values()
@@ -142,6 +144,6 @@ def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> N
 
     live.flush()
     assert told() == ("too_many_groups", "1")
-    live.partition.packing.cool(NAME)
-    assert not live.partition.routes.by_pair
+    live.partition.packing.pack(NAME)
+    assert not live.partition.routes.by_key
     assert told() == ("too_many_groups", "1")
