@@ -45,6 +45,10 @@ _NUMBER: Final = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?)([0-9]
 _ANY_SPELLING: Final = re.compile(
     r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?", re.ASCII
 )
+_WHITE_SPACE: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+)
 # A literal this short without an exponent cannot hold more digits than a value may have.
 _SHORT: Final = min(MAX_INTEGER_DIGITS, MAX_FRACTION_DIGITS)
 # No record is long enough for its digits to outweigh such an exponent.
@@ -188,6 +192,22 @@ def property_text(raw: bytes) -> str | None:
     if first == '"':
         return _string(literal)
     return None if first in "n{[" else literal
+
+
+def group_text(raw: bytes) -> str | None:
+    """Give the text of a JSON literal as a group has it: None, the null group, if it is blank."""
+    literal = str(raw, "utf-8")
+    first = literal[0]
+    if first == '"':
+        text = _string(literal)
+        return None if is_white_space(text) else text
+    return None if first in "n{[" else literal
+
+
+def is_white_space(text: str) -> bool:
+    """Return True if a text has nothing but Unicode's white space, or nothing at all."""
+    # Python takes four separators for white space that Unicode does not.
+    return not text or (text.isspace() and not text.strip(_WHITE_SPACE))
 
 
 def _string(literal: str) -> str:

@@ -10,7 +10,7 @@ from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
 from tables.aggregation import Aggregation, Groups
 from tables.registry import AGGREGATIONS
-from tables.values import Ignored, Properties, _is_long, _text, _value_reader, overwriter
+from tables.values import Ignored, Properties, _group, _is_long, _text, _value_reader, overwriter
 
 
 class Bucket(NamedTuple):
@@ -103,8 +103,8 @@ class ChargeFold:
         if self._overwrites is not None:
             properties = self._overwrites(code, timestamp_ms, properties, append_time_ms)
         bucket = self._bucket_of(properties)
-        # A missing property and an empty text are the same null group.
-        groups = tuple(_text(properties, key) or None for key in bucket.group_keys)
+        # A missing property and a blank text are the same null group.
+        groups = tuple([_group(properties, key) for key in bucket.group_keys])
         if append_time_ms > self.limited_after_ms:
             for text in groups:
                 if text is not None and _is_long(text):

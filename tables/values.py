@@ -19,7 +19,14 @@ from app.expressions import (
     result_text,
     result_value,
 )
-from app.numbers import ZERO, InvalidValue, canonical, parse_value, property_text
+from app.numbers import (
+    ZERO,
+    InvalidValue,
+    canonical,
+    group_text,
+    parse_value,
+    property_text,
+)
 from tables.not_counted import Reason
 from tables.registry import AGGREGATIONS
 
@@ -191,6 +198,11 @@ def _is_long(text: str) -> bool:
 def _text(properties: Properties, key: str) -> str | None:
     raw = properties.get(key)
     return None if raw is None else property_text(raw)
+
+
+def _group(properties: Properties, key: str) -> str | None:
+    raw = properties.get(key)
+    return None if raw is None else group_text(raw)
 
 
 _UNITS_AN_EVENT = 12

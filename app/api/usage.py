@@ -22,6 +22,7 @@ from app.api.usage_json import (
 )
 from app.bounds.turns import Work
 from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
+from app.numbers import is_white_space
 
 WAIT_FOR_TIMEOUT_S = 5.0
 _LARGEST_OFFSET_DIGITS = 18
@@ -37,10 +38,12 @@ def selection(query: Query) -> UsageSelection:
 
 
 def regrouping(query: Query) -> Regrouping:
-    """How the query asks to see them grouped."""
-    return Regrouping(
-        query.choices(("group", "filter_by_group")), skip_grouping=query.flag("skip_grouping")
-    )
+    """How the query asks to see them grouped; a blank text asks for the null group."""
+    chosen = {
+        key: frozenset("" if is_white_space(text) else text for text in texts)
+        for key, texts in query.choices(("group", "filter_by_group")).items()
+    }
+    return Regrouping(chosen, skip_grouping=query.flag("skip_grouping"))
 
 
 async def current(call: Call) -> Any:

@@ -15,7 +15,7 @@ import msgspec
 from app.definitions.timeline import NEVER_MS, FixedPeriods
 from app.expressions import EvaluationFailed
 from app.meter.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
-from app.numbers import property_text
+from app.numbers import group_text
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import Groups
@@ -183,5 +183,5 @@ class Regrouped:
                 return False
         raws = {key: properties.get(key) for key in self._wanted.group}
         return self._wanted.takes(
-            {key: None if raw is None else property_text(raw) for key, raw in raws.items()}
+            {key: None if raw is None else group_text(raw) for key, raw in raws.items()}
         )

@@ -14,6 +14,8 @@ from app.numbers import (
     bounded,
     ceil_at,
     exact_sum,
+    group_text,
+    is_white_space,
     parse_value,
     plain,
     property_text,
@@ -113,6 +115,34 @@ def test_too_many_digits(literal: str) -> None:
 )
 def test_property_text(literal: str, expected: str | None) -> None:
     assert property_text(literal.encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("literal", "expected"),
+    [
+        ('""', None),
+        ('" "', None),
+        ('"\\t\\r\\n\\u000b\\u000c"', None),
+        ('"\u00a0\u1680\u2003\u2028\u2029\u202f\u205f\u3000\x85"', None),
+        ('" a "', " a "),
+        # Unicode takes neither separators of files nor what has no width for white space.
+        ('"\\u001c"', "\x1c"),
+        ('"\u200b"', "\u200b"),
+        ("0", "0"),
+        ("true", "true"),
+        ("null", None),
+        ("{}", None),
+        ("[]", None),
+    ],
+)
+def test_group_text(literal: str, expected: str | None) -> None:
+    assert group_text(literal.encode()) == expected
+
+
+def test_white_space_is_what_unicode_calls_so() -> None:
+    separators = {chr(code) for code in range(0x1C, 0x20)}
+    spaces = {chr(code) for code in range(0x110000) if chr(code).isspace()} - separators
+    assert {chr(code) for code in range(0x110000) if is_white_space(chr(code))} == spaces
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def row(arrival: Arrival) -> Row:
         Decimal(texts["v"] or "0"),
         texts["u"] or "",
         texts["operation_type"] != "remove",
-        texts.get("g"),
+        (texts.get("g") or "").strip() or None,
     )
 
 

@@ -33,7 +33,7 @@ COMPUTED = "computed"
 """Its expression stands in place of the property that groups."""
 CODES = ("count", "sum", "unique", "seats", "balance", COMPUTED)
 END_MS = START_MS + 6 * WEEK_MS
-GROUPS = "vwxyz"
+GROUPS = "vwxy "
 
 few = examples(80)
 
@@ -122,7 +122,8 @@ def admitted(most: int, events: list[Arrival]) -> set[tuple[Any, ...]]:
         week_ms = (arrival.timestamp_ms - START_MS) // WEEK_MS * WEEK_MS + START_MS
         recurring = sent.code in ("seats", "balance")
         room = rooms.setdefault((sent.code, None if recurring else week_ms), [])
-        group = properties["n"] if sent.code == COMPUTED else properties.get("g")
+        text = properties["n"] if sent.code == COMPUTED else properties.get("g")
+        group = None if text == " " else text
         if group not in room and len(room) < most:
             room.append(group)
         if group in room:

@@ -518,7 +518,7 @@ def arrivals(
         properties: dict[str, Any] = {"v": draw(DECIMALS), "u": draw(st.sampled_from("abc"))}
         properties["operation_type"] = draw(st.sampled_from(["add", "remove", "add"]))
         if draw(st.booleans()):
-            properties["g"] = draw(st.sampled_from(["x", "y"]))
+            properties["g"] = draw(st.sampled_from(["x", "y", " "]))
         partition = draw(st.sampled_from([0, 0, 1]))
         identity = f"t{draw(st.integers(0, ids))}"
         made.append(

@@ -285,7 +285,7 @@ def test_a_filter_groups_by_its_own_keys_or_not_at_all() -> None:
     assert buckets(usage) == {'{"region": ["eu"]}': "1.0", "rest": "2.0"}
 
 
-@pytest.mark.parametrize("value", ["", None, {"a": 1}, [1]])
+@pytest.mark.parametrize("value", ["", " ", "\t\n", "\u00a0\u2003\u3000", None, {"a": 1}, [1]])
 def test_what_has_no_text_is_in_the_null_group(value: object) -> None:
     story = told("sum_agg", {"properties": {"pricing_group_keys": ["g"]}})
     story.send("2024-01-10", v=1, g=value).send("2024-01-10", v=2)

@@ -119,3 +119,31 @@ def test_a_filter_on_another_property_sees_it_as_sent() -> None:
         {"a": 3},
     )
     assert buckets(usage) == {'{"a": ["2"]}': "4.0", "rest": "6.0"}
+
+
+BLANK = " \u2003"
+
+
+def test_a_blank_text_is_the_null_group_of_the_records() -> None:
+    story = Story().metric("m", **SUM).plan({"properties": {"pricing_group_keys": ["g"]}})
+    story.subscribe().send("2024-01-10", v=1, g=BLANK).send("2024-01-10", v=2)
+    (record,) = story.records("2024-02-02")
+    assert (record["grouped_by"], record["units"]) == ({"g": None}, "3.0")
+
+
+def test_a_blank_result_of_an_expression_is_the_null_group() -> None:
+    metric = {"aggregation_type": "count_agg", "expression": "event.properties.a"}
+    usage = told(metric, {"properties": {"pricing_group_keys": ["a"]}}, {"a": BLANK}, {"a": None})
+    assert groups(usage) == {"None": "2.0"}
+
+
+def test_filters_and_unique_values_take_a_blank_text_as_it_stands() -> None:
+    metric = {
+        "aggregation_type": "unique_count_agg",
+        "filters": [{"key": "g", "values": [BLANK, "a"]}],
+    }
+    charge = {"filters": [{"values": {"g": [BLANK]}, "properties": {"amount": "1"}}]}
+    usage = told(
+        metric, charge, {"v": BLANK, "g": BLANK}, {"v": " ", "g": BLANK}, {"v": "", "g": ""}
+    )
+    assert [bucket["units"] for bucket in usage["filters"]] == ["2.0", "1.0"]

@@ -42,7 +42,7 @@ def events(seed: int) -> Events:
             "at": f"{choose.choice(MONTHS)}-{choose.randint(2, 19):02d}T0{i % 10}:00:00Z",
             "v": choose.choice([-3, 1, 2, 5]),
             "cloud": choose.choice(["aws", "gcp", None]),
-            "region": choose.choice(["eu", ""]),
+            "region": choose.choice(["eu", "", " \u3000"]),
             "tier": choose.choice(["x", "y"]),
             "operation_type": choose.choice(["add", "add", "remove"]),
         }
@@ -188,3 +188,14 @@ def test_only_groups_that_are_admitted_count(metric: str, wanted: dict[str, Any]
     assert len(groups(plain)) == 2
     assert (shown["units"], shown["events_count"]) == (plain["units"], plain["events_count"])
     assert wanted.get("skip_grouping") or groups(shown) == groups(plain)
+
+
+@pytest.mark.parametrize(
+    ("properties", "events_read"), [(GROUPED["properties"], False), ({}, True)]
+)
+def test_the_null_group_has_events_of_a_blank_text(properties: Json, events_read: bool) -> None:
+    story = Story().metric("m", "sum_agg").plan(charge(properties=properties)).subscribe()
+    for v, cloud in ((1, " "), (2, ""), (4, None), (8, "aws")):
+        story.send("2024-01-10", v=v, cloud=cloud)
+    shown = story.regrouped(AT, events_read, group={"cloud": frozenset({""})})
+    assert shown["charges_usage"][0]["units"] == "7.0"

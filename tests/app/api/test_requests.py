@@ -12,6 +12,7 @@ from app.api.errors import ApiError
 from app.api.pagination import PageRequest, listing
 from app.api.query import Query
 from app.api.router import Router
+from app.api.usage import regrouping
 from app.bounds.turns import drained
 from app.definitions.model import Customer
 
@@ -70,6 +71,11 @@ def test_groups(raw: str, expected: dict[str, str]) -> None:
 )
 def test_groups_of_several_values(raw: str, expected: dict[str, set[str]]) -> None:
     assert Query(raw).choices(("group", "filter_by_group")) == expected
+
+
+def test_a_blank_text_asks_for_the_null_group() -> None:
+    group = regrouping(Query("group[a][]=%E3%80%80&group[a][]=x&group[b]=%20y")).group
+    assert group == {"a": {"", "x"}, "b": {" y"}}
 
 
 def test_the_first_name_present_wins_and_the_last_of_its_values() -> None:
