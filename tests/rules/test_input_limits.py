@@ -94,9 +94,10 @@ def test_an_expression_beyond_its_budget_ignores_the_event() -> None:
 
 def test_the_result_that_groups_is_limited_too() -> None:
     story = Story(input_limits=1)
-    story.metric("m", "sum_agg", expression="concat(event.properties.s, '1')", field_name="v")
+    expression = f"concat('1',{','.join(['event.properties.s'] * 150)})"
+    story.metric("m", "sum_agg", expression=expression, field_name="v")
     story.plan(charge(properties={"pricing_group_keys": ["v"]})).subscribe()
-    story.send("2024-01-02", s="1" * 5_000).send("2024-01-03", s="1")
+    story.send("2024-01-02", s="1" * 30).send("2024-01-03", s="")
     assert story.meter("2024-01-10").partition.ignored == {"invalid_value": 1}
 
 
