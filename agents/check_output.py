@@ -60,9 +60,9 @@ async def lost_outputs(
         OutputLost: as in `check_output`.
     """
     newest = {
-        number: each.table.record.output
+        number: each.state.checkpoint.output
         for number, each in owned.items()
-        if each.table.record.output is not None
+        if each.state.checkpoint.output is not None
     }
     ends = await output_ends(newest) if newest else {}
     missing = {number: mark for number, mark in newest.items() if ends[number] <= mark[0]}

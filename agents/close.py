@@ -68,7 +68,7 @@ async def close_due(
             await owned.work.run(CLOSING, cuts.rescheduling())
         cut_ms = cuts.schedule.next_ms()
         now_ms = owned.shared.clock.now_ms()
-        if cut_ms >= NEVER_MS or cut_ms > max(now_ms, owned.table.record.append_time_ms):
+        if cut_ms >= NEVER_MS or cut_ms > max(now_ms, owned.state.checkpoint.append_time_ms):
             cuts.let_go()
             return
         reason = await _held_back_by(owned, cut_ms, progress, rekeyed_end)
@@ -80,7 +80,7 @@ async def close_due(
             # Whoever had it may have found a cut before it, or what it has to wait for.
             if cuts.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:
                 continue
-            if owned.table.standing.next_history_ms() <= cut_ms:
+            if owned.state.standing.next_history_ms() <= cut_ms:
                 await owned.renewal.enter_history()
             else:
                 await _take_cut(owned, cut_ms)
@@ -94,7 +94,7 @@ async def _held_back_by(
 ) -> tuple[HeldBy, str] | None:
     """Return what the cut waits for, as a code and a sentence; None when it can be taken."""
     settings = owned.shared.settings
-    if owned.table.record.append_time_ms <= cut_ms:
+    if owned.state.checkpoint.append_time_ms <= cut_ms:
         return "raw_behind", f"raw partition {owned.number} is not folded past the cut"
     for partition in range(settings.raw_partitions):
         if progress.append_time_ms(partition) <= cut_ms:
@@ -102,7 +102,7 @@ async def _held_back_by(
             owner = f", of {newest.url}," if newest is not None and newest.url else ""
             text = f"raw partition {partition}{owner} has not reported progress past the cut"
             return "peer_silent", text
-    if owned.table.record.rekeyed_next < await rekeyed_end(owned.number):
+    if owned.state.checkpoint.rekeyed_next < await rekeyed_end(owned.number):
         text = f"forwarded events of partition {owned.number} are not folded to the end"
         return "forwarded_behind", text
     if owned.shared.definitions.append_time_ms <= cut_ms:
@@ -112,7 +112,7 @@ async def _held_back_by(
 
 def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | None:
     """Return what the cells do not show yet and the cut has to show."""
-    standing = owned.table.standing
+    standing = owned.state.standing
     behind_ms = standing.behind_since_ms
     # A history record comes into force over definitions that everybody was looked at for.
     if behind_ms is not None and (behind_ms <= cut_ms or standing.next_history_ms() <= cut_ms):
@@ -131,7 +131,7 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     while not await owned.work.run(CLOSING, cut.until_full()):
         await owned.flush()
         failpoint("between-cut-flushes")
-    await owned.work.run(CLOSING, settling(owned.table, cut_ms))
+    await owned.work.run(CLOSING, settling(owned.state, cut_ms))
     owned.next_flush.note_moved()
     await owned.work.run(CLOSING, owned.cuts.rescheduling())
     await owned.flush()
@@ -157,30 +157,30 @@ class _Cut:
         return True
 
     def _closing(self) -> Iterator[None]:
-        cuts, table = self._owned.cuts, self._owned.table
+        cuts, state = self._owned.cuts, self._owned.state
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in cuts.schedule.due(self._cut_ms):
             if name in cuts.unscheduled:
                 # It is closed already, or waits; something has asked for its cuts again.
                 continue
             cuts.unscheduled[name] = None
-            packed = table.packing.packed_pieces(name)
-            records = closing(table, name, self._cut_ms)
+            packed = state.packing.packed_pieces(name)
+            records = closing(state, name, self._cut_ms)
             if not (yield from self._go_on(records, AT_FIRST)):
-                table.stale.half_closed.add(name)
+                state.stale.half_closed.add(name)
                 waiting.append((name, records))
             else:
                 # Also one that was left half taken before.
-                table.stale.half_closed.discard(name)
+                state.stale.half_closed.discard(name)
                 if packed:
                     # As they were: nobody else had a turn since.
-                    table.packing.pack(name, packed)
+                    state.packing.pack(name, packed)
             failpoint("mid-close")
             yield
         while waiting:
             name, records = waiting.popleft()
             if (yield from self._go_on(records, AT_ONCE)):
-                table.stale.half_closed.discard(name)
+                state.stale.half_closed.discard(name)
             else:
                 waiting.append((name, records))
 

@@ -200,14 +200,14 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     Events of one route are folded together, because the order of events does not matter. The cells
     of a route are then looked up once.
     """
-    record = owned.table.record
-    _require_next(batch, record.raw_next)
+    checkpoint = owned.state.checkpoint
+    _require_next(batch, checkpoint.raw_next)
     if owned.careful_records > 0 and not batch.examined:
         await examine_raw(owned, batch)
         batch.examined = True
     turns, work = owned.shared.turns, decoding_of(owned)
     failpoint("after-fetch")
-    portion = Portion(batch, record.raw_next, record.append_time_ms)
+    portion = Portion(batch, checkpoint.raw_next, checkpoint.append_time_ms)
     judging = Judging.by(owned.shared.definitions)
     await turns.run(work, portion.decode(owned.shared, owned.number, judging))
     runs = portion.runs(owned.shared.homes, owned.number)
@@ -244,13 +244,13 @@ def _require_next(batch: RecordBatch, next_offset: int) -> None:
 
 async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> bool:
     """Fold forwarded events, each once, at the position of its raw record, as `take_raw` does."""
-    record = owned.table.record
-    _require_next(batch, record.rekeyed_next)
+    checkpoint = owned.state.checkpoint
+    _require_next(batch, checkpoint.rekeyed_next)
     if owned.careful_records > 0 and not batch.examined:
         await examine_rekeyed(owned, batch)
         batch.examined = True
     definitions = owned.shared.definitions
-    portion = RekeyedPortion(batch, record.rekeyed_next, dict(record.marks))
+    portion = RekeyedPortion(batch, checkpoint.rekeyed_next, dict(checkpoint.marks))
     judging = Judging.by(definitions).of_forwards()
     steps = portion.decode(judging, definitions.set_asides)
     await owned.shared.turns.run(decoding_of(owned), steps)

@@ -57,13 +57,13 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
         meter_keys, names = queue.begin()
     try:
         async with owned.lock:
-            horizons = {name: next_cut(owned.table, name) for name in names}
-            job = Refold(owned.table, meter_keys, horizons, begins=False)
+            horizons = {name: next_cut(owned.state, name) for name in names}
+            job = Refold(owned.state, meter_keys, horizons, begins=False)
         turn, feed = ScanTurn(owned.shared.turns, work), feeding(job.feed)
         await turn.run(job.beginning())
         while meter_keys and job.waits_past_ms < 0:
             async with scanner(owned) as scan:
-                lost = owned.table.event_ranges.names_before(meter_keys, *await scan.log_starts())
+                lost = owned.state.event_ranges.names_before(meter_keys, *await scan.log_starts())
                 if lost:
                     async with shaping, owned.lock:
                         _let_stand(owned, lost, _DELETED, meter_keys, names)
@@ -71,13 +71,13 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
                     return
                 if REST not in meter_keys:
                     scan.seek_only({(org, external_id) for org, external_id, _ in meter_keys})
-                scan.start(owned.table.record, *job.start_offsets())
-                await turn.near(scan, owned.table.record, feed)
+                scan.start(owned.state.checkpoint, *job.start_offsets())
+                await turn.near(scan, owned.state.checkpoint, feed)
                 async with shaping:
                     # A cut that was being taken may have let the live fold go on for long.
-                    await turn.near(scan, owned.table.record, feed)
+                    await turn.near(scan, owned.state.checkpoint, feed)
                     async with owned.lock:
-                        await turn.rest(scan, owned.table.record, feed)
+                        await turn.rest(scan, owned.state.checkpoint, feed)
                         with owned.life.change():
                             if job.waits_past_ms < 0 and await turn.run(
                                 job.swapping(), urgent=True
@@ -89,7 +89,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
                                 meter_keys, names = {}, {}
                                 _finished(owned, horizons)
                                 queue.requeue_corrections(
-                                    sorted(job.recorrected), owned.table.record.cut_ms
+                                    sorted(job.recorrected), owned.state.checkpoint.cut_ms
                                 )
     except BeyondRetention:
         # Retention came in between: the next look at the logs tells whose events are gone.
@@ -143,5 +143,5 @@ def _finished(owned: OwnedPartition, corrected: Iterable[SubscriptionKey]) -> No
     """Let cuts go on, unless more was queued meanwhile."""
     owned.refold_queue.let_cuts_go_on(owned.shared.followed.last)
     # Late events that only the refold counts wait for a cut that nothing else would announce.
-    owned.cuts.reschedule({*owned.table.cuts.take_late_names(), *corrected})
+    owned.cuts.reschedule({*owned.state.cuts.take_late_names(), *corrected})
     owned.next_flush.note_moved()

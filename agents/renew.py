@@ -8,7 +8,7 @@ from app.runtime.owned import OwnedPartition
 
 async def renew(owned: OwnedPartition) -> None:
     """Look at what is defined until cancelled."""
-    if owned.table.standing.behind_since_ms is not None:
+    if owned.state.standing.behind_since_ms is not None:
         # It was restored so, or came back from a rebalance in the middle of it.
         owned.renewal.wanted.set()
     await whenever_wanted(owned, owned.renewal.wanted, None, owned.renewal.renew)

@@ -59,13 +59,13 @@ async def sample(worker: Sampled) -> None:
         folded, rate = owned.folded_events, 0.0
         if before is not None and now_s > before.at_s and folded >= before.folded_events:
             rate = (folded - before.folded_events) / (now_s - before.at_s)
-        record = owned.table.record
+        checkpoint = owned.state.checkpoint
         # Folded as far as may be read, and yet there is more.
-        held = record.raw_next >= readable[tp] < written[tp]
+        held = checkpoint.raw_next >= readable[tp] < written[tp]
         since_s = None if before is None else before.held_since_s
         status.observed[number] = Observed(
-            max(0, written[tp] - record.raw_next),
-            max(0, written[rekeyed] - record.rekeyed_next),
+            max(0, written[tp] - checkpoint.raw_next),
+            max(0, written[rekeyed] - checkpoint.rekeyed_next),
             rate,
             folded,
             now_s,

@@ -97,7 +97,7 @@ class Ticker:
     async def tick_where_needed(self, owned: OwnedPartition) -> None:
         """Append a tick if a cut anywhere waits for this partition's logs and it is past it."""
         now_ms = self._clock.now_ms()
-        if self._next_cut_ms(owned, owned.table.record.append_time_ms) < now_ms:
+        if self._next_cut_ms(owned, owned.state.checkpoint.append_time_ms) < now_ms:
             topic = self._settings.topic(self._settings.raw_topic)
             await self._tick(topic, owned.number, TICK_EVERY_S)
         if owned.number == 0:
@@ -117,7 +117,7 @@ class Ticker:
     def _newest_ms(self, owned: OwnedPartition) -> int:
         """Return the append time of the newest event anywhere."""
         told = [progress.append_time_ms for progress in self._progress.all()]
-        return max([owned.table.record.append_time_ms, *told])
+        return max([owned.state.checkpoint.append_time_ms, *told])
 
     async def _tick_definitions(self, wanted_ms: int, now_ms: int, every_s: float) -> None:
         if wanted_ms >= 0 and self._definitions.append_time_ms <= wanted_ms < now_ms:

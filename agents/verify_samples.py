@@ -105,7 +105,7 @@ class RoundRobin:
             return None, []
         self._partition = next((n for n in numbers if n > self._partition), numbers[0])
         owned = self._worker.owned[self._partition]
-        codes = owned.table.event_ranges.codes
+        codes = owned.state.event_ranges.codes
         names: list[SubscriptionKey] = []
         while meter_keys > 0:
             name = next(self._left.get(self._partition, iter(())), None)

@@ -56,18 +56,18 @@ def main() -> None:
             },
         )
     )
-    table = Partition(0, definitions, EventIndex())
+    state = Partition(0, definitions, EventIndex())
     at_ms = (arguments.since - 1970) * 31_557_600_000 + 864_000_000
     event = Event(ORG, NAME[1], "t", "s", at_ms, None, b'{"v":1}', b"{}")
     began_s = time.perf_counter()
-    table.fold(runs_of([Arrival(event, ORG, NOW_MS - 1, 0, 0, 0)]))
+    state.fold(runs_of([Arrival(event, ORG, NOW_MS - 1, 0, 0, 0)]))
     print(f"first event: {time.perf_counter() - began_s:.3f} s")
     began_s = time.perf_counter()
-    cut_ms = next_cut(table, NAME)
+    cut_ms = next_cut(state, NAME)
     print(f"next cut: {time.perf_counter() - began_s:.3f} s")
     if arguments.memory:
         tracemalloc.start()
-    records = closing(table, NAME, cut_ms)
+    records = closing(state, NAME, cut_ms)
     longest_s, all_s, steps, published, size = 0.0, 0.0, 0, 0, 0
     while True:
         began_s = time.perf_counter()
@@ -79,7 +79,7 @@ def main() -> None:
         if record is not None:
             published, size = published + 1, size + len(record.value)  # type: ignore[union-attr]
             if published % 5_000 == 0:
-                table.take_changes()
+                state.take_changes()
     most_mb = tracemalloc.get_traced_memory()[1] / 1e6
     print(
         f"{published} records, {size / 1e6:.0f} MB in {all_s:.1f} s, {steps} steps,"

@@ -68,9 +68,9 @@ class World:
             }
             self.apply(commands.create_subscription(ORG, body))
             self.names.append((ORG, body["external_id"]))
-        self.table = Partition(0, self.definitions, EventIndex())
-        settle(self.table, NOW_MS)
-        self.owned = OwnedPartition(self.table, NoProducer(), context_of(self.definitions))
+        self.state = Partition(0, self.definitions, EventIndex())
+        settle(self.state, NOW_MS)
+        self.owned = OwnedPartition(self.state, NoProducer(), context_of(self.definitions))
         for number in range(used):
             self._use(number)
         self.now_ms = NOW_MS + HOUR_MS
@@ -92,9 +92,9 @@ class World:
             properties=b"{}",
             body=b"{}",
         )
-        self.table.fold(runs_of([Arrival(event, ORG, NOW_MS, 0, number, 0)]))
-        self.table.take_changes()
-        self.table.packing.pack(name)
+        self.state.fold(runs_of([Arrival(event, ORG, NOW_MS, 0, number, 0)]))
+        self.state.take_changes()
+        self.state.packing.pack(name)
 
     def apply(self, command: Command) -> Applied:
         """Apply a command that has to be accepted."""
@@ -110,7 +110,7 @@ class World:
         outcome = self.apply(command)
         self.owned.renewal.define(outcome.impact, self.definitions.offset - 1, self.now_ms)
         applied_s = time.perf_counter() - began_s
-        looking = self.table.redefinition.renewing()
+        looking = self.state.redefinition.renewing()
         longest_s, all_s, steps = spend(self.owned.renewal.taking_over(looking, self.now_ms))
         queue = self.owned.refold_queue
         queue.swapped(queue.begin()[0])

@@ -242,7 +242,7 @@ async def _close(settings: Settings, shape: Shape) -> None:
         clock.jump(CLOSED_MS)
         engine = worker.engine
         owned = engine.owned.values()
-        while not owned or any(o.table.record.cut_ms < MONTH_END_MS for o in owned):
+        while not owned or any(o.state.checkpoint.cut_ms < MONTH_END_MS for o in owned):
             if engine.failure is not None:
                 raise engine.failure
             await asyncio.sleep(0.05)
@@ -263,7 +263,7 @@ async def _restarted(
         await worker.start()
         while len(engine.owned) < settings.raw_partitions or engine.restoring:
             await asyncio.sleep(0.01)
-        cells = sum(owned.table.record.cells for owned in engine.owned.values())
+        cells = sum(owned.state.checkpoint.cells for owned in engine.owned.values())
         if cells != shape.cells:
             raise ValueError(f"{cells:,} cells, not {shape.cells:,}")
         _report("restarted", shape, time.perf_counter() - started, _cpu_s() - cpu_s)

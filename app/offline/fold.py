@@ -147,8 +147,8 @@ class OfflineMeter:
 
     def advance(self, at_ms: int) -> None:
         """Move the append times of both logs to `at_ms`: nothing more was appended until then."""
-        record = self.partition.record
-        record.append_time_ms = max(record.append_time_ms, at_ms)
+        checkpoint = self.partition.checkpoint
+        checkpoint.append_time_ms = max(checkpoint.append_time_ms, at_ms)
         self.definitions.append_time_ms = max(self.definitions.append_time_ms, at_ms)
 
     def usage(self, name: SubscriptionKey, at_ms: int) -> PeriodUsage | None:
@@ -167,7 +167,7 @@ class OfflineMeter:
             self._refold(refolds_of(self.partition.redefinition.renewing()))
 
     def _take(self, line: EventLine, append_time_ms: int) -> None:
-        self.partition.record.append_time_ms = append_time_ms
+        self.partition.checkpoint.append_time_ms = append_time_ms
         aside = self.definitions.set_asides.of(line.partition)
         place = (append_time_ms, line.partition, line.offset)
         for arrived in arrivals_of(line.value, line.headers, *place, self._judging, aside):
@@ -245,7 +245,7 @@ class OfflineMeter:
         if self._next_cut_ms is None:
             cuts = (next_cut(self.partition, name) for name in self._names())
             self._next_cut_ms = min(cuts, default=NEVER_MS)
-        done_ms = self.partition.record.cut_ms
+        done_ms = self.partition.checkpoint.cut_ms
         late = (
             cut for cuts in self.partition.cuts.late_cuts.values() for cut in cuts if cut > done_ms
         )

@@ -103,7 +103,7 @@ class Definer:
             raise Unavailable("the raw topic does not answer") from error
         for number, begin in starts.items():
             if any(begin):
-                needed = needs_deleted(owned[number].table, impact, after, begin)
+                needed = needs_deleted(owned[number].state, impact, after, begin)
                 if await engine.shared.turns.run(work, needed):
                     raise BeyondRetention("events that the definition needs are deleted")
 

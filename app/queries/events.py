@@ -87,7 +87,7 @@ class Events:
             for start in range(0, len(arrivals), STEP_ITEMS):
                 part = arrivals[start : start + STEP_ITEMS]
                 wanted = [a for a in part if _matches(query, organization_id, a)]
-                counting = owned.table.index.find_many([a.identity for a in wanted])
+                counting = owned.state.index.find_many([a.identity for a in wanted])
                 for arrival, entry in zip(wanted, counting, strict=True):
                     if entry is not None and entry[1:5] == arrival.place:
                         yield from newest.add(_listed(arrival))
@@ -162,7 +162,7 @@ def _first_listed(
 ) -> Steps[tuple[int | None, int | None]]:
     """Return where the first events of a listing may lie, on raw and on rekeyed."""
     found = EventRanges()
-    codes = owned.table.event_ranges.codes
+    codes = owned.state.event_ranges.codes
     if query.external_subscription_id is not None:
         name = (organization_id, query.external_subscription_id)
         names = [name] if name in codes else []
@@ -174,8 +174,8 @@ def _first_listed(
                 if _asks_for(query, organization_id, name, code):
                     found.cover(entry)
         yield
-    if owned.table.event_ranges.rest is not None:
-        found.cover(owned.table.event_ranges.rest)
+    if owned.state.event_ranges.rest is not None:
+        found.cover(owned.state.event_ranges.rest)
     return first_offsets([found])
 
 
@@ -184,7 +184,7 @@ def _uncounted(
 ) -> Steps[list[Uncounted]]:
     found: list[Uncounted] = []
     for owned in partitions:
-        for number, one in enumerate(owned.table.not_counted.of(organization_id), 1):
+        for number, one in enumerate(owned.state.not_counted.of(organization_id), 1):
             if one is not None:
                 found.append(one)
             if number % STEP_ITEMS == 0:

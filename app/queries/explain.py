@@ -124,20 +124,20 @@ async def _explain_once(
     *,
     last: bool,
 ) -> object:
-    table = replay.owned.table
+    state = replay.owned.state
     name = (organization_id, query.external_subscription_id)
     meter_key = (*name, query.metric_code)
-    tracer = Tracer(table, meter_key)
+    tracer = Tracer(state, meter_key)
     selection = _Selection(tracer, query)
     period = selection.period
     if period is None:
         return None
-    generations = _generations(table, meter_key)
+    generations = _generations(state, meter_key)
     page = First[_Place](query.offset + query.limit)
     counts = Counter[str]()
 
     def concerned(arrival: Arrival, by: Tracer, selected: _Selection) -> Found | None:
-        found = judged(table, arrival, lambda code: by if code == meter_key[2] else None)
+        found = judged(state, arrival, lambda code: by if code == meter_key[2] else None)
         if found is None or not _concerns(selected, found):
             return None
         return found._replace(traced=selected.of(found.traced))
@@ -149,13 +149,13 @@ async def _explain_once(
             yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
 
     def finish() -> Steps[tuple[list[ExplainedCell], AsOf, bool] | None]:
-        if _generations(table, meter_key) != generations and not last:
+        if _generations(state, meter_key) != generations and not last:
             return None
         cells = []
-        for cell in _explained_cells(table, meter_key, selection, period):
+        for cell in _explained_cells(state, meter_key, selection, period):
             cells.append(cell)
             yield
-        return cells, as_of(table), table.refolding(*name)
+        return cells, as_of(state), state.refolding(*name)
 
     finished = await replay.meter_key(meter_key, take, finish)
     if finished is None:
@@ -164,7 +164,7 @@ async def _explain_once(
     listed: list[EventFate] = []
     # The scan kept where they lie; of a page all may be of the greatest size.
     places = await replay.turn.run(page.listed(query.offset))
-    again = Tracer(table, meter_key)
+    again = Tracer(state, meter_key)
     selected = _Selection(again, query)
     for start in range(0, len(places), STEP_ITEMS):
         part = places[start : start + STEP_ITEMS]
@@ -213,17 +213,17 @@ def _concerns(selection: _Selection, found: Found) -> bool:
 
 
 def _explained_cells(
-    table: Partition, meter_key: MeterKey, selection: _Selection, period: Period
+    state: Partition, meter_key: MeterKey, selection: _Selection, period: Period
 ) -> Iterable[ExplainedCell]:
-    live = {span.key: span for span in table.views.route_of(meter_key).spans}
-    subscriptions = table.definitions.subscription_by_id
+    live = {span.key: span for span in state.views.route_of(meter_key).spans}
+    subscriptions = state.definitions.subscription_by_id
     for recomputed in selection.spans.values():
         ours = live.get(recomputed.key, recomputed)
         names = dict.fromkeys((*ours.cells_of(period), *recomputed.cells_of(period)))
         charge = recomputed.fold.charge
-        known = table.published.find((recomputed.key.subscription_id, period.start_ms))
+        known = state.published.find((recomputed.key.subscription_id, period.start_ms))
         subscription = subscriptions(recomputed.key.subscription_id, period.fixed_at_ms)
-        in_force = None if subscription is None else table.routes.charges_of(subscription, period)
+        in_force = None if subscription is None else state.routes.charges_of(subscription, period)
         for filter_id, groups in names:
             if not selection.wants_group(recomputed, filter_id, groups):
                 continue
@@ -253,8 +253,8 @@ def _published_texts(entry: PublishedCell) -> FigureTexts:
     )
 
 
-def _generations(table: Partition, meter_key: MeterKey) -> dict[object, int]:
-    return {span.key: span.generation for span in table.views.route_of(meter_key).spans}
+def _generations(state: Partition, meter_key: MeterKey) -> dict[object, int]:
+    return {span.key: span.generation for span in state.views.route_of(meter_key).spans}
 
 
 # Trace

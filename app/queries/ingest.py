@@ -51,7 +51,7 @@ class Ingest:
         external_id = incoming.external_subscription_id
         owned = self._routing.at_home(organization_id, external_id)
         identity = event_id(organization_id, external_id, incoming.transaction_id)
-        entry = owned.table.index.find(identity)
+        entry = owned.state.index.find(identity)
         if entry is None:
             return None
         known = await self._engine.raw_lookup.find(*entry[1:4])
@@ -149,7 +149,9 @@ class Ingest:
                     await asyncio.sleep(REPORT_POLL_S)
                 end = await self._engine.offsets.rekeyed_end(owned.number)
                 async with owned.advanced:
-                    await owned.advanced.wait_for(lambda: owned.table.record.rekeyed_next >= end)
+                    await owned.advanced.wait_for(
+                        lambda: owned.state.checkpoint.rekeyed_next >= end
+                    )
         except TimeoutError:
             return False
         return True
@@ -165,7 +167,7 @@ class Ingest:
             return False
         try:
             async with asyncio.timeout(timeout_s), owned.advanced:
-                await owned.advanced.wait_for(lambda: owned.table.record.raw_next > offset)
+                await owned.advanced.wait_for(lambda: owned.state.checkpoint.raw_next > offset)
         except TimeoutError:
             return False
         return True

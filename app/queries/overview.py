@@ -63,15 +63,15 @@ class Overviews:
                 lag=None,
             )
         observed = engine.status.observed.get(number)
-        record = owned.table.record
+        checkpoint = owned.state.checkpoint
         return PartitionView(
             partition=number,
             state="refolding" if owned.refold_queue.since_ms is not None else "running",
-            offset=record.raw_next,
+            offset=checkpoint.raw_next,
             lag=0 if observed is None else observed.lag,
             rekeyed_lag=0 if observed is None else observed.rekeyed_lag,
             events_per_s=0.0 if observed is None else observed.events_per_s,
-            append_time_ms=record.append_time_ms if record.append_time_ms >= 0 else None,
+            append_time_ms=checkpoint.append_time_ms if checkpoint.append_time_ms >= 0 else None,
         )
 
 

@@ -81,7 +81,7 @@ async def preview_organization(
             if not names:
                 continue
             _check_not_overtaken(part, branch)
-            job = Preview(part.table, branch.definitions, names, branch.codes, begins=False)
+            job = Preview(part.state, branch.definitions, names, branch.codes, begins=False)
             await turn.run(job.beginning())
             replay = Replay(part, scanner, turn)
             async for report in _previewed(replay, job, branch, scope, progress):

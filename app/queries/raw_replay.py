@@ -73,10 +73,10 @@ class RawReplay:
 
     def _end(self, q: int, number: int) -> int:
         """Return the offset up to which a partition has taken raw partition q."""
-        record = self._jobs[number][0].table.record
+        checkpoint = self._jobs[number][0].state.checkpoint
         if q == number:
-            return record.raw_next
-        mark = record.marks.get(q)
+            return checkpoint.raw_next
+        mark = checkpoint.marks.get(q)
         return 0 if mark is None else mark[0] + 1
 
     def _behind(self, q: int, numbers: Sequence[int]) -> int:
@@ -159,8 +159,8 @@ class RawReplay:
 
 def _has_taken(owned: OwnedPartition, arrival: Taken) -> bool:
     """Return True if the live fold has passed an event or correction."""
-    record = owned.table.record
+    checkpoint = owned.state.checkpoint
     if arrival.raw_partition == owned.number:
-        return arrival.raw_offset < record.raw_next
+        return arrival.raw_offset < checkpoint.raw_next
     place = (arrival.raw_offset, arrival.array_index)
-    return place <= record.marks.get(arrival.raw_partition, (-1, -1))
+    return place <= checkpoint.marks.get(arrival.raw_partition, (-1, -1))

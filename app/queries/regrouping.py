@@ -19,11 +19,11 @@ async def regrouped_usage(
     at_ms: int,
 ) -> PeriodUsage:
     """Regroup usage of the running period; events are read only where the cells do not tell."""
-    table, subscription = replay.owned.table, usage.subscription
-    regrouped = Regrouped(table, usage, wanted, at_ms)
+    state, subscription = replay.owned.state, usage.subscription
+    regrouped = Regrouped(state, usage, wanted, at_ms)
 
     def take(arrival: Arrival, code: str) -> Steps[None]:
-        counted = verdict(table, arrival).counted
+        counted = verdict(state, arrival).counted
         # With corrections every reading shows the events of all codes.
         if counted is not None and counted.event.code == code:
             regrouped.feed(counted)

@@ -44,7 +44,7 @@ class Replay:
             if on_corrections is not None:
                 scan.on_corrections = on_corrections
             scan.seek_only(names)
-            scan.start(self.owned.table.record, *first)
+            scan.start(self.owned.state.checkpoint, *first)
             yield Reading(self.owned, scan, self.turn, feed)
 
     async def meter_key(
@@ -57,13 +57,13 @@ class Replay:
 
         `finish` is asked while the live fold waits exactly where the last arrival was read.
         """
-        name, code, table = meter_key[:2], meter_key[2], self.owned.table
-        codes = table.event_ranges.codes.get(name, {})
+        name, code, state = meter_key[:2], meter_key[2], self.owned.state
+        codes = state.event_ranges.codes.get(name, {})
         # An amend may have given any event of the subscription this code.
-        corrected = table.corrections.touches(name)
+        corrected = state.corrections.touches(name)
         entries = [entry for known, entry in codes.items() if corrected or known == code]
-        if not entries and table.event_ranges.rest is not None:
-            entries.append(table.event_ranges.rest)
+        if not entries and state.event_ranges.rest is not None:
+            entries.append(state.event_ranges.rest)
 
         def show(arrivals: Sequence[Arrival]) -> Steps[None]:
             for number, arrival in enumerate(arrivals, 1):
@@ -82,30 +82,30 @@ class Reading:
     """One time that events are read again."""
 
     def __init__(self, owned: OwnedPartition, scan: Scan, turn: ScanTurn, feed: Feed):
-        self._owned, self._record = owned, owned.table.record
+        self._owned, self._checkpoint = owned, owned.state.checkpoint
         self._scan, self._turn, self._feed = scan, turn, feed
 
     def behind(self) -> int:
         """Return the number of offsets between here and the live fold."""
-        return self._scan.behind(self._record)
+        return self._scan.behind(self._checkpoint)
 
     async def so_far(self) -> None:
         """Feed what the live fold has by now: there may be no end of what comes meanwhile."""
-        async for part in self._scan.read(replace(self._record), self._turn):
+        async for part in self._scan.read(replace(self._checkpoint), self._turn):
             await self._turn.run(self._feed(part))
 
     async def near(self) -> None:
         """Feed what there is until the live fold is so near that it may wait for the rest."""
-        await self._turn.near(self._scan, self._record, self._feed)
+        await self._turn.near(self._scan, self._checkpoint, self._feed)
 
     def stretches(self) -> AsyncIterator[int]:
         """Do the same; yield how many records nearer each stretch came."""
-        return self._turn.stretches(self._scan, self._record, self._feed)
+        return self._turn.stretches(self._scan, self._checkpoint, self._feed)
 
     async def rest(self) -> int:
         """Feed what is left while the live fold waits; return how many offsets that were."""
         behind = self.behind()
-        await self._turn.rest(self._scan, self._record, self._feed)
+        await self._turn.rest(self._scan, self._checkpoint, self._feed)
         return behind
 
     @asynccontextmanager

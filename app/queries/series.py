@@ -22,18 +22,18 @@ async def usage_series(
     timezone: str,
 ) -> UsageSeries:
     """Return the usage of one metric of one subscription in each window."""
-    table = replay.owned.table
-    series = Series(table, meter_key, [SeriesWindow(*window) for window in windows], timezone)
+    state = replay.owned.state
+    series = Series(state, meter_key, [SeriesWindow(*window) for window in windows], timezone)
 
     def take(arrival: Arrival) -> Steps[None]:
-        counted = verdict(table, arrival).counted
+        counted = verdict(state, arrival).counted
         if counted is not None and counted.event.code == meter_key[2]:
             series.feed(counted)
         yield from ()
 
     def finish() -> Steps[AsOf]:
         yield from ()
-        return as_of(table)
+        return as_of(state)
 
     progress = await replay.meter_key(meter_key, take, finish)
     charges = series.values()

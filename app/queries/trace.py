@@ -46,16 +46,16 @@ async def trace(
 
     `starts`: where raw and rekeyed begin, for an id that was never taken.
     """
-    table = replay.owned.table
-    entry = table.index.find(event_id(*name, transaction_id))
+    state = replay.owned.state
+    entry = state.index.find(event_id(*name, transaction_id))
     offsets: tuple[int | None, int | None] = starts
     if entry is not None:
-        offsets = first_offsets(table.event_ranges.entries_of(name))
+        offsets = first_offsets(state.event_ranges.entries_of(name))
     tracers: dict[str, Tracer] = {}
 
     def tracer_of(code: str) -> Tracer:
         if code not in tracers:
-            tracers[code] = Tracer(table, (*name, code))
+            tracers[code] = Tracer(state, (*name, code))
         return tracers[code]
 
     found: list[Found] = []
@@ -63,7 +63,7 @@ async def trace(
     def show(arrivals: Sequence[Arrival]) -> None:
         for arrival in arrivals:
             if arrival.name == name and arrival.event.transaction_id == transaction_id:
-                one = judged(table, arrival, tracer_of)
+                one = judged(state, arrival, tracer_of)
                 if one is not None and len(found) < PER_PAGE:
                     found.append(one)
 
@@ -74,10 +74,10 @@ async def trace(
 
 
 def judged(
-    table: Partition, arrival: Arrival, tracer_of: Callable[[str], Tracer | None]
+    state: Partition, arrival: Arrival, tracer_of: Callable[[str], Tracer | None]
 ) -> Found | None:
     """Judge an arrival; return None when there is no tracer for the code it counts under."""
-    standing = verdict(table, arrival)
+    standing = verdict(state, arrival)
     counted = standing.counted
     tracer = tracer_of((counted or arrival).event.code)
     if tracer is None:
@@ -168,11 +168,11 @@ def entries_of(
     owned: OwnedPartition, organization_id: str, transaction_id: str
 ) -> Steps[list[tuple[Entry, SubscriptionKey]]]:
     """Find an event id in the index, under every subscription of an organization."""
-    table, found = owned.table, list[tuple[Entry, SubscriptionKey]]()
-    names = list(table.event_ranges.codes)
+    state, found = owned.state, list[tuple[Entry, SubscriptionKey]]()
+    names = list(state.event_ranges.codes)
     for start in range(0, len(names), STEP_ITEMS):
         some = [name for name in names[start : start + STEP_ITEMS] if name[0] == organization_id]
-        entries = table.index.find_many([event_id(*name, transaction_id) for name in some])
+        entries = state.index.find_many([event_id(*name, transaction_id) for name in some])
         found += [(e, n) for e, n in zip(entries, some, strict=True) if e is not None]
         yield
     return found

@@ -24,7 +24,7 @@ class Usage:
         owned = self._routing.at_home(organization_id, external_subscription_id)
         name = (organization_id, external_subscription_id)
         work = Work("request", "current_usage", *name)
-        steps = current_usage_steps(owned.table, name, at_ms)
+        steps = current_usage_steps(owned.state, name, at_ms)
         return await self._engine.shared.turns.run(work, steps)
 
     async def regrouped_usage(
@@ -46,7 +46,7 @@ class Usage:
         name = (organization_id, external_subscription_id)
         return [
             period
-            for period in past_periods(owned.table, name, self._engine.clock.now_ms())
+            for period in past_periods(owned.state, name, self._engine.clock.now_ms())
             if period.subscription.external_customer_id == external_customer_id
         ]
 
@@ -57,5 +57,5 @@ class Usage:
         owned = self._routing.at_home(organization_id, external_subscription_id)
         name = (organization_id, external_subscription_id)
         work = Work("request", "past_usage", *name)
-        steps = past_usage_steps(owned.table, name, period)
+        steps = past_usage_steps(owned.state, name, period)
         return await self._engine.shared.turns.run(work, steps)

@@ -45,21 +45,21 @@ class _Names:
         self.entries: list[_Entry] = []
         self._again = 0
 
-    def add(self, table: Partition, name: SubscriptionKey, now_ms: int) -> None:
+    def add(self, state: Partition, name: SubscriptionKey, now_ms: int) -> None:
         """Add a subscription that was not there before."""
-        self.entries.append(self._entry(table, name, now_ms))
+        self.entries.append(self._entry(state, name, now_ms))
 
-    def look_again(self, table: Partition, now_ms: int) -> Steps[None]:
+    def look_again(self, state: Partition, now_ms: int) -> Steps[None]:
         """Look at some of them again, in turn."""
         for _ in range(min(_INDEXED_AGAIN, len(self.entries))):
             self._again = (self._again + 1) % len(self.entries)
             entry = self.entries[self._again]
-            self.entries[self._again] = self._entry(table, entry.name, now_ms)
+            self.entries[self._again] = self._entry(state, entry.name, now_ms)
             yield
 
-    def _entry(self, table: Partition, name: SubscriptionKey, now_ms: int) -> _Entry:
-        codes = table.event_ranges.codes[name]
-        running = active_subscription(table, name, now_ms)
+    def _entry(self, state: Partition, name: SubscriptionKey, now_ms: int) -> _Entry:
+        codes = state.event_ranges.codes[name]
+        running = active_subscription(state, name, now_ms)
         customer = "" if running is None else running.external_customer_id
         text = " ".join((*name, customer, *codes)).casefold()
         return _Entry(sum(each.events for each in codes.values()), self._number, name, text)
@@ -77,19 +77,19 @@ class UsageLines:
         self, owned: dict[int, OwnedPartition], query: OverviewQuery, now_ms: int
     ) -> Steps[tuple[list[UsageView], int]]:
         """Return lines, those of most events first, and how many there would be."""
-        tables = {number: each.table for number, each in owned.items()}
-        yield from self._index(tables, now_ms)
+        states = {number: each.state for number, each in owned.items()}
+        yield from self._index(states, now_ms)
         search = query.search.casefold()
         found, count = list[_Entry](), 0
-        for table in tables.values():
-            by_organization = self._names[table]
+        for state in states.values():
+            by_organization = self._names[state]
             wanted = (
                 list(by_organization.values())
                 if query.organization_id is None
-                else [by_organization.get(query.organization_id, _Names(table.number))]
+                else [by_organization.get(query.organization_id, _Names(state.number))]
             )
             for names in wanted:
-                yield from names.look_again(table, now_ms)
+                yield from names.look_again(state, now_ms)
                 for start in range(0, len(names.entries), _SEARCHED_AT_ONCE):
                     part = names.entries[start : start + _SEARCHED_AT_ONCE]
                     hits = [entry for entry in part if search in entry.text]
@@ -103,25 +103,25 @@ class UsageLines:
             if len(views) >= query.limit or used_s > OVERVIEW_S:
                 break
             began_s = self._turns.clock()
-            views += _lines(tables[entry.number], entry.name, now_ms, search)
+            views += _lines(states[entry.number], entry.name, now_ms, search)
             used_s += self._turns.clock() - began_s
             looked_at += 1
             yield
         return nlargest(query.limit, views, key=_most), len(views) + count - looked_at
 
-    def _index(self, tables: dict[int, Partition], now_ms: int) -> Steps[None]:
+    def _index(self, states: dict[int, Partition], now_ms: int) -> Steps[None]:
         """Take in the subscriptions that are new."""
-        for gone in [table for table in self._names if table not in tables.values()]:
+        for gone in [state for state in self._names if state not in states.values()]:
             del self._names[gone], self._indexed[gone]
-        for number, table in tables.items():
-            by_organization = self._names.setdefault(table, {})
-            known = self._indexed.setdefault(table, 0)
-            if known == len(table.event_ranges.codes):
+        for number, state in states.items():
+            by_organization = self._names.setdefault(state, {})
+            known = self._indexed.setdefault(state, 0)
+            if known == len(state.event_ranges.codes):
                 continue
-            for name in list(islice(table.event_ranges.codes, known, None)):
+            for name in list(islice(state.event_ranges.codes, known, None)):
                 names = by_organization.setdefault(name[0], _Names(number))
-                names.add(table, name, now_ms)
-                self._indexed[table] += 1
+                names.add(state, name, now_ms)
+                self._indexed[state] += 1
                 yield
 
 
@@ -129,12 +129,12 @@ def _most(view: UsageView) -> tuple[int, object]:
     return view.events_count, view.units or 0
 
 
-def _lines(table: Partition, name: SubscriptionKey, now_ms: int, search: str) -> list[UsageView]:
-    running = active_subscription(table, name, now_ms)
+def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) -> list[UsageView]:
+    running = active_subscription(state, name, now_ms)
     if running is None:
         return []
     haystack = " ".join((*name, running.external_customer_id)).casefold()
-    if _cells(table, name) > OVERVIEW_CELLS:
+    if _cells(state, name) > OVERVIEW_CELLS:
         return [
             UsageView(
                 organization_id=name[0],
@@ -147,10 +147,10 @@ def _lines(table: Partition, name: SubscriptionKey, now_ms: int, search: str) ->
                 from_ms=running.started_at_ms,
                 to_ms=now_ms,
             )
-            for code, entry in table.event_ranges.codes[name].items()
+            for code, entry in state.event_ranges.codes[name].items()
             if search in haystack or search in code.casefold()
         ]
-    usage = current_usage(table, name, now_ms)
+    usage = current_usage(state, name, now_ms)
     if usage is None:
         return []
     lines: dict[str, list[UsageRow]] = {}
@@ -175,11 +175,11 @@ def _lines(table: Partition, name: SubscriptionKey, now_ms: int, search: str) ->
     ]
 
 
-def _cells(table: Partition, name: SubscriptionKey) -> int:
+def _cells(state: Partition, name: SubscriptionKey) -> int:
     """Count the cells that a subscription has at hand, in earlier periods too."""
     return sum(
         len(layer.cells)
-        for code in table.event_ranges.codes[name]
-        for span in table.views.route_of((*name, code)).spans
+        for code in state.event_ranges.codes[name]
+        for span in state.views.route_of((*name, code)).spans
         for layer in span.layers.values()
     )

@@ -97,7 +97,7 @@ async def verify_organization(
     for number, chunk in enumerate(chunks):
         jobs: Jobs = {}
         for home, names in chunk.items():
-            job = Verification(partitions[home].table, names, begins=False)
+            job = Verification(partitions[home].state, names, begins=False)
             await turn.run(job.beginning())
             jobs[home] = partitions[home], job
         strangers = number == 0
@@ -149,7 +149,7 @@ async def verify_names(
     `rest_s`: pause after every stretch that is read, for verification in the background.
     """
     owned, turn = replay.owned, replay.turn
-    job, settings = Verification(owned.table, names, begins=False), owned.shared.settings
+    job, settings = Verification(owned.state, names, begins=False), owned.shared.settings
     await turn.run(job.beginning())
     progress = _VerifyProgress(
         tally, repair, (owned.number,), settings.raw_partitions, len(job.meter_keys)
@@ -221,7 +221,7 @@ async def _compare(
         log.error("Verification: %s differs: %s", difference.kind, difference)
     if progress.repair and differing:
         # Every cut to come waits: what it would show is wrong until then.
-        owned.refold_queue.want(differing, owned.table.record.cut_ms)
+        owned.refold_queue.want(differing, owned.state.checkpoint.cut_ms)
         progress.repairing += len(differing)
 
 
@@ -232,10 +232,10 @@ async def _compare_members(
     progress: _VerifyProgress,
 ) -> list[tuple[MeterKey, Difference]]:
     """Return how members of meter keys differ; while the store is silent, skip these."""
-    table, found = owned.table, list[tuple[MeterKey, Difference]]()
+    state, found = owned.state, list[tuple[MeterKey, Difference]]()
     sets = job.member_sets(meter_keys)
     # Before the store is read: it may follow meanwhile, which brings it nothing else than this.
-    at_hand = table.members.at_hand({each.key for each in sets})
+    at_hand = state.members.at_hand({each.key for each in sets})
     for start in range(0, len(sets), _SETS_AT_ONCE):
         part = sets[start : start + _SETS_AT_ONCE]
         stored = await owned.members.stored([each.key for each in part])
@@ -246,8 +246,8 @@ async def _compare_members(
             if len(members) > _MEMBERS_A_TURN:
                 await asyncio.sleep(0)
             known = at_hand.get(each.key, {})
-            next_cut_ms = next_cut(table, each.meter_key[:2])
-            difference = each.difference(table.number, members, known, next_cut_ms)
+            next_cut_ms = next_cut(state, each.meter_key[:2])
+            difference = each.difference(state.number, members, known, next_cut_ms)
             progress.members += len(each.expected)
             if difference is not None:
                 found.append((each.meter_key, difference))
@@ -258,7 +258,7 @@ def _beyond_retention(
     owned: OwnedPartition, meter_key: MeterKey, starts: Mapping[int, int]
 ) -> bool:
     """Return True if events of a meter key may be deleted from events-raw: nothing proves it."""
-    entry = owned.table.event_ranges.find(meter_key[:2], meter_key[2])
+    entry = owned.state.event_ranges.find(meter_key[:2], meter_key[2])
     if entry is None:
         return False
     forwarded = entry.rekeyed_first >= 0 and any(starts.values())

@@ -61,7 +61,7 @@ async def examine_raw(owned: OwnedPartition, batch: RecordBatch) -> None:
     number, definitions = owned.number, owned.shared.definitions
     times_ms = (raw.timestamp for raw in batch)
     # What brokers stamp may go back, as with a new leader.
-    reached_ms = accumulate(times_ms, max, initial=owned.table.record.append_time_ms)
+    reached_ms = accumulate(times_ms, max, initial=owned.state.checkpoint.append_time_ms)
     next(reached_ms)
     stamped_ms = dict(zip((raw.offset for raw in batch), reached_ms, strict=True))
 
@@ -81,7 +81,7 @@ async def examine_raw(owned: OwnedPartition, batch: RecordBatch) -> None:
     def whole(raw: RawRecord, reason: str) -> Named:
         return Named(raw, number, raw.offset, None, raw.value or b"", reason)
 
-    await _examine(owned, batch, owned.table.record.raw_next, decode, whole)
+    await _examine(owned, batch, owned.state.checkpoint.raw_next, decode, whole)
 
 
 async def examine_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
@@ -107,7 +107,7 @@ async def examine_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
         _, partition, offset, index = position_of(raw.headers) or (0, owned.number, raw.offset, 0)
         return Named(raw, partition, offset, index, raw.value or b"", reason)
 
-    await _examine(owned, batch, owned.table.record.rekeyed_next, decode, whole)
+    await _examine(owned, batch, owned.state.checkpoint.rekeyed_next, decode, whole)
 
 
 async def _examine(

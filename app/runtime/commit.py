@@ -82,7 +82,7 @@ class Unsent:
         """How many forwards of the partition are acknowledged before it is committed."""
         self.progress = progress
         self.members_sum = members_sum
-        self.record = msgspec.msgpack.decode(records[-1].value or b"", type=Checkpoint)
+        self.checkpoint = msgspec.msgpack.decode(records[-1].value or b"", type=Checkpoint)
         self.bytes = sum(len(each.key or b"") + len(each.value or b"") for each in records)
         self.tried: set[bytes] = set()
         """Digests of the checkpoints that it may have been committed with."""
@@ -95,7 +95,7 @@ class Unsent:
 class Commits:
     """What of a partition's flushes is committed, as far as we know."""
 
-    def __init__(self, table: Partition, context: WorkerContext):
+    def __init__(self, state: Partition, context: WorkerContext):
         self._context = context
         self.committing = asyncio.Lock()
         """Held while the changelogs change, and while one is read to fill the members store."""
@@ -104,9 +104,9 @@ class Commits:
         self.sent = asyncio.Event()
         """Set while no flush is unsent."""
         self.sent.set()
-        self.flush = table.record.flush
+        self.flush = state.checkpoint.flush
         """Number of the last flush that is durable."""
-        self.members_sum = table.members.sum
+        self.members_sum = state.members.sum
         """Sum of the member changelog at that flush."""
 
     def begin(self, unsent: Unsent) -> None:
@@ -117,7 +117,7 @@ class Commits:
 
     def done(self, unsent: Unsent) -> None:
         """Note that a flush is durable."""
-        self.flush, self.members_sum = unsent.record.flush, unsent.members_sum
+        self.flush, self.members_sum = unsent.checkpoint.flush, unsent.members_sum
 
     def forget_unsent(self) -> None:
         """Let go of the flush that was to be sent."""
@@ -136,7 +136,7 @@ class Committer:
 
     def __init__(
         self,
-        table: Partition,
+        state: Partition,
         producer: Producer,
         life: Life,
         forwards: Forwards,
@@ -144,7 +144,7 @@ class Committer:
     ):
         """`durable`: the newest committed checkpoint; None: there is none."""
         self.producer = producer
-        self._table = table
+        self._state = state
         self._life = life
         self._context = life.context
         self._forwards = forwards
@@ -156,7 +156,7 @@ class Committer:
         Raises:
             Fenced: another owner has committed something since.
         """
-        number, brokers = self._table.number, self._context.brokers
+        number, brokers = self._state.number, self._context.brokers
         self._life.require_ours()
         if unsent.doubtful_s is not None and await self._is_committed(unsent):
             return
@@ -186,10 +186,10 @@ class Committer:
         found = None if newest is None else _digest(newest)
         if newest is not None and found in unsent.tried:
             self._durable = found
-            self._table.record.output = msgspec.msgpack.decode(newest, type=Checkpoint).output
+            self._state.checkpoint.output = msgspec.msgpack.decode(newest, type=Checkpoint).output
             return True
         if found != self._durable:
-            raise Fenced(f"another worker has flushed partition {self._table.number}")
+            raise Fenced(f"another worker has flushed partition {self._state.number}")
         self._context.brokers.note_sent_again()
         unsent.doubtful_s = None
         unsent.tried.clear()
@@ -200,19 +200,21 @@ class Committer:
 
         A flush that publishes nothing needs no second round for it.
         """
-        tp = output_tp(self._context.settings, self._table.number)
+        tp = output_tp(self._context.settings, self._state.number)
         published = [record.value or b"" for record in unsent.records if record.topic == tp.topic]
         packed = unsent.records[-1]
 
         def conclude(offsets: Mapping[TopicPartition, int]) -> list[Record]:
-            record = msgspec.msgpack.decode(packed.value or b"", type=Checkpoint)
-            offset, known = offsets[tp], record.output
+            checkpoint = msgspec.msgpack.decode(packed.value or b"", type=Checkpoint)
+            offset, known = offsets[tp], checkpoint.output
             if known is not None and 0 <= offset < known[0] + len(published):
                 found = f"{len(published)} more would end at {offset}"
                 raise OutputLost(tp, known[0], found)
             if offset >= 0:
-                record.output = self._table.record.output = output_mark(offset, published[-1])
-            return [self._tried(unsent, packed._replace(value=msgspec.msgpack.encode(record)))]
+                checkpoint.output = self._state.checkpoint.output = output_mark(
+                    offset, published[-1]
+                )
+            return [self._tried(unsent, packed._replace(value=msgspec.msgpack.encode(checkpoint)))]
 
         if not published:
             self._tried(unsent, packed)
@@ -226,5 +228,5 @@ class Committer:
         return packed
 
 
-def _digest(packed_record: bytes) -> bytes:
-    return blake2b(packed_record, digest_size=16).digest()
+def _digest(packed_checkpoint: bytes) -> bytes:
+    return blake2b(packed_checkpoint, digest_size=16).digest()

@@ -34,11 +34,11 @@ class Blocked(NamedTuple):
 class Cuts:
     """The cuts to come of one partition."""
 
-    def __init__(self, table: Partition, context: WorkerContext, refold_queue: RefoldQueue):
-        self._table = table
+    def __init__(self, state: Partition, context: WorkerContext, refold_queue: RefoldQueue):
+        self._state = state
         self._context = context
         self._refold_queue = refold_queue
-        self.schedule = Schedule(table, ())
+        self.schedule = Schedule(state, ())
         self.unscheduled: dict[SubscriptionKey, None] = {}
         """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
         self.blocked: Blocked | None = None
@@ -58,24 +58,24 @@ class Cuts:
     def progress(self, raw_next: int, append_time_ms: int) -> Progress:
         """Return what to tell all workers when everything before is forwarded and acknowledged."""
         return Progress(
-            self._table.number,
+            self._state.number,
             append_time_ms,
             self.schedule.next_ms(),
-            self._table.record.epoch,
+            self._state.checkpoint.epoch,
             self._context.url,
             raw_next,
         )
 
     def is_home(self, name: SubscriptionKey) -> bool:
         """Return whether the subscription is at home here."""
-        return self._context.homes.of(*name) == self._table.number
+        return self._context.homes.of(*name) == self._state.number
 
     def reschedule(self, names: Iterable[SubscriptionKey]) -> None:
         """Look for the next cuts of subscriptions, and so which corrections they show."""
-        table = self._table
+        state = self._state
         for name in sorted(names):
-            if self._schedule(name) and table.corrections.touches(name):
-                wrong_ms = table.corrections.wrong_since(name, next_cut(table, name))
+            if self._schedule(name) and state.corrections.touches(name):
+                wrong_ms = state.corrections.wrong_since(name, next_cut(state, name))
                 if wrong_ms is not None:
                     self._refold_queue.requeue_corrections([name], wrong_ms)
 
@@ -88,7 +88,7 @@ class Cuts:
         except Exception as error:
             log.exception("It cannot be told when the next cut of %s is", name)
             self.schedule.drop(name)
-            self._table.stale.park(name, repr(error))
+            self._state.stale.park(name, repr(error))
             return False
         return True
 
@@ -103,5 +103,5 @@ class Cuts:
         """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
         for name in list(self._context.definitions.all_subscription_keys()):
             if self.is_home(name) and self._schedule(name):
-                self._table.packing.pack(name)
+                self._state.packing.pack(name)
             yield

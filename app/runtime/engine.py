@@ -241,7 +241,7 @@ class Engine:
     @property
     def parked_subscriptions(self) -> int:
         """How many subscriptions have figures that stand as they are."""
-        return sum(len(owned.table.stale.parked) for owned in self.owned.values())
+        return sum(len(owned.state.stale.parked) for owned in self.owned.values())
 
     def scan(self, owned: OwnedPartition) -> Scan:
         """Return a reader of all events of a partition."""

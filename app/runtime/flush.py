@@ -46,26 +46,26 @@ class Packing:
 
     def __init__(
         self,
-        table: Partition,
+        state: Partition,
         context: WorkerContext,
         next_flush: NextFlush,
         refold_queue: RefoldQueue,
         cuts: Cuts,
         forwards: Forwards,
     ):
-        self._table = table
+        self._state = state
         self._context = context
         self._next_flush = next_flush
         self._refold_queue = refold_queue
         self._cuts = cuts
         self._forwards = forwards
-        self._offsets = (table.record.raw_next, table.record.rekeyed_next)
+        self._offsets = (state.checkpoint.raw_next, state.checkpoint.rekeyed_next)
         """At the last flush."""
 
     def begin_at(self, raw_next: int, rekeyed_next: int) -> None:
         """Note where the logs of a partition begin that nothing was ever folded of."""
-        record = self._table.record
-        record.raw_next, record.rekeyed_next = raw_next, rekeyed_next
+        checkpoint = self._state.checkpoint
+        checkpoint.raw_next, checkpoint.rekeyed_next = raw_next, rekeyed_next
         self._offsets = raw_next, rekeyed_next
 
     def has_changes(self) -> bool:
@@ -75,41 +75,41 @@ class Packing:
     def is_full(self) -> bool:
         """Return whether the next flush holds as much as one should."""
         size = self._next_flush.size()
-        changes = self._table.snapshot.pending_changes() + len(self._next_flush.records)
-        return changes >= FLUSH_CHANGES or size + self._table.index.pending_bytes >= FLUSH_BYTES
+        changes = self._state.snapshot.pending_changes() + len(self._next_flush.records)
+        return changes >= FLUSH_CHANGES or size + self._state.index.pending_bytes >= FLUSH_BYTES
 
     async def take_out(self) -> Unsent:
         """Take out what changed. Whoever is in the middle of it must go on to the end."""
-        work = Work("flush", f"partition {self._table.number}")
+        work = Work("flush", f"partition {self._state.number}")
         self._next_flush.begin()
         records, members, gone = await self._context.turns.run(work, self._taking())
-        record = self._table.record
+        checkpoint = self._state.checkpoint
         return Unsent(
             records,
             members,
             gone,
             self._next_flush.take_batches(),
             self._forwards.count,
-            self._cuts.progress(record.raw_next, record.append_time_ms),
-            self._table.members.sum,
+            self._cuts.progress(checkpoint.raw_next, checkpoint.append_time_ms),
+            self._state.members.sum,
         )
 
     def _taking(self) -> Steps[tuple[list[Record], list[MemberChange], list[SetKey]]]:
         """Return the records of this flush, the checkpoint last."""
-        settings, table, number = self._context.settings, self._table, self._table.number
-        record, definitions = table.record, self._refold_queue.definitions_taken
-        record.definitions_offset, record.definitions_ms = definitions
-        offsets = (record.raw_next, record.rekeyed_next)
+        settings, state, number = self._context.settings, self._state, self._state.number
+        checkpoint, definitions = state.checkpoint, self._refold_queue.definitions_taken
+        checkpoint.definitions_offset, checkpoint.definitions_ms = definitions
+        offsets = (checkpoint.raw_next, checkpoint.rekeyed_next)
         if offsets != self._offsets:
-            self._offsets, record.attempt = offsets, 0
+            self._offsets, checkpoint.attempt = offsets, 0
         if self._next_flush.leaving:
             # Whoever takes it over need not be careful.
-            record.attempt = -1
-        gone = table.members.take_dropped()
+            checkpoint.attempt = -1
+        gone = state.members.take_dropped()
         records = self._next_flush.take_records()
-        changes = yield from table.taking_changes()
+        changes = yield from state.taking_changes()
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
-        for name, key, value in table.rows_of(changes):
+        for name, key, value in state.rows_of(changes):
             records.append(Record(topics[name], number, key, value, []))
             if len(records) % STEP_ITEMS == 0:
                 yield
@@ -117,26 +117,26 @@ class Packing:
         for first in range(0, len(rows), INDEX_RECORD_BYTES):
             records.append(Record(topic, number, b"", rows[first : first + INDEX_RECORD_BYTES], []))
         # Bounded by itself: of more meter keys than it holds it says that any may be refolding.
-        topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_record()
+        topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_checkpoint()
         records.append(Record(topic, number, CHECKPOINT_KEY, packed, []))
         return records, changes.members, gone
 
     def seal_index(self, flush: int) -> None:
         """Let local disk keep what the flush made durable."""
-        index = self._table.index
+        index = self._state.index
         index.seal_flush(flush)
         if index.disk_error is not None:
             index.try_disk_again()
 
-    def packed_record(self) -> bytes:
+    def packed_checkpoint(self) -> bytes:
         """Return the checkpoint; of too many meter keys it says that any may be refolding."""
-        record = self._table.record
-        record.refolding = tuple(sorted(self._table.stale.refolding_keys))
-        record.behind = self._table.standing.behind_since_ms is not None
-        packed = msgspec.msgpack.encode(record)
+        checkpoint = self._state.checkpoint
+        checkpoint.refolding = tuple(sorted(self._state.stale.refolding_keys))
+        checkpoint.behind = self._state.standing.behind_since_ms is not None
+        packed = msgspec.msgpack.encode(checkpoint)
         if len(packed) > CHECKPOINT_BYTES:
-            record.refolding = (ANY_METER_KEY,)
-            packed = msgspec.msgpack.encode(record)
+            checkpoint.refolding = (ANY_METER_KEY,)
+            packed = msgspec.msgpack.encode(checkpoint)
         return packed
 
 
@@ -246,7 +246,7 @@ class Flusher:
         # 6. Acknowledge its batches. Local disk and Redis follow.
         for batch in unsent.batches:
             context.delivery.acknowledge(batch)
-        self._packing.seal_index(unsent.record.flush)
+        self._packing.seal_index(unsent.checkpoint.flush)
         await self._members.follow()
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:

@@ -42,14 +42,14 @@ class MembersTorn(RuntimeError):
 class MemberSync:
     """Members of one partition between its tables, its changelog and the store."""
 
-    def __init__(self, table: Partition, life: Life, commits: Commits):
-        self._table = table
+    def __init__(self, state: Partition, life: Life, commits: Commits):
+        self._state = state
         self._life = life
         self._context = life.context
         self._commits = commits
         self._storing = asyncio.Lock()
         """Held while the members store is written."""
-        self._stored = table.record.flush
+        self._stored = state.checkpoint.flush
         """Number of the last flush that the members store reflects."""
         self._unstored = Unstored()
         self._storer: asyncio.Task[None] | None = None
@@ -66,11 +66,11 @@ class MemberSync:
         with self._life.waiting(State.WAITING_FOR_MEMBERS):
             packed = await self._load(unknown)
         for name, value in zip(unknown, packed, strict=True):
-            self._table.members.learn(name, value)
+            self._state.members.learn(name, value)
 
     async def _load(self, names: list[MemberKey]) -> list[bytes | None]:
         try:
-            return await self._context.members.load_many(self._table.number, names)
+            return await self._context.members.load_many(self._state.number, names)
         except MembersLost as lost:
             if self._life.is_given_up():
                 # A newer owner fills them in, and nothing of what is folded here will be flushed.
@@ -87,7 +87,7 @@ class MemberSync:
         What it has lost it is given again first.
         """
         try:
-            return await self._context.members.load_sets(self._table.number, keys)
+            return await self._context.members.load_sets(self._state.number, keys)
         except MembersSilent:
             return None
         except MembersLost as lost:
@@ -97,11 +97,11 @@ class MemberSync:
         return await self.stored(keys)
 
     def _tell_lost(self, lost: MembersLost) -> None:
-        log.warning(_REFILLED, lost, extra=facts("note", partition=self._table.number))
+        log.warning(_REFILLED, lost, extra=facts("note", partition=self._state.number))
 
     async def _refill(self) -> None:
         commits, context = self._commits, self._context
-        number, epoch = self._table.number, self._table.record.epoch
+        number, epoch = self._state.number, self._state.checkpoint.epoch
         context.rebuilds["members"] += 1
         while True:
             async with commits.committing:
@@ -152,7 +152,7 @@ class MemberSync:
             storer.result()
 
     async def _store(self) -> None:
-        number, epoch = self._table.number, self._table.record.epoch
+        number, epoch = self._state.number, self._state.checkpoint.epoch
         async with self._storing:
             while self._stored < self._commits.flush:
                 flush, (gone, members) = self._commits.flush, self._unstored.all()
@@ -162,7 +162,7 @@ class MemberSync:
                 except MembersLost as lost:
                     self._tell_lost(lost)
                     await self._refill()
-                self._table.members.written(self._unstored.remove(gone, members))
+                self._state.members.written(self._unstored.remove(gone, members))
 
     async def halt(self) -> None:
         """Leave the members store alone from here on; the next flush would go on with it."""

@@ -130,7 +130,7 @@ class EngineCollector(Collector):
         )
         not_counted = Counter(tally.not_counted)
         for owned in self._engine.owned.values():
-            not_counted.update(owned.table.ignored)
+            not_counted.update(owned.state.ignored)
         yield _counters(
             "meter_events_not_counted",
             "Events that were taken and that a charge, or all of them, did not count.",
@@ -202,7 +202,7 @@ class EngineCollector(Collector):
         )
         now_ms = engine.clock.now_ms()
         for number, owned in engine.owned.items():
-            at_ms = owned.table.record.append_time_ms
+            at_ms = owned.state.checkpoint.append_time_ms
             if at_ms >= 0:
                 until.add_metric([str(number)], at_ms / 1000)
             observed = engine.status.observed.get(number)
@@ -251,11 +251,11 @@ class EngineCollector(Collector):
         ]
         for number, owned in self._engine.owned.items():
             figures = (
-                owned.table.record.cells,
-                len(owned.table.corrections),
-                owned.table.record.index_length * ROW_BYTES,
+                owned.state.checkpoint.cells,
+                len(owned.state.corrections),
+                owned.state.checkpoint.index_length * ROW_BYTES,
                 owned.members.unstored,
-                len(owned.table.event_ranges.undefined),
+                len(owned.state.event_ranges.undefined),
             )
             for family, figure in zip(families, figures, strict=True):
                 family.add_metric([str(number)], figure)

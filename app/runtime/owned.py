@@ -49,7 +49,7 @@ class OwnedPartition:
 
     def __init__(
         self,
-        table: Partition,
+        state: Partition,
         producer: Producer,
         shared: WorkerContext,
         durable: bytes | None = None,
@@ -62,8 +62,8 @@ class OwnedPartition:
         `durable`: the newest committed checkpoint; None: there is none.
         `is_new`: no flush of it is known: nothing was ever folded.
         """
-        number = table.number
-        self.table = table
+        number = state.number
+        self.state = state
         self.producer = producer
         self.shared = shared
         self.folds_anew = folds_anew
@@ -76,27 +76,27 @@ class OwnedPartition:
         self._forwarded = (0, -1)
         self.verdicts = Verdicts(number, shared, self.next_flush)
         self.duplicates = Duplicates(number, shared, self.verdicts)
-        self.refold_queue = RefoldQueue(table)
-        self.cuts = Cuts(table, shared, self.refold_queue)
+        self.refold_queue = RefoldQueue(state)
+        self.cuts = Cuts(state, shared, self.refold_queue)
         self.renewal = Renewal(
-            table, shared, self.work, self.refold_queue, self.cuts, self.next_flush
+            state, shared, self.work, self.refold_queue, self.cuts, self.next_flush
         )
-        self.commits = Commits(table, shared)
-        self.members = MemberSync(table, self.life, self.commits)
+        self.commits = Commits(state, shared)
+        self.members = MemberSync(state, self.life, self.commits)
         self._packing = Packing(
-            table, shared, self.next_flush, self.refold_queue, self.cuts, self.forwards
+            state, shared, self.next_flush, self.refold_queue, self.cuts, self.forwards
         )
         self._flusher = Flusher(
             self.life,
             self.lock,
             self._packing,
             self.commits,
-            Committer(table, producer, self.life, self.forwards, durable),
+            Committer(state, producer, self.life, self.forwards, durable),
             self.duplicates,
             self.members,
         )
         self._fold_work = Work("fold", "events", f"partition {number}")
-        self.attempt = table.record.attempt
+        self.attempt = state.checkpoint.attempt
         """At the take-over: how many, this one included, since a flush moved an offset."""
         self.careful_records = CAREFUL_RECORDS if self.attempt > 0 else 0
         """Number of records to try before they are folded: nobody handed the partition over."""
@@ -110,7 +110,7 @@ class OwnedPartition:
     @property
     def number(self) -> int:
         """Number of the partition."""
-        return self.table.number
+        return self.state.number
 
     @property
     def abandoned(self) -> bool:
@@ -125,8 +125,8 @@ class OwnedPartition:
     @property
     def forwarded(self) -> tuple[int, int]:
         """(next raw offset, append time) after the last record whose forwards were sent."""
-        record = self.table.record
-        return max(self._forwarded, (record.raw_next, record.append_time_ms))
+        checkpoint = self.state.checkpoint
+        return max(self._forwarded, (checkpoint.raw_next, checkpoint.append_time_ms))
 
     def note_forwarded(self, next_offset: int, append_time_ms: int) -> None:
         """Note that everything before is forwarded."""
@@ -138,10 +138,10 @@ class OwnedPartition:
 
     def next_offsets(self) -> dict[TP, int]:
         """Return where each of its logs is to be folded on from."""
-        settings, record = self.shared.settings, self.table.record
+        settings, checkpoint = self.shared.settings, self.state.checkpoint
         return {
-            TP(settings.topic(settings.raw_topic), self.number): record.raw_next,
-            TP(settings.topic(EVENTS_REKEYED), self.number): record.rekeyed_next,
+            TP(settings.topic(settings.raw_topic), self.number): checkpoint.raw_next,
+            TP(settings.topic(EVENTS_REKEYED), self.number): checkpoint.rekeyed_next,
         }
 
     def begin_at(self, raw_next: int, rekeyed_next: int) -> None:
@@ -152,7 +152,7 @@ class OwnedPartition:
 
     def pass_over_until(self, raw_next: int) -> None:
         """Go on behind raw records that are set aside and no longer there."""
-        self.table.record.raw_next = raw_next
+        self.state.checkpoint.raw_next = raw_next
 
     # Coming and going
 
@@ -163,7 +163,7 @@ class OwnedPartition:
     def take_back(self) -> None:
         """Go on as it was left; batches of before are delivered again."""
         self.next_flush.stay()
-        self.table.record.attempt = 0
+        self.state.checkpoint.attempt = 0
 
     async def leave(self) -> None:
         """Leave it as it is, unsent flush and all."""
@@ -192,7 +192,7 @@ class OwnedPartition:
         """Leave it, and let go of its producer and its files."""
         await self.leave()
         await self.producer.stop()
-        self.table.index.close()
+        self.state.index.close()
 
     def fail(self, error: BaseException) -> None:
         """Have the partition given up and restored: something of it failed for good."""
@@ -238,13 +238,13 @@ class OwnedPartition:
                 if corrections:
                     await self.shared.turns.run(self._fold_work, self._correcting(corrections))
                 await self.verdicts.refuse_raw(refused)
-                record = self.table.record
+                checkpoint = self.state.checkpoint
                 if raw_next is not None:
-                    record.raw_next = raw_next
-                    record.append_time_ms = max(record.append_time_ms, append_time_ms)
+                    checkpoint.raw_next = raw_next
+                    checkpoint.append_time_ms = max(checkpoint.append_time_ms, append_time_ms)
                 if rekeyed_next is not None:
-                    record.rekeyed_next = rekeyed_next
-                    record.marks |= marks or {}
+                    checkpoint.rekeyed_next = rekeyed_next
+                    checkpoint.marks |= marks or {}
                 self.next_flush.note_moved()
         async with self.advanced:
             self.advanced.notify_all()
@@ -254,7 +254,7 @@ class OwnedPartition:
         while not self.life.is_given_up():
             if self._lacks_disk():
                 await asyncio.sleep(DISK_POLL_S)
-                self.table.index.try_disk_again()
+                self.state.index.try_disk_again()
                 continue
             full = self._packing.is_full()
             if full:
@@ -266,7 +266,7 @@ class OwnedPartition:
 
     def _lacks_disk(self) -> bool:
         """Return whether memory is used up by what local disk does not take."""
-        index, directory = self.table.index, self.shared.settings.state_dir
+        index, directory = self.state.index, self.shared.settings.state_dir
         wanted = index.wanted_disk_bytes
         if not wanted:
             self.disk_full = None
@@ -282,7 +282,7 @@ class OwnedPartition:
         clock = self.shared.turns.clock
         begun_s = clock()
         size = self.shared.settings.slice_events
-        for part in slices_of(runs, size, self.table.packing.route_of, clock):
+        for part in slices_of(runs, size, self.state.packing.route_of, clock):
             if clock() - begun_s >= TURN_S:
                 for _ in range(TURNS_BETWEEN_SLICES):
                     await asyncio.sleep(0)
@@ -312,38 +312,38 @@ class OwnedPartition:
         if self.life.is_given_up():
             return None
         # Another task may have forgotten members since they were learnt.
-        return self.table.missing_members(part) or self.table.fold(part)
+        return self.state.missing_members(part) or self.state.fold(part)
 
     def _correcting(self, corrections: Iterable[CorrectionArrival]) -> Steps[None]:
         """Take corrections in; each is refolded for once every cut before it is published."""
         for correction in corrections:
-            if self.table.corrected.correct(correction):
-                self.cuts.reschedule({correction.name, *self.table.cuts.take_late_names()})
+            if self.state.corrected.correct(correction):
+                self.cuts.reschedule({correction.name, *self.state.cuts.take_late_names()})
             yield
 
     def _note(self, result: Slice) -> None:
         self.folded_events += result.accepted
-        if self.table.ignored:
-            self.shared.tally.not_counted.update(self.table.ignored)
-            self.table.ignored.clear()
+        if self.state.ignored:
+            self.shared.tally.not_counted.update(self.state.ignored)
+            self.state.ignored.clear()
         self.verdicts.refuse_arrivals(result.refused)
         for duplicate in result.duplicates:
             self.duplicates.note(duplicate)
         self.refold_queue.want_displaced()
         self.refold_queue.want_orphaned()
-        self.cuts.reschedule(self.table.cuts.take_late_names())
+        self.cuts.reschedule(self.state.cuts.take_late_names())
 
     async def reads_beyond_retention(self, correction: CorrectionArrival) -> bool:
         """Return whether a correction needs events read again that are deleted."""
         identity = event_id(*correction.name, correction.correction.transaction_id)
-        table = self.table
-        if table.index.find(identity) is None:
+        state = self.state
+        if state.index.find(identity) is None:
             return False
         meter_keys, starts = (
-            table.event_ranges.meter_keys_of(correction.name),
+            state.event_ranges.meter_keys_of(correction.name),
             self.shared.offsets.log_starts,
         )
-        return bool(table.event_ranges.names_before(meter_keys, *await starts(self.number)))
+        return bool(state.event_ranges.names_before(meter_keys, *await starts(self.number)))
 
     # Flushing
 

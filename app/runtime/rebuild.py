@@ -68,20 +68,20 @@ async def fold_anew(
     epoch = max(known.epoch, stored.epoch) + 1
     # Epochs begin again when all that knew them is lost; offsets never do.
     begun = (log_start << _EPOCH_BITS) + epoch
-    record = Checkpoint(epoch=epoch, index_epoch=begun, output=published.newest)
+    checkpoint = Checkpoint(epoch=epoch, index_epoch=begun, output=published.newest)
     # Of one that is torn it was counted by the restore that found it so.
-    record.attempt = max(1, known.attempt)
+    checkpoint.attempt = max(1, known.attempt)
     # Redis never stood at it: what it may go back to is not taken for what is filled in here.
-    record.flush = max(known.flush, stored.flush or 0) + 1
+    checkpoint.flush = max(known.flush, stored.flush or 0) + 1
     corrections = CorrectionTable(spool_of(settings))
-    carried = Carried(record, published=published.table, corrections=corrections)
+    carried = Carried(checkpoint, published=published.table, corrections=corrections)
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried)
     void = [*_FOLDED_ANEW]
     if not published.whole:
         void.append(PUBLISHED_CHANGELOG)
     table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
-    await fill(store, number, record.epoch, record.flush, {})
+    await fill(store, number, checkpoint.epoch, checkpoint.flush, {})
     owned = OwnedPartition(
         table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
     )

@@ -20,8 +20,8 @@ _ORPHANED_TOLD = 5
 class RefoldQueue:
     """Meter keys that wait for a refold, or are under one, and what has to wait for them."""
 
-    def __init__(self, table: Partition):
-        self._table = table
+    def __init__(self, state: Partition):
+        self._state = state
         self.meter_keys: dict[MeterKey, None] = {}
         """The queued ones; a refold that has begun has taken its own out."""
         self._recorrecting: dict[SubscriptionKey, None] = {}
@@ -42,7 +42,7 @@ class RefoldQueue:
         if not wanted:
             return
         self.meter_keys.update(wanted)
-        self._table.stale.queue(wanted)
+        self._state.stale.queue(wanted)
         if self.since_ms is None or since_ms < self.since_ms:
             self.since_ms = since_ms
         self.wanted.set()
@@ -51,27 +51,27 @@ class RefoldQueue:
         """Queue a refold under the corrections that the next cuts show; those cuts wait for it."""
         for name in names:
             self._recorrecting[name] = None
-            self.want(self._table.event_ranges.meter_keys_of(name), since_ms)
+            self.want(self._state.event_ranges.meter_keys_of(name), since_ms)
 
     def want_displaced(self) -> None:
         """Queue what an event before those folded changes."""
-        smaller = self._table.stale.take_displaced_keys()
+        smaller = self._state.stale.take_displaced_keys()
         if smaller:
             # Whose cuts to come it changes is not worth finding out.
-            self.want(smaller, self._table.record.cut_ms)
+            self.want(smaller, self._state.checkpoint.cut_ms)
 
     def want_orphaned(self) -> None:
         """Queue what the table has found cells of that nothing leads to."""
-        orphaned_keys = self._table.stale.take_orphaned_keys()
+        orphaned_keys = self._state.stale.take_orphaned_keys()
         if orphaned_keys:
             named, text = (
                 sorted(orphaned_keys),
                 "Cells of %s pairs lead nowhere and are refolded: %s",
             )
-            extra = facts("note", partition=self._table.number)
+            extra = facts("note", partition=self._state.number)
             log.error(text, len(named), named[:_ORPHANED_TOLD], extra=extra)
             # Every cut to come waits: what they held is missing until then.
-            self.want(orphaned_keys, self._table.record.cut_ms)
+            self.want(orphaned_keys, self._state.checkpoint.cut_ms)
 
     # Refolding
 
@@ -102,7 +102,7 @@ class RefoldQueue:
 
     def swapped(self, meter_keys: Iterable[MeterKey]) -> None:
         """Note that these are refolded, whatever kept them from it before."""
-        self._table.stale.unpark(meter_keys)
+        self._state.stale.unpark(meter_keys)
 
     def let_stand(
         self,
@@ -112,21 +112,21 @@ class RefoldQueue:
         names: Iterable[SubscriptionKey],
     ) -> None:
         """Leave those as they are that cannot be refolded; the others are refolded next."""
-        table = self._table
+        state = self._state
         log.error(
             "%s subscriptions of partition %s keep their figures: %s",
             len(lost),
-            table.number,
+            state.number,
             reason,
-            extra=facts("note", partition=table.number),
+            extra=facts("note", partition=state.number),
         )
         self.meter_keys.update(
             (meter_key, None) for meter_key in meter_keys if meter_key[:2] not in lost
         )
         self._recorrecting.update((name, None) for name in names if name not in lost)
         for name in lost:
-            table.stale.park(name, reason)
-            table.corrections.let_stand(name)
+            state.stale.park(name, reason)
+            state.corrections.let_stand(name)
 
     def halve(self, failing: int) -> None:
         """Refold half as many subscriptions the next time: a refold of so many has failed."""
@@ -137,7 +137,7 @@ class RefoldQueue:
 
         `definitions`: (next offset, append time) of the last one applied here.
         """
-        self._table.stale.finish(self.meter_keys)
+        self._state.stale.finish(self.meter_keys)
         if not self.meter_keys:
             self.since_ms = None
             self.note_definitions(*definitions)
@@ -146,7 +146,7 @@ class RefoldQueue:
 
     def note_definitions(self, offset: int, append_time_ms: int) -> None:
         """Let the cells stand under all definitions until then, unless something is left to do."""
-        if self.since_ms is None and self._table.standing.behind_since_ms is None:
+        if self.since_ms is None and self._state.standing.behind_since_ms is None:
             self.definitions_taken = (offset, append_time_ms)
 
     def stand_under(self, definitions: tuple[int, int]) -> None:

@@ -25,14 +25,14 @@ class Renewal:
 
     def __init__(
         self,
-        table: Partition,
+        state: Partition,
         context: WorkerContext,
         work: TableWork,
         refold_queue: RefoldQueue,
         cuts: Cuts,
         next_flush: NextFlush,
     ):
-        self._table = table
+        self._state = state
         self._context = context
         self._work = work
         self._refold_queue = refold_queue
@@ -49,7 +49,7 @@ class Renewal:
     def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
         """Take note of one definition that was applied; `renew` looks at whom it concerns."""
         if impact is not None:
-            self._table.redefinition.tell(impact, append_time_ms)
+            self._state.redefinition.tell(impact, append_time_ms)
             self.wanted.set()
         self.seen = offset + 1
         self._refold_queue.note_definitions(offset + 1, append_time_ms)
@@ -59,8 +59,8 @@ class Renewal:
     async def renew(self) -> None:
         """Look at whom definitions concern, in turns; cuts at or after them wait for that."""
         async with self._work.shaping:
-            while (since_ms := self._table.standing.behind_since_ms) is not None:
-                with closing(self._table.redefinition.renewing()) as looking:
+            while (since_ms := self._state.standing.behind_since_ms) is not None:
+                with closing(self._state.redefinition.renewing()) as looking:
                     await self._work.run(RENEWING, self.taking_over(looking, since_ms))
                 self._refold_queue.note_definitions(*self._context.followed.last)
                 self._next_flush.note_moved()
@@ -68,8 +68,8 @@ class Renewal:
 
     async def enter_history(self) -> None:
         """Put the next history records in force; every cut before them is published."""
-        since_ms = self._table.standing.next_history_ms()
-        with closing(entering_history(self._table)) as looking:
+        since_ms = self._state.standing.next_history_ms()
+        with closing(entering_history(self._state)) as looking:
             await self._work.run(RENEWING, self.taking_over(looking, since_ms))
         self._next_flush.note_moved()
 
@@ -80,7 +80,7 @@ class Renewal:
                 self._refold_queue.want(renewed.refold, since_ms)
                 if renewed.cut_moved and self._cuts.is_home(renewed.name):
                     self._cuts.reschedule([renewed.name])
-                self._table.packing.spare(renewed.name)
+                self._state.packing.spare(renewed.name)
             yield
         self._refold_queue.want_orphaned()
-        self._cuts.reschedule(self._table.cuts.take_late_names())
+        self._cuts.reschedule(self._state.cuts.take_late_names())

@@ -70,68 +70,73 @@ async def restore(
     # for whoever stands still in between reads that of a newer owner.
     end = await shared.followed.caught_up()
     cells = newest[CELLS_CHANGELOG]
-    packed_record = cells.pop(CHECKPOINT_KEY, None)
-    if packed_record is None:
+    packed_checkpoint = cells.pop(CHECKPOINT_KEY, None)
+    if packed_checkpoint is None:
         unknown = Checkpoint(epoch=told_epoch)
         published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
         return await fold_anew(number, unknown, None, newest, published, producer, shared)
-    record = msgspec.msgpack.decode(packed_record, type=Checkpoint)
-    if record.fold_version > FOLD_VERSION:
+    checkpoint = msgspec.msgpack.decode(packed_checkpoint, type=Checkpoint)
+    if checkpoint.fold_version > FOLD_VERSION:
         raise StateTooNew(
-            f"partition {number} was written by fold version {record.fold_version}, this program "
-            f"knows {FOLD_VERSION}: start the newer program"
+            f"partition {number} was written by fold version {checkpoint.fold_version}, this "
+            f"program knows {FOLD_VERSION}: start the newer program"
         )
-    if record.definitions_offset > end:
+    if checkpoint.definitions_offset > end:
         raise DefinitionsLost(
             shared.settings.topic(METER_DEFINITIONS),
             f"ends at offset {end}, but partition {number} was folded with definitions up to "
-            f"{record.definitions_offset}",
+            f"{checkpoint.definitions_offset}",
         )
-    index = await _restored_index(number, shared, record)
-    published = await _published(number, shared, record, newest[PUBLISHED_CHANGELOG])
-    record.output = published.newest
-    carried = Carried(record, published=published.table, corrections=corrections)
-    table = Partition(number, shared.definitions, index, carried=carried)
+    index = await _restored_index(number, shared, checkpoint)
+    published = await _published(number, shared, checkpoint, newest[PUBLISHED_CHANGELOG])
+    checkpoint.output = published.newest
+    carried = Carried(checkpoint, published=published.table, corrections=corrections)
+    state = Partition(number, shared.definitions, index, carried=carried)
     for changelog, load in (
-        (PRESENCE_CHANGELOG, table.event_ranges.load),
-        (CELLS_CHANGELOG, table.packing.load_cell),
+        (PRESENCE_CHANGELOG, state.event_ranges.load),
+        (CELLS_CHANGELOG, state.packing.load_cell),
     ):
         await _load(newest[changelog], load)
     # What is defined from here on, the caller takes over.
-    seen, impacts = shared.followed.last, shared.followed.impacts_since(record.definitions_offset)
-    refolds = await shared.turns.run(Work("restore"), _catching_up(table, impacts))
-    intact = table.restored() and table.index.length == record.index_length
-    record.epoch = max(record.epoch, told_epoch) + 1
-    record.attempt += 1
-    intact = intact and await _restore_members(number, shared, table)
+    seen, impacts = (
+        shared.followed.last,
+        shared.followed.impacts_since(checkpoint.definitions_offset),
+    )
+    refolds = await shared.turns.run(Work("restore"), _catching_up(state, impacts))
+    intact = state.restored() and state.index.length == checkpoint.index_length
+    checkpoint.epoch = max(checkpoint.epoch, told_epoch) + 1
+    checkpoint.attempt += 1
+    intact = intact and await _restore_members(number, shared, state)
     if not intact:
         shared.rebuilds["partition"] += 1
         text = "State of partition %s is torn: it is rebuilt from the raw topic"
         log.error(text, number, extra=facts("note", partition=number))
     if not (intact and published.whole):
-        table.index.close()
-        return await fold_anew(number, record, packed_record, newest, published, producer, shared)
+        state.index.close()
+        return await fold_anew(
+            number, checkpoint, packed_checkpoint, newest, published, producer, shared
+        )
     newest.clear()
     cells.clear()
-    owned = OwnedPartition(table, producer, shared, packed_record)
+    owned = OwnedPartition(state, producer, shared, packed_checkpoint)
     queue = owned.refold_queue
     owned.renewal.note_seen(seen[0])
-    queue.stand_under((record.definitions_offset, record.definitions_ms))
+    queue.stand_under((checkpoint.definitions_offset, checkpoint.definitions_ms))
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
-    queue.want(refolding_keys(table), record.cut_ms)
-    queue.want(refolds, record.definitions_ms)
+    queue.want(refolding_keys(state), checkpoint.cut_ms)
+    queue.want(refolds, checkpoint.definitions_ms)
     queue.want_orphaned()
     if not queue.meter_keys:
         queue.stand_under(seen)
     # Which of them the cells show is not written down.
-    queue.requeue_corrections(sorted(table.corrected.follow_all()), record.cut_ms)
+    queue.requeue_corrections(sorted(state.corrected.follow_all()), checkpoint.cut_ms)
     return owned
 
 
-def refolding_keys(table: Partition) -> Iterable[MeterKey]:
+def refolding_keys(state: Partition) -> Iterable[MeterKey]:
     """Return what was under a refold, or to be, at the last flush."""
-    meter_keys = table.record.refolding
-    return table.event_ranges.all_meter_keys() if ANY_METER_KEY in meter_keys else meter_keys
+    meter_keys = state.checkpoint.refolding
+    return state.event_ranges.all_meter_keys() if ANY_METER_KEY in meter_keys else meter_keys
 
 
 async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
@@ -142,7 +147,7 @@ async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]
 
 
 async def _load_corrections(
-    settings: Settings, number: int, table: CorrectionTable
+    settings: Settings, number: int, corrections: CorrectionTable
 ) -> dict[bytes, bytes]:
     """Take corrections over as they are read: all of them have no room in memory.
 
@@ -152,7 +157,7 @@ async def _load_corrections(
     tp = TopicPartition(settings.topic(CORRECTIONS_CHANGELOG), number)
     async for _, records in read_to_end(settings, [tp]):
         for count, (_, key, value) in enumerate(records):
-            table.load(key, value)
+            corrections.load(key, value)
             if value is None:
                 keys.pop(key, None)
             else:
@@ -163,31 +168,31 @@ async def _load_corrections(
 
 
 def _catching_up(
-    table: Partition, impacts: Iterable[tuple[int, int, Impact]]
+    state: Partition, impacts: Iterable[tuple[int, int, Impact]]
 ) -> Steps[set[MeterKey]]:
     """Apply definitions that came since the flush; return which meter keys they send elsewhere."""
-    record, refolds = table.record, set[MeterKey]()
+    checkpoint, refolds = state.checkpoint, set[MeterKey]()
     for _, append_time_ms, impact in impacts:
-        if append_time_ms <= record.definitions_ms or record.refolding or record.behind:
+        if append_time_ms <= checkpoint.definitions_ms or checkpoint.refolding or checkpoint.behind:
             # The same millisecond: as-of look-ups cannot tell the two apart. Or some meter keys
             # were refolded for one of them, or looked at, and others, at the flush, were to be.
-            for meter_key in table.redirection.meter_keys_of(impact):
+            for meter_key in state.redirection.meter_keys_of(impact):
                 refolds.add(meter_key)
                 yield
-        table.redefinition.tell(impact, append_time_ms, until_ms=record.definitions_ms)
+        state.redefinition.tell(impact, append_time_ms, until_ms=checkpoint.definitions_ms)
         yield
-    for renewed in table.redefinition.renewing():
+    for renewed in state.redefinition.renewing():
         refolds |= renewed.refold if renewed is not None else set()
         yield
     return refolds
 
 
-async def _restored_index(number: int, shared: WorkerContext, record: Checkpoint) -> EventIndex:
+async def _restored_index(number: int, shared: WorkerContext, checkpoint: Checkpoint) -> EventIndex:
     """Return the event index, from local disk as far as it is intact, the rest from its log."""
     settings = shared.settings
-    index = open_index(number, shared, record.index_epoch)
-    if index.length > record.index_length:
-        index.truncate(record.index_length)
+    index = open_index(number, shared, checkpoint.index_epoch)
+    if index.length > checkpoint.index_length:
+        index.truncate(checkpoint.index_length)
     tp = TopicPartition(settings.topic(INDEX_CHANGELOG), number)
     try:
         await _load_index(settings, tp, index)
@@ -197,7 +202,7 @@ async def _restored_index(number: int, shared: WorkerContext, record: Checkpoint
         log.warning("%s: %s; it is made again", tp, differs)
         index.truncate(0)
         await _load_index(settings, tp, index)
-    index.seal_flush(record.flush)
+    index.seal_flush(checkpoint.flush)
     return index
 
 
@@ -211,34 +216,34 @@ async def _load_index(settings: Settings, tp: TopicPartition, index: EventIndex)
 
 
 async def _published(
-    number: int, shared: WorkerContext, record: Checkpoint, changelog: dict[bytes, bytes]
+    number: int, shared: WorkerContext, checkpoint: Checkpoint, changelog: dict[bytes, bytes]
 ) -> Published:
     """Return what was published by its changelog; if that is torn, by the usage records.
 
     Both are asked: a topic that was deleted or cut has not what its changelog says.
     """
-    settings, expected = shared.settings, record.published_sum
-    table = PublishedTable()
-    await _load(changelog, table.load)
-    table.loaded()
-    torn = expected not in (None, table.sum)
+    settings, expected = shared.settings, checkpoint.published_sum
+    kept = PublishedTable()
+    await _load(changelog, kept.load)
+    kept.loaded()
+    torn = expected not in (None, kept.sum)
     if torn:
         shared.rebuilds["published"] += 1
         text = "What was published of partition %s is torn: usage-records are read"
         log.error(text, number, extra=facts("note", partition=number))
-    elif record.output is None and not changelog:
-        return Published(table, None, whole=True)
-    elif record.output is not None and await output_stands(settings, number, record.output):
-        return Published(table, record.output, whole=True)
+    elif checkpoint.output is None and not changelog:
+        return Published(kept, None, whole=True)
+    elif checkpoint.output is not None and await output_stands(settings, number, checkpoint.output):
+        return Published(kept, checkpoint.output, whole=True)
     found, newest = await read_published(settings, shared.definitions, number)
     if torn and found.sum == expected:
         return Published(found, newest, whole=True)
     tp = output_tp(settings, number)
-    if not torn and record.output is None:
+    if not torn and checkpoint.output is None:
         # Retention may have taken what the topic lacks: nothing was noted to tell a cut one by.
         start, _ = await bounds(settings, tp)
-        if start > 0 or found.sum == table.sum:
-            return Published(table, newest, whole=True)
+        if start > 0 or found.sum == kept.sum:
+            return Published(kept, newest, whole=True)
     shared.rebuilds["published"] += not torn
     log.error(
         "%s is not what partition %s published: what it lacks is published again",
@@ -249,26 +254,26 @@ async def _published(
     return Published(found, newest, whole=False)
 
 
-async def _restore_members(number: int, shared: WorkerContext, table: Partition) -> bool:
+async def _restore_members(number: int, shared: WorkerContext, state: Partition) -> bool:
     """Use the members store if it stands at the flush; else fill it from the member changelog.
 
     While it does not answer, whoever needs it first finds out. False when that changelog has to be
     read and is torn.
     """
-    store, record = shared.members, table.record
-    stands = await store.stands_at(number, record.flush)
-    if stands and record.members_sum is not None:
+    store, checkpoint = shared.members, state.checkpoint
+    stands = await store.stands_at(number, checkpoint.flush)
+    if stands and checkpoint.members_sum is not None:
         return True
     members = (await newest_values(shared.settings, [MEMBERS_CHANGELOG], number))[MEMBERS_CHANGELOG]
     found = sum_of(members.items())
-    if record.members_sum not in (None, found):
+    if checkpoint.members_sum not in (None, found):
         return False
-    table.members.sum = found
+    state.members.sum = found
     if stands is False:
         shared.rebuilds["members"] += 1
         text = "Members of partition %s are rebuilt from their changelog"
         log.warning(text, number, extra=facts("note", partition=number))
         # Kafka may have gone back by some owners, and Redis not.
-        record.epoch = max(record.epoch, (await store.state(number)).epoch + 1)
-        await fill(store, number, record.epoch, record.flush, members)
+        checkpoint.epoch = max(checkpoint.epoch, (await store.state(number)).epoch + 1)
+        await fill(store, number, checkpoint.epoch, checkpoint.flush, members)
     return True

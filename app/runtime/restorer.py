@@ -60,8 +60,11 @@ class Restorer:
                 raise
             else:
                 brokers.note_restored()
-                source, record = "raw" if owned.folds_anew else "changelog", owned.table.record
-                rows = 0 if owned.folds_anew else record.cells + record.index_length
+                source, checkpoint = (
+                    "raw" if owned.folds_anew else "changelog",
+                    owned.state.checkpoint,
+                )
+                rows = 0 if owned.folds_anew else checkpoint.cells + checkpoint.index_length
                 self.tell_restored(number, source, rows, monotonic() - began_s)
                 return owned
 
@@ -86,7 +89,7 @@ class Restorer:
         except BaseException:
             await owned.abandon()
             await owned.leave()
-            owned.table.index.close()
+            owned.state.index.close()
             raise
         return owned
 
@@ -107,9 +110,12 @@ class Restorer:
 
     async def _pass_deleted(self, owned: OwnedPartition) -> None:
         """Go on behind records that are set aside and no longer there."""
-        aside, record = self._shared.definitions.set_asides.of(owned.number), owned.table.record
+        aside, checkpoint = (
+            self._shared.definitions.set_asides.of(owned.number),
+            owned.state.checkpoint,
+        )
         if aside is None:
             return
         start, _ = await self._offsets.log_starts(owned.number)
-        if record.raw_next < start <= aside.after(record.raw_next):
+        if checkpoint.raw_next < start <= aside.after(checkpoint.raw_next):
             owned.pass_over_until(start)

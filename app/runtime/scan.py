@@ -110,11 +110,13 @@ class Scan:
     ) -> None:
         await self._consumer.stop()
 
-    def start(self, record: Checkpoint, raw_offset: int | None, rekeyed_offset: int | None) -> None:
+    def start(
+        self, checkpoint: Checkpoint, raw_offset: int | None, rekeyed_offset: int | None
+    ) -> None:
         """Begin at these offsets; None: nothing came that way until now, but it may yet."""
         self._next = {
-            self._raw: record.raw_next if raw_offset is None else raw_offset,
-            self._rekeyed: record.rekeyed_next if rekeyed_offset is None else rekeyed_offset,
+            self._raw: checkpoint.raw_next if raw_offset is None else raw_offset,
+            self._rekeyed: checkpoint.rekeyed_next if rekeyed_offset is None else rekeyed_offset,
         }
         self._marks.clear()
         self._reached_ms = -1
@@ -132,23 +134,23 @@ class Scan:
         starts = await self._consumer.beginning_offsets([self._raw, self._rekeyed])
         return int(starts[self._raw]), int(starts[self._rekeyed])
 
-    def behind(self, record: Checkpoint) -> int:
+    def behind(self, checkpoint: Checkpoint) -> int:
         """Return how many offsets lie between here and the live fold."""
-        ends = self._ends(record)
+        ends = self._ends(checkpoint)
         return sum(max(0, ends[tp] - at) for tp, at in self._next.items())
 
-    def _ends(self, record: Checkpoint) -> dict[TopicPartition, int]:
-        return {self._raw: record.raw_next, self._rekeyed: record.rekeyed_next}
+    def _ends(self, checkpoint: Checkpoint) -> dict[TopicPartition, int]:
+        return {self._raw: checkpoint.raw_next, self._rekeyed: checkpoint.rekeyed_next}
 
     async def read(
-        self, record: Checkpoint, turn: LoopTime, *, urgent: bool = False
+        self, checkpoint: Checkpoint, turn: LoopTime, *, urgent: bool = False
     ) -> AsyncIterator[list[Arrival]]:
         """Yield arrivals up to the live fold's offsets; `urgent`: while that waits.
 
         Raises:
             BeyondRetention: some of it is deleted.
         """
-        while self.behind(record):
+        while self.behind(checkpoint):
             try:
                 fetched = await turn.watched(
                     self._consumer.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
@@ -160,7 +162,7 @@ class Scan:
                     "computed from events since then cannot be computed again. Keep retention.ms "
                     "and retention.bytes of this topic at -1"
                 ) from error
-            ends = self._ends(record)
+            ends = self._ends(checkpoint)
             for tp, records in fetched.items():
                 first = 0
                 while first < len(records):

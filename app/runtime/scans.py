@@ -81,31 +81,31 @@ class ScanTurn:
             steps.close()
 
     async def near(
-        self, scan: Scan, record: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
+        self, scan: Scan, checkpoint: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> None:
         """Feed arrivals until the scan is so near the live fold that the fold may wait."""
-        async for _ in self.stretches(scan, record, feed):
+        async for _ in self.stretches(scan, checkpoint, feed):
             pass
 
     async def stretches(
-        self, scan: Scan, record: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
+        self, scan: Scan, checkpoint: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> AsyncIterator[int]:
         """Feed like `near`; yield by how many records each stretch came nearer to the live fold."""
-        behind = scan.behind(record)
+        behind = scan.behind(checkpoint)
         while behind > NEAR_RECORDS:
             # To where the live fold stands now: it goes on meanwhile.
-            async for part in scan.read(msgspec.structs.replace(record), self):
+            async for part in scan.read(msgspec.structs.replace(checkpoint), self):
                 await self.run(feed(part))
-            before, behind = behind, scan.behind(record)
+            before, behind = behind, scan.behind(checkpoint)
             yield before - behind
             if behind > before // 2 and behind <= FAR_RECORDS:
                 return
 
     async def rest(
-        self, scan: Scan, record: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
+        self, scan: Scan, checkpoint: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
     ) -> None:
         """Feed the remaining arrivals while the live fold waits."""
-        async for part in scan.read(record, self, urgent=True):
+        async for part in scan.read(checkpoint, self, urgent=True):
             await self.run(feed(part), urgent=True)
 
 

@@ -89,7 +89,7 @@ async def set_aside(
             await producer.start()
         newest: dict[int, Checkpoint] = {}
         for home in appended:
-            newest[home] = await _newest_record(settings, home)
+            newest[home] = await _newest_checkpoint(settings, home)
             if newest[home].raw_next < await _told(settings, home):
                 raise NotSetAside(f"partition {home} is folded anew; wait until it is done")
             _require_unfolded(newest[home], number, home, first, spread[home])
@@ -147,7 +147,7 @@ async def _told(settings: Settings, number: int) -> int:
     return told
 
 
-async def _newest_record(settings: Settings, number: int) -> Checkpoint:
+async def _newest_checkpoint(settings: Settings, number: int) -> Checkpoint:
     """Return the newest checkpoint, which no owner can replace any more."""
     newest = Checkpoint()
     tp = TopicPartition(settings.topic(CELLS_CHANGELOG), number)
@@ -159,12 +159,12 @@ async def _newest_record(settings: Settings, number: int) -> Checkpoint:
 
 
 def _require_unfolded(
-    record: Checkpoint, number: int, home: int, first: int, elements: Iterable[Element]
+    checkpoint: Checkpoint, number: int, home: int, first: int, elements: Iterable[Element]
 ) -> None:
     if home == number:
-        folded = first if first < record.raw_next else None
+        folded = first if first < checkpoint.raw_next else None
     else:
-        mark = record.marks.get(number, (-1, -1))
+        mark = checkpoint.marks.get(number, (-1, -1))
         folded = next((offset for offset, index in elements if (offset, index) <= mark), None)
     if folded is not None:
         raise NotSetAside(

@@ -25,7 +25,7 @@ from tables.routing.period_charges import PeriodCharge
 
 def next_cut(partition: Partition, name: SubscriptionKey) -> int:
     """The next time a cut of this external subscription is due; NEVER_MS when none is known."""
-    done_ms = partition.record.cut_ms
+    done_ms = partition.checkpoint.cut_ms
     cuts = [cut_ms for cut_ms in partition.cuts.late_cuts.get(name, ()) if cut_ms > done_ms]
     for _, timeline in partition.timelines.of(name):
         due_at_ms = _next_due(timeline, done_ms)
@@ -133,7 +133,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
 
     Events may be folded between two of them. What is left when it ends early the next one merges.
     """
-    partition.record.cut_ms = max(partition.record.cut_ms, cut_ms)
+    partition.checkpoint.cut_ms = max(partition.checkpoint.cut_ms, cut_ms)
     partition.corrected.settle(cut_ms)
     settled_ms = partition.cuts.settled_ms
     for name in partition.cuts.due(settled_ms):

@@ -61,7 +61,7 @@ class Corrected:
         cuts: CutsToCome,
         packing: Packing,
     ):
-        self._record = tables.record
+        self._checkpoint = tables.checkpoint
         self._index = tables.index
         self._members = tables.members
         self._event_ranges = tables.event_ranges
@@ -125,7 +125,7 @@ class Corrected:
             if not arrival.append_time_ms < at_ms <= horizon_ms:
                 continue
             last_ms = max(self._cuts.revisions_after(at_ms))
-            if last_ms > self._record.cut_ms:
+            if last_ms > self._checkpoint.cut_ms:
                 for version in (before, event):
                     if version is not None:
                         revised = (held.name, version.code, last_ms)
@@ -184,7 +184,7 @@ class Corrected:
         """After a restore: whose corrections have a revision cut to come."""
         names: set[SubscriptionKey] = set()
         for held in sorted(self._corrections.all(), key=_position_of):
-            if max(self._cuts.revisions_after(held.append_time_ms)) <= self._record.cut_ms:
+            if max(self._cuts.revisions_after(held.append_time_ms)) <= self._checkpoint.cut_ms:
                 continue
             if self._index.find(held.identity) is not None:
                 self._corrections.follow(held)

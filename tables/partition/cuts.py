@@ -15,9 +15,9 @@ from tables.changelogged.checkpoint import Checkpoint
 class CutsToCome:
     """Revision cuts of one partition that are not taken yet."""
 
-    def __init__(self, definitions: Definitions, record: Checkpoint):
+    def __init__(self, definitions: Definitions, checkpoint: Checkpoint):
         self._definitions = definitions
-        self._record = record
+        self._checkpoint = checkpoint
         self.late_cuts: dict[SubscriptionKey, set[int]] = {}
         """Revision cuts that events wait for."""
         self._late_names: set[SubscriptionKey] = set()
@@ -26,7 +26,7 @@ class CutsToCome:
     def settled_ms(self) -> int:
         """Late cuts up to it are published and merged."""
         every_ms = lcm(*self.revision_grids_ms)
-        return self._record.cut_ms // every_ms * every_ms
+        return self._checkpoint.cut_ms // every_ms * every_ms
 
     @property
     def revision_grids_ms(self) -> tuple[int, ...]:

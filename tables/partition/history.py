@@ -29,7 +29,7 @@ class History:
         redirection: Redirection,
     ):
         self._definitions = tables.definitions
-        self._record = tables.record
+        self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
         self._cuts = cuts
         self._standing = standing
@@ -76,7 +76,7 @@ class History:
         in_force = [
             known
             for known in self._definitions.history_records
-            if known.append_time_ms <= self._record.history_ms
+            if known.append_time_ms <= self._checkpoint.history_ms
         ]
         for _ in self._announcing(in_force):
             pass
@@ -84,7 +84,7 @@ class History:
     def _announcing(self, records: Iterable[HistoryRecord]) -> Iterator[None]:
         """The revision cuts of what history records concern."""
         for record in records:
-            at_ms, done_ms = record.append_time_ms, self._record.cut_ms
+            at_ms, done_ms = record.append_time_ms, self._checkpoint.cut_ms
             if max(self._cuts.revisions_after(at_ms)) <= done_ms:
                 continue
             for name in dict.fromkeys([*self._event_ranges.codes, *self._timelines.names()]):

@@ -68,7 +68,7 @@ class Partition:
         self.definitions = definitions
         self.index = index
         self.members = members or Members()
-        self.record = carried.record or Checkpoint()
+        self.checkpoint = carried.checkpoint or Checkpoint()
         self.event_ranges = carried.event_ranges or EventRangesTable(
             self._is_defined, self._begin_rest
         )
@@ -80,14 +80,14 @@ class Partition:
             definitions,
             index,
             self.members,
-            self.record,
+            self.checkpoint,
             self.event_ranges,
             self.published,
             self.corrections,
         )
         self.stale = Staleness()
-        self.cuts = CutsToCome(definitions, self.record)
-        self.standing = Standing(definitions, self.record)
+        self.cuts = CutsToCome(definitions, self.checkpoint)
+        self.standing = Standing(definitions, self.checkpoint)
         self.snapshot = Snapshot(tables)
         self.routes = RouteTable(tables, self.snapshot, self.standing)
         self.timelines = self.routes.timelines
@@ -117,9 +117,9 @@ class Partition:
 
     def _begin_rest(self) -> EventRanges:
         """What is known of undefined names that are not kept one by one, before the first is."""
-        record = self.record
-        record.searched_ms = self.definitions.append_time_ms
-        return EventRanges(raw_first=record.raw_next, rekeyed_first=record.rekeyed_next)
+        checkpoint = self.checkpoint
+        checkpoint.searched_ms = self.definitions.append_time_ms
+        return EventRanges(raw_first=checkpoint.raw_next, rekeyed_first=checkpoint.rekeyed_next)
 
     # Folding
 
@@ -227,7 +227,7 @@ class Partition:
     # Flushing and restoring
 
     def take_changes(self) -> Changes:
-        """Everything changed since the last flush; advances `record` to describe it."""
+        """Everything changed since the last flush; advances `checkpoint` to describe it."""
         return drained(self.taking_changes())
 
     def taking_changes(self) -> Steps[Changes]:

@@ -32,7 +32,7 @@ class Redefinition:
         redirection: Redirection,
     ):
         self._definitions = tables.definitions
-        self._record = tables.record
+        self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
         self._corrected = corrected
         self._standing = standing
@@ -94,7 +94,7 @@ class Redefinition:
         organization_id, definitions = impact.organization_id, self._definitions
         if organization_id is None:
             return True
-        searched_ms = self._record.searched_ms
+        searched_ms = self._checkpoint.searched_ms
         if impact.external_subscription_id is not None:
             name = (organization_id, impact.external_subscription_id)
             return searched_ms <= definitions.named_since_ms(*name) < NEVER_MS
@@ -118,5 +118,5 @@ class Redefinition:
 
     def note_searched(self, defined_ms: int, organization_ids: frozenset[str | None]) -> None:
         """Whatever was defined until then is found among names that were not kept one by one."""
-        self._record.searched_ms = max(self._record.searched_ms, defined_ms)
+        self._checkpoint.searched_ms = max(self._checkpoint.searched_ms, defined_ms)
         self._searched_for -= organization_ids

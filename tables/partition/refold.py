@@ -53,7 +53,7 @@ class Refold:
         self.meter_keys = set(meter_keys)
         self._names = {(org, external_id) for org, external_id, _ in self.meter_keys}
         self._searches = REST in self.meter_keys
-        self._defined_ms = (partition.record.searched_ms, partition.definitions.append_time_ms)
+        self._defined_ms = (partition.checkpoint.searched_ms, partition.definitions.append_time_ms)
         self._searched_for = (
             partition.redefinition.searched_for() if self._searches else frozenset[str | None]()
         )
@@ -142,7 +142,7 @@ class Refold:
             self._find(arrivals)
         wanted = [arrival for arrival in arrivals if self._wants(arrival)]
         ids = [arrival.identity for arrival in wanted]
-        settled_ms, done_ms = partition.cuts.settled_ms, partition.record.cut_ms
+        settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
         ):
@@ -216,7 +216,7 @@ class Refold:
         What corrections later than that make of it, the cut must not show yet.
         """
         partition, name, append_time_ms = self.partition, arrival.name, arrival.append_time_ms
-        taken_ms, done_ms = self._taken_ms.get(name, -1), partition.record.cut_ms
+        taken_ms, done_ms = self._taken_ms.get(name, -1), partition.checkpoint.cut_ms
         if append_time_ms > taken_ms:
             return
         cuts = partition.cuts.revisions_after(append_time_ms)
@@ -315,9 +315,9 @@ class Refold:
         for identity, entry, _ in self.refused:
             partition.index.refuse(identity, entry)
         # Whatever history records concern was queued before they were in force, so it is in here.
-        partition.record.history_ms = max(partition.record.history_ms, self._history_ms)
+        partition.checkpoint.history_ms = max(partition.checkpoint.history_ms, self._history_ms)
         # Which the cells alone would not tell when none is left.
-        partition.record.generation = partition.routes.next_generation()
+        partition.checkpoint.generation = partition.routes.next_generation()
         gone: list[SetKey] = []
         for meter_key in self.meter_keys | self.routes.keys():
             gone += partition.packing.replace(meter_key, self.routes.get(meter_key))
@@ -325,7 +325,7 @@ class Refold:
         yield from partition.members.forgetting(gone)
         yield from partition.members.replacing(self.members)
         for name, standing in self._standing.items():
-            partition.corrections.enforce(name, standing, partition.record.cut_ms)
+            partition.corrections.enforce(name, standing, partition.checkpoint.cut_ms)
         partition.corrected.revise(self._limit_positions, self._revised)
         if self._searches:
             self._keep_found()

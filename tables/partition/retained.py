@@ -17,7 +17,7 @@ from tables.partition.partition import Partition
 
 
 def needs_deleted(
-    table: Partition,
+    state: Partition,
     impact: Impact,
     after: Callable[[], Steps[Definitions]],
     log_starts: tuple[int, int],
@@ -27,26 +27,26 @@ def needs_deleted(
     `after`: the definitions with it, made when they are needed.
     """
     then: Partition | None = None
-    for meter_key in table.redirection.meter_keys_of(impact):
+    for meter_key in state.redirection.meter_keys_of(impact):
         yield
-        if not table.event_ranges.names_before([meter_key], *log_starts):
+        if not state.event_ranges.names_before([meter_key], *log_starts):
             continue
         if then is None:
             definitions = yield from after()
-            then = Partition(table.number, definitions, EventIndex(), Members(capacity=None))
-        if _goes_elsewhere(table, meter_key, then):
+            then = Partition(state.number, definitions, EventIndex(), Members(capacity=None))
+        if _goes_elsewhere(state, meter_key, then):
             return True
     return False
 
 
-def _goes_elsewhere(table: Partition, meter_key: MeterKey, then: Partition) -> bool:
+def _goes_elsewhere(state: Partition, meter_key: MeterKey, then: Partition) -> bool:
     """Whether events of a meter key count otherwise under the definitions of another partition."""
-    event_ranges = table.event_ranges.find(meter_key[:2], meter_key[2])
+    event_ranges = state.event_ranges.find(meter_key[:2], meter_key[2])
     if event_ranges is None:
         return False
     reach, history_ms = (
         (event_ranges.newest_ms, event_ranges.appended_ms),
-        table.standing.history_ms,
+        state.standing.history_ms,
     )
-    now = table.routes.compile(meter_key).shape(*reach)
+    now = state.routes.compile(meter_key).shape(*reach)
     return then.routes.compile(meter_key, None, history_ms).shape(*reach) != now

@@ -36,7 +36,7 @@ class RouteTable:
         standing: Standing,
     ):
         self._definitions = tables.definitions
-        self._record = tables.record
+        self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
         self._snapshot = snapshot
         self._standing = standing
@@ -225,15 +225,15 @@ class RouteTable:
 
         The first call notes the generation, so that it stays until the next refold.
         """
-        self._record.generation = self.generation_now
-        return self._record.generation
+        self._checkpoint.generation = self.generation_now
+        return self._checkpoint.generation
 
     @property
     def generation_now(self) -> int:
         """Generation that a span without cells would have if it were made now; it is not noted."""
-        known = self._record.generation
-        return self._record.flush if known < 0 else known
+        known = self._checkpoint.generation
+        return self._checkpoint.flush if known < 0 else known
 
     def next_generation(self) -> int:
         """Return the generation of spans that a refold beginning now will make."""
-        return max(self._record.flush, self._record.generation) + 1
+        return max(self._checkpoint.flush, self._checkpoint.generation) + 1

@@ -54,7 +54,7 @@ class Snapshot:
         tables: Tables,
     ):
         self._tables = tables
-        self._record = tables.record
+        self._checkpoint = tables.checkpoint
         self._dirty: list[Cell] = []
         self._deleted: dict[bytes, None] = {}
         self._loaded = 0
@@ -74,8 +74,8 @@ class Snapshot:
         """Delete a cell; the next flush deletes its changelog record."""
         if cell.hash:
             self._deleted[msgspec.msgpack.encode(cell.key)] = None
-            self._record.cells -= 1
-            self._record.cells_hash = (self._record.cells_hash - cell.hash) % SUM_MODULUS
+            self._checkpoint.cells -= 1
+            self._checkpoint.cells_hash = (self._checkpoint.cells_hash - cell.hash) % SUM_MODULUS
             cell.hash = 0
         cell.dirty = True  # no later change may write it again
 
@@ -83,9 +83,9 @@ class Snapshot:
         """Delete a packed cell; the next flush deletes its changelog record."""
         self._deleted[key] = None
         hashed = record_hash(key, value)
-        self._record.cells -= 1
-        self._record.cells_hash = (self._record.cells_hash - hashed) % SUM_MODULUS
-        # While it is being restored what was loaded is compared with the record yet.
+        self._checkpoint.cells -= 1
+        self._checkpoint.cells_hash = (self._checkpoint.cells_hash - hashed) % SUM_MODULUS
+        # While it is being restored what was loaded is compared with the checkpoint yet.
         self._loaded -= 1
         self._loaded_hash -= hashed
 
@@ -102,12 +102,12 @@ class Snapshot:
         return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
 
     def taking_changes(self, spans: Mapping[SpanKey, Span]) -> Steps[Changes]:
-        """Return everything changed since the last flush, by small steps; the record describes it.
+        """Return everything changed since the last flush, by small steps, and describe it.
 
         `spans`: spans of the table of routes; changed cells of other spans are not written.
         """
         cells: list[tuple[bytes, bytes | None]] = []
-        tables, record = self._tables, self._record
+        tables, checkpoint = self._tables, self._checkpoint
         dirty, self._dirty = self._dirty, []
         for count, cell in enumerate(dirty, 1):
             if count % STEP_ITEMS == 0:
@@ -117,8 +117,8 @@ class Snapshot:
             cell.dirty = False
             key, value = msgspec.msgpack.encode(cell.key), cell.packed()
             new_hash = record_hash(key, value)
-            record.cells += cell.hash == 0
-            record.cells_hash = (record.cells_hash + new_hash - cell.hash) % SUM_MODULUS
+            checkpoint.cells += cell.hash == 0
+            checkpoint.cells_hash = (checkpoint.cells_hash + new_hash - cell.hash) % SUM_MODULUS
             cell.hash = new_hash
             self._deleted.pop(key, None)
             cells.append((key, value))
@@ -133,12 +133,12 @@ class Snapshot:
             tables.corrections.take_changes(),
             tables.index.pending(),
         )
-        record.flush += 1
-        record.index_length = tables.index.length
-        record.members_sum = tables.members.sum
-        record.presence_sum = tables.event_ranges.sum
-        record.published_sum = tables.published.sum
-        record.corrections_sum = tables.corrections.sum
+        checkpoint.flush += 1
+        checkpoint.index_length = tables.index.length
+        checkpoint.members_sum = tables.members.sum
+        checkpoint.presence_sum = tables.event_ranges.sum
+        checkpoint.published_sum = tables.published.sum
+        checkpoint.corrections_sum = tables.corrections.sum
         return changes
 
     # Restoring
@@ -149,19 +149,22 @@ class Snapshot:
         self._loaded_hash += record_hash(key, value)
 
     def is_whole(self) -> bool:
-        """Return True if counts and hash sums of loaded records agree with the record.
+        """Return True if counts and hash sums of loaded records agree with the checkpoint.
 
         `app.runtime.restore` checks published cells, which it can mend. Members are checked where
         they are read.
         """
-        record, tables = self._record, self._tables
-        tables.members.sum = record.members_sum or tables.members.sum
-        if (self._loaded, self._loaded_hash % SUM_MODULUS) != (record.cells, record.cells_hash):
+        checkpoint, tables = self._checkpoint, self._tables
+        tables.members.sum = checkpoint.members_sum or tables.members.sum
+        if (self._loaded, self._loaded_hash % SUM_MODULUS) != (
+            checkpoint.cells,
+            checkpoint.cells_hash,
+        ):
             return False
-        if record.presence_sum not in (None, tables.event_ranges.sum):
+        if checkpoint.presence_sum not in (None, tables.event_ranges.sum):
             return False
         corrections = tables.corrections
-        return not corrections.outdated and record.corrections_sum in (None, corrections.sum)
+        return not corrections.outdated and checkpoint.corrections_sum in (None, corrections.sum)
 
 
 def rows_of(

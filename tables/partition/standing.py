@@ -26,9 +26,9 @@ class Told(NamedTuple):
 class Standing:
     """Which definitions the cells of one partition show."""
 
-    def __init__(self, definitions: Definitions, record: Checkpoint):
+    def __init__(self, definitions: Definitions, checkpoint: Checkpoint):
         self._definitions = definitions
-        self._record = record
+        self._checkpoint = checkpoint
         self._told: deque[Told] = deque()
         """Definitions that are queued, or looked at right now, in their order."""
         self._told_about: Counter[tuple[str | None, str | None]] = Counter()
@@ -147,7 +147,7 @@ class Standing:
     @property
     def history_ms(self) -> int:
         """History records appended until then are in force; cells may yet have to be refolded."""
-        return max(self._entered_ms, self._record.history_ms)
+        return max(self._entered_ms, self._checkpoint.history_ms)
 
     def next_history_ms(self) -> int:
         """Return the append time of the next history record not in force; NEVER_MS: none.
@@ -174,7 +174,7 @@ class Standing:
         """End `begin_history`: all was looked at; `refolds`: some cells wait for a refold."""
         self._history_until_ms = None
         if not refolds:
-            self._record.history_ms = self._entered_ms
+            self._checkpoint.history_ms = self._entered_ms
 
 
 class _Everybody(Container[SubscriptionKey]):

@@ -21,7 +21,7 @@ class Tables:
     definitions: Definitions
     index: EventIndex
     members: Members
-    record: Checkpoint
+    checkpoint: Checkpoint
     event_ranges: EventRangesTable
     published: PublishedTable
     corrections: CorrectionTable
@@ -30,7 +30,7 @@ class Tables:
 class Carried(NamedTuple):
     """What a partition begins with; None: with an empty one."""
 
-    record: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
     event_ranges: EventRangesTable | None = None
     published: PublishedTable | None = None
     corrections: CorrectionTable | None = None

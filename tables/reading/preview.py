@@ -57,7 +57,7 @@ class Preview:
         self._codes = codes
         self.partition = partition
         self.names = sorted(names)
-        record = msgspec.structs.replace(partition.record, history_ms=branch.append_time_ms)
+        record = msgspec.structs.replace(partition.checkpoint, history_ms=branch.append_time_ms)
         carried = Carried(
             record, partition.event_ranges, partition.published, partition.corrections
         )
@@ -124,7 +124,7 @@ class Preview:
         return not self._is_published(period) or scope.from_ms <= period.start_ms < scope.to_ms
 
     def _is_published(self, period: Period) -> bool:
-        return period.due_at_ms <= self.partition.record.cut_ms
+        return period.due_at_ms <= self.partition.checkpoint.cut_ms
 
     def _compared(
         self,

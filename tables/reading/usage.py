@@ -128,7 +128,7 @@ def _published_history(
     partition: Partition, organization_id: str, period: Period
 ) -> list[HistoryRecord]:
     """History records that a published period has been revised by."""
-    cut_ms = partition.record.cut_ms
+    cut_ms = partition.checkpoint.cut_ms
     records = partition.definitions.history_of(organization_id, cut_ms)
     return [r for r in records if ceil_to(r.append_time_ms, period.revise_every_ms) <= cut_ms]
 
@@ -174,7 +174,7 @@ def _usage(
         to_ms=period.to_ms,
         timezone=period.timezone,
         duration_days=period.duration_days,
-        final=not implicit and partition.record.append_time_ms > period.due_at_ms,
+        final=not implicit and partition.checkpoint.append_time_ms > period.due_at_ms,
         as_of=as_of(partition),
         stale=partition.refolding(subscription.organization_id, subscription.external_id),
         implicit=implicit,
@@ -183,8 +183,10 @@ def _usage(
 
 def as_of(partition: Partition) -> AsOf:
     """How far the partition has folded."""
-    record = partition.record
-    return AsOf(record.append_time_ms, partition.number, record.raw_next, record.rekeyed_next)
+    checkpoint = partition.checkpoint
+    return AsOf(
+        checkpoint.append_time_ms, partition.number, checkpoint.raw_next, checkpoint.rekeyed_next
+    )
 
 
 def _as_folded(

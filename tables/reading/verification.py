@@ -256,12 +256,12 @@ class Verification:
         dues_ms = {
             period.due_at_ms
             for _, timeline in partition.timelines.of(name)
-            for period in timeline.until(partition.record.cut_ms)
-            if settled_ms < period.due_at_ms <= partition.record.cut_ms
+            for period in timeline.until(partition.checkpoint.cut_ms)
+            if settled_ms < period.due_at_ms <= partition.checkpoint.cut_ms
         }
         for cut_ms in sorted({settled_ms, *dues_ms}):
             published = _published_before(partition, name, cut_ms)
-            carried = Carried(replace(partition.record), partition.event_ranges, published)
+            carried = Carried(replace(partition.checkpoint), partition.event_ranges, published)
             shadow = Partition(
                 partition.number, partition.definitions, partition.index, carried=carried
             )
@@ -279,7 +279,7 @@ def _published_before(partition: Partition, name: SubscriptionKey, cut_ms: int) 
     table = PublishedTable()
     for versions, timeline in partition.timelines.of(name):
         newest = versions.at()
-        for period in timeline.until(partition.record.cut_ms) if newest is not None else ():
+        for period in timeline.until(partition.checkpoint.cut_ms) if newest is not None else ():
             period_name = (newest.id, period.start_ms)  # type: ignore[union-attr]
             known = partition.published.find(period_name)
             if known is not None:

@@ -19,8 +19,8 @@ def partition_of(own_ms: int, **also: Any) -> Any:
     """Partition 0 of two."""
     return SimpleNamespace(
         number=0,
-        table=SimpleNamespace(
-            record=SimpleNamespace(append_time_ms=own_ms, rekeyed_next=0),
+        state=SimpleNamespace(
+            checkpoint=SimpleNamespace(append_time_ms=own_ms, rekeyed_next=0),
             standing=SimpleNamespace(
                 behind_since_ms=also.get("behind_since_ms"),
                 next_history_ms=lambda: NEVER_MS,
@@ -104,7 +104,7 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     owned.work = SimpleNamespace(shaping=asyncio.Lock())
     owned.cuts = SimpleNamespace(unscheduled={}, schedule=schedule, let_go=lambda: None)
     owned.shared.clock = SimpleNamespace(now_ms=lambda: CUT_MS + 1)
-    owned.table.standing.next_history_ms = lambda: (
+    owned.state.standing.next_history_ms = lambda: (
         CUT_MS if history and CUT_MS in cuts else NEVER_MS
     )
 

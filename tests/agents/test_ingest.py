@@ -28,22 +28,24 @@ from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
 
 
-def _owned(shared: SimpleNamespace, record: Checkpoint, **more: Any) -> Any:
+def _owned(shared: SimpleNamespace, checkpoint: Checkpoint, **more: Any) -> Any:
     """Partition 3, as far as a portion asks."""
-    table = SimpleNamespace(record=record)
-    places = {"number": 3, "shared": shared, "table": table, "forwarded": (0, -1)}
+    state = SimpleNamespace(checkpoint=checkpoint)
+    places = {"number": 3, "shared": shared, "state": state, "forwarded": (0, -1)}
     more["note_forwarded"] = lambda *_: None
     return SimpleNamespace(**places, abandoned=False, careful_records=0, **more)
 
 
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "rekeyed"])
 async def test_a_batch_that_leaves_a_gap_is_not_folded(raw: bool) -> None:
-    record = Checkpoint(raw_next=41, rekeyed_next=41)
-    owned = cast(Any, SimpleNamespace(table=SimpleNamespace(record=record), careful_records=0))
+    checkpoint = Checkpoint(raw_next=41, rekeyed_next=41)
+    owned = cast(
+        Any, SimpleNamespace(state=SimpleNamespace(checkpoint=checkpoint), careful_records=0)
+    )
     batch = RecordBatch([], TP("events", 3), 42, 50, 0)
     with pytest.raises(DeliveryBroken, match=r"partition=3.*folded up to 41.*begins at 42"):
         await (take_raw(owned, batch, cast(Any, None)) if raw else take_rekeyed(owned, batch))
-    assert (record.raw_next, record.rekeyed_next) == (41, 41)
+    assert (checkpoint.raw_next, checkpoint.rekeyed_next) == (41, 41)
 
 
 @pytest.mark.parametrize("ahead", [False, True], ids=["in turn", "ahead"])
@@ -56,8 +58,8 @@ async def test_a_broker_whose_clock_is_hours_ahead_is_not_followed(ahead: bool) 
         definitions=Definitions(),
         turns=Turns(),
     )
-    record = Checkpoint(append_time_ms=-1)
-    owned = _owned(shared, record)
+    checkpoint = Checkpoint(append_time_ms=-1)
+    owned = _owned(shared, checkpoint)
     raw = SimpleNamespace(
         offset=0, timestamp=MAX_STAMP_AHEAD_MS + 1, key=None, value=b"{}", headers=()
     )
@@ -140,14 +142,14 @@ async def test_a_batch_is_taken_by_portions_of_whole_records(
         definitions=Definitions(),
         turns=Turns(),
     )
-    record = Checkpoint(append_time_ms=-1)
+    checkpoint = Checkpoint(append_time_ms=-1)
     took: list[tuple[int, int, int]] = []
 
     async def take(runs: Any, *, raw_next: int, append_time_ms: int, **_: Any) -> None:
-        record.raw_next, record.append_time_ms = raw_next, append_time_ms
+        checkpoint.raw_next, checkpoint.append_time_ms = raw_next, append_time_ms
         took.append((raw_next, append_time_ms, sum(len(run) for _, run in runs)))
 
-    owned = _owned(shared, record, take=take)
+    owned = _owned(shared, checkpoint, take=take)
     batch = _array_batch(records=5, events=700)
     while await take_raw(owned, batch, cast(Any, None)):
         pass
@@ -187,13 +189,13 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
         definitions=definitions,
         turns=Turns(),
     )
-    record = Checkpoint(append_time_ms=-1)
+    checkpoint = Checkpoint(append_time_ms=-1)
     took: list[tuple[int, int, int, int]] = []
 
     async def take(
         runs: Any, *, raw_next: int, append_time_ms: int, refused: list[Any], **_: Any
     ) -> None:
-        record.raw_next, record.append_time_ms = raw_next, append_time_ms
+        checkpoint.raw_next, checkpoint.append_time_ms = raw_next, append_time_ms
         took.append((raw_next, append_time_ms, sum(len(run) for _, run in runs), len(refused)))
 
     async def definitions_past(past_ms: int) -> None:
@@ -202,7 +204,7 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
             definitions.limited_after_ms = lambda: past_ms - 1
 
     life = SimpleNamespace(definitions_past=definitions_past)
-    owned = _owned(shared, record, take=take, life=life)
+    owned = _owned(shared, checkpoint, take=take, life=life)
     body = b'{"external_subscription_id":"s","transaction_id":"%s","code":"c"}'
     ids = [b"a", b"b", b"c" * (ID_BYTES + 1), b"d"]
     entries = [

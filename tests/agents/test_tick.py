@@ -26,7 +26,7 @@ OWNED = cast(
     OwnedPartition,
     SimpleNamespace(
         number=1,
-        table=SimpleNamespace(record=SimpleNamespace(append_time_ms=0)),
+        state=SimpleNamespace(checkpoint=SimpleNamespace(append_time_ms=0)),
         cuts=SimpleNamespace(schedule=SimpleNamespace(next_ms=lambda: 1)),
     ),
 )

@@ -150,7 +150,7 @@ async def test_state_of_a_newer_program_is_refused(live_settings: Settings, tmp_
         async with load(world):
             await asyncio.sleep(1)
         assert await worker.stop() == 0, worker.tail()
-        before = await _partition_record(live_settings)
+        before = await _checkpoint_of(live_settings)
         newer = msgspec.structs.replace(before, fold_version=FOLD_VERSION + 1)
         async with foreign_producer(live_settings) as producer:
             value = msgspec.msgpack.encode(newer)
@@ -159,10 +159,10 @@ async def test_state_of_a_newer_program_is_refused(live_settings: Settings, tmp_
         assert await worker.wait() != 0
         assert "partition 0 was written by fold version 2" in worker.tail()
         assert "start the newer program" in worker.tail()
-        assert await _partition_record(live_settings) == newer
+        assert await _checkpoint_of(live_settings) == newer
 
 
-async def _partition_record(settings: Settings) -> Checkpoint:
+async def _checkpoint_of(settings: Settings) -> Checkpoint:
     """The newest of partition 0."""
     found = b""
     tp = TopicPartition(settings.topic(CELLS_CHANGELOG), 0)

@@ -78,14 +78,14 @@ def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
 
 def wrong_members(live: Live, verification: Verification) -> list[Difference]:
     """What differs of the members that are stored, and of those at hand."""
-    table = live.partition
+    state = live.partition
     sets = verification.member_sets(verification.meter_keys)
-    at_hand = table.members.at_hand({each.key for each in sets})
+    at_hand = state.members.at_hand({each.key for each in sets})
     found = []
     for each in sets:
         stored = {t: v for (key, t), v in live.changelog.store.items() if key == each.key}
         known = at_hand.get(each.key, {})
-        found.append(each.difference(table.number, stored, known, next_cut(table, NAME)))
+        found.append(each.difference(state.number, stored, known, next_cut(state, NAME)))
     return [difference for difference in found if difference is not None]
 
 

@@ -55,7 +55,7 @@ def state_of(partition: Partition) -> dict[str, Any]:
             key: (span.generation, {cell.key: cell.packed() for cell in _cells(span)})
             for key, span in partition.routes.spans.items()
         },
-        "record": msgspec.msgpack.encode(partition.record),
+        "record": msgspec.msgpack.encode(partition.checkpoint),
         "changes": partition.snapshot.pending_changes(),
         "under": [partition.standing.of(name) for name in NAMES],
         "cuts": {name: set(cuts) for name, cuts in partition.cuts.late_cuts.items()},

@@ -49,12 +49,12 @@ class Worker(Live):
 
     def deliver(self, arrivals: Sequence[Arrival]) -> None:
         super().deliver(arrivals)
-        record = self.partition.record
+        checkpoint = self.partition.checkpoint
         for arrival in arrivals:
             if arrival.rekeyed_offset >= 0:
-                record.rekeyed_next = arrival.rekeyed_offset + 1
+                checkpoint.rekeyed_next = arrival.rekeyed_offset + 1
             else:
-                record.raw_next = arrival.raw_offset + 1
+                checkpoint.raw_next = arrival.raw_offset + 1
 
     def refold(self, meter_keys: Iterable[MeterKey]) -> None:
         wanted = set(meter_keys)

@@ -300,14 +300,14 @@ class Changelog:
         self.tables["published"].update(changes.published)
         self.tables["corrections"].update(changes.corrections)
         self.index_rows += changes.index_rows
-        partition.index.seal_flush(partition.record.flush)
-        self.record = msgspec.msgpack.encode(partition.record)
+        partition.index.seal_flush(partition.checkpoint.flush)
+        self.record = msgspec.msgpack.encode(partition.checkpoint)
         return changes
 
     def restored(self, definitions: Definitions) -> Partition:
         """A partition as a worker restores it."""
-        record = msgspec.msgpack.decode(self.record, type=Checkpoint)
-        partition = Partition(0, definitions, EventIndex(), carried=Carried(record))
+        checkpoint = msgspec.msgpack.decode(self.record, type=Checkpoint)
+        partition = Partition(0, definitions, EventIndex(), carried=Carried(checkpoint))
         partition.index.load(self.index_rows)
         for key, value in self.tables["presence"].items():
             partition.event_ranges.load(key, value)
@@ -318,7 +318,7 @@ class Changelog:
         for key, value in self.cells.items():
             partition.packing.load_cell(key, value)
         assert partition.restored()
-        assert partition.index.length == partition.record.index_length
+        assert partition.index.length == partition.checkpoint.index_length
         return partition
 
 

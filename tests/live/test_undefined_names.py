@@ -39,9 +39,9 @@ async def test_nothing_is_lost(live_settings: Settings, monkeypatch: pytest.Monk
             ("unknown_code", "later", len(NAMES)),
         }
         await eventually(lambda: _not_counted(api), expected)
-        tables = [owned.table for owned in worker.engine.owned.values()]
-        assert all(len(table.event_ranges.undefined) <= 1 for table in tables)
-        assert any(table.event_ranges.rest for table in tables)
+        states = [owned.state for owned in worker.engine.owned.values()]
+        assert all(len(state.event_ranges.undefined) <= 1 for state in states)
+        assert any(state.event_ranges.rest for state in states)
         await correct(api, "t-gb", external_subscription_id=NAMES[3])
         amended = event("t-gb", "40", now_s - 60) | {"external_subscription_id": NAMES[4]}
         await correct(

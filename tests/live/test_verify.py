@@ -137,7 +137,7 @@ async def is_folded(worker: Worker, accepted: int) -> None:
     async def taken() -> tuple[int, bool]:
         owned = worker.engine.owned.values()
         refolding = any(part.refold_queue.since_ms is not None for part in owned)
-        return sum(part.table.index.length for part in owned), refolding
+        return sum(part.state.index.length for part in owned), refolding
 
     await eventually(taken, (accepted, False), timeout_s=60)
 
@@ -184,7 +184,7 @@ def a_cell(worker: Worker, name: str, code: str) -> Cell:
     """A live cell of a metric of a subscription, in its newest period."""
     meter_key = (LOCAL_ORGANIZATION_ID, name, code)
     for owned in worker.engine.owned.values():
-        route = owned.table.routes.by_key.get(meter_key)
+        route = owned.state.routes.by_key.get(meter_key)
         for span in route.spans if route is not None else ():
             for layer in reversed(span.layers.values()):
                 for cell in layer.cells.values():
@@ -316,7 +316,7 @@ async def _forward_again(worker: Worker, home: int) -> int:
     """Append a copy of each record of a partition of events-rekeyed; how many there are."""
     settings = worker.settings
     topic = TopicPartition(settings.topic(EVENTS_REKEYED), home)
-    end = worker.engine.owned[home].table.record.rekeyed_next
+    end = worker.engine.owned[home].state.checkpoint.rekeyed_next
     copied = 0
     async for records in scan(settings, topic, 0, end):
         for record in records:
@@ -327,7 +327,7 @@ async def _forward_again(worker: Worker, home: int) -> int:
 
 
 async def _folded_forwards(worker: Worker) -> list[int]:
-    return [owned.table.record.rekeyed_next for owned in worker.engine.owned.values()]
+    return [owned.state.checkpoint.rekeyed_next for owned in worker.engine.owned.values()]
 
 
 def _units(usage: Json) -> list[Any]:
@@ -341,12 +341,12 @@ async def test_verify_finds_wrong_published_figures(
     await folded_events(live_settings, worker, api, 240)
 
     async def published() -> bool:
-        tables = [part.table for part in worker.engine.owned.values()]
+        states = [part.state for part in worker.engine.owned.values()]
         return all(
-            any(period.cells for period in table.published.periods.values())
-            and all(p.cut_ms <= table.record.cut_ms for p in table.published.periods.values())
-            for table in tables
-            if table.event_ranges.codes
+            any(period.cells for period in state.published.periods.values())
+            and all(p.cut_ms <= state.checkpoint.cut_ms for p in state.published.periods.values())
+            for state in states
+            if state.event_ranges.codes
         )
 
     await eventually(published, True, timeout_s=60)
@@ -354,7 +354,7 @@ async def test_verify_finds_wrong_published_figures(
     period, name, cell = next(
         (period, name, cell)
         for part in worker.engine.owned.values()
-        for period in part.table.published.periods.values()
+        for period in part.state.published.periods.values()
         for name, cell in period.cells.items()
         if cell.units != "0.0"
     )
@@ -548,7 +548,7 @@ async def test_corrected_events_are_traced_and_proved(
     assert (await verified(worker))[0] == 0
 
     for owned in worker.engine.owned.values():
-        owned.table.corrections._seen.clear()
+        owned.state.corrections._seen.clear()
     status, found = await verified(worker)
     lost = [(d["kind"], d["refolded"]["transaction_id"]) for d in found["differences"]]
     assert (status, sorted(lost)) == (1, [("correction", "c1"), ("correction", "c2")])

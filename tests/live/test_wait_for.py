@@ -96,7 +96,7 @@ async def test_the_whole_batch_is_in_the_answer(
     ]
     await api.post("/events/batch", {"events": batch})
     partition = home(worker, subscriptions[0])
-    offset = worker.engine.owned[partition].table.record.raw_next - 1
+    offset = worker.engine.owned[partition].state.checkpoint.raw_next - 1
     for name in subscriptions:
         assert await units(api, name, partition, offset) == 1
 

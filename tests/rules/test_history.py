@@ -442,7 +442,7 @@ def restarted_at(moment: str) -> list[bytes]:
     if moment == "before":
         live.restart()
     meter_keys = refolds_of(entering_history(live.partition))
-    assert live.partition.record.cut_ms == LATER_MS - 1
+    assert live.partition.checkpoint.cut_ms == LATER_MS - 1
     assert meter_keys == {(ORG, SUBSCRIPTION, "sum")}
     if moment == "entered":
         # Its cells were never swapped, so it has to begin again.

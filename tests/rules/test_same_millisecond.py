@@ -50,7 +50,7 @@ def used_in_the_second_week() -> Live:
     use = event("filtered", "t", USED_MS, v="5", g="x")
     live.deliver([Arrival(use, ORG, USED_MS, 0, 0, 0)])
     live.append(CHANGED_MS, RENAMED)
-    live.partition.record.definitions_ms = CHANGED_MS
+    live.partition.checkpoint.definitions_ms = CHANGED_MS
     live.flush()
     return live
 
@@ -92,7 +92,7 @@ def test_nothing_stays_of_cells_that_no_span_reaches() -> None:
     undisturbed.flush()
     assert cells(live) == cells(undisturbed)
     assert [cell.filter_id for cell in cells(live)] == [None]
-    assert live.partition.record.cells == 1
+    assert live.partition.checkpoint.cells == 1
 
 
 def test_they_do_not_come_back_with_a_span_that_reaches_them() -> None:
@@ -122,7 +122,7 @@ def test_a_cell_of_another_aggregation_is_counted_anew() -> None:
     live.define_all()
     live.deliver([Arrival(event("sum", "t", USED_MS, v="5"), ORG, USED_MS, 0, 0, 0)])
     live.append(CHANGED_MS, RENAMED)
-    live.partition.record.definitions_ms = CHANGED_MS
+    live.partition.checkpoint.definitions_ms = CHANGED_MS
     live.flush()
     counted = {"name": "sum", "code": "sum", "aggregation_type": "count_agg"}
     restore_after(live, commands.update_billable_metric(ORG, "sum", counted))

@@ -36,13 +36,14 @@ BUGS = (
     Bug(
         "torn-state-unnoticed",
         "tables/partition/snapshot.py",
-        "(self._loaded, self._loaded_hash % SUM_MODULUS) != (record.cells, record.cells_hash)",
+        "(self._loaded, self._loaded_hash % SUM_MODULUS) != (\n"
+        "            checkpoint.cells,\n            checkpoint.cells_hash,\n        )",
         "False",
     ),
     Bug(
         "torn-presence-unnoticed",
         "tables/partition/snapshot.py",
-        "record.presence_sum not in (None, tables.event_ranges.sum)",
+        "checkpoint.presence_sum not in (None, tables.event_ranges.sum)",
         "False",
     ),
     Bug(
@@ -54,7 +55,7 @@ BUGS = (
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
         "app/runtime/restore.py",
-        "queue.want(refolding_keys(table), record.cut_ms)",
+        "queue.want(refolding_keys(state), checkpoint.cut_ms)",
         "pass",
     ),
     Bug(
@@ -66,8 +67,9 @@ BUGS = (
     Bug(
         "lost-usage-records-unnoticed",
         "app/runtime/restore.py",
-        "record.output is not None and await output_stands(settings, number, record.output)",
-        "record.output is not None",
+        "checkpoint.output is not None"
+        " and await output_stands(settings, number, checkpoint.output)",
+        "checkpoint.output is not None",
     ),
     Bug(
         "usage-records-lost-under-the-worker-unnoticed",
@@ -90,8 +92,8 @@ BUGS = (
     Bug(
         "history-half-done-taken-for-done",
         "tables/partition/standing.py",
-        "        if not refolds:\n            self._record.history_ms",
-        "        if True:\n            self._record.history_ms",
+        "        if not refolds:\n            self._checkpoint.history_ms",
+        "        if True:\n            self._checkpoint.history_ms",
     ),
     Bug(
         "cells-of-other-keys-confused",
@@ -346,8 +348,8 @@ BUGS = (
     Bug(
         "redis-declared-whole",
         "app/runtime/restore.py",
-        "await fill(store, number, record.epoch, record.flush, members)",
-        "await fill(store, number, record.epoch, record.flush, {})",
+        "await fill(store, number, checkpoint.epoch, checkpoint.flush, members)",
+        "await fill(store, number, checkpoint.epoch, checkpoint.flush, {})",
     ),
     Bug(
         "gap-before-a-batch-unnoticed",

@@ -33,9 +33,9 @@ async def usage_at(engine: Engine, at_ms: int) -> Answers:
         if number not in engine.owned:
             # It has failed meanwhile, and is being restored.
             continue
-        table = engine.owned[number].table
-        for name in _names(table):
-            for usage in past_usage(table, name, at_ms) if engine.homes.of(*name) == number else ():
+        state = engine.owned[number].state
+        for name in _names(state):
+            for usage in past_usage(state, name, at_ms) if engine.homes.of(*name) == number else ():
                 past_usage_json(usage)
                 answers[name, _period(usage)] = usage
             for wanted in REGROUPINGS:
@@ -78,9 +78,9 @@ def offline_usage_at(meter: OfflineMeter, arrivals: Iterable[Arrival], at_ms: in
     return answers
 
 
-def _names(table: Partition) -> list[SubscriptionKey]:
+def _names(state: Partition) -> list[SubscriptionKey]:
     """Every subscription, and those that there are only events of."""
-    return sorted({*table.definitions.all_subscription_keys(), *table.event_ranges.codes})
+    return sorted({*state.definitions.all_subscription_keys(), *state.event_ranges.codes})
 
 
 def _period(usage: PeriodUsage) -> str:

@@ -483,10 +483,10 @@ class Player:
             for name in sorted(partition.shared.definitions.all_subscription_keys())
             if partition.shared.homes.of(*name) == partition.number
         ]
-        usage = {name: current_usage(owner.table, name, end_ms) for owner, name in homes}
+        usage = {name: current_usage(owner.state, name, end_ms) for owner, name in homes}
         kept = {p.number: self._kept_members(p) for p in owned}
         members = {
-            name: members_of(partition.table, name, known, end_ms)
+            name: members_of(partition.state, name, known, end_ms)
             for partition, name in homes
             if (known := kept[partition.number]) is not None
         }
@@ -513,14 +513,14 @@ class Player:
         arrivals = arrivals_in(self.broker, self.script.partitions)
         for one in owned:
             home = [a for a in arrivals if one.shared.homes.of(*a.name) == one.number]
-            self.violations += verified(one.table, home)
+            self.violations += verified(one.state, home)
 
     def _kept_members(self, owned: OwnedPartition) -> dict[MemberKey, Member] | None:
         """What the changelog has; None if it was torn, which is looked at when it is needed."""
         entries = self.broker.log(MEMBERS_CHANGELOG, owned.number).entries
         newest = {entry.key or b"": entry.value for entry in entries}
         packed = {key: value for key, value in newest.items() if value is not None}
-        if sum_of(packed.items()) != owned.table.members.sum:
+        if sum_of(packed.items()) != owned.state.members.sum:
             return None
         return {
             msgspec.msgpack.decode(key, type=tuple[bytes, str]): unpack_member(value)
@@ -551,23 +551,23 @@ class Player:
         if sorted(o.number for o in owned) != list(range(self.script.partitions)):
             return f"owned are {[o.number for o in owned]}"
         for one in owned:
-            record, number = one.table.record, one.number
-            if record.raw_next < self.broker.log("events-raw", number).end:
+            checkpoint, number = one.state.checkpoint, one.number
+            if checkpoint.raw_next < self.broker.log("events-raw", number).end:
                 return f"partition {number} does not fold its events"
-            if record.rekeyed_next < self.broker.log("events-rekeyed", number).end:
+            if checkpoint.rekeyed_next < self.broker.log("events-rekeyed", number).end:
                 return f"partition {number} does not fold what is forwarded to it"
             if one.refold_queue.meter_keys or one.refold_queue.since_ms is not None:
                 return f"partition {number} goes on refolding ({one.cuts.blocked})"
             # While a cut is taken, the schedule does not have those whose cut it is.
             names = (
-                one.table.event_ranges.codes.keys() | one.shared.definitions.all_subscription_keys()
+                one.state.event_ranges.codes.keys() | one.shared.definitions.all_subscription_keys()
             )
             homes = one.shared.homes
-            cuts = [next_cut(one.table, name) for name in names if homes.of(*name) == number]
+            cuts = [next_cut(one.state, name) for name in names if homes.of(*name) == number]
             if min(one.cuts.schedule.next_ms(), *cuts, NEVER_MS) <= end_ms:
                 return f"partition {number} does not close: {one.cuts.blocked}"
             waiting = one.next_flush
-            if waiting.moved or waiting.records or one.commits.flush != record.flush:
+            if waiting.moved or waiting.records or one.commits.flush != checkpoint.flush:
                 return f"partition {number} does not flush"
         return None
 

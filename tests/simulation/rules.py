@@ -151,7 +151,7 @@ def _beginning_at(definitions: Definitions, upgraded: Subscription) -> Iterator[
 
 def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> Iterator[str]:
     """Metrics with units in its last period, which is published without them."""
-    name, cut_ms = (upgraded.organization_id, upgraded.external_id), partition.record.cut_ms
+    name, cut_ms = (upgraded.organization_id, upgraded.external_id), partition.checkpoint.cut_ms
     periods = [
         period
         for versions, timeline in partition.timelines.of(name)

@@ -17,7 +17,7 @@ from tests.simulation.script import Event, Script
 from tests.simulation.test_mending import defined
 
 
-def durable_record(player: Player) -> Checkpoint:
+def durable_checkpoint(player: Player) -> Checkpoint:
     """The newest that is committed of partition 0."""
     entries = player.broker.log(CELLS_CHANGELOG, 0).entries
     newest = next(e.value for e in reversed(entries) if e.key == CHECKPOINT_KEY)
@@ -28,13 +28,13 @@ def test_attempts_are_counted_until_a_flush_moves_an_offset(tmp_path: Path) -> N
     async def act(player: Player) -> None:
         await begin(player)
         await player.workers[0].assign(frozenset({0}))
-        assert durable_record(player).attempt == 1
+        assert durable_checkpoint(player).attempt == 1
         found = []
         for event in (None, None, Event("count", "a"), None):
             if event is not None:
                 player._append(event)
             await asyncio.sleep(5)
-            found.append(durable_record(player).attempt)
+            found.append(durable_checkpoint(player).attempt)
             player.workers[0].process.kill()
             await player._heal()
             assert player.workers[0].engine.owned[0].attempt == found[-1] + 1

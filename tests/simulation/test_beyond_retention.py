@@ -44,7 +44,7 @@ async def counted(player: Player) -> None:
 
 def events_count(player: Player) -> int:
     owned = player.workers[0].engine.owned[0]
-    usage = current_usage(owned.table, NAME, player.clock.now_ms())
+    usage = current_usage(owned.state, NAME, player.clock.now_ms())
     assert usage is not None
     return sum(row.events_count for row in usage.rows)
 
@@ -100,8 +100,8 @@ def test_a_definition_that_needs_deleted_events_leaves_the_figures(tmp_path: Pat
         engine = player.workers[0].engine
         owned = engine.owned[0]
         assert engine.failure is None
-        assert NAME in owned.table.stale.parked
-        assert owned.table.refolding(*NAME)
+        assert NAME in owned.state.stale.parked
+        assert owned.state.refolding(*NAME)
         assert events_count(player) == 3
         player._leap(Pass(WEEK_MS, WEEK_MS))
         player._leap(Pass(2 * HOUR_MS))

@@ -150,7 +150,7 @@ def test_a_repair_holds_back_the_cut_that_waits(
         await asyncio.sleep(8)
         owned = worker.engine.owned[home]
         assert owned.cuts.blocked is not None
-        spans = [span for span in owned.table.routes.spans.values() if span.layers]
+        spans = [span for span in owned.state.routes.spans.values() if span.layers]
         ((layer,),) = [span.layers.values() for span in spans]
         (cell,) = layer.cells.values()
         cell.state.total = Decimal(21)  # type: ignore[attr-defined]

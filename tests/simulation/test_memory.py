@@ -39,10 +39,10 @@ def forgotten() -> list[bool]:
         with patch("app.runtime.ownership.gc", gc):
             for _ in range(4):
                 await moved(one, BOTH, other)
-                tables.append(weakref.ref(one.engine.owned[0].table))
+                tables.append(weakref.ref(one.engine.owned[0].state))
                 await moved(other, BOTH, one)
                 await asyncio.sleep(60)
-        return [table() is None for table in tables]
+        return [state() is None for state in tables]
 
     with TemporaryDirectory() as directory:
         script = Script(2, 2, list(base()))

@@ -121,7 +121,7 @@ def test_presence_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
 
     async def count(player: Player, end_ms: int) -> None:
         await rest(player, end_ms)
-        codes = [c for o in player._owned() for c in o.table.event_ranges.codes.values()]
+        codes = [c for o in player._owned() for c in o.state.event_ranges.codes.values()]
         counted.append(sum(entry.events for entries in codes for entry in entries.values()))
 
     said: list[str] = []
@@ -285,9 +285,9 @@ def test_a_refold_that_was_queued_holds_all_cuts_to_come_after_a_restart(
         return decoded
 
     def note(queue: RefoldQueue, meter_keys: Any, since_ms: int) -> None:
-        record = queue._table.record
-        if record.refolding:
-            held.append((since_ms, record.cut_ms, record.definitions_ms))
+        checkpoint = queue._state.checkpoint
+        if checkpoint.refolding:
+            held.append((since_ms, checkpoint.cut_ms, checkpoint.definitions_ms))
         want(queue, meter_keys, since_ms)
 
     monkeypatch.setattr(msgspec.msgpack, "decode", queued)

@@ -201,7 +201,7 @@ def test_a_parked_flush_is_void_when_somebody_else_has_the_partition(
         await first.assign(BOTH)
         await asyncio.sleep(5)
         assert first.engine.owned[HOME].folded_events == 0
-        assert first.engine.owned[HOME].table.record.raw_next == 1
+        assert first.engine.owned[HOME].state.checkpoint.raw_next == 1
         assert committed_once(player, HOME)
         sound(first, 4)
 
@@ -248,10 +248,10 @@ def test_folding_stands_when_the_next_flush_is_full(
             await asyncio.sleep(2)
         owned = worker.engine.owned[0]
         assert owned.commits.unsent is not None
-        assert owned.table.record.raw_next < 20
+        assert owned.state.checkpoint.raw_next < 20
         away.is_set = False
         await asyncio.sleep(60)
-        assert owned.table.record.raw_next == 30
+        assert owned.state.checkpoint.raw_next == 30
         assert committed_once(player, 0)
         sound(worker, 1)
 

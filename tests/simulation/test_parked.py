@@ -35,7 +35,7 @@ def with_six() -> list[Step]:
 def groups(player: Player, external_id: str) -> list[tuple[str | None, ...]]:
     """Group values of what is shown of a subscription."""
     owned = player.workers[0].engine.owned[0]
-    usage = current_usage(owned.table, (ORG, external_id), player.clock.now_ms())
+    usage = current_usage(owned.state, (ORG, external_id), player.clock.now_ms())
     assert usage is not None
     return [tuple(value for _, value in row.grouped_by) for row in usage.rows]
 
@@ -76,8 +76,8 @@ def test_the_others_are_refolded(
         await _group_by(player, "g")
         assert (engine.failure, engine.brokers.restores) == (None, restores)
         owned = engine.owned[0]
-        assert list(owned.table.stale.parked) == [BROKEN]
-        assert owned.table.refolding(*BROKEN)
+        assert list(owned.state.stale.parked) == [BROKEN]
+        assert owned.state.refolding(*BROKEN)
         assert [groups(player, name) for name in names] == [
             [()] if name == "sub-b" else [("x",)] for name in names
         ]
@@ -85,8 +85,8 @@ def test_the_others_are_refolded(
         # Mended, the next definition finds what was left to do.
         monkeypatch.undo()
         await _group_by(player, "h")
-        assert not owned.table.stale.parked
-        assert not owned.table.refolding(*BROKEN)
+        assert not owned.state.stale.parked
+        assert not owned.state.refolding(*BROKEN)
         assert groups(player, "sub-b") == [(None,)]
 
     run(in_simulation(Script(1, 1, with_six()), 0, tmp_path, act))
@@ -120,7 +120,7 @@ def test_a_next_cut_that_cannot_be_told_keeps_nobody_from_a_restore(
         player.workers[0].process.kill()
         await player._heal()
         engine = player.workers[0].engine
-        assert list(engine.owned[0].table.stale.parked) == [BROKEN]
+        assert list(engine.owned[0].state.stale.parked) == [BROKEN]
         assert engine.owned[0].cuts.schedule.next_ms() > 0
         assert engine.failure is None
         monkeypatch.undo()

@@ -115,7 +115,7 @@ class Worker:
     async def _append(self, topic: str, key: bytes, value: bytes, *_: object) -> Any:
         """Whatever is appended is folded at once."""
         self.appended.append(value)
-        self.live.partition.record.raw_next = len(self.appended)
+        self.live.partition.checkpoint.raw_next = len(self.appended)
         return SimpleNamespace(offset=len(self.appended) - 1, timestamp=START_MS)
 
     async def _find_raw_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrival]:
@@ -136,7 +136,7 @@ class Worker:
             name = "t" if number == 0 else f"t{number}"
             self.live.deliver([Arrival(event("count", name, at_ms), ORG, START_MS, 0, number, 0)])
         self.engine.owned[0] = SimpleNamespace(
-            table=self.live.partition, number=0, verdicts={}, advanced=asyncio.Condition()
+            state=self.live.partition, number=0, verdicts={}, advanced=asyncio.Condition()
         )
 
     def gives_it_to(self, other: Worker) -> None:

@@ -38,7 +38,7 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
         return dict.fromkeys(numbers, (100, 0))
 
     engine = SimpleNamespace(
-        definitions=owned.table.definitions,
+        definitions=owned.state.definitions,
         owned={0: owned},
         shared=owned.shared,
         brokers=owned.shared.brokers,
@@ -51,7 +51,7 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
 
 
 def impact_of(owned: OwnedPartition) -> Impact:
-    decision = decide(owned.table.definitions, DELETE, START_MS + 2_000)
+    decision = decide(owned.state.definitions, DELETE, START_MS + 2_000)
     impact = getattr(decision, "impact", None)
     assert isinstance(impact, Impact)
     return impact
@@ -73,7 +73,7 @@ async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
     monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     gateway, owned = await with_event(START_MS + WEEK_MS)
-    impact, definitions, defined = impact_of(owned), owned.table.definitions, 0
+    impact, definitions, defined = impact_of(owned), owned.state.definitions, 0
 
     def tried(branch: Definitions, value: bytes, *where: int) -> Steps[Any]:
         """Another worker's definition comes after each step of ours."""

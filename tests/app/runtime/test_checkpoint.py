@@ -25,13 +25,13 @@ from tests.app.runtime.alone import context_of
 IDLE: MeterKey = ("o", "idle", "gb")
 
 
-def _known(meter_keys: set[MeterKey], record: Checkpoint | None = None) -> Partition:
+def _known(meter_keys: set[MeterKey], checkpoint: Checkpoint | None = None) -> Partition:
     """A partition that has events of these meter keys, and of one more."""
-    table = Partition(0, Definitions(), EventIndex(), carried=Carried(record))
-    table.event_ranges.most_undefined = sys.maxsize
+    state = Partition(0, Definitions(), EventIndex(), carried=Carried(checkpoint))
+    state.event_ranges.most_undefined = sys.maxsize
     for organization_id, external_id, code in {*meter_keys, IDLE}:
-        table.event_ranges.of((organization_id, external_id), code)
-    return table
+        state.event_ranges.of((organization_id, external_id), code)
+    return state
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def _known(meter_keys: set[MeterKey], record: Checkpoint | None = None) -> Parti
 def test_what_is_under_a_refold_is_so_again_after_a_restart(
     meter_keys: set[MeterKey], also: set[MeterKey]
 ) -> None:
-    table = _known(meter_keys)
-    context, queue, forwards = context_of(table.definitions), RefoldQueue(table), Forwards()
-    cuts = Cuts(table, context, queue)
+    state = _known(meter_keys)
+    context, queue, forwards = context_of(state.definitions), RefoldQueue(state), Forwards()
+    cuts = Cuts(state, context, queue)
     queue.want(meter_keys, 17)
-    packed = Packing(table, context, NextFlush(), queue, cuts, forwards).packed_record()
+    packed = Packing(state, context, NextFlush(), queue, cuts, forwards).packed_checkpoint()
     assert len(packed) < CHANGELOG_MESSAGE_BYTES - 1_000
     restored = _known(meter_keys, msgspec.msgpack.decode(packed, type=Checkpoint))
     assert set(refolding_keys(restored)) == meter_keys | also

@@ -89,8 +89,8 @@ def test_large_headers_and_a_large_key_are_not_repeated() -> None:
 
 
 def _owned() -> OwnedPartition:
-    table = Partition(0, Definitions(), EventIndex())
-    return OwnedPartition(table, NoProducer(), context_of(table.definitions, SystemClock()))
+    state = Partition(0, Definitions(), EventIndex())
+    return OwnedPartition(state, NoProducer(), context_of(state.definitions, SystemClock()))
 
 
 @pytest.mark.parametrize(

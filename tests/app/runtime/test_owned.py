@@ -55,10 +55,10 @@ def owned_of(
     """A partition without servers: what it commits nobody takes."""
     live = Live(definitions_of(codes, SettingsRecord(grace_s=0, **settings)))
     live.define_all()
-    table = live.partition
+    state = live.partition
     clock = ManualClock(START_MS + 2 * WEEK_MS)
-    context = context_of(table.definitions, clock, slice_events=slice_events)
-    return OwnedPartition(table, producer or NoProducer(), context)
+    context = context_of(state.definitions, clock, slice_events=slice_events)
+    return OwnedPartition(state, producer or NoProducer(), context)
 
 
 def sent(name: str, at_ms: int = AT_MS, partition: int = 0, **place: Any) -> Arrival:
@@ -77,10 +77,10 @@ async def refuses_to_flush(owned: OwnedPartition) -> None:
 async def test_a_slice_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cells have the events, and its index does not: replayed, they would count again."""
     owned = owned_of("count")
-    monkeypatch.setattr(owned.table.index, "add_many", _NoMemory(owned.table.index.add_many, 1))
+    monkeypatch.setattr(owned.state.index, "add_many", _NoMemory(owned.state.index.add_many, 1))
     with pytest.raises(MemoryError):
         await owned.take(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
-    assert owned.table.record.raw_next == 0
+    assert owned.state.checkpoint.raw_next == 0
     await refuses_to_flush(owned)
 
 
@@ -108,8 +108,8 @@ async def test_a_cut_that_fails_half_way_is_in_no_flush(
         for offset, code in enumerate(("count", "sum"))
     ]
     await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=START_MS + 2 * WEEK_MS)
-    owned.table.definitions.append_time_ms = START_MS + 2 * WEEK_MS
-    for name in owned.table.event_ranges.codes:
+    owned.state.definitions.append_time_ms = START_MS + 2 * WEEK_MS
+    for name in owned.state.event_ranges.codes:
         owned.cuts.schedule.update(name)
     progress = ProgressTable()
     progress.note(owned.cuts.progress(2, START_MS + 2 * WEEK_MS))
@@ -178,10 +178,10 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
     ]
     await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
     meter_keys = [
-        (*name, code) for name, codes in owned.table.event_ranges.codes.items() for code in codes
+        (*name, code) for name, codes in owned.state.event_ranges.codes.items() for code in codes
     ]
     owned.refold_queue.want(meter_keys, AT_MS)
-    packing = owned.table.packing
+    packing = owned.state.packing
     monkeypatch.setattr(packing, "replace", _NoMemory(packing.replace, len(meter_keys)))
     with pytest.raises(MemoryError):
         await refold_queued(owned, lambda _: cast(Any, _EmptyLog()))
@@ -194,7 +194,7 @@ async def test_a_flush_that_fails_half_way_is_not_gone_on_with(
     """What the first has taken out of the tables the second would not have."""
     owned = owned_of("count")
     await owned.take(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
-    event_ranges = owned.table.event_ranges
+    event_ranges = owned.state.event_ranges
     monkeypatch.setattr(event_ranges, "take_changes", _NoMemory(event_ranges.take_changes, 1))
     with pytest.raises(MemoryError):
         await owned.flush()
@@ -229,11 +229,11 @@ async def test_of_a_batch_that_is_cancelled_between_two_slices_nothing_is_flushe
     owned = owned_of("count", slice_events=1)
     arrivals = [sent("a"), sent("b", raw_offset=1)]
     taking = asyncio.create_task(owned.take(runs_of(arrivals), raw_next=2))
-    while owned.table.index.length == 0:
+    while owned.state.index.length == 0:
         await asyncio.sleep(0)
     taking.cancel()
     await asyncio.wait([taking])
-    assert owned.table.index.length == 1
+    assert owned.state.index.length == 1
     await refuses_to_flush(owned)
 
 
@@ -246,7 +246,7 @@ async def test_slices_that_take_no_time_give_the_loop_up_once_each() -> None:
     while not taking.done():
         await asyncio.sleep(0)
         rounds += 1
-    assert owned.table.index.length == 100
+    assert owned.state.index.length == 100
     assert rounds < 3 * 100
 
 
@@ -373,16 +373,16 @@ async def test_a_partition_whose_index_finds_no_disk_stands_and_says_what_it_wan
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     owned = owned_of("count")
-    index, wanted = owned.table.index, [4_000]
+    index, wanted = owned.state.index, [4_000]
     monkeypatch.setattr(type(index), "wanted_disk_bytes", property(lambda _: wanted[0]))
     monkeypatch.setattr("app.runtime.owned.DISK_POLL_S", 0.01)
     taking = asyncio.create_task(owned.take(runs_of([sent("a")]), raw_next=1))
     await asyncio.sleep(0.05)
-    assert owned.table.record.raw_next == 0
+    assert owned.state.checkpoint.raw_next == 0
     assert owned.disk_full is not None
     assert "METER_STATE_DIR" in owned.disk_full[1]
     assert "4000 bytes" in owned.disk_full[1]
     wanted[0] = 0
     await taking
-    assert owned.table.record.raw_next == 1
+    assert owned.state.checkpoint.raw_next == 1
     assert owned.disk_full is None

@@ -130,7 +130,7 @@ def test_a_cut_taken_again_publishes_nothing() -> None:
     live = live_of(["sum"], ("sum", 0, 0, {"v": "1"}))
     told(live, WEEK_MS)
     count = len(live.records)
-    live.partition.record.cut_ms = -1
+    live.partition.checkpoint.cut_ms = -1
     told(live, WEEK_MS)
     assert len(live.records) == count
 
