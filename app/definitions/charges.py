@@ -44,14 +44,15 @@ def find_metrics(
     An unknown one refuses the whole request before anything else is looked at.
     """
     kept = {charge.id: charge for charge in old}
-    metrics = [_find_metric(definitions, organization_id, body, kept) for body in bodies]
+    metrics = [find_metric(definitions, organization_id, body, kept) for body in bodies]
     found = [metric for metric in metrics if metric is not None]
     return found if len(found) == len(metrics) else not_found("billable_metrics")
 
 
-def _find_metric(
+def find_metric(
     definitions: Definitions, organization_id: str, body: Body, kept: Mapping[str, Charge]
 ) -> Metric | None:
+    """Return the metric that a body names, or that of the charge whose id it has."""
     metric_id, code = body.get("billable_metric_id"), body.get("billable_metric_code")
     if is_blank(metric_id) and not is_blank(code):
         return definitions.metric(organization_id, scalar_text(code) or "")
@@ -83,13 +84,32 @@ def described_charges(
     if isinstance(codes, Rejected):
         return codes
     charges: list[Charge] = []
+    last = last_number(old)
     for body, metric, charge, code in zip(bodies, metrics, olds, codes, strict=True):
-        described = _described(body, metric, charge, code, now_ms)
+        base = charge or new_charge(body, metric, last + 1, now_ms)
+        described = described_charge(body, metric, base, code)
         if isinstance(described, Rejected):
             return described
-        # What did not change stays the same object: readers compile charges by identity.
-        charges.append(charge if charge == described and charge is not None else described)
+        last = max(last, described.number)
+        charges.append(described)
     return tuple(charges)
+
+
+def last_number(charges: Sequence[Charge]) -> int:
+    """Return the number of the charge that was made last; 0: there is none."""
+    return max((charge.number for charge in charges), default=0)
+
+
+def new_charge(body: Body, metric: Metric, number: int, now_ms: int) -> Charge:
+    """Return a charge before anything of its body is in it."""
+    return Charge(
+        id=new_object_id(body),
+        metric_id=metric.id,
+        code="",
+        charge_model="",
+        created_at_ms=now_ms,
+        number=number,
+    )
 
 
 def _codes(
@@ -125,19 +145,20 @@ def _free_code(code: str, taken: set[str]) -> str:
     return free
 
 
-def _described(
-    body: Body, metric: Metric, old: Charge | None, code: str, now_ms: int
-) -> Charge | Rejected:
-    fields = Fields(_defaults(old) | {k: v for k, v in body.items() if k != "properties"})
+def described_charge(body: Body, metric: Metric, old: Charge, code: str) -> Charge | Rejected:
+    """Return `old` with a code and every field taken from the body, else as it was.
+
+    What does not change stays the same object: readers compile charges by identity.
+    """
+    given = {key: value for key, value in body.items() if key != "properties"}
+    fields = Fields(msgspec.structs.asdict(old) | given)
     fields_of_body = Fields(body)
     charge_model = fields.mandatory_choice("charge_model", CHARGE_MODELS)
-    properties = _properties(fields_of_body, charge_model, old.properties if old else {})
-    charge = Charge(
-        id=old.id if old else new_object_id(body),
-        metric_id=metric.id,
+    properties = described_properties(fields_of_body, charge_model, old.properties)
+    charge = msgspec.structs.replace(
+        old,
         code=code,
         charge_model=charge_model,
-        created_at_ms=old.created_at_ms if old else now_ms,
         invoice_display_name=fields.text("invoice_display_name"),
         pay_in_advance=fields.flag("pay_in_advance") or False,
         prorated=fields.flag("prorated") or False,
@@ -146,17 +167,15 @@ def _described(
         min_amount_cents=fields.integer("min_amount_cents", 0, MAX_AMOUNT_CENTS) or 0,
         accepts_target_wallet=fields.flag("accepts_target_wallet") or False,
         properties=properties,
-        filters=_filters(fields_of_body, metric, charge_model, old.filters if old else ()),
+        filters=_filters(fields_of_body, metric, charge_model, old.filters),
     )
     _check_combination(fields, charge, metric)
     for field, codes in fields_of_body.errors.items():
         for error in codes:
             fields.fail(field, error)
-    return invalid(fields.errors) if fields.errors else charge
-
-
-def _defaults(old: Charge | None) -> dict[str, Any]:
-    return {} if old is None else msgspec.structs.asdict(old)
+    if fields.errors:
+        return invalid(fields.errors)
+    return old if charge == old else charge
 
 
 def _check_combination(fields: Fields, charge: Charge, metric: Metric) -> None:
@@ -175,8 +194,8 @@ def _check_combination(fields: Fields, charge: Charge, metric: Metric) -> None:
         fields.fail("charge_model", "invalid_aggregation_type_or_charge_model")
 
 
-def _properties(fields: Fields, charge_model: str, old: Body) -> Body:
-    """Properties as given; of a standard charge without any, an amount of 0."""
+def described_properties(fields: Fields, charge_model: str, old: Body) -> Body:
+    """Return properties as given; of a standard charge without any, an amount of 0."""
     given = fields.mapping("properties")
     properties = given or old
     if "properties" in fields.errors:
@@ -208,8 +227,8 @@ def _filters(
     bodies = fields.objects("filters")
     if bodies is None:
         return tuple(old)
-    allowed = {each.key: frozenset(each.values) for each in metric.filters}
-    wanted = [_described_filter(fields, body, allowed, charge_model) for body in bodies]
+    allowed = allowed_values(metric)
+    wanted = [described_filter(fields, body, allowed, charge_model) for body in bodies]
     selections = [_selection(each) for each in wanted]
     firsts: dict[_Selection, ChargeFilter] = {}
     for selection, each in zip(selections, wanted, strict=True):
@@ -231,9 +250,15 @@ def _selection(charge_filter: ChargeFilter) -> _Selection:
     return frozenset((key, frozenset(texts)) for key, texts in charge_filter.values.items())
 
 
-def _described_filter(
+def allowed_values(metric: Metric) -> dict[str, frozenset[str]]:
+    """Return the values that filters of a charge may name, by key."""
+    return {each.key: frozenset(each.values) for each in metric.filters}
+
+
+def described_filter(
     fields: Fields, body: Body, allowed: Mapping[str, frozenset[str]], charge_model: str
 ) -> ChargeFilter:
+    """Return the new filter that a body describes; what is wrong with it goes to `fields`."""
     own = Fields(body)
     values = own.mapping("values")
     if not values:
@@ -242,7 +267,7 @@ def _described_filter(
         id=new_object_id(body),
         values={key: _filter_values(own, key, texts, allowed) for key, texts in values.items()},
         invoice_display_name=own.text("invoice_display_name"),
-        properties=_properties(own, charge_model, {}),
+        properties=described_properties(own, charge_model, {}),
     )
     for field, codes in own.errors.items():
         for code in codes:

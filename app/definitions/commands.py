@@ -14,7 +14,15 @@ import msgspec
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Impact, Rejected
-from app.definitions.shapes import customer_body, metric_body, new_id, plan_body, subscription_body
+from app.definitions.shapes import (
+    charge_body,
+    charge_filter_body,
+    customer_body,
+    metric_body,
+    new_id,
+    plan_body,
+    subscription_body,
+)
 
 __all__ = [
     "MAX_COMMAND_BYTES",
@@ -25,9 +33,13 @@ __all__ = [
     "UnreadableCommand",
     "apply_history",
     "create_billable_metric",
+    "create_charge",
+    "create_charge_filter",
     "create_plan",
     "create_subscription",
     "delete_billable_metric",
+    "delete_charge",
+    "delete_charge_filter",
     "delete_customer",
     "delete_plan",
     "lift",
@@ -35,6 +47,8 @@ __all__ = [
     "set_settings",
     "terminate_subscription",
     "update_billable_metric",
+    "update_charge",
+    "update_charge_filter",
     "update_plan",
     "update_subscription",
     "upsert_customer",
@@ -124,6 +138,67 @@ def update_plan(organization_id: str, code: str, body: object) -> Command:
 def delete_plan(organization_id: str, code: str) -> Command:
     """`DELETE /plans/{code}`."""
     return _command("delete_plan", organization_id, code=code)
+
+
+def create_charge(organization_id: str, plan_code: str, body: object) -> Command:
+    """`POST /plans/{code}/charges`."""
+    return _command("create_charge", organization_id, code=plan_code, charge=charge_body(body))
+
+
+def update_charge(organization_id: str, plan_code: str, charge_code: str, body: object) -> Command:
+    """`PUT /plans/{code}/charges/{charge_code}`."""
+    return _command(
+        "update_charge",
+        organization_id,
+        code=plan_code,
+        charge_code=charge_code,
+        charge=charge_body(body),
+    )
+
+
+def delete_charge(organization_id: str, plan_code: str, charge_code: str) -> Command:
+    """`DELETE /plans/{code}/charges/{charge_code}`."""
+    return _command("delete_charge", organization_id, code=plan_code, charge_code=charge_code)
+
+
+def create_charge_filter(
+    organization_id: str, plan_code: str, charge_code: str, body: object
+) -> Command:
+    """`POST /plans/{code}/charges/{charge_code}/filters`."""
+    return _command(
+        "create_charge_filter",
+        organization_id,
+        code=plan_code,
+        charge_code=charge_code,
+        filter=charge_filter_body(body),
+    )
+
+
+def update_charge_filter(
+    organization_id: str, plan_code: str, charge_code: str, filter_id: str, body: object
+) -> Command:
+    """`PUT /plans/{code}/charges/{charge_code}/filters/{id}`."""
+    return _command(
+        "update_charge_filter",
+        organization_id,
+        code=plan_code,
+        charge_code=charge_code,
+        filter_id=filter_id,
+        filter=charge_filter_body(body),
+    )
+
+
+def delete_charge_filter(
+    organization_id: str, plan_code: str, charge_code: str, filter_id: str
+) -> Command:
+    """`DELETE /plans/{code}/charges/{charge_code}/filters/{id}`."""
+    return _command(
+        "delete_charge_filter",
+        organization_id,
+        code=plan_code,
+        charge_code=charge_code,
+        filter_id=filter_id,
+    )
 
 
 def upsert_customer(organization_id: str, body: object) -> Command:

@@ -75,6 +75,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     charge_model: str
     created_at_ms: int
+    number: int = 0
+    """Greater than those of the charges of the plan that were made before it."""
     invoice_display_name: str | None = None
     pay_in_advance: bool = False
     prorated: bool = False

@@ -56,19 +56,19 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     if old is None:
         return not_found("plan")
     body = payload_body(command, "plan")
-    in_use = definitions.has_subscribers(old.id)
-    if in_use:
+    if definitions.has_subscribers(old.id):
         body = {key: value for key, value in body.items() if key not in _FROZEN_IN_USE}
     plan = _described(definitions, old, _body_of(old), body, now_ms)
-    if isinstance(plan, Rejected):
-        return plan
-    if plan == old:
-        return Decision(old, None, ())
-    codes = _affected_codes(definitions, old, plan)
-    impact = (
-        Impact(plan.organization_id, codes=codes, plan_id=plan.id) if in_use and codes else None
-    )
-    return Decision(plan, impact, (plan,))
+    return plan if isinstance(plan, Rejected) else changed(definitions, old, plan, plan)
+
+
+def changed(definitions: Definitions, old: Plan, new: Plan, shown: Plan | Charge) -> Decision:
+    """Return the decision that makes a plan another whole; `shown` is what it answers."""
+    if new == old:
+        return Decision(shown, None, ())
+    codes = _affected_codes(definitions, old, new) if definitions.has_subscribers(old.id) else None
+    impact = Impact(new.organization_id, codes=codes, plan_id=new.id) if codes else None
+    return Decision(shown, impact, (new,))
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:

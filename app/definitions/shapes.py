@@ -113,7 +113,7 @@ def metric_body(body: object) -> Body:
 
 def plan_body(body: object) -> Body:
     """Known keys of a plan; each charge and charge filter has a `new_id` for when it is made."""
-    return _pick(body, PLAN_KEYS) | _each(body, "charges", _charge_body)
+    return _pick(body, PLAN_KEYS) | _each(body, "charges", charge_body)
 
 
 def customer_body(body: object) -> Body:
@@ -126,12 +126,14 @@ def subscription_body(body: object) -> Body:
     return _pick(body, SUBSCRIPTION_KEYS)
 
 
-def _charge_body(charge: object) -> Body:
-    shaped = _pick(charge, CHARGE_KEYS) | _each(charge, "filters", _charge_filter_body)
+def charge_body(charge: object) -> Body:
+    """Known keys of a charge, with a `new_id` for when it is made, and so each of its filters."""
+    shaped = _pick(charge, CHARGE_KEYS) | _each(charge, "filters", charge_filter_body)
     return shaped | {"new_id": new_id()}
 
 
-def _charge_filter_body(charge_filter: object) -> Body:
+def charge_filter_body(charge_filter: object) -> Body:
+    """Known keys of a charge filter, with a `new_id` for when it is made."""
     return _pick(charge_filter, CHARGE_FILTER_KEYS) | {"new_id": new_id()}
 
 

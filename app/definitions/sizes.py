@@ -41,15 +41,24 @@ def oversized(command: Command) -> Rejected | None:
 
 def outgrown(command: Command, decision: Decision) -> Rejected | None:
     """What of a plan would be too many once a change is made: charges may keep what they had."""
-    plan = command.payload.get("plan")
-    if not isinstance(plan, Mapping) or "charges" not in plan:
+    if not _adds(command):
         return None
-    fields = Fields(plan)
+    fields = Fields({})
     for change in decision.changes:
         if isinstance(change, Plan):
             count = sum(len(charge.filters) for charge in change.charges)
+            _most(fields, "charges", len(change.charges), limits.PLAN_CHARGES)
             _most(fields, "filters", count, limits.PLAN_CHARGE_FILTERS)
     return invalid(fields.errors) if fields.errors else None
+
+
+def _adds(command: Command) -> bool:
+    """Return True if a command may add charges or filters to a plan."""
+    if command.type in ("create_charge", "create_charge_filter"):
+        return True
+    lists = (("plan", "charges"), ("charge", "filters"))
+    bodies = ((command.payload.get(root), name) for root, name in lists)
+    return any(isinstance(body, Mapping) and name in body for body, name in bodies)
 
 
 def _metric(fields: Fields, body: Body, code: object) -> None:
@@ -84,13 +93,23 @@ def _plan(fields: Fields, body: Body, code: object) -> None:
     if len(set(kept)) < len(kept):
         fields.fail("id", TAKEN)
     for charge in charges:
-        _names(fields, charge, ("invoice_display_name",), limits.NAME_CHARACTERS)
-        _identifiers(fields, charge, ("code",))
-        _priced(fields, charge)
-        for each in _objects(charge.get("filters")):
-            _names(fields, each, ("invoice_display_name",), limits.NAME_CHARACTERS)
-            _encoded(fields, each, "values", limits.CHARGE_FILTER_VALUES_BYTES)
-            _priced(fields, each)
+        _charge(fields, charge, None)
+
+
+def _charge(fields: Fields, body: Body, _: object) -> None:
+    _names(fields, body, ("invoice_display_name",), limits.NAME_CHARACTERS)
+    _identifiers(fields, body, ("code",))
+    _priced(fields, body)
+    filters = _objects(body.get("filters"))
+    _most(fields, "filters", len(filters), limits.PLAN_CHARGE_FILTERS)
+    for each in filters[: limits.PLAN_CHARGE_FILTERS]:
+        _filter(fields, each, None)
+
+
+def _filter(fields: Fields, body: Body, _: object) -> None:
+    _names(fields, body, ("invoice_display_name",), limits.NAME_CHARACTERS)
+    _encoded(fields, body, "values", limits.CHARGE_FILTER_VALUES_BYTES)
+    _priced(fields, body)
 
 
 def _priced(fields: Fields, body: Body) -> None:
@@ -121,6 +140,8 @@ def _subscription(fields: Fields, body: Body, _: object) -> None:
 _CHECKS: dict[str, Callable[[Fields, Body, object], None]] = {
     "billable_metric": _metric,
     "plan": _plan,
+    "charge": _charge,
+    "filter": _filter,
     "customer": _customer,
     "subscription": _subscription,
 }
