@@ -106,9 +106,20 @@ def charge_json(defs: Definitions, charge: Charge) -> Json:
         "min_amount_cents": charge.min_amount_cents,
         "accepts_target_wallet": charge.accepts_target_wallet,
         "properties": _mirrored(charge.properties),
-        "filters": [_filter_json(charge, charge_filter) for charge_filter in charge.filters],
+        "filters": [filter_json(charge, charge_filter) for charge_filter in charge.filters],
         "lago_parent_id": None,
         "taxes": [],
+    }
+
+
+def filter_json(charge: Charge, charge_filter: ChargeFilter) -> Json:
+    """One of `charge.filters`."""
+    return {
+        "lago_id": charge_filter.id,
+        "charge_code": charge.code,
+        "invoice_display_name": charge_filter.invoice_display_name,
+        "properties": _mirrored(charge_filter.properties),
+        "values": {key: list(texts) for key, texts in charge_filter.values.items()},
     }
 
 
@@ -183,16 +194,6 @@ def _customers_count(defs: Definitions, plan: Plan, at_ms: int) -> Steps[int]:
         if subscription.status_at(at_ms) == "active":
             active.add(subscription.external_customer_id)
     return len(active)
-
-
-def _filter_json(charge: Charge, charge_filter: ChargeFilter) -> Json:
-    return {
-        "lago_id": charge_filter.id,
-        "charge_code": charge.code,
-        "invoice_display_name": charge_filter.invoice_display_name,
-        "properties": _mirrored(charge_filter.properties),
-        "values": {key: list(texts) for key, texts in charge_filter.values.items()},
-    }
 
 
 def _mirrored(properties: Mapping[str, Any]) -> Json:

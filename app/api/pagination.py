@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Customer, Metric, Plan, Subscription
 
 Item = TypeVar("Item", Customer, Metric, Plan, Subscription)
+Part = TypeVar("Part")
 
 PER_PAGE = 100
 
@@ -51,6 +52,17 @@ class PageRequest:
             "total_pages": total_pages,
             "total_count": total_count,
         }
+
+
+def listing_of_parts(
+    root: str, parts: Sequence[Part], page: PageRequest, to_json: Callable[[Part], Any]
+) -> Steps[dict[str, Any]]:
+    """Return the answer of a collection that one object holds, in the order in which it comes."""
+    made = []
+    for part in parts[page.offset : page.offset + page.per_page]:
+        made.append(to_json(part))
+        yield
+    return {root: made, "meta": page.meta(len(parts))}
 
 
 def listing(

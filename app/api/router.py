@@ -48,10 +48,13 @@ class Endpoint:
     """A key that may only read suffices, whatever the method."""
     interruptible: bool = False
     """Writes nothing, whatever its method, or stops where it is: it ends when the client goes."""
+    nested: bool = False
+    """A code in the path ends at a bare `/`, and a path that matches belongs to no other."""
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(self.path)), re.DOTALL)
+        code = r"(?P<\1>[^/]+)" if self.nested else r"(?P<\1>.+)"
+        return re.compile(re.sub(r"\\{(\w+)\\}", code, re.escape(self.path)), re.DOTALL)
 
     @property
     def ends_with_client(self) -> bool:
@@ -67,7 +70,7 @@ class Endpoint:
         """The path's parameters, decoded; None when this is another path.
 
         Matching happens before decoding, so `%2F` is part of a code; a bare `/` in one is taken
-        too, as Lago's Python client does not encode.
+        too, as Lago's Python client does not encode, but where paths are nested.
         """
         found = self._pattern.fullmatch(raw_path)
         if found is None:
@@ -90,13 +93,18 @@ class Router:
         path = raw_path.rstrip("/") or "/"
         method = "GET" if method == "HEAD" else method
         allowed: list[str] = []
+        is_nested = False
         for endpoint in self.endpoints:
+            if is_nested and not endpoint.nested:
+                # Else a DELETE of `/plans/a/charges` would delete a plan of the code `a/charges`.
+                continue
             parameters = endpoint.match(path)
             if parameters is None:
                 continue
             if endpoint.method == method:
                 return endpoint, parameters
             allowed.append(endpoint.method)
+            is_nested = endpoint.nested
         if allowed:
             raise wrong_method(sorted(set(allowed)))
         raise not_found("resource")

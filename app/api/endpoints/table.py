@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.api.endpoints.charges import PLAN_CHARGES
 from app.api.endpoints.definitions import CUSTOMERS, METRICS, PLANS, SUBSCRIPTIONS
 from app.api.endpoints.events import EVENTS, ONE_EVENT
 from app.api.endpoints.operations import HISTORY, OPERATIONS, UNDESCRIBED
@@ -13,6 +14,7 @@ DESCRIBED = (
     *EVENTS,
     *EVENT_PROOFS,
     *ONE_EVENT,
+    *PLAN_CHARGES,
     *PLANS,
     *USAGE,
     *USAGE_PROOFS,

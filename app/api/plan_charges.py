@@ -1,0 +1,120 @@
+"""Charges of a plan and their filters, one at a time (metering-semantics §7.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.api.call import Call
+from app.api.definitions_json import charge_json, filter_json
+from app.api.errors import not_found
+from app.api.pagination import Part, listing_of_parts
+from app.bounds.turns import Work
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.model import Charge, ChargeFilter, Plan
+
+Json = dict[str, Any]
+
+
+async def create(call: Call) -> Any:
+    body = await call.root("charge")
+    return await _charge_after(
+        call, commands.create_charge(call.organization_id, call.parameters["code"], body)
+    )
+
+
+async def update(call: Call) -> Any:
+    body = await call.root("charge")
+    return await _charge_after(call, commands.update_charge(*_names(call), body))
+
+
+async def delete(call: Call) -> Any:
+    return await _charge_after(call, commands.delete_charge(*_names(call)))
+
+
+async def show(call: Call) -> Any:
+    return _shown(call, _charge(call))
+
+
+async def index(call: Call) -> Any:
+    """List the charges, the newest first."""
+    charges = sorted(_plan(call).charges, key=lambda charge: -charge.number)
+    definitions = call.meter.definitions
+    return await _listing(call, "charges", charges, lambda each: charge_json(definitions, each))
+
+
+async def create_filter(call: Call) -> Any:
+    command = commands.create_charge_filter(*_names(call), await call.root("filter"))
+    return await _filter_after(call, command, command.payload["filter"]["new_id"])
+
+
+async def update_filter(call: Call) -> Any:
+    body, filter_id = await call.root("filter"), call.parameters["id"]
+    command = commands.update_charge_filter(*_names(call), filter_id, body)
+    return await _filter_after(call, command, filter_id)
+
+
+async def delete_filter(call: Call) -> Any:
+    filter_id = call.parameters["id"]
+    command = commands.delete_charge_filter(*_names(call), filter_id)
+    return await _filter_after(call, command, filter_id)
+
+
+async def show_filter(call: Call) -> Any:
+    return _shown_filter(_charge(call), call.parameters["id"])
+
+
+async def index_filters(call: Call) -> Any:
+    """List the filters of a charge, the oldest first: events go to the oldest that matches."""
+    charge = _charge(call)
+    return await _listing(call, "filters", charge.filters, lambda each: filter_json(charge, each))
+
+
+async def _charge_after(call: Call, command: Command) -> Json:
+    return _shown(call, (await call.define(command)).object)
+
+
+async def _filter_after(call: Call, command: Command, filter_id: str) -> Json:
+    return _shown_filter((await call.define(command)).object, filter_id)
+
+
+def _shown(call: Call, charge: Charge) -> Json:
+    return {"charge": charge_json(call.meter.definitions, charge)}
+
+
+def _shown_filter(charge: Charge, filter_id: str) -> Json:
+    return {"filter": filter_json(charge, _filter(charge, filter_id))}
+
+
+async def _listing(
+    call: Call, root: str, parts: Sequence[Part], to_json: Callable[[Part], Json]
+) -> Json:
+    work = Work("request", f"listing {root}", call.organization_id)
+    return await call.api.turns.run(work, listing_of_parts(root, parts, call.page, to_json))
+
+
+def _names(call: Call) -> tuple[str, str, str]:
+    return call.organization_id, call.parameters["code"], call.parameters["charge_code"]
+
+
+def _plan(call: Call) -> Plan:
+    plan = call.meter.definitions.plan(call.organization_id, call.parameters["code"])
+    if plan is None:
+        raise not_found("plan")
+    return plan
+
+
+def _charge(call: Call) -> Charge:
+    code = call.parameters["charge_code"]
+    for charge in _plan(call).charges:
+        if charge.code == code:
+            return charge
+    raise not_found("charge")
+
+
+def _filter(charge: Charge, filter_id: str) -> ChargeFilter:
+    for charge_filter in charge.filters:
+        if charge_filter.id == filter_id:
+            return charge_filter
+    raise not_found("charge_filter")
