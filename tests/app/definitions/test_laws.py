@@ -32,6 +32,8 @@ Record: TypeAlias = tuple[bytes | None, int, int]
 ORGS = ("org_a", "org_b")
 CODES = ("a", "b", "c")
 EXTERNAL_IDS = ("x", "y")
+FILTER_IDS = ("filter-0", "filter-1")
+"""Of the first charge of each plan that the logs begin with."""
 DAY_MS = 86_400_000
 START_MS = ms("2024-01-20T10:00:00Z")
 
@@ -49,19 +51,20 @@ values = st.dictionaries(
     st.lists(st.sampled_from([*CODES, ALL_FILTER_VALUES]), min_size=1, max_size=2),
     min_size=1,
 )
-charges = st.lists(
-    st.fixed_dictionaries(
-        {
-            "billable_metric_code": codes,
-            "charge_model": st.sampled_from(["standard", "package", "volume"]),
-        },
-        optional={
-            "prorated": st.booleans(),
-            "filters": st.lists(st.fixed_dictionaries({"values": values}), max_size=3),
-        },
-    ),
-    max_size=3,
+charge_filters = st.fixed_dictionaries({"values": values})
+charge_bodies = st.fixed_dictionaries(
+    {
+        "billable_metric_code": codes,
+        "charge_model": st.sampled_from(["standard", "package", "volume"]),
+    },
+    optional={
+        "prorated": st.booleans(),
+        "filters": st.lists(charge_filters, max_size=3),
+    },
 )
+charges = st.lists(charge_bodies, max_size=3)
+one_charge = st.builds(lambda body, code: {**body, "code": code}, charge_bodies, codes)
+filter_ids = st.integers(0, 1).map(lambda number: FILTER_IDS[number])
 metric_bodies = st.fixed_dictionaries(
     {
         "name": st.just("n"),
@@ -123,6 +126,7 @@ def commands_of(
     orgs = st.sampled_from([ORGS[0]] * 9 + [ORGS[1]])
     metric, plan = shape(metric_bodies), shape(plan_bodies)
     charge_lists = shape(st.fixed_dictionaries({"charges": charges}))
+    charge, charge_filter = shape(one_charge), shape(charge_filters)
     customer, subscription = shape(customer_bodies), shape(subscription_bodies)
     return st.one_of(
         st.builds(commands.create_billable_metric, orgs, metric),
@@ -133,6 +137,12 @@ def commands_of(
         st.builds(commands.update_plan, orgs, codes, plan),
         st.builds(commands.update_plan, orgs, codes, charge_lists),
         st.builds(commands.delete_plan, orgs, codes),
+        st.builds(commands.create_charge, orgs, codes, charge),
+        st.builds(commands.update_charge, orgs, codes, codes, charge),
+        st.builds(commands.delete_charge, orgs, codes, codes),
+        st.builds(commands.create_charge_filter, orgs, codes, codes, charge_filter),
+        st.builds(commands.update_charge_filter, orgs, codes, codes, filter_ids, charge_filter),
+        st.builds(commands.delete_charge_filter, orgs, codes, codes, filter_ids),
         st.builds(commands.upsert_customer, orgs, customer),
         st.builds(commands.delete_customer, orgs, external_ids),
         st.builds(commands.create_subscription, orgs, subscription),
@@ -155,21 +165,27 @@ def prologue() -> list[Command]:
     plan = {"name": "n", "amount_currency": "EUR", "pay_in_advance": False}
     subscription = {"external_customer_id": "x", "plan_code": "b", "external_id": "x"}
     prices = [("a", "yearly", 3), ("b", "monthly", 1), ("c", "weekly", 2)]
+    plans = [
+        commands.create_plan(
+            ORGS[0],
+            {
+                **plan,
+                "code": code,
+                "interval": interval,
+                "amount_cents": amount_cents,
+                "charges": [{**charge, "filters": found}, charge],
+            },
+        )
+        for code, interval, amount_cents in prices
+    ]
+    for made in plans:
+        for each, filter_id in zip(
+            made.payload["plan"]["charges"][0]["filters"], FILTER_IDS, strict=True
+        ):
+            each["new_id"] = filter_id
     return [
         commands.create_billable_metric(ORGS[0], metric),
-        *(
-            commands.create_plan(
-                ORGS[0],
-                {
-                    **plan,
-                    "code": code,
-                    "interval": interval,
-                    "amount_cents": amount_cents,
-                    "charges": [{**charge, "filters": found}, charge],
-                },
-            )
-            for code, interval, amount_cents in prices
-        ),
+        *plans,
         commands.create_subscription(ORGS[0], subscription),
     ]
 
@@ -375,12 +391,18 @@ def sound(definitions: Definitions, defined: object) -> None:
             {"type": kind, "id": "c", "organization_id": "o", "payload": payload}
         ),
         st.sampled_from(
-            ["create_plan", "update_plan", "create_subscription", "upsert_customer", "history",
-             "create_billable_metric", "terminate_subscription", "settings", "unheard_of"]
+            ["create_plan", "update_plan", "create_charge", "update_charge", "delete_charge",
+             "create_charge_filter", "update_charge_filter", "create_subscription",
+             "upsert_customer", "history", "create_billable_metric",
+             "terminate_subscription", "settings", "unheard_of"]
         ),
         JSON
         | st.fixed_dictionaries(
-            {}, optional=dict.fromkeys(("id", "code", "plan", "customer", "subscription"), JSON)
+            {},
+            optional=dict.fromkeys(
+                ("id", "code", "plan", "charge_code", "charge", "filter", "customer",
+                 "subscription"), JSON,
+            ),
         ),
     )
 )  # fmt: skip
