@@ -223,23 +223,30 @@ def _is_key_list(keys: object) -> bool:
 def _filters(
     fields: Fields, metric: Metric, charge_model: str, old: Sequence[ChargeFilter]
 ) -> tuple[ChargeFilter, ...]:
-    """Full replace: filters of the same values stay, in order of age; new ones follow."""
+    """Full replace: filters of the same values stay, in order of age; new ones follow.
+
+    Of several old ones with the same values as many stay as are listed, the oldest first.
+    """
     bodies = fields.objects("filters")
     if bodies is None:
         return tuple(old)
     allowed = allowed_values(metric)
     wanted = [described_filter(fields, body, allowed, charge_model) for body in bodies]
     selections = [_selection(each) for each in wanted]
-    firsts: dict[_Selection, ChargeFilter] = {}
-    for selection, each in zip(selections, wanted, strict=True):
-        firsts.setdefault(selection, each)
     olds = [_selection(each) for each in old]
+    listed: dict[_Selection, list[ChargeFilter]] = {}
+    for selection, each in zip(reversed(selections), reversed(wanted), strict=True):
+        listed.setdefault(selection, []).append(each)
+    kept = [
+        msgspec.structs.replace(listed[selection].pop(), id=each.id)
+        for selection, each in zip(olds, old, strict=True)
+        if listed.get(selection)
+    ]
     known = set(olds)
-    kept = ((each, firsts.get(selection)) for selection, each in zip(olds, old, strict=True))
     new = (
         each for selection, each in zip(selections, wanted, strict=True) if selection not in known
     )
-    return (*(msgspec.structs.replace(w, id=o.id) for o, w in kept if w is not None), *new)
+    return (*kept, *new)
 
 
 _Selection: TypeAlias = frozenset[tuple[str, frozenset[str]]]

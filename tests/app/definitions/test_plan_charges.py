@@ -50,11 +50,11 @@ def change(code: str, /, **body: Any) -> Command:
     return commands.update_charge(ORG, PLAN, code, body)
 
 
-def add_filter(code: str = "api", **body: Any) -> Command:
-    return commands.create_charge_filter(ORG, PLAN, code, body)
+def add_filter(**body: Any) -> Command:
+    return commands.create_charge_filter(ORG, PLAN, "api", body)
 
 
-def change_filter(log: Log, number: int = 0, **body: Any) -> Command:
+def change_filter(log: Log, number: int = 0, /, **body: Any) -> Command:
     filter_id = named(log, "api").filters[number].id
     return commands.update_charge_filter(ORG, PLAN, "api", filter_id, body)
 
@@ -261,6 +261,26 @@ def test_a_filter_may_have_the_values_of_another() -> None:
     log = started({"code": "api", "filters": [EU]})
     again = log.accept(add_filter(**EU))
     assert [dict(each.values) for each in again.filters] == [{"region": ("eu",)}] * 2
+
+
+def test_of_filters_with_the_same_values_as_many_stay_as_are_listed() -> None:
+    log = started({"code": "api", "filters": [US]})
+    for amount in ("1", "2", "3"):
+        log.accept(add_filter(**EU, properties={"amount": amount}))
+    us, *same = named(log, "api").filters
+
+    def listed(*amounts: str) -> list[tuple[str, Any]]:
+        bodies = [{**EU, "properties": {"amount": amount}} for amount in amounts]
+        new = log.accept(change("api", filters=[*bodies, US]))
+        return [(each.id, each.properties["amount"]) for each in new.filters]
+
+    # What is shown may be sent back: each keeps its own.
+    ids = [each.id for each in same]
+    shown = [(us.id, "0"), *zip(ids, "123", strict=True)]
+    assert listed("1", "2", "3") == shown
+    assert listed("5", "6") == [(us.id, "0"), (ids[0], "5"), (ids[1], "6")]
+    assert listed("7") == [(us.id, "0"), (ids[0], "7")]
+    assert listed("8", "9") == [(us.id, "0"), (ids[0], "8")]
 
 
 @pytest.mark.parametrize(
