@@ -154,6 +154,63 @@ async def test_plans_customers_and_subscriptions(client: Any) -> None:
     assert (status, body["code"]) == (404, "customer_not_found")
 
 
+async def test_charges_and_filters_of_a_plan(client: Any, worker_url: str) -> None:
+    regions = lago.BillableMetricFilters(
+        __root__=[lago.BillableMetricFilter(key="region", values=["eu", "us"])]
+    )
+    calls = await metric(client, "nested-calls", "count_agg", filters=regions)
+    await plan(client, "nested", charge(calls))
+    charges = client.plan_charges
+
+    made = await blocking(
+        charges.create,
+        "nested",
+        lago.Charge(
+            billable_metric_id=calls.lago_id,
+            code="by region",
+            charge_model="standard",
+            properties={"amount": "2"},
+            cascade_updates=True,
+        ),
+    )
+    assert (made.code, made.billable_metric_code) == ("by region", "nested-calls")
+    found = await blocking(charges.find, "nested", "by region")
+    assert (found.lago_id, found.properties["amount"]) == (made.lago_id, "2")
+    changed = await blocking(
+        charges.update, "nested", "by region", lago.Charge(invoice_display_name="Shown")
+    )
+    assert (changed.lago_id, changed.invoice_display_name) == (made.lago_id, "Shown")
+
+    name = ("nested", "by region")
+    europe = lago.ChargeFilter(values={"region": ["eu"]}, properties={"amount": "3"})
+    added = await blocking(client.plans.create_charge_filter, *name, europe)
+    assert added.values == {"region": ["eu"]}
+    america = lago.ChargeFilter(values={"region": ["us"]})
+    await blocking(client.plans.create_charge_filter, *name, america)
+    shown = await blocking(client.plans.find_charge_filter, *name, added.lago_id)
+    assert shown.properties == {"amount": "3"}
+    priced = lago.ChargeFilter(properties={"amount": "4"}, invoice_display_name="Europe")
+    renamed = await blocking(client.plans.update_charge_filter, *name, added.lago_id, priced)
+    assert (renamed.invoice_display_name, renamed.properties) == ("Europe", {"amount": "4"})
+    listed = await blocking(client.plans.find_all_charge_filters, *name, {"per_page": 1})
+    assert [each.lago_id for each in listed["filters"]] == [added.lago_id]
+    assert listed["meta"]["total_count"] == 2
+    gone = await blocking(client.plans.destroy_charge_filter, *name, added.lago_id)
+    assert gone.lago_id == added.lago_id
+
+    whole = await blocking(client.plans.find, "nested")
+    (_, second) = whole.charges.__root__
+    assert [each.values for each in second.filters.__root__] == [{"region": ["us"]}]
+    assert (await blocking(charges.destroy, *name)).lago_id == made.lago_id
+    status, body = await refused(charges.find, *name)
+    assert (status, body["code"]) == (404, "charge_not_found")
+    nameless = lago.Charge(billable_metric_id=calls.lago_id, charge_model="standard")
+    status, body = await refused(charges.create, "nested", nameless)
+    assert (status, body["error_details"]) == (422, {"code": ["value_is_mandatory"]})
+    # This listing of the client sends no key.
+    assert (await refused(charges.find_all, "nested"))[0] == 401
+
+
 async def test_events_and_usage(client: Any, months: Months) -> None:
     gigabytes = await metric(
         client,
