@@ -12,7 +12,7 @@ from app.definitions.commands import Command
 from app.definitions.decision import Decision
 from app.definitions.log import decide
 from app.definitions.model import Charge, Plan
-from app.definitions.outcome import Applied, Rejected, Touch
+from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.sizes import outgrown, oversized
 from tests.app.definitions.log import ORG, Log
 
@@ -318,29 +318,29 @@ def test_what_a_changed_filter_may_not_be() -> None:
     }
 
 
-def touch_of(log: Log, command: Command) -> Touch | None:
+def impact_of(log: Log, command: Command) -> Impact | None:
     outcome = log.append(command)
     assert isinstance(outcome, Applied)
-    return outcome.touch
+    return outcome.impact
 
 
 def test_only_what_counts_touches_usage_and_only_of_the_charges_metric() -> None:
     log = started({"code": "api"}, {"code": "b"})
     log.metric("calls")
-    assert touch_of(log, add_filter(**EU)) is None
-    touch = Touch(ORG, codes=frozenset({"storage"}), plan_id=log.subscribe().plan_id)
+    assert impact_of(log, add_filter(**EU)) is None
+    impact = Impact(ORG, codes=frozenset({"storage"}), plan_id=log.subscribe().plan_id)
     calls = add("calls", billable_metric_code="calls")
-    assert touch_of(log, calls) == Touch(ORG, codes=frozenset({"calls"}), plan_id=touch.plan_id)
-    assert touch_of(log, change("api", invoice_display_name="x")) is None
-    assert touch_of(log, change("api", properties={"amount": "5"})) is None
+    assert impact_of(log, calls) == Impact(ORG, codes=frozenset({"calls"}), plan_id=impact.plan_id)
+    assert impact_of(log, change("api", invoice_display_name="x")) is None
+    assert impact_of(log, change("api", properties={"amount": "5"})) is None
     grouped = {"amount": "5", "pricing_group_keys": ["team"]}
-    assert touch_of(log, change("api", properties=grouped)) == touch
-    assert touch_of(log, add_filter(**US)) == touch
-    assert touch_of(log, change_filter(log, 1, properties={"amount": "5"})) is None
-    assert touch_of(log, change_filter(log, 1, properties=grouped)) == touch
+    assert impact_of(log, change("api", properties=grouped)) == impact
+    assert impact_of(log, add_filter(**US)) == impact
+    assert impact_of(log, change_filter(log, 1, properties={"amount": "5"})) is None
+    assert impact_of(log, change_filter(log, 1, properties=grouped)) == impact
     filter_id = named(log, "api").filters[1].id
-    assert touch_of(log, commands.delete_charge_filter(ORG, PLAN, "api", filter_id)) == touch
-    assert touch_of(log, commands.delete_charge(ORG, PLAN, "b")) == touch
+    assert impact_of(log, commands.delete_charge_filter(ORG, PLAN, "api", filter_id)) == impact
+    assert impact_of(log, commands.delete_charge(ORG, PLAN, "b")) == impact
 
 
 def test_what_changes_nothing_is_no_change() -> None:
