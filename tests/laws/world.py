@@ -238,6 +238,23 @@ def _plan(draw: st.DrawFn, code: str, made: Made) -> Command:
 _GROUPINGS: list[dict[str, Any]] = [{}, {"pricing_group_keys": ["g"]}]
 
 
+def _one_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """One charge comes, goes or is grouped anew, or a filter of it comes."""
+    properties = {"amount": "1", **draw(st.sampled_from(_GROUPINGS))}
+    match draw(st.integers(0, 3)):
+        case 0:
+            (new,) = plan_body([code])["charges"]
+            new |= {"code": f"{code}-{draw(st.integers(1, 2))}", "properties": properties}
+            return commands.create_charge(ORG, "plan", new)
+        case 1:
+            return commands.update_charge(ORG, "plan", code, {"properties": properties})
+        case 2:
+            values = {"g": [draw(st.sampled_from(["x", "y"]))]}
+            return commands.create_charge_filter(ORG, "plan", code, {"values": values})
+        case _:
+            return commands.delete_charge(ORG, "plan", code)
+
+
 def _subscribe(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.create_subscription(ORG, subscription_body())
 
@@ -267,6 +284,8 @@ _CHANGES = [
     _customer,
     _plan,
     _plan,
+    _one_charge,
+    _one_charge,
     _subscribe,
 ]
 _CHANGES += [_terminate, _history, _history]

@@ -1,0 +1,125 @@
+"""A filter comes into a running month and goes after it was published, over REST."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from app.clock import ManualClock
+from app.main import running_worker
+from app.settings import Settings
+from tests.live.api import Api, Json, api_of, eventually
+from tests.live.records import records_of
+from tests.live.worker import SESSIONS
+
+pytestmark = pytest.mark.servers
+
+FILTERS = "/plans/p/charges/api/filters"
+EU = {"region": ["eu"]}
+
+
+def ms(text: str) -> int:
+    """Of an ISO instant, UTC."""
+    return int(datetime.fromisoformat(f"{text}+00:00").timestamp() * 1000)
+
+
+class Months:
+    """A worker in which it is the time that a test says."""
+
+    def __init__(self, settings: Settings, clock: ManualClock, api: Api):
+        self.settings = settings
+        self.clock = clock
+        self.api = api
+
+    def at(self, text: str) -> None:
+        """Let time pass until then."""
+        self.clock.advance(ms(text) - self.clock.now_ms())
+
+    async def send(self, month: str) -> None:
+        """Send ten events of now, four of them of region eu."""
+        events = [
+            {
+                "transaction_id": f"{month}-{number}",
+                "external_subscription_id": "s",
+                "code": "calls",
+                "timestamp": str(self.clock.now_ms() // 1000),
+                "properties": {"region": "eu" if number < 4 else "us"},
+            }
+            for number in range(10)
+        ]
+        await self.api.post("/events/batch", {"events": events})
+
+    async def shown(self) -> list[Any]:
+        """Units of the running month: of the charge, and by filter."""
+        (charge,) = (await self.api.current_usage("c", "s"))["charges_usage"]
+        return [charge["units"], *((each["values"], each["units"]) for each in charge["filters"])]
+
+    async def published(self) -> list[tuple[Any, ...]]:
+        """Every usage record, by month and filter."""
+        records: list[Json] = [
+            json.loads(record.value) for record in await records_of(self.settings, "usage-records")
+        ]
+        cells = [
+            (r["period"]["from"][:7], r["filters"], r["units"], r["revision"])
+            for r in records
+            if r["type"] != "period.completed"
+        ]
+        return sorted(cells, key=str)
+
+
+@pytest.fixture
+async def months(live_settings: Settings) -> AsyncIterator[Months]:
+    """1 January 2024: a count by region, a plan with it as the charge `api`, a subscription."""
+    settings = live_settings.model_copy(update={"test_clock": True, "revise_every_s": 3600})
+    clock = ManualClock(ms("2024-01-01T00:00:00"))
+    async with running_worker(settings, clock, **SESSIONS) as worker, api_of(worker.url) as api:
+        metric = {
+            "name": "Calls",
+            "code": "calls",
+            "aggregation_type": "count_agg",
+            "filters": [{"key": "region", "values": ["eu", "us"]}],
+        }
+        await api.post("/billable_metrics", {"billable_metric": metric})
+        plan = {
+            "name": "p",
+            "code": "p",
+            "interval": "monthly",
+            "amount_cents": 0,
+            "amount_currency": "EUR",
+            "pay_in_advance": False,
+        }
+        await api.post("/plans", {"plan": plan})
+        subscription = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
+        await api.post("/subscriptions", {"subscription": subscription})
+        yield Months(settings, clock, api)
+
+
+async def test_a_filter_comes_and_goes(months: Months) -> None:
+    months.at("2024-01-10T00:00:00")
+    await months.send("january")
+    months.at("2024-01-12T00:00:00")
+    # The charge, too, comes after the events that it counts.
+    body = {"billable_metric_code": "calls", "charge_model": "standard", "code": "api"}
+    await months.api.post("/plans/p/charges", {"charge": body})
+    await eventually(months.shown, ["10.0"])
+
+    months.at("2024-01-15T00:00:00")
+    made = await months.api.post(FILTERS, {"filter": {"values": EU}})
+    await eventually(months.shown, ["10.0", (EU, "4.0"), (None, "6.0")])
+
+    months.at("2024-02-01T00:00:02")
+    january = [("2024-01", None, "6.0", 0), ("2024-01", EU, "4.0", 0)]
+    await eventually(months.published, january)
+
+    months.at("2024-02-05T00:00:00")
+    path = f"{FILTERS}/{made['filter']['lago_id']}"
+    assert await months.api.call("DELETE", path) == (200, made)
+    assert (await months.api.call("DELETE", path))[1]["code"] == "charge_filter_not_found"
+    await months.send("february")
+    await eventually(months.shown, ["10.0"])
+    months.at("2024-03-01T00:00:02")
+    await eventually(months.published, [*january, ("2024-02", None, "10.0", 0)])
