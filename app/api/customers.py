@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from app.api.call import Call
@@ -40,5 +41,10 @@ async def show(call: Call) -> Any:
 
 
 async def index(call: Call) -> Any:
-    customers = call.meter.definitions.customers(call.organization_id)
+    definitions, external_id = call.meter.definitions, call.query.text("external_id")
+    customers: Iterable[Customer | None] = (
+        definitions.customers(call.organization_id)
+        if external_id is None
+        else [definitions.customer(call.organization_id, external_id)]
+    )
     return await call.listing("customers", customers, lambda customer: _json(call, customer))

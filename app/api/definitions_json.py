@@ -84,6 +84,7 @@ def _plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
         "fixed_charges": [],
         "taxes": [],
         "usage_thresholds": [],
+        "applicable_usage_thresholds": [],
         "entitlements": [],
     }
 
@@ -182,6 +183,7 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
         "on_termination_credit_note": None,
         **_plan_changes_json(defs, sub, customer, at_ms),
         **_billing_period_json(sub, plan, customer, None if started_at_ms is None else at_ms),
+        "applicable_usage_thresholds": [],
         "plan": _plan_json(defs, plan, at_ms) if plan else None,
     }
 

@@ -10,7 +10,7 @@ import msgspec
 
 from app.bounds.limits import ID_BYTES
 from app.meter.events import IncomingEvent
-from app.numbers import InvalidValue, bounded_decimal
+from app.numbers import ZERO, InvalidValue, bounded_decimal, parse_any_spelling
 from app.wire.events import optional_text
 from app.wire.refusals import ElementRefused, RefusalCode, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp
@@ -146,7 +146,8 @@ def _precise_amount(literal: bytes) -> Any:
     try:
         if literal[:1] == b'"':
             text = msgspec.json.decode(literal, type=str)
-            return bounded_decimal(text)
+            # As in Lago, what is no number is stored as 0.
+            return parse_any_spelling(text) or ZERO
         return bounded_decimal(literal.decode())
     except (InvalidValue, ValueError) as error:
         raise _InvalidFieldError("value_is_not_valid_number") from error

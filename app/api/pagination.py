@@ -42,13 +42,13 @@ class PageRequest:
     def meta(self, total_count: int) -> dict[str, int | None]:
         """The `meta` object; of an empty listing everything is 0, whatever page was asked for.
 
-        A page past the last has no neighbours, as in Lago.
+        A page past the last has one before it, as in Lago, also if that shows nothing.
         """
         total_pages = -(-total_count // self.per_page)
         return {
             "current_page": self.page if total_count else 0,
             "next_page": self.page + 1 if self.page < total_pages else None,
-            "prev_page": self.page - 1 if 1 < self.page <= total_pages else None,
+            "prev_page": self.page - 1 if total_count and self.page > 1 else None,
             "total_pages": total_pages,
             "total_count": total_count,
         }
@@ -70,29 +70,18 @@ def listing(
 ) -> Steps[dict[str, Any]]:
     """The answer of a collection: the items of one page under `root`, and `meta`.
 
-    `items`: newest first, None for what is not listed; those of one millisecond are shown by id.
+    `items`: newest first, None for what is not listed.
     """
     shown: list[Item] = []
-    together: list[Item] = []
     count = 0
-
-    def take() -> None:
-        before = count - len(together)
-        first, end = max(page.offset - before, 0), page.offset + page.per_page - before
-        if together and first < len(together) and end > 0:
-            shown.extend(sorted(together, key=lambda item: item.id)[first:end])
-        together.clear()
-
     for number, item in enumerate(items):
         if number % STEP_ITEMS == 0:
             yield
         if item is None:
             continue
-        if together and together[0].created_at_ms != item.created_at_ms:
-            take()
-        together.append(item)
+        if page.offset <= count < page.offset + page.per_page:
+            shown.append(item)
         count += 1
-    take()
     made = []
     for item in shown:
         made.append(to_json(item))

@@ -25,8 +25,6 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     body = payload_body(command, "customer")
     fields = Fields(body)
     external_id = fields.mandatory_text("external_id")
-    if fields.errors:
-        return invalid(fields.errors)
     old = definitions.customer(command.organization_id, external_id)
     base = old or Customer(
         id=payload_text(command, "id"),
@@ -55,6 +53,15 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
         subscriptions = definitions.subscriptions_of_customer(customer)
         moved = yield from moved_downgrades(definitions, subscriptions, timezone, now_ms)
     return Decision(customer, impact, (*moved, customer))
+
+
+def note_errors(fields: Fields, body: Mapping[str, Any]) -> None:
+    """Note what is wrong with a body whatever the definitions are."""
+    external_id = fields.mandatory_text("external_id")
+    nobody = Customer(
+        id="", organization_id="", external_id=external_id, created_at_ms=0, updated_at_ms=0
+    )
+    _described(fields, nobody, body, 0)
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:

@@ -13,6 +13,7 @@ import msgspec
 
 from app.bounds import limits
 from app.definitions.commands import Command
+from app.definitions.customers import note_errors
 from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, TAKEN, Fields, scalar_text
 from app.definitions.model import Plan
@@ -130,6 +131,9 @@ def _customer(fields: Fields, body: Body, _: object) -> None:
     for entry in _objects(body.get("metadata")):
         if any(_characters(text) > limits.CUSTOMER_TEXT_CHARACTERS for text in entry.values()):
             fields.fail("metadata", TOO_LONG)
+    if fields.errors:
+        # All that is wrong with a customer is told at once, as in Lago.
+        note_errors(fields, body)
 
 
 def _subscription(fields: Fields, body: Body, _: object) -> None:

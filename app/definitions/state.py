@@ -214,11 +214,11 @@ class Definitions(Index):
         return [newest(self.plan_versions[i]) for i in self.plan_index.by_metric.get(metric_id, ())]
 
     def metrics(self, organization_id: str) -> list[Metric]:
-        """Newest first, then by id."""
+        """Newest first."""
         return self.metric_index.listed(organization_id)
 
     def plans(self, organization_id: str) -> list[Plan]:
-        """Newest first, then by id."""
+        """Newest first."""
         return self.plan_index.listed(organization_id)
 
     def metrics_count(self, organization_id: str) -> int:

@@ -141,7 +141,7 @@ CUSTOMERS = (
         "customer",
         "List customers, newest first.",
         response=schemas.CustomerList,
-        query=PAGE,
+        query=(*PAGE, Parameter("external_id", "Only the customer with this id.")),
     ),
     Endpoint(
         "GET",

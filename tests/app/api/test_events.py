@@ -71,7 +71,7 @@ def with_(**more: str) -> str:
         (with_(properties="[1]"), {"properties": ["value_is_invalid"]}),
         (with_(properties='"x"'), {"properties": ["value_is_invalid"]}),
         (
-            with_(precise_total_amount_cents='"x"'),
+            with_(precise_total_amount_cents=f'"{"9" * 39}"'),
             {"precise_total_amount_cents": ["value_is_not_valid_number"]},
         ),
         (
@@ -111,6 +111,21 @@ def test_timestamps(literal: str, expected_ms: int | None) -> None:
 def test_numbers_are_cast_to_text_where_text_is_wanted() -> None:
     event = read_event(fields(with_(transaction_id="12", code="1.50")), NOW_MS)
     assert (event.transaction_id, event.code) == ("12", "1.50")
+
+
+@pytest.mark.parametrize(
+    ("literal", "amount"),
+    [('"x"', "0.0"), ('""', "0.0"), ('" 1"', "0.0"), ('".5"', "0.5"), ('"1e2"', "100.0")],
+)
+async def test_an_amount_that_is_no_decimal_is_stored_as_0(
+    api: Running, literal: str, amount: str
+) -> None:
+    answer = await send(api, precise_total_amount_cents=json.loads(literal))
+    assert answer.status == 200
+    assert answer.body["event"]["precise_total_amount_cents"] == amount
+    ((event, _),) = api.meter.taken.values()
+    assert event.precise_total_amount_cents == Decimal(amount)
+    assert f'"precise_total_amount_cents":"{amount}"'.encode() in record_value("o", [event], NOW_MS)
 
 
 def test_the_record_decodes_to_the_same_event() -> None:

@@ -5,6 +5,7 @@ import pytest
 from app.api.definitions_json import subscription_json
 from app.definitions import commands
 from app.definitions.outcome import Applied, Impact, Rejected
+from app.definitions.sizes import oversized
 from tests.app.definitions.log import ORG, Log, ms
 
 INVALID, OUT_OF_RANGE = ["value_is_invalid"], ["value_is_out_of_range"]
@@ -39,6 +40,25 @@ def test_what_a_customer_may_not_be(changes: dict[str, Any], details: dict[str, 
     body = {"external_id": "cust_1", **changes}
     refused = log.refuse(commands.upsert_customer(ORG, body))
     assert refused == Rejected(422, "validation_errors", details)
+
+
+def test_all_that_is_wrong_with_a_customer_is_told_at_once() -> None:
+    body = {
+        "external_id": "",
+        "timezone": "Mars/Base",
+        "currency": "XXX1",
+        "billing_configuration": {"invoice_grace_period": -1},
+    }
+    wrong = {
+        "external_id": ["value_is_mandatory"],
+        "timezone": ["invalid_timezone"],
+        "currency": INVALID,
+        "invoice_grace_period": OUT_OF_RANGE,
+    }
+    assert Log().refuse(commands.upsert_customer(ORG, body)).details == wrong
+    long = oversized(commands.upsert_customer(ORG, {**body, "name": "x" * 256}))
+    assert long is not None
+    assert long.details == {**wrong, "name": ["value_is_too_long"]}
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 5, {}])
