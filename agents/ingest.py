@@ -216,7 +216,7 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     if corrections:
         corrections = await without_lost(owned, corrections)
     owned.note_forwarded(portion.next_offset, portion.append_time_ms)
-    await owned.take(
+    await owned.fold(
         runs,
         raw_next=portion.next_offset,
         append_time_ms=portion.append_time_ms,
@@ -257,7 +257,7 @@ async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> bool:
     corrections = portion.corrections
     if corrections:
         corrections = await without_lost(owned, corrections)
-    await owned.take(
+    await owned.fold(
         runs_of(portion.arrivals),
         rekeyed_next=portion.next_offset,
         marks=portion.marks,

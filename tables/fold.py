@@ -249,7 +249,7 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
             layer = span.layer_at(timestamp_ms)
             if layer is None:
                 continue
-            if fold.plain and members.whole(set_of(layer, *_ONLY, members)):
+            if fold.plain and members.is_complete(set_of(layer, *_ONLY, members)):
                 # All members of the period are here.
                 start_ms, end_ms = layer.start_ms, layer.end_ms
                 continue
@@ -277,7 +277,7 @@ def set_of(
         layers = span.layers.values() if recurring else (layer,)
         cells = (other.cells.get((filter_id, groups)) for other in layers)
         if all(cell is None or cell.empty for cell in cells):
-            members.begin(key)
+            members.create_empty(key)
     return key
 
 

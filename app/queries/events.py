@@ -172,10 +172,10 @@ def _first_listed(
         for name in names[start : start + STEP_ITEMS]:
             for code, entry in codes.get(name, {}).items():
                 if _asks_for(query, organization_id, name, code):
-                    found.cover(entry)
+                    found.merge(entry)
         yield
     if owned.state.event_ranges.rest is not None:
-        found.cover(owned.state.event_ranges.rest)
+        found.merge(owned.state.event_ranges.rest)
     return first_offsets([found])
 
 

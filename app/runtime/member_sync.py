@@ -61,12 +61,12 @@ class MemberSync:
 
     # For the fold
 
-    async def learn(self, unknown: list[MemberKey]) -> None:
+    async def prefetch(self, missing: list[MemberKey]) -> None:
         """Give the tables members that they ask for."""
         with self._life.waiting(State.WAITING_FOR_MEMBERS):
-            packed = await self._load(unknown)
-        for name, value in zip(unknown, packed, strict=True):
-            self._state.members.learn(name, value)
+            packed = await self._load(missing)
+        for name, value in zip(missing, packed, strict=True):
+            self._state.members.fill(name, value)
 
     async def _load(self, names: list[MemberKey]) -> list[bytes | None]:
         try:

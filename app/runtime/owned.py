@@ -216,7 +216,7 @@ class OwnedPartition:
 
     # Arrivals
 
-    async def take(
+    async def fold(
         self,
         runs: Sequence[Run],
         *,
@@ -304,7 +304,7 @@ class OwnedPartition:
                 continue
             if not isinstance(found, list):
                 return found
-            await self.members.learn(found)
+            await self.members.prefetch(found)
 
     def _fold_slice(self, part: Sequence[Run]) -> Steps[Slice | list[MemberKey] | None]:
         """Fold a slice in one step, or return the members that have to be learnt before."""

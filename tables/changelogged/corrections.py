@@ -34,7 +34,7 @@ class StoredCorrection:
     place: Place | None
     """Place of the amended event in the spool; None: the correction cancels the event."""
     spool: Spool
-    in_force: bool = True
+    applied: bool = True
     """Whether the cells show it; False only for events that were appended before it."""
 
     @property
@@ -58,7 +58,7 @@ class CorrectionTable:
         """Sum of the changelog records that were loaded or taken."""
         self.outdated = False
         """Whether an older program wrote a loaded record, which calls for a rebuild from raw."""
-        self._held: dict[bytes, list[StoredCorrection]] = {}
+        self._stored: dict[bytes, list[StoredCorrection]] = {}
         """Corrections by event id, in order of position."""
         self._seen: dict[bytes, StoredCorrection] = {}
         """First correction sent under each correction_id, by the hash of that id."""
@@ -69,7 +69,7 @@ class CorrectionTable:
         self._dirty: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._stored)
 
     def __bool__(self) -> bool:
         return bool(self._seen)
@@ -78,20 +78,20 @@ class CorrectionTable:
         """Return True if any event of an external subscription is corrected."""
         return name in self._names
 
-    def take(self, identity: bytes, arrival: CorrectionArrival) -> list[StoredCorrection]:
+    def accept(self, identity: bytes, arrival: CorrectionArrival) -> list[StoredCorrection]:
         """Take a correction in; return it and the one it replaces, or [] if it is known."""
         key = _seen_key(arrival)
         known = self._seen.get(key)
         if known is not None and known.position <= arrival.position:
             return []
-        held = self._made(arrival.position, arrival.name, identity, arrival.correction.event)
+        stored = self._made(arrival.position, arrival.name, identity, arrival.correction.event)
         if known is not None:
-            self._held[known.identity].remove(known)
-        self._hold(key, held)
-        value = _packed(held)
+            self._stored[known.identity].remove(known)
+        self._store(key, stored)
+        value = _packed(stored)
         self.sum = self.sum.replaced(key, None if known is None else _packed(known), value)
         self._dirty[key] = value
-        return [held] if known is None else [held, known]
+        return [stored] if known is None else [stored, known]
 
     def _made(
         self, position: Position, name: SubscriptionKey, identity: bytes, event: Event | None
@@ -100,10 +100,10 @@ class CorrectionTable:
         name = self._names.setdefault(name, name)
         return StoredCorrection(position, name, identity, place, self.spool)
 
-    def _hold(self, key: bytes, held: StoredCorrection) -> None:
-        self._seen[key] = held
-        history = self._held.setdefault(held.identity, [])
-        history.append(held)
+    def _store(self, key: bytes, stored: StoredCorrection) -> None:
+        self._seen[key] = stored
+        history = self._stored.setdefault(stored.identity, [])
+        history.append(stored)
         history.sort(key=lambda one: one.position)
 
     def has_taken(self, arrival: CorrectionArrival) -> bool:
@@ -116,7 +116,7 @@ class CorrectionTable:
 
     def history(self, identity: bytes) -> list[StoredCorrection]:
         """Return every correction of an event id, in order of position."""
-        return self._held.get(identity, [])
+        return self._stored.get(identity, [])
 
     def all(self) -> Iterable[StoredCorrection]:
         """Return every correction."""
@@ -124,24 +124,24 @@ class CorrectionTable:
 
     # Which are in force
 
-    def follow(self, held: StoredCorrection) -> None:
+    def follow(self, stored: StoredCorrection) -> None:
         """Follow a correction that was appended after its known event: no cell shows it yet.
 
         If it is followed already, cells may show it for another copy of the event.
         """
-        held.in_force = False
-        followed = self._followed.setdefault(held.name, [])
-        if held not in followed:
-            followed.append(held)
+        stored.applied = False
+        followed = self._followed.setdefault(stored.name, [])
+        if stored not in followed:
+            followed.append(stored)
 
     def followed(self) -> list[StoredCorrection]:
         """Return the corrections that later cuts may still show or leave out."""
-        return [held for followed in self._followed.values() for held in followed]
+        return [stored for followed in self._followed.values() for stored in followed]
 
-    def standing(self, name: SubscriptionKey, horizon_ms: int) -> list[StoredCorrection]:
+    def applied_upto(self, name: SubscriptionKey, horizon_ms: int) -> list[StoredCorrection]:
         """Return the corrections that a refold puts in force: those appended up to a time."""
         followed = self._followed.get(name, ())
-        return [held for held in followed if held.append_time_ms <= horizon_ms]
+        return [stored for stored in followed if stored.append_time_ms <= horizon_ms]
 
     def enforce(
         self, name: SubscriptionKey, standing: Iterable[StoredCorrection], settled_ms: int
@@ -149,10 +149,10 @@ class CorrectionTable:
         """Note that the cells show exactly these; no cut up to `settled_ms` can come any more."""
         now = set(map(id, standing))
         left = []
-        for held in self._followed.pop(name, ()):
-            held.in_force = id(held) in now
-            if not held.in_force or held.append_time_ms > settled_ms:
-                left.append(held)
+        for stored in self._followed.pop(name, ()):
+            stored.applied = id(stored) in now
+            if not stored.applied or stored.append_time_ms > settled_ms:
+                left.append(stored)
         if left:
             self._followed[name] = left
 
@@ -163,9 +163,9 @@ class CorrectionTable:
     def wrong_since(self, name: SubscriptionKey, next_cut_ms: int) -> int | None:
         """Return the first cut time in ms at which the cells would be wrong; None: none."""
         wrong = [
-            min(held.append_time_ms, next_cut_ms)
-            for held in self._followed.get(name, ())
-            if held.in_force != (held.append_time_ms <= next_cut_ms)
+            min(stored.append_time_ms, next_cut_ms)
+            for stored in self._followed.get(name, ())
+            if stored.applied != (stored.append_time_ms <= next_cut_ms)
         ]
         return min(wrong, default=None)
 
@@ -186,7 +186,7 @@ class CorrectionTable:
         """Take over one changelog record, in place of an earlier one of its key."""
         known = self._seen.pop(key, None)
         if known is not None:
-            self._held[known.identity].remove(known)
+            self._stored[known.identity].remove(known)
         before = None if known is None else _packed(known)
         if value is None:
             if before is not None:
@@ -196,7 +196,7 @@ class CorrectionTable:
         if key[:1] != _KEY:
             self.outdated = True
             return
-        self._hold(key, self._made(*msgspec.msgpack.decode(value, type=_Packed)))
+        self._store(key, self._made(*msgspec.msgpack.decode(value, type=_Packed)))
 
 
 _KEY = b"c"
@@ -204,8 +204,8 @@ _Packed = tuple[Position, SubscriptionKey, bytes, Event | None]
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
-def _packed(held: StoredCorrection) -> bytes:
-    return msgspec.msgpack.encode((held.position, held.name, held.identity, held.event))
+def _packed(stored: StoredCorrection) -> bytes:
+    return msgspec.msgpack.encode((stored.position, stored.name, stored.identity, stored.event))
 
 
 def _seen_key(arrival: CorrectionArrival) -> bytes:

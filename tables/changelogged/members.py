@@ -66,27 +66,29 @@ class Members:
         self.capacity = capacity
         """Number of members kept; None: all of them, because there is no store."""
         self._cache: dict[MemberKey, Member] = {}
-        self._whole: set[SetKey] = set()
-        self._gone: set[SetKey] = set()
+        self._complete: set[SetKey] = set()
+        self._dropped: set[SetKey] = set()
         self.sum = ChangelogSum()
         """Sum of the member changelog, up to the changes that were taken."""
         self._dirty: dict[MemberKey, Member] = {}
         """Changed members, each as the changelog has it; (): it has none."""
         self._unwritten: dict[MemberKey, None] = {}
 
-    def begin(self, key: SetKey) -> None:
+    def create_empty(self, key: SetKey) -> None:
         """Begin a set that is empty in the store: all its members are here."""
-        self._whole.add(key)
+        self._complete.add(key)
 
-    def whole(self, key: SetKey) -> bool:
+    def is_complete(self, key: SetKey) -> bool:
         """Return True if all members of a set are here."""
-        return key in self._whole
+        return key in self._complete
 
-    def unknown(self, name: MemberKey) -> bool:
+    def is_missing(self, name: MemberKey) -> bool:
         """Return True if the store must be asked before the member can be folded."""
-        return name not in self._cache and name[0] not in self._whole and self.capacity is not None
+        return (
+            name not in self._cache and name[0] not in self._complete and self.capacity is not None
+        )
 
-    def learn(self, name: MemberKey, packed: bytes | None) -> None:
+    def fill(self, name: MemberKey, packed: bytes | None) -> None:
         """Take over the store's answer; None: the store has no such member."""
         self._cache.setdefault(name, unpack_member(packed) if packed else ())
 
@@ -101,7 +103,7 @@ class Members:
         return self._absent(name) if member is None else member
 
     def _absent(self, name: MemberKey) -> Member:
-        if self.unknown(name):
+        if self.is_missing(name):
             raise LookupError(f"member {name} was not looked up before it was folded")
         return ()
 
@@ -145,14 +147,14 @@ class Members:
 
     def forgetting(self, keys: Iterable[SetKey]) -> Steps[None]:
         """Remove refolded sets from here and, with the next write, from the store; in steps."""
-        gone = set(keys)
-        self._gone |= gone
-        self._whole |= gone
-        names = list(self._cache) if gone else []
+        dropped = set(keys)
+        self._dropped |= dropped
+        self._complete |= dropped
+        names = list(self._cache) if dropped else []
         for first in range(0, len(names), STEP_ITEMS):
             for name in names[first : first + STEP_ITEMS]:
                 # One that left meanwhile is stored, and goes with its set.
-                if name[0] in gone and name in self._cache:
+                if name[0] in dropped and name in self._cache:
                     self.put(name, ())
             yield
 
@@ -162,13 +164,13 @@ class Members:
             self.put(name, member)
             if count % STEP_ITEMS == 0:
                 yield
-        self._whole |= others._whole
+        self._complete |= others._complete
 
     def take_dropped(self) -> list[SetKey]:
         """Return the sets to empty in the store before the changes are written to it."""
-        gone = sorted(self._gone)
-        self._gone.clear()
-        return gone
+        dropped = sorted(self._dropped)
+        self._dropped.clear()
+        return dropped
 
     @property
     def pending(self) -> int:
@@ -202,7 +204,7 @@ class Members:
         if self.capacity is None or len(self._cache) <= self.capacity:
             return
         # A whole set that loses a member would take it for new, so none stays whole.
-        self._whole.clear()
+        self._complete.clear()
         keep = self._dirty.keys() | self._unwritten.keys()
         excess = len(self._cache) - self.capacity // 2
         for name in [name for name in self._cache if name not in keep][:excess]:

@@ -1,4 +1,4 @@
-"""Cold rows: changelog records kept packed, by what they belong to, until it is touched.
+"""Packed rows: changelog records kept packed, by what they belong to, until it is touched.
 
 Most of a million cells wait for their period to end. As objects a cell takes one to three kilobytes
 with its route, span and layer. As bytes, with all cells of a subscription in one row, it takes
@@ -19,15 +19,15 @@ class PackedRows:
     """Records by the first part of their key, which names what they belong to."""
 
     def __init__(self) -> None:
-        self._sealed: dict[bytes, bytes] = {}
+        self._pieces: dict[bytes, bytes] = {}
         """By first part: the rest of each key, with its value."""
         self._open: dict[bytes, list[bytes]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._sealed or self._open)
+        return bool(self._pieces or self._open)
 
     def __contains__(self, first_part: bytes) -> bool:
-        return first_part in self._sealed or first_part in self._open
+        return first_part in self._pieces or first_part in self._open
 
     def add(self, first_part: bytes, rest: bytes, value: bytes) -> None:
         """Keep one more record."""
@@ -36,31 +36,31 @@ class PackedRows:
             rows = self._open[first_part] = self._taken(first_part)
         rows += (rest, value)
 
-    def seal(self) -> None:
+    def pack(self) -> None:
         """Put together what was added since the last time."""
         for first_part, rows in self._open.items():
-            self._sealed[first_part] = msgspec.msgpack.encode(rows)
+            self._pieces[first_part] = msgspec.msgpack.encode(rows)
         self._open.clear()
 
-    def sealed(self, first_part: bytes) -> bytes | None:
-        """What belongs together in one piece, for `put_back`."""
-        return self._sealed.get(first_part)
+    def piece(self, first_part: bytes) -> bytes | None:
+        """What belongs together in one piece, for `put`."""
+        return self._pieces.get(first_part)
 
-    def put_back(self, first_part: bytes, sealed: bytes) -> None:
+    def put(self, first_part: bytes, piece: bytes) -> None:
         """Keep again what was taken and did not change."""
-        self._sealed[first_part] = sealed
+        self._pieces[first_part] = piece
 
     def read(self, first_part: bytes) -> list[Packed]:
         """Return (rest of the key, value) of all records, which stay."""
-        rows = self._sealed.get(first_part)
+        rows = self._pieces.get(first_part)
         return _paired(_decode_rows(rows) if rows is not None else self._open.get(first_part, []))
 
-    def take(self, first_part: bytes) -> list[Packed]:
+    def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out (rest of the key, value) of all records, which are here no longer."""
         return _paired(self._taken(first_part))
 
     def _taken(self, first_part: bytes) -> list[bytes]:
-        rows = self._sealed.pop(first_part, None)
+        rows = self._pieces.pop(first_part, None)
         if rows is not None:
             return _decode_rows(rows)
         return self._open.pop(first_part, [])
@@ -90,22 +90,22 @@ class PackedCells:
         end = text_end(key, 1)
         self._rows.add(key[:end], key[end:], value)
 
-    def seal(self) -> None:
+    def pack(self) -> None:
         """All cells of a subscription in one row."""
-        self._rows.seal()
+        self._rows.pack()
 
-    def sealed(self, subscription_id: str) -> bytes | None:
-        """The cells of a subscription in one piece, for `put_back`."""
-        return self._rows.sealed(_first_part(subscription_id))
+    def piece(self, subscription_id: str) -> bytes | None:
+        """The cells of a subscription in one piece, for `put`."""
+        return self._rows.piece(_first_part(subscription_id))
 
-    def put_back(self, subscription_id: str, sealed: bytes) -> None:
+    def put(self, subscription_id: str, piece: bytes) -> None:
         """Keep again cells that were taken and did not change."""
-        self._rows.put_back(_first_part(subscription_id), sealed)
+        self._rows.put(_first_part(subscription_id), piece)
 
-    def take(self, subscription_id: str) -> list[Packed]:
+    def drain(self, subscription_id: str) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""
         first_part = _first_part(subscription_id)
-        return [(first_part + rest, value) for rest, value in self._rows.take(first_part)]
+        return [(first_part + rest, value) for rest, value in self._rows.drain(first_part)]
 
     def read(self, subscription_id: str) -> list[Packed]:
         """Return the cells of a subscription, which stay packed."""

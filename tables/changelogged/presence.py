@@ -69,7 +69,7 @@ class EventRanges(msgspec.Struct, array_like=True, gc=False):
                 appended_ms = append_time_ms
         self.raw_last, self.newest_ms, self.appended_ms = raw_last, newest_ms, appended_ms
 
-    def reach(self, timestamp_ms: int, append_time_ms: int) -> None:
+    def extend(self, timestamp_ms: int, append_time_ms: int) -> None:
         """Extend the greatest times to another time at which an event may count."""
         self.newest_ms = max(self.newest_ms, timestamp_ms)
         self.appended_ms = max(self.appended_ms, append_time_ms)
@@ -86,7 +86,7 @@ class EventRanges(msgspec.Struct, array_like=True, gc=False):
             return 0 <= self.rekeyed_first <= arrival.rekeyed_offset
         return 0 <= self.raw_first <= arrival.raw_offset
 
-    def cover(self, other: EventRanges) -> None:
+    def merge(self, other: EventRanges) -> None:
         """Extend this entry over all of another."""
         if other.raw_first >= 0:
             first = other.raw_first if self.raw_first < 0 else min(self.raw_first, other.raw_first)
@@ -177,13 +177,13 @@ class EventRangesTable:
         if (*name, code) in self.undefined and self._is_defined(name, code):
             self.undefined.remove((*name, code))
 
-    def spread(self, name: SubscriptionKey, code: str) -> None:
+    def extend_to(self, name: SubscriptionKey, code: str) -> None:
         """Extend a code's entry over all other codes, because their events may count as its own."""
         entry = self.of(name, code)
         for other in list(self.codes.get(name, {}).values()):
-            entry.cover(other)
+            entry.merge(other)
         if self.rest is not None:
-            entry.cover(self.rest)
+            entry.merge(self.rest)
 
     def names_with(self, organization_id: str, code: str) -> list[SubscriptionKey]:
         """Return the external subscriptions of an organization that have events of a code."""

@@ -84,7 +84,7 @@ class PublishedTable:
     def find(self, name: PeriodKey) -> PublishedPeriod | None:
         """Return the period as published; None before its first cut."""
         period = self.periods.get(name)
-        if period is None and (rows := self._packed.take(_first_part(name))):
+        if period is None and (rows := self._packed.drain(_first_part(name))):
             period = self.periods[name] = PublishedPeriod()
             for rest, value in rows:
                 cell = _cell_name(rest)
@@ -148,7 +148,7 @@ class PublishedTable:
                 completion = (period.revision, period.cut_ms)
                 self._packed.add(first_part, encode(None), encode(completion))
         self.periods.clear()
-        self._packed.seal()
+        self._packed.pack()
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
@@ -159,7 +159,7 @@ class PublishedTable:
 
     def loaded(self) -> None:
         """Everything has been taken over."""
-        self._packed.seal()
+        self._packed.pack()
 
 
 _AT_HAND = 200

@@ -94,7 +94,7 @@ class CellShown(NamedTuple):
     """A cell of a period that is published, or would be if the period closed now."""
 
     cell_id: str
-    in_force: PeriodCharge
+    period_charge: PeriodCharge
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
     figures: CellFigures
@@ -117,7 +117,7 @@ def cells_shown(
     at_cut = PeriodAtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
     for shown in at_cut.closings(partition.views.route_of, codes):
         if shown is not None and at_cut.qualifies(shown):
-            charge_id, start_ms = shown.in_force.charge.id, period.start_ms
+            charge_id, start_ms = shown.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
             yield CellShown(identity, *shown[1:])
 

@@ -45,7 +45,7 @@ class Closing(NamedTuple):
     """A cell that may be published, with what its record echoes."""
 
     name: PublishedCellKey
-    in_force: PeriodCharge
+    period_charge: PeriodCharge
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
     figures: CellFigures
@@ -104,7 +104,7 @@ class PeriodAtCut:
             if found is not None and (change := self._change_of(found)) is not None:
                 identity = cell_id(
                     self.subscription,
-                    found.in_force.charge.id,
+                    found.period_charge.charge.id,
                     found.name[1],
                     found.grouped_by,
                     period.start_ms,
@@ -114,7 +114,7 @@ class PeriodAtCut:
                 yield None
         while heap:
             identity, count, (shown, known, reason) = heappop(heap)
-            envelope = self._envelope(plan, shown.in_force.as_of_ms)
+            envelope = self._envelope(plan, shown.period_charge.as_of_ms)
             entry, record = _revision(envelope, identity, shown, known, reason)
             if record is not None and entry is not None:
                 completes = True
@@ -156,8 +156,8 @@ class PeriodAtCut:
         """
         charges, period = self.charges, self.period
         left, followed = dict(self.before.cells), set[str]()
-        for in_force in charges.in_force:
-            charge, metric, as_of_ms, _ = in_force
+        for period_charge in charges.in_force:
+            charge, metric, as_of_ms, _ = period_charge
             yield None
             if codes is not None and metric.code not in codes:
                 continue
@@ -191,7 +191,7 @@ class PeriodAtCut:
                     left.pop(cell, None)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
                     figures = span.figures(period, filter_id, groups, self.cut_ms)
-                    yield Closing(cell, in_force, bucket, grouped_by, figures)
+                    yield Closing(cell, period_charge, bucket, grouped_by, figures)
         for cell in left:
             if not self._own_cut and cell[0] not in followed:
                 continue
@@ -257,7 +257,7 @@ class PeriodAtCut:
     def qualifies(self, closing: Closing) -> bool:
         """Return True if a cell is published at all (records-and-cuts §4)."""
         figures = closing.figures
-        if not closing.in_force.metric.recurring:
+        if not closing.period_charge.metric.recurring:
             return bool(figures.units or figures.prorated_units or figures.events_count)
         if figures.units or figures.prorated_units or figures.carries or figures.period_events:
             return True
@@ -297,7 +297,7 @@ class PeriodAtCut:
         if self._is_corrected(closing, shown_ms):
             return "correction"
         known_ms = max(self._known_ms, shown_ms)
-        if self.charges.changed_since(closing.in_force.charge.id, known_ms):
+        if self.charges.changed_since(closing.period_charge.charge.id, known_ms):
             return "definition"
         return "late_events"
 
@@ -306,7 +306,7 @@ class PeriodAtCut:
 
         A group without events may have lost its place to a group that a correction made.
         """
-        charge, metric, *_ = closing.in_force
+        charge, metric, *_ = closing.period_charge
         fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
         if fold not in self._corrected:
             # The newest of several corrections wins: it comes last.
@@ -381,8 +381,8 @@ def _revision(
         envelope,
         identity,
         revision,
-        shown.in_force.charge,
-        shown.in_force.metric,
+        shown.period_charge.charge,
+        shown.period_charge.metric,
         shown.charge_filter,
         shown.grouped_by,
         text,
@@ -394,7 +394,7 @@ def _revision(
 
 
 def _prorated_text(shown: Closing) -> str | None:
-    if not shown.in_force.charge.prorated:
+    if not shown.period_charge.charge.prorated:
         return None
     prorated = shown.figures.prorated_units
     return plain(ZERO if prorated is None else prorated)

@@ -79,10 +79,10 @@ class Corrected:
         event, name = arrival.event, arrival.name
         history = self._corrections.history(identity)
         self._note_versions(name, arrival, history)
-        for held in history:
-            if held.append_time_ms > arrival.append_time_ms:
-                self._corrections.follow(held)
-                self._cuts.schedule_revision(name, held.append_time_ms)
+        for stored in history:
+            if stored.append_time_ms > arrival.append_time_ms:
+                self._corrections.follow(stored)
+                self._cuts.schedule_revision(name, stored.append_time_ms)
         counted = self.counted(identity, arrival)
         if counted is None:
             if self._packing.route_of((*name, event.code)).grouped:
@@ -106,11 +106,11 @@ class Corrected:
         With `horizon_ms` as it counts under every correction appended until then.
         """
         counted: Counted | None = Counted(arrival, -1)
-        for held in self._corrections.history(identity):
-            at_ms = held.append_time_ms
-            shown = held.in_force if horizon_ms is None else at_ms <= horizon_ms
+        for stored in self._corrections.history(identity):
+            at_ms = stored.append_time_ms
+            shown = stored.applied if horizon_ms is None else at_ms <= horizon_ms
             if shown or at_ms <= arrival.append_time_ms:
-                event = held.event
+                event = stored.event
                 counted = None if event is None else Counted(replace(arrival, event=event), at_ms)
         return counted
 
@@ -119,16 +119,16 @@ class Corrected:
     ) -> Iterator[tuple[Revised, Counted]]:
         """What corrections of an event revise in cuts to come: the event before and after each."""
         event: Event | None = arrival.event
-        for held in self._corrections.history(identity):
-            before, event = event, held.event
-            at_ms = held.append_time_ms
+        for stored in self._corrections.history(identity):
+            before, event = event, stored.event
+            at_ms = stored.append_time_ms
             if not arrival.append_time_ms < at_ms <= horizon_ms:
                 continue
             last_ms = max(self._cuts.revisions_after(at_ms))
             if last_ms > self._checkpoint.cut_ms:
                 for version in (before, event):
                     if version is not None:
-                        revised = (held.name, version.code, last_ms)
+                        revised = (stored.name, version.code, last_ms)
                         yield revised, Counted(replace(arrival, event=version), at_ms)
 
     # What cuts to come revise
@@ -163,19 +163,19 @@ class Corrected:
         Published periods are revised at the first revision cut after it, at any age.
         """
         correction, name = arrival.correction, arrival.name
-        touched = self._corrections.take(event_id(*name, correction.transaction_id), arrival)
+        touched = self._corrections.accept(event_id(*name, correction.transaction_id), arrival)
         changes = False
-        for held in touched:
-            entry = self._index.find(held.identity)
+        for stored in touched:
+            entry = self._index.find(stored.identity)
             if entry is None:
                 continue
             changes = True
-            event = held.event
+            event = stored.event
             if event is not None:
                 # The event lies where those of its old code do.
-                self._event_ranges.spread(name, event.code)
-                self._reach(name, event, entry.append_time_ms, held.append_time_ms)
-            self._cuts.schedule_revision(name, held.append_time_ms)
+                self._event_ranges.extend_to(name, event.code)
+                self._reach(name, event, entry.append_time_ms, stored.append_time_ms)
+            self._cuts.schedule_revision(name, stored.append_time_ms)
         if changes:
             self._corrections.follow(touched[0])
         return changes
@@ -183,19 +183,19 @@ class Corrected:
     def follow_all(self) -> set[SubscriptionKey]:
         """After a restore: whose corrections have a revision cut to come."""
         names: set[SubscriptionKey] = set()
-        for held in sorted(self._corrections.all(), key=_position_of):
-            if max(self._cuts.revisions_after(held.append_time_ms)) <= self._checkpoint.cut_ms:
+        for stored in sorted(self._corrections.all(), key=_position_of):
+            if max(self._cuts.revisions_after(stored.append_time_ms)) <= self._checkpoint.cut_ms:
                 continue
-            if self._index.find(held.identity) is not None:
-                self._corrections.follow(held)
-                self._cuts.schedule_revision(held.name, held.append_time_ms)
-                names.add(held.name)
+            if self._index.find(stored.identity) is not None:
+                self._corrections.follow(stored)
+                self._cuts.schedule_revision(stored.name, stored.append_time_ms)
+                names.add(stored.name)
         return names
 
     def reschedule_revisions(self) -> Iterator[None]:
         """Ask anew for the revision cuts of all that are followed, a step for each."""
-        for held in list(self._corrections.followed()):
-            self._cuts.schedule_revision(held.name, held.append_time_ms)
+        for stored in list(self._corrections.followed()):
+            self._cuts.schedule_revision(stored.name, stored.append_time_ms)
             yield None
 
     # Events that come once more
@@ -211,17 +211,17 @@ class Corrected:
         if self._corrections.touches(name):
             history = self._corrections.history(arrival.identity)
         self._note_versions(name, arrival, history)
-        for held in history:
-            if held.append_time_ms > arrival.append_time_ms:
-                self._corrections.follow(held)
+        for stored in history:
+            if stored.append_time_ms > arrival.append_time_ms:
+                self._corrections.follow(stored)
                 self._cuts.schedule_revision(name, arrival.append_time_ms)
-                self._cuts.schedule_revision(name, held.append_time_ms)
+                self._cuts.schedule_revision(name, stored.append_time_ms)
 
     def _note_versions(
         self, name: SubscriptionKey, arrival: Arrival, history: Sequence[StoredCorrection]
     ) -> None:
         """Note an event's ranges as it is and as its corrections have it."""
-        versions = ((held.event, held.append_time_ms) for held in history)
+        versions = ((stored.event, stored.append_time_ms) for stored in history)
         amended = [(event, at_ms) for event, at_ms in versions if event is not None]
         for code in sorted({arrival.event.code, *(event.code for event, _ in amended)}):
             # A route is renewed until its first event takes it.
@@ -236,7 +236,7 @@ class Corrected:
         at_ms = amended.timestamp_ms
         entry = self._event_ranges.of(name, amended.code)
         # Its cut is that of its correction.
-        entry.reach(append_time_ms if at_ms is None else at_ms, corrected_ms)
+        entry.extend(append_time_ms if at_ms is None else at_ms, corrected_ms)
 
 
 _position_of = attrgetter("position")

@@ -123,29 +123,29 @@ class Packing:
         return bool(self._packed) and any(i in self._packed for i in self._subscription_ids(name))
 
     def packed_pieces(self, name: SubscriptionKey) -> list[Piece]:
-        """The packed cells of a cold external subscription, for `pack`."""
-        found = ((i, self._packed.sealed(i)) for i in self._subscription_ids(name) if self._packed)
-        return [(identity, sealed) for identity, sealed in found if sealed is not None]
+        """The packed cells of a packed external subscription, for `pack`."""
+        found = ((i, self._packed.piece(i)) for i in self._subscription_ids(name) if self._packed)
+        return [(identity, piece) for identity, piece in found if piece is not None]
 
     def pieces(self, name: SubscriptionKey) -> list[tuple[str, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""
         return [
-            (identity, self._packed.sealed(identity)) for identity in self._subscription_ids(name)
+            (identity, self._packed.piece(identity)) for identity in self._subscription_ids(name)
         ]
 
     def has(self, pieces: Iterable[tuple[str, bytes | None]]) -> bool:
         """Return True if just these cells are packed of these subscriptions now."""
-        return all(self._packed.sealed(identity) is piece for identity, piece in pieces)
+        return all(self._packed.piece(identity) is piece for identity, piece in pieces)
 
     def read(self, name: SubscriptionKey) -> list[Packed]:
         """Return the packed cells of an external subscription, which stay packed."""
         return [cell for i in self._subscription_ids(name) for cell in self._packed.read(i)]
 
     def unpack(self, name: SubscriptionKey) -> None:
-        """Make routes and cells of a cold external subscription, as they stand."""
+        """Make routes and cells of a packed external subscription, as they stand."""
         if not self._packed:
             return
-        packed = [cell for i in self._subscription_ids(name) for cell in self._packed.take(i)]
+        packed = [cell for i in self._subscription_ids(name) for cell in self._packed.drain(i)]
         if not packed:
             return
         for key, cells in by_span(packed).items():
@@ -165,10 +165,10 @@ class Packing:
         self._unpacked.clear()
         self._stale.miss(self._event_ranges.meter_keys_of(name))
 
-    def pack(self, name: SubscriptionKey, sealed: Sequence[Piece] = ()) -> None:
+    def pack(self, name: SubscriptionKey, pieces: Sequence[Piece] = ()) -> None:
         """Pack the cells of an external subscription, unless a flush or a refold has to see them.
 
-        What is packed is what the changelog has, so that nothing needs to be written. `sealed`: as
+        What is packed is what the changelog has, so that nothing needs to be written. `pieces`: as
         they were packed before, if they did not change.
         """
         if name in self._stale.names:
@@ -193,9 +193,9 @@ class Packing:
         ]
         if any(cell.dirty for cell in cells):
             return
-        if sealed and self._stale.orphaned_keys.isdisjoint(meter_keys):
-            for identity, piece in sealed:
-                self._packed.put_back(identity, piece)
+        if pieces and self._stale.orphaned_keys.isdisjoint(meter_keys):
+            for identity, piece in pieces:
+                self._packed.put(identity, piece)
         else:
             packed = [
                 (cell, msgspec.msgpack.encode(cell.key), cell.packed())
@@ -210,7 +210,7 @@ class Packing:
                 return
             for _, key, value in packed:
                 self._packed.add(key, value)
-            self._packed.seal()
+            self._packed.pack()
         for meter_key in meter_keys:
             routes.remove(meter_key)
         self._timelines.forget(name)
@@ -247,7 +247,7 @@ class Packing:
 
     def pack_loaded(self) -> None:
         """Everything has been taken over."""
-        self._packed.seal()
+        self._packed.pack()
 
     def loaded_late(self) -> list[str]:
         """Subscriptions that were restored with states of cuts to come."""

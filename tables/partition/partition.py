@@ -130,7 +130,7 @@ class Partition:
         for meter_key, arrivals in self._counted_runs(runs) if self.corrections else runs:
             if meter_key[2] in codes:
                 names = members_wanted(self.packing.route_of(meter_key), arrivals, members)
-                unknown.update((n, None) for n in names if members.unknown(n))
+                unknown.update((n, None) for n in names if members.is_missing(n))
         return list(unknown)
 
     def _counted_runs(self, runs: Iterable[Run]) -> Iterator[Run]:
@@ -143,8 +143,8 @@ class Partition:
             if not self.corrections.touches(meter_key[:2]):
                 continue
             for arrival in arrivals:
-                for held in self.corrections.history(arrival.identity):
-                    event = held.event
+                for stored in self.corrections.history(arrival.identity):
+                    event = stored.event
                     if event is not None:
                         yield (*meter_key[:2], event.code), (replace(arrival, event=event),)
 

@@ -128,7 +128,7 @@ class Redirection:
         before_ms: int | None,
         history_ms: int | None,
     ) -> bool:
-        """Return True if definitions change nothing for a cold external subscription."""
+        """Return True if definitions change nothing for a packed external subscription."""
         if name in self._stale.names or not self._packing.is_packed(name):
             return False
         old: Timelines | None = None
@@ -154,7 +154,7 @@ class Redirection:
         `before_ms`, `history_ms`: append times under which the old routes were compiled.
         """
         if self._packing.is_packed(name):
-            # Thawing brings back the routes of every code as of then. Look at all of them: nobody
+            # Unpacking brings back the routes of every code as of then. Look at all of them: nobody
             # comes back to a code that another definition of that millisecond left packed.
             self._packing.unpack(name)
             self._standing.need_not_look_again(name)

@@ -67,7 +67,7 @@ class Refold:
     def _look_ahead(self) -> None:
         partition = self.partition
         self._standing = {
-            name: partition.corrections.standing(name, horizon_ms)
+            name: partition.corrections.applied_upto(name, horizon_ms)
             for name, horizon_ms in self._limit_positions.items()
         }
         # Under corrections events may count that did not when their cuts were taken: another group
@@ -337,7 +337,7 @@ class Refold:
         for (org, external_id, code), events in self._found.items():
             entry = partition.event_ranges.of((org, external_id), code)
             if partition.event_ranges.rest is not None:
-                entry.cover(partition.event_ranges.rest)
+                entry.merge(partition.event_ranges.rest)
             entry.events += events
             if partition.corrections.touches((org, external_id)):
                 self.recorrected.add((org, external_id))

@@ -145,7 +145,7 @@ class Preview:
             one = new or old
             if one is None or (old and new and old.figures == new.figures):
                 continue
-            charge, metric, *_ = one.in_force
+            charge, metric, *_ = one.period_charge
             bucket = one.charge_filter
             yield PreviewedCell(
                 external_customer_id=subscription.external_customer_id,

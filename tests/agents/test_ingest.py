@@ -145,11 +145,11 @@ async def test_a_batch_is_taken_by_portions_of_whole_records(
     checkpoint = Checkpoint(append_time_ms=-1)
     took: list[tuple[int, int, int]] = []
 
-    async def take(runs: Any, *, raw_next: int, append_time_ms: int, **_: Any) -> None:
+    async def fold(runs: Any, *, raw_next: int, append_time_ms: int, **_: Any) -> None:
         checkpoint.raw_next, checkpoint.append_time_ms = raw_next, append_time_ms
         took.append((raw_next, append_time_ms, sum(len(run) for _, run in runs)))
 
-    owned = _owned(shared, checkpoint, take=take)
+    owned = _owned(shared, checkpoint, fold=fold)
     batch = _array_batch(records=5, events=700)
     while await take_raw(owned, batch, cast(Any, None)):
         pass
@@ -192,7 +192,7 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
     checkpoint = Checkpoint(append_time_ms=-1)
     took: list[tuple[int, int, int, int]] = []
 
-    async def take(
+    async def fold(
         runs: Any, *, raw_next: int, append_time_ms: int, refused: list[Any], **_: Any
     ) -> None:
         checkpoint.raw_next, checkpoint.append_time_ms = raw_next, append_time_ms
@@ -204,7 +204,7 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
             definitions.limited_after_ms = lambda: past_ms - 1
 
     life = SimpleNamespace(definitions_past=definitions_past)
-    owned = _owned(shared, checkpoint, take=take, life=life)
+    owned = _owned(shared, checkpoint, fold=fold, life=life)
     body = b'{"external_subscription_id":"s","transaction_id":"%s","code":"c"}'
     ids = [b"a", b"b", b"c" * (ID_BYTES + 1), b"d"]
     entries = [

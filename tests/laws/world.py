@@ -395,7 +395,7 @@ class Live:
         for name in self.partition.missing_members(runs):
             stored = self.changelog.store.get(name)
             assert stored == self.changelog.members.get(name)
-            self.partition.members.learn(name, stored)
+            self.partition.members.fill(name, stored)
         try:
             self.accepted += self.partition.fold(runs).accepted
         except WaitForDefinitions as wait:

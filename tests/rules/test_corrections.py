@@ -309,9 +309,9 @@ def test_the_first_correction_under_an_id_holds_whichever_is_read_first() -> Non
     ]
     table, other = CorrectionTable(), CorrectionTable()
     for arrival in arrivals:
-        assert table.take(b"id", arrival)
+        assert table.accept(b"id", arrival)
     for arrival in reversed(arrivals):
-        other.take(b"id", arrival)
+        other.accept(b"id", arrival)
     assert [held.position for held in table.history(b"id")] == [arrivals[1].position]
     assert table.sum == other.sum
     again = CorrectionTable()
@@ -568,7 +568,7 @@ def test_events_of_corrections_take_no_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         for number in range(100):
-            table.take(b"%d" % number, correction(number))
+            table.accept(b"%d" % number, correction(number))
             kept = table.take_changes()
         grown_bytes = tracemalloc.get_traced_memory()[0] - sum(len(value) for _, value in kept)
     finally:

@@ -80,7 +80,7 @@ BUGS = (
     Bug(
         "correction-known-before-its-time",
         "tables/partition/corrected.py",
-        "shown = held.in_force if horizon_ms is None else at_ms <= horizon_ms",
+        "shown = stored.applied if horizon_ms is None else at_ms <= horizon_ms",
         "shown = True",
     ),
     Bug(
@@ -402,8 +402,8 @@ BUGS = (
     Bug(
         "amended-member-not-looked-up",
         "tables/partition/partition.py",
-        "for held in self.corrections.history(arrival.identity):",
-        "for held in ():",
+        "for stored in self.corrections.history(arrival.identity):",
+        "for stored in ():",
     ),
     Bug(
         "period-in-grace-decides-how-another-is-revised",

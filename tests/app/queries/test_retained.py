@@ -32,7 +32,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
     """A partition with an event that the log has no longer, and a gateway over it."""
     owned = owned_of("count")
-    await owned.take(runs_of([sent("a", at_ms)]), raw_next=1, append_time_ms=at_ms)
+    await owned.fold(runs_of([sent("a", at_ms)]), raw_next=1, append_time_ms=at_ms)
 
     async def starts(numbers: Any) -> dict[int, tuple[int, int]]:
         return dict.fromkeys(numbers, (100, 0))

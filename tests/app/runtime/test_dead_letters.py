@@ -129,7 +129,7 @@ async def test_the_elements_of_an_array_have_its_large_headers_once() -> None:
         for index, refusal in decode_record(b"[1,{},[]]")
         if isinstance(refusal, Refusal)
     ]
-    await owned.take((), raw_next=10, refused=refused)
+    await owned.fold((), raw_next=10, refused=refused)
     kept = [_split(letter)[0] for letter in owned.next_flush.records]
     assert kept == [[TRACE], [], [], [TRACE], [], []]
 
@@ -183,7 +183,7 @@ async def test_a_record_of_many_refused_elements_has_one_letter(count: int) -> N
     value = b"[" + b",".join(elements) + b"]"
     raw = _raw(value, SMALL[2:], 7)
     refused = [(each, raw) for _, each in decode_record(value) if isinstance(each, Refusal)]
-    await owned.take((), raw_next=8, refused=refused)
+    await owned.fold((), raw_next=8, refused=refused)
     assert owned.shared.tally.refused.total() == len(owned.verdicts.known) == count
     if count == REFUSED_LETTERS:
         assert [letter.value for letter in owned.next_flush.records] == elements
@@ -233,7 +233,7 @@ async def test_a_letter_says_whose_it_is() -> None:
         for _, each in decode_record(text)
         if isinstance(each, Refusal)
     ]
-    await owned.take((), raw_next=3, refused=refused)
+    await owned.fold((), raw_next=3, refused=refused)
     told = [_split(letter)[1].get("meter-organization") for letter in owned.next_flush.records]
     assert told == ["p", None, None, None]
 
@@ -257,6 +257,6 @@ async def test_a_letter_is_whose_it_is_believed_to_be(
     apply(owned.shared.definitions, commands.set_settings(record).encode(), 1, 0)
     value = b'{"organization_id":"p"}'
     ((_, refusal),) = decode_record(value)
-    await owned.take((), raw_next=1, refused=[(cast(Refusal, refusal), _raw(value, headers, 0))])
+    await owned.fold((), raw_next=1, refused=[(cast(Refusal, refusal), _raw(value, headers, 0))])
     (letter,) = owned.next_flush.records
     assert organization_of(cast(Any, letter)) == organization_id

@@ -79,7 +79,7 @@ async def test_a_slice_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.Mo
     owned = owned_of("count")
     monkeypatch.setattr(owned.state.index, "add_many", _NoMemory(owned.state.index.add_many, 1))
     with pytest.raises(MemoryError):
-        await owned.take(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
+        await owned.fold(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
     assert owned.state.checkpoint.raw_next == 0
     await refuses_to_flush(owned)
 
@@ -107,7 +107,7 @@ async def test_a_cut_that_fails_half_way_is_in_no_flush(
         Arrival(event(code, code, AT_MS, v="1"), ORG, AT_MS, 0, offset, 0)
         for offset, code in enumerate(("count", "sum"))
     ]
-    await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=START_MS + 2 * WEEK_MS)
+    await owned.fold(runs_of(arrivals), raw_next=2, append_time_ms=START_MS + 2 * WEEK_MS)
     owned.state.definitions.append_time_ms = START_MS + 2 * WEEK_MS
     for name in owned.state.event_ranges.codes:
         owned.cuts.schedule.update(name)
@@ -176,7 +176,7 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
         Arrival(event(code, code, AT_MS), ORG, AT_MS, 0, number, 0)
         for number, code in enumerate(("count", "sum"))
     ]
-    await owned.take(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
+    await owned.fold(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
     meter_keys = [
         (*name, code) for name, codes in owned.state.event_ranges.codes.items() for code in codes
     ]
@@ -193,7 +193,7 @@ async def test_a_flush_that_fails_half_way_is_not_gone_on_with(
 ) -> None:
     """What the first has taken out of the tables the second would not have."""
     owned = owned_of("count")
-    await owned.take(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
+    await owned.fold(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
     event_ranges = owned.state.event_ranges
     monkeypatch.setattr(event_ranges, "take_changes", _NoMemory(event_ranges.take_changes, 1))
     with pytest.raises(MemoryError):
@@ -211,7 +211,7 @@ async def test_a_flush_that_is_left_half_packed_is_packed_to_its_end(
         Arrival(event("seats", seat, AT_MS, u=seat), ORG, AT_MS, 0, number, 0)
         for number, seat in enumerate(seats)
     ]
-    await owned.take(runs_of(arrivals), raw_next=300, append_time_ms=AT_MS)
+    await owned.fold(runs_of(arrivals), raw_next=300, append_time_ms=AT_MS)
     flushing = asyncio.create_task(owned.flush())
     while owned.next_flush.moved:
         await asyncio.sleep(0)
@@ -228,7 +228,7 @@ async def test_of_a_batch_that_is_cancelled_between_two_slices_nothing_is_flushe
     """What the first refused would be a dead letter twice."""
     owned = owned_of("count", slice_events=1)
     arrivals = [sent("a"), sent("b", raw_offset=1)]
-    taking = asyncio.create_task(owned.take(runs_of(arrivals), raw_next=2))
+    taking = asyncio.create_task(owned.fold(runs_of(arrivals), raw_next=2))
     while owned.state.index.length == 0:
         await asyncio.sleep(0)
     taking.cancel()
@@ -242,7 +242,7 @@ async def test_slices_that_take_no_time_give_the_loop_up_once_each() -> None:
     owned = owned_of("count", slice_events=1)
     owned.shared.turns = Turns(lambda: 0.0)
     arrivals = [sent(f"t{number}", raw_offset=number) for number in range(100)]
-    taking, rounds = asyncio.create_task(owned.take(runs_of(arrivals), raw_next=100)), 0
+    taking, rounds = asyncio.create_task(owned.fold(runs_of(arrivals), raw_next=100)), 0
     while not taking.done():
         await asyncio.sleep(0)
         rounds += 1
@@ -260,7 +260,7 @@ async def test_late_events_of_one_slice_wait_for_each_of_their_cuts() -> None:
         replace(sent("a", AT_MS), append_time_ms=late_ms),
         replace(sent("b", AT_MS + WEEK_MS, raw_offset=1), append_time_ms=late_ms),
     ]
-    taking = asyncio.create_task(owned.take(runs_of(arrivals), raw_next=2))
+    taking = asyncio.create_task(owned.fold(runs_of(arrivals), raw_next=2))
     waited: list[int] = []
     for _ in arrivals:
         while followed.wanted_ms <= max(waited, default=-1) and not taking.done():
@@ -281,9 +281,9 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     forwarded = [
         sent("x", partition=1, raw_offset=offset, rekeyed_offset=offset - 6) for offset in (6, 7)
     ]
-    await owned.take(runs_of(forwarded), rekeyed_next=2, marks={1: (7, 0)})
+    await owned.fold(runs_of(forwarded), rekeyed_next=2, marks={1: (7, 0)})
     twice = [sent("y", raw_offset=7), sent("y", raw_offset=8)]
-    await owned.take(runs_of(twice), raw_next=9, append_time_ms=AT_MS)
+    await owned.fold(runs_of(twice), raw_next=9, append_time_ms=AT_MS)
     unused = dict.fromkeys(("settings", "definitions", "append"))
     engine = SimpleNamespace(owned={0: owned}, shared=owned.shared, **unused)
     gateway = Gateway(cast(Any, engine))
@@ -315,7 +315,7 @@ async def test_members_of_what_is_committed_are_stored_though_the_partition_is_g
 
     owned = owned_of("seats", producer=Abandoning())
     taken = Arrival(event("seats", "a", AT_MS, u="b"), ORG, AT_MS, 0, 0, 0)
-    await owned.take(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
+    await owned.fold(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
     await owned.flush()
     _, members = owned.members._unstored.all()
     assert [text for (_, text), _ in members] == ["b"]
@@ -327,7 +327,7 @@ async def test_what_no_changelog_takes_is_found_out_before_it_is_sent(
 ) -> None:
     owned = owned_of(code)
     taken = Arrival(event(code, "a", AT_MS, u="b" * 900), ORG, AT_MS, 0, 0, 0)
-    await owned.take(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
+    await owned.fold(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
     monkeypatch.setattr(
         "tables.partition.snapshot.CHANGELOG_RECORD_BYTES", 800 if code == "seats" else 100
     )
@@ -376,7 +376,7 @@ async def test_a_partition_whose_index_finds_no_disk_stands_and_says_what_it_wan
     index, wanted = owned.state.index, [4_000]
     monkeypatch.setattr(type(index), "wanted_disk_bytes", property(lambda _: wanted[0]))
     monkeypatch.setattr("app.runtime.owned.DISK_POLL_S", 0.01)
-    taking = asyncio.create_task(owned.take(runs_of([sent("a")]), raw_next=1))
+    taking = asyncio.create_task(owned.fold(runs_of([sent("a")]), raw_next=1))
     await asyncio.sleep(0.05)
     assert owned.state.checkpoint.raw_next == 0
     assert owned.disk_full is not None

@@ -168,7 +168,7 @@ class Worker(Live):
     def _folded(self, runs: Sequence[Run]) -> Slice:
         while True:
             for name in self.partition.missing_members(runs):
-                self.partition.members.learn(name, self.changelog.store.get(name))
+                self.partition.members.fill(name, self.changelog.store.get(name))
             try:
                 return self.partition.fold(runs)
             except WaitForDefinitions as wait:

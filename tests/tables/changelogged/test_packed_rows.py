@@ -1,4 +1,4 @@
-"""Cold rows: what is read off packed keys without decoding them, and what is kept."""
+"""Packed rows: what is read off packed keys without decoding them, and what is kept."""
 
 from __future__ import annotations
 
@@ -55,30 +55,30 @@ def key(subscription_id: str, group: str) -> bytes:
 
 
 def test_cells_come_back_by_subscription() -> None:
-    cold = PackedCells()
+    packed = PackedCells()
     cells = {name: [(key(name, group), group.encode()) for group in "abc"] for name in ("s", "t")}
-    for packed in cells.values():
-        for cell in packed:
-            cold.add(*cell)
-        cold.seal()
-    assert "s" in cold
-    assert cold.take("s") == cells["s"]
-    assert "s" not in cold
-    assert cold.take("s") == []
-    piece = cold.sealed("t")
-    assert cold.take("t") == cells["t"]
-    assert not cold
+    for rows in cells.values():
+        for cell in rows:
+            packed.add(*cell)
+        packed.pack()
+    assert "s" in packed
+    assert packed.drain("s") == cells["s"]
+    assert "s" not in packed
+    assert packed.drain("s") == []
+    piece = packed.piece("t")
+    assert packed.drain("t") == cells["t"]
+    assert not packed
     assert piece is not None
-    cold.put_back("t", piece)
-    assert cold.take("t") == cells["t"]
+    packed.put("t", piece)
+    assert packed.drain("t") == cells["t"]
 
 
-def test_a_cell_more_joins_those_that_are_sealed() -> None:
-    cold = PackedCells()
+def test_a_cell_more_joins_those_that_are_packed() -> None:
+    packed = PackedCells()
     for group in "ab":
-        cold.add(key("s", group), b"value")
-        cold.seal()
-    assert cold.take("s") == [(key("s", "a"), b"value"), (key("s", "b"), b"value")]
+        packed.add(key("s", group), b"value")
+        packed.pack()
+    assert packed.drain("s") == [(key("s", "a"), b"value"), (key("s", "b"), b"value")]
 
 
 def test_a_key_names_its_subscription() -> None:
