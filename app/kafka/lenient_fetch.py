@@ -128,6 +128,8 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
     def __init__(self, tp: Any, records: _KeptRecords, aborted: Any, offset: int, *rest: Any):
         super().__init__(tp, records, aborted, offset, *rest)
+        # It holds this object, so both and what was fetched would live until the collector came.
+        self._records_iterator = None
         self.next_fetch_offset: int
         self._data = memoryview(records.data)
         self._at = 0
@@ -281,37 +283,7 @@ class _OpenBatch:
             # A fetch may begin in the middle of a batch.
             self._records = dropwhile(lambda record: record.offset < self._from_offset, records)
         else:
-            self._records = self._until_damaged(records)
-
-    def _until_damaged(self, records: Iterator[Any]) -> Iterator[Any]:
-        """Yield the records; from the first unreadable one on yield one `UnreadBatch` for the rest.
-
-        Brokers accept compressed batches with wrong record sizes, or with offsets beyond the batch.
-        Such offsets would make a reader skip records of other batches.
-        """
-        batch, from_offset = self._batch, self._from_offset
-        offset, end = batch.base_offset, batch.next_offset
-        try:
-            for record in records:
-                if not offset <= record.offset < end:
-                    break
-                offset = record.offset + 1
-                if offset > from_offset:
-                    yield record
-            else:
-                return
-        except UnicodeDecodeError:
-            raise
-        except (CorruptRecordException, ValueError, IndexError):
-            # What aiokafka says of it may name bytes that lie behind the batch in memory.
-            pass
-        # Who begins behind it has told of it.
-        if offset >= from_offset:
-            message = f"the batch is damaged: the record of offset {offset} cannot be read"
-            reason = Unreadable(message, too_large=False)
-            data, count = bytes(self._data), end - offset
-            at_ms, kind = batch.max_timestamp, batch.timestamp_type
-            yield UnreadBatch(offset, at_ms, kind, count, data, reason)
+            self._records = _until_damaged(self._batch, self._data, self._from_offset, records)
 
     def begin_unread(self, reason: Unreadable) -> None:
         """Replace all records of the batch by one `UnreadBatch`."""
@@ -352,6 +324,37 @@ class _OpenBatch:
             if len(records) < most:
                 return _Part(records, size, self._next_offset, whole=True)
         return _Part(records, size, records[-1].offset + 1, whole=False)
+
+
+def _until_damaged(
+    batch: Any, data: memoryview, from_offset: int, records: Iterator[Any]
+) -> Iterator[Any]:
+    """Yield the records; from the first unreadable one on yield one `UnreadBatch` for the rest.
+
+    Brokers accept compressed batches with wrong record sizes, or with offsets beyond the batch.
+    Such offsets would make a reader skip records of other batches.
+    """
+    offset, end = batch.base_offset, batch.next_offset
+    try:
+        for record in records:
+            if not offset <= record.offset < end:
+                break
+            offset = record.offset + 1
+            if offset > from_offset:
+                yield record
+        else:
+            return
+    except UnicodeDecodeError:
+        raise
+    except (CorruptRecordException, ValueError, IndexError):
+        # What aiokafka says of it may name bytes that lie behind the batch in memory.
+        pass
+    # Who begins behind it has told of it.
+    if offset >= from_offset:
+        message = f"the batch is damaged: the record of offset {offset} cannot be read"
+        reason = Unreadable(message, too_large=False)
+        at_ms, kind = batch.max_timestamp, batch.timestamp_type
+        yield UnreadBatch(offset, at_ms, kind, end - offset, bytes(data), reason)
 
 
 class _Held:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from typing import Any
 
 import cramjam
@@ -62,6 +64,24 @@ def test_every_codec_is_read_whole_from_any_offset(codec: str, most: int | None)
         expected = [*range(20), *range(30, 40)]
         assert [each.offset for each in found] == [each for each in expected if each >= start]
         assert [each.value for each in found] == [b"%d" % (each.offset % 10) for each in found]
+
+
+@pytest.mark.parametrize("taken", [0, 7, 30])
+def test_what_was_fetched_goes_with_its_last_reference(taken: int) -> None:
+    # The collector passes over what lived when it came by: a cycle of then stays for ever.
+    records = b"".join(record_bytes(n, b"%d" % n) for n in range(20))
+    fetched = fetched_records(batch_bytes(records, 20))
+    gone = weakref.ref(fetched)
+    gc.collect()
+    gc.disable()
+    try:
+        fetched.take(taken)
+        batch = weakref.ref(fetched._batch) if fetched._batch else lambda: None
+        del fetched
+        assert gone() is None
+        assert batch() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("codec", COMPRESSED)
