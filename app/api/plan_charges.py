@@ -34,14 +34,11 @@ async def delete(call: Call) -> Any:
 
 
 async def show(call: Call) -> Any:
-    return _shown(call, _charge(call))
+    return show_in(call, _plan(call))
 
 
 async def index(call: Call) -> Any:
-    """List the charges, the newest first."""
-    charges = sorted(_plan(call).charges, key=lambda charge: -charge.number)
-    definitions = call.meter.definitions
-    return await _listing(call, "charges", charges, lambda each: charge_json(definitions, each))
+    return await index_in(call, _plan(call))
 
 
 async def create_filter(call: Call) -> Any:
@@ -62,12 +59,33 @@ async def delete_filter(call: Call) -> Any:
 
 
 async def show_filter(call: Call) -> Any:
-    return _shown_filter(_charge(call), call.parameters["id"])
+    return show_filter_in(call, _plan(call))
 
 
 async def index_filters(call: Call) -> Any:
+    return await index_filters_in(call, _plan(call))
+
+
+def show_in(call: Call, plan: Plan) -> Json:
+    """Return the charge of a plan that the path names. Raises 404."""
+    return _shown(call, _charge(call, plan))
+
+
+async def index_in(call: Call, plan: Plan) -> Json:
+    """List the charges of a plan, the newest first."""
+    charges = sorted(plan.charges, key=lambda charge: -charge.number)
+    definitions = call.meter.definitions
+    return await _listing(call, "charges", charges, lambda each: charge_json(definitions, each))
+
+
+def show_filter_in(call: Call, plan: Plan) -> Json:
+    """Return the filter of a charge of a plan that the path names. Raises 404."""
+    return _shown_filter(_charge(call, plan), call.parameters["id"])
+
+
+async def index_filters_in(call: Call, plan: Plan) -> Json:
     """List the filters of a charge, the oldest first: events go to the oldest that matches."""
-    charge = _charge(call)
+    charge = _charge(call, plan)
     return await _listing(call, "filters", charge.filters, lambda each: filter_json(charge, each))
 
 
@@ -105,9 +123,9 @@ def _plan(call: Call) -> Plan:
     return plan
 
 
-def _charge(call: Call) -> Charge:
+def _charge(call: Call, plan: Plan) -> Charge:
     code = call.parameters["charge_code"]
-    for charge in _plan(call).charges:
+    for charge in plan.charges:
         if charge.code == code:
             return charge
     raise not_found("charge")

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from app.api import plan_charges
 from app.api.call import Call
 from app.api.definitions_json import subscription_json
 from app.api.errors import not_found
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
-from app.definitions.model import Subscription
+from app.definitions.model import Plan, Subscription
 
 _ROOT = "subscription"
 _STATUSES = ("pending", "active", "terminated", "canceled")
@@ -51,6 +52,22 @@ async def show(call: Call) -> Any:
     return _root(call, _one(call, _wanted_statuses(call)))
 
 
+async def charges(call: Call) -> Any:
+    return await plan_charges.index_in(call, _plan(call))
+
+
+async def charge(call: Call) -> Any:
+    return plan_charges.show_in(call, _plan(call))
+
+
+async def charge_filters(call: Call) -> Any:
+    return await plan_charges.index_filters_in(call, _plan(call))
+
+
+async def charge_filter(call: Call) -> Any:
+    return plan_charges.show_filter_in(call, _plan(call))
+
+
 async def index(call: Call) -> Any:
     return await _listing(call, call.query.text("external_customer_id"))
 
@@ -81,9 +98,19 @@ def _plan_code(call: Call, subscription: Subscription) -> str | None:
     return plan.code if plan else None
 
 
-def _wanted_statuses(call: Call) -> tuple[str, ...]:
+def _plan(call: Call) -> Plan:
+    """Return the plan of the subscription that path and query name. Raises 404."""
+    name = "subscription_status" if call.query.texts("subscription_status") else "status"
+    subscription = _one(call, _wanted_statuses(call, name))
+    plan = call.meter.definitions.plan_by_id(subscription.plan_id)
+    if plan is None:
+        raise AssertionError("a subscription has a plan, if only a deleted one")
+    return plan
+
+
+def _wanted_statuses(call: Call, name: str = "status") -> tuple[str, ...]:
     """Return the known statuses that the query names; only `active` when it names none."""
-    named = tuple(status for status in call.query.texts("status") if status in _STATUSES)
+    named = tuple(status for status in call.query.texts(name) if status in _STATUSES)
     return named or ("active",)
 
 

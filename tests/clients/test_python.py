@@ -204,6 +204,9 @@ async def test_charges_and_filters_of_a_plan(client: Any, worker_url: str) -> No
     assert (await blocking(charges.destroy, *name)).lago_id == made.lago_id
     status, body = await refused(charges.find, *name)
     assert (status, body["code"]) == (404, "charge_not_found")
+    await subscribe(client, "nested", "nested")
+    own = await blocking(client.subscription_charges.find, "nested", "nested-calls")
+    assert own.lago_id == whole.charges.__root__[0].lago_id
     nameless = lago.Charge(billable_metric_id=calls.lago_id, charge_model="standard")
     status, body = await refused(charges.create, "nested", nameless)
     assert (status, body["error_details"]) == (422, {"code": ["value_is_mandatory"]})

@@ -1,9 +1,9 @@
-"""Endpoints of the charges of one plan and of their filters."""
+"""Endpoints of the charges of one plan, or of a subscription's plan, and of their filters."""
 
 from __future__ import annotations
 
-from app.api import plan_charges
-from app.api.endpoints.parameters import PAGE, V1
+from app.api import plan_charges, subscriptions
+from app.api.endpoints.parameters import PAGE, SUBSCRIPTION_STATUS, V1
 from app.api.router import Endpoint
 from app.api.schemas import charges as schemas
 
@@ -11,6 +11,7 @@ _CHARGES = f"{V1}/plans/{{code}}/charges"
 _CHARGE = f"{_CHARGES}/{{charge_code}}"
 _FILTERS = f"{_CHARGE}/filters"
 _FILTER = f"{_FILTERS}/{{id}}"
+_OF_SUBSCRIPTION = f"{V1}/subscriptions/{{external_id}}/charges"
 
 PLAN_CHARGES = (
     Endpoint(
@@ -122,6 +123,53 @@ PLAN_CHARGES = (
         "filter",
         "Delete a filter; its events go to the next that matches.",
         response=schemas.FilterAnswer,
+        errors=(404,),
+        nested=True,
+    ),
+)
+
+SUBSCRIPTION_CHARGES = (
+    Endpoint(
+        "GET",
+        _OF_SUBSCRIPTION,
+        subscriptions.charges,
+        "charge",
+        "List the charges of a subscription's plan, newest first.",
+        response=schemas.ChargeList,
+        query=(*PAGE, SUBSCRIPTION_STATUS),
+        errors=(404,),
+        nested=True,
+    ),
+    Endpoint(
+        "GET",
+        f"{_OF_SUBSCRIPTION}/{{charge_code}}",
+        subscriptions.charge,
+        "charge",
+        "Show a charge of a subscription's plan.",
+        response=schemas.ChargeAnswer,
+        query=(SUBSCRIPTION_STATUS,),
+        errors=(404,),
+        nested=True,
+    ),
+    Endpoint(
+        "GET",
+        f"{_OF_SUBSCRIPTION}/{{charge_code}}/filters",
+        subscriptions.charge_filters,
+        "filter",
+        "List the filters of a charge of a subscription's plan, oldest first.",
+        response=schemas.FilterList,
+        query=(*PAGE, SUBSCRIPTION_STATUS),
+        errors=(404,),
+        nested=True,
+    ),
+    Endpoint(
+        "GET",
+        f"{_OF_SUBSCRIPTION}/{{charge_code}}/filters/{{id}}",
+        subscriptions.charge_filter,
+        "filter",
+        "Show a filter of a charge of a subscription's plan.",
+        response=schemas.FilterAnswer,
+        query=(SUBSCRIPTION_STATUS,),
         errors=(404,),
         nested=True,
     ),

@@ -22,6 +22,9 @@ STATUS = Parameter(
         "items": {"type": "string", "enum": ["pending", "active", "terminated", "canceled"]},
     },
 )
+SUBSCRIPTION_STATUS = Parameter(
+    "subscription_status", "Status of the subscription, also as `status`; active by default."
+)
 SUBSCRIPTION = Parameter("external_subscription_id", "The subscription.", required=True)
 WAIT_FOR = Parameter(
     "wait_for", "partition:offset of a record that the answer must include; waits up to 5 s."

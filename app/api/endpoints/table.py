@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.endpoints.charges import PLAN_CHARGES
+from app.api.endpoints.charges import PLAN_CHARGES, SUBSCRIPTION_CHARGES
 from app.api.endpoints.definitions import CUSTOMERS, METRICS, PLANS, SUBSCRIPTIONS
 from app.api.endpoints.events import EVENTS, ONE_EVENT
 from app.api.endpoints.operations import HISTORY, OPERATIONS, UNDESCRIBED
@@ -20,6 +20,7 @@ DESCRIBED = (
     *USAGE_PROOFS,
     *SERIES,
     *CUSTOMERS,
+    *SUBSCRIPTION_CHARGES,
     *SUBSCRIPTIONS,
     *HISTORY,
     *OPERATIONS,

@@ -237,6 +237,53 @@ async def test_a_nested_path_is_no_plan_whose_code_ends_alike(api: Running, plan
     assert (await api.must("GET", "/api/v1/plans/p/other"))["plan"]["code"] == "p/other"
 
 
+async def test_a_subscription_shows_the_charges_of_its_plan(api: Running, plan: Any) -> None:
+    other = {"plan": {**PLAN, "code": "q", "charges": [{**CHARGE, "code": "c"}]}}
+    await api.must("POST", "/api/v1/plans", other)
+    for plan_code, external_id, more in (
+        ("p", "s", {}),
+        ("q", "later", {"subscription_at": "2999-01-01T00:00:00Z"}),
+        ("p", "a/b", {}),
+    ):
+        body = {"external_customer_id": "c", "plan_code": plan_code, "external_id": external_id}
+        await api.must("POST", "/api/v1/subscriptions", {"subscription": {**body, **more}})
+    (filter_id,) = (each["lago_id"] for each in plan["charges"][0]["filters"])
+    for below in ("", "?per_page=1", "/a", "/a/filters", f"/a/filters/{filter_id}"):
+        wanted = await api.must("GET", f"{CHARGES}{below}")
+        for name in ("s", "a%2Fb"):
+            assert await api.must("GET", f"/api/v1/subscriptions/{name}/charges{below}") == wanted
+
+    async def codes(name: str, query: str = "") -> Any:
+        answer = await api.call("GET", f"/api/v1/subscriptions/{name}/charges{query}")
+        if answer.status != 200:
+            return answer.body["code"]
+        return [each["code"] for each in answer.body["charges"]]
+
+    missing = "subscription_not_found"
+    assert await codes("later") == missing
+    assert await codes("later", "?subscription_status=pending") == ["c"]
+    assert await codes("later", "?status=pending") == ["c"]
+    assert await codes("later", "?status=pending&subscription_status=active") == missing
+    assert await codes("later", "/c?status=active") == missing
+    assert await codes("nobody") == missing
+    assert await codes("s", "/x") == "charge_not_found"
+    assert await codes("s", "/x/filters") == "charge_not_found"
+    assert await codes("s", "/a/filters/x") == "charge_filter_not_found"
+    await api.must("DELETE", "/api/v1/plans/p")
+    assert await codes("s") == missing
+    assert await codes("s", "?status=terminated") == ["b", "a"]
+
+
+async def test_charges_of_a_subscription_are_written_by_its_plan(api: Running, plan: Any) -> None:
+    body = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
+    await api.must("POST", "/api/v1/subscriptions", {"subscription": body})
+    inside = "/api/v1/subscriptions/s/charges"
+    for path in (inside, f"{inside}/a", f"{inside}/a/filters", f"{inside}/a/filters/f"):
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            answer = await api.call(method, path, {"charge": CHARGE, "filter": EU})
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+
+
 async def test_answers_are_as_described(api: Running, plan: Any) -> None:
     document = (await api.call("GET", "/openapi.json", key=None)).body
     filter_id = plan["charges"][0]["filters"][0]["lago_id"]
