@@ -17,8 +17,8 @@ from app.log import facts
 from app.meter.errors import BeyondRetention
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Scanner, ScanTurn, feeding
-from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.presence import REST, MeterKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
+from tables.changelogged.presence import REST
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 

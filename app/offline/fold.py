@@ -19,11 +19,10 @@ from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.meter.usage import PeriodUsage
-from app.wire.arrivals import Arrival, Arrived, SubscriptionKey, arrivals_of, runs_of
+from app.wire.arrivals import Arrival, Arrived, MeterKey, SubscriptionKey, arrivals_of, runs_of
 from app.wire.refusals import Refusal
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.members import Members
-from tables.changelogged.presence import MeterKey
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.partition.intake import RefusedArrival

@@ -21,9 +21,8 @@ from app.queries.listing import First
 from app.queries.replay import Replay
 from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
 from app.runtime.owned import OwnedPartition
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
-from tables.changelogged.presence import MeterKey
 from tables.changelogged.published import PublishedCell
 from tables.partition.partition import Partition
 from tables.reading.tracing import Traced, Tracer

@@ -14,8 +14,8 @@ from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.runtime.owned import OwnedPartition
 from app.runtime.scan import Scan
 from app.runtime.scans import Scanner, ScanTurn
-from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey
-from tables.changelogged.presence import MeterKey, first_offsets
+from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, SubscriptionKey
+from tables.changelogged.presence import first_offsets
 
 Feed = Callable[[list[Arrival]], Steps[None]]
 """Takes a part of what is read, by steps."""

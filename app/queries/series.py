@@ -8,8 +8,7 @@ from app.bounds.turns import Steps
 from app.meter.evidence import ChargeUsageSeries, UsageSeries, WindowUsage
 from app.meter.usage import AsOf
 from app.queries.replay import Replay
-from app.wire.arrivals import Arrival
-from tables.changelogged.presence import MeterKey
+from app.wire.arrivals import Arrival, MeterKey
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import verdict
 from tables.reading.usage import as_of

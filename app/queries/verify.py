@@ -21,8 +21,7 @@ from app.queries.replay import Replay
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import FAR_RECORDS, ScanTurn, feeding
 from app.runtime.status import VerifyTally
-from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.presence import MeterKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
 from tables.reading.verification import Verification
 

@@ -15,7 +15,7 @@ from app.kafka.topics import (
     PUBLISHED_CHANGELOG,
 )
 from app.settings import Settings
-from tables.changelogged.presence import MeterKey
+from app.wire.arrivals import MeterKey
 
 CHANGELOGS = {
     "cells": CELLS_CHANGELOG,

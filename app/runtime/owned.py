@@ -29,11 +29,10 @@ from app.runtime.refold_queue import RefoldQueue
 from app.runtime.renewal import Renewal
 from app.runtime.table_work import TableWork
 from app.runtime.verdicts import Verdicts
-from app.wire.arrivals import CorrectionArrival, Run
+from app.wire.arrivals import CorrectionArrival, MeterKey, Run
 from app.wire.identity import event_id
 from app.wire.refusals import Refusal
 from tables.changelogged.members import MemberKey
-from tables.changelogged.presence import MeterKey
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition, Slice
 from tables.routing.route import Route

@@ -23,6 +23,7 @@ from app.wire.arrivals import (
     Arrival,
     Arrived,
     CorrectionArrival,
+    MeterKey,
     Run,
     arriving,
     hang_on_limits,
@@ -31,7 +32,6 @@ from app.wire.arrivals import (
 from app.wire.decode import Headers, is_tick
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
-from tables.changelogged.presence import MeterKey
 
 STEP_BYTES = 64 * 1024
 ITEM_BYTES = 1_024

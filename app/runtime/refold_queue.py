@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from app.log import facts
-from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.presence import MeterKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.partition.partition import Partition
 
 log = logging.getLogger(__name__)

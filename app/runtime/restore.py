@@ -35,11 +35,11 @@ from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_stands, output_tp, read_published
 from app.runtime.rebuild import Published, fold_anew, open_index, spool_of
 from app.settings import Settings
+from app.wire.arrivals import MeterKey
 from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.checksum import sum_of
 from tables.changelogged.corrections import CorrectionTable
-from tables.changelogged.presence import MeterKey
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.partition.partition import Partition

@@ -25,6 +25,9 @@ Position = tuple[int, int, int, int]
 SubscriptionKey = tuple[str, str]
 """(organization_id, external_subscription_id)"""
 
+MeterKey = tuple[str, str, str]
+"""(organization_id, external_subscription_id, code)"""
+
 
 class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An event with where it came from: the position of its raw record.
@@ -58,12 +61,12 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return replace(self, array_index=array_index, rekeyed_offset=rekeyed_offset)
 
     @property
-    def name(self) -> tuple[str, str]:
+    def name(self) -> SubscriptionKey:
         """(organization_id, external_subscription_id)"""
         return self.organization_id, self.event.external_subscription_id
 
     @property
-    def meter_key(self) -> tuple[str, str, str]:
+    def meter_key(self) -> MeterKey:
         """(organization_id, external_subscription_id, code)"""
         return *self.name, self.event.code
 
@@ -79,13 +82,13 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return self.append_time_ms if timestamp_ms is None else timestamp_ms
 
 
-Run = tuple[tuple[str, str, str], Sequence[Arrival]]
+Run = tuple[MeterKey, Sequence[Arrival]]
 """Events of one (organization_id, external_subscription_id, code), in any order."""
 
 
 def runs_of(arrivals: Iterable[Arrival]) -> list[Run]:
     """Arrivals by what their route is looked up with."""
-    runs: defaultdict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
+    runs: defaultdict[MeterKey, list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
         event = arrival.event
         runs[arrival.organization_id, event.external_subscription_id, event.code].append(arrival)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from app.wire.arrivals import MeterKey
 from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.presence import MeterKey
 
 OutputMark = tuple[int, bytes]
 """(offset in usage-records, hash of the value there)"""

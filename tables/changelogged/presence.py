@@ -15,13 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from app.bounds.limits import UNDEFINED_NAMES
-from app.wire.arrivals import Arrival, SubscriptionKey
+from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.changelogged.checksum import ChangelogSum
 
-MeterKey = tuple[str, str, str]
-"""(organization_id, external_subscription_id, code)"""
-
-REST: tuple[str, str, str] = ("", "", "undefined")
+REST: MeterKey = ("", "", "undefined")
 """Stands for every undefined name that is not kept one by one; no organization has that id."""
 
 
@@ -122,7 +119,7 @@ class EventRangesTable:
     ) -> None:
         self._is_defined = is_defined
         self._begin_rest = begin_rest
-        self.undefined: set[tuple[str, str, str]] = set()
+        self.undefined: set[MeterKey] = set()
         """Names kept one by one although nothing defines them."""
         self.most_undefined = UNDEFINED_NAMES
         self.rest: EventRanges | None = None
@@ -132,7 +129,7 @@ class EventRangesTable:
         """External subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or taken."""
-        self._dirty: dict[tuple[str, str, str], tuple[EventRanges, bytes | None]] = {}
+        self._dirty: dict[MeterKey, tuple[EventRanges, bytes | None]] = {}
         """Changed entries, each with its bytes in the changelog; None: it has none."""
 
     def of(self, name: SubscriptionKey, code: str) -> EventRanges:
@@ -150,7 +147,7 @@ class EventRangesTable:
         return self._changing((*name, code), entry, known=False)
 
     def _changing(
-        self, meter_key: tuple[str, str, str], entry: EventRanges, *, known: bool = True
+        self, meter_key: MeterKey, entry: EventRanges, *, known: bool = True
     ) -> EventRanges:
         if entry.written:
             before = msgspec.msgpack.encode(entry) if known else None
@@ -238,7 +235,7 @@ class EventRangesTable:
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
-        organization_id, external_id, code = msgspec.msgpack.decode(key, type=tuple[str, str, str])
+        organization_id, external_id, code = msgspec.msgpack.decode(key, type=MeterKey)
         entry = msgspec.msgpack.decode(value, type=EventRanges)
         if (organization_id, external_id, code) == REST:
             self.rest = entry

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import EXACT, ZERO, plain
-from app.wire.arrivals import SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.properties import read_properties
 from app.wire.usage_records import (
     CellText,
@@ -27,7 +27,6 @@ from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
-from tables.changelogged.presence import MeterKey
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
 from tables.partition.corrected import Kept

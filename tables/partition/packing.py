@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.wire.arrivals import SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.aggregation import FOLD_VERSION
 from tables.cells.cell import GroupCell, PackedCell, Span
 from tables.cells.keys import CellKey, SpanKey
@@ -25,7 +25,6 @@ from tables.changelogged.packed_rows import (
     is_newer,
     subscription_of,
 )
-from tables.changelogged.presence import MeterKey
 from tables.partition.route_table import RouteTable
 from tables.partition.snapshot import Snapshot
 from tables.partition.staleness import Staleness

@@ -7,8 +7,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from app.definitions.outcome import Impact
-from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.presence import EventRanges, MeterKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
+from tables.changelogged.presence import EventRanges
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.staleness import Staleness

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from app.bounds.turns import Steps, drained
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival, SubscriptionKey
+from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members, SetKey
-from tables.changelogged.presence import REST, MeterKey, first_offsets
+from tables.changelogged.presence import REST, first_offsets
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from app.bounds.turns import Steps
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
+from app.wire.arrivals import MeterKey
 from tables.changelogged.members import Members
-from tables.changelogged.presence import MeterKey
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 

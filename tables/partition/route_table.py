@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from app.definitions.model import Charge, Metric, Subscription
 from app.definitions.outcome import Impact
 from app.definitions.timeline import Period
-from app.wire.arrivals import SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Layer, Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import SetKey
-from tables.changelogged.presence import MeterKey
 from tables.charge import ChargeFold
 from tables.partition.snapshot import Snapshot
 from tables.partition.standing import Standing

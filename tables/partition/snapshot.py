@@ -9,11 +9,11 @@ import msgspec
 
 from app.bounds.limits import CHANGELOG_RECORD_BYTES
 from app.bounds.turns import STEP_ITEMS, Steps
+from app.wire.arrivals import MeterKey
 from tables.cells.cell import Cell, Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.checksum import SUM_MODULUS, record_hash
 from tables.changelogged.members import MemberKey, member_changelog_key
-from tables.changelogged.presence import MeterKey
 from tables.partition.tables import Tables
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.presence import MeterKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 
 
 class Staleness:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from app.wire.arrivals import SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Span
 from tables.cells.keys import CellKey, SpanKey
 from tables.changelogged.packed_rows import Packed
-from tables.changelogged.presence import MeterKey
 from tables.partition.packing import Packing, by_span, unpack_into
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from app.billing_periods.instants import iso_seconds
 from app.meter.evidence import Difference
+from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanSetKey
 from tables.changelogged.members import AtHand, SetKey, unpack_member
-from tables.changelogged.presence import MeterKey
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.unique_count import Member, UniqueCount

@@ -18,8 +18,7 @@ from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.meter.evidence import PreviewedCell
-from app.wire.arrivals import Arrival, SubscriptionKey
-from tables.changelogged.presence import MeterKey
+from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.closing.close import cells_shown
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold

@@ -25,12 +25,11 @@ from app.billing_periods.timezones import (
 from app.definitions.model import Charge, Metric
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.numbers import exact_sum
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.group_limit import ANY_NUMBER
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members
-from tables.changelogged.presence import MeterKey
 from tables.charge import ChargeFold
 from tables.fold import Folded, apply_members, fold_run
 from tables.partition.partition import Partition

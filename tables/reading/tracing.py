@@ -13,13 +13,12 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from app.expressions import NO_BUDGET, EvaluationFailed, parse
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, MeterKey
 from app.wire.identity import event_body_hash
 from app.wire.properties import read_properties
 from app.wire.refusals import check_range
 from tables.cells.cell import Layer, Span
 from tables.changelogged.members import Members
-from tables.changelogged.presence import MeterKey
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import Reason

@@ -18,12 +18,12 @@ from app.bounds.turns import Steps, drained
 from app.definitions.timeline import Terms
 from app.meter.evidence import Difference, FigureTexts
 from app.numbers import plain
-from app.wire.arrivals import Arrival, CorrectionArrival, Position, SubscriptionKey
+from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from app.wire.usage_records import PublishedRecord
 from tables.cells.cell import Cell, Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import CellKey
-from tables.changelogged.presence import REST, MeterKey
+from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedPeriod, PublishedTable
 from tables.closing.close import close_subscription, next_cut
 from tables.partition.partition import Partition

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import Arrival
-from tables.changelogged.presence import REST, MeterKey
+from app.wire.arrivals import Arrival, MeterKey
+from tables.changelogged.presence import REST
 from tables.partition.refold import Refold
 from tests.laws.world import (
     DAY_MS,

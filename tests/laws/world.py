@@ -21,13 +21,12 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival, runs_of
+from app.wire.arrivals import Arrival, MeterKey, runs_of
 from app.wire.decode import decode_record
 from app.wire.events import Event
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.members import MemberKey
-from tables.changelogged.presence import MeterKey
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.partition.intake import WaitForDefinitions

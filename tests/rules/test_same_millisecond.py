@@ -15,9 +15,8 @@ from app.definitions.commands import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.keys import CellKey
-from tables.changelogged.presence import MeterKey
 from tables.partition.redirection import refolds_of
 from tables.reading.usage import current_usage
 from tests.laws.world import (

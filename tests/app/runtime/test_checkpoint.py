@@ -15,8 +15,8 @@ from app.runtime.forwarder import Forwards
 from app.runtime.next_flush import NextFlush
 from app.runtime.refold_queue import RefoldQueue
 from app.runtime.restore import refolding_keys
+from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint
-from tables.changelogged.presence import MeterKey
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried

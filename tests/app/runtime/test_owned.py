@@ -24,10 +24,9 @@ from app.runtime.commit import Producer, Unsent
 from app.runtime.owned import OwnedPartition, slices_of
 from app.runtime.progress import ProgressTable
 from app.runtime.verdicts import REMEMBERED
-from app.wire.arrivals import Arrival, runs_of
+from app.wire.arrivals import Arrival, MeterKey, runs_of
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import usage_record
-from tables.changelogged.presence import MeterKey
 from tables.closing.close import settling
 from tables.partition.snapshot import TooLargeForChangelog
 from tests.app.runtime.alone import Followed, NoProducer, context_of

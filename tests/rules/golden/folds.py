@@ -30,6 +30,7 @@ from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.wire.arrivals import (
     Arrival,
     CorrectionArrival,
+    MeterKey,
     Run,
     SubscriptionKey,
     arrivals_of,
@@ -37,7 +38,6 @@ from app.wire.arrivals import (
 )
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal
-from tables.changelogged.presence import MeterKey
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.partition.intake import Duplicate, RefusedArrival, WaitForDefinitions
 from tables.partition.partition import Slice
