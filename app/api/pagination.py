@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from app.api.query import Query
 from app.bounds import limits
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.model import Customer, Metric, Plan, Subscription
 
-Item = TypeVar("Item", Customer, Metric, Plan, Subscription)
-Part = TypeVar("Part")
+Item = TypeVar("Item")
 
 PER_PAGE = 100
 
@@ -52,17 +50,6 @@ class PageRequest:
             "total_pages": total_pages,
             "total_count": total_count,
         }
-
-
-def listing_of_parts(
-    root: str, parts: Sequence[Part], page: PageRequest, to_json: Callable[[Part], Any]
-) -> Steps[dict[str, Any]]:
-    """Return the answer of a collection that one object holds, in the order in which it comes."""
-    made = []
-    for part in parts[page.offset : page.offset + page.per_page]:
-        made.append(to_json(part))
-        yield
-    return {root: made, "meta": page.meta(len(parts))}
 
 
 def listing(

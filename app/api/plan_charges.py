@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.api.call import Call
 from app.api.definitions_json import charge_json, filter_json
 from app.api.errors import not_found
-from app.api.pagination import Part, listing_of_parts
-from app.bounds.turns import Work
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import Charge, ChargeFilter, Plan
@@ -75,7 +72,7 @@ async def index_in(call: Call, plan: Plan) -> Json:
     """List the charges of a plan, the newest first."""
     charges = sorted(plan.charges, key=lambda charge: -charge.number)
     definitions = call.meter.definitions
-    return await _listing(call, "charges", charges, lambda each: charge_json(definitions, each))
+    return await call.listing("charges", charges, lambda each: charge_json(definitions, each))
 
 
 def show_filter_in(call: Call, plan: Plan) -> Json:
@@ -86,7 +83,7 @@ def show_filter_in(call: Call, plan: Plan) -> Json:
 async def index_filters_in(call: Call, plan: Plan) -> Json:
     """List the filters of a charge, the oldest first: events go to the oldest that matches."""
     charge = _charge(call, plan)
-    return await _listing(call, "filters", charge.filters, lambda each: filter_json(charge, each))
+    return await call.listing("filters", charge.filters, lambda each: filter_json(charge, each))
 
 
 async def _charge_after(call: Call, command: Command) -> Json:
@@ -103,13 +100,6 @@ def _shown(call: Call, charge: Charge) -> Json:
 
 def _shown_filter(charge: Charge, filter_id: str) -> Json:
     return {"filter": filter_json(charge, _filter(charge, filter_id))}
-
-
-async def _listing(
-    call: Call, root: str, parts: Sequence[Part], to_json: Callable[[Part], Json]
-) -> Json:
-    work = Work("request", f"listing {root}", call.organization_id)
-    return await call.api.turns.run(work, listing_of_parts(root, parts, call.page, to_json))
 
 
 def _names(call: Call) -> tuple[str, str, str]:
