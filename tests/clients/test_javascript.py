@@ -68,6 +68,7 @@ async def test_every_call(client_module: str, worker_url: str, months: Months) -
     assert code == 0, err
     got = json.loads(out)
     assert_objects(got)
+    assert_charges(got)
     assert_events(got, earlier_s)
     assert_usage(got, months)
     assert_refusals(got)
@@ -98,6 +99,23 @@ def assert_objects(got: Any) -> None:
     assert got["planGone"]["plan"]["code"] == "plan"
     assert got["metricGone"]["billable_metric"]["code"] == "storage"
     assert got["customerGone"]["customer"]["external_id"] == "customer"
+
+
+def assert_charges(got: Any) -> None:
+    made, updated = got["chargeMade"]["charge"], got["chargeUpdated"]["charge"]
+    assert updated == {**made, "invoice_display_name": "Extra"}
+    changed = got["filterUpdated"]["filter"]
+    assert changed == {**got["filterMade"]["filter"], "properties": {"amount": "4"}}
+    assert got["filterFound"] == {"filter": changed}
+    assert got["filters"]["filters"] == [changed]
+    assert got["chargeFound"]["charge"] == {**updated, "filters": [changed]}
+    assert [each["code"] for each in got["charges"]["charges"]] == ["extra", "calls"]
+    assert got["charges"]["meta"]["total_count"] == 3
+    assert got["filterGone"] == {"filter": changed}
+    assert got["chargeGone"] == {"charge": updated}
+    assert got["chargeUnknown"]["body"]["code"] == "charge_not_found"
+    of_subscription = got["subscriptionCharges"]["charges"]
+    assert [each["code"] for each in of_subscription] == ["calls", "storage"]
 
 
 def assert_events(got: Any, earlier_s: int) -> None:

@@ -67,6 +67,38 @@ await keep("plan", client.plans.createPlan({
 }));
 await keep("planUpdated", client.plans.updatePlan("plan", { plan: { name: "Renamed" } }));
 await keep("plans", client.plans.findAllPlans());
+
+// Charges and filters of the plan, one by one
+await keep("chargeMade", client.plans.createPlanCharge("plan", {
+  charge: {
+    billable_metric_id: storage.billable_metric.lago_id,
+    code: "extra",
+    charge_model: "standard",
+    properties: { amount: "1" },
+    cascade_updates: false,
+  },
+}));
+await keep("chargeUpdated", client.plans.updatePlanCharge("plan", "extra", {
+  charge: { charge_model: "standard", invoice_display_name: "Extra" },
+}));
+const { filter } = await keep("filterMade", client.plans.createPlanChargeFilter("plan", "extra", {
+  filter: { values: { region: ["us"] }, properties: { amount: "3" } },
+}));
+await keep("filterUpdated", client.plans.updatePlanChargeFilter("plan", "extra", filter.lago_id, {
+  filter: { properties: { amount: "4" } },
+}));
+await keep("filterFound", client.plans.findPlanChargeFilter("plan", "extra", filter.lago_id));
+await keep("filters", client.plans.findAllPlanChargeFilters("plan", "extra"));
+await keep("chargeFound", client.plans.findPlanCharge("plan", "extra"));
+await keep("charges", client.plans.findAllPlanCharges("plan", { per_page: 2, page: 1 }));
+await keep("filterGone", client.plans.destroyPlanChargeFilter("plan", "extra", filter.lago_id, {
+  filter: { cascade_updates: false },
+}));
+await keep("chargeGone", client.plans.destroyPlanCharge("plan", "extra", {
+  charge: { cascade_updates: false },
+}));
+await refused("chargeUnknown", client.plans.findPlanCharge("plan", "extra"));
+
 await keep("customer", client.customers.createCustomer({
   customer: { external_id: "customer", name: "A", timezone: "UTC" },
 }));
@@ -86,6 +118,7 @@ await keep("subscriptionUpdated", client.subscriptions.updateSubscription("subsc
 await keep("subscriptions", client.subscriptions.findAllSubscriptions({
   "status[]": ["active", "pending"],
 }));
+await keep("subscriptionCharges", client.subscriptions.findAllSubscriptionCharges("subscription"));
 await keep("customerSubscriptions", client.customers.findAllCustomerSubscriptions("customer"));
 
 // Events
