@@ -9,6 +9,9 @@ STAMP := $(VENV)/.installed
 DIR ?= tests/conformance/vectors
 PYTEST_ARGS ?=
 
+# The tests start a hundred processes. Without bytecode each compiles the product anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check vectors lint format bench attacks neighbours fuzz simulate seeded-bugs \
   chaos audit clean
