@@ -15,6 +15,7 @@ from faust.tables.manager import TableManager
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
+from tests.broker_classes import java_options
 from tests.profiles import register_profiles
 
 
@@ -26,8 +27,7 @@ class MakeSettings(Protocol):
 
 register_profiles()
 
-# Most brokers of the suite live for seconds: compiling them well costs more than it gives back.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+os.environ.setdefault("JDK_JAVA_OPTIONS", java_options())
 
 FAULTS = Path(__file__).parent / "faults"
 CLUSTER = FAULTS / "test_cluster.py"
