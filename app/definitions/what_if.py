@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.definitions import commands
+from app.definitions.charge_terms import refused_terms
 from app.definitions.commands import Command
 from app.definitions.log import apply
 from app.definitions.model import Metric, Plan
@@ -51,6 +52,9 @@ def branch_with(
             history = branch.metric_history(organization_id, changed.code)
             metric_ids.update((next(v.all()).id, None) for v in history)
         elif isinstance(changed, Plan):
+            refused = refused_terms(definitions, [changed])
+            if refused is not None:
+                return refused
             old = definitions.plan_by_id(changed.id)
             charge_ids.update(dict.fromkeys(changed_charges(old, changed)))
     if not (metric_ids or charge_ids):

@@ -7,6 +7,7 @@ import logging
 
 from app.bounds.limits import LISTED_CHANGES
 from app.bounds.turns import Steps, Work
+from app.definitions.charge_terms import refused_terms
 from app.definitions.commands import MAX_COMMAND_BYTES, Command, UnreadableCommand
 from app.definitions.decision import Decision
 from app.definitions.log import applying, deciding
@@ -132,7 +133,7 @@ class Definer:
         """Return why it is refused, and the number of elapsed periods that it takes."""
         definitions, quotas = self._engine.definitions, self._engine.settings.quotas
         elapsed = yield from elapsed_charges(definitions, decision, self._engine.clock.now_ms())
-        refused = outgrown(command, decision)
+        refused = outgrown(command, decision) or refused_terms(definitions, decision.changes)
         if refused is None:
             refused = yield from over_quota(definitions, decision, elapsed, quotas)
         return refused, elapsed

@@ -63,3 +63,21 @@ def test_before_it_is_due_a_period_follows_the_timezone() -> None:
     assert [(r["period"]["from"], r["period"]["to"]) for r in records] == [
         ("2024-01-01T00:00:00Z", "2024-01-07T23:59:59Z")
     ]
+
+
+def test_a_whole_period_ends_a_second_before_the_next_also_after_a_doubled_hour() -> None:
+    """Sao Paulo's clocks showed 23:00 to 24:00 of 17 February 2018 twice."""
+    story = Story(since="2017-01-01")
+    zone = {"external_id": "customer", "timezone": "America/Sao_Paulo"}
+    story.define("2018-01-01", commands.upsert_customer(ORG, zone))
+    story.metric("m", "count_agg", at="2018-01-01").plan({}, at="2018-01-01")
+    dates = {"billing_time": "anniversary", "subscription_at": "2018-01-18T10:00:00Z"}
+    story.subscribe(at="2018-01-18T10:00:00Z", **dates)
+    # One event in each pass of the hour.
+    story.send("2018-02-18T01:30:00Z").send("2018-02-18T02:30:00Z")
+    assert story.usage("2018-02-18T02:45:00Z")["to_datetime"] == "2018-02-18T02:59:59Z"
+    (record,) = story.records("2018-03-01")
+    assert (record["period"]["to"], record["units"]) == ("2018-02-18T02:59:59Z", "2.0")
+    (past,) = story.past("2018-03-01")
+    assert past["to_datetime"] == "2018-02-18T02:59:59Z"
+    assert story.usage("2018-03-01")["from_datetime"] == "2018-02-18T03:00:00Z"

@@ -9,8 +9,9 @@ from typing import ClassVar
 import msgspec
 
 from app.definitions import commands
+from app.definitions.charge_terms import refused_terms
 from app.definitions.commands import Applied, Command, Rejected
-from app.definitions.log import apply, check
+from app.definitions.log import apply, check, decide
 from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_timeline
@@ -113,9 +114,12 @@ class LedgerMeter:
         return found
 
     async def define(self, command: Command) -> Applied | Rejected:
-        rejected = check(self.definitions, command, self.now_ms())
-        if rejected is not None:
-            return rejected
+        decision = decide(self.definitions, command, self.now_ms())
+        if isinstance(decision, Rejected):
+            return decision
+        refused = refused_terms(self.definitions, decision.changes)
+        if refused is not None:
+            return refused
         offset = self.definitions.offset
         outcome = apply(self.definitions, command.encode(), self.now_ms(), offset)
         if outcome is None:

@@ -298,3 +298,20 @@ async def test_answers_are_as_described(api: Running, plan: Any) -> None:
         schema = described["application/json"]["schema"]
         answer = await api.must("GET", path)
         Draft202012Validator({**schema, "components": document["components"]}).validate(answer)
+
+
+async def test_terms_that_do_not_go_together_are_refused(api: Running, plan: Any) -> None:
+    wrong = {"invoiceable": ["must_be_true_unless_pay_in_advance"]}
+    body = {**CHARGE, "code": "c", "invoiceable": False}
+    own = {**PLAN, "code": "q", "charges": [body]}
+    for method, path, given in (
+        ("POST", "/api/v1/plans", {"plan": own}),
+        ("PUT", "/api/v1/plans/p", {"plan": {"charges": [body]}}),
+        ("POST", CHARGES, {"charge": body}),
+        ("PUT", f"{CHARGES}/b", {"charge": {"invoiceable": False}}),
+    ):
+        answer = await api.call(method, path, given)
+        assert (answer.status, answer.body["error_details"]) == (422, wrong)
+    assert await charges_of_plan(api) == plan["charges"]
+    both = {**body, "pay_in_advance": True, "regroup_paid_fees": "invoice"}
+    assert (await api.must("POST", CHARGES, {"charge": both}))["charge"]["invoiceable"] is False
