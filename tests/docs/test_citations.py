@@ -26,6 +26,7 @@ RULES = ROOT / "docs" / "rules"
 PAGES = (
     "billing-periods",
     "bounded-work",
+    "deviations",
     "faults",
     "metering-semantics",
     "records-and-cuts",
