@@ -143,6 +143,12 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         """True: the next batch is too large to be inflated on the loop; `inflate` must do it."""
         self.inflating: asyncio.Future[None] | None = None
 
+    def __next__(self) -> Any:
+        """Return the next record to who takes them one by one, without these bounds."""
+        if self._records_iterator is None:
+            self._records_iterator = self._unpack_records()
+        return super().__next__()
+
     def take(self, most: int | None) -> list[Any]:
         """Return the next records, bounded in number and size; more follow unless `ended`."""
         if self.is_inflating:
