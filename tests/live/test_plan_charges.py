@@ -20,6 +20,14 @@ pytestmark = pytest.mark.servers
 
 FILTERS = "/plans/p/charges/api/filters"
 EU = {"region": ["eu"]}
+PLAN = {
+    "name": "p",
+    "code": "p",
+    "interval": "monthly",
+    "amount_cents": 0,
+    "amount_currency": "EUR",
+    "pay_in_advance": False,
+}
 
 
 def ms(text: str) -> int:
@@ -84,15 +92,7 @@ async def months(live_settings: Settings) -> AsyncIterator[Months]:
             "filters": [{"key": "region", "values": ["eu", "us"]}],
         }
         await api.post("/billable_metrics", {"billable_metric": metric})
-        plan = {
-            "name": "p",
-            "code": "p",
-            "interval": "monthly",
-            "amount_cents": 0,
-            "amount_currency": "EUR",
-            "pay_in_advance": False,
-        }
-        await api.post("/plans", {"plan": plan})
+        await api.post("/plans", {"plan": PLAN})
         subscription = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
         await api.post("/subscriptions", {"subscription": subscription})
         yield Months(settings, clock, api)
@@ -123,3 +123,17 @@ async def test_a_filter_comes_and_goes(months: Months) -> None:
     await eventually(months.shown, ["10.0"])
     months.at("2024-03-01T00:00:02")
     await eventually(months.published, [*january, ("2024-02", None, "10.0", 0)])
+
+
+async def test_terms_that_do_not_go_together_are_refused(months: Months) -> None:
+    body = {"billable_metric_code": "calls", "charge_model": "standard", "code": "api"}
+    wrong = {**body, "min_amount_cents": 1, "pay_in_advance": True}
+    for path, given in (
+        ("/plans/p/charges", {"charge": wrong}),
+        ("/plans", {"plan": {**PLAN, "code": "q", "charges": [wrong]}}),
+    ):
+        status, answer = await months.api.call("POST", path, given)
+        details = {"min_amount_cents": ["not_compatible_with_pay_in_advance"]}
+        assert (status, answer["error_details"]) == (422, details)
+    assert (await months.api.call("GET", "/plans/q"))[0] == 404
+    await months.api.post("/plans/p/charges", {"charge": body})
