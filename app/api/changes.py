@@ -10,7 +10,7 @@ from app.meter.changes import DefinitionChange
 
 
 async def changes(call: Call) -> Any:
-    """Changes in the order of the log; an operator sees those of all organizations."""
+    """Answer the changes in the order of the log; an operator sees those of all organizations."""
     organization_id: str | None = None
     if not call.asker.operates or ORGANIZATION_HEADER in call.request.headers:
         organization_id = call.organization_id

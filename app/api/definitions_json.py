@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
-    """`billable_metric`."""
+    """Return the `billable_metric` object."""
     at_ms = max(at_ms, defs.append_time_ms)
     plans = defs.plans_using(metric.id)
     return {
@@ -51,7 +51,7 @@ def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
 
 
 def plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Steps[Json]:
-    """`plan`, with its charges; `pending_deletion` once it is deleted.
+    """Return the `plan` object, with its charges; `pending_deletion` once it is deleted.
 
     In steps, for it takes a look at every subscription: only a plan's own answer has their count.
     """
@@ -90,7 +90,7 @@ def _plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
 
 
 def charge_json(defs: Definitions, charge: Charge) -> Json:
-    """One of `plan.charges`."""
+    """Return one object of `plan.charges`."""
     metric = defs.metric_versions[charge.metric_id].last_before_deletion()
     return {
         "lago_id": charge.id,
@@ -114,7 +114,7 @@ def charge_json(defs: Definitions, charge: Charge) -> Json:
 
 
 def filter_json(charge: Charge, charge_filter: ChargeFilter) -> Json:
-    """One of `charge.filters`."""
+    """Return one object of `charge.filters`."""
     return {
         "lago_id": charge_filter.id,
         "charge_code": charge.code,
@@ -125,7 +125,7 @@ def filter_json(charge: Charge, charge_filter: ChargeFilter) -> Json:
 
 
 def customer_json(defs: Definitions, customer: Customer, at_ms: int) -> Json:
-    """`customer`."""
+    """Return the `customer` object."""
     attributes = customer.attributes
     return {
         "lago_id": customer.id,
@@ -155,7 +155,7 @@ def customer_json(defs: Definitions, customer: Customer, at_ms: int) -> Json:
 
 
 def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
-    """`subscription`, with its plan."""
+    """Return the `subscription` object, with its plan."""
     at_ms = max(at_ms, defs.append_time_ms)
     status = sub.status_at(at_ms)
     started_at_ms = None if status in ("pending", "canceled") else sub.started_at_ms
@@ -199,7 +199,7 @@ def _customers_count(defs: Definitions, plan: Plan, at_ms: int) -> Steps[int]:
 
 
 def _mirrored(properties: Mapping[str, Any]) -> Json:
-    """Properties with the group keys under their present and their former name."""
+    """Return properties with the group keys under their present and their former name."""
     group_keys = properties.get("pricing_group_keys") or properties.get("grouped_by")
     if not group_keys:
         return dict(properties)
@@ -225,7 +225,7 @@ def _plan_changes_json(
 def _billing_period_json(
     sub: Subscription, plan: Plan | None, customer: Customer | None, at_ms: int | None
 ) -> Json:
-    """The usage period that holds now, or the last one; null while it has not started."""
+    """Return the usage period that holds now, or the last one; null while it has not started."""
     if at_ms is None or plan is None:
         return _period_json(None, None)
     grid = PeriodGrid(

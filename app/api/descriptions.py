@@ -23,12 +23,12 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 async def openapi(call: Call) -> Any:
-    """OpenAPI 3.1 of the REST API."""
+    """Answer OpenAPI 3.1 of the REST API."""
     return call.api.openapi
 
 
 async def asyncapi(_: Call) -> Any:
-    """AsyncAPI 3 of the topics."""
+    """Answer AsyncAPI 3 of the topics."""
     return asyncapi_document()
 
 
@@ -41,7 +41,7 @@ def _version() -> str:
 
 
 def openapi_document(endpoints: Sequence[Endpoint]) -> Json:
-    """The description of these endpoints."""
+    """Return the description of these endpoints."""
     paths: dict[str, Json] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -166,7 +166,7 @@ _CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (
 
 @cache
 def asyncapi_document() -> Json:
-    """The description of the topics, without the prefix that a deployment may put before names."""
+    """Describe the topics, without the prefix that a deployment may put before names."""
     messages = {
         model.__name__: _message(model, content_type)
         for _, _, _, content_type, models in _CHANNELS

@@ -67,7 +67,7 @@ class _Batch:
 
 
 async def create(call: Call) -> Any:
-    """Up to `max_batch` events as one record: all of them or, unless `?partial=true`, none.
+    """Append up to `max_batch` events as one record: all or, unless `?partial=true`, none.
 
     `?dry_run=true` only says what would be refused of the events at home on this worker.
     """
@@ -119,7 +119,7 @@ def _read_batch(call: Call, elements: Sequence[msgspec.Raw]) -> _Batch:
 
 
 def _find_repetitions(batch: _Batch) -> None:
-    """Second and later occurrences of a transaction_id in the batch, whatever the subscription."""
+    """Refuse in a batch all but the first event of a transaction_id, whatever the subscription."""
     first: dict[str, IncomingEvent] = {}
     for index, event in batch.standing().items():
         earlier = first.setdefault(event.transaction_id, event)
@@ -198,7 +198,7 @@ async def _ingest(call: Call, batch: _Batch, partial: bool) -> dict[int, Verdict
 
 
 def _batch_reply(call: Call, batch: _Batch, verdicts: Mapping[int, Verdict]) -> Reply:
-    """The events taken, in input order; what lost a race after the append is named beside them."""
+    """Return the events taken, in input order; beside them what lost a race after the append."""
     body: dict[str, Any] = {
         "events": [
             created_json(call, event, batch.shown[index], verdicts[index])

@@ -90,7 +90,10 @@ class _InvalidFieldError(Exception):
 
 
 def _mandatory_text(literal: bytes) -> str:
-    """A text that is not blank, as the fold takes it; numbers are cast, as Lago does."""
+    """Return a text that is not blank, as the fold takes it; numbers are cast, as Lago does.
+
+    Raises _InvalidFieldError when it is blank, too long or no text.
+    """
     if literal[0] in _NUMBER_START:
         text = literal.decode()
     elif literal == b"null":
@@ -122,7 +125,7 @@ def _timestamp_ms(literal: bytes, now_ms: int) -> int | None:
 
 
 def _seconds_text(literal: bytes) -> str:
-    """The decimal; a text may hold a plain one only, unlike on Kafka, where dates are read too."""
+    """Return the decimal; a text may hold a plain one only, while Kafka takes dates too."""
     if literal[0] in _NUMBER_START:
         return JsonNumber(literal.decode())
     if literal[:1] == b'"':

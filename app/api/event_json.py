@@ -43,7 +43,7 @@ def as_shown(call: Call, event: StoredEvent) -> dict[str, Any]:
 
 
 def with_expression(call: Call, event: IncomingEvent | StoredEvent) -> msgspec.Raw:
-    """The properties with the result of the metric's expression; raises EvaluationFailed."""
+    """Return the properties with the result of the metric's expression; raise EvaluationFailed."""
     metric = call.meter.definitions.metric(call.organization_id, event.code)
     if metric is None or not metric.expression or not metric.field_name:
         return msgspec.Raw(event.properties)
@@ -69,7 +69,7 @@ def problem(verdict: Verdict) -> FieldErrors | None:
 
 
 def duplicate_header(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """`Meter-Duplicate`, conflicting if any is."""
+    """Return the header `Meter-Duplicate`, conflicting if any is; nothing without duplicates."""
     kinds = {verdict.kind for verdict in verdicts if isinstance(verdict, Duplicate)}
     if not kinds:
         return {}
@@ -88,7 +88,7 @@ def position_header(verdicts: Sequence[Verdict]) -> dict[str, str]:
 def created_json(
     call: Call, event: IncomingEvent, properties: msgspec.Raw, verdict: Verdict
 ) -> dict[str, Any]:
-    """An event just taken; one without a timestamp has the time of its reception."""
+    """Return an event just taken; one without a timestamp has the time of its reception."""
     position = verdict.position
     created_at_ms = call.now_ms if position is None else position.append_time_ms
     stored = StoredEvent(
@@ -104,7 +104,7 @@ def created_json(
 
 
 def event_json(organization_id: str, event: StoredEvent) -> dict[str, Any]:
-    """The `event` object; its lago_id follows from its identity."""
+    """Return the `event` object; its lago_id follows from its identity."""
     identity = [organization_id, event.external_subscription_id, event.transaction_id]
     precise = event.precise_total_amount_cents
     return {

@@ -31,7 +31,7 @@ async def enriched(_: Call) -> Any:
 
 
 async def show(call: Call) -> Any:
-    """The first event with a transaction_id, on whichever worker it is."""
+    """Answer the first event with a transaction_id, on whichever worker it is."""
     for transaction_id in _wanted_ids(call):
         event = await call.meter.events.find_event(call.organization_id, transaction_id)
         if event is not None:
@@ -46,7 +46,7 @@ async def show(call: Call) -> Any:
 
 
 def _wanted_ids(call: Call) -> list[str]:
-    """The path's id; also with the query, as Lago's Python client does not encode a `?`."""
+    """Return the path's id; also with the query, as Lago's Python client does not encode a `?`."""
     path_id, raw_query = call.parameters["transaction_id"], call.query.raw
     return [f"{path_id}?{raw_query}", path_id] if raw_query else [path_id]
 
@@ -59,7 +59,10 @@ class _PeerPage(msgspec.Struct):
 
 
 async def index(call: Call) -> Any:
-    """Events by time, newest first, then transaction_id; of all workers unless one has them all."""
+    """List events by time, newest first, then transaction_id.
+
+    Ask all workers, unless one has them all.
+    """
     query = _event_query(call)
     if query.external_subscription_id is not None:
         owner = owner_elsewhere(call, query.external_subscription_id)
@@ -89,7 +92,7 @@ async def _page_here(
 
 
 async def _text(call: Call, listed: Sequence[ListedEvent], meta: object) -> AsyncIterator[bytes]:
-    """The answer; events are read again when they are written."""
+    """Yield the JSON of the answer; events are read again when they are written."""
     opening = b'{"events":['
     async for events in call.meter.events.read_events(listed):
         yield opening + json_text.encode([as_shown(call, event) for event in events])[1:-1]
@@ -129,7 +132,7 @@ def _merged(
 
 
 def _event_query(call: Call) -> EventQuery:
-    """The filters; 422 for dates that are none and for combinations that contradict."""
+    """Read the filters; 422 for dates that are none and for combinations that contradict."""
     query, errors = call.query, FieldErrors()
     times: dict[str, int | None] = {}
     for name in ("timestamp_from", "timestamp_to"):

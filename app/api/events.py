@@ -21,7 +21,7 @@ from app.expressions import EvaluationFailed
 
 
 async def create(call: Call) -> Any:
-    """One event: 200 once it is in the log, whatever its code and subscription."""
+    """Append one event: 200 once it is in the log, whatever its code and subscription."""
     await call.root("event")
     if not is_forwarded(call):
         call.count_events(1)

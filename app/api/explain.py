@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 async def show(call: Call) -> Any:
-    """One metric of one subscription in the period that holds `at`, which is now by default."""
+    """Explain one metric of one subscription in the period that holds `at`, by default now."""
     query = _query(call)
     check_customer(call, query.external_subscription_id)
     owner = owner_elsewhere(call, query.external_subscription_id)
@@ -65,7 +65,7 @@ def _query(call: Call) -> ExplainQuery:
 
 
 def named(call: Call, errors: FieldErrors) -> tuple[str, str]:
-    """The subscription and the metric that are asked about; notes those that are missing."""
+    """Return the subscription and the metric that are asked about; note those that are missing."""
     found = []
     for field in ("external_subscription_id", "billable_metric_code"):
         text = call.query.text(field)
@@ -76,7 +76,10 @@ def named(call: Call, errors: FieldErrors) -> tuple[str, str]:
 
 
 def check_customer(call: Call, external_subscription_id: str) -> None:
-    """404 unless the subscription is the customer's; one never created is that of its own id."""
+    """Raise 404 unless the customer has the subscription.
+
+    One never created is that of the customer of the same id.
+    """
     external_customer_id = call.parameters["external_id"]
     known = subscriptions_of(call, external_subscription_id)
     if not known and external_subscription_id == external_customer_id:
@@ -89,7 +92,7 @@ def check_customer(call: Call, external_subscription_id: str) -> None:
 
 
 def explanation_json(explanation: Explanation) -> Json:
-    """The `explanation` object, its lists to be streamed."""
+    """Return the `explanation` object, its lists to be streamed."""
     return {
         "external_subscription_id": explanation.external_subscription_id,
         "billable_metric_code": explanation.metric_code,

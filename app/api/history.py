@@ -40,7 +40,7 @@ async def create(call: Call) -> Any:
 
 
 def _texts(body: dict[str, Any], field: str) -> list[str] | None:
-    """[] when absent; None when it is no list of texts."""
+    """Return the texts of a field: [] when absent, None when it is no list of texts."""
     value = body.get(field)
     if value is None:
         return []
@@ -49,7 +49,7 @@ def _texts(body: dict[str, Any], field: str) -> list[str] | None:
 
 
 def instant(body: dict[str, Any], field: str, absent_ms: int) -> int | None:
-    """An ISO 8601 text in ms; None when it is none."""
+    """Return an ISO 8601 text in ms; None when it is none."""
     value = body.get(field)
     if value is None:
         return absent_ms
@@ -57,7 +57,7 @@ def instant(body: dict[str, Any], field: str, absent_ms: int) -> int | None:
 
 
 def _metric_ids(call: Call, code: str) -> list[str]:
-    """Every metric that has or had the code: what is published may be of an earlier one."""
+    """Return the ids of all metrics that ever had the code: an earlier one may be published."""
     history = call.meter.definitions.metric_history(call.organization_id, code)
     if not history:
         raise not_found("billable_metric")

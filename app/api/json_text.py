@@ -34,7 +34,7 @@ def encode(value: Any) -> bytes:
 
 
 def decode(body: bytes) -> Any:
-    """Any JSON value, fractions as spelled (Raw); 400 for anything else or nested too deeply."""
+    """Return any JSON value, fractions as spelled (Raw); 400 if it is none or nested too deeply."""
     try:
         value = _DECODER.decode(body)
     except _UNREADABLE as error:
@@ -45,7 +45,7 @@ def decode(body: bytes) -> Any:
 
 
 def decode_as(body: bytes, shape: type[Value]) -> Value:
-    """JSON that is known to have this shape; 400 if it has not."""
+    """Return JSON that is known to have this shape; 400 if it has not."""
     try:
         return msgspec.json.decode(body, type=shape)
     except _UNREADABLE as error:

@@ -69,7 +69,7 @@ class _Example(msgspec.Struct):
 
 
 async def evaluate_expression(call: Call) -> Any:
-    """What an expression gives for an example event; nothing is stored."""
+    """Answer what an expression gives for an example event; nothing is stored."""
     body = await call.json()
     text = body.get("expression") if isinstance(body, dict) else None
     if text is None or not str(text).strip():

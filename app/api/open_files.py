@@ -37,5 +37,5 @@ def raise_limit() -> int:
 
 
 def most_connections(limit: int) -> int:
-    """Connections of clients under a limit of open files: each may need a second file."""
+    """Return how many clients may connect under a limit of open files: each may need two."""
     return min(CONNECTIONS, (limit - FILES_KEPT) // 2)

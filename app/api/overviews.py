@@ -47,7 +47,7 @@ class Overviews:
     async def of(
         self, query: OverviewQuery, make: Callable[[], Awaitable[tuple[str, bytes]]]
     ) -> Made:
-        """The overview of a moment ago, or a new one when it is time for it.
+        """Return the overview of a moment ago, or a new one when it is time for it.
 
         Raises 429 when too many other searches wait.
         """

@@ -38,7 +38,7 @@ class PageRequest:
         return (self.page - 1) * self.per_page
 
     def meta(self, total_count: int) -> dict[str, int | None]:
-        """The `meta` object; of an empty listing everything is 0, whatever page was asked for.
+        """Return the `meta` object; of an empty listing all is 0, whatever page was asked for.
 
         A page past the last has one before it, as in Lago, also if that shows nothing.
         """
@@ -55,7 +55,7 @@ class PageRequest:
 def listing(
     root: str, items: Iterable[Item | None], page: PageRequest, to_json: Callable[[Item], Any]
 ) -> Steps[dict[str, Any]]:
-    """The answer of a collection: the items of one page under `root`, and `meta`.
+    """Return the answer of a collection: the items of one page under `root`, and `meta`.
 
     `items`: newest first, None for what is not listed.
     """

@@ -38,7 +38,7 @@ def is_forwarded(call: Call) -> bool:
 
 
 def owner_elsewhere(call: Call, external_subscription_id: str) -> str | None:
-    """Base URL of the worker to ask about a subscription, None for this one."""
+    """Return the base URL of the worker to ask about a subscription, None for this one."""
     owner = call.meter.routing.owner(call.organization_id, external_subscription_id)
     if owner is not None and is_forwarded(call):
         raise Unavailable("another worker believed this one to be the owner")
@@ -52,7 +52,7 @@ async def forward(call: Call, base_url: str) -> Reply:
 
 
 async def ask(call: Call, base_url: str, outgoing: Outgoing) -> Reply:
-    """Another worker's answer; Unavailable when it does not give one."""
+    """Return another worker's answer; raise Unavailable when it does not give one."""
     headers = {
         name: call.request.headers[name]
         for name in _FORWARDED_HEADERS
@@ -77,7 +77,9 @@ async def ask(call: Call, base_url: str, outgoing: Outgoing) -> Reply:
 
 
 def _who_asks(call: Call, outgoing: Outgoing) -> dict[str, str]:
-    """Never the caller's key: whoever can write to the topic of progress says who is asked.
+    """Return headers that say who asks, never the caller's key.
+
+    Whoever can write to the topic of progress says which worker is asked.
 
     What the page asks openly is asked openly of the others too.
     """

@@ -20,7 +20,7 @@ _INVALID = ["value_is_invalid"]
 
 
 async def preview(call: Call) -> Any:
-    """JSON lines: first who else owns something, then reports, the last one `done`.
+    """Answer JSON lines: first who else owns something, then reports, the last one `done`.
 
     `changes`: objects as the API takes them, of metrics and plans; those whose code exists are
     updated, others created. Periods published are those that start in [from, to).
@@ -50,7 +50,7 @@ async def preview(call: Call) -> Any:
 
 
 def _command(call: Call, change: object) -> Command:
-    """What the API would append for a metric or a plan."""
+    """Return what the API would append for a metric or a plan."""
     organization_id, definitions = call.organization_id, call.meter.definitions
     fields = change if isinstance(change, dict) else {}
     for root, find, update, create in (

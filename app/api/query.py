@@ -22,7 +22,7 @@ class Query:
         self._pairs: list[tuple[str, str]] = parse_qsl(raw, errors="replace")
 
     def text(self, *names: str) -> str | None:
-        """The first of these names that is present; of several values the last, as in Rails."""
+        """Return the value of the first name that is present; of several the last, as in Rails."""
         for name in names:
             values = [value for key, value in self._pairs if key == name]
             if values:
@@ -30,35 +30,35 @@ class Query:
         return None
 
     def texts(self, name: str) -> list[str]:
-        """All values of `name` and `name[]`."""
+        """Return the values of `name` and `name[]`, in the order of the query."""
         return [value for key, value in self._pairs if key in (name, f"{name}[]")]
 
     def with_page(self, page: int, per_page: int) -> str:
-        """The query string for another page of the same listing."""
+        """Return the query string for another page of the same listing."""
         kept = [pair for pair in self._pairs if pair[0] not in ("page", "per_page")]
         return urlencode([*kept, ("page", page), ("per_page", per_page)])
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A boolean in any usual spelling, Python's `True` and `False` included."""
+        """Return a boolean of any usual spelling, Python's `True` and `False` included."""
         word = (self.text(name) or "").lower()
         if word in _TRUE:
             return True
         return False if word in _FALSE else default
 
     def natural(self, name: str, default: int) -> int:
-        """A number from 0 on; anything else counts as the default."""
+        """Return a number from 0 on; anything else counts as the default."""
         text = self.text(name) or ""
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else default
 
     def positive(self, name: str, default: int) -> int:
-        """A whole number from 1; anything else is the default."""
+        """Return a whole number from 1; anything else is the default."""
         word = self.text(name) or ""
         if word.isascii() and word.isdecimal() and len(word) <= 9:
             return max(int(word), 1)
         return default
 
     def mapping(self, names: Sequence[str]) -> dict[str, str]:
-        """`name[key]=value`, or a JSON object in `name`, of the first of the names present."""
+        """Read `name[key]=value`, or a JSON object in `name`, of the first of the names present."""
         for name in names:
             found = self._members(name) or _json_object(self.text(name))
             if found:
@@ -66,7 +66,7 @@ class Query:
         return {}
 
     def choices(self, names: Sequence[str]) -> dict[str, frozenset[str]]:
-        """`name[key]=value`, repeated with `[]` for several, or a JSON object of texts or lists.
+        """Read `name[key]=value`, with `[]` for several, or a JSON object of texts or lists.
 
         Of the first of the names present; null and an empty list are the text "".
         """

@@ -67,7 +67,7 @@ class Endpoint:
         return re.findall(r"\{(\w+)\}", self.path)
 
     def match(self, raw_path: str) -> dict[str, str] | None:
-        """The path's parameters, decoded; None when this is another path.
+        """Return the path's parameters, decoded; None when this is another path.
 
         Matching happens before decoding, so `%2F` is part of a code; a bare `/` in one is taken
         too, as Lago's Python client does not encode, but where paths are nested.
@@ -89,7 +89,10 @@ class Router:
         self.endpoints = tuple(endpoints)
 
     def find(self, method: str, raw_path: str) -> tuple[Endpoint, dict[str, str]]:
-        """The endpoint and its path parameters; 404, or 405 when only the method is wrong."""
+        """Return the endpoint and its path parameters.
+
+        Raises 404, or 405 when only the method is wrong.
+        """
         path = raw_path.rstrip("/") or "/"
         method = "GET" if method == "HEAD" else method
         allowed: list[str] = []

@@ -30,7 +30,7 @@ _BACK_MS: dict[WindowName, int] = {
 
 
 async def show(call: Call) -> Any:
-    """Every window that the range meets, the first and last in full, used or not."""
+    """Answer each window that the range meets, the first and last in full, used or not."""
     query = _query(call)
     check_customer(call, query.external_subscription_id)
     owner = owner_elsewhere(call, query.external_subscription_id)
@@ -92,7 +92,7 @@ def _instant(call: Call, name: str, default_ms: int, errors: FieldErrors) -> int
 
 
 def series_json(series: UsageSeries, window: str, timezone: str) -> Json:
-    """The `usage_series` object."""
+    """Return the `usage_series` object."""
     return {
         "external_subscription_id": series.external_subscription_id,
         "billable_metric_code": series.metric_code,

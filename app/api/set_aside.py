@@ -25,7 +25,7 @@ def _require_operator(call: Call) -> None:
 
 
 async def index(call: Call) -> Any:
-    """Everything that is set aside and not lifted."""
+    """List what is set aside and not lifted."""
     _require_operator(call)
     return {"set_aside": [shown(one) for one in call.meter.definitions.set_asides.listed()]}
 
@@ -62,12 +62,12 @@ async def lift(call: Call) -> Any:
 
 
 def _number(value: object) -> int:
-    """-1: it is none."""
+    """Return a whole number; -1 when it is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) else -1
 
 
 def shown(one: SetAside) -> dict[str, Any]:
-    """As the API tells it; `to` is the last offset."""
+    """Return what the API tells of it; `to` is the last offset."""
     return {
         "lago_id": one.id,
         "partition": one.partition,

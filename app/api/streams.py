@@ -35,7 +35,7 @@ def whole(value: Any) -> Any:
 
 
 def pieces(value: Any) -> Iterator[bytes]:
-    """The text of a value; of its lists so many items at a step."""
+    """Yield the text of a value; of its lists so many items at a step."""
     if isinstance(value, Generator):
         opening = b"["
         for item in value:
@@ -69,7 +69,7 @@ def _is_lazy(value: object) -> bool:
 
 
 async def parts(turns: Turns, work: Work, value: Any) -> AsyncIterator[bytes]:
-    """The text of a value, made in turns."""
+    """Yield the text of a value, made in turns."""
     made, more = pieces(value), True
     while more:
         part = bytearray()
@@ -89,7 +89,7 @@ def _filled(part: bytearray, made: Iterator[bytes]) -> Steps[bool]:
 
 
 async def streamed(call: Call, text: AsyncIterator[bytes]) -> Reply | web.StreamResponse:
-    """JSON text as an answer, sent as the client takes it; short ones whole."""
+    """Answer JSON text, sent as the client takes it; short ones whole."""
     held = bytearray()
     async for part in text:
         held += part

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 async def show(call: Call) -> Any:
-    """Every arrival of an event id in order of position, on whichever worker they are."""
+    """Answer the arrivals of an event id in order of position, on whichever worker they are."""
     transaction_id = call.parameters["transaction_id"]
     external_subscription_id = call.query.text("external_subscription_id")
     if external_subscription_id is not None:
@@ -37,7 +37,7 @@ async def show(call: Call) -> Any:
 
 
 def fate_json(fate: EventFate) -> Json:
-    """One arrival and what became of it."""
+    """Return one arrival and what became of it."""
     return {
         "transaction_id": fate.transaction_id,
         "external_subscription_id": fate.external_subscription_id,

@@ -29,7 +29,7 @@ _LARGEST_OFFSET_DIGITS = 18
 
 
 def selection(query: Query) -> UsageSelection:
-    """Which charges the query asks to see; of several names for one thing the newest counts."""
+    """Read which charges the query asks for; of several names for one thing the newest counts."""
     return UsageSelection(
         charge_id=query.text("charge_id", "filter_by_charge_id"),
         charge_code=query.text("charge_code", "filter_by_charge_code"),
@@ -38,7 +38,7 @@ def selection(query: Query) -> UsageSelection:
 
 
 def regrouping(query: Query) -> Regrouping:
-    """How the query asks to see them grouped; a blank text asks for the null group."""
+    """Read how the query asks to see them grouped; a blank text asks for the null group."""
     chosen = {
         key: frozenset("" if is_white_space(text) else text for text in texts)
         for key, texts in query.choices(("group", "filter_by_group")).items()
@@ -47,7 +47,10 @@ def regrouping(query: Query) -> Regrouping:
 
 
 async def current(call: Call) -> Any:
-    """The period that holds now. Errors come in Lago's order: customer, subscription, the rest."""
+    """Answer the period that holds now.
+
+    Errors come in Lago's order: customer, subscription, the rest.
+    """
     external_subscription_id = _active_subscription(call)
     owner = owner_elsewhere(call, external_subscription_id)
     if owner is not None:
@@ -71,7 +74,7 @@ async def current(call: Call) -> Any:
 
 
 def _active_subscription(call: Call) -> str:
-    """The subscription asked for, unless the definitions alone rule it out.
+    """Return the subscription asked for, unless the definitions alone rule it out.
 
     One that was never created may still be read as if on the implicit plan, by the customer of
     the same id.
@@ -108,7 +111,7 @@ def _checked_selection(call: Call, usage: PeriodUsage) -> UsageSelection:
 
 
 async def past(call: Call) -> Any:
-    """Every ended period, newest first."""
+    """List the ended periods, newest first."""
     external_subscription_id = call.query.text("external_subscription_id")
     if external_subscription_id is None:
         raise invalid({"external_subscription_id": ["value_is_mandatory"]})
@@ -169,10 +172,10 @@ def _is_count(text: str) -> bool:
 
 
 async def projected(_: Call) -> Any:
-    """A paid option of Lago that this product does not have."""
+    """Refuse with 403 a paid option of Lago that this product does not have."""
     raise forbidden("projected_usage_not_enabled")
 
 
 async def unpriced(_: Call) -> Any:
-    """Estimates, invoices and portals are the business of whoever prices usage."""
+    """Refuse with 403: estimates, invoices and portals are the business of whoever prices usage."""
     raise forbidden("feature_unavailable")

@@ -36,7 +36,7 @@ class UsageSelection(msgspec.Struct, frozen=True):
         return any((self.charge_id, self.charge_code, self.billable_metric_code))
 
     def wants(self, in_force: ChargeInForce) -> bool:
-        """Whether this charge is asked for."""
+        """Return whether this charge is asked for."""
         if self.charge_id:
             return in_force.charge.id == self.charge_id
         if self.charge_code:
@@ -48,7 +48,7 @@ EVERYTHING = UsageSelection()
 
 
 def select_charges(usage: PeriodUsage, selection: UsageSelection) -> tuple[ChargeInForce, ...]:
-    """The charges asked for: ordered by metric name, or as in the plan when some are named."""
+    """Return the charges asked for, by metric name; as in the plan when some are named."""
     chosen = tuple(charge for charge in usage.charges if selection.wants(charge))
     if selection.names_charges:
         return chosen
@@ -56,13 +56,13 @@ def select_charges(usage: PeriodUsage, selection: UsageSelection) -> tuple[Charg
 
 
 def current_usage_json(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
-    """The `customer_usage` object: every charge, filter and default bucket, used or not."""
+    """Return the `customer_usage` object: each charge, filter and default bucket, used or not."""
     shown: Json = whole(current_usage_stream(usage, selection))
     return shown
 
 
 def current_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
-    """The same, its lists to be streamed."""
+    """Return the `customer_usage` object, its lists to be streamed."""
     rows = _rows_by_charge(usage.rows)
     charges_usage = (
         _charge_json(
@@ -88,12 +88,12 @@ def past_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTHING
 
 
 def _is_used(row: UsageRow) -> bool:
-    """Whether any figure is not 0, as of the cells that are published."""
+    """Return whether any figure is not 0, as of the cells that are published."""
     return bool(row.units or row.prorated_units or row.total_aggregated_units or row.events_count)
 
 
 def as_of_json(as_of: AsOf) -> Json:
-    """How far the figures are folded."""
+    """Tell how far the figures are folded."""
     return {
         "append_time": iso_milliseconds(as_of.append_time_ms),
         "partition": as_of.partition,
@@ -148,7 +148,9 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
 
 
 def _so_far(metric: Metric, rows: Sequence[UsageRow]) -> Json:
-    """Averages over time: beside what the period comes to at its end, what accrued by now.
+    """Return for averages over time what accrued by now.
+
+    It stands beside what the period comes to at its end.
 
     Null when an event is dated in the future, for then the running sums cannot tell.
     """
@@ -160,7 +162,7 @@ def _so_far(metric: Metric, rows: Sequence[UsageRow]) -> Json:
 
 
 def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
-    """One entry a bucket that has rows, oldest filter first and the default bucket last."""
+    """Return an entry for each bucket with rows, oldest filter first, default bucket last."""
     if not charge.filters:
         return []
     entries = []
@@ -179,7 +181,7 @@ def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
 
 
 def _grouped_json(charge: Charge, rows: Sequence[UsageRow]) -> Iterator[Json]:
-    """One entry a group, when some bucket is grouped; ordered by the groups' values, null first."""
+    """Yield an entry for each group, by its values, null first; none when no bucket is grouped."""
     if not any(row.grouped_by for row in rows):
         return
     for group, members in sorted(_by(rows, lambda row: row.grouped_by), key=_group_order):
@@ -195,7 +197,7 @@ def _group_order(entry: tuple[Group, list[UsageRow]]) -> list[tuple[str, bool, s
 
 
 def _figures(rows: Sequence[UsageRow]) -> Json:
-    """The sums over cells, as each is shown."""
+    """Return the sums over cells, as each is shown."""
     return {
         "units": plain(exact_sum(row.units for row in rows)),
         "total_aggregated_units": plain(exact_sum(row.total_aggregated_units for row in rows)),
@@ -206,12 +208,12 @@ def _figures(rows: Sequence[UsageRow]) -> Json:
 
 
 def _buckets(charge: Charge) -> list[ChargeFilter | None]:
-    """The charge's filters in order of age, then None: the default bucket."""
+    """Return the charge's filters in order of age, then None: the default bucket."""
     return [*charge.filters, None]
 
 
 def _with_zero_rows(charge: Charge, rows: Sequence[UsageRow]) -> list[UsageRow]:
-    """Rows of every bucket: one that used nothing gets a row of zeros in the null group."""
+    """Return rows of every bucket: one that used nothing gets a row of zeros in the null group."""
     complete: list[UsageRow] = []
     for bucket in _buckets(charge):
         bucket_id = bucket.id if bucket else None
@@ -239,7 +241,7 @@ def _rows_by_charge(rows: Iterable[UsageRow]) -> dict[str, list[UsageRow]]:
 def _by(
     rows: Iterable[UsageRow], key: Callable[[UsageRow], Any]
 ) -> list[tuple[Any, list[UsageRow]]]:
-    """Rows by key, in order of first appearance."""
+    """Return rows by key, in order of first appearance."""
     groups: dict[Any, list[UsageRow]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)

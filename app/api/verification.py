@@ -19,7 +19,7 @@ class _Wanted(msgspec.Struct):
 
 
 async def verify(call: Call) -> Any:
-    """JSON lines: first who else owns something, then reports, the last one `done`.
+    """Answer JSON lines: first who else owns something, then reports, the last one `done`.
 
     Of a subscription that another worker owns only the first line comes, naming it.
     """
