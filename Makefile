@@ -40,8 +40,8 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP) ## Kafka, Redis, worker, API, page and sample events on this machine
 	@$(BIN)/meter up
 
-# All operations are one test to those who tell tests apart by name: two processes would run one.
-ALIKE := tests/app/api/test_never_500.py
+# To collect these alone takes seconds: `make check` does without them.
+DESCRIBED := tests/app/api/test_never_500.py
 
 # These measure latency, which a second process would disturb, so they run alone. ATTACK_SLACK
 # multiplies their budgets of time (not of memory): 4 here, for a build machine of two cores has to
@@ -56,8 +56,7 @@ $(CLASSES): $(STAMP)
 
 test: lint $(CLASSES) ## Style, types and the whole suite on real servers
 	@$(BIN)/pytest -rfEs --numprocesses 2 --dist loadgroup --no-loadscope-reorder \
-	  --ignore $(ALIKE) --ignore $(ATTACKS) $(PYTEST_ARGS)
-	@$(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ALIKE)
+	  --ignore $(ATTACKS) $(PYTEST_ARGS)
 	@ATTACK_SLACK=$(ATTACK_SLACK) $(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ATTACKS)
 
 # All kinds that need no server. Whatever does is marked so, by its fixtures or by hand.
@@ -66,7 +65,7 @@ CHECKED := $(addprefix tests/,agents app tables laws rules semantics conformance
 
 check: lint ## Style, types and a little of every test that needs no server, in two minutes
 	@$(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --hypothesis-profile check --durations 10 \
-	  -m 'not servers and not slow' --ignore $(ALIKE) $(PYTEST_ARGS) $(CHECKED)
+	  -m 'not servers and not slow' --ignore $(DESCRIBED) $(PYTEST_ARGS) $(CHECKED)
 
 vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running worker)
 	@$(BIN)/python -m tests.conformance $(if $(LIVE),--live) '$(DIR)'
@@ -75,7 +74,7 @@ lint: $(STAMP) ## Style, who imports whom, and types only
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-logo --no-cache >.imports.log || { cat .imports.log; exit 1; }
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers 2
 
 format: $(STAMP) ## Bring the style in order
 	@$(BIN)/ruff check --fix .
