@@ -34,13 +34,13 @@ class ActiveCounts:
                 self._ends_ms.remove(subscription.end_ms)
 
     def __copy__(self) -> ActiveCounts:
-        """The same numbers; each goes on by itself."""
+        """Return the same numbers; each copy goes on by itself."""
         copied = ActiveCounts()
         copied._starts_ms, copied._ends_ms = copy(self._starts_ms), copy(self._ends_ms)
         return copied
 
     def at(self, at_ms: int) -> int:
-        """The number of active ones at a moment."""
+        """Return the number of active ones at a moment."""
         return self._starts_ms.until(at_ms) - self._ends_ms.until(at_ms)
 
     def __bool__(self) -> bool:
@@ -103,7 +103,7 @@ class _Sorted:
         return bool(self._runs)
 
     def until(self, most: int) -> int:
-        """How many are at most so great."""
+        """Return how many are at most so great."""
         i = bisect_right(self._lasts, most)
         count = sum(len(run) for run in self._runs[:i])
         return count + (bisect_right(self._runs[i], most) if i < len(self._runs) else 0)

@@ -39,7 +39,7 @@ Body = Mapping[str, Any]
 def find_metrics(
     definitions: Definitions, organization_id: str, bodies: Sequence[Body], old: Sequence[Charge]
 ) -> list[Metric] | Rejected:
-    """The metric of each charge body, by id or code, or the kept charge's own.
+    """Return the metric of each charge body, by id or code, or the kept charge's own.
 
     An unknown one refuses the whole request before anything else is looked at.
     """
@@ -71,9 +71,10 @@ def _kept_charge(body: Body, kept: Mapping[str, Charge]) -> Charge | None:
 def described_charges(
     bodies: Sequence[Body], metrics: Sequence[Metric], old: Sequence[Charge], now_ms: int
 ) -> tuple[Charge, ...] | Rejected:
-    """The plan's whole new list: bodies with the id of an old charge change it, others are new.
+    """Return the plan's whole new list of charges.
 
-    A charge is of one metric as long as it lives: its id with another metric makes a new charge.
+    Bodies with the id of an old charge change it, others are new. A charge is of one metric as long
+    as it lives: its id with another metric makes a new charge.
     """
     kept = {charge.id: charge for charge in old}
     olds = [
@@ -115,7 +116,7 @@ def new_charge(body: Body, metric: Metric, number: int, now_ms: int) -> Charge:
 def _codes(
     bodies: Sequence[Body], metrics: Sequence[Metric], olds: Sequence[Charge | None]
 ) -> list[str] | Rejected:
-    """A code for each charge: given ones first, then the metric's, `_2`, `_3` … when taken."""
+    """Return a code for each charge: those given, else the metric's, `_2`, `_3` … when taken."""
     codes = [_given_code(body, old) for body, old in zip(bodies, olds, strict=True)]
     taken: set[str] = set()
     for code in codes:
@@ -223,7 +224,7 @@ def _is_key_list(keys: object) -> bool:
 def _filters(
     fields: Fields, metric: Metric, charge_model: str, old: Sequence[ChargeFilter]
 ) -> tuple[ChargeFilter, ...]:
-    """Full replace: filters of the same values stay, in order of age; new ones follow.
+    """Replace all: filters of the same values stay, in order of age; new ones follow.
 
     Of several old ones with the same values as many stay as are listed, the oldest first.
     """
@@ -253,7 +254,7 @@ _Selection: TypeAlias = frozenset[tuple[str, frozenset[str]]]
 
 
 def _selection(charge_filter: ChargeFilter) -> _Selection:
-    """The values that a bucket selects, in whatever order they are listed."""
+    """Return the values that a bucket selects, in whatever order they are listed."""
     return frozenset((key, frozenset(texts)) for key, texts in charge_filter.values.items())
 
 

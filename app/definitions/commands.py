@@ -104,7 +104,7 @@ def _command(kind: str, organization_id: str, **payload: Any) -> Command:
 
 
 def create_billable_metric(organization_id: str, body: object) -> Command:
-    """`POST /billable_metrics`."""
+    """Make the command of `POST /billable_metrics`."""
     return _command(
         "create_billable_metric",
         organization_id,
@@ -114,39 +114,39 @@ def create_billable_metric(organization_id: str, body: object) -> Command:
 
 
 def update_billable_metric(organization_id: str, code: str, body: object) -> Command:
-    """`PUT /billable_metrics/{code}`."""
+    """Make the command of `PUT /billable_metrics/{code}`."""
     return _command(
         "update_billable_metric", organization_id, code=code, billable_metric=metric_body(body)
     )
 
 
 def delete_billable_metric(organization_id: str, code: str) -> Command:
-    """`DELETE /billable_metrics/{code}`."""
+    """Make the command of `DELETE /billable_metrics/{code}`."""
     return _command("delete_billable_metric", organization_id, code=code)
 
 
 def create_plan(organization_id: str, body: object) -> Command:
-    """`POST /plans`."""
+    """Make the command of `POST /plans`."""
     return _command("create_plan", organization_id, id=new_id(), plan=plan_body(body))
 
 
 def update_plan(organization_id: str, code: str, body: object) -> Command:
-    """`PUT /plans/{code}`."""
+    """Make the command of `PUT /plans/{code}`."""
     return _command("update_plan", organization_id, code=code, plan=plan_body(body))
 
 
 def delete_plan(organization_id: str, code: str) -> Command:
-    """`DELETE /plans/{code}`."""
+    """Make the command of `DELETE /plans/{code}`."""
     return _command("delete_plan", organization_id, code=code)
 
 
 def create_charge(organization_id: str, plan_code: str, body: object) -> Command:
-    """`POST /plans/{code}/charges`."""
+    """Make the command of `POST /plans/{code}/charges`."""
     return _command("create_charge", organization_id, code=plan_code, charge=charge_body(body))
 
 
 def update_charge(organization_id: str, plan_code: str, charge_code: str, body: object) -> Command:
-    """`PUT /plans/{code}/charges/{charge_code}`."""
+    """Make the command of `PUT /plans/{code}/charges/{charge_code}`."""
     return _command(
         "update_charge",
         organization_id,
@@ -157,14 +157,14 @@ def update_charge(organization_id: str, plan_code: str, charge_code: str, body: 
 
 
 def delete_charge(organization_id: str, plan_code: str, charge_code: str) -> Command:
-    """`DELETE /plans/{code}/charges/{charge_code}`."""
+    """Make the command of `DELETE /plans/{code}/charges/{charge_code}`."""
     return _command("delete_charge", organization_id, code=plan_code, charge_code=charge_code)
 
 
 def create_charge_filter(
     organization_id: str, plan_code: str, charge_code: str, body: object
 ) -> Command:
-    """`POST /plans/{code}/charges/{charge_code}/filters`."""
+    """Make the command of `POST /plans/{code}/charges/{charge_code}/filters`."""
     return _command(
         "create_charge_filter",
         organization_id,
@@ -177,7 +177,7 @@ def create_charge_filter(
 def update_charge_filter(
     organization_id: str, plan_code: str, charge_code: str, filter_id: str, body: object
 ) -> Command:
-    """`PUT /plans/{code}/charges/{charge_code}/filters/{id}`."""
+    """Make the command of `PUT /plans/{code}/charges/{charge_code}/filters/{id}`."""
     return _command(
         "update_charge_filter",
         organization_id,
@@ -191,7 +191,7 @@ def update_charge_filter(
 def delete_charge_filter(
     organization_id: str, plan_code: str, charge_code: str, filter_id: str
 ) -> Command:
-    """`DELETE /plans/{code}/charges/{charge_code}/filters/{id}`."""
+    """Make the command of `DELETE /plans/{code}/charges/{charge_code}/filters/{id}`."""
     return _command(
         "delete_charge_filter",
         organization_id,
@@ -202,17 +202,20 @@ def delete_charge_filter(
 
 
 def upsert_customer(organization_id: str, body: object) -> Command:
-    """`POST /customers`; the id is used if the customer is new."""
+    """Make the command of `POST /customers`; the id is used if the customer is new."""
     return _command("upsert_customer", organization_id, id=new_id(), customer=customer_body(body))
 
 
 def delete_customer(organization_id: str, external_id: str) -> Command:
-    """`DELETE /customers/{external_id}`."""
+    """Make the command of `DELETE /customers/{external_id}`."""
     return _command("delete_customer", organization_id, external_id=external_id)
 
 
 def create_subscription(organization_id: str, body: object) -> Command:
-    """`POST /subscriptions`; the customer's id is used if the customer is unknown."""
+    """Make the command of `POST /subscriptions`.
+
+    The customer's id is used if the customer is unknown.
+    """
     return _command(
         "create_subscription",
         organization_id,
@@ -225,7 +228,10 @@ def create_subscription(organization_id: str, body: object) -> Command:
 def update_subscription(
     organization_id: str, external_id: str, body: object, status: str | None = None
 ) -> Command:
-    """`PUT /subscriptions/{external_id}`; without a status the active one, else the pending."""
+    """Make the command of `PUT /subscriptions/{external_id}`.
+
+    Without a status it is about the active one, else the pending.
+    """
     return _command(
         "update_subscription",
         organization_id,
@@ -238,14 +244,17 @@ def update_subscription(
 def terminate_subscription(
     organization_id: str, external_id: str, status: str | None = None
 ) -> Command:
-    """`DELETE /subscriptions/{external_id}`: ends the active one, or cancels with `pending`."""
+    """Make the command of `DELETE /subscriptions/{external_id}`.
+
+    It ends the active one, or cancels with `pending`.
+    """
     return _command(
         "terminate_subscription", organization_id, external_id=external_id, status=status
     )
 
 
 def set_settings(record: SettingsRecord) -> Command:
-    """The settings that shape bytes, of every organization (records-and-cuts §7)."""
+    """Set what shapes bytes, for all organizations (records-and-cuts §7)."""
     return _command("settings", "", **msgspec.to_builtins(record))
 
 
@@ -258,7 +267,7 @@ def set_aside(
     count: int = 1,
     index: int | None = None,
 ) -> Command:
-    """These raw records, or one element of one, were never there (bounded-work §1.4)."""
+    """Say that these raw records, or one element of one, were never there (bounded-work §1.4)."""
     return _command(
         "set_aside",
         "",
@@ -272,12 +281,12 @@ def set_aside(
 
 
 def lift(set_aside_id: str) -> Command:
-    """A set-aside record is off the list; what it names was appended anew."""
+    """Take a set-aside record off the list; what it names was appended anew."""
     return _command("lift", "", set_aside_id=set_aside_id)
 
 
 def grant(organization_id: str, sha256: bytes) -> Command:
-    """A raw record with this digest may correct, and be admitted (bounded-work §4)."""
+    """Let a raw record with this digest correct, and be admitted (bounded-work §4)."""
     return _command("grant", organization_id, sha256=sha256.hex())
 
 
@@ -289,7 +298,7 @@ def apply_history(
     from_ms: int,
     to_ms: int,
 ) -> Command:
-    """Published periods that start in [from_ms, to_ms) fold under the definitions at this record.
+    """Fold published periods that start in [from_ms, to_ms) under the definitions at this record.
 
     Of these metrics and charges only (records-and-cuts §7).
     """

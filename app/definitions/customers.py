@@ -21,7 +21,7 @@ from app.definitions.subscriptions import DEFAULT_TIMEZONE, ended_chains, moved_
 
 
 def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
-    """A new customer, or the known one with the given keys changed."""
+    """Make a new customer, or change the given keys of the known one."""
     body = payload_body(command, "customer")
     fields = Fields(body)
     external_id = fields.mandatory_text("external_id")
@@ -65,7 +65,7 @@ def note_errors(fields: Fields, body: Mapping[str, Any]) -> None:
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
-    """The customer ends, and the subscriptions with it."""
+    """End the customer, and the subscriptions with it."""
     external_id = payload_text(command, "external_id")
     customer = definitions.customer(command.organization_id, external_id)
     if customer is None:
@@ -106,7 +106,7 @@ def _timezone(fields: Fields) -> str | None:
 
 
 def _attributes(fields: Fields, body: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """The given ones of the fields that are only echoed."""
+    """Return the given ones of the fields that are only echoed."""
     attributes: dict[str, Any] = {
         key: fields.text(key) for key in CUSTOMER_TEXT_KEYS if key in body
     }
@@ -138,7 +138,7 @@ def _currency(fields: Fields) -> str | None:
 
 
 def _metadata(fields: Fields, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Full replace; an entry keeps its id by `id`, or by its key."""
+    """Replace all entries; an entry keeps its id by `id`, or by its key."""
     ids = {entry["lago_id"]: entry["lago_id"] for entry in old}
     ids |= {entry["key"]: entry["lago_id"] for entry in old}
     entries: list[dict[str, Any]] = []
@@ -173,7 +173,7 @@ def _currency_in_use_changes(definitions: Definitions, old: Customer, new: Custo
 
 
 def _shape(customer: Customer) -> tuple[str | None, int | None]:
-    """What of a customer shapes usage."""
+    """Return what of a customer shapes usage: its timezone and its grace in days."""
     return customer.timezone, customer.grace_days
 
 

@@ -55,7 +55,7 @@ class MalformedPayload(ValueError):
 
 
 def payload_text(command: Command, key: str) -> str:
-    """A text that every command of this type has."""
+    """Return a text that every command of this type has; raise MalformedPayload without it."""
     value = command.payload.get(key)
     if not isinstance(value, str) or not value:
         raise MalformedPayload(f"{key} is not a text")
@@ -63,7 +63,7 @@ def payload_text(command: Command, key: str) -> str:
 
 
 def payload_body(command: Command, key: str) -> Mapping[str, Any]:
-    """The request body in the command."""
+    """Return the request body in the command; raise MalformedPayload when it is no object."""
     value = command.payload.get(key)
     if not isinstance(value, Mapping):
         raise MalformedPayload(f"{key} is not an object")
@@ -71,7 +71,7 @@ def payload_body(command: Command, key: str) -> Mapping[str, Any]:
 
 
 def new_object_id(body: Mapping[str, Any]) -> str:
-    """The id that the builder made for a part of a body."""
+    """Return the id that the builder made for a part of a body; raise MalformedPayload without."""
     value = body.get("new_id")
     if not isinstance(value, str) or not value:
         raise MalformedPayload("new_id is not a text")

@@ -23,7 +23,7 @@ _FALSE = ("false", "0")
 
 
 def scalar_text(value: object) -> str | None:
-    """Text of a string or a number (Lago stores numbers as texts); None for anything else."""
+    """Return the text of a string or a number (Lago keeps numbers as texts); None for all else."""
     if isinstance(value, str):
         return value
     if isinstance(value, msgspec.Raw):
@@ -34,14 +34,14 @@ def scalar_text(value: object) -> str | None:
 
 
 def is_blank(value: object) -> bool:
-    """Null, white space, or an empty list or object."""
+    """Return whether a value is null, white space, or an empty list or object."""
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, list | Mapping) and not value)
 
 
 def integer(value: object) -> int | None:
-    """A whole number, also spelled as a text or with a zero fraction; None for anything else."""
+    """Return a whole number, also spelled as a text or with a zero fraction; None for all else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     text = scalar_text(value)
@@ -56,7 +56,7 @@ def integer(value: object) -> int | None:
 
 
 def decimal(value: object) -> Decimal | None:
-    """A finite number, also spelled as a text; None for anything else."""
+    """Return a finite number, also spelled as a text; None for anything else."""
     text = scalar_text(value)
     if text is None:
         return None
@@ -81,11 +81,11 @@ class Fields:
             codes.append(code)
 
     def get(self, field: str) -> Any:
-        """The value as it stands, None when absent."""
+        """Return the value as it stands, None when absent."""
         return self._body.get(field)
 
     def text(self, field: str) -> str | None:
-        """An optional text; null stays null."""
+        """Read an optional text; null stays null."""
         value = self._body.get(field)
         text = scalar_text(value)
         if text is None and value is not None:
@@ -93,14 +93,14 @@ class Fields:
         return text
 
     def mandatory_text(self, field: str) -> str:
-        """A text that is not blank."""
+        """Read a text that is not blank."""
         if is_blank(self._body.get(field)):
             self.fail(field, MANDATORY)
             return ""
         return self.text(field) or ""
 
     def choice(self, field: str, choices: Sequence[Choice]) -> Choice | None:
-        """One of a few texts; null stays null."""
+        """Read one of a few texts; null stays null."""
         value = self._body.get(field)
         if value is None:
             return None
@@ -111,7 +111,7 @@ class Fields:
         return None
 
     def mandatory_choice(self, field: str, choices: Sequence[Choice]) -> Choice:
-        """One of a few texts; anything else, absence too, is `value_is_invalid`."""
+        """Read one of a few texts; anything else, absence too, is `value_is_invalid`."""
         choice = self.choice(field, choices)
         if choice is None:
             self.fail(field, INVALID)
@@ -119,7 +119,7 @@ class Fields:
         return choice
 
     def flag(self, field: str) -> bool | None:
-        """A boolean, also spelled as text or 0 and 1; null stays null."""
+        """Read a boolean, also spelled as text or 0 and 1; null stays null."""
         value = self._body.get(field)
         if value is None or isinstance(value, bool):
             return value
@@ -131,7 +131,7 @@ class Fields:
         return False
 
     def integer(self, field: str, least: int, most: int) -> int | None:
-        """A whole number in [least, most]; null stays null."""
+        """Read a whole number in [least, most]; null stays null."""
         value = self._body.get(field)
         if value is None:
             return None
@@ -143,7 +143,7 @@ class Fields:
         return number
 
     def mapping(self, field: str) -> Mapping[str, Any]:
-        """An object; empty when absent or null."""
+        """Read an object; empty when absent or null."""
         value = self._body.get(field)
         if value is None:
             return {}
@@ -153,7 +153,7 @@ class Fields:
         return value
 
     def objects(self, field: str) -> list[Mapping[str, Any]] | None:
-        """A list of objects; None when absent or null."""
+        """Read a list of objects; None when absent or null."""
         value = self._body.get(field)
         if value is None:
             return None

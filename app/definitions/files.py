@@ -37,7 +37,7 @@ class _Line(msgspec.Struct, kw_only=True):
 
 
 def definition_line(command: Command, append_time_ms: int, offset: int) -> bytes:
-    """The command's line, with its line feed."""
+    """Return the command's line, with its line feed."""
     line: dict[str, Any] = msgspec.structs.asdict(command)
     if command.changed_by is None:
         del line["changed_by"]
@@ -46,7 +46,7 @@ def definition_line(command: Command, append_time_ms: int, offset: int) -> bytes
 
 
 def read_definitions(lines: Iterable[bytes]) -> Iterator[LogRecord]:
-    """Records in file order; blank lines are skipped, a missing offset counts on from the last.
+    """Yield records in file order, without blank lines; a missing offset counts on from the last.
 
     Raises `InvalidDefinitionsFile`.
     """

@@ -16,7 +16,7 @@ from app.definitions.state import Definitions
 
 
 def grant(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """Nothing is folded again: what it is for comes later."""
+    """Keep the digest; nothing is folded again, for what it is for comes later."""
     try:
         digest = bytes.fromhex(payload_text(command, "sha256"))
     except ValueError as error:

@@ -82,7 +82,7 @@ def apply(
 def applying(
     definitions: Definitions, value: bytes | None, timestamp_ms: int, offset: int
 ) -> Steps[Applied | Rejected | None]:
-    """`apply` by small steps, for one record may end everything that a plan has.
+    """Do `apply` by small steps, for one record may end everything that a plan has.
 
     Whoever looks between two steps sees nothing of the record: the last step brings all of it
     into force. No other record may be applied meanwhile.
@@ -127,7 +127,7 @@ def decide(definitions: Definitions, command: Command, at_ms: int) -> Decision |
 
 
 def deciding(definitions: Definitions, command: Command, at_ms: int) -> Steps[Decision | Rejected]:
-    """`decide` by small steps; records may be applied between them."""
+    """Do `decide` by small steps; records may be applied between them."""
     return _deciding(definitions, command, max(at_ms, definitions.append_time_ms))
 
 

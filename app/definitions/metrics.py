@@ -45,7 +45,10 @@ _SHAPES_USAGE = (*_FROZEN_IN_USE, "filters")
 
 
 def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """A new metric; events appended before an earlier one of the code was deleted never count."""
+    """Make a new metric.
+
+    Events appended before an earlier metric of the code was deleted never count.
+    """
     metric_id = payload_text(command, "id")
     if metric_id in definitions.metric_versions:
         return invalid({"lago_id": [TAKEN]})
@@ -65,7 +68,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
 
 
 def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """Absent keys stay; of a metric in use only name, description and filters change."""
+    """Change the given keys; of a metric in use only name, description and filters change."""
     old = definitions.metric(command.organization_id, payload_text(command, "code"))
     if old is None:
         return not_found("billable_metric")
@@ -83,7 +86,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """The metric and its charges in all plans end."""
+    """End the metric and its charges in all plans."""
     metric = definitions.metric(command.organization_id, payload_text(command, "code"))
     if metric is None:
         return not_found("billable_metric")
@@ -98,7 +101,7 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision 
 def _described(
     definitions: Definitions, metric: Metric, body: Mapping[str, Any]
 ) -> Metric | Rejected:
-    """The metric with every field taken from the body, or what is wrong with the body."""
+    """Return the metric with every field taken from the body, or what is wrong with the body."""
     if body.get("aggregation_type") == NOT_FOR_SALE:
         return Rejected(403, "feature_unavailable")
     fields = Fields(body)
@@ -179,7 +182,7 @@ def _weighted_interval(fields: Fields, aggregation_type: AggregationType | None)
 
 
 def _filters(fields: Fields) -> tuple[MetricFilter, ...]:
-    """Filters by key; of two with one key the later holds, as when it replaces."""
+    """Return filters by key; of two with one key the later holds, as when it replaces."""
     by_key: dict[str, MetricFilter] = {}
     for body in fields.objects("filters") or ():
         key, values = _filter_key(fields, body.get("key")), _filter_values(fields, body)
@@ -226,7 +229,7 @@ def _impact_of_change(old: Metric, new: Metric) -> Impact | None:
 
 
 def _trimmed_plans(plans: Iterable[Plan], metric: Metric) -> tuple[Plan, ...]:
-    """Plans whose charge filters used a value that the metric no longer has, without it."""
+    """Return plans whose charge filters used a value that the metric lost, without that value."""
     allowed = {each.key: frozenset(each.values) for each in metric.filters}
     trimmed = (
         (plan, tuple(_trimmed_charge(c, allowed) if c.metric_id == metric.id else c

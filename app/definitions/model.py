@@ -179,7 +179,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         return min(self.activated_at_ms, self.started_at_ms)
 
     def status_at(self, at_ms: int) -> Literal["pending", "active", "terminated", "canceled"]:
-        """Status at a moment (ms)."""
+        """Return the status at a moment (ms)."""
         if self.canceled_at_ms is not None:
             return "canceled"
         end_ms = self.end_ms

@@ -32,7 +32,7 @@ _FROZEN_IN_USE = (
 
 
 def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """A new plan with its charges."""
+    """Make a new plan with its charges."""
     plan_id = payload_text(command, "id")
     if plan_id in definitions.plan_versions:
         return invalid({"lago_id": [TAKEN]})
@@ -51,7 +51,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
 
 
 def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """Absent keys stay; with subscriptions, what their periods and prices hang on stays too."""
+    """Change the given keys; with subscriptions, what their periods and prices hang on stays."""
     old = definitions.plan(command.organization_id, payload_text(command, "code"))
     if old is None:
         return not_found("plan")
@@ -72,7 +72,7 @@ def changed(definitions: Definitions, old: Plan, new: Plan, shown: Plan | Charge
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
-    """The plan ends, and its subscriptions with it."""
+    """End the plan, and its subscriptions with it."""
     plan = definitions.plan(command.organization_id, payload_text(command, "code"))
     if plan is None:
         return not_found("plan")
@@ -90,7 +90,7 @@ def _described(
     given: Mapping[str, Any],
     now_ms: int,
 ) -> Plan | Rejected:
-    """`old` with every field taken from what is given, else as currently."""
+    """Return `old` with every field taken from what is given, else as currently."""
     fields = Fields({**current, **given})
     bodies = fields.objects("charges") if "charges" in given else None
     metrics = find_metrics(definitions, old.organization_id, bodies or (), old.charges)
@@ -156,7 +156,7 @@ def _pay_in_advance(fields: Fields) -> bool:
 
 
 def _trial_period(fields: Fields) -> float | None:
-    """Days of trial: only echoed, usage counts during trials."""
+    """Read the days of trial: only echoed, usage counts during trials."""
     value = fields.get("trial_period")
     if is_blank(value):
         return None
@@ -172,7 +172,7 @@ def _body_of(plan: Plan) -> dict[str, Any]:
 
 
 def _affected_codes(definitions: Definitions, old: Plan, new: Plan) -> frozenset[str]:
-    """Codes of the metrics whose charges differ in anything that shapes usage."""
+    """Return codes of the metrics whose charges differ in anything that shapes usage."""
     before = {charge.id: _shape(charge) for charge in old.charges}
     after = {charge.id: _shape(charge) for charge in new.charges}
     changed = {

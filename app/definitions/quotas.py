@@ -77,7 +77,7 @@ def counted_as(kind: str) -> Counted | None:
 
 
 def elapsed_charges(definitions: Definitions, decision: Decision, now_ms: int) -> Steps[int]:
-    """Elapsed periods times charges that are to be closed for a decision, by arithmetic."""
+    """Return elapsed periods times charges that are to be closed for a decision, by arithmetic."""
     if not definitions.settings_at().close_elapsed:
         return 0
     elapsed = 0

@@ -45,13 +45,13 @@ def named_in(values: Iterable[bytes | None]) -> Iterator[SetAside]:
 
 
 def set_aside(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """Nothing is folded again: nothing of it was folded."""
+    """Keep what is set aside; nothing is folded again, for nothing of it was folded."""
     one = _of(command, now_ms)
     return Decision(one, None, (one,))
 
 
 def lift(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """Only the list changes."""
+    """Take one off the list; nothing else changes."""
     one = definitions.set_asides.find(payload_text(command, "set_aside_id"))
     if one is None:
         return not_found(SET_ASIDE)

@@ -36,7 +36,7 @@ With another value, events already folded would belong to others when they are r
 
 
 def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """All settings that shape bytes, in place of the earlier ones."""
+    """Put the settings that shape bytes in place of the earlier ones."""
     try:
         record = msgspec.convert(command.payload, SettingsRecord)
     except msgspec.ValidationError:
@@ -63,7 +63,7 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
 
 
 def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> list[str]:
-    """Settings that differ and that only the first record of the log can give.
+    """Return settings that differ and that only the first record of the log can give.
 
     Limits that once held are never lifted: one moment then says which records keep to them.
     """
@@ -72,7 +72,7 @@ def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> lis
 
 
 def apply_history(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """The request is kept as it is; what it names need not be in force any more."""
+    """Keep the request as it is; what it names need not be in force any more."""
     payload = command.payload
     try:
         record = HistoryRecord(

@@ -97,12 +97,12 @@ SUBSCRIPTION_KEYS = (
 
 
 def new_id() -> str:
-    """An id for an object that a command makes."""
+    """Return an id for an object that a command makes."""
     return str(uuid4())
 
 
 def metric_body(body: object) -> Body:
-    """Known keys of a metric; a legacy `group` becomes `filters` unless there are some."""
+    """Pick the known keys of a metric; a legacy `group` becomes `filters` unless there are some."""
     shaped = _pick(body, METRIC_KEYS)
     if shaped.get("filters") is None and isinstance(body, Mapping):
         filters = _group_filters(_without_nul(body.get("group")))
@@ -112,28 +112,28 @@ def metric_body(body: object) -> Body:
 
 
 def plan_body(body: object) -> Body:
-    """Known keys of a plan; each charge and charge filter has a `new_id` for when it is made."""
+    """Pick the known keys of a plan; charges and charge filters get a `new_id` for their making."""
     return _pick(body, PLAN_KEYS) | _each(body, "charges", charge_body)
 
 
 def customer_body(body: object) -> Body:
-    """Known keys of a customer; each metadata entry has a `new_id` for when it is made."""
+    """Pick the known keys of a customer; each metadata entry gets a `new_id` for its making."""
     return _pick(body, CUSTOMER_KEYS) | _each(body, "metadata", _metadata_body)
 
 
 def subscription_body(body: object) -> Body:
-    """Known keys of a subscription."""
+    """Pick the known keys of a subscription."""
     return _pick(body, SUBSCRIPTION_KEYS)
 
 
 def charge_body(charge: object) -> Body:
-    """Known keys of a charge, with a `new_id` for when it is made, and so each of its filters."""
+    """Pick the known keys of a charge; it and its filters get a `new_id` for their making."""
     shaped = _pick(charge, CHARGE_KEYS) | _each(charge, "filters", charge_filter_body)
     return shaped | {"new_id": new_id()}
 
 
 def charge_filter_body(charge_filter: object) -> Body:
-    """Known keys of a charge filter, with a `new_id` for when it is made."""
+    """Pick the known keys of a charge filter; it gets a `new_id` for its making."""
     return _pick(charge_filter, CHARGE_FILTER_KEYS) | {"new_id": new_id()}
 
 
@@ -148,7 +148,7 @@ def _pick(body: object, keys: Iterable[str]) -> Body:
 
 
 def _each(body: object, key: str, shape: Callable[[object], Body]) -> Body:
-    """The list under `key` with every object shaped, or whatever else stands there."""
+    """Return the list under `key` with every object shaped, or whatever else stands there."""
     if not isinstance(body, Mapping) or key not in body:
         return {}
     items = body[key]
@@ -158,7 +158,7 @@ def _each(body: object, key: str, shape: Callable[[object], Body]) -> Body:
 
 
 def _without_nul(value: Any) -> Any:
-    """Lago's storage cannot hold the character U+0000 and drops it from any text."""
+    """Drop the character U+0000 from any text, as Lago's storage does, which cannot hold it."""
     if isinstance(value, str):
         return value.replace("\0", "")
     if isinstance(value, list):
@@ -169,7 +169,7 @@ def _without_nul(value: Any) -> Any:
 
 
 def _group_filters(group: object) -> list[Body] | None:
-    """Filters of a legacy group (metering-semantics §1.5), None when there is no group.
+    """Return filters of a legacy group (metering-semantics §1.5), None when there is no group.
 
     One level is {key, values: [text…]}. On two levels each value is {name, key, values}: the names
     make one filter, and the united values of each inner key make another. seed 1 spells `values`

@@ -30,7 +30,7 @@ Body = Mapping[str, Any]
 
 
 def oversized(command: Command) -> Rejected | None:
-    """What of a command is too long, too many or unreachable; None: nothing."""
+    """Tell what of a command is too long, too many or unreachable; None: nothing."""
     for root, check in _CHECKS.items():
         body = command.payload.get(root)
         if isinstance(body, Mapping):
@@ -41,7 +41,7 @@ def oversized(command: Command) -> Rejected | None:
 
 
 def outgrown(command: Command, decision: Decision) -> Rejected | None:
-    """What of a plan would be too many once a change is made: charges may keep what they had."""
+    """Tell what of a plan would be too many after a change: charges may keep what they had."""
     if not _adds(command):
         return None
     fields = Fields({})
@@ -165,7 +165,7 @@ def _identifiers(fields: Fields, body: Body, keys: Iterable[str]) -> None:
 
 
 def _reachable(fields: Fields, body: Body, had: object) -> None:
-    """A new code has no control characters: what is printed and typed could not name it."""
+    """Refuse control characters in a new code: what is printed and typed could not name it."""
     code = scalar_text(body.get("code"))
     if code is not None and code != had and _CONTROL.search(code):
         fields.fail("code", INVALID)

@@ -68,7 +68,7 @@ class Definitions(Index):
     # Records of the log
 
     def record_offsets(self, since: int, most: int) -> list[int]:
-        """Offsets of the first records from an offset on that are no ticks."""
+        """Return offsets of the first records from an offset on that are no ticks."""
         first = bisect_left(self.records.offsets, since)
         return list(self.records.offsets[first : first + most])
 
@@ -78,7 +78,7 @@ class Definitions(Index):
         return len(self.records.offsets)
 
     def last_offset_at(self, at_ms: int) -> int:
-        """Offset of the last command (no tick) with append_time <= at_ms, -1 if there is none."""
+        """Return the offset of the last command (no tick) with append_time <= at_ms; -1: none."""
         i = bisect_right(self.records.times_ms, at_ms)
         return self.records.offsets[i - 1] if i else -1
 
@@ -93,7 +93,7 @@ class Definitions(Index):
         return self.history.records
 
     def history_of(self, organization_id: str, until_ms: int) -> Sequence[HistoryRecord]:
-        """History records of an organization that were appended until then, in order."""
+        """Return history records of an organization that were appended until then, in order."""
         records = self.history.by_organization.get(organization_id, ())
         return [r for r in records if r.append_time_ms <= until_ms] if records else ()
 
@@ -210,15 +210,15 @@ class Definitions(Index):
         return plan.code if plan else None
 
     def plans_using(self, metric_id: str) -> list[Plan]:
-        """Plans that have a charge on the metric."""
+        """Return the plans that have a charge on the metric."""
         return [newest(self.plan_versions[i]) for i in self.plan_index.by_metric.get(metric_id, ())]
 
     def metrics(self, organization_id: str) -> list[Metric]:
-        """Newest first."""
+        """List the metrics of an organization, newest first."""
         return self.metric_index.listed(organization_id)
 
     def plans(self, organization_id: str) -> list[Plan]:
-        """Newest first."""
+        """List the plans of an organization, newest first."""
         return self.plan_index.listed(organization_id)
 
     def metrics_count(self, organization_id: str) -> int:
@@ -253,7 +253,7 @@ class Definitions(Index):
         return self.customer_versions[key].until_deleted(created)
 
     def customers(self, organization_id: str) -> Iterator[Customer]:
-        """Newest first."""
+        """Yield the customers of an organization, newest first."""
         for name in reversed(list(self.customer_index.live.get(organization_id, ()))):
             customer = self.customer(organization_id, name)
             # It may be deleted meanwhile.
@@ -297,7 +297,7 @@ class Definitions(Index):
         return pending
 
     def all_subscription_keys(self) -> Iterable[CodeKey]:
-        """(organization id, external id) of every subscription that ever was."""
+        """Return (organization id, external id) of every subscription that ever was."""
         return self.subscription_index.by_external_id.keys()
 
     def subscriptions_from_newest(self, organization_id: str) -> Iterator[Subscription]:
@@ -344,7 +344,7 @@ class Definitions(Index):
         return sorted({*self.subscription_index.by_organization, *chain.from_iterable(held)})
 
     def names_affected(self, impact: Impact) -> Iterator[CodeKey]:
-        """(organization id, external id) of every subscription that an impact is about, wherever.
+        """Yield (organization id, external id) of the subscriptions that an impact is about.
 
         As they are when it is asked for; those made meanwhile have an impact of their own.
         """

@@ -135,7 +135,7 @@ def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decisi
 def ended_chains(
     definitions: Definitions, subscriptions: Iterable[Subscription], now_ms: int
 ) -> Steps[tuple[Subscription, ...]]:
-    """Each subscription that has not ended, ended now, with what was to follow it canceled.
+    """End now each subscription that has not ended; what was to follow it is canceled.
 
     One that never started is canceled; if it was to follow another, that one goes on.
     """
@@ -170,7 +170,7 @@ def elapsed_periods(definitions: Definitions, subscription: Subscription, now_ms
 def moved_downgrades(
     definitions: Definitions, subscriptions: Iterable[Subscription], timezone: str, now_ms: int
 ) -> Steps[tuple[Subscription, ...]]:
-    """Planned downgrades, moved to where their period ends in the customer's new timezone."""
+    """Move planned downgrades to where their period ends in the customer's new timezone."""
     moved: list[Subscription] = []
     for count, old in enumerate(subscriptions, 1):
         if count % STEP_ITEMS == 0:

@@ -19,13 +19,13 @@ _replace = msgspec.structs.replace
 
 
 def differ_in_texts_only(old: Defined, new: Defined) -> bool:
-    """Whether nobody who looks back at the older version would miss it."""
+    """Return whether nobody who looks back at the older version would miss it."""
     return without_texts(old) == without_texts(new)
 
 
 @singledispatch
 def without_texts(defined: object) -> object:
-    """The same object as far as it counts."""
+    """Return the same object as far as it counts."""
     raise TypeError(f"{type(defined)} is no definition with texts")
 
 

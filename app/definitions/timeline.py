@@ -131,7 +131,7 @@ class Timeline:
             i += 1
 
     def due_after(self, done_ms: int) -> Iterator[Period]:
-        """Periods in order, without most of those that are due by then or never will be.
+        """Yield periods in order, without most of those that are due by then or never will be.
 
         By arithmetic on the grid: what it costs does not hang on how long ago the first one was.
         """
@@ -178,7 +178,7 @@ def _periods(
     previous: Period | _Place | None = None,
     first: int = 0,
 ) -> Iterator[tuple[int, Period]]:
-    """Periods in order: each fixed by the first terms under which its due time is reached.
+    """Yield periods in order: each fixed by the first terms under which its due time is reached.
 
     With the number of the terms that made it. `done_ms`: as `Timeline.due_after` has them, or also
     those that are never due and not fixed by then. `previous`, made under the terms number `first`:
@@ -326,7 +326,10 @@ def _shared(period: Period) -> Period:
 
 
 def _fixed_at(end_ms: int, ended: bool, terms: Terms, created_ms: int) -> int:
-    """First multiple of the close grid at which the period is over, in grace, and so described."""
+    """Return the first multiple of the close grid (ms) where the period is over and its grace past.
+
+    It is not before the moment since which these terms describe the period.
+    """
     ready_ms = max(end_ms, created_ms) + (0 if ended else terms.grace_ms)
     return ceil_to(max(ready_ms, terms.since_ms), terms.close_grid_ms)
 
@@ -343,7 +346,7 @@ def ceil_to(at_ms: int, grid_ms: int) -> int:
 
 
 def implicit_timeline(settings: SettingsRecord, subscription: Subscription) -> Timeline:
-    """Calendar months in UTC, none of them ever published."""
+    """Return calendar months in UTC, none of them ever published."""
     grid = PeriodGrid("monthly", "calendar", subscription.subscription_at_ms, "UTC")
     terms = Terms(
         since_ms=0,
