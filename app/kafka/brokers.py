@@ -56,7 +56,7 @@ REASONS: Final = (*(name for name, _ in _REASONS), "refused")
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a flush was not taken, as a word for a metric."""
+    """Return why a flush was not taken, as a word for a metric."""
     return next((name for name, kinds in _REASONS if isinstance(error, kinds)), "refused")
 
 
@@ -173,7 +173,7 @@ class Brokers:
                 await self._client.close()
 
     async def holders(self, tps: Sequence[TopicPartition]) -> dict[int, int]:
-        """Ids of the producers whose open transactions hold back partitions, as brokers tell."""
+        """Return ids of producers whose open transactions hold back partitions, as brokers tell."""
         found: dict[int, int] = {}
         if self._client is None:
             return found
@@ -190,7 +190,7 @@ class Brokers:
         return found
 
     async def _find_short(self) -> None:
-        """Which of our topics lack replicas that are in sync, while writes are refused."""
+        """Find which of our topics lack replicas that are in sync, while writes are refused."""
         if self._client is None or self.refused_writes is None:
             self.short = []
             return

@@ -219,7 +219,7 @@ _AnyClient = TypeVar("_AnyClient", Consumer, Producer, InOrderProducer, Admin)
 
 @asynccontextmanager
 async def started(client: _AnyClient) -> AsyncIterator[_AnyClient]:
-    """A client for the length of a block; stopped also when it did not start.
+    """Start a client for the length of a block; stop it also when it did not start.
 
     Raises:
         KafkaError: no broker answers.

@@ -13,7 +13,7 @@ def write_cluster_id(directory: Path, cluster_id: str) -> None:
 
 
 def own_cluster_id(directory: Path) -> str | None:
-    """The id of the broker whose files are in `directory`; None if there is none."""
+    """Return the id of the broker whose files are in `directory`; None if there is none."""
     try:
         return (directory / CLUSTER_ID_FILE).read_text()
     except OSError:

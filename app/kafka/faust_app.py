@@ -36,10 +36,10 @@ class MeterApp(OwningApp):
         super().__init__(settings.consumer_group, **options)
 
     def _create_directories(self) -> None:
-        """Faust keeps nothing on disk here: it has no tables."""
+        """Make none: Faust keeps nothing on disk here, as it has no tables."""
 
     def batch_topic(self) -> faust.TopicT:
-        """The raw and the rekeyed topic, for the one agent that reads both."""
+        """Return the raw and the rekeyed topic, for the one agent that reads both."""
         return self.topic(
             self.raw_topic,
             self.rekeyed_topic,
@@ -79,7 +79,7 @@ class MeterApp(OwningApp):
 
 
 def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: Any) -> MeterApp:
-    """The app as a worker runs it; `overrides` are Faust settings, such as session timeouts."""
+    """Make the app as a worker runs it; `overrides` are Faust settings, as session timeouts."""
     servers = settings.kafka_options()["bootstrap_servers"]
     options: dict[str, Any] = {
         "broker": ";".join(f"{SCHEME}://{server}" for server in servers),

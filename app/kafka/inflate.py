@@ -124,7 +124,7 @@ def _snappy(data: Any) -> bytes:
 
 
 def _blocks(payload: bytes) -> Iterator[memoryview]:
-    """The blocks of a stream as Java's snappy library writes it."""
+    """Yield the blocks of a stream as Java's snappy library writes it."""
     view, at = memoryview(payload), len(_XERIAL_HEAD)
     while at < len(payload):
         (size,) = _XERIAL_BLOCK.unpack_from(payload, at)
@@ -145,7 +145,7 @@ def _blocks_into(payload: bytes, buffer: Any) -> int:
 
 
 def _declared_by_zstd(data: Any) -> int | None:
-    """Content size of the first frame, where its header states it (RFC 8878 §3.1.1.1)."""
+    """Return the bytes in the first frame, where its header states them (RFC 8878 §3.1.1.1)."""
     head = bytes(data[:18])
     if head[:4] != _ZSTD_MAGIC or len(head) < 6:
         return None

@@ -51,7 +51,7 @@ class LogRecord(NamedTuple):
 
 
 def plain_consumer(settings: Settings, fetch_bytes: int = FETCH_BYTES) -> Consumer:
-    """A consumer outside any group that reads what is committed, and never skips lost records."""
+    """Make a consumer without a group; it reads what is committed, and never skips lost records."""
     return Consumer(
         enable_auto_commit=False,
         auto_offset_reset="none",
@@ -69,7 +69,7 @@ async def read_to_end(
     tps: Sequence[TopicPartition],
     from_offsets: Mapping[TopicPartition, int] | None = None,
 ) -> AsyncIterator[tuple[TopicPartition, list[tuple[int, bytes, bytes | None]]]]:
-    """Everything committed until now, by batches of (offset, key or b"", value).
+    """Yield what is committed until now, by batches of (offset, key or b"", value).
 
     Begins at `from_offsets`, and where that names nothing, or less than the log has, at its start.
     """
@@ -82,7 +82,7 @@ async def read_to_end(
 
 
 async def bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
-    """The first offset that a partition of a log still has, and the next that it will have."""
+    """Return the first offset that a partition of a log still has, and the next it will have."""
     async with started(plain_consumer(settings)) as consumer:
         starts = await consumer.beginning_offsets([tp])
         ends = await consumer.end_offsets([tp])
@@ -90,7 +90,7 @@ async def bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
 
 
 async def newest_value(settings: Settings, tp: TopicPartition, key: bytes) -> bytes | None:
-    """The newest committed value of a key, looked for from the end; None: there is none."""
+    """Return the newest committed value of a key, looked for from the end; None: there is none."""
     async with started(plain_consumer(settings)) as consumer:
         start = (await consumer.beginning_offsets([tp]))[tp]
         end = upper = (await consumer.end_offsets([tp]))[tp]
@@ -110,7 +110,7 @@ async def newest_value(settings: Settings, tp: TopicPartition, key: bytes) -> by
 async def scan(
     settings: Settings, tp: TopicPartition, from_offset: int, to_offset: int
 ) -> AsyncIterator[list[LogRecord]]:
-    """Records from `from_offset` up to and without `to_offset`, by batches.
+    """Yield records from `from_offset` up to and without `to_offset`, by batches.
 
     Raises:
         RecordsDeleted: the log begins later.
@@ -161,7 +161,7 @@ class LogReader:
         """Set once everything written before the start was handed out and taken."""
 
     async def batches(self) -> AsyncIterator[list[LogRecord]]:
-        """Records in order, until cancelled. While the broker does not answer it tries again.
+        """Yield records in order, until cancelled. While the broker does not answer, try again.
 
         Raises:
             RecordsDeleted: records that were not read yet have been deleted.
@@ -213,14 +213,14 @@ class RecordReader:
         self._lock = asyncio.Lock()
 
     async def read(self, topic: str, partition: int, offset: int) -> LogRecord | None:
-        """The record; None when the log has no record at that offset."""
+        """Return the record; None when the log has no record at that offset."""
         found = await self.read_many(topic, partition, [offset])
         return found.get(offset)
 
     async def read_many(
         self, topic: str, partition: int, offsets: Iterable[int]
     ) -> dict[int, LogRecord]:
-        """The records at these offsets, without those that the log does not have."""
+        """Return the records at these offsets, without those that the log does not have."""
         tp = TopicPartition(topic, partition)
         found: dict[int, LogRecord] = {}
         async with self._lock:

@@ -116,7 +116,7 @@ class _Found:
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
-    """Every topic with its full name, in the order they are created."""
+    """Return every topic with its full name, in the order they are created."""
     partitions = settings.raw_partitions
     timed = {"cleanup.policy": "delete", "message.timestamp.type": _time_type(settings)}
     any_time = _ANY_TIME if settings.test_clock else {}
@@ -149,13 +149,13 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
 
 @asynccontextmanager
 async def admin_client(settings: Settings) -> AsyncIterator[Admin]:
-    """A started admin client of the settings' brokers, closed on leaving."""
+    """Start an admin client of the settings' brokers; close it on leaving."""
     async with started(Admin(**settings.kafka_options())) as admin:
         yield admin
 
 
 async def partition_count(settings: Settings, topic: str) -> int:
-    """How many partitions the broker has of a topic, whatever the settings say.
+    """Return how many partitions the broker has of a topic, whatever the settings say.
 
     Raises:
         TopicRefused: there is no such topic.
@@ -195,7 +195,7 @@ def _time_type(settings: Settings) -> str:
 
 
 def _durability(settings: Settings) -> dict[str, str]:
-    """With three copies one broker may be lost without losing or refusing a write."""
+    """Demand two copies in sync of three: one broker may fail, and no write is lost or refused."""
     return {"min.insync.replicas": "2"} if settings.replication_factor >= 3 else {}
 
 
@@ -239,7 +239,7 @@ async def _check(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -
 
 
 async def _describe(names: Sequence[str], admin: Admin) -> dict[str, _Found]:
-    """What the brokers have, once every topic is known to all that are asked, with its leaders."""
+    """Return what the brokers have, once all that are asked know every topic, with its leaders."""
     async with asyncio.timeout(CHECK_TIMEOUT_S):
         while True:
             topics = await admin.describe_topics(list(names))
@@ -255,7 +255,7 @@ async def _describe(names: Sequence[str], admin: Admin) -> dict[str, _Found]:
 
 
 async def _configs(names: Sequence[str], admin: Admin) -> dict[str, dict[str, str]] | None:
-    """Settings by topic; None while the broker that answers has not heard of one of them yet."""
+    """Return settings by topic; None while the broker that answers has not heard of one yet."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     found: dict[str, dict[str, str]] = {}
     for answer in await admin.describe_configs(resources):
@@ -326,7 +326,10 @@ def _config_complaints(spec: TopicSpec, found: _Found) -> list[str]:
 
 
 def _warn_of_deletion(spec: TopicSpec, found: _Found) -> None:
-    """Whoever made the topic may want it so; what is deleted can be proved no more."""
+    """Warn that a topic deletes records: what is deleted can be proved no more.
+
+    Nothing is refused, for whoever made the topic may want it so.
+    """
     short = [
         f"{key} is {found.configs.get(key)}"
         for key, wanted in spec.advised.items()

@@ -136,7 +136,7 @@ class PartitionProducer:
             self._failed = None
 
     async def newest(self, topic: str, key: bytes) -> bytes | None:
-        """The newest committed value of a key in the partition's part of a topic."""
+        """Return the newest committed value of a key in the partition's part of a topic."""
         return await newest_value(self._settings, TopicPartition(topic, self._number), key)
 
     async def commit(self, records: Iterable[Record], conclude: Conclude | None = None) -> None:
@@ -189,7 +189,7 @@ class PartitionProducer:
             await asyncio.gather(*sending, return_exceptions=True)
 
     async def _pack(self, records: Iterable[Record]) -> dict[TopicPartition, list[Any]]:
-        """Batches by topic partition: less than half of what one `send` a record costs."""
+        """Make batches by topic partition: less than half of what one `send` a record costs."""
         packed: dict[TopicPartition, list[Any]] = {}
         for count, record in enumerate(records, 1):
             topic, partition, key, value, headers, at_ms = record
@@ -203,7 +203,10 @@ class PartitionProducer:
         return packed
 
     async def _send(self, tp: TopicPartition, batches: list[Any]) -> int:
-        """Offset of the last record; -1 when the broker had it from a try before and tells none."""
+        """Return the offset of the last record.
+
+        It is -1 when the broker had the record from a try before, and tells none.
+        """
         delivered: list[asyncio.Future[Any]] = []
         try:
             for batch in batches:
@@ -216,7 +219,10 @@ class PartitionProducer:
                 future.add_done_callback(_retrieve)
 
     def _cause(self, error: BaseException) -> BaseException:
-        """aiokafka tells some callers of the fence, others only that nothing goes any more."""
+        """Return Fenced if another worker took over, else the error itself.
+
+        aiokafka tells some callers of the fence, others only that nothing goes any more.
+        """
         told = isinstance(error, ProducerFenced | InvalidProducerEpoch)
         sender = self._producer._sender.sender_task
         ended = sender is not None and sender.done() and not sender.cancelled()
@@ -225,7 +231,7 @@ class PartitionProducer:
         return error
 
     async def _abort(self) -> None:
-        """Readers wait for the end of a transaction: end it now, if the broker still answers."""
+        """End the transaction now, if the broker still answers: readers wait for its end."""
         transactions = self._producer._txn_manager
         if transactions.is_in_transaction() and not isinstance(self._failed, Fenced):
             with suppress(KafkaError, TimeoutError):

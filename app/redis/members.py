@@ -79,7 +79,7 @@ class MemberStore:
         await closed(self._redis)
 
     async def load_many(self, number: int, names: Sequence[MemberKey]) -> list[bytes | None]:
-        """Packed members in one round trip, None for those never written.
+        """Return packed members in one round trip, None for those never written.
 
         Raises:
             MembersLost: the partition stands at another flush than ours, or a set has other
@@ -138,7 +138,7 @@ class MemberStore:
             raise MembersLost(f"it is not known what sets partition {number} has")
 
     async def load_sets(self, number: int, keys: Sequence[SetKey]) -> list[dict[str, bytes]]:
-        """All packed members of sets, by property text. Does not wait for a silent Redis.
+        """Return all packed members of sets, by property text. A silent Redis is not waited for.
 
         Raises:
             MembersLost: as `load_many` does.
@@ -188,7 +188,7 @@ class MemberStore:
     async def _load_whole(
         self, number: int, keys: Sequence[SetKey], lengths: Sequence[int]
     ) -> list[dict[str, bytes]]:
-        """Small sets together, large ones in parts."""
+        """Load small sets together, large ones in parts."""
         found: list[dict[str, bytes]] = [{} for _ in keys]
         together: list[int] = []
         size = 0
@@ -382,7 +382,7 @@ class MemberStore:
                 await asyncio.sleep(RETRY_S)
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Once. Raises `MembersSilent` while Redis does not serve."""
+        """Ask once. Raise `MembersSilent` while Redis does not serve."""
         try:
             try:
                 answer = await call()

@@ -12,7 +12,7 @@ SEAL_BYTES: Final = 4
 
 
 def sealed_member(name: MemberKey, packed: bytes | None) -> tuple[MemberKey, bytes | None]:
-    """A member as Redis keeps it: with a check sum of its name and its bytes."""
+    """Return a member as Redis keeps it: with a check sum of its name and its bytes."""
     return name, packed and seal(name, packed) + packed
 
 
@@ -27,5 +27,5 @@ def opened_member(number: int, name: MemberKey, kept: bytes | None) -> bytes | N
 
 
 def seal(name: MemberKey, packed: bytes) -> bytes:
-    """The check sum that stands before a member in Redis."""
+    """Return the check sum that stands before a member in Redis."""
     return record_hash(member_changelog_key(name), packed).to_bytes(8, "big")[:SEAL_BYTES]

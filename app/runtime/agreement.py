@@ -25,6 +25,6 @@ def settings_record(settings: Settings) -> SettingsRecord:
 
 
 def differing_settings(settings: Settings, in_force: SettingsRecord) -> list[str]:
-    """Names of those that this worker has otherwise than the log."""
+    """Return names of the settings that this worker has otherwise than the log."""
     wanted = settings_record(settings)
     return [name for name in _MUST_AGREE if getattr(wanted, name) != getattr(in_force, name)]

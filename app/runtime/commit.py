@@ -142,7 +142,7 @@ class Committer:
         forwards: Forwards,
         durable: bytes | None,
     ):
-        """`durable`: the newest committed checkpoint; None: there is none."""
+        """Take `durable`, the newest committed checkpoint; None: there is none."""
         self.producer = producer
         self._state = state
         self._life = life

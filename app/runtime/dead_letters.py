@@ -111,7 +111,7 @@ def dead_letters(
 def _one_for_all(
     topic: str, partition: int, refused: Sequence[Refusal], source: Source, now_ms: int
 ) -> Record:
-    """Sent again, what counted is a duplicate."""
+    """Return one letter for many refusals: sent again, what counted is a duplicate."""
     counts = Counter(str(refusal.code) for refusal in refused)
     told = ", ".join(f"{count} {code}" for code, count in counts.most_common())
     first = refused[0]
@@ -132,7 +132,7 @@ def _one_for_all(
 def dead_letter(
     topic: str, partition: int, refusal: Refusal, source: Source, now_ms: int, *, first: bool
 ) -> Record:
-    """The record: the refused bytes with the key and the headers they came with.
+    """Return the record: the refused bytes with the key and the headers they came with.
 
     `first`: nothing of this raw record was refused before.
     """

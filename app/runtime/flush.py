@@ -153,7 +153,7 @@ class Flusher:
         duplicates: Duplicates,
         members: MemberSync,
     ):
-        """`lock`: held while the tables change."""
+        """Take `lock`, which is held while the tables change."""
         self._life = life
         self._lock = lock
         self._packing = packing

@@ -59,15 +59,15 @@ class AtHand(Protocol):
         ...
 
     def is_failing(self) -> bool:
-        """Whether the brokers did not take the flush under way when it was tried last."""
+        """Return whether the brokers did not take the flush under way when it was tried last."""
         ...
 
     def is_between_flushes(self) -> bool:
-        """Whether a flush is packed whole, or none is being packed."""
+        """Return whether a flush is packed whole, or none is being packed."""
         ...
 
     def can_store_members(self) -> bool:
-        """Whether Redis answers."""
+        """Return whether Redis answers."""
         ...
 
     def hand_over(self) -> None:

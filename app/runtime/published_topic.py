@@ -132,7 +132,7 @@ def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> 
 def _period_of(
     record: _UsageRecord, definitions: Definitions
 ) -> tuple[Subscription, Period] | None:
-    """Records print whole seconds; the timeline has the milliseconds."""
+    """Find the period of a record; records print whole seconds, the timeline has milliseconds."""
     printed_ms = parse_iso8601_ms(record.period.from_)
     if printed_ms is None:
         return None
@@ -149,7 +149,7 @@ def _period_of(
 
 
 def _cell_of(record: _UsageRecord, charge: _Charge) -> PublishedCellKey:
-    """Groups stand in the order in which the charge names their keys, a wallet's last."""
+    """Return the cell of a record; groups stand as the charge names their keys, a wallet's last."""
     by_filter = charge.filter_properties
     named = listed_group_keys(charge.properties if by_filter is None else by_filter)
     groups = dict(record.grouped_by or {})

@@ -51,7 +51,7 @@ class Stall(Collector):
         self._task: asyncio.Task[None] | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """Seconds that somebody held the loop for longer than 50 ms at a time, by who did."""
+        """Yield the seconds for which the loop was held over 50 ms at a time, by who held it."""
         held = CounterMetricFamily(
             "meter_loop_held_seconds",
             "Time for which the event loop was held longer than 50 ms at once, by what held it.",
@@ -111,7 +111,7 @@ def _sum(held_s: Mapping[str, float]) -> float:
 
 
 def _standard_error() -> IO[str] | None:
-    """Standard error, if it is a file that a thread can write to."""
+    """Return standard error, if it is a file that a thread can write to."""
     with contextlib.suppress(AttributeError, UnsupportedOperation, ValueError):
         sys.stderr.fileno()
         return sys.stderr
