@@ -17,7 +17,10 @@ from app.settings import HOST, Settings
 
 
 def settings_of_the_log() -> Settings:
-    """The environment's settings; without brokers those of the local profile, on its own Kafka."""
+    """Return the environment's settings.
+
+    Without brokers they are those of the local profile, on its own Kafka.
+    """
     settings = local_settings()
     if settings.kafka_bootstrap_servers:
         return settings

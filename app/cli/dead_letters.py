@@ -25,7 +25,7 @@ class PlaceType(click.ParamType):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Place:
-        """Both numbers."""
+        """Return both numbers, partition and offset."""
         partition, _, offset = str(value).partition("/")
         if not (partition.isdecimal() and offset.isdecimal()):
             self.fail(f"{value!r} is not PARTITION/OFFSET, for example 0/17", param, ctx)
@@ -34,7 +34,7 @@ class PlaceType(click.ParamType):
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Refused events: list them, and replay them once their reason is gone."""
+    """List refused events, and replay them once their reason is gone."""
 
 
 @dead_letters.command("list", short_help="Print the newest dead letters, newest first.")
@@ -89,7 +89,7 @@ def replay(
 
 
 def newest(worker: Remote, code: str | None) -> list[Json]:
-    """What the page lists, newest first."""
+    """Return what the page lists, newest first."""
     letters: list[Json] = worker.get("/api/page/overview", limit=MOST)["dead_letters"]
     return [letter for letter in letters if code in (None, letter["code"])]
 

@@ -76,7 +76,7 @@ class EventsFile:
             self._copy.close()
 
     def logs(self) -> list[Iterator[EventLine]]:
-        """The records of each partition, in the order of partitions; see `read_events`."""
+        """Return the records of each partition, in the order of partitions; see `read_events`."""
         return [read_events(self._lines(partition)) for partition in sorted(self._runs)]
 
     def _index(self) -> None:
@@ -94,14 +94,14 @@ class EventsFile:
             at, last = end, partition
 
     def _lines(self, partition: int) -> Iterator[tuple[int, bytes]]:
-        """Lines and their numbers."""
+        """Yield the lines of a partition with their numbers."""
         runs = iter(self._runs[partition])
         for start, end, number in zip(runs, runs, runs, strict=True):
             yield from enumerate(_between(self._file.fileno(), start, end), start=number)
 
 
 def _has_places(file: IO[bytes]) -> bool:
-    """Whether any part of the file can be read at any time."""
+    """Return whether any part of the file can be read at any time."""
     try:
         return file.seekable() and file.fileno() >= 0
     except OSError:
@@ -126,7 +126,7 @@ def _partition_of(number: int, line: bytes) -> int:
 
 
 def _between(descriptor: int, start: int, end: int) -> Iterator[bytes]:
-    """The lines that lie there, without their line feeds."""
+    """Yield the lines that lie there, without their line feeds."""
     left = b""
     while start < end:
         block = os.pread(descriptor, min(_READ_BYTES, end - start), start)
@@ -140,7 +140,7 @@ def _between(descriptor: int, start: int, end: int) -> Iterator[bytes]:
 
 
 def read_events(lines: Iterable[tuple[int, bytes]]) -> Iterator[EventLine]:
-    """Records of numbered lines; blank ones are skipped. Raises `InvalidEventsFile`.
+    """Yield records of numbered lines; blank ones are skipped. Raises `InvalidEventsFile`.
 
     Without `_offset` the next one of the partition, without `_append_time` the time of the value's
     events; neither goes back along a partition.
@@ -219,6 +219,6 @@ _EXPORTED = re.compile(rb'\{"_append_time":\d+,"_partition":\d+,"_offset":\d+,(?
 
 
 def _exported(line: bytes) -> int | None:
-    """Where the fields of a value begin, in a line as `meter export` writes them."""
+    """Return where the fields of a value begin, in a line as `meter export` writes them."""
     found = _EXPORTED.match(line)
     return None if found is None else found.end()

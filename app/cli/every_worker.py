@@ -59,7 +59,7 @@ class EveryWorker:
     """Asks for something that each worker does for its own partitions."""
 
     def __init__(self, path: str, body: Any, take: Take, doing: str):
-        """`doing`: what the progress bar says."""
+        """Take `doing`: what the progress bar says."""
         self._path = path
         self._body = body
         self._take = take
@@ -98,7 +98,7 @@ class EveryWorker:
         *,
         of_all: bool,
     ) -> None:
-        """One worker says who the others are; together they own every partition."""
+        """Ask one worker who the others are, and then those; together they own every partition."""
         first = await self._ask_one(opened, access, advance)
         others = first.peers if of_all else []
         if first.owner is not None:
@@ -148,7 +148,7 @@ class EveryWorker:
 
 
 def _check_whole(reached: dict[str, _Reached]) -> None:
-    """Every partition was reported on, whoever owns it."""
+    """Raise Unproved unless every partition was reported on, whoever owns it."""
     reported = {number for each in reached.values() for number in each.partitions}
     missing = set(range(max(each.of_partitions for each in reached.values()))) - reported
     if missing:

@@ -30,7 +30,7 @@ def told_plainly() -> Iterator[None]:
 
 @contextmanager
 def no_verdict() -> Iterator[None]:
-    """For commands whose exit code 1 says that something differs: failures get `NO_VERDICT`."""
+    """Give failures the exit code `NO_VERDICT`: 1 says here that something differs."""
     try:
         yield
     except click.ClickException as error:
@@ -39,7 +39,7 @@ def no_verdict() -> Iterator[None]:
 
 
 def load_settings(**values: Any) -> Settings:
-    """The environment's settings; `values` of the command line come before it.
+    """Return the environment's settings; `values` of the command line come before it.
 
     Raises:
         click.ClickException: a variable holds something else than it should.

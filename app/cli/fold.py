@@ -33,7 +33,7 @@ class Instant(click.ParamType):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Milliseconds."""
+        """Return milliseconds since the epoch."""
         text = str(value)
         at_ms = int(text) if text.isdecimal() else parse_iso8601_ms(text)
         if at_ms is None:

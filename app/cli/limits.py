@@ -34,7 +34,7 @@ def limits(as_json: bool) -> None:
 
 
 def all_limits() -> list[Limit]:
-    """Every constant of `app.bounds.limits` with the docstring that follows it, in its order."""
+    """Return each constant of `app.bounds.limits` with the docstring after it, in its order."""
     body = ast.parse(inspect.getsource(module)).body
     found = []
     for statement, after in zip(body, [*body[1:], None], strict=True):

@@ -47,11 +47,11 @@ class _Commands(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, in order."""
+        """Return the names of the commands, in order."""
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command itself, None if there is none of that name."""
+        """Import the command and return it, None if there is none of that name."""
         place = _COMMANDS.get(cmd_name)
         if place is None:
             return None
@@ -80,4 +80,4 @@ class _Commands(click.Group):
 )
 @click.version_option(package_name="meterstream", prog_name="meter")
 def cli() -> None:
-    """Meterstream turns a Kafka topic of product events into usage that can be invoiced."""
+    """Turn a Kafka topic of product events into usage that can be invoiced."""

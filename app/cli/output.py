@@ -21,12 +21,12 @@ _BYTES_OF_C1: Final = re.compile(b"\x7f|\xc2[\x80-\x9f]")
 
 
 def shown(text: str) -> str:
-    """Text with its control characters spelled out; lines and tabs stay."""
+    """Return the text with its control characters spelled out; lines and tabs stay."""
     return _CONTROLS.sub(_spelled, text)
 
 
 def shown_json(text: str) -> str:
-    """JSON, of the same value: what JSON itself lets stand is spelled out too."""
+    """Return JSON of the same value: what JSON itself lets stand is spelled out too."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

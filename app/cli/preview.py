@@ -161,7 +161,7 @@ def _apply(worker: Remote, changes: list[Json], within: _Range, *, history: bool
 
 
 def _made(worker: Remote, root: str, body: Json) -> tuple[Json | None, Json]:
-    """The object before the change, if there was one, and after it."""
+    """Make the change; return the object before it, if there was one, and after it."""
     path = f"/api/v1/{_ROOTS[root]}"
     own_path = f"{path}/{segment(str(body.get('code', '')))}"
     try:
@@ -174,7 +174,7 @@ def _made(worker: Remote, root: str, body: Json) -> tuple[Json | None, Json]:
 
 
 def _changed_charges(before: Json | None, after: Json) -> list[str]:
-    """Ids of charges that are in one of the two only, or not alike in both."""
+    """Return ids of charges that are in one of the two only, or not alike in both."""
     old, new = (
         {c["lago_id"]: c for c in (plan or {}).get("charges", ())} for plan in (before, after)
     )

@@ -42,7 +42,10 @@ class Remote:
         self.key = key
 
     def get(self, path: str, **query: str | int | None) -> Json:
-        """The JSON answer. Raises `RequestRefused`, or `ClickException` when nobody answers."""
+        """Return the JSON answer.
+
+        Raises `RequestRefused`, or `ClickException` when nobody answers.
+        """
         given = {name: value for name, value in query.items() if value is not None}
         return self._ask(Request(f"{self.url}{path}?{urlencode(given)}"))  # noqa: S310
 
@@ -51,7 +54,7 @@ class Remote:
         return self._send("POST", path, body, headers)
 
     def put(self, path: str, body: Json) -> Json:
-        """The JSON answer. Raises as `get` does."""
+        """Return the JSON answer. Raises as `get` does."""
         return self._send("PUT", path, body, {})
 
     def _send(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Json:
@@ -92,7 +95,7 @@ class Remote:
 
 
 def nobody_answers(url: str, reason: object) -> str:
-    """What is said when a worker cannot be reached."""
+    """Return what is said when a worker cannot be reached."""
     return (
         f"No worker answers at {url} ({reason}). Is `meter up` running? "
         "Another address: --url, or METER_HTTP_PORT."
@@ -100,7 +103,7 @@ def nobody_answers(url: str, reason: object) -> str:
 
 
 def remote_options(command: Command) -> Command:
-    """`--url` and `--key` or `--key-file`, given to the command as `url` and `key`."""
+    """Add `--url` and `--key` or `--key-file`, given to the command as `url` and `key`."""
     for option in (
         click.option(
             "--key-file",
@@ -129,14 +132,14 @@ def _key_of_file(context: click.Context, _: click.Parameter, path: str | None) -
 
 
 def remote(url: str | None, key: str | None) -> Remote:
-    """What the options name; without them the environment's, else the local profile's worker."""
+    """Return what the options name, else what the environment does, else the local worker."""
     settings = local_settings()
     first = settings.api_keys[0].key.get_secret_value() if settings.api_keys else None
     return Remote(url or _worker_url(settings), key or first)
 
 
 def operated(url: str | None, key: str | None) -> Remote:
-    """As `remote`, but where the page is open to all it is asked as a visitor.
+    """Return what `remote` does, but where the page is open to all, ask as a visitor.
 
     So operators also see what belongs to no organization, like a record that cannot be read.
     """
@@ -146,13 +149,13 @@ def operated(url: str | None, key: str | None) -> Remote:
 
 
 def local_settings(**values: Any) -> Settings:
-    """The environment's settings, of the local profile unless it names another."""
+    """Return the environment's settings, of the local profile unless it names another."""
     profile = {} if os.environ.get("METER_PROFILE") else {"profile": "local"}
     return load_settings(**profile, **values)
 
 
 def segment(text: str) -> str:
-    """Text as one segment of a path."""
+    """Return the text as one segment of a path."""
     return quote(text, safe="")
 
 

@@ -37,7 +37,7 @@ class RangeType(click.ParamType):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Place:
-        """All three numbers."""
+        """Return all three numbers: partition, first offset and last offset."""
         partition, _, offsets = str(value).partition(":")
         first, _, last = offsets.partition("-")
         last = last or first
@@ -48,7 +48,7 @@ class RangeType(click.ParamType):
 
 @click.group("set-aside")
 def set_aside() -> None:
-    """Raw records that no fold looks at: list them, name more, lift some.
+    """List raw records that no fold looks at, name more, lift some.
 
     A worker sets aside by itself what it cannot fold. Needs Kafka only:
     METER_KAFKA_BOOTSTRAP_SERVERS, or else the one that `meter up` runs.

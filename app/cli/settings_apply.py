@@ -61,7 +61,7 @@ def apply_settings(yes: bool, dry_run: bool, as_json: bool) -> None:
 
 
 def differences(before: SettingsRecord, after: SettingsRecord) -> list[Change]:
-    """Every setting that is not the same, in the record's order."""
+    """Return every setting that is not the same, in the record's order."""
     old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
     return [
         {"setting": name, "before": old[name], "after": new[name]}
@@ -91,7 +91,7 @@ def _confirmed() -> bool:
 
 
 async def definitions_of(settings: Settings) -> Definitions:
-    """What the log has."""
+    """Return what the log has now."""
     topic = settings.topic(METER_DEFINITIONS)
     await partition_count(settings, topic)
     definitions = Definitions()

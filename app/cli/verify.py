@@ -75,7 +75,7 @@ def verify(
 
 
 def _accesses(url: str | None, key: str | None) -> list[Access]:
-    """One for each organization that there is a key of; a key that may write comes first."""
+    """Return one for each organization with a key; a key that may write comes first."""
     reached = remote(url, key).url
     if key is not None:
         return [Access(reached, key)]

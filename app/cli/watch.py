@@ -50,7 +50,7 @@ def watch(
 
 
 def look(worker: Remote, search: str, limit: int) -> Json:
-    """What the page would show now."""
+    """Return what the page would show now."""
     return worker.get("/api/page/overview", search=search, limit=limit)
 
 
@@ -81,7 +81,7 @@ def _show(worker: Remote, overview: Json, search: str, limit: int, every_s: floa
 
 
 def overview_tables(overview: Json) -> Group:
-    """A header line and the three tables."""
+    """Return a header line and the three tables."""
     partitions = overview["partitions"]
     known = [partition["lag"] for partition in partitions if partition["lag"] is not None]
     lag, unknown = f"{sum(known):,}", len(partitions) - len(known)
@@ -149,7 +149,7 @@ def _usage(usage: Sequence[Json], total: int) -> Table:
 
 
 def _metric(line: Json) -> str:
-    """The metric, and which of its charges where the name does not say."""
+    """Return the metric, and which of its charges where the name does not say."""
     code: str = line["billable_metric_code"]
     if line["implicit"]:
         return f"{code} (implicit)"

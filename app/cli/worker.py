@@ -87,7 +87,7 @@ async def _up(settings: Settings, with_demo: bool) -> None:
 
 
 async def _greet(settings: Settings, started: Worker, with_demo: bool) -> None:
-    """What to try, as soon as it works; then the sample."""
+    """Print what to try, as soon as it works; then run the sample."""
     while started.gateway.not_ready():
         await asyncio.sleep(READY_POLL_S)
     echo(_welcome(settings, started, with_demo))
@@ -105,7 +105,7 @@ def _require_port(settings: Settings) -> None:
 
 
 def _require_servers(settings: Settings) -> None:
-    """A worker starts no servers of its own."""
+    """Raise StackError unless servers are named: a worker starts none of its own."""
     named = {
         "METER_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "METER_REDIS_URL": settings.redis_url,
@@ -120,7 +120,10 @@ def _require_servers(settings: Settings) -> None:
 
 @contextmanager
 def _stopped_plainly(settings: Settings) -> Iterator[None]:
-    """A server that does not answer is no defect of ours: one line. Anything else is raised."""
+    """Tell of a server that does not answer in one line: that is no defect of ours.
+
+    Anything else is raised.
+    """
     try:
         yield
     except NotLetIn as error:
