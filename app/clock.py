@@ -10,11 +10,11 @@ class Clock(Protocol):
     """Where the program learns what time it is."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch, UTC."""
+        """Return milliseconds since the epoch, UTC."""
         ...
 
     def monotonic_s(self) -> float:
-        """Seconds from an arbitrary start, never going back: for intervals only."""
+        """Return seconds from an arbitrary start, never going back: for intervals only."""
         ...
 
 

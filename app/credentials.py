@@ -42,7 +42,7 @@ class NoToken(NotLetIn):
 
 
 def refusal_of(error: BaseException, place: str) -> NotLetIn | None:
-    """Why a broker let us not in; None: it just did not answer."""
+    """Return why a broker let us not in; None: it just did not answer."""
     if isinstance(error, NotLetIn):
         return error
     if isinstance(error, _PASSWORD_REFUSED):
@@ -75,7 +75,7 @@ _PASSWORD_REFUSED = (SaslAuthenticationFailed, AuthenticationFailedError)
 def ssl_context(
     ca_file: Path | None, cert_file: Path | None, key_file: Path | None
 ) -> ssl.SSLContext:
-    """TLS 1.2 or newer, trusting the authority of `ca_file` or the system's.
+    """Return a context of TLS 1.2 or newer that trusts the authority of `ca_file` or the system's.
 
     With a certificate of our own the other side learns who we are.
     """
@@ -94,7 +94,7 @@ class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
         self._until_s = 0.0
 
     async def token(self) -> str:
-        """A token that holds for some time yet. Raises `NoToken`."""
+        """Return a token that holds for some time yet. Raises `NoToken`."""
         if time.monotonic() >= self._until_s:
             try:
                 async with asyncio.timeout(TOKEN_TIMEOUT_S):
@@ -107,7 +107,7 @@ class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
         return self._token
 
     async def _fetch(self) -> tuple[str, float]:
-        """A new token and how many seconds it holds."""
+        """Fetch a new token; return it and how many seconds it holds."""
         raise NotImplementedError
 
 
@@ -157,7 +157,7 @@ class CalledTokens(_Tokens):
 
 
 def found_callable(name: str) -> Callable[[], Any]:
-    """What `module:callable` names. Raises ValueError."""
+    """Return what `module:callable` names. Raises ValueError."""
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

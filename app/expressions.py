@@ -210,7 +210,7 @@ def result_text(result: Result) -> str:
 
 
 def _digits_in(text: str) -> int:
-    """Digits of a number's text, from the first that is not zero on."""
+    """Count the digits of a number's text, from the first that is not zero on."""
     digits = text.partition("E")[0].lstrip("-0.")
     return len(digits) - ("." in digits)
 
@@ -300,7 +300,7 @@ _FUNCTIONS: Final = {
 
 
 def _property(name: str, scope: ExpressionScope) -> Result:
-    """A property, read once an evaluation."""
+    """Return a property, read once an evaluation."""
     value = scope.read.get(name)
     if value is None:
         raw = scope.properties.get(name)
@@ -334,7 +334,7 @@ def _chain(first: _Evaluate, rest: Sequence[tuple[str, _Evaluate]]) -> _Evaluate
 
 
 def _parent(children: Sequence[_Node], evaluate: _Evaluate, units: int) -> _Node:
-    """A node above others; `units`: what it costs itself."""
+    """Make a node above others; `units`: what it costs itself."""
     depth = 1 + max(child.depth for child in children)
     if depth > MAX_DEPTH:
         raise InvalidExpression(f"the expression is nested deeper than {MAX_DEPTH}")

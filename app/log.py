@@ -51,12 +51,12 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 
 
 def facts(event: Event, **fields: Fact) -> dict[str, object]:
-    """What a line is about and its fields, as `extra` of a call of the standard library."""
+    """Return what a line is about and its fields, as `extra` of a call of the standard library."""
     return {"event": event, "facts": fields}
 
 
 def told(error: BaseException) -> str:
-    """An error without what it may quote of an event: those of the language quote values."""
+    """Word an error without what it may quote of an event: those of the language quote values."""
     kind = type(error)
     if kind.__module__ not in _QUOTING or isinstance(error, OSError):
         return repr(error)
@@ -82,7 +82,7 @@ class _Lines(logging.Formatter):
     """What both have in common."""
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802  # its name there
-        """The frames of an error and of those it came by, without the values they may quote."""
+        """Return the frames of an error and its causes, without the values they may quote."""
         parts, error = list[str](), ei[1]
         while error is not None:
             parts.append("".join(traceback.format_tb(error.__traceback__)) + told(error))
@@ -94,7 +94,7 @@ class Text(_Lines):
     """A line for people; the fields as `name=value` at its end."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # its name there
-        """Without the traceback, which follows on lines of its own."""
+        """Return the line without the traceback, which follows on lines of its own."""
         fields = "".join(f" {name}={_as_text(fact)}" for name, fact in _facts(record).items())
         text = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", record.message)
         return f"{_time(record)} {record.levelname} {record.name}: {text}{fields}"
@@ -104,7 +104,7 @@ class Json(_Lines):
     """An object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """With the traceback, if there is one, as `traceback`."""
+        """Return the line as JSON; the traceback, if there is one, is in `traceback`."""
         line: dict[str, object] = {
             "time": _time(record),
             "level": record.levelname.lower(),
@@ -131,7 +131,7 @@ class Repeats(logging.Filter):
         """When a kind was last let pass, and how often it was not since."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log it; says how often it was left out."""
+        """Return whether to log it; say how often it was left out."""
         if _is_ours(record):
             return True
         raised = record.exc_info[0] if record.exc_info else None
@@ -150,7 +150,7 @@ class Repeats(logging.Filter):
 
 
 def no_start_noise(record: logging.LogRecord) -> bool:
-    """A broker that runs for the first time has no coordinator for some seconds; clients wait.
+    """Drop that a broker has no coordinator for some seconds of its first run; clients wait.
 
     So says Kafka itself: the topic of committed offsets is made when it is first asked for.
     """
@@ -178,7 +178,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _as_text(fact: Fact) -> str:
-    """Bare where that is unmistakable."""
+    """Return the fact bare where that is unmistakable, else as JSON."""
     if isinstance(fact, Mapping):
         fact = [f"{name}:{value}" for name, value in fact.items()]
     text = str(fact) if isinstance(fact, str | int | float) else ",".join(map(str, fact))

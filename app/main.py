@@ -207,7 +207,7 @@ class Worker:
 async def running_worker(
     settings: Settings, clock: Clock | None = None, **faust_overrides: Any
 ) -> AsyncIterator[Worker]:
-    """A worker for the length of a block."""
+    """Run a worker for the length of a block."""
     worker = Worker(settings, clock or SystemClock(), **faust_overrides)
     try:
         await worker.start()
@@ -250,7 +250,7 @@ async def run_to_the_end(worker: Worker, tell: Callable[[Worker], None]) -> None
 
 
 def _own_names(settings: Settings) -> frozenset[str] | None:
-    """Names under which the local profile answers, beside this machine's own."""
+    """Return names under which the local profile answers, beside this machine's own."""
     if settings.profile != "local":
         return None
     named = URL(settings.advertised_url).host if settings.advertised_url else None

@@ -114,7 +114,7 @@ def bounded(number: Decimal) -> Decimal:
 
 
 def without_exponent(number: Decimal) -> Decimal:
-    """The number with every integer digit spelled out: 5E+2 as 500."""
+    """Return the number with every integer digit spelled out: 5E+2 as 500."""
     exponent = number.as_tuple().exponent
     return EXACT.add(number, ZERO) if isinstance(exponent, int) and exponent > 0 else number
 
@@ -269,7 +269,7 @@ def ceil_at(value: Decimal | Fraction, digits: int) -> Decimal:
 
 
 def _ceil_ratio(numerator: int, denominator: int, digits: int) -> Decimal:
-    """The ratio rounded towards +infinity to an integer, as that many decimals."""
+    """Return the ratio rounded towards +infinity to an integer, as that many decimals."""
     return Decimal(-(-numerator // denominator)).scaleb(-digits, _WIDE)
 
 

@@ -54,7 +54,7 @@ class ApiKey(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> ApiKey:
-        """From `organization_id:key[:read|write]`."""
+        """Read `organization_id:key[:read|write]`. Raises ValueError."""
         parts = text.strip().split(":")
         if len(parts) not in (2, 3) or not all(parts):
             raise ValueError(
@@ -81,12 +81,12 @@ def _comma_list(value: object) -> object:
 
 
 def _with_redis_scheme(value: str | None) -> str | None:
-    """Lago writes `host:port` where a URL is meant."""
+    """Put the scheme before `host:port`, which Lago writes where a URL is meant."""
     return value if value is None or "://" in value else f"redis://{value}"
 
 
 def _with_callable(value: str | None) -> str | None:
-    """Told at the start, not at the first connection."""
+    """Refuse a name of no callable at the start, not at the first connection."""
     if value is not None:
         found_callable(value)
     return value
@@ -466,7 +466,7 @@ class Settings(BaseSettings):
         return self
 
     def changed(self) -> dict[str, str]:
-        """What is set and differs from its default, by field, without secrets."""
+        """Return what is set and differs from its default, by field, without secrets."""
         fields = type(self).model_fields
         return {
             name: shown(getattr(self, name))
@@ -495,11 +495,11 @@ class Settings(BaseSettings):
         )
 
     def topic(self, name: str) -> str:
-        """The full name of a topic."""
+        """Return the full name of a topic."""
         return self.topic_prefix + name
 
     def kafka_options(self) -> dict[str, Any]:
-        """Keyword arguments that any aiokafka client takes to reach the brokers."""
+        """Return keyword arguments that any aiokafka client takes to reach the brokers."""
         if not self.kafka_bootstrap_servers:
             raise ValueError("METER_KAFKA_BOOTSTRAP_SERVERS is not set")
         oauth = self.kafka_scram_algorithm == "OAUTHBEARER"
@@ -535,7 +535,7 @@ class Settings(BaseSettings):
 
 
 def shown(value: object) -> str:
-    """Text of a setting's value without its secrets."""
+    """Return the text of a setting's value without its secrets."""
     if value is None:
         return ""
     if isinstance(value, tuple):
@@ -569,7 +569,7 @@ SHAPES_BYTES = (
 
 
 def environment_names(field: str) -> tuple[str, ...]:
-    """The environment variables a field is read from, ours first."""
+    """Return the environment variables a field is read from, ours first."""
     alias = Settings.model_fields[field].validation_alias
     if isinstance(alias, AliasChoices):
         return tuple(str(choice) for choice in alias.choices)
@@ -577,7 +577,10 @@ def environment_names(field: str) -> tuple[str, ...]:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """METER_* variables, and Lago's for Kafka and Redis, that set nothing: most likely misspelt."""
+    """Return METER_* variables, and Lago's for Kafka and Redis, that set nothing.
+
+    They are most likely misspelt.
+    """
     known = {name for field in Settings.model_fields for name in environment_names(field)}
     known.add(CLIENT_KEY)
     return sorted(
