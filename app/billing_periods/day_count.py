@@ -7,10 +7,10 @@ DAY_MS = 86_400_000
 
 
 def inclusive_days(from_ms: int, to_ms: int, timezone: str, *, upgraded: bool = False) -> int:
-    """Started blocks of 24 hours on the wall clock between two UTC instants, the last day counted.
+    """Return started blocks of 24 hours on the wall clock between two UTC instants.
 
-    An end exactly at local midnight counts that day too. `upgraded`: the subscription was ended by
-    an upgrade, whose day belongs to the new plan.
+    The last day counts; an end exactly at local midnight counts that day too. `upgraded`: the
+    subscription was ended by an upgrade, whose day belongs to the new plan.
     """
     if opens_a_local_day(to_ms, timezone):
         to_ms += _SECOND_MS

@@ -26,7 +26,7 @@ _REMEMBERED = 65_536
 
 
 def add_months(day: date, months: int) -> date:
-    """The same day of the month `months` later (or earlier), or that month's last."""
+    """Return the same day of the month `months` later (or earlier), or that month's last."""
     year, month0 = divmod(_month_number(day) + months, 12)
     return date(year, month0 + 1, min(day.day, monthrange(year, month0 + 1)[1]))
 
@@ -80,23 +80,23 @@ class PeriodGrid:
         return date(self.anchor.year, opening_month0 + 1, 1)
 
     def post(self, k: int) -> date:
-        """The local date on which period `k` opens, always counted from the origin."""
+        """Return the local date on which period `k` opens, always counted from the origin."""
         return _post(self.origin, self.months, k)
 
     def index_of(self, day: date) -> int:
-        """The period that holds this local date."""
+        """Return the number of the period that holds this local date."""
         return _index_of(self.origin, self.months, day)
 
     def index_at(self, at_ms: int) -> int:
-        """The period that holds this instant."""
+        """Return the number of the period that holds this instant (ms)."""
         return _index_at(self.origin, self.months, self.timezone, at_ms)
 
     def start_ms(self, k: int) -> int:
-        """The first instant of period `k`."""
+        """Return the first instant of period `k`."""
         return _start_ms(self.origin, self.months, self.timezone, k)
 
     def next_start_ms(self, k: int) -> int:
-        """The first instant after period `k`."""
+        """Return the first instant after period `k`."""
         return self.start_ms(k + 1)
 
     def start_nearest_ms(self, at_ms: int) -> int:
@@ -110,11 +110,11 @@ class PeriodGrid:
         return min(self.start_ms(k), self.next_start_ms(k), key=lambda start: abs(start - at_ms))
 
     def last_second_ms(self, k: int) -> int:
-        """What records print as `to`: the whole second before the next period (`…:59Z`)."""
+        """Return what records print as `to`: the whole second before the next period (`…:59Z`)."""
         return self.next_start_ms(k) - 1000
 
     def duration_days(self, k: int) -> int:
-        """Calendar days from post to post, whatever the clocks or the subscription do in it."""
+        """Return calendar days from post to post, whatever clocks or the subscription do in it."""
         return _duration_days(self.origin, self.months, k)
 
 

@@ -14,7 +14,7 @@ LAST_MS = 253_402_300_799_999
 
 
 def parse_iso8601_ms(text: str) -> int | None:
-    """Milliseconds of a date or a date and time, UTC unless it has a zone, floored.
+    """Return milliseconds of a date or a date and time, UTC unless it has a zone, floored.
 
     None when it is not one, or lies before 1970 or after 9999.
     """
@@ -31,13 +31,13 @@ def parse_iso8601_ms(text: str) -> int | None:
 
 @lru_cache(maxsize=4096)
 def iso_seconds(at_ms: int) -> str:
-    """`YYYY-MM-DDThh:mm:ssZ`, floored."""
+    """Return `YYYY-MM-DDThh:mm:ssZ`, floored."""
     return f"{_datetime(at_ms):%Y-%m-%dT%H:%M:%S}Z"
 
 
 @lru_cache(maxsize=4096)
 def iso_milliseconds(at_ms: int) -> str:
-    """`YYYY-MM-DDThh:mm:ss.sssZ`."""
+    """Return `YYYY-MM-DDThh:mm:ss.sssZ`."""
     return f"{_datetime(at_ms):%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
 
 

@@ -15,7 +15,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def tzdata_version() -> str:
-    """The version of the wheel that all local dates come from."""
+    """Return the version of the wheel that all local dates come from."""
     return version("tzdata")
 
 
@@ -25,13 +25,13 @@ def _zone_names() -> frozenset[str]:
 
 
 def is_timezone(name: str) -> bool:
-    """Whether the wheel has a zone or alias of exactly this name."""
+    """Return whether the wheel has a zone or alias of exactly this name."""
     return name in _zone_names()
 
 
 @lru_cache(maxsize=1024)
 def zone(name: str) -> ZoneInfo:
-    """The wheel's rules for this zone; `ValueError` when there is none."""
+    """Return the wheel's rules for this zone; raise `ValueError` when there is none."""
     if not is_timezone(name):
         raise ValueError(f"unknown timezone: {name!r}")
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as rules:
@@ -39,17 +39,17 @@ def zone(name: str) -> ZoneInfo:
 
 
 def local_datetime(at_ms: int, timezone: str) -> datetime:
-    """The wall clock at this instant; `fold` tells a repeated hour's second pass."""
+    """Return the wall clock at this instant; `fold` tells a repeated hour's second pass."""
     return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone(timezone))
 
 
 def local_date(at_ms: int, timezone: str) -> date:
-    """The calendar date on the wall at this instant."""
+    """Return the calendar date on the wall at this instant."""
     return local_datetime(at_ms, timezone).date()
 
 
 def utc_offset_ms(at_ms: int, timezone: str) -> int:
-    """How far the wall clock is ahead of UTC at this instant."""
+    """Return how far the wall clock is ahead of UTC at this instant, in ms."""
     wall = local_datetime(at_ms, timezone).replace(tzinfo=UTC)
     return (wall - _EPOCH) // _MILLISECOND - at_ms
 
@@ -69,7 +69,7 @@ def local_midnight_ms(day: date, timezone: str) -> int:
 
 
 def opens_a_local_day(at_ms: int, timezone: str) -> bool:
-    """Whether this instant is exactly a local midnight, either one where there are two."""
+    """Return whether this instant is exactly a local midnight, either one where there are two."""
     local = local_datetime(at_ms, timezone)
     return local.time() == time() or local_midnight_ms(local.date(), timezone) == at_ms
 
@@ -80,7 +80,7 @@ def _midnight_by_offset_ms(day: date, timezone: str, *, fold: int) -> int:
 
 
 def _jump_between_ms(before_ms: int, after_ms: int, timezone: str) -> int:
-    """The first whole second in (before, after] at which the offset of `after` is in force."""
+    """Return the first whole second in (before, after] that has the offset of `after`, in ms."""
     new_offset_ms = utc_offset_ms(after_ms, timezone)
     before_s, after_s = before_ms // 1000, after_ms // 1000
     while after_s - before_s > 1:

@@ -50,7 +50,7 @@ class Remote:
         return self._ask(Request(f"{self.url}{path}?{urlencode(given)}"))  # noqa: S310
 
     def post(self, path: str, body: Json, **headers: str) -> Json:
-        """The JSON answer. Raises as `get` does. `msgspec.Raw` in the body is sent as it is."""
+        """Return the JSON answer. Raises as `get` does; `msgspec.Raw` is sent as it is."""
         return self._send("POST", path, body, headers)
 
     def put(self, path: str, body: Json) -> Json:

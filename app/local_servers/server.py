@@ -67,7 +67,7 @@ class LocalServer(ABC):
         await self.process.stop(self.stop_timeout_s)
 
     def kill(self) -> None:
-        """SIGKILL; `start` brings it back on the same port with the same files."""
+        """Send SIGKILL; `start` brings it back on the same port with the same files."""
         self.process.kill()
 
     async def __aenter__(self) -> Self:
@@ -92,4 +92,4 @@ class LocalServer(ABC):
 
     @abstractmethod
     async def _answers(self) -> bool:
-        """Whether it serves a client now."""
+        """Return whether it serves a client now."""

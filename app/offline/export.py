@@ -33,7 +33,7 @@ What = Literal["definitions", "events", "records"]
 
 
 async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
-    """Lines, without their newlines, of all that is in a log now, partition by partition.
+    """Yield lines, without their newlines, of all that is in a log now, partition by partition.
 
     Raises:
         TopicRefused: the log is not there.
@@ -50,7 +50,7 @@ async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
 
 
 async def _learn_limits(settings: Settings) -> None:
-    """Batches are read as workers read them, which the settings in the definitions log say."""
+    """Learn the limits from the definitions log: batches are read as workers read them."""
     definitions = Definitions()
     for tp in await _partitions(settings, "definitions"):
         async for records in scan(settings, tp, *await _bounds(settings, tp)):
@@ -66,7 +66,7 @@ async def _bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
 
 
 async def _partitions(settings: Settings, what: What) -> list[TopicPartition]:
-    """As many as there are: a whole log is exported whatever METER_RAW_PARTITIONS says here."""
+    """Return all partitions: a whole log is exported whatever METER_RAW_PARTITIONS says here."""
     topic = settings.topic(_topic(settings, what))
     return [TopicPartition(topic, n) for n in range(await partition_count(settings, topic))]
 
@@ -82,7 +82,7 @@ def _topic(settings: Settings, what: What) -> str:
 
 
 def event_line(partition: int, record: LogRecord) -> bytes:
-    """A record of the raw topic as a line."""
+    """Return a record of the raw topic as a line."""
     at_ms, offset, value = record.timestamp_ms, record.offset, record.value
     # Blanks around it are left out, and may be what is too large.
     if (
@@ -109,7 +109,10 @@ def event_line(partition: int, record: LogRecord) -> bytes:
 
 
 def _headers(headers: Headers) -> dict[str, object]:
-    """Bytes need not be UTF-8, and a name may come more than once: of these the order counts."""
+    """Return headers as JSON: as texts, or as pairs in base64.
+
+    Bytes need not be UTF-8, and a name may come more than once: of these the order counts.
+    """
     named = dict(headers)
     if len(named) == len(headers) and all(text is None or is_utf8(text) for text in named.values()):
         texts = {name: None if text is None else text.decode() for name, text in headers}
@@ -121,7 +124,10 @@ def _headers(headers: Headers) -> dict[str, object]:
 
 
 def _is_plain_object(value: bytes) -> bool:
-    """Whether the value can stand in a line as it is: its reader takes it, no field is of ours."""
+    """Return whether the value can stand in a line as it is.
+
+    Then its reader takes it, and no field of it has a name of ours.
+    """
     if b"\n" in value or b"\r" in value or not value.lstrip().startswith(b"{"):
         return False
     try:
@@ -135,7 +141,7 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _definition_line(partition: int, record: LogRecord) -> bytes | None:
-    """None for what is no definition: ticks, for one."""
+    """Return a definition's line; None for what is none, like a tick."""
     try:
         command = Command.decode(record.value or b"")
     except UnreadableCommand:

@@ -126,7 +126,7 @@ class Ownership(Generic[P]):
         crash: Callable[[BaseException], Coroutine[Any, Any, None]],
         tally: Tally,
     ):
-        """`begin`: tells a partition what it missed, and returns the agents that run beside it."""
+        """Take `begin`: it tells a partition what it missed, and returns the agents beside it."""
         self._delivery = delivery
         self._restoring = restoring
         self._begin = begin

@@ -57,7 +57,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return (self.raw_partition, self.raw_offset, self.array_index, self.rekeyed_offset)
 
     def forwarded(self, array_index: int, rekeyed_offset: int) -> Arrival:
-        """The same as it comes by events-rekeyed, in a record of its own."""
+        """Return the same as it comes by events-rekeyed, in a record of its own."""
         return replace(self, array_index=array_index, rekeyed_offset=rekeyed_offset)
 
     @property
@@ -87,7 +87,7 @@ Run = tuple[MeterKey, Sequence[Arrival]]
 
 
 def runs_of(arrivals: Iterable[Arrival]) -> list[Run]:
-    """Arrivals by what their route is looked up with."""
+    """Group arrivals by what their route is looked up with."""
     runs: defaultdict[MeterKey, list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
         event = arrival.event
@@ -106,7 +106,7 @@ class CorrectionArrival(NamedTuple):
     array_index: int
 
     def forwarded(self, array_index: int, _: int) -> CorrectionArrival:
-        """The same as it comes by events-rekeyed, in a record of its own."""
+        """Return the same as it comes by events-rekeyed, in a record of its own."""
         return self._replace(array_index=array_index)
 
     @property
@@ -148,7 +148,7 @@ def arrivals_of(
     judging: Judging,
     aside: Aside | None = None,
 ) -> Sequence[Arrived]:
-    """Everything in one record of the raw topic that is not set aside, in its order.
+    """Return what is in one record of the raw topic and not set aside, in its order.
 
     `aside`: of its raw partition. What is set aside as a whole is not even decoded.
     """
@@ -164,7 +164,7 @@ def arriving(
     judging: Judging,
     aside: Aside | None = None,
 ) -> Iterator[Arrived]:
-    """What `arrivals_of` gives, one at a time: a record may have thousands."""
+    """Yield what `arrivals_of` gives, one at a time: a record may have thousands."""
     if aside is not None and aside.touches(offset):
         if not aside.holds(offset):
             for each in arriving(value, headers, append_time_ms, partition, offset, judging):
@@ -215,7 +215,7 @@ def arriving(
 
 
 def long_name(decoded: Event | Correction) -> str | None:
-    """The field of an event or a correction, or of what it amends, that is too long a name."""
+    """Return the field that is too long a name, of an event or a correction, or what it amends."""
     if len(decoded.body) <= ID_BYTES and not (isinstance(decoded, Event) and decoded.envelope):
         return None
     amended = decoded.event if isinstance(decoded, Correction) else None
@@ -223,7 +223,7 @@ def long_name(decoded: Event | Correction) -> str | None:
 
 
 def hang_on_limits(found: Iterable[Arrived]) -> bool:
-    """Whether what a record holds is taken or refused by whether there are limits when it comes."""
+    """Return whether taking or refusing what a record holds depends on limits when it comes."""
     for each in found:
         if isinstance(each, Arrival):
             if long_name(each.event) is not None:
@@ -234,7 +234,7 @@ def hang_on_limits(found: Iterable[Arrived]) -> bool:
 
 
 def index_of(arrived: Arrived) -> int:
-    """Which element of its record it is."""
+    """Return which element of its record it is, from 0."""
     return arrived.index if isinstance(arrived, Refusal) else arrived.array_index
 
 
@@ -245,7 +245,7 @@ def plain_arrival(
     offset: int,
     default_organization_id: str | None,
 ) -> Arrival | None:
-    """The event of an ordinary record without headers; None when it is anything else."""
+    """Return the event of an ordinary record without headers; None when it is anything else."""
     event = decode_plain(value)
     if event is None:
         return None
@@ -258,7 +258,7 @@ def plain_arrival(
 def _correction(
     correction: Correction, origin: tuple[str, int, int, int, int]
 ) -> CorrectionArrival | Refusal:
-    """A correction with its position; an amend must keep to the range that events have."""
+    """Return a correction with its position; an amend must keep to the range that events have."""
     event, append_time_ms = correction.event, origin[1]
     if event is not None and event.organization_id not in (None, origin[0]):
         message = "an amend keeps organization_id"

@@ -171,7 +171,7 @@ class Identified(Protocol):
 
 
 def long_id(named: Identified) -> str | None:
-    """The first field of an event or a correction that is a longer name than one may be."""
+    """Return the first field of an event or a correction that is a longer name than one may be."""
     for field in _NAMES:
         text = getattr(named, field, None)
         # A character has at most four bytes: most texts are never encoded.

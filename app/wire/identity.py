@@ -56,7 +56,7 @@ def same_body(one: Event, other: Event) -> bool:
 
 
 def comparing_bodies(one: Event, other: Event) -> Generator[None, None, bool]:
-    """`same_body` by small steps. Properties over 64 KiB are equal when their bytes are."""
+    """Do `same_body` by small steps. Properties over 64 KiB are equal when their bytes are."""
     times = (one.timestamp_ms, other.timestamp_ms)
     if None not in times and times[0] != times[1]:
         return False
@@ -102,13 +102,16 @@ def digest_of(
     code: str,
     value_text: str,
 ) -> int:
-    """One event's part of a cell's digest (records-and-cuts §5): BLAKE2b-128 as an integer."""
+    """Return an event's part of a cell's digest (records-and-cuts §5): BLAKE2b-128 as integer."""
     text = f"{external_subscription_id}\0{transaction_id}\0{timestamp_ms}\0{code}\0{value_text}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
 
 
 def _spelling(number: str) -> tuple[bool, str, int, int]:
-    """Sign, digits, power of ten and printed fraction digits: its plain text, never written out."""
+    """Return sign, digits, power of ten and printed fraction digits.
+
+    They tell a number's plain text, which is never written out.
+    """
     mantissa, _, exponent = number.lower().partition("e")
     _, digits, power = take_apart(number)
     shift = take_apart(f"1e{exponent}").exponent if exponent else 0

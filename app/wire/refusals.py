@@ -59,7 +59,7 @@ OUT_OF_RANGE_MESSAGE: Final = (
 
 
 def quoted(text: str) -> str:
-    """Input within a message, in quotes; of a long one the beginning, and how much is left out."""
+    """Return input in quotes, for a message; of a long one the beginning and how much is left."""
     more = len(text) - MAX_QUOTED
     return repr(text) if more <= 0 else f"{text[:MAX_QUOTED]!r} and {more} characters more"
 

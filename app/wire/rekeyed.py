@@ -11,7 +11,7 @@ POSITION_HEADER = "meter-position"
 
 
 def position_of(headers: Sequence[tuple[str, bytes | None]]) -> Position | None:
-    """The position a forward carries; None if it carries none that can be read."""
+    """Return the position a forward carries; None if it carries none that can be read."""
     for name, text in headers:
         if name == POSITION_HEADER and text is not None:
             try:

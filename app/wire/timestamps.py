@@ -42,7 +42,7 @@ class JsonNumber(str):
 
 
 def parse_timestamp(value: str | int) -> int:
-    """Milliseconds since the epoch of a timestamp as decoded: text, an int or a `JsonNumber`.
+    """Return milliseconds since the epoch of a timestamp as decoded: text, int or `JsonNumber`.
 
     Raises `ElementRefused` with invalid_timestamp or timestamp_out_of_range.
     """
@@ -64,7 +64,7 @@ def text_timestamp(text: str) -> int:
 
 
 def _remember_seconds(digits: str) -> bool:
-    """Whether these are plain digits."""
+    """Remember the milliseconds of plain digits; return whether these are plain digits."""
     # Streams repeat seconds, so that most texts are two lookups.
     if len(digits) >= _MAX_SECOND_DIGITS or not digits.isdecimal() or not digits.isascii():
         return False

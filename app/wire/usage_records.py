@@ -145,7 +145,7 @@ def record_id(cell: str, revision: int) -> str:
 
 
 def _uuid5(name: bytes) -> str:
-    """`str(uuid.uuid5(RECORDS_NAMESPACE, name))` in a third of the time."""
+    """Return `str(uuid.uuid5(RECORDS_NAMESPACE, name))` in a third of the time."""
     text = sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
     variant = _VARIANTS[text[16]]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
@@ -191,7 +191,7 @@ def usage_record(
 def completion_record(
     envelope: Envelope, revision: int, records_count: int, digest: int
 ) -> PublishedRecord:
-    """`period.completed`: a consumer with that many cells of that digest sum has everything."""
+    """Make `period.completed`: a consumer with that many cells of that digest sum has all."""
     cell = cell_id(envelope.subscription, None, None, None, envelope.period.start_ms)
     kind: RecordType = "period.completed"
     identity = record_id(cell, revision)
