@@ -73,7 +73,7 @@ class Ticker:
         appender: Appender,
         wanted_definitions_ms: Callable[[], int] = lambda: -1,
     ):
-        """`wanted_definitions_ms`: past which time somebody waits for definitions; -1: nobody."""
+        """Take `wanted_definitions_ms`: past when somebody waits for definitions; -1: nobody."""
         self._settings = settings
         self._clock = clock
         self._definitions = definitions

@@ -110,7 +110,7 @@ class Aggregation(ABC, Generic[S]):
         self.timezone = timezone
 
     def initialize(self) -> S:
-        """The state of no event."""
+        """Return the state of no event."""
         return self.state_type()
 
     def apply(
@@ -130,7 +130,7 @@ class Aggregation(ABC, Generic[S]):
 
     @abstractmethod
     def result(self, state: S, before: S | None, window: Window) -> AggregateResult:
-        """Figures of a period.
+        """Return the figures of a period.
 
         `state` holds the events dated in it; `before` those dated earlier, None unless recurring.
         """
@@ -138,7 +138,7 @@ class Aggregation(ABC, Generic[S]):
     def units_so_far(
         self, state: S, before: S | None, window: Window, at_ms: int
     ) -> Decimal | None:
-        """The part of the value that has accrued by an instant, before rounding.
+        """Return the part of the value that has accrued by an instant, before rounding.
 
         None when that cannot be told, and for all types that are no average over time.
         """
@@ -148,7 +148,7 @@ class Aggregation(ABC, Generic[S]):
     """Fields of the state that hold a decimal, for `unpack`."""
 
     def pack(self, state: S) -> list[Any]:
-        """The state as scalars for the changelog: decimals as text, the digest as 16 bytes."""
+        """Return the state as scalars for the changelog: decimals as text, digest as 16 bytes."""
         packed: list[Any] = []
         for field in state.__struct_fields__:
             value = getattr(state, field)
@@ -160,7 +160,7 @@ class Aggregation(ABC, Generic[S]):
         return packed
 
     def unpack(self, packed: list[Any]) -> S:
-        """The state that `pack` wrote; changes the list."""
+        """Return the state that `pack` wrote; change the list."""
         fields, decimals = self._layout
         if len(packed) != fields:
             raise ValueError(f"a packed state of {len(packed)} fields, not {fields}")

@@ -114,14 +114,14 @@ class ChargeFold:
     def cell_of(
         self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
     ) -> tuple[str | None, Groups] | None:
-        """The same of any event; None if it has no value as well."""
+        """Return the same of any event; None if it has no value as well."""
         value = self.read_value(code, timestamp_ms, properties, append_time_ms)
         if isinstance(value, Ignored):
             return None
         return self.place_of(code, timestamp_ms, properties, append_time_ms)
 
     def _bucket_of(self, properties: Properties) -> Bucket:
-        """The one bucket an event belongs to: most keys, fewest values, oldest; else the default.
+        """Return the bucket of an event: most keys, fewest values, oldest; else the default.
 
         `buckets` is in that order, so the first match decides (metering-semantics §4.8).
         """
@@ -132,13 +132,13 @@ class ChargeFold:
 
 
 def aggregation_for(metric: Metric, prorated: bool, timezone: str) -> Aggregation[Any]:
-    """The aggregation of a metric as a charge uses it."""
+    """Return the aggregation of a metric as a charge uses it."""
     made = AGGREGATIONS[metric.aggregation_type]
     return made(recurring=metric.recurring, prorated=prorated, timezone=timezone)
 
 
 def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
-    """The filters in the order in which they claim events."""
+    """Return the filters in the order in which they claim events."""
     allowed = {f.key: f.values for f in metric.filters}
 
     def bucket(charge_filter: ChargeFilter) -> Bucket:
@@ -155,7 +155,7 @@ def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
 
 
 def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str]:
-    """Names of all event properties that the charge looks at."""
+    """Return names of all event properties that the charge looks at."""
     names: set[str] = set()
     reads = AGGREGATIONS[metric.aggregation_type].reads
     if reads != "nothing" and metric.field_name:

@@ -15,6 +15,6 @@ class Count(Aggregation[State]):
     state_type = State
 
     def result(self, state: State, before: State | None, window: Window) -> AggregateResult:
-        """units = events_count = number of events."""
+        """Return units = events_count = number of events."""
         units = Decimal(state.events)
         return AggregateResult(units, units, None, state.events)

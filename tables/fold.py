@@ -232,7 +232,7 @@ _new = tuple.__new__
 
 
 def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> list[MemberKey]:
-    """Members that `fold_run` will change, so that unknown ones can be learnt beforehand."""
+    """Return members that `fold_run` will change, so that unknown ones can be learnt beforehand."""
     wanted: list[MemberKey] = []
     for span in route.spans:
         fold = span.fold

@@ -41,7 +41,7 @@ class Latest(Aggregation[LatestState]):
         self._keep(state, other.timestamp_ms, other.position, other.value)
 
     def unpack(self, packed: list[Any]) -> LatestState:
-        """The state that `pack` wrote; changes the list."""
+        """Return the state that `pack` wrote; change the list."""
         state = super().unpack(packed)
         state.position = tuple(state.position)  # type: ignore[assignment]
         return state
@@ -49,7 +49,7 @@ class Latest(Aggregation[LatestState]):
     def result(
         self, state: LatestState, before: LatestState | None, window: Window
     ) -> AggregateResult:
-        """A negative value is 0 at once, before rounding."""
+        """Return the last value; a negative one is 0 at once, before rounding."""
         units = state.value if state.value > 0 else ZERO
         return AggregateResult(units, units, None, state.events)
 

@@ -43,7 +43,7 @@ class Maximum(Aggregation[MaximumState]):
             state.greatest = other.greatest
 
     def pack(self, state: MaximumState) -> list[Any]:
-        """In one spelling: 1 and 1.0 are as great, and which of them came first must not matter."""
+        """Write 1 and 1.0 alike: which of them came first must not matter."""
         packed = super().pack(state)
         if state.greatest is not None:
             packed[-1] = plain(state.greatest).removesuffix(".0")
@@ -52,6 +52,6 @@ class Maximum(Aggregation[MaximumState]):
     def result(
         self, state: MaximumState, before: MaximumState | None, window: Window
     ) -> AggregateResult:
-        """A negative maximum stays negative here and is clamped when shown."""
+        """Return the greatest value; a negative one stays so here and is clamped when shown."""
         units = ZERO if state.greatest is None else state.greatest
         return AggregateResult(units, units, None, state.events)

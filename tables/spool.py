@@ -21,7 +21,7 @@ class Spool:
     """Values that were put; they go with it."""
 
     def __init__(self, directory: Path | None = None):
-        """None: in memory."""
+        """Take a directory; None: in memory."""
         self.directory = directory
         self._file: IO[bytes] | None = None
         self._end = 0
@@ -49,7 +49,7 @@ class Spool:
         return place
 
     def get(self, place: Place) -> bytes:
-        """The value at a place. Raises OSError if the disk gives it no more."""
+        """Return the value at a place. Raises OSError if the disk gives it no more."""
         if isinstance(place, bytes):
             return place
         if self._file is None:

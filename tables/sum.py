@@ -55,7 +55,7 @@ class Sum(Aggregation[SumState]):
         state.dated = add(state.dated, other.dated)
 
     def result(self, state: SumState, before: SumState | None, window: Window) -> AggregateResult:
-        """Recurring: the balance since ever; events_count then counts history too."""
+        """Return the total; recurring: the balance since ever, events_count counts history too."""
         full, events = state.total, state.events
         if before is not None:
             full, events = add(full, before.total), events + before.events
@@ -63,7 +63,7 @@ class Sum(Aggregation[SumState]):
         return AggregateResult(value, full, None, events)
 
     def _prorate(self, state: SumState, before: SumState | None, window: Window) -> Decimal:
-        """Persisted units by the days of the window, each addition by the days that were left."""
+        """Prorate persisted units by the days of the window, each addition by the days left."""
         days = inclusive_days(
             window.from_ms, window.last_ms, window.timezone, upgraded=window.upgraded
         )

@@ -136,7 +136,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
     def _change_at(
         self, cut_ms: int, member: Member, operation: MemberOperation, first: int, after: int
     ) -> dict[int, tuple[int, int]]:
-        """By period, what it changes of everything up to a cut. Its group is [first, after)."""
+        """Return by period what it changes of all up to a cut. Its group is [first, after)."""
         period_ms = operation.period_ms
         before = _first_visible(member, range(first - 1, -1, -1), cut_ms)
         was = before is not None and before.adds

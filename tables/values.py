@@ -57,7 +57,7 @@ leaves them."""
 
 
 def overwriter(metric: Metric, keys: Collection[str], limited_after_ms: int) -> Overwriter | None:
-    """The result of an expression stands in place of the property: filters and groups see it.
+    """Return what puts an expression's result in place of the property: filters and groups see it.
 
     None where that property is none of the keys that are looked at.
     """
@@ -86,7 +86,7 @@ _new = tuple.__new__
 
 
 def _value_reader(metric: Metric, limited_after_ms: int) -> ValueReader:
-    """How the metric reads an event's value (metering-semantics §4.1, §4.6)."""
+    """Return how the metric reads an event's value (metering-semantics §4.1, §4.6)."""
     expression = parse(metric.expression) if metric.expression else None
     field = metric.field_name or ""
     match AGGREGATIONS[metric.aggregation_type].reads:
@@ -190,7 +190,7 @@ def _unique_reader(field: str, expression: Expression | None, limited_after_ms: 
 
 
 def _is_long(text: str) -> bool:
-    """Whether a unique value or a group value is longer than one may be."""
+    """Return whether a unique value or a group value is longer than one may be."""
     # A character has at most four bytes: most texts are never encoded.
     return len(text) > VALUE_BYTES // 4 and len(text.encode()) > VALUE_BYTES
 

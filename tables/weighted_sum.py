@@ -55,7 +55,7 @@ class WeightedSum(Aggregation[WeightedSumState]):
     def result(
         self, state: WeightedSumState, before: WeightedSumState | None, window: Window
     ) -> AggregateResult:
-        """Average as value, level at the end as level; events_count only of the window."""
+        """Return the average as value, the level at the end as level, the window's event count."""
         initial = ZERO if before is None else before.change
         # Lago integrates to the next whole second, so that 23:59:59.999 becomes midnight.
         end_ms = -(-window.end_ms // 1000) * 1000
@@ -70,7 +70,7 @@ class WeightedSum(Aggregation[WeightedSumState]):
     def units_so_far(
         self, state: WeightedSumState, before: WeightedSumState | None, window: Window, at_ms: int
     ) -> Decimal | None:
-        """The average as if the period ended at that instant.
+        """Return the average as if the period ended at that instant.
 
         `result` takes for granted that the level holds until the period ends. None when an event
         is dated later: it is in the two running sums already.

@@ -89,7 +89,7 @@ class Cell:
         return CellKey(*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
 
     def packed(self) -> bytes:
-        """Its value in the changelog: fold version, (cut, state) pairs, generation of the span."""
+        """Return its changelog value: fold version, (cut, state) pairs, generation of the span."""
         return msgspec.msgpack.encode(self._parts())
 
     def _parts(self) -> tuple[object, ...]:
@@ -371,7 +371,7 @@ class Span:
     def states(
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
     ) -> tuple[State, State | None]:
-        """Merged states of one cell, as of a cut: of the period, and of all before if recurring."""
+        """Merge states of one cell, as of a cut: of the period, and of all before if recurring."""
         aggregation: Aggregation[Any] = self.fold.aggregation
         recurring = self.fold.metric.recurring
         state, before = aggregation.initialize(), aggregation.initialize()
@@ -391,7 +391,7 @@ class Span:
     def figures_together(
         self, period: Period, names: Iterable[tuple[str | None, Groups]]
     ) -> CellFigures:
-        """Figures of the events of several cells as if they were of one; not of unique counts."""
+        """Return figures of the events of several cells as if of one; not of unique counts."""
         return self._shown(*self._states_together(period, names), period)
 
     def _states_together(
@@ -407,7 +407,7 @@ class Span:
         return state, before if self.fold.metric.recurring else None
 
     def cells_of(self, period: Period) -> Iterator[tuple[str | None, Groups]]:
-        """Names of the cells that a period has: of a recurring metric those of history as well."""
+        """Return names of the cells of a period: of a recurring metric those of history too."""
         names: dict[tuple[str | None, Groups], None] = {}
         for start_ms, layer in self.layers.items():
             if start_ms == period.start_ms or (

@@ -26,7 +26,7 @@ class GroupLimit:
         self._limit_position: PackedPosition | None = None
 
     def admits(self, groups: Groups, first: PackedPosition, most: int) -> bool:
-        """Whether a group is in, or still finds room."""
+        """Return whether a group is in, or still finds room; then it is in."""
         if groups in self.firsts:
             return True
         if len(self.firsts) >= most:
@@ -36,7 +36,7 @@ class GroupLimit:
         return True
 
     def displaces(self, first: PackedPosition) -> bool:
-        """Whether a group with this first position may belong in before one that is in."""
+        """Return whether a group with this first position may belong in before one that is in."""
         if self._limit_position is None:
             self._limit_position = max(self.firsts.values())
         return first < self._limit_position

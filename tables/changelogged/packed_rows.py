@@ -43,7 +43,7 @@ class PackedRows:
         self._open.clear()
 
     def piece(self, first_part: bytes) -> bytes | None:
-        """What belongs together in one piece, for `put`."""
+        """Return what belongs together in one piece, for `put`."""
         return self._pieces.get(first_part)
 
     def put(self, first_part: bytes, piece: bytes) -> None:
@@ -91,11 +91,11 @@ class PackedCells:
         self._rows.add(key[:end], key[end:], value)
 
     def pack(self) -> None:
-        """All cells of a subscription in one row."""
+        """Pack all cells of a subscription in one row."""
         self._rows.pack()
 
     def piece(self, subscription_id: str) -> bytes | None:
-        """The cells of a subscription in one piece, for `put`."""
+        """Return the cells of a subscription in one piece, for `put`."""
         return self._rows.piece(_first_part(subscription_id))
 
     def put(self, subscription_id: str, piece: bytes) -> None:
@@ -118,31 +118,31 @@ def _first_part(subscription_id: str) -> bytes:
 
 
 def text_end(packed: bytes, start: int) -> int:
-    """Where a text of up to 255 bytes ends in MessagePack."""
+    """Return where a text of up to 255 bytes ends in MessagePack."""
     # Up to 31 bytes it has its length in one byte with the type, else in the next.
     kind = packed[start]
     return start + 1 + (kind & 0x1F) if kind < 0xC0 else start + 2 + packed[start + 1]
 
 
 def integer_end(packed: bytes, start: int) -> int:
-    """Where an integer ends in MessagePack."""
+    """Return where an integer ends in MessagePack."""
     # 0xcc … 0xcf are unsigned of 1, 2, 4, 8 bytes, 0xd0 … 0xd3 signed; small ones are one byte.
     kind = packed[start]
     return start + 1 + (1 << (kind & 0x03) if 0xCC <= kind <= 0xD3 else 0)
 
 
 def is_newer(cell: bytes) -> bool:
-    """Whether a newer program packed the cell."""
+    """Return whether a newer program packed the cell."""
     # An array of three or four, the fold version first; larger numbers begin with a greater byte.
     return cell[1] > FOLD_VERSION
 
 
 def has_late_cuts(cell: bytes) -> bool:
-    """Whether the packed cell has states of cuts to come."""
+    """Return whether the packed cell has states of cuts to come."""
     # The second is an array with one entry a cut, and cut 0 is always there.
     return cell[2] != 0x91
 
 
 def subscription_of(key: bytes) -> str:
-    """The subscription that a cell's key names."""
+    """Return the subscription that a cell's key names."""
     return msgspec.msgpack.decode(key[1 : text_end(key, 1)], type=str)

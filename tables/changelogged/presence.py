@@ -223,7 +223,7 @@ class EventRangesTable:
         return len(self._dirty)
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
-        """Changelog records of what changed since the last call."""
+        """Return changelog records of what changed since the last call."""
         encode = msgspec.msgpack.encode
         changes = []
         for name, (entry, before) in self._dirty.items():

@@ -131,7 +131,7 @@ class PublishedTable:
         return len(self._dirty)
 
     def take_changes(self) -> list[tuple[bytes, bytes]]:
-        """Changelog records of what changed since the last call."""
+        """Return changelog records of what changed since the last call."""
         changes = list(self._dirty.items())
         self._dirty.clear()
         if len(self.periods) > _AT_HAND:
@@ -158,7 +158,7 @@ class PublishedTable:
         self.sum = self.sum.replaced(key, None, value)
 
     def loaded(self) -> None:
-        """Everything has been taken over."""
+        """Pack what was taken over, now that it is all there."""
         self._packed.pack()
 
 

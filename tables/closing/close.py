@@ -24,7 +24,7 @@ from tables.routing.period_charges import PeriodCharge
 
 
 def next_cut(partition: Partition, name: SubscriptionKey) -> int:
-    """The next time a cut of this external subscription is due; NEVER_MS when none is known."""
+    """Return when a cut of this external subscription is due next (ms); NEVER_MS: none is known."""
     done_ms = partition.checkpoint.cut_ms
     cuts = [cut_ms for cut_ms in partition.cuts.late_cuts.get(name, ()) if cut_ms > done_ms]
     for _, timeline in partition.timelines.of(name):
@@ -51,7 +51,7 @@ def _next_due(timeline: Timeline, done_ms: int) -> int | None:
 def close_subscription(
     partition: Partition, name: SubscriptionKey, cut_ms: int
 ) -> Iterator[PublishedRecord]:
-    """Records of every period of an external subscription at one cut, in order of period start.
+    """Yield records of every period of an external subscription at one cut, by period start.
 
     Remembers them as published; the caller writes both.
     """
@@ -80,7 +80,7 @@ def closing(
 def _periods_at(
     timeline: Timeline, cut_ms: int, *, revises: bool
 ) -> Iterator[tuple[Period, Period | None]]:
-    """Periods that a cut may publish, each with the one before it."""
+    """Yield periods that a cut may publish, each with the one before it."""
     earlier: Period | None = None
     for period in timeline.until(cut_ms) if revises else timeline.due_after(cut_ms - 1):
         if period.start_ms > cut_ms:
@@ -108,7 +108,7 @@ def cells_shown(
     period: Period,
     codes: Container[str],
 ) -> Iterator[CellShown]:
-    """What a cut after everything folded so far would publish of a period. Changes nothing.
+    """Yield what a cut after everything folded so far would publish of a period. Change nothing.
 
     Of metrics of these codes only.
     """
@@ -123,13 +123,13 @@ def cells_shown(
 
 
 def settle(partition: Partition, cut_ms: int) -> None:
-    """The cut is published for the whole partition: merge what it settled, in one go."""
+    """Merge what a cut settled, in one go: it is published for the whole partition."""
     for _ in settling(partition, cut_ms):
         pass
 
 
 def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
-    """The cut is published for the whole partition: merge what it settled, in small steps.
+    """Merge what a cut settled, in small steps: it is published for the whole partition.
 
     Events may be folded between two of them. What is left when it ends early the next one merges.
     """

@@ -71,7 +71,7 @@ class PeriodAtCut:
         earlier: Period | None,
         cut_ms: int,
     ):
-        """`earlier`: the period before this one."""
+        """Take `earlier`: the period before this one."""
         self.partition = partition
         self.name = name
         self.subscription = subscription
@@ -223,7 +223,7 @@ class PeriodAtCut:
     def _shown_before(
         self, charge: Charge, filters: Mapping[str, ChargeFilter]
     ) -> Iterator[tuple[str | None, Groups]]:
-        """Cells of a recurring charge that the period before showed units of: a zero follows them.
+        """Yield cells of a recurring charge that the period before showed units of: a zero follows.
 
         Whether the tables still have such a cell depends on what came after the cut.
         """
@@ -236,7 +236,7 @@ class PeriodAtCut:
                     yield filter_id, groups
 
     def _carried_on_at(self, as_of_ms: int) -> frozenset[str]:
-        """Recurring metrics that an upgrade's next plan has too: the next period carries them."""
+        """Return recurring metrics of an upgrade's next plan too: the next period carries them."""
         if as_of_ms not in self._carried_on:
             self._carried_on[as_of_ms] = frozenset(self._following_metrics(as_of_ms))
         return self._carried_on[as_of_ms]

@@ -26,7 +26,7 @@ class Schedule:
         heapify(self._heap)
 
     def update(self, name: SubscriptionKey) -> None:
-        """Definitions or late events may have changed when the subscription's next cut is."""
+        """Look the subscription's next cut up again: definitions or late events may move it."""
         cut_ms = next_cut(self._partition, name)
         if cut_ms >= NEVER_MS:
             self._cuts.pop(name, None)
@@ -35,11 +35,11 @@ class Schedule:
             heappush(self._heap, (cut_ms, name))
 
     def drop(self, name: SubscriptionKey) -> None:
-        """Nobody knows when its next cut is; the others' go on."""
+        """Forget when its next cut is; the others' go on."""
         self._cuts.pop(name, None)
 
     def next_ms(self) -> int:
-        """The earliest cut to come, or history record to be put in force; NEVER_MS: there is none.
+        """Return the earliest cut to come, or history record to put in force; NEVER_MS: neither.
 
         A history record waits for the logs as a cut does.
         """
@@ -52,7 +52,7 @@ class Schedule:
         return history_ms
 
     def due(self, cut_ms: int) -> Iterator[SubscriptionKey]:
-        """Subscriptions whose next cut it is, in order; each is unscheduled as it is handed out."""
+        """Yield subscriptions whose next cut it is, in order; unschedule each as it is yielded."""
         while self._heap and self._heap[0][0] <= cut_ms:
             at_ms, name = heappop(self._heap)
             if self._cuts.get(name) == at_ms:

@@ -49,14 +49,14 @@ class SegmentDirectory:
     """The files of one event index: which segments count, and a check that they are whole."""
 
     def __init__(self, path: Path, identity: str) -> None:
-        """`identity`: what the directory must have been written for, else it is discarded."""
+        """Take `identity`: what the directory must have been written for, else it is discarded."""
         self.path = path
         self._identity = identity
         self._next_number = 0
         path.mkdir(parents=True, exist_ok=True)
 
     def open(self) -> tuple[list[Segment], str | None]:
-        """The segments, oldest first, and why the directory was discarded if it was."""
+        """Return the segments, oldest first, and why the directory was discarded if it was."""
         segments: list[Segment] = []
         try:
             manifest = self._read_manifest()
@@ -73,13 +73,13 @@ class SegmentDirectory:
         return segments, None
 
     def writer(self, row_count: int, *, resident: bool) -> FileSegmentWriter:
-        """A writer for a new segment of at most that many rows."""
+        """Make a writer for a new segment of at most that many rows."""
         number = self._next_number
         self._next_number += 1
         return FileSegmentWriter(self.path, number, row_count, resident=resident)
 
     def commit(self, segments: Sequence[Segment]) -> None:
-        """From now on exactly these count, in one atomic step."""
+        """Let exactly these count from now on, in one atomic step."""
         records = [segment.record for segment in segments if segment.record is not None]
         manifest = msgspec.json.encode(
             _Manifest(FORMAT_VERSION, self._identity, self._next_number, records)
@@ -163,7 +163,7 @@ class SegmentDirectory:
 
 
 def _read_exactly(descriptor: int, size: int) -> bytes:
-    """`size` bytes, fewer only at the end of the file."""
+    """Read `size` bytes, fewer only at the end of the file."""
     parts = []
     while size and (part := os.read(descriptor, size)):
         parts.append(part)

@@ -50,7 +50,10 @@ class Entry(NamedTuple):
 
 
 def pack_entries(ids: Sequence[bytes], entries: Sequence[Entry]) -> bytes:
-    """Rows of 40 bytes. ValueError when an id is not 12 bytes or a field is out of its range."""
+    """Return rows of 40 bytes.
+
+    ValueError when an id is not 12 bytes or a field is out of its range.
+    """
     packed_ids = b"".join(ids)
     if len(ids) != len(entries) or len(packed_ids) != len(ids) * ID_BYTES:
         raise ValueError("an entry needs an id of 12 bytes")
@@ -77,7 +80,7 @@ def _checked_fields(entries: Sequence[Entry]) -> Fields:
 
 
 def unpack_entry(row: bytes) -> Entry:
-    """The entry of a packed row."""
+    """Return the entry of a packed row."""
     time, offset, rekeyed, body = _VALUE.unpack_from(row, ID_BYTES)
     rekeyed_offset = rekeyed >> 16
     return Entry(

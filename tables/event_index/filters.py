@@ -32,7 +32,7 @@ _KEY = np.dtype([("high", ">u8"), ("low", ">u4")])
 
 
 def _filter_masks() -> Words:
-    """Three of the 64 bits for each 12-bit number; part of the file format."""
+    """Return three of the 64 bits for each 12-bit number; they are part of the file format."""
     numbers = np.arange(4096, dtype=np.uint64)
     scattered = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     masks = np.zeros(4096, np.uint64)
@@ -53,7 +53,7 @@ class Keys:
     __slots__ = ("bits", "ids", "leading")
 
     def __init__(self, packed: bytes | Rows) -> None:
-        """`packed`: ids one after the other, or rows."""
+        """Take `packed`: ids one after the other, or rows."""
         if isinstance(packed, bytes):
             keys = np.frombuffer(packed, _KEY)
             self.ids: Ids = np.frombuffer(packed, ID)
@@ -65,23 +65,23 @@ class Keys:
         self.bits: Words = _MASKS[low & _LOW_12] | _MASKS[(low >> _U12) & _LOW_12]
 
     def words(self, word_count: int) -> Indexes:
-        """The filter word of each id, in a filter of `word_count` words (less than 2^31)."""
+        """Return the filter word of each id, in a filter of `word_count` words (less than 2^31)."""
         return (self.leading * word_count) >> 32
 
     def among(self, words: Words) -> Indexes:
-        """Indexes of the ids that may be in a segment, given the filter word of each."""
+        """Return indexes of the ids that may be in a segment, given the filter word of each."""
         words &= self.bits
         matching: Indexes = (words == self.bits).nonzero()[0]
         return matching
 
 
 def filter_words(row_count: int) -> int:
-    """Words of the filter for that many rows."""
+    """Return how many words the filter for that many rows has."""
     return max(1, -(-row_count // ROWS_PER_FILTER_WORD))
 
 
 def filter_bytes(row_count: int) -> int:
-    """Bytes of the filter for that many rows."""
+    """Return how many bytes the filter for that many rows has."""
     return filter_words(row_count) * FILTER_WORD_BYTES
 
 
@@ -91,7 +91,7 @@ class FilterSource(Protocol):
     resident_bytes: int
 
     def candidates(self, keys: Keys) -> Indexes:
-        """Indexes of the ids that may be in the segment."""
+        """Return indexes of the ids that may be in the segment."""
 
     def close(self) -> None:
         """Let go of what is held."""
@@ -138,7 +138,7 @@ class FilterBuilder:
         self._open = np.uint64(0)
 
     def add(self, keys: Keys) -> Words:
-        """The words finished by these keys, in order."""
+        """Return the words finished by these keys, in order."""
         words = keys.words(self.word_count)
         starts = np.flatnonzero(np.concatenate(([True], words[1:] != words[:-1])))
         masks = np.bitwise_or.reduceat(keys.bits, starts)
@@ -151,7 +151,7 @@ class FilterBuilder:
         return block[:-1]
 
     def finish(self) -> Words:
-        """The remaining words."""
+        """Return the remaining words."""
         rest = np.zeros(self.word_count - self._emitted, np.uint64)
         rest[0] = self._open
         return rest

@@ -63,7 +63,7 @@ class EventIndex:
         identity: str = "",
         head_rows: int | None = None,
     ) -> None:
-        """Opens what `directory` holds.
+        """Open what `directory` holds.
 
         `identity` says whose index it is (cluster, topic prefix, partition): a directory of
         another one is discarded. `head_rows` follows from `memory_bytes`, this index's share.
@@ -143,11 +143,11 @@ class EventIndex:
     # Lookups
 
     def find(self, event_id: bytes) -> Entry | None:
-        """The newest entry of an id."""
+        """Return the newest entry of an id, None as `find_many` does."""
         return self.find_many([event_id])[0]
 
     def find_many(self, ids: Sequence[bytes]) -> list[Entry | None]:
-        """The newest entry of each id, None for an unknown one or one that was refused since."""
+        """Return the newest entry of each id; None: it is unknown, or was refused since."""
         found: list[Entry | None] = [None] * len(ids)
         if not ids:
             return found
@@ -183,7 +183,7 @@ class EventIndex:
         self.add_many([event_id], [entry])
 
     def refuse(self, event_id: bytes, entry: Entry) -> None:
-        """The event of a known id turned out to be refused: its id is free again."""
+        """Free a known id again: its event turned out to be refused."""
         self.add_many([event_id], [entry._replace(array_index=REFUSED_INDEX)])
 
     def _append(self, ids: Sequence[bytes], packed: bytes) -> None:
@@ -202,13 +202,13 @@ class EventIndex:
         return len(self._pending)
 
     def pending(self) -> bytes:
-        """Packed rows added since the last sealed flush, in order: the payload of this flush."""
+        """Return packed rows added since the last sealed flush, in order: this flush's payload."""
         self._end_at_flush()
         self._handed_out = self.length
         return bytes(self._pending)
 
     def seal_flush(self, flush_number: int) -> None:
-        """The flush has committed: what `pending` handed out, or everything if it was not asked.
+        """Seal what `pending` handed out, or everything if it was not asked: the flush committed.
 
         Only sealed rows go to local disk.
         """
@@ -396,7 +396,7 @@ class EventIndex:
                     return
 
     def _whole_flushes(self, segments: list[Segment]) -> list[Segment]:
-        """The oldest of these segments that may be merged; on disk only whole flushes count."""
+        """Return the oldest of these segments that may be merged; on disk only whole flushes do."""
         if self._directory is None:
             return segments
         count = len(segments)
@@ -452,13 +452,16 @@ class EventIndex:
     # Memory
 
     def _free_bytes(self) -> int:
-        """Memory left for filters, head and memory segments counted at their full size at least."""
+        """Return the bytes left for filters; head and memory segments count at least as full."""
         recent = sum(s.resident_bytes for s in self._segments if not s.on_disk)
         not_grown_bytes = max(0, self._head_rows * RECENT_ROW_BYTES - recent)
         return self._memory_bytes - self.resident_bytes - not_grown_bytes
 
     def _make_room(self, needed_bytes: int, inputs: Sequence[Segment]) -> bool:
-        """Whether a filter may be kept in memory while it is written beside those it replaces."""
+        """Free room for a filter that is written beside those it replaces.
+
+        Return whether it may be kept in memory.
+        """
         freeable = sum(segment.filter_resident_bytes for segment in inputs if segment.on_disk)
         if self._free_bytes() + freeable < needed_bytes:
             return False
@@ -486,5 +489,5 @@ class EventIndex:
 
 
 def _head_rows(memory_bytes: int) -> int:
-    """Half of the memory for recent rows, as far as that helps."""
+    """Return how many recent rows half of the memory holds, as far as that helps."""
     return min(max(memory_bytes // 2 // RECENT_ROW_BYTES, MIN_HEAD_ROWS), MAX_HEAD_ROWS)

@@ -33,10 +33,10 @@ class SegmentWriter(Protocol):
         """Memory taken so far."""
 
     def append(self, rows: Rows) -> None:
-        """The next rows by id."""
+        """Append the next rows by id."""
 
     def finish(self, first_row: int, end_row: int, level: int, mark: FlushMark | None) -> Segment:
-        """The segment; nothing may be appended after."""
+        """Return the segment; nothing may be appended after."""
 
     def abandon(self) -> None:
         """Throw away what was written."""
@@ -153,7 +153,7 @@ class Merge:
     """Merges neighbouring segments into one, a few thousand rows at a time."""
 
     def __init__(self, inputs: Sequence[Segment], writer: SegmentWriter, level: int) -> None:
-        """`inputs`: oldest first, contiguous."""
+        """Take `inputs`: oldest first, contiguous."""
         self.inputs = tuple(inputs)
         self.writer = writer
         self._level = level
@@ -191,7 +191,7 @@ class Merge:
         return len(merged)
 
     def _bound(self, rows: int) -> bytes | None:
-        """An id that leaves about `rows` rows below it: each input offers its own share."""
+        """Return an id that leaves about `rows` rows below it: each input offers its own share."""
         fences = []
         for cursor, segment in zip(self._cursors, self._newest_first, strict=True):
             share = max(1, rows * segment.row_count // max(1, self.row_count))
@@ -201,7 +201,7 @@ class Merge:
         return min(fences, default=None)
 
     def finish(self) -> Segment:
-        """The merged segment. DamagedSegmentError if an input was not what it had been."""
+        """Return the merged segment. DamagedSegmentError if an input was not what it had been."""
         for segment, digest in zip(self._newest_first, self._digests, strict=True):
             if segment.record is not None and segment.record.rows_digest != digest.hexdigest():
                 raise DamagedSegmentError("a segment of the event index changed on disk")

@@ -28,13 +28,13 @@ class DamagedSegmentError(Exception):
 
 
 def ids_of(rows: Rows) -> Ids:
-    """The ids of rows, contiguous and comparable as bytes (numpy compares all twelve)."""
+    """Return the ids of rows, contiguous and comparable as bytes (numpy compares all twelve)."""
     packed = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, ROW_BYTES)
     return np.ascontiguousarray(packed[:, :ID_BYTES]).view(ID).ravel()
 
 
 def sort_rows(newest_first: Rows, *, presorted: bool = False) -> Rows:
-    """Rows sorted by id, and of equal ids only the first given.
+    """Return rows sorted by id, and of equal ids only the first given.
 
     `presorted`: the rows are sorted runs one after the other (twelve times as fast, then).
     """

@@ -57,7 +57,7 @@ class RowSource(Protocol):
     """Where the rows of a segment are."""
 
     def read(self, first: int, end: int) -> bytes:
-        """Rows [first, end)."""
+        """Read rows [first, end)."""
 
     def close(self) -> None:
         """Let go of what is held."""
@@ -163,7 +163,7 @@ class Segment:
         return rows + self._filter.resident_bytes + self._fences.nbytes
 
     def find(self, keys: Keys, ids: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-        """(index into ids, row) of those ids that are here."""
+        """Yield (index into ids, row) of those ids that are here."""
         candidates = self._filter.candidates(keys)
         if not len(candidates):
             return
@@ -184,12 +184,12 @@ class Segment:
         return rows[at : at + ROW_BYTES] if at >= 0 else None
 
     def fence_after(self, row: int, rows: int) -> bytes | None:
-        """The first fence at least `rows` beyond `row`, None when the segment ends before it."""
+        """Return the first fence at least `rows` beyond `row`; None: the segment ends before."""
         block = -(-(row + rows) // BLOCK_ROWS)
         return self._fences[block : block + 1].tobytes() if block < len(self._fences) else None
 
     def read_until(self, first: int, bound: bytes | None) -> bytes:
-        """Rows from `first` on whose id is less than `bound` (None: all of them)."""
+        """Read rows from `first` on whose id is less than `bound` (None: all of them)."""
         if bound is None:
             return self._rows.read(first, self.row_count)
         limit = np.frombuffer(bound, ID)

@@ -41,14 +41,14 @@ class Kept(NamedTuple):
 
     @staticmethod
     def of(counted: Counted, spool: Spool) -> Kept:
-        """With all that decides in which cells it counts."""
+        """Keep an event with all that decides in which cells it counts."""
         arrival, since_ms = counted
         event = replace(arrival.event, body=b"")
         packed = msgspec.msgpack.encode(replace(arrival, event=event))
         return Kept(since_ms, arrival.timestamp_ms, spool, spool.put(packed))
 
     def arrival(self) -> Arrival:
-        """The event, without its bytes."""
+        """Return the event, without its bytes."""
         return _decode_arrival(self.spool.get(self.place))
 
 
@@ -72,7 +72,7 @@ class Corrected:
         """What corrections revise in cuts to come: the events before and after each."""
 
     def fold_new(self, arrival: Arrival, identity: bytes, folded: Folded) -> None:
-        """A new event whose corrections came before it: fold what those appended before it say.
+        """Fold a new event whose corrections came before it, as those appended before it say.
 
         For those appended after it, it is as if they came now.
         """
@@ -101,7 +101,7 @@ class Corrected:
     def counted(
         self, identity: bytes, arrival: Arrival, horizon_ms: int | None = None
     ) -> Counted | None:
-        """The arrival as it counts in the cells; None when it is cancelled there.
+        """Return the arrival as it counts in the cells; None when it is cancelled there.
 
         With `horizon_ms` as it counts under every correction appended until then.
         """
@@ -117,7 +117,7 @@ class Corrected:
     def revised_by(
         self, identity: bytes, arrival: Arrival, horizon_ms: int
     ) -> Iterator[tuple[Revised, Counted]]:
-        """What corrections of an event revise in cuts to come: the event before and after each."""
+        """Yield what an event's corrections revise in cuts to come: it before and after each."""
         event: Event | None = arrival.event
         for stored in self._corrections.history(identity):
             before, event = event, stored.event
@@ -134,11 +134,11 @@ class Corrected:
     # What cuts to come revise
 
     def names(self) -> set[SubscriptionKey]:
-        """External subscriptions that a cut to come revises for a correction."""
+        """Return external subscriptions that a cut to come revises for a correction."""
         return {name for name, _, _ in self._revised}
 
     def revised(self, name: SubscriptionKey, code: str, last_ms: int) -> Iterable[Kept]:
-        """Events before and after corrections that a cut until then is the first to show."""
+        """Return events before and after corrections that a cut until then is the first to show."""
         return self._revised.get((name, code, last_ms), ())
 
     def revise(
@@ -181,7 +181,7 @@ class Corrected:
         return changes
 
     def follow_all(self) -> set[SubscriptionKey]:
-        """After a restore: whose corrections have a revision cut to come."""
+        """Follow corrections with a revision cut to come, after a restore; return their names."""
         names: set[SubscriptionKey] = set()
         for stored in sorted(self._corrections.all(), key=_position_of):
             if max(self._cuts.revisions_after(stored.append_time_ms)) <= self._checkpoint.cut_ms:

@@ -37,7 +37,9 @@ class CutsToCome:
         return tuple(sorted(each * 1000 for each in known))
 
     def revisions_after(self, append_time_ms: int) -> set[int]:
-        """The first revision cuts at or after an append time: one a grid that any period may have.
+        """Return the first revision cuts (ms) at or after an append time.
+
+        There is one for each grid that any period may have.
 
         Which periods a correction concerns is not known before its event is read.
         """
@@ -65,12 +67,12 @@ class CutsToCome:
         self.late_cuts.setdefault(name, set()).update(cuts)
 
     def take_late_names(self) -> set[SubscriptionKey]:
-        """External subscriptions that got late events since the last call."""
+        """Return external subscriptions that got late events since the last call."""
         names, self._late_names = self._late_names, set()
         return names
 
     def due(self, settled_ms: int) -> list[SubscriptionKey]:
-        """External subscriptions with a cut that is settled."""
+        """Return external subscriptions with a cut that is settled."""
         return [name for name, cuts in self.late_cuts.items() if min(cuts) <= settled_ms]
 
     def forget(self, name: SubscriptionKey, settled_ms: int) -> None:

@@ -64,7 +64,7 @@ class History:
         yield from self._packing.pack_later()
 
     def revises(self, name: SubscriptionKey) -> bool:
-        """Whether history records shape cells of a subscription that is not revised by them yet."""
+        """Return whether history records shape cells of a subscription not revised by them yet."""
         cuts = self._cuts.late_cuts.get(name, set())
         return any(
             not cuts.isdisjoint(self._cuts.revisions_after(record.append_time_ms))
@@ -72,7 +72,7 @@ class History:
         )
 
     def announce(self) -> None:
-        """After a restore: have the revision cuts taken of what is in force."""
+        """Have the revision cuts taken of what is in force, after a restore."""
         in_force = [
             known
             for known in self._definitions.history_records
@@ -82,7 +82,7 @@ class History:
             pass
 
     def _announcing(self, records: Iterable[HistoryRecord]) -> Iterator[None]:
-        """The revision cuts of what history records concern."""
+        """Expect the revision cuts of what history records concern."""
         for record in records:
             at_ms, done_ms = record.append_time_ms, self._checkpoint.cut_ms
             if max(self._cuts.revisions_after(at_ms)) <= done_ms:

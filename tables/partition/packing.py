@@ -66,7 +66,7 @@ class Packing:
     # Routes
 
     def route_of(self, meter_key: MeterKey) -> Route:
-        """The route of a meter key, compiled at its first event and when definitions touch it."""
+        """Return the route of a meter key, made at its first event and as definitions touch it."""
         route = self._routes.find(meter_key)
         if route is not None:
             return route
@@ -87,7 +87,7 @@ class Packing:
         return self.install(meter_key, self._compiled_as_it_stands(meter_key))
 
     def _compiled_as_it_stands(self, meter_key: MeterKey) -> Route:
-        """A route of a meter key that has events, under what these were folded under."""
+        """Compile a route of a meter key that has events, under what these were folded under."""
         until_ms, history_ms = self._standing.of(meter_key[:2])
         if until_ms is not None or history_ms is not None:
             self._standing.look_again(meter_key[:2])
@@ -118,11 +118,11 @@ class Packing:
     # Packed cells
 
     def is_packed(self, name: SubscriptionKey) -> bool:
-        """Whether the cells of an external subscription are packed, and its routes unmade."""
+        """Return whether the cells of an external subscription are packed, and its routes gone."""
         return bool(self._packed) and any(i in self._packed for i in self._subscription_ids(name))
 
     def packed_pieces(self, name: SubscriptionKey) -> list[Piece]:
-        """The packed cells of a packed external subscription, for `pack`."""
+        """Return the packed cells of a packed external subscription, for `pack`."""
         found = ((i, self._packed.piece(i)) for i in self._subscription_ids(name) if self._packed)
         return [(identity, piece) for identity, piece in found if piece is not None]
 
@@ -157,7 +157,7 @@ class Packing:
             self._refold_orphaned(name)
 
     def _refold_orphaned(self, name: SubscriptionKey) -> None:
-        """Cells that no route leads to are a fault of ours: what they hold is counted anew."""
+        """Count anew what cells hold that no route leads to: they are a fault of ours."""
         for cells in self._unpacked.values():
             for _, (key, value) in cells:
                 self._snapshot.delete_packed(key, value)
@@ -245,11 +245,11 @@ class Packing:
             self._late.add(subscription_of(key))
 
     def pack_loaded(self) -> None:
-        """Everything has been taken over."""
+        """Pack what was taken over, now that it is all there."""
         self._packed.pack()
 
     def loaded_late(self) -> list[str]:
-        """Subscriptions that were restored with states of cuts to come."""
+        """Return subscriptions that were restored with states of cuts to come."""
         return sorted(self._late)
 
 
@@ -291,7 +291,7 @@ def unpack_into(
 
 
 def _states_of(stored: PackedCell, span: Span) -> list[tuple[int, Any]] | None:
-    """States of a cell by cut; None when they are of another aggregation than the span's."""
+    """Return states of a cell by cut; None when they are of another aggregation than the span's."""
     unpack = span.fold.aggregation.unpack
     try:
         return [(cut_ms, unpack(packed)) for cut_ms, packed in stored.cuts]

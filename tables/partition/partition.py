@@ -112,11 +112,11 @@ class Partition:
         return self.definitions.settings_at()
 
     def _is_defined(self, name: SubscriptionKey, code: str) -> bool:
-        """Whether anything is or was defined that may count events of a name."""
+        """Return whether anything is or was defined that may count events of a name."""
         return self.definitions.known_since_ms(*name, code) < NEVER_MS
 
     def _begin_rest(self) -> EventRanges:
-        """What is known of undefined names that are not kept one by one, before the first is."""
+        """Return what is known of undefined names not kept one by one, before the first is."""
         checkpoint = self.checkpoint
         checkpoint.searched_ms = self.definitions.append_time_ms
         return EventRanges(raw_first=checkpoint.raw_next, rekeyed_first=checkpoint.rekeyed_next)
@@ -124,7 +124,7 @@ class Partition:
     # Folding
 
     def missing_members(self, runs: Iterable[Run]) -> list[MemberKey]:
-        """Members that must be learnt before the slice can be folded."""
+        """Return members that must be learnt before the slice can be folded."""
         unknown: dict[MemberKey, None] = {}
         codes, members = self._unique_codes(), self.members
         for meter_key, arrivals in self._counted_runs(runs) if self.corrections else runs:
@@ -134,7 +134,7 @@ class Partition:
         return list(unknown)
 
     def _counted_runs(self, runs: Iterable[Run]) -> Iterator[Run]:
-        """Runs, and whatever corrections that are known already may make of their events.
+        """Yield runs, and whatever corrections that are known already may make of their events.
 
         Not what they make of them now: folding an event decides which of them are in force.
         """
@@ -149,7 +149,7 @@ class Partition:
                         yield (*meter_key[:2], event.code), (replace(arrival, event=event),)
 
     def _unique_codes(self) -> frozenset[str]:
-        """Codes that a metric with members has or had, in any organization."""
+        """Return codes that a metric with members has or had, in any organization."""
         offset, codes = self._known_unique_codes
         if offset != self.definitions.offset:
             codes = frozenset(
@@ -202,7 +202,7 @@ class Partition:
                 folded.ignore(self.unrouted(route, arrival), arrival)
 
     def unrouted(self, route: Route, arrival: Arrival) -> Reason:
-        """Why no charge of a route is asked about an event."""
+        """Return why no charge of a route is asked about an event."""
         organization_id, _, code = route.meter_key
         if self.definitions.metric(organization_id, code) is None and not route.spans:
             return "unknown_code"
@@ -217,7 +217,7 @@ class Partition:
         return "outside_periods"
 
     def refolding(self, organization_id: str, external_id: str) -> bool:
-        """Whether figures of an external subscription may not show all definitions yet."""
+        """Return whether figures of an external subscription may not show all definitions yet."""
         name = (organization_id, external_id)
         if self.stale.includes(name) or self.standing.is_behind(name):
             return True
@@ -227,16 +227,16 @@ class Partition:
     # Flushing and restoring
 
     def take_changes(self) -> Changes:
-        """Everything changed since the last flush; advances `checkpoint` to describe it."""
+        """Return what changed since the last flush; advance `checkpoint` to describe it."""
         return drained(self.taking_changes())
 
     def taking_changes(self) -> Steps[Changes]:
-        """The same by small steps; nothing may be folded or swapped between them."""
+        """Do `take_changes` by small steps; nothing may be folded or swapped between them."""
         changes = yield from self.snapshot.taking_changes(self.routes.spans)
         return changes
 
     def rows_of(self, changes: Changes) -> Iterator[tuple[str, bytes, bytes | None]]:
-        """(changelog, key, value) of changes, but for those of the index.
+        """Yield (changelog, key, value) of changes, but for those of the index.
 
         Raises:
             TooLargeForChangelog: no changelog would take one of them.
@@ -244,7 +244,10 @@ class Partition:
         return rows_of(changes, self.routes.spans)
 
     def restored(self) -> bool:
-        """Whether counts and hash sums of what was loaded agree; cuts to come are known again."""
+        """Return whether counts and hash sums of what was loaded agree.
+
+        Then cuts to come are known again.
+        """
         self.packing.pack_loaded()
         self.standing.note_restored()
         self.redefinition.search_for_all()

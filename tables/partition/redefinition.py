@@ -108,15 +108,15 @@ class Redefinition:
         return bool(self._searched_for & {organization_id, None})
 
     def searched_for(self) -> frozenset[str | None]:
-        """Organizations that defined what names not kept one by one are searched for."""
+        """Return organizations whose definitions are looked for among names not kept one by one."""
         return frozenset(self._searched_for)
 
     def search_for_all(self) -> None:
-        """After a restore: whose definitions are being looked for is not written down."""
+        """Search for all after a restore: whose definitions were looked for is not written down."""
         if self._event_ranges.rest is not None:
             self._searched_for.add(None)
 
     def note_searched(self, defined_ms: int, organization_ids: frozenset[str | None]) -> None:
-        """Whatever was defined until then is found among names that were not kept one by one."""
+        """Note that names not kept one by one were searched for what was defined until then."""
         self._checkpoint.searched_ms = max(self._checkpoint.searched_ms, defined_ms)
         self._searched_for -= organization_ids

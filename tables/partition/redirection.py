@@ -54,7 +54,7 @@ class Redirection:
         return bool(self._stale.refolding_keys)
 
     def concerned(self, impact: Impact) -> Iterator[SubscriptionKey]:
-        """Whom a definition is about; they may be at home elsewhere, or have no event yet."""
+        """Yield whom a definition is about; they may be at home elsewhere, or have no event yet."""
         for code in sorted(impact.codes or ()):
             for name in self._event_ranges.names_with(impact.organization_id or "", code):
                 if self._is_on(name, impact.plan_id):

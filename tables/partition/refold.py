@@ -42,7 +42,7 @@ class Refold:
         *,
         begins: bool = True,
     ):
-        """`REST` among the meter keys: also those of undefined names that are defined by now.
+        """Take meter keys; `REST` stands for those of undefined names that are defined by now.
 
         `horizons`: subscriptions all of whose meter keys are refolded, under the corrections
         appended until their next cut; others keep those that are in force. NEVER_MS: under all
@@ -116,7 +116,7 @@ class Refold:
         """Definitions must be applied past it, or some event cannot be judged."""
 
     def drop(self) -> None:
-        """It came to nothing, or to what was taken over."""
+        """Drop the spans made here: it came to nothing, or to what was taken over."""
         for route in self.routes.values():
             for span in route.spans:
                 if self.partition.routes.spans.get(span.key) is not span:
@@ -128,7 +128,7 @@ class Refold:
             span.generation = self._generation
 
     def start_offsets(self) -> tuple[int | None, int | None]:
-        """Where to begin on raw and rekeyed; None where no event of the meter keys lies."""
+        """Return where to begin on raw and rekeyed; None where no event of the meter keys lies."""
         found = (
             self.partition.event_ranges.find((org, name), code)
             for org, name, code in self.meter_keys
@@ -197,7 +197,7 @@ class Refold:
                     self._renumber(route)
 
     def _is_sought(self, meter_key: MeterKey) -> bool:
-        """Whether some of its events may be noted with the rest only."""
+        """Return whether some of its events may be noted with the rest only."""
         event_ranges, (first_ms, last_ms) = self.partition.event_ranges, self._defined_ms
         if not first_ms <= self.partition.definitions.known_since_ms(*meter_key) <= last_ms:
             return False
@@ -211,7 +211,7 @@ class Refold:
                 self._found[arrival.meter_key] += 1
 
     def _foresee(self, arrival: Arrival) -> None:
-        """The copy of an event that counts now may have been appended for an earlier cut.
+        """Note an event whose copy that counts now may have been appended for an earlier cut.
 
         What corrections later than that make of it, the cut must not show yet.
         """
@@ -228,13 +228,13 @@ class Refold:
             self._unforeseen[name] = min(*cuts, self._unforeseen.get(name, NEVER_MS))
 
     def _note_cancelled(self, arrival: Arrival) -> None:
-        """The group of a cancelled event keeps its place."""
+        """Keep the place of a cancelled event's group."""
         route = self._route_of(arrival)
         if route is not None and route.grouped:
             self.group_admission.note(route, arrival.event, arrival.timestamp_ms, arrival.position)
 
     def _corrected(self, identity: bytes, placed: Arrival) -> Counted | None:
-        """The event as corrections have it; None when it is cancelled."""
+        """Return the event as corrections have it; None when it is cancelled."""
         partition, name = self.partition, placed.name
         if not partition.corrections.touches(name):
             return Counted(placed, -1)
@@ -264,7 +264,7 @@ class Refold:
         return self.routes.get(arrival.meter_key)
 
     def admitted(self) -> Steps[bool]:
-        """Whether the groups that have cells are those that are admitted, once all was fed.
+        """Return whether the groups that have cells are those that are admitted, once all was fed.
 
         Otherwise it begins anew, open only to those.
         """
@@ -345,12 +345,12 @@ class Refold:
 
 
 def cells_of(route: Route) -> dict[SpanKey, dict[bytes, bytes]]:
-    """Packed cells of a route by span and key: what verify compares."""
+    """Return packed cells of a route by span and key: what verify compares."""
     return {span.key: packed_cells(span) for span in route.spans}
 
 
 def packed_cells(span: Span) -> dict[bytes, bytes]:
-    """Packed cells of a span that are not empty."""
+    """Return packed cells of a span that are not empty."""
     return {
         msgspec.msgpack.encode(cell.key): cell.packed()
         for layer in span.layers.values()

@@ -22,7 +22,7 @@ def needs_deleted(
     after: Callable[[], Steps[Definitions]],
     log_starts: tuple[int, int],
 ) -> Steps[bool]:
-    """Whether a definition sends events elsewhere that lie before where the logs begin.
+    """Return whether a definition sends events elsewhere that lie before where the logs begin.
 
     `after`: the definitions with it, made when they are needed.
     """
@@ -40,7 +40,7 @@ def needs_deleted(
 
 
 def _goes_elsewhere(state: Partition, meter_key: MeterKey, then: Partition) -> bool:
-    """Whether events of a meter key count otherwise under the definitions of another partition."""
+    """Return whether a meter key's events count otherwise under another partition's definitions."""
     event_ranges = state.event_ranges.find(meter_key[:2], meter_key[2])
     if event_ranges is None:
         return False

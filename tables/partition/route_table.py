@@ -134,7 +134,7 @@ class RouteTable:
         self.told_of += 1
 
     def outdate(self, organization_id: str | None) -> None:
-        """Routes of an organization, None: of all, may be others now."""
+        """Note that routes of an organization, None: of all, may be others now."""
         self._old[organization_id] = self.told_of
 
     def note_unused(self, meter_key: MeterKey) -> None:
@@ -142,7 +142,7 @@ class RouteTable:
         self._unused_routes.setdefault(meter_key[:2], set()).add(meter_key[2])
 
     def drop_unused(self, name: SubscriptionKey) -> None:
-        """Routes that no event has taken are simply compiled again when one comes."""
+        """Drop routes that no event has taken: they are simply compiled again when one comes."""
         for code in self._unused_routes.pop(name, ()):
             if self._event_ranges.find(name, code) is None:
                 route = self.by_key.pop((*name, code), None)

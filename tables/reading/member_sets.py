@@ -35,7 +35,7 @@ class MemberSet(NamedTuple):
     def difference(
         self, number: int, stored: Mapping[str, bytes], at_hand: AtHand, next_cut_ms: int
     ) -> Difference | None:
-        """What is kept otherwise; None if nothing is.
+        """Return what is kept otherwise; None if nothing is.
 
         `at_hand`: of this set, as it was before `stored` was read. What the next cut shows need not
         be kept apart.
@@ -75,14 +75,14 @@ class MemberSet(NamedTuple):
 
 
 def _shown(member: Member) -> str:
-    """Operations in event-time order."""
+    """Return operations in event-time order."""
     return " ".join(f"{'+' if o.adds else '-'}{o.timestamp_ms}" for o in member) or "none"
 
 
 def member_sets(
     partition: Partition, refold: Refold, meter_keys: Iterable[MeterKey]
 ) -> Iterator[MemberSet]:
-    """Every set of the meter keys' unique counts that either side has."""
+    """Yield every set of the meter keys' unique counts that either side has."""
     spans = [
         (meter_key, span)
         for meter_key in meter_keys

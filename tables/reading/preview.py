@@ -48,7 +48,7 @@ class Preview:
         *,
         begins: bool = True,
     ):
-        """`branch`: what is defined differently, history records included, is its newest.
+        """Take `branch`: what is defined differently, history records included, is its newest.
 
         `codes`: of the metrics that are looked at. `begins`: False for whoever takes the steps of
         `beginning` before anything is fed.
@@ -76,11 +76,11 @@ class Preview:
         yield from self._refold.beginning()
 
     def drop(self) -> None:
-        """Nobody asks any more."""
+        """Let go of all: nobody asks any more."""
         self._refold.drop()
 
     def start_offsets(self) -> tuple[int | None, int | None]:
-        """Where the first events lie, on raw and on rekeyed."""
+        """Return where the first events lie, on raw and on rekeyed."""
         return self._refold.start_offsets()
 
     def feed(self, arrivals: Sequence[Arrival]) -> None:
@@ -88,11 +88,14 @@ class Preview:
         self._refold.feed(arrivals)
 
     def is_whole(self) -> bool:
-        """False: only now it is known which groups are admitted, so all events come once more."""
+        """Return whether all was fed.
+
+        False: only now it is known which groups are admitted, so all events come once more.
+        """
         return drained(self._refold.admitted())
 
     def differences(self, scope: PreviewScope) -> Iterator[list[PreviewedCell]]:
-        """The cells of each subscription in turn that would be others.
+        """Yield the cells of each subscription in turn that would be others.
 
         The live fold must stand where the last event was read.
         """

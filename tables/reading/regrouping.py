@@ -90,7 +90,7 @@ class Regrouped:
         apply_members(folded.unique, self._members, _NOTHING_SETTLED_MS, folded)
 
     def usage(self) -> PeriodUsage:
-        """The usage, once everything was fed."""
+        """Return the usage, once everything was fed."""
         rows = list(self._rows)
         for refolded in self._refolded:
             names = [(name, [name]) for name in refolded.span.cells_of(self._period)]
@@ -98,7 +98,7 @@ class Regrouped:
         return msgspec.structs.replace(self._usage, charges=self._charges, rows=tuple(rows))
 
     def _merged(self, in_force: ChargeInForce, regrouped: ChargeInForce) -> list[UsageRow] | None:
-        """Rows merged from the cells; None when they do not tell."""
+        """Return rows merged from the cells; None when they do not tell."""
         rows: list[UsageRow] = []
         for span in self._spans_of(in_force):
             names = self._merging(in_force, span)
@@ -112,7 +112,7 @@ class Regrouped:
     def _merging(
         self, in_force: ChargeInForce, span: Span
     ) -> dict[_CellName, list[_CellName]] | None:
-        """New cells with those they are made of; None when a bucket lacks a key that is wanted."""
+        """Return new cells with those they are made of; None when a bucket lacks a wanted key."""
         charge, wanted = in_force.charge, self._wanted
         filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
         merging: dict[_CellName, list[_CellName]] = {}
@@ -167,7 +167,7 @@ class Regrouped:
         )
 
     def _takes(self, refolded: _Refolded, counted: Arrival) -> bool:
-        """Whether the event counts and has the values that are wanted."""
+        """Return whether the event counts and has the values that are wanted."""
         layer = refolded.admitting.layer_at(counted.timestamp_ms)
         if layer is not None and not is_admitted(layer, counted):
             return False

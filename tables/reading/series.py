@@ -56,7 +56,7 @@ class SeriesWindow(NamedTuple):
 def windows(
     name: WindowName, timezone: str, from_ms: int, until_ms: int, most: int
 ) -> list[SeriesWindow]:
-    """The windows that cover [from_ms, until_ms), the first and the last in full.
+    """Return the windows that cover [from_ms, until_ms), the first and the last in full.
 
     Raises:
         TooManyWindows: there are more than `most`.
@@ -73,7 +73,7 @@ def windows(
 
 
 def _start(name: WindowName, timezone: str, at_ms: int) -> int:
-    """The start of the window that holds an instant."""
+    """Return the start (ms) of the window that holds an instant."""
     if name == "minute":
         return _minute(at_ms, timezone)
     if name == "hour":
@@ -112,7 +112,7 @@ def _next_hour(start_ms: int, timezone: str) -> int:
 
 
 def _hour(at_ms: int, timezone: str) -> tuple[date, int, int]:
-    """Names an hour on the wall; `fold` tells the two of a repeated one apart."""
+    """Name an hour on the wall; `fold` tells the two of a repeated one apart."""
     local = local_datetime(at_ms, timezone)
     return local.date(), local.hour, local.fold
 
@@ -163,7 +163,7 @@ class Series:
         ]
 
     def _part(self, meter_key: MeterKey, span: Span, number: int) -> Route:
-        """The span's charge, folding by window instead of by period."""
+        """Make the span's charge fold by window instead of by period."""
         key = SpanKey(*span.key[:2], start_ms=self._windows[0].start_ms)
         by_window = Span(
             span.name,
@@ -189,7 +189,7 @@ class Series:
         apply_members(folded.unique, self._members, -1, folded)
 
     def values(self) -> list[ChargeSeries]:
-        """One series a charge, in order of first use."""
+        """Return one series a charge, in order of first use."""
         charges: dict[str, list[tuple[Span, Span]]] = {}
         for span, part in self._parts:
             charges.setdefault(span.key.charge_id, []).append((span, part.spans[0]))
@@ -219,7 +219,7 @@ class Series:
 
 
 def _shows(span: Span, window: SeriesWindow) -> bool:
-    """Whether a span has figures for a window; levels are those of the span at its end."""
+    """Return whether a span has figures for a window; levels are those of the span at its end."""
     if not span.fold.metric.recurring:
         return span.key.start_ms < window.end_ms and window.start_ms < span.end_ms
     last_ms = window.end_ms - 1
@@ -246,7 +246,7 @@ class _Windows(Timeline):
         return self._wanted[i] if i >= 0 and at_ms < self._wanted[i].end_ms else None
 
     def period_at(self, start_ms: int) -> Period:
-        """The window that begins there."""
+        """Return the window that begins there."""
         return self._wanted[bisect_right(self._window_starts, start_ms) - 1]
 
     def until(self, at_ms: int) -> list[Period]:

@@ -21,15 +21,16 @@ from tables.routing.period_charges import PeriodCharges
 
 
 def current_usage(partition: Partition, name: SubscriptionKey, at_ms: int) -> PeriodUsage | None:
-    """Usage of the period holding `at_ms` of the active subscription; None when there is none."""
+    """Return usage of the active subscription's period that holds `at_ms`; None: there is none."""
     return drained(current_usage_steps(partition, name, at_ms))
 
 
 def current_usage_steps(
     partition: Partition, name: SubscriptionKey, at_ms: int
 ) -> Steps[PeriodUsage | None]:
-    """The same by steps. What is folded between them may be in some rows: `as_of` is what is in all
-    of them.
+    """Do `current_usage` by steps.
+
+    What is folded between them may be in some rows: `as_of` is what is in all of them.
     """
     for versions, timeline in reversed(partition.timelines.of(name)):
         subscription = versions.at()
@@ -51,7 +52,7 @@ def current_usage_steps(
 def active_subscription(
     partition: Partition, name: SubscriptionKey, at_ms: int
 ) -> Subscription | None:
-    """The subscription that is active at a moment, or the implicit one."""
+    """Return the subscription that is active at a moment, or the implicit one."""
     for versions, _ in reversed(partition.timelines.of(name)):
         subscription = versions.at()
         if subscription is not None and subscription.status_at(at_ms) == "active":
@@ -62,7 +63,7 @@ def active_subscription(
 
 
 def past_periods(partition: Partition, name: SubscriptionKey, at_ms: int) -> list[PastPeriod]:
-    """Every period that ended by `at_ms`, newest first."""
+    """List the periods that ended by `at_ms`, newest first."""
     past: list[PastPeriod] = []
     if not partition.timelines.of(name) and partition.settings.implicit_plan:
         past += _implicit_past(partition, name, at_ms)
@@ -81,7 +82,7 @@ def past_periods(partition: Partition, name: SubscriptionKey, at_ms: int) -> lis
 def past_usage_steps(
     partition: Partition, name: SubscriptionKey, past: PastPeriod
 ) -> Steps[PeriodUsage]:
-    """Usage of an ended period: the newest revision, or the live figures of one in grace."""
+    """Return usage of an ended period: the newest revision, or the live figures of one in grace."""
     subscription, period, implicit = past
     if implicit:
         usage = yield from _implicit_steps(partition, name, period)
@@ -97,7 +98,7 @@ def _period_steps(
     period: Period,
     at_ms: int | None = None,
 ) -> Steps[PeriodUsage]:
-    """Usage of one period: as published, or live while it is not, with what accrued by `at_ms`."""
+    """Return usage of one period: as published, or else live, with what accrued by `at_ms`."""
     definitions = partition.definitions
     plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
     versions = definitions.plan_versions[subscription.plan_id]
@@ -127,14 +128,17 @@ def _collected(rows: Iterable[UsageRow]) -> Steps[tuple[UsageRow, ...]]:
 def _published_history(
     partition: Partition, organization_id: str, period: Period
 ) -> list[HistoryRecord]:
-    """History records that a published period has been revised by."""
+    """Return history records that a published period has been revised by."""
     cut_ms = partition.checkpoint.cut_ms
     records = partition.definitions.history_of(organization_id, cut_ms)
     return [r for r in records if ceil_to(r.append_time_ms, period.revise_every_ms) <= cut_ms]
 
 
 def period_shown(partition: Partition, usage: PeriodUsage) -> Period:
-    """The period that usage is of. Raises LookupError when the definitions have it no more."""
+    """Return the period that usage is of.
+
+    Raises LookupError when the definitions have it no more.
+    """
     subscription = usage.subscription
     timelines = [
         timeline
@@ -182,7 +186,7 @@ def _usage(
 
 
 def as_of(partition: Partition) -> AsOf:
-    """How far the partition has folded."""
+    """Tell how far the partition has folded."""
     checkpoint = partition.checkpoint
     return AsOf(
         checkpoint.append_time_ms, partition.number, checkpoint.raw_next, checkpoint.rekeyed_next
@@ -196,7 +200,7 @@ def _as_folded(
     subscription_id: str,
     period: Period,
 ) -> Iterator[ChargeInForce]:
-    """The charges as the cells have them: as they were, until a refold is swapped in."""
+    """Yield the charges as the cells have them: as they were, until a refold is swapped in."""
     for in_force in charges:
         fold = partition.routes.fold_of(in_force.charge, in_force.metric, period.timezone)
         for span in spans_of(partition, name, subscription_id, in_force, period):
@@ -234,7 +238,7 @@ def spans_of(
     in_force: ChargeInForce,
     period: Period,
 ) -> Iterator[Span]:
-    """The spans that fold a charge in a period: one, or none when the charge is not in force."""
+    """Yield the spans that fold a charge in a period: one, or none if it is not in force."""
     for span in partition.views.route_of((*name, in_force.metric.code)).spans:
         if span.key[:2] == (subscription_id, in_force.charge.id) and (
             span.key.start_ms <= period.start_ms < span.end_ms
@@ -243,7 +247,7 @@ def spans_of(
 
 
 def accrues_until(in_force: ChargeInForce, at_ms: int | None) -> int | None:
-    """`at_ms` for an average over time: other figures do not accrue."""
+    """Return `at_ms` for an average over time: other figures do not accrue."""
     return at_ms if AGGREGATION_TYPES[in_force.metric.aggregation_type].over_time else None
 
 
@@ -269,7 +273,7 @@ def row_of(
     figures: CellFigures,
     units_so_far: Decimal | None,
 ) -> UsageRow:
-    """A cell's figures as usage shows them."""
+    """Return a cell's figures as usage shows them."""
     return UsageRow(
         charge_id=in_force.charge.id,
         filter_id=filter_id,
@@ -316,7 +320,7 @@ def _published_rows(
 
 
 def _implicit_past(partition: Partition, name: SubscriptionKey, at_ms: int) -> Iterator[PastPeriod]:
-    """Every ended month since the first event of a metric that there is."""
+    """Yield every ended month since the first event of a metric that there is."""
     metrics = partition.definitions.metrics(name[0])
     starts_ms = [
         layer.start_ms

@@ -369,7 +369,7 @@ def _difference(
 
 
 def _shown(cell: Cell | None) -> dict[str, str]:
-    """Figures of a cell's period, and the state itself, which may differ without showing."""
+    """Return figures of a cell's period, and the state itself, which may differ without showing."""
     if cell is None:
         return {}
     layer, span = cell.layer, cell.layer.span
@@ -394,7 +394,7 @@ def _text(value: object) -> str:
 
 
 def figure_texts(figures: CellFigures) -> FigureTexts:
-    """Figures as they are printed in records."""
+    """Return figures as they are printed in records."""
     prorated, precise = figures.prorated_units, figures.precise_total_amount_cents
     return FigureTexts(
         units=plain(figures.units),

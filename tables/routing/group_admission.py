@@ -90,7 +90,7 @@ class GroupAdmission:
         return scope in self._limit_positions or len(known) > most
 
     def agrees(self, route: Route) -> bool:
-        """Whether the cells folded are those of the admitted groups, each with all its events.
+        """Return whether the cells folded are those of the admitted groups, with all their events.
 
         A group that came in stays in, so only which ones came in can be wrong.
         """
@@ -107,7 +107,7 @@ class GroupAdmission:
         return True
 
     def impose(self, route: Route) -> Route:
-        """The route without cells, open only to the groups that are admitted."""
+        """Return the route without cells, open only to the groups that are admitted."""
         spans = {span.key: span.emptied() for span in route.spans}
         for span, layer in _limited(route):
             scope = _scope(span, layer)
@@ -121,7 +121,7 @@ class GroupAdmission:
         return Route(*route.meter_key, route.timelines, tuple(spans.values()))
 
     def strangers(self, route: Route) -> Iterator[GroupCell]:
-        """Cells of groups that are not admitted."""
+        """Yield cells of groups that are not admitted."""
         for span, layer in _limited(route):
             scope = _scope(span, layer)
             if self._is_over(scope):
@@ -171,7 +171,7 @@ def impose_live(live: Route, route: Route) -> None:
 
 
 def is_admitted(layer: Layer, counted: Arrival) -> bool:
-    """Whether the group of an event is one that a layer is open to."""
+    """Return whether the group of an event is one that a layer is open to."""
     group_limit, fold = layer.limits.group_limit, layer.span.fold
     if group_limit is None:
         return True
@@ -183,7 +183,7 @@ def is_admitted(layer: Layer, counted: Arrival) -> bool:
 
 
 def _limited(route: Route) -> Iterator[tuple[Span, Layer | None]]:
-    """What the limit holds for one by one: the layers of a span, or the whole span."""
+    """Yield what the limit holds for one by one: the layers of a span, or the whole span."""
     for span in route.spans:
         if not span.fold.grouped:
             continue

@@ -27,11 +27,11 @@ class ImplicitPlan:
         self._identities: dict[tuple[str, str], str] = {}
 
     def timeline(self, settings: SettingsRecord) -> Timeline:
-        """Months since 1970; the same for everyone."""
+        """Return the months since 1970; they are the same for everyone."""
         return _timeline(settings)
 
     def charge(self, metric: Metric) -> Charge:
-        """The charge on a metric, compiled once per version of the metric."""
+        """Return the charge on a metric, compiled once per version of the metric."""
         known = self._charges.get(id(metric))
         if known is None:
             known = self._charges[id(metric)] = (metric, implicit_charge(metric))
@@ -44,7 +44,7 @@ class ImplicitPlan:
         settings: SettingsRecord,
         limited_after_ms: int,
     ) -> SpanPlan:
-        """The one span of a metric, without end."""
+        """Return the one span of a metric, without end."""
         identity = self._identities.get(name)
         if identity is None:
             identity = self._identities[name] = subscription_id(*name)
@@ -58,19 +58,19 @@ class ImplicitPlan:
 
 @lru_cache(maxsize=4)
 def _timeline(settings: SettingsRecord) -> Timeline:
-    """Hundreds of months, which partitions need not make each for itself."""
+    """Make hundreds of months, which partitions need not make each for itself."""
     return implicit_timeline(settings, implicit_subscription("", "", 0))
 
 
 def subscription_id(organization_id: str, external_id: str) -> str:
-    """UUIDv5 of the implicit subscription."""
+    """Return the UUIDv5 of the implicit subscription."""
     return str(uuid5(_NAMESPACE, f"subscription\0{organization_id}\0{external_id}"))
 
 
 def implicit_subscription(
     organization_id: str, external_id: str, started_at_ms: int
 ) -> Subscription:
-    """The subscription that an unknown external id is read as."""
+    """Return the subscription that an unknown external id is read as."""
     return Subscription(
         id=subscription_id(organization_id, external_id),
         organization_id=organization_id,
@@ -85,7 +85,7 @@ def implicit_subscription(
 
 
 def implicit_charge(metric: Metric) -> Charge:
-    """A standard charge grouped by the metric's filter keys."""
+    """Make a standard charge grouped by the metric's filter keys."""
     keys = [f.key for f in metric.filters]
     return Charge(
         id=str(uuid5(_NAMESPACE, f"charge\0{metric.id}")),
@@ -98,7 +98,7 @@ def implicit_charge(metric: Metric) -> Charge:
 
 
 def implicit_plan(organization_id: str, metrics: list[Metric]) -> Plan:
-    """The plan itself: one charge per live metric, ordered by code."""
+    """Make the plan itself: one charge per live metric, ordered by code."""
     return Plan(
         id=str(uuid5(_NAMESPACE, f"plan\0{organization_id}")),
         organization_id=organization_id,

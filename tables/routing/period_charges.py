@@ -35,7 +35,10 @@ Stage = dict[str, PeriodCharge]
 def charges_in_force(
     definitions: Definitions, plan: Versions[Plan], code: str | None, at_ms: int
 ) -> list[tuple[Charge, Metric]]:
-    """Charges of a plan with their metrics as of a moment, in plan order; `code` None: all."""
+    """Return charges of a plan with their metrics as of a moment, in plan order.
+
+    `code` None: all.
+    """
     version = plan.at(at_ms) or plan.last_before_deletion(at_ms)
     if version is None:
         return []
@@ -62,7 +65,7 @@ class PeriodCharges:
         period: Period,
         records: Sequence[HistoryRecord],
     ):
-        """`records`: history records of the organization that are in force, in order."""
+        """Take `records`: history records of the organization that are in force, in order."""
         self._records = covering(records, period)
         at_ms = period.fixed_at_ms
         own = charges_in_force(definitions, plan, None, at_ms)

@@ -33,7 +33,7 @@ def plan_spans(
     until_ms: int | None = None,
     history: Sequence[HistoryRecord] = (),
 ) -> list[SpanPlan]:
-    """Runs of periods of one subscription in which a charge of the metric code folds alike.
+    """Return runs of periods of one subscription in which a charge of the metric code folds alike.
 
     `history`: history records of the organization that are in force, in order.
     """
@@ -89,7 +89,7 @@ def _charges_by_period(
     changes_ms: list[int],
     history: Sequence[HistoryRecord],
 ) -> Iterator[tuple[Period, list[tuple[Charge, Metric]]]]:
-    """(period, charges of the code under the definitions it is fixed under, or that history says).
+    """Yield (period, charges of the code under its definitions, or those that history says).
 
     Stops at the first period that no change known today can come before: the later ones are alike
     until their timezone changes.
@@ -124,7 +124,7 @@ class ChargeFolds:
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
     ) -> ChargeFold:
-        """The compiled charge; versions are told apart by identity, for they never change."""
+        """Return the compiled charge; versions are told apart by identity: they never change."""
         name = (id(charge), id(metric), timezone if charge.prorated else "", limited_after_ms)
         fold = self._folds.get(name)
         if fold is None:

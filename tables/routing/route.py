@@ -83,13 +83,13 @@ class Route:
 
 
 def _history_groups(span: Span) -> int:
-    """The most groups of what is carried on, also where no period of the span is reached yet."""
+    """Return the most groups of what is carried on, also before the span's first period."""
     fold = span.fold
     return span.max_groups if fold.metric.recurring and not fold.plain else 0
 
 
 def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
-    """What `shape` says of the periods of a span."""
+    """Return what `shape` says of the periods of a span."""
     recurring = span.fold.metric.recurring
     periods = [
         period
