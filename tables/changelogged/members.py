@@ -158,6 +158,10 @@ class Members:
                     self.put(name, ())
             yield
 
+    def drop(self, keys: Iterable[SetKey]) -> None:
+        """Remove sets that no span has any more from the store, with the next write."""
+        self._dropped.update(keys)
+
     def replacing(self, others: Members) -> Steps[None]:
         """Take over the members that a refold made, in steps."""
         for count, (name, member) in enumerate(others._cache.items(), 1):

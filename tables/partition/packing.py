@@ -14,10 +14,10 @@ import msgspec
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.aggregation import FOLD_VERSION
 from tables.cells.cell import GroupCell, PackedCell, Span
-from tables.cells.keys import CellKey, SpanKey
+from tables.cells.keys import CellKey, SpanKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew
 from tables.changelogged.checksum import record_hash
-from tables.changelogged.members import SetKey
+from tables.changelogged.members import SetKey, set_key
 from tables.changelogged.packed_rows import (
     Packed,
     PackedCells,
@@ -50,6 +50,7 @@ class Packing:
     ):
         self._definitions = tables.definitions
         self._event_ranges = tables.event_ranges
+        self._members = tables.members
         self._snapshot = snapshot
         self._standing = standing
         self._timelines = routes.timelines
@@ -157,11 +158,27 @@ class Packing:
             self._refold_orphaned(name)
 
     def _refold_orphaned(self, name: SubscriptionKey) -> None:
-        """Count anew what cells hold that no route leads to: they are a fault of ours."""
-        for cells in self._unpacked.values():
-            for _, (key, value) in cells:
+        """Count anew what cells hold that no route leads to: they are a fault of ours.
+
+        Their sets of members go with the flush that deletes them, and are not begun again.
+        """
+        routes, gone = self._routes, list[SetKey]()
+        routes.skip_generation()
+        for span_key, cells in self._unpacked.items():
+            span = routes.spans.get(span_key)
+            if span is not None and not span.all_sets():
+                span.generation = routes.generation_now
+            for cell_key, (key, value) in cells:
                 self._snapshot.delete_packed(key, value)
+                generation = _decode_cell(value).generation
+                for set_name in _set_names(cell_key):
+                    if span is not None and span.fold.unique and span.generation == generation:
+                        # Its other cells may use the set, which the refold forgets with the span.
+                        span.sets[set_name] = span.set_named(set_name)
+                    else:
+                        gone.append(set_key(*span_key, generation, set_name[2], *set_name[:2]))
         self._unpacked.clear()
+        self._members.drop(gone)
         self._stale.miss(self._event_ranges.meter_keys_of(name))
 
     def pack(self, name: SubscriptionKey, pieces: Sequence[Piece] = ()) -> None:
@@ -255,6 +272,11 @@ class Packing:
 
 _decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
 _decode_key = msgspec.msgpack.Decoder(CellKey).decode
+
+
+def _set_names(cell: CellKey) -> tuple[SpanSetKey, SpanSetKey]:
+    """Return the sets that may have a cell's members: of a recurring metric, of another."""
+    return (cell.filter_id, cell.groups, None), (cell.filter_id, cell.groups, cell.layer_ms)
 
 
 def by_span(cells: Iterable[Packed]) -> dict[SpanKey, list[tuple[CellKey, Packed]]]:

@@ -236,3 +236,8 @@ class RouteTable:
     def next_generation(self) -> int:
         """Return the generation of spans that a refold beginning now will make."""
         return max(self._checkpoint.flush, self._checkpoint.generation) + 1
+
+    def skip_generation(self) -> None:
+        """Let no span made from here on have a generation that sets of members were made under."""
+        # One more than a refold that has begun already: its generation is taken.
+        self._checkpoint.generation = self.next_generation() + 1

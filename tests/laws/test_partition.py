@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.definitions import commands
 from app.wire.arrivals import Arrival
+from tables.changelogged.members import SetKey
 from tests.laws.world import (
     GRACE_SETTINGS,
     METRICS,
+    ORG,
     SETTINGS,
     START_MS,
     WEEK_MS,
@@ -21,6 +24,7 @@ from tests.laws.world import (
     arrivals,
     changing_definitions,
     definitions_of,
+    event,
     slices,
 )
 from tests.profiles import examples
@@ -170,12 +174,30 @@ def test_nothing_stays_in_the_store_of_sets_that_were_refolded(data: st.DataObje
             live.restart()
     live.define_all()
     live.flush()
+    assert live.changelog.stored_sets() <= sets_of(live)
+
+
+def test_nothing_stays_in_the_store_of_sets_that_a_restart_finds_without_a_charge() -> None:
+    """The metric goes in the millisecond that the definitions had reached at the restart."""
+    live = Live(definitions_of(UNIQUE))
+    live.define_all()
+    live.append(START_MS, commands.upsert_customer(ORG, {"external_id": "customer"}))
+    use = event("heads", "t", START_MS, u="a")
+    live.deliver([Arrival(use, ORG, START_MS + WEEK_MS, 0, 0, 0)])
+    live.restart()
+    assert live.changelog.stored_sets()
+    live.append(START_MS, commands.delete_billable_metric(ORG, "heads"))
+    live.flush()
+    assert live.changelog.stored_sets() == sets_of(live) == set()
+
+
+def sets_of(live: Live) -> set[SetKey]:
+    """Every set of members that a span of the partition has."""
     live.cells()
-    sets = {
+    return {
         key
         for route in live.partition.routes.by_key.values()
         for span in route.spans
         if span.fold.unique
         for key in span.all_sets().values()
     }
-    assert {key for key, _ in live.changelog.store} <= sets

@@ -26,7 +26,7 @@ from app.wire.decode import decode_record
 from app.wire.events import Event
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.checkpoint import Checkpoint
-from tables.changelogged.members import MemberKey
+from tables.changelogged.members import MemberKey, SetKey
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.partition.intake import WaitForDefinitions
@@ -321,6 +321,10 @@ class Changelog:
         partition.index.seal_flush(partition.checkpoint.flush)
         self.record = msgspec.msgpack.encode(partition.checkpoint)
         return changes
+
+    def stored_sets(self) -> set[SetKey]:
+        """Sets that the store has members of."""
+        return {key for key, _ in self.store}
 
     def restored(self, definitions: Definitions) -> Partition:
         """A partition as a worker restores it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
@@ -17,6 +18,8 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.keys import CellKey
+from tables.changelogged.checksum import sum_of
+from tables.changelogged.members import member_changelog_key
 from tables.partition.redirection import refolds_of
 from tables.reading.usage import current_usage
 from tests.laws.world import (
@@ -73,8 +76,8 @@ def restore_after(live: Live, command: Command) -> set[MeterKey]:
     return meter_keys
 
 
-def applied(live: Live, command: Command) -> Any:
-    outcome = apply(live.definitions, command.encode(), CHANGED_MS, live.definitions.offset)
+def applied(live: Live, command: Command, at_ms: int = CHANGED_MS) -> Any:
+    outcome = apply(live.definitions, command.encode(), at_ms, live.definitions.offset)
     assert isinstance(outcome, Applied)
     return outcome.impact
 
@@ -134,3 +137,57 @@ def test_a_cell_of_another_aggregation_is_counted_anew() -> None:
 
 def is_metric(command: Command) -> bool:
     return command.type == "create_billable_metric"
+
+
+def test_a_set_that_cells_of_a_reached_layer_share_stays_until_the_refold() -> None:
+    """Another timezone moves the third week, not the second; a recurring metric has one set."""
+    live = Live(definitions_of(["heads"]))
+    live.define_all()
+    uses = [
+        Arrival(event("heads", f"t{i}", at_ms, u="a"), ORG, USED_MS, 0, i, 0)
+        for i, at_ms in enumerate((USED_MS, START_MS + 2 * WEEK_MS))
+    ]
+    live.deliver(uses)
+    live.append(CHANGED_MS, RENAMED)
+    live.restart()
+    (shared,) = live.changelog.stored_sets()
+    moved = commands.upsert_customer(ORG, {"external_id": "customer", "timezone": "Asia/Tokyo"})
+    partition = live.partition
+    partition.redefinition.tell(applied(live, moved))
+    refolded = refolds_of(partition.redefinition.renewing())
+    live.flush()
+    assert len(live.changelog.cells) == 1
+    assert live.changelog.stored_sets() == {shared}
+    live.refold(refolded)
+    live.flush()
+    assert len(live.changelog.cells) == 2
+    assert shared not in live.changelog.stored_sets()
+
+
+@pytest.mark.parametrize("reaches", [False, True], ids=["no span", "a span without cells"])
+def test_a_set_that_is_gone_is_not_begun_again(reaches: bool) -> None:
+    """The next restart comes before the refold, and brings the charge back as it was."""
+    live = Live(definitions_of(["heads"]))
+    live.define_all()
+    changed_ms = CHANGED_MS if reaches else START_MS
+    live.append(changed_ms, RENAMED)
+    first, second = (
+        Arrival(event("heads", f"t{i}", START_MS + 2 * WEEK_MS, u="a"), ORG, CHANGED_MS, 0, i, 0)
+        for i in range(2)
+    )
+    live.deliver([first])
+    live.restart()
+    impact = applied(live, commands.delete_billable_metric(ORG, "heads"), changed_ms)
+    live.partition.redefinition.tell(impact)
+    assert refolds_of(live.partition.redefinition.renewing())
+    assert live.changelog.stored_sets()
+    live.restart()
+    assert not live.changelog.stored_sets()
+    gone = {key for key, _ in live.changelog.members}
+    live.partition.redefinition.tell(impact, until_ms=changed_ms - 1)
+    live.deliver([second])
+    live.flush()
+    assert live.changelog.stored_sets().isdisjoint(gone)
+    members = live.changelog.members.items()
+    packed = [(member_changelog_key(name), value) for name, value in members]
+    assert sum_of(packed) == live.partition.members.sum
