@@ -82,14 +82,14 @@ multiply = EXACT.multiply
 
 
 def add_precise(left: Decimal | None, right: Decimal | None) -> Decimal | None:
-    """Sum of two amounts of which any may be absent."""
+    """Return the sum of two amounts of which any may be absent."""
     if left is None:
         return right
     return left if right is None else EXACT.add(left, right)
 
 
 def local_ordinal(day: date) -> int:
-    """Number of a local date, so that days between two dates are a subtraction."""
+    """Return the number of a local date, so that days between two dates are a subtraction."""
     return day.toordinal()
 
 

@@ -96,7 +96,7 @@ class ChargeFold:
     def place_of(
         self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
     ) -> tuple[str | None, Groups] | None:
-        """Filter id and groups of the cell that an event which has a value belongs to.
+        """Return filter id and groups of the cell that an event which has a value belongs to.
 
         None if a value that it is grouped by is too long.
         """
@@ -114,7 +114,7 @@ class ChargeFold:
     def cell_of(
         self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
     ) -> tuple[str | None, Groups] | None:
-        """Return the same of any event; None if it has no value as well."""
+        """Return what `place_of` does, of any event; None if it has no value as well."""
         value = self.read_value(code, timestamp_ms, properties, append_time_ms)
         if isinstance(value, Ignored):
             return None

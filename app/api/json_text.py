@@ -29,7 +29,7 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON; `msgspec.Raw` as it stands."""
+    """Return compact JSON; `msgspec.Raw` as it stands."""
     return msgspec.json.encode(value)
 
 

@@ -78,7 +78,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Name of the key that it came with. Nothing that is published says it."""
 
     def encode(self) -> bytes:
-        """Compact JSON; numbers keep their digits."""
+        """Return compact JSON; numbers keep their digits."""
         return _ENCODER.encode(self)
 
     @staticmethod

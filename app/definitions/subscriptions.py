@@ -76,7 +76,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
 
 
 def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
-    """Name and ending_at, and subscription_at of one that waits for its first start."""
+    """Change name and ending_at, and subscription_at of one that waits for its first start."""
     external_id, status = payload_text(command, "external_id"), command.payload.get("status")
     old = _find(definitions, command.organization_id, external_id, status, now_ms)
     if old is None:

@@ -290,7 +290,7 @@ def row_of(
 def grouped_by(
     in_force: ChargeInForce, filter_id: str | None, groups: tuple[str | None, ...]
 ) -> tuple[tuple[str, str | None], ...]:
-    """Group keys with the values of a cell, in the order configured."""
+    """Return group keys with the values of a cell, in the order configured."""
     charge = in_force.charge
     bucket = next((f for f in charge.filters if f.id == filter_id), None)
     return tuple(zip(charge.group_keys(bucket), groups, strict=False))

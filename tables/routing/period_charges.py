@@ -109,14 +109,14 @@ class PeriodCharges:
     # made others of them: the same values of other keys are another cell.
 
     def name_of(self, charge: Charge, filter_id: str | None, groups: Groups) -> PublishedCellKey:
-        """Name, among those published, of a cell of a charge that is in force."""
+        """Return the name, among those published, of a cell of a charge that is in force."""
         keys = charge.group_keys(self.filter_of(charge.id, filter_id))
         return self.name_under(charge.id, filter_id, groups, keys)
 
     def name_under(
         self, charge_id: str, filter_id: str | None, groups: Groups, keys: tuple[str, ...]
     ) -> PublishedCellKey:
-        """Name, among those published, of a cell that is grouped by these keys."""
+        """Return the name, among those published, of a cell that is grouped by these keys."""
         if not groups or keys == self._first_keys(charge_id, filter_id):
             return charge_id, filter_id, groups
         return charge_id, filter_id, groups, keys
@@ -129,7 +129,7 @@ class PeriodCharges:
         return next(self.keys_through_time(charge_id, filter_id), ())
 
     def keys_through_time(self, charge_id: str, filter_id: str | None) -> Iterator[tuple[str, ...]]:
-        """Group keys of a bucket, the first it had first."""
+        """Yield group keys of a bucket, the first it had first."""
         for stage in self._stages:
             entry = stage.get(charge_id)
             if entry is None:
