@@ -26,6 +26,16 @@ WHY_LONG = "over 500 lines"
 RIDDLES = frozenset({"Of", "Whose", "Those", "Who", "That", "So", "Not"})
 """Words with which no sentence begins that has a subject and a verb."""
 
+NO_VERBS = """
+A After All An Another Any As At Before Both By Each Every Everything For From How If In Is It Its
+Never Newest No Nobody None Nothing On One Only Others Some Text The Their These They This Those Up
+What When Where Whether Which Who Whoever Whom Why With Without
+"""
+"""Words with which the docstring of a function does not begin, for a verb comes first."""
+
+PROPERTIES = frozenset({"cached_property", "property", "setter"})
+"""Decorators under which a function reads like an attribute, and may be told by a noun."""
+
 
 def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
@@ -51,6 +61,18 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             value = each.value if isinstance(each, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 yield each.lineno, value.value
+
+
+def is_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Return whether a function is read like an attribute."""
+    return any(ast.unparse(each).split(".")[-1] in PROPERTIES for each in node.decorator_list)
+
+
+def begins_with_a_verb(text: str) -> bool:
+    """Return whether a docstring may begin with a verb in the form of "Return", not "Returns"."""
+    first = text.split()[0].rstrip(".,;:")
+    plural = first.endswith("s") and not first.endswith("ss")
+    return first.isalpha() and first.istitle() and not plural and first not in NO_VERBS.split()
 
 
 def test_functions_are_short() -> None:
@@ -89,3 +111,14 @@ def test_no_docstring_begins_with_a_riddle(path: Path) -> None:
         if text.split()[:1] and text.split()[0] in RIDDLES
     ]
     assert riddles == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_docstring_of_a_function_begins_with_a_verb(path: Path) -> None:
+    others = [
+        (node.lineno, node.name, text.split("\n")[0])
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_property(node)
+        if (text := ast.get_docstring(node)) and not begins_with_a_verb(text)
+    ]
+    assert others == []
