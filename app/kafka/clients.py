@@ -32,7 +32,11 @@ again."""
 _BOOTSTRAP_ENDS_WITHIN_S = 1.0
 _TLS = ("SSL", "SASL_SSL")
 _failed: ContextVar[list[tuple[str, BaseException]]] = ContextVar("_failed")
-"""(host:port, why) of the brokers that could not be asked for the others."""
+"""(host:port, why) of the first broker that could not be asked for the others.
+
+Tasks that begin meanwhile keep the list as long as they live: it must not grow by each connection
+that fails while the brokers are away.
+"""
 _stopping: set[asyncio.Task[None]] = set()
 """Nobody may wait for them any more, and a task that nobody holds may be collected."""
 
@@ -53,7 +57,9 @@ async def _connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
     try:
         await connection.connect()
     except BaseException as error:
-        _failed.get([]).append((f"{host}:{port}", error))
+        failed = _failed.get(None)
+        if failed == []:
+            failed.append((f"{host}:{port}", error))
         raise
     return connection
 
@@ -77,9 +83,9 @@ class Connections(AIOKafkaClient):  # type: ignore[misc]
         try:
             await asyncio.shield(asking)
         except KafkaConnectionError as error:
-            refusals = [refusal_of(why, place) for place, why in failed]
-            if refusals and refusals[0] is not None:
-                raise refusals[0] from error
+            refusal = next((refusal_of(why, place) for place, why in failed), None)
+            if refusal is not None:
+                raise refusal from error
             raise
         except asyncio.CancelledError:
             await asyncio.wait([asking], timeout=_BOOTSTRAP_ENDS_WITHIN_S)
