@@ -17,7 +17,6 @@ import asyncio
 import logging
 import os
 import random
-import re
 import shutil
 import signal
 import sys
@@ -82,7 +81,6 @@ ENDS_WITHIN_S = 60.0
 """After SIGTERM."""
 
 
-_GENERATION = re.compile(r"\(generation (\d+)\)")
 _WATCH_S = 0.5
 _STANDSTILL_S = 10.0
 
@@ -316,12 +314,6 @@ class Chaos:
                     return f"{sum(lags):,} on {len(lags)} partitions"
         return "nobody knows"
 
-    def generations(self) -> int:
-        """Of the group: how often its members changed, as the workers were told."""
-        logs = (worker.log_file for worker in [*self.workers, self.visitor])
-        texts = (log.read_text(errors="replace") for log in logs if log.exists())
-        return max(int(n) for text in texts for n in _GENERATION.findall(text))
-
     async def tell_tasks(self) -> None:
         """Let every worker write to its log what it is at."""
         for worker in [*self.workers, self.visitor]:
@@ -394,8 +386,7 @@ async def _proved(chaos: Chaos, traffic: Traffic, directory: Path) -> bool:
     rests = chaos.rests_s
     _say(f"{traffic.acknowledged:,} events, {dict(chaos.happened)}")
     click.echo(
-        f"of the workers killed {chaos.killed_starting} while they started; the group is at "
-        f"generation {chaos.generations()}\n"
+        f"of the workers killed {chaos.killed_starting} while they started\n"
         f"{len(rests)} rests, all was served within {max(rests):.1f} s of them"
     )
     chaos.world.api.url = chaos.workers[0].url
