@@ -36,7 +36,7 @@ from app.wire.events import Event
 from app.wire.properties import read_properties
 from tests.app.definitions.test_laws import ORGS, START_MS, prologue
 from tests.live.batches import CODECS, packed_batch
-from tests.rules.test_corrections import amend, cancel, current, event
+from tests.rules.test_corrections import amend, cancel, current, raw_event
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 
@@ -177,14 +177,14 @@ def corrections(data: bytes) -> object:
         kind, name, number = data[at] % 3, f"t{data[at + 1] % 3}", data[at + 2] % 100
         correction = f"c{data[at + 1] // 3 % 5}"
         if kind == 0:
-            appended.append(event(name, str(number)))
+            appended.append(raw_event(name, str(number)))
             first.setdefault(name, number)
             continue
         value = None if kind == 1 else number
         appended.append(
             cancel(name, correction)
             if value is None
-            else amend(event(name, str(value)), correction)
+            else amend(raw_event(name, str(value)), correction)
         )
         # What is sent again under its id says nothing; of the others the last one holds.
         if correction not in said:

@@ -21,7 +21,7 @@ from tests.laws.world import (
     START_MS,
     SUBSCRIPTION,
     WEEK_MS,
-    DefinitionLine,
+    CommandAt,
     Live,
     arrivals,
     definitions_of,
@@ -34,7 +34,7 @@ END_MS = START_MS + 8 * WEEK_MS
 GROUPED = ("sum", "unique")
 
 
-def world(code: str, timezone: str, grace_days: int | None) -> list[DefinitionLine]:
+def world(code: str, timezone: str, grace_days: int | None) -> list[CommandAt]:
     """The usual world with one metric and a customer of its own settings."""
     base = definitions_of([code], GRACE_SETTINGS)
     billing = {"invoice_grace_period": grace_days}

@@ -18,7 +18,7 @@ from tests.laws.world import (
     SETTINGS,
     START_MS,
     WEEK_MS,
-    DefinitionLine,
+    CommandAt,
     Live,
     event,
     lines,
@@ -38,7 +38,7 @@ GROUPS = "vwxy "
 few = examples(80)
 
 
-def definitions_of(most: int) -> list[DefinitionLine]:
+def definitions_of(most: int) -> list[CommandAt]:
     """Every charge has groups, of two keys in the bucket of its filter."""
     plan = plan_body(CODES)
     for charge in plan["charges"]:
@@ -95,7 +95,7 @@ def arrivals(draw: st.DrawFn, *, max_events: int = 16) -> list[Arrival]:
     return sorted(made, key=lambda arrival: arrival.position)
 
 
-def in_order(definitions: list[DefinitionLine], events: list[Arrival]) -> Live:
+def in_order(definitions: list[CommandAt], events: list[Arrival]) -> Live:
     live = Live(definitions)
     live.define_all()
     for arrival in events:

@@ -17,7 +17,7 @@ from tests.laws.world import (
     START_MS,
     SUBSCRIPTION,
     WEEK_MS,
-    DefinitionLine,
+    CommandAt,
     Live,
     arrivals,
     definitions_of,
@@ -28,7 +28,7 @@ NAME = (ORG, SUBSCRIPTION)
 END_MS = START_MS + 4 * WEEK_MS + HOUR_MS
 
 
-def ready(definitions: Sequence[DefinitionLine], events: Sequence[Arrival]) -> Live:
+def ready(definitions: Sequence[CommandAt], events: Sequence[Arrival]) -> Live:
     """Everything is folded, and no cut taken."""
     live = Live(definitions)
     live.define_all()
@@ -37,7 +37,7 @@ def ready(definitions: Sequence[DefinitionLine], events: Sequence[Arrival]) -> L
     return live
 
 
-def whole(definitions: Sequence[DefinitionLine], events: Sequence[Arrival]) -> list[bytes]:
+def whole(definitions: Sequence[CommandAt], events: Sequence[Arrival]) -> list[bytes]:
     live = ready(definitions, events)
     live.close_until(END_MS)
     return [record.value for record in live.records]
@@ -72,7 +72,7 @@ def test_between_any_two_steps(data: st.DataObject) -> None:
 CODES = ("count", "sum")
 
 
-def revised_late(definitions: Sequence[DefinitionLine], *, restarts: bool) -> list[bytes]:
+def revised_late(definitions: Sequence[CommandAt], *, restarts: bool) -> list[bytes]:
     """What a revision publishes of two cells; a restart comes after these, before its end."""
     live = Live(definitions)
     live.define_all()

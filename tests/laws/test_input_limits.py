@@ -15,7 +15,7 @@ from tests.laws.world import (
     DAY_MS,
     SETTINGS,
     START_MS,
-    DefinitionLine,
+    CommandAt,
     Live,
     arrivals,
     changing_definitions,
@@ -29,7 +29,7 @@ LONG = "z" * (VALUE_BYTES + 1)
 
 
 @st.composite
-def limited_definitions(draw: st.DrawFn) -> list[DefinitionLine]:
+def limited_definitions(draw: st.DrawFn) -> list[CommandAt]:
     """Definitions that change, limits from any moment on."""
     others = [(line.append_time_ms, line.command) for line in draw(changing_definitions(ALL))]
     limited = (START_MS + draw(st.integers(0, 28)) * DAY_MS, LIMITS)
@@ -53,7 +53,7 @@ def long_arrivals(draw: st.DrawFn) -> list[Arrival]:
 @examples(80)
 @given(limited_definitions(), long_arrivals(), st.data())
 def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
-    definitions: list[DefinitionLine], events: list[Arrival], data: st.DataObject
+    definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
 ) -> None:
     live = Live(definitions)
     for arrival in events:

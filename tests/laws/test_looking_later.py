@@ -18,7 +18,7 @@ from tests.laws.world import (
     ORG,
     START_MS,
     SUBSCRIPTION,
-    DefinitionLine,
+    CommandAt,
     Live,
     arrivals,
     changing_definitions,
@@ -33,7 +33,7 @@ NAME = (ORG, SUBSCRIPTION)
 class Later(Live):
     """Applies definitions at once, and looks at whom they concern when it is asked to."""
 
-    def __init__(self, definitions: Sequence[DefinitionLine] = ()):
+    def __init__(self, definitions: Sequence[CommandAt] = ()):
         super().__init__(definitions)
         self._looking: Generator[Renewed | None, None, None] | None = None
 
@@ -94,7 +94,7 @@ def test_events_and_packing_among_definitions_not_looked_at(data: st.DataObject)
     same(in_order(definitions, events), later)
 
 
-def used(codes: Sequence[str], *, cools: bool, definitions: Sequence[DefinitionLine] = ()) -> Later:
+def used(codes: Sequence[str], *, cools: bool, definitions: Sequence[CommandAt] = ()) -> Later:
     live = Later(definitions or definitions_of(codes))
     live.define_all()
     live.look_to_the_end()

@@ -19,7 +19,7 @@ from tests.laws.world import (
     SETTINGS,
     START_MS,
     WEEK_MS,
-    DefinitionLine,
+    CommandAt,
     Live,
     arrivals,
     changing_definitions,
@@ -37,7 +37,7 @@ GRACES = st.sampled_from([SETTINGS, GRACE_SETTINGS])
 few = examples(80)
 
 
-def in_order(definitions: list[DefinitionLine], events: list[Arrival]) -> Live:
+def in_order(definitions: list[CommandAt], events: list[Arrival]) -> Live:
     """Both logs by append time, one event a slice, each cut as soon as it can be taken."""
     live = Live(definitions)
     for arrival in sorted(events, key=lambda a: a.position):

@@ -16,8 +16,16 @@ from app.definitions.state import Definitions
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.refusals import Refusal
-from tests.laws import world
-from tests.laws.world import METRICS, ORG, START_MS, WEEK_MS, Live, arrivals, changing_definitions
+from tests.laws.world import (
+    METRICS,
+    ORG,
+    START_MS,
+    WEEK_MS,
+    CommandAt,
+    Live,
+    arrivals,
+    changing_definitions,
+)
 from tests.profiles import examples
 
 ALL = tuple(METRICS)
@@ -49,7 +57,7 @@ def test_what_is_set_aside_was_never_there(data: st.DataObject) -> None:
         appended_ms = max(e.append_time_ms for e in events if place_of(e) == (partition, offset))
         at_ms = max(data.draw(st.integers(appended_ms, END_MS)), lines[-1].append_time_ms)
         command = set_aside(offset, partition=partition)
-        lines = [*lines, world.DefinitionLine(at_ms, lines[-1].offset + 1, command)]
+        lines = [*lines, CommandAt(at_ms, lines[-1].offset + 1, command)]
     live = Live(lines)
     for arrival in events:
         live.close_until(arrival.append_time_ms - 1)

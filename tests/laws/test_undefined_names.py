@@ -21,7 +21,7 @@ from tests.laws.world import (
     SETTINGS,
     START_MS,
     WEEK_MS,
-    DefinitionLine,
+    CommandAt,
     Live,
     event,
     lines,
@@ -132,7 +132,7 @@ def _arrivals(random: Random) -> list[Arrival]:
 
 
 def _told(
-    random: Random, worker: Worker, definitions: list[DefinitionLine], arrivals: list[Arrival]
+    random: Random, worker: Worker, definitions: list[CommandAt], arrivals: list[Arrival]
 ) -> Worker:
     """The same story, whatever the worker keeps."""
     worker._to_define = list(definitions)

@@ -88,7 +88,7 @@ METRICS |= {
 PRORATED = ("balance", "seats")
 
 
-class DefinitionLine(NamedTuple):
+class CommandAt(NamedTuple):
     """A command on the definitions log."""
 
     append_time_ms: int
@@ -144,16 +144,13 @@ def subscription_body(**changes: Any) -> dict[str, Any]:
     }
 
 
-def lines(commands_at: Iterable[tuple[int, Command]]) -> list[DefinitionLine]:
+def lines(commands_at: Iterable[tuple[int, Command]]) -> list[CommandAt]:
     return [
-        DefinitionLine(at_ms, offset, command)
-        for offset, (at_ms, command) in enumerate(commands_at)
+        CommandAt(at_ms, offset, command) for offset, (at_ms, command) in enumerate(commands_at)
     ]
 
 
-def definitions_of(
-    codes: Sequence[str], settings: SettingsRecord = SETTINGS
-) -> list[DefinitionLine]:
+def definitions_of(codes: Sequence[str], settings: SettingsRecord = SETTINGS) -> list[CommandAt]:
     """Settings, metrics, a weekly plan and a subscription from START on."""
     made: list[Command] = [commands.set_settings(settings)]
     made += [commands.create_billable_metric(ORG, metric_body(code)) for code in codes]
@@ -171,7 +168,7 @@ class Made(NamedTuple):
 
 
 @st.composite
-def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[DefinitionLine]:
+def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[CommandAt]:
     """The usual definitions, some of them late, and what may be changed of them later."""
     base = definitions_of(codes)
     late = draw(st.sampled_from([0, 0, 1, 2]))
@@ -355,7 +352,7 @@ def _compact(kept: dict[Key, bytes], changes: Iterable[tuple[Key, bytes | None]]
 class Live:
     """A partition with everything that was delivered to it."""
 
-    def __init__(self, definitions: Sequence[DefinitionLine] = ()):
+    def __init__(self, definitions: Sequence[CommandAt] = ()):
         self.definitions = Definitions()
         self.partition = Partition(0, self.definitions, EventIndex())
         self.records: list[PublishedRecord] = []
@@ -378,7 +375,7 @@ class Live:
     def append(self, at_ms: int, command: Command) -> None:
         """One more definition, applied at once."""
         assert not self._to_define
-        self._to_define.append(DefinitionLine(at_ms, self.definitions.offset, command))
+        self._to_define.append(CommandAt(at_ms, self.definitions.offset, command))
         self.define()
 
     def define_all(self) -> None:

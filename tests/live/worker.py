@@ -27,7 +27,6 @@ from app.local_servers.ports import free_ports
 from app.log import configure
 from app.main import Worker, run_to_the_end
 from app.settings import Settings
-from tables.changelogged import presence
 from tables.fold import fold_run
 from tables.partition import partition as folding
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import msgspec
 
 from app.wire.arrivals import Arrival
-from tests.laws import world
-from tests.laws.world import DAY_MS, ORG, START_MS, WEEK_MS, Live, definitions_of
+from tests.laws.world import DAY_MS, ORG, SETTINGS, START_MS, WEEK_MS, Live, definitions_of, event
 
-SETTINGS = msgspec.structs.replace(world.SETTINGS, grace_s=91 * 60)
+LONG_GRACE = msgspec.structs.replace(SETTINGS, grace_s=91 * 60)
 DUE_MS = START_MS + WEEK_MS + 91 * 60_000
 """No multiple of the revision interval."""
 
 
 def told(code: str, *events: tuple[int, int, str]) -> list[tuple[str, str, int, str]]:
     """(period start, cut, revision, units) for events as (event time, append time, value)."""
-    live = Live(definitions_of([code], SETTINGS))
+    live = Live(definitions_of([code], LONG_GRACE))
     live.define_all()
     live.deliver(
         [
-            Arrival(world.event(code, f"t{i}", at_ms, v=value), ORG, appended_ms, 0, i, 0)
+            Arrival(event(code, f"t{i}", at_ms, v=value), ORG, appended_ms, 0, i, 0)
             for i, (at_ms, appended_ms, value) in enumerate(events)
         ]
     )

@@ -22,7 +22,6 @@ from tables.partition.refold import Refold
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
 from tables.reading.verification import Verification
-from tests.laws import world
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,
@@ -30,6 +29,7 @@ from tests.laws.world import (
     START_MS,
     SUBSCRIPTION,
     WEEK_MS,
+    CommandAt,
     Live,
     definitions_of,
     event,
@@ -132,14 +132,14 @@ def used(transaction_id: str, group: str, at_ms: int, offset: int) -> Arrival:
     return Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)
 
 
-def regrouped_later(changed_ms: int) -> list[world.DefinitionLine]:
+def regrouped_later(changed_ms: int) -> list[CommandAt]:
     """One group of a recurring metric; from a change of the plan on it has none."""
     made = definitions_of(["balance"], msgspec.structs.replace(LIMITED, max_groups=1))
     (charge,) = made[2].command.payload["plan"]["charges"]
     kept = {key: value for key, value in charge.items() if key != "new_id"}
     charge["properties"] = {**charge["properties"], **GROUPED}
     change = commands.update_plan(ORG, "plan", {"charges": [{**kept, "id": charge["new_id"]}]})
-    return [*made, world.DefinitionLine(changed_ms, len(made), change)]
+    return [*made, CommandAt(changed_ms, len(made), change)]
 
 
 @pytest.mark.parametrize("restarts", [False, True])

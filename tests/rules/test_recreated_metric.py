@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from app.definitions import commands
 from app.wire.arrivals import Arrival
-from tests.laws import world
-from tests.laws.world import DAY_MS, HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, lines
+from tests.laws.world import (
+    DAY_MS,
+    HOUR_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+    event,
+    lines,
+    metric_body,
+    plan_body,
+)
 
 
 def test_events_up_to_the_deletion_never_count() -> None:
     """Deleted, made again and charged again within a week; three events around it."""
     deleted_ms = START_MS + 2 * DAY_MS
-    base = [(line.append_time_ms, line.command) for line in world.definitions_of(["count"])]
-    plan = {"charges": world.plan_body(["count"])["charges"]}
-    anew = commands.create_billable_metric(ORG, world.metric_body("count"))
+    base = [(line.append_time_ms, line.command) for line in definitions_of(["count"])]
+    plan = {"charges": plan_body(["count"])["charges"]}
+    anew = commands.create_billable_metric(ORG, metric_body("count"))
     live = Live(
         lines(
             [
@@ -28,7 +40,7 @@ def test_events_up_to_the_deletion_never_count() -> None:
     times_ms = (deleted_ms - DAY_MS, deleted_ms, deleted_ms + 1)
     live.deliver(
         [
-            Arrival(world.event("count", f"t{i}", at_ms, SUBSCRIPTION), ORG, at_ms, 0, i, 0)
+            Arrival(event("count", f"t{i}", at_ms, SUBSCRIPTION), ORG, at_ms, 0, i, 0)
             for i, at_ms in enumerate(times_ms)
         ]
     )

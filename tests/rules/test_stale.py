@@ -22,7 +22,7 @@ from tests.laws.world import (
     ORG,
     START_MS,
     SUBSCRIPTION,
-    DefinitionLine,
+    CommandAt,
     Live,
     definitions_of,
     event,
@@ -55,7 +55,7 @@ def shown(live: Live) -> list[dict[str, Any]]:
     return answers
 
 
-def used(code: str, definitions: list[DefinitionLine]) -> Live:
+def used(code: str, definitions: list[CommandAt]) -> Live:
     live = Live(definitions)
     live.define_all()
     for offset, group in enumerate("xyz"):

@@ -8,8 +8,19 @@ import pytest
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
-from tests.laws import world
-from tests.laws.world import DAY_MS, HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, lines
+from tests.laws.world import (
+    DAY_MS,
+    HOUR_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+    event,
+    lines,
+    plan_body,
+)
 
 GRACE = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=5 * 86_400)
 ENDED_MS = START_MS + WEEK_MS + 2 * DAY_MS
@@ -19,10 +30,10 @@ def published(
     *, plan_changes: bool, delivered_ms: int, new_grace_days: int | None = None
 ) -> list[tuple[str, str, str]]:
     """(period start, cut, units) of a subscription that ends two days into its second week."""
-    base = [(d.append_time_ms, d.command) for d in world.definitions_of(["balance"], GRACE)]
+    base = [(d.append_time_ms, d.command) for d in definitions_of(["balance"], GRACE)]
     base.append((ENDED_MS, commands.terminate_subscription(ORG, SUBSCRIPTION)))
     if plan_changes:
-        charges = world.plan_body(["balance"])["charges"]
+        charges = plan_body(["balance"])["charges"]
         base.append((ENDED_MS + HOUR_MS, commands.update_plan(ORG, "plan", {"charges": charges})))
     if new_grace_days is not None:
         billing = {"invoice_grace_period": new_grace_days}
@@ -36,7 +47,7 @@ def published(
             (START_MS + 1, ENDED_MS + DAY_MS, "10"),
         ]
     ):
-        arrived = world.event("balance", f"t{offset}", at_ms, v=value)
+        arrived = event("balance", f"t{offset}", at_ms, v=value)
         live.deliver([Arrival(arrived, ORG, appended_ms, 0, offset, 0)])
         live.close_until(min(appended_ms, delivered_ms))
     live.close_until(START_MS + 5 * WEEK_MS)
@@ -95,9 +106,9 @@ def in_force_later(
     They come while the first period is in grace and the second published. `in_time`: everything is
     folded and published as it comes, with a restart before each; else when all of it is known.
     """
-    base = [(d.append_time_ms, d.command) for d in world.definitions_of(["balance"], GRACE)]
+    base = [(d.append_time_ms, d.command) for d in definitions_of(["balance"], GRACE)]
     if grouped:
-        (charge,) = world.plan_body(["balance"])["charges"]
+        (charge,) = plan_body(["balance"])["charges"]
         charge["properties"]["pricing_group_keys"] = ["g"]
         base.append((START_MS, commands.update_plan(ORG, "plan", {"charges": [charge]})))
     base.append((ENDED_MS, commands.terminate_subscription(ORG, SUBSCRIPTION)))
@@ -110,7 +121,7 @@ def in_force_later(
         if in_time:
             live.close_until(appended_ms - 1)
             live.restart()
-        arrived = world.event("balance", name, at_ms, **properties)
+        arrived = event("balance", name, at_ms, **properties)
         live.deliver([Arrival(arrived, ORG, appended_ms, 0, offset, 0)])
     if in_time:
         live.close_until(ENDED_MS + DAY_MS + 2 * HOUR_MS)

@@ -8,16 +8,15 @@ import msgspec
 
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.wire.arrivals import Arrival
-from tests.laws import world
-from tests.laws.world import ORG, SUBSCRIPTION
+from tests.laws.world import ORG, SUBSCRIPTION, event
 
 
 def arrival(number: int, external_id: str = SUBSCRIPTION) -> Arrival:
-    event = world.event("sum", f"t{number}", 1_000 + number, external_id, v="1.50")
-    event = msgspec.structs.replace(
-        event, precise_total_amount_cents=Decimal("0.10"), envelope=b"\x00\xff"
+    sent = event("sum", f"t{number}", 1_000 + number, external_id, v="1.50")
+    sent = msgspec.structs.replace(
+        sent, precise_total_amount_cents=Decimal("0.10"), envelope=b"\x00\xff"
     )
-    return Arrival(event, ORG, number, 3, number, 1, number - 1, number % 2 == 0)
+    return Arrival(sent, ORG, number, 3, number, 1, number - 1, number % 2 == 0)
 
 
 def test_arrivals_come_back_in_order_from_disk_and_from_memory() -> None:

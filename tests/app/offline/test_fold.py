@@ -16,7 +16,6 @@ from app.offline import fold
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import ArrivalLog, DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
-from tests.laws import world
 from tests.laws.world import (
     DAY_MS,
     HOUR_MS,
@@ -25,10 +24,12 @@ from tests.laws.world import (
     START_MS,
     SUBSCRIPTION,
     WEEK_MS,
+    CommandAt,
     Live,
     arrivals,
     changing_definitions,
     definitions_of,
+    event,
     lines,
     subscription_body,
 )
@@ -39,7 +40,7 @@ OTHER = "other"
 END_MS = START_MS + 8 * WEEK_MS
 
 
-def with_another_subscription(base: list[world.DefinitionLine]) -> list[world.DefinitionLine]:
+def with_another_subscription(base: list[CommandAt]) -> list[CommandAt]:
     """A second subscription, whose periods end at other hours."""
     customer = {"external_id": "customer-2", "timezone": "America/Los_Angeles"}
     body = subscription_body(external_id=OTHER, external_customer_id="customer-2")
@@ -54,7 +55,7 @@ def with_another_subscription(base: list[world.DefinitionLine]) -> list[world.De
 
 
 def folded(
-    definitions: Iterable[world.DefinitionLine],
+    definitions: Iterable[CommandAt],
     events: Iterable[Arrival],
     at_ms: int = END_MS,
     taken: ArrivalLog | None = None,
@@ -90,8 +91,8 @@ def test_records_are_those_of_a_live_partition(
 
 
 def arrival(external_id: str, transaction_id: str, at_ms: int, append_time_ms: int) -> Arrival:
-    event = world.event("sum", transaction_id, at_ms, external_id, v="1")
-    return Arrival(event, ORG, append_time_ms, 0, append_time_ms, 0)
+    sent = event("sum", transaction_id, at_ms, external_id, v="1")
+    return Arrival(sent, ORG, append_time_ms, 0, append_time_ms, 0)
 
 
 def test_a_late_event_is_revised_though_another_subscription_closes_later() -> None:

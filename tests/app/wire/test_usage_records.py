@@ -10,8 +10,16 @@ import msgspec
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.usage_records import PublishedRecord, cell_id, record_id
-from tests.laws import world
-from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live
+from tests.laws.world import (
+    HOUR_MS,
+    ORG,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+    event,
+)
 
 NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
 
@@ -82,17 +90,17 @@ COMPLETION_FIELDS = [
 
 def published(*v: str, late: str | None = None) -> list[PublishedRecord]:
     """Records of one period with events of group x, and perhaps a late one."""
-    live = Live(world.definitions_of(["sum"]))
+    live = Live(definitions_of(["sum"]))
     live.define_all()
     times = [START_MS] * len(v) + ([START_MS + WEEK_MS + 1] if late else [])
     values = [*v, *([late] if late else [])]
     live.deliver(
         [
-            Arrival(world.event("sum", f"t{i}", START_MS, v=value, g="x"), ORG, at_ms, 0, i, 0)
+            Arrival(event("sum", f"t{i}", START_MS, v=value, g="x"), ORG, at_ms, 0, i, 0)
             for i, (at_ms, value) in enumerate(zip(times, values, strict=True))
         ]
     )
-    live.close_until(START_MS + WEEK_MS + world.HOUR_MS)
+    live.close_until(START_MS + WEEK_MS + HOUR_MS)
     return live.records
 
 
@@ -163,7 +171,7 @@ def test_ids_follow_from_names() -> None:
 
 
 def test_ids_of_a_completion_and_of_no_groups() -> None:
-    live = Live(world.definitions_of(["count"]))
+    live = Live(definitions_of(["count"]))
     live.define_all()
     ((versions, _),) = live.partition.timelines.of((ORG, SUBSCRIPTION))
     subscription = versions.at()

@@ -44,7 +44,7 @@ from tables.partition.partition import Slice
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
-from tests.laws.world import DefinitionLine, Live
+from tests.laws.world import CommandAt, Live
 from tests.rules.golden.story import END_MS
 
 Rows = dict[str, list[bytes]]
@@ -77,7 +77,7 @@ def folded_live() -> Rows:
     """Return everything that a worker writes and answers on its way through both logs."""
     with DEFINITIONS.open("rb") as file:
         defined = [
-            DefinitionLine(read.append_time_ms, read.offset, Command.decode(read.value))
+            CommandAt(read.append_time_ms, read.offset, Command.decode(read.value))
             for read in read_definitions(file)
         ]
     with EVENTS.open("rb") as file, EventsFile(file) as events:
@@ -98,7 +98,7 @@ def folded_live() -> Rows:
 class Worker(Live):
     """A partition that owns everything, and what it writes."""
 
-    def __init__(self, definitions: Sequence[DefinitionLine]):
+    def __init__(self, definitions: Sequence[CommandAt]):
         super().__init__(definitions)
         self.definitions.set_asides.foresee(named_in(line.command.encode() for line in definitions))
         self.rows: Rows = {

@@ -10,8 +10,22 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
-from tests.laws import world
-from tests.laws.world import DAY_MS, HOUR_MS, ORG, START_MS, WEEK_MS, Live, lines
+from tests.laws.world import (
+    DAY_MS,
+    GRACE_SETTINGS,
+    HOUR_MS,
+    ORG,
+    SETTINGS,
+    START_MS,
+    SUBSCRIPTION,
+    WEEK_MS,
+    Live,
+    definitions_of,
+    event,
+    lines,
+    plan_body,
+    subscription_body,
+)
 
 Event = tuple[str, int, int, dict[str, Any]]
 """(code, event time, append time, properties), times as ms since START."""
@@ -21,15 +35,15 @@ def live_of(
     codes: list[str],
     *events: Event,
     later: list[tuple[int, Command]] | None = None,
-    settings: SettingsRecord = world.SETTINGS,
+    settings: SettingsRecord = SETTINGS,
 ) -> Live:
-    base = [(line.append_time_ms, line.command) for line in world.definitions_of(codes, settings)]
+    base = [(line.append_time_ms, line.command) for line in definitions_of(codes, settings)]
     live = Live(lines([*base, *((START_MS + at_ms, c) for at_ms, c in later or [])]))
     live.define_all()
     live.deliver(
         [
             Arrival(
-                world.event(code, f"t{i}", START_MS + at_ms, **properties),
+                event(code, f"t{i}", START_MS + at_ms, **properties),
                 ORG,
                 START_MS + appended_ms,
                 0,
@@ -152,7 +166,7 @@ def test_a_late_event_of_a_recurring_metric_is_in_the_first_cut_of_a_later_perio
         ["level"],
         ("level", 0, 0, {"v": "2"}),
         ("level", HOUR_MS, 2 * WEEK_MS + 60_000, {"v": "5"}),
-        settings=world.GRACE_SETTINGS,
+        settings=GRACE_SETTINGS,
     )
     told(live, 2 * WEEK_MS + HOUR_MS)
     shown = [
@@ -182,7 +196,7 @@ def test_a_route_read_before_its_first_event_follows_later_definitions() -> None
     update = commands.update_plan(ORG, "plan", {"charges": [ungrouped]})
     live.append(START_MS + WEEK_MS + DAY_MS, update)
     at_ms = START_MS + WEEK_MS + 2 * DAY_MS
-    live.deliver([Arrival(world.event("sum", "s", at_ms, v="1", g="x"), ORG, at_ms, 0, 9, 0)])
+    live.deliver([Arrival(event("sum", "s", at_ms, v="1", g="x"), ORG, at_ms, 0, 9, 0)])
     live.close_until(START_MS + 2 * WEEK_MS)
     groups = [b["grouped_by"] for b in live.bodies() if b.get("units") == "1.0"]
     assert groups == [None, None]
@@ -248,7 +262,7 @@ def test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones(
         return {key: sent_with[key] for key in keys} or None
 
     group_by(live, "balance", before, 0)
-    sent = world.event("balance", "t", START_MS, v="2", **sent_with)
+    sent = event("balance", "t", START_MS, v="2", **sent_with)
     live.deliver([Arrival(sent, ORG, START_MS, 0, 0, 0)])
     live.close_until(START_MS + WEEK_MS)
     group_by(live, "balance", after, WEEK_MS + DAY_MS)
@@ -262,8 +276,8 @@ def test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones(
 @pytest.mark.parametrize("upgraded_ms", [3 * DAY_MS, WEEK_MS], ids=["within", "at-the-end"])
 def test_an_upgrade_leaves_recurring_cells_to_the_next_period(upgraded_ms: int) -> None:
     """Unless they are prorated, for then each plan has its days."""
-    dearer = world.plan_body(["level", "balance", "sum"], code="dearer", amount_cents=1000)
-    upgrade = world.subscription_body(plan_code="dearer")
+    dearer = plan_body(["level", "balance", "sum"], code="dearer", amount_cents=1000)
+    upgrade = subscription_body(plan_code="dearer")
     live = live_of(
         ["level", "balance", "sum"],
         *((code, 0, 0, {"v": "2"}) for code in ("level", "balance", "sum")),
@@ -289,17 +303,17 @@ def test_an_upgrade_leaves_recurring_cells_to_the_next_period(upgraded_ms: int) 
 
 
 def plan_with(codes: list[str], code: str, amount_cents: int) -> Command:
-    return commands.create_plan(ORG, world.plan_body(codes, code=code, amount_cents=amount_cents))
+    return commands.create_plan(ORG, plan_body(codes, code=code, amount_cents=amount_cents))
 
 
 def upgraded_to(code: str) -> Command:
-    return commands.create_subscription(ORG, world.subscription_body(plan_code=code))
+    return commands.create_subscription(ORG, subscription_body(plan_code=code))
 
 
 @pytest.mark.parametrize(
     ("then", "reasons"),
     [
-        (commands.terminate_subscription(ORG, world.SUBSCRIPTION), ["plan_change"]),
+        (commands.terminate_subscription(ORG, SUBSCRIPTION), ["plan_change"]),
         (upgraded_to("without"), ["plan_change"]),
         (upgraded_to("with"), ["period_end"]),
     ],
@@ -344,7 +358,7 @@ def test_an_event_at_the_end_of_a_terminated_subscription_does_not_count() -> No
         ["sum"],
         ("sum", DAY_MS - 1, DAY_MS, {"v": "1"}),
         ("sum", DAY_MS, DAY_MS, {"v": "1"}),
-        later=[(DAY_MS, commands.terminate_subscription(ORG, world.SUBSCRIPTION))],
+        later=[(DAY_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))],
     )
     assert told(live, 2 * WEEK_MS) == [("2024-01-01", "sum", 0, "1.0", 1)]
 
@@ -359,7 +373,7 @@ def test_a_terminated_period_closes_before_one_that_is_in_grace() -> None:
         ("level", HOUR_MS, WEEK_MS + 3 * DAY_MS, {"v": "5"}),
         later=[
             (0, commands.upsert_customer(ORG, customer)),
-            (WEEK_MS + DAY_MS, commands.terminate_subscription(ORG, world.SUBSCRIPTION)),
+            (WEEK_MS + DAY_MS, commands.terminate_subscription(ORG, SUBSCRIPTION)),
         ],
     )
     told(live, 3 * WEEK_MS)
