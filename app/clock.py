@@ -26,28 +26,3 @@ class SystemClock:
 
     def monotonic_s(self) -> float:
         return time.monotonic()
-
-
-class ManualClock:
-    """A clock that moves only when told to, for tests in which years pass."""
-
-    def __init__(self, now_ms: int = 0) -> None:
-        self._now_ms = now_ms
-        self._elapsed_ms = 0
-
-    def now_ms(self) -> int:
-        return self._now_ms
-
-    def monotonic_s(self) -> float:
-        return self._elapsed_ms / 1000
-
-    def advance(self, by_ms: int) -> None:
-        """Let `by_ms` milliseconds pass."""
-        if by_ms < 0:
-            raise ValueError("time does not pass backwards; jump() sets the wall clock back")
-        self._now_ms += by_ms
-        self._elapsed_ms += by_ms
-
-    def jump(self, to_ms: int) -> None:
-        """Set the wall clock, forwards or backwards, as an operator or NTP would."""
-        self._now_ms = to_ms

@@ -42,8 +42,8 @@ from tests.attacks.victim import (
     production,
     victim_on,
 )
-from tests.live.api import Api, Json
-from tests.live.foreign import foreign_producer
+from tests.world.live.api import Api, Json
+from tests.world.live.producer import foreign_producer
 
 ASKED_EVERY_S = 0.02
 QUIET_S = 10.0

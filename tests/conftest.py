@@ -16,7 +16,7 @@ from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
 from tests.broker_classes import java_options
-from tests.profiles import register_profiles
+from tests.world.profiles import register_profiles
 
 
 class MakeSettings(Protocol):

@@ -108,7 +108,7 @@ def test_no_path_leaves_the_repository() -> None:
         'X = Path(__file__).resolve().parents[2] / ".." / "beside"',
         'X = Path(__file__).parent / "../../../beside"',
         'ROOT = Path(__file__).parents[2]\ndef f():\n    return ROOT.parent / "beside"',
-        'from tests.live.worker import ROOT as TOP\nX = TOP.parent / "beside"',
+        'from tests.world.live.worker import ROOT as TOP\nX = TOP.parent / "beside"',
         'X = Path(os.path.dirname(__file__)).parents[1] / "../beside"',
     ],
 )

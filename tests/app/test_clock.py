@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.clock import Clock, ManualClock, SystemClock
+from app.clock import Clock, SystemClock
+from tests.world.clock import ManualClock
 
 REPOSITORY = Path(__file__).parents[2]
 READS_THE_CLOCK = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from tests.live.api import Json
+from tests.world.live.api import Json
 
 
 def bodies(

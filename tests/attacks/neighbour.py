@@ -20,7 +20,7 @@ import uvloop
 from aiokafka import AIOKafkaProducer
 
 from tests.attacks.billing import bodies, subscription
-from tests.live.foreign import encoded, librdkafka, raw_event
+from tests.world.live.producer import encoded, librdkafka, raw_event
 
 SUBSCRIPTIONS = 20
 METRIC, CUSTOMER = "visits", "neighbour"

@@ -13,7 +13,7 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.kafka.topics import METER_DEFINITIONS
 from tests.attacks.victim import ATTACKER, MEBIBYTE, Victim
-from tests.live.api import Json
+from tests.world.live.api import Json
 
 pytestmark = pytest.mark.servers
 

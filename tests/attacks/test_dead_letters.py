@@ -17,9 +17,9 @@ from tests.attacks.victim import (
     Victim,
     api_with_key,
 )
-from tests.live.api import Api, Json, eventually
-from tests.live.records import records_of
-from tests.live.worker import UNDEFINED_NAMES
+from tests.world.live.api import Api, Json, eventually
+from tests.world.live.records import records_of
+from tests.world.live.worker import UNDEFINED_NAMES
 
 pytestmark = pytest.mark.servers
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app.bounds import limits
 from app.kafka.topics import METER_DEFINITIONS
 from tests.attacks.victim import MEBIBYTE, Victim
-from tests.live.api import Json
+from tests.world.live.api import Json
 
 pytestmark = pytest.mark.servers
 

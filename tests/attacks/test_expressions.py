@@ -8,7 +8,7 @@ import pytest
 
 from tests.attacks.billing import bodies
 from tests.attacks.victim import ATTACKER, Victim
-from tests.live.api import Json, eventually
+from tests.world.live.api import Json, eventually
 
 pytestmark = pytest.mark.servers
 

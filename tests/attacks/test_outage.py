@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from app.bounds.limits import OPEN_TRANSACTION_S
 from app.local_servers.kafka import LocalKafka
 from tests.attacks.victim import Victim, restores
-from tests.live.api import eventually, text_of
+from tests.world.live.api import eventually, text_of
 
 pytestmark = [pytest.mark.servers]
 

@@ -31,9 +31,9 @@ from app.local_servers.redis import LocalRedis
 from app.settings import Settings
 from tests.attacks.billing import bodies
 from tests.attacks.neighbour import Seen, Situation
-from tests.live.api import Api, Json, text_of
-from tests.live.foreign import encoded, foreign_producer, raw_event
-from tests.live.worker import ROOT, WorkerProcess
+from tests.world.live.api import Api, Json, text_of
+from tests.world.live.producer import encoded, foreign_producer, raw_event
+from tests.world.live.worker import ROOT, WorkerProcess
 
 ATTACKER, NEIGHBOUR = (
     "aaaaaaaa-0000-4000-8000-00000000000a",

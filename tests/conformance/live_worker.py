@@ -13,12 +13,13 @@ import msgspec
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
-from app.clock import ManualClock, SystemClock
+from app.clock import SystemClock
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from app.settings import Access, ApiKey, Settings
+from tests.world.clock import ManualClock
 
 PARTITIONS = 2
 _READY_S = 60.0

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from app.definitions.aggregation_types import AGGREGATION_TYPES
-from tests.profiles import CHECK, SUITE, sized
+from tests.world.profiles import CHECK, SUITE, sized
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()

@@ -46,9 +46,9 @@ from tests.faults.load import (
     spread,
     world_on,
 )
-from tests.live.api import Api
-from tests.live.worker import SESSION_S, WorkerProcess, worker_process
-from tests.live.world import Traffic, World
+from tests.world.live.api import Api
+from tests.world.live.worker import SESSION_S, WorkerProcess, worker_process
+from tests.world.live.world import Traffic, World
 
 Fault = Callable[[], Awaitable[None]]
 Goals = Mapping[str, int]

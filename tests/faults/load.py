@@ -14,12 +14,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from app.settings import Settings
-from tests.live.api import Api, text_of
-from tests.live.consumer import Ledger
-from tests.live.foreign import foreign_producer, librdkafka
-from tests.live.offline import verify
-from tests.live.worker import WorkerProcess
-from tests.live.world import CUSTOMER, SCALE, Traffic, World
+from tests.world.live.api import Api, text_of
+from tests.world.live.consumer import Ledger
+from tests.world.live.offline import verify
+from tests.world.live.producer import foreign_producer, librdkafka
+from tests.world.live.worker import WorkerProcess
+from tests.world.live.world import CUSTOMER, SCALE, Traffic, World
 
 SUBSCRIPTIONS = 12 * SCALE
 EVENTS_PER_S = 200 * SCALE

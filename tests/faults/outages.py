@@ -34,8 +34,8 @@ from app.local_servers.redis import LocalRedis
 from app.settings import Settings
 from tests.faults.cluster import cluster
 from tests.faults.load import load, prove, world_on
-from tests.live.api import text_of
-from tests.live.worker import WorkerProcess, worker_process
+from tests.world.live.api import text_of
+from tests.world.live.worker import WorkerProcess, worker_process
 
 GOES_ON_S = 15.0
 """Within so many seconds of the return every partition folds again."""

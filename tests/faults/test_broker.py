@@ -13,8 +13,8 @@ from app.errors import StackError
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
 from tests.faults.load import EVENTS_PER_S, load, prove, world_on
-from tests.live.worker import WorkerProcess, worker_process
-from tests.live.world import SCALE
+from tests.world.live.worker import WorkerProcess, worker_process
+from tests.world.live.world import SCALE
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

@@ -15,8 +15,8 @@ from app.settings import Settings
 from tests.faults.cluster import cluster
 from tests.faults.load import load, prove, world_on
 from tests.faults.outages import TOO_FEW, of_three
-from tests.live.worker import worker_process
-from tests.live.world import SCALE
+from tests.world.live.worker import worker_process
+from tests.world.live.world import SCALE
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

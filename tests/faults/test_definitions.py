@@ -13,9 +13,9 @@ from aiohttp import ClientError
 
 from app.settings import Settings
 from tests.faults.load import load, prove_by_fold, restarted, world_on
-from tests.live.api import Json
-from tests.live.worker import WorkerProcess, worker_process
-from tests.live.world import METRICS, PLAN, World
+from tests.world.live.api import Json
+from tests.world.live.worker import WorkerProcess, worker_process
+from tests.world.live.world import METRICS, PLAN, World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

@@ -10,9 +10,9 @@ import pytest
 
 from app.settings import Settings
 from tests.faults.load import load, prove, world_on
-from tests.live.api import Api
-from tests.live.worker import SESSION_S, WorkerProcess, worker_process
-from tests.live.world import CUSTOMER, World
+from tests.world.live.api import Api
+from tests.world.live.worker import SESSION_S, WorkerProcess, worker_process
+from tests.world.live.world import CUSTOMER, World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

@@ -11,9 +11,9 @@ import pytest
 from app.failpoints import NAMES
 from app.settings import Settings
 from tests.faults.load import load, prove, world_on
-from tests.live.foreign import event_key, foreign_producer
-from tests.live.worker import WorkerProcess, worker_process
-from tests.live.world import SCALE
+from tests.world.live.producer import event_key, foreign_producer
+from tests.world.live.worker import WorkerProcess, worker_process
+from tests.world.live.world import SCALE
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

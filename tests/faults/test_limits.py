@@ -16,12 +16,12 @@ from app.bounds.limits import WAITING_IN_ALL
 from app.main import Worker, running_worker
 from app.settings import Settings
 from tests.faults.load import folded, load, prove, supervised, world_on
-from tests.live.api import KEY, Api, eventually, text_of
-from tests.live.consumer import read_ledger
-from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
-from tests.live.offline import fold_offline
-from tests.live.worker import SESSIONS, WorkerProcess, worker_process
-from tests.live.world import CUSTOMER, SCALE, World
+from tests.world.live.api import KEY, Api, eventually, text_of
+from tests.world.live.consumer import read_ledger
+from tests.world.live.offline import fold_offline
+from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.worker import SESSIONS, WorkerProcess, worker_process
+from tests.world.live.world import CUSTOMER, SCALE, World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

@@ -15,8 +15,8 @@ from app.local_servers.ports import free_ports
 from app.settings import HOST, Settings
 from tests.faults.load import load, prove, supervised, world_on
 from tests.faults.proxy import Proxy, proxy_to
-from tests.live.worker import WorkerProcess, worker_process
-from tests.live.world import SCALE, World
+from tests.world.live.worker import WorkerProcess, worker_process
+from tests.world.live.world import SCALE, World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

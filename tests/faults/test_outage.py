@@ -18,8 +18,8 @@ from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
 from tests.faults.load import load, prove, world_on
 from tests.faults.outages import frozen, killed, through, through_at
-from tests.live.worker import worker_process
-from tests.live.world import World
+from tests.world.live.worker import worker_process
+from tests.world.live.world import World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

@@ -30,8 +30,8 @@ from app.settings import Settings
 from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checkpoint import Checkpoint
 from tests.faults.load import load, prove, world_on
-from tests.live.foreign import foreign_producer
-from tests.live.worker import WorkerProcess, worker_process
+from tests.world.live.producer import foreign_producer
+from tests.world.live.worker import WorkerProcess, worker_process
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

@@ -28,10 +28,10 @@ from app.meter.errors import NotSetAside
 from app.runtime.set_aside import set_aside
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.faults.load import load, prove, supervised, world_on
-from tests.live.api import eventually, text_of
-from tests.live.foreign import encoded, event_key, foreign_producer
-from tests.live.worker import GUARDED_EVERY_S, WorkerProcess, worker_process
-from tests.live.world import CUSTOMER, PLAN, Traffic, World
+from tests.world.live.api import eventually, text_of
+from tests.world.live.producer import encoded, event_key, foreign_producer
+from tests.world.live.worker import GUARDED_EVERY_S, WorkerProcess, worker_process
+from tests.world.live.world import CUSTOMER, PLAN, Traffic, World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

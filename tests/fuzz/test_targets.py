@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.targets import TARGETS, check, corrections, inputs_of, queries
-from tests.profiles import CHECKED_EXAMPLES, sized
+from tests.world.profiles import CHECKED_EXAMPLES, sized
 
 SEEDS = {name: [each.read_bytes() for each in inputs_of(name)] for name in TARGETS}
 few = settings(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import zone
 from app.definitions import commands
-from tests.semantics.story import ORG, SUB, Story
+from tests.world.story import ORG, SUB, Story
 
 ZONES = (
     "UTC",

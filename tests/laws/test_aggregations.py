@@ -18,8 +18,8 @@ from tables.count import Count
 from tables.registry import AGGREGATIONS
 from tables.sum import Sum
 from tables.weighted_sum import WeightedSum
-from tests.laws.world import DAY_MS, START_MS, WEEK_MS
-from tests.profiles import examples
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.profiles import examples
 
 WINDOW = Window(START_MS, START_MS + WEEK_MS, START_MS + WEEK_MS - 1, 7, "Europe/Paris")
 

@@ -12,23 +12,20 @@ from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.timeline import Period, ceil_to
 from app.wire.arrivals import Arrival
-from tests.laws import naive
-from tests.laws.world import (
+from tests.world import naive
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS, ms
+from tests.world.definitions import (
     GRACE_SETTINGS,
-    HOUR_MS,
     METRICS,
     ORG,
-    START_MS,
     SUBSCRIPTION,
-    WEEK_MS,
     CommandAt,
-    Live,
-    arrivals,
     definitions_of,
     lines,
-    ms,
 )
-from tests.profiles import examples
+from tests.world.events import arrivals
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 END_MS = START_MS + 8 * WEEK_MS
 GROUPED = ("sum", "unique")

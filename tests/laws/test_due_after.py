@@ -13,8 +13,8 @@ from app.definitions.model import SettingsRecord
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from tables.closing.close import _next_due
-from tests.app.definitions.log import ORG, Log, ms
 from tests.laws.lives import ZONES
+from tests.world.definitions_log import ORG, Log, ms
 
 DAY_MS = 86_400_000
 NOW = "2024-01-31T01:00:00Z"

@@ -21,19 +21,10 @@ from app.definitions.timeline import Period, ceil_to
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
 from tests.laws.test_cuts import assert_cut, newest_at
-from tests.laws.world import (
-    DAY_MS,
-    DECIMALS,
-    HOUR_MS,
-    METRICS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    definitions_of,
-    event,
-)
-from tests.profiles import examples
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import DECIMALS, event
+from tests.world.profiles import examples
 
 MINUTE_MS = 60_000
 END_MS = START_MS + 7 * WEEK_MS

@@ -11,23 +11,19 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.wire.arrivals import Arrival
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
     ORG,
     SETTINGS,
-    START_MS,
-    WEEK_MS,
     CommandAt,
-    Live,
-    event,
     lines,
     metric_body,
     plan_body,
-    slices,
     subscription_body,
 )
-from tests.profiles import examples
+from tests.world.events import event, slices
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 COMPUTED = "computed"
 """Its expression stands in place of the property that groups."""

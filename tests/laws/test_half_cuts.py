@@ -11,18 +11,10 @@ from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
 from tables.closing.close import closing, next_cut, settling
 from tests.laws.test_partition import ALL, GRACES, few
-from tests.laws.world import (
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    CommandAt,
-    Live,
-    arrivals,
-    definitions_of,
-    event,
-)
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of
+from tests.world.events import arrivals, event
+from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
 END_MS = START_MS + 4 * WEEK_MS + HOUR_MS

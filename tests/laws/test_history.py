@@ -10,20 +10,11 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.commands import Command
 from tests.laws.test_preview import changes
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    METRICS,
-    ORG,
-    START_MS,
-    WEEK_MS,
-    Live,
-    arrivals,
-    definitions_of,
-    lines,
-    slices,
-)
-from tests.profiles import examples
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import METRICS, ORG, definitions_of, lines
+from tests.world.events import arrivals, slices
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 ALL = tuple(METRICS)
 END_MS = START_MS + 10 * WEEK_MS

@@ -11,18 +11,11 @@ from app.bounds.limits import VALUE_BYTES
 from app.definitions import commands
 from app.wire.arrivals import Arrival
 from tests.laws.test_partition import ALL, in_order, same
-from tests.laws.world import (
-    DAY_MS,
-    SETTINGS,
-    START_MS,
-    CommandAt,
-    Live,
-    arrivals,
-    changing_definitions,
-    event,
-    lines,
-)
-from tests.profiles import examples
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import SETTINGS, CommandAt, changing_definitions, lines
+from tests.world.events import arrivals, event
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 LIMITS = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
 LONG = "z" * (VALUE_BYTES + 1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from tests.laws.lives import Expected, Life
-from tests.profiles import examples
+from tests.world.profiles import examples
 
 
 @examples(150)

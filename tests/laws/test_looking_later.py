@@ -13,19 +13,17 @@ from app.definitions.outcome import Applied, Impact
 from app.wire.arrivals import Arrival
 from tables.partition.redirection import Renewed
 from tests.laws.test_partition import ALL, few, in_order, same
-from tests.laws.world import (
-    DAY_MS,
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import (
     ORG,
-    START_MS,
     SUBSCRIPTION,
     CommandAt,
-    Live,
-    arrivals,
     changing_definitions,
     definitions_of,
-    event,
     metric_body,
 )
+from tests.world.events import arrivals, event
+from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
 

@@ -16,18 +16,10 @@ from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
 from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
-from tests.laws.world import (
-    DAY_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    arrivals,
-    changing_definitions,
-    definitions_of,
-    event,
-)
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, changing_definitions, definitions_of
+from tests.world.events import arrivals, event
+from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
 

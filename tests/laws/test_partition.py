@@ -12,22 +12,19 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.wire.arrivals import Arrival
 from tables.changelogged.members import SetKey
-from tests.laws.world import (
+from tests.world.clock import START_MS, WEEK_MS
+from tests.world.definitions import (
     GRACE_SETTINGS,
     METRICS,
     ORG,
     SETTINGS,
-    START_MS,
-    WEEK_MS,
     CommandAt,
-    Live,
-    arrivals,
     changing_definitions,
     definitions_of,
-    event,
-    slices,
 )
-from tests.profiles import examples
+from tests.world.events import arrivals, event, slices
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 ALL = tuple(METRICS)
 UNIQUE = ("heads", "unique")

@@ -15,19 +15,11 @@ from app.meter.evidence import FigureTexts
 from tables.closing.close import cells_shown
 from tables.reading.preview import Preview, PreviewScope
 from tables.reading.verification import figure_texts
-from tests.laws.world import (
-    HOUR_MS,
-    METRICS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    arrivals,
-    definitions_of,
-    metric_body,
-)
-from tests.profiles import examples
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, definitions_of, metric_body
+from tests.world.events import arrivals
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 ALL = tuple(METRICS)
 NAME = (ORG, SUBSCRIPTION)

@@ -19,19 +19,11 @@ from tables.changelogged.members import pack_member, unpack_member
 from tables.closing.close import next_cut
 from tables.reading.tracing import Traced, Tracer, verdict
 from tables.reading.verification import Verification
-from tests.laws.world import (
-    METRICS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    arrivals,
-    changing_definitions,
-    definitions_of,
-    event,
-)
-from tests.profiles import examples
+from tests.world.clock import START_MS, WEEK_MS
+from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, changing_definitions, definitions_of
+from tests.world.events import arrivals, event
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 ALL = tuple(METRICS)
 NAME = (ORG, SUBSCRIPTION)

@@ -23,19 +23,17 @@ from tables.reading.tracing import Tracer, verdict
 from tables.reading.usage import active_subscription, current_usage, past_periods, past_usage_steps
 from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, few
-from tests.laws.world import (
-    DAY_MS,
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
     ORG,
-    START_MS,
     SUBSCRIPTION,
-    WEEK_MS,
     WEEKS,
-    Live,
-    arrivals,
     changing_definitions,
     definitions_of,
     metric_body,
 )
+from tests.world.events import arrivals
+from tests.world.partition import Live
 
 NAMES = [(ORG, SUBSCRIPTION), (ORG, "other")]
 END_MS = START_MS + (WEEKS + 3) * WEEK_MS

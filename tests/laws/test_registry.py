@@ -1,6 +1,7 @@
 """A type of aggregation is registered twice, and named nowhere else.
 
-Every other law folds all types of the registry: `tests/laws/world.py` makes a metric for each.
+Every other law folds all types of the registry: `tests/world/definitions.py` makes a metric for
+each.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES, NOT_FOR_SALE
 from tables.aggregation import Aggregation
 from tables.registry import AGGREGATIONS
 from tables.unique_count import UniqueCount
-from tests.laws.world import METRICS
+from tests.world.definitions import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCEPTED = "app/definitions/aggregation_types.py"

@@ -16,17 +16,11 @@ from app.definitions.state import Definitions
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.refusals import Refusal
-from tests.laws.world import (
-    METRICS,
-    ORG,
-    START_MS,
-    WEEK_MS,
-    CommandAt,
-    Live,
-    arrivals,
-    changing_definitions,
-)
-from tests.profiles import examples
+from tests.world.clock import START_MS, WEEK_MS
+from tests.world.definitions import METRICS, ORG, CommandAt, changing_definitions
+from tests.world.events import arrivals
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 ALL = tuple(METRICS)
 END_MS = START_MS + 8 * WEEK_MS

@@ -18,7 +18,7 @@ from app.wire.arrivals import ADMIT_HEADER, Arrival, Arrived, arrivals_of
 from app.wire.decode import Headers
 from app.wire.grants import digest_of
 from app.wire.refusals import Refusal, RefusalCode
-from tests.profiles import examples
+from tests.world.profiles import examples
 
 OURS, OTHERS = "o", "p"
 NAMED = {"external_subscription_id": "s", "transaction_id": "t"}

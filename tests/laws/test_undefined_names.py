@@ -14,22 +14,19 @@ from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, MeterKey
 from tables.changelogged.presence import REST
 from tables.partition.refold import Refold
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
     ORG,
     SETTINGS,
-    START_MS,
-    WEEK_MS,
     CommandAt,
-    Live,
-    event,
     lines,
     metric_body,
     plan_body,
     subscription_body,
 )
-from tests.profiles import examples
+from tests.world.events import event
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 CODES = ["count", "sum", "unique"]
 NAMES = ["sub", "sub-2", "sub-3", "sub-4"]

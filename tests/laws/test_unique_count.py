@@ -17,9 +17,9 @@ from tables.aggregation import Window
 from tables.cells.cell import window_of
 from tables.changelogged.members import Members, pack_member, unpack_member
 from tables.unique_count import BEFORE, Contributions, Member, MemberOperation, UniqueCount
-from tests.laws import naive
-from tests.laws.world import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.profiles import examples
+from tests.world import naive
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.profiles import examples
 
 FIRST_MS = START_MS + WEEK_MS + 9 * HOUR_MS
 """The first period starts in the middle of a day, as a subscription may."""

@@ -12,8 +12,8 @@ from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from app.settings import Settings
 from tests.conftest import MakeSettings
-from tests.live.api import Api, api_of
-from tests.live.worker import SESSIONS
+from tests.world.live.api import Api, api_of
+from tests.world.live.worker import SESSIONS
 
 REVISE_EVERY_S = 5
 

@@ -6,8 +6,8 @@ import pytest
 
 from app.main import Worker
 from app.settings import Settings
-from tests.live.api import Api
-from tests.live.world import SCALE, Traffic, World
+from tests.world.live.api import Api
+from tests.world.live.world import SCALE, Traffic, World
 
 EVENTS = 10_000 * SCALE
 SUBSCRIPTIONS = 100 * SCALE

@@ -15,7 +15,7 @@ from app.kafka.topics import METER_DEFINITIONS
 from app.main import Worker
 from app.meter.errors import TooOften
 from app.queries.gateway import Gateway
-from tests.app.definitions.log import ORG, metric_body, plan_body, subscription_body
+from tests.world.definitions_log import ORG, metric_body, plan_body, subscription_body
 
 pytestmark = pytest.mark.servers
 

@@ -9,8 +9,8 @@ import pytest
 
 from app.main import running_worker
 from app.settings import Settings
-from tests.live.api import Api, api_of, eventually
-from tests.live.worker import SESSIONS
+from tests.world.live.api import Api, api_of, eventually
+from tests.world.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers
 

@@ -16,13 +16,19 @@ from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.wire.decode import MAX_ELEMENTS
-from tests.live.api import Api, Json, api_of, eventually
-from tests.live.consumer import read_ledger
-from tests.live.foreign import encoded, event_key, foreign_producer, raw_event, send_with_header
-from tests.live.offline import fold_offline
-from tests.live.records import records_of
 from tests.live.weekly import define, subscribe
-from tests.live.worker import SESSIONS
+from tests.world.live.api import Api, Json, api_of, eventually
+from tests.world.live.consumer import read_ledger
+from tests.world.live.offline import fold_offline
+from tests.world.live.producer import (
+    encoded,
+    event_key,
+    foreign_producer,
+    raw_event,
+    send_with_header,
+)
+from tests.world.live.records import records_of
+from tests.world.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers
 

@@ -12,10 +12,10 @@ from aiokafka import AIOKafkaProducer
 
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.docs.seeds import metric_bodies
-from tests.live.api import Api, Json, eventually
-from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
-from tests.live.records import records_of
-from tests.live.world import Months
+from tests.world.live.api import Api, Json, eventually
+from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.records import records_of
+from tests.world.live.world import Months
 
 pytestmark = pytest.mark.servers
 

@@ -16,12 +16,12 @@ from app.cli.preview import preview
 from app.cli.verify import verify
 from app.main import Worker, running_worker
 from app.settings import Settings
-from tests.live.api import KEY, Api, Json, api_of, eventually
-from tests.live.consumer import read_ledger
-from tests.live.offline import fold_offline
 from tests.live.test_corrections import SUBSCRIPTION, event
 from tests.live.weekly import define, subscribe
-from tests.live.worker import SESSIONS
+from tests.world.live.api import KEY, Api, Json, api_of, eventually
+from tests.world.live.consumer import read_ledger
+from tests.world.live.offline import fold_offline
+from tests.world.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.clock import ManualClock
 from app.main import running_worker
 from app.settings import Settings
-from tests.live.api import Api, Json, api_of, eventually
-from tests.live.consumer import read_ledger
-from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
-from tests.live.records import records_of
-from tests.live.worker import SESSIONS
+from tests.world.clock import ManualClock
+from tests.world.live.api import Api, Json, api_of, eventually
+from tests.world.live.consumer import read_ledger
+from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.records import records_of
+from tests.world.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from app.clock import ManualClock
 from app.main import running_worker
 from app.settings import Settings
-from tests.live.api import Api, Json, api_of, eventually
-from tests.live.records import records_of
-from tests.live.worker import SESSIONS
+from tests.world.clock import ManualClock
+from tests.world.live.api import Api, Json, api_of, eventually
+from tests.world.live.records import records_of
+from tests.world.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.api import Api, Json
+from tests.world.live.api import Api, Json
 
 pytestmark = pytest.mark.servers
 

@@ -16,10 +16,10 @@ from app.main import Worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tables.fold import fold_run
 from tables.partition import partition as folding
-from tests.live.api import Api, api_of, eventually, text_of
-from tests.live.foreign import encoded, event_key, foreign_producer
 from tests.live.weekly import define, subscribe
-from tests.live.worker import KILLER, WorkerProcess
+from tests.world.live.api import Api, api_of, eventually, text_of
+from tests.world.live.producer import encoded, event_key, foreign_producer
+from tests.world.live.worker import KILLER, WorkerProcess
 
 pytestmark = pytest.mark.servers
 

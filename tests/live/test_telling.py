@@ -23,9 +23,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.log import Event
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from tests.live.api import Api, eventually, text_of
-from tests.live.foreign import foreign_producer
-from tests.live.worker import ROOT, environment_of
+from tests.world.live.api import Api, eventually, text_of
+from tests.world.live.producer import foreign_producer
+from tests.world.live.worker import ROOT, environment_of
 
 pytestmark = pytest.mark.servers
 

@@ -9,10 +9,10 @@ import pytest
 
 from app.main import running_worker
 from app.settings import Settings
-from tests.live.api import Api, api_of, eventually
 from tests.live.test_corrections import correct, event
 from tests.live.weekly import define, subscribe
-from tests.live.worker import SESSIONS
+from tests.world.live.api import Api, api_of, eventually
+from tests.world.live.worker import SESSIONS
 
 NAMES = [f"undefined-{number}" for number in range(9)]
 

@@ -31,10 +31,10 @@ from app.runtime.metrics import EngineCollector
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tables.cells.cell import Cell
 from tables.changelogged.members import pack_member, unpack_member
-from tests.live.api import KEY, Api, Json, eventually
-from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
-from tests.live.worker import worker_process
-from tests.live.world import Months
+from tests.world.live.api import KEY, Api, Json, eventually
+from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.worker import worker_process
+from tests.world.live.world import Months
 
 pytestmark = pytest.mark.servers
 

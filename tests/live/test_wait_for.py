@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer
 
 from app.main import Worker
 from app.settings import LOCAL_ORGANIZATION_ID
-from tests.live.api import Api
-from tests.live.foreign import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.api import Api
+from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 
 pytestmark = pytest.mark.servers
 

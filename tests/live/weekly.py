@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.live.api import Api
+from tests.world.live.api import Api
 
 
 async def define(api: Api, **metric: Any) -> None:

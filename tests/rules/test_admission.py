@@ -8,7 +8,8 @@ import pytest
 from app.definitions.model import SettingsRecord
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from tables.partition.intake import RefusedArrival
-from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 
 WINDOW_MS = 10 * DAY_MS
 REVISES = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=10 * 86_400)

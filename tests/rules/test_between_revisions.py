@@ -11,17 +11,10 @@ from app.wire.events import Correction
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.reading.verification import Verification
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-)
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
 
 MINUTE_MS = 60_000
 LATE_MS = START_MS + WEEK_MS + DAY_MS + 1

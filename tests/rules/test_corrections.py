@@ -23,19 +23,11 @@ from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
 from tables.spool import Spool
-from tests.laws.world import (
-    DAY_MS,
-    GRACE_SETTINGS,
-    ORG,
-    SETTINGS,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-)
-from tests.semantics.story import Story
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.definitions import GRACE_SETTINGS, ORG, SETTINGS, SUBSCRIPTION, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
+from tests.world.story import Story
 
 HOUR_MS = 3_600_000
 INSIDE_MS = START_MS + DAY_MS

@@ -5,7 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from app.wire.arrivals import Arrival
-from tests.laws.world import DAY_MS, ORG, SETTINGS, START_MS, WEEK_MS, Live, definitions_of, event
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SETTINGS, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
 
 LONG_GRACE = msgspec.structs.replace(SETTINGS, grace_s=91 * 60)
 DUE_MS = START_MS + WEEK_MS + 91 * 60_000

@@ -6,7 +6,9 @@ import gc
 
 from app.definitions.model import SettingsRecord
 from tables.partition.refold import Refold
-from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, Live, definitions_of
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
 

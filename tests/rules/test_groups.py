@@ -22,18 +22,10 @@ from tables.partition.refold import Refold
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
 from tables.reading.verification import Verification
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    CommandAt,
-    Live,
-    definitions_of,
-    event,
-)
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
 
 LIMITED = SettingsRecord(close_grid_s=60, revise_every_s=3600, max_groups=2)
 METER_KEY = (ORG, SUBSCRIPTION, "sum")

@@ -16,20 +16,11 @@ from app.wire.arrivals import Arrival
 from tables.changelogged.published import PublishedTable
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-    metric_body,
-    plan_body,
-)
-from tests.semantics.past import past_usage
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body, plan_body
+from tests.world.events import event
+from tests.world.partition import Live
+from tests.world.past import past_usage
 
 MONDAY_MS = START_MS + WEEK_MS
 """The first week is over."""

@@ -10,18 +10,12 @@ import pytest
 from app.bounds.limits import EXPRESSION_NODES, VALUE_BYTES
 from app.definitions import commands
 from app.wire.arrivals import Arrival
-from tests.app.definitions.log import Log
-from tests.laws.world import (
-    DAY_MS,
-    ORG,
-    SETTINGS,
-    START_MS,
-    SUBSCRIPTION,
-    Live,
-    definitions_of,
-    event,
-)
-from tests.semantics.story import Story, charge
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
+from tests.world.definitions_log import Log
+from tests.world.events import event
+from tests.world.partition import Live
+from tests.world.story import Story, charge
 
 LIMITED = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
 DEFINITIONS = {code: definitions_of([code]) for code in ("unique", "sum")}

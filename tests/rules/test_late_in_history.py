@@ -8,7 +8,8 @@ import msgspec
 
 from app.definitions import commands
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from tests.laws.world import DAY_MS, HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 
 MINUTE_MS = 60_000
 

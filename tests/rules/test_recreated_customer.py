@@ -7,17 +7,10 @@ import pytest
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.wire.arrivals import Arrival
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    START_MS,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-    subscription_body,
-)
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, definitions_of, subscription_body
+from tests.world.events import event
+from tests.world.partition import Live
 
 DELETED_MS = START_MS + WEEK_MS + DAY_MS
 """The first week is in grace, and will be for two days."""

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from app.definitions import commands
 from app.wire.arrivals import Arrival
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-    lines,
-    metric_body,
-    plan_body,
-)
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, lines, metric_body, plan_body
+from tests.world.events import event
+from tests.world.partition import Live
 
 
 def test_events_up_to_the_deletion_never_count() -> None:

@@ -22,18 +22,10 @@ from tables.changelogged.checksum import sum_of
 from tables.changelogged.members import member_changelog_key
 from tables.partition.redirection import refolds_of
 from tables.reading.usage import current_usage
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-    metric_body,
-)
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body
+from tests.world.events import event
+from tests.world.partition import Live
 
 USED_MS = START_MS + WEEK_MS + DAY_MS
 CHANGED_MS = USED_MS + DAY_MS

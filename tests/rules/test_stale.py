@@ -17,17 +17,10 @@ from app.wire.arrivals import Arrival
 from tables.partition.redirection import refolds_of
 from tables.reading.regrouping import Regrouped
 from tables.reading.usage import current_usage
-from tests.laws.world import (
-    DAY_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    CommandAt,
-    Live,
-    definitions_of,
-    event,
-    metric_body,
-)
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of, metric_body
+from tests.world.events import event
+from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
 AT_MS = START_MS + DAY_MS

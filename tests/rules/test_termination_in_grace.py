@@ -8,19 +8,10 @@ import pytest
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-    lines,
-    plan_body,
-)
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, lines, plan_body
+from tests.world.events import event
+from tests.world.partition import Live
 
 GRACE = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=5 * 86_400)
 ENDED_MS = START_MS + WEEK_MS + 2 * DAY_MS

@@ -10,7 +10,8 @@ import pytest
 
 from app.meter.usage import UsageRow
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from tests.laws.world import DAY_MS, ORG, START_MS, SUBSCRIPTION, definitions_of
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 
 WEEK_DAYS = 7
 

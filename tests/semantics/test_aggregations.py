@@ -9,7 +9,7 @@ import pytest
 
 from app.definitions import commands
 from app.offline.fold import EventLine
-from tests.semantics.story import ORG, Json, Story, buckets, charge, groups, ms
+from tests.world.story import ORG, Json, Story, buckets, charge, groups, ms
 
 AT = "2024-01-20"
 

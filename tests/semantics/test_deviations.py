@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from tests.semantics.story import ORG, SUB, Story, charge
+from tests.world.story import ORG, SUB, Story, charge
 
 LEVEL: dict[str, Any] = {"aggregation_type": "weighted_sum_agg", "recurring": True}
 FEBRUARY = "2024-02-02"

@@ -9,7 +9,7 @@ import pytest
 from app.definitions.judging import Judging
 from app.wire.arrivals import Arrival, arrivals_of
 from tables.reading.tracing import Tracer
-from tests.semantics.story import ORG, SUB, Story
+from tests.world.story import ORG, SUB, Story
 
 AT = "2024-01-10"
 DOUBLED = "event.properties.a * 2"

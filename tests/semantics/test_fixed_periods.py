@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from tests.semantics.story import ORG, SUB, Json, Story
+from tests.world.story import ORG, SUB, Json, Story
 
 WEEKLY = {"interval": "weekly"}
 

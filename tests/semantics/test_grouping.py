@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.semantics.story import Story, buckets, groups
+from tests.world.story import Story, buckets, groups
 
 AT = "2024-01-20"
 

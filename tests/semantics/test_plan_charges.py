@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.definitions import commands
-from tests.semantics.story import ORG, Story, buckets, groups
+from tests.world.story import ORG, Story, buckets, groups
 
 REGION = [{"key": "region", "values": ["eu", "us"]}]
 EU = '{"region": ["eu"]}'

@@ -14,7 +14,7 @@ import pytest
 
 from app.definitions import commands
 from app.numbers import plain
-from tests.semantics.story import ORG, SUB, Json, Story
+from tests.world.story import ORG, SUB, Json, Story
 
 JANUARY = 31
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.semantics.story import Story
+from tests.world.story import Story
 
 
 def used(period: dict[str, object]) -> list[str]:

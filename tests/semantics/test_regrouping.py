@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.semantics.story import Json, Story, charge, groups
+from tests.world.story import Json, Story, charge, groups
 
 AT = "2024-01-20"
 MONTHS = ("2023-12", "2024-01")

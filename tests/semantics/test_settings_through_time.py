@@ -8,7 +8,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import MAX_WAIT_S, SettingsRecord
-from tests.semantics.story import ORG, SUB, Story, ms
+from tests.world.story import ORG, SUB, Story, ms
 
 GROUPED = {"properties": {"pricing_group_keys": ["g"]}}
 

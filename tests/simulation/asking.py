@@ -14,7 +14,7 @@ from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.partition.partition import Partition
 from tables.reading.regrouping import Regrouped
 from tables.reading.tracing import verdict
-from tests.semantics.past import past_usage, past_usage_json
+from tests.world.past import past_usage, past_usage_json
 
 REGROUPINGS = (
     Regrouping(skip_grouping=True),

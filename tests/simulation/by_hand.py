@@ -11,10 +11,10 @@ import pytest
 
 from app.definitions.commands import Command
 from app.runtime.scan import Scan
-from tests.laws.world import HOUR_MS
 from tests.simulation.play import Player
 from tests.simulation.script import Script, with_own_ids
 from tests.simulation.steps import Appended, Define, Pass
+from tests.world.clock import HOUR_MS
 
 
 def defining(commands: Iterable[Command]) -> list[Any]:

@@ -42,7 +42,6 @@ from tables.changelogged.members import MemberKey, unpack_member
 from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
 from tables.unique_count import Member
-from tests.laws.world import HOUR_MS, ORG, START_MS
 from tests.simulation.asking import Answers, usage_at
 from tests.simulation.check import Outcome, arrivals_in, members_of, verified
 from tests.simulation.kafka import Broker, Log
@@ -70,6 +69,8 @@ from tests.simulation.steps import (
     event_json,
 )
 from tests.simulation.worker import Worker, remember_tasks, simulated
+from tests.world.clock import HOUR_MS, START_MS
+from tests.world.definitions import ORG
 
 T = TypeVar("T")
 

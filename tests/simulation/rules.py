@@ -16,7 +16,7 @@ from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.offline.fold import OfflineMeter
 from tables.partition.partition import Partition
-from tests.laws.world import DAY_MS, HOUR_MS
+from tests.world.clock import DAY_MS, HOUR_MS
 
 TIMEZONES_APART_MS = 26 * HOUR_MS
 """Between two readings of one local midnight."""

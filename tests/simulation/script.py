@@ -11,18 +11,6 @@ from typing import Any
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    METRICS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    metric_body,
-    plan_body,
-    subscription_body,
-)
 from tests.simulation.steps import (
     CRASH,
     REBALANCE,
@@ -41,6 +29,15 @@ from tests.simulation.steps import (
     pause,
 )
 from tests.simulation.widened import Made, widened
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
+    METRICS,
+    ORG,
+    SUBSCRIPTION,
+    metric_body,
+    plan_body,
+    subscription_body,
+)
 
 __all__ = [
     "CRASH",

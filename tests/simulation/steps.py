@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.billing_periods.instants import iso_milliseconds
-from tests.laws.world import DAY_MS, HOUR_MS, ORG, SUBSCRIPTION
+from tests.world.clock import DAY_MS, HOUR_MS
+from tests.world.definitions import ORG, SUBSCRIPTION
 
 
 class Fault(Enum):

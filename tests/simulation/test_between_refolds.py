@@ -12,13 +12,14 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.runtime import restore
-from tests.laws.world import HOUR_MS, ORG, WEEK_MS, definitions_of, subscription_body
 from tests.simulation.by_hand import append, defining, hold, slow_scans
 from tests.simulation.check import Outcome
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Script
 from tests.simulation.steps import Event, Pass
+from tests.world.clock import HOUR_MS, WEEK_MS
+from tests.world.definitions import ORG, definitions_of, subscription_body
 
 SETTINGS = SettingsRecord(grace_s=0, default_organization_id=ORG)
 BASE = [line.command for line in definitions_of(["max"], SETTINGS)]

@@ -11,11 +11,12 @@ from app.definitions.model import SettingsRecord
 from app.kafka.topics import METER_DEFINITIONS
 from app.wire.refusals import RefusalCode
 from tables.reading.usage import current_usage
-from tests.laws.world import HOUR_MS, ORG, SUBSCRIPTION, WEEK_MS, definitions_of, plan_body
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Correction, Define, Event, Pass, Script, Step
+from tests.world.clock import HOUR_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, plan_body
 
 NAME = (ORG, SUBSCRIPTION)
 

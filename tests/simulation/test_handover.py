@@ -19,7 +19,6 @@ from app.runtime.owned import OwnedPartition
 from app.runtime.progress import Progress, Seal
 from app.runtime.restorer import Restorer
 from app.wire.keys import home_partition, message_key
-from tests.laws.world import ORG, SUBSCRIPTION
 from tests.simulation.by_hand import begin
 from tests.simulation.kafka import PartitionProducer
 from tests.simulation.loop import run
@@ -27,6 +26,7 @@ from tests.simulation.play import Player, in_simulation, play
 from tests.simulation.script import Event, Script, script_of
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
+from tests.world.definitions import ORG, SUBSCRIPTION
 
 BOTH = frozenset({0, 1})
 

@@ -15,7 +15,6 @@ from app.kafka.log_readers import LogReader, LogRecord
 from app.queries.gateway import Gateway
 from app.runtime import restore
 from app.wire.keys import home_partition, message_key
-from tests.laws.world import HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, subscription_body
 from tests.simulation.by_hand import append, begin, defining, hold, slow_scans
 from tests.simulation.check import Outcome
 from tests.simulation.loop import run
@@ -25,6 +24,8 @@ from tests.simulation.steps import Appended, Define, Event, Pass
 from tests.simulation.test_between_refolds import BASE, grouped
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, subscription_body
 
 HERE, NOWHERE = frozenset({0}), frozenset[int]()
 

@@ -32,7 +32,6 @@ from app.runtime.refold_queue import RefoldQueue
 from app.wire.refusals import RefusalCode
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.members import MemberKey
-from tests.laws.world import HOUR_MS, WEEK_MS, definitions_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome
 from tests.simulation.play import Player, play
@@ -50,6 +49,8 @@ from tests.simulation.script import (
     Step,
 )
 from tests.simulation.worker import PATIENCE_S, Worker
+from tests.world.clock import HOUR_MS, WEEK_MS
+from tests.world.definitions import definitions_of
 
 CODES = ("seats", "sum")
 

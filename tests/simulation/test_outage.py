@@ -17,7 +17,6 @@ from app.runtime.changelogs import CHECKPOINT_KEY
 from app.runtime.duplicates import Duplicates
 from app.wire.keys import home_partition, message_key
 from tables.changelogged.checkpoint import Checkpoint
-from tests.laws.world import ORG, SUBSCRIPTION
 from tests.simulation.by_hand import begin
 from tests.simulation.kafka import PartitionProducer, Producer
 from tests.simulation.loop import run
@@ -25,6 +24,7 @@ from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Event, Script
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
+from tests.world.definitions import ORG, SUBSCRIPTION
 
 BOTH = frozenset({0, 1})
 HOME = home_partition(message_key(ORG, SUBSCRIPTION), 2, "crc32")

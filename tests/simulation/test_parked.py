@@ -15,12 +15,12 @@ from tables.closing.schedule import Schedule
 from tables.fold import fold_run
 from tables.partition.route_table import RouteTable
 from tables.reading.usage import current_usage
-from tests.laws.world import ORG, plan_body, subscription_body
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Define, Event, Script, Step
 from tests.simulation.test_beyond_retention import defined
+from tests.world.definitions import ORG, plan_body, subscription_body
 
 BROKEN = (ORG, "sub-b")
 

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from tests.laws.world import HOUR_MS, ORG, START_MS, SUBSCRIPTION, WEEK_MS, definitions_of
 from tests.simulation.recount import Figure, Use, recount
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 
 CODES = ("average", "balance", "count", "latest", "level", "max", "seats", "sum", "unique")
 WEEKS = 3

@@ -12,11 +12,11 @@ from app.definitions.state import Definitions
 from app.kafka.topics import METER_DEFINITIONS
 from tables.fold import fold_run
 from tables.partition import partition as folding
-from tests.laws.world import HOUR_MS, WEEK_MS
 from tests.simulation.check import Outcome
 from tests.simulation.play import play
 from tests.simulation.script import Event, Pass, Script, Several, Step
 from tests.simulation.test_simulation import base, used
+from tests.world.clock import HOUR_MS, WEEK_MS
 
 POISON = "poison"
 

@@ -9,8 +9,6 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from tests.laws.world import DAY_MS, HOUR_MS, ORG, WEEK_MS, definitions_of, subscription_body
-from tests.profiles import sized
 from tests.simulation.by_hand import slow_scans
 from tests.simulation.play import play
 from tests.simulation.script import (
@@ -30,6 +28,9 @@ from tests.simulation.script import (
     with_own_ids,
 )
 from tests.simulation.shrink import shrink
+from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
+from tests.world.definitions import ORG, definitions_of, subscription_body
+from tests.world.profiles import sized
 
 A_TEST = sized(25, 5)
 FIRST_SEEDS = [

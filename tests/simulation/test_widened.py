@@ -15,7 +15,6 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.judging import Judging
 from app.wire.arrivals import Arrival, arrivals_of
-from tests.laws.world import DAY_MS, ORG, START_MS, WEEK_MS, plan_body, subscription_body
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome
 from tests.simulation.play import play
@@ -37,6 +36,8 @@ from tests.simulation.steps import (
 )
 from tests.simulation.test_simulation import FOUND, base, used
 from tests.simulation.widened import GREATEST
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, plan_body, subscription_body
 
 
 def test_seeds_before_have_the_scripts_they_always_had() -> None:

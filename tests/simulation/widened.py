@@ -16,16 +16,6 @@ from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    plan_body,
-    subscription_body,
-)
 from tests.simulation.steps import (
     Ask,
     AtOnce,
@@ -40,6 +30,8 @@ from tests.simulation.steps import (
     Step,
     pause,
 )
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, plan_body, subscription_body
 
 
 class Made(NamedTuple):

@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from app.api.descriptions import openapi_document
 from app.api.endpoints.table import DESCRIBED
 from tests.app.api.conftest import Running, start
-from tests.profiles import CHECKED_EXAMPLES, sized
+from tests.world.profiles import CHECKED_EXAMPLES, sized
 
 # Round trip, so that the schema is plain JSON as a client would get it.
 DOCUMENT = json.loads(json.dumps(openapi_document(DESCRIBED)))

@@ -10,7 +10,7 @@ import pytest
 from app.api.usage_json import UsageSelection, current_usage_json
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
-from tests.semantics.past import past_usage_json
+from tests.world.past import past_usage_json
 
 FROM_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""

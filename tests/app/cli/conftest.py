@@ -15,8 +15,8 @@ from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from tests.conftest import MakeSettings
-from tests.live.api import KEY, Api, api_of
-from tests.live.worker import SESSIONS
+from tests.world.live.api import KEY, Api, api_of
+from tests.world.live.worker import SESSIONS
 
 DAY_S = 86_400
 

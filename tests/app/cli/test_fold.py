@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from app.cli.main import cli
 from app.definitions.files import definition_line
-from tests.laws.world import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 
 FEBRUARY = "2024-02-01T00:00:00Z"
 

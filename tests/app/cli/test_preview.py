@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from app.cli.main import cli
 from app.local_servers.ports import free_ports
 from tests.app.cli.conftest import Meter
-from tests.live.api import Api
+from tests.world.live.api import Api
 
 PLAN = '{"plan": {"code": "plan"}}'
 

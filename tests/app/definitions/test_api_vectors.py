@@ -18,8 +18,8 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Rejected
-from tests.app.definitions.log import ORG, Log
 from tests.conformance.files import VECTORS
+from tests.world.definitions_log import ORG, Log
 
 FAMILIES = ("metric-", "plan-", "customer-", "subscription-")
 OF_THE_REST_LAYER = re.compile(r"-index|-other-org|root-|^customer-subscriptions-unknown$")

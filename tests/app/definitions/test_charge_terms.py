@@ -12,7 +12,7 @@ from app.definitions.commands import Command
 from app.definitions.log import decide
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
-from tests.app.definitions.log import ORG, Log, plan_body
+from tests.world.definitions_log import ORG, Log, plan_body
 
 REFUSED: list[tuple[dict[str, Any], dict[str, list[str]]]] = [
     ({"invoiceable": False}, {"invoiceable": ["must_be_true_unless_pay_in_advance"]}),

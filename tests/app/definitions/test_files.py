@@ -10,7 +10,7 @@ from app.definitions.files import InvalidDefinitionsFile, definition_line, read_
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
-from tests.app.definitions.log import ORG, Log, metric_body
+from tests.world.definitions_log import ORG, Log, metric_body
 
 LINE = b'{"type":"delete_plan","id":"c","organization_id":"o","payload":{"code":"p"}'
 

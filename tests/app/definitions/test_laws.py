@@ -25,7 +25,7 @@ from app.definitions.model import (
 )
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
-from tests.app.definitions.log import ms
+from tests.world.definitions_log import ms
 
 Record: TypeAlias = tuple[bytes | None, int, int]
 

@@ -6,7 +6,7 @@ from app.definitions import commands
 from app.definitions.log import check
 from app.definitions.model import MetricFilter
 from app.definitions.outcome import Applied, Impact, Rejected
-from tests.app.definitions.log import ORG, Log, metric_body, plan_body
+from tests.world.definitions_log import ORG, Log, metric_body, plan_body
 
 MANDATORY, INVALID = ["value_is_mandatory"], ["value_is_invalid"]
 

@@ -14,7 +14,7 @@ from app.definitions.log import decide
 from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.sizes import outgrown, oversized
-from tests.app.definitions.log import ORG, Log
+from tests.world.definitions_log import ORG, Log
 
 PLAN = "plan_code"
 MANDATORY, INVALID, TAKEN = ["value_is_mandatory"], ["value_is_invalid"], ["value_already_exist"]

@@ -5,7 +5,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Applied, Impact, Rejected
-from tests.app.definitions.log import ORG, Log, plan_body
+from tests.world.definitions_log import ORG, Log, plan_body
 
 MANDATORY, INVALID = ["value_is_mandatory"], ["value_is_invalid"]
 WRONG_MODEL = ["invalid_aggregation_type_or_charge_model"]

@@ -14,7 +14,7 @@ from app.definitions.log import decide
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected
 from app.definitions.quotas import MINUTE_MS, Quotas, Taken, elapsed_charges, over_quota
-from tests.app.definitions.log import ORG, Log, metric_body, plan_body, subscription_body
+from tests.world.definitions_log import ORG, Log, metric_body, plan_body, subscription_body
 
 ONE_OF_EACH = Quotas(metrics=1, plans=1, customers=1, subscriptions=1)
 CHARGE = {"billable_metric_code": "storage", "charge_model": "package"}

@@ -10,7 +10,7 @@ from lago_python_client.models.subscription import SubscriptionResponse
 from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
 from app.bounds.turns import drained
 from app.definitions import commands
-from tests.app.definitions.log import ORG, Log, ms
+from tests.world.definitions_log import ORG, Log, ms
 
 
 def wire(shown: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Applied, Impact, Rejected
-from tests.app.definitions.log import ORG, Log
+from tests.world.definitions_log import ORG, Log
 
 
 def settings(**changes: Any) -> Command:

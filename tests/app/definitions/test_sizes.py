@@ -14,7 +14,7 @@ from app.definitions.commands import Command
 from app.definitions.log import decide
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.sizes import outgrown, oversized
-from tests.app.definitions.log import ORG, Log, metric_body, plan_body, subscription_body
+from tests.world.definitions_log import ORG, Log, metric_body, plan_body, subscription_body
 
 Body = dict[str, Any]
 TOO_LONG = ["value_is_too_long"]

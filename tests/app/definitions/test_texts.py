@@ -14,7 +14,7 @@ from app.definitions.log import apply, decide
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.definitions.versions import Versions
-from tests.app.definitions.log import ORG, Log, metric_body, plan_body, subscription_body
+from tests.world.definitions_log import ORG, Log, metric_body, plan_body, subscription_body
 
 Body = dict[str, Any]
 

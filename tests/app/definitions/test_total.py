@@ -9,7 +9,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.log import DECIDE
 from app.definitions.outcome import Applied, Rejected
-from tests.app.definitions.log import ORG, Log, metric_body, plan_body
+from tests.world.definitions_log import ORG, Log, metric_body, plan_body
 
 
 def failing(error: BaseException) -> object:

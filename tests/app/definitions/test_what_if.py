@@ -12,11 +12,10 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.definitions.what_if import Branch, branch_with, changed_charges
-from tests.laws.world import (
+from tests.world.clock import START_MS, WEEK_MS
+from tests.world.definitions import (
     ORG,
-    START_MS,
     SUBSCRIPTION,
-    WEEK_MS,
     definitions_of,
     metric_body,
     subscription_body,

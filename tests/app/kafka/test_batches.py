@@ -22,7 +22,7 @@ from app.bounds.limits import (
 )
 from app.kafka import lenient_fetch
 from app.kafka.lenient_fetch import FetchedRecords, UnreadBatch
-from tests.live.batches import batch_bytes, packed_batch, record_bytes
+from tests.world.batches import batch_bytes, packed_batch, record_bytes
 
 MEBIBYTE = 1024 * 1024
 COMPRESSED = ("gzip", "snappy", "lz4", "zstd")

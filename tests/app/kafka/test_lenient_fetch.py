@@ -12,7 +12,7 @@ from app.kafka.clients import started
 from app.kafka.log_readers import plain_consumer
 from app.kafka.topics import admin_client
 from app.settings import Settings
-from tests.live.foreign import send_with_header
+from tests.world.live.producer import send_with_header
 
 pytestmark = pytest.mark.servers
 

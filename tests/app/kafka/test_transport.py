@@ -24,7 +24,7 @@ from app.kafka.lenient_fetch import FetchedRecords
 from app.kafka.record_batch import OffsetsLost, RecordBatch
 from app.kafka.topics import EVENTS_REKEYED, ensure_topics
 from app.settings import Settings
-from tests.live.batches import batch_bytes, record_bytes, send_bytes
+from tests.world.batches import batch_bytes, record_bytes, send_bytes
 
 pytestmark = pytest.mark.servers
 

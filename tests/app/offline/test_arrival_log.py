@@ -8,7 +8,8 @@ import msgspec
 
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.wire.arrivals import Arrival
-from tests.laws.world import ORG, SUBSCRIPTION, event
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.events import event
 
 
 def arrival(number: int, external_id: str = SUBSCRIPTION) -> Arrival:

@@ -16,24 +16,20 @@ from app.offline import fold
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import ArrivalLog, DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
-from tests.laws.world import (
-    DAY_MS,
-    HOUR_MS,
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
     METRICS,
     ORG,
-    START_MS,
     SUBSCRIPTION,
-    WEEK_MS,
     CommandAt,
-    Live,
-    arrivals,
     changing_definitions,
     definitions_of,
-    event,
     lines,
     subscription_body,
 )
-from tests.profiles import examples
+from tests.world.events import arrivals, event
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 ALL = tuple(METRICS)
 OTHER = "other"

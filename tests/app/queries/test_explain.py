@@ -6,7 +6,10 @@ from app.meter.evidence import ExplainQuery
 from app.queries.explain import _Selection
 from app.wire.arrivals import Arrival
 from tables.reading.tracing import Tracer
-from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
+from tests.world.clock import START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
 
 
 def test_a_question_about_a_later_period_makes_no_timeline_longer() -> None:

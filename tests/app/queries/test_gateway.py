@@ -29,7 +29,10 @@ from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record
 from app.wire.events import Event
 from tests.app.api.conftest import Answer, Running, api_key
-from tests.laws.world import ORG, START_MS, SUBSCRIPTION, Live, definitions_of, event
+from tests.world.clock import START_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
 
 MAX_BATCH = 1_000
 """As METER_MAX_BATCH may be set."""

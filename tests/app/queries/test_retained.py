@@ -16,9 +16,10 @@ from app.meter.errors import BeyondRetention, Unavailable
 from app.queries.gateway import Gateway
 from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import runs_of
-from tests.app.definitions.log import metric_body
 from tests.app.runtime.test_owned import AT_MS, owned_of, sent
-from tests.laws.world import ORG, START_MS, WEEK_MS
+from tests.world.clock import START_MS, WEEK_MS
+from tests.world.definitions import ORG
+from tests.world.definitions_log import metric_body
 
 DELETE = commands.delete_plan(ORG, "plan")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from app.clock import Clock, ManualClock
+from app.clock import Clock
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
@@ -19,6 +19,7 @@ from app.runtime.progress import Progress
 from app.runtime.raw_lookup import RawPlace
 from app.settings import Settings
 from app.wire.arrivals import Arrived
+from tests.world.clock import ManualClock
 
 
 class Alone:

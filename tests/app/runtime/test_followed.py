@@ -12,7 +12,7 @@ from app.kafka.log_readers import LogRecord
 from app.runtime import followed
 from app.runtime.engine import Engine
 from app.settings import Settings
-from tests.app.definitions.log import ORG, metric_body
+from tests.world.definitions_log import ORG, metric_body
 
 
 async def test_whoever_comes_back_after_too_many_looks_at_everything(

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from agents.close import close_due
 from agents.refold import refold_queued
 from app.bounds.turns import TURN_S, Turns
-from app.clock import ManualClock
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Impact
 from app.kafka.record_batch import RawRecord
@@ -30,7 +29,10 @@ from app.wire.usage_records import usage_record
 from tables.closing.close import settling
 from tables.partition.snapshot import TooLargeForChangelog
 from tests.app.runtime.alone import Followed, NoProducer, context_of
-from tests.laws.world import ORG, START_MS, SUBSCRIPTION, WEEK_MS, Live, definitions_of, event
+from tests.world.clock import START_MS, WEEK_MS, ManualClock
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
 
 AT_MS = START_MS + 1_000
 

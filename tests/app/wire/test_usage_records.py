@@ -10,16 +10,10 @@ import msgspec
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.usage_records import PublishedRecord, cell_id, record_id
-from tests.laws.world import (
-    HOUR_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-)
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
 
 NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
 

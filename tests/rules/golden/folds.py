@@ -44,8 +44,9 @@ from tables.partition.partition import Slice
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
-from tests.laws.world import CommandAt, Live
 from tests.rules.golden.story import END_MS
+from tests.world.definitions import CommandAt
+from tests.world.partition import Live
 
 Rows = dict[str, list[bytes]]
 """Records by their kind."""

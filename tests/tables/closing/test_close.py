@@ -10,22 +10,19 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
-from tests.laws.world import (
-    DAY_MS,
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
     GRACE_SETTINGS,
-    HOUR_MS,
     ORG,
     SETTINGS,
-    START_MS,
     SUBSCRIPTION,
-    WEEK_MS,
-    Live,
     definitions_of,
-    event,
     lines,
     plan_body,
     subscription_body,
 )
+from tests.world.events import event
+from tests.world.partition import Live
 
 Event = tuple[str, int, int, dict[str, Any]]
 """(code, event time, append time, properties), times as ms since START."""

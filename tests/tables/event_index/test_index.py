@@ -20,7 +20,7 @@ from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.event_index.merge import FileSegmentWriter
 from tables.event_index.rows import ROW_BYTES
-from tests.profiles import CHECKED_EXAMPLES, sized
+from tests.world.profiles import CHECKED_EXAMPLES, sized
 
 INDEX_FILES = [str(path) for path in Path(event_index.__file__).parent.glob("*.py")]
 

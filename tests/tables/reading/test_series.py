@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from app.billing_periods.instants import iso_seconds
 from app.wire.arrivals import Arrival
 from tables.reading.series import Series, SeriesValue, TooManyWindows, WindowName, windows
-from tests.laws.world import DAY_MS, HOUR_MS, ORG, START_MS, SUBSCRIPTION, Live, definitions_of, ms
-from tests.laws.world import event as an_event
-from tests.profiles import examples
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, ms
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import event as an_event
+from tests.world.partition import Live
+from tests.world.profiles import examples
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,10 @@ from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.reading.tracing import verdict
 from tables.reading.verification import Verification
-from tests.laws.world import (
-    DAY_MS,
-    ORG,
-    START_MS,
-    SUBSCRIPTION,
-    WEEK_MS,
-    Live,
-    definitions_of,
-    event,
-)
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
 HOUR_MS = 3_600_000

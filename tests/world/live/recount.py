@@ -1,8 +1,8 @@
 """An independent recount of the raw topic: plain loops and Decimal, nothing of tables/.
 
-It knows the metrics of `tests.live.world` only: what each counts is written out here once more.
-Events are not held: they go to a temporary file, a number for each id stays, and what is read back
-from the file goes into the figures one by one. Only ids that came more than once are held.
+It knows the metrics of `tests.world.live.world` only: what each counts is written out here once
+more. Events are not held: they go to a temporary file, a number for each id stays, and what is read
+back from the file goes into the figures one by one. Only ids that came more than once are held.
 """
 
 from __future__ import annotations

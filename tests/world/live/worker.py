@@ -1,6 +1,6 @@
 """A worker as a process of its own, so that it can be killed; sessions are short.
 
-Run as `python -m tests.live.worker`; METER_* as ever.
+Run as `python -m tests.world.live.worker`; METER_* as ever.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from app.local_servers.ports import free_ports
 from app.log import configure
 from app.main import Worker, run_to_the_end
 from app.settings import Settings
+from tables.changelogged import presence
 from tables.fold import fold_run
 from tables.partition import partition as folding
 
@@ -41,7 +42,7 @@ UNDEFINED_NAMES = "TEST_UNDEFINED_NAMES"
 """Keep so many of them one by one."""
 KILLER = "TEST_KILLER"
 """Names the transaction whose folding ends the process."""
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class WorkerProcess:
@@ -93,7 +94,7 @@ class WorkerProcess:
         self._offset = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.live.worker"],
+                [sys.executable, "-m", "tests.world.live.worker"],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
 from tables.reading.regrouping import Regrouped
 from tables.reading.tracing import verdict
-from tests.semantics.past import past_usage, past_usage_json
+from tests.world.past import past_usage, past_usage_json
 
 ORG = "org"
 SUB = "sub"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from app.offline.export import What, export
 from app.settings import Settings
-from tests.live.api import KEY
+from tests.world.live.api import KEY
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _METER = [sys.executable, "-c", "from app.cli.main import cli; cli()"]
 
 

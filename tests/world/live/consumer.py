@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.settings import Settings
-from tests.live.recount import Figure, Row
+from tests.world.live.recount import Figure, Row
 
 Json = dict[str, Any]
 Period = tuple[str, str]

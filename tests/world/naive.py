@@ -18,7 +18,7 @@ from app.numbers import plain, property_text
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.properties import read_properties
-from tests.laws.world import METRICS, PRORATED, SUBSCRIPTION
+from tests.world.definitions import METRICS, PRORATED, SUBSCRIPTION
 
 
 class Row(NamedTuple):

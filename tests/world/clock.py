@@ -1,0 +1,45 @@
+"""Times of the tests, and a clock that moves only when told to."""
+
+from __future__ import annotations
+
+from app.billing_periods.instants import parse_iso8601_ms
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+WEEK_MS = 7 * DAY_MS
+
+
+def ms(text: str) -> int:
+    """Return the milliseconds of an ISO 8601 instant."""
+    at_ms = parse_iso8601_ms(text)
+    assert at_ms is not None
+    return at_ms
+
+
+START_MS = ms("2024-01-01T00:00:00Z")
+"""A Monday, so that weekly calendar periods start with it."""
+
+
+class ManualClock:
+    """A clock that moves only when told to, for tests in which years pass."""
+
+    def __init__(self, now_ms: int = 0) -> None:
+        self._now_ms = now_ms
+        self._elapsed_ms = 0
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def monotonic_s(self) -> float:
+        return self._elapsed_ms / 1000
+
+    def advance(self, by_ms: int) -> None:
+        """Let `by_ms` milliseconds pass."""
+        if by_ms < 0:
+            raise ValueError("time does not pass backwards; jump() sets the wall clock back")
+        self._now_ms += by_ms
+        self._elapsed_ms += by_ms
+
+    def jump(self, to_ms: int) -> None:
+        """Set the wall clock, forwards or backwards, as an operator or NTP would."""
+        self._now_ms = to_ms

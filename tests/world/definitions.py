@@ -1,0 +1,253 @@
+"""Definitions of one weekly plan that has a charge of every kind, and changes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.model import SettingsRecord
+from tables.registry import AGGREGATIONS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+
+ORG = "org"
+SUBSCRIPTION = "sub"
+
+SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600)
+GRACE_SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=90)
+"""Periods are due two minutes after their end, between two cuts of revisions."""
+
+METRICS: dict[str, dict[str, Any]] = {
+    "count": {"aggregation_type": "count_agg"},
+    "sum": {"aggregation_type": "sum_agg", "field_name": "v"},
+    "balance": {"aggregation_type": "sum_agg", "field_name": "v", "recurring": True},
+    "max": {"aggregation_type": "max_agg", "field_name": "v"},
+    "latest": {"aggregation_type": "latest_agg", "field_name": "v"},
+    "unique": {"aggregation_type": "unique_count_agg", "field_name": "u"},
+    "seats": {"aggregation_type": "unique_count_agg", "field_name": "u", "recurring": True},
+    "heads": {"aggregation_type": "unique_count_agg", "field_name": "u", "recurring": True},
+    "level": {"aggregation_type": "weighted_sum_agg", "field_name": "v", "recurring": True},
+    "filtered": {
+        "aggregation_type": "sum_agg",
+        "field_name": "v",
+        "filters": [{"key": "g", "values": ["x", "y"]}, {"key": "u", "values": ["a", "b"]}],
+    },
+    "average": {"aggregation_type": "weighted_sum_agg", "field_name": "v"},
+}
+# A new type is in every law as soon as it is registered.
+METRICS |= {
+    name.removesuffix("_agg"): {
+        "aggregation_type": name,
+        "field_name": "u" if each.reads == "operation" else "v",
+    }
+    for name, each in AGGREGATIONS.items()
+    if name not in {metric["aggregation_type"] for metric in METRICS.values()}
+}
+PRORATED = ("balance", "seats")
+
+
+class CommandAt(NamedTuple):
+    """A command on the definitions log."""
+
+    append_time_ms: int
+    offset: int
+    command: Command
+
+
+def metric_body(code: str, **changes: Any) -> dict[str, Any]:
+    return {"name": code, "code": code, **METRICS[code], **changes}
+
+
+def plan_body(codes: Iterable[str], **changes: Any) -> dict[str, Any]:
+    charges = []
+    for code in codes:
+        charge: dict[str, Any] = {
+            "billable_metric_code": code,
+            "code": code,
+            "charge_model": "standard",
+            "properties": {"amount": "1"},
+            "prorated": code in PRORATED,
+        }
+        if code in ("sum", "unique"):
+            charge["properties"]["pricing_group_keys"] = ["g"]
+        if code == "filtered":
+            charge["filters"] = [
+                {"values": {"g": ["x"]}, "properties": {"amount": "1"}},
+                {
+                    "values": {"u": ["a"]},
+                    "properties": {"amount": "1", "pricing_group_keys": ["operation_type"]},
+                },
+            ]
+        charges.append(charge)
+    return {
+        "name": "plan",
+        "code": "plan",
+        "interval": "weekly",
+        "amount_cents": 0,
+        "amount_currency": "EUR",
+        "pay_in_advance": False,
+        "charges": charges,
+        **changes,
+    }
+
+
+def subscription_body(**changes: Any) -> dict[str, Any]:
+    return {
+        "external_customer_id": "customer",
+        "plan_code": "plan",
+        "external_id": SUBSCRIPTION,
+        "billing_time": "calendar",
+        "subscription_at": "2024-01-01T00:00:00Z",
+        **changes,
+    }
+
+
+def lines(commands_at: Iterable[tuple[int, Command]]) -> list[CommandAt]:
+    return [
+        CommandAt(at_ms, offset, command) for offset, (at_ms, command) in enumerate(commands_at)
+    ]
+
+
+def definitions_of(codes: Sequence[str], settings: SettingsRecord = SETTINGS) -> list[CommandAt]:
+    """Settings, metrics, a weekly plan and a subscription from START on."""
+    made: list[Command] = [commands.set_settings(settings)]
+    made += [commands.create_billable_metric(ORG, metric_body(code)) for code in codes]
+    made.append(commands.create_plan(ORG, plan_body(codes)))
+    made.append(commands.upsert_customer(ORG, {"external_id": "customer"}))
+    made.append(commands.create_subscription(ORG, subscription_body()))
+    return lines((START_MS - HOUR_MS, command) for command in made)
+
+
+class Made(NamedTuple):
+    """What there is to be changed."""
+
+    charges: list[dict[str, Any]]
+    metric_ids: list[str]
+
+
+@st.composite
+def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[CommandAt]:
+    """The usual definitions, some of them late, and what may be changed of them later."""
+    base = definitions_of(codes)
+    late = draw(st.sampled_from([0, 0, 1, 2]))
+    kept, delayed = base[: len(base) - late], base[len(base) - late :]
+    (plan,) = [line.command for line in base if line.command.type == "create_plan"]
+    metrics = [line.command for line in base if line.command.type == "create_billable_metric"]
+    metric_ids = [command.payload["id"] for command in metrics]
+    changeable = Made(plan.payload["plan"]["charges"], metric_ids)
+    changes = draw(st.lists(_change(codes, changeable), max_size=4))
+    made = [(line.append_time_ms, line.command) for line in kept]
+    then_ms = draw(st.integers(START_MS, START_MS + 2 * WEEK_MS))
+    made += [(then_ms, line.command) for line in delayed]
+    return lines([*made, *sorted(changes, key=lambda change: max(change[0], then_ms))])
+
+
+@st.composite
+def _change(draw: st.DrawFn, codes: Sequence[str], made: Made) -> tuple[int, Command]:
+    # Of those on whole days several are of the same millisecond.
+    days = st.integers(0, WEEKS * 7).map(lambda day: day * DAY_MS)
+    at_ms = START_MS + draw(days | st.integers(0, WEEKS * WEEK_MS))
+    code = draw(st.sampled_from(codes))
+    kind = draw(st.sampled_from(_CHANGES))
+    return at_ms, kind(draw, code, made)
+
+
+def _filters(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """Charges whose filters name a value that is gone lose them."""
+    values = draw(st.sampled_from([["x"], ["x", "y"], ["y"]]))
+    body = metric_body("filtered", filters=[{"key": "g", "values": values}])
+    return commands.update_billable_metric(ORG, "filtered", body)
+
+
+def _delete_metric(draw: st.DrawFn, code: str, made: Made) -> Command:
+    return commands.delete_billable_metric(ORG, code)
+
+
+def _create_metric(draw: st.DrawFn, code: str, made: Made) -> Command:
+    return commands.create_billable_metric(ORG, metric_body(code))
+
+
+def _customer(draw: st.DrawFn, code: str, made: Made) -> Command:
+    timezone = draw(st.sampled_from(["UTC", "Europe/Paris", "America/Los_Angeles"]))
+    grace = {"invoice_grace_period": draw(st.integers(0, 9))}
+    body = {"external_id": "customer", "timezone": timezone, "billing_configuration": grace}
+    return commands.upsert_customer(ORG, body)
+
+
+def _plan(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """Some charges go, one comes, groups change."""
+    kept = [
+        {
+            **{key: value for key, value in charge.items() if key != "new_id"},
+            "id": charge["new_id"],
+            "properties": {"amount": "1", **draw(st.sampled_from(_GROUPINGS))},
+        }
+        for charge in made.charges
+        if draw(st.integers(0, 3))
+    ]
+    new = plan_body([code])["charges"]
+    return commands.update_plan(ORG, "plan", {"charges": [*kept, *new]})
+
+
+_GROUPINGS: list[dict[str, Any]] = [{}, {"pricing_group_keys": ["g"]}]
+
+
+def _one_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """One charge comes, goes or is grouped anew, or a filter of it comes."""
+    properties = {"amount": "1", **draw(st.sampled_from(_GROUPINGS))}
+    match draw(st.integers(0, 3)):
+        case 0:
+            (new,) = plan_body([code])["charges"]
+            new |= {"code": f"{code}-{draw(st.integers(1, 2))}", "properties": properties}
+            return commands.create_charge(ORG, "plan", new)
+        case 1:
+            return commands.update_charge(ORG, "plan", code, {"properties": properties})
+        case 2:
+            values = {"g": [draw(st.sampled_from(["x", "y"]))]}
+            return commands.create_charge_filter(ORG, "plan", code, {"values": values})
+        case _:
+            return commands.delete_charge(ORG, "plan", code)
+
+
+def _subscribe(draw: st.DrawFn, code: str, made: Made) -> Command:
+    return commands.create_subscription(ORG, subscription_body())
+
+
+def _terminate(draw: st.DrawFn, code: str, made: Made) -> Command:
+    return commands.terminate_subscription(ORG, SUBSCRIPTION)
+
+
+def _history(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """Of some metrics or charges, over some of the first weeks."""
+    from_ms = START_MS + draw(st.integers(0, 2)) * WEEK_MS
+    charge_ids = [charge["new_id"] for charge in made.charges]
+    return commands.apply_history(
+        ORG,
+        metric_ids=draw(st.lists(st.sampled_from(made.metric_ids), max_size=3)),
+        charge_ids=draw(st.lists(st.sampled_from(charge_ids), max_size=2)),
+        from_ms=from_ms,
+        to_ms=from_ms + draw(st.integers(1, 3)) * WEEK_MS,
+    )
+
+
+_CHANGES = [
+    _filters,
+    _delete_metric,
+    _create_metric,
+    _customer,
+    _customer,
+    _plan,
+    _plan,
+    _one_charge,
+    _one_charge,
+    _subscribe,
+    _terminate,
+    _history,
+    _history,
+]
+
+
+WEEKS = 4

@@ -1,0 +1,222 @@
+"""A partition without a worker.
+
+`Live` feeds a `Partition` the way a worker does, in whatever order a test asks for. It keeps all
+arrivals, so that refolds can read them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from app.definitions.commands import Command
+from app.definitions.log import apply
+from app.definitions.outcome import Applied
+from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import Arrival, MeterKey, runs_of
+from app.wire.usage_records import PublishedRecord
+from tables.changelogged.checkpoint import Checkpoint
+from tables.changelogged.members import MemberKey, SetKey
+from tables.closing.close import close_subscription, entering_history, next_cut, settle
+from tables.event_index.index import EventIndex
+from tables.partition.intake import WaitForDefinitions
+from tables.partition.partition import Partition
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold, cells_of
+from tables.partition.snapshot import Changes
+from tables.partition.tables import Carried
+from tests.world.definitions import (
+    CommandAt,
+)
+
+Key = TypeVar("Key", bytes, MemberKey)
+
+
+class Changelog:
+    """Everything that flushes wrote, compacted."""
+
+    def __init__(self) -> None:
+        self.cells: dict[bytes, bytes] = {}
+        self.members: dict[MemberKey, bytes] = {}
+        self.store: dict[MemberKey, bytes] = {}
+        """Redis, which drops whole sets; filled in anew it has the members of the changelog."""
+        self.tables: dict[str, dict[bytes, bytes]] = {
+            "presence": {},
+            "published": {},
+            "corrections": {},
+        }
+        self.index_rows = b""
+        self.record = b""
+
+    def take(self, partition: Partition) -> Changes:
+        """Apply one flush, and return what it has."""
+        gone = set(partition.members.take_dropped())
+        self.store = {n: v for n, v in self.store.items() if n[0] not in gone}
+        changes = partition.take_changes()
+        _compact(self.cells, changes.cells)
+        _compact(self.store, changes.members)
+        _compact(self.members, changes.members)
+        self.tables["presence"].update(changes.event_ranges)
+        self.tables["published"].update(changes.published)
+        self.tables["corrections"].update(changes.corrections)
+        self.index_rows += changes.index_rows
+        partition.index.seal_flush(partition.checkpoint.flush)
+        self.record = msgspec.msgpack.encode(partition.checkpoint)
+        return changes
+
+    def stored_sets(self) -> set[SetKey]:
+        """Sets that the store has members of."""
+        return {key for key, _ in self.store}
+
+    def restored(self, definitions: Definitions) -> Partition:
+        """A partition as a worker restores it."""
+        checkpoint = msgspec.msgpack.decode(self.record, type=Checkpoint)
+        partition = Partition(0, definitions, EventIndex(), carried=Carried(checkpoint))
+        partition.index.load(self.index_rows)
+        for key, value in self.tables["presence"].items():
+            partition.event_ranges.load(key, value)
+        for key, value in self.tables["published"].items():
+            partition.published.load(key, value)
+        for key, value in self.tables["corrections"].items():
+            partition.corrections.load(key, value)
+        for key, value in self.cells.items():
+            partition.packing.load_cell(key, value)
+        assert partition.restored()
+        assert partition.index.length == partition.checkpoint.index_length
+        return partition
+
+
+def _compact(kept: dict[Key, bytes], changes: Iterable[tuple[Key, bytes | None]]) -> None:
+    for key, value in changes:
+        if value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = value
+
+
+class Live:
+    """A partition with everything that was delivered to it."""
+
+    def __init__(self, definitions: Sequence[CommandAt] = ()):
+        self.definitions = Definitions()
+        self.partition = Partition(0, self.definitions, EventIndex())
+        self.records: list[PublishedRecord] = []
+        self.accepted = 0
+        self.changelog = Changelog()
+        self._to_define = list(definitions)
+        self._arrived: dict[tuple[int, ...], Arrival] = {}
+
+    def define(self, count: int = 1) -> None:
+        """Apply the next definitions."""
+        for _ in range(min(count, len(self._to_define))):
+            line = self._to_define.pop(0)
+            applied = apply(
+                self.definitions, line.command.encode(), line.append_time_ms, line.offset
+            )
+            if isinstance(applied, Applied) and applied.impact is not None:
+                self.partition.redefinition.tell(applied.impact)
+                self.refold(refolds_of(self.partition.redefinition.renewing()))
+
+    def append(self, at_ms: int, command: Command) -> None:
+        """One more definition, applied at once."""
+        assert not self._to_define
+        self._to_define.append(CommandAt(at_ms, self.definitions.offset, command))
+        self.define()
+
+    def define_all(self) -> None:
+        self.define(len(self._to_define))
+
+    def define_until(self, at_ms: int) -> None:
+        """Apply what was appended until then, and let the log have reached it."""
+        while self._to_define and self._to_define[0].append_time_ms <= at_ms:
+            self.define()
+        self.definitions.append_time_ms = max(self.definitions.append_time_ms, at_ms)
+
+    def deliver(self, arrivals: Sequence[Arrival]) -> None:
+        """Fold one slice, and refold what an earlier copy of an event asks for."""
+        for arrival in arrivals:
+            self._arrived[arrival.position] = arrival
+        runs = runs_of(arrivals)
+        for name in self.partition.missing_members(runs):
+            stored = self.changelog.store.get(name)
+            assert stored == self.changelog.members.get(name)
+            self.partition.members.fill(name, stored)
+        try:
+            self.accepted += self.partition.fold(runs).accepted
+        except WaitForDefinitions as wait:
+            self.define_until(wait.past_ms + 1)
+            self.accepted += self.partition.fold(runs).accepted
+        self.refold(self.partition.stale.take_displaced_keys())
+
+    def keep(self, arrival: Arrival) -> None:
+        """Let the log have it, whoever folds it."""
+        self._arrived[arrival.position] = arrival
+
+    def arrived(self) -> list[Arrival]:
+        """Everything in the log, in the order in which it was first delivered."""
+        return list(self._arrived.values())
+
+    def flush(self) -> None:
+        """Write what changed since the last flush."""
+        self.changelog.take(self.partition)
+
+    def restart(self) -> None:
+        """Flush, and go on with a partition restored from what was ever written."""
+        self.flush()
+        self.partition = self.changelog.restored(self.definitions)
+
+    def refold(self, meter_keys: Iterable[MeterKey]) -> None:
+        """Refold meter keys from everything delivered so far."""
+        meter_keys = set(meter_keys)
+        if meter_keys:
+            refold, swapped = Refold(self.partition, meter_keys), False
+            while not swapped:
+                refold.feed(list(self._arrived.values()))
+                swapped = refold.swap()
+
+    def refold_all(self) -> None:
+        self.refold(
+            (*name, code)
+            for name, codes in self.partition.event_ranges.codes.items()
+            for code in codes
+        )
+
+    def close_until(self, at_ms: int) -> None:
+        """Publish every cut up to a time; everything up to it must have been delivered."""
+        self.define_until(at_ms)
+        names = sorted(self.definitions.all_subscription_keys())
+        while True:
+            cut_ms = min((next_cut(self.partition, name) for name in names), default=NEVER_MS)
+            history_ms = self.partition.standing.next_history_ms()
+            if min(cut_ms, history_ms) > at_ms:
+                break
+            if history_ms <= cut_ms:
+                self.refold(refolds_of(entering_history(self.partition)))
+                continue
+            for name in names:
+                if next_cut(self.partition, name) == cut_ms:
+                    self.records += close_subscription(self.partition, name, cut_ms)
+            settle(self.partition, cut_ms)
+
+    def cells(self) -> dict[Any, Any]:
+        """Every cell as packed for the changelog, but for the refold that made it."""
+        found: dict[Any, Any] = {}
+        for name, codes in self.partition.event_ranges.codes.items():
+            for code in codes:
+                for span, packed in cells_of(
+                    self.partition.packing.route_of((*name, code))
+                ).items():
+                    for key, value in packed.items():
+                        found[span, key] = msgspec.msgpack.decode(value)[:2]
+        return found
+
+    def bodies(self) -> list[dict[str, Any]]:
+        """Published records as JSON."""
+        return [msgspec.json.decode(record.value) for record in self.records]
+
+    def values(self) -> list[bytes]:
+        """Published records as bytes, in an order of their own."""
+        return sorted(record.value for record in self.records)
