@@ -52,7 +52,7 @@ ATTACK_SLACK ?= 4
 
 # Made once. Each broker of the tests then starts in half the time.
 $(CLASSES): $(STAMP)
-	@$(BIN)/python -m tests.broker_classes
+	@$(BIN)/python -m tests.world.live.broker_classes
 
 test: lint $(CLASSES) ## Style, types and the whole suite on real servers
 	@$(BIN)/pytest -rfEs --numprocesses 2 --dist loadgroup --no-loadscope-reorder \

@@ -35,7 +35,8 @@ from app.errors import StackError
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from tests.faults.load import (
+from tests.world.live.api import Api
+from tests.world.live.load import (
     SERVING_S,
     STEP_S,
     NotServing,
@@ -46,7 +47,6 @@ from tests.faults.load import (
     spread,
     world_on,
 )
-from tests.world.live.api import Api
 from tests.world.live.worker import SESSION_S, WorkerProcess, worker_process
 from tests.world.live.world import Traffic, World
 

@@ -33,8 +33,8 @@ from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
 from tests.faults.cluster import cluster
-from tests.faults.load import load, prove, world_on
 from tests.world.live.api import text_of
+from tests.world.live.load import load, prove, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 
 GOES_ON_S = 15.0

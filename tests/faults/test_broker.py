@@ -12,7 +12,7 @@ from app.bounds.limits import TRANSACTION_TIMEOUT_MS
 from app.errors import StackError
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from tests.faults.load import EVENTS_PER_S, load, prove, world_on
+from tests.world.live.load import EVENTS_PER_S, load, prove, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import SCALE
 

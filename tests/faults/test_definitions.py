@@ -12,8 +12,8 @@ import pytest
 from aiohttp import ClientError
 
 from app.settings import Settings
-from tests.faults.load import load, prove_by_fold, restarted, world_on
 from tests.world.live.api import Json
+from tests.world.live.load import load, prove_by_fold, restarted, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import METRICS, PLAN, World
 

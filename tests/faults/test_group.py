@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from tests.faults.load import load, prove, world_on
 from tests.world.live.api import Api
+from tests.world.live.load import load, prove, world_on
 from tests.world.live.worker import SESSION_S, WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, World
 

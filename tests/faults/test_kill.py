@@ -10,7 +10,7 @@ import pytest
 
 from app.failpoints import NAMES
 from app.settings import Settings
-from tests.faults.load import load, prove, world_on
+from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import event_key, foreign_producer
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import SCALE

@@ -13,8 +13,8 @@ import pytest
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
 from app.settings import HOST, Settings
-from tests.faults.load import load, prove, supervised, world_on
 from tests.faults.proxy import Proxy, proxy_to
+from tests.world.live.load import load, prove, supervised, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import SCALE, World
 

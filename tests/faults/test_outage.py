@@ -16,8 +16,8 @@ import pytest
 
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from tests.faults.load import load, prove, world_on
 from tests.faults.outages import frozen, killed, through, through_at
+from tests.world.live.load import load, prove, world_on
 from tests.world.live.worker import worker_process
 from tests.world.live.world import World
 

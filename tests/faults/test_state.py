@@ -29,7 +29,7 @@ from app.runtime.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checkpoint import Checkpoint
-from tests.faults.load import load, prove, world_on
+from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import WorkerProcess, worker_process
 

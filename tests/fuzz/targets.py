@@ -34,9 +34,9 @@ from app.wire.arrivals import arrivals_of, hang_on_limits
 from app.wire.decode import Headers, decode_record, organizations_named
 from app.wire.events import Event
 from app.wire.properties import read_properties
-from tests.app.definitions.test_laws import ORGS, START_MS, prologue
-from tests.rules.test_corrections import amend, cancel, current, raw_event
 from tests.world.batches import CODECS, packed_batch
+from tests.world.corrections import amend, cancel, current, raw_event
+from tests.world.prologue import ORGS, START_MS, prologue
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 

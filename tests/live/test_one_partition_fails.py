@@ -10,7 +10,7 @@ import pytest
 
 from app.main import Worker
 from app.settings import Settings
-from tests.faults.load import load, prove, world_on
+from tests.world.live.load import load, prove, world_on
 
 pytestmark = pytest.mark.servers
 

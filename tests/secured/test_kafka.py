@@ -19,11 +19,11 @@ from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import running_worker
 from app.settings import Settings
-from tests.conftest import MakeSettings
 from tests.secured.authority import Authority
 from tests.secured.conftest import CLIENT, PASSWORD, SECRET, USER, SecuredKafka
 from tests.world.live.api import Api, eventually
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
 
 pytestmark = pytest.mark.servers

@@ -18,9 +18,9 @@ from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis, find_redis_server
 from app.redis.members import MemberStore
 from app.settings import HOST, Settings
-from tests.conftest import MakeSettings
 from tests.secured.authority import Authority
 from tests.world.live.api import eventually
+from tests.world.live.servers import MakeSettings
 
 pytestmark = pytest.mark.servers
 

@@ -12,7 +12,7 @@ from lago_python_client.client import Client
 from lago_python_client.exceptions import LagoApiError
 
 from tests.app.api.conftest import Running
-from tests.docs.seeds import metric_bodies
+from tests.world.seeds import metric_bodies
 
 lago: Any = models
 """The client's models, whose optional fields their types call mandatory."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from app.api.keys import KeysFile, KeysRefused, digest_of, keys_of, new_key, read_keys
 from app.cli.main import cli
 from app.settings import ApiKey, Settings
-from tests.conftest import MakeSettings
+from tests.world.live.servers import MakeSettings
 
 ENTRY = {"name": "ours", "organization_id": "acme", "access": "read", "sha256": digest_of("s")}
 

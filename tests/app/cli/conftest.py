@@ -14,8 +14,8 @@ from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
-from tests.conftest import MakeSettings
 from tests.world.live.api import KEY, Api, api_of
+from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
 
 DAY_S = 86_400

@@ -23,7 +23,7 @@ from app.kafka.topics import (
     topic_specs,
 )
 from app.settings import Settings
-from tests.conftest import MakeSettings
+from tests.world.live.servers import MakeSettings
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from app.errors import StackError
 from app.local_servers.ports import free_ports, is_free
 from app.local_servers.stack import exclusive, local_stack
-from tests.conftest import MakeSettings
+from tests.world.live.servers import MakeSettings
 
 pytestmark = pytest.mark.servers
 

@@ -18,7 +18,7 @@ from app.redis.errors import MembersLost, MembersSilent, StaleEpoch
 from app.redis.members import MEMBERS_IN_A_CALL, MembersState, MemberStore
 from app.settings import Settings
 from tables.changelogged.members import MemberKey
-from tests.conftest import MakeSettings
+from tests.world.live.servers import MakeSettings
 
 pytestmark = pytest.mark.servers
 

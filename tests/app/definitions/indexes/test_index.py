@@ -18,7 +18,8 @@ from app.definitions.log import apply
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.definitions.versions import Versions
-from tests.app.definitions.test_laws import DAY_MS, ORGS, START_MS, commands_of, prologue
+from tests.app.definitions.test_laws import DAY_MS, commands_of
+from tests.world.prologue import ORGS, START_MS, prologue
 
 LIFTED = ("a", "b", "c")
 """Ids of set-aside records."""

@@ -1,6 +1,6 @@
 """What a broker loads, kept as the JVM maps it: each broker of the tests starts in half the time.
 
-`python -m tests.broker_classes` makes the file, in the virtual environment. A Java that cannot
+`python -m tests.world.live.broker_classes` makes the file, in the virtual environment. A Java that cannot
 share classes, or another one than made it, does without.
 """
 
