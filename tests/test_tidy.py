@@ -1,10 +1,10 @@
-"""Each part owns its fields: nobody assigns an attribute of another module's object."""
+"""Each part owns its fields, and each suite its tests: what several suites use is the kit's."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +23,25 @@ ALLOWED = {
     "app/runtime/set_aside.py: newest[home].epoch": "a checkpoint is a value",
 }
 """What may be assigned from outside, with the reason."""
+
+KIT = "world"
+"""The folder of tests that every suite may import."""
+
+LENT = {
+    ("app", "conformance"): "vectors are facts; the mirror of a module checks those of its module",
+}
+"""Suites that import another one, with the reason."""
+
+NEEDS_SERVERS = (
+    "tests.world.live",
+    "app.local_servers",
+    "app.kafka",
+    "app.main",
+    "aiohttp",
+    "aiokafka.AIOKafkaConsumer",
+    "aiokafka.AIOKafkaProducer",
+)
+"""What the kit has under `live` only: the rest of it serves tests without servers."""
 
 
 def assigned(tree: ast.AST) -> Iterator[ast.Attribute]:
@@ -71,3 +90,53 @@ def test_nobody_assigns_fields_of_another_part() -> None:
 
 def test_what_is_allowed_is_still_done() -> None:
     assert ALLOWED.keys() - found() == set()
+
+
+def modules(folder: str) -> dict[PurePosixPath, str]:
+    """Return the text of every module of a folder of the repository, by its path."""
+    return {
+        PurePosixPath(path.relative_to(ROOT)): path.read_text()
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    }
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield every module that is imported, and every name of one as if it were a module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+def borrowed(source: str, at: PurePosixPath) -> set[tuple[str, str]]:
+    """Return (suite, other suite) for all that a module of tests imports of others but the kit."""
+    own = at.parts[1]
+    found = (each.split(".")[1] for each in imported(source) if each.startswith("tests."))
+    return {(own, other) for other in found if other not in (own, KIT)}
+
+
+def lending() -> dict[PurePosixPath, set[tuple[str, str]]]:
+    """Return what each module of tests imports of other suites."""
+    found = {at: borrowed(source, at) for at, source in modules("tests").items()}
+    return {at: suites for at, suites in found.items() if suites}
+
+
+def test_a_suite_imports_the_kit_and_its_own_folder_only() -> None:
+    found = {at: suites - LENT.keys() for at, suites in lending().items()}
+    assert {at: suites for at, suites in found.items() if suites} == {}
+
+
+def test_what_is_lent_is_still_used() -> None:
+    assert LENT.keys() - set().union(*lending().values()) == set()
+
+
+def test_the_kit_needs_servers_under_live_only() -> None:
+    found = {
+        (at, each)
+        for at, source in modules("tests/world").items()
+        if at.parts[2] != "live"
+        for each in imported(source)
+        if f"{each}.".startswith(tuple(f"{name}." for name in NEEDS_SERVERS))
+    }
+    assert found == set()

@@ -9,8 +9,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from app.wire.keys import home_partition, message_key
 from tests.attacks.victim import ATTACKER, Victim
-from tests.world.batches import batch_bytes, bomb_bytes, record_bytes, send_bytes
+from tests.world.batches import batch_bytes, bomb_bytes, record_bytes
 from tests.world.live.api import eventually
+from tests.world.live.producer import send_bytes
 from tests.world.live.records import records_of
 
 pytestmark = pytest.mark.servers

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import cramjam
-from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.record.util import calc_crc32c, encode_varint
 
 CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -88,14 +87,3 @@ def _xerial(records: bytes) -> bytes:
         for at in range(0, len(records), _XERIAL_BLOCK)
     ]
     return _XERIAL_HEAD + b"".join(struct.pack(">i", len(block)) + block for block in blocks)
-
-
-async def send_bytes(producer: AIOKafkaProducer, tp: TopicPartition, batch: bytes) -> int:
-    """Send a batch as it is, to be appended; the offset of its first record."""
-    builder = producer.create_batch()
-    builder.append(key=None, value=b"in its place", timestamp=None)
-    builder.close()
-    builder._build()
-    builder._buffer = batch
-    sent = await (await producer.send_batch(builder, tp.topic, partition=tp.partition))
-    return int(sent.offset)

@@ -24,7 +24,8 @@ from app.kafka.lenient_fetch import FetchedRecords
 from app.kafka.record_batch import OffsetsLost, RecordBatch
 from app.kafka.topics import EVENTS_REKEYED, ensure_topics
 from app.settings import Settings
-from tests.world.batches import batch_bytes, record_bytes, send_bytes
+from tests.world.batches import batch_bytes, record_bytes
+from tests.world.live.producer import send_bytes
 
 pytestmark = pytest.mark.servers
 
