@@ -23,10 +23,11 @@ from app.main import Worker, running_worker
 from app.settings import Settings, environment_names
 from app.wire.decode import decode_record
 from app.wire.events import Event
-from tests.world.live.api import api_of, eventually
+from tests.world.live.api import api_of
 from tests.world.live.consumer import read_ledger
 from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -17,9 +17,10 @@ from tests.attacks.victim import (
     Victim,
     api_with_key,
 )
-from tests.world.live.api import Api, Json, eventually
+from tests.world.live.api import Api, Json
 from tests.world.live.records import records_of
 from tests.world.live.worker import UNDEFINED_NAMES
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

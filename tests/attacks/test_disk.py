@@ -18,7 +18,8 @@ from app.local_servers.redis import LocalRedis
 from app.settings import Settings
 from tests.attacks.test_expressions import CUSTOMER, define, event, units
 from tests.attacks.victim import MEBIBYTE, Victim, restores, victim_on
-from tests.world.live.api import eventually, text_of
+from tests.world.live.api import text_of
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.attacks.victim import ATTACKER, Victim
-from tests.world.live.api import eventually
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.attacks.billing import bodies
 from tests.attacks.victim import ATTACKER, Victim
-from tests.world.live.api import Json, eventually
+from tests.world.live.api import Json
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

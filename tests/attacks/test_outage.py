@@ -15,7 +15,8 @@ from aiokafka import AIOKafkaProducer
 from app.bounds.limits import OPEN_TRANSACTION_S
 from app.local_servers.kafka import LocalKafka
 from tests.attacks.victim import Victim, restores
-from tests.world.live.api import eventually, text_of
+from tests.world.live.api import text_of
+from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers]
 

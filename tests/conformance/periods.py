@@ -20,6 +20,7 @@ from tests.conformance.lago_invoice_dates import (
     invoices_from_runs,
     is_billing_day,
 )
+from tests.world.clock import ms
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,19 +37,19 @@ def check_billing_day_vector(vector: Vector) -> list[str]:
     grid = PeriodGrid(
         vector["interval"],
         vector.get("billing_time") or "calendar",
-        _ms(vector["subscription_at"]),
+        ms(vector["subscription_at"]),
         _timezone(vector),
     )
     monthly = _flag(vector, "bill_charges_monthly") or _flag(vector, "bill_fixed_charges_monthly")
-    runs_at_ms = [_ms(at) for at in vector.get("runs_at") or ()]
-    idle_at_ms = [_ms(at) for at in vector.get("idle_at") or ()]
+    runs_at_ms = [ms(at) for at in vector.get("runs_at") or ()]
+    idle_at_ms = [ms(at) for at in vector.get("idle_at") or ()]
     billed = invoices_from_runs(grid, runs_at_ms, billed_monthly=monthly)
     idle = invoices_from_runs(grid, idle_at_ms, billed_monthly=monthly, billed=billed)
     actual = {"invoices_after_runs": len(billed), "invoices_from_idle": len(idle)}
     found = _differences(vector["expect"], actual)
     if "runs_on_a_billing_day" in vector:
         on_a_billing_day = [
-            at for at in vector["runs_at"] if is_billing_day(grid, _ms(at), billed_monthly=monthly)
+            at for at in vector["runs_at"] if is_billing_day(grid, ms(at), billed_monthly=monthly)
         ]
         wanted = {"runs_on_a_billing_day": vector["runs_on_a_billing_day"]}
         found += _differences(wanted, {"runs_on_a_billing_day": on_a_billing_day})
@@ -57,7 +58,7 @@ def check_billing_day_vector(vector: Vector) -> list[str]:
 
 def check_day_count_vector(vector: Vector) -> list[str]:
     """A vector of day_counts.json: the day count of proration."""
-    days = inclusive_days(_ms(vector["from"]), _ms(vector["to"]), _timezone(vector))
+    days = inclusive_days(ms(vector["from"]), ms(vector["to"]), _timezone(vector))
     return _differences(vector["expect"], {"days": days})
 
 
@@ -92,9 +93,9 @@ def _request(vector: Vector) -> BoundariesRequest:
         interval=vector["interval"],
         billing_time=vector.get("billing_time") or "calendar",
         timezone=_timezone(vector),
-        subscription_at_ms=_ms(vector["subscription_at"]),
+        subscription_at_ms=ms(vector["subscription_at"]),
         started_at_ms=_ms_or_none(vector.get("started_at")),
-        billing_at_ms=_ms(vector["billing_at"]),
+        billing_at_ms=ms(vector["billing_at"]),
         current_usage=_flag(vector, "current_usage"),
         terminated_at_ms=_ms_or_none(vector.get("terminated_at")),
         pay_in_advance=_flag(vector, "pay_in_advance"),
@@ -125,12 +126,8 @@ def _flag(vector: Vector, name: str) -> bool:
     return bool(vector.get(name))
 
 
-def _ms(text: str) -> int:
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
-
-
 def _ms_or_none(text: str | None) -> int | None:
-    return None if text is None else _ms(text)
+    return None if text is None else ms(text)
 
 
 def _printed(actual: Boundaries) -> dict[str, Any]:

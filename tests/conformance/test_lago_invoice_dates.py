@@ -1,7 +1,7 @@
 """Rules of a billing run that the published vectors do not pin, and laws over all of them."""
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,7 @@ from tests.conformance.lago_invoice_dates import (
     settled_index,
     split_monthly,
 )
+from tests.world.clock import ms
 
 ZONES = ["UTC", "America/Havana", "Asia/Beirut", "America/Sao_Paulo", "Pacific/Apia", "Asia/Tokyo"]
 INSTANTS_MS = st.integers(200_000_000_000, 2_500_000_000_000)
@@ -51,10 +52,6 @@ REQUESTS = st.builds(
     replacement=st.none() | st.builds(Replacement, st.booleans()),
     last_invoice=st.none() | st.builds(LastInvoice, st.sampled_from(ZONES), INSTANTS_MS),
 )
-
-
-def ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 MONTHLY = BoundariesRequest(

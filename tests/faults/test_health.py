@@ -21,9 +21,10 @@ from app.main import Worker, running_worker
 from app.settings import Settings
 from tests.faults.outages import frozen
 from tests.faults.proxy import proxy_to
-from tests.world.live.api import Api, Json, eventually, text_of
+from tests.world.live.api import Api, Json, text_of
 from tests.world.live.producer import encoded, event_key, raw_event
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

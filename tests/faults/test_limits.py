@@ -15,13 +15,14 @@ import pytest
 from app.bounds.limits import WAITING_IN_ALL
 from app.main import Worker, running_worker
 from app.settings import Settings
-from tests.world.live.api import KEY, Api, eventually, text_of
+from tests.world.live.api import KEY, Api, text_of
 from tests.world.live.consumer import read_ledger
 from tests.world.live.load import folded, load, prove, supervised, world_on
 from tests.world.live.offline import fold_offline
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.worker import SESSIONS, WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, SCALE, World
+from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

@@ -18,12 +18,12 @@ from redis.exceptions import OutOfMemoryError
 
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from tests.world.live.api import eventually
 from tests.world.live.consumer import read_ledger
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, SCALE, World
+from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

@@ -27,11 +27,12 @@ from app.kafka.topics import (
 from app.meter.errors import NotSetAside
 from app.runtime.set_aside import set_aside
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from tests.world.live.api import eventually, text_of
+from tests.world.live.api import text_of
 from tests.world.live.load import load, prove, supervised, world_on
 from tests.world.live.producer import encoded, event_key, foreign_producer
 from tests.world.live.worker import GUARDED_EVERY_S, WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, PLAN, Traffic, World
+from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 

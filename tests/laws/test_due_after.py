@@ -14,7 +14,8 @@ from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from tables.closing.close import _next_due
 from tests.laws.lives import ZONES
-from tests.world.definitions_log import ORG, Log, ms
+from tests.world.clock import ms
+from tests.world.definitions_log import ORG, Log
 
 DAY_MS = 86_400_000
 NOW = "2024-01-31T01:00:00Z"

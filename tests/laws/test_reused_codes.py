@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions import commands
+from tests.world.clock import ms
 from tests.world.profiles import examples
-from tests.world.story import ORG, Story, charge, ms
+from tests.world.story import ORG, Story, charge
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 START_MS = ms("2024-01-01")

@@ -12,11 +12,12 @@ import pytest
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.live.weekly import define, subscribe
-from tests.world.live.api import Api, api_of, eventually
+from tests.world.live.api import Api, api_of
 from tests.world.live.consumer import Ledger, read_ledger
 from tests.world.live.offline import fold_offline
 from tests.world.live.producer import encoded, event_key, foreign_producer
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 DAY_S = 86_400
 SUBSCRIPTION = "corrected"

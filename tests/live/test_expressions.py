@@ -9,8 +9,9 @@ import pytest
 
 from app.main import running_worker
 from app.settings import Settings
-from tests.world.live.api import Api, api_of, eventually
+from tests.world.live.api import Api, api_of
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

@@ -17,7 +17,7 @@ from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.wire.decode import MAX_ELEMENTS
 from tests.live.weekly import define, subscribe
-from tests.world.live.api import Api, Json, api_of, eventually
+from tests.world.live.api import Api, Json, api_of
 from tests.world.live.consumer import read_ledger
 from tests.world.live.offline import fold_offline
 from tests.world.live.producer import (
@@ -29,6 +29,7 @@ from tests.world.live.producer import (
 )
 from tests.world.live.records import records_of
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

@@ -18,10 +18,11 @@ from app.main import Worker, running_worker
 from app.settings import Settings
 from tests.live.test_corrections import SUBSCRIPTION, event
 from tests.live.weekly import define, subscribe
-from tests.world.live.api import KEY, Api, Json, api_of, eventually
+from tests.world.live.api import KEY, Api, Json, api_of
 from tests.world.live.consumer import read_ledger
 from tests.world.live.offline import fold_offline
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

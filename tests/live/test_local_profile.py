@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from app.local_servers.ports import free_ports
-from tests.world.live.api import Api, api_of, eventually
+from tests.world.live.api import Api, api_of
+from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,21 +11,17 @@ from aiokafka import AIOKafkaProducer
 
 from app.main import running_worker
 from app.settings import Settings
-from tests.world.clock import ManualClock
-from tests.world.live.api import Api, Json, api_of, eventually
+from tests.world.clock import ManualClock, ms
+from tests.world.live.api import Api, Json, api_of
 from tests.world.live.consumer import read_ledger
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.records import records_of
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
 GRACE_DAYS = 3
-
-
-def ms(text: str) -> int:
-    """Of an ISO instant, UTC."""
-    return int(datetime.fromisoformat(f"{text}+00:00").timestamp() * 1000)
 
 
 class Calendar:

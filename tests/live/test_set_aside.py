@@ -17,9 +17,10 @@ from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tables.fold import fold_run
 from tables.partition import partition as folding
 from tests.live.weekly import define, subscribe
-from tests.world.live.api import Api, api_of, eventually, text_of
+from tests.world.live.api import Api, api_of, text_of
 from tests.world.live.producer import encoded, event_key, foreign_producer
 from tests.world.live.worker import KILLER, WorkerProcess
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

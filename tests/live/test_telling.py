@@ -23,9 +23,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.log import Event
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from tests.world.live.api import Api, eventually, text_of
+from tests.world.live.api import Api, text_of
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import ROOT, environment_of
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

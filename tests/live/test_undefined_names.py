@@ -11,8 +11,9 @@ from app.main import running_worker
 from app.settings import Settings
 from tests.live.test_corrections import correct, event
 from tests.live.weekly import define, subscribe
-from tests.world.live.api import Api, api_of, eventually
+from tests.world.live.api import Api, api_of
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 NAMES = [f"undefined-{number}" for number in range(9)]
 

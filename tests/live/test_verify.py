@@ -31,10 +31,11 @@ from app.runtime.metrics import EngineCollector
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tables.cells.cell import Cell
 from tables.changelogged.members import pack_member, unpack_member
-from tests.world.live.api import KEY, Api, Json, eventually
+from tests.world.live.api import KEY, Api, Json
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.worker import worker_process
 from tests.world.live.world import Months
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

@@ -24,8 +24,9 @@ from tables.partition.partition import Partition
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
+from tests.world.clock import ms
 from tests.world.past import past_usage
-from tests.world.story import ORG, SUB, Story, ms
+from tests.world.story import ORG, SUB, Story
 
 NAME = (ORG, SUB)
 REFUSE = {"late_policy": "refuse", "revise_every_s": 3600}

@@ -21,10 +21,11 @@ from app.main import running_worker
 from app.settings import Settings
 from tests.secured.authority import Authority
 from tests.secured.conftest import CLIENT, PASSWORD, SECRET, USER, SecuredKafka
-from tests.world.live.api import Api, eventually
+from tests.world.live.api import Api
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

@@ -19,8 +19,8 @@ from app.local_servers.redis import LocalRedis, find_redis_server
 from app.redis.members import MemberStore
 from app.settings import HOST, Settings
 from tests.secured.authority import Authority
-from tests.world.live.api import eventually
 from tests.world.live.servers import MakeSettings
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

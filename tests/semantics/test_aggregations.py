@@ -9,7 +9,8 @@ import pytest
 
 from app.definitions import commands
 from app.offline.fold import EventLine
-from tests.world.story import ORG, Json, Story, buckets, charge, groups, ms
+from tests.world.clock import ms
+from tests.world.story import ORG, Json, Story, buckets, charge, groups
 
 AT = "2024-01-20"
 

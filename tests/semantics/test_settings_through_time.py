@@ -8,7 +8,8 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import MAX_WAIT_S, SettingsRecord
-from tests.world.story import ORG, SUB, Story, ms
+from tests.world.clock import ms
+from tests.world.story import ORG, SUB, Story
 
 GROUPED = {"properties": {"pricing_group_keys": ["g"]}}
 

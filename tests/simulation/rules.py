@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.offline.fold import OfflineMeter
 from tables.partition.partition import Partition
-from tests.world.clock import DAY_MS, HOUR_MS
+from tests.world.clock import DAY_MS, HOUR_MS, ms
 
 TIMEZONES_APART_MS = 26 * HOUR_MS
 """Between two readings of one local midnight."""
@@ -41,7 +40,7 @@ class _Published(NamedTuple):
     @property
     def due_ms(self) -> int:
         """Its first cut."""
-        return min(_ms(record["closed_at"]) for record in self.records)
+        return min(ms(record["closed_at"]) for record in self.records)
 
 
 def broken_rules(records: Sequence[dict[str, Any]], offline: OfflineMeter) -> Iterator[str]:
@@ -58,7 +57,7 @@ def _periods(records: Sequence[dict[str, Any]]) -> list[_Published]:
     for record in records:
         found[record["lago_subscription_id"], record["period"]["from"]].append(record)
     made = [
-        _Published(identity, _ms(start), _ms(of_period[0]["period"]["to"]), of_period)
+        _Published(identity, ms(start), ms(of_period[0]["period"]["to"]), of_period)
         for (identity, start), of_period in found.items()
     ]
     return sorted(made, key=lambda period: period[:2])
@@ -77,7 +76,7 @@ def _at_other_cuts(periods: list[_Published], definitions: Definitions) -> Itera
             if other.external_id == period.external_id
             and (other.from_ms <= period.from_ms or other.due_ms < period.due_ms)
         }
-        for closed_ms in sorted({_ms(record["closed_at"]) for record in period.records}):
+        for closed_ms in sorted({ms(record["closed_at"]) for record in period.records}):
             if closed_ms != period.due_ms and all(closed_ms % (every * 1000) for every in grids):
                 yield f"{period[:3]} is revised at {closed_ms}, and every {sorted(grids)} s only"
 
@@ -176,9 +175,3 @@ def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> It
                     ]
                     if any(at_end):
                         yield metric.id
-
-
-def _ms(text: str) -> int:
-    at_ms = parse_iso8601_ms(text)
-    assert at_ms is not None
-    return at_ms

@@ -9,8 +9,9 @@ import pytest
 from app.meter.evidence import Uncounted, UncountedSample
 from app.wire.arrivals import Arrival
 from tables.not_counted import NotCounted
+from tests.world.clock import ms
 from tests.world.events import event
-from tests.world.story import Story, charge, ms
+from tests.world.story import Story, charge
 
 
 def story() -> Story:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from app.billing_periods.instants import parse_iso8601_ms
+from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 WEEK_MS = 7 * DAY_MS
 
 
 def ms(text: str) -> int:
-    """Return the milliseconds of an ISO 8601 instant."""
-    at_ms = parse_iso8601_ms(text)
-    assert at_ms is not None
-    return at_ms
+    """Return the milliseconds of a date or an instant of ISO 8601, UTC unless it has a zone."""
+    at = datetime.fromisoformat(text)
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
 
 
 START_MS = ms("2024-01-01T00:00:00Z")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from app.definitions import commands
@@ -11,14 +10,10 @@ from app.definitions.log import apply, check
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
+from tests.world.clock import ms
 
 ORG = "6f0a2f0e-5b0e-4d3e-9a53-2f1d3c6b7a10"
 START = "2024-01-31T01:00:00Z"
-
-
-def ms(text: str) -> int:
-    """Milliseconds of an ISO 8601 text with zone."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 class Log:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.definitions import commands
 from app.definitions.commands import Command
-from tests.world.definitions_log import ms
+from tests.world.clock import ms
 
 ORGS = ("org_a", "org_b")
 START_MS = ms("2024-01-20T10:00:00Z")

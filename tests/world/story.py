@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from app.api.usage_json import UsageSelection, current_usage_json
-from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.judging import Judging
@@ -19,18 +18,12 @@ from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
 from tables.reading.regrouping import Regrouped
 from tables.reading.tracing import verdict
+from tests.world.clock import ms
 from tests.world.past import past_usage, past_usage_json
 
 ORG = "org"
 SUB = "sub"
 Json = dict[str, Any]
-
-
-def ms(text: str) -> int:
-    """`2024-03-01` or any ISO 8601 instant."""
-    at_ms = parse_iso8601_ms(text if "T" in text else f"{text}T00:00:00Z")
-    assert at_ms is not None
-    return at_ms
 
 
 class Story:

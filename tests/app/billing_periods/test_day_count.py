@@ -1,6 +1,6 @@
 """The inclusive day count of proration."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
@@ -9,13 +9,10 @@ from hypothesis import strategies as st
 from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_midnight_ms
 from tests.conformance.lago_invoice_dates import end_of_day_ms
+from tests.world.clock import ms
 
 # Zones whose clock changes neither skip nor repeat a midnight.
 ZONES = ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "UTC"]
-
-
-def ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp()) * 1000
 
 
 @pytest.mark.parametrize(

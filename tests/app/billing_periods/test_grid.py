@@ -1,7 +1,7 @@
 """Posts, periods and their instants: the published table and the laws."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import assume, example, given
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.billing_periods.grid import BILLING_TIMES, INTERVALS, Interval, PeriodGrid, add_months
 from app.billing_periods.timezones import local_date
+from tests.world.clock import ms
 
 ODD_ZONES = [
     "Africa/Casablanca",
@@ -32,10 +33,6 @@ GRIDS = st.builds(
 INDEXES = st.integers(-20, 400)
 INSTANTS_MS = st.integers(86_400_000, 3_800_000_000_000)
 MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "yearly": 12}
-
-
-def ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
 
 
 @pytest.mark.parametrize(

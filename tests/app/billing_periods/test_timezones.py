@@ -19,6 +19,7 @@ from app.billing_periods.timezones import (
     utc_offset_ms,
     zone,
 )
+from tests.world.clock import ms
 
 ODD_ZONES = [
     "Africa/Casablanca",
@@ -41,10 +42,6 @@ DAY_MS = 86_400_000
 DAYS = st.dates(date(1970, 1, 2), date(2090, 12, 31))
 # Clocks are changed by law, mostly after 1970 in these zones: plenty of days hit a change.
 INSTANTS_MS = st.integers(DAY_MS, 3_800_000_000_000)
-
-
-def ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp()) * 1000
 
 
 @pytest.mark.parametrize(

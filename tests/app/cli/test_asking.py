@@ -16,7 +16,8 @@ from app.cli.watch import overview_tables
 from app.local_servers.ports import free_ports
 from app.main import Worker
 from tests.app.cli.conftest import Meter
-from tests.world.live.api import KEY, Api, eventually
+from tests.world.live.api import KEY, Api
+from tests.world.waiting import eventually
 
 SERVERS = pytest.mark.servers
 

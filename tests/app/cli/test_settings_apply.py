@@ -14,7 +14,7 @@ from app.local_servers.ports import free_ports
 from app.main import Worker
 from app.settings import Settings
 from tests.app.cli.conftest import Meter
-from tests.world.live.api import eventually
+from tests.world.waiting import eventually
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -18,7 +18,8 @@ from app.definitions.outcome import Applied
 from app.definitions.quotas import Quotas, elapsed_charges, over_quota
 from app.definitions.state import Definitions
 from app.definitions.versions import Coming, Versions
-from tests.world.definitions_log import ORG, Log, ms
+from tests.world.clock import ms
+from tests.world.definitions_log import ORG, Log
 
 MANY = 300
 CHANGED = "2024-01-31T12:00:00Z"

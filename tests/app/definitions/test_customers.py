@@ -6,7 +6,8 @@ from app.api.definitions_json import subscription_json
 from app.definitions import commands
 from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.sizes import oversized
-from tests.world.definitions_log import ORG, Log, ms
+from tests.world.clock import ms
+from tests.world.definitions_log import ORG, Log
 
 INVALID, OUT_OF_RANGE = ["value_is_invalid"], ["value_is_out_of_range"]
 

@@ -10,7 +10,8 @@ from lago_python_client.models.subscription import SubscriptionResponse
 from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
 from app.bounds.turns import drained
 from app.definitions import commands
-from tests.world.definitions_log import ORG, Log, ms
+from tests.world.clock import ms
+from tests.world.definitions_log import ORG, Log
 
 
 def wire(shown: dict[str, Any]) -> Any:

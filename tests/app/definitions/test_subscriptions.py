@@ -5,7 +5,8 @@ import pytest
 from app.definitions import commands
 from app.definitions.model import Subscription
 from app.definitions.outcome import Applied, Impact, Rejected
-from tests.world.definitions_log import ORG, START, Log, ms, subscription_body
+from tests.world.clock import ms
+from tests.world.definitions_log import ORG, START, Log, subscription_body
 
 MANDATORY, INVALID_DATE = ["value_is_mandatory"], ["invalid_date"]
 

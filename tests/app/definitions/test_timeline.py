@@ -13,7 +13,8 @@ from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
-from tests.world.definitions_log import ORG, Log, ms
+from tests.world.clock import ms
+from tests.world.definitions_log import ORG, Log
 
 DAY_MS = 86_400_000
 

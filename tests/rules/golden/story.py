@@ -22,7 +22,8 @@ from app.definitions.model import SettingsRecord
 from app.kafka.log_readers import LogRecord
 from app.offline.export import event_line
 from app.wire.arrivals import ADMIT_HEADER
-from tests.world.story import charge, ms
+from tests.world.clock import ms
+from tests.world.story import charge
 
 ORG = "org"
 RIVAL = "rival"

@@ -1,7 +1,7 @@
 """What a broker loads, kept as the JVM maps it: each broker of the tests starts in half the time.
 
-`python -m tests.world.live.broker_classes` makes the file, in the virtual environment. A Java that cannot
-share classes, or another one than made it, does without.
+`python -m tests.world.live.broker_classes` makes the file, in the virtual environment. A Java that
+cannot share classes, or another one than made it, does without.
 """
 
 from __future__ import annotations

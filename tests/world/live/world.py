@@ -15,11 +15,12 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from app.settings import Settings
-from tests.world.live.api import Api, Json, eventually
+from tests.world.live.api import Api, Json
 from tests.world.live.consumer import Ledger, read_on
 from tests.world.live.offline import fold_offline
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.recount import Figure, Recount, Row, recount
+from tests.world.waiting import eventually
 
 SCALE = int(os.environ.get("TEST_SCALE", "1"))
 """How much larger than by default the loads are; 10 gives the sizes of the long runs."""

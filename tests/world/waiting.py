@@ -1,0 +1,38 @@
+"""Waiting until something holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+async def eventually(
+    ask: Callable[[], Awaitable[object]],
+    wanted: object,
+    timeout_s: float = 30.0,
+    every_s: float = 0.2,
+) -> None:
+    """Ask until the answer is the wanted one; fail with the last answer."""
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        answer = await ask()
+        if answer == wanted:
+            return
+        if asyncio.get_running_loop().time() > deadline_s:
+            raise AssertionError(difference(answer, wanted))
+        await asyncio.sleep(every_s)
+
+
+def difference(answer: object, wanted: object) -> str:
+    """A few lines of what differs; pytest's own comparison of large answers takes minutes."""
+    if isinstance(answer, dict) and isinstance(wanted, dict):
+        names = [n for n in answer.keys() | wanted.keys() if answer.get(n) != wanted.get(n)]
+        lines = [f"{n}: {difference(answer.get(n), wanted.get(n))}" for n in names[:_SHOWN]]
+        return "\n".join([f"{len(names)} of {len(wanted)} differ:", *lines])
+    if type(answer) is type(wanted) is tuple:
+        return "\n".join(map(difference, answer, wanted))
+    return f"{str(answer)[:_WIDTH]}, wanted {str(wanted)[:_WIDTH]}"
+
+
+_SHOWN = 8
+_WIDTH = 500
