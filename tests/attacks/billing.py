@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
-from tests.world.live.api import Json
+from tests.world import bodies
+from tests.world.live.api import Api, Json
 
 
-def bodies(
+def requests(
     code: str,
     customer: str,
     external_id: str,
@@ -17,22 +19,15 @@ def bodies(
 ) -> Iterator[tuple[str, Json]]:
     """Path and body of each, in order; `properties` are those of the charge."""
     yield "/billable_metrics", {"billable_metric": {"name": code, "code": code, **metric}}
-    charge = {
-        "billable_metric_code": code,
-        "charge_model": "standard",
-        "properties": {"amount": "1", **properties},
-    }
-    plan = {
-        "name": code,
-        "code": code,
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [charge],
-    }
-    yield "/plans", {"plan": plan}
+    charge = bodies.charge(code, properties=properties)
+    yield "/plans", {"plan": bodies.plan(code, [charge])}
     yield subscription(code, customer, external_id)
+
+
+async def define_metric(api: Api, code: str, **more: Any) -> None:
+    """Make a metric that counts events, unless told otherwise."""
+    metric = {**bodies.metric(code, "count_agg"), **more}
+    await api.post("/billable_metrics", {"billable_metric": metric})
 
 
 def subscription(plan_code: str, customer: str, external_id: str, **more: str) -> tuple[str, Json]:

@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from tests.attacks.billing import bodies, subscription
+from tests.attacks.billing import requests, subscription
 from tests.world.live.producer import encoded, librdkafka, raw_event
 
 SUBSCRIPTIONS = 20
@@ -77,7 +77,7 @@ class Neighbour:
 
     async def define(self) -> None:
         """A metric, a plan and subscriptions."""
-        for path, body in bodies(METRIC, CUSTOMER, "steady-0"):
+        for path, body in requests(METRIC, CUSTOMER, "steady-0"):
             await self._post(path, body)
         for number in range(1, SUBSCRIPTIONS):
             await self._post(*subscription(METRIC, CUSTOMER, f"steady-{number}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -12,24 +11,14 @@ from aiokafka import AIOKafkaProducer
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.kafka.topics import METER_DEFINITIONS
+from tests.attacks.billing import define_metric
 from tests.attacks.victim import ATTACKER, MEBIBYTE, Victim
+from tests.world import bodies
 from tests.world.live.api import Json
 
 pytestmark = pytest.mark.servers
 
 MANY = 10_000
-PLAN = {
-    "name": "P",
-    "interval": "monthly",
-    "amount_cents": 0,
-    "amount_currency": "EUR",
-    "pay_in_advance": False,
-}
-
-
-async def metric(victim: Victim, code: str, **more: Any) -> None:
-    body = {"name": "M", "code": code, "aggregation_type": "count_agg", **more}
-    await victim.attacker.post("/billable_metrics", {"billable_metric": body})
 
 
 async def define(victim: Victim, made: list[Command]) -> None:
@@ -73,9 +62,9 @@ async def subscriptions(victim: Victim) -> None:
 
 
 async def test_definitions_that_concern_ten_thousand_hold_up_nobody(victim: Victim) -> None:
-    await metric(victim, "calls")
+    await define_metric(victim.attacker, "calls")
     charge = {"billable_metric_code": "calls", "charge_model": "standard"}
-    plan = {**PLAN, "code": "many", "charges": [charge]}
+    plan = bodies.plan("many", [charge])
     made = await victim.attacker.post("/plans", {"plan": plan})
     await subscriptions(victim)
     (known,) = made["plan"]["charges"]

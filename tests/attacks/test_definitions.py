@@ -10,19 +10,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.bounds import limits
 from app.kafka.topics import METER_DEFINITIONS
+from tests.attacks.billing import define_metric
 from tests.attacks.victim import MEBIBYTE, Victim
+from tests.world import bodies
 from tests.world.live.api import Json
 
 pytestmark = pytest.mark.servers
 
 REGIONS = [str(i) for i in range(1_000)]
-PLAN = {
-    "name": "P",
-    "interval": "weekly",
-    "amount_cents": 0,
-    "amount_currency": "EUR",
-    "pay_in_advance": False,
-}
 CHANGES_A_MINUTE = 120
 ENVIRONMENT = {"METER_QUOTA_PLAN_CHANGES_A_MINUTE": str(CHANGES_A_MINUTE)}
 """Fewer than by default, so that a minute's are sent in a few seconds."""
@@ -33,11 +28,6 @@ async def refused(victim: Victim, method: str, path: str, body: Json) -> Any:
     status, answer = await victim.attacker.call(method, path, body)
     assert (status, answer["code"]) == (422, "validation_errors"), answer
     return answer["error_details"]
-
-
-async def metric(victim: Victim, code: str, **more: Any) -> None:
-    body = {"name": "M", "code": code, "aggregation_type": "count_agg", **more}
-    await victim.attacker.post("/billable_metrics", {"billable_metric": body})
 
 
 def charges(code: str, filters: int) -> list[Json]:
@@ -58,7 +48,7 @@ async def definitions_end(victim: Victim) -> int:
 
 
 async def test_texts_of_880_kb_are_refused(victim: Victim) -> None:
-    await metric(victim, "long")
+    await define_metric(victim.attacker, "long")
     before = await definitions_end(victim)
     async with victim.attacked(growth_bytes=64 * MEBIBYTE):
         for _ in range(20):
@@ -69,7 +59,7 @@ async def test_texts_of_880_kb_are_refused(victim: Victim) -> None:
 
 
 async def test_texts_that_change_again_and_again_are_kept_once(victim: Victim) -> None:
-    await metric(victim, "texts")
+    await define_metric(victim.attacker, "texts")
     most = limits.DESCRIPTION_CHARACTERS
     async with victim.attacked(growth_bytes=64 * MEBIBYTE):
         for number in range(40):
@@ -88,8 +78,8 @@ async def test_a_plan_of_8_000_charge_filters_is_refused_and_one_of_2_000_is_qui
     victim: Victim,
 ) -> None:
     zones = [{"key": "region", "values": REGIONS}, {"key": "zone", "values": REGIONS}]
-    await metric(victim, "placed", filters=zones)
-    plan = {**PLAN, "code": "many"}
+    await define_metric(victim.attacker, "placed", filters=zones)
+    plan = bodies.plan("many", interval="weekly")
     async with victim.attacked():
         made = charges("placed", 8_000)
         found = await refused(victim, "POST", "/plans", {"plan": {**plan, "charges": made}})
@@ -106,9 +96,9 @@ async def test_a_plan_of_8_000_charge_filters_is_refused_and_one_of_2_000_is_qui
 
 
 async def test_a_subscription_that_began_in_1970_is_refused(victim: Victim) -> None:
-    await metric(victim, "old")
+    await define_metric(victim.attacker, "old")
     many = [{"billable_metric_code": "old", "charge_model": "package"}] * 200
-    await victim.attacker.post("/plans", {"plan": {**PLAN, "code": "old", "charges": many}})
+    await victim.attacker.post("/plans", {"plan": bodies.plan("old", many, interval="weekly")})
     subscription = {
         "external_customer_id": "old",
         "external_id": "old",
@@ -129,7 +119,7 @@ async def test_a_code_that_no_terminal_shows_is_refused(victim: Victim) -> None:
 
 
 async def test_more_changes_than_a_minute_has_are_refused(victim: Victim) -> None:
-    await metric(victim, "often")
+    await define_metric(victim.attacker, "often")
     statuses: set[int] = set()
 
     async def rename(name: str) -> None:

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from tests.attacks.billing import bodies
+from tests.attacks.billing import requests
 from tests.attacks.victim import ATTACKER, Victim
+from tests.world import bodies
 from tests.world.live.api import Json
 from tests.world.waiting import eventually
 
@@ -18,7 +19,7 @@ CUSTOMER = "attacker"
 
 async def define(victim: Victim, code: str, *, prorated: bool = False, **metric: object) -> str:
     """A metric on a plan of its own; the external id of a subscription to it."""
-    for path, body in bodies(code, CUSTOMER, code, metric):
+    for path, body in requests(code, CUSTOMER, code, metric):
         await victim.attacker.post(path, body)
     return code
 
@@ -83,7 +84,7 @@ async def test_a_long_expression_is_not_taken_and_a_costly_one_counts_nothing(
     victim: Victim,
 ) -> None:
     long = "+".join(["event.properties.a"] * 500)
-    body = {"name": "h", "code": "h", "aggregation_type": "sum_agg", "field_name": "v"}
+    body = bodies.metric("h", "sum_agg", field_name="v")
     metric = {"billable_metric": {**body, "expression": long}}
     status, answer = await victim.attacker.call("POST", "/billable_metrics", metric)
     assert (status, answer["error_details"]) == (422, {"expression": ["invalid_expression"]})

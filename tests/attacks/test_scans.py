@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.attacks.victim import Victim
+from tests.world import bodies
 
 pytestmark = pytest.mark.servers
 
@@ -75,15 +76,7 @@ async def test_an_event_is_looked_for_in_turns(read: Victim) -> None:
 
 async def test_of_thousands_of_periods_only_the_page_is_computed(read: Victim) -> None:
     charge = {"billable_metric_code": METRIC, "charge_model": "package"}
-    plan = {
-        "name": "long",
-        "code": "long",
-        "interval": "weekly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [charge] * LONG_CHARGES,
-    }
+    plan = bodies.plan("long", [charge] * LONG_CHARGES, interval="weekly")
     await read.attacker.post("/plans", {"plan": plan})
     subscription = {
         "external_customer_id": "long",

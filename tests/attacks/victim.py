@@ -29,7 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
-from tests.attacks.billing import bodies
+from tests.attacks.billing import requests
 from tests.attacks.neighbour import Seen, Situation
 from tests.world.live.api import Api, Json, text_of
 from tests.world.live.producer import encoded, foreign_producer, raw_event
@@ -195,7 +195,7 @@ class Victim:
         self, code: str, customer: str, external_id: str, **properties: object
     ) -> None:
         """A metric of the attacker's, a plan that charges for it, a subscription."""
-        for path, body in bodies(code, customer, external_id, properties=properties):
+        for path, body in requests(code, customer, external_id, properties=properties):
             await self.attacker.post(path, body)
 
     async def append(

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.billing_periods.instants import parse_iso8601_ms
+from tests.world import bodies
 
 if TYPE_CHECKING:
     from tests.conformance.api import Conversation
@@ -160,7 +161,7 @@ async def _two_charges(conversation: Conversation) -> None:
 
 
 async def _metric(conversation: Conversation, code: str, aggregation_type: str, **more: Any) -> str:
-    body = {"name": code, "code": code, "aggregation_type": aggregation_type, **more}
+    body = bodies.metric(code, aggregation_type, **more)
     answer = await conversation.must("POST", "/api/v1/billable_metrics", {"billable_metric": body})
     return str(answer["billable_metric"]["lago_id"])
 
@@ -170,15 +171,7 @@ def _priced(charge: Json) -> Json:
 
 
 async def _plan(conversation: Conversation, charges: Sequence[Json], code: str = _PLAN) -> Json:
-    body = {
-        "name": "P",
-        "code": code,
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": list(charges),
-    }
+    body = bodies.plan(code, charges, name="P")
     plan: Json = (await conversation.must("POST", "/api/v1/plans", {"plan": body}))["plan"]
     return plan
 

@@ -17,6 +17,7 @@ from tests.conformance.comparison import Difference
 from tests.conformance.directory import FileOutcome, Outcome
 from tests.conformance.files import InvalidVectors
 from tests.conformance.live_worker import Client, Servers, VectorClock, api_key, vector_worker
+from tests.world import bodies
 
 NOW = "2024-03-15T12:00:00Z"
 """When the vectors run that do not say."""
@@ -130,7 +131,7 @@ async def _read_only(conversation: Conversation, own: _Organization) -> None:
 
 def _metric_elsewhere(code: str) -> _Arrange:
     async def arrange(_: Conversation, own: _Organization) -> None:
-        metric = {"name": code, "code": code, "aggregation_type": "count_agg"}
+        metric = bodies.metric(code, "count_agg")
         await own.elsewhere.call("POST", "/billable_metrics", {"billable_metric": metric})
 
     return arrange
@@ -161,7 +162,7 @@ async def _api_calls(conversation: Conversation, _: _Organization) -> None:
 
 async def graduated_charge(conversation: Conversation) -> Any:
     """A count metric, and the charge of it that the file's states name."""
-    metric = {"name": "api_calls", "code": "api_calls", "aggregation_type": "count_agg"}
+    metric = bodies.metric("api_calls", "count_agg")
     made = await conversation.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
     ranges = [{"from_value": 0, "to_value": None, "per_unit_amount": "0.01", "flat_amount": "0.01"}]
     return {
@@ -188,15 +189,7 @@ async def _mid_period(conversation: Conversation, _: _Organization) -> None:
 
 async def subscribe(conversation: Conversation, charges: list[Any], **more: str) -> None:
     """A monthly plan and a subscription on it; `more`: further fields of the subscription."""
-    plan = {
-        "name": "p",
-        "code": "p",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-    }
+    plan = bodies.plan("p", charges)
     await conversation.must("POST", "/api/v1/plans", {"plan": plan})
     subscription = {
         "external_customer_id": "cust_1",

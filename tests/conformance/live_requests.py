@@ -14,6 +14,7 @@ from app.numbers import plain
 from tests.conformance.files import Json, Vector
 from tests.conformance.live_plans import LivePlan
 from tests.conformance.scenario import external_id
+from tests.world import bodies
 
 CUSTOMER = "customer"
 PLAN = "plan"
@@ -78,15 +79,7 @@ def plan_body(vector: Json, plan: LivePlan, metric_id: str) -> dict[str, Any]:
             for f in filters
         ],
     }
-    body = {
-        "name": PLAN,
-        "code": PLAN,
-        "interval": plan.interval,
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [charge],
-    }
+    body = bodies.plan(PLAN, [charge], interval=plan.interval)
     return {"plan": body}
 
 

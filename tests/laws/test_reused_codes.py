@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions import commands
+from tests.world import bodies
+from tests.world.bodies import charge
 from tests.world.clock import ms
 from tests.world.profiles import examples
-from tests.world.story import ORG, Story, charge
+from tests.world.story import ORG, Story
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 START_MS = ms("2024-01-01")
@@ -74,7 +76,7 @@ class Tale:
         )
         at_ms, alive = min(next_ms, END_MS), self.story_has_metric
         if not alive:
-            metric = {"name": "m", "code": "m", "aggregation_type": "count_agg"}
+            metric = bodies.metric("m", "count_agg")
             command = commands.create_billable_metric(ORG, metric)
             new = last._replace(since_ms=at_ms)
         elif self.random.random() < 1 / 2:

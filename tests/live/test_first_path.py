@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from tests.world import bodies
 from tests.world.live.api import Api, Json
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.records import records_of
@@ -43,15 +44,7 @@ async def subscribe(api: Api, ids: dict[str, str], name: str) -> None:
         {"billable_metric_id": ids[code], "charge_model": "standard", "properties": {"amount": "1"}}
         for code in ids
     ]
-    plan = {
-        "name": "p",
-        "code": f"plan-of-{name}",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-    }
+    plan = bodies.plan(f"plan-of-{name}", charges, name="p")
     await api.post("/plans", {"plan": plan})
     subscription = {
         "external_customer_id": "acme",

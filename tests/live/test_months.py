@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.main import running_worker
 from app.settings import Settings
+from tests.world import bodies
 from tests.world.clock import ManualClock, ms
 from tests.world.live.api import Api, Json, api_of
 from tests.world.live.consumer import read_ledger
@@ -114,15 +115,7 @@ async def _define(api: Api) -> None:
                 "properties": {"amount": "1"},
             }
         )
-    plan = {
-        "name": "p",
-        "code": "p",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-    }
+    plan = bodies.plan("p", charges)
     await api.post("/plans", {"plan": plan})
     grace = {"invoice_grace_period": GRACE_DAYS}
     await api.post("/customers", {"customer": {"external_id": "c", "billing_configuration": grace}})

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.world import bodies
 from tests.world.live.api import Api, Json
 
 pytestmark = pytest.mark.servers
@@ -25,7 +26,7 @@ async def told(api: Api) -> Api:
     """Users and gigabytes by cloud, all events folded."""
     charges = []
     for code, kind, field in (("users", "unique_count_agg", "user"), ("gb", "sum_agg", "gb")):
-        metric = {"name": code, "code": code, "aggregation_type": kind, "field_name": field}
+        metric = bodies.metric(code, kind, field_name=field)
         made = await api.post("/billable_metrics", {"billable_metric": metric})
         charges.append(
             {
@@ -34,15 +35,7 @@ async def told(api: Api) -> Api:
                 "properties": {"amount": "1", "pricing_group_keys": ["cloud"]},
             }
         )
-    plan = {
-        "name": "plan",
-        "code": "plan",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-    }
+    plan = bodies.plan("plan", charges)
     await api.post("/plans", {"plan": plan})
     subscription = {
         "external_customer_id": "customer",

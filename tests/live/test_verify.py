@@ -31,6 +31,7 @@ from app.runtime.metrics import EngineCollector
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tables.cells.cell import Cell
 from tables.changelogged.members import pack_member, unpack_member
+from tests.world import bodies
 from tests.world.live.api import KEY, Api, Json
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.worker import worker_process
@@ -74,15 +75,7 @@ async def define(api: Api) -> None:
         if code == "traffic":
             charge["filters"] = [{"values": {"region": ["eu"]}, "properties": {"amount": "2"}}]
         charges.append(charge)
-    plan = {
-        "name": "plan",
-        "code": "plan",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-    }
+    plan = bodies.plan("plan", charges)
     await api.post("/plans", {"plan": plan})
     for name in NAMES:
         subscription = {

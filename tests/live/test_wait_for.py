@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.main import Worker
 from app.settings import LOCAL_ORGANIZATION_ID
+from tests.world import bodies
 from tests.world.live.api import Api
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 
@@ -34,15 +35,7 @@ async def subscriptions(worker: Worker, api: Api) -> tuple[str, str]:
         "charge_model": "standard",
         "properties": {"amount": "1"},
     }
-    plan = {
-        "name": "plan",
-        "code": "plan",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [charge],
-    }
+    plan = bodies.plan("plan", [charge])
     await api.post("/plans", {"plan": plan})
     names = [f"sub-{number}" for number in range(20)]
     first = names[0]

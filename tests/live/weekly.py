@@ -5,22 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from tests.world import bodies
 from tests.world.live.api import Api
 
 
 async def define(api: Api, **metric: Any) -> None:
     """GB, and a plan of them."""
-    body = {"name": "gb", "code": "gb", "aggregation_type": "sum_agg", "field_name": "gb", **metric}
+    body = {**bodies.metric("gb", "sum_agg", field_name="gb"), **metric}
     await api.post("/billable_metrics", {"billable_metric": body})
-    plan = {
-        "name": "weekly",
-        "code": "weekly",
-        "interval": "weekly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [{"billable_metric_code": "gb", "charge_model": "standard"}],
-    }
+    plan = bodies.plan(
+        "weekly", [{"billable_metric_code": "gb", "charge_model": "standard"}], interval="weekly"
+    )
     await api.post("/plans", {"plan": plan})
 
 

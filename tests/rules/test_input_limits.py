@@ -10,12 +10,14 @@ import pytest
 from app.bounds.limits import EXPRESSION_NODES, VALUE_BYTES
 from app.definitions import commands
 from app.wire.arrivals import Arrival
+from tests.world import bodies
+from tests.world.bodies import charge
 from tests.world.clock import DAY_MS, START_MS
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.definitions_log import Log
 from tests.world.events import event
 from tests.world.partition import Live
-from tests.world.story import Story, charge
+from tests.world.story import Story
 
 LIMITED = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
 DEFINITIONS = {code: definitions_of([code]) for code in ("unique", "sum")}
@@ -101,7 +103,7 @@ def test_too_many_nodes_are_refused_but_what_was_taken_stays_valid() -> None:
     long = "+".join(["1"] * (EXPRESSION_NODES // 2 + 1))
     log.metric("old", expression=long)
     log.accept(LIMITED)
-    body = {"name": "new", "code": "new", "aggregation_type": "count_agg", "expression": long}
+    body = bodies.metric("new", "count_agg", expression=long)
     refused = log.refuse(commands.create_billable_metric(ORG, body))
     assert refused.details == {"expression": ["invalid_expression"]}
     log.accept(commands.create_billable_metric(ORG, {**body, "expression": long[2:]}))

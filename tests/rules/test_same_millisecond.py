@@ -22,6 +22,7 @@ from tables.changelogged.checksum import sum_of
 from tables.changelogged.members import member_changelog_key
 from tables.partition.redirection import refolds_of
 from tables.reading.usage import current_usage
+from tests.world import bodies
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body
 from tests.world.events import event
@@ -118,7 +119,7 @@ def test_a_cell_of_another_aggregation_is_counted_anew() -> None:
     live.append(CHANGED_MS, RENAMED)
     live.partition.checkpoint.definitions_ms = CHANGED_MS
     live.flush()
-    counted = {"name": "sum", "code": "sum", "aggregation_type": "count_agg"}
+    counted = bodies.metric("sum", "count_agg")
     restore_after(live, commands.update_billable_metric(ORG, "sum", counted))
     live.flush()
     live.restart()

@@ -9,8 +9,9 @@ import pytest
 
 from app.definitions import commands
 from app.offline.fold import EventLine
+from tests.world.bodies import Json, charge
 from tests.world.clock import ms
-from tests.world.story import ORG, Json, Story, buckets, charge, groups
+from tests.world.story import ORG, Story, buckets, groups
 
 AT = "2024-01-20"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from tests.world.story import ORG, SUB, Story, charge
+from tests.world.bodies import charge
+from tests.world.story import ORG, SUB, Story
 
 LEVEL: dict[str, Any] = {"aggregation_type": "weighted_sum_agg", "recurring": True}
 FEBRUARY = "2024-02-02"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from tests.world.story import ORG, SUB, Json, Story
+from tests.world.bodies import Json
+from tests.world.story import ORG, SUB, Story
 
 WEEKLY = {"interval": "weekly"}
 

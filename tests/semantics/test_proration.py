@@ -14,7 +14,8 @@ import pytest
 
 from app.definitions import commands
 from app.numbers import plain
-from tests.world.story import ORG, SUB, Json, Story
+from tests.world.bodies import Json
+from tests.world.story import ORG, SUB, Story
 
 JANUARY = 31
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.world.story import Json, Story, charge, groups
+from tests.world.bodies import Json, charge
+from tests.world.story import Story, groups
 
 AT = "2024-01-20"
 MONTHS = ("2023-12", "2024-01")

@@ -30,6 +30,7 @@ from tests.simulation.steps import (
     Step,
     pause,
 )
+from tests.world import bodies
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, plan_body, subscription_body
 
@@ -327,7 +328,7 @@ class _Widening:
         """A metric whose value is an expression, which changes, and a subscription to it."""
         choose = self.choose
         kind = choose.choice(("sum_agg", "max_agg", "unique_count_agg", "latest_agg"))
-        body: dict[str, Any] = {"name": "made", "code": "made", "aggregation_type": kind}
+        body: dict[str, Any] = bodies.metric("made", kind)
         body["field_name"] = "made"
         body["recurring"] = kind in ("sum_agg", "unique_count_agg") and choose.random() < 0.5
         expressions = choose.sample(_EXPRESSIONS, 2)

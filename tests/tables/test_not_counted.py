@@ -9,9 +9,10 @@ import pytest
 from app.meter.evidence import Uncounted, UncountedSample
 from app.wire.arrivals import Arrival
 from tables.not_counted import NotCounted
+from tests.world.bodies import charge
 from tests.world.clock import ms
 from tests.world.events import event
-from tests.world.story import Story, charge
+from tests.world.story import Story
 
 
 def story() -> Story:

@@ -11,6 +11,7 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from tables.registry import AGGREGATIONS
+from tests.world import bodies
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 
 ORG = "org"
@@ -82,16 +83,7 @@ def plan_body(codes: Iterable[str], **changes: Any) -> dict[str, Any]:
                 },
             ]
         charges.append(charge)
-    return {
-        "name": "plan",
-        "code": "plan",
-        "interval": "weekly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-        **changes,
-    }
+    return {**bodies.plan("plan", charges, interval="weekly"), **changes}
 
 
 def subscription_body(**changes: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from app.definitions.log import apply, check
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
+from tests.world import bodies
 from tests.world.clock import ms
 
 ORG = "6f0a2f0e-5b0e-4d3e-9a53-2f1d3c6b7a10"
@@ -90,14 +91,7 @@ def metric_body(code: str = "storage", **changes: Any) -> dict[str, Any]:
 
 
 def plan_body(code: str = "plan_code", **changes: Any) -> dict[str, Any]:
-    body = {
-        "name": "P1",
-        "code": code,
-        "interval": "monthly",
-        "amount_cents": 100,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-    }
+    body = bodies.plan(code, name="P1", amount_cents=100)
     return {**body, **changes}
 
 

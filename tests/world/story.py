@@ -18,12 +18,13 @@ from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
 from tables.reading.regrouping import Regrouped
 from tables.reading.tracing import verdict
+from tests.world import bodies
+from tests.world.bodies import Json
 from tests.world.clock import ms
 from tests.world.past import past_usage, past_usage_json
 
 ORG = "org"
 SUB = "sub"
-Json = dict[str, Any]
 
 
 class Story:
@@ -45,23 +46,14 @@ class Story:
         self, code: str, aggregation_type: str, at: str = "2023-12-31", **more: Any
     ) -> Story:
         """A metric on the property `v`."""
-        body = {"name": code, "code": code, "aggregation_type": aggregation_type, "field_name": "v"}
+        body = bodies.metric(code, aggregation_type, field_name="v")
         return self.define(at, commands.create_billable_metric(ORG, {**body, **more}))
 
     def plan(
         self, *charges: Json, code: str = "plan", at: str = "2023-12-31", **more: Any
     ) -> Story:
         """A monthly plan; a charge names its metric by code."""
-        body = {
-            "name": code,
-            "code": code,
-            "interval": "monthly",
-            "amount_cents": 0,
-            "amount_currency": "EUR",
-            "pay_in_advance": False,
-            "charges": [charge(**each) for each in charges],
-            **more,
-        }
+        body = bodies.plan(code, [bodies.charge(**each) for each in charges], **more)
         return self.define(at, commands.create_plan(ORG, body))
 
     def subscribe(self, at: str = "2023-12-31", **more: Any) -> Story:
@@ -137,17 +129,6 @@ class Story:
         """Usage records published until then, completions left out."""
         records = [json.loads(record.value) for record in self.meter(at).records]
         return [record for record in records if record["type"] != "period.completed"]
-
-
-def charge(code: str = "m", **more: Any) -> Json:
-    """A standard charge on the metric of that code; properties go under `properties`."""
-    properties = {"amount": "1", **more.pop("properties", {})}
-    return {
-        "billable_metric_code": code,
-        "charge_model": "standard",
-        "properties": properties,
-        **more,
-    }
 
 
 def groups(charge_usage: Json) -> dict[str, str]:

@@ -16,8 +16,9 @@ from app.bounds.limits import FAILED_LOGINS_PER_S, PEER_TOKEN_S
 from app.local_servers.ports import free_ports
 from tests.app.api.conftest import KEYS, NOW_MS, Answer, Running, registry
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION, Clock, LedgerMeter
+from tests.world import bodies
 
-METRIC = {"name": "calls", "code": "calls", "aggregation_type": "count_agg"}
+METRIC = bodies.metric("calls", "count_agg")
 
 
 def key(name: str, secret: str, organization_id: str = ORGANIZATION, **more: Any) -> Key:

@@ -13,6 +13,7 @@ from tests.conformance.api import Conversation, Skipped, check_api_vector
 from tests.conformance.api_matching import differences
 from tests.conformance.files import OWN, VECTORS
 from tests.conformance.live_api import graduated_charge, send_calls, subscribe
+from tests.world import bodies
 
 
 def vectors() -> list[Any]:
@@ -173,7 +174,7 @@ def test_what_matches_has_no_differences(expected: Any, actual: Any) -> None:
     assert differences(expected, actual, "body") == []
 
 
-METRIC = {"name": "m", "code": "m", "aggregation_type": "count_agg"}
+METRIC = bodies.metric("m", "count_agg")
 LIST = {"method": "GET", "path": "/api/v1/billable_metrics"}
 CREATE = {
     "method": "POST",

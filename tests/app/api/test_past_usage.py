@@ -8,20 +8,13 @@ import pytest
 
 from app.meter.usage import PastPeriod, PeriodUsage
 from tests.app.api.conftest import Running
+from tests.world import bodies
 
 
 async def test_only_the_periods_of_the_page_are_computed(
     api: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan: dict[str, Any] = {
-        "name": "p",
-        "code": "p",
-        "interval": "weekly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [],
-    }
+    plan: dict[str, Any] = bodies.plan("p", interval="weekly")
     await api.must("POST", "/api/v1/plans", {"plan": plan})
     subscription = {
         "external_customer_id": "c",

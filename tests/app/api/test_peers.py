@@ -15,15 +15,9 @@ from app.bounds.limits import BODY_BYTES
 from app.meter.evidence import Uncounted, UncountedSample
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import Clock
+from tests.world import bodies
 
-PLAN = {
-    "name": "p",
-    "code": "p",
-    "interval": "monthly",
-    "amount_cents": 0,
-    "amount_currency": "EUR",
-    "pay_in_advance": False,
-}
+PLAN = bodies.plan("p")
 
 
 @dataclass
@@ -74,7 +68,7 @@ async def test_an_event_goes_to_its_home(pair: Pair) -> None:
 
 
 async def test_usage_is_fetched_from_its_home(pair: Pair) -> None:
-    metric = {"name": "calls", "code": "calls", "aggregation_type": "count_agg"}
+    metric = bodies.metric("calls", "count_agg")
     made = await pair.near.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
     charge = {
         "billable_metric_id": made["billable_metric"]["lago_id"],

@@ -14,6 +14,7 @@ from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
+from tests.world import bodies
 from tests.world.live.api import KEY, Api, api_of
 from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
@@ -64,15 +65,7 @@ async def api(worker: Worker) -> AsyncIterator[Api]:
             "properties": {"amount": "0"},
             "filters": [{"properties": {"amount": "0"}, "values": {"region": ["eu"]}}],
         }
-        plan = {
-            "name": "Plan",
-            "code": "plan",
-            "interval": "monthly",
-            "amount_cents": 0,
-            "amount_currency": "EUR",
-            "pay_in_advance": False,
-            "charges": [charge],
-        }
+        plan = bodies.plan("plan", [charge], name="Plan")
         await api.post("/plans", {"plan": plan})
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 61 * DAY_S))
         subscription = {

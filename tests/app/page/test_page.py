@@ -15,6 +15,7 @@ from app.meter.overview import ClosingView, DeadLetterView, RecordView
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
 from tests.app.page import chromium
+from tests.world import bodies
 
 PAGE_DIR = Path(__file__).parents[3] / "app" / "page"
 needs_chromium = pytest.mark.skipif(
@@ -133,7 +134,7 @@ async def test_everything_is_shown(open_api: Running, tab: chromium.Tab, tmp_pat
 async def test_whoever_sees_all_picks_an_organization(
     open_api: Running, closed_api: Running, tab: chromium.Tab
 ) -> None:
-    metric = {"name": "m", "code": "m", "aggregation_type": "count_agg"}
+    metric = bodies.metric("m", "count_agg")
     for api in (open_api, closed_api):
         for key in ("full", "other"):
             body = {"billable_metric": metric}

@@ -22,8 +22,8 @@ from app.definitions.model import SettingsRecord
 from app.kafka.log_readers import LogRecord
 from app.offline.export import event_line
 from app.wire.arrivals import ADMIT_HEADER
+from tests.world import bodies
 from tests.world.clock import ms
-from tests.world.story import charge
 
 ORG = "org"
 RIVAL = "rival"
@@ -133,7 +133,7 @@ def _with_own_ids(log: bytes) -> bytes:
 def _commands() -> Iterator[tuple[str, Command]]:
     """Yield every definition with the time of its append."""
     metrics = {code: _metric(code) for code in CODES}
-    basic = commands.create_plan(ORG, _plan("basic", _basic_charges(), amount_cents=1000))
+    basic = commands.create_plan(ORG, bodies.plan("basic", _basic_charges(), amount_cents=1000))
     kept = {
         each["code"]: {**each, "id": each["new_id"]} for each in basic.payload["plan"]["charges"]
     }
@@ -188,7 +188,7 @@ def _commands() -> Iterator[tuple[str, Command]]:
     )
     yield "2024-05-10T10:00:00Z", commands.terminate_subscription(ORG, "s-utc")
     yield "2024-05-10T12:00:00Z", commands.delete_customer(ORG, "la")
-    yield "2024-05-12T10:00:00Z", commands.create_plan(ORG, _plan("basic", []))
+    yield "2024-05-12T10:00:00Z", commands.create_plan(ORG, bodies.plan("basic", []))
     yield "2024-05-20T10:00:00Z", _subscribe("s-utc", "customer", "basic", at=None)
     yield "2024-05-25T00:00:00Z", commands.set_settings(later)
     yield "2024-06-01T10:00:00Z", commands.delete_plan(ORG, "weekly")
@@ -227,10 +227,10 @@ def _other_plans() -> list[Command]:
     weekly = [_charge("calls"), _charge("peak"), _charge("level", ["g"]), _charge("users", ["g"])]
     yearly = [_charge("calls", ["g", "region"]), _charge("balance"), _charge("seats")]
     made = [
-        _plan("pro", pro, amount_cents=5000),
-        _plan("weekly", weekly, interval="weekly", amount_cents=10),
-        _plan("yearly", yearly, interval="yearly", bill_charges_monthly=True),
-        _plan("quarterly", yearly, interval="quarterly"),
+        bodies.plan("pro", pro, amount_cents=5000),
+        bodies.plan("weekly", weekly, interval="weekly", amount_cents=10),
+        bodies.plan("yearly", yearly, interval="yearly", bill_charges_monthly=True),
+        bodies.plan("quarterly", yearly, interval="quarterly"),
     ]
     return [commands.create_plan(ORG, plan) for plan in made]
 
@@ -257,7 +257,9 @@ def _rival() -> Iterator[tuple[str, Command]]:
     metric = commands.create_billable_metric(
         RIVAL, {"name": "calls", "code": "calls", **METRICS["calls"]}
     )
-    plan = commands.create_plan(RIVAL, _plan("basic", [_charge("calls")], interval="quarterly"))
+    plan = commands.create_plan(
+        RIVAL, bodies.plan("basic", [_charge("calls")], interval="quarterly")
+    )
     subscription = {
         "external_customer_id": "customer",
         "plan_code": "basic",
@@ -285,20 +287,7 @@ def _properties(group_keys: Sequence[str] = ()) -> Json:
 
 
 def _charge(metric: str, group_keys: Sequence[str] = (), **more: Any) -> Json:
-    return {**charge(metric, properties=_properties(group_keys)), "code": metric, **more}
-
-
-def _plan(code: str, charges: list[Json], **more: Any) -> Json:
-    return {
-        "name": code,
-        "code": code,
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": charges,
-        **more,
-    }
+    return {**bodies.charge(metric, properties=_properties(group_keys)), "code": metric, **more}
 
 
 def _changed(kept: dict[str, Json]) -> list[Json]:

@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from app.settings import Settings
+from tests.world import bodies
 from tests.world.live.api import Api, Json
 from tests.world.live.consumer import Ledger, read_on
 from tests.world.live.offline import fold_offline
@@ -94,15 +95,7 @@ class World:
         for metric in METRICS:
             answer = await self.api.post("/billable_metrics", {"billable_metric": metric})
             charges.append(_charge(answer["billable_metric"]))
-        plan = {
-            "name": PLAN,
-            "code": PLAN,
-            "interval": "monthly",
-            "amount_cents": 0,
-            "amount_currency": "EUR",
-            "pay_in_advance": False,
-            "charges": charges,
-        }
+        plan = bodies.plan(PLAN, charges)
         await self.api.post("/plans", {"plan": plan})
 
     async def subscribe(self) -> None:
