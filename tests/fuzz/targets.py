@@ -35,7 +35,8 @@ from app.wire.decode import Headers, decode_record, organizations_named
 from app.wire.events import Event
 from app.wire.properties import read_properties
 from tests.world.batches import CODECS, packed_batch
-from tests.world.corrections import amend, cancel, current, raw_event
+from tests.world.corrections import current, used
+from tests.world.events import amend, cancel
 from tests.world.prologue import ORGS, START_MS, prologue
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -177,14 +178,12 @@ def corrections(data: bytes) -> object:
         kind, name, number = data[at] % 3, f"t{data[at + 1] % 3}", data[at + 2] % 100
         correction = f"c{data[at + 1] // 3 % 5}"
         if kind == 0:
-            appended.append(raw_event(name, str(number)))
+            appended.append(used(name, str(number)))
             first.setdefault(name, number)
             continue
         value = None if kind == 1 else number
         appended.append(
-            cancel(name, correction)
-            if value is None
-            else amend(raw_event(name, str(value)), correction)
+            cancel(name, correction) if value is None else amend(used(name, str(value)), correction)
         )
         # What is sent again under its id says nothing; of the others the last one holds.
         if correction not in said:

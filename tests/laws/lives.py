@@ -17,7 +17,8 @@ from typing import NamedTuple
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import zone
 from app.definitions import commands
-from tests.world.story import ORG, SUB, Story
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.story import Story
 
 ZONES = (
     "UTC",
@@ -171,7 +172,11 @@ class Life:
         return Terms(f"plan{number}", interval, self.random.random() < 1 / 2, amount_cents)
 
     def _post(self, plan: Terms, **more: str) -> None:
-        body = {"external_customer_id": "customer", "plan_code": plan.code, "external_id": SUB}
+        body = {
+            "external_customer_id": "customer",
+            "plan_code": plan.code,
+            "external_id": SUBSCRIPTION,
+        }
         command = commands.create_subscription(ORG, {**body, **more})
         self.story.define(iso_milliseconds(self.now_ms), command)
 
@@ -184,7 +189,7 @@ class Life:
         self.lived.append(Lived(plan, billing_time, at_ms, start_ms, self.now_ms))
 
     def _terminate(self) -> None:
-        command = commands.terminate_subscription(ORG, SUB, None)
+        command = commands.terminate_subscription(ORG, SUBSCRIPTION, None)
         self.story.define(iso_milliseconds(self.now_ms), command)
         self.following = None
         self.lived[-1] = self.current._replace(end_ms=self.now_ms, reason="termination")

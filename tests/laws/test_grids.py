@@ -23,7 +23,7 @@ from app.wire.arrivals import Arrival
 from tests.laws.test_cuts import assert_cut, newest_at
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, definitions_of
-from tests.world.events import DECIMALS, event
+from tests.world.events import DECIMALS, amend, cancel, event, raw
 from tests.world.profiles import examples
 
 MINUTE_MS = 60_000
@@ -93,23 +93,10 @@ def folded(code: str, told: list[Told], grids: list[tuple[int, int]]) -> Offline
 
 
 def _value(code: str, one: Told, offset: int) -> dict[str, Any]:
-    named = {
-        "organization_id": ORG,
-        "external_subscription_id": SUBSCRIPTION,
-        "transaction_id": one.transaction_id,
-    }
-    sent = {
-        **named,
-        "code": code,
-        "timestamp": str(one.timestamp_ms // 1000),
-        "properties": one.properties,
-    }
-    if not one.corrects:
-        return sent
-    corrects = {**named, "correction_id": f"c{offset}"}
     if one.properties is None:
-        return {**corrects, "operation": "cancel"}
-    return {**corrects, "operation": "amend", "event": sent}
+        return cancel(one.transaction_id, f"c{offset}")
+    sent = raw(code, one.transaction_id, one.timestamp_ms, **one.properties)
+    return amend(sent, f"c{offset}") if one.corrects else sent
 
 
 def counted(code: str, told: list[Told], at_ms: int) -> list[Arrival]:

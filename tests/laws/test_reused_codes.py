@@ -18,8 +18,9 @@ from app.definitions import commands
 from tests.world import bodies
 from tests.world.bodies import charge
 from tests.world.clock import ms
+from tests.world.definitions import ORG
 from tests.world.profiles import examples
-from tests.world.story import ORG, Story
+from tests.world.story import Story
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 START_MS = ms("2024-01-01")

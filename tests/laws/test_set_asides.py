@@ -13,11 +13,11 @@ from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.state import Definitions
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.refusals import Refusal
 from tests.world.clock import START_MS, WEEK_MS
-from tests.world.definitions import METRICS, ORG, CommandAt, changing_definitions
+from tests.world.definitions import METRICS, ORG, CommandAt, changing_definitions, logged
 from tests.world.events import arrivals
 from tests.world.partition import Live
 from tests.world.profiles import examples
@@ -62,7 +62,7 @@ def test_what_is_set_aside_was_never_there(data: st.DataObject) -> None:
     live.close_until(END_MS)
     meter = OfflineMeter()
     meter.run(
-        [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in lines],
+        logged(lines),
         [_line(each, NOTHING if place_of(each) in away else each.event.body) for each in events],
         END_MS,
     )

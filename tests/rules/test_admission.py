@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from app.definitions.model import SettingsRecord
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from tables.partition.intake import RefusedArrival
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import definitions_of, logged
+from tests.world.events import raw
 
 WINDOW_MS = 10 * DAY_MS
 REVISES = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=10 * 86_400)
@@ -21,21 +22,11 @@ DUE_MS = START_MS + WEEK_MS
 def verdict(
     settings: SettingsRecord, appended_ms: int, *, at_ms: int = START_MS, admitted: bool = False
 ) -> str | None:
-    body = {
-        "organization_id": ORG,
-        "external_subscription_id": SUBSCRIPTION,
-        "transaction_id": "t",
-        "code": "count",
-        "timestamp": str(at_ms // 1000),
-    }
     headers = [("meter-admit", b"true")] if admitted else []
     meter = OfflineMeter()
     meter.run(
-        [
-            DefinitionLine(line.append_time_ms, line.offset, line.command.encode())
-            for line in definitions_of(["count"], settings)
-        ],
-        [EventLine(appended_ms, 0, 0, msgspec.json.encode(body), headers)],
+        logged(definitions_of(["count"], settings)),
+        [EventLine(appended_ms, 0, 0, msgspec.json.encode(raw("count", "t", at_ms)), headers)],
         START_MS + 5 * WEEK_MS,
     )
     codes = [one.code.value for one in meter.refused if isinstance(one, RefusedArrival)]

@@ -22,9 +22,9 @@ from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
 from tables.spool import Spool
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
-from tests.world.corrections import INSIDE_MS, amend, cancel, current, fold, raw_event, units
+from tests.world.corrections import INSIDE_MS, current, fold, units, used
 from tests.world.definitions import GRACE_SETTINGS, ORG, SETTINGS, SUBSCRIPTION, definitions_of
-from tests.world.events import event
+from tests.world.events import amend, cancel, event
 from tests.world.partition import Live
 from tests.world.story import Story
 
@@ -39,34 +39,34 @@ def records_of(meter: OfflineMeter, code: str = "sum") -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
 def test_a_cancel_counts_whenever_it_comes(order: tuple[int, ...]) -> None:
-    values = [raw_event("a", "5"), raw_event("b", "7"), cancel("a")]
+    values = [used("a", "5"), used("b", "7"), cancel("a")]
     assert current(*(values[i] for i in order)) == "7"
 
 
 def test_the_latest_correction_holds_and_an_amend_undoes_a_cancel() -> None:
-    assert current(raw_event("a", "5"), cancel("a"), amend(raw_event("a", "3"))) == "3"
+    assert current(used("a", "5"), cancel("a"), amend(used("a", "3"))) == "3"
 
 
 def test_a_correction_sent_again_changes_nothing() -> None:
-    again = amend(raw_event("a", "9"), "c1")
-    assert current(raw_event("a", "5"), cancel("a", "c1"), again) == "0"
+    again = amend(used("a", "9"), "c1")
+    assert current(used("a", "5"), cancel("a", "c1"), again) == "0"
 
 
 def test_an_amend_may_move_the_event_to_another_metric() -> None:
-    moved = amend(raw_event("a", "4", code="max"))
-    assert current(raw_event("a", "5"), moved) == "0"
-    assert current(raw_event("a", "5"), moved, code="max") == "4"
+    moved = amend(used("a", "4", code="max"))
+    assert current(used("a", "5"), moved) == "0"
+    assert current(used("a", "5"), moved, code="max") == "4"
 
 
 def test_a_cancelled_id_stays_taken() -> None:
-    assert current(raw_event("a", "5"), cancel("a"), raw_event("a", "5")) == "0"
+    assert current(used("a", "5"), cancel("a"), used("a", "5")) == "0"
 
 
 def test_a_published_period_is_revised_at_the_next_cut_with_its_reason() -> None:
     meter = fold(
-        (INSIDE_MS, raw_event("a", "5")),
-        (INSIDE_MS, raw_event("b", "7")),
-        (AFTER_DUE_MS + 60_000, amend(raw_event("a", "2"))),
+        (INSIDE_MS, used("a", "5")),
+        (INSIDE_MS, used("b", "7")),
+        (AFTER_DUE_MS + 60_000, amend(used("a", "2"))),
         at_ms=AFTER_DUE_MS + 3 * HOUR_MS,
     )
     recorded, revised = records_of(meter)
@@ -99,11 +99,11 @@ def test_the_reason_is_that_of_the_period(
     """A balance is corrected from the event's period on."""
     later_ms = START_MS + 2 * WEEK_MS + HOUR_MS
     meter = fold(
-        (INSIDE_MS, raw_event("week-1", "5", code=code)),
-        (INSIDE_MS + WEEK_MS, raw_event("week-2", "7", INSIDE_MS + WEEK_MS, code)),
+        (INSIDE_MS, used("week-1", "5", code=code)),
+        (INSIDE_MS + WEEK_MS, used("week-2", "7", INSIDE_MS + WEEK_MS, code)),
         (later_ms + 1, cancel(cancelled)),
-        (later_ms + 2, raw_event("late-1", "1", code=code)),
-        (later_ms + 3, raw_event("late-2", "1", INSIDE_MS + WEEK_MS, code)),
+        (later_ms + 2, used("late-1", "1", code=code)),
+        (later_ms + 3, used("late-2", "1", INSIDE_MS + WEEK_MS, code)),
         at_ms=later_ms + 3 * HOUR_MS,
     )
     assert reasons == {
@@ -118,11 +118,11 @@ def test_the_reason_is_that_of_the_period(
     [
         (cancel("a"), {"x": "correction", "y": "late_events", "z": "late_events"}),
         (
-            amend(raw_event("a", "5", group="y")),
+            amend(used("a", "5", g="y")),
             {"x": "correction", "y": "correction", "z": "late_events"},
         ),
         (
-            amend(raw_event("a", "not a number", group="y")),
+            amend(used("a", "not a number", g="y")),
             {"x": "correction", "y": "late_events", "z": "late_events"},
         ),
     ],
@@ -133,11 +133,11 @@ def test_the_reason_is_that_of_the_cell(
 ) -> None:
     later_ms = START_MS + WEEK_MS + HOUR_MS
     meter = fold(
-        (INSIDE_MS, raw_event("a", "5", group="x")),
-        (INSIDE_MS, raw_event("b", "5", group="y")),
-        (INSIDE_MS, raw_event("c", "5", group="z")),
+        (INSIDE_MS, used("a", "5", g="x")),
+        (INSIDE_MS, used("b", "5", g="y")),
+        (INSIDE_MS, used("c", "5", g="z")),
         (later_ms + 1, correction),
-        *((later_ms + 2, raw_event(f"late-{group}", "1", group=group)) for group in "xyz"),
+        *((later_ms + 2, used(f"late-{group}", "1", g=group)) for group in "xyz"),
         at_ms=later_ms + 3 * HOUR_MS,
     )
     assert reasons == {
@@ -150,8 +150,8 @@ def test_the_reason_is_that_of_the_cell(
 def test_a_group_that_loses_its_place_to_a_corrected_one_says_so() -> None:
     later_ms = START_MS + WEEK_MS + HOUR_MS
     meter = fold(
-        *((INSIDE_MS, raw_event(id_, "5", group=group)) for id_, group in ("ax", "bx", "cy")),
-        (later_ms + 1, amend(raw_event("a", "5", group="w"))),
+        *((INSIDE_MS, used(id_, "5", g=group)) for id_, group in ("ax", "bx", "cy")),
+        (later_ms + 1, amend(used("a", "5", g="w"))),
         at_ms=later_ms + 3 * HOUR_MS,
         settings=msgspec.structs.replace(SETTINGS, max_groups=2),
     )
@@ -165,7 +165,7 @@ def test_a_group_that_loses_its_place_to_a_corrected_one_says_so() -> None:
 def test_a_correction_after_the_late_window_still_revises() -> None:
     long_after_ms = START_MS + 400 * DAY_MS
     meter = fold(
-        (INSIDE_MS, raw_event("a", "5")),
+        (INSIDE_MS, used("a", "5")),
         (long_after_ms, cancel("a")),
         at_ms=long_after_ms + 2 * HOUR_MS,
     )
@@ -176,9 +176,9 @@ def test_a_correction_after_the_late_window_still_revises() -> None:
 
 def test_two_corrections_of_one_event_show_each_at_its_own_cut() -> None:
     meter = fold(
-        (INSIDE_MS, raw_event("a", "5")),
-        (AFTER_DUE_MS + 1, amend(raw_event("a", "3"), "c1")),
-        (AFTER_DUE_MS + HOUR_MS + 1, amend(raw_event("a", "2"), "c2")),
+        (INSIDE_MS, used("a", "5")),
+        (AFTER_DUE_MS + 1, amend(used("a", "3"), "c1")),
+        (AFTER_DUE_MS + HOUR_MS + 1, amend(used("a", "2"), "c2")),
         at_ms=AFTER_DUE_MS + 4 * HOUR_MS,
     )
     assert [(r["units"], r["revision_reason"]) for r in records_of(meter)] == [
@@ -202,8 +202,8 @@ def test_an_amend_into_a_period_that_is_defined_later_counts_there() -> None:
             EventLine(at_ms, 0, offset, msgspec.json.encode(value))
             for offset, (at_ms, value) in enumerate(
                 [
-                    (INSIDE_MS, raw_event("a", "5", START_MS - DAY_MS)),
-                    (INSIDE_MS + 1, amend(raw_event("a", "4", START_MS + HOUR_MS))),
+                    (INSIDE_MS, used("a", "5", START_MS - DAY_MS)),
+                    (INSIDE_MS + 1, amend(used("a", "4", START_MS + HOUR_MS))),
                 ]
             )
         ],
@@ -215,9 +215,9 @@ def test_an_amend_into_a_period_that_is_defined_later_counts_there() -> None:
 def test_no_cut_before_a_correction_shows_what_it_makes_of_an_event() -> None:
     """The event came before the hour, the correction after it: the cut on the hour is too early."""
     hour_ms = AFTER_DUE_MS + HOUR_MS
-    inside = raw_event("a", "4", INSIDE_MS, code="max")
+    inside = used("a", "4", INSIDE_MS, code="max")
     meter = fold(
-        (hour_ms - 1_000, raw_event("a", "4", hour_ms - 1_000)),
+        (hour_ms - 1_000, used("a", "4", hour_ms - 1_000)),
         (hour_ms + 1_000, amend(inside)),
         at_ms=hour_ms + 3 * HOUR_MS,
     )
@@ -227,7 +227,7 @@ def test_no_cut_before_a_correction_shows_what_it_makes_of_an_event() -> None:
 
 def test_the_first_correction_under_an_id_holds_whichever_is_read_first() -> None:
     """Two partitions: what was appended first is read last."""
-    first, second = amend(raw_event("a", "3"), "c1"), amend(raw_event("a", "2"), "c1")
+    first, second = amend(used("a", "3"), "c1"), amend(used("a", "2"), "c1")
     arrivals = [
         CorrectionArrival(decoded, ORG, INSIDE_MS + at_ms, partition, 0, 0)
         for at_ms, partition, value in ((2, 0, second), (1, 1, first))
@@ -249,7 +249,7 @@ def test_the_first_correction_under_an_id_holds_whichever_is_read_first() -> Non
 
 
 def test_an_amend_beyond_the_range_is_refused() -> None:
-    wrong = amend(raw_event("a", "2", at_ms=INSIDE_MS + 4_000 * DAY_MS))
+    wrong = amend(used("a", "2", at_ms=INSIDE_MS + 4_000 * DAY_MS))
     meter = OfflineMeter()
     meter.run([], [EventLine(INSIDE_MS, 0, 0, msgspec.json.encode(wrong))], INSIDE_MS)
     assert [refused.code for refused in meter.refused] == ["invalid_correction"]
@@ -257,8 +257,8 @@ def test_an_amend_beyond_the_range_is_refused() -> None:
 
 def test_a_group_that_a_correction_lets_in_is_there_from_that_correction_on() -> None:
     """A late event of it found no room at its own cut; nothing of it is published for that one."""
-    first = raw_event("a", "1") | {"properties": {"v": "1", "g": "z"}}
-    late = raw_event("b", "9") | {"properties": {"v": "9", "g": "x"}}
+    first = used("a", "1") | {"properties": {"v": "1", "g": "z"}}
+    late = used("b", "9") | {"properties": {"v": "9", "g": "x"}}
     moved = amend(first | {"properties": {"v": "2", "g": "x"}})
     corrected_ms = AFTER_DUE_MS + 2 * DAY_MS + 1
     meter = fold(
@@ -280,8 +280,8 @@ def test_a_refold_for_a_definition_leaves_a_corrected_event_at_the_cut_of_its_co
     live = Live(definitions_of(["max"]))
     live.close_until(hour_ms - 2_000)
     came_ms, corrected_ms = hour_ms - 1_000, hour_ms + 1_000
-    ((_, came),) = decode_record(msgspec.json.encode(raw_event("a", "4", came_ms, code="max")))
-    ((_, moved),) = decode_record(msgspec.json.encode(amend(raw_event("a", "4", code="max"))))
+    ((_, came),) = decode_record(msgspec.json.encode(used("a", "4", came_ms, code="max")))
+    ((_, moved),) = decode_record(msgspec.json.encode(amend(used("a", "4", code="max"))))
     assert isinstance(came, Event)
     assert isinstance(moved, Correction)
     live.deliver([Arrival(came, ORG, came_ms, 0, 0, 0)])
@@ -304,7 +304,7 @@ def test_an_earlier_copy_that_comes_late_has_its_own_cut_before_it_is_cancelled(
     again_ms = first_ms + 2 * HOUR_MS
     live = Live(definitions_of(["max"]))
     live.close_until(AFTER_DUE_MS)
-    ((_, late),) = decode_record(msgspec.json.encode(raw_event("a", "4", INSIDE_MS, code="max")))
+    ((_, late),) = decode_record(msgspec.json.encode(used("a", "4", INSIDE_MS, code="max")))
     ((_, cancelled),) = decode_record(msgspec.json.encode(cancel("a")))
     assert isinstance(late, Event)
     assert isinstance(cancelled, Correction)
@@ -332,7 +332,7 @@ def test_a_member_that_was_cancelled_with_all_others_does_not_come_back(code: st
     live.define_all()
 
     def use(transaction_id: str, user: str, at_ms: int) -> None:
-        sent = {**raw_event(transaction_id, "1", code=code), "properties": {"u": user}}
+        sent = {**used(transaction_id, "1", code=code), "properties": {"u": user}}
         ((_, taken),) = decode_record(msgspec.json.encode(sent))
         assert isinstance(taken, Event)
         live.deliver([Arrival(taken, ORG, at_ms, 0, at_ms - INSIDE_MS, 0)])
@@ -380,10 +380,10 @@ def test_a_correction_that_the_first_cut_showed_is_no_reason_of_the_next() -> No
     """It is due between two revisions, so that the next one is the correction's, too."""
     over_ms = START_MS + WEEK_MS
     meter = fold(
-        (INSIDE_MS, raw_event("a", "5")),
-        (INSIDE_MS + 1, raw_event("b", "7")),
+        (INSIDE_MS, used("a", "5")),
+        (INSIDE_MS + 1, used("b", "7")),
         (over_ms + 60_000, cancel("a")),
-        (over_ms + 600_000, raw_event("late", "3")),
+        (over_ms + 600_000, used("late", "3")),
         at_ms=over_ms + 2 * HOUR_MS,
         settings=GRACE_SETTINGS,
     )
@@ -473,7 +473,7 @@ def test_an_amend_keeps_the_organization_whoever_names_it(
     """What names none is of the default one."""
     story = Story(default_organization_id=ORG).metric("m", "sum_agg").plan({}).subscribe()
     story.send("2024-01-10", v=1)
-    to = raw_event("t0", "7", parse_iso8601_ms("2024-01-10T00:00:00Z") or 0, "m")
+    to = used("t0", "7", parse_iso8601_ms("2024-01-10T00:00:00Z") or 0, "m")
     correction = amend({**to, "organization_id": event_has})
     story.append("2024-01-11", {**correction, "organization_id": correction_has})
     refused = [str(one.code) for one in story.meter("2024-01-12").refused]

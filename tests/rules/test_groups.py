@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, CorrectionArrival, Position, runs_of
 from app.wire.events import Correction
 from tables.cells.cell import PackedCell
@@ -23,8 +23,8 @@ from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
 from tables.reading.verification import Verification
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of
-from tests.world.events import event
+from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of, logged
+from tests.world.events import amend, cancel, event, raw
 from tests.world.partition import Live
 
 LIMITED = SettingsRecord(close_grid_s=60, revise_every_s=3600, max_groups=2)
@@ -180,17 +180,13 @@ Step = tuple[str, str, str | None]
 
 def body_of(step: Step) -> dict[str, Any]:
     kind, transaction_id, group = step
-    named = {
-        "organization_id": ORG,
-        "external_subscription_id": SUBSCRIPTION,
-        "transaction_id": transaction_id,
-    }
-    properties = {"v": "1", "g": group}
-    sent = {**named, "code": "sum", "timestamp": INSIDE_MS // 1000, "properties": properties}
+    sent = raw("sum", transaction_id, INSIDE_MS, v="1", g=group)
     if kind == "event":
         return sent
-    corrected = {**named, "operation": kind, "correction_id": f"c-{transaction_id}"}
-    return corrected if kind == "cancel" else {**corrected, "event": sent}
+    correction_id = f"c-{transaction_id}"
+    if kind == "cancel":
+        return cancel(transaction_id, correction_id)
+    return amend(sent, correction_id)
 
 
 @pytest.mark.parametrize(
@@ -247,10 +243,7 @@ def body_of(step: Step) -> dict[str, Any]:
 def test_corrected(steps: Sequence[Step], wanted: dict[str, int]) -> None:
     meter = OfflineMeter()
     meter.run(
-        [
-            DefinitionLine(line.append_time_ms, line.offset, line.command.encode())
-            for line in definitions_of(["sum"], LIMITED)
-        ],
+        logged(definitions_of(["sum"], LIMITED)),
         [
             EventLine(INSIDE_MS + offset, 0, offset, msgspec.json.encode(body_of(step)))
             for offset, step in enumerate(steps)

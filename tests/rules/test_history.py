@@ -17,8 +17,9 @@ from tables.changelogged.published import PublishedTable
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.corrections import used
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body, plan_body
-from tests.world.events import event
+from tests.world.events import cancel, event
 from tests.world.partition import Live
 from tests.world.past import past_usage
 
@@ -28,19 +29,6 @@ LATER_MS = MONDAY_MS + 2 * HOUR_MS + 1
 AT_MS = LATER_MS + WEEK_MS
 
 Appended = tuple[int, dict[str, Any]]
-
-
-def used(
-    transaction_id: str, value: str, at_ms: int = START_MS + DAY_MS, code: str = "sum", **more: Any
-) -> dict[str, Any]:
-    return {
-        "organization_id": ORG,
-        "external_subscription_id": SUBSCRIPTION,
-        "transaction_id": transaction_id,
-        "code": code,
-        "timestamp": f"{at_ms / 1000:.3f}",
-        "properties": {"v": value, **more},
-    }
 
 
 class World:
@@ -214,14 +202,7 @@ def test_late_events_and_corrections_after_it_fold_under_it() -> None:
     world.update_plan(LATER_MS, grouped(world))
     offset = world.history(LATER_MS + 5, code="sum")
     world.send((LATER_MS + HOUR_MS, used("c", "1", g="x")))
-    cancel = {
-        "organization_id": ORG,
-        "external_subscription_id": SUBSCRIPTION,
-        "transaction_id": "a",
-        "operation": "cancel",
-        "correction_id": "k",
-    }
-    world.send((LATER_MS + 2 * HOUR_MS, cancel))
+    world.send((LATER_MS + 2 * HOUR_MS, cancel("a", "k")))
     whole = [r for r in cells(first_week(world.records())) if r["grouped_by"] is None]
     assert [(*shown(r), r["revision_reason"]) for r in whole] == [
         (0, "", "12.0", None, None),

@@ -25,10 +25,11 @@ from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
 from tests.world.clock import ms
+from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.past import past_usage
-from tests.world.story import ORG, SUB, Story
+from tests.world.story import Story
 
-NAME = (ORG, SUB)
+NAME = (ORG, SUBSCRIPTION)
 REFUSE = {"late_policy": "refuse", "revise_every_s": 3600}
 
 
@@ -97,7 +98,7 @@ def story(**settings: object) -> Story:
     [
         pytest.param(
             REFUSE,
-            commands.terminate_subscription(ORG, SUB),
+            commands.terminate_subscription(ORG, SUBSCRIPTION),
             "2024-01-25",
             "period_closed",
             id="termination",
@@ -147,7 +148,7 @@ def test_it_is_refused_when_the_definition_is_applied(
 def test_the_refold_waits_for_the_log_to_pass_the_due_time() -> None:
     told = story(**REFUSE)
     before = len(told.definitions)
-    told.define("2024-01-20T00:00:30Z", commands.terminate_subscription(ORG, SUB))
+    told.define("2024-01-20T00:00:30Z", commands.terminate_subscription(ORG, SUBSCRIPTION))
     told.send("2024-01-11", appended="2024-01-25", v=2)
     worker = Worker(told)
     worker.define(before)
@@ -161,7 +162,7 @@ def test_the_refold_waits_for_the_log_to_pass_the_due_time() -> None:
 def test_the_id_of_what_was_refused_is_free_again() -> None:
     told = story(**REFUSE)
     before = len(told.definitions)
-    told.define("2024-01-20", commands.terminate_subscription(ORG, SUB))
+    told.define("2024-01-20", commands.terminate_subscription(ORG, SUBSCRIPTION))
     told.subscribe(at="2024-01-21", subscription_at="2024-01-21T00:00:00Z")
     told.send("2024-01-11", appended="2024-01-22", v=2)
     worker = Worker(told)
@@ -190,7 +191,7 @@ def test_what_came_late_is_shown_on_the_grid_that_its_period_turns_out_to_have()
     worker = Worker(told)
     worker.define(before)
     worker.fold()
-    cancel = Correction(ORG, SUB, "t0", "cancel", None, "c", b"")
+    cancel = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c", b"")
     corrected_ms = ms("2024-02-05T10:10:00Z")
     worker.partition.corrected.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
     worker.define(1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from app.definitions import commands
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, logged
+from tests.world.events import raw
 
 MINUTE_MS = 60_000
 
@@ -18,20 +17,10 @@ def test_a_termination_after_it_brings_the_cut_forward() -> None:
     """Late by a week, appended ten minutes before the termination, both within an hour."""
     late_ms = START_MS + WEEK_MS + DAY_MS + 5 * MINUTE_MS
     ended_ms = late_ms + 10 * MINUTE_MS
-    definitions = [
-        DefinitionLine(d.append_time_ms, d.offset, d.command.encode())
-        for d in definitions_of(["balance"])
-    ]
+    definitions = logged(definitions_of(["balance"]))
     terminate = commands.terminate_subscription(ORG, SUBSCRIPTION)
     definitions.append(DefinitionLine(ended_ms, len(definitions), terminate.encode()))
-    body: dict[str, Any] = {
-        "organization_id": ORG,
-        "external_subscription_id": SUBSCRIPTION,
-        "transaction_id": "t",
-        "code": "balance",
-        "timestamp": str((START_MS + DAY_MS) // 1000),
-        "properties": {"v": "3"},
-    }
+    body = raw("balance", "t", START_MS + DAY_MS, v="3")
     meter = OfflineMeter()
     event = EventLine(late_ms, 0, 0, msgspec.json.encode(body))
     meter.run(definitions, [event], ended_ms + 3 * HOUR_MS)

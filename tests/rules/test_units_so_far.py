@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from app.meter.usage import UsageRow
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from tests.world.clock import DAY_MS, START_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, logged
+from tests.world.events import raw
 
 WEEK_DAYS = 7
 
@@ -19,25 +20,13 @@ WEEK_DAYS = 7
 def row_at(at_ms: int, *deltas: tuple[int, str]) -> UsageRow:
     """The one row of the current usage at an instant, after (timestamp, delta) events."""
     meter = OfflineMeter()
-    definitions = [
-        DefinitionLine(d.append_time_ms, d.offset, d.command.encode())
-        for d in definitions_of(["average"])
-    ]
+    definitions = logged(definitions_of(["average"]))
     events = [
         EventLine(
             START_MS + offset,
             0,
             offset,
-            msgspec.json.encode(
-                {
-                    "organization_id": ORG,
-                    "external_subscription_id": SUBSCRIPTION,
-                    "transaction_id": str(offset),
-                    "code": "average",
-                    "timestamp": f"{dated_ms / 1000:.3f}",
-                    "properties": {"v": delta},
-                }
-            ),
+            msgspec.json.encode(raw("average", str(offset), dated_ms, v=delta)),
         )
         for offset, (dated_ms, delta) in enumerate(deltas)
     ]

@@ -11,7 +11,8 @@ from app.definitions import commands
 from app.offline.fold import EventLine
 from tests.world.bodies import Json, charge
 from tests.world.clock import ms
-from tests.world.story import ORG, Story, buckets, groups
+from tests.world.definitions import ORG
+from tests.world.story import Story, buckets, groups
 
 AT = "2024-01-20"
 

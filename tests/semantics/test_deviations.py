@@ -8,7 +8,8 @@ import pytest
 
 from app.definitions import commands
 from tests.world.bodies import charge
-from tests.world.story import ORG, SUB, Story
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.story import Story
 
 LEVEL: dict[str, Any] = {"aggregation_type": "weighted_sum_agg", "recurring": True}
 FEBRUARY = "2024-02-02"
@@ -86,7 +87,11 @@ def test_an_unknown_operation_counts_nothing(operation_type: object) -> None:
 def test_of_one_id_the_first_body_counts() -> None:
     told = Story().metric("m", "sum_agg").plan({}).subscribe()
     for number, v in enumerate(("1", "2")):
-        body = {"organization_id": ORG, "external_subscription_id": SUB, "transaction_id": "t"}
+        body = {
+            "organization_id": ORG,
+            "external_subscription_id": SUBSCRIPTION,
+            "transaction_id": "t",
+        }
         timestamp = f"{1_704_800_000 + number}"
         more = {"code": "m", "timestamp": timestamp, "properties": {"v": v}}
         told.append("2024-01-10", {**body, **more})

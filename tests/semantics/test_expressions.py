@@ -9,7 +9,8 @@ import pytest
 from app.definitions.judging import Judging
 from app.wire.arrivals import Arrival, arrivals_of
 from tables.reading.tracing import Tracer
-from tests.world.story import ORG, SUB, Story
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.story import Story
 
 AT = "2024-01-10"
 DOUBLED = "event.properties.a * 2"
@@ -71,7 +72,7 @@ def test_trace_says_why_an_expression_failed(
     place = (line.append_time_ms, line.partition, line.offset)
     (arrival,) = arrivals_of(line.value, (), *place, Judging())
     assert isinstance(arrival, Arrival)
-    (traced,) = Tracer(partition, (ORG, SUB, "m")).trace(arrival)
+    (traced,) = Tracer(partition, (ORG, SUBSCRIPTION, "m")).trace(arrival)
     assert traced.reason == why
     counted_as = why if why in (None, "not_numeric") else "expression_failed"
     assert list(partition.ignored) == ([counted_as] if counted_as else [])

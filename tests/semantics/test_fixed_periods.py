@@ -8,7 +8,8 @@ import pytest
 
 from app.definitions import commands
 from tests.world.bodies import Json
-from tests.world.story import ORG, SUB, Story
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.story import Story
 
 WEEKLY = {"interval": "weekly"}
 
@@ -28,7 +29,7 @@ def ended_in_grace(**changed: Any) -> Story:
     told.subscribe(at="2024-01-02", subscription_at="2024-01-01T00:00:00Z")
     told.send("2024-01-01T02:00:00Z", appended="2024-01-02T10:00:00Z", v=1)
     told.send("2024-01-01T20:00:00Z", appended="2024-01-02T11:00:00Z", v=2)
-    told.define("2024-01-02T17:43:01.500Z", commands.terminate_subscription(ORG, SUB))
+    told.define("2024-01-02T17:43:01.500Z", commands.terminate_subscription(ORG, SUBSCRIPTION))
     if changed:
         body = customer(**{"timezone": "America/Los_Angeles", "grace_days": 4, **changed})
         told.define("2024-01-03", commands.upsert_customer(ORG, body))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.definitions import commands
-from tests.world.story import ORG, Story, buckets, groups
+from tests.world.definitions import ORG
+from tests.world.story import Story, buckets, groups
 
 REGION = [{"key": "region", "values": ["eu", "us"]}]
 EU = '{"region": ["eu"]}'

@@ -15,7 +15,8 @@ import pytest
 from app.definitions import commands
 from app.numbers import plain
 from tests.world.bodies import Json
-from tests.world.story import ORG, SUB, Story
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.story import Story
 
 JANUARY = 31
 
@@ -42,7 +43,7 @@ def story(
 
 
 def change_plan(told: Story, at: str, code: str) -> Story:
-    body = {"external_customer_id": "customer", "plan_code": code, "external_id": SUB}
+    body = {"external_customer_id": "customer", "plan_code": code, "external_id": SUBSCRIPTION}
     return told.define(at, commands.create_subscription(ORG, body))
 
 
@@ -77,7 +78,7 @@ def test_a_whole_month(aggregation_type: str, persisted_days: int, added_days: i
 )
 @pytest.mark.parametrize("aggregation_type", ["sum_agg", "unique_count_agg"])
 def test_a_termination(aggregation_type: str, at: str, days: int, added_days: int) -> None:
-    told = story(aggregation_type).define(at, commands.terminate_subscription(ORG, SUB))
+    told = story(aggregation_type).define(at, commands.terminate_subscription(ORG, SUBSCRIPTION))
     record = january(told)["plan"]
     units = 31 if aggregation_type == "sum_agg" else 1
     assert record["prorated_units"] == share(days + added_days, units)
@@ -134,7 +135,7 @@ def test_a_downgrade_ends_at_the_last_second_of_the_month() -> None:
 def test_a_wished_end_at_the_end_of_a_month() -> None:
     told = story("sum_agg")
     body: dict[str, Any] = {"ending_at": "2024-02-01T00:00:00Z"}
-    told.define("2024-01-20", commands.update_subscription(ORG, SUB, body))
+    told.define("2024-01-20", commands.update_subscription(ORG, SUBSCRIPTION, body))
     record = january(told)["plan"]
     assert record["closing_reason"] == "termination"
     assert record["prorated_units"] == share(31 + 22, 31)

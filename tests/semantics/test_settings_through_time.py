@@ -9,7 +9,8 @@ import pytest
 from app.definitions import commands
 from app.definitions.model import MAX_WAIT_S, SettingsRecord
 from tests.world.clock import ms
-from tests.world.story import ORG, SUB, Story
+from tests.world.events import amend, cancel, raw
+from tests.world.story import Story
 
 GROUPED = {"properties": {"pricing_group_keys": ["g"]}}
 
@@ -99,16 +100,9 @@ either_way = pytest.mark.parametrize(
 
 def correct(story: Story, at: str, to: str | None = None, **properties: Any) -> Story:
     """Cancel the first event, or amend it."""
-    named: dict[str, Any] = {
-        "organization_id": ORG,
-        "external_subscription_id": SUB,
-        "transaction_id": "t0",
-    }
-    corrected = {**named, "correction_id": "c", "operation": "cancel" if to is None else "amend"}
-    if to is not None:
-        sent = {**named, "code": "m", "timestamp": f"{ms(to) // 1000}", "properties": properties}
-        corrected["event"] = sent
-    return story.append(at, corrected)
+    if to is None:
+        return story.append(at, cancel("t0"))
+    return story.append(at, amend(raw("m", "t0", ms(to), **properties)))
 
 
 def revisions(story: Story, at: str) -> list[tuple[str, str, str, str]]:

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from tests.simulation.recount import Figure, Use, recount
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import definitions_of, logged
+from tests.world.events import raw
 
 CODES = ("average", "balance", "count", "latest", "level", "max", "seats", "sum", "unique")
 WEEKS = 3
@@ -48,24 +49,12 @@ def encoded(use: Use) -> bytes:
     }
     if use.group is not None:
         properties["g"] = use.group
-    return msgspec.json.encode(
-        {
-            "organization_id": ORG,
-            "external_subscription_id": SUBSCRIPTION,
-            "transaction_id": use.transaction_id,
-            "code": use.code,
-            "timestamp": f"{use.at_ms // 1000}.{use.at_ms % 1000:03d}",
-            "properties": properties,
-        }
-    )
+    return msgspec.json.encode(raw(use.code, use.transaction_id, use.at_ms, **properties))
 
 
 def folded(made: list[tuple[int, Use]]) -> OfflineMeter:
     meter = OfflineMeter()
-    definitions = [
-        DefinitionLine(line.append_time_ms, line.offset, line.command.encode())
-        for line in definitions_of(CODES)
-    ]
+    definitions = logged(definitions_of(CODES))
     events = [
         EventLine(append_time_ms, 0, offset, encoded(use))
         for offset, (append_time_ms, use) in enumerate(made)

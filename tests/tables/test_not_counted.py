@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from app.meter.evidence import Uncounted, UncountedSample
@@ -11,7 +9,7 @@ from app.wire.arrivals import Arrival
 from tables.not_counted import NotCounted
 from tests.world.bodies import charge
 from tests.world.clock import ms
-from tests.world.events import event
+from tests.world.events import event, raw
 from tests.world.story import Story
 
 
@@ -36,15 +34,7 @@ def story() -> Story:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_reason(at: str, more: dict[str, str], reason: str) -> None:
-    value: dict[str, Any] = {
-        "organization_id": "org",
-        "external_subscription_id": "sub",
-        "transaction_id": "t",
-        "code": "m",
-        "timestamp": f"{ms(at) // 1000}",
-        "properties": {},
-        **more,
-    }
+    value = {**raw("m", "t", ms(at)), **more}
     meter = story().send("2024-01-02", v=1).append("2024-01-02", value).meter("2024-01-10")
     assert meter.partition.ignored == {reason: 1}
     (told,) = meter.partition.not_counted.of("org")

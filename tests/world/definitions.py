@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
+from app.offline.fold import DefinitionLine
 from tables.registry import AGGREGATIONS
 from tests.world import bodies
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
@@ -101,6 +102,11 @@ def lines(commands_at: Iterable[tuple[int, Command]]) -> list[CommandAt]:
     return [
         CommandAt(at_ms, offset, command) for offset, (at_ms, command) in enumerate(commands_at)
     ]
+
+
+def logged(definitions: Iterable[CommandAt]) -> list[DefinitionLine]:
+    """Return the definitions as the lines that an offline fold reads."""
+    return [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions]
 
 
 def definitions_of(codes: Sequence[str], settings: SettingsRecord = SETTINGS) -> list[CommandAt]:

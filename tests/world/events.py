@@ -12,12 +12,47 @@ from hypothesis import strategies as st
 from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record
 from app.wire.events import Event
+from tests.world.bodies import Json
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
     SUBSCRIPTION,
     WEEKS,
 )
+
+
+def raw(
+    code: str,
+    transaction_id: str,
+    timestamp_ms: int | None,
+    external_id: str = SUBSCRIPTION,
+    **properties: Any,
+) -> Json:
+    """Return the raw record of an event; None leaves its timestamp out."""
+    body = {**_named(transaction_id, external_id), "code": code, "properties": properties}
+    if timestamp_ms is not None:
+        body["timestamp"] = f"{timestamp_ms // 1000}.{timestamp_ms % 1000:03d}"
+    return body
+
+
+def cancel(transaction_id: str, correction_id: str = "c1", external_id: str = SUBSCRIPTION) -> Json:
+    """Return the raw record that cancels an event."""
+    named = _named(transaction_id, external_id)
+    return {**named, "operation": "cancel", "correction_id": correction_id}
+
+
+def amend(to: Json, correction_id: str = "c2") -> Json:
+    """Return the raw record that amends the event of the same id."""
+    named = _named(to["transaction_id"], to["external_subscription_id"])
+    return {**named, "operation": "amend", "correction_id": correction_id, "event": to}
+
+
+def _named(transaction_id: str, external_id: str) -> Json:
+    return {
+        "organization_id": ORG,
+        "external_subscription_id": external_id,
+        "transaction_id": transaction_id,
+    }
 
 
 def event(
@@ -27,18 +62,27 @@ def event(
     external_id: str = SUBSCRIPTION,
     **properties: Any,
 ) -> Event:
-    body: dict[str, Any] = {
-        "organization_id": ORG,
-        "external_subscription_id": external_id,
-        "transaction_id": transaction_id,
-        "code": code,
-        "properties": properties,
-    }
-    if timestamp_ms is not None:
-        body["timestamp"] = f"{timestamp_ms // 1000}.{timestamp_ms % 1000:03d}"
+    """Return an event as it is decoded from `raw`."""
+    body = raw(code, transaction_id, timestamp_ms, external_id, **properties)
     ((_, decoded),) = decode_record(msgspec.json.encode(body))
     assert isinstance(decoded, Event), decoded
     return decoded
+
+
+def arrival(
+    code: str,
+    offset: int,
+    at_ms: int,
+    append_time_ms: int | None = None,
+    *,
+    transaction_id: str | None = None,
+    external_id: str = SUBSCRIPTION,
+    partition: int = 0,
+    **properties: Any,
+) -> Arrival:
+    """Return an event where it stands in the log; it is appended when it happens, or later."""
+    sent = event(code, transaction_id or f"t{offset}", at_ms, external_id, **properties)
+    return Arrival(sent, ORG, append_time_ms or at_ms, partition, offset, 0)
 
 
 _MINUTES_MS = [0, 60_000, 120_000, 120_001]

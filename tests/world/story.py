@@ -21,10 +21,9 @@ from tables.reading.tracing import verdict
 from tests.world import bodies
 from tests.world.bodies import Json
 from tests.world.clock import ms
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.events import raw
 from tests.world.past import past_usage, past_usage_json
-
-ORG = "org"
-SUB = "sub"
 
 
 class Story:
@@ -61,7 +60,7 @@ class Story:
         body = {
             "external_customer_id": "customer",
             "plan_code": "plan",
-            "external_id": SUB,
+            "external_id": SUBSCRIPTION,
             "subscription_at": "2024-01-01T00:00:00Z",
             **more,
         }
@@ -72,15 +71,7 @@ class Story:
     ) -> Story:
         """An event dated `at`, appended then unless said otherwise."""
         number = len(self.events)
-        value = {
-            "organization_id": ORG,
-            "external_subscription_id": SUB,
-            "transaction_id": f"t{number}",
-            "code": code,
-            "timestamp": f"{ms(at) // 1000}.{ms(at) % 1000:03d}",
-            "properties": properties,
-        }
-        return self.append(appended or at, value)
+        return self.append(appended or at, raw(code, f"t{number}", ms(at), **properties))
 
     def append(self, at: str, value: Json) -> Story:
         """A raw record of any content."""
@@ -98,14 +89,14 @@ class Story:
 
     def usage(self, at: str, **selection: Any) -> Json:
         """`customer_usage` at that moment."""
-        found = self.meter(at).usage((ORG, SUB), ms(at))
+        found = self.meter(at).usage((ORG, SUBSCRIPTION), ms(at))
         assert found is not None
         return current_usage_json(found, UsageSelection(**selection))
 
     def regrouped(self, at: str, events_read: bool | None = None, **wanted: Any) -> Json:
         """`customer_usage` in other groups; `events_read`: whether cells alone must not do."""
         meter = self.meter(at)
-        found = meter.usage((ORG, SUB), ms(at))
+        found = meter.usage((ORG, SUBSCRIPTION), ms(at))
         assert found is not None
         regrouped = Regrouped(meter.partition, found, Regrouping(**wanted), ms(at))
         if events_read is not None:
@@ -122,7 +113,8 @@ class Story:
     def past(self, at: str) -> list[Json]:
         """The `usage_periods` at that moment."""
         return [
-            past_usage_json(u) for u in past_usage(self.meter(at).partition, (ORG, SUB), ms(at))
+            past_usage_json(u)
+            for u in past_usage(self.meter(at).partition, (ORG, SUBSCRIPTION), ms(at))
         ]
 
     def records(self, at: str) -> list[Json]:

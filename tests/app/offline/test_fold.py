@@ -14,7 +14,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.offline import fold
 from app.offline.arrival_log import ArrivalsOnDisk
-from app.offline.fold import ArrivalLog, DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import ArrivalLog, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
@@ -25,6 +25,7 @@ from tests.world.definitions import (
     changing_definitions,
     definitions_of,
     lines,
+    logged,
     subscription_body,
 )
 from tests.world.events import arrivals, event
@@ -58,7 +59,7 @@ def folded(
 ) -> OfflineMeter:
     meter = OfflineMeter(taken)
     meter.run(
-        [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions],
+        logged(definitions),
         [EventLine(a.append_time_ms, a.raw_partition, a.raw_offset, a.event.body) for a in events],
         at_ms,
     )
@@ -139,7 +140,7 @@ def test_progress_counts_every_record() -> None:
     definitions = definitions_of(["sum"])
     meter = OfflineMeter()
     applied: list[int] = []
-    logs = [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions]
+    logs = logged(definitions)
     meter.run(logs, [EventLine(START_MS, 0, 0, b"{}")], END_MS, applied.append)
     assert sum(applied) == len(definitions) + 1
     assert len(meter.refused) == 1
@@ -158,7 +159,7 @@ def test_the_first_settings_hold_for_events_that_were_there_before() -> None:
     }
     meter = OfflineMeter()
     meter.run(
-        [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions],
+        logged(definitions),
         [EventLine(before_ms, 0, 0, msgspec.json.encode(event))],
         START_MS + DAY_MS,
     )
