@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import Arrival
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import record_hash
 from tables.closing.close import close_subscription
@@ -18,14 +17,10 @@ from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, changing_definitions, definitions_of
-from tests.world.events import arrivals, event
+from tests.world.events import arrivals, arrived
 from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
-
-
-def arrival(code: str, at_ms: int, offset: int) -> Arrival:
-    return Arrival(event(code, f"t{offset}", at_ms, v="1"), ORG, at_ms, 0, offset, 0)
 
 
 @few
@@ -52,14 +47,16 @@ def test_definitions_of_one_millisecond() -> None:
     for cools in (False, True):
         live = Live(definitions)
         live.define_all()
-        live.deliver([arrival("sum", START_MS, 0), arrival("balance", START_MS + WEEK_MS, 1)])
+        live.deliver(
+            [arrived("sum", 0, START_MS, v="1"), arrived("balance", 1, START_MS + WEEK_MS, v="1")]
+        )
         live.flush()
         if cools:
             live.partition.packing.pack(NAME)
         at_ms = START_MS + WEEK_MS + DAY_MS
         live.append(at_ms, commands.delete_billable_metric(ORG, "sum"))
         live.append(at_ms, commands.delete_billable_metric(ORG, "balance"))
-        live.deliver([arrival("sum", at_ms + 1, 2)])
+        live.deliver([arrived("sum", 2, at_ms + 1, v="1")])
         folded.append(live.cells())
     assert folded[0] == folded[1]
 
@@ -92,7 +89,7 @@ def test_a_number_that_an_older_program_spelled_otherwise() -> None:
     """It is no difference to verify, and is written anew before its cell is packed away."""
     live = Live(definitions_of(["max"]))
     live.define_all()
-    live.deliver([arrival("max", START_MS, 0)])
+    live.deliver([arrived("max", 0, START_MS, v="1")])
     live.flush()
     log = live.changelog
     ((key, written),) = log.cells.items()
@@ -117,7 +114,7 @@ def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> N
     live = Live(definitions_of(["sum"], SettingsRecord(grace_s=0, max_groups=1)))
     live.define_all()
     events = [
-        Arrival(event("sum", g, START_MS, v="1", g=g), ORG, START_MS, 0, offset, 0)
+        arrived("sum", offset, START_MS, transaction_id=g, v="1", g=g)
         for offset, g in enumerate("xy")
     ]
     live.deliver(events)

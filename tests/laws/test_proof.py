@@ -21,7 +21,7 @@ from tables.reading.tracing import Traced, Tracer, verdict
 from tables.reading.verification import Verification
 from tests.world.clock import START_MS, WEEK_MS
 from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, changing_definitions, definitions_of
-from tests.world.events import arrivals, event
+from tests.world.events import arrivals, arrived
 from tests.world.partition import Live
 from tests.world.profiles import examples
 
@@ -229,10 +229,7 @@ def test_verification_finds_published_figures_that_are_wrong(data: st.DataObject
 def test_an_event_that_was_never_folded_is_found() -> None:
     live = Live(definitions_of(["count"]))
     live.define_all()
-    first, second = (
-        Arrival(event("count", f"t{number}", START_MS), ORG, START_MS, 0, number, 0)
-        for number in range(2)
-    )
+    first, second = (arrived("count", number, START_MS) for number in range(2))
     live.deliver([first])
     (found,) = verified(live, [first, second])
     assert found.kind == "event"

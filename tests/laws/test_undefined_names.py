@@ -24,7 +24,7 @@ from tests.world.definitions import (
     plan_body,
     subscription_body,
 )
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.partition import Live
 from tests.world.profiles import examples
 
@@ -181,7 +181,7 @@ def test_undefined_names_take_no_memory_beyond_the_limit() -> None:
 def test_a_search_is_for_what_is_defined_since() -> None:
     worker = Worker(0)
     worker.append(START_MS - HOUR_MS, commands.set_settings(SETTINGS))
-    worker.deliver([Arrival(event("count", "t", START_MS), ORG, START_MS, 0, 0, 0)])
+    worker.deliver([arrived("count", 0, START_MS, transaction_id="t")])
     refolded: list[set[MeterKey]] = []
     worker.refold = lambda meter_keys: refolded.append(set(meter_keys))  # type: ignore[method-assign]
     at_ms = START_MS + HOUR_MS

@@ -6,14 +6,14 @@ import msgspec
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.reading.verification import Verification
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
-from tests.world.events import event
+from tests.world.events import arrived
 from tests.world.partition import Live
 
 MINUTE_MS = 60_000
@@ -30,7 +30,7 @@ def test_a_refold_before_the_next_revision_keeps_it_to_come() -> None:
     live = Live(definitions_of(["balance"], settings))
     live.define_all()
     live.close_until(LATE_MS - 1)
-    live.deliver([Arrival(event("balance", "t", START_MS, v="1"), ORG, LATE_MS, 0, 0, 0)])
+    live.deliver([arrived("balance", 0, START_MS, LATE_MS, transaction_id="t", v="1")])
     live.append(ENDED_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
     live.close_until(BETWEEN_MS)
     # A refold for the corrections that the next cut shows, as the owner of a partition makes it.
@@ -52,7 +52,7 @@ def test_what_the_period_before_showed_is_closed_with_zero_though_its_event_is_c
     settings = SettingsRecord(close_grid_s=60, revise_every_s=3600)
     live = Live(definitions_of(["balance"], settings))
     live.define_all()
-    live.deliver([Arrival(event("balance", "t", START_MS, v="1"), ORG, START_MS + 1, 0, 0, 0)])
+    live.deliver([arrived("balance", 0, START_MS, START_MS + 1, transaction_id="t", v="1")])
     live.close_until(LATE_MS - 1)
     cancel = Correction(ORG, SUBSCRIPTION, "t", "cancel", None, "c", b"")
     live.partition.corrected.correct(CorrectionArrival(cancel, ORG, LATE_MS, 0, 1, 0))
@@ -84,8 +84,8 @@ def test_what_a_finer_grid_has_published_stays_apart_until_every_grid_has() -> N
     late_ms = START_MS + 2 * WEEK_MS + HOUR_MS // 2
     week_2 = START_MS + WEEK_MS
     events = [
-        Arrival(event("max", "first", START_MS, v="1"), ORG, START_MS + 1, 0, 0, 0),
-        Arrival(event("max", "late", week_2, v="1"), ORG, late_ms, 0, 1, 0),
+        arrived("max", 0, START_MS, START_MS + 1, transaction_id="first", v="1"),
+        arrived("max", 1, week_2, late_ms, transaction_id="late", v="1"),
     ]
     live.deliver(events[:1])
     live.close_until(week_2)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from app.wire.arrivals import Arrival
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SETTINGS, definitions_of
-from tests.world.events import event
+from tests.world.definitions import SETTINGS, definitions_of
+from tests.world.events import arrived
 from tests.world.partition import Live
 
 LONG_GRACE = msgspec.structs.replace(SETTINGS, grace_s=91 * 60)
@@ -21,7 +20,7 @@ def told(code: str, *events: tuple[int, int, str]) -> list[tuple[str, str, int, 
     live.define_all()
     live.deliver(
         [
-            Arrival(event(code, f"t{i}", at_ms, v=value), ORG, appended_ms, 0, i, 0)
+            arrived(code, i, at_ms, appended_ms, v=value)
             for i, (at_ms, appended_ms, value) in enumerate(events)
         ]
     )

@@ -15,20 +15,16 @@ from tests.world.bodies import charge
 from tests.world.clock import DAY_MS, START_MS
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.definitions_log import Log
-from tests.world.events import event
+from tests.world.events import arrived
 from tests.world.partition import Live
 from tests.world.story import Story
 
 LIMITED = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
 DEFINITIONS = {code: definitions_of([code]) for code in ("unique", "sum")}
+USED_MS = START_MS + DAY_MS
 LIMITED_MS = START_MS + 2 * DAY_MS
 LONG = "x" * (VALUE_BYTES + 1)
 LONGEST = "\u20ac" * (VALUE_BYTES // 3)
-
-
-def arrival(code: str, offset: int, append_time_ms: int, **properties: Any) -> Arrival:
-    sent = event(code, f"t{offset}", START_MS + DAY_MS, **properties)
-    return Arrival(sent, ORG, append_time_ms, 0, offset, 0)
 
 
 def live_of(code: str, sent: list[Arrival], *, known_first: bool) -> Live:
@@ -52,12 +48,12 @@ def live_of(code: str, sent: list[Arrival], *, known_first: bool) -> Live:
     ids=["unique", "group"],
 )
 def test_a_value_that_is_too_long_counts_only_until_there_are_limits(
-    code: str, longs: dict[str, str], longest: dict[str, str], known_first: bool
+    code: str, longs: dict[str, Any], longest: dict[str, Any], known_first: bool
 ) -> None:
     sent = [
-        arrival(code, 0, LIMITED_MS, **longs),
-        arrival(code, 1, LIMITED_MS + 1, **longs),
-        arrival(code, 2, LIMITED_MS + 2, **longest),
+        arrived(code, 0, USED_MS, LIMITED_MS, **longs),
+        arrived(code, 1, USED_MS, LIMITED_MS + 1, **longs),
+        arrived(code, 2, USED_MS, LIMITED_MS + 2, **longest),
     ]
     live = live_of(code, sent, known_first=known_first)
     (span,) = live.partition.packing.route_of((ORG, SUBSCRIPTION, code)).spans
@@ -69,7 +65,9 @@ def test_a_value_that_is_too_long_counts_only_until_there_are_limits(
 
 
 def test_a_numeric_value_has_its_own_limit() -> None:
-    live = live_of("sum", [arrival("sum", 0, LIMITED_MS + 1, v="0" * 5_000)], known_first=True)
+    live = live_of(
+        "sum", [arrived("sum", 0, USED_MS, LIMITED_MS + 1, v="0" * 5_000)], known_first=True
+    )
     assert not live.partition.ignored
 
 

@@ -6,10 +6,9 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
-from app.wire.arrivals import Arrival
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, definitions_of, subscription_body
-from tests.world.events import event
+from tests.world.events import arrived
 from tests.world.partition import Live
 
 DELETED_MS = START_MS + WEEK_MS + DAY_MS
@@ -30,7 +29,7 @@ def published(anew: Command | None, *, restarts: bool) -> list[tuple[str, str, s
     live.define_all()
     live.append(START_MS, commands.upsert_customer(ORG, GRACE))
     used_ms = START_MS + HOUR_MS
-    live.deliver([Arrival(event("sum", "t", used_ms, v="1"), ORG, used_ms, 0, 0, 0)])
+    live.deliver([arrived("sum", 0, used_ms, transaction_id="t", v="1")])
     live.append(DELETED_MS, commands.delete_customer(ORG, "customer"))
     if anew is not None:
         live.append(DELETED_MS + 12 * HOUR_MS, anew)

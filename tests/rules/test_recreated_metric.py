@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from app.definitions import commands
-from app.wire.arrivals import Arrival
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, lines, metric_body, plan_body
-from tests.world.events import event
+from tests.world.definitions import ORG, definitions_of, lines, metric_body, plan_body
+from tests.world.events import arrived
 from tests.world.partition import Live
 
 
@@ -28,12 +27,7 @@ def test_events_up_to_the_deletion_never_count() -> None:
     )
     live.define_all()
     times_ms = (deleted_ms - DAY_MS, deleted_ms, deleted_ms + 1)
-    live.deliver(
-        [
-            Arrival(event("count", f"t{i}", at_ms, SUBSCRIPTION), ORG, at_ms, 0, i, 0)
-            for i, at_ms in enumerate(times_ms)
-        ]
-    )
+    live.deliver([arrived("count", i, at_ms) for i, at_ms in enumerate(times_ms)])
     live.close_until(START_MS + WEEK_MS)
     counted = [body["events_count"] for body in live.bodies() if "events_count" in body]
     assert counted == [1]

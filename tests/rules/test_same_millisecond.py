@@ -25,7 +25,7 @@ from tables.reading.usage import current_usage
 from tests.world import bodies
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.partition import Live
 
 USED_MS = START_MS + WEEK_MS + DAY_MS
@@ -115,7 +115,7 @@ def test_a_cell_of_another_aggregation_is_counted_anew() -> None:
     kinds = ("settings", "create_billable_metric", "upsert_customer")
     live = Live([one for one in definitions_of(["sum"], settings) if one.command.type in kinds])
     live.define_all()
-    live.deliver([Arrival(event("sum", "t", USED_MS, v="5"), ORG, USED_MS, 0, 0, 0)])
+    live.deliver([arrived("sum", 0, USED_MS, transaction_id="t", v="5")])
     live.append(CHANGED_MS, RENAMED)
     live.partition.checkpoint.definitions_ms = CHANGED_MS
     live.flush()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from app.meter.evidence import Uncounted, UncountedSample
-from app.wire.arrivals import Arrival
 from tables.not_counted import NotCounted
 from tests.world.bodies import charge
 from tests.world.clock import ms
-from tests.world.events import event, raw
+from tests.world.events import arrived, raw
 from tests.world.story import Story
 
 
@@ -49,14 +49,10 @@ def test_each_reason(at: str, more: dict[str, str], reason: str) -> None:
     assert list(meter.partition.not_counted.of("another")) == [None]
 
 
-def arrival(number: int, code: str = "code", organization_id: str = "org") -> Arrival:
-    return Arrival(event(code, f"t{number}", number), organization_id, number, 0, number, 0)
-
-
 def test_samples_of_a_reason_and_code_are_few() -> None:
     slices = [NotCounted(), NotCounted()]
     for number in range(30):
-        slices[number % 2].note("no_charge", arrival(number))
+        slices[number % 2].note("no_charge", arrived("code", number, number))
     kept = NotCounted()
     for each in slices:
         kept.take(each)
@@ -70,9 +66,11 @@ def test_reasons_and_codes_beyond_the_limit_are_one(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tables.not_counted.NOT_COUNTED_KINDS", 3)
     kept = NotCounted()
     for number in range(10):
-        kept.note("unknown_code", arrival(number, f"c{number}"))
+        kept.note("unknown_code", arrived(f"c{number}", number, number))
     for number in range(10):
-        kept.note("unknown_code", arrival(number, "c", f"o{number}"))
+        kept.note(
+            "unknown_code", replace(arrived("c", number, number), organization_id=f"o{number}")
+        )
     told = [(one.reason, one.code, one.events_count) for one in kept.of("org") if one is not None]
     assert told == [
         *(("unknown_code", f"c{number}", 1) for number in range(3)),

@@ -69,7 +69,7 @@ def event(
     return decoded
 
 
-def arrival(
+def arrived(
     code: str,
     offset: int,
     at_ms: int,
@@ -82,7 +82,8 @@ def arrival(
 ) -> Arrival:
     """Return an event where it stands in the log; it is appended when it happens, or later."""
     sent = event(code, transaction_id or f"t{offset}", at_ms, external_id, **properties)
-    return Arrival(sent, ORG, append_time_ms or at_ms, partition, offset, 0)
+    appended_ms = at_ms if append_time_ms is None else append_time_ms
+    return Arrival(sent, ORG, appended_ms, partition, offset, 0)
 
 
 _MINUTES_MS = [0, 60_000, 120_000, 120_001]

@@ -28,7 +28,7 @@ from tests.world.definitions import (
     logged,
     subscription_body,
 )
-from tests.world.events import arrivals, event
+from tests.world.events import arrivals, arrived
 from tests.world.partition import Live
 from tests.world.profiles import examples
 
@@ -87,17 +87,20 @@ def test_records_are_those_of_a_live_partition(
     assert sorted(record.value for record in meter.records) == live.values()
 
 
-def arrival(external_id: str, transaction_id: str, at_ms: int, append_time_ms: int) -> Arrival:
-    sent = event("sum", transaction_id, at_ms, external_id, v="1")
-    return Arrival(sent, ORG, append_time_ms, 0, append_time_ms, 0)
-
-
 def test_a_late_event_is_revised_though_another_subscription_closes_later() -> None:
     """Both lie in one slice; the cut of the late one comes before the other's period is due."""
     definitions = with_another_subscription(definitions_of(["sum"]))
     due_ms = START_MS + WEEK_MS
-    late = arrival(SUBSCRIPTION, "late", START_MS, due_ms + 1)
-    after = arrival(OTHER, "after", due_ms + DAY_MS, due_ms + DAY_MS)
+    late = arrived("sum", due_ms + 1, START_MS, due_ms + 1, transaction_id="late", v="1")
+    after = arrived(
+        "sum",
+        due_ms + DAY_MS,
+        due_ms + DAY_MS,
+        due_ms + DAY_MS,
+        transaction_id="after",
+        external_id=OTHER,
+        v="1",
+    )
     meter = folded(definitions, [late, after])
     bodies = [msgspec.json.decode(record.value) for record in meter.records]
     # Nothing was used when the period was due, so the late event makes revision 0.
@@ -113,8 +116,17 @@ def test_a_late_event_is_revised_though_another_subscription_closes_later() -> N
 def test_what_is_appended_later_does_not_count() -> None:
     definitions = definitions_of(["sum"])
     events = [
-        arrival(SUBSCRIPTION, "in", START_MS, START_MS + HOUR_MS),
-        arrival(SUBSCRIPTION, "out", START_MS, START_MS + HOUR_MS + 1),
+        arrived(
+            "sum", START_MS + HOUR_MS, START_MS, START_MS + HOUR_MS, transaction_id="in", v="1"
+        ),
+        arrived(
+            "sum",
+            START_MS + HOUR_MS + 1,
+            START_MS,
+            START_MS + HOUR_MS + 1,
+            transaction_id="out",
+            v="1",
+        ),
     ]
     meter = folded(definitions, events, START_MS + HOUR_MS)
     usage = meter.usage((ORG, SUBSCRIPTION), START_MS + HOUR_MS)
@@ -127,8 +139,11 @@ def test_append_times_ascend_along_a_partition() -> None:
     """A record whose stamp goes back was appended when the one before it was."""
     definitions = definitions_of(["sum"])
     due_ms = START_MS + WEEK_MS
-    first = arrival(SUBSCRIPTION, "a", START_MS, due_ms + 1)
-    second = replace(arrival(SUBSCRIPTION, "b", START_MS, due_ms - 1), raw_offset=due_ms + 2)
+    first = arrived("sum", due_ms + 1, START_MS, due_ms + 1, transaction_id="a", v="1")
+    second = replace(
+        arrived("sum", due_ms - 1, START_MS, due_ms - 1, transaction_id="b", v="1"),
+        raw_offset=due_ms + 2,
+    )
     meter = folded(definitions, [first, second])
     bodies = [msgspec.json.decode(record.value) for record in meter.records]
     units = [body["units"] for body in bodies if body["type"] == "usage.recorded"]

@@ -31,7 +31,7 @@ from app.wire.events import Event
 from tests.app.api.conftest import Answer, Running, api_key
 from tests.world.clock import START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
-from tests.world.events import event
+from tests.world.events import arrived
 from tests.world.partition import Live
 
 MAX_BATCH = 1_000
@@ -137,7 +137,7 @@ class Worker:
         """With events of these times, or with one."""
         for number, at_ms in enumerate(dated_ms or (START_MS,)):
             name = "t" if number == 0 else f"t{number}"
-            self.live.deliver([Arrival(event("count", name, at_ms), ORG, START_MS, 0, number, 0)])
+            self.live.deliver([arrived("count", number, at_ms, START_MS, transaction_id=name)])
         self.engine.owned[0] = SimpleNamespace(
             state=self.live.partition, number=0, verdicts={}, advanced=asyncio.Condition()
         )

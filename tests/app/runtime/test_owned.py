@@ -31,7 +31,7 @@ from tables.partition.snapshot import TooLargeForChangelog
 from tests.app.runtime.alone import Followed, NoProducer, context_of
 from tests.world.clock import START_MS, WEEK_MS, ManualClock
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.partition import Live
 
 AT_MS = START_MS + 1_000
@@ -105,7 +105,7 @@ async def test_a_cut_that_fails_half_way_is_in_no_flush(
     """What is noted as published before its record is made would never be published."""
     owned = owned_of("count", "sum")
     arrivals = [
-        Arrival(event(code, code, AT_MS, v="1"), ORG, AT_MS, 0, offset, 0)
+        arrived(code, offset, AT_MS, transaction_id=code, v="1")
         for offset, code in enumerate(("count", "sum"))
     ]
     await owned.fold(runs_of(arrivals), raw_next=2, append_time_ms=START_MS + 2 * WEEK_MS)
@@ -174,7 +174,7 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
     """The cells of one code are replaced, and those of the other are not."""
     owned = owned_of("count", "sum")
     arrivals = [
-        Arrival(event(code, code, AT_MS), ORG, AT_MS, 0, number, 0)
+        arrived(code, number, AT_MS, transaction_id=code)
         for number, code in enumerate(("count", "sum"))
     ]
     await owned.fold(runs_of(arrivals), raw_next=2, append_time_ms=AT_MS)
@@ -209,7 +209,7 @@ async def test_a_flush_that_is_left_half_packed_is_packed_to_its_end(
     monkeypatch.setattr("app.bounds.turns.TURN_S", 0.0)
     owned, seats = owned_of("seats"), [f"u{number}" for number in range(300)]
     arrivals = [
-        Arrival(event("seats", seat, AT_MS, u=seat), ORG, AT_MS, 0, number, 0)
+        arrived("seats", number, AT_MS, transaction_id=seat, u=seat)
         for number, seat in enumerate(seats)
     ]
     await owned.fold(runs_of(arrivals), raw_next=300, append_time_ms=AT_MS)
@@ -315,7 +315,7 @@ async def test_members_of_what_is_committed_are_stored_though_the_partition_is_g
             await owned.abandon()
 
     owned = owned_of("seats", producer=Abandoning())
-    taken = Arrival(event("seats", "a", AT_MS, u="b"), ORG, AT_MS, 0, 0, 0)
+    taken = arrived("seats", 0, AT_MS, transaction_id="a", u="b")
     await owned.fold(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
     await owned.flush()
     _, members = owned.members._unstored.all()
@@ -327,7 +327,7 @@ async def test_what_no_changelog_takes_is_found_out_before_it_is_sent(
     monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     owned = owned_of(code)
-    taken = Arrival(event(code, "a", AT_MS, u="b" * 900), ORG, AT_MS, 0, 0, 0)
+    taken = arrived(code, 0, AT_MS, transaction_id="a", u="b" * 900)
     await owned.fold(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
     monkeypatch.setattr(
         "tables.partition.snapshot.CHANGELOG_RECORD_BYTES", 800 if code == "seats" else 100

@@ -7,12 +7,11 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.usage_records import PublishedRecord, cell_id, record_id
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
-from tests.world.events import event
+from tests.world.events import arrived
 from tests.world.partition import Live
 
 NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
@@ -90,7 +89,7 @@ def published(*v: str, late: str | None = None) -> list[PublishedRecord]:
     values = [*v, *([late] if late else [])]
     live.deliver(
         [
-            Arrival(event("sum", f"t{i}", START_MS, v=value, g="x"), ORG, at_ms, 0, i, 0)
+            arrived("sum", i, START_MS, at_ms, v=value, g="x")
             for i, (at_ms, value) in enumerate(zip(times, values, strict=True))
         ]
     )

@@ -21,7 +21,7 @@ from tests.world.definitions import (
     plan_body,
     subscription_body,
 )
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.partition import Live
 
 Event = tuple[str, int, int, dict[str, Any]]
@@ -39,14 +39,7 @@ def live_of(
     live.define_all()
     live.deliver(
         [
-            Arrival(
-                event(code, f"t{i}", START_MS + at_ms, **properties),
-                ORG,
-                START_MS + appended_ms,
-                0,
-                i,
-                0,
-            )
+            arrived(code, i, START_MS + at_ms, START_MS + appended_ms, **properties)
             for i, (code, at_ms, appended_ms, properties) in enumerate(events)
         ]
     )
@@ -193,7 +186,7 @@ def test_a_route_read_before_its_first_event_follows_later_definitions() -> None
     update = commands.update_plan(ORG, "plan", {"charges": [ungrouped]})
     live.append(START_MS + WEEK_MS + DAY_MS, update)
     at_ms = START_MS + WEEK_MS + 2 * DAY_MS
-    live.deliver([Arrival(event("sum", "s", at_ms, v="1", g="x"), ORG, at_ms, 0, 9, 0)])
+    live.deliver([arrived("sum", 9, at_ms, transaction_id="s", v="1", g="x")])
     live.close_until(START_MS + 2 * WEEK_MS)
     groups = [b["grouped_by"] for b in live.bodies() if b.get("units") == "1.0"]
     assert groups == [None, None]

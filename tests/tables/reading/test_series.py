@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.billing_periods.instants import iso_seconds
-from app.wire.arrivals import Arrival
 from tables.reading.series import Series, SeriesValue, TooManyWindows, WindowName, windows
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, ms
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
-from tests.world.events import event as an_event
+from tests.world.events import arrived
 from tests.world.partition import Live
 from tests.world.profiles import examples
 
@@ -105,10 +104,6 @@ def test_too_many_windows_are_refused() -> None:
     assert len(windows("minute", "UTC", START_MS, START_MS + HOUR_MS, 60)) == 60
 
 
-def arrival(offset: int, code: str, at_ms: int, **properties: Any) -> Arrival:
-    return Arrival(an_event(code, f"t{offset}", at_ms, **properties), ORG, at_ms, 0, offset, 0)
-
-
 EVENTS: dict[str, list[dict[str, Any]]] = {
     "count": [{}, {}, {}],
     "sum": [{"v": "1.5"}, {"v": "2", "g": "x"}, {"v": "-1"}],
@@ -145,7 +140,7 @@ def test_every_aggregation_by_day(code: str, units: list[str], events_counts: li
     days = windows("day", "UTC", START_MS, START_MS + 3 * DAY_MS, 3)
     series = Series(live.partition, (ORG, SUBSCRIPTION, code), days, "UTC")
     for offset, (at_ms, properties) in enumerate(zip(AT_MS, EVENTS[code], strict=True)):
-        series.feed(arrival(offset, code, at_ms, **properties))
+        series.feed(arrived(code, offset, at_ms, **properties))
     (charge,) = series.values()
     assert [value.units for value in charge.values] == [Decimal(text) for text in units]
     assert [value.events_count for value in charge.values] == events_counts
@@ -157,7 +152,7 @@ def test_a_recurring_window_carries_what_came_before_the_range() -> None:
     days = windows("day", "UTC", START_MS + DAY_MS, START_MS + 2 * DAY_MS, 1)
     series = Series(live.partition, (ORG, SUBSCRIPTION, "balance"), days, "UTC")
     for offset, (at_ms, properties) in enumerate(zip(AT_MS, EVENTS["balance"], strict=True)):
-        series.feed(arrival(offset, "balance", at_ms, **properties))
+        series.feed(arrived("balance", offset, at_ms, **properties))
     (charge,) = series.values()
     assert charge.values == [SeriesValue(days[0], Decimal("2.5"), Decimal("2.5"), 3)]
 
@@ -167,7 +162,7 @@ def test_events_outside_all_periods_do_not_count() -> None:
     live.define_all()
     days = windows("day", "UTC", START_MS - DAY_MS, START_MS + DAY_MS, 2)
     series = Series(live.partition, (ORG, SUBSCRIPTION, "count"), days, "UTC")
-    series.feed(arrival(0, "count", START_MS - HOUR_MS))
-    series.feed(arrival(1, "count", START_MS))
+    series.feed(arrived("count", 0, START_MS - HOUR_MS))
+    series.feed(arrived("count", 1, START_MS))
     (charge,) = series.values()
     assert [value.events_count for value in charge.values] == [0, 1]

@@ -20,7 +20,7 @@ from tables.reading.tracing import verdict
 from tables.reading.verification import Verification
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
@@ -31,10 +31,6 @@ CLOSED_MS = START_MS + WEEK_MS + HOUR_MS
 class Found(NamedTuple):
     skipped: list[str]
     differences: int
-
-
-def arrival(offset: int, at_ms: int, code: str, **properties: str) -> Arrival:
-    return Arrival(event(code, f"t{offset}", at_ms, **properties), ORG, at_ms, 0, offset, 0)
 
 
 def correction(offset: int, at_ms: int, event: Event | None = None) -> CorrectionArrival:
@@ -56,13 +52,13 @@ def end_of(verification: Verification) -> Found:
 def terminate(live: Live) -> list[Arrival]:
     at_ms = START_MS + 2 * DAY_MS
     live.append(at_ms, commands.terminate_subscription(ORG, SUBSCRIPTION))
-    after = arrival(1, at_ms + HOUR_MS, "count")
+    after = arrived("count", 1, at_ms + HOUR_MS)
     live.deliver([after])
     return [after]
 
 
 def publish_another_metric(live: Live) -> list[Arrival]:
-    other = arrival(1, START_MS + DAY_MS, "sum", v="5")
+    other = arrived("sum", 1, START_MS + DAY_MS, v="5")
     live.deliver([other])
     live.close_until(CLOSED_MS)
     return [other]
@@ -90,7 +86,7 @@ def test_what_changes_while_events_are_read_is_not_called_wrong(
 ) -> None:
     live = Live(definitions_of(["count", "sum"]))
     live.define_all()
-    first = arrival(0, START_MS + HOUR_MS, "count")
+    first = arrived("count", 0, START_MS + HOUR_MS)
     live.deliver([first])
     verification = Verification(live.partition, [NAME])
     verification.feed([first])
@@ -104,7 +100,7 @@ def test_what_changes_while_events_are_read_is_not_called_wrong(
 def test_a_correction_that_was_never_taken_is_named() -> None:
     live = Live(definitions_of(["max"]))
     live.define_all()
-    live.deliver([arrival(0, START_MS, "max", v="5")])
+    live.deliver([arrived("max", 0, START_MS, v="5")])
     cancel = correction(1, START_MS + 1)
     for strangers, names in ((False, [NAME]), (True, [])):
         verification = Verification(live.partition, names)
@@ -138,7 +134,7 @@ def test_a_copy_that_a_broker_has_stamped_before_its_original_is_a_duplicate() -
     """As a new leader may, whose clock is behind: along a partition the offset decides."""
     live = Live(definitions_of(["max"]))
     live.define_all()
-    first = arrival(0, START_MS + 5, "max", v="5")
+    first = arrived("max", 0, START_MS + 5, v="5")
     again = replace(first, raw_offset=1, append_time_ms=START_MS)
     live.deliver([first, replace(again, append_time_ms=START_MS + 5)])
     verification = Verification(live.partition, [NAME])
@@ -153,10 +149,10 @@ def test_who_begins_in_turns_takes_a_step_for_each_pair() -> None:
     """Of twenty thousand meter keys that are made ready at once, others would notice."""
     live = Live(definitions_of(["max"]))
     live.define_all()
-    live.deliver([arrival(0, START_MS, "max", v="5")])
+    live.deliver([arrived("max", 0, START_MS, v="5")])
     verification = Verification(live.partition, [NAME], begins=False)
     steps = sum(1 for _ in verification.beginning())
     # Its terms, its generation, its route, and the groups that the live route is open to.
     assert steps == 1 + 3 * len(verification.meter_keys)
-    verification.feed([arrival(0, START_MS, "max", v="5")])
+    verification.feed([arrived("max", 0, START_MS, v="5")])
     assert [compared.differences for compared in verification.compare()] == [[]]
