@@ -27,7 +27,7 @@ from tests.world.live.api import api_of
 from tests.world.live.consumer import read_ledger
 from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
-from tests.world.waiting import eventually
+from tests.world.waiting import eventually, until
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -145,9 +145,7 @@ async def worker(
         implicit_plan=True,
     )
     async with running_worker(settings, **SESSIONS) as worker:
-        async with asyncio.timeout(30):
-            while worker.gateway.not_ready():
-                await asyncio.sleep(0.1)
+        await until(lambda: not worker.gateway.not_ready(), 30, every_s=0.1)
         yield worker
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -26,6 +25,7 @@ from app.runtime.next_flush import NextFlush
 from app.runtime.portion import MAX_STAMP_AHEAD_MS, ClockAhead, Portion
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
+from tests.world.waiting import until
 
 
 def _owned(shared: SimpleNamespace, checkpoint: Checkpoint, **more: Any) -> Any:
@@ -120,9 +120,7 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
     rekeyed = put("rekeyed", 1, 2)
     raw.append(put("raw", 8, 9))
     later = put("raw", 9, 10)
-    async with asyncio.timeout(5):
-        while len(partition.next_flush.batches) < 5:
-            await asyncio.sleep(0)
+    await until(lambda: len(partition.next_flush.batches) >= 5, every_s=0)
     lanes.close()
     joined = ("raw", 5, 9, [5, 6, 8])
     assert taken == [joined, ("rekeyed", 1, 2, [1]), ("raw", 9, 10, [9])]

@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from app.wire.keys import home_partition, message_key
 from tests.attacks.victim import ATTACKER, Victim
 from tests.world.batches import batch_bytes, bomb_bytes, record_bytes
+from tests.world.live.consumer import records_of
 from tests.world.live.producer import send_bytes
-from tests.world.live.records import records_of
 from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers

@@ -18,7 +18,7 @@ from tests.attacks.victim import (
     api_with_key,
 )
 from tests.world.live.api import Api, Json
-from tests.world.live.records import records_of
+from tests.world.live.consumer import records_of
 from tests.world.live.worker import UNDEFINED_NAMES
 from tests.world.waiting import eventually
 

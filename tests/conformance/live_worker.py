@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from app.settings import Access, ApiKey, Settings
 from tests.world.clock import ManualClock
+from tests.world.waiting import until
 
 PARTITIONS = 2
 _READY_S = 60.0
@@ -114,13 +114,12 @@ async def vector_worker(
         implicit_plan=False,
     )
     async with running_worker(settings, clock) as worker:
-        await asyncio.wait_for(_owns_everything(worker), _READY_S)
+        await until(lambda: _owns_everything(worker), _READY_S)
         yield worker
 
 
-async def _owns_everything(worker: Worker) -> None:
-    while worker.gateway.not_ready() or len(worker.engine.owned) < PARTITIONS:
-        await asyncio.sleep(0.05)
+def _owns_everything(worker: Worker) -> bool:
+    return not worker.gateway.not_ready() and len(worker.engine.owned) == PARTITIONS
 
 
 def api_key(organization_id: str, key: str, access: Access = "write") -> ApiKey:

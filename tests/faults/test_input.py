@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from app.kafka.log_readers import read_to_end
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from tests.world.live.consumer import records_of
 from tests.world.live.load import load, prove, prove_by_fold, supervised, world_on
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
-from tests.world.live.records import records_of
 from tests.world.live.worker import worker_process
 from tests.world.live.world import CUSTOMER
 from tests.world.waiting import eventually

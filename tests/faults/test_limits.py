@@ -22,7 +22,7 @@ from tests.world.live.offline import fold_offline
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.worker import SESSIONS, WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, SCALE, World
-from tests.world.waiting import eventually
+from tests.world.waiting import eventually, until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -110,9 +110,7 @@ async def _ends_and_comes_back(worker: WorkerProcess) -> None:
         with suppress(ProcessLookupError):
             worker.signal(asked)
         with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_S):
-                while worker.pid == pid:
-                    await asyncio.sleep(0.1)
+            await until(lambda: worker.pid != pid, GRACE_S)
         if worker.pid != pid:
             break
     await worker.until_ready()

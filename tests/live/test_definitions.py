@@ -16,6 +16,7 @@ from app.main import Worker
 from app.meter.errors import TooOften
 from app.queries.gateway import Gateway
 from tests.world.definitions_log import ORG, metric_body, plan_body, subscription_body
+from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -88,9 +89,7 @@ async def test_what_cannot_be_applied_is_refused_and_stands_nowhere(
     engine = worker.engine
     value = commands.create_plan(ORG, plan_body()).encode()
     sent = await engine.append(engine.settings.topic(METER_DEFINITIONS), None, value, 0)
-    async with asyncio.timeout(10):
-        while engine.definitions.offset <= sent.offset:
-            await asyncio.sleep(0.01)
+    await until(lambda: engine.definitions.offset > sent.offset)
     assert engine.definitions.plans(ORG) == []
     assert engine.failure is None
     await accept(worker, commands.create_billable_metric(ORG, metric_body()))

@@ -18,7 +18,7 @@ from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.wire.decode import MAX_ELEMENTS
 from tests.live.weekly import define, subscribe
 from tests.world.live.api import Api, Json, api_of
-from tests.world.live.consumer import read_ledger
+from tests.world.live.consumer import read_ledger, records_of
 from tests.world.live.offline import fold_offline
 from tests.world.live.producer import (
     encoded,
@@ -27,7 +27,6 @@ from tests.world.live.producer import (
     raw_event,
     send_with_header,
 )
-from tests.world.live.records import records_of
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
 

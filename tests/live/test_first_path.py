@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.world import bodies
 from tests.world.live.api import Api, Json
+from tests.world.live.consumer import records_of
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
-from tests.world.live.records import records_of
 from tests.world.live.world import Months
 from tests.world.seeds import metric_bodies
 from tests.world.waiting import eventually

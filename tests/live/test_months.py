@@ -14,9 +14,8 @@ from app.settings import Settings
 from tests.world import bodies
 from tests.world.clock import ManualClock, ms
 from tests.world.live.api import Api, Json, api_of
-from tests.world.live.consumer import read_ledger
+from tests.world.live.consumer import read_ledger, records_of
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
-from tests.world.live.records import records_of
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
 

@@ -13,7 +13,7 @@ from app.main import running_worker
 from app.settings import Settings
 from tests.world.clock import ManualClock
 from tests.world.live.api import Api, Json, api_of
-from tests.world.live.records import records_of
+from tests.world.live.consumer import records_of
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
 

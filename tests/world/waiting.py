@@ -6,6 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
+async def until(
+    holds: Callable[[], object], timeout_s: float = 20.0, every_s: float = 0.02
+) -> None:
+    """Wait until a condition holds; raise TimeoutError if it does not."""
+    async with asyncio.timeout(timeout_s):
+        while not holds():
+            await asyncio.sleep(every_s)
+
+
 async def eventually(
     ask: Callable[[], Awaitable[object]],
     wanted: object,

@@ -13,6 +13,7 @@ from app.api.keys import KeysFile, KeysRefused, digest_of, keys_of, new_key, rea
 from app.cli.main import cli
 from app.settings import ApiKey, Settings
 from tests.world.live.servers import MakeSettings
+from tests.world.waiting import until
 
 ENTRY = {"name": "ours", "organization_id": "acme", "access": "read", "sha256": digest_of("s")}
 
@@ -104,9 +105,7 @@ async def test_a_broken_file_leaves_the_keys_before_in_force(
 
     async def looked_at(count: int, valid: bool) -> None:
         following.look()
-        async with asyncio.timeout(5):
-            while len(found) < count or following.valid is not valid:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(found) >= count and following.valid is valid)
 
     try:
         file.write_text("[[keys]")

@@ -18,6 +18,7 @@ from tests.world import bodies
 from tests.world.live.api import KEY, Api, api_of
 from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
+from tests.world.waiting import until
 
 DAY_S = 86_400
 
@@ -41,9 +42,7 @@ async def worker(
         implicit_plan=True,
     )
     async with running_worker(settings, **SESSIONS) as worker:
-        async with asyncio.timeout(30):
-            while worker.gateway.not_ready():
-                await asyncio.sleep(0.1)
+        await until(lambda: not worker.gateway.not_ready(), 30, every_s=0.1)
         yield worker
 
 

@@ -25,6 +25,7 @@ from app.kafka.log_readers import (
 from app.kafka.transactions import MAX_BATCH_BYTES, Fenced, PartitionProducer, Record
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
+from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -275,9 +276,7 @@ async def test_a_log_is_followed_over_a_restart_of_the_broker(
         await asyncio.sleep(1.5)
         await kafka.start()
         await send(settings, tp, [b"10", b"11"])
-        async with asyncio.timeout(60):
-            while len(taken) < 12:
-                await asyncio.sleep(0.05)
+        await until(lambda: len(taken) >= 12, 60)
         taking.cancel()
         await asyncio.wait([taking])
         await reader.stop()

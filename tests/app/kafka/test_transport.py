@@ -26,6 +26,7 @@ from app.kafka.topics import EVENTS_REKEYED, ensure_topics
 from app.settings import Settings
 from tests.world.batches import batch_bytes, record_bytes
 from tests.world.live.producer import send_bytes
+from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -146,12 +147,6 @@ async def worker(
         await app.stop()
         for task in tasks:
             task.cancel()
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

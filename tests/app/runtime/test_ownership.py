@@ -19,6 +19,7 @@ from app.runtime.delivery import Delivery
 from app.runtime.ownership import Ownership
 from app.runtime.status import Tally
 from app.runtime.tasks import Work
+from tests.world.waiting import until
 
 Act = Callable[[], Coroutine[Any, Any, None]]
 
@@ -181,12 +182,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     assert all({"close", "give up"} & set(part.said) for part in made.parts)
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():
-            await asyncio.sleep(0)
-
-
 @asynccontextmanager
 async def standing(part: Part) -> AsyncIterator[None]:
     """A partition whose flush does not end in the block."""
@@ -219,7 +214,7 @@ async def test_who_is_being_restored_is_told(world: World) -> None:
 
     world.restoring = wait
     assigning = asyncio.create_task(world.assign(0, 1))
-    await until(lambda: world.ownership.restoring == {0, 1})
+    await until(lambda: world.ownership.restoring == {0, 1}, every_s=0)
     goes_on.set()
     await assigning
     assert world.ownership.restoring == frozenset()
@@ -338,7 +333,7 @@ async def test_a_partition_that_fails_is_mended_and_the_others_go_on(world: Worl
     world.ownership.fail(failed, RuntimeError("as from any defect"))
     assert 0 not in world.ownership.owned
     assert (world.app.held, failed.said) == ([0], ["abandoned"])
-    await until(lambda: 0 in world.ownership.owned)
+    await until(lambda: 0 in world.ownership.owned, every_s=0)
     await asyncio.sleep(0)
     assert world.state_of(failed) == "given up"
     assert [world.state_of(part) for part in (other, world.parts[2])] == ["owned", "owned"]
@@ -359,7 +354,7 @@ async def test_an_agent_that_fails_ends_its_partition_here(world: World) -> None
     world.agents.append(fail)
     await world.assign(0)
     fails.set()
-    await until(lambda: len(world.parts) == 2 and 0 in world.ownership.owned)
+    await until(lambda: len(world.parts) == 2 and 0 in world.ownership.owned, every_s=0)
     await asyncio.sleep(0)
     assert [world.state_of(part) for part in world.parts] == ["given up", "owned"]
     assert not world.crashed
@@ -370,7 +365,7 @@ async def test_what_no_restore_mends_ends_the_worker(world: World) -> None:
     (part,) = world.parts
     error = StackError("only by hand")
     world.ownership.fail(part, error)
-    await until(lambda: world.crashed == [error])
+    await until(lambda: world.crashed == [error], every_s=0)
     assert not world.ownership.owned
     assert world.app.held == []
     await part.give_up()
@@ -385,7 +380,7 @@ async def test_a_failure_while_a_partition_is_mended_ends_the_worker(world: Worl
 
     world.restoring = fail
     world.ownership.fail(world.parts[0], RuntimeError("as from any defect"))
-    await until(lambda: world.crashed == [error])
+    await until(lambda: world.crashed == [error], every_s=0)
 
 
 async def test_a_failure_while_partitions_are_restored_ends_the_assignment(world: World) -> None:
@@ -433,7 +428,7 @@ async def test_a_rebalance_in_the_middle_of_coming_back(world: World) -> None:
     (part,) = world.parts
     async with standing(part):
         assigning = asyncio.create_task(world.assign(0))
-        await until(lambda: part.said[-1] == "take back")
+        await until(lambda: part.said[-1] == "take back", every_s=0)
         assigning.cancel()
         await asyncio.wait([assigning])
         assert world.state_of(part) == "parked"
@@ -450,7 +445,7 @@ async def test_a_rebalance_ends_the_mending(world: World) -> None:
 
     world.restoring = wait
     world.ownership.fail(world.parts[0], RuntimeError("as from any defect"))
-    await until(lambda: "give up" in world.parts[0].said)
+    await until(lambda: "give up" in world.parts[0].said, every_s=0)
     await world.release(0)
     goes_on.set()
     await asyncio.sleep(0.01)
@@ -465,7 +460,7 @@ async def test_who_is_mended_when_a_rebalance_has_begun_is_parked(world: World) 
     await world.assign(0)
     world.app.rebalancing = True
     world.ownership.fail(world.parts[0], RuntimeError("as from any defect"))
-    await until(lambda: 0 in world.ownership.parked)
+    await until(lambda: 0 in world.ownership.parked, every_s=0)
     assert world.state_of(world.parts[1]) == "parked"
     await world.release(0)
     await world.assign(0)

@@ -106,26 +106,32 @@ async def read_ledger(settings: Settings) -> Ledger:
 
 async def read_on(settings: Settings, ledger: Ledger) -> None:
     """Take in what was committed since."""
-    topic = settings.topic(settings.usage_records_topic)
-    tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+    for record in await records_of(settings, settings.usage_records_topic, ledger.next):
+        ledger.take(record.value)
+
+
+async def records_of(
+    settings: Settings, topic: str, next_offsets: dict[int, int] | None = None
+) -> list[Any]:
+    """Return the committed records of a topic, from the offsets by partition on; these move on."""
+    moved = {} if next_offsets is None else next_offsets
+    tps = [TopicPartition(settings.topic(topic), n) for n in range(settings.raw_partitions)]
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
         **settings.kafka_options(),
     )
-    await consumer.start()
-    try:
+    found: list[Any] = []
+    async with consumer:
         consumer.assign(tps)
         ends = await consumer.end_offsets(tps)
         for tp in tps:
-            if tp.partition in ledger.next:
-                consumer.seek(tp, ledger.next[tp.partition])
+            if tp.partition in moved:
+                consumer.seek(tp, moved[tp.partition])
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
-                for record in records:
-                    ledger.take(record.value)
+                found += records
         for tp in tps:
-            ledger.next[tp.partition] = await consumer.position(tp)
-    finally:
-        await consumer.stop()
+            moved[tp.partition] = await consumer.position(tp)
+    return found

@@ -30,6 +30,7 @@ from app.settings import Settings
 from tables.changelogged import presence
 from tables.fold import fold_run
 from tables.partition import partition as folding
+from tests.world.waiting import until
 
 READY = "ready "
 SESSION_S = 3.0
@@ -129,9 +130,7 @@ class WorkerProcess:
     async def stopped(self, timeout_s: float = 60.0) -> None:
         """Wait until it stands at its failpoint."""
         process = psutil.Process(self.pid)
-        async with asyncio.timeout(timeout_s):
-            while process.status() != psutil.STATUS_STOPPED:
-                await asyncio.sleep(0.02)
+        await until(lambda: process.status() == psutil.STATUS_STOPPED, timeout_s)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
