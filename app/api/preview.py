@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import Any
 
-import msgspec
-from aiohttp import web
-
-from app.api import json_text
 from app.api.call import Call, rejected
 from app.api.errors import invalid
 from app.api.history import instant
+from app.api.streams import lines
 from app.definitions import commands
 from app.definitions.commands import Command, Rejected
-from app.meter.errors import Unavailable
 
 _INVALID = ["value_is_invalid"]
 
@@ -35,18 +30,7 @@ async def preview(call: Call) -> Any:
     reports = call.meter.evidence.preview(call.organization_id, made, from_ms, to_ms)
     if isinstance(reports, Rejected):
         raise rejected(reports)
-    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    async with aclosing(reports):
-        first = {"peers": list(call.meter.routing.peers())}
-        await response.prepare(call.request)
-        await response.write(json_text.encode(first) + b"\n")
-        try:
-            async for report in reports:
-                await response.write(msgspec.json.encode(report) + b"\n")
-        except Unavailable as error:
-            await response.write(json_text.encode({"error": error.reason}) + b"\n")
-    await response.write_eof()
-    return response
+    return await lines(call, {"peers": list(call.meter.routing.peers())}, reports)
 
 
 def _command(call: Call, change: object) -> Command:

@@ -7,20 +7,25 @@ is written, and never all in memory.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from app.api.call import Call, Reply
 from app.api.json_text import encode
 from app.bounds.turns import STEP_ITEMS, Steps, Turns, Work
+from app.meter.errors import TimeBudgetExceeded, TooManyScans, Unavailable
 
 PART_BYTES = 64 * 1024
 """Written at once."""
 
 WHOLE_BYTES = 256 * 1024
 """What is no larger is sent with its length."""
+
+_LATER = "too much is asked at once: try again later"
 
 log = logging.getLogger(__name__)
 
@@ -102,17 +107,52 @@ async def _sent(call: Call, first: bytes, text: AsyncIterator[bytes]) -> web.Str
     response = web.StreamResponse()
     response.content_type, response.charset = "application/json", "utf-8"
     await response.prepare(call.request)
-    try:
+    async with _begun(call):
         await response.write(first)
         async for part in text:
             await response.write(part)
+    await response.write_eof()
+    return response
+
+
+async def lines(
+    call: Call, first: object, reports: AsyncGenerator[msgspec.Struct, None] | None
+) -> web.StreamResponse:
+    """Answer JSON lines: the first one, then reports as they come, if any are to be given.
+
+    A line with `error` is the last one when no more reports can be given now.
+    """
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(call.request)
+    async with _begun(call):
+        await response.write(encode(first) + b"\n")
+        if reports is not None:
+            await _report(response, reports)
+    await response.write_eof()
+    return response
+
+
+async def _report(
+    response: web.StreamResponse, reports: AsyncGenerator[msgspec.Struct, None]
+) -> None:
+    try:
+        async with aclosing(reports):
+            async for report in reports:
+                await response.write(msgspec.json.encode(report) + b"\n")
+    except (Unavailable, TooManyScans, TimeBudgetExceeded) as error:
+        await response.write(encode({"error": str(error) or _LATER}) + b"\n")
+
+
+@asynccontextmanager
+async def _begun(call: Call) -> AsyncIterator[None]:
+    """Close the connection when an answer that has begun fails: else its client waits for ever."""
+    try:
+        yield
     except ConnectionResetError:
         raise
     except Exception as error:
-        # The answer has begun: that it ends early is all that can be told now.
+        # That it ends early is all that can be told now.
         log.warning("An answer to %s broke off: %r", call.request.path, error)
         if call.request.transport is not None:
             call.request.transport.abort()
         raise ConnectionResetError("the answer broke off") from error
-    await response.write_eof()
-    return response

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from app.api import json_text
 from app.api.call import Call
-from app.meter.errors import Unavailable
+from app.api.streams import lines
 
 
 class _Wanted(msgspec.Struct):
@@ -29,24 +27,7 @@ async def verify(call: Call) -> Any:
     name, organization_id = wanted.external_subscription_id, call.organization_id
     owner = None if name is None else call.meter.routing.owner(organization_id, name)
     first = {"peers": list(call.meter.routing.peers()), "owner": owner}
-    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    await response.prepare(call.request)
-    await response.write(json_text.encode(first) + b"\n")
+    reports = None
     if owner is None:
-        await _report(call, response, organization_id, wanted)
-    await response.write_eof()
-    return response
-
-
-async def _report(
-    call: Call, response: web.StreamResponse, organization_id: str, wanted: _Wanted
-) -> None:
-    try:
-        reports = call.meter.evidence.verify(
-            organization_id, wanted.external_subscription_id, wanted.repair
-        )
-        async with aclosing(reports):
-            async for report in reports:
-                await response.write(msgspec.json.encode(report) + b"\n")
-    except Unavailable as error:
-        await response.write(json_text.encode({"error": error.reason}) + b"\n")
+        reports = call.meter.evidence.verify(organization_id, name, wanted.repair)
+    return await lines(call, first, reports)

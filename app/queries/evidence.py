@@ -9,6 +9,7 @@ from app.definitions.commands import Command
 from app.definitions.outcome import Rejected
 from app.definitions.sizes import oversized
 from app.definitions.what_if import Branch, branch_with
+from app.kafka.transactions import Fenced
 from app.meter.errors import Unavailable
 from app.meter.evidence import (
     EventFate,
@@ -110,9 +111,13 @@ class Evidence:
                 names = [(organization_id, external_id)]
                 replay = Replay(owned, engine.scan, turn)
                 reports = verify_names(replay, names, engine.status.verified, repair=repair)
-            async with aclosing(reports):
-                async for report in reports:
-                    yield report
+            try:
+                async with aclosing(reports):
+                    async for report in reports:
+                        yield report
+            except Fenced as error:
+                # Of its members, say: another worker has them by now.
+                raise Unavailable("partitions changed hands meanwhile") from error
 
     def preview(
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
