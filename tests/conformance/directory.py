@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.conformance.aggregation import check_aggregation_vector
+from tests.conformance.alerts import check_alert_vector
 from tests.conformance.comparison import Difference
 from tests.conformance.files import Json, Vector, read_vectors
-from tests.conformance.keys import AGGREGATION, BILLING_DAYS, DAY_COUNTS, PERIODS, Known, unread
+from tests.conformance.keys import (
+    AGGREGATION,
+    ALERTS,
+    BILLING_DAYS,
+    DAY_COUNTS,
+    PERIODS,
+    Known,
+    unread,
+)
 from tests.conformance.periods import (
     check_billing_day_vector,
     check_day_count_vector,
@@ -116,6 +125,7 @@ def _worded(check: Callable[[Json], list[str]]) -> Check:
 
 
 _CHECKS: Mapping[str, tuple[Check, Known]] = {
+    "alerts": (check_alert_vector, ALERTS),
     "periods": (_worded(check_period_vector), PERIODS),
     "billing_days": (_worded(check_billing_day_vector), BILLING_DAYS),
     "day_counts": (_worded(check_day_count_vector), DAY_COUNTS),

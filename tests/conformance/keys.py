@@ -87,6 +87,15 @@ BILLING_DAYS: Known = {
 DAY_COUNTS: Known = {**_TOLD, **_keys("timezone", "from", "to", "expect")}
 """Of `day_counts.json`."""
 
+_THRESHOLD = _keys("code", "value", "recurring")
+ALERTS: Known = {
+    **_TOLD,
+    **_keys("previous", "current"),
+    "thresholds": _THRESHOLD,
+    "expect": {"crossed": _THRESHOLD},
+}
+"""Of `alerts.json`."""
+
 
 def unread(vector: Any, known: Known) -> tuple[str, ...]:
     """Places of the keys that no check reads, in order and each once."""

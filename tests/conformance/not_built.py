@@ -1,5 +1,5 @@
 """Vectors of rules that are not built yet: pay in advance, late events of recurring metrics,
-breakdowns, alerts and others.
+breakdowns and others.
 
 Each must fail: whoever builds a rule takes its vectors out of here.
 """
@@ -12,16 +12,6 @@ import pytest
 
 VECTORS: Final = frozenset(
     (
-        "alert-0001",
-        "alert-0003",
-        "alert-0005",
-        "alert-0006",
-        "alert-0008",
-        "alert-0009",
-        "alert-0010",
-        "alert-0011",
-        "alert-0013",
-        "alert-0016",
         "breakdown-0002",
         "breakdown-0006",
         "breakdown-0009",
