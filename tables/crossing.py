@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from app.numbers import EXACT, ZERO
 
 MOST_STEPS: Final = 100
-"""So many steps of a recurring threshold are listed, the highest ones."""
+"""Number of steps of a recurring threshold that are listed: the highest ones."""
 
 
 class Threshold(NamedTuple):
