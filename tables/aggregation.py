@@ -29,7 +29,7 @@ class State(msgspec.Struct, gc=False):
     """The part that all aggregations share.
 
     A type of its own never touches what other types have stored. Whoever changes the state of a
-    type that exists, or what its fields mean, raises `tables.aggregation.FOLD_VERSION`.
+    type that exists, or what its fields mean, raises `app.definitions.model.FOLD_VERSION`.
     """
 
     events: int = 0
@@ -175,7 +175,3 @@ class Aggregation(ABC, Generic[S]):
         """How many fields a state has, and which of them are decimals."""
         names = self.state_type.__struct_fields__
         return len(names), [i for i, name in enumerate(names) if name in self.decimals]
-
-
-FOLD_VERSION = 1
-"""Version of everything that shapes a figure; state of a newer one is refused."""

@@ -78,10 +78,13 @@ class RecordPeriod(Record):
 
 class RecordCharge(Record):
     lago_id: str
+    lago_parent_id: str | None
     code: str
     charge_model: ChargeModel
     pay_in_advance: bool
+    invoiceable: bool
     prorated: bool
+    min_amount_cents: int
     properties: Properties
     filter_properties: Properties | None
 
@@ -106,6 +109,22 @@ class Envelope(Record):
     plan_code: str
 
 
+class PresentationRow(Record):
+    """The part of a cell that belongs to some values of the charge's presentation keys."""
+
+    presentation_by: dict[str, str | None]
+    units: str
+
+
+class PerEventFigures(Record):
+    """Figures of single events, for prices that need them; a list that no price needs is null."""
+
+    count: Count
+    values: list[str] | None
+    prorated_values: list[str] | None
+    running_total: list[str] | None
+
+
 class UsageRecord(Envelope):
     """One cell of a closed period: one charge, filter and group."""
 
@@ -125,6 +144,10 @@ class UsageRecord(Envelope):
     events_count: Count
     previous_units: Units | None
     delta_units: str | None
+    billing: Literal["arrears", "none", "renewal"]
+    billed_in_advance: str | None
+    presentation_breakdowns: list[PresentationRow] | None
+    per_event: PerEventFigures | None
     closing_reason: ClosingReason
     revision_reason: Literal["correction", "definition", "late_events"] | None
     closed_at: Instant

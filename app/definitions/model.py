@@ -17,6 +17,9 @@ MAX_DAYS = 36_500
 """Longest wait a setting may have, in days: due times then stay before the year 9999."""
 MAX_WAIT_S = MAX_DAYS * 86_400
 
+FOLD_VERSION = 2
+"""Version of everything that shapes a figure or a record; state of a newer one is refused."""
+
 ClosingReason = Literal["period_end", "termination", "plan_change"]
 """Why a period of a subscription ended."""
 
@@ -254,7 +257,8 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     implicit_plan: bool = False
     max_groups: int = 10_000
     default_organization_id: str | None = None
-    fold_version: int = 1
+    fold_version: int = FOLD_VERSION
+    """Rules and records of an earlier version hold until a record with a later one."""
     tzdata_version: str = ""
     input_limits: int = 0
     """1: raw records appended after this one keep to `app.bounds.limits`.

@@ -11,7 +11,7 @@ from app.bounds.limits import INPUT_LIMITS
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
 from app.definitions.fields import FIXED, INVALID, MANDATORY, OUT_OF_RANGE
-from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
+from app.definitions.model import FOLD_VERSION, MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Impact, Rejected, invalid
 from app.definitions.state import Definitions
 
@@ -49,6 +49,8 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
     errors |= {field: [OUT_OF_RANGE] for field in _WAITS if getattr(record, field) > MAX_WAIT_S}
     if record.input_limits > INPUT_LIMITS:
         errors["input_limits"] = [OUT_OF_RANGE]
+    if record.fold_version > FOLD_VERSION:
+        errors["fold_version"] = [OUT_OF_RANGE]
     if not errors and record.revise_every_s % record.close_grid_s:
         errors["close_grid_s"] = [INVALID]
     if record.producer_trust == "topic" and record.default_organization_id is None:
@@ -65,10 +67,12 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
 def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> list[str]:
     """Return settings that differ and that only the first record of the log can give.
 
-    Limits that once held are never lifted: one moment then says which records keep to them.
+    Limits that once held are never lifted: one moment then says which records keep to them. Nor
+    does an earlier version of the rules come back.
     """
     changed = [name for name in FIXED_SETTINGS if getattr(before, name) != getattr(after, name)]
-    return [*changed, "input_limits"] if after.input_limits < before.input_limits else changed
+    rising = ("fold_version", "input_limits")
+    return [*changed, *(name for name in rising if getattr(after, name) < getattr(before, name))]
 
 
 def apply_history(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:

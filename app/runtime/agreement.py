@@ -6,9 +6,8 @@ import msgspec
 
 from app.billing_periods.timezones import tzdata_version
 from app.bounds.limits import INPUT_LIMITS
-from app.definitions.model import SettingsRecord
+from app.definitions.model import FOLD_VERSION, SettingsRecord
 from app.settings import SHAPES_BYTES, Settings
-from tables.aggregation import FOLD_VERSION
 
 _MUST_AGREE = (*SHAPES_BYTES, "fold_version", "tzdata_version")
 

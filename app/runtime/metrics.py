@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.billing_periods.timezones import tzdata_version
-from app.definitions.model import ClosingReason
+from app.definitions.model import FOLD_VERSION, ClosingReason
 from app.kafka.brokers import REASONS
 from app.meter.events import DuplicateKind
 from app.runtime.context import Rebuilt
@@ -25,7 +25,6 @@ from app.runtime.cuts import HeldBy
 from app.runtime.engine import Engine
 from app.wire.refusals import RefusalCode
 from app.wire.usage_records import RecordType, RevisionReason
-from tables.aggregation import FOLD_VERSION
 from tables.event_index.rows import ROW_BYTES
 from tables.not_counted import Reason
 

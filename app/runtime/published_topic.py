@@ -15,12 +15,15 @@ from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import bounds, read_to_end, scan
 from app.kafka.names import TopicPartition
 from app.settings import Settings
-from app.wire.usage_records import cell_id
+from app.wire.usage_records import BillingText, cell_id
 from tables.changelogged.checkpoint import OutputMark
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedTable
 from tables.routing.period_charges import PeriodCharges
 
 log = logging.getLogger(__name__)
+
+
+_NULL = msgspec.Raw(b"null")
 
 
 class _Charge(msgspec.Struct):
@@ -52,6 +55,15 @@ class _UsageRecord(msgspec.Struct):
     total_aggregated_units: str = ""
     precise_total_amount_cents: str | None = None
     events_count: int = 0
+    billed_in_advance: msgspec.Raw = _NULL
+    presentation_breakdowns: msgspec.Raw = _NULL
+    per_event: msgspec.Raw = _NULL
+
+    @property
+    def billing_digest(self) -> bytes:
+        """Return the digest of what it says beside its figures."""
+        texts = (self.billed_in_advance, self.presentation_breakdowns, self.per_event)
+        return BillingText("", *(bytes(text).decode() for text in texts)).digest
 
 
 _decode = msgspec.json.Decoder(_UsageRecord).decode
@@ -119,6 +131,7 @@ def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> 
         record.events_count,
         bytes.fromhex(record.digest),
         cut_ms,
+        record.billing_digest,
     )
     cell = _cell_of(record, record.charge)
     history = definitions.history_of(record.organization_id, NEVER_MS)

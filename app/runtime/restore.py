@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from app.bounds.turns import Steps, Work
+from app.definitions.model import FOLD_VERSION
 from app.definitions.outcome import Impact
 from app.kafka.log_readers import bounds, read_to_end
 from app.kafka.names import TopicPartition
@@ -36,7 +37,6 @@ from app.runtime.published_topic import output_stands, output_tp, read_published
 from app.runtime.rebuild import Published, fold_anew, open_index, spool_of
 from app.settings import Settings
 from app.wire.arrivals import MeterKey
-from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.checksum import sum_of
 from tables.changelogged.corrections import CorrectionTable

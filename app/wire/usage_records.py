@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha1
+from hashlib import blake2b, sha1
 from typing import Any, Literal, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
@@ -18,7 +18,6 @@ from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import Period
 
-SCHEMA_VERSION = 1
 RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
 
 RecordType = Literal["usage.recorded", "usage.revised", "period.completed"]
@@ -54,6 +53,8 @@ class Envelope:
     period: Period
     closed_at_ms: int
     definitions_offset: int
+    schema_version: int
+    """2: a record tells how it is billed. 1: it does not, under settings of fold version 1."""
 
     @cached_property
     def names(self) -> str:
@@ -120,6 +121,29 @@ class CellText(NamedTuple):
     digest: int
 
 
+class BillingText(NamedTuple):
+    """What a record of version 2 says beside its figures, each as JSON."""
+
+    billing: str = '"arrears"'
+    """What of the cell is left to bill at its period's end."""
+    billed_in_advance: str = "null"
+    presentation_breakdowns: str = "null"
+    per_event: str = "null"
+
+    @property
+    def digest(self) -> bytes:
+        """Tell texts apart that a cut may change; empty while there are none."""
+        texts = self[1:]
+        if texts == _NO_TEXTS:
+            return b""
+        return blake2b("\0".join(texts).encode(), digest_size=16).digest()
+
+
+_NO_TEXTS = ("null",) * 3
+ARREARS = BillingText()
+"""All of the cell is billed at its period's end, by its units alone."""
+
+
 def cell_id(
     subscription: Subscription,
     charge_id: str | None,
@@ -165,6 +189,7 @@ def usage_record(
     charge_filter: ChargeFilter | None,
     grouped_by: tuple[tuple[str, str | None], ...],
     figures: CellText,
+    billing: BillingText,
     previous_units: str | None,
     delta_units: str | None,
     reason: RevisionReason | None,
@@ -173,7 +198,9 @@ def usage_record(
     kind: RecordType = "usage.recorded" if revision == 0 else "usage.revised"
     identity = record_id(cell, revision)
     groups = _text(dict(sorted(grouped_by))) if grouped_by else "null"
-    echo = _echo(charge, metric, charge_filter, envelope.plan.amount_currency)
+    version = envelope.schema_version
+    echo = _echo(charge, metric, charge_filter, envelope.plan.amount_currency, version)
+    billed = "" if version == 1 else _billed(billing)
     # Figures are digits, signs and points: nothing in them is escaped in JSON.
     value = (
         f"{_head(envelope, identity, cell, revision, kind)},{echo},"
@@ -182,7 +209,7 @@ def usage_record(
         f'"total_aggregated_units":"{figures.total_aggregated_units}",'
         f'"precise_total_amount_cents":{_quoted(figures.precise_total_amount_cents)},'
         f'"events_count":{figures.events_count},"previous_units":{_quoted(previous_units)},'
-        f'"delta_units":{_quoted(delta_units)},"closing_reason":"{envelope.period.closing_reason}",'
+        f'"delta_units":{_quoted(delta_units)},{billed}"closing_reason":"{envelope.period.closing_reason}",'
         f'"revision_reason":{_quoted(reason)},{envelope.closing},"digest":"{figures.digest:032x}"}}'
     )
     return _published(envelope, identity, Told(kind, reason or ""), value)
@@ -204,9 +231,17 @@ def completion_record(
     return _published(envelope, identity, Told(kind, "", closing_reason), value)
 
 
+def _billed(billing: BillingText) -> str:
+    return (
+        f'"billing":{billing.billing},"billed_in_advance":{billing.billed_in_advance},'
+        f'"presentation_breakdowns":{billing.presentation_breakdowns},'
+        f'"per_event":{billing.per_event},'
+    )
+
+
 def _head(envelope: Envelope, identity: str, cell: str, revision: int, kind: RecordType) -> str:
     return (
-        f'{{"schema_version":{SCHEMA_VERSION},"id":"{identity}","cell_id":"{cell}",'
+        f'{{"schema_version":{envelope.schema_version},"id":"{identity}","cell_id":"{cell}",'
         f'"type":"{kind}","revision":{revision},{envelope.names}'
     )
 
@@ -220,40 +255,40 @@ class _Echo(NamedTuple):
     text: str
 
 
-_ECHOES: dict[tuple[int, int, int, str], _Echo] = {}
+_ECHOES: dict[tuple[int, int, int, str, int], _Echo] = {}
 _MOST_ECHOES = 10_000
 
 
-def _echo(charge: Charge, metric: Metric, charge_filter: ChargeFilter | None, currency: str) -> str:
+def _echo(
+    charge: Charge,
+    metric: Metric,
+    charge_filter: ChargeFilter | None,
+    currency: str,
+    schema_version: int,
+) -> str:
     """Return the JSON members from `lago_charge_id` to `filters`."""
-    name = (id(charge), id(metric), id(charge_filter), currency)
+    name = (id(charge), id(metric), id(charge_filter), currency, schema_version)
     echo = _ECHOES.get(name)
     if echo is None:
         if len(_ECHOES) >= _MOST_ECHOES:
             _ECHOES.clear()
-        text = _members(_echoed(charge, metric, charge_filter, currency))
+        text = _members(_echoed(charge, metric, charge_filter, currency, schema_version))
         # It holds what it is named by: an id is another object's only once this one is gone.
         echo = _ECHOES[name] = _Echo(charge, metric, charge_filter, text)
     return echo.text
 
 
 def _echoed(
-    charge: Charge, metric: Metric, charge_filter: ChargeFilter | None, currency: str
+    charge: Charge,
+    metric: Metric,
+    charge_filter: ChargeFilter | None,
+    currency: str,
+    schema_version: int,
 ) -> dict[str, Any]:
     return {
         "lago_charge_id": charge.id,
         "lago_charge_filter_id": None if charge_filter is None else charge_filter.id,
-        "charge": {
-            "lago_id": charge.id,
-            "code": charge.code,
-            "charge_model": charge.charge_model,
-            "pay_in_advance": charge.pay_in_advance,
-            "prorated": charge.prorated,
-            "properties": _sorted(charge.properties),
-            "filter_properties": None
-            if charge_filter is None
-            else _sorted(charge_filter.properties),
-        },
+        "charge": _charge(charge, charge_filter, schema_version),
         "amount_currency": currency,
         "billable_metric": {
             "lago_id": metric.id,
@@ -266,6 +301,27 @@ def _echoed(
         if charge_filter is None
         else {key: list(values) for key, values in sorted(charge_filter.values.items())},
     }
+
+
+def _charge(
+    charge: Charge, charge_filter: ChargeFilter | None, schema_version: int
+) -> dict[str, Any]:
+    echoed = {
+        "lago_id": charge.id,
+        "lago_parent_id": None,
+        "code": charge.code,
+        "charge_model": charge.charge_model,
+        "pay_in_advance": charge.pay_in_advance,
+        "invoiceable": charge.invoiceable,
+        "prorated": charge.prorated,
+        "min_amount_cents": charge.min_amount_cents,
+        "properties": _sorted(charge.properties),
+        "filter_properties": None if charge_filter is None else _sorted(charge_filter.properties),
+    }
+    if schema_version == 1:
+        for name in ("lago_parent_id", "invoiceable", "min_amount_cents"):
+            del echoed[name]
+    return echoed
 
 
 def _sorted(value: Any) -> Any:

@@ -13,10 +13,11 @@ from typing import Any, cast
 
 import msgspec
 
+from app.definitions.model import FOLD_VERSION
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import round_units
 from app.wire.arrivals import Position
-from tables.aggregation import FOLD_VERSION, Aggregation, Groups, State, Window
+from tables.aggregation import Aggregation, Groups, State, Window
 from tables.cells.figures import CellFigures, _clamped
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey
-from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checksum import ChangelogSum
 
 OutputMark = tuple[int, bytes]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tables.aggregation import FOLD_VERSION
+from app.definitions.model import FOLD_VERSION
 
 Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""

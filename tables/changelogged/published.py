@@ -28,6 +28,8 @@ class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
     events_count: int
     digest: bytes
     cut_ms: int
+    billing_digest: bytes = b""
+    """`app.wire.usage_records.BillingText.digest` of the record."""
 
     @property
     def shows_usage(self) -> bool:
@@ -44,6 +46,7 @@ class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
             and self.total_aggregated_units == other.total_aggregated_units
             and self.precise_total_amount_cents == other.precise_total_amount_cents
             and self.events_count == other.events_count
+            and self.billing_digest == other.billing_digest
         )
 
 

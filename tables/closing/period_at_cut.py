@@ -15,6 +15,7 @@ from app.numbers import EXACT, ZERO, plain
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.properties import read_properties
 from app.wire.usage_records import (
+    ARREARS,
     CellText,
     Envelope,
     PublishedRecord,
@@ -141,7 +142,10 @@ class PeriodAtCut:
         envelope = self._envelopes.get(as_of_ms)
         if envelope is None:
             offset = self.partition.definitions.last_offset_at(as_of_ms)
-            envelope = Envelope(self.subscription, plan, self.period, self.cut_ms, offset)
+            version = self.partition.definitions.settings_at(self.cut_ms).fold_version
+            envelope = Envelope(
+                self.subscription, plan, self.period, self.cut_ms, offset, min(version, 2)
+            )
             self._envelopes[as_of_ms] = envelope
         return envelope
 
@@ -369,9 +373,14 @@ def _revision(
         figures.events_count,
         figures.digest,
     )
+    billing = ARREARS
     revision = 0 if published is None else published.revision + 1
     entry = PublishedCell(
-        revision, *text[:5], digest=figures.digest.to_bytes(16, "big"), cut_ms=cut_ms
+        revision,
+        *text[:5],
+        digest=figures.digest.to_bytes(16, "big"),
+        cut_ms=cut_ms,
+        billing_digest=billing.digest,
     )
     if published is not None and published.same_figures(entry):
         return None, None
@@ -385,6 +394,7 @@ def _revision(
         shown.charge_filter,
         shown.grouped_by,
         text,
+        billing,
         previous,
         None if previous is None else _delta(text.units, previous),
         reason,

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
+from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from tables.aggregation import FOLD_VERSION
 from tables.cells.cell import GroupCell, PackedCell, Span
 from tables.cells.keys import CellKey, SpanKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew

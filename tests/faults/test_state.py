@@ -15,6 +15,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import PolicyViolationError
 
+from app.definitions.model import FOLD_VERSION
 from app.kafka.log_readers import plain_consumer, read_to_end
 from app.kafka.topics import (
     CELLS_CHANGELOG,
@@ -27,7 +28,6 @@ from app.kafka.topics import (
 )
 from app.runtime.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
-from tables.aggregation import FOLD_VERSION
 from tables.changelogged.checkpoint import Checkpoint
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import foreign_producer

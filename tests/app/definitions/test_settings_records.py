@@ -5,7 +5,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.commands import Command
-from app.definitions.model import MAX_WAIT_S, HistoryRecord, SettingsRecord
+from app.definitions.model import FOLD_VERSION, MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Applied, Impact, Rejected
 from tests.world.definitions_log import ORG, Log
 
@@ -50,6 +50,7 @@ def test_the_first_record_of_the_log_holds_for_what_was_appended_before_it() -> 
                 "revise_every_s": ["value_is_out_of_range"],
             },
         ),
+        ({"fold_version": FOLD_VERSION + 1}, {"fold_version": ["value_is_out_of_range"]}),
         ({"close_grid_s": 7}, {"close_grid_s": ["value_is_invalid"]}),
         ({"late_policy": "drop"}, {"settings": ["value_is_invalid"]}),
         ({"producer_trust": "topic"}, {"default_organization_id": ["value_is_mandatory"]}),
@@ -75,6 +76,14 @@ def test_whose_an_event_is_and_where_it_lives_is_fixed(field: str) -> None:
     assert refused.details == {field: ["value_cannot_be_changed"]}
     assert log.definitions.settings_at() == first
     log.accept(settings(**values, grace_s=5))
+
+
+def test_rules_of_an_earlier_version_do_not_come_back() -> None:
+    log = Log()
+    log.accept(settings(fold_version=1))
+    log.accept(settings(fold_version=2))
+    refused = log.refuse(settings(fold_version=1))
+    assert refused.details == {"fold_version": ["value_cannot_be_changed"]}
 
 
 def test_a_setting_of_a_later_version_is_passed_over() -> None:

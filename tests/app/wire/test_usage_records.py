@@ -7,10 +7,11 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
+from app.definitions.model import SettingsRecord
 from app.wire.identity import digest_of
 from app.wire.usage_records import PublishedRecord, cell_id, record_id
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
 
@@ -42,6 +43,10 @@ RECORD_FIELDS = [
     "events_count",
     "previous_units",
     "delta_units",
+    "billing",
+    "billed_in_advance",
+    "presentation_breakdowns",
+    "per_event",
     "closing_reason",
     "revision_reason",
     "closed_at",
@@ -51,10 +56,13 @@ RECORD_FIELDS = [
 ]
 CHARGE_FIELDS = [
     "lago_id",
+    "lago_parent_id",
     "code",
     "charge_model",
     "pay_in_advance",
+    "invoiceable",
     "prorated",
+    "min_amount_cents",
     "properties",
     "filter_properties",
 ]
@@ -81,9 +89,11 @@ COMPLETION_FIELDS = [
 ]
 
 
-def published(*v: str, late: str | None = None) -> list[PublishedRecord]:
+def published(
+    *v: str, late: str | None = None, settings: SettingsRecord = SETTINGS
+) -> list[PublishedRecord]:
     """Records of one period with events of group x, and perhaps a late one."""
-    live = Live(definitions_of(["sum"]))
+    live = Live(definitions_of(["sum"], settings))
     live.define_all()
     times = [START_MS] * len(v) + ([START_MS + WEEK_MS + 1] if late else [])
     values = [*v, *([late] if late else [])]
@@ -110,6 +120,17 @@ def test_field_order_of_a_record() -> None:
     assert list(body(recorded)["period"]) == PERIOD_FIELDS
     assert list(body(completed)) == COMPLETION_FIELDS
     assert b": " not in recorded.value
+
+
+def test_a_log_of_an_earlier_version_keeps_the_fields_of_its_records() -> None:
+    earlier = msgspec.structs.replace(SETTINGS, fold_version=1)
+    recorded, completed = (body(record) for record in published("1.50", settings=earlier))
+    later = {"billing", "billed_in_advance", "presentation_breakdowns", "per_event"}
+    assert list(recorded) == [field for field in RECORD_FIELDS if field not in later]
+    later = {"lago_parent_id", "invoiceable", "min_amount_cents"}
+    assert list(recorded["charge"]) == [field for field in CHARGE_FIELDS if field not in later]
+    assert (recorded["schema_version"], completed["schema_version"]) == (1, 1)
+    assert [body(record)["schema_version"] for record in published("1.50")] == [2, 2]
 
 
 def test_figures_of_revision_0() -> None:

@@ -84,8 +84,13 @@ METRICS: dict[str, Json] = {
 }
 CODES = tuple(METRICS)
 SETTINGS = SettingsRecord(
-    late_window_s=30 * 86_400, max_groups=3, default_organization_id=ORG, input_limits=1
+    late_window_s=30 * 86_400,
+    max_groups=3,
+    default_organization_id=ORG,
+    input_limits=1,
+    fold_version=1,
 )
+"""An older log keeps its rules and its records."""
 NAMES = ("s-paris", "s-la", "s-kolkata", "s-utc", "s-utc", "s-end", "s-late", "s-nobody")
 """Whom events name; the last one has no subscription."""
 BROKEN = (

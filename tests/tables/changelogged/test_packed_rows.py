@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tables.aggregation import FOLD_VERSION
+from app.definitions.model import FOLD_VERSION
 from tables.cells.keys import CellKey
 from tables.changelogged.packed_rows import (
     PackedCells,
