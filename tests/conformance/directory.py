@@ -15,10 +15,12 @@ from tests.conformance.keys import (
     ALERTS,
     BILLING_DAYS,
     DAY_COUNTS,
+    LATE,
     PERIODS,
     Known,
     unread,
 )
+from tests.conformance.late import check_late_vector
 from tests.conformance.periods import (
     check_billing_day_vector,
     check_day_count_vector,
@@ -129,4 +131,5 @@ _CHECKS: Mapping[str, tuple[Check, Known]] = {
     "periods": (_worded(check_period_vector), PERIODS),
     "billing_days": (_worded(check_billing_day_vector), BILLING_DAYS),
     "day_counts": (_worded(check_day_count_vector), DAY_COUNTS),
+    "late": (check_late_vector, LATE),
 }

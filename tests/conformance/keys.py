@@ -84,6 +84,14 @@ BILLING_DAYS: Known = {
 }
 """Of `billing_days.json`."""
 
+LATE: Known = {
+    **_TOLD,
+    **_keys("settings", "at", "expect"),
+    "definitions": _keys("_append_time", "method", "path", "body"),
+    "events": None,
+}
+"""Of `late.json`. The fold reads all of an event; what `expect` may hold, its check knows."""
+
 DAY_COUNTS: Known = {**_TOLD, **_keys("timezone", "from", "to", "expect")}
 """Of `day_counts.json`."""
 

@@ -168,3 +168,100 @@ def test_live(tmp_path: Path) -> None:
     assert (
         "  1 not run: ignore_filters asks for something that no plan has (sum-3)\n" in result.stdout
     )
+
+
+CALLS: dict[str, Any] = {
+    "id": "late-1",
+    "definitions": [
+        {
+            "_append_time": "2024-01-01T00:00:00Z",
+            "method": "POST",
+            "path": "/api/v1/billable_metrics",
+            "body": {
+                "billable_metric": {
+                    "name": "calls",
+                    "code": "calls",
+                    "aggregation_type": "count_agg",
+                }
+            },
+        },
+        {
+            "_append_time": "2024-01-01T00:00:00Z",
+            "method": "POST",
+            "path": "/api/v1/plans",
+            "body": {
+                "plan": {
+                    "name": "p",
+                    "code": "p",
+                    "interval": "monthly",
+                    "amount_cents": 0,
+                    "amount_currency": "EUR",
+                    "pay_in_advance": False,
+                    "charges": [{"billable_metric_code": "calls", "charge_model": "standard"}],
+                }
+            },
+        },
+        {
+            "_append_time": "2024-01-01T00:00:00Z",
+            "method": "POST",
+            "path": "/api/v1/subscriptions",
+            "body": {
+                "subscription": {
+                    "external_customer_id": "c",
+                    "plan_code": "p",
+                    "external_id": "sub",
+                }
+            },
+        },
+    ],
+    "events": [
+        {
+            "_append_time": "2024-01-02T00:00:00Z",
+            "external_subscription_id": "sub",
+            "transaction_id": "a",
+            "code": "calls",
+        },
+        {
+            "_append_time": "2024-04-02T00:00:00Z",
+            "external_subscription_id": "sub",
+            "transaction_id": "b",
+            "code": "calls",
+            "timestamp": "2024-01-03T00:00:00Z",
+        },
+    ],
+    "at": "2024-02-02T00:00:00Z",
+    "expect": {
+        "records": [
+            {
+                "code": "calls",
+                "from": "2024-01-01T00:00:00Z",
+                "units": "1",
+                "closed_at": "2024-02-01T00:00:00.000Z",
+            }
+        ],
+        "completions": [{"from": "2024-01-01T00:00:00Z", "records_count": 1}],
+        "refused": [],
+        "usage": [{"code": "calls", "units": "0"}],
+    },
+}
+
+
+def test_two_logs_come_to_the_records_that_are_expected(tmp_path: Path) -> None:
+    later = {**CALLS, "id": "late-2", "at": "2024-04-03T00:00:00Z"}
+    (tmp_path / "late.json").write_text(json.dumps([CALLS, later]))
+    result = CliRunner().invoke(conformance, [str(tmp_path)])
+    assert "1 of 2 pass\n" in result.stdout
+    assert (
+        "completions: expected nothing more, got {'from': '2024-02-01T00:00:00Z'" in result.stdout
+    )
+    assert (
+        "refused: expected nothing more, got {'transaction_id': 'b', 'code': 'too_late'}"
+        in result.stdout
+    )
+
+
+def test_a_request_that_is_refused_is_told(tmp_path: Path) -> None:
+    twice = [*CALLS["definitions"], CALLS["definitions"][0]]
+    (tmp_path / "late.json").write_text(json.dumps([{**CALLS, "definitions": twice}]))
+    result = CliRunner().invoke(conformance, [str(tmp_path)])
+    assert "CannotRun: POST /api/v1/billable_metrics: 422" in result.stdout
