@@ -55,7 +55,7 @@ $(CLASSES): $(STAMP)
 	@$(BIN)/python -m tests.world.live.broker_classes
 
 test: lint $(CLASSES) ## Style, types and the whole suite on real servers
-	@$(BIN)/pytest -rfEs --numprocesses 2 --dist loadgroup --no-loadscope-reorder \
+	@$(BIN)/pytest -rfEs --numprocesses 3 --dist loadgroup --no-loadscope-reorder \
 	  --ignore $(ATTACKS) $(PYTEST_ARGS)
 	@ATTACK_SLACK=$(ATTACK_SLACK) $(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ATTACKS)
 

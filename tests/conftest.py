@@ -41,25 +41,32 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", java_options())
 
 FAULTS = Path(__file__).parent / "faults"
 CLUSTER = FAULTS / "test_cluster.py"
+HALFWAY = FAULTS / "test_m"
+"""Files of faults before it by name take about as long as those after it."""
 SERVERS = {"local_kafka", "local_redis"}
 """Fixtures: a test that has one of them, by whatever way, needs real servers."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two processes: faults one after another in one of them, all else by file in the other.
+    """With three processes: faults one after another in two of them, all else by file in the third.
 
-    Two faults at a time would want more than two cores. The longest of them goes to the other
-    process all the same: without it both end at about the same time. It comes first, for xdist
-    reads the groups as soon as tests are collected.
+    A fault mostly waits, so two at a time leave one of two cores to the rest. The cluster's three
+    brokers go to the third process. Faults come first, for xdist reads the groups as soon as tests
+    are collected.
     """
     items.sort(key=lambda item: FAULTS not in item.path.parents)
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
-        one_by_one = FAULTS in item.path.parents and item.path != CLUSTER
-        group = "faults" if one_by_one else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+
+
+def _group(path: Path) -> str:
+    """Return the name that all files share which go to one process."""
+    if FAULTS not in path.parents or path == CLUSTER:
+        return str(path)
+    return "earlier faults" if path < HALFWAY else "later faults"
 
 
 @pytest.fixture(scope="session", autouse=True)
