@@ -145,8 +145,10 @@ async def killed(brokers: Collection[LocalKafka], away_s: float) -> None:
     """SIGKILL."""
     for broker in brokers:
         broker.kill()
-    await asyncio.sleep(away_s)
-    await asyncio.gather(*(broker.start() for broker in brokers))
+    try:
+        await asyncio.sleep(away_s)
+    finally:
+        await asyncio.gather(*(broker.start() for broker in brokers))
 
 
 async def stopped(brokers: Collection[LocalKafka], away_s: float) -> None:
