@@ -22,7 +22,7 @@ from app.runtime.cuts import HeldBy
 from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.wire.arrivals import SubscriptionKey
-from app.wire.usage_records import PublishedRecord
+from app.wire.usage_records import PublishedRecord, Topic
 from tables.closing.close import closing, settling
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ AT_ONCE = 10_000
 """Steps of one that needs more, before the next one that does has its turn."""
 
 CLOSING = Work("close", "cut")
+
+USAGE_RECORDS: Topic = "usage-records"
 
 
 async def close(
@@ -202,5 +204,7 @@ class _Cut:
 def _to_topic(owned: OwnedPartition, record: PublishedRecord) -> Record:
     owned.shared.tally.note_published(record.told)
     settings = owned.shared.settings
-    topic = settings.topic(settings.usage_records_topic)
-    return Record(topic, owned.number, record.key, record.value, list(record.headers))
+    known = settings.usage_records_topic if record.topic == USAGE_RECORDS else record.topic
+    return Record(
+        settings.topic(known), owned.number, record.key, record.value, list(record.headers)
+    )

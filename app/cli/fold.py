@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, get_args
 
 import click
 
@@ -20,6 +20,7 @@ from app.definitions.outcome import Rejected
 from app.definitions.subscriptions import LATEST_START_MS
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import DefinitionLine, OfflineMeter
+from app.wire.usage_records import Topic
 
 _SHOWS_PROGRESS = 10_000
 """Records from which on a progress bar is worth its line."""
@@ -54,7 +55,22 @@ class Instant(click.ParamType):
     help="How far to fold: nothing appended later counts, every cut until then is taken.",
 )
 @click.option("--records-only", is_flag=True, help="Usage records without the current usage.")
-def fold(definitions: IO[bytes], events: IO[bytes], at_ms: int, records_only: bool) -> None:
+@click.option(
+    "--topic",
+    "topics",
+    type=click.Choice(get_args(Topic)),
+    multiple=True,
+    default=("usage-records",),
+    show_default=True,
+    help="Print what goes to this topic; repeat it for several.",
+)
+def fold(
+    definitions: IO[bytes],
+    events: IO[bytes],
+    at_ms: int,
+    records_only: bool,
+    topics: tuple[Topic, ...],
+) -> None:
     """Fold DEFINITIONS and EVENTS offline: the bytes a worker would publish, without servers.
 
     DEFINITIONS are JSON lines of the definitions log with `_append_time` (ms or RFC 3339) and
@@ -64,7 +80,8 @@ def fold(definitions: IO[bytes], events: IO[bytes], at_ms: int, records_only: bo
     array of events, broken bytes) stands under `_value`, or as bytes under `_value_base64`; a line
     that is an array is its own value.
 
-    Prints usage records, one a line, then for each subscription one line with its current usage.
+    Prints usage records, or what goes to the topics named, one a line, then for each subscription
+    one line with its current usage.
     """
     defined = _definitions(definitions)
     with ArrivalsOnDisk() as taken:
@@ -73,7 +90,8 @@ def fold(definitions: IO[bytes], events: IO[bytes], at_ms: int, records_only: bo
     output = click.get_binary_stream("stdout")
     write = lines_to(output)
     for record in meter.records:
-        write(record.value + b"\n")
+        if record.topic in topics:
+            write(record.value + b"\n")
     if not records_only:
         for line in _usage_lines(meter, at_ms):
             write(line + b"\n")

@@ -20,6 +20,7 @@ from app.definitions.timeline import Period
 
 RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
 
+Topic = Literal["usage-records", "usage-alerts", "usage-daily", "usage-changed"]
 RecordType = Literal["usage.recorded", "usage.revised", "period.completed"]
 RevisionReason = Literal["correction", "definition", "late_events"]
 
@@ -35,13 +36,15 @@ class Told(NamedTuple):
 
 
 class PublishedRecord(NamedTuple):
-    """A record ready for usage-records."""
+    """A record ready for the topic that it names."""
 
     key: bytes
     value: bytes
     headers: list[tuple[str, bytes]]
     told: Told = Told("")
     """Labels for the metrics of its publisher."""
+    topic: Topic = "usage-records"
+    """Name as everybody has it; settings may call the topic of usage records otherwise."""
 
 
 @dataclass(frozen=True)

@@ -188,3 +188,11 @@ def test_at_leaves_room_for_the_periods_after_it(tmp_path: Path, at: str) -> Non
     result = run(tmp_path, options=("--at", at))
     assert result.exit_code == 2
     assert f"'{at}' lies beyond the year 8999" in result.stderr
+
+
+def test_what_goes_to_a_topic_is_printed_when_it_is_named(tmp_path: Path) -> None:
+    folded = event("a", "2024-01-02T00:00:00Z", "1.5")
+    assert len(recorded(run(tmp_path, folded, options=("--topic", "usage-records")))) == 1
+    assert recorded(run(tmp_path, folded, options=("--topic", "usage-alerts"))) == []
+    both = ("--topic", "usage-alerts", "--topic", "usage-records")
+    assert len(recorded(run(tmp_path, folded, options=both))) == 1
