@@ -241,8 +241,8 @@ class Worker(Live):
                     published = list(close_subscription(self.partition, name, cut_ms))
                     self.records += published
                     self.rows["usage records"] += [
-                        encode_record(Record("usage-records", 0, key, value, headers))
-                        for key, value, headers, _ in published
+                        encode_record(Record(each.topic, 0, each.key, each.value, each.headers))
+                        for each in published
                     ]
             settle(self.partition, cut_ms)
             self._recorrect(names)
