@@ -104,10 +104,19 @@ class Aggregation(ABC, Generic[S]):
 
     state_type: type[S]
 
-    def __init__(self, *, recurring: bool = False, prorated: bool = False, timezone: str = "UTC"):
+    def __init__(
+        self,
+        *,
+        recurring: bool = False,
+        prorated: bool = False,
+        timezone: str = "UTC",
+        in_advance: bool = False,
+    ):
         self.recurring = recurring
         self.prorated = prorated
         self.timezone = timezone
+        self.in_advance = in_advance
+        """Whether each event is billed when it comes."""
 
     def initialize(self) -> S:
         """Return the state of no event."""
@@ -143,6 +152,13 @@ class Aggregation(ABC, Generic[S]):
         None when that cannot be told, and for all types that are no average over time.
         """
         return None
+
+    def part(self, number: Decimal, *, adds: bool, active: bool) -> Decimal:
+        """Return what one event adds to the bill of a charge that is paid in advance.
+
+        `adds`, `active`: for operations, what it does, and whether its property was active before.
+        """
+        return number
 
     decimals: frozenset[str] = frozenset({"precise"})
     """Fields of the state that hold a decimal, for `unpack`."""

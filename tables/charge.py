@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
@@ -33,6 +34,7 @@ class ChargeFold:
         "counts_after_ms",
         "default_bucket",
         "grouped",
+        "in_advance",
         "key",
         "limited_after_ms",
         "metric",
@@ -55,7 +57,16 @@ class ChargeFold:
         self.buckets = _buckets(charge, metric)
         self.grouped = any(bucket.group_keys for bucket in (*self.buckets, self.default_bucket))
         self.plain = not self.buckets and not self.default_bucket.group_keys
-        self.aggregation = aggregation_for(metric, charge.prorated, timezone)
+        allowed = AGGREGATION_TYPES[metric.aggregation_type]
+        self.in_advance = charge.pay_in_advance and allowed.in_advance
+        """Whether each event is billed when it comes."""
+        made = AGGREGATIONS[metric.aggregation_type]
+        self.aggregation: Aggregation[Any] = made(
+            recurring=metric.recurring,
+            prorated=charge.prorated,
+            timezone=timezone,
+            in_advance=self.in_advance,
+        )
         self.unique = self.aggregation.reads == "operation"
         self.applies = type(self.aggregation).apply is not Aggregation.apply
         """Whether the state keeps more of an event than that it was."""
@@ -83,6 +94,7 @@ class ChargeFold:
             metric.rounding_function,
             metric.rounding_precision,
             charge.prorated,
+            self.in_advance,
             timezone if charge.prorated else None,
             self.buckets,
             self.default_bucket,
@@ -129,12 +141,6 @@ class ChargeFold:
             if all(_text(properties, key) in values for key, values in bucket.conditions):
                 return bucket
         return self.default_bucket
-
-
-def aggregation_for(metric: Metric, prorated: bool, timezone: str) -> Aggregation[Any]:
-    """Return the aggregation of a metric as a charge uses it."""
-    made = AGGREGATIONS[metric.aggregation_type]
-    return made(recurring=metric.recurring, prorated=prorated, timezone=timezone)
 
 
 def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:

@@ -14,6 +14,10 @@ class Count(Aggregation[State]):
     reads = "nothing"
     state_type = State
 
+    def part(self, number: Decimal, *, adds: bool, active: bool) -> Decimal:
+        """Return 1, whatever the event holds."""
+        return Decimal(1)
+
     def result(self, state: State, before: State | None, window: Window) -> AggregateResult:
         """Return units = events_count = number of events."""
         units = Decimal(state.events)

@@ -102,7 +102,7 @@ def _fold_into(
     )
     apply = fold.aggregation.apply if fold.applies else None
     reads = bool(fold.properties)
-    prorated = fold.charge.prorated
+    whole_members = fold.charge.prorated or fold.in_advance
     code = route.code
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
     name: tuple[str | None, tuple[str | None, ...]] = _ONLY
@@ -190,7 +190,7 @@ def _fold_into(
                 MemberOperation, (layer.start_ms, cut_ms, timestamp_ms, position, adds)
             )
             member = (set_name, property_text)
-            change = None if prorated else members.simple_change(member, operation)
+            change = None if whole_members else members.simple_change(member, operation)
             if change is None:
                 folded.unique.append(_new(UniqueOperation, (cell, member, operation)))
             elif change:

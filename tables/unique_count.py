@@ -87,6 +87,10 @@ class UniqueCount(Aggregation[UniqueCountState]):
         days = active * (last_day + 1) - carried * first_day + state.spells
         return prorate(Fraction(days), window.duration_days)
 
+    def part(self, number: Decimal, *, adds: bool, active: bool) -> Decimal:
+        """Return by how much the number of active properties changes."""
+        return Decimal(adds - active)
+
     def settled(self, member: Member, settled_ms: int) -> Member:
         """Return the member with the published cuts up to `settled_ms` merged into cut 0."""
         if not any(0 < o.cut_ms <= settled_ms for o in member):
@@ -178,8 +182,11 @@ class UniqueCount(Aggregation[UniqueCountState]):
     def _kept(self, group: Iterable[MemberOperation]) -> Member:
         """Return the last operation of a group for each cut; prorated, also its last addition.
 
-        A prorated group is one day: only an addition and the end of the day matter.
+        A prorated group is one day: only an addition and the end of the day matter. Paid in
+        advance, every operation matters: the next one may be dated after any of them.
         """
+        if self.in_advance:
+            return tuple(dict.fromkeys(group))
         last: dict[tuple[int, bool], MemberOperation] = {}
         for operation in group:
             if self.prorated and operation.adds:
@@ -201,6 +208,16 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     def _day(self, operation: MemberOperation) -> int:
         return local_ordinal(local_date(operation.timestamp_ms, self.timezone))
+
+
+def was_active(member: Member, timestamp_ms: int, position: Position, known: Position) -> bool:
+    """Return whether a property was active before an operation, as known at a position.
+
+    The newest operation before it in event time decides, of those of smaller positions.
+    """
+    place = (timestamp_ms, position)
+    before = [o for o in member if _event_time(o) < place and o.position < known]
+    return before[-1].adds if before else False
 
 
 def _first_visible(member: Member, places: range, cut_ms: int) -> MemberOperation | None:

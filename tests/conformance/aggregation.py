@@ -13,8 +13,9 @@ from app.wire.properties import read_properties
 from app.wire.timestamps import parse_timestamp
 from tables.charge import ChargeFold
 from tests.conformance.comparison import Comparison, Difference, numbers_of
-from tests.conformance.figures import CellFigures, cells, total
+from tests.conformance.figures import CellFigures, billed_in_full, cells, total
 from tests.conformance.files import Json, Vector
+from tests.conformance.in_advance import check_event_units, check_positions, check_support
 from tests.conformance.periods import check_period_mode_vector
 from tests.conformance.scenario import (
     CannotRun,
@@ -85,8 +86,11 @@ def _state(
     vector: Vector, described: Json, events: list[Arrival], place: str
 ) -> Iterator[Difference]:
     period = described.get("period", vector.json.get("period"))
-    folded = fold(vector, period, events)
+    external = (described.get("subscription") or {}).get("external_id")
+    folded = fold(vector, period, events, external)
     found = cells(folded, current_usage=vector.json.get("mode") == "current_usage")
+    if vector.json.get("bill_full_amount"):
+        found = [billed_in_full(cell) for cell in found]
     compare = Comparison(vector.json.get("compare") or {})
     filters = [*charge_of(vector.json).filters, None]
     for name, wanted in described["expect"].items():
@@ -220,6 +224,9 @@ _MODES: Mapping[str, Check] = {
     "current_usage": _folding,
     "precise_amount": _folding,
     "filter_match": _filter_match,
+    "pay_in_advance_event": check_event_units,
+    "position": check_positions,
+    "support": check_support,
     "expression": _worded(check_expression_vector),
     "rounding": _worded(check_rounding_vector),
     "timestamp": _worded(check_timestamp_vector),

@@ -11,6 +11,7 @@ from tables.aggregation import Groups
 from tables.cells.cell import window_of
 from tables.charge import Bucket
 from tables.weighted_sum import WeightedSumState
+from tests.conformance.in_advance import units_in_advance
 from tests.conformance.scenario import ONE_BUCKET, Folded
 
 GroupedBy = Mapping[str, str | None]
@@ -27,7 +28,7 @@ class CellFigures(NamedTuple):
 
 def cells(folded: Folded, *, current_usage: bool) -> list[CellFigures]:
     """Every cell of the period; an unused bucket has one, with every group key null."""
-    span, period = folded
+    span, period = folded[:2]
     names = list(span.cells_of(period))
     found: list[CellFigures] = []
     for bucket in _buckets(folded):
@@ -41,6 +42,12 @@ def cells(folded: Folded, *, current_usage: bool) -> list[CellFigures]:
             for group in groups or [(None,) * len(bucket.group_keys)]
         ]
     return found
+
+
+def billed_in_full(cell: CellFigures) -> CellFigures:
+    """Return what the record of a renewal bills of a cell: its units without proration."""
+    numbers = {**cell.numbers, "units": cell.numbers["current_units"]}
+    return cell._replace(numbers=numbers)
 
 
 def total(found: Iterable[CellFigures]) -> Numbers:
@@ -59,7 +66,7 @@ def _buckets(folded: Folded) -> list[Bucket]:
 def _numbers(
     folded: Folded, filter_id: str | None, groups: Groups, *, current_usage: bool
 ) -> Numbers:
-    span, period = folded
+    span, period = folded[:2]
     metric, prorated = span.fold.metric, span.fold.charge.prorated
     shown = span.figures(period, filter_id, groups)
     state, before = span.states(period, filter_id, groups)
@@ -69,6 +76,8 @@ def _numbers(
     if prorated and current_usage and full < 0:
         # Lago's current usage of a prorated charge drops both numbers to 0 with the full one.
         units = ZERO
+    if current_usage and span.fold.in_advance:
+        units = units_in_advance(folded, filter_id, groups, result.full_units)
     counted = Decimal(shown.events_count)
     if prorated and span.fold.unique:
         counted = result.value

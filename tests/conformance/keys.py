@@ -36,7 +36,7 @@ _FILTER = _keys("name", "values", "grouped_by")
 AGGREGATION: Known = {
     **_TOLD,
     **_keys("expect", "compare", "mode", "dedup", "input_units", "filter_buckets", "carry"),
-    **_keys("match_filters", "ignore_filters", "group_values"),
+    **_keys("match_filters", "ignore_filters", "group_values", "bill_full_amount", "context"),
     "metric": {
         **_keys("code", "name", "aggregation_type", "field_name", "expression", "recurring"),
         **_keys("rounding_function", "rounding_precision", "weighted_interval"),
@@ -62,7 +62,11 @@ AGGREGATION: Known = {
         "precise_total_amount_cents",
         "properties",
     ),
-    "checkpoints": {**_keys("at", "events_ingested", "expect"), "period": _PERIOD},
+    "checkpoints": {
+        **_keys("at", "events_ingested", "expect"),
+        "period": _PERIOD,
+        "subscription": _keys("external_id"),
+    },
 }
 """Of `aggregation/*.json`. What `expect` and `compare` may hold, their checks know."""
 

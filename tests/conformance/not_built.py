@@ -39,32 +39,6 @@ VECTORS: Final = frozenset(
         "late-0004",
         "late-0006",
         "late-0008",
-        "pay-in-advance-0002",
-        "pay-in-advance-0005",
-        "pay-in-advance-0006",
-        "pay-in-advance-0007",
-        "pay-in-advance-0008",
-        "pay-in-advance-0010",
-        "pay-in-advance-0012",
-        "pay-in-advance-0013",
-        "pay-in-advance-0014",
-        "pay-in-advance-0018",
-        "pay-in-advance-0020",
-        "pay-in-advance-0021",
-        "pay-in-advance-0022",
-        "pay-in-advance-0027",
-        "pay-in-advance-0030",
-        "pay-in-advance-0032",
-        "pay-in-advance-0035",
-        "pay-in-advance-0038",
-        "pay-in-advance-0039",
-        "pay-in-advance-0041",
-        "pay-in-advance-0042",
-        "pay-in-advance-0043",
-        "pay-in-advance-0046",
-        "pay-in-advance-0047",
-        "pay-in-advance-0048",
-        "pay-in-advance-0050",
         "per-event-0002",
         "per-event-0003",
         "per-event-0005",
@@ -80,18 +54,12 @@ VECTORS: Final = frozenset(
         "per-event-0025",
         "per-event-0030",
         "per-event-0032",
-        "prorated-sum-0003",
         "prorated-unique-count-0039",
     )
 )
 """As files, offline."""
 
-REFERENCES: Final = frozenset(
-    (
-        "prorated-sum-0003",
-        "prorated-unique-count-0039",
-    )
-)
+REFERENCES: Final = frozenset(("prorated-unique-count-0039",))
 """The figures beside them."""
 
 LIVE: Final = frozenset(

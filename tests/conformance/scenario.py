@@ -50,6 +50,9 @@ class Folded(NamedTuple):
 
     span: Span
     period: Period
+    members: Members
+    taken: tuple[Arrival, ...]
+    """Events of the subscription, in order of position."""
 
 
 def metric_of(vector: Json) -> Metric:
@@ -203,13 +206,18 @@ def external_id(vector: Json) -> str:
     return subscription.get("external_id") or "sub"
 
 
-def fold(vector: Vector, described: Json | None, events: Sequence[Arrival]) -> Folded:
-    """Fold arrivals for one period of the vector."""
+def fold(
+    vector: Vector,
+    described: Json | None,
+    events: Sequence[Arrival],
+    external: str | None = None,
+) -> Folded:
+    """Fold arrivals for one period of the vector; `external`: of another subscription of it."""
     period = period_of(described, vector.json.get("subscription") or {})
     metric = metric_of(vector.json)
     charge_fold = ChargeFold(charge_of(vector.json), metric, period.timezone)
     partition = Partition(0, Definitions(), EventIndex(), Members(capacity=None))
-    name = (ORGANIZATION, external_id(vector.json))
+    name = (ORGANIZATION, external or external_id(vector.json))
     span = Span(
         name,
         SpanKey("subscription", "charge", period.start_ms),
@@ -218,8 +226,10 @@ def fold(vector: Vector, described: Json | None, events: Sequence[Arrival]) -> F
         NEVER_MS,
     )
     partition.routes.lend({(*name, metric.code): Route(*name, metric.code, (), (span,))})
-    partition.fold(runs_of(_selected(vector.json, metric, period, events)))
-    return Folded(span, measured(period))
+    selected = list(_selected(vector.json, metric, period, events))
+    partition.fold(runs_of(selected))
+    taken = tuple(arrival for arrival in selected if arrival.name == name)
+    return Folded(span, measured(period), partition.members, taken)
 
 
 def _selected(

@@ -10,7 +10,7 @@ import pytest
 from tests.conformance import not_built
 from tests.conformance.aggregation import seen_at
 from tests.conformance.directory import Outcome, check_file, vector_files
-from tests.conformance.figures import CellFigures, cells, total
+from tests.conformance.figures import CellFigures, billed_in_full, cells, total
 from tests.conformance.files import OWN, VECTORS, Vector, read_vectors
 from tests.conformance.not_built import marks_of
 from tests.conformance.scenario import arrivals, fold
@@ -74,7 +74,9 @@ def test_reference_figures(vector: Vector) -> None:
 
 def figures(vector: Vector, period: Any, events: Any) -> list[CellFigures]:
     in_use = vector.json.get("mode") == "current_usage"
-    return cells(fold(vector, period, events), current_usage=in_use)
+    found = cells(fold(vector, period, events), current_usage=in_use)
+    in_full = vector.json.get("bill_full_amount")
+    return [billed_in_full(cell) for cell in found] if in_full else found
 
 
 def assert_reference(reference: Any, found: list[CellFigures]) -> None:

@@ -16,7 +16,14 @@ from app.definitions.timeline import NEVER_MS, Period
 from tables.aggregation import Window
 from tables.cells.cell import window_of
 from tables.changelogged.members import Members, pack_member, unpack_member
-from tables.unique_count import BEFORE, Contributions, Member, MemberOperation, UniqueCount
+from tables.unique_count import (
+    BEFORE,
+    Contributions,
+    Member,
+    MemberOperation,
+    UniqueCount,
+    was_active,
+)
 from tests.world import naive
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.profiles import examples
@@ -169,6 +176,37 @@ def test_redelivered_operation_is_one(data: st.DataObject) -> None:
     member = joined(aggregation, made)
     for operation in made:
         assert aggregation.joined(member, operation) == member
+
+
+@pytest.mark.parametrize("prorated", [False, True], ids=["plain", "prorated"])
+@examples(100)
+@given(st.data())
+def test_paid_in_advance_every_operation_is_kept_and_figures_stay(
+    prorated: bool, data: st.DataObject
+) -> None:
+    kinds = {"recurring": True, "prorated": prorated, "timezone": TIMEZONE}
+    whole = UniqueCount(in_advance=True, **kinds)  # type: ignore[arg-type]
+    aggregation = UniqueCount(**kinds)  # type: ignore[arg-type]
+    made = data.draw(operations())
+    member = joined(whole, data.draw(st.permutations(made)))
+    assert member == tuple(sorted(made, key=lambda o: (o.timestamp_ms, o.position)))
+    assert whole.joined(member, made[0]) == member if made else True
+    for at in PERIODS:
+        for cut_ms in CUTS_MS:
+            assert figures(whole, made, at, cut_ms) == figures(aggregation, made, at, cut_ms)
+
+
+@examples(150)
+@given(st.data())
+def test_a_property_was_active_as_the_operations_before_say(data: st.DataObject) -> None:
+    made = data.draw(operations())
+    member = joined(UniqueCount(recurring=True, in_advance=True), made)
+    for one in made:
+        earlier = [o for o in made if o.position < one.position]
+        before = [o for o in earlier if o.timestamp_ms <= one.timestamp_ms]
+        newest = max(before, key=lambda o: (o.timestamp_ms, o.position), default=None)
+        known = newest is not None and newest.adds
+        assert was_active(member, one.timestamp_ms, one.position, one.position) == known
 
 
 @examples(150)

@@ -1,0 +1,79 @@
+"""Deciding: what one event bills in one cell of a charge paid in advance."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.definitions.timeline import Period
+from app.wire.arrivals import Arrival, Position
+from app.wire.properties import read_properties
+from tables.aggregation import Groups
+from tables.cells.cell import Layer, Span, window_of
+from tables.changelogged.members import MemberKey, Members
+from tables.fold import set_of
+from tables.instants.chain import Chain, Figure, bill, prorated, take_in
+from tables.unique_count import was_active
+from tables.values import Ignored, Value
+
+
+class Counted(NamedTuple):
+    """An event that counts in a cell of a charge paid in advance."""
+
+    layer: Layer
+    period: Period
+    filter_id: str | None
+    groups: Groups
+    value: Value
+
+    def member(self, members: Members) -> MemberKey | None:
+        """Return what has to be at hand to decide it; None: nothing has."""
+        if not self.layer.span.fold.unique:
+            return None
+        return set_of(self.layer, self.filter_id, self.groups, members), self.value.text
+
+
+def counted_in(span: Span, arrival: Arrival) -> Counted | None:
+    """Return where an event counts in a span; None: it does not, or no period holds it."""
+    fold, timestamp_ms = span.fold, arrival.timestamp_ms
+    layer = span.layer_at(timestamp_ms)
+    if layer is None or layer.period is None or arrival.append_time_ms <= fold.counts_after_ms:
+        return None
+    read = (
+        arrival.event.code,
+        timestamp_ms,
+        read_properties(arrival.event.properties),
+        arrival.append_time_ms,
+    )
+    value = fold.read_value(*read)
+    if isinstance(value, Ignored):
+        return None
+    name = fold.place_of(*read)
+    if name is None or (name[1] and name not in layer.cells):
+        return None
+    return Counted(layer, layer.period, *name, value)
+
+
+def decided(
+    counted: Counted,
+    arrival: Arrival,
+    chain: Chain,
+    members: Members,
+    known: Position | None = None,
+    period: Period | None = None,
+) -> tuple[Chain, Figure]:
+    """Take an event into the chain of its cell; return the chain after it and its figure.
+
+    `known`: position of the correction that the event comes with, if one made it so later.
+    """
+    fold, value = counted.layer.span.fold, counted.value
+    active, member = False, counted.member(members)
+    if member is not None:
+        place = arrival.position
+        operations = members.get(member)
+        active = was_active(operations, arrival.timestamp_ms, place, known or place)
+    part = fold.aggregation.part(value.number, adds=value.adds, active=active)
+    chain, figure = take_in(chain, part, counts_values=fold.unique)
+    if fold.charge.prorated:
+        window = window_of(period or counted.period)
+        figure = prorated(figure, arrival.timestamp_ms, window)
+    return bill(chain, figure), figure
