@@ -16,7 +16,6 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Charge, ChargeFilter, Customer, Metric, Plan, Subscription
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.state import Definitions
-from app.definitions.subscriptions import DEFAULT_TIMEZONE
 
 Json = dict[str, Any]
 
@@ -136,7 +135,7 @@ def customer_json(defs: Definitions, customer: Customer, at_ms: int) -> Json:
         "finalize_zero_amount_invoice": attributes.get("finalize_zero_amount_invoice") or "inherit",
         "currency": attributes.get("currency"),
         "timezone": customer.timezone,
-        "applicable_timezone": customer.timezone or DEFAULT_TIMEZONE,
+        "applicable_timezone": defs.timezone_of(customer.organization_id, customer),
         "net_payment_term": attributes.get("net_payment_term"),
         "created_at": iso_seconds(customer.created_at_ms),
         "updated_at": iso_seconds(customer.updated_at_ms),
@@ -161,6 +160,7 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
     started_at_ms = None if status in ("pending", "canceled") else sub.started_at_ms
     plan = defs.plan_by_id(sub.plan_id)
     customer = defs.customer_of(sub).at()
+    timezone = defs.timezone_of(sub.organization_id, customer)
     return {
         "lago_id": sub.id,
         "external_id": sub.external_id,
@@ -181,8 +181,8 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
         "trial_ended_at": None,
         "on_termination_invoice": "generate",
         "on_termination_credit_note": None,
-        **_plan_changes_json(defs, sub, customer, at_ms),
-        **_billing_period_json(sub, plan, customer, None if started_at_ms is None else at_ms),
+        **_plan_changes_json(defs, sub, timezone, at_ms),
+        **_billing_period_json(sub, plan, timezone, None if started_at_ms is None else at_ms),
         "applicable_usage_thresholds": [],
         "plan": _plan_json(defs, plan, at_ms) if plan else None,
     }
@@ -206,14 +206,11 @@ def _mirrored(properties: Mapping[str, Any]) -> Json:
     return {**properties, "pricing_group_keys": group_keys, "grouped_by": group_keys}
 
 
-def _plan_changes_json(
-    defs: Definitions, sub: Subscription, customer: Customer | None, at_ms: int
-) -> Json:
+def _plan_changes_json(defs: Definitions, sub: Subscription, timezone: str, at_ms: int) -> Json:
     previous = defs.subscription_by_id(sub.previous_subscription_id or "")
     following = defs.subscription_by_id(sub.replaced_by or "")
     downgrade_plan_date = None
     if following is not None and following.status_at(at_ms) == "pending":
-        timezone = _timezone(customer)
         downgrade_plan_date = local_date(following.started_at_ms, timezone).isoformat()
     return {
         "previous_plan_code": defs.plan_code(previous.plan_id) if previous else None,
@@ -223,7 +220,7 @@ def _plan_changes_json(
 
 
 def _billing_period_json(
-    sub: Subscription, plan: Plan | None, customer: Customer | None, at_ms: int | None
+    sub: Subscription, plan: Plan | None, timezone: str, at_ms: int | None
 ) -> Json:
     """Return the usage period that holds now, or the last one; null while it has not started."""
     if at_ms is None or plan is None:
@@ -232,7 +229,7 @@ def _billing_period_json(
         plan.interval,
         sub.billing_time,
         sub.subscription_at_ms,
-        _timezone(customer),
+        timezone,
         bool(plan.bill_charges_monthly),
     )
     end_ms = sub.end_ms
@@ -249,10 +246,6 @@ def _period_json(from_ms: int | None, to_ms: int | None) -> Json:
         "current_billing_period_started_at": _seconds(from_ms),
         "current_billing_period_ending_at": _seconds(to_ms),
     }
-
-
-def _timezone(customer: Customer | None) -> str:
-    return (customer.timezone if customer else None) or DEFAULT_TIMEZONE
 
 
 def _seconds(at_ms: int | None) -> str | None:

@@ -14,7 +14,6 @@ from app.api.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.errors import bad_request, forbidden, not_found
 from app.api.overview_json import merged, overview_json, reason_json, tag_of
 from app.api.peers import Outgoing, ask_reachable
-from app.billing_periods.instants import iso_seconds
 from app.meter.health import OF_KAFKA, OF_REDIS, UNREADY
 from app.meter.overview import OverviewQuery
 
@@ -60,23 +59,6 @@ async def ready(call: Call) -> Any:
 async def metrics(call: Call) -> Any:
     """Answer the metrics as Prometheus text."""
     return Reply(generate_latest(call.api.registry), content_type=CONTENT_TYPE_LATEST)
-
-
-async def organization(call: Call) -> Any:
-    """Answer the organization of the request's key."""
-    definitions, organization_id = call.meter.definitions, call.organization_id
-    created_at_ms = [
-        found.created_at_ms
-        for objects in (definitions.metrics, definitions.plans, definitions.customers)
-        for found in objects(organization_id)
-    ]
-    return {
-        "organization": {
-            "lago_id": organization_id,
-            "name": organization_id,
-            "created_at": iso_seconds(min(created_at_ms)) if created_at_ms else None,
-        }
-    }
 
 
 @cache

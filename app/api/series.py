@@ -79,7 +79,7 @@ def _window_name(call: Call, errors: FieldErrors) -> WindowName:
 
 def _customer_timezone(call: Call) -> str:
     customer = call.meter.definitions.customer(call.organization_id, call.parameters["external_id"])
-    return (customer.timezone if customer is not None else None) or "UTC"
+    return call.meter.definitions.timezone_of(call.organization_id, customer)
 
 
 def _instant(call: Call, name: str, default_ms: int, errors: FieldErrors) -> int:

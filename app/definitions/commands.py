@@ -20,6 +20,7 @@ from app.definitions.shapes import (
     customer_body,
     metric_body,
     new_id,
+    organization_body,
     plan_body,
     subscription_body,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "update_billable_metric",
     "update_charge",
     "update_charge_filter",
+    "update_organization",
     "update_plan",
     "update_subscription",
     "upsert_customer",
@@ -209,6 +211,11 @@ def upsert_customer(organization_id: str, body: object) -> Command:
 def delete_customer(organization_id: str, external_id: str) -> Command:
     """Make the command of `DELETE /customers/{external_id}`."""
     return _command("delete_customer", organization_id, external_id=external_id)
+
+
+def update_organization(organization_id: str, body: object) -> Command:
+    """Make the command of `PUT /organizations` and of `PUT /billing_entities/default`."""
+    return _command("update_organization", organization_id, organization=organization_body(body))
 
 
 def create_subscription(organization_id: str, body: object) -> Command:

@@ -17,7 +17,7 @@ from app.definitions.model import MAX_DAYS, Customer, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.state import Definitions
-from app.definitions.subscriptions import DEFAULT_TIMEZONE, ended_chains, moved_downgrades
+from app.definitions.subscriptions import ended_chains, moved_downgrades
 
 
 def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
@@ -49,7 +49,7 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     impact = _impact(customer) if definitions.has_subscriptions(customer) else None
     moved: tuple[Subscription, ...] = ()
     if old.timezone != customer.timezone:
-        timezone = customer.timezone or DEFAULT_TIMEZONE
+        timezone = definitions.timezone_of(customer.organization_id, customer)
         subscriptions = definitions.subscriptions_of_customer(customer)
         moved = yield from moved_downgrades(definitions, subscriptions, timezone, now_ms)
     return Decision(customer, impact, (*moved, customer))

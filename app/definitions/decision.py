@@ -14,6 +14,7 @@ from app.definitions.model import (
     HistoryRecord,
     Lift,
     Metric,
+    Organization,
     Plan,
     SetAside,
     SettingsRecord,
@@ -32,6 +33,7 @@ Change: TypeAlias = (
     Metric
     | Plan
     | Customer
+    | Organization
     | Subscription
     | SettingsRecord
     | HistoryRecord

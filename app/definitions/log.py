@@ -13,6 +13,7 @@ from app.definitions import (
     customers,
     grants,
     metrics,
+    organizations,
     plan_charges,
     plans,
     set_asides,
@@ -28,6 +29,7 @@ from app.definitions.model import (
     HistoryRecord,
     Lift,
     Metric,
+    Organization,
     Plan,
     SetAside,
     SettingsRecord,
@@ -56,6 +58,7 @@ DECIDE: dict[
     "delete_charge_filter": plan_charges.delete_filter,
     "upsert_customer": customers.upsert,
     "delete_customer": customers.delete,
+    "update_organization": organizations.update,
     "create_subscription": subscriptions.create,
     "update_subscription": subscriptions.update,
     "terminate_subscription": subscriptions.terminate,
@@ -138,6 +141,8 @@ def commit(definitions: Definitions, change: Change, now_ms: int, offset: int) -
             definitions.subscription_index.commit(change, now_ms, offset)
         case Customer():
             definitions.customer_index.commit(change, now_ms, offset)
+        case Organization():
+            definitions.organization_index.commit(change, now_ms, offset)
         case Metric():
             definitions.metric_index.commit(change, now_ms, offset)
         case Plan():

@@ -13,6 +13,7 @@ from app.definitions.aggregation_types import AggregationType
 ALL_FILTER_VALUES = "__ALL_FILTER_VALUES__"
 TARGET_WALLET_KEY = "target_wallet_code"
 """The property that names the wallet an event is for."""
+DEFAULT_TIMEZONE = "UTC"
 MAX_DAYS = 36_500
 """Longest wait a setting may have, in days: due times then stay before the year 9999."""
 MAX_WAIT_S = MAX_DAYS * 86_400
@@ -133,7 +134,20 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     updated_at_ms: int
     timezone: str | None = None
     grace_days: int | None = None
-    """`billing_configuration.invoice_grace_period`; None means the settings' grace_s."""
+    """`billing_configuration.invoice_grace_period`; None means the organization's."""
+    attributes: Mapping[str, Any] = {}
+
+
+class Organization(msgspec.Struct, frozen=True, kw_only=True):
+    """What an organization says of itself; its one billing entity is the same object."""
+
+    id: str
+    created_at_ms: int
+    updated_at_ms: int
+    timezone: str = DEFAULT_TIMEZONE
+    """Of customers without a timezone of their own."""
+    grace_days: int | None = None
+    """Of customers without a grace period of their own; None means the settings' grace_s."""
     attributes: Mapping[str, Any] = {}
 
 

@@ -42,6 +42,7 @@ _COUNTED_AS: dict[str, Counted] = {
     "delete_charge_filter": "plan_changes",
     "upsert_customer": "subscription_changes",
     "delete_customer": "subscription_changes",
+    "update_organization": "subscription_changes",
     "create_subscription": "subscription_changes",
     "update_subscription": "subscription_changes",
     "terminate_subscription": "subscription_changes",

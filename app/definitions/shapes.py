@@ -85,6 +85,26 @@ CUSTOMER_KEYS = (
     "billing_configuration",
     "metadata",
 )
+ORGANIZATION_TEXT_KEYS = (
+    "country",
+    "address_line1",
+    "address_line2",
+    "state",
+    "zipcode",
+    "email",
+    "city",
+    "legal_name",
+    "legal_number",
+    "tax_identification_number",
+    "webhook_url",
+)
+ORGANIZATION_KEYS = (
+    *ORGANIZATION_TEXT_KEYS,
+    "net_payment_term",
+    "default_currency",
+    "timezone",
+    "billing_configuration",
+)
 SUBSCRIPTION_KEYS = (
     "external_customer_id",
     "plan_code",
@@ -119,6 +139,11 @@ def plan_body(body: object) -> Body:
 def customer_body(body: object) -> Body:
     """Pick the known keys of a customer; each metadata entry gets a `new_id` for its making."""
     return _pick(body, CUSTOMER_KEYS) | _each(body, "metadata", _metadata_body)
+
+
+def organization_body(body: object) -> Body:
+    """Pick the known keys of an organization or of its billing entity."""
+    return _pick(body, ORGANIZATION_KEYS)
 
 
 def subscription_body(body: object) -> Body:

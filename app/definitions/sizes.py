@@ -18,7 +18,7 @@ from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, TAKEN, Fields, scalar_text
 from app.definitions.model import Plan
 from app.definitions.outcome import Rejected, invalid
-from app.definitions.shapes import CUSTOMER_TEXT_KEYS
+from app.definitions.shapes import CUSTOMER_TEXT_KEYS, ORGANIZATION_TEXT_KEYS
 
 TOO_LONG = "value_is_too_long"
 
@@ -136,6 +136,11 @@ def _customer(fields: Fields, body: Body, _: object) -> None:
         note_errors(fields, body)
 
 
+def _organization(fields: Fields, body: Body, _: object) -> None:
+    _names(fields, body, ORGANIZATION_TEXT_KEYS, limits.CUSTOMER_TEXT_CHARACTERS)
+    _encoded(fields, body, "billing_configuration", limits.PROPERTIES_BYTES)
+
+
 def _subscription(fields: Fields, body: Body, _: object) -> None:
     _identifiers(fields, body, ("external_id", "external_customer_id", "plan_code"))
     _names(fields, body, ("name",), limits.NAME_CHARACTERS)
@@ -147,6 +152,7 @@ _CHECKS: dict[str, Callable[[Fields, Body, object], None]] = {
     "charge": _charge,
     "filter": _filter,
     "customer": _customer,
+    "organization": _organization,
     "subscription": _subscription,
 }
 

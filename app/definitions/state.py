@@ -8,20 +8,24 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Final
 
 from app.definitions.indexes.coded import MetricIndex, PlanIndex
 from app.definitions.indexes.customers import CustomerIndex
 from app.definitions.indexes.grants import Grants
 from app.definitions.indexes.history import HistoryIndex
 from app.definitions.indexes.index import CodeKey, Index, newest
+from app.definitions.indexes.organizations import OrganizationIndex
 from app.definitions.indexes.records import RecordIndex
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.indexes.settings import SettingsVersions
 from app.definitions.indexes.subscriptions import SubscriptionIndex
 from app.definitions.model import (
+    DEFAULT_TIMEZONE,
     Customer,
     HistoryRecord,
     Metric,
+    Organization,
     Plan,
     SettingsRecord,
     Subscription,
@@ -29,6 +33,8 @@ from app.definitions.model import (
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
+
+_NOTHING_SAID: Final[Versions[Organization]] = Versions()
 
 
 class Definitions(Index):
@@ -48,6 +54,7 @@ class Definitions(Index):
         self.set_asides = SetAsides()
         self.grants = Grants()
         self.history = HistoryIndex()
+        self.organization_index = OrganizationIndex()
         self.metric_index = MetricIndex()
         self.plan_index = PlanIndex()
         self.customer_index = CustomerIndex()
@@ -339,9 +346,25 @@ class Definitions(Index):
     # Organizations
 
     def organizations(self) -> list[str]:
-        """Return all organizations that have or had any metric, plan, customer or subscription."""
+        """Return all organizations that the log tells of anything but history."""
         held = (self.metric_index.live, self.plan_index.live, self.customer_index.live)
-        return sorted({*self.subscription_index.by_organization, *chain.from_iterable(held)})
+        named = (self.subscription_index.by_organization, self.organization_index.versions)
+        return sorted(set(chain.from_iterable((*held, *named))))
+
+    def organization_versions(self, organization_id: str) -> Versions[Organization]:
+        """Return what an organization says of itself through time; none while it says nothing."""
+        return self.organization_index.versions.get(organization_id, _NOTHING_SAID)
+
+    def organization(self, organization_id: str) -> Organization | None:
+        """Return what an organization says of itself; None: nothing so far."""
+        return self.organization_versions(organization_id).at()
+
+    def timezone_of(self, organization_id: str, customer: Customer | None) -> str:
+        """Return the timezone that holds for a customer: its own, else the organization's."""
+        if customer is not None and customer.timezone is not None:
+            return customer.timezone
+        organization = self.organization(organization_id)
+        return DEFAULT_TIMEZONE if organization is None else organization.timezone
 
     def names_affected(self, impact: Impact) -> Iterator[CodeKey]:
         """Yield (organization id, external id) of the subscriptions that an impact is about.

@@ -24,7 +24,6 @@ from app.definitions.model import Customer, Plan, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
 
-DEFAULT_TIMEZONE = "UTC"
 INVALID_DATE = "invalid_date"
 LATEST_START_MS = 221_845_392_000_000
 """9000-01-01: leaves room for the periods after it."""
@@ -168,15 +167,21 @@ def elapsed_periods(definitions: Definitions, subscription: Subscription, now_ms
 
 
 def moved_downgrades(
-    definitions: Definitions, subscriptions: Iterable[Subscription], timezone: str, now_ms: int
+    definitions: Definitions,
+    subscriptions: Iterable[Subscription | None],
+    timezone: str,
+    now_ms: int,
 ) -> Steps[tuple[Subscription, ...]]:
-    """Move planned downgrades to where their period ends in the customer's new timezone."""
+    """Move planned downgrades to where their period ends in the customers' new timezone.
+
+    None stands for a subscription that keeps its timezone.
+    """
     moved: list[Subscription] = []
     for count, old in enumerate(subscriptions, 1):
         if count % STEP_ITEMS == 0:
             yield
-        following = _following(definitions, old, now_ms)
-        if following is None or old.terminated_at_ms is None:
+        following = None if old is None else _following(definitions, old, now_ms)
+        if old is None or following is None or old.terminated_at_ms is None:
             continue
         grid = _grid(definitions, old, now_ms)
         end_ms = grid.next_start_ms(grid.index_at(old.terminated_at_ms - 1))
@@ -365,7 +370,7 @@ def _grid(definitions: Definitions, subscription: Subscription, now_ms: int) -> 
 
 def _timezone(definitions: Definitions, subscription: Subscription) -> str:
     customer = definitions.customer(subscription.organization_id, subscription.external_customer_id)
-    return (customer.timezone if customer else None) or DEFAULT_TIMEZONE
+    return definitions.timezone_of(subscription.organization_id, customer)
 
 
 def _find(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 from app.billing_periods.grid import PeriodGrid
-from app.definitions.model import Customer, Plan, SettingsRecord, Subscription
+from app.definitions.model import (
+    DEFAULT_TIMEZONE,
+    Customer,
+    Organization,
+    Plan,
+    SettingsRecord,
+    Subscription,
+)
 from app.definitions.state import Definitions
 from app.definitions.timeline import Terms, Timeline
 from app.definitions.versions import Versions
@@ -38,6 +45,7 @@ def subscription_terms(
         return []
     customer = definitions.customer_of(newest)
     plan = definitions.plan_versions[newest.plan_id]
+    organization = definitions.organization_versions(newest.organization_id)
     created_ms = subscription.changes[0]
     changes = (
         subscription.changes,
@@ -45,6 +53,7 @@ def subscription_terms(
         # Shared by many, and often changed otherwise.
         plan.changes_of(_plan_shape),
         definitions.settings.changes_of(_settings_shape),
+        organization.changes_of(_organization_shape),
     )
     moments = {
         at_ms
@@ -54,7 +63,7 @@ def subscription_terms(
     }
     terms: list[Terms] = []
     for at_ms in sorted(moments | {created_ms}):
-        entry = _terms_at(at_ms, subscription, customer, plan, definitions)
+        entry = _terms_at(at_ms, subscription, customer, plan, organization, definitions)
         if entry is not None and (not terms or entry[1:] != terms[-1][1:]):
             terms.append(entry)
     return terms
@@ -63,6 +72,11 @@ def subscription_terms(
 def _plan_shape(plan: Plan) -> object:
     """Return the parts of a plan that `Terms` depend on."""
     return plan.interval, bool(plan.bill_charges_monthly)
+
+
+def _organization_shape(organization: Organization) -> object:
+    """Return the parts of an organization that `Terms` depend on."""
+    return organization.timezone, organization.grace_days
 
 
 def _settings_shape(settings: SettingsRecord) -> object:
@@ -87,6 +101,7 @@ def _terms_at(
     subscriptions: Versions[Subscription],
     customers: Versions[Customer],
     plans: Versions[Plan],
+    organizations: Versions[Organization],
     definitions: Definitions,
 ) -> Terms | None:
     # A deleted plan as it last was: periods that ran under it still close.
@@ -94,8 +109,13 @@ def _terms_at(
     if subscription is None or plan is None:
         return None
     customer, settings = customers.at(at_ms), definitions.settings_at(at_ms)
-    timezone = (customer.timezone if customer else None) or "UTC"
+    organization = organizations.at(at_ms)
+    timezone = customer.timezone if customer else None
+    if timezone is None:
+        timezone = organization.timezone if organization else DEFAULT_TIMEZONE
     grace_days = customer.grace_days if customer else None
+    if grace_days is None and organization is not None:
+        grace_days = organization.grace_days
     grid = _grid(
         plan.interval,
         subscription.billing_time,

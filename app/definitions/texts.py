@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import msgspec
 
-from app.definitions.model import Charge, Customer, Metric, Plan, Subscription
+from app.definitions.model import Charge, Customer, Metric, Organization, Plan, Subscription
 
-Defined = TypeVar("Defined", Metric, Plan, Customer, Subscription)
+Defined = TypeVar("Defined", Metric, Plan, Customer, Organization, Subscription)
 
 _replace = msgspec.structs.replace
 
@@ -54,6 +54,11 @@ def _counted(charge: Charge) -> Charge:
 @without_texts.register
 def _(customer: Customer) -> object:
     return _replace(customer, attributes={}, updated_at_ms=0)
+
+
+@without_texts.register
+def _(organization: Organization) -> object:
+    return _replace(organization, attributes={}, updated_at_ms=0)
 
 
 @without_texts.register

@@ -118,11 +118,16 @@ class Life:
 
     def begin(self) -> None:
         """Definitions, and the first subscription: at once, back-dated or later."""
-        customer = {
-            "external_id": "customer",
+        terms = {
             "timezone": self.timezone,
             "billing_configuration": {"invoice_grace_period": self.grace_days},
         }
+        customer: dict[str, object] = {"external_id": "customer"}
+        # Whoever says it, a customer or its organization: it is the same.
+        if self.random.random() < 1 / 2:
+            customer |= terms
+            terms = {"timezone": "Asia/Tokyo"}
+        self.story.define(_BEGINNING, commands.update_organization(ORG, terms))
         self.story.metric("m", "count_agg", at=_BEGINNING)
         self.story.metric("balance", "sum_agg", at=_BEGINNING, recurring=True)
         for plan in self.plans:

@@ -544,6 +544,18 @@ BUGS = (
         "if False:",
     ),
     Bug(
+        "organization-moves-no-downgrade",
+        "app/definitions/organizations.py",
+        "yield subscription if follows else None",
+        "yield None",
+    ),
+    Bug(
+        "timezone-of-organizations-in-force-at-once",
+        "app/definitions/terms.py",
+        "organization = organizations.at(at_ms)",
+        "organization = organizations.at()",
+    ),
+    Bug(
         "unsealed-progress-believed",
         "app/runtime/progress.py",
         "hmac.compare_digest(seal.encode(), self._of(progress).encode())",

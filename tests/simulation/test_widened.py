@@ -73,7 +73,7 @@ _WANTED = (
     *("late_policy", "late_window_s", "max_groups", "close_elapsed", "implicit_plan"),
     *("timezone after a plan change", "several commands at once", "at the end of a period"),
     *("spelled numbers", "ties", "groups changed", "asked", "null header", "wished end"),
-    *("expression", "priced"),
+    *("expression", "priced", "organization"),
 )
 
 
@@ -146,6 +146,8 @@ def _defined(made: Iterable[Command]) -> Iterator[str]:
                     yield "wished end"
                 known = plans.setdefault(body["external_id"], body["plan_code"])
                 replaced |= known == "third" != body["plan_code"]
+            case "update_organization":
+                yield "organization"
             case "settings":
                 yield from _settings_changed(settings or payload, payload)
                 settings = payload

@@ -280,6 +280,24 @@ class _Widening:
         body = {"external_id": "customer", "timezone": self.choose.choice(TIMEZONES)}
         return commands.upsert_customer(ORG, body)
 
+    def _organizations(self) -> None:
+        """What holds for customers that say nothing of timezone and grace, which some unsay."""
+        choose = self.choose
+        unsaid = {"timezone": None, "billing_configuration": {"invoice_grace_period": None}}
+        for _ in range(choose.choice((1, 2, 3))):
+            block: list[Step] = [self._used(), _defined(self._organization()), self._used()]
+            if choose.random() < 0.5:
+                body = {"external_id": "customer", **unsaid}
+                block.insert(choose.randint(0, 2), _defined(commands.upsert_customer(ORG, body)))
+            self._spread([*block, self._pause(), self._used()])
+
+    def _organization(self) -> Command:
+        choose = self.choose
+        body: dict[str, Any] = {"timezone": choose.choice((None, *TIMEZONES))}
+        if choose.random() < 0.6:
+            body["billing_configuration"] = {"invoice_grace_period": choose.choice((0, 1, 4, None))}
+        return commands.update_organization(ORG, body)
+
     def _at_once(self) -> None:
         """Several commands in one millisecond; an upgrade in the one at which a period ends."""
         choose = self.choose
@@ -494,6 +512,7 @@ _KINDS: list[tuple[float, Callable[[_Widening], None]]] = [
     (0.45, _Widening._spellings),
     (0.3, _Widening._questions),
     (0.4, _Widening._trust),
+    (0.3, _Widening._organizations),
 ]
 """How often, and what. Events are respelled, and questions asked, when all others are there."""
 

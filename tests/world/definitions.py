@@ -169,10 +169,18 @@ def _create_metric(draw: st.DrawFn, code: str, made: Made) -> Command:
 
 
 def _customer(draw: st.DrawFn, code: str, made: Made) -> Command:
-    timezone = draw(st.sampled_from(["UTC", "Europe/Paris", "America/Los_Angeles"]))
-    grace = {"invoice_grace_period": draw(st.integers(0, 9))}
+    timezone = draw(st.sampled_from([None, "UTC", "Europe/Paris", "America/Los_Angeles"]))
+    grace = {"invoice_grace_period": draw(st.none() | st.integers(0, 9))}
     body = {"external_id": "customer", "timezone": timezone, "billing_configuration": grace}
     return commands.upsert_customer(ORG, body)
+
+
+def _organization(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """What it says holds while no customer was made, or for one that said nothing."""
+    timezone = draw(st.sampled_from(["UTC", "Asia/Tokyo", "America/Los_Angeles"]))
+    grace = {"invoice_grace_period": draw(st.sampled_from([None, 0, 2, 5]))}
+    body = {"timezone": timezone, "billing_configuration": grace}
+    return commands.update_organization(ORG, body)
 
 
 def _plan(draw: st.DrawFn, code: str, made: Made) -> Command:
@@ -237,6 +245,7 @@ _CHANGES = [
     _create_metric,
     _customer,
     _customer,
+    _organization,
     _plan,
     _plan,
     _one_charge,

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from app.api import changes, descriptions, history, operations, preview, set_aside, verification
+from app.api import (
+    changes,
+    descriptions,
+    history,
+    operations,
+    organizations,
+    preview,
+    set_aside,
+    usage,
+    verification,
+)
 from app.api.endpoints.parameters import V1
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import operations as schemas
@@ -24,10 +34,61 @@ OPERATIONS = (
     Endpoint(
         "GET",
         f"{V1}/organizations",
-        operations.organization,
+        organizations.show,
         "organization",
         "Tell a key its organization.",
         response=schemas.OrganizationAnswer,
+    ),
+    *(
+        Endpoint(
+            method,
+            f"{V1}/organizations",
+            organizations.update,
+            "organization",
+            "Change the organization, and so its billing entity; absent keys stay.",
+            request=schemas.OrganizationBody,
+            response=schemas.OrganizationAnswer,
+            errors=(422,),
+        )
+        for method in ("PUT", "PATCH")
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/billing_entities",
+        organizations.billing_entities,
+        "billing_entity",
+        "List the one billing entity.",
+        response=schemas.BillingEntityList,
+    ),
+    Endpoint(
+        "POST",
+        f"{V1}/billing_entities",
+        usage.unpriced,
+        "billing_entity",
+        "Not available: there is one billing entity.",
+        errors=(403,),
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/billing_entities/{{code}}",
+        organizations.billing_entity,
+        "billing_entity",
+        "Show the billing entity `default`.",
+        response=schemas.BillingEntityAnswer,
+        errors=(404,),
+    ),
+    *(
+        Endpoint(
+            method,
+            f"{V1}/billing_entities/{{code}}",
+            organizations.update_billing_entity,
+            "billing_entity",
+            "Change the billing entity `default`, and so the organization; absent keys stay.",
+            request=schemas.BillingEntityBody,
+            response=schemas.BillingEntityAnswer,
+            errors=(404, 422),
+        )
+        for method in ("PUT", "PATCH")
     ),
     Endpoint(
         "GET",

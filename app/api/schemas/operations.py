@@ -36,14 +36,87 @@ class HistoryAnswer(Model):
     history: HistoryOutput
 
 
+class EntityConfiguration(Model):
+    invoice_grace_period: int | None = Field(
+        None, description="Days, from 0 on; null: the setting `grace_s` of the meter."
+    )
+    invoice_footer: OptionalText = None
+    document_locale: OptionalText = None
+
+
+class OrganizationInput(Model):
+    timezone: OptionalText = Field(
+        None, description="A name of the IANA database; null or empty: UTC."
+    )
+    default_currency: OptionalText = None
+    billing_configuration: EntityConfiguration | None = None
+    webhook_url: OptionalText = None
+    country: OptionalText = None
+    address_line1: OptionalText = None
+    address_line2: OptionalText = None
+    state: OptionalText = None
+    zipcode: OptionalText = None
+    email: OptionalText = None
+    city: OptionalText = None
+    legal_name: OptionalText = None
+    legal_number: OptionalText = None
+    tax_identification_number: OptionalText = None
+    net_payment_term: int | None = None
+
+
+class OrganizationBody(Model):
+    organization: OrganizationInput
+
+
+class BillingEntityInput(OrganizationInput):
+    invoice_grace_period: int | None = Field(
+        None, description="As in `billing_configuration`, which holds if both are given."
+    )
+
+
+class BillingEntityBody(Model):
+    billing_entity: BillingEntityInput
+
+
 class OrganizationOutput(Model):
     lago_id: str
     name: str
     created_at: Instant | None
+    timezone: str
+    default_currency: str
+    billing_configuration: EntityConfiguration
+    webhook_url: str | None
+    webhook_urls: list[str]
+    country: str | None
+    address_line1: str | None
+    address_line2: str | None
+    state: str | None
+    zipcode: str | None
+    email: str | None
+    city: str | None
+    legal_name: str | None
+    legal_number: str | None
+    tax_identification_number: str | None
+    net_payment_term: int
 
 
 class OrganizationAnswer(Model):
     organization: OrganizationOutput
+
+
+class BillingEntityOutput(OrganizationOutput):
+    code: str
+    updated_at: Instant | None
+    is_default: bool
+    invoice_grace_period: int | None
+
+
+class BillingEntityAnswer(Model):
+    billing_entity: BillingEntityOutput
+
+
+class BillingEntityList(Model):
+    billing_entities: list[BillingEntityOutput]
 
 
 class Status(Model):

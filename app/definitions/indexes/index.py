@@ -10,13 +10,13 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 from app.definitions.active_counts import ActiveCounts
 from app.definitions.indexes.overlay import Overlay
-from app.definitions.model import Customer, Metric, Plan, SetAside, Subscription
+from app.definitions.model import Customer, Metric, Organization, Plan, SetAside, Subscription
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Versions
 
 T = TypeVar("T")
 K = TypeVar("K")
-Defined = TypeVar("Defined", Metric, Plan, Customer, Subscription)
+Defined = TypeVar("Defined", Metric, Plan, Customer, Organization, Subscription)
 CodeKey: TypeAlias = tuple[str, str]
 """(organization id, code or external id)."""
 

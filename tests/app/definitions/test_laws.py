@@ -85,6 +85,10 @@ customer_bodies = st.fixed_dictionaries(
     {"external_id": external_ids},
     optional={"timezone": st.sampled_from(["UTC", "Pacific/Auckland", "America/New_York"])},
 )
+organization_bodies = st.fixed_dictionaries(
+    {"timezone": st.sampled_from(["", "Asia/Tokyo", "America/New_York"])},
+    optional={"billing_configuration": st.just({"invoice_grace_period": 2})},
+)
 subscription_bodies = st.fixed_dictionaries(
     {
         "external_customer_id": st.sampled_from(["x", "x", "x", "y"]),
@@ -141,6 +145,7 @@ def commands_of(
         st.builds(commands.delete_charge_filter, orgs, codes, codes, filter_ids),
         st.builds(commands.upsert_customer, orgs, customer),
         st.builds(commands.delete_customer, orgs, external_ids),
+        st.builds(commands.update_organization, orgs, shape(organization_bodies)),
         st.builds(commands.create_subscription, orgs, subscription),
         st.builds(commands.create_subscription, orgs, subscription),
         st.builds(commands.create_subscription, orgs, subscription),
@@ -209,6 +214,7 @@ def as_of(definitions: Definitions, at_ms: int) -> Any:
         [definitions.metric(*key, at_ms) for key in keys],
         [definitions.plan(*key, at_ms) for key in keys],
         [definitions.customer(*key, at_ms) for key in keys],
+        [definitions.organization_versions(org).at(at_ms) for org in ORGS],
         [
             [found for v in definitions.subscriptions(*key) if (found := v.at(at_ms))]
             for key in keys
@@ -355,7 +361,7 @@ def sound(definitions: Definitions, defined: object) -> None:
         st.sampled_from(
             ["create_plan", "update_plan", "create_charge", "update_charge", "delete_charge",
              "create_charge_filter", "update_charge_filter", "create_subscription",
-             "upsert_customer", "history", "create_billable_metric",
+             "upsert_customer", "update_organization", "history", "create_billable_metric",
              "terminate_subscription", "settings", "unheard_of"]
         ),
         JSON
@@ -363,7 +369,7 @@ def sound(definitions: Definitions, defined: object) -> None:
             {},
             optional=dict.fromkeys(
                 ("id", "code", "plan", "charge_code", "charge", "filter", "customer",
-                 "subscription"), JSON,
+                 "organization", "subscription"), JSON,
             ),
         ),
     )

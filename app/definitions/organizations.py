@@ -1,0 +1,118 @@
+"""Organizations: what each says of itself, and of customers that do not say otherwise.
+
+An organization and its one billing entity are the same definition. Rules: metering-semantics §7.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from app.billing_periods.timezones import is_timezone
+from app.bounds.turns import Steps
+from app.definitions.commands import Command
+from app.definitions.currencies import CURRENCIES
+from app.definitions.decision import Decision, payload_body
+from app.definitions.fields import INVALID, OUT_OF_RANGE, Fields, integer, is_blank
+from app.definitions.model import DEFAULT_TIMEZONE, MAX_DAYS, Organization, Subscription
+from app.definitions.outcome import Impact, Rejected, invalid
+from app.definitions.shapes import ORGANIZATION_TEXT_KEYS
+from app.definitions.state import Definitions
+from app.definitions.subscriptions import moved_downgrades
+
+_ECHOED = ("invoice_footer", "document_locale")
+"""Keys of a billing configuration that are only echoed."""
+
+
+def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+    """Change the given keys of an organization, and so of its billing entity."""
+    organization_id = command.organization_id
+    old = definitions.organization(organization_id) or Organization(
+        id=organization_id, created_at_ms=now_ms, updated_at_ms=now_ms
+    )
+    fields = Fields(payload_body(command, "organization"))
+    new = _described(fields, old, payload_body(command, "organization"), now_ms)
+    if fields.errors:
+        return invalid(fields.errors)
+    if msgspec.structs.replace(new, updated_at_ms=old.updated_at_ms) == old:
+        return Decision(old, None, ())
+    if _shape(old) == _shape(new):
+        return Decision(new, None, (new,))
+    moved: tuple[Subscription, ...] = ()
+    if old.timezone != new.timezone:
+        subscriptions = _following_the_organization(definitions, organization_id)
+        moved = yield from moved_downgrades(definitions, subscriptions, new.timezone, now_ms)
+    known = definitions.subscriptions_count(organization_id) > 0
+    return Decision(new, Impact(organization_id) if known else None, (*moved, new))
+
+
+def _following_the_organization(
+    definitions: Definitions, organization_id: str
+) -> Iterator[Subscription | None]:
+    """Yield subscriptions whose customers have no timezone of their own; None for another."""
+    for subscription in definitions.subscriptions_from_newest(organization_id):
+        customer = definitions.customer_of(subscription).at()
+        follows = customer is not None and customer.timezone is None
+        yield subscription if follows else None
+
+
+def _described(
+    fields: Fields, old: Organization, body: Mapping[str, Any], now_ms: int
+) -> Organization:
+    attributes = dict(old.attributes)
+    attributes |= {key: fields.text(key) for key in ORGANIZATION_TEXT_KEYS if key in body}
+    if "net_payment_term" in body:
+        attributes["net_payment_term"] = fields.integer("net_payment_term", 0, MAX_DAYS)
+    if "default_currency" in body:
+        attributes["default_currency"] = _currency(fields)
+    configuration = fields.mapping("billing_configuration")
+    echoed = Fields(configuration)
+    attributes |= {key: echoed.text(key) for key in _ECHOED if key in configuration}
+    timezone = _timezone(fields) if "timezone" in body else old.timezone
+    grace_days = old.grace_days
+    if "invoice_grace_period" in configuration:
+        grace_days = _grace_days(echoed)
+    for field, codes in echoed.errors.items():
+        fields.fail(field, codes[0])
+    return msgspec.structs.replace(
+        old,
+        updated_at_ms=now_ms,
+        timezone=timezone,
+        grace_days=grace_days,
+        attributes=attributes,
+    )
+
+
+def _timezone(fields: Fields) -> str:
+    value = fields.get("timezone")
+    if is_blank(value):
+        return DEFAULT_TIMEZONE
+    if not isinstance(value, str) or not is_timezone(value):
+        fields.fail("timezone", "invalid_timezone")
+        return DEFAULT_TIMEZONE
+    return value
+
+
+def _grace_days(fields: Fields) -> int | None:
+    value = fields.get("invoice_grace_period")
+    days = integer(value)
+    if value is not None and (days is None or not 0 <= days <= MAX_DAYS):
+        fields.fail("invoice_grace_period", OUT_OF_RANGE)
+    return days
+
+
+def _currency(fields: Fields) -> str | None:
+    value = fields.get("default_currency")
+    if is_blank(value):
+        return None
+    if not isinstance(value, str) or value not in CURRENCIES:
+        fields.fail("default_currency", INVALID)
+        return None
+    return value
+
+
+def _shape(organization: Organization) -> tuple[str, int | None]:
+    """Return what of an organization shapes usage: its timezone and its grace in days."""
+    return organization.timezone, organization.grace_days
