@@ -145,9 +145,9 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     updated_at_ms: int
     timezone: str = DEFAULT_TIMEZONE
-    """Of customers without a timezone of their own."""
+    """The timezone of customers that have none of their own."""
     grace_days: int | None = None
-    """Of customers without a grace period of their own; None means the settings' grace_s."""
+    """Grace of customers that have none of their own; None means the settings' grace_s."""
     attributes: Mapping[str, Any] = {}
 
 
