@@ -268,6 +268,13 @@ def ceil_at(value: Decimal | Fraction, digits: int) -> Decimal:
     return _ceil_ratio(scaled.numerator, scaled.denominator, digits)
 
 
+def round_at(value: Fraction, digits: int) -> Decimal:
+    """Round at `digits` decimals, halves away from zero."""
+    scaled = abs(value) * Fraction(10) ** digits + Fraction(1, 2)
+    rounded = scaled.numerator // scaled.denominator
+    return Decimal(rounded if value >= 0 else -rounded).scaleb(-digits, _WIDE)
+
+
 def _ceil_ratio(numerator: int, denominator: int, digits: int) -> Decimal:
     """Return the ratio rounded towards +infinity to an integer, as that many decimals."""
     return Decimal(-(-numerator // denominator)).scaleb(-digits, _WIDE)

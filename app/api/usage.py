@@ -18,6 +18,7 @@ from app.api.usage_json import (
     UsageSelection,
     current_usage_stream,
     past_usage_stream,
+    projected_usage_stream,
     select_charges,
 )
 from app.bounds.turns import Work
@@ -47,6 +48,16 @@ def regrouping(query: Query) -> Regrouping:
 
 
 async def current(call: Call) -> Any:
+    """Answer the period that holds now."""
+    return await _running(call)
+
+
+async def projected(call: Call) -> Any:
+    """Answer the same with what it comes to if it goes on as it did so far."""
+    return await _running(call, projects=True)
+
+
+async def _running(call: Call, *, projects: bool = False) -> Any:
     """Answer the period that holds now.
 
     Errors come in Lago's order: customer, subscription, the rest.
@@ -60,14 +71,17 @@ async def current(call: Call) -> Any:
     usage = await call.meter.usage.current_usage(*name, call.now_ms)
     if usage is None:
         raise _no_usage(call)
-    if call.query.flag("full_usage"):
+    if not projects and call.query.flag("full_usage"):
         raise not_allowed("full_usage_not_allowed")
     wanted = _checked_selection(call, usage)
     regrouped = regrouping(call.query)
     if regrouped.asks():
         chosen = msgspec.structs.replace(usage, charges=select_charges(usage, wanted))
         usage = await call.meter.usage.regrouped_usage(chosen, regrouped, call.now_ms)
-    body = {"customer_usage": current_usage_stream(usage, wanted)}
+    if projects:
+        body = {"customer_projected_usage": projected_usage_stream(usage, call.now_ms, wanted)}
+    else:
+        body = {"customer_usage": current_usage_stream(usage, wanted)}
     return await streamed(
         call, parts(call.api.turns, Work("request", "current_usage", *name), body)
     )
@@ -169,11 +183,6 @@ async def _wait_for(call: Call, external_subscription_id: str) -> None:
 
 def _is_count(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _LARGEST_OFFSET_DIGITS
-
-
-async def projected(_: Call) -> Any:
-    """Refuse with 403 a paid option of Lago that this product does not have."""
-    raise forbidden("projected_usage_not_enabled")
 
 
 async def unpriced(_: Call) -> Any:

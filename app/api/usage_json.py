@@ -16,6 +16,7 @@ from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.billing_periods.timezones import local_date
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import Charge, ChargeFilter, Metric
+from app.meter.projection import passed_share, projected_rows
 from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
 from app.numbers import exact_sum, plain
 
@@ -65,12 +66,22 @@ def current_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTH
     """Return the `customer_usage` object, its lists to be streamed."""
     rows = _rows_by_charge(usage.rows)
     charges_usage = (
-        _charge_json(
-            usage, in_force, _with_zero_rows(in_force.charge, rows.get(in_force.charge.id, []))
-        )
+        _charge_json(usage, in_force, _complete(in_force, rows))
         for in_force in select_charges(usage, selection)
     )
     return _period_json(usage, charges_usage)
+
+
+def projected_usage_stream(
+    usage: PeriodUsage, at_ms: int, selection: UsageSelection = EVERYTHING
+) -> Json:
+    """Return the `customer_projected_usage` object, as seen at an instant."""
+    rows, passed = _rows_by_charge(usage.rows), passed_share(usage, at_ms)
+    charges_usage = (
+        _charge_json(usage, in_force, projected_rows(in_force, _complete(in_force, rows), passed))
+        for in_force in select_charges(usage, selection)
+    )
+    return _period_json(usage, charges_usage) | {"projected_amount_cents": 0}
 
 
 def past_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
@@ -123,6 +134,7 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
     figures = _figures(rows)
     return {
         "units": figures["units"],
+        **_projected(rows),
         "total_aggregated_units": figures["total_aggregated_units"],
         **_so_far(metric, rows),
         "events_count": figures["events_count"],
@@ -200,10 +212,23 @@ def _figures(rows: Sequence[UsageRow]) -> Json:
     """Return the sums over cells, as each is shown."""
     return {
         "units": plain(exact_sum(row.units for row in rows)),
+        **_projected(rows),
         "total_aggregated_units": plain(exact_sum(row.total_aggregated_units for row in rows)),
         "events_count": sum(row.events_count for row in rows),
         "amount_cents": 0,
         "pricing_unit_details": None,
+    }
+
+
+def _projected(rows: Sequence[UsageRow]) -> Json:
+    """Return what cells come to by the end of the period; nothing where nobody asks."""
+    units = [row.projected_units for row in rows if row.projected_units is not None]
+    if not units:
+        return {}
+    return {
+        "projected_units": plain(exact_sum(units)),
+        "projected_amount_cents": 0,
+        "projected_presentation_breakdowns": [],
     }
 
 
@@ -212,12 +237,13 @@ def _buckets(charge: Charge) -> list[ChargeFilter | None]:
     return [*charge.filters, None]
 
 
-def _with_zero_rows(charge: Charge, rows: Sequence[UsageRow]) -> list[UsageRow]:
+def _complete(in_force: ChargeInForce, rows: Mapping[str, list[UsageRow]]) -> list[UsageRow]:
     """Return rows of every bucket: one that used nothing gets a row of zeros in the null group."""
-    complete: list[UsageRow] = []
+    charge = in_force.charge
+    of_charge, complete = rows.get(charge.id, []), list[UsageRow]()
     for bucket in _buckets(charge):
         bucket_id = bucket.id if bucket else None
-        of_bucket = [row for row in rows if row.filter_id == bucket_id]
+        of_bucket = [row for row in of_charge if row.filter_id == bucket_id]
         complete += of_bucket or [_zero_row(charge, bucket)]
     return complete
 

@@ -70,6 +70,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     total_aggregated_units: Decimal
     units_so_far: Decimal | None = None
     """weighted_sum: the part of the average that has accrued by now; None when it is not known."""
+    projected_units: Decimal | None = None
+    """What they come to by the end of the period; None where nobody asks."""
     events_count: int
     precise_total_amount_cents: Decimal | None = None
 

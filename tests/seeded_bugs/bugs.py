@@ -514,6 +514,12 @@ BUGS = (
         "end = shared.definitions.offset\n    cells",
     ),
     Bug(
+        "default-bucket-projected",
+        "app/meter/projection.py",
+        "if in_force.charge.filters and row.filter_id is None:",
+        "if False:",
+    ),
+    Bug(
         "set-aside-folded-where-it-was-forwarded",
         "app/runtime/portion.py",
         "if aside is None or not aside.holds_element(offset, index):",

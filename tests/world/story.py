@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from app.api.usage_json import UsageSelection, current_usage_json
+from app.api.streams import whole
+from app.api.usage_json import UsageSelection, current_usage_json, projected_usage_stream
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.judging import Judging
@@ -92,6 +93,13 @@ class Story:
         found = self.meter(at).usage((ORG, SUBSCRIPTION), ms(at))
         assert found is not None
         return current_usage_json(found, UsageSelection(**selection))
+
+    def projected(self, at: str) -> Json:
+        """`customer_projected_usage` at that moment."""
+        found = self.meter(at).usage((ORG, SUBSCRIPTION), ms(at))
+        assert found is not None
+        shown: Json = whole(projected_usage_stream(found, ms(at)))
+        return shown
 
     def regrouped(self, at: str, events_read: bool | None = None, **wanted: Any) -> Json:
         """`customer_usage` in other groups; `events_read`: whether cells alone must not do."""

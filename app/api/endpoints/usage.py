@@ -7,6 +7,20 @@ from app.api.endpoints.parameters import BOOLEAN, PAGE, POSITIVE, SUBSCRIPTION, 
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import usage as schemas
 
+_RUNNING = (
+    SUBSCRIPTION,
+    Parameter("charge_id", "Only this charge."),
+    Parameter("charge_code", "Only the charge of this code."),
+    Parameter("billable_metric_code", "Only charges on this metric."),
+    Parameter(
+        "group",
+        "Only events with these property values, whose keys then no longer group.",
+        {"type": "object", "additionalProperties": {"type": "string"}},
+    ),
+    Parameter("skip_grouping", "Aggregate as if nothing were grouped.", BOOLEAN),
+    Parameter("apply_taxes", "Taken for compatibility; nothing is taxed.", BOOLEAN),
+)
+
 USAGE = (
     Endpoint(
         "GET",
@@ -16,20 +30,20 @@ USAGE = (
         "Usage of the period that holds now.",
         response=schemas.UsageAnswer,
         query=(
-            SUBSCRIPTION,
-            Parameter("charge_id", "Only this charge."),
-            Parameter("charge_code", "Only the charge of this code."),
-            Parameter("billable_metric_code", "Only charges on this metric."),
-            Parameter(
-                "group",
-                "Only events with these property values, whose keys then no longer group.",
-                {"type": "object", "additionalProperties": {"type": "string"}},
-            ),
-            Parameter("skip_grouping", "Aggregate as if nothing were grouped.", BOOLEAN),
-            Parameter("apply_taxes", "Taken for compatibility; nothing is taxed.", BOOLEAN),
+            *_RUNNING,
             Parameter("full_usage", "Not available: 405.", BOOLEAN),
             WAIT_FOR,
         ),
+        errors=(404, 405, 422),
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/customers/{{external_id}}/projected_usage",
+        usage.projected,
+        "customer_usage",
+        "The same with what it comes to if it goes on as it did so far.",
+        response=schemas.ProjectedUsageAnswer,
+        query=(*_RUNNING, WAIT_FOR),
         errors=(404, 405, 422),
     ),
     Endpoint(
@@ -71,14 +85,6 @@ SERIES = (
             Parameter("to", "ISO 8601, exclusive; now by default."),
         ),
         errors=(404, 422),
-    ),
-    Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}/projected_usage",
-        usage.projected,
-        "customer_usage",
-        "Not available.",
-        errors=(403,),
     ),
     Endpoint(
         "GET",

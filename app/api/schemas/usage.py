@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -76,6 +76,36 @@ class UsageOutput(Model):
 
 class UsageAnswer(Model):
     customer_usage: UsageOutput
+
+
+class Projection(Model):
+    """What is added to each charge, filter and group."""
+
+    projected_units: Units = Field(description="By the end of the period; a balance stays.")
+    projected_amount_cents: int
+    projected_presentation_breakdowns: list[Any]
+
+
+class ProjectedFilterUsage(FilterUsage, Projection):
+    pass
+
+
+class ProjectedGroupUsage(GroupUsage, Projection):
+    filters: list[ProjectedFilterUsage]  # type: ignore[assignment]
+
+
+class ProjectedChargeUsage(ChargeUsage, Projection):
+    filters: list[ProjectedFilterUsage]  # type: ignore[assignment]
+    grouped_usage: list[ProjectedGroupUsage]  # type: ignore[assignment]
+
+
+class ProjectedUsageOutput(UsageOutput):
+    projected_amount_cents: int
+    charges_usage: list[ProjectedChargeUsage]  # type: ignore[assignment]
+
+
+class ProjectedUsageAnswer(Model):
+    customer_projected_usage: ProjectedUsageOutput
 
 
 class PastUsageOutput(UsageOutput):

@@ -13,7 +13,6 @@ V1 = "/api/v1"
     ("method", "path", "code"),
     [
         ("GET", "/events_enriched", "endpoint_not_available"),
-        ("GET", "/customers/c/projected_usage", "projected_usage_not_enabled"),
         ("GET", "/customers/c/portal_url", "feature_unavailable"),
         ("GET", "/analytics/usage", "feature_unavailable"),
         ("POST", "/events/estimate_fees", "feature_unavailable"),

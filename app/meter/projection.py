@@ -1,0 +1,46 @@
+"""Projection: what the running period comes to if it goes on as it did so far. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
+
+import msgspec
+
+from app.billing_periods.day_count import inclusive_days
+from app.billing_periods.timezones import local_date, local_midnight_ms
+from app.meter.usage import ChargeInForce, PeriodUsage, UsageRow
+from app.numbers import ZERO, round_at
+
+_DIGITS = 2
+
+
+def passed_share(usage: PeriodUsage, at_ms: int) -> Fraction:
+    """Return the days of the period that began by an instant, as a share of all its days."""
+    timezone = usage.timezone
+    first_ms = local_midnight_ms(local_date(usage.from_ms, timezone), timezone)
+    passed = inclusive_days(first_ms, max(at_ms, first_ms), timezone)
+    return min(Fraction(passed, inclusive_days(first_ms, usage.to_ms, timezone)), Fraction(1))
+
+
+def projected_rows(
+    in_force: ChargeInForce, rows: Iterable[UsageRow], passed: Fraction
+) -> list[UsageRow]:
+    """Return the rows of a charge with what each comes to by the end of the period."""
+    return [
+        msgspec.structs.replace(row, projected_units=_projected_units(in_force, row, passed))
+        for row in rows
+    ]
+
+
+def _projected_units(in_force: ChargeInForce, row: UsageRow, passed: Fraction) -> Decimal:
+    """Return what a cell comes to: a balance stays, other figures grow by the day.
+
+    Beside filters the default bucket is not projected, as in Lago.
+    """
+    if in_force.charge.filters and row.filter_id is None:
+        return ZERO
+    if in_force.metric.recurring:
+        return row.units
+    return round_at(Fraction(row.units) / passed, _DIGITS)
