@@ -47,6 +47,7 @@ from app.runtime.local_state import LocalState
 from app.runtime.metrics import EngineCollector
 from app.runtime.stall import Stall
 from app.settings import Settings, unknown_variables
+from app.webhooks.signatures import public_key_text, read_private_key
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class Worker:
                 proxies=settings.trusted_proxies,
                 peers=PeerTokens(settings.peer_secret.get_secret_value()),
                 peer_ca_file=settings.peer_ca_file,
+                webhook_public_key=_webhook_public_key(settings),
             ),
             certificate=_certificate(settings),
             most_connections=most_connections(raise_limit()),
@@ -262,6 +264,11 @@ def _certificate(settings: Settings) -> Certificate | None:
     if cert_file is None or key_file is None:
         return None
     return Certificate(cert_file, key_file)
+
+
+def _webhook_public_key(settings: Settings) -> str | None:
+    path = settings.webhook_private_key_file
+    return None if path is None else public_key_text(read_private_key(path))
 
 
 def _own_url(settings: Settings, port: int) -> str:

@@ -68,6 +68,28 @@ class ApiKey(BaseModel):
         return f"{self.organization_id}:***:{self.access}"
 
 
+class WebhookKey(BaseModel):
+    """The key by which the webhooks of one organization are signed with hmac."""
+
+    model_config = ConfigDict(frozen=True)
+
+    organization_id: str = Field(min_length=1)
+    key: SecretStr = Field(min_length=1)
+
+    def __str__(self) -> str:
+        return f"{self.organization_id}:***"
+
+
+def _parse_webhook_keys(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = (part.strip().partition(":") for part in value.split(",") if part.strip())
+    keys = [(organization_id, key) for organization_id, _, key in pairs]
+    if not all(organization_id and key for organization_id, key in keys):
+        raise ValueError("a webhook key is written organization_id:key")
+    return tuple({"organization_id": organization_id, "key": key} for organization_id, key in keys)
+
+
 def _parse_api_keys(value: object) -> object:
     if isinstance(value, str):
         return tuple(ApiKey.parse(part) for part in value.split(",") if part.strip())
@@ -318,6 +340,17 @@ class Settings(BaseSettings):
     )
     peer_ca_file: Path | None = Field(
         None, description="PEM file of the authority that signed the workers' certificates."
+    )
+    webhook_hmac_keys: Annotated[
+        tuple[WebhookKey, ...], NoDecode, BeforeValidator(_parse_webhook_keys)
+    ] = Field(
+        (),
+        description="Keys as organization_id:key,… that webhooks are signed with by hmac.",
+    )
+    webhook_private_key_file: Path | None = Field(
+        None,
+        description="PEM file of the RSA key that webhooks are signed with by jwt; workers show "
+        "its public half.",
     )
     max_batch: Count = Field(
         100,

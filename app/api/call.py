@@ -47,6 +47,8 @@ class Api:
     """The live page shows every organization to whoever asks: for the local profile only."""
     turns: Turns
     """Turns of the event loop, for answers of any size."""
+    webhook_public_key: str | None = None
+    """PEM in base64; None: webhooks are not signed with a key of our own."""
     overviews: Overviews = field(default_factory=Overviews)
 
 

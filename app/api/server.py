@@ -76,6 +76,7 @@ def build_app(
     proxies: Collection[Network] = (),
     peers: PeerTokens | None = None,
     peer_ca_file: Path | None = None,
+    webhook_public_key: str | None = None,
 ) -> web.Application:
     """Return the web application over an engine.
 
@@ -106,6 +107,7 @@ def build_app(
                 max_batch,
                 open_page,
                 turns or Turns(),
+                webhook_public_key,
             )
             yield
 

@@ -23,6 +23,7 @@ from app.definitions.shapes import (
     organization_body,
     plan_body,
     subscription_body,
+    webhook_endpoint_body,
 )
 
 __all__ = [
@@ -38,11 +39,13 @@ __all__ = [
     "create_charge_filter",
     "create_plan",
     "create_subscription",
+    "create_webhook_endpoint",
     "delete_billable_metric",
     "delete_charge",
     "delete_charge_filter",
     "delete_customer",
     "delete_plan",
+    "delete_webhook_endpoint",
     "lift",
     "set_aside",
     "set_settings",
@@ -53,6 +56,7 @@ __all__ = [
     "update_organization",
     "update_plan",
     "update_subscription",
+    "update_webhook_endpoint",
     "upsert_customer",
 ]
 
@@ -258,6 +262,31 @@ def terminate_subscription(
     return _command(
         "terminate_subscription", organization_id, external_id=external_id, status=status
     )
+
+
+def create_webhook_endpoint(organization_id: str, body: object) -> Command:
+    """Make the command of `POST /webhook_endpoints`."""
+    return _command(
+        "create_webhook_endpoint",
+        organization_id,
+        id=new_id(),
+        webhook_endpoint=webhook_endpoint_body(body),
+    )
+
+
+def update_webhook_endpoint(organization_id: str, lago_id: str, body: object) -> Command:
+    """Make the command of `PUT /webhook_endpoints/{lago_id}`."""
+    return _command(
+        "update_webhook_endpoint",
+        organization_id,
+        lago_id=lago_id,
+        webhook_endpoint=webhook_endpoint_body(body),
+    )
+
+
+def delete_webhook_endpoint(organization_id: str, lago_id: str) -> Command:
+    """Make the command of `DELETE /webhook_endpoints/{lago_id}`."""
+    return _command("delete_webhook_endpoint", organization_id, lago_id=lago_id)
 
 
 def set_settings(record: SettingsRecord) -> Command:

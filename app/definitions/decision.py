@@ -19,6 +19,7 @@ from app.definitions.model import (
     SetAside,
     SettingsRecord,
     Subscription,
+    WebhookEndpoint,
 )
 from app.definitions.outcome import Impact
 
@@ -26,7 +27,7 @@ from app.definitions.outcome import Impact
 class Deletion(msgspec.Struct, frozen=True):
     """The object ends with this record; `object` is its last version."""
 
-    object: Metric | Plan | Customer
+    object: Metric | Plan | Customer | WebhookEndpoint
 
 
 Change: TypeAlias = (
@@ -40,6 +41,7 @@ Change: TypeAlias = (
     | SetAside
     | Lift
     | Grant
+    | WebhookEndpoint
     | Deletion
 )
 

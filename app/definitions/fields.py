@@ -80,6 +80,10 @@ class Fields:
         if code not in codes:
             codes.append(code)
 
+    def has(self, field: str) -> bool:
+        """Return whether the body names a field, null or not."""
+        return field in self._body
+
     def get(self, field: str) -> Any:
         """Return the value as it stands, None when absent."""
         return self._body.get(field)

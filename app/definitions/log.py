@@ -19,6 +19,7 @@ from app.definitions import (
     set_asides,
     settings_records,
     subscriptions,
+    webhook_endpoints,
 )
 from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
@@ -34,6 +35,7 @@ from app.definitions.model import (
     SetAside,
     SettingsRecord,
     Subscription,
+    WebhookEndpoint,
 )
 from app.definitions.outcome import Applied, Rejected, cannot_be_applied
 from app.definitions.state import Definitions
@@ -67,6 +69,9 @@ DECIDE: dict[
     set_asides.SET_ASIDE: set_asides.set_aside,
     set_asides.LIFT: set_asides.lift,
     "grant": grants.grant,
+    "create_webhook_endpoint": webhook_endpoints.create,
+    "update_webhook_endpoint": webhook_endpoints.update,
+    "delete_webhook_endpoint": webhook_endpoints.delete,
 }
 """By type of command."""
 
@@ -157,6 +162,10 @@ def commit(definitions: Definitions, change: Change, now_ms: int, offset: int) -
             definitions.set_asides.lift(change.id)
         case Grant():
             definitions.grants.commit(change, now_ms, offset)
+        case WebhookEndpoint():
+            definitions.webhook_endpoints.commit(change)
+        case Deletion(WebhookEndpoint() as endpoint):
+            definitions.webhook_endpoints.commit_deletion(endpoint)
         case Deletion(Metric() as metric):
             definitions.metric_index.commit_deletion(metric, now_ms, offset)
         case Deletion(Plan() as plan):

@@ -151,6 +151,48 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     attributes: Mapping[str, Any] = {}
 
 
+SignatureAlgorithm = Literal["jwt", "hmac"]
+SIGNATURE_ALGORITHMS: tuple[SignatureAlgorithm, ...] = ("jwt", "hmac")
+
+WEBHOOK_TYPES = (
+    "billable_metric.created",
+    "billable_metric.updated",
+    "billable_metric.deleted",
+    "plan.created",
+    "plan.updated",
+    "plan.deleted",
+    "customer.created",
+    "customer.updated",
+    "subscription.started",
+    "subscription.updated",
+    "subscription.terminated",
+    "subscription.canceled",
+    "subscription.termination_alert",
+    "event.error",
+    "events.errors",
+    "alert.triggered",
+    "fee.created",
+)
+"""All that `meter webhooks` tells."""
+
+
+class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL that an organization wants to be told at. The engine does nothing by it."""
+
+    id: str
+    organization_id: str
+    webhook_url: str
+    created_at_ms: int
+    signature_algo: SignatureAlgorithm = "jwt"
+    name: str | None = None
+    event_types: tuple[str, ...] | None = None
+    """Some of `WEBHOOK_TYPES`; None: all."""
+
+    def wants(self, webhook_type: str) -> bool:
+        """Return True if the endpoint is to be told of a type."""
+        return self.event_types is None or webhook_type in self.event_types
+
+
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """One subscription. Its status at a moment follows from its times; nothing schedules a change.
 

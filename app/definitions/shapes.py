@@ -114,6 +114,7 @@ SUBSCRIPTION_KEYS = (
     "subscription_at",
     "ending_at",
 )
+WEBHOOK_ENDPOINT_KEYS = ("webhook_url", "signature_algo", "name", "event_types")
 
 
 def new_id() -> str:
@@ -149,6 +150,11 @@ def organization_body(body: object) -> Body:
 def subscription_body(body: object) -> Body:
     """Pick the known keys of a subscription."""
     return _pick(body, SUBSCRIPTION_KEYS)
+
+
+def webhook_endpoint_body(body: object) -> Body:
+    """Pick the known keys of a webhook endpoint."""
+    return _pick(body, WEBHOOK_ENDPOINT_KEYS)
 
 
 def charge_body(charge: object) -> Body:

@@ -146,6 +146,11 @@ def _subscription(fields: Fields, body: Body, _: object) -> None:
     _names(fields, body, ("name",), limits.NAME_CHARACTERS)
 
 
+def _webhook_endpoint(fields: Fields, body: Body, _: object) -> None:
+    _names(fields, body, ("name",), limits.NAME_CHARACTERS)
+    _names(fields, body, ("webhook_url",), limits.CUSTOMER_TEXT_CHARACTERS)
+
+
 _CHECKS: dict[str, Callable[[Fields, Body, object], None]] = {
     "billable_metric": _metric,
     "plan": _plan,
@@ -154,6 +159,7 @@ _CHECKS: dict[str, Callable[[Fields, Body, object], None]] = {
     "customer": _customer,
     "organization": _organization,
     "subscription": _subscription,
+    "webhook_endpoint": _webhook_endpoint,
 }
 
 

@@ -20,6 +20,7 @@ from app.definitions.indexes.records import RecordIndex
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.indexes.settings import SettingsVersions
 from app.definitions.indexes.subscriptions import SubscriptionIndex
+from app.definitions.indexes.webhook_endpoints import WebhookEndpoints
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,
@@ -59,6 +60,7 @@ class Definitions(Index):
         self.plan_index = PlanIndex()
         self.customer_index = CustomerIndex()
         self.subscription_index = SubscriptionIndex()
+        self.webhook_endpoints = WebhookEndpoints()
 
     def branch(self) -> Definitions:
         """Return a copy that may go on otherwise, made of a copy of each index."""

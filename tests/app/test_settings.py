@@ -94,6 +94,21 @@ def test_api_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_webhook_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_WEBHOOK_HMAC_KEYS", "acme:one:and more, globex:hidden,")
+    keys = Settings().webhook_hmac_keys
+    found = [(key.organization_id, key.key.get_secret_value()) for key in keys]
+    assert found == [("acme", "one:and more"), ("globex", "hidden")]
+    assert "hidden" not in f"{Settings()!r} {keys[1]}"
+
+
+@pytest.mark.parametrize("text", ["acme", "acme:", ":key"])
+def test_webhook_keys_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("METER_WEBHOOK_HMAC_KEYS", text)
+    with pytest.raises(ValidationError, match="organization_id:key"):
+        Settings()
+
+
 @pytest.mark.parametrize("text", ["acme", "acme:", ":key", "acme:key:all", "a:b:read:c", "a::read"])
 def test_api_keys_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("METER_API_KEYS", text)

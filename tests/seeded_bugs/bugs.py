@@ -562,6 +562,12 @@ BUGS = (
         "organization = organizations.at()",
     ),
     Bug(
+        "webhook-url-twice",
+        "app/definitions/webhook_endpoints.py",
+        "other.webhook_url == value and other.id != endpoint.id",
+        "False",
+    ),
+    Bug(
         "unsealed-progress-believed",
         "app/runtime/progress.py",
         "hmac.compare_digest(seal.encode(), self._of(progress).encode())",

@@ -8,6 +8,7 @@ from app.api.endpoints.events import EVENTS, ONE_EVENT
 from app.api.endpoints.operations import HISTORY, OPERATIONS, UNDESCRIBED
 from app.api.endpoints.proofs import EVENT_PROOFS, USAGE_PROOFS
 from app.api.endpoints.usage import SERIES, USAGE
+from app.api.endpoints.webhooks import PUBLIC_KEY_TEXT, WEBHOOKS
 
 DESCRIBED = (
     *METRICS,
@@ -23,11 +24,12 @@ DESCRIBED = (
     *SUBSCRIPTION_CHARGES,
     *SUBSCRIPTIONS,
     *HISTORY,
+    *WEBHOOKS,
     *OPERATIONS,
 )
 """Endpoints that `/openapi.json` describes."""
 
-ENDPOINTS = (*DESCRIBED, *UNDESCRIBED)
+ENDPOINTS = (*DESCRIBED, *PUBLIC_KEY_TEXT, *UNDESCRIBED)
 
 ADMIN_ENDPOINTS = tuple(endpoint for endpoint in ENDPOINTS if not endpoint.waits)
 """Endpoints that answer on METER_ADMIN_PORT: health and metrics."""

@@ -94,7 +94,11 @@ def registry() -> CollectorRegistry:
 
 
 async def start(
-    session: ClientSession, clock: Clock | None = None, *, open_page: bool = False
+    session: ClientSession,
+    clock: Clock | None = None,
+    *,
+    open_page: bool = False,
+    webhook_public_key: str | None = None,
 ) -> Running:
     """Serve a new ledger."""
     meter = LedgerMeter(clock or Clock(NOW_MS))
@@ -105,6 +109,7 @@ async def start(
             registry(),
             open_page=open_page,
             peers=PeerTokens("shared"),
+            webhook_public_key=webhook_public_key,
         )
     )
     port = await server.start("127.0.0.1", 0)

@@ -101,6 +101,11 @@ subscription_bodies = st.fixed_dictionaries(
         "billing_time": st.sampled_from(["calendar", "anniversary"]),
     },
 )
+endpoint_ids = st.sampled_from(("e0", "e1"))
+endpoint_bodies = st.fixed_dictionaries(
+    {"webhook_url": st.sampled_from(["http://a", "https://b", "c"])},
+    optional={"event_types": st.sampled_from([None, ["*"], ["event.error"], ["?"]])},
+)
 statuses = st.sampled_from([None, "pending", "active"])
 
 JSON = st.recursive(
@@ -117,6 +122,12 @@ def spoiled(draw: st.DrawFn, bodies: st.SearchStrategy[dict[str, Any]]) -> dict[
     for key in draw(st.lists(st.sampled_from(sorted(body)), max_size=2)):
         body[key] = draw(JSON)
     return body
+
+
+def _endpoint(organization_id: str, lago_id: str, body: dict[str, Any]) -> Command:
+    """A command that makes an endpoint of this id, so that others find it."""
+    made = commands.create_webhook_endpoint(organization_id, body)
+    return msgspec.structs.replace(made, payload={**made.payload, "id": lago_id})
 
 
 def commands_of(
@@ -151,6 +162,11 @@ def commands_of(
         st.builds(commands.create_subscription, orgs, subscription),
         st.builds(commands.update_subscription, orgs, external_ids, subscription, statuses),
         st.builds(commands.terminate_subscription, orgs, external_ids, statuses),
+        st.builds(_endpoint, orgs, endpoint_ids, shape(endpoint_bodies)),
+        st.builds(
+            commands.update_webhook_endpoint, orgs, endpoint_ids, shape(endpoint_bodies)
+        ),
+        st.builds(commands.delete_webhook_endpoint, orgs, endpoint_ids),
         st.builds(
             commands.set_settings, st.builds(SettingsRecord, grace_s=st.integers(0, 3))
         ),

@@ -1,0 +1,124 @@
+"""Webhook endpoints: where an organization is told what happens (docs/WEBHOOKS.md).
+
+No figure hangs on them. `meter webhooks` reads them from the log; the engine does nothing by them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from app.definitions.commands import Command
+from app.definitions.decision import Decision, Deletion, payload_body, payload_text
+from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank
+from app.definitions.model import SIGNATURE_ALGORITHMS, WEBHOOK_TYPES, WebhookEndpoint
+from app.definitions.outcome import Rejected, invalid, not_found
+from app.definitions.state import Definitions
+
+MOST: Final = 10
+"""Endpoints of one organization."""
+URL_INVALID: Final = "url_invalid"
+
+_ALL: Final = "*"
+_UNSENDABLE = re.compile(r"[\x00-\x20\x7f-\x9f\s]")
+
+
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """Make an endpoint."""
+    base = WebhookEndpoint(
+        id=payload_text(command, "id"),
+        organization_id=command.organization_id,
+        webhook_url="",
+        created_at_ms=now_ms,
+    )
+    body = payload_body(command, "webhook_endpoint")
+    fields = Fields({"webhook_url": None, **body})
+    made = _described(definitions, fields, base)
+    if len(definitions.webhook_endpoints.of(command.organization_id)) >= MOST:
+        fields.fail("base", "exceeded_limit")
+    return _decided(fields, made)
+
+
+def update(definitions: Definitions, command: Command, _: int) -> Decision | Rejected:
+    """Change the given keys of an endpoint."""
+    old = _find(definitions, command)
+    if old is None:
+        return not_found("webhook_endpoint")
+    fields = Fields(payload_body(command, "webhook_endpoint"))
+    return _decided(fields, _described(definitions, fields, old))
+
+
+def delete(definitions: Definitions, command: Command, _: int) -> Decision | Rejected:
+    """End an endpoint."""
+    old = _find(definitions, command)
+    if old is None:
+        return not_found("webhook_endpoint")
+    return Decision(old, None, (Deletion(old),))
+
+
+def _find(definitions: Definitions, command: Command) -> WebhookEndpoint | None:
+    identity = payload_text(command, "lago_id")
+    return definitions.webhook_endpoints.of(command.organization_id).get(identity)
+
+
+def _decided(fields: Fields, made: WebhookEndpoint) -> Decision | Rejected:
+    return invalid(fields.errors) if fields.errors else Decision(made, None, (made,))
+
+
+def _described(
+    definitions: Definitions, fields: Fields, endpoint: WebhookEndpoint
+) -> WebhookEndpoint:
+    changes: dict[str, Any] = {}
+    if fields.has("webhook_url"):
+        changes["webhook_url"] = _url(definitions, fields, endpoint)
+    if fields.has("signature_algo"):
+        changes["signature_algo"] = fields.choice("signature_algo", SIGNATURE_ALGORITHMS) or "jwt"
+    if fields.has("name"):
+        changes["name"] = fields.text("name")
+    if fields.has("event_types"):
+        changes["event_types"] = _event_types(fields)
+    return msgspec.structs.replace(endpoint, **changes)
+
+
+def _url(definitions: Definitions, fields: Fields, endpoint: WebhookEndpoint) -> str:
+    value = fields.get("webhook_url")
+    if is_blank(value):
+        fields.fail("webhook_url", MANDATORY)
+    if not isinstance(value, str) or not _is_url(value):
+        fields.fail("webhook_url", URL_INVALID)
+        return ""
+    others = definitions.webhook_endpoints.of(endpoint.organization_id).values()
+    if any(other.webhook_url == value and other.id != endpoint.id for other in others):
+        fields.fail("webhook_url", TAKEN)
+    return value
+
+
+def _is_url(text: str) -> bool:
+    """Return True for a URL of http or https with a host: nothing else is ever sent to."""
+    try:
+        parts = urlsplit(text)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and _UNSENDABLE.search(text) is None
+        )
+    except ValueError:
+        return False
+
+
+def _event_types(fields: Fields) -> tuple[str, ...] | None:
+    """Return the types that are wanted; None: all."""
+    value = fields.get("event_types")
+    if value is None or value == [_ALL]:
+        return None
+    if not isinstance(value, list):
+        fields.fail("event_types", "must_be_array")
+        return None
+    if not all(isinstance(each, str) and each in WEBHOOK_TYPES for each in value):
+        fields.fail("event_types", "invalid_types")
+        return None
+    return tuple(dict.fromkeys(value))
