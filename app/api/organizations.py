@@ -65,7 +65,8 @@ def _organization(call: Call) -> Json:
     organization_id = call.organization_id
     organization = call.meter.definitions.organization(organization_id)
     attributes = {} if organization is None else organization.attributes
-    webhook_url = attributes.get("webhook_url")
+    endpoints = call.meter.definitions.webhook_endpoints.of(organization_id).values()
+    webhook_urls = [endpoint.webhook_url for endpoint in endpoints]
     return {
         "lago_id": organization_id,
         "name": organization_id,
@@ -77,7 +78,8 @@ def _organization(call: Call) -> Json:
             "invoice_footer": attributes.get("invoice_footer"),
             "document_locale": attributes.get("document_locale") or "en",
         },
-        "webhook_urls": [webhook_url] if webhook_url else [],
+        "webhook_url": next(iter(webhook_urls), None),
+        "webhook_urls": webhook_urls,
         **{key: attributes.get(key) for key in ORGANIZATION_TEXT_KEYS},
         "net_payment_term": attributes.get("net_payment_term") or 0,
     }

@@ -218,8 +218,16 @@ def delete_customer(organization_id: str, external_id: str) -> Command:
 
 
 def update_organization(organization_id: str, body: object) -> Command:
-    """Make the command of `PUT /organizations` and of `PUT /billing_entities/default`."""
-    return _command("update_organization", organization_id, organization=organization_body(body))
+    """Make the command of `PUT /organizations` and of `PUT /billing_entities/default`.
+
+    The endpoint's id is used if it names a first `webhook_url`.
+    """
+    return _command(
+        "update_organization",
+        organization_id,
+        webhook_endpoint_id=new_id(),
+        organization=organization_body(body),
+    )
 
 
 def create_subscription(organization_id: str, body: object) -> Command:

@@ -21,6 +21,7 @@ from app.definitions.outcome import Impact, Rejected, invalid
 from app.definitions.shapes import ORGANIZATION_TEXT_KEYS
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import moved_downgrades
+from app.definitions.webhook_endpoints import with_first_url
 
 _ECHOED = ("invoice_footer", "document_locale")
 """Keys of a billing configuration that are only echoed."""
@@ -34,18 +35,19 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     )
     fields = Fields(payload_body(command, "organization"))
     new = _described(fields, old, payload_body(command, "organization"), now_ms)
+    endpoints = with_first_url(definitions, fields, command, now_ms)
     if fields.errors:
         return invalid(fields.errors)
     if msgspec.structs.replace(new, updated_at_ms=old.updated_at_ms) == old:
-        return Decision(old, None, ())
+        return Decision(old, None, endpoints)
     if _shape(old) == _shape(new):
-        return Decision(new, None, (new,))
+        return Decision(new, None, (new, *endpoints))
     moved: tuple[Subscription, ...] = ()
     if old.timezone != new.timezone:
         subscriptions = _following_the_organization(definitions, organization_id)
         moved = yield from moved_downgrades(definitions, subscriptions, new.timezone, now_ms)
     known = definitions.subscriptions_count(organization_id) > 0
-    return Decision(new, Impact(organization_id) if known else None, (*moved, new))
+    return Decision(new, Impact(organization_id) if known else None, (*moved, new, *endpoints))
 
 
 def _following_the_organization(

@@ -96,10 +96,10 @@ ORGANIZATION_TEXT_KEYS = (
     "legal_name",
     "legal_number",
     "tax_identification_number",
-    "webhook_url",
 )
 ORGANIZATION_KEYS = (
     *ORGANIZATION_TEXT_KEYS,
+    "webhook_url",
     "net_payment_term",
     "default_currency",
     "timezone",

@@ -137,7 +137,7 @@ def _customer(fields: Fields, body: Body, _: object) -> None:
 
 
 def _organization(fields: Fields, body: Body, _: object) -> None:
-    _names(fields, body, ORGANIZATION_TEXT_KEYS, limits.CUSTOMER_TEXT_CHARACTERS)
+    _names(fields, body, (*ORGANIZATION_TEXT_KEYS, "webhook_url"), limits.CUSTOMER_TEXT_CHARACTERS)
     _encoded(fields, body, "billing_configuration", limits.PROPERTIES_BYTES)
 
 

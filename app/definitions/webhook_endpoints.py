@@ -59,6 +59,27 @@ def delete(definitions: Definitions, command: Command, _: int) -> Decision | Rej
     return Decision(old, None, (Deletion(old),))
 
 
+def with_first_url(
+    definitions: Definitions, fields: Fields, command: Command, now_ms: int
+) -> tuple[WebhookEndpoint, ...]:
+    """Return the first endpoint with the `webhook_url` of an organization; nothing if it stays.
+
+    Without any endpoint one is made, and a blank URL makes none.
+    """
+    known = definitions.webhook_endpoints.of(command.organization_id)
+    first = next(iter(known.values()), None)
+    if not fields.has("webhook_url") or (first is None and is_blank(fields.get("webhook_url"))):
+        return ()
+    base = first or WebhookEndpoint(
+        id=payload_text(command, "webhook_endpoint_id"),
+        organization_id=command.organization_id,
+        webhook_url="",
+        created_at_ms=now_ms,
+    )
+    changed = msgspec.structs.replace(base, webhook_url=_url(definitions, fields, base))
+    return () if changed == first else (changed,)
+
+
 def _find(definitions: Definitions, command: Command) -> WebhookEndpoint | None:
     identity = payload_text(command, "lago_id")
     return definitions.webhook_endpoints.of(command.organization_id).get(identity)

@@ -74,6 +74,31 @@ async def test_each_route_shows_what_the_other_wrote(api: Running) -> None:
     assert answer["invoice_grace_period"] == 4
 
 
+async def test_its_webhook_url_is_that_of_its_first_endpoint(api: Running) -> None:
+    async def put(url: object) -> list[str]:
+        answer = await api.must("PUT", ORGANIZATIONS, {"organization": {"webhook_url": url}})
+        shown = answer["organization"]
+        assert shown["webhook_url"] == next(iter(shown["webhook_urls"]), None)
+        found: list[str] = shown["webhook_urls"]
+        return found
+
+    assert await put(None) == []
+    assert await put("http://a") == ["http://a"]
+    (first,) = (await api.must("GET", "/api/v1/webhook_endpoints"))["webhook_endpoints"]
+    second = {"webhook_endpoint": {"webhook_url": "http://b"}}
+    await api.must("POST", "/api/v1/webhook_endpoints", second)
+    assert await put("http://c") == ["http://c", "http://b"]
+    one = f"/api/v1/webhook_endpoints/{first['lago_id']}"
+    assert (await api.must("GET", one))["webhook_endpoint"]["webhook_url"] == "http://c"
+    for url, codes in (
+        ("http://b", ["value_already_exist"]),
+        ("x", ["url_invalid"]),
+        (None, ["value_is_mandatory", "url_invalid"]),
+    ):
+        answer = await api.call("PUT", ORGANIZATIONS, {"organization": {"webhook_url": url}})
+        assert (answer.status, answer.body["error_details"]) == (422, {"webhook_url": codes})
+
+
 async def test_what_is_refused(api: Running) -> None:
     for method, path, root in (("PUT", ORGANIZATIONS, "organization"), ("PUT", ENTITY, "x")):
         assert (await api.call(method, path, {})).status == 400, root
