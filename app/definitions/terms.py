@@ -89,6 +89,7 @@ def _settings_shape(settings: SettingsRecord) -> object:
         settings.late_policy,
         settings.revise_every_s,
         settings.max_groups,
+        settings.fold_version,
     )
 
 
@@ -134,4 +135,5 @@ def _terms_at(
         refuses_late=settings.late_policy == "refuse",
         revise_every_ms=settings.revise_every_s * 1000,
         max_groups=settings.max_groups,
+        fold_version=settings.fold_version,
     )

@@ -46,11 +46,18 @@ class Period(NamedTuple):
     revise_every_ms: int = 3_600_000
     """Once due, it is revised at multiples of this only."""
     max_groups: int = 10_000
+    fold_version: int = 2
+    """Version of the rules by which it closes."""
 
     @property
-    def refused_after_ms(self) -> int:
-        """Events appended after it are refused."""
+    def open_until_ms(self) -> int:
+        """Events appended after it do not change the period, but by a correction."""
         return self.due_at_ms if self.refuses_late else self.late_until_ms
+
+    @property
+    def carries_until_ms(self) -> int:
+        """The same for recurring metrics, whose events later periods show instead."""
+        return self.open_until_ms if self.fold_version > 1 else NEVER_MS
 
 
 class Terms(NamedTuple):
@@ -67,6 +74,7 @@ class Terms(NamedTuple):
     refuses_late: bool
     revise_every_ms: int
     max_groups: int
+    fold_version: int
 
 
 class Timeline:
@@ -240,7 +248,10 @@ def _passed(
 
 
 def _ended_in_grace(period: Period, terms: Terms, created_ms: int, until_ms: int) -> bool:
-    """Return True if the subscription ended, without grace, while a period was in grace."""
+    """Return True if the subscription ended, without grace, while a period was in grace.
+
+    By the rules of version 1: since version 2 every end has the grace of a period.
+    """
     end_ms = terms.subscription.end_ms
     if end_ms is None or end_ms >= until_ms:
         return False
@@ -265,6 +276,7 @@ def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
         refuses_late=terms.refuses_late,
         revise_every_ms=terms.revise_every_ms,
         max_groups=terms.max_groups,
+        fold_version=terms.fold_version,
     )
 
 
@@ -315,6 +327,7 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
         refuses_late=terms.refuses_late,
         revise_every_ms=terms.revise_every_ms,
         max_groups=terms.max_groups,
+        fold_version=terms.fold_version,
     )
     return _shared(period)
 
@@ -330,7 +343,8 @@ def _fixed_at(end_ms: int, ended: bool, terms: Terms, created_ms: int) -> int:
 
     It is not before the moment since which these terms describe the period.
     """
-    ready_ms = max(end_ms, created_ms) + (0 if ended else terms.grace_ms)
+    has_grace = not ended or terms.fold_version > 1
+    ready_ms = max(end_ms, created_ms) + (terms.grace_ms if has_grace else 0)
     return ceil_to(max(ready_ms, terms.since_ms), terms.close_grid_ms)
 
 
@@ -359,5 +373,6 @@ def implicit_timeline(settings: SettingsRecord, subscription: Subscription) -> T
         refuses_late=False,
         revise_every_ms=settings.revise_every_s * 1000,
         max_groups=settings.max_groups,
+        fold_version=settings.fold_version,
     )
     return Timeline([terms], published=False)

@@ -327,9 +327,10 @@ class Span:
         """Return the first cut at which an event of the layer counts; 0 until the period is due.
 
         An event appended later counts at the next revision of its period. For a recurring metric
-        it counts at the first cut of a period that shows it, if that comes before. `corrected`: no
-        later cut may show the event as it was. For a recurring metric the next revision of any
-        period then shows what the event is now.
+        it counts at the first cut of a period that shows it, if that comes before; or it is kept
+        with what comes until a period is open no more, for that period shows nothing later.
+        `corrected`: no later cut may show the event as it was. For a recurring metric the next
+        revision of any period then shows what the event is now.
         """
         if append_time_ms <= layer.due_at_ms:
             return 0
@@ -344,6 +345,8 @@ class Span:
                     break
                 if append_time_ms <= period.due_at_ms:
                     cut_ms = min(cut_ms, period.due_at_ms)
+                elif append_time_ms <= period.carries_until_ms:
+                    cut_ms = min(cut_ms, period.carries_until_ms)
         return cut_ms
 
     def figures(

@@ -158,7 +158,7 @@ class PeriodAtCut:
         these codes. None is a step: a charge without cells takes time, too.
         """
         charges, period = self.charges, self.period
-        left, followed = dict(self.before.cells), set[str]()
+        left, followed, passed = dict(self.before.cells), set[str](), set[str]()
         for period_charge in charges.in_force:
             charge, metric, as_of_ms, _ = period_charge
             yield None
@@ -170,6 +170,10 @@ class PeriodAtCut:
                 and not charge.prorated
                 and metric.id in self._carried_on_at(as_of_ms)
             ):
+                continue
+            until_ms = self._shown_until_ms(period_charge)
+            if until_ms is None:
+                passed.add(charge.id)
                 continue
             filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
             default_keys = charge.group_keys(None)
@@ -193,16 +197,43 @@ class PeriodAtCut:
                     cell = charges.name_under(charge.id, filter_id, groups, keys)
                     left.pop(cell, None)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
-                    figures = span.figures(period, filter_id, groups, self.cut_ms)
+                    figures = span.figures(period, filter_id, groups, until_ms)
                     yield Closing(cell, period_charge, bucket, grouped_by, figures)
         for cell in left:
-            if not self._own_cut and cell[0] not in followed:
+            if cell[0] in passed or not (self._own_cut or cell[0] in followed):
                 continue
             last = charges.last(cell[0])
             if last is not None and (codes is None or last.metric.code in codes):
                 grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
                 bucket = charges.filter_of(cell[0], cell[1])
                 yield Closing(cell, last, bucket, grouped_by, _NOTHING)
+
+    def _shown_until_ms(self, period_charge: PeriodCharge) -> int | None:
+        """Return up to when appended events the cut shows; None: earlier cuts have shown them all.
+
+        Events of a recurring metric that came after the period was open are in its balance, and
+        only later periods show them. A correction or a history record has the cut show everything.
+        """
+        cut_ms, period = self.cut_ms, self.period
+        open_until_ms = period.carries_until_ms
+        if (
+            cut_ms in (OPEN_CUT_MS, period.due_at_ms)
+            or cut_ms <= open_until_ms
+            or not period_charge.metric.recurring
+            or self._is_recounted(period_charge)
+        ):
+            return cut_ms
+        last_ms = ceil_to(open_until_ms, period.revise_every_ms)
+        merged = self.partition.cuts.settled_ms > open_until_ms
+        return None if cut_ms > last_ms or merged else open_until_ms
+
+    def _is_recounted(self, period_charge: PeriodCharge) -> bool:
+        """Return True if the cut is the first that shows a correction or history record."""
+        charge, metric, *_ = period_charge
+        if self.charges.named_since(charge, self._known_ms):
+            return True
+        fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
+        return bool(self._corrections_in(fold))
 
     def _revised_before(self, span: Span) -> bool:
         """Return True for a cut of an earlier period's cells: a balance shows those at once."""
@@ -311,13 +342,17 @@ class PeriodAtCut:
         """
         charge, metric, *_ = closing.period_charge
         fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
-        if fold not in self._corrected:
-            # The newest of several corrections wins: it comes last.
-            self._corrected[fold] = dict(sorted(self._corrected_cells(fold), key=itemgetter(1)))
-        corrected = self._corrected[fold]
+        corrected = self._corrections_in(fold)
         if closing.figures.digest == 0 and closing.name[2]:
             return any(at_ms > shown_ms for at_ms in corrected.values())
         return corrected.get(closing.name[1:3], -1) > shown_ms
+
+    def _corrections_in(self, fold: ChargeFold) -> Mapping[tuple[str | None, Groups], int]:
+        """Return cells of corrected events with the append time of the newest correction (ms)."""
+        if fold not in self._corrected:
+            # The newest of several corrections wins: it comes last.
+            self._corrected[fold] = dict(sorted(self._corrected_cells(fold), key=itemgetter(1)))
+        return self._corrected[fold]
 
     def _corrected_cells(self, fold: ChargeFold) -> Iterator[tuple[tuple[str | None, Groups], int]]:
         """Yield cells of corrected events, before and after, with the corrections' append times."""

@@ -140,10 +140,16 @@ class Intake:
         append_time_ms = arrival.append_time_ms
         # Ask the timeline: the route is the old one until a refold is done, and a refusal is final.
         period = self._timelines.period_at(arrival.name, timestamp_ms)
-        if period is None or append_time_ms <= period.refused_after_ms or arrival.admitted:
+        if period is None or append_time_ms <= period.open_until_ms or arrival.admitted:
             return None
-        if self._definitions.append_time_ms <= period.due_at_ms:
-            raise WaitForDefinitions(period.due_at_ms)
+        judged_ms = period.due_at_ms if period.fold_version == 1 else period.open_until_ms
+        if self._definitions.append_time_ms <= judged_ms:
+            raise WaitForDefinitions(judged_ms)
+        if period.fold_version > 1:
+            code = arrival.event.code
+            metric = self._definitions.metric(arrival.name[0], code, judged_ms)
+            if metric is None or metric.recurring:
+                return None
         if append_time_ms > period.late_until_ms:
             return RefusalCode.TOO_LATE
         return RefusalCode.PERIOD_CLOSED

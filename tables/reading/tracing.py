@@ -169,8 +169,16 @@ def _fold_alone(
             cell.filter_id,
             cell.groups,
             _value_text(span, counted),
-            span.cut_of(layer, max(counted.append_time_ms, corrected_ms)),
+            _first_cut(span, layer, max(counted.append_time_ms, corrected_ms)),
         )
+
+
+def _first_cut(span: Span, layer: Layer, append_time_ms: int) -> int:
+    """Return the first cut that shows an event; 0: that of the period's due time."""
+    cut_ms = span.cut_of(layer, append_time_ms)
+    dues_ms = (0, *(period.due_at_ms for period in span.timeline.until(append_time_ms)))
+    # Others are revisions, or come before one: a period was open until then.
+    return cut_ms if cut_ms in dues_ms else layer.revision_of(cut_ms)
 
 
 def _worded(reason: Reason, span: Span, counted: Arrival) -> str:

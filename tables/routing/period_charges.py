@@ -94,6 +94,10 @@ class PeriodCharges:
         old, new = self._stages[before].get(charge_id), self._stages[-1].get(charge_id)
         return _definition(old) != _definition(new)
 
+    def named_since(self, charge: Charge, after_ms: int) -> bool:
+        """Return True if a history record appended after a time names a charge."""
+        return any(r.append_time_ms > after_ms and r.names(charge) for r in self._records)
+
     def filter_of(self, charge_id: str, filter_id: str | None) -> ChargeFilter | None:
         """Return a bucket as it is in force, or as it last was; None: the default bucket."""
         if filter_id is None:

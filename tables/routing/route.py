@@ -74,10 +74,10 @@ class Route:
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
         )
         refusing = tuple(
-            (period.start_ms, min(period.end_ms, newest_ms + 1), period.refused_after_ms)
+            (period.start_ms, min(period.end_ms, newest_ms + 1), period.open_until_ms)
             for timeline in self.timelines
             for period in timeline.until(newest_ms)
-            if period.refused_after_ms < appended_ms
+            if period.open_until_ms < appended_ms
         )
         return spans, refusing
 
@@ -99,7 +99,7 @@ def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]
     last_cut_ms = appended_ms
     if recurring:
         # A late event of a recurring metric counts from a cut of a later period on, if one is due
-        # before the next revision.
+        # before the next revision; and a period that closes to it before then does not show it.
         every_ms = {period.revise_every_ms for period in periods}
         last_cut_ms = max((ceil_to(appended_ms, each) for each in every_ms), default=appended_ms)
     return tuple(
@@ -107,6 +107,7 @@ def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]
             period.start_ms,
             min(period.end_ms, newest_ms + 1),
             min(period.due_at_ms, last_cut_ms),
+            min(period.carries_until_ms, last_cut_ms) if recurring else 0,
             period.revise_every_ms if period.due_at_ms < appended_ms else 0,
             0 if span.fold.plain else period.max_groups,
         )

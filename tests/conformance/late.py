@@ -26,6 +26,7 @@ _USUAL = {
     "late_policy": "revise",
     "grace_s": 0,
     "close_elapsed": True,
+    "fold_version": 2,
 }
 _COMPLETION = "period.completed"
 _NOTHING = object()

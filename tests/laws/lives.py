@@ -96,7 +96,12 @@ class Life:
         self.timezone = random.choice(ZONES)
         self.grace_days = random.choice([0, 0, 1, 3])
         self.now_ms = self._birth_ms()
-        self.story = Story(since=_BEGINNING, close_grid_s=CLOSE_GRID_MS // 1000)
+        self.fold_version = random.choice([1, 2, 2])
+        self.story = Story(
+            since=_BEGINNING,
+            close_grid_s=CLOSE_GRID_MS // 1000,
+            fold_version=self.fold_version,
+        )
         self.lived: list[Lived] = []
         self.following: Lived | None = None
         """What a planned downgrade will put in place of the last of `lived`."""
@@ -222,7 +227,8 @@ class Life:
             next_ms = first_instant_ms(following, self.timezone)
             ended = lived.end_ms is not None and lived.end_ms <= next_ms
             end_ms = lived.end_ms if ended and lived.end_ms is not None else next_ms
-            grace_ms = 0 if ended else self.grace_days * DAY_MS
+            has_grace = not ended or self.fold_version > 1
+            grace_ms = self.grace_days * DAY_MS if has_grace else 0
             ready_ms = max(end_ms, lived.created_at_ms) + grace_ms
             closed_at_ms = -(-ready_ms // CLOSE_GRID_MS) * CLOSE_GRID_MS
             if start_ms > self.now_ms:

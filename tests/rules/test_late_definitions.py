@@ -90,7 +90,8 @@ class Worker:
 
 
 def story(**settings: object) -> Story:
-    return Story(**settings).metric("m", "sum_agg").plan({}).subscribe()
+    told = Story(**settings).metric("m", "sum_agg").metric("uncharged", "count_agg")
+    return told.plan({}).subscribe()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def story(**settings: object) -> Story:
         ),
     ],
 )
-@pytest.mark.parametrize("code", ["m", "unknown"])
+@pytest.mark.parametrize("code", ["m", "uncharged"])
 def test_it_is_refused_when_the_definition_is_applied(
     settings: dict[str, object], command: Command, appended: str, wanted: str, code: str
 ) -> None:
@@ -141,7 +142,7 @@ def test_it_is_refused_when_the_definition_is_applied(
     assert worker.codes() == [str(expected.code)] == [wanted]
     assert worker.told[0].arrival == expected.arrival
     assert (worker.known("t0"), worker.known("t1")) == (True, False)
-    worker.refold({(*NAME, "m"), (*NAME, "unknown")})
+    worker.refold({(*NAME, "m"), (*NAME, "uncharged")})
     assert len(worker.told) == 1
 
 

@@ -53,7 +53,7 @@ def test_what_is_in_grace_closes_under_the_deleted_customers_terms(
     anew: Command | None, *, restarts: bool
 ) -> None:
     assert published(anew, restarts=restarts) == [
-        ("2024-01-08", "2024-01-09T00", None),
         ("2024-01-01", "2024-01-11T00", "1.0"),
         ("2024-01-01", "2024-01-11T00", None),
+        ("2024-01-08", "2024-01-12T00", None),
     ]

@@ -1,4 +1,4 @@
-"""A termination has no grace, so it is due before the period that is in grace before it."""
+"""By the rules of version 1 a termination has no grace: it is due before a period in grace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, lines, pl
 from tests.world.events import event
 from tests.world.partition import Live
 
-GRACE = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=5 * 86_400)
+GRACE = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=5 * 86_400, fold_version=1)
 ENDED_MS = START_MS + WEEK_MS + 2 * DAY_MS
 
 

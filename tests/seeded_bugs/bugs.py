@@ -244,8 +244,38 @@ BUGS = (
     Bug(
         "grace-ignored",
         "app/definitions/timeline.py",
-        "max(end_ms, created_ms) + (0 if ended else terms.grace_ms)",
+        "max(end_ms, created_ms) + (terms.grace_ms if has_grace else 0)",
         "max(end_ms, created_ms)",
+    ),
+    Bug(
+        "termination-without-grace",
+        "app/definitions/timeline.py",
+        "has_grace = not ended or terms.fold_version > 1",
+        "has_grace = not ended",
+    ),
+    Bug(
+        "late-event-of-a-balance-refused",
+        "tables/partition/intake.py",
+        "if metric is None or metric.recurring:",
+        "if metric is None:",
+    ),
+    Bug(
+        "closed-period-shows-a-late-balance",
+        "tables/closing/period_at_cut.py",
+        "return None if cut_ms > last_ms or merged else open_until_ms",
+        "return cut_ms",
+    ),
+    Bug(
+        "last-cut-shows-what-came-after-the-window",
+        "tables/cells/cell.py",
+        "cut_ms = min(cut_ms, period.carries_until_ms)",
+        "pass",
+    ),
+    Bug(
+        "correction-leaves-a-late-balance-out",
+        "tables/closing/period_at_cut.py",
+        "or self._is_recounted(period_charge)",
+        "or False",
     ),
     Bug(
         "termination-instant-counts",

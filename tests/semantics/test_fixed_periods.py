@@ -22,9 +22,9 @@ def customer(timezone: str, grace_days: int) -> Json:
 def ended_in_grace(**changed: Any) -> Story:
     """Weeks in Los Angeles with days of grace; ended while the week before is in grace.
 
-    The first period has eight hours, until Monday begins there.
+    The first period has eight hours, until Monday begins there. By version 1 the end has no grace.
     """
-    told = Story().metric("m", "sum_agg").plan({}, **WEEKLY)
+    told = Story(fold_version=1).metric("m", "sum_agg").plan({}, **WEEKLY)
     told.define("2024-01-01", commands.upsert_customer(ORG, customer("America/Los_Angeles", 4)))
     told.subscribe(at="2024-01-02", subscription_at="2024-01-01T00:00:00Z")
     told.send("2024-01-01T02:00:00Z", appended="2024-01-02T10:00:00Z", v=1)

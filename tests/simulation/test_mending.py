@@ -317,7 +317,7 @@ def test_a_rebalance_does_not_wait_for_definitions(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Player, "_rebalance", count)
     monkeypatch.setattr(Ticker, "_tick_definitions", wait)
     over = Pass(WEEK_MS + 2 * HOUR_MS)
-    late = used("late", 2 * HOUR_MS)
+    late = used("later", 2 * HOUR_MS)
     steps = [*defined(late_policy="refuse"), over, late, *[Pass(0)] * 4, Fault.REBALANCE]
     for seed in range(4):
         rebalanced = 0

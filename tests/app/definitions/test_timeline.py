@@ -105,13 +105,19 @@ def test_elapsed_periods_may_be_left_out() -> None:
     assert dues == ["never", "never", "2024-04-01T00:00:00.000Z"]
 
 
-def test_termination_ends_at_its_instant_without_grace() -> None:
-    log = world(grace_s=86_400)
+@pytest.mark.parametrize(
+    ("fold_version", "due"),
+    [(1, "2024-01-20T12:01:00.000Z"), (2, "2024-01-21T12:01:00.000Z")],
+    ids=["version-1", "version-2"],
+)
+def test_termination_ends_at_its_instant(fold_version: int, due: str) -> None:
+    """It has the grace of any other period; by version 1 it had none."""
+    log = world(grace_s=86_400, fold_version=fold_version)
     log.subscribe(billing_time="calendar")
     log.at("2024-01-20T12:00:30.500Z")
     log.accept(commands.terminate_subscription(ORG, "sub_1"))
     (period,) = timeline(log).until(ms("2025-01-01T00:00:00Z"))
-    assert shown(period)[1:] == ("2024-01-20T12:00:30.500Z", "2024-01-20T12:01:00.000Z")
+    assert shown(period)[1:] == ("2024-01-20T12:00:30.500Z", due)
     assert period.closing_reason == "termination"
     assert iso_milliseconds(period.to_ms) == "2024-01-20T12:00:30.000Z"
     assert period.last_ms == period.end_ms
@@ -175,7 +181,7 @@ def test_a_customer_made_anew_leaves_the_periods_of_the_deleted_one(made_anew: s
     log.at("2024-02-02T00:00:00Z").accept(commands.delete_customer(ORG, "cust_1"))
     ended = [
         ("2024-01-10T09:30:00.000Z", "2024-01-31T23:00:00.000Z", "2024-02-03T23:00:00.000Z"),
-        ("2024-01-31T23:00:00.000Z", "2024-02-02T00:00:00.000Z", "2024-02-02T00:00:00.000Z"),
+        ("2024-01-31T23:00:00.000Z", "2024-02-02T00:00:00.000Z", "2024-02-05T00:00:00.000Z"),
     ]
     assert periods(log, "2024-03-01T00:00:00Z") == ended
     log.at(made_anew).customer(timezone="Asia/Tokyo")

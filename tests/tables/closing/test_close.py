@@ -353,8 +353,9 @@ def test_an_event_at_the_end_of_a_terminated_subscription_does_not_count() -> No
     assert told(live, 2 * WEEK_MS) == [("2024-01-01", "sum", 0, "1.0", 1)]
 
 
-def test_a_terminated_period_closes_before_one_that_is_in_grace() -> None:
+def test_by_version_1_a_terminated_period_closes_before_one_that_is_in_grace() -> None:
     """What comes for the earlier one in its grace revises the later one, which is published."""
+    settings = SettingsRecord(close_grid_s=60, revise_every_s=3600, fold_version=1)
     billing = {"invoice_grace_period": 9}
     customer = {"external_id": "customer", "billing_configuration": billing}
     live = live_of(
@@ -365,6 +366,7 @@ def test_a_terminated_period_closes_before_one_that_is_in_grace() -> None:
             (0, commands.upsert_customer(ORG, customer)),
             (WEEK_MS + DAY_MS, commands.terminate_subscription(ORG, SUBSCRIPTION)),
         ],
+        settings=settings,
     )
     told(live, 3 * WEEK_MS)
     shown = [
