@@ -81,7 +81,9 @@ def test_published_at_a_cut_is_the_fold_of_the_prefix(code: str, data: st.DataOb
             # Its own cuts: when it is due, and every hour after that.
             hourly = cut_ms > period.due_at_ms and cut_ms % HOUR_MS == 0
             if cut_ms == period.due_at_ms or hourly:
-                assert_cut(code, events, period, cut_ms, published, window_ms)
+                # A balance leaves out what came after its period was open: later ones show it.
+                until_ms = min(cut_ms, period.due_at_ms + window_ms)
+                assert_cut(code, events, period, cut_ms, published, until_ms)
 
 
 def comes_too_late(arrival: Arrival, periods: list[Period], window_ms: int) -> bool:
@@ -123,10 +125,9 @@ def assert_cut(
     period: Period,
     cut_ms: int,
     published: Published,
-    window_ms: int,
+    until_ms: int,
 ) -> None:
-    # A balance leaves out what came after its period was open: later periods show it.
-    until_ms = min(cut_ms, period.due_at_ms + window_ms)
+    """Compare what was shown at a cut with the fold of what was appended until a time."""
     rows = [row for row in naive.winners(events, until_ms) if row.code == code]
     groups = [None, "x", "y"] if code in GROUPED else [None]
     start = iso_seconds(period.start_ms)

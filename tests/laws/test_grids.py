@@ -73,10 +73,15 @@ def _properties(draw: st.DrawFn) -> dict[str, Any]:
     return {"v": draw(DECIMALS), "u": draw(st.sampled_from("ab")), "operation_type": operation}
 
 
-def folded(code: str, told: list[Told], grids: list[tuple[int, int]]) -> OfflineMeter:
-    defined = [(d.append_time_ms, d.command) for d in definitions_of([code], SETTINGS)]
+def folded(
+    code: str,
+    told: list[Told],
+    grids: list[tuple[int, int]],
+    settings: SettingsRecord = SETTINGS,
+) -> OfflineMeter:
+    defined = [(d.append_time_ms, d.command) for d in definitions_of([code], settings)]
     defined += [
-        (at_ms, commands.set_settings(msgspec.structs.replace(SETTINGS, revise_every_s=grid_s)))
+        (at_ms, commands.set_settings(msgspec.structs.replace(settings, revise_every_s=grid_s)))
         for at_ms, grid_s in grids
     ]
     meter = OfflineMeter()
@@ -149,8 +154,45 @@ def test_every_cut_of_a_period_shows_what_was_corrected_until_then(
         for cut_ms in own_cuts(period, told):
             # A late event of a balance shows in later periods when it does in its own.
             if cut_ms <= END_MS and not (late and recurring and cut_ms % together_ms):
-                assert_cut(code, counted(code, told, cut_ms), period, cut_ms, published)
+                assert_cut(code, counted(code, told, cut_ms), period, cut_ms, published, cut_ms)
         own = [at_ms for at_ms, _ in published.get((iso_seconds(period.start_ms), None), [])]
         assert recurring or all(
             at_ms == period.due_at_ms or at_ms % period.revise_every_ms == 0 for at_ms in own
         )
+
+
+WINDOWS_S = (0, 1_800, 86_400 + 60, 4 * 86_400)
+
+
+@pytest.mark.parametrize("code", ["balance", "seats", "heads", "level"])
+@examples(60)
+@given(st.data())
+def test_a_balance_shows_what_came_after_its_window_only_with_a_correction(
+    code: str, data: st.DataObject
+) -> None:
+    told, window_s = data.draw(stories(late=True)), data.draw(st.sampled_from(WINDOWS_S))
+    settings = msgspec.structs.replace(SETTINGS, late_window_s=window_s)
+    meter = folded(code, told, [], settings)
+    published = newest_at([msgspec.json.decode(record.value) for record in meter.records])
+    ((_, timeline),) = meter.partition.timelines.of((ORG, SUBSCRIPTION))
+    for period in [p for p in timeline.until(END_MS) if p.due_at_ms <= END_MS]:
+        for cut_ms in [cut for cut in own_cuts(period, told) if cut <= END_MS]:
+            open_ms = min(cut_ms, period.due_at_ms + window_s * 1000)
+            until_ms = max([open_ms, *(at for at in corrected(period, told) if at <= cut_ms)])
+            events = counted(code, told, until_ms)
+            assert_cut(code, events, period, cut_ms, published, until_ms)
+
+
+def corrected(period: Period, told: list[Told]) -> list[int]:
+    """Cuts that show a correction of an event of the period, or of before it."""
+    newest: dict[str, Told] = {}
+    cuts = []
+    for one in told:
+        versions = [one, newest.get(one.transaction_id)]
+        newest[one.transaction_id] = one
+        if one.corrects and any(
+            v is not None and v.properties is not None and v.timestamp_ms < period.end_ms
+            for v in versions
+        ):
+            cuts.append(ceil_to(one.appended_ms, period.revise_every_ms))
+    return cuts
