@@ -179,7 +179,7 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
         "canceled_at": _seconds(sub.canceled_at_ms),
         "created_at": iso_seconds(sub.created_at_ms),
         "trial_ended_at": None,
-        "on_termination_invoice": "generate",
+        "on_termination_invoice": sub.on_termination_invoice,
         "on_termination_credit_note": None,
         **_plan_changes_json(defs, sub, timezone, at_ms),
         **_billing_period_json(sub, plan, timezone, None if started_at_ms is None else at_ms),

@@ -43,7 +43,10 @@ async def update(call: Call) -> Any:
 
 async def terminate(call: Call) -> Any:
     command = commands.terminate_subscription(
-        call.organization_id, call.parameters["external_id"], call.query.text("status")
+        call.organization_id,
+        call.parameters["external_id"],
+        call.query.text("status"),
+        call.query.text("on_termination_invoice"),
     )
     return _root(call, (await call.define(command)).object)
 

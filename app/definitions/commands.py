@@ -261,15 +261,20 @@ def update_subscription(
 
 
 def terminate_subscription(
-    organization_id: str, external_id: str, status: str | None = None
+    organization_id: str,
+    external_id: str,
+    status: str | None = None,
+    on_termination_invoice: str | None = None,
 ) -> Command:
     """Make the command of `DELETE /subscriptions/{external_id}`.
 
-    It ends the active one, or cancels with `pending`.
+    It ends the active one, or cancels with `pending`. `on_termination_invoice` None: what the
+    subscription has.
     """
-    return _command(
-        "terminate_subscription", organization_id, external_id=external_id, status=status
-    )
+    asked = {"external_id": external_id, "status": status}
+    if on_termination_invoice is not None:
+        asked["on_termination_invoice"] = on_termination_invoice
+    return _command("terminate_subscription", organization_id, **asked)
 
 
 def create_webhook_endpoint(organization_id: str, body: object) -> Command:

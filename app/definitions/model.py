@@ -24,6 +24,9 @@ FOLD_VERSION = 2
 ClosingReason = Literal["period_end", "termination", "plan_change"]
 """Why a period of a subscription ended."""
 
+OnTermination = Literal["generate", "skip"]
+"""What a termination does about the period that it ends."""
+
 
 class MetricFilter(msgspec.Struct, frozen=True):
     """One dimension of a metric: a property key and the values it may take."""
@@ -221,6 +224,18 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """True when `replaced_by` has a plan at least as dear: the end was immediate."""
     activated_at_ms: int | None = None
     """When it became active, if not at its start: one that starts later today is active at once."""
+    on_termination_invoice: OnTermination = "generate"
+    """`skip`: a termination publishes nothing of the period that it ends."""
+    superseded_at_ms: int | None = None
+    """Start of a later subscription that has all of its usage from then on; None: there is none."""
+
+    @property
+    def usage_end_ms(self) -> int | None:
+        """Exclusive end of what counts in it, in ms, or None while it has no end."""
+        end_ms, superseded_ms = self.end_ms, self.superseded_at_ms
+        if end_ms is None or superseded_ms is None:
+            return end_ms
+        return min(end_ms, superseded_ms)
 
     @property
     def end_ms(self) -> int | None:

@@ -113,6 +113,7 @@ SUBSCRIPTION_KEYS = (
     "billing_time",
     "subscription_at",
     "ending_at",
+    "on_termination_invoice",
 )
 WEBHOOK_ENDPOINT_KEYS = ("webhook_url", "signature_algo", "name", "event_types")
 

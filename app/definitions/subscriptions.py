@@ -22,6 +22,7 @@ from app.definitions.decision import Change, Decision, payload_body, payload_tex
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.model import Customer, Plan, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
+from app.definitions.skipped_ends import invoiced_until_ms, superseded_by, termination_invoice
 from app.definitions.state import Definitions
 
 INVALID_DATE = "invalid_date"
@@ -62,7 +63,11 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     if current is not None and current.external_customer_id != request.customer.external_id:
         return invalid({"external_id": [TAKEN]})
     if current is None:
-        changes: tuple[Subscription, ...] | Rejected = (_started(definitions, request, now_ms),)
+        started = _started(definitions, request, now_ms)
+        changes: tuple[Subscription, ...] | Rejected = (
+            started,
+            *superseded_by(definitions, started),
+        )
     elif current.plan_id == request.plan.id:
         return Decision(current, None, ())
     else:
@@ -87,7 +92,10 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         return invalid(fields.errors)
     if changed == old:
         return Decision(old, None, ())
-    changes = _without_unreachable_downgrade(definitions, changed, now_ms)
+    changes = (
+        *_without_unreachable_downgrade(definitions, changed, now_ms),
+        *superseded_by(definitions, changed),
+    )
     shapes_usage = _replace(changes[0], name=old.name) != old
     return Decision(changes[0], _impact(old) if shapes_usage else None, changes)
 
@@ -102,6 +110,10 @@ def _changed(
     changed = old
     if "name" in body:
         changed = _replace(changed, name=fields.text("name"))
+    if fields.has("on_termination_invoice"):
+        invoice = termination_invoice(fields)
+        if old.status_at(now_ms) != "terminated":
+            changed = _replace(changed, on_termination_invoice=invoice)
     waits = old.started_at_ms > now_ms and old.previous_subscription_id is None
     if waits and not is_blank(body.get("subscription_at")):
         at_ms = _subscription_at(fields, now_ms)
@@ -127,6 +139,11 @@ def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decisi
     old = _find(definitions, command.organization_id, external_id, wanted, now_ms)
     if old is None:
         return not_found("subscription")
+    fields = Fields(command.payload)
+    if wanted == "active" and not is_blank(fields.get("on_termination_invoice")):
+        old = _replace(old, on_termination_invoice=termination_invoice(fields))
+    if fields.errors:
+        return invalid(fields.errors)
     changes = drained(ended_chains(definitions, (old,), now_ms))
     return Decision(changes[0], _impact(old), changes)
 
@@ -287,18 +304,15 @@ def _start(
     """Return the times that follow from subscription_at.
 
     A subscription dated today or earlier on the customer's calendar is active at once. Its usage
-    never starts before an earlier subscription of the same external id has ended.
+    never starts in what earlier subscriptions of the same external id have published.
     """
     started_at_ms = subscription_at_ms
     if subscription_at_ms <= now_ms:
         earlier = definitions.subscriptions(subscription.organization_id, subscription.external_id)
         ends = [
-            one.end_ms
-            for one in (versions.at() for versions in earlier)
-            if one is not None
-            and one.id != subscription.id
-            and one.canceled_at_ms is None
-            and one.end_ms is not None
+            invoiced_until_ms(definitions, versions)
+            for versions in earlier
+            if (one := versions.at()) is not None and one.id != subscription.id
         ]
         started_at_ms = max([subscription_at_ms, *ends])
     activated_at_ms = None

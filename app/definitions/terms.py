@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from app.billing_periods.grid import PeriodGrid
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
@@ -64,6 +66,10 @@ def subscription_terms(
     terms: list[Terms] = []
     for at_ms in sorted(moments | {created_ms}):
         entry = _terms_at(at_ms, subscription, customer, plan, organization, definitions)
+        if entry is not None and newest.superseded_at_ms is not None:
+            # From the first moment on: only what is never published is taken from it.
+            superseded = replace(entry.subscription, superseded_at_ms=newest.superseded_at_ms)
+            entry = entry._replace(subscription=superseded)
         if entry is not None and (not terms or entry[1:] != terms[-1][1:]):
             terms.append(entry)
     return terms

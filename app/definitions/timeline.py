@@ -236,8 +236,8 @@ def _passed(
     never_due = skips_never and not terms.close_elapsed
     if never_due and _fixed_at(created_ms, False, terms, created_ms) < changes_ms:
         until_ms = max(until_ms, created_ms)
-    if subscription.end_ms is not None:
-        until_ms = min(until_ms, subscription.end_ms - 1)
+    if subscription.usage_end_ms is not None:
+        until_ms = min(until_ms, subscription.usage_end_ms - 1)
     start_ms = subscription.started_at_ms if previous is None else previous.end_ms
     if until_ms <= start_ms:
         return previous
@@ -301,13 +301,16 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     start_ms = subscription.started_at_ms if previous is None else previous.end_ms
     k = _index_after(previous, grid, start_ms)
     natural_end_ms = grid.start_ms(k + 1)
-    wished_ms = subscription.end_ms
+    wished_ms = subscription.usage_end_ms
     ended_ms = wished_ms if wished_ms is not None and wished_ms <= natural_end_ms else None
     end_ms = natural_end_ms if ended_ms is None else ended_ms
     if end_ms <= start_ms:
         return None
     fixed_at_ms = _fixed_at(end_ms, ended_ms is not None, terms, created_ms)
+    reason = _closing_reason(subscription, ended_ms)
     skipped = not terms.close_elapsed and end_ms <= created_ms
+    if reason == "termination" and terms.fold_version > 1:
+        skipped = skipped or subscription.on_termination_invoice == "skip"
     due_at_ms = NEVER_MS if skipped else fixed_at_ms
     # What ends with the period itself, as a downgrade does and an upgrade may, has all of its last
     # day and no more.
@@ -322,7 +325,7 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
         fixed_at_ms=fixed_at_ms,
         due_at_ms=due_at_ms,
         late_until_ms=due_at_ms + terms.late_window_ms,
-        closing_reason=_closing_reason(subscription, ended_ms),
+        closing_reason=reason,
         upgraded=subscription.upgraded and not whole,
         refuses_late=terms.refuses_late,
         revise_every_ms=terms.revise_every_ms,

@@ -34,7 +34,6 @@ VECTORS: Final = frozenset(
         "breakdown-0034",
         "breakdown-0035",
         "breakdown-0039",
-        "late-0008",
         "per-event-0002",
         "per-event-0003",
         "per-event-0005",

@@ -10,7 +10,7 @@ from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from random import Random
 from typing import NamedTuple
 
@@ -72,6 +72,8 @@ class Lived(NamedTuple):
     end_ms: int | None = None
     reason: str = "period_end"
     upgraded: bool = False
+    skips: bool = False
+    """Nothing of its last period is published, for a termination ended it."""
 
 
 class Expected(NamedTuple):
@@ -194,15 +196,31 @@ class Life:
         plan = self.random.choice(self.plans)
         billing_time = self.random.choice(["calendar", "anniversary"])
         self._post(plan, billing_time=billing_time, subscription_at=iso_milliseconds(at_ms))
-        ends_ms = [lived.end_ms for lived in self.lived if lived.end_ms is not None]
+        ends_ms = [self._invoiced_until_ms(lived) for lived in self.lived]
         start_ms = max([at_ms, *ends_ms])
         self.lived.append(Lived(plan, billing_time, at_ms, start_ms, self.now_ms))
 
+    def _invoiced_until_ms(self, lived: Lived) -> int:
+        """Its end, or the start of a last period that is skipped; -1 when it has no end."""
+        end_ms = lived.end_ms
+        if end_ms is None:
+            return -1
+        if not lived.skips or end_ms == lived.started_at_ms:
+            return end_ms
+        posts = self._posts(lived, lived.terms.monthly)
+        starts_ms = (first_instant_ms(post, self.timezone) for post in posts)
+        before_ms = list(takewhile(lambda start_ms: start_ms < end_ms, starts_ms))
+        return max(before_ms[-1], lived.started_at_ms)
+
     def _terminate(self) -> None:
-        command = commands.terminate_subscription(ORG, SUBSCRIPTION, None)
+        invoice = self.random.choice([None, "generate", "skip"])
+        command = commands.terminate_subscription(ORG, SUBSCRIPTION, None, invoice)
         self.story.define(iso_milliseconds(self.now_ms), command)
         self.following = None
-        self.lived[-1] = self.current._replace(end_ms=self.now_ms, reason="termination")
+        skips = invoice == "skip" and self.fold_version > 1
+        self.lived[-1] = self.current._replace(
+            end_ms=self.now_ms, reason="termination", skips=skips
+        )
 
     def _change_plan(self, plan: Terms) -> None:
         old = self.current
@@ -233,7 +251,8 @@ class Life:
             closed_at_ms = -(-ready_ms // CLOSE_GRID_MS) * CLOSE_GRID_MS
             if start_ms > self.now_ms:
                 return
-            if end_ms > start_ms and closed_at_ms <= self.now_ms:
+            skipped = ended and lived.skips
+            if end_ms > start_ms and closed_at_ms <= self.now_ms and not skipped:
                 yield Expected(
                     start_ms,
                     end_ms,

@@ -254,6 +254,18 @@ BUGS = (
         "has_grace = not ended",
     ),
     Bug(
+        "skipped-end-published",
+        "app/definitions/timeline.py",
+        'subscription.on_termination_invoice == "skip"',
+        "False",
+    ),
+    Bug(
+        "later-subscription-shares-a-skipped-period",
+        "app/definitions/skipped_ends.py",
+        "changed.append(superseded)",
+        "pass",
+    ),
+    Bug(
         "late-event-of-a-balance-refused",
         "tables/partition/intake.py",
         "if metric is None or metric.recurring:",

@@ -175,11 +175,16 @@ class _Widening:
         record = msgspec.convert(Command.decode(first.value).payload, SettingsRecord)
         if choose.random() < 0.5:
             record = self._changed(record)
-            self.base[0] = _defined(commands.set_settings(record))
+        if choose.random() < 0.4:
+            # An older log, whose rules may be raised later.
+            record = msgspec.structs.replace(record, fold_version=1)
+        self.base[0] = _defined(commands.set_settings(record))
         count = choose.choice((1, 2, 2, 3, 4))
         places = sorted(choose.randrange(len(self.steps)) for _ in range(count))
         for number, place in enumerate(places):
             record = self._changed(record)
+            if choose.random() < 0.5:
+                record = msgspec.structs.replace(record, fold_version=2)
             self.steps.insert(place + number, _defined(commands.set_settings(record)))
 
     def _changed(self, record: SettingsRecord) -> SettingsRecord:
@@ -316,6 +321,10 @@ class _Widening:
     def _upgrade(self, external_id: str, plan_code: str = THIRD_PLAN) -> Command:
         return self._subscribe(external_id, plan_code=plan_code)
 
+    def _terminated(self, external_id: str) -> Command:
+        invoice = self.choose.choice((None, None, "generate", "skip", "skip"))
+        return commands.terminate_subscription(ORG, external_id, None, invoice)
+
     def _wished_ends(self) -> None:
         """Ends that are wished for, moved and taken back; plans that are deleted and made again."""
         choose = self.choose
@@ -325,6 +334,8 @@ class _Widening:
             block += [self._used(external_id), self._pause()]
             for _ in range(choose.choice((0, 1, 2))):
                 changed = {"ending_at": choose.choice((None, self._day(), self._day()))}
+                if choose.random() < 0.4:
+                    changed["on_termination_invoice"] = choose.choice(("skip", "skip", None))
                 block.append(_defined(commands.update_subscription(ORG, external_id, changed)))
                 block += [self._used(external_id), self._pause()]
             if choose.random() < 0.3:
@@ -539,10 +550,10 @@ _EXPRESSIONS = (
 _TOGETHER: list[Callable[[_Widening, str], list[Command]]] = [
     lambda w, name: [w._upgrade(name)],
     lambda w, name: [w._upgrade(name)],
-    lambda w, name: [w._upgrade(name), _terminated(name)],
+    lambda w, name: [w._upgrade(name), w._terminated(name)],
     lambda w, name: [w._upgrade(name, "second"), w._upgrade(name)],
     lambda w, name: [w._upgrade(name), w._upgrade(name, "plan")],
-    lambda w, name: [_terminated(name), w._subscribe(name)],
+    lambda w, name: [w._terminated(name), w._subscribe(name)],
     lambda w, name: [w._customer(), w._moved()],
     lambda w, name: [commands.delete_customer(ORG, "customer"), w._customer()],
     lambda w, name: [w._upgrade(name), commands.delete_customer(ORG, "customer")],
@@ -550,7 +561,3 @@ _TOGETHER: list[Callable[[_Widening, str], list[Command]]] = [
 
 _MIDNIGHTS_MS = (0, 0, 0, 0, 1, -1, -HOUR_MS, 5 * HOUR_MS, 8 * HOUR_MS, -9 * HOUR_MS)
 """Of a Monday, in UTC and some other timezones, seen from UTC."""
-
-
-def _terminated(external_id: str) -> Command:
-    return commands.terminate_subscription(ORG, external_id)

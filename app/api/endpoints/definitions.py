@@ -221,7 +221,7 @@ SUBSCRIPTIONS = (
             f"{V1}/subscriptions/{{external_id}}",
             subscriptions.update,
             "subscription",
-            "Change name and ending_at, and subscription_at while pending.",
+            "Change name, ending_at and on_termination_invoice; subscription_at while pending.",
             request=schemas.SubscriptionBody,
             response=schemas.SubscriptionAnswer,
             query=(Parameter("status", "The pending one, or the active one."),),
@@ -246,7 +246,14 @@ SUBSCRIPTIONS = (
         "subscription",
         "Terminate a subscription, or cancel a pending one.",
         response=schemas.SubscriptionAnswer,
-        query=(Parameter("status", "`pending` cancels the pending one."),),
+        query=(
+            Parameter("status", "`pending` cancels the pending one."),
+            Parameter(
+                "on_termination_invoice",
+                "`skip` publishes nothing of the running period; by default as kept, `generate`.",
+                {"type": "string", "enum": ["generate", "skip"]},
+            ),
+        ),
         errors=(404, 422),
     ),
 )

@@ -19,6 +19,7 @@ from app.api.schemas.common import (
 )
 from app.billing_periods.grid import BillingTime, Interval
 from app.definitions.aggregation_types import AggregationType
+from app.definitions.model import OnTermination
 
 # Billable metrics.
 
@@ -224,6 +225,10 @@ class SubscriptionInput(Model):
     billing_time: BillingTime | None = None
     subscription_at: OptionalText = Field(None, description="ISO 8601; default now.")
     ending_at: OptionalText = Field(None, description="ISO 8601.")
+    on_termination_invoice: OnTermination | None = Field(
+        None,
+        description="PUT only: `skip` publishes nothing of the period that a termination ends.",
+    )
 
 
 class SubscriptionBody(Model):
@@ -244,6 +249,7 @@ class SubscriptionOutput(Model):
     terminated_at: Instant | None
     canceled_at: Instant | None
     created_at: Instant
+    on_termination_invoice: OnTermination
 
 
 class SubscriptionAnswer(Model):
