@@ -144,6 +144,14 @@ class Aggregation(ABC, Generic[S]):
         `state` holds the events dated in it; `before` those dated earlier, None unless recurring.
         """
 
+    def presented(self, state: S, before: S | None, window: Window) -> Decimal:
+        """Return the units of a row of a breakdown: not prorated, rounded or clamped."""
+        return self.result(state, before, window).full_units
+
+    def recency(self, state: S) -> tuple[int, Position] | None:
+        """Return what of several rows makes one the newest; None where all of them count."""
+        return None
+
     def units_so_far(
         self, state: S, before: S | None, window: Window, at_ms: int
     ) -> Decimal | None:

@@ -25,6 +25,12 @@ class Bucket(NamedTuple):
 class ChargeFold:
     """How one charge folds events, compiled from the charge and its metric."""
 
+    prices = True
+    """Whether its cells are billed; others only show where the units come from."""
+
+    spare_groups = 0
+    """How many groups more than the limit have cells."""
+
     __slots__ = (
         "_overwrites",
         "aggregation",

@@ -15,7 +15,7 @@ from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK
-from tables.cells.cell import Cell, Layer, Span
+from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.changelogged.members import MemberKey, Members
 from tables.not_counted import NotCounted, Reason
 from tables.routing.route import Route
@@ -103,6 +103,7 @@ def _fold_into(
     apply = fold.aggregation.apply if fold.applies else None
     reads = bool(fold.properties)
     whole_members = fold.charge.prorated or fold.in_advance
+    ignore, prices = (folded.ignore if fold.prices else _ignore_nothing), fold.prices
     code = route.code
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
     name: tuple[str | None, tuple[str | None, ...]] = _ONLY
@@ -127,19 +128,19 @@ def _fold_into(
                 _claim(span, route, arrival, timestamp_ms, folded)
             continue
         if append_time_ms <= counts_after_ms:
-            folded.ignore("unknown_code", arrival)
+            ignore("unknown_code", arrival)
             continue
         if reads:
             properties = read_properties(event.properties)
         value = read_value(code, timestamp_ms, properties, append_time_ms)
         if isinstance(value, Ignored):
-            folded.ignore(value.reason, arrival)
+            ignore(value.reason, arrival)
             continue
         number, property_text, adds, text = value
         if not plain:
             place = fold.place_of(code, timestamp_ms, properties, append_time_ms)
             if place is None:
-                folded.ignore("value_too_long", arrival)
+                ignore("value_too_long", arrival)
                 continue
             name, cell = place, None
         if cell is None:
@@ -149,12 +150,14 @@ def _fold_into(
                     position = (append_time_ms, partition, offset, index)
                     cell = layer.admit(*name, position)
                     if cell is None:
-                        folded.ignore("too_many_groups", arrival)
+                        ignore("too_many_groups", arrival)
                         if layer.displaced_by(position):
                             folded.displaced.add(route.meter_key)
                         continue
                 else:
                     cell = layer.cell(*name)
+            elif not prices and isinstance(cell, GroupCell):
+                cell.note_first((append_time_ms, partition, offset, index))
         cut_ms = 0
         state = cell.state
         if append_time_ms > layer.due_at_ms or corrected_ms > 0:
@@ -219,6 +222,10 @@ def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded
         folded.dirty.append(cell)
     elif layer.displaced_by(arrival.position):
         folded.displaced.add(route.meter_key)
+
+
+def _ignore_nothing(reason: Reason, arrival: Arrival) -> None:
+    """Note nothing: the charge itself says why it leaves an event uncounted."""
 
 
 _ONLY: tuple[None, tuple[str | None, ...]] = (None, ())

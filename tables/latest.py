@@ -53,6 +53,14 @@ class Latest(Aggregation[LatestState]):
         units = state.value if state.value > 0 else ZERO
         return AggregateResult(units, units, None, state.events)
 
+    def presented(self, state: LatestState, before: LatestState | None, window: Window) -> Decimal:
+        """Return the last value, also a negative one."""
+        return state.value
+
+    def recency(self, state: LatestState) -> tuple[int, Position]:
+        """Return what orders the last value among those of other rows."""
+        return state.timestamp_ms, state.position
+
     @staticmethod
     def _keep(state: LatestState, timestamp_ms: int, position: Position, value: Decimal) -> None:
         if (timestamp_ms, position) > (state.timestamp_ms, state.position):

@@ -62,6 +62,10 @@ class Sum(Aggregation[SumState]):
         value = self._prorate(state, before, window) if self.prorated else full
         return AggregateResult(value, full, None, events)
 
+    def presented(self, state: SumState, before: SumState | None, window: Window) -> Decimal:
+        """Return the total; for prorated charges that of the period alone."""
+        return state.total if self.prorated else super().presented(state, before, window)
+
     def _prorate(self, state: SumState, before: SumState | None, window: Window) -> Decimal:
         """Prorate persisted units by the days of the window, each addition by the days left."""
         days = inclusive_days(

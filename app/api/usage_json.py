@@ -155,7 +155,9 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
         },
         "filters": _filters_json(charge, rows),
         "grouped_usage": _grouped_json(charge, rows),
-        "presentation_breakdowns": [],
+        "presentation_breakdowns": _presented_json(
+            row for row in rows if not row.grouped_by and row.filter_id is None
+        ),
     }
 
 
@@ -186,7 +188,7 @@ def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
                 | {
                     "invoice_display_name": bucket.invoice_display_name if bucket else None,
                     "values": _lists(bucket.values) if bucket else None,
-                    "presentation_breakdowns": [],
+                    "presentation_breakdowns": _presented_json(of_bucket),
                 }
             )
     return entries
@@ -200,8 +202,23 @@ def _grouped_json(charge: Charge, rows: Sequence[UsageRow]) -> Iterator[Json]:
         yield _figures(members) | {
             "grouped_by": dict(group),
             "filters": _filters_json(charge, members),
-            "presentation_breakdowns": [],
+            "presentation_breakdowns": _presented_json(
+                row for row in members if row.grouped_by and row.filter_id is None
+            ),
         }
+
+
+def _presented_json(rows: Iterable[UsageRow]) -> list[Json] | None:
+    """Return the parts of some cells; None where one has too many."""
+    shown: list[Json] = []
+    for row in rows:
+        if row.presented is None:
+            return None
+        shown += (
+            {"presentation_by": dict(part.presentation_by), "units": plain(part.units)}
+            for part in row.presented
+        )
+    return shown
 
 
 def _group_order(entry: tuple[Group, list[UsageRow]]) -> list[tuple[str, bool, str]]:

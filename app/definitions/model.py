@@ -74,6 +74,15 @@ def listed_group_keys(properties: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(key for key in keys if isinstance(key, str))
 
 
+def listed_presentation_keys(properties: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the property keys that the usage of a charge is also shown by, in the listed order."""
+    keys = properties.get("presentation_group_keys") or ()
+    if not isinstance(keys, (list, tuple)):
+        return ()
+    values = (key.get("value") for key in keys if isinstance(key, Mapping))
+    return tuple(dict.fromkeys(value for value in values if isinstance(value, str) and value))
+
+
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """A metric applied by a plan. `properties` are echoed; only what groups by them is used."""
 
@@ -104,6 +113,19 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
         if self.accepts_target_wallet and TARGET_WALLET_KEY not in texts:
             return (*texts, TARGET_WALLET_KEY)
         return texts
+
+    def presentation_keys(self, bucket: ChargeFilter | None) -> tuple[str, ...]:
+        """Return the keys that usage of a bucket is also shown by, beside those that group it."""
+        keys = listed_presentation_keys(self.properties)
+        if not keys:
+            return ()
+        grouping = self.group_keys(bucket)
+        return tuple(key for key in keys if key not in grouping)
+
+    @property
+    def presents(self) -> bool:
+        """Whether its usage is also shown by other keys than those that group it."""
+        return bool(listed_presentation_keys(self.properties))
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

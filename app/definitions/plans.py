@@ -14,7 +14,7 @@ from app.definitions.commands import Command
 from app.definitions.currencies import CURRENCIES
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank
-from app.definitions.model import Charge, Plan
+from app.definitions.model import Charge, Plan, listed_presentation_keys
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import ended_chains
@@ -187,4 +187,5 @@ def _affected_codes(definitions: Definitions, old: Plan, new: Plan) -> frozenset
 
 def _shape(charge: Charge) -> tuple[str, Any]:
     filters = [(f.id, f.values, charge.group_keys(f)) for f in charge.filters]
-    return charge.metric_id, (charge.prorated, charge.group_keys(None), filters)
+    presented_by = listed_presentation_keys(charge.properties)
+    return charge.metric_id, (charge.prorated, charge.group_keys(None), presented_by, filters)

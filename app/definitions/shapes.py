@@ -165,8 +165,15 @@ def charge_body(charge: object) -> Body:
 
 
 def charge_filter_body(charge_filter: object) -> Body:
-    """Pick the known keys of a charge filter; it gets a `new_id` for its making."""
-    return _pick(charge_filter, CHARGE_FILTER_KEYS) | {"new_id": new_id()}
+    """Pick the known keys of a charge filter; it gets a `new_id` for its making.
+
+    Keys that usage is presented by are those of its charge.
+    """
+    shaped = _pick(charge_filter, CHARGE_FILTER_KEYS) | {"new_id": new_id()}
+    properties = shaped.get("properties")
+    if isinstance(properties, dict):
+        properties.pop("presentation_group_keys", None)
+    return shaped
 
 
 def _metadata_body(entry: object) -> Body:

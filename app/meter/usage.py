@@ -56,6 +56,15 @@ class Regrouping(msgspec.Struct, frozen=True):
         return all((texts.get(key) or "") in wanted for key, wanted in self.group.items())
 
 
+class PresentedRow(msgspec.Struct, frozen=True):
+    """A part of a cell's usage, by the keys that it is presented by."""
+
+    presentation_by: tuple[tuple[str, str | None], ...]
+    """(key, text or None) in the order configured."""
+    units: Decimal
+    """Neither rounded nor clamped."""
+
+
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Usage of one cell: one charge, one filter bucket, one group."""
 
@@ -74,6 +83,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """What they come to by the end of the period; None where nobody asks."""
     events_count: int
     precise_total_amount_cents: Decimal | None = None
+    presented: tuple[PresentedRow, ...] | None = ()
+    """Sorted by the texts, null first; None: there are too many."""
 
 
 class AsOf(msgspec.Struct, frozen=True):

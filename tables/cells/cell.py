@@ -110,6 +110,10 @@ class GroupCell(Cell):
         self.first = UNKNOWN_POSITION
         """Position of the group's first event at the last write; a lower bound."""
 
+    def note_first(self, position: Position) -> None:
+        """Take in the position of an event that may be the group's first."""
+        self.first = min(self.first, pack_position(position))
+
     def _parts(self) -> tuple[object, ...]:
         return *super()._parts(), self.first
 
@@ -148,7 +152,7 @@ class Layer:
         """Earliest-due period that shows these cells; a recurring metric has several."""
         self.due_at_ms = first_shown.due_at_ms if span.timeline.published else NEVER_MS
         """Last append time in ms at which an event has cut 0."""
-        self.max_groups = first_shown.max_groups
+        self.max_groups = first_shown.max_groups + span.fold.spare_groups
         self.cells: dict[tuple[str | None, Groups], Cell] = {}
         self.group_limit: GroupLimit | None = None
         """Groups let in, of a metric that is not recurring; None until there are many groups."""
@@ -249,7 +253,7 @@ class Span:
     @property
     def max_groups(self) -> int:
         """Group limit of a recurring metric, from the period that is published first."""
-        return self._first_shown(None).max_groups
+        return self._first_shown(None).max_groups + self.fold.spare_groups
 
     def emptied(self) -> Span:
         """Return the same span without cells."""

@@ -22,6 +22,11 @@ def pack_position(position: Position) -> PackedPosition:
     return number.to_bytes(16, "big")
 
 
+def append_time_of(position: PackedPosition) -> int:
+    """Return the append time (ms) of a packed position."""
+    return int.from_bytes(position[:6], "big")
+
+
 OPEN_CUT_MS = NEVER_MS
 """Cut that includes everything folded so far, published or not."""
 

@@ -119,7 +119,7 @@ def cells_shown(
         if shown is not None and at_cut.qualifies(shown):
             charge_id, start_ms = shown.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
-            yield CellShown(identity, *shown[1:])
+            yield CellShown(identity, *shown[1:5])
 
 
 def settle(partition: Partition, cut_ms: int) -> None:

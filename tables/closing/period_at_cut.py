@@ -30,6 +30,7 @@ from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
+from tables.closing.presented import NOTHING_PRESENTED, presented
 from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
@@ -49,6 +50,8 @@ class Closing(NamedTuple):
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
     figures: CellFigures
+    breakdowns: str
+    """What its record says of its parts, as JSON."""
 
 
 class _Change(NamedTuple):
@@ -88,6 +91,7 @@ class PeriodAtCut:
             cut_ms in (period.due_at_ms, OPEN_CUT_MS) or cut_ms % period.revise_every_ms == 0
         )
         """Whether it is a cut of this period; others show what comes from periods before it."""
+        self._presents = partition.definitions.settings_at(cut_ms).fold_version > 1
 
     def records(self) -> Iterator[PublishedRecord | None]:
         """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
@@ -136,7 +140,15 @@ class PeriodAtCut:
         reason = None if known is None else self._reason(found, known)
         if self.qualifies(found):
             return _Change(found, known, reason)
-        return None if known is None else _Change(found._replace(figures=_NOTHING), known, reason)
+        if known is None:
+            return None
+        nothing = found._replace(
+            figures=_NOTHING, breakdowns=self._no_rows(found.period_charge.charge)
+        )
+        return _Change(nothing, known, reason)
+
+    def _no_rows(self, charge: Charge) -> str:
+        return "[]" if self._presents and charge.presents else "null"
 
     def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         envelope = self._envelopes.get(as_of_ms)
@@ -177,7 +189,8 @@ class PeriodAtCut:
                 continue
             filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
             default_keys = charge.group_keys(None)
-            for span in route_of((*self.name, metric.code)).spans:
+            route = route_of((*self.name, metric.code))
+            for span in route.spans:
                 if span.key[:2] != (self.subscription.id, charge.id) or not (
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):
@@ -186,6 +199,11 @@ class PeriodAtCut:
                     if not self._revised_before(span):
                         continue
                     followed.add(charge.id)
+                shown = NOTHING_PRESENTED
+                if self._presents and charge.presents:
+                    shown = yield from presented(
+                        route, self.subscription.id, charge, period, until_ms
+                    )
                 names = dict.fromkeys(span.cells_of(period))
                 if metric.recurring:
                     names.update(dict.fromkeys(self._shown_before(charge, filters)))
@@ -198,7 +216,8 @@ class PeriodAtCut:
                     left.pop(cell, None)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
                     figures = span.figures(period, filter_id, groups, until_ms)
-                    yield Closing(cell, period_charge, bucket, grouped_by, figures)
+                    text = shown.text(filter_id, groups)
+                    yield Closing(cell, period_charge, bucket, grouped_by, figures, text)
         for cell in left:
             if cell[0] in passed or not (self._own_cut or cell[0] in followed):
                 continue
@@ -206,7 +225,8 @@ class PeriodAtCut:
             if last is not None and (codes is None or last.metric.code in codes):
                 grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
                 bucket = charges.filter_of(cell[0], cell[1])
-                yield Closing(cell, last, bucket, grouped_by, _NOTHING)
+                rows = self._no_rows(last.charge)
+                yield Closing(cell, last, bucket, grouped_by, _NOTHING, rows)
 
     def _shown_until_ms(self, period_charge: PeriodCharge) -> int | None:
         """Return up to when appended events the cut shows; None: earlier cuts have shown them all.
@@ -408,7 +428,7 @@ def _revision(
         figures.events_count,
         figures.digest,
     )
-    billing = ARREARS
+    billing = ARREARS._replace(presentation_breakdowns=shown.breakdowns)
     revision = 0 if published is None else published.revision + 1
     entry = PublishedCell(
         revision,

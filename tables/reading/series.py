@@ -152,7 +152,7 @@ class Series:
         wanted: Sequence[SeriesWindow],
         timezone: str,
     ):
-        self._route = partition.routes.compile(meter_key)
+        self._route = partition.routes.compile(meter_key).priced()
         impose_live(partition.views.route_of(meter_key), self._route)
         self._windows = list(wanted)
         self._timeline = _Windows(self._windows, timezone)

@@ -115,7 +115,7 @@ class Tracer:
 
     def __init__(self, partition: Partition, meter_key: MeterKey):
         self.meter_key = meter_key
-        self.route = partition.routes.compile(meter_key)
+        self.route = partition.routes.compile(meter_key).priced()
         self.partition = partition
         # Shown one event or some, in any order: who is admitted is known already.
         impose_live(partition.views.route_of(meter_key), self.route)

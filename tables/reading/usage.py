@@ -11,10 +11,19 @@ from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import HistoryRecord, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
-from app.meter.usage import AsOf, ChargeInForce, PastPeriod, PeriodUsage, UsageRow
+from app.meter.usage import (
+    AsOf,
+    ChargeInForce,
+    PastPeriod,
+    PeriodUsage,
+    PresentedRow,
+    UsageRow,
+)
 from app.wire.arrivals import SubscriptionKey
+from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
+from tables.closing.presented import breakdown_span
 from tables.partition.partition import Partition
 from tables.routing.implicit import implicit_plan, implicit_subscription
 from tables.routing.period_charges import PeriodCharges
@@ -107,7 +116,9 @@ def _period_steps(
     charges = tuple(ChargeInForce(charge, metric) for charge, metric, *_ in known.in_force)
     published = partition.published.find((subscription.id, period.start_ms))
     if published is not None and published.revision >= 0:
-        rows = _published_rows(charges, partition, (subscription.id, period.start_ms))
+        rows: Iterator[UsageRow | None] = _published_rows(
+            charges, partition, (subscription.id, period.start_ms)
+        )
     else:
         charges = tuple(_as_folded(charges, partition, name, subscription.id, period))
         rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
@@ -116,9 +127,13 @@ def _period_steps(
     return msgspec.structs.replace(usage, rows=collected)
 
 
-def _collected(rows: Iterable[UsageRow]) -> Steps[tuple[UsageRow, ...]]:
+def _collected(rows: Iterable[UsageRow | None]) -> Steps[tuple[UsageRow, ...]]:
+    """Collect rows by steps; None is a step of its own."""
     found: list[UsageRow] = []
     for row in rows:
+        if row is None:
+            yield
+            continue
         found.append(row)
         if len(found) % STEP_ITEMS == 0:
             yield
@@ -216,19 +231,36 @@ def _live_rows(
     subscription_id: str,
     period: Period,
     at_ms: int | None,
-) -> Iterator[UsageRow]:
+) -> Iterator[UsageRow | None]:
     # All cells are named before the first is looked at: new ones may come meanwhile, others may be
     # put in their place.
     cells = [
-        (in_force, span, list(span.cells_of(period)))
+        (
+            in_force,
+            span,
+            list(span.cells_of(period)),
+            _presenting(partition, in_force, span, period),
+        )
         for in_force in charges
         for span in spans_of(partition, name, subscription_id, in_force, period)
     ]
     return (
         row
-        for in_force, span, names in cells
-        for row in _span_rows(in_force, span, names, period, accrues_until(in_force, at_ms))
+        for in_force, span, names, presenting in cells
+        for row in _span_rows(
+            in_force, span, names, presenting, period, accrues_until(in_force, at_ms)
+        )
     )
+
+
+def _presenting(
+    partition: Partition, in_force: ChargeInForce, span: Span, period: Period
+) -> Span | None:
+    """Return the span that presents the cells of another; None: nothing does."""
+    if not in_force.charge.presents:
+        return None
+    route = partition.views.route_of((*span.name, span.fold.metric.code))
+    return breakdown_span(route, span.key.subscription_id, span.key.charge_id, period)
 
 
 def spans_of(
@@ -255,15 +287,32 @@ def _span_rows(
     in_force: ChargeInForce,
     span: Span,
     names: Iterable[tuple[str | None, tuple[str | None, ...]]],
+    presenting: Span | None,
     period: Period,
     accrued_ms: int | None,
-) -> Iterator[UsageRow]:
+) -> Iterator[UsageRow | None]:
+    found: Breakdowns | None = Breakdowns({}, {})
+    if presenting is not None:
+        found = yield from breakdowns(presenting, period)
     for filter_id, groups in names:
         figures = span.figures(period, filter_id, groups)
         so_far = None
         if accrued_ms is not None:
             so_far = span.units_so_far(period, [(filter_id, groups)], accrued_ms)
-        yield row_of(in_force, filter_id, groups, figures, so_far)
+        row = row_of(in_force, filter_id, groups, figures, so_far)
+        yield msgspec.structs.replace(row, presented=_presented(found, filter_id, groups))
+
+
+def _presented(
+    found: Breakdowns | None, filter_id: str | None, groups: tuple[str | None, ...]
+) -> tuple[PresentedRow, ...] | None:
+    """Return the rows of a cell; None: there are too many."""
+    if found is None:
+        return None
+    return tuple(
+        PresentedRow(tuple(zip(found.keys[filter_id], texts, strict=True)), units)
+        for texts, units in found.rows.get((filter_id, groups), ())
+    )
 
 
 def row_of(

@@ -10,6 +10,7 @@ from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscript
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
+from tables.breakdown_fold import BreakdownFold, breakdown_id
 from tables.cells.keys import SpanKey
 from tables.charge import ChargeFold
 from tables.routing.period_charges import PeriodCharges, charges_in_force, covering
@@ -35,6 +36,7 @@ def plan_spans(
 ) -> list[SpanPlan]:
     """Return runs of periods of one subscription in which a charge of the metric code folds alike.
 
+    A charge that is presented by keys has runs of its second fold beside its own.
     `history`: history records of the organization that are in force, in order.
     """
     newest = subscription.at(until_ms)
@@ -42,6 +44,7 @@ def plan_spans(
         return []
     plan = definitions.plan_versions[newest.plan_id]
     limited_after_ms = definitions.limited_after_ms(until_ms)
+    presents = definitions.settings_at(until_ms).fold_version > 1
     changes_ms = [
         at_ms for at_ms in _changes_ms(definitions, plan) if until_ms is None or at_ms <= until_ms
     ]
@@ -59,6 +62,12 @@ def plan_spans(
         folding = {
             c.id: folds.fold_of(c, m, period.timezone, limited_after_ms) for c, m in in_force
         }
+        if presents:
+            folding |= {
+                breakdown_id(c.id): folds.breakdown_of(c, m, period.timezone, limited_after_ms)
+                for c, m in in_force
+                if c.presents
+            }
         gone = [charge_id for charge_id in running if charge_id not in folding]
         planned += [running.pop(i)._replace(end_ms=period.start_ms) for i in gone]
         for charge_id, fold in folding.items():
@@ -120,6 +129,7 @@ class ChargeFolds:
 
     def __init__(self) -> None:
         self._folds: dict[tuple[int, int, str, int], ChargeFold] = {}
+        self._breakdowns: dict[ChargeFold, BreakdownFold] = {}
 
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
@@ -130,3 +140,14 @@ class ChargeFolds:
         if fold is None:
             fold = self._folds[name] = ChargeFold(charge, metric, timezone, limited_after_ms)
         return fold
+
+    def breakdown_of(
+        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
+    ) -> BreakdownFold:
+        """Return the compiled second fold of a charge that is presented by keys."""
+        fold = self.fold_of(charge, metric, timezone, limited_after_ms)
+        breakdown = self._breakdowns.get(fold)
+        if breakdown is None:
+            breakdown = BreakdownFold(charge, metric, timezone, limited_after_ms)
+            self._breakdowns[fold] = breakdown
+        return breakdown

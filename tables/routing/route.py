@@ -56,6 +56,11 @@ class Route:
         """(organization_id, external_subscription_id, code)"""
         return self.organization_id, self.external_subscription_id, self.code
 
+    def priced(self) -> Route:
+        """Return the route without what nothing is billed by."""
+        spans = tuple(span for span in self.spans if span.fold.prices)
+        return Route(*self.meter_key, self.timelines, spans)
+
     def shape(self, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
         """Return everything that decides where events up to these times go.
 

@@ -17,6 +17,7 @@ from tests.conformance.figures import CellFigures, billed_in_full, cells, total
 from tests.conformance.files import Json, Vector
 from tests.conformance.in_advance import check_event_units, check_positions, check_support
 from tests.conformance.periods import check_period_mode_vector
+from tests.conformance.presented import check_presented
 from tests.conformance.scenario import (
     CannotRun,
     DecidedOtherwise,
@@ -99,6 +100,8 @@ def _state(
             yield from _groups(wanted, found, compare, here)
         elif name == "filters":
             yield from _filters(wanted, found, filters, compare, here)
+        elif name == "presentation_breakdowns":
+            yield from check_presented(wanted, folded, compare, here)
         else:
             yield from compare.number(name, wanted, total(found), here)
 

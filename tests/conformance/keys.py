@@ -44,6 +44,7 @@ AGGREGATION: Known = {
     },
     "charge": {
         **_keys("prorated", "grouped_by", "pay_in_advance", "accepts_target_wallet"),
+        **_keys("presentation_by"),
         "filters": _FILTER,
     },
     "subscription": {

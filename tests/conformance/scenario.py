@@ -22,6 +22,7 @@ from app.definitions.timeline import NEVER_MS, FixedPeriods, Period
 from app.numbers import property_text
 from app.wire.arrivals import Arrival, arrivals_of, runs_of
 from app.wire.properties import read_properties
+from tables.breakdown_fold import BreakdownFold
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members
@@ -53,6 +54,8 @@ class Folded(NamedTuple):
     members: Members
     taken: tuple[Arrival, ...]
     """Events of the subscription, in order of position."""
+    presenting: Span | None = None
+    """Span of the second fold, of a charge with presentation keys."""
 
 
 def metric_of(vector: Json) -> Metric:
@@ -96,7 +99,7 @@ def charge_of(vector: Json) -> Charge:
         pay_in_advance=bool(described.get("pay_in_advance")),
         prorated=bool(described.get("prorated")),
         accepts_target_wallet=bool(described.get("accepts_target_wallet")),
-        properties=_grouping(grouped_by),
+        properties={**_grouping(grouped_by), **_presentation(described.get("presentation_by"))},
         filters=tuple(filters),
     )
 
@@ -110,6 +113,10 @@ def _filter(
         values={key: tuple(allowed) for key, allowed in values.items()},
         properties=_grouping(grouped_by),
     )
+
+
+def _presentation(keys: Sequence[str] | None) -> Mapping[str, Any]:
+    return {"presentation_group_keys": [{"value": key} for key in keys]} if keys else {}
 
 
 def _grouping(keys: Sequence[str] | None) -> Mapping[str, Any]:
@@ -215,21 +222,29 @@ def fold(
     """Fold arrivals for one period of the vector; `external`: of another subscription of it."""
     period = period_of(described, vector.json.get("subscription") or {})
     metric = metric_of(vector.json)
-    charge_fold = ChargeFold(charge_of(vector.json), metric, period.timezone)
+    charge = charge_of(vector.json)
+    charge_fold = ChargeFold(charge, metric, period.timezone)
     partition = Partition(0, Definitions(), EventIndex(), Members(capacity=None))
     name = (ORGANIZATION, external or external_id(vector.json))
-    span = Span(
-        name,
-        SpanKey("subscription", "charge", period.start_ms),
-        charge_fold,
-        FixedPeriods([period]),
-        NEVER_MS,
+    folds = [charge_fold]
+    if charge.presents:
+        folds.append(BreakdownFold(charge, metric, period.timezone))
+    span, *presenting = (
+        Span(
+            name,
+            SpanKey("subscription", fold.charge.id, period.start_ms),
+            fold,
+            FixedPeriods([period]),
+            NEVER_MS,
+        )
+        for fold in folds
     )
-    partition.routes.lend({(*name, metric.code): Route(*name, metric.code, (), (span,))})
+    route = Route(*name, metric.code, (), (span, *presenting))
+    partition.routes.lend({(*name, metric.code): route})
     selected = list(_selected(vector.json, metric, period, events))
     partition.fold(runs_of(selected))
     taken = tuple(arrival for arrival in selected if arrival.name == name)
-    return Folded(span, measured(period), partition.members, taken)
+    return Folded(span, measured(period), partition.members, taken, *presenting)
 
 
 def _selected(

@@ -44,7 +44,7 @@ def world(
     code: str, timezone: str, grace_days: int | None, settings: SettingsRecord
 ) -> list[CommandAt]:
     """The usual world with one metric and a customer of its own settings."""
-    base = definitions_of([code], settings)
+    base = definitions_of([code], settings, presents=True)
     billing = {"invoice_grace_period": grace_days}
     customer = commands.upsert_customer(
         ORG, {"external_id": "customer", "timezone": timezone, "billing_configuration": billing}
@@ -95,11 +95,11 @@ def comes_too_late(arrival: Arrival, periods: list[Period], window_ms: int) -> b
     )
 
 
-Published = dict[tuple[str, str | None], list[tuple[int, naive.Shown]]]
+Published = dict[tuple[str, str | None], list[tuple[int, naive.Shown, Any]]]
 
 
 def newest_at(bodies: list[dict[str, Any]]) -> Published:
-    """(printed period start, group) to (cut, what was shown), in order of the cuts."""
+    """(printed period start, group) to (cut, what was shown, its rows), in order of the cuts."""
     published: Published = {}
     for body in bodies:
         if body["type"] == "period.completed":
@@ -115,7 +115,7 @@ def newest_at(bodies: list[dict[str, Any]]) -> Published:
         cell = published.setdefault((body["period"]["from"], group), [])
         assert body["revision"] == len(cell)
         assert body["previous_units"] == (cell[-1][1].units if cell else None)
-        cell.append((ms(body["closed_at"]), shown))
+        cell.append((ms(body["closed_at"]), shown, body["presentation_breakdowns"]))
     return published
 
 
@@ -134,11 +134,13 @@ def assert_cut(
     for group in groups:
         chosen = [row for row in rows if row.group == group or code not in GROUPED]
         expected = naive.cell(code, chosen, period)
-        shown = [s for at_ms, s in published.get((start, group), []) if at_ms <= cut_ms]
+        before = [entry for entry in published.get((start, group), []) if entry[0] <= cut_ms]
+        shown = [entry[1] for entry in before]
         if not shown:
             assert not expected.used
         elif expected.used:
             assert shown[-1] == expected.shown
+            assert before[-1][2] == naive.presented(code, chosen, period)
         elif METRICS[code].get("recurring"):
             # Perhaps the one closing zero after a period that published something.
             assert shown[-1].units == "0.0"

@@ -79,7 +79,8 @@ def folded(
     grids: list[tuple[int, int]],
     settings: SettingsRecord = SETTINGS,
 ) -> OfflineMeter:
-    defined = [(d.append_time_ms, d.command) for d in definitions_of([code], settings)]
+    base = definitions_of([code], settings, presents=True)
+    defined = [(d.append_time_ms, d.command) for d in base]
     defined += [
         (at_ms, commands.set_settings(msgspec.structs.replace(settings, revise_every_s=grid_s)))
         for at_ms, grid_s in grids
@@ -155,7 +156,7 @@ def test_every_cut_of_a_period_shows_what_was_corrected_until_then(
             # A late event of a balance shows in later periods when it does in its own.
             if cut_ms <= END_MS and not (late and recurring and cut_ms % together_ms):
                 assert_cut(code, counted(code, told, cut_ms), period, cut_ms, published, cut_ms)
-        own = [at_ms for at_ms, _ in published.get((iso_seconds(period.start_ms), None), [])]
+        own = [at_ms for at_ms, *_ in published.get((iso_seconds(period.start_ms), None), [])]
         assert recurring or all(
             at_ms == period.due_at_ms or at_ms % period.revise_every_ms == 0 for at_ms in own
         )

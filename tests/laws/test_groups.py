@@ -36,7 +36,7 @@ few = examples(80)
 
 def definitions_of(most: int) -> list[CommandAt]:
     """Every charge has groups, of two keys in the bucket of its filter."""
-    plan = plan_body(CODES)
+    plan = plan_body(CODES, presents=True)
     for charge in plan["charges"]:
         charge["properties"]["pricing_group_keys"] = ["g"]
         charge["prorated"] = False
@@ -131,7 +131,7 @@ def cells_with_events(live: Live) -> set[tuple[Any, ...]]:
     found = set()
     for name, codes in live.partition.event_ranges.codes.items():
         for code in codes:
-            for span in live.partition.packing.route_of((*name, code)).spans:
+            for span in live.partition.packing.route_of((*name, code)).priced().spans:
                 for layer in span.layers.values():
                     for (_, (group,)), cell in layer.cells.items():
                         if not cell.empty:

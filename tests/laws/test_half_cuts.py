@@ -47,7 +47,7 @@ def cut_in_steps(live: Live, cut_ms: int, published: list[bytes]) -> Iterator[No
 @few
 @given(st.data())
 def test_between_any_two_steps(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL, data.draw(GRACES))
+    definitions = definitions_of(ALL, data.draw(GRACES), presents=True)
     events = data.draw(arrivals(ALL, ids=8))
     live = ready(definitions, events)
     halves = data.draw(st.lists(st.integers(0, 40), max_size=8))
@@ -92,7 +92,7 @@ def revised_late(definitions: Sequence[CommandAt], *, restarts: bool) -> list[by
 
 def test_a_period_that_lacks_its_completion_alone() -> None:
     """All cells are revised; nothing but that tells that it has not been completed again."""
-    definitions = definitions_of(CODES)
+    definitions = definitions_of(CODES, presents=True)
     published = revised_late(definitions, restarts=True)
     assert published == revised_late(definitions, restarts=False)
     assert len(published) == 3

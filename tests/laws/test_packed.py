@@ -64,7 +64,7 @@ def test_definitions_of_one_millisecond() -> None:
 @few
 @given(st.data())
 def test_a_cut_leaves_packed_cells_as_they_were(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL, data.draw(GRACES))
+    definitions = definitions_of(ALL, data.draw(GRACES), presents=True)
     events = data.draw(arrivals(ALL))
     live = Live(definitions)
     live.define_all()

@@ -58,7 +58,7 @@ def same(one: Live, other: Live) -> None:
 @few
 @given(st.data())
 def test_order_and_batches_of_delivery(codes: tuple[str, ...], data: st.DataObject) -> None:
-    definitions = definitions_of(codes, data.draw(GRACES))
+    definitions = definitions_of(codes, data.draw(GRACES), presents=True)
     events = data.draw(arrivals(codes, ids=6))
     live = Live(definitions)
     live.define_all()
@@ -70,7 +70,7 @@ def test_order_and_batches_of_delivery(codes: tuple[str, ...], data: st.DataObje
 @few
 @given(st.data())
 def test_redelivery_of_ranges(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL, data.draw(GRACES))
+    definitions = definitions_of(ALL, data.draw(GRACES), presents=True)
     events = data.draw(arrivals(ALL))
     once, again = Live(definitions), Live(definitions)
     for live in (once, again):
@@ -88,7 +88,7 @@ def test_redelivery_of_ranges(data: st.DataObject) -> None:
 @few
 @given(st.data())
 def test_refold_is_the_live_fold(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL, data.draw(GRACES))
+    definitions = definitions_of(ALL, data.draw(GRACES), presents=True)
     events = data.draw(arrivals(ALL, ids=6))
     live = Live(definitions)
     live.define_all()
@@ -129,7 +129,7 @@ def test_events_before_all_definitions(data: st.DataObject) -> None:
 @given(st.data())
 def test_restarts(data: st.DataObject) -> None:
     """Flushed, forgotten and restored at any moment; published in between or not."""
-    definitions = definitions_of(ALL, data.draw(GRACES))
+    definitions = definitions_of(ALL, data.draw(GRACES), presents=True)
     events = data.draw(arrivals(ALL, ids=8))
     live = Live(definitions)
     live.define_all()

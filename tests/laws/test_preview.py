@@ -68,7 +68,7 @@ def shown(live: Live, codes: frozenset[str], scope: PreviewScope) -> dict[str, F
 @examples(60)
 @given(st.data())
 def test_what_is_previewed_comes(data: st.DataObject) -> None:
-    definitions = definitions_of(ALL)
+    definitions = definitions_of(ALL, presents=True)
     (plan,) = [line.command for line in definitions if line.command.type == "create_plan"]
     live = Live(definitions)
     live.define_all()

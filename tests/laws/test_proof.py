@@ -32,7 +32,9 @@ few = examples(60)
 
 def delivered(data: st.DataObject, *, changing: bool = False) -> tuple[Live, list[Arrival]]:
     """A partition with events, cut at some moment."""
-    definitions = data.draw(changing_definitions(ALL)) if changing else definitions_of(ALL)
+    definitions = (
+        data.draw(changing_definitions(ALL)) if changing else definitions_of(ALL, presents=True)
+    )
     events = data.draw(arrivals(ALL, ids=8))
     live = Live(definitions)
     for arrival in events:
@@ -88,9 +90,11 @@ def store(live: Live) -> None:
 
 
 def live_cells(live: Live) -> list[Cell]:
+    """Cells that are billed: a tracer tells of no others."""
     return [
         cell
         for span in live.partition.routes.spans.values()
+        if span.fold.prices
         for layer in span.layers.values()
         for cell in layer.cells.values()
         if cell.state.events or cell.late

@@ -157,7 +157,7 @@ def test_a_read_changes_nothing(data: st.DataObject) -> None:
     settings = data.draw(st.sampled_from([*_SETTINGS, None]))
     definitions = data.draw(changing_definitions(ALL))
     if settings is not None:
-        definitions = definitions_of(ALL, settings)
+        definitions = definitions_of(ALL, settings, presents=True)
     events = data.draw(arrivals(ALL, external_ids=[name[1] for name in NAMES]))
     read, quiet = Live(definitions), Live(definitions)
     for arrival in events:

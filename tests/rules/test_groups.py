@@ -320,3 +320,26 @@ def test_a_series_shows_the_groups_of_the_period() -> None:
         series.feed(one)
     ((value,),) = [charge.values for charge in series.values()]
     assert value.events_count == 2
+
+
+def test_rows_are_too_many_from_the_first_event_of_each_on_in_any_order() -> None:
+    """A later event of a row comes before its first one: the cut between them knows of it."""
+    due_ms = START_MS + WEEK_MS
+    settings = replace(LIMITED, max_groups=1)
+
+    def sent(at_ms: int, offset: int, text: str, partition: int = 0) -> Arrival:
+        what = event("heads", f"{partition}-{offset}", INSIDE_MS, u="a", g=text)
+        return Arrival(what, ORG, at_ms, partition, offset, 0, offset if partition else -1)
+
+    shown = []
+    first, early = sent(INSIDE_MS, 0, "x"), sent(due_ms, 0, "y", 1)
+    late = sent(due_ms + 1, 1, "y")
+    for arrivals in ([first, early, late], [first, late, early]):
+        live = Live(definitions_of(["heads"], settings, presents=True))
+        live.define_all()
+        for one in arrivals:
+            live.deliver([one])
+        live.close_until(due_ms)
+        (record, _) = live.bodies()
+        shown.append(record["presentation_breakdowns"])
+    assert shown == [None, None]

@@ -16,6 +16,18 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "late-pair-known-too-early",
+        "tables/cells/breakdown.py",
+        "append_time_of(first) <= cut_ms",
+        "first != b''",
+    ),
+    Bug(
+        "row-that-moved-not-told",
+        "tables/closing/period_at_cut.py",
+        "billing = ARREARS._replace(presentation_breakdowns=shown.breakdowns)",
+        "billing = ARREARS",
+    ),
+    Bug(
         "dedupe-removed",
         "tables/partition/intake.py",
         "known = latest.get(identity) or found",

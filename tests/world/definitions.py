@@ -49,6 +49,17 @@ METRICS |= {
     if name not in {metric["aggregation_type"] for metric in METRICS.values()}
 }
 PRORATED = ("balance", "seats")
+PRESENTED = {
+    "sum": ("u", "g"),
+    "balance": ("u",),
+    "average": ("g",),
+    "latest": ("g", "u"),
+    "seats": ("g",),
+    "heads": ("g",),
+    "level": ("u",),
+    "filtered": ("operation_type",),
+}
+"""Keys that the usage of a charge is also shown by."""
 
 
 class CommandAt(NamedTuple):
@@ -63,7 +74,7 @@ def metric_body(code: str, **changes: Any) -> dict[str, Any]:
     return {"name": code, "code": code, **METRICS[code], **changes}
 
 
-def plan_body(codes: Iterable[str], **changes: Any) -> dict[str, Any]:
+def plan_body(codes: Iterable[str], *, presents: bool = False, **changes: Any) -> dict[str, Any]:
     charges = []
     for code in codes:
         charge: dict[str, Any] = {
@@ -75,6 +86,8 @@ def plan_body(codes: Iterable[str], **changes: Any) -> dict[str, Any]:
         }
         if code in ("sum", "unique"):
             charge["properties"]["pricing_group_keys"] = ["g"]
+        if presents and code in PRESENTED:
+            charge["properties"] |= presented_by(*PRESENTED[code])
         if code == "filtered":
             charge["filters"] = [
                 {"values": {"g": ["x"]}, "properties": {"amount": "1"}},
@@ -85,6 +98,11 @@ def plan_body(codes: Iterable[str], **changes: Any) -> dict[str, Any]:
             ]
         charges.append(charge)
     return {**bodies.plan("plan", charges, interval="weekly"), **changes}
+
+
+def presented_by(*keys: str) -> dict[str, Any]:
+    """Return the property of a charge that names presentation keys."""
+    return {"presentation_group_keys": [{"value": key} for key in keys]}
 
 
 def subscription_body(**changes: Any) -> dict[str, Any]:
@@ -109,11 +127,16 @@ def logged(definitions: Iterable[CommandAt]) -> list[DefinitionLine]:
     return [DefinitionLine(d.append_time_ms, d.offset, d.command.encode()) for d in definitions]
 
 
-def definitions_of(codes: Sequence[str], settings: SettingsRecord = SETTINGS) -> list[CommandAt]:
-    """Settings, metrics, a weekly plan and a subscription from START on."""
+def definitions_of(
+    codes: Sequence[str], settings: SettingsRecord = SETTINGS, *, presents: bool = False
+) -> list[CommandAt]:
+    """Settings, metrics, a weekly plan and a subscription from START on.
+
+    `presents`: usage is also shown by the keys of `PRESENTED`.
+    """
     made: list[Command] = [commands.set_settings(settings)]
     made += [commands.create_billable_metric(ORG, metric_body(code)) for code in codes]
-    made.append(commands.create_plan(ORG, plan_body(codes)))
+    made.append(commands.create_plan(ORG, plan_body(codes, presents=presents)))
     made.append(commands.upsert_customer(ORG, {"external_id": "customer"}))
     made.append(commands.create_subscription(ORG, subscription_body()))
     return lines((START_MS - HOUR_MS, command) for command in made)
@@ -129,7 +152,7 @@ class Made(NamedTuple):
 @st.composite
 def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[CommandAt]:
     """The usual definitions, some of them late, and what may be changed of them later."""
-    base = definitions_of(codes)
+    base = definitions_of(codes, presents=True)
     late = draw(st.sampled_from([0, 0, 1, 2]))
     kept, delayed = base[: len(base) - late], base[len(base) - late :]
     (plan,) = [line.command for line in base if line.command.type == "create_plan"]
@@ -198,7 +221,12 @@ def _plan(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.update_plan(ORG, "plan", {"charges": [*kept, *new]})
 
 
-_GROUPINGS: list[dict[str, Any]] = [{}, {"pricing_group_keys": ["g"]}]
+_GROUPINGS: list[dict[str, Any]] = [
+    {},
+    {"pricing_group_keys": ["g"]},
+    presented_by("u"),
+    {"pricing_group_keys": ["g"], **presented_by("operation_type", "g")},
+]
 
 
 def _one_charge(draw: st.DrawFn, code: str, made: Made) -> Command:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_date
@@ -18,7 +18,7 @@ from app.numbers import plain, property_text
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.properties import read_properties
-from tests.world.definitions import METRICS, PRORATED, SUBSCRIPTION
+from tests.world.definitions import METRICS, PRESENTED, PRORATED, SUBSCRIPTION
 
 
 class Row(NamedTuple):
@@ -134,10 +134,58 @@ def cell(code: str, rows: Sequence[Row], period: Period) -> Cell:
     return Cell(shown, recurring and carried != 0, in_period)
 
 
+def presented(code: str, rows: Sequence[Row], period: Period) -> list[dict[str, Any]] | None:
+    """Rows of one cell, by the texts of its presentation keys; None without any."""
+    keys = tuple(key for key in PRESENTED.get(code, ()) if (code, key) != ("sum", "g"))
+    if not keys:
+        return None
+    recurring = bool(METRICS[code].get("recurring"))
+    parts: dict[tuple[str | None, ...], list[Row]] = {}
+    for r in rows:
+        texts = {"u": r.text, "g": r.group, "operation_type": "add" if r.adds else "remove"}
+        if r.timestamp_ms < period.end_ms and (recurring or r.timestamp_ms >= period.start_ms):
+            parts.setdefault(tuple(texts[key] for key in keys), []).append(r)
+    if METRICS[code]["aggregation_type"] == "latest_agg" and parts:
+        newest = max(parts, key=lambda texts: max(map(_moment, parts[texts])))
+        parts = {newest: parts[newest]}
+    shown = []
+    for part in sorted(parts, key=lambda texts: [(text is not None, text or "") for text in texts]):
+        units = _part_units(code, sorted(parts[part], key=_moment), period)
+        if units or any(r.timestamp_ms >= period.start_ms for r in parts[part]):
+            by = dict(zip(keys, part, strict=True))
+            shown.append({"presentation_by": by, "units": printed(units)})
+    return shown
+
+
+def _moment(row: Row) -> tuple[int, tuple[int, ...]]:
+    return row.timestamp_ms, row.position
+
+
+def _part_units(code: str, rows: Sequence[Row], period: Period) -> Fraction:
+    inside = [r for r in rows if r.timestamp_ms >= period.start_ms]
+    match METRICS[code]["aggregation_type"]:
+        case "sum_agg":
+            return total(inside if code in PRORATED else rows)
+        case "max_agg":
+            return Fraction(max((r.value for r in rows), default=Decimal(0)))
+        case "latest_agg":
+            return Fraction(rows[-1].value)
+        case "unique_count_agg":
+            return Fraction(sum(active(operations) for operations in by_text(rows).values()))
+        case "weighted_sum_agg":
+            before = [r for r in rows if r.timestamp_ms < period.start_ms]
+            return step_integral(inside, total(before), period)
+        case other:
+            raise AssertionError(f"{other} has no naive parts")
+
+
 def shown_number(number: Fraction) -> str:
-    """Clamped and printed; every number here has a finite decimal expansion."""
-    if number <= 0:
-        return "0.0"
+    """Clamped and printed."""
+    return "0.0" if number <= 0 else printed(number)
+
+
+def printed(number: Fraction) -> str:
+    """Print a number; every one here has a finite decimal expansion."""
     scaled = number * 10**40
     assert scaled.denominator == 1
     return plain(Decimal(scaled.numerator).scaleb(-40))

@@ -25,12 +25,23 @@ class Figures(Model):
     pricing_unit_details: None
 
 
-class FilterUsage(Figures):
+class PresentationRow(Model):
+    presentation_by: dict[str, str | None]
+    units: str = Field(description="Neither rounded nor clamped.")
+
+
+class Presented(Figures):
+    presentation_breakdowns: list[PresentationRow] | None = Field(
+        description="Parts by the charge's presentation keys; null where there are too many."
+    )
+
+
+class FilterUsage(Presented):
     invoice_display_name: str | None
     values: dict[str, list[str]] | None = Field(description="Null: the default bucket.")
 
 
-class GroupUsage(Figures):
+class GroupUsage(Presented):
     grouped_by: dict[str, str | None]
     filters: list[FilterUsage]
 
@@ -49,7 +60,7 @@ class MetricOfUsage(Model):
     aggregation_type: AggregationType
 
 
-class ChargeUsage(Figures):
+class ChargeUsage(Presented):
     amount_currency: str
     charge: ChargeOfUsage
     billable_metric: MetricOfUsage

@@ -37,7 +37,39 @@ REFUSED: list[tuple[dict[str, Any], dict[str, list[str]]]] = [
         },
     ),
 ]
+
+
+def presented(*keys: Any) -> dict[str, Any]:
+    return {"properties": {"presentation_group_keys": list(keys)}}
+
+
+DISPLAYED = {"value": "cloud", "options": {"display_in_invoice": True}}
+REFUSED += [
+    (changes, {"presentation_group_keys": codes})
+    for changes, codes in (
+        ({"properties": {"presentation_group_keys": "cloud"}}, ["invalid_type"]),
+        ({"properties": {"presentation_group_keys": {"value": "cloud"}}}, ["invalid_type"]),
+        (presented("cloud"), ["invalid_type"]),
+        (presented({}), ["invalid_type"]),
+        (presented({"value": " "}), ["invalid_type"]),
+        (presented({"value": 1}), ["invalid_type"]),
+        (presented({"value": "cloud", "name": "x"}), ["invalid_type"]),
+        (presented({"value": "cloud", "options": None}), ["invalid_type"]),
+        (presented({"value": "cloud", "options": {}}), ["invalid_type"]),
+        (presented({"value": "c", "options": {"display_in_invoice": "yes"}}), ["invalid_type"]),
+        (
+            presented({"value": "c", "options": {"display_in_invoice": True, "x": 1}}),
+            ["invalid_type"],
+        ),
+        (presented({"value": "a"}, {"value": "b"}, {"value": "c"}), ["too_many_keys"]),
+        (presented(DISPLAYED, {"value": "cloud"}), ["value_is_duplicated"]),
+    )
+]
 TAKEN: list[dict[str, Any]] = [
+    {"properties": {"presentation_group_keys": None}},
+    presented(),
+    presented(DISPLAYED),
+    presented({"value": "a"}, {"value": "b", "options": {"display_in_invoice": False}}),
     {},
     {"min_amount_cents": 1},
     {"min_amount_cents": 0, "pay_in_advance": True},
@@ -93,3 +125,12 @@ def test_a_charge_keeps_what_it_had_before() -> None:
     assert refused(log, commands.update_billable_metric(ORG, "storage", trimmed)) is None
     mended = commands.update_plan(ORG, "plan_code", {"charges": [{**kept, "invoiceable": True}]})
     assert refused(log, mended) is None
+
+
+def test_keys_that_a_charge_is_presented_by_are_dropped_in_its_filters() -> None:
+    properties = {"amount": "1", **presented(DISPLAYED)["properties"]}
+    body = charge(filters=[{"values": {"region": ["eu"]}, "properties": properties}])
+    made = commands.create_plan(ORG, plan_body(charges=[body]))
+    (dropped,) = made.payload["plan"]["charges"][0]["filters"]
+    assert dropped["properties"] == {"amount": "1"}
+    assert "presentation_group_keys" in properties

@@ -1,0 +1,93 @@
+"""A charge as it folds once more: by its groups and by the keys that its usage is presented by.
+
+Nothing of it is priced. An event falls into the same bucket and group as in the charge itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from app.definitions.model import Charge, ChargeFilter, Metric
+from app.definitions.timeline import NEVER_MS
+from tables.aggregation import Groups
+from tables.charge import ChargeFold
+from tables.values import Properties, _group, _is_long
+
+_MARK = ":presentation"
+
+
+def breakdown_id(charge_id: str) -> str:
+    """Return the name of a charge's second fold, in place of its id."""
+    return charge_id + _MARK
+
+
+class BreakdownFold(ChargeFold):
+    """How a charge with presentation keys folds events a second time."""
+
+    __slots__ = ("_keys",)
+
+    prices = False
+    spare_groups = 1
+    """It tells that there are too many."""
+
+    def __init__(
+        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS
+    ):
+        super().__init__(_by_all_keys(charge), metric, timezone, limited_after_ms)
+        buckets = (None, *charge.filters)
+        self._keys = {
+            None if bucket is None else bucket.id: (
+                len(charge.group_keys(bucket)),
+                charge.presentation_keys(bucket),
+            )
+            for bucket in buckets
+        }
+
+    def split(self, filter_id: str | None, groups: Groups) -> tuple[Groups, Groups]:
+        """Return the group of a cell of the charge itself, and the texts it is presented by."""
+        grouping, _ = self._keys[filter_id]
+        return groups[:grouping], groups[grouping:]
+
+    def presentation_keys(self, filter_id: str | None) -> tuple[str, ...]:
+        """Return the keys of the texts that a bucket is presented by."""
+        return self._keys[filter_id][1]
+
+    def place_of(
+        self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
+    ) -> tuple[str | None, Groups] | None:
+        """Return filter id and groups of the cell of an event that has a value.
+
+        None where the charge itself does not count it. A text that is too long presents nothing.
+        """
+        if self._overwrites is not None:
+            properties = self._overwrites(code, timestamp_ms, properties, append_time_ms)
+        bucket = self._bucket_of(properties)
+        texts = [_group(properties, key) for key in bucket.group_keys]
+        if append_time_ms > self.limited_after_ms:
+            grouping, _ = self._keys[bucket.filter_id]
+            for number, text in enumerate(texts):
+                if text is not None and _is_long(text):
+                    if number < grouping:
+                        return None
+                    texts[number] = None
+        return bucket.filter_id, tuple(texts)
+
+
+def _by_all_keys(charge: Charge) -> Charge:
+    """Return the charge as if all keys grouped it."""
+
+    def by(bucket: ChargeFilter | None) -> Mapping[str, Any]:
+        keys = (*charge.group_keys(bucket), *charge.presentation_keys(bucket))
+        return {"pricing_group_keys": keys}
+
+    return replace(
+        charge,
+        id=breakdown_id(charge.id),
+        accepts_target_wallet=False,
+        pay_in_advance=False,
+        properties=by(None),
+        filters=tuple(replace(bucket, properties=by(bucket)) for bucket in charge.filters),
+    )

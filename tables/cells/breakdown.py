@@ -1,0 +1,90 @@
+"""Breakdowns: the cells of a charge's second fold, as rows of the cells that they are part of.
+
+A row tells which part of a cell came with which texts of the presentation keys. Nothing of it is
+rounded, clamped or prorated.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from app.bounds.turns import STEP_ITEMS, Steps
+from app.definitions.timeline import Period
+from tables.aggregation import Aggregation, Groups
+from tables.breakdown_fold import BreakdownFold
+from tables.cells.cell import Span, group_limit_of, window_of
+from tables.cells.keys import OPEN_CUT_MS, append_time_of
+
+
+class BreakdownRow(NamedTuple):
+    """A part of a cell."""
+
+    texts: Groups
+    """In the order of the keys; None: missing, blank or no text."""
+    units: Decimal
+
+
+class Breakdowns(NamedTuple):
+    """The rows of all cells of one charge and period."""
+
+    rows: dict[tuple[str | None, Groups], list[BreakdownRow]]
+    """By filter and group of the cell; sorted by the texts, null first."""
+    keys: dict[str | None, tuple[str, ...]]
+    """Keys of the texts, by filter."""
+
+
+def breakdowns(span: Span, period: Period, cut_ms: int = OPEN_CUT_MS) -> Steps[Breakdowns | None]:
+    """Return the rows of a period as of a cut, by steps; None: there are too many.
+
+    `span`: of the second fold of a charge.
+    """
+    fold = span.fold
+    if not isinstance(fold, BreakdownFold):
+        raise TypeError("only a second fold has rows")
+    if _is_over(fold, span, period, cut_ms):
+        return None
+    aggregation: Aggregation[Any] = fold.aggregation
+    window = window_of(period)
+    found: dict[tuple[str | None, Groups], list[tuple[Any, BreakdownRow]]] = {}
+    for count, (filter_id, groups) in enumerate(list(span.cells_of(period)), 1):
+        if count % STEP_ITEMS == 0:
+            yield
+        state, before = span.states(period, filter_id, groups, cut_ms)
+        units = aggregation.presented(state, before, window)
+        if not units and not state.events:
+            continue
+        group, texts = fold.split(filter_id, groups)
+        row = (aggregation.recency(state), BreakdownRow(texts, units))
+        found.setdefault((filter_id, group), []).append(row)
+    rows = {name: _ordered(of_cell) for name, of_cell in found.items()}
+    return Breakdowns(rows, {name[0]: fold.presentation_keys(name[0]) for name in rows})
+
+
+def _ordered(rows: list[tuple[Any, BreakdownRow]]) -> list[BreakdownRow]:
+    """Return rows by their texts; of a value that only the newest event decides just that row."""
+    if rows[0][0] is not None:
+        return [max(rows)[1]]
+    return sorted((row for _, row in rows), key=_place)
+
+
+def _place(row: BreakdownRow) -> list[tuple[bool, str]]:
+    return [(text is not None, text or "") for text in row.texts]
+
+
+def _is_over(fold: BreakdownFold, span: Span, period: Period, cut_ms: int) -> bool:
+    """Return whether events appended until a cut came with more pairs of group and texts than may.
+
+    Of a recurring metric all its history counts, as for the limit of groups itself.
+    """
+    recurring = fold.metric.recurring
+    layers = [
+        layer for layer in span.layers.values() if recurring or layer.start_ms == period.start_ms
+    ]
+    if not layers:
+        return False
+    most = layers[0].limits.max_groups - fold.spare_groups
+    if sum(len(layer.cells) for layer in layers) <= most:
+        return False
+    firsts = group_limit_of(layers).firsts.values()
+    return sum(append_time_of(first) <= cut_ms for first in firsts) > most

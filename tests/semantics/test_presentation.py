@@ -1,0 +1,175 @@
+"""Usage of a cell by the keys that its charge is presented by: records and current usage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.definitions import commands
+from tests.world.bodies import Json
+from tests.world.clock import ms
+from tests.world.definitions import ORG, presented_by
+from tests.world.events import amend, raw
+from tests.world.story import Story
+
+
+def rows(*parts: tuple[str | None, str], key: str = "cloud") -> list[Json]:
+    return [{"presentation_by": {key: text}, "units": units} for text, units in parts]
+
+
+def story(aggregation_type: str, *keys: str, recurring: bool = False, **charge: Any) -> Story:
+    properties = {**presented_by(*(keys or ("cloud",))), **charge.pop("properties", {})}
+    charges = {"properties": {"amount": "1", **properties}, **charge}
+    return Story().metric("m", aggregation_type, recurring=recurring).plan(charges).subscribe()
+
+
+def test_a_count_by_cloud() -> None:
+    told = story("count_agg")
+    for cloud in ("aws", "gcp", "aws", "aws"):
+        told.send("2024-01-10", cloud=cloud)
+    shown = rows(("aws", "3.0"), ("gcp", "1.0"))
+    (record,) = told.records("2024-02-02")
+    assert (record["units"], record["presentation_breakdowns"]) == ("4.0", shown)
+    (usage,) = told.usage("2024-01-20")["charges_usage"]
+    assert (usage["units"], usage["presentation_breakdowns"]) == ("4.0", shown)
+
+
+def test_the_latest_value_has_one_row_which_may_be_negative() -> None:
+    told = story("latest_agg").send("2024-01-10", cloud="aws", v="14")
+    told.send("2024-01-11", cloud="gcp", v="-5")
+    (record,) = told.records("2024-02-02")
+    assert record["units"] == "0.0"
+    assert record["presentation_breakdowns"] == rows(("gcp", "-5.0"))
+
+
+def test_a_weighted_sum_carries_the_level_of_each_text() -> None:
+    told = story("weighted_sum_agg", recurring=True)
+    told.send("2024-01-10", v="10")
+    told.send("2024-02-01", v="2", cloud="eu").send("2024-02-01T12:00", v="1", cloud="eu")
+    last = told.records("2024-03-02")[-1]
+    null, eu = last["presentation_breakdowns"]
+    assert null == {"presentation_by": {"cloud": None}, "units": "10.0"}
+    assert eu["units"].startswith("2.98275862")
+    (same,) = told.usage("2024-02-20")["charges_usage"]
+    assert same["presentation_breakdowns"] == [null, eu]
+
+
+@pytest.mark.parametrize(
+    ("charge", "january", "february"),
+    [
+        pytest.param({}, [("aws", "5.25")], [("aws", "5.25"), ("gcp", "-1.0")], id="balance"),
+        pytest.param({"prorated": True}, [("aws", "5.25")], [("gcp", "-1.0")], id="prorated"),
+    ],
+)
+def test_a_balance_goes_on_and_a_prorated_one_shows_its_period_alone(
+    charge: Json, january: list[tuple[str, str]], february: list[tuple[str, str]]
+) -> None:
+    told = story("sum_agg", recurring=True, **charge).send("2024-01-10", v="5.25", cloud="aws")
+    told.send("2024-02-10", v="-1", cloud="gcp")
+    first, second = told.records("2024-03-02")
+    assert first["presentation_breakdowns"] == rows(*january)
+    assert second["presentation_breakdowns"] == rows(*february)
+
+
+def test_rows_are_neither_rounded_nor_clamped_and_null_comes_first() -> None:
+    told = (
+        Story()
+        .metric("m", "sum_agg", rounding_function="round")
+        .plan({"properties": {"amount": "1", **presented_by("cloud")}})
+    )
+    told.subscribe()
+    told.send("2024-01-10", v="-1.25", cloud="b").send("2024-01-10", v="2.6", cloud="a")
+    told.send("2024-01-10", v="0", cloud=" ").send("2024-01-11", v="0", cloud={"x": 1})
+    (record,) = told.records("2024-02-02")
+    assert record["units"] == "1.0"
+    shown = rows((None, "0.0"), ("a", "2.6"), ("b", "-1.25"))
+    assert record["presentation_breakdowns"] == shown
+
+
+def test_a_key_that_groups_is_left_out() -> None:
+    told = story("count_agg", "cloud", "team", properties={"pricing_group_keys": ["team"]})
+    told.send("2024-01-10", team="t", cloud="a").send("2024-01-10", cloud="a")
+    found = {
+        record["grouped_by"]["team"]: record["presentation_breakdowns"]
+        for record in told.records("2024-02-02")
+    }
+    assert found == {None: rows(("a", "1.0")), "t": rows(("a", "1.0"))}
+    (usage,) = told.usage("2024-01-20")["charges_usage"]
+    assert usage["presentation_breakdowns"] == []
+    assert [group["presentation_breakdowns"] for group in usage["grouped_usage"]] == [
+        rows(("a", "1.0")),
+        rows(("a", "1.0")),
+    ]
+
+
+def test_rows_stand_on_the_entry_of_each_filter() -> None:
+    eu = {"values": {"region": ["eu"]}, "properties": {"amount": "1", **presented_by("x")}}
+    told = Story().metric("m", "count_agg", filters=[{"key": "region", "values": ["eu"]}])
+    told.plan({"properties": {"amount": "1", **presented_by("cloud")}, "filters": [eu]}).subscribe()
+    told.send("2024-01-10", region="eu", cloud="a").send("2024-01-10", cloud="b")
+    (usage,) = told.usage("2024-01-20")["charges_usage"]
+    of_filter, of_rest = usage["filters"]
+    assert of_filter["presentation_breakdowns"] == rows(("a", "1.0"))
+    assert of_rest["presentation_breakdowns"] == rows(("b", "1.0"))
+    assert usage["presentation_breakdowns"] == rows(("b", "1.0"))
+
+
+def test_a_correction_that_only_moves_a_row_revises_the_record() -> None:
+    told = story("count_agg").send("2024-01-10", cloud="aws")
+    moved = raw("m", "t0", ms("2024-01-10"), cloud="gcp")
+    told.append("2024-02-03T10:15", amend(moved))
+    first, second = told.records("2024-02-04")
+    assert first["presentation_breakdowns"] == rows(("aws", "1.0"))
+    assert (second["revision"], second["delta_units"]) == (1, "0.0")
+    assert second["revision_reason"] == "correction"
+    assert second["presentation_breakdowns"] == rows(("gcp", "1.0"))
+    assert first["digest"] == second["digest"]
+
+
+def test_without_keys_there_are_no_rows() -> None:
+    told = Story().metric("m", "count_agg").plan({}).subscribe().send("2024-01-10", cloud="a")
+    (record,) = told.records("2024-02-02")
+    assert record["presentation_breakdowns"] is None
+    (usage,) = told.usage("2024-01-20")["charges_usage"]
+    assert usage["presentation_breakdowns"] == []
+
+
+def test_keys_that_come_in_the_middle_of_a_period_hold_for_all_of_it() -> None:
+    told = Story().metric("m", "count_agg").plan({"code": "m"}).subscribe()
+    told.send("2024-01-10", cloud="a")
+    properties = {"amount": "1", **presented_by("cloud")}
+    told.define("2024-01-15", commands.update_charge(ORG, "plan", "m", {"properties": properties}))
+    (record,) = told.records("2024-02-02")
+    assert record["presentation_breakdowns"] == rows(("a", "1.0"))
+
+
+@pytest.mark.parametrize(("most", "shown"), [(1, False), (2, True)])
+def test_too_many_rows_are_none_and_the_events_count(most: int, shown: bool) -> None:
+    told = Story(max_groups=most).metric("m", "count_agg")
+    told.plan({"properties": {"amount": "1", **presented_by("cloud")}}).subscribe()
+    told.send("2024-01-10", cloud="a").send("2024-01-10", cloud="b")
+    (record,) = told.records("2024-02-02")
+    assert record["units"] == "2.0"
+    expected = rows(("a", "1.0"), ("b", "1.0")) if shown else None
+    assert record["presentation_breakdowns"] == expected
+    (usage,) = told.usage("2024-01-20")["charges_usage"]
+    assert usage["presentation_breakdowns"] == expected
+
+
+def test_rows_that_become_too_many_by_a_late_event_stay_in_earlier_revisions() -> None:
+    told = Story(max_groups=1).metric("m", "count_agg")
+    told.plan({"properties": {"amount": "1", **presented_by("cloud")}}).subscribe()
+    told.send("2024-01-10", cloud="a")
+    told.send("2024-01-11", appended="2024-02-03T10:15", cloud="b")
+    first, second = told.records("2024-02-04")
+    assert first["presentation_breakdowns"] == rows(("a", "1.0"))
+    assert (second["units"], second["presentation_breakdowns"]) == ("2.0", None)
+
+
+def test_under_fold_version_1_nothing_is_presented() -> None:
+    told = Story(fold_version=1).metric("m", "count_agg")
+    told.plan({"properties": {"amount": "1", **presented_by("cloud")}}).subscribe()
+    (record,) = told.send("2024-01-10", cloud="a").records("2024-02-02")
+    assert record["schema_version"] == 1
+    assert "presentation_breakdowns" not in record
