@@ -22,6 +22,7 @@ from app.api.usage_json import (
     select_charges,
 )
 from app.bounds.turns import Work
+from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
 from app.numbers import is_white_space
 
@@ -71,10 +72,12 @@ async def _running(call: Call, *, projects: bool = False) -> Any:
     usage = await call.meter.usage.current_usage(*name, call.now_ms)
     if usage is None:
         raise _no_usage(call)
+    wanted, regrouped = selection(call.query), regrouping(call.query)
     if not projects and call.query.flag("full_usage"):
-        raise not_allowed("full_usage_not_allowed")
-    wanted = _checked_selection(call, usage)
-    regrouped = regrouping(call.query)
+        _check_full_usage(usage, wanted, regrouped)
+        regrouped = msgspec.structs.replace(regrouped, full=True)
+    if wanted.names_charges and not select_charges(usage, wanted):
+        raise not_found("charge")
     if regrouped.asks():
         chosen = msgspec.structs.replace(usage, charges=select_charges(usage, wanted))
         usage = await call.meter.usage.regrouped_usage(chosen, regrouped, call.now_ms)
@@ -117,11 +120,14 @@ def _no_usage(call: Call) -> ApiError:
     return not_allowed("no_active_subscription")
 
 
-def _checked_selection(call: Call, usage: PeriodUsage) -> UsageSelection:
-    wanted = selection(call.query)
-    if wanted.names_charges and not select_charges(usage, wanted):
-        raise not_found("charge")
-    return wanted
+def _check_full_usage(usage: PeriodUsage, wanted: UsageSelection, regrouped: Regrouping) -> None:
+    """Raise 405 unless some charges are asked for, none of which depends on the period's length."""
+    chosen = select_charges(usage, wanted)
+    if not (wanted.names_charges or regrouped.group) or any(
+        in_force.charge.prorated or AGGREGATION_TYPES[in_force.metric.aggregation_type].over_time
+        for in_force in chosen
+    ):
+        raise not_allowed("full_usage_not_allowed")
 
 
 async def past(call: Call) -> Any:

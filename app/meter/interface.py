@@ -146,7 +146,7 @@ class Usage(Protocol):
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
     ) -> PeriodUsage:
-        """Return what `current_usage` gave in other groups, or of some events only."""
+        """Return what `current_usage` gave in other groups, of some events, or since the start."""
         ...
 
     def past_periods(

@@ -20,16 +20,18 @@ class ChargeInForce(msgspec.Struct, frozen=True):
 
 
 class Regrouping(msgspec.Struct, frozen=True):
-    """Usage of some events only, and in other groups than its charges have."""
+    """Usage of some events only, in other groups than its charges have, or since the start."""
 
     group: Mapping[str, frozenset[str]] = {}
     """Property to the texts it may have, "" for none: what is wanted does not group any more."""
     skip_grouping: bool = False
     """Nothing groups."""
+    full: bool = False
+    """All periods since the subscription began, as the running one counts."""
 
     def asks(self) -> bool:
         """Return True if anything is to be other than the charges say."""
-        return bool(self.group or self.skip_grouping)
+        return bool(self.group or self.skip_grouping or self.full)
 
     def keys(self, charge: Charge, bucket: ChargeFilter | None) -> tuple[str, ...]:
         """Return what is left of the keys of a bucket (None: the default one)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from app.bounds.turns import Steps
@@ -22,6 +23,10 @@ async def regrouped_usage(
     state, subscription = replay.owned.state, usage.subscription
     regrouped = Regrouped(state, usage, wanted, at_ms)
 
+    def note(arrival: Arrival) -> Steps[None]:
+        regrouped.note(verdict(state, arrival))
+        yield from ()
+
     def take(arrival: Arrival, code: str) -> Steps[None]:
         counted = verdict(state, arrival).counted
         # With corrections every reading shows the events of all codes.
@@ -29,10 +34,17 @@ async def regrouped_usage(
             regrouped.feed(counted)
         yield from ()
 
-    for code in regrouped.to_read:
+    async def read(code: str, show: Callable[[Arrival], Steps[None]]) -> None:
         meter_key = (subscription.organization_id, subscription.external_id, code)
-        await replay.meter_key(meter_key, partial(take, code=code), _nothing)
-    return regrouped.usage()
+        await replay.meter_key(meter_key, show, _nothing)
+
+    await replay.turn.run(regrouped.merging())
+    for code in regrouped.to_admit:
+        await read(code, note)
+    regrouped.admit()
+    for code in regrouped.to_read:
+        await read(code, partial(take, code=code))
+    return await replay.turn.run(regrouped.usage())
 
 
 def _nothing() -> Steps[None]:

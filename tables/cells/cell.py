@@ -362,8 +362,8 @@ class Span:
             cell = layer.cells.get((filter_id, groups))
             if cell is not None and cell.late is None:
                 # Nothing to merge: most cells of most periods.
-                return self._shown(cell.state, None, period)
-        return self._shown(*self.states(period, filter_id, groups, cut_ms), period)
+                return self.shown(cell.state, None, period)
+        return self.shown(*self.states(period, filter_id, groups, cut_ms), period)
 
     def units_so_far(
         self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
@@ -400,7 +400,7 @@ class Span:
         self, period: Period, names: Iterable[tuple[str | None, Groups]]
     ) -> CellFigures:
         """Return figures of the events of several cells as if of one; not of unique counts."""
-        return self._shown(*self._states_together(period, names), period)
+        return self.shown(*self._states_together(period, names), period)
 
     def _states_together(
         self, period: Period, names: Iterable[tuple[str | None, Groups]]
@@ -424,7 +424,8 @@ class Span:
                 names.update(dict.fromkeys(layer.cells if self.fold.plain else layer.used()))
         return iter(names)
 
-    def _shown(self, state: State, before: State | None, period: Period) -> CellFigures:
+    def shown(self, state: State, before: State | None, period: Period) -> CellFigures:
+        """Return the figures of merged states, rounded and clamped."""
         metric, prorated = self.fold.metric, self.fold.charge.prorated
         result = self.fold.aggregation.result(state, before, window_of(period))
         value = round_units(result.value, metric.rounding_function, metric.rounding_precision)

@@ -1,8 +1,10 @@
-"""Regrouping: usage of the running period in other groups, or of events with some values alone.
+"""Regrouping: usage of the running period in other groups, of events with some values alone, or
+since the subscription began.
 
 Usage is merged from the cells if they hold what is asked for. The events are needed for values that
-cells do not tell apart, and for properties that are active in several groups at once. The caller
-then feeds the events of the codes in `to_read`.
+cells do not tell apart, for properties that are active in several cells at once, and for periods
+that fold otherwise than the running one. The caller then shows the events of the codes in
+`to_admit`, and after that those of the codes in `to_read`.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.definitions.timeline import NEVER_MS, FixedPeriods
+from app.bounds.turns import STEP_ITEMS, Steps
+from app.definitions.timeline import NEVER_MS, FixedPeriods, Timeline
 from app.expressions import EvaluationFailed
 from app.meter.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.numbers import group_text
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
-from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.group_limit import ANY_NUMBER
 from tables.cells.keys import SpanKey
@@ -26,14 +28,21 @@ from tables.changelogged.members import Members
 from tables.charge import ChargeFold
 from tables.fold import Folded, apply_members, fold_run
 from tables.partition.partition import Partition
+from tables.reading.full_usage import (
+    CellName,
+    adds_up,
+    figures_since,
+    holds_since,
+    names_since_steps,
+    paced,
+)
+from tables.reading.tracing import TracedArrival
 from tables.reading.usage import accrues_until, period_shown, row_of, spans_of
-from tables.routing.group_admission import impose_live, is_admitted
+from tables.routing.group_admission import GroupAdmission, impose_live, is_admitted
 from tables.routing.route import Route
 from tables.values import Overwriter, overwriter
 
 _NOTHING_SETTLED_MS = -1
-
-_CellName = tuple[str | None, Groups]
 
 
 class _Refolded(NamedTuple):
@@ -41,8 +50,10 @@ class _Refolded(NamedTuple):
 
     in_force: ChargeInForce
     route: Route
-    admitting: Span
+    admitting: Route
     """Without cells, open to just the groups that count; the route has other groups, or none."""
+    unknown: bool
+    """Which groups count is not known before all events were noted."""
     overwrites: Overwriter | None
 
     @property
@@ -52,7 +63,7 @@ class _Refolded(NamedTuple):
 
 
 class Regrouped:
-    """The running period of one subscription, regrouped."""
+    """The running period of one subscription, regrouped, or all periods as the running one."""
 
     def __init__(self, partition: Partition, usage: PeriodUsage, wanted: Regrouping, at_ms: int):
         self._partition = partition
@@ -62,23 +73,53 @@ class Regrouped:
         subscription = usage.subscription
         self._name = (subscription.organization_id, subscription.external_id)
         self._period = period_shown(partition, usage)
+        self._from_ms = subscription.started_at_ms if wanted.full else self._period.start_ms
         self._members = Members(capacity=None)
         self._rows: list[UsageRow] = []
         self._refolded: list[_Refolded] = []
+        self._admission = GroupAdmission()
         self._charges = tuple(
             ChargeInForce(wanted.charge(c.charge), c.metric) for c in usage.charges
         )
-        for in_force, regrouped in zip(usage.charges, self._charges, strict=True):
-            merged = self._merged(in_force, regrouped)
+
+    def merging(self) -> Steps[None]:
+        """Merge what the cells tell; afterwards it is known what has to be read."""
+        for in_force, regrouped in zip(self._usage.charges, self._charges, strict=True):
+            merged = yield from self._merged(in_force, regrouped)
             if merged is None:
-                self._refolded.append(self._empty(regrouped, self._admitting(in_force)))
+                self._refolded.append(self._empty(in_force, regrouped))
             else:
                 self._rows += merged
+
+    @property
+    def to_admit(self) -> list[str]:
+        """Metric codes whose events have to be noted first."""
+        return sorted({each.in_force.metric.code for each in self._refolded if each.unknown})
 
     @property
     def to_read(self) -> list[str]:
         """Metric codes whose events have to be shown."""
         return sorted({refolded.in_force.metric.code for refolded in self._refolded})
+
+    def note(self, traced: TracedArrival) -> None:
+        """Note the group of one arrival, which a cancelled one keeps its place in as well."""
+        arrival = traced.counted or traced.came
+        if arrival is None or not self._from_ms <= arrival.timestamp_ms < self._period.end_ms:
+            return
+        for refolded in self._refolded:
+            if refolded.unknown and refolded.route.code == arrival.event.code:
+                self._admission.note(
+                    refolded.admitting, arrival.event, arrival.timestamp_ms, arrival.position
+                )
+
+    def admit(self) -> None:
+        """Open the charges to the groups that have the first events, once all were noted."""
+        self._refolded = [
+            each._replace(admitting=self._admission.impose(each.admitting), unknown=False)
+            if each.unknown
+            else each
+            for each in self._refolded
+        ]
 
     def feed(self, counted: Arrival) -> None:
         """Fold one arrival that is taken."""
@@ -89,34 +130,48 @@ class Regrouped:
                 fold_run(refolded.route, (counted,), _NOTHING_SETTLED_MS, self._members, folded)
         apply_members(folded.unique, self._members, _NOTHING_SETTLED_MS, folded)
 
-    def usage(self) -> PeriodUsage:
+    def usage(self) -> Steps[PeriodUsage]:
         """Return the usage, once everything was fed."""
         rows = list(self._rows)
         for refolded in self._refolded:
-            names = [(name, [name]) for name in refolded.span.cells_of(self._period)]
-            rows += self._rows_of(refolded.in_force, refolded.span, names)
-        return msgspec.structs.replace(self._usage, charges=self._charges, rows=tuple(rows))
+            span = refolded.span
+            names = yield from names_since_steps(span, self._period, self._from_ms)
+            merging = {name: [name] for name in names}
+            rows += yield from self._rows_of(refolded.in_force, span, merging)
+        return msgspec.structs.replace(
+            self._usage, charges=self._charges, rows=tuple(rows), from_ms=self._from_ms
+        )
 
-    def _merged(self, in_force: ChargeInForce, regrouped: ChargeInForce) -> list[UsageRow] | None:
+    def _merged(
+        self, in_force: ChargeInForce, regrouped: ChargeInForce
+    ) -> Steps[list[UsageRow] | None]:
         """Return rows merged from the cells; None when they do not tell."""
         rows: list[UsageRow] = []
         for span in self._spans_of(in_force):
-            names = self._merging(in_force, span)
-            if names is None or (
-                span.fold.unique and any(len(together) > 1 for together in names.values())
-            ):
+            if not holds_since(span, self._from_ms):
                 return None
-            rows += self._rows_of(regrouped, span, list(names.items()))
+            merging = yield from self._merging(in_force, span)
+            if merging is None:
+                return None
+            for name in paced(span, merging):
+                if name is None:
+                    yield
+                elif not adds_up(span, self._period, self._from_ms, merging[name]):
+                    return None
+            rows += yield from self._rows_of(regrouped, span, merging)
         return rows
 
     def _merging(
         self, in_force: ChargeInForce, span: Span
-    ) -> dict[_CellName, list[_CellName]] | None:
+    ) -> Steps[dict[CellName, list[CellName]] | None]:
         """Return new cells with those they are made of; None when a bucket lacks a wanted key."""
         charge, wanted = in_force.charge, self._wanted
         filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
-        merging: dict[_CellName, list[_CellName]] = {}
-        for filter_id, groups in span.cells_of(self._period):
+        merging: dict[CellName, list[CellName]] = {}
+        names = yield from names_since_steps(span, self._period, self._from_ms)
+        for number, (filter_id, groups) in enumerate(names, 1):
+            if number % STEP_ITEMS == 0:
+                yield
             bucket = None if filter_id is None else filters[filter_id]
             texts = dict(zip(charge.group_keys(bucket), groups, strict=True))
             if not wanted.group.keys() <= texts.keys():
@@ -127,48 +182,62 @@ class Regrouped:
         return merging
 
     def _rows_of(
-        self,
-        in_force: ChargeInForce,
-        span: Span,
-        names: list[tuple[_CellName, list[_CellName]]],
-    ) -> Iterator[UsageRow]:
-        accrued_ms = accrues_until(in_force, self._at_ms)
-        for (filter_id, groups), together in names:
-            figures = span.figures_together(self._period, together)
-            so_far = None
+        self, in_force: ChargeInForce, span: Span, merging: dict[CellName, list[CellName]]
+    ) -> Steps[list[UsageRow]]:
+        rows: list[UsageRow] = []
+        for name in paced(span, merging):
+            if name is None:
+                yield
+                continue
+            together, so_far = merging[name], None
+            figures = figures_since(span, self._period, self._from_ms, together)
+            accrued_ms = accrues_until(in_force, self._at_ms)
             if accrued_ms is not None:
                 so_far = span.units_so_far(self._period, together, accrued_ms)
-            yield row_of(in_force, filter_id, groups, figures, so_far)
-
-    def _admitting(self, in_force: ChargeInForce) -> Span:
-        (live,) = self._spans_of(in_force)
-        code = in_force.metric.code
-        admitting = Route(*self._name, code, (), (live.emptied(),))
-        impose_live(Route(*self._name, code, (), (live,)), admitting)
-        return admitting.spans[0]
+            rows.append(row_of(in_force, *name, figures, so_far))
+        return rows
 
     def _spans_of(self, in_force: ChargeInForce) -> Iterator[Span]:
         subscription_id = self._usage.subscription.id
         return spans_of(self._partition, self._name, subscription_id, in_force, self._period)
 
-    def _empty(self, regrouped: ChargeInForce, admitting: Span) -> _Refolded:
-        period, metric = self._period, regrouped.metric
+    def _empty(self, in_force: ChargeInForce, regrouped: ChargeInForce) -> _Refolded:
+        (live,) = self._spans_of(in_force)
+        metric, unknown = regrouped.metric, not holds_since(live, self._from_ms)
         limited_after_ms = self._partition.definitions.limited_after_ms()
-        span = Span(
-            self._name,
-            SpanKey(self._usage.subscription.id, regrouped.charge.id, period.start_ms),
-            ChargeFold(regrouped.charge, metric, period.timezone, limited_after_ms),
-            FixedPeriods([period._replace(max_groups=ANY_NUMBER)]),
-            NEVER_MS,
-        )
-        route = Route(*self._name, metric.code, (), (span,))
+        whole = self._period._replace(start_ms=self._from_ms, max_groups=ANY_NUMBER)
+        key = SpanKey(self._usage.subscription.id, regrouped.charge.id, self._from_ms)
+        fold = ChargeFold(regrouped.charge, metric, whole.timezone, limited_after_ms)
+        span = Span(self._name, key, fold, FixedPeriods([whole]), NEVER_MS)
         return _Refolded(
-            regrouped, route, admitting, overwriter(metric, self._wanted.group, limited_after_ms)
+            regrouped,
+            self._route(metric.code, span),
+            self._unknown(live) if unknown else self._admitting(live),
+            unknown and live.fold.grouped,
+            overwriter(metric, self._wanted.group, limited_after_ms),
         )
+
+    def _admitting(self, live: Span) -> Route:
+        """Return a route that is open to the groups that have cells."""
+        admitting = self._route(live.fold.metric.code, live.emptied())
+        impose_live(self._route(live.fold.metric.code, live), admitting)
+        return admitting
+
+    def _unknown(self, live: Span) -> Route:
+        """Return a route for the groups that there would be if the charge had always been so."""
+        key = live.key._replace(start_ms=self._from_ms)
+        # Of a copy: a question must not lengthen the timeline that the fold and cuts share.
+        timeline = Timeline(live.timeline.terms, published=False)
+        return self._route(
+            live.fold.metric.code, Span(self._name, key, live.fold, timeline, NEVER_MS)
+        )
+
+    def _route(self, code: str, span: Span) -> Route:
+        return Route(*self._name, code, (), (span,))
 
     def _takes(self, refolded: _Refolded, counted: Arrival) -> bool:
         """Return whether the event counts and has the values that are wanted."""
-        layer = refolded.admitting.layer_at(counted.timestamp_ms)
+        layer = refolded.admitting.spans[0].layer_at(counted.timestamp_ms)
         if layer is not None and not is_admitted(layer, counted):
             return False
         if not self._wanted.group:

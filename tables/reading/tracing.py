@@ -43,6 +43,8 @@ class TracedArrival(NamedTuple):
     """refused: the dead letter code."""
     counted: Arrival | None = None
     """taken: the arrival with the position the log gave it, as amended."""
+    came: Arrival | None = None
+    """cancelled: the same as it came. It keeps the place of its group."""
     corrected_ms: int = -1
     """taken: append time of the correction that amended it; -1: none did."""
     winner: Entry | None = None
@@ -79,7 +81,7 @@ def verdict(partition: Partition, arrival: Arrival) -> TracedArrival:
             return TracedArrival("refused", code)
         counted = partition.corrected.counted(identity, placed)
         if counted is None:
-            return TracedArrival("cancelled")
+            return TracedArrival("cancelled", came=placed)
         return TracedArrival("taken", counted=counted.arrival, corrected_ms=counted.since_ms)
     code = check_range(arrival.timestamp_ms, arrival.append_time_ms)
     if code is None:

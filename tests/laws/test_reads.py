@@ -17,7 +17,6 @@ from app.definitions.what_if import branch_with
 from app.meter.usage import Regrouping
 from tables.partition.partition import Partition
 from tables.reading.preview import Preview, PreviewScope
-from tables.reading.regrouping import Regrouped
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer, verdict
 from tables.reading.usage import active_subscription, current_usage, past_periods, past_usage_steps
@@ -34,6 +33,7 @@ from tests.world.definitions import (
 )
 from tests.world.events import arrivals
 from tests.world.partition import Live
+from tests.world.regrouped import answered, merged
 
 NAMES = [(ORG, SUBSCRIPTION), (ORG, "other")]
 END_MS = START_MS + (WEEKS + 3) * WEEK_MS
@@ -94,12 +94,10 @@ def _regrouped(live: Live, name: tuple[str, str], at_ms: int) -> object:
     usage = current_usage(live.partition, name, at_ms)
     if usage is None:
         return None
-    regrouped = Regrouped(live.partition, usage, Regrouping({"g": frozenset({"x"})}), at_ms)
-    for arrival in live.arrived():
-        counted = verdict(live.partition, arrival).counted
-        if counted is not None and counted.name == name:
-            regrouped.feed(counted)
-    return regrouped.usage()
+    traced = [verdict(live.partition, a) for a in live.arrived() if a.name == name]
+    group = {"g": frozenset({"x"})}
+    ways = (Regrouping(group), Regrouping(full=True), Regrouping(group, full=True))
+    return [answered(merged(live.partition, usage, way, at_ms), traced) for way in ways]
 
 
 def _explained(live: Live, name: tuple[str, str], at_ms: int) -> object:

@@ -15,12 +15,13 @@ from app.definitions.outcome import Applied
 from app.meter.usage import Regrouping
 from app.wire.arrivals import Arrival
 from tables.partition.redirection import refolds_of
-from tables.reading.regrouping import Regrouped
+from tables.reading.tracing import TracedArrival
 from tables.reading.usage import current_usage
 from tests.world.clock import DAY_MS, START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of, metric_body
 from tests.world.events import event
 from tests.world.partition import Live
+from tests.world.regrouped import answered, merged
 
 NAME = (ORG, SUBSCRIPTION)
 AT_MS = START_MS + DAY_MS
@@ -30,6 +31,7 @@ WANTED = (
     Regrouping({"g": frozenset({"x"})}),
     Regrouping({"h": frozenset({"p"})}),
     Regrouping({"operation_type": frozenset({"add"})}),
+    Regrouping(full=True),
 )
 
 
@@ -40,10 +42,8 @@ def shown(live: Live) -> list[dict[str, Any]]:
         usage = current_usage(live.partition, NAME, AT_MS)
         assert usage is not None
         if wanted.asks():
-            regrouped = Regrouped(live.partition, usage, wanted, AT_MS)
-            for arrival in live.arrived():
-                regrouped.feed(arrival)
-            usage = regrouped.usage()
+            taken = [TracedArrival("taken", counted=arrival) for arrival in live.arrived()]
+            usage = answered(merged(live.partition, usage, wanted, AT_MS), taken)
         answers.append(current_usage_json(usage))
     return answers
 

@@ -574,6 +574,18 @@ BUGS = (
         "if False:",
     ),
     Bug(
+        "full-usage-of-one-span",
+        "tables/reading/full_usage.py",
+        "return span.fold.metric.recurring or span.key.start_ms <= from_ms",
+        "return True",
+    ),
+    Bug(
+        "full-usage-adds-up-unique-counts",
+        "tables/reading/full_usage.py",
+        "return sum(name in layer.cells for layer in layers for name in names) <= 1",
+        "return len(names) == 1",
+    ),
+    Bug(
         "set-aside-folded-where-it-was-forwarded",
         "app/runtime/portion.py",
         "if aside is None or not aside.holds_element(offset, index):",

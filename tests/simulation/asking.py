@@ -12,14 +12,16 @@ from app.queries.gateway import Gateway
 from app.runtime.engine import Engine
 from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.partition.partition import Partition
-from tables.reading.regrouping import Regrouped
-from tables.reading.tracing import verdict
+from tables.reading.tracing import TracedArrival, verdict
 from tests.world.past import past_usage, past_usage_json
+from tests.world.regrouped import answered, merged
 
 REGROUPINGS = (
     Regrouping(skip_grouping=True),
     Regrouping({"g": frozenset({"x", ""})}),
     Regrouping({"u": frozenset({"a", "1"})}),
+    Regrouping(full=True),
+    Regrouping({"g": frozenset({"x"})}, full=True),
 )
 
 Answers = dict[tuple[SubscriptionKey, str], PeriodUsage]
@@ -58,11 +60,9 @@ async def usage_at(engine: Engine, at_ms: int) -> Answers:
 
 def offline_usage_at(meter: OfflineMeter, arrivals: Iterable[Arrival], at_ms: int) -> Answers:
     """The same of the offline fold; `arrivals`: everything on the raw topic."""
-    by_name: dict[SubscriptionKey, list[Arrival]] = {}
+    by_name: dict[SubscriptionKey, list[TracedArrival]] = {}
     for arrival in arrivals:
-        counted = verdict(meter.partition, arrival).counted
-        if counted is not None:
-            by_name.setdefault(arrival.name, []).append(counted)
+        by_name.setdefault(arrival.name, []).append(verdict(meter.partition, arrival))
     answers = Answers()
     for name in _names(meter.partition):
         for usage in past_usage(meter.partition, name, at_ms):
@@ -71,10 +71,8 @@ def offline_usage_at(meter: OfflineMeter, arrivals: Iterable[Arrival], at_ms: in
         if known is None:
             continue
         for wanted in REGROUPINGS:
-            regrouped = Regrouped(meter.partition, known, wanted, at_ms)
-            for each in by_name.get(name, ()):
-                regrouped.feed(each)
-            answers[name, str(wanted)] = regrouped.usage()
+            regrouped = merged(meter.partition, known, wanted, at_ms)
+            answers[name, str(wanted)] = answered(regrouped, by_name.get(name, ()))
     return answers
 
 

@@ -17,7 +17,6 @@ from app.definitions.outcome import Rejected
 from app.meter.usage import Regrouping
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
-from tables.reading.regrouping import Regrouped
 from tables.reading.tracing import verdict
 from tests.world import bodies
 from tests.world.bodies import Json
@@ -25,6 +24,7 @@ from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import raw
 from tests.world.past import past_usage, past_usage_json
+from tests.world.regrouped import answered, merged
 
 
 class Story:
@@ -106,17 +106,18 @@ class Story:
         meter = self.meter(at)
         found = meter.usage((ORG, SUBSCRIPTION), ms(at))
         assert found is not None
-        regrouped = Regrouped(meter.partition, found, Regrouping(**wanted), ms(at))
+        regrouped = merged(meter.partition, found, Regrouping(**wanted), ms(at))
         if events_read is not None:
             assert bool(regrouped.to_read) == events_read
-        for line in self.events:
-            place = (line.append_time_ms, line.partition, line.offset)
-            for arrival in arrivals_of(line.value, (), *place, Judging()):
-                assert isinstance(arrival, Arrival)
-                counted = verdict(meter.partition, arrival).counted
-                if counted is not None:
-                    regrouped.feed(counted)
-        return current_usage_json(regrouped.usage())
+        traced = [
+            verdict(meter.partition, arrival)
+            for line in self.events
+            for arrival in arrivals_of(
+                line.value, (), line.append_time_ms, line.partition, line.offset, Judging()
+            )
+            if isinstance(arrival, Arrival)
+        ]
+        return current_usage_json(answered(regrouped, traced))
 
     def past(self, at: str) -> list[Json]:
         """The `usage_periods` at that moment."""

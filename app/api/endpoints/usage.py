@@ -31,7 +31,7 @@ USAGE = (
         response=schemas.UsageAnswer,
         query=(
             *_RUNNING,
-            Parameter("full_usage", "Not available: 405.", BOOLEAN),
+            Parameter("full_usage", "All periods since the start of the subscription.", BOOLEAN),
             WAIT_FOR,
         ),
         errors=(404, 405, 422),

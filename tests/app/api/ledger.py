@@ -269,9 +269,13 @@ class LedgerMeter:
     ) -> PeriodUsage:
         period = self._timeline(usage.subscription).holding(at_ms)
         assert period is not None
+        if wanted.full:
+            period = period._replace(start_ms=usage.subscription.started_at_ms)
         charges = tuple(ChargeInForce(wanted.charge(c.charge), c.metric) for c in usage.charges)
         rows = [r for c in charges for r in self._rows(usage.subscription, c, period, wanted)]
-        return msgspec.structs.replace(usage, charges=charges, rows=tuple(rows))
+        return msgspec.structs.replace(
+            usage, charges=charges, rows=tuple(rows), from_ms=period.start_ms
+        )
 
     def past_periods(
         self, organization_id: str, external_subscription_id: str, external_customer_id: str

@@ -1,0 +1,97 @@
+"""Full usage: the cells of a charge over all periods since its subscription began. Pure.
+
+It is read from the cells of one span, the one that holds the running period. They tell it when all
+these periods fold alike, as long as no property of a unique count is in two of them. Else the
+events have to be folded anew, as `tables.reading.regrouping` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from app.bounds.turns import STEP_ITEMS, Steps
+from app.definitions.timeline import Period
+from tables.aggregation import Groups
+from tables.cells.cell import Layer, Span
+from tables.cells.figures import CellFigures
+from tables.cells.keys import OPEN_CUT_MS
+
+CellName = tuple[str | None, Groups]
+
+
+def full_figures_steps(
+    span: Span, period: Period, from_ms: int, cut_ms: int = OPEN_CUT_MS
+) -> Steps[dict[CellName, CellFigures] | None]:
+    """Return the figures of each cell from an instant to the end of a period, as of a cut.
+
+    None: the cells do not tell. Neither proration nor an average over time can be asked for so.
+    It reads no event and changes nothing. It costs a look at each cell for each period, by steps.
+    """
+    if not holds_since(span, from_ms):
+        return None
+    found: dict[CellName, CellFigures] = {}
+    names = yield from names_since_steps(span, period, from_ms)
+    for name in paced(span, names):
+        if name is None:
+            yield
+        elif adds_up(span, period, from_ms, [name]):
+            found[name] = figures_since(span, period, from_ms, [name], cut_ms)
+        else:
+            return None
+    return found
+
+
+def holds_since(span: Span, from_ms: int) -> bool:
+    """Return whether events dated from an instant on are in the cells of a span."""
+    return span.fold.metric.recurring or span.key.start_ms <= from_ms
+
+
+def adds_up(span: Span, period: Period, from_ms: int, names: list[CellName]) -> bool:
+    """Return whether cells come to what one cell would: no property may be active in two."""
+    if not span.fold.unique:
+        return True
+    if span.fold.metric.recurring:
+        return len(names) == 1
+    layers = _layers_since(span, period, from_ms)
+    return sum(name in layer.cells for layer in layers for name in names) <= 1
+
+
+def figures_since(
+    span: Span, period: Period, from_ms: int, names: list[CellName], cut_ms: int = OPEN_CUT_MS
+) -> CellFigures:
+    """Return the figures of some cells that add up, as if of one, from an instant on."""
+    aggregation, recurring = span.fold.aggregation, span.fold.metric.recurring
+    state, before = aggregation.initialize(), aggregation.initialize()
+    for start_ms, layer in span.layers.items():
+        if start_ms > period.start_ms or (start_ms < from_ms and not recurring):
+            continue
+        for name in names:
+            cell = layer.cells.get(name)
+            if cell is not None:
+                cell.merge_into(before if start_ms < from_ms else state, cut_ms, aggregation)
+    return span.shown(state, before if recurring else None, period)
+
+
+def names_since_steps(span: Span, period: Period, from_ms: int) -> Steps[list[CellName]]:
+    """Return the names of all cells of a span since an instant; a period is a step."""
+    names = dict.fromkeys(span.cells_of(period))
+    for layer in _layers_since(span, period, from_ms):
+        names.update(dict.fromkeys(layer.cells if span.fold.plain else layer.used()))
+        yield
+    return list(names)
+
+
+def paced(span: Span, names: Iterable[CellName]) -> Iterator[CellName | None]:
+    """Yield names, and None where a step ends: each has a cell for every period."""
+    cells = 0
+    for name in names:
+        yield name
+        cells += len(span.layers)
+        if cells >= STEP_ITEMS:
+            yield None
+            cells = 0
+
+
+def _layers_since(span: Span, period: Period, from_ms: int) -> list[Layer]:
+    starts = span.layers.items()
+    return [layer for start_ms, layer in starts if from_ms <= start_ms <= period.start_ms]

@@ -1,0 +1,71 @@
+"""full_usage on real servers: from cells, and from events read again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from tests.world import bodies
+from tests.world.live.api import Api, Json
+
+pytestmark = pytest.mark.servers
+
+USAGE = "/customers/customer/current_usage?external_subscription_id=sub"
+DAY_S = 86_400
+
+
+async def units(api: Api, query: str) -> str:
+    status, answer = await api.call("GET", USAGE + query)
+    assert status == 200, answer
+    (charge,) = answer["customer_usage"]["charges_usage"]
+    found: str = charge["units"]
+    return found
+
+
+async def test_units_of_two_periods(api: Api) -> None:
+    """Weekly periods: what is dated eight days ago is in another one."""
+    charges = []
+    for code, kind, field in (("users", "unique_count_agg", "user"), ("gb", "sum_agg", "gb")):
+        metric = bodies.metric(code, kind, field_name=field)
+        await api.post("/billable_metrics", {"billable_metric": metric})
+        charges.append(bodies.charge(code))
+    await api.post("/plans", {"plan": bodies.plan("plan", charges, interval="weekly")})
+    subscription = {
+        "external_customer_id": "customer",
+        "plan_code": "plan",
+        "external_id": "sub",
+        "subscription_at": "2024-01-01T00:00:00Z",
+    }
+    await api.post("/subscriptions", {"subscription": subscription})
+    sent = [(8, "ann", 3), (8, "bob", 1), (0, "ann", 4)]
+    for code in ("users", "gb"):
+        for number, (days, user, gb) in enumerate(sent):
+            event: Json = {
+                "transaction_id": f"{code}-{number}",
+                "external_subscription_id": "sub",
+                "code": code,
+                "timestamp": int(time.time()) - days * DAY_S,
+                "properties": {"user": user, "gb": gb},
+            }
+            await api.post("/events", {"event": event})
+    async with asyncio.timeout(20):
+        while await units(api, "&charge_code=gb") != "4.0":
+            await asyncio.sleep(0.1)
+    assert await units(api, "&charge_code=users") == "1.0"
+    assert await units(api, "&charge_code=gb&full_usage=true") == "8.0"
+    assert await units(api, "&charge_code=users&full_usage=true") == "2.0"
+    plan = (await api.call("GET", "/plans/plan"))[1]["plan"]
+    kept = [
+        {**charge, "id": charge["lago_id"], "properties": properties}
+        for charge, properties in zip(
+            plan["charges"],
+            [{"amount": "1", "pricing_group_keys": ["user"]}, {"amount": "1"}],
+            strict=True,
+        )
+    ]
+    await api.call("PUT", "/plans/plan", {"plan": {"charges": kept}})
+    async with asyncio.timeout(20):
+        while await units(api, "&charge_code=gb&full_usage=true&group[user]=ann") != "7.0":
+            await asyncio.sleep(0.1)
