@@ -177,9 +177,7 @@ def elapsed_periods(definitions: Definitions, subscription: Subscription, now_ms
     until_ms = now_ms if subscription.end_ms is None else min(now_ms, subscription.end_ms)
     if subscription.canceled_at_ms is not None or subscription.started_at_ms >= until_ms:
         return 0
-    plan = definitions.plan_by_id(subscription.plan_id)
-    monthly = plan is not None and bool(plan.bill_charges_monthly)
-    grid = replace(_grid(definitions, subscription, now_ms), monthly=monthly)
+    grid = _usage_grid(definitions, subscription, now_ms)
     return grid.index_at(until_ms) - grid.index_at(subscription.started_at_ms)
 
 
@@ -200,7 +198,7 @@ def moved_downgrades(
         following = None if old is None else _following(definitions, old, now_ms)
         if old is None or following is None or old.terminated_at_ms is None:
             continue
-        grid = _grid(definitions, old, now_ms)
+        grid = _downgrade_grid(definitions, old, now_ms)
         end_ms = grid.next_start_ms(grid.index_at(old.terminated_at_ms - 1))
         # Search by time: number 0 may be another month if `subscription_at` has another date.
         at_ms = max(replace(grid, timezone=timezone).start_nearest_ms(end_ms), now_ms)
@@ -365,8 +363,23 @@ def _plan_change(
 
 
 def _period_end_ms(definitions: Definitions, subscription: Subscription, now_ms: int) -> int:
-    grid = _grid(definitions, subscription, now_ms)
+    grid = _downgrade_grid(definitions, subscription, now_ms)
     return grid.next_start_ms(grid.index_at(now_ms))
+
+
+def _downgrade_grid(
+    definitions: Definitions, subscription: Subscription, now_ms: int
+) -> PeriodGrid:
+    """Return the grid at whose posts a downgrade takes effect: by version 1 the plan's own."""
+    if definitions.settings_at().fold_version > 1:
+        return _usage_grid(definitions, subscription, now_ms)
+    return _grid(definitions, subscription, now_ms)
+
+
+def _usage_grid(definitions: Definitions, subscription: Subscription, now_ms: int) -> PeriodGrid:
+    plan = definitions.plan_by_id(subscription.plan_id)
+    monthly = plan is not None and bool(plan.bill_charges_monthly)
+    return replace(_grid(definitions, subscription, now_ms), monthly=monthly)
 
 
 def _grid(definitions: Definitions, subscription: Subscription, now_ms: int) -> PeriodGrid:

@@ -234,11 +234,26 @@ def _explained_cells(
                 charge_code=charge.code,
                 filter_values=filter_values_of(recomputed, filter_id),
                 grouped_by=group_of(recomputed, filter_id, groups),
-                live=figure_texts(ours.figures(period, filter_id, groups)),
-                recomputed=figure_texts(recomputed.figures(period, filter_id, groups)),
+                live=_texts(ours, period, filter_id, groups, published=known is not None),
+                recomputed=_texts(
+                    recomputed, period, filter_id, groups, published=known is not None
+                ),
                 published=None if entry is None else _published_texts(entry),
                 revision=None if entry is None else entry.revision,
             )
+
+
+def _texts(
+    span: Span,
+    period: Period,
+    filter_id: str | None,
+    groups: tuple[str | None, ...],
+    *,
+    published: bool,
+) -> FigureTexts:
+    """Return the figures of a cell; those of a published period as its records show them."""
+    figures = span.figures(period, filter_id, groups)
+    return figure_texts(figures.billed() if published and period.fold_version > 1 else figures)
 
 
 def _published_texts(entry: PublishedCell) -> FigureTexts:

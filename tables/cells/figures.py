@@ -24,6 +24,12 @@ class CellFigures(NamedTuple):
     aggregate: Decimal
     """The aggregate after rounding and before clamping; of a prorated charge the prorated one."""
 
+    def billed(self) -> CellFigures:
+        """Return the figures as records show them: a share below 0 bills nothing at all."""
+        if self.prorated_units is None or self.aggregate >= 0:
+            return self
+        return self._replace(units=ZERO, prorated_units=ZERO, total_aggregated_units=ZERO)
+
 
 def _clamped(value: Decimal) -> Decimal:
     return value if value > 0 else ZERO

@@ -216,6 +216,8 @@ class PeriodAtCut:
                     left.pop(cell, None)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
                     figures = span.figures(period, filter_id, groups, until_ms)
+                    if period.fold_version > 1:
+                        figures = figures.billed()
                     text = shown.text(filter_id, groups)
                     yield Closing(cell, period_charge, bucket, grouped_by, figures, text)
         for cell in left:

@@ -247,9 +247,7 @@ def _live_rows(
     return (
         row
         for in_force, span, names, presenting in cells
-        for row in _span_rows(
-            in_force, span, names, presenting, period, accrues_until(in_force, at_ms)
-        )
+        for row in _span_rows(in_force, span, names, presenting, period, at_ms)
     )
 
 
@@ -289,13 +287,17 @@ def _span_rows(
     names: Iterable[tuple[str | None, tuple[str | None, ...]]],
     presenting: Span | None,
     period: Period,
-    accrued_ms: int | None,
+    at_ms: int | None,
 ) -> Iterator[UsageRow | None]:
+    """Yield rows of a period that runs at `at_ms`; None: of an ended one, as records show it."""
+    accrued_ms = accrues_until(in_force, at_ms)
     found: Breakdowns | None = Breakdowns({}, {})
     if presenting is not None:
         found = yield from breakdowns(presenting, period)
     for filter_id, groups in names:
         figures = span.figures(period, filter_id, groups)
+        if at_ms is None and period.fold_version > 1:
+            figures = figures.billed()
         so_far = None
         if accrued_ms is not None:
             so_far = span.units_so_far(period, [(filter_id, groups)], accrued_ms)

@@ -228,15 +228,16 @@ class Life:
             return
         self._post(plan)
         dearer = plan.yearly_cents >= old.terms.yearly_cents
-        at_ms = self.now_ms if dearer else self._plan_period_end_ms(old)
+        at_ms = self.now_ms if dearer else self._downgrade_ms(old)
         self.lived[-1] = old._replace(end_ms=at_ms, reason="plan_change", upgraded=dearer)
         new = old._replace(terms=plan, started_at_ms=at_ms, created_at_ms=self.now_ms, end_ms=None)
         if dearer:
             self.lived.append(new)
         self.following = None if dearer else new
 
-    def _plan_period_end_ms(self, lived: Lived) -> int:
-        starts = (first_instant_ms(post, self.timezone) for post in self._posts(lived, False))
+    def _downgrade_ms(self, lived: Lived) -> int:
+        monthly = lived.terms.monthly and self.fold_version > 1
+        starts = (first_instant_ms(post, self.timezone) for post in self._posts(lived, monthly))
         return next(start_ms for start_ms in starts if start_ms > self.now_ms)
 
     def _periods(self, lived: Lived, carried_on: bool) -> Iterator[Expected]:

@@ -266,6 +266,18 @@ BUGS = (
         "has_grace = not ended",
     ),
     Bug(
+        "share-below-zero-billed",
+        "tables/cells/figures.py",
+        "if self.prorated_units is None or self.aggregate >= 0:",
+        "if self.aggregate >= 0 or True:",
+    ),
+    Bug(
+        "downgrade-waits-for-the-year",
+        "app/definitions/subscriptions.py",
+        "if definitions.settings_at().fold_version > 1:",
+        "if definitions.settings_at().fold_version > 2:",
+    ),
+    Bug(
         "skipped-end-published",
         "app/definitions/timeline.py",
         'subscription.on_termination_invoice == "skip"',

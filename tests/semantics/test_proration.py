@@ -190,3 +190,27 @@ def test_days_of_a_seat(operations: list[tuple[str, str]], days: int) -> None:
         told.send(f"2024-01-{hour}:00:00Z", v="seat", operation_type=operation)
     (record,) = told.records("2024-02-05")
     assert record["prorated_units"] == share(days)
+
+
+@pytest.mark.parametrize(("fold_version", "january"), [(1, "50.0"), (2, "0.0")])
+def test_a_share_below_zero_bills_nothing(fold_version: int, january: str) -> None:
+    """By version 1 a record shows the full units all the same."""
+    story = Story(grace_s=86_400, fold_version=fold_version).metric("m", "sum_agg", recurring=True)
+    story.plan({"prorated": True}).subscribe()
+    story.send("2024-01-01", v="-50").send("2024-01-31", v="100")
+    (current,) = story.usage("2024-01-31T12:00")["charges_usage"]
+    assert current["units"] == "50.0"
+    (in_grace,) = story.past("2024-02-01T12:00")[0]["charges_usage"]
+    assert in_grace["units"] == january
+    assert [
+        (r["units"], r["prorated_units"], r["total_aggregated_units"], r["events_count"])
+        for r in story.records("2024-03-03")
+    ] == [(january, "0.0", january, 2), ("50.0", "50.0", "50.0", 2)]
+
+
+def test_a_share_that_is_rounded_to_zero_is_none_below_it() -> None:
+    story = Story().metric("m", "sum_agg", recurring=True, rounding_function="round")
+    story.plan({"prorated": True}).subscribe()
+    story.send("2024-01-01", v="-0.4").send("2024-01-31", v="10")
+    (record,) = story.records("2024-02-02")
+    assert (record["units"], record["prorated_units"]) == ("10.0", "0.0")

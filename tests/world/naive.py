@@ -123,6 +123,9 @@ def cell(code: str, rows: Sequence[Row], period: Period) -> Cell:
         digest_of(SUBSCRIPTION, r.transaction_id, r.timestamp_ms, code, digest_text(code, r))
         for r in counted
     )
+    if prorated is not None and prorated < 0:
+        # A share below 0 bills nothing.
+        units = Fraction(0)
     shown = Shown(
         shown_number(units),
         None if prorated is None else shown_number(prorated),

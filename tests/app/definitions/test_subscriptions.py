@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
+from app.api.definitions_json import subscription_json
 from app.definitions import commands
-from app.definitions.model import Subscription
+from app.definitions.model import SettingsRecord, Subscription
 from app.definitions.outcome import Applied, Impact, Rejected
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, START, Log, subscription_body
@@ -173,6 +174,33 @@ def test_a_downgrade_waits_for_the_end_of_the_period(log: Log) -> None:
     assert new is not None
     assert (new.started_at_ms, new.previous_subscription_id) == (end_ms, old.id)
     assert [new.status_at(at) for at in (end_ms - 1, end_ms)] == ["pending", "active"]
+
+
+@pytest.mark.parametrize(
+    ("billing_time", "subscription_at", "asked", "fold_version", "at"),
+    [
+        ("calendar", "2024-01-01T00:00:00Z", "2024-03-10T00:00:00Z", 2, "2024-04-01T00:00:00Z"),
+        ("anniversary", "2024-01-15T00:00:00Z", "2024-03-20T00:00:00Z", 2, "2024-04-15T00:00:00Z"),
+        ("calendar", "2024-01-01T00:00:00Z", "2024-03-10T00:00:00Z", 1, "2025-01-01T00:00:00Z"),
+    ],
+)
+def test_a_downgrade_of_a_plan_split_by_month_waits_for_the_next_month(
+    log: Log, billing_time: str, subscription_at: str, asked: str, fold_version: int, at: str
+) -> None:
+    """By version 1 it waits for the end of the plan's year."""
+    log.accept(commands.set_settings(SettingsRecord(fold_version=fold_version)))
+    log.plan("split", interval="yearly", amount_cents=9_999, bill_charges_monthly=True)
+    log.subscribe(plan_code="split", billing_time=billing_time, subscription_at=subscription_at)
+    answered = log.at(asked).subscribe(plan_code="cheap")
+    assert answered.terminated_at_ms == ms(at)
+    shown = subscription_json(log.definitions, answered, log.now_ms)
+    assert shown["downgrade_plan_date"] == at[:10]
+
+
+def test_a_split_of_fixed_charges_alone_keeps_the_end_of_the_plan(log: Log) -> None:
+    log.plan("split", interval="yearly", amount_cents=9_999, bill_fixed_charges_monthly=True)
+    log.subscribe(plan_code="split", subscription_at="2024-01-01T00:00:00Z")
+    assert log.subscribe(plan_code="cheap").terminated_at_ms == ms("2025-01-01T00:00:00Z")
 
 
 def downgraded(log: Log) -> tuple[Subscription, Subscription]:
