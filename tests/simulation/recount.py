@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-WEEK_MS = 7 * 86_400_000
+DAY_MS = 86_400_000
+WEEK_MS = 7 * DAY_MS
+BALANCES = ("balance", "seats", "level")
+"""Recurring: they carry on whatever was before."""
 
 
 class Use(NamedTuple):
@@ -47,7 +50,7 @@ def recount(
             first.append(use)
     rows: dict[tuple[str, str | None], list[Use]] = {}
     for use in sorted(first, key=lambda use: use.at_ms):
-        recurs = use.code in ("balance", "seats", "level")
+        recurs = use.code in BALANCES
         if use.at_ms < week_ms + WEEK_MS and (recurs or use.at_ms >= week_ms):
             group = use.group if use.code in ("sum", "unique") else None
             rows.setdefault((use.code, group), []).append(use)
@@ -65,6 +68,8 @@ def _figure(code: str, uses: Sequence[Use], week_ms: int) -> Figure:
     count = len(uses)
     if code == "count":
         return Figure(Fraction(count), count)
+    if code == "balance" and _share(uses, week_ms) < 0:
+        return Figure(Fraction(0), count)
     if code in ("sum", "balance"):
         return Figure(max(Fraction(0), sum(values, Fraction(0))), count)
     if code == "max":
@@ -75,6 +80,14 @@ def _figure(code: str, uses: Sequence[Use], week_ms: int) -> Figure:
         return _unique(uses)
     level = sum((Fraction(use.value) for use in uses if use.at_ms < week_ms), Fraction(0))
     return _weighted(level, inside, week_ms)
+
+
+def _share(uses: Sequence[Use], week_ms: int) -> Fraction:
+    """What a prorated balance bills: each value by the days that are left of the week."""
+    ago = [(max(use.at_ms, week_ms) - week_ms) // DAY_MS for use in uses]
+    days = sum((Fraction(u.value) * (7 - d) for u, d in zip(uses, ago, strict=True)), Fraction(0))
+    # Rounded up at five decimals.
+    return Fraction(-((-days / 7 * 10**5) // 1), 10**5)
 
 
 def _unique(uses: Sequence[Use]) -> Figure:

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.definitions.model import SettingsRecord
 from app.offline.fold import EventLine, OfflineMeter
-from tests.simulation.recount import Figure, Use, recount
+from tests.simulation.recount import BALANCES, Figure, Use, recount
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import definitions_of, logged
+from tests.world.definitions import SETTINGS, definitions_of, logged
 from tests.world.events import raw
 
 CODES = ("average", "balance", "count", "latest", "level", "max", "seats", "sum", "unique")
@@ -52,9 +53,9 @@ def encoded(use: Use) -> bytes:
     return msgspec.json.encode(raw(use.code, use.transaction_id, use.at_ms, **properties))
 
 
-def folded(made: list[tuple[int, Use]]) -> OfflineMeter:
+def folded(made: list[tuple[int, Use]], settings: SettingsRecord = SETTINGS) -> OfflineMeter:
     meter = OfflineMeter()
-    definitions = logged(definitions_of(CODES))
+    definitions = logged(definitions_of(CODES, settings))
     events = [
         EventLine(append_time_ms, 0, offset, encoded(use))
         for offset, (append_time_ms, use) in enumerate(made)
@@ -87,3 +88,27 @@ def test_every_week_is_published_as_recounted(seed: int) -> None:
     events = [use for _, use in made]
     for week in range(WEEKS):
         assert weeks.get(week, {}) == recount(events, START_MS + week * WEEK_MS), week
+
+
+@pytest.mark.parametrize("window_ms", [0, 2 * HOUR_MS, 7 * HOUR_MS // 2])
+@pytest.mark.parametrize("seed", range(40))
+def test_a_week_has_what_came_while_it_was_open(seed: int, window_ms: int) -> None:
+    """What came later is in no week if it is metered, and of a balance in later weeks."""
+    made = uses_of(seed)
+    settings = msgspec.structs.replace(SETTINGS, late_window_s=window_ms // 1000)
+    weeks = published(folded(made, settings))
+    for week in range(WEEKS):
+        start_ms = START_MS + week * WEEK_MS
+        open_until_ms = start_ms + WEEK_MS + window_ms
+        events = [
+            use
+            for appended_ms, use in made
+            if appended_ms <= open_until_ms
+            and (use.code in BALANCES or appended_ms <= closed_to(use, window_ms))
+        ]
+        assert weeks.get(week, {}) == recount(events, start_ms), week
+
+
+def closed_to(use: Use, window_ms: int) -> int:
+    """When the week of an event closes to what comes late."""
+    return START_MS + ((use.at_ms - START_MS) // WEEK_MS + 1) * WEEK_MS + window_ms
