@@ -119,7 +119,9 @@ class Outcome:
         found += self._usage_differs(offline)
         found += self._members_differ(offline)
         found += self._accounts(offline)
-        found += broken_rules([msgspec.json.decode(value) for value in self.records], offline)
+        published = [msgspec.json.decode(value) for value in self.records]
+        arrivals = arrivals_in(self.broker, self.partitions)
+        found += broken_rules(published, offline, arrivals)
         if self.answers is not None:
             found += self._answers_differ(self.answers, offline)
         return found

@@ -7,13 +7,14 @@ definitions alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.offline.fold import OfflineMeter
+from app.wire.arrivals import Arrival, MeterKey
 from tables.partition.partition import Partition
 from tests.world.clock import DAY_MS, HOUR_MS, ms
 
@@ -43,13 +44,19 @@ class _Published(NamedTuple):
         return min(ms(record["closed_at"]) for record in self.records)
 
 
-def broken_rules(records: Sequence[dict[str, Any]], offline: OfflineMeter) -> Iterator[str]:
-    """Every rule that does not hold of records that were published."""
+def broken_rules(
+    records: Sequence[dict[str, Any]], offline: OfflineMeter, arrivals: Iterable[Arrival]
+) -> Iterator[str]:
+    """Every rule that does not hold of records that were published; `arrivals`: of what events."""
     periods = _periods(records)
     yield from _at_other_cuts(periods, offline.definitions)
     yield from _apart(periods)
     yield from _moved_away(offline.definitions)
-    yield from _carried_by_nobody(periods, offline.partition)
+    newest_ms: dict[MeterKey, int] = {}
+    for arrival in arrivals:
+        key = (*arrival.name, arrival.event.code)
+        newest_ms[key] = max(newest_ms.get(key, 0), arrival.append_time_ms)
+    yield from _carried_by_nobody(periods, offline.partition, newest_ms)
 
 
 def _periods(records: Sequence[dict[str, Any]]) -> list[_Published]:
@@ -106,8 +113,13 @@ def _moved_away(definitions: Definitions) -> Iterator[str]:
                 yield f"the downgrade of {version.external_id} moved by {apart_ms} ms"
 
 
-def _carried_by_nobody(periods: list[_Published], partition: Partition) -> Iterator[str]:
-    """What an upgraded subscription does not publish, the next one does."""
+def _carried_by_nobody(
+    periods: list[_Published], partition: Partition, newest_ms: Mapping[MeterKey, int]
+) -> Iterator[str]:
+    """What an upgraded subscription does not publish, the next one does.
+
+    What came after the next one's first period was open only later periods show.
+    """
     shown: _Shown = {
         (period.subscription_id, period.from_ms): {
             record["billable_metric"]["lago_id"]
@@ -130,8 +142,27 @@ def _carried_by_nobody(periods: list[_Published], partition: Partition) -> Itera
                 # One that is upgraded itself may leave it to the next, and a plan that changed
                 # meanwhile need not have the metric any more.
                 changed = carrier.upgraded or len(definitions.plan_versions[carrier.plan_id]) > 1
-                if not changed and metric_id not in shown.get(first, {metric_id}):
+                if changed or _had_late(partition, carrier, metric_id, newest_ms):
+                    continue
+                if metric_id not in shown.get(first, {metric_id}):
                     yield f"metric {metric_id} of {upgraded.external_id} is not in {first}"
+
+
+def _had_late(
+    partition: Partition, carrier: Subscription, metric_id: str, newest_ms: Mapping[MeterKey, int]
+) -> bool:
+    """Return True if events came after the subscription's first period was open."""
+    name = (carrier.organization_id, carrier.external_id)
+    versions = partition.definitions.metric_versions.get(metric_id)
+    metric = versions.at() if versions is not None else None
+    if metric is None:
+        return False
+    for known, timeline in partition.timelines.of(name):
+        first = timeline.holding(carrier.started_at_ms)
+        newest = known.at()
+        if first is not None and newest is not None and newest.id == carrier.id:
+            return newest_ms.get((*name, metric.code), 0) > first.carries_until_ms
+    return False
 
 
 _Shown = dict[tuple[str, int], set[str]]

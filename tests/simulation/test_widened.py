@@ -16,7 +16,7 @@ from app.definitions.commands import Command
 from app.definitions.judging import Judging
 from app.wire.arrivals import Arrival, arrivals_of
 from tests.simulation import play as playing
-from tests.simulation.check import Outcome
+from tests.simulation.check import Outcome, arrivals_in
 from tests.simulation.play import play
 from tests.simulation.rules import broken_rules
 from tests.simulation.script import WIDENED_FROM, script_of, with_own_ids
@@ -218,7 +218,8 @@ def revised() -> Outcome:
 
 
 def broken(outcome: Outcome, records: Iterable[dict[str, Any]]) -> list[str]:
-    return list(broken_rules(list(records), outcome.offline()))
+    arrivals = arrivals_in(outcome.broker, outcome.partitions)
+    return list(broken_rules(list(records), outcome.offline(), arrivals))
 
 
 def test_a_revision_at_another_time_is_a_violation() -> None:
@@ -276,5 +277,5 @@ def test_a_downgrade_that_is_moved_by_a_week_is_a_violation() -> None:
         end_ms = START_MS + weeks * WEEK_MS + number
         planned = msgspec.structs.replace(newest, replaced_by="next", terminated_at_ms=end_ms)
         versions.push(outcome.end_ms, 100 + number, planned)
-    (told,) = broken_rules([], offline)
+    (told,) = broken_rules([], offline, [])
     assert told.startswith("the downgrade of sub")
