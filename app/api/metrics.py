@@ -9,9 +9,10 @@ import msgspec
 from app.api import json_text
 from app.api.call import Call
 from app.api.definitions_json import metric_json
-from app.api.errors import invalid, not_found
+from app.api.errors import forbidden, invalid, not_found
 from app.bounds.limits import EXPRESSION_ANSWER_BYTES
 from app.definitions import commands
+from app.definitions.aggregation_types import NOT_FOR_SALE
 from app.definitions.model import Metric
 from app.expressions import EvaluationFailed, InvalidExpression, check_size, parse
 from app.numbers import plain
@@ -35,9 +36,12 @@ async def create(call: Call) -> Any:
 
 
 async def update(call: Call) -> Any:
-    command = commands.update_billable_metric(
-        call.organization_id, call.parameters["code"], await call.root(_ROOT)
-    )
+    """Change a metric; one in use is refused a custom aggregation too, as in Lago."""
+    code, body = call.parameters["code"], await call.root(_ROOT)
+    known = call.meter.definitions.metric(call.organization_id, code)
+    if known is not None and body.get("aggregation_type") == NOT_FOR_SALE:
+        raise forbidden("feature_unavailable")
+    command = commands.update_billable_metric(call.organization_id, code, body)
     return _root(call, (await call.define(command)).object)
 
 

@@ -16,6 +16,20 @@ from app.api.errors import not_found, wrong_method
 
 Handler = Callable[[Call], Coroutine[Any, Any, Any]]
 
+_NOT_A_METERS = re.compile(
+    r"/api/v1/(?:"
+    r"customers/[^/]+/(?:applied_coupons|checkout_url|credit_notes|invoices|payments"
+    r"|payment_methods|payment_requests|wallets)"
+    r"|plans/[^/]+/(?:entitlements|fixed_charges|metadata)"
+    r"|subscriptions/[^/]+/(?:entitlements|fixed_charges)"
+    r")(?:/.*)?",
+    re.DOTALL,
+)
+"""What Lago has below a customer, a plan or a subscription and this product has not.
+
+Else the path would name an object with a `/` in its code.
+"""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -94,6 +108,8 @@ class Router:
         Raises 404, or 405 when only the method is wrong.
         """
         path = raw_path.rstrip("/") or "/"
+        if _NOT_A_METERS.fullmatch(path):
+            raise not_found("resource")
         method = "GET" if method == "HEAD" else method
         allowed: list[str] = []
         is_nested = False
