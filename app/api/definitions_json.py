@@ -23,7 +23,7 @@ Json = dict[str, Any]
 def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
     """Return the `billable_metric` object."""
     at_ms = max(at_ms, defs.append_time_ms)
-    plans = defs.plans_using(metric.id)
+    plan_ids = {plan.parent_id or plan.id for plan in defs.plans_using(metric.id)}
     return {
         "lago_id": metric.id,
         "name": metric.name,
@@ -42,10 +42,10 @@ def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
             for metric_filter in sorted(metric.filters, key=lambda f: f.key)
         ],
         "active_subscriptions_count": sum(
-            defs.active_subscriptions_count(plan.id, at_ms) for plan in plans
+            defs.active_subscriptions_count(plan_id, at_ms) for plan_id in plan_ids
         ),
         "draft_invoices_count": 0,
-        "plans_count": len(plans),
+        "plans_count": len(plan_ids),
     }
 
 
@@ -76,7 +76,7 @@ def _plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
         "bill_fixed_charges_monthly": plan.bill_fixed_charges_monthly,
         "active_subscriptions_count": defs.active_subscriptions_count(plan.id, at_ms),
         "draft_invoices_count": 0,
-        "parent_id": None,
+        "parent_id": plan.parent_id,
         "pending_deletion": defs.plan_versions[plan.id].at() is None,
         "metadata": plan.metadata,
         "charges": [charge_json(defs, charge) for charge in plan.charges],
@@ -107,7 +107,7 @@ def charge_json(defs: Definitions, charge: Charge) -> Json:
         "accepts_target_wallet": charge.accepts_target_wallet,
         "properties": _mirrored(charge.properties),
         "filters": [filter_json(charge, charge_filter) for charge_filter in charge.filters],
-        "lago_parent_id": None,
+        "lago_parent_id": charge.parent_id,
         "taxes": [],
     }
 

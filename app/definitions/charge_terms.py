@@ -33,15 +33,23 @@ def refused_terms(definitions: Definitions, changes: Iterable[object]) -> Reject
     """
     for change in changes:
         if isinstance(change, Plan):
-            before = definitions.plan_by_id(change.id)
-            had = {charge.id: _terms(charge) for charge in before.charges} if before else {}
+            had = _terms_by_charge(definitions, change.id)
+            parent = _terms_by_charge(definitions, change.parent_id)
             for charge in change.charges:
-                if had.get(charge.id) == _terms(charge):
+                terms = _terms(charge)
+                if had.get(charge.id) == terms or parent.get(charge.parent_id) == terms:
                     continue
                 faults = _faults(definitions, charge)
                 if faults:
                     return invalid(faults)
     return None
+
+
+def _terms_by_charge(
+    definitions: Definitions, plan_id: str | None
+) -> dict[str | None, tuple[object, ...]]:
+    plan = None if plan_id is None else definitions.plan_by_id(plan_id)
+    return {charge.id: _terms(charge) for charge in plan.charges} if plan is not None else {}
 
 
 def _terms(charge: Charge) -> tuple[object, ...]:

@@ -240,7 +240,7 @@ def create_subscription(organization_id: str, body: object) -> Command:
         organization_id,
         id=new_id(),
         customer_id=new_id(),
-        subscription=subscription_body(body),
+        **_subscription(body),
     )
 
 
@@ -256,8 +256,15 @@ def update_subscription(
         organization_id,
         external_id=external_id,
         status=status,
-        subscription=subscription_body(body),
+        **_subscription(body),
     )
+
+
+def _subscription(body: object) -> dict[str, Any]:
+    """Return the body of a subscription, and an id for the child plan that it may make."""
+    shaped = subscription_body(body)
+    made = {"child_plan_id": new_id()} if "plan_overrides" in shaped else {}
+    return {**made, "subscription": shaped}
 
 
 def terminate_subscription(

@@ -93,6 +93,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     number: int = 0
     """Greater than those of the charges of the plan that were made before it."""
+    parent_id: str | None = None
+    """Id of the charge of the parent plan that it is a copy of."""
     invoice_display_name: str | None = None
     pay_in_advance: bool = False
     prorated: bool = False
@@ -147,6 +149,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     bill_fixed_charges_monthly: bool | None = None
     charges: tuple[Charge, ...] = ()
     metadata: Mapping[str, Any] | None = None
+    parent_id: str | None = None
+    """Id of the plan that it is a copy of, for one subscription with terms of its own."""
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +248,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     previous_subscription_id: str | None = None
     upgraded: bool = False
     """True when `replaced_by` has a plan at least as dear: the end was immediate."""
+    parent_plan_id: str | None = None
+    """Id of the plan that its own plan is a child of."""
     activated_at_ms: int | None = None
     """When it became active, if not at its start: one that starts later today is active at once."""
     on_termination_invoice: OnTermination = "generate"
@@ -266,6 +272,13 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         if ending_ms is None or terminated_ms is None:
             return terminated_ms if ending_ms is None else ending_ms
         return min(ending_ms, terminated_ms)
+
+    @property
+    def plan_ids(self) -> tuple[str, ...]:
+        """Ids of the plans that it counts for: its own, and the parent of that."""
+        if self.parent_plan_id is None:
+            return (self.plan_id,)
+        return self.plan_id, self.parent_plan_id
 
     @property
     def active_from_ms(self) -> int:
@@ -301,8 +314,9 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.from_ms <= start_ms < self.to_ms and due_at_ms < self.append_time_ms
 
     def names(self, charge: Charge) -> bool:
-        """Return True if the record names a charge by the id of the charge or of its metric."""
-        return charge.id in self.charge_ids or charge.metric_id in self.metric_ids
+        """Return True if the record names a charge, what it is a copy of, or its metric."""
+        named = charge.id in self.charge_ids or charge.metric_id in self.metric_ids
+        return named or charge.parent_id in self.charge_ids
 
 
 class SetAside(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ class Impact(msgspec.Struct, frozen=True):
     """Codes of metrics; None: any."""
     plan_id: str | None = None
     """Only subscriptions that the plan has or had."""
+    with_children: bool = False
+    """Also those of child plans of the plan."""
     external_customer_id: str | None = None
     """Only subscriptions that the customer has or had."""
 

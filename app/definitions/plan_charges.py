@@ -25,7 +25,7 @@ from app.definitions.decision import Decision, payload_body, payload_text
 from app.definitions.fields import TAKEN, Fields, is_blank
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan
 from app.definitions.outcome import Rejected, invalid, not_found
-from app.definitions.plans import changed
+from app.definitions.plan_terms import changed
 from app.definitions.state import Definitions
 
 _FROZEN_IN_USE = (

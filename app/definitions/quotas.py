@@ -85,10 +85,13 @@ def elapsed_charges(definitions: Definitions, decision: Decision, now_ms: int) -
     if not definitions.settings_at().close_elapsed:
         return 0
     elapsed = 0
+    made = {plan.id: plan for plan in decision.changes if isinstance(plan, Plan)}
     for count, change in enumerate(decision.changes, 1):
         if isinstance(change, Subscription) and _starts(definitions, change):
             periods = elapsed_periods(definitions, change, now_ms)
-            elapsed += periods * _charges_of(definitions, change)
+            plan = made.get(change.plan_id) or definitions.plan_by_id(change.plan_id)
+            # A period without charges is told as complete, too.
+            elapsed += periods * (max(1, len(plan.charges)) if plan is not None else 1)
         if count % STEP_ITEMS == 0:
             yield
     return elapsed
@@ -97,12 +100,6 @@ def elapsed_charges(definitions: Definitions, decision: Decision, now_ms: int) -
 def _starts(definitions: Definitions, subscription: Subscription) -> bool:
     old = definitions.subscription_by_id(subscription.id)
     return old is None or old.started_at_ms != subscription.started_at_ms
-
-
-def _charges_of(definitions: Definitions, subscription: Subscription) -> int:
-    plan = definitions.plan_by_id(subscription.plan_id)
-    # A period without charges is told as complete, too.
-    return max(1, len(plan.charges)) if plan is not None else 1
 
 
 def over_quota(
@@ -125,7 +122,7 @@ def _full(definitions: Definitions, change: object, quotas: Quotas) -> Rejected 
         case Metric():
             known, field = change.id in definitions.metric_versions, "billable_metrics"
             count, most = definitions.metrics_count(change.organization_id), quotas.metrics
-        case Plan():
+        case Plan(parent_id=None):
             known, field = change.id in definitions.plan_versions, "plans"
             count, most = definitions.plans_count(change.organization_id), quotas.plans
         case Customer():

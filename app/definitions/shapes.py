@@ -118,6 +118,16 @@ SUBSCRIPTION_KEYS = (
 WEBHOOK_ENDPOINT_KEYS = ("webhook_url", "signature_algo", "name", "event_types")
 
 
+OVERRIDE_KEYS = (
+    "amount_cents",
+    "amount_currency",
+    "name",
+    "description",
+    "invoice_display_name",
+    "trial_period",
+)
+
+
 def new_id() -> str:
     """Return an id for an object that a command makes."""
     return str(uuid4())
@@ -149,8 +159,8 @@ def organization_body(body: object) -> Body:
 
 
 def subscription_body(body: object) -> Body:
-    """Pick the known keys of a subscription."""
-    return _pick(body, SUBSCRIPTION_KEYS)
+    """Pick the known keys of a subscription and of what it overrides of its plan."""
+    return _pick(body, SUBSCRIPTION_KEYS) | _overrides(body)
 
 
 def webhook_endpoint_body(body: object) -> Body:
@@ -174,6 +184,17 @@ def charge_filter_body(charge_filter: object) -> Body:
     if isinstance(properties, dict):
         properties.pop("presentation_group_keys", None)
     return shaped
+
+
+def _overrides(body: object) -> Body:
+    """Return `plan_overrides` if there are any; null stands for none."""
+    given = body.get("plan_overrides") if isinstance(body, Mapping) else None
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        return {"plan_overrides": _without_nul(given)}
+    shaped = _pick(given, OVERRIDE_KEYS) | _each(given, "charges", charge_body)
+    return {"plan_overrides": shaped}
 
 
 def _metadata_body(entry: object) -> Body:

@@ -58,7 +58,10 @@ def _adds(command: Command) -> bool:
     if command.type in ("create_charge", "create_charge_filter"):
         return True
     lists = (("plan", "charges"), ("charge", "filters"))
-    bodies = ((command.payload.get(root), name) for root, name in lists)
+    bodies = [(command.payload.get(root), name) for root, name in lists]
+    subscription = command.payload.get("subscription")
+    if isinstance(subscription, Mapping):
+        bodies.append((subscription.get("plan_overrides"), "charges"))
     return any(isinstance(body, Mapping) and name in body for body, name in bodies)
 
 
@@ -144,6 +147,9 @@ def _organization(fields: Fields, body: Body, _: object) -> None:
 def _subscription(fields: Fields, body: Body, _: object) -> None:
     _identifiers(fields, body, ("external_id", "external_customer_id", "plan_code"))
     _names(fields, body, ("name",), limits.NAME_CHARACTERS)
+    overrides = body.get("plan_overrides")
+    if isinstance(overrides, Mapping):
+        _plan(fields, overrides, None)
 
 
 def _webhook_endpoint(fields: Fields, body: Body, _: object) -> None:

@@ -213,13 +213,29 @@ class Definitions(Index):
         versions = self.plan_index.versions.get(plan_id)
         return versions.last_before_deletion(at_ms) if versions else None
 
+    def plan_of(self, subscription_id: str) -> Versions[Plan]:
+        """Return the plan of a subscription through time, whichever it has been."""
+        versions = self.subscription_versions[subscription_id]
+        moves: list[tuple[int, int, Versions[Plan]]] = []
+        plan_id = ""
+        for at_ms, offset, version in versions.entries():
+            if version is not None and version.plan_id != plan_id:
+                plan_id = version.plan_id
+                moves.append((at_ms, offset, self.plan_versions[plan_id]))
+        return moves[0][2] if len(moves) == 1 else Versions.joined(moves)
+
+    def children_of(self, plan_id: str) -> list[Plan]:
+        """Return the child plans of a plan that are not deleted, in creation order."""
+        ids = self.plan_index.children.get(plan_id, ())
+        return [newest(self.plan_versions[i]) for i in ids]
+
     def plan_code(self, plan_id: str) -> str | None:
         """Return the code of a plan, deleted or not."""
         plan = self.plan_by_id(plan_id)
         return plan.code if plan else None
 
     def plans_using(self, metric_id: str) -> list[Plan]:
-        """Return the plans that have a charge on the metric."""
+        """Return the plans that have a charge on the metric, child plans too."""
         return [newest(self.plan_versions[i]) for i in self.plan_index.by_metric.get(metric_id, ())]
 
     def metrics(self, organization_id: str) -> list[Metric]:
@@ -319,17 +335,17 @@ class Definitions(Index):
         return len(self.subscription_index.by_organization.get(organization_id, ()))
 
     def subscriptions_of_plan(self, plan_id: str) -> Iterator[Subscription]:
-        """Return every subscription on the plan, whatever its status, in creation order."""
+        """Return every subscription on the plan or on a child of it, whatever its status."""
         ids = list(self.subscription_index.by_plan.get(plan_id, ()))
         return self.subscription_index.newest_of(ids)
 
     def active_subscriptions_count(self, plan_id: str, at_ms: int) -> int:
-        """Return how many subscriptions are active on the plan at a moment, as now defined."""
+        """Return how many subscriptions are active on the plan, or on a child, at a moment."""
         active = self.subscription_index.active_by_plan.get(plan_id)
         return active.at(at_ms) if active else 0
 
     def has_subscribers(self, plan_id: str) -> bool:
-        """Return True if the plan has or had any subscription, canceled ones aside."""
+        """Return True if the plan or a child has or had any subscription, canceled ones aside."""
         return bool(self.subscription_index.active_by_plan.get(plan_id))
 
     def has_subscriptions(self, customer: Customer) -> bool:

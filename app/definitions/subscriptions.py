@@ -22,6 +22,7 @@ from app.definitions.decision import Change, Decision, payload_body, payload_tex
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.model import Customer, Plan, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
+from app.definitions.overrides import child_plan, note_errors, on_plan, overridden, overrides_of
 from app.definitions.skipped_ends import invoiced_until_ms, superseded_by, termination_invoice
 from app.definitions.state import Definitions
 
@@ -47,6 +48,7 @@ class _Request(NamedTuple):
     subscription_at_ms: int
     ending_at_ms: int | None
     ending_at_given: bool
+    overrides: Mapping[str, Any] | None
 
 
 def yearly_amount_cents(plan: Plan) -> int:
@@ -59,24 +61,30 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     request = _request(definitions, command, now_ms)
     if isinstance(request, Rejected):
         return request
+    plans: tuple[Change, ...] = ()
     current = definitions.current_subscription(command.organization_id, request.external_id, now_ms)
     if current is not None and current.external_customer_id != request.customer.external_id:
         return invalid({"external_id": [TAKEN]})
+    if current is not None and current.plan_id == request.plan.id:
+        return Decision(current, None, ())
+    if request.overrides is not None:
+        child = child_plan(definitions, command, request.plan, request.overrides, now_ms)
+        if isinstance(child, Rejected):
+            return child
+        request, plans = request._replace(plan=child), (child,)
     if current is None:
         started = _started(definitions, request, now_ms)
         changes: tuple[Subscription, ...] | Rejected = (
             started,
             *superseded_by(definitions, started),
         )
-    elif current.plan_id == request.plan.id:
-        return Decision(current, None, ())
     else:
         changes = _plan_change(definitions, current, request, now_ms)
     if isinstance(changes, Rejected):
         return changes
     answer = changes[0]
     customers: tuple[Change, ...] = (request.customer,) if request.new_customer else ()
-    return Decision(answer, _impact(answer), (*customers, *changes))
+    return Decision(answer, _impact(answer), (*customers, *plans, *changes))
 
 
 def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
@@ -87,17 +95,26 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         return not_found("subscription")
     body = payload_body(command, "subscription")
     fields = Fields(body)
+    note_errors(fields)
     changed = _changed(definitions, old, fields, body, now_ms)
     if fields.errors:
         return invalid(fields.errors)
+    planned = overridden(definitions, command, old, now_ms)
+    if isinstance(planned, Rejected):
+        return planned
+    shapes_usage = planned.impact is not None
+    if planned.changes:
+        changed = on_plan(changed, planned.object)
     if changed == old:
-        return Decision(old, None, ())
+        return Decision(old, planned.impact, planned.changes)
     changes = (
         *_without_unreachable_downgrade(definitions, changed, now_ms),
         *superseded_by(definitions, changed),
     )
-    shapes_usage = _replace(changes[0], name=old.name) != old
-    return Decision(changes[0], _impact(old) if shapes_usage else None, changes)
+    shapes_usage = shapes_usage or _replace(changes[0], name=old.name) != old
+    return Decision(
+        changes[0], _impact(old) if shapes_usage else None, (*planned.changes, *changes)
+    )
 
 
 def _changed(
@@ -233,7 +250,9 @@ def _request(definitions: Definitions, command: Command, now_ms: int) -> _Reques
         subscription_at_ms=subscription_at_ms,
         ending_at_ms=_ending_at(fields, subscription_at_ms, now_ms),
         ending_at_given="ending_at" in body,
+        overrides=overrides_of(body),
     )
+    note_errors(fields)
     if request.id in definitions.subscription_versions:
         fields.fail("lago_id", TAKEN)
     return invalid(fields.errors) if fields.errors else request
@@ -285,6 +304,7 @@ def _started(definitions: Definitions, request: _Request, now_ms: int) -> Subscr
         external_id=request.external_id,
         external_customer_id=request.customer.external_id,
         plan_id=request.plan.id,
+        parent_plan_id=request.plan.parent_id,
         billing_time=request.billing_time,
         subscription_at_ms=request.subscription_at_ms,
         started_at_ms=request.subscription_at_ms,
@@ -332,7 +352,7 @@ def _plan_change(
     if old.started_at_ms > now_ms:
         # It has not started, so there is no usage to close: only its plan changes.
         name = old.name if request.name is None else request.name
-        return (_replace(old, plan_id=request.plan.id, name=name),)
+        return (_replace(on_plan(old, request.plan), name=name),)
     old_plan = definitions.plan_by_id(old.plan_id)
     dearer = old_plan is None or (
         yearly_amount_cents(request.plan) >= yearly_amount_cents(old_plan)
@@ -347,6 +367,7 @@ def _plan_change(
         external_id=old.external_id,
         external_customer_id=old.external_customer_id,
         plan_id=request.plan.id,
+        parent_plan_id=request.plan.parent_id,
         billing_time=old.billing_time,
         subscription_at_ms=old.subscription_at_ms,
         started_at_ms=at_ms,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
@@ -70,10 +70,33 @@ class Versions(Generic[T]):
                 return life
         return self
 
+    @staticmethod
+    def joined(parts: Iterable[tuple[int, int, Versions[T]]]) -> Versions[T]:
+        """Return versions of one object after the other, for what is now this one and now that.
+
+        Each part says from which append time and which offset on it holds; the first always did.
+        """
+        whole: Versions[T] = Versions()
+        for number, (at_ms, offset, part) in enumerate(parts):
+            part._settle()
+            begins = bisect_left(whole._offsets, offset) if number else 0
+            del whole._append_times_ms[begins:], whole._offsets[begins:], whole._objects[begins:]
+            known = bisect_right(part._offsets, offset) if number else 0
+            if known:
+                whole._append(at_ms, offset, part._objects[known - 1])
+            for i in range(known, len(part._objects)):
+                whole._append(part._append_times_ms[i], part._offsets[i], part._objects[i])
+        return whole
+
     def all(self) -> Iterator[T]:
         """Return every version that is an object, oldest first."""
         self._settle()
         return (obj for obj in self._objects if obj is not None)
+
+    def entries(self) -> Iterator[tuple[int, int, T | None]]:
+        """Return append time in ms, offset and object of each version; None is a deletion."""
+        self._settle()
+        return zip(self._append_times_ms, self._offsets, self._objects, strict=True)
 
     @property
     def changes(self) -> Sequence[int]:

@@ -136,7 +136,7 @@ def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> 
     cell = _cell_of(record, record.charge)
     history = definitions.history_of(record.organization_id, NEVER_MS)
     if history and cell[2]:
-        plans = definitions.plan_versions[subscription.plan_id]
+        plans = definitions.plan_of(subscription.id)
         charges = PeriodCharges(definitions, plans, whole_period, history)
         cell = _renamed(record, subscription, whole_period, charges) or cell
     table.put_cell(period, cell, published)

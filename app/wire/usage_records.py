@@ -311,7 +311,7 @@ def _charge(
 ) -> dict[str, Any]:
     echoed = {
         "lago_id": charge.id,
-        "lago_parent_id": None,
+        "lago_parent_id": charge.parent_id,
         "code": charge.code,
         "charge_model": charge.charge_model,
         "pay_in_advance": charge.pay_in_advance,

@@ -97,7 +97,7 @@ class PeriodAtCut:
         """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
         definitions, published = self.partition.definitions, self.partition.published
         period, period_name = self.period, (self.subscription.id, self.period.start_ms)
-        plan = definitions.plan_by_id(self.subscription.plan_id, period.fixed_at_ms)
+        plan = definitions.plan_of(self.subscription.id).last_before_deletion(period.fixed_at_ms)
         if self.before.cut_ms >= self.cut_ms or plan is None:
             return
 
@@ -304,7 +304,9 @@ class PeriodAtCut:
         while following is not None and following.end_ms == following.started_at_ms:
             # It ended in the very millisecond of the upgrade, so no period of it carries anything.
             following = definitions.subscription_by_id(following.replaced_by or "", at_ms)
-        plan = None if following is None else definitions.plan_by_id(following.plan_id, as_of_ms)
+        if following is None:
+            return
+        plan = definitions.plan_of(following.id).last_before_deletion(as_of_ms)
         for charge in plan.charges if plan else ():
             metric = definitions.metric_by_id(charge.metric_id, as_of_ms)
             if metric is not None and metric.recurring:

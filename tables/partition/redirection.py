@@ -57,7 +57,7 @@ class Redirection:
         """Yield whom a definition is about; they may be at home elsewhere, or have no event yet."""
         for code in sorted(impact.codes or ()):
             for name in self._event_ranges.names_with(impact.organization_id or "", code):
-                if self._is_on(name, impact.plan_id):
+                if self._is_on(name, impact):
                     yield name
         if impact.codes is not None:
             return
@@ -68,11 +68,15 @@ class Redirection:
                     yield name
         yield from self._definitions.names_affected(impact)
 
-    def _is_on(self, name: SubscriptionKey, plan_id: str | None) -> bool:
-        """Return True if a subscription of that external id is on a plan; None: any plan."""
-        return plan_id is None or any(
-            newest is not None and newest.plan_id == plan_id
-            for newest in (versions.at() for versions in self._definitions.subscriptions(*name))
+    def _is_on(self, name: SubscriptionKey, impact: Impact) -> bool:
+        """Return True if a subscription of that external id is on the plan, if one is named."""
+        if impact.plan_id is None:
+            return True
+        found = (versions.at() for versions in self._definitions.subscriptions(*name))
+        return any(
+            newest is not None
+            and impact.plan_id in (newest.plan_ids if impact.with_children else (newest.plan_id,))
+            for newest in found
         )
 
     def meter_keys_of(self, impact: Impact) -> Iterator[MeterKey]:

@@ -96,7 +96,7 @@ class RouteTable:
         """Return the charges that a period of a subscription folds under."""
         definitions = self._definitions
         history = definitions.history_of(subscription.organization_id, self._standing.history_ms)
-        plans = definitions.plan_versions[subscription.plan_id]
+        plans = definitions.plan_of(subscription.id)
         return PeriodCharges(definitions, plans, period, history)
 
     # Installing

@@ -109,8 +109,8 @@ def _period_steps(
 ) -> Steps[PeriodUsage]:
     """Return usage of one period: as published, or else live, with what accrued by `at_ms`."""
     definitions = partition.definitions
-    plan = definitions.plan_by_id(subscription.plan_id, period.fixed_at_ms)
-    versions = definitions.plan_versions[subscription.plan_id]
+    versions = definitions.plan_of(subscription.id)
+    plan = versions.last_before_deletion(period.fixed_at_ms)
     history = _published_history(partition, name[0], period)
     known = PeriodCharges(definitions, versions, period, history)
     charges = tuple(ChargeInForce(charge, metric) for charge, metric, *_ in known.in_force)

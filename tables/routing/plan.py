@@ -42,7 +42,7 @@ def plan_spans(
     newest = subscription.at(until_ms)
     if newest is None:
         return []
-    plan = definitions.plan_versions[newest.plan_id]
+    plan = definitions.plan_of(newest.id)
     limited_after_ms = definitions.limited_after_ms(until_ms)
     presents = definitions.settings_at(until_ms).fold_version > 1
     changes_ms = [

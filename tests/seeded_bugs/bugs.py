@@ -646,6 +646,18 @@ BUGS = (
         "False",
     ),
     Bug(
+        "overrides-hold-for-what-is-published",
+        "app/definitions/state.py",
+        "return moves[0][2] if len(moves) == 1 else Versions.joined(moves)",
+        "return moves[-1][2]",
+    ),
+    Bug(
+        "children-outlive-their-plan",
+        "app/definitions/plans.py",
+        "gone = [*definitions.children_of(plan.id), plan]",
+        "gone = [plan]",
+    ),
+    Bug(
         "unsealed-progress-believed",
         "app/runtime/progress.py",
         "hmac.compare_digest(seal.encode(), self._of(progress).encode())",

@@ -141,7 +141,7 @@ def _carried_by_nobody(
                 first = (carrier.id, carrier.started_at_ms // 1000 * 1000)
                 # One that is upgraded itself may leave it to the next, and a plan that changed
                 # meanwhile need not have the metric any more.
-                changed = carrier.upgraded or len(definitions.plan_versions[carrier.plan_id]) > 1
+                changed = carrier.upgraded or len(definitions.plan_of(carrier.id)) > 1
                 if changed or _had_late(partition, carrier, metric_id, newest_ms):
                     continue
                 if metric_id not in shown.get(first, {metric_id}):

@@ -73,7 +73,7 @@ _WANTED = (
     *("late_policy", "late_window_s", "max_groups", "close_elapsed", "implicit_plan"),
     *("timezone after a plan change", "several commands at once", "at the end of a period"),
     *("spelled numbers", "ties", "groups changed", "asked", "null header", "wished end"),
-    *("expression", "priced", "organization"),
+    *("expression", "priced", "organization", "overrides"),
 )
 
 
@@ -148,6 +148,8 @@ def _defined(made: Iterable[Command]) -> Iterator[str]:
                 replaced |= known == "third" != body["plan_code"]
             case "update_organization":
                 yield "organization"
+            case "update_subscription" if "plan_overrides" in payload["subscription"]:
+                yield "overrides"
             case "settings":
                 yield from _settings_changed(settings or payload, payload)
                 settings = payload

@@ -303,6 +303,44 @@ class _Widening:
             body["billing_configuration"] = {"invoice_grace_period": choose.choice((0, 1, 4, None))}
         return commands.update_organization(ORG, body)
 
+    def _overrides(self) -> None:
+        """Subscriptions get terms of their own, which change, and leave them for another plan."""
+        choose = self.choose
+        self._third_plan()
+        for _ in range(choose.choice((1, 2, 3))):
+            name = choose.choice(EXTERNAL_IDS[:3])
+            block: list[Step] = [self._used(name)]
+            for _ in range(choose.choice((1, 1, 2))):
+                body: dict[str, Any] = {"plan_overrides": self._overridden()}
+                if choose.random() < 0.6:
+                    made = commands.update_subscription(ORG, name, body)
+                else:
+                    made = self._subscribe(name, **body)
+                block += [_defined(made), self._used(name), self._pause(), self._used(name)]
+            if choose.random() < 0.5:
+                other = choose.choice((*CHEAPER_PLANS, THIRD_PLAN))
+                block += [_defined(self._subscribe(name, plan_code=other)), self._used(name)]
+            self._spread(block)
+        if choose.random() < 0.3:
+            self._spread([_defined(self._regrouped()), self._used(SUBSCRIPTION)])
+
+    def _overridden(self) -> dict[str, Any]:
+        choose = self.choose
+        charges = [
+            {"id": charge["new_id"], "properties": self._grouping()}
+            for charge in self.made.charges
+            if choose.random() < 0.5
+        ]
+        return choose.choice(
+            (
+                {},
+                {"amount_cents": choose.choice((0, 1_000_000))},
+                {"charges": charges},
+                {"charges": []},
+                {"amount_cents": 200_000, "charges": charges},
+            )
+        )
+
     def _at_once(self) -> None:
         """Several commands in one millisecond; an upgrade in the one at which a period ends."""
         choose = self.choose
@@ -524,6 +562,7 @@ _KINDS: list[tuple[float, Callable[[_Widening], None]]] = [
     (0.3, _Widening._questions),
     (0.4, _Widening._trust),
     (0.3, _Widening._organizations),
+    (0.35, _Widening._overrides),
 ]
 """How often, and what. Events are respelled, and questions asked, when all others are there."""
 

@@ -246,6 +246,27 @@ def _one_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
             return commands.delete_charge(ORG, "plan", code)
 
 
+def _override(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """The subscription gets terms of its own, at once or with what it asks for."""
+    charges = [
+        {
+            "id": charge["new_id"],
+            "properties": {"amount": "1", **draw(st.sampled_from(_GROUPINGS))},
+            **draw(st.sampled_from(_OWN_FILTERS if charge["code"] == "filtered" else [{}])),
+        }
+        for charge in made.charges
+        if draw(st.integers(0, 2)) == 0
+    ]
+    overrides = {"amount_cents": draw(st.integers(0, 2)), "charges": charges}
+    if draw(st.integers(0, 3)):
+        body = {"plan_overrides": draw(st.sampled_from([overrides, {}, {"charges": []}]))}
+        return commands.update_subscription(ORG, SUBSCRIPTION, body)
+    return commands.create_subscription(ORG, subscription_body(plan_overrides=overrides))
+
+
+_OWN_FILTERS: list[dict[str, Any]] = [{}, {"filters": [{"values": {"g": ["x"]}}]}]
+
+
 def _subscribe(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.create_subscription(ORG, subscription_body())
 
@@ -274,6 +295,8 @@ _CHANGES = [
     _customer,
     _customer,
     _organization,
+    _override,
+    _override,
     _plan,
     _plan,
     _one_charge,

@@ -12,6 +12,10 @@ FILTER_IDS = ("filter-0", "filter-1")
 """Of the first charge of each plan that the logs begin with."""
 
 
+CHARGE_IDS = ("charge-a", "charge-b", "charge-c")
+"""Of the first charge of each plan that the logs begin with."""
+
+
 def prologue() -> list[Command]:
     """Something of everything, for what follows to meet."""
     region = [{"key": "k", "values": ["a", "b"]}, {"key": "l", "values": ["a"]}]
@@ -34,7 +38,8 @@ def prologue() -> list[Command]:
         )
         for code, interval, amount_cents in prices
     ]
-    for made in plans:
+    for made, charge_id in zip(plans, CHARGE_IDS, strict=True):
+        made.payload["plan"]["charges"][0]["new_id"] = charge_id
         for each, filter_id in zip(
             made.payload["plan"]["charges"][0]["filters"], FILTER_IDS, strict=True
         ):

@@ -164,6 +164,7 @@ class PlanOutput(Model):
     amount_currency: str
     created_at: Instant
     charges: list[ChargeOutput]
+    parent_id: str | None
 
 
 class PlanAnswer(Model):
@@ -217,6 +218,26 @@ class CustomerList(Model):
 # Subscriptions.
 
 
+class ChargeOverride(Model):
+    id: OptionalText = Field(
+        None, description="Of the plan's charge; of the child's, once there is one."
+    )
+    properties: Properties | None = None
+    filters: list[ChargeFilterBody] | None = None
+    min_amount_cents: int | None = None
+    invoice_display_name: OptionalText = None
+
+
+class PlanOverrides(Model):
+    amount_cents: int | None = None
+    amount_currency: OptionalText = None
+    name: OptionalText = None
+    description: OptionalText = None
+    invoice_display_name: OptionalText = None
+    trial_period: float | None = None
+    charges: list[ChargeOverride] | None = None
+
+
 class SubscriptionInput(Model):
     external_customer_id: str | int | float | None = None
     plan_code: OptionalText = None
@@ -228,6 +249,9 @@ class SubscriptionInput(Model):
     on_termination_invoice: OnTermination | None = Field(
         None,
         description="PUT only: `skip` publishes nothing of the period that a termination ends.",
+    )
+    plan_overrides: PlanOverrides | None = Field(
+        None, description="Terms of its own: they make a child of the plan."
     )
 
 

@@ -71,19 +71,29 @@ class MetricIndex(CodedIndex[Metric]):
 
 @dataclass
 class PlanIndex(CodedIndex[Plan]):
-    """Plans, by the metrics of their charges as well."""
+    """Plans, by the metrics of their charges as well. A child plan holds no code."""
 
     by_metric: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     """Ids of plans that are not deleted and have a charge on the metric."""
+    children: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
+    """Ids of child plans that are not deleted, by the id of their parent, in creation order."""
 
     def commit(self, plan: Plan, now_ms: int, offset: int) -> None:
         """Take a new version over."""
-        old = self._push(plan, now_ms, offset)
+        if plan.parent_id is None:
+            old = self._push(plan, now_ms, offset)
+        else:
+            old = push(self.versions, plan.id, now_ms, offset, plan)
+            self.children.setdefault(plan.parent_id, {})[plan.id] = None
         self._index_metrics_of(plan, _metric_ids(old), _metric_ids(plan))
 
     def commit_deletion(self, plan: Plan, now_ms: int, offset: int) -> None:
         """End a plan and free its code."""
-        self._delete(plan, now_ms, offset)
+        if plan.parent_id is None:
+            self._delete(plan, now_ms, offset)
+        else:
+            self.versions[plan.id].push(now_ms, offset, None)
+            self.children[plan.parent_id].pop(plan.id, None)
         self._index_metrics_of(plan, _metric_ids(plan), set())
 
     def _index_metrics_of(self, plan: Plan, old: set[str], new: set[str]) -> None:

@@ -22,6 +22,7 @@ class SubscriptionIndex(Index):
     """Subscription ids in creation order; `by_organization` has the same order."""
     by_organization: MutableMapping[str, list[str]] = field(default_factory=dict)
     by_plan: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
+    """A subscription on a child plan is among the parent's, too; so in `active_by_plan`."""
     by_customer: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
     left: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
     """Subscriptions of deleted customers, by organization and external customer id."""
@@ -46,14 +47,16 @@ class SubscriptionIndex(Index):
             customer = (organization_id, subscription.external_customer_id)
             self.by_customer.setdefault(customer, {})[identity] = None
         else:
-            self.active_by_plan[old.plan_id].remove(old)
-            if old.plan_id != subscription.plan_id:
-                self.by_plan[old.plan_id].pop(identity, None)
-        active = self.active_by_plan.get(subscription.plan_id)
-        if active is None:
-            active = self.active_by_plan[subscription.plan_id] = ActiveCounts()
-        active.add(subscription)
-        self.by_plan.setdefault(subscription.plan_id, {})[identity] = None
+            for plan_id in old.plan_ids:
+                self.active_by_plan[plan_id].remove(old)
+                if plan_id not in subscription.plan_ids:
+                    self.by_plan[plan_id].pop(identity, None)
+        for plan_id in subscription.plan_ids:
+            active = self.active_by_plan.get(plan_id)
+            if active is None:
+                active = self.active_by_plan[plan_id] = ActiveCounts()
+            active.add(subscription)
+            self.by_plan.setdefault(plan_id, {})[identity] = None
 
     def commit_deletion(self, customer: Customer) -> None:
         """Move the subscriptions of a deleted customer to `left`."""
@@ -71,12 +74,13 @@ class SubscriptionIndex(Index):
         if old.plan_id != new.plan_id or differ_in_texts_only(old, new):
             return False
         versions.promise(promised.coming, new)
-        active = promised.active_by_plan.get(new.plan_id)
-        if active is None:
-            active = copy(self.active_by_plan[new.plan_id])
-            promised.active_by_plan[new.plan_id] = active
-        active.remove(old)
-        active.add(new)
+        for plan_id in new.plan_ids:
+            active = promised.active_by_plan.get(plan_id)
+            if active is None:
+                active = copy(self.active_by_plan[plan_id])
+                promised.active_by_plan[plan_id] = active
+            active.remove(old)
+            active.add(new)
         return True
 
     def commit_promised(self, promised: Promised) -> None:

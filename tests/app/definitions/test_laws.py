@@ -25,7 +25,7 @@ from app.definitions.model import (
 )
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
-from tests.world.prologue import FILTER_IDS, ORGS, START_MS, prologue
+from tests.world.prologue import CHARGE_IDS, FILTER_IDS, ORGS, START_MS, prologue
 
 Record: TypeAlias = tuple[bytes | None, int, int]
 
@@ -89,6 +89,16 @@ organization_bodies = st.fixed_dictionaries(
     {"timezone": st.sampled_from(["", "Asia/Tokyo", "America/New_York"])},
     optional={"billing_configuration": st.just({"invoice_grace_period": 2})},
 )
+overridden_charges = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.sampled_from(CHARGE_IDS)},
+        optional={"filters": st.lists(charge_filters, max_size=2), "properties": st.just({})},
+    ),
+    max_size=2,
+)
+overrides = st.fixed_dictionaries(
+    {"amount_cents": st.integers(0, 30)}, optional={"charges": overridden_charges}
+)
 subscription_bodies = st.fixed_dictionaries(
     {
         "external_customer_id": st.sampled_from(["x", "x", "x", "y"]),
@@ -99,6 +109,7 @@ subscription_bodies = st.fixed_dictionaries(
         "subscription_at": instants,
         "ending_at": instants,
         "billing_time": st.sampled_from(["calendar", "anniversary"]),
+        "plan_overrides": st.none() | overrides,
     },
 )
 endpoint_ids = st.sampled_from(("e0", "e1"))
@@ -161,6 +172,12 @@ def commands_of(
         st.builds(commands.create_subscription, orgs, subscription),
         st.builds(commands.create_subscription, orgs, subscription),
         st.builds(commands.update_subscription, orgs, external_ids, subscription, statuses),
+        st.builds(
+            commands.update_subscription,
+            orgs,
+            external_ids,
+            st.fixed_dictionaries({"plan_overrides": st.just({}) | shape(overrides)}),
+        ),
         st.builds(commands.terminate_subscription, orgs, external_ids, statuses),
         st.builds(_endpoint, orgs, endpoint_ids, shape(endpoint_bodies)),
         st.builds(
@@ -324,6 +341,10 @@ def test_plans_hold_only_what_their_metrics_allow(records: list[Record]) -> None
                 plan.charges
             ) else [plan.id]  # fmt: skip
             assert plan.id in using
+            for child in definitions.children_of(plan.id):
+                parents = {charge.parent_id for charge in child.charges} - {None}
+                assert (child.parent_id, child.code) == (plan.id, plan.code)
+                assert len(parents) == sum(c.parent_id is not None for c in child.charges)
 
 
 @given(logs(), st.integers(-50, 400))
