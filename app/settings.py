@@ -352,6 +352,9 @@ class Settings(BaseSettings):
         description="PEM file of the RSA key that webhooks are signed with by jwt; workers show "
         "its public half.",
     )
+    webhooks_port: Port = Field(
+        8081, description="Port on which `meter webhooks` answers its health and metrics."
+    )
     max_batch: Count = Field(
         100,
         validation_alias=_meter_or_lago("MAX_BATCH", "EVENTS_BATCH_MAX_LENGTH"),

@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "usage": _Place("app.cli.usage", "usage", "Print the usage of a subscription."),
     "verify": _Place("app.cli.verify", "verify", "Compare usage with a fold of the raw topic."),
     "watch": _Place("app.cli.watch", "watch", "Show partitions, lag, closing and usage, live."),
+    "webhooks": _Place("app.cli.webhooks", "webhooks", "Tell organizations what happens."),
     "worker": _Place("app.cli.worker", "worker", "Run one worker on given servers."),
 }
 

@@ -27,8 +27,8 @@ def services() -> dict[str, Any]:
     return found
 
 
-def test_the_three_services_are_there(services: dict[str, Any]) -> None:
-    assert set(services) == {"kafka", "redis", "worker"}
+def test_the_services_are_there(services: dict[str, Any]) -> None:
+    assert set(services) == {"kafka", "redis", "webhooks", "worker"}
 
 
 def test_images_are_official_and_pinned(services: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ def test_the_worker_waits_for_healthy_servers(services: dict[str, Any], service:
     assert services["worker"]["depends_on"][service] == {"condition": "service_healthy"}
 
 
-@pytest.mark.parametrize("service", ["kafka", "redis", "worker"])
+@pytest.mark.parametrize("service", ["kafka", "redis", "webhooks", "worker"])
 def test_what_a_service_holds_survives(services: dict[str, Any], service: str) -> None:
     assert services[service]["volumes"]
 
@@ -65,6 +65,22 @@ def test_worker_environment_is_made_of_settings(
     assert f"INSIDE://{bootstrap}" in advertised.split(",")
     assert settings.redis_url == "redis://redis:6379/0"
     assert services["worker"]["ports"] == [f"127.0.0.1:{settings.http_port}:{settings.http_port}"]
+
+
+def test_webhooks_are_signed_with_the_key_that_the_worker_shows(
+    services: dict[str, Any],
+) -> None:
+    worker, webhooks = services["worker"], services["webhooks"]
+    assert webhooks["command"] == ["webhooks"]
+    assert unknown_variables(webhooks["environment"]) == []
+    name = "METER_WEBHOOK_PRIVATE_KEY_FILE"
+    assert "worker:/var/lib/worker:ro" in webhooks["volumes"]
+    shown, used = worker["environment"][name], webhooks["environment"][name]
+    assert shown.replace("/meterstream/", "/worker/") == used
+    assert f"openssl genrsa -out {Path(shown).name}" in worker["command"][0]
+    for setting in ("METER_KAFKA_BOOTSTRAP_SERVERS", "METER_ADVERTISED_URL", "METER_PROFILE"):
+        assert webhooks["environment"][setting] == worker["environment"][setting]
+    assert "ports" not in webhooks
 
 
 @pytest.mark.parametrize("service", ["kafka", "worker"])

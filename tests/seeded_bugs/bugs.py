@@ -640,6 +640,18 @@ BUGS = (
         "organization = organizations.at()",
     ),
     Bug(
+        "webhook-key-of-all-endpoints",
+        "app/webhooks/message.py",
+        "{self.webhook_type}:{self.id}:{endpoint_id}",
+        "{self.webhook_type}:{self.id}",
+    ),
+    Bug(
+        "webhook-committed-before-it-is-told",
+        "app/webhooks/progress.py",
+        "return next(iter(self._open), self.position)",
+        "return self.position",
+    ),
+    Bug(
         "webhook-url-twice",
         "app/definitions/webhook_endpoints.py",
         "other.webhook_url == value and other.id != endpoint.id",

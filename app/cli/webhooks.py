@@ -1,0 +1,85 @@
+"""`meter webhooks`: tell organizations what happens, at the URLs that they named."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+import uvloop
+from rich.markup import escape
+from rich.table import Table
+
+from app.bounds.limits import LOG_REPEATED_S
+from app.cli.brokers import reached, settings_of_the_log
+from app.cli.failures import load_settings, told_plainly
+from app.cli.interrupts import ended_by_signals
+from app.cli.output import Terminal, echo, print_json
+from app.clock import SystemClock
+from app.local_servers.ports import require_free
+from app.log import configure
+from app.settings import Settings
+from app.webhooks.failures import Failure, Failures
+
+_LISTED = 100
+_COLUMNS = {
+    "Given up": "given_up_at",
+    "Organization": "organization_id",
+    "Endpoint": "lago_endpoint_id",
+    "Host": "host",
+    "Type": "webhook_type",
+    "Attempts": "attempts",
+    "Reason": "reason",
+    "Unique key": "unique_key",
+}
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def webhooks(context: click.Context) -> None:
+    """Send webhooks until Ctrl-C; `failed` lists what was given up."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = load_settings()
+    if not settings.kafka_bootstrap_servers:
+        settings = settings_of_the_log()
+    configure(settings.log_level, settings.log_format, LOG_REPEATED_S)
+    with reached(settings), told_plainly():
+        require_free(
+            settings.webhooks_port, "METER_WEBHOOKS_PORT", "use the process that runs there"
+        )
+        uvloop.run(_run(settings))
+    echo("Stopped.")
+
+
+async def _run(settings: Settings) -> None:
+    # It brings all of aiohttp, which `failed` does without.
+    from app.webhooks.process import Webhooks
+
+    with ended_by_signals():
+        process = Webhooks(settings, SystemClock())
+        echo(f"Webhooks  metrics at http://127.0.0.1:{settings.webhooks_port}/metrics")
+        await process.run()
+
+
+@webhooks.command()
+@click.option("--most", default=_LISTED, show_default=True, help="So many, the newest.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
+def failed(most: int, as_json: bool) -> None:
+    """List what the process of this state directory gave up, newest first."""
+    settings = settings_of_the_log()
+    found = list(islice(Failures(settings.state_dir).newest(), most))
+    if as_json:
+        print_json([{name: getattr(each, name) for name in _COLUMNS.values()} for each in found])
+    elif found:
+        Terminal().print(_table(found))
+    else:
+        echo("Nothing was given up.")
+
+
+def _table(found: list[Failure]) -> Table:
+    table = Table(title="Webhooks given up", title_justify="left")
+    for name in _COLUMNS:
+        table.add_column(name, overflow="fold")
+    for each in found:
+        table.add_row(*(escape(str(getattr(each, name))) for name in _COLUMNS.values()))
+    return table

@@ -1,0 +1,159 @@
+"""The definitions log followed: applied record by record, and told from where the group is on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, TypeVar
+
+from app.bounds.turns import Steps
+from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.decision import Decision
+from app.definitions.log import applying, deciding
+from app.definitions.model import Subscription
+from app.definitions.state import Definitions
+from app.kafka.log_readers import LogReader, LogRecord
+from app.kafka.topics import METER_DEFINITIONS
+from app.settings import Settings
+from app.webhooks.instants import Agenda, instants_of
+from app.webhooks.message import Message
+from app.webhooks.telling import Told, instant_message, messages, told_of
+
+T = TypeVar("T")
+
+_TURN_S: Final = 0.010
+_POLL_S: Final = 0.05
+
+
+async def in_turns(steps: Steps[T]) -> T:
+    """Take all steps; between them let others run every now and then."""
+    began_s = time.perf_counter()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
+        if time.perf_counter() - began_s > _TURN_S:
+            await asyncio.sleep(0)
+            began_s = time.perf_counter()
+
+
+class _Decided(NamedTuple):
+    """What a record comes to that is applied next."""
+
+    command_id: str
+    told: list[Told]
+    subscriptions: list[Subscription]
+    """All that it changes, also those of which nothing is told yet."""
+
+
+class FollowedDefinitions:
+    """The definitions as they stand, and messages of what changes them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tell_from: int,
+        told_until_ms: int,
+        tell: Callable[[int, list[Message]], Awaitable[None]],
+    ):
+        """Tell of records from the offset `tell_from` on, and of instants after `told_until_ms`."""
+        self.definitions = Definitions()
+        self.agenda = Agenda(self.definitions)
+        self.told_until_ms = told_until_ms
+        """Instants up to here have been taken from the agenda."""
+        self.ready = asyncio.Event()
+        """Set once everything is applied that the group is done with."""
+        self._log = LogReader(settings, settings.topic(METER_DEFINITIONS))
+        self._applying = asyncio.Lock()
+        self._tell_from = tell_from
+        self._tell = tell
+
+    async def follow(self) -> None:
+        """Apply the log as it grows, until cancelled."""
+        getting_ready = asyncio.create_task(self._ready_at_the_end())
+        try:
+            async for batch in self._log.batches():
+                for record in batch:
+                    async with self._applying:
+                        if record.offset >= self._tell_from:
+                            await self._get_ready()
+                        await self._take(record)
+        finally:
+            getting_ready.cancel()
+
+    async def caught_up(self) -> None:
+        """Wait until all is applied and told that the log had at the start."""
+        await self._log.caught_up.wait()
+        await self.ready.wait()
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self._log.stop()
+
+    async def applied_to(self, offset: int) -> None:
+        """Wait until all is applied that lies before an offset."""
+        while self._log.next < offset or not self.ready.is_set():
+            await asyncio.sleep(_POLL_S)
+
+    @property
+    def position(self) -> int:
+        """The next offset to apply."""
+        return self._log.next
+
+    async def _ready_at_the_end(self) -> None:
+        """Be ready also where the log ends before the offset that is told from."""
+        await self._log.caught_up.wait()
+        async with self._applying:
+            await self._get_ready()
+
+    async def _get_ready(self) -> None:
+        if not self.ready.is_set():
+            await in_turns(self.agenda.fill(self.told_until_ms))
+            self.ready.set()
+
+    async def _take(self, record: LogRecord) -> None:
+        definitions = self.definitions
+        decided = None
+        if record.offset >= self._tell_from:
+            decided = await in_turns(self._decided(record))
+        steps = applying(definitions, record.value, record.timestamp_ms, record.offset)
+        await in_turns(steps)
+        made: list[Message] = []
+        if decided is not None:
+            at_ms = definitions.append_time_ms
+            made = await in_turns(messages(definitions, decided.told, decided.command_id, at_ms))
+            made += await in_turns(self._later(decided.subscriptions, at_ms))
+        if record.offset >= self._tell_from:
+            await self._tell(record.offset, made)
+
+    def _decided(self, record: LogRecord) -> Steps[_Decided | None]:
+        """Decide a record that is applied next; None: it changes nothing."""
+        if record.value is None:
+            return None
+        try:
+            command = Command.decode(record.value)
+        except UnreadableCommand:
+            return None
+        decision = yield from deciding(self.definitions, command, record.timestamp_ms)
+        if not isinstance(decision, Decision):
+            return None
+        at_ms = max(self.definitions.append_time_ms, record.timestamp_ms)
+        told = yield from told_of(self.definitions, decision.changes, at_ms)
+        changed = [change for change in decision.changes if isinstance(change, Subscription)]
+        return _Decided(command.id, told, changed)
+
+    def _later(self, changed: list[Subscription], append_time_ms: int) -> Steps[list[Message]]:
+        """Note what happens later to what changed; return what came about before it was known."""
+        found: list[Message] = []
+        for subscription in changed:
+            for instant in instants_of(subscription):
+                if instant.at_ms > self.told_until_ms:
+                    self.agenda.note((instant,))
+                elif instant.at_ms > append_time_ms:
+                    steps = instant_message(self.definitions, instant, self.told_until_ms)
+                    found += yield from steps
+            yield
+        return found

@@ -1,0 +1,147 @@
+"""What an applied definition record is told as, and what its objects look like.
+
+A record is decided once more before it is applied: its changes say what it does to each object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
+from app.billing_periods.instants import iso_milliseconds
+from app.bounds.turns import STEP_ITEMS, Steps
+from app.definitions.decision import Change, Deletion
+from app.definitions.model import Customer, Metric, Plan, Subscription
+from app.definitions.state import Definitions
+from app.webhooks.instants import Instant
+from app.webhooks.message import Message, body_of
+
+ObjectType = Literal["billable_metric", "plan", "customer", "subscription"]
+
+
+class Told(NamedTuple):
+    """One object that a record makes, changes or ends."""
+
+    webhook_type: str
+    object_type: ObjectType
+    object: Metric | Plan | Customer | Subscription
+
+    @property
+    def object_id(self) -> str:
+        return self.object.id
+
+
+def told_of(
+    definitions: Definitions, changes: Iterable[Change], append_time_ms: int
+) -> Steps[list[Told]]:
+    """Return what changes mean that are not applied yet, in their order."""
+    found: list[Told] = []
+    for count, change in enumerate(changes, 1):
+        found += _told(definitions, change, append_time_ms)
+        if count % STEP_ITEMS == 0:
+            yield
+    # A plan change tells of the end before it tells of the start.
+    return sorted(found, key=lambda told: told.webhook_type == "subscription.started")
+
+
+def _told(definitions: Definitions, change: Change, append_time_ms: int) -> Iterator[Told]:
+    match change:
+        case Metric():
+            known = change.id in definitions.metric_versions
+            yield Told(f"billable_metric.{_made(known)}", "billable_metric", change)
+        case Plan(parent_id=str()) | Deletion(Plan(parent_id=str())):
+            # It has no address of its own: its subscription shows it.
+            return
+        case Plan():
+            known = change.id in definitions.plan_versions
+            yield Told(f"plan.{_made(known)}", "plan", change)
+        case Customer():
+            known = definitions.customer(change.organization_id, change.external_id) is not None
+            yield Told(f"customer.{_made(known)}", "customer", change)
+        case Deletion(Metric() as metric):
+            yield Told("billable_metric.deleted", "billable_metric", metric)
+        case Deletion(Plan() as plan):
+            yield Told("plan.deleted", "plan", plan)
+        case Subscription():
+            old = definitions.subscription_by_id(change.id)
+            what = _of_subscription(old, change, append_time_ms)
+            if what is not None:
+                yield Told(f"subscription.{what}", "subscription", change)
+        case _:
+            pass
+
+
+def _made(known: bool) -> str:
+    return "updated" if known else "created"
+
+
+def _of_subscription(old: Subscription | None, new: Subscription, at_ms: int) -> str | None:
+    """Return what becomes of a subscription now; None for one that waits for its start."""
+    status = new.status_at(at_ms)
+    before = None if old is None else old.status_at(at_ms)
+    if status == before:
+        return "updated"
+    if status == "pending":
+        return None if old is None else "updated"
+    return "started" if status == "active" else status
+
+
+def messages(
+    definitions: Definitions, told: Iterable[Told], record_id: str, at_ms: int
+) -> Steps[list[Message]]:
+    """Return the messages of an applied record, its objects as the API shows them now.
+
+    The first of a type has the record's id; a further one has the object's behind it.
+    """
+    made: list[Message] = []
+    types: set[str] = set()
+    for each in told:
+        first = each.webhook_type not in types
+        types.add(each.webhook_type)
+        identity = record_id if first else f"{record_id}:{each.object_id}"
+        made.append((yield from message(definitions, each, identity, at_ms)))
+        yield
+    return made
+
+
+def message(definitions: Definitions, told: Told, identity: str, at_ms: int) -> Steps[Message]:
+    """Return the message of one object, as the API shows it now."""
+    thing = told.object
+    shown = yield from _shown(definitions, thing, at_ms)
+    lane = thing.external_id if isinstance(thing, Subscription) else thing.id
+    return Message(
+        thing.organization_id,
+        told.webhook_type,
+        identity,
+        lane,
+        body_of(thing.organization_id, told.webhook_type, told.object_type, shown),
+    )
+
+
+def instant_message(definitions: Definitions, instant: Instant, at_ms: int) -> Steps[list[Message]]:
+    """Return the message of something that came about with time."""
+    subscription = definitions.subscription_by_id(instant.subscription_id)
+    if subscription is None:
+        return []
+    told = Told(instant.webhook_type, "subscription", subscription)
+    identity = f"{subscription.id}:{iso_milliseconds(instant.at_ms)}"
+    return [(yield from message(definitions, told, identity, max(at_ms, instant.at_ms)))]
+
+
+def _shown(
+    definitions: Definitions, thing: Metric | Plan | Customer | Subscription, at_ms: int
+) -> Steps[dict[str, Any]]:
+    match thing:
+        case Metric():
+            return metric_json(definitions, thing, at_ms)
+        case Plan():
+            return (yield from plan_json(definitions, thing, at_ms))
+        case Customer():
+            return customer_json(definitions, thing, at_ms)
+    newest = definitions.subscription_by_id(thing.id) or thing
+    customer = definitions.customer_of(newest).last_before_deletion()
+    return {
+        **subscription_json(definitions, newest, at_ms),
+        "customer": None if customer is None else customer_json(definitions, customer, at_ms),
+    }

@@ -1,0 +1,132 @@
+"""`meter webhooks` on a real broker: topics, what is appended to them, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from app.clock import Clock, SystemClock
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics
+from app.local_servers.kafka import LocalKafka
+from app.local_servers.ports import free_ports
+from app.settings import Settings
+from app.webhooks.process import Webhooks
+from tests.app.webhooks.receiver import Receiver, receiving
+from tests.world.live.servers import MakeSettings
+
+ORG = "acme"
+HMAC_KEY = "hmac-secret"
+ISSUER = "https://meter.example"
+
+
+@dataclass
+class Topics:
+    """The topics of one test, and a producer to them."""
+
+    settings: Settings
+    producer: AIOKafkaProducer
+
+    async def define(self, *made: Command) -> None:
+        """Append definitions."""
+        for command in made:
+            await self.append(METER_DEFINITIONS, command.encode())
+
+    async def append(
+        self,
+        topic: str,
+        value: bytes,
+        headers: list[tuple[str, bytes]] | None = None,
+        partition: int = 0,
+    ) -> int:
+        """Append a record; its offset."""
+        sent = await self.producer.send_and_wait(
+            self.settings.topic(topic), value, headers=headers or [], partition=partition
+        )
+        return int(sent.offset)
+
+    async def endpoint(self, url: str, **changes: object) -> str:
+        """Define an endpoint; its id."""
+        command = commands.create_webhook_endpoint(ORG, {"webhook_url": url, **changes})
+        await self.define(command)
+        return str(command.payload["id"])
+
+
+@asynccontextmanager
+async def producing(settings: Settings) -> AsyncIterator[Topics]:
+    """Append to the topics as they are."""
+    producer = AIOKafkaProducer(**settings.kafka_options())
+    await producer.start()
+    try:
+        yield Topics(settings, producer)
+    finally:
+        await producer.stop()
+
+
+def write_key(path: Path) -> rsa.RSAPrivateKey:
+    """Make a private key and write it."""
+    key = rsa.generate_private_key(65_537, 2_048)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return key
+
+
+@pytest.fixture
+def webhook_settings(
+    make_settings: MakeSettings, local_kafka: LocalKafka, tmp_path: Path
+) -> Settings:
+    (port,) = free_ports(1)
+    path = tmp_path / "key.pem"
+    write_key(path)
+    return make_settings(
+        kafka_bootstrap_servers=local_kafka.bootstrap_servers,
+        kafka_dir=local_kafka.directory,
+        raw_partitions=2,
+        webhooks_port=port,
+        webhook_private_key_file=path,
+        webhook_hmac_keys=f"{ORG}:{HMAC_KEY}",
+        advertised_url=ISSUER,
+    )
+
+
+@pytest.fixture
+async def topics(webhook_settings: Settings) -> AsyncIterator[Topics]:
+    async with admin_client(webhook_settings) as admin:
+        await ensure_topics(webhook_settings, admin)
+    async with producing(webhook_settings) as found:
+        yield found
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as found:
+        yield found
+
+
+@asynccontextmanager
+async def running_webhooks(
+    settings: Settings, clock: Clock | None = None
+) -> AsyncIterator[Webhooks]:
+    """Run the process's parts in this one."""
+    process = Webhooks(settings, clock or SystemClock())
+    running = asyncio.create_task(process.run())
+    try:
+        yield process
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
