@@ -17,7 +17,8 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from tests.conformance.api_matching import differences
-from tests.conformance.api_states import CannotArrange, arrangement_of
+from tests.conformance.api_scenes import CannotArrange
+from tests.conformance.api_states import arrangement_of
 
 Json = dict[str, Any]
 Arranger = Callable[["Conversation", str], Awaitable[bool]]

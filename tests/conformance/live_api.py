@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import ClientSession
@@ -112,7 +112,7 @@ def _arranger(own: _Organization) -> Arranger:
         if _ONLY_CLOCK.fullmatch(state):
             # It is set before the vector begins, so that years pass once.
             return True
-        named = _STATES.get(state) or by_pattern(_PATTERNS, state)
+        named = by_pattern(_PATTERNS, state)
         if named is not None:
             await named(conversation, own)
             return True
@@ -153,60 +153,6 @@ def _plan_elsewhere(code: str) -> _Arrange:
 
     return arrange
 
-
-async def _api_calls(conversation: Conversation, _: _Organization) -> None:
-    charge = await graduated_charge(conversation)
-    await subscribe(conversation, [charge], subscription_at="2022-03-15T00:00:00Z")
-    await send_calls(conversation)
-
-
-async def graduated_charge(conversation: Conversation) -> Any:
-    """A count metric, and the charge of it that the file's states name."""
-    metric = bodies.metric("api_calls", "count_agg")
-    made = await conversation.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
-    ranges = [{"from_value": 0, "to_value": None, "per_unit_amount": "0.01", "flat_amount": "0.01"}]
-    return {
-        "billable_metric_id": made["billable_metric"]["lago_id"],
-        "charge_model": "graduated",
-        "properties": {"graduated_ranges": ranges},
-    }
-
-
-async def send_calls(conversation: Conversation) -> None:
-    """Four events of the metric."""
-    for number in range(4):
-        event = {
-            "transaction_id": f"t{number}",
-            "code": "api_calls",
-            "external_subscription_id": "sub_1",
-        }
-        await conversation.must("POST", "/api/v1/events", {"event": event})
-
-
-async def _mid_period(conversation: Conversation, _: _Organization) -> None:
-    await subscribe(conversation, [], subscription_at="2024-03-10T09:30:00Z")
-
-
-async def subscribe(conversation: Conversation, charges: list[Any], **more: str) -> None:
-    """A monthly plan and a subscription on it; `more`: further fields of the subscription."""
-    plan = bodies.plan("p", charges)
-    await conversation.must("POST", "/api/v1/plans", {"plan": plan})
-    subscription = {
-        "external_customer_id": "cust_1",
-        "external_id": "sub_1",
-        "plan_code": "p",
-        "billing_time": "calendar",
-        **more,
-    }
-    await conversation.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
-
-
-_STATES: Mapping[str, _Arrange] = {
-    "EUR monthly calendar plan, in arrears; graduated charge on count metric api_calls: one open "
-    "range 0.., per_unit_amount 0.01, flat_amount 0.01; sub_1 of cust_1 started 2022-03-15; tax "
-    "20%; 4 events api_calls now; clock 2024-03-15T12:00:00Z": _api_calls,
-    "monthly calendar plan; sub_1 started 2024-03-10T09:30:00Z; clock 2024-03-15": _mid_period,
-}
 
 _PATTERNS: Patterns[_Arrange] = [
     (re.compile(r"API key whose permissions exclude write on \w+(?: \(.*\))?"), lambda: _read_only),

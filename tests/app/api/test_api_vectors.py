@@ -12,7 +12,6 @@ from tests.app.api.conftest import NOW_MS, Running
 from tests.conformance.api import Conversation, Skipped, check_api_vector
 from tests.conformance.api_matching import differences
 from tests.conformance.files import OWN, VECTORS
-from tests.conformance.live_api import graduated_charge, send_calls, subscribe
 from tests.world import bodies
 
 
@@ -65,32 +64,9 @@ async def private_elsewhere(api: Running, conversation: Conversation) -> None:
     assert answer.status == 200
 
 
-async def api_calls(api: Running, conversation: Conversation) -> None:
-    """The plan's start lies years back, so the clock does too while it is made."""
-    at_ms = parse_iso8601_ms("2022-03-15T00:00:00Z")
-    assert at_ms is not None
-    api.meter.clock.now_ms = at_ms
-    charge = await graduated_charge(conversation)
-    await subscribe(conversation, [charge])
-    api.meter.clock.now_ms = NOW_MS
-    await send_calls(conversation)
-
-
-async def mid_period(api: Running, conversation: Conversation) -> None:
-    at_ms = parse_iso8601_ms("2024-03-10T09:30:00Z")
-    assert at_ms is not None
-    api.meter.clock.now_ms = at_ms
-    await subscribe(conversation, [])
-    api.meter.clock.now_ms = NOW_MS
-
-
 NAMED = {
     "API key whose permissions exclude write on billable_metric (paid option)": read_only,
     "metric code private exists in another organization": private_elsewhere,
-    "EUR monthly calendar plan, in arrears; graduated charge on count metric api_calls: one open "
-    "range 0.., per_unit_amount 0.01, flat_amount 0.01; sub_1 of cust_1 started 2022-03-15; tax "
-    "20%; 4 events api_calls now; clock 2024-03-15T12:00:00Z": api_calls,
-    "monthly calendar plan; sub_1 started 2024-03-10T09:30:00Z; clock 2024-03-15": mid_period,
 }
 
 
