@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from app.numbers import EXACT
+from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Position
 
 DIGEST_MASK = (1 << 128) - 1
@@ -45,6 +45,10 @@ S = TypeVar("S", bound=State)
 Reads = Literal["nothing", "number", "operation"]
 """What an aggregation takes from an event: that it was, a number of its property, or a text of its
 property that is added or removed. Only subclasses of UniqueCount can fold operations."""
+
+
+Lists = Literal["none", "each", "number", "greatest"]
+"""What a list of events holds: nothing, 1 for each, its number, or 0 but for the greatest one."""
 
 
 class Window(NamedTuple):
@@ -102,6 +106,9 @@ class Aggregation(ABC, Generic[S]):
     reads: ClassVar[Reads] = "number"
     """What an event has to bring."""
 
+    lists: ClassVar[Lists] = "none"
+    """What the lists of single events hold."""
+
     state_type: type[S]
 
     def __init__(
@@ -147,6 +154,10 @@ class Aggregation(ABC, Generic[S]):
     def presented(self, state: S, before: S | None, window: Window) -> Decimal:
         """Return the units of a row of a breakdown: not prorated, rounded or clamped."""
         return self.result(state, before, window).full_units
+
+    def carried(self, before: S | None) -> Decimal:
+        """Return the unrounded balance at the start of a period; 0 where none is carried."""
+        return ZERO
 
     def recency(self, state: S) -> tuple[int, Position] | None:
         """Return what of several rows makes one the newest; None where all of them count."""

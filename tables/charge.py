@@ -52,8 +52,14 @@ class ChargeFold:
     )
 
     def __init__(
-        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS
+        self,
+        charge: Charge,
+        metric: Metric,
+        timezone: str,
+        limited_after_ms: int = NEVER_MS,
+        entries: object = None,
     ):
+        """Take `entries`: what tells folds apart that keep entries of events."""
         self.charge = charge
         self.metric = metric
         self.limited_after_ms = limited_after_ms
@@ -104,6 +110,7 @@ class ChargeFold:
             timezone if charge.prorated else None,
             self.buckets,
             self.default_bucket,
+            entries,
         )
 
     @property

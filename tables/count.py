@@ -12,6 +12,7 @@ class Count(Aggregation[State]):
 
     type_name = "count_agg"
     reads = "nothing"
+    lists = "each"
     state_type = State
 
     def part(self, number: Decimal, *, adds: bool, active: bool) -> Decimal:

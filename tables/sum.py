@@ -32,6 +32,7 @@ class Sum(Aggregation[SumState]):
     """Running sum; `prorated` weighs each addition by the days it was there."""
 
     type_name = "sum_agg"
+    lists = "number"
     state_type = SumState
     decimals = frozenset({"precise", "total", "dated"})
 
@@ -61,6 +62,10 @@ class Sum(Aggregation[SumState]):
             full, events = add(full, before.total), events + before.events
         value = self._prorate(state, before, window) if self.prorated else full
         return AggregateResult(value, full, None, events)
+
+    def carried(self, before: SumState | None) -> Decimal:
+        """Return the total before the period."""
+        return ZERO if before is None else before.total
 
     def presented(self, state: SumState, before: SumState | None, window: Window) -> Decimal:
         """Return the total; for prorated charges that of the period alone."""

@@ -57,6 +57,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     type_name = "unique_count_agg"
     reads = "operation"
+    lists = "each"
     state_type = UniqueCountState
 
     def merge(self, state: UniqueCountState, other: UniqueCountState) -> None:

@@ -296,6 +296,9 @@ TRANSACTION_TIMEOUT_MS: Final = 90_000
 """Milliseconds after which the broker aborts a flush: half as long again as the commit timeout. The
 worker thus always gives up first. Brokers allow 900,000 by default."""
 
+RECORD_LIST_BYTES: Final = 4 * 1024 * 1024
+"""Characters of a list in a usage record; a longer one is null."""
+
 CHANGELOG_RECORD_BYTES: Final = 4 * 1024 * 1024
 """Bytes of a cell, a member or a row in a flush; an event that makes a larger one is set aside.
 

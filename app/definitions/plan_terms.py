@@ -14,6 +14,7 @@ from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank
 from app.definitions.model import Charge, Plan, listed_presentation_keys
 from app.definitions.outcome import Impact, Rejected, invalid
+from app.definitions.per_event import asking_properties
 from app.definitions.state import Definitions
 
 _SPLIT_MONTHLY = ("semiannual", "yearly")
@@ -155,4 +156,5 @@ def _affected_codes(definitions: Definitions, old: Plan, new: Plan) -> frozenset
 def _shape(charge: Charge) -> tuple[str, Any]:
     filters = [(f.id, f.values, charge.group_keys(f)) for f in charge.filters]
     presented_by = listed_presentation_keys(charge.properties)
-    return charge.metric_id, (charge.prorated, charge.group_keys(None), presented_by, filters)
+    keys = (charge.group_keys(None), presented_by)
+    return charge.metric_id, (charge.prorated, keys, asking_properties(charge), filters)

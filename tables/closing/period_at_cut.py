@@ -16,6 +16,7 @@ from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.properties import read_properties
 from app.wire.usage_records import (
     ARREARS,
+    BillingText,
     CellText,
     Envelope,
     PublishedRecord,
@@ -30,7 +31,7 @@ from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
-from tables.closing.presented import NOTHING_PRESENTED, presented
+from tables.closing.beside import Beside, beside, no_events
 from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
@@ -50,8 +51,8 @@ class Closing(NamedTuple):
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
     figures: CellFigures
-    breakdowns: str
-    """What its record says of its parts, as JSON."""
+    beside: Beside | None = None
+    """What its record says besides the figures; None: nothing."""
 
 
 class _Change(NamedTuple):
@@ -91,7 +92,6 @@ class PeriodAtCut:
             cut_ms in (period.due_at_ms, OPEN_CUT_MS) or cut_ms % period.revise_every_ms == 0
         )
         """Whether it is a cut of this period; others show what comes from periods before it."""
-        self._presents = partition.definitions.settings_at(cut_ms).fold_version > 1
 
     def records(self) -> Iterator[PublishedRecord | None]:
         """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
@@ -142,13 +142,7 @@ class PeriodAtCut:
             return _Change(found, known, reason)
         if known is None:
             return None
-        nothing = found._replace(
-            figures=_NOTHING, breakdowns=self._no_rows(found.period_charge.charge)
-        )
-        return _Change(nothing, known, reason)
-
-    def _no_rows(self, charge: Charge) -> str:
-        return "[]" if self._presents and charge.presents else "null"
+        return _Change(found._replace(figures=_NOTHING, beside=None), known, reason)
 
     def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         envelope = self._envelopes.get(as_of_ms)
@@ -199,11 +193,7 @@ class PeriodAtCut:
                     if not self._revised_before(span):
                         continue
                     followed.add(charge.id)
-                shown = NOTHING_PRESENTED
-                if self._presents and charge.presents:
-                    shown = yield from presented(
-                        route, self.subscription.id, charge, period, until_ms
-                    )
+                told = yield from beside(route, span, charge, metric, period, until_ms)
                 names = dict.fromkeys(span.cells_of(period))
                 if metric.recurring:
                     names.update(dict.fromkeys(self._shown_before(charge, filters)))
@@ -218,8 +208,7 @@ class PeriodAtCut:
                     figures = span.figures(period, filter_id, groups, until_ms)
                     if period.fold_version > 1:
                         figures = figures.billed()
-                    text = shown.text(filter_id, groups)
-                    yield Closing(cell, period_charge, bucket, grouped_by, figures, text)
+                    yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
         for cell in left:
             if cell[0] in passed or not (self._own_cut or cell[0] in followed):
                 continue
@@ -227,8 +216,7 @@ class PeriodAtCut:
             if last is not None and (codes is None or last.metric.code in codes):
                 grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
                 bucket = charges.filter_of(cell[0], cell[1])
-                rows = self._no_rows(last.charge)
-                yield Closing(cell, last, bucket, grouped_by, _NOTHING, rows)
+                yield Closing(cell, last, bucket, grouped_by, _NOTHING)
 
     def _shown_until_ms(self, period_charge: PeriodCharge) -> int | None:
         """Return up to when appended events the cut shows; None: earlier cuts have shown them all.
@@ -432,7 +420,7 @@ def _revision(
         figures.events_count,
         figures.digest,
     )
-    billing = ARREARS._replace(presentation_breakdowns=shown.breakdowns)
+    billing = ARREARS if envelope.schema_version == 1 else _billing_of(shown)
     revision = 0 if published is None else published.revision + 1
     entry = PublishedCell(
         revision,
@@ -459,6 +447,13 @@ def _revision(
         reason,
     )
     return entry, record
+
+
+def _billing_of(shown: Closing) -> BillingText:
+    if shown.beside is not None:
+        return shown.beside.text(shown.charge_filter, shown.name[2])
+    charge, metric, *_ = shown.period_charge
+    return no_events(charge, metric, shown.charge_filter)
 
 
 def _prorated_text(shown: Closing) -> str | None:

@@ -20,10 +20,11 @@ from app.meter.usage import (
     UsageRow,
 )
 from app.wire.arrivals import SubscriptionKey
+from tables.breakdown_fold import breakdown_id
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
-from tables.closing.presented import breakdown_span
+from tables.closing.beside import span_named
 from tables.partition.partition import Partition
 from tables.routing.implicit import implicit_plan, implicit_subscription
 from tables.routing.period_charges import PeriodCharges
@@ -258,7 +259,7 @@ def _presenting(
     if not in_force.charge.presents:
         return None
     route = partition.views.route_of((*span.name, span.fold.metric.code))
-    return breakdown_span(route, span.key.subscription_id, span.key.charge_id, period)
+    return span_named(route, span, breakdown_id(span.key.charge_id), period)
 
 
 def spans_of(

@@ -13,6 +13,7 @@ from app.definitions.versions import Versions
 from tables.breakdown_fold import BreakdownFold, breakdown_id
 from tables.cells.keys import SpanKey
 from tables.charge import ChargeFold
+from tables.entries_fold import EntriesFold, buckets_with_entries, entries_id
 from tables.routing.period_charges import PeriodCharges, charges_in_force, covering
 
 
@@ -67,6 +68,11 @@ def plan_spans(
                 breakdown_id(c.id): folds.breakdown_of(c, m, period.timezone, limited_after_ms)
                 for c, m in in_force
                 if c.presents
+            }
+            folding |= {
+                entries_id(c.id): folds.entries_of(c, m, period.timezone, limited_after_ms)
+                for c, m in in_force
+                if buckets_with_entries(c, m)
             }
         gone = [charge_id for charge_id in running if charge_id not in folding]
         planned += [running.pop(i)._replace(end_ms=period.start_ms) for i in gone]
@@ -130,6 +136,7 @@ class ChargeFolds:
     def __init__(self) -> None:
         self._folds: dict[tuple[int, int, str, int], ChargeFold] = {}
         self._breakdowns: dict[ChargeFold, BreakdownFold] = {}
+        self._entries: dict[ChargeFold, EntriesFold] = {}
 
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
@@ -151,3 +158,14 @@ class ChargeFolds:
             breakdown = BreakdownFold(charge, metric, timezone, limited_after_ms)
             self._breakdowns[fold] = breakdown
         return breakdown
+
+    def entries_of(
+        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
+    ) -> EntriesFold:
+        """Return the compiled fold by entries of a charge whose price asks for single events."""
+        fold = self.fold_of(charge, metric, timezone, limited_after_ms)
+        entries = self._entries.get(fold)
+        if entries is None:
+            entries = EntriesFold(charge, metric, timezone, limited_after_ms)
+            self._entries[fold] = entries
+        return entries

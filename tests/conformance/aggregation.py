@@ -26,6 +26,7 @@ from tests.conformance.scenario import (
     fold,
     metric_of,
 )
+from tests.conformance.single_events import check_single_events
 from tests.conformance.wire import (
     check_expression_vector,
     check_rounding_vector,
@@ -227,6 +228,11 @@ _MODES: Mapping[str, Check] = {
     "current_usage": _folding,
     "precise_amount": _folding,
     "filter_match": _filter_match,
+    "per_event": check_single_events,
+    "running_total": check_single_events,
+    "spells": check_single_events,
+    "breakdown": check_single_events,
+    "daily_sum": check_single_events,
     "pay_in_advance_event": check_event_units,
     "position": check_positions,
     "support": check_support,

@@ -26,7 +26,7 @@ CellName = tuple[str | None, Groups]
 
 def _figures(folded: Folded) -> tuple[list[Figure], dict[CellName, Chain]]:
     """Return the figure of each event dated in the period, in order of position, and the chains."""
-    span, period, members, taken, _ = folded
+    span, period, members, taken = folded[:4]
     chains: dict[CellName, Chain] = {}
     figures: list[Figure] = []
     for arrival in taken:

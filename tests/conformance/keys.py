@@ -37,6 +37,7 @@ AGGREGATION: Known = {
     **_TOLD,
     **_keys("expect", "compare", "mode", "dedup", "input_units", "filter_buckets", "carry"),
     **_keys("match_filters", "ignore_filters", "group_values", "bill_full_amount", "context"),
+    "free_units": _keys("per_events", "per_total_aggregation"),
     "metric": {
         **_keys("code", "name", "aggregation_type", "field_name", "expression", "recurring"),
         **_keys("rounding_function", "rounding_precision", "weighted_interval"),

@@ -27,6 +27,7 @@ from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members
 from tables.charge import ChargeFold
+from tables.entries_fold import EntriesFold, buckets_with_entries
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.routing.route import Route
@@ -56,6 +57,8 @@ class Folded(NamedTuple):
     """Events of the subscription, in order of position."""
     presenting: Span | None = None
     """Span of the second fold, of a charge with presentation keys."""
+    entries: Span | None = None
+    """Span of the fold by entries, of a charge whose price asks for single events."""
 
 
 def metric_of(vector: Json) -> Metric:
@@ -83,35 +86,68 @@ def metric_of(vector: Json) -> Metric:
 def charge_of(vector: Json) -> Charge:
     """The charge of a vector; its `match_filters` become the one filter there is."""
     described = vector.get("charge") or {}
+    price = _price_of(vector)
     grouped_by = described.get("grouped_by")
     filters = [
-        _filter(f"filter-{number}", f.get("name"), f["values"], f.get("grouped_by"))
+        _filter(f"filter-{number}", f.get("name"), f["values"], f.get("grouped_by"), price)
         for number, f in enumerate(described.get("filters") or ())
     ]
     if vector.get("match_filters"):
-        filters = [_filter(ONE_BUCKET, None, vector["match_filters"], grouped_by)]
+        filters = [_filter(ONE_BUCKET, None, vector["match_filters"], grouped_by, price)]
     return Charge(
         id="charge",
         metric_id="metric",
         code="charge",
-        charge_model="standard",
+        charge_model=price.model,
         created_at_ms=0,
         pay_in_advance=bool(described.get("pay_in_advance")),
         prorated=bool(described.get("prorated")),
         accepts_target_wallet=bool(described.get("accepts_target_wallet")),
-        properties={**_grouping(grouped_by), **_presentation(described.get("presentation_by"))},
+        properties={
+            **_grouping(grouped_by),
+            **_presentation(described.get("presentation_by")),
+            **price.properties,
+        },
         filters=tuple(filters),
     )
 
 
+class _Price(NamedTuple):
+    """What of a price asks for single events."""
+
+    model: str
+    properties: Mapping[str, Any]
+
+
+def _price_of(vector: Json) -> _Price:
+    """A price that asks for what the mode of the vector is about."""
+    mode = vector.get("mode")
+    if mode == "running_total":
+        free = {f"free_units_{name}": value for name, value in vector["free_units"].items()}
+        return _Price("percentage", free)
+    if mode in _BY_ENTRIES:
+        prorated = bool((vector.get("charge") or {}).get("prorated"))
+        if prorated:
+            return _Price("graduated", {})
+        return _Price("percentage", {"per_transaction_min_amount": "1"})
+    return _Price("standard", {})
+
+
+_BY_ENTRIES = ("per_event", "spells", "breakdown", "daily_sum")
+
+
 def _filter(
-    filter_id: str, name: str | None, values: Json, grouped_by: Sequence[str] | None
+    filter_id: str,
+    name: str | None,
+    values: Json,
+    grouped_by: Sequence[str] | None,
+    price: _Price,
 ) -> ChargeFilter:
     return ChargeFilter(
         id=filter_id,
         invoice_display_name=name,
         values={key: tuple(allowed) for key, allowed in values.items()},
-        properties=_grouping(grouped_by),
+        properties={**_grouping(grouped_by), **price.properties},
     )
 
 
@@ -226,25 +262,30 @@ def fold(
     charge_fold = ChargeFold(charge, metric, period.timezone)
     partition = Partition(0, Definitions(), EventIndex(), Members(capacity=None))
     name = (ORGANIZATION, external or external_id(vector.json))
-    folds = [charge_fold]
-    if charge.presents:
-        folds.append(BreakdownFold(charge, metric, period.timezone))
-    span, *presenting = (
-        Span(
+    presenting = BreakdownFold(charge, metric, period.timezone) if charge.presents else None
+    entries = None
+    if buckets_with_entries(charge, metric):
+        entries = EntriesFold(charge, metric, period.timezone)
+    spans = [
+        None
+        if fold is None
+        else Span(
             name,
             SpanKey("subscription", fold.charge.id, period.start_ms),
             fold,
             FixedPeriods([period]),
             NEVER_MS,
         )
-        for fold in folds
-    )
-    route = Route(*name, metric.code, (), (span, *presenting))
+        for fold in (charge_fold, presenting, entries)
+    ]
+    span = spans[0]
+    assert span is not None
+    route = Route(*name, metric.code, (), tuple(each for each in spans if each is not None))
     partition.routes.lend({(*name, metric.code): route})
     selected = list(_selected(vector.json, metric, period, events))
     partition.fold(runs_of(selected))
     taken = tuple(arrival for arrival in selected if arrival.name == name)
-    return Folded(span, measured(period), partition.members, taken, *presenting)
+    return Folded(span, measured(period), partition.members, taken, *spans[1:])
 
 
 def _selected(

@@ -99,7 +99,7 @@ Published = dict[tuple[str, str | None], list[tuple[int, naive.Shown, Any]]]
 
 
 def newest_at(bodies: list[dict[str, Any]]) -> Published:
-    """(printed period start, group) to (cut, what was shown, its rows), in order of the cuts."""
+    """(printed period start, group) to (cut, what was shown, rows and lists), by cut."""
     published: Published = {}
     for body in bodies:
         if body["type"] == "period.completed":
@@ -115,7 +115,8 @@ def newest_at(bodies: list[dict[str, Any]]) -> Published:
         cell = published.setdefault((body["period"]["from"], group), [])
         assert body["revision"] == len(cell)
         assert body["previous_units"] == (cell[-1][1].units if cell else None)
-        cell.append((ms(body["closed_at"]), shown, body["presentation_breakdowns"]))
+        beside = (body["presentation_breakdowns"], body["per_event"])
+        cell.append((ms(body["closed_at"]), shown, beside))
     return published
 
 
@@ -140,7 +141,10 @@ def assert_cut(
             assert not expected.used
         elif expected.used:
             assert shown[-1] == expected.shown
-            assert before[-1][2] == naive.presented(code, chosen, period)
+            assert before[-1][2] == (
+                naive.presented(code, chosen, period),
+                naive.single_events(code, chosen, period),
+            )
         elif METRICS[code].get("recurring"):
             # Perhaps the one closing zero after a period that published something.
             assert shown[-1].units == "0.0"

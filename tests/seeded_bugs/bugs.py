@@ -23,9 +23,21 @@ BUGS = (
     ),
     Bug(
         "row-that-moved-not-told",
-        "tables/closing/period_at_cut.py",
-        "billing = ARREARS._replace(presentation_breakdowns=shown.breakdowns)",
-        "billing = ARREARS",
+        "tables/closing/beside.py",
+        "presentation_breakdowns=self._rows(filter_id, groups),",
+        'presentation_breakdowns="[]",',
+    ),
+    Bug(
+        "entries-in-order-of-arrival",
+        "tables/entries.py",
+        "insort(state.entries, Entry(timestamp_ms, position, value))",
+        "state.entries.append(Entry(timestamp_ms, position, value))",
+    ),
+    Bug(
+        "removal-of-the-same-day-listed",
+        "tables/per_event.py",
+        "elif day == last_added_day:",
+        "elif False:",
     ),
     Bug(
         "dedupe-removed",

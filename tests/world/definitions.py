@@ -60,6 +60,17 @@ PRESENTED = {
     "filtered": ("operation_type",),
 }
 """Keys that the usage of a charge is also shown by."""
+_OF_EACH = {"per_transaction_min_amount": "1"}
+PRICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "count": ("percentage", _OF_EACH),
+    "sum": ("percentage", {**_OF_EACH, "free_units_per_events": 3}),
+    "max": ("percentage", _OF_EACH),
+    "balance": ("graduated", {}),
+    "seats": ("graduated", {}),
+    "heads": ("percentage", {"free_units_per_total_aggregation": "1"}),
+    "level": ("percentage", _OF_EACH),
+}
+"""Models and properties of charges that ask for single events."""
 
 
 class CommandAt(NamedTuple):
@@ -88,6 +99,9 @@ def plan_body(codes: Iterable[str], *, presents: bool = False, **changes: Any) -
             charge["properties"]["pricing_group_keys"] = ["g"]
         if presents and code in PRESENTED:
             charge["properties"] |= presented_by(*PRESENTED[code])
+        if presents and code in PRICES:
+            charge["charge_model"], properties = PRICES[code]
+            charge["properties"] |= properties
         if code == "filtered":
             charge["filters"] = [
                 {"values": {"g": ["x"]}, "properties": {"amount": "1"}},
@@ -132,7 +146,7 @@ def definitions_of(
 ) -> list[CommandAt]:
     """Settings, metrics, a weekly plan and a subscription from START on.
 
-    `presents`: usage is also shown by the keys of `PRESENTED`.
+    `presents`: usage is also shown by the keys of `PRESENTED`, and by event as `PRICES` ask.
     """
     made: list[Command] = [commands.set_settings(settings)]
     made += [commands.create_billable_metric(ORG, metric_body(code)) for code in codes]
@@ -225,6 +239,7 @@ _GROUPINGS: list[dict[str, Any]] = [
     {},
     {"pricing_group_keys": ["g"]},
     presented_by("u"),
+    {**_OF_EACH, "free_units_per_total_aggregation": "3"},
     {"pricing_group_keys": ["g"], **presented_by("operation_type", "g")},
 ]
 

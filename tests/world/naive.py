@@ -18,7 +18,7 @@ from app.numbers import plain, property_text
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.properties import read_properties
-from tests.world.definitions import METRICS, PRESENTED, PRORATED, SUBSCRIPTION
+from tests.world.definitions import METRICS, PRESENTED, PRICES, PRORATED, SUBSCRIPTION
 
 
 class Row(NamedTuple):
@@ -160,6 +160,80 @@ def presented(code: str, rows: Sequence[Row], period: Period) -> list[dict[str, 
     return shown
 
 
+def single_events(code: str, rows: Sequence[Row], period: Period) -> dict[str, Any] | None:
+    """The lists that the price of `PRICES` asks for; None where it asks for none."""
+    if code not in PRICES:
+        return None
+    model, asked = PRICES[code]
+    metric, recurring = METRICS[code], bool(METRICS[code].get("recurring"))
+    counted = sorted((r for r in rows if r.timestamp_ms < period.end_ms), key=_moment)
+    inside = [r for r in counted if r.timestamp_ms >= period.start_ms]
+    counted = counted if recurring else inside
+    before = total(r for r in counted if r.timestamp_ms < period.start_ms)
+    kind = metric["aggregation_type"]
+    values: list[Fraction] | None = [Fraction(1)] * len(inside)
+    shares: list[Fraction] | None = None
+    if model == "graduated" and kind == "sum_agg":
+        days = inclusive_days(
+            period.start_ms, period.last_ms, period.timezone, upgraded=period.upgraded
+        )
+        parts = [(before, days)] if before else []
+        parts += [(Fraction(r.value), days_left(r, period)) for r in inside]
+        values = [value for value, _ in parts]
+        shares = [rounded_up(value * n / period.duration_days, 20) for value, n in parts]
+    elif model == "graduated":
+        moves = sorted(
+            move for operations in by_text(counted).values() for move in _moves(operations, period)
+        )
+        values = [Fraction(move[2]) for move in moves]
+        shares = [rounded_up(Fraction(move[3], period.duration_days), 5) for move in moves]
+    elif kind == "sum_agg":
+        values = [Fraction(r.value) for r in inside]
+    elif kind == "max_agg":
+        greatest = max((r.value for r in inside), default=Decimal(0))
+        first = next((i for i, r in enumerate(inside) if r.value == greatest), None)
+        values = [Fraction(greatest if i == first else 0) for i in range(len(inside))]
+    elif kind == "weighted_sum_agg":
+        values = []
+    running: list[Fraction] | None = None
+    if "free_units_per_events" in asked:
+        first_ones = [Fraction(r.value) for r in counted[: asked["free_units_per_events"]]]
+        running = [sum(first_ones[: i + 1], Fraction(0)) for i in range(len(first_ones))]
+    elif "free_units_per_total_aggregation" in asked:
+        units = sum(active(operations) for operations in by_text(counted).values())
+        running = [Fraction(i + 1) for i in range(units)]
+    if model == "percentage" and "per_transaction_min_amount" not in asked:
+        values = None
+    lists = {"values": values, "prorated_values": shares, "running_total": running}
+    return {"count": max(len(each or ()) for each in lists.values())} | {
+        name: None if each is None else [printed(number) for number in each]
+        for name, each in lists.items()
+    }
+
+
+_Move = tuple[bool, tuple[int, tuple[int, ...]], int, int]
+"""Whether it is of the period, when it was, 1 or -1, and for how many days."""
+
+
+def _moves(operations: Sequence[Row], period: Period) -> list[_Move]:
+    """Operations of one text that change whether it is active, as the period lists them."""
+
+    def day(at_ms: int) -> int:
+        return local_date(at_ms, period.timezone).toordinal()
+
+    moves: list[_Move] = []
+    changes = effective(operations, period)
+    for i, one in enumerate(changes):
+        own = one.timestamp_ms >= period.start_ms
+        end_ms = period.last_ms if i + 1 == len(changes) else changes[i + 1].timestamp_ms
+        if one.adds and end_ms >= period.start_ms:
+            days = day(end_ms) + 1 - day(max(one.timestamp_ms, period.start_ms))
+            moves.append((own, _moment(one), 1, days))
+        elif own and not one.adds:
+            moves.append((own, _moment(one), -1, 0))
+    return moves
+
+
 def _moment(row: Row) -> tuple[int, tuple[int, ...]]:
     return row.timestamp_ms, row.position
 
@@ -211,12 +285,9 @@ def prorated_sum(inside: Sequence[Row], before: Sequence[Row], period: Period) -
     days = inclusive_days(
         period.start_ms, period.last_ms, period.timezone, upgraded=period.upgraded
     )
-    last = local_date(period.last_ms, period.timezone)
     unit_days = total(before) * days
     for r in inside:
-        unit_days += Fraction(r.value) * (
-            (last - local_date(r.timestamp_ms, period.timezone)).days + 1
-        )
+        unit_days += Fraction(r.value) * days_left(r, period)
     return rounded_up(unit_days / period.duration_days, 5)
 
 
@@ -243,7 +314,15 @@ def prorated_unique(rows: Sequence[Row], period: Period) -> Fraction:
     return rounded_up(Fraction(days, period.duration_days), 5)
 
 
-def spell_days(operations: Sequence[Row], period: Period) -> int:
+def days_left(row: Row, period: Period) -> int:
+    """Dates from a row's own to the last one, both counted."""
+    last = local_date(period.last_ms, period.timezone)
+    return (last - local_date(row.timestamp_ms, period.timezone)).days + 1
+
+
+def effective(operations: Sequence[Row], period: Period) -> list[Row]:
+    """Operations of one text that change whether it is active."""
+
     def day(at_ms: int) -> int:
         return local_date(at_ms, period.timezone).toordinal()
 
@@ -256,18 +335,26 @@ def spell_days(operations: Sequence[Row], period: Period) -> int:
             for later in operations[i + 1 :]
         )
     ]
-    effective: list[Row] = []
+    changes: list[Row] = []
     for one in kept:
-        if one.adds != bool(effective and effective[-1].adds):
-            effective.append(one)
+        if one.adds != bool(changes and changes[-1].adds):
+            changes.append(one)
+    return changes
+
+
+def spell_days(operations: Sequence[Row], period: Period) -> int:
+    def day(at_ms: int) -> int:
+        return local_date(at_ms, period.timezone).toordinal()
+
+    changes = effective(operations, period)
     days = 0
-    for i, one in enumerate(effective):
+    for i, one in enumerate(changes):
         if not one.adds:
             continue
         start_ms = max(one.timestamp_ms, period.start_ms)
         end_ms = period.last_ms
-        if i + 1 < len(effective):
-            end_ms = effective[i + 1].timestamp_ms
+        if i + 1 < len(changes):
+            end_ms = changes[i + 1].timestamp_ms
         if end_ms >= period.start_ms:
             days += day(end_ms) + 1 - day(start_ms)
     return days

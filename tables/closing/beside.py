@@ -1,0 +1,125 @@
+"""What records say of cells besides their figures: rows by presentation keys, and single events."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from app.bounds.limits import RECORD_LIST_BYTES
+from app.bounds.turns import Steps
+from app.definitions.model import Charge, ChargeFilter, Metric
+from app.definitions.per_event import asked_of
+from app.definitions.timeline import Period
+from app.numbers import plain
+from app.wire.usage_records import ARREARS, BillingText
+from tables.aggregation import Groups
+from tables.breakdown_fold import breakdown_id
+from tables.cells.breakdown import Breakdowns, breakdowns
+from tables.cells.cell import Span
+from tables.cells.entries import source_of
+from tables.entries_fold import asks, entries_id
+from tables.per_event import PerEvent, per_event
+from tables.routing.route import Route
+
+
+class Beside(NamedTuple):
+    """What the records of one charge and period say besides their figures."""
+
+    charge: Charge
+    metric: Metric
+    period: Period
+    cut_ms: int
+    span: Span
+    entries: Span | None = None
+    """Span that keeps the entries of its events."""
+    found: Breakdowns | None = None
+    """Rows by presentation keys; None: there are none, or too many."""
+
+    def text(self, bucket: ChargeFilter | None, groups: Groups) -> BillingText:
+        """Return what the record of a cell says."""
+        filter_id = None if bucket is None else bucket.id
+        return ARREARS._replace(
+            presentation_breakdowns=self._rows(filter_id, groups),
+            per_event=self._lists(bucket, filter_id, groups),
+        )
+
+    def _rows(self, filter_id: str | None, groups: Groups) -> str:
+        if self.found is None:
+            return "null"
+        rows = self.found.rows.get((filter_id, groups), [])
+        keys = self.found.keys.get(filter_id, ())
+        return _bounded(
+            [
+                {
+                    "presentation_by": dict(zip(keys, row.texts, strict=True)),
+                    "units": plain(row.units),
+                }
+                for row in rows
+            ]
+        )
+
+    def _lists(self, bucket: ChargeFilter | None, filter_id: str | None, groups: Groups) -> str:
+        asked = asked_of(self.charge, self.metric, bucket)
+        if asked.nothing:
+            return "null"
+        source = source_of(self.span, self.entries, self.period, filter_id, groups, self.cut_ms)
+        lists = per_event(asked, source)
+        text = _lists_text(lists)
+        return text if len(text) <= RECORD_LIST_BYTES else _lists_text(PerEvent(lists.length))
+
+
+def beside(
+    route: Route, span: Span, charge: Charge, metric: Metric, period: Period, cut_ms: int
+) -> Steps[Beside | None]:
+    """Return what the records of a charge say as of a cut, by steps; None: nothing."""
+    asked = asks(charge, metric)
+    if not charge.presents and not asked:
+        return None
+    found: Breakdowns | None = None
+    if charge.presents:
+        presenting = span_named(route, span, breakdown_id(charge.id), period)
+        found = Breakdowns({}, {})
+        if presenting is not None:
+            found = yield from breakdowns(presenting, period, cut_ms)
+    entries = span_named(route, span, entries_id(charge.id), period) if asked else None
+    return Beside(charge, metric, period, cut_ms, span, entries, found)
+
+
+def no_events(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> BillingText:
+    """Return what the record of a cell says that has nothing any more."""
+    asked = asked_of(charge, metric, bucket)
+    nothing = PerEvent(
+        0,
+        [] if asked.values else None,
+        [] if asked.prorated_values else None,
+        [] if asked.running_total else None,
+    )
+    return ARREARS._replace(
+        presentation_breakdowns="[]" if charge.presents else "null",
+        per_event="null" if asked.nothing else _lists_text(nothing),
+    )
+
+
+def span_named(route: Route, span: Span, name: str, period: Period) -> Span | None:
+    """Return the span of a period that folds a charge in another way; None: it has none."""
+    key = (span.key.subscription_id, name)
+    for each in route.spans:
+        if each.key[:2] == key and each.key.start_ms <= period.start_ms < each.end_ms:
+            return each
+    return None
+
+
+def _bounded(rows: list[dict[str, object]]) -> str:
+    text = msgspec.json.encode(rows).decode()
+    return text if len(text) <= RECORD_LIST_BYTES else "null"
+
+
+def _lists_text(lists: PerEvent) -> str:
+    shown = {
+        "count": lists.length,
+        "values": lists.values,
+        "prorated_values": lists.prorated_values,
+        "running_total": lists.running_total,
+    }
+    return msgspec.json.encode(shown).decode()
