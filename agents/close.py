@@ -136,6 +136,9 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     await owned.work.run(CLOSING, settling(owned.state, cut_ms))
     owned.next_flush.note_moved()
     await owned.work.run(CLOSING, owned.cuts.rescheduling())
+    if owned.state.standing.looks:
+        # A definition may have waited for this cut.
+        owned.renewal.wanted.set()
     await owned.flush()
 
 

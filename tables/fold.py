@@ -104,6 +104,8 @@ def _fold_into(
     reads = bool(fold.properties)
     whole_members = fold.charge.prorated or fold.in_advance
     ignore, prices = (folded.ignore if fold.prices else _ignore_nothing), fold.prices
+    # Of a watched cell each event has a cut of its own.
+    has_cut = corrected_ms > 0 or span.watch is not None
     code = route.code
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
     name: tuple[str | None, tuple[str | None, ...]] = _ONLY
@@ -160,12 +162,12 @@ def _fold_into(
                 cell.note_first((append_time_ms, partition, offset, index))
         cut_ms = 0
         state = cell.state
-        if append_time_ms > layer.due_at_ms or corrected_ms > 0:
+        if append_time_ms > layer.due_at_ms or has_cut:
             since_ms = max(append_time_ms, corrected_ms)
             cut_ms = span.cut_of(layer, since_ms, corrected=since_ms > append_time_ms)
             # Published periods show a cut between two revisions at the next of them: it is settled
             # when that one is.
-            revision_ms = layer.revision_of(cut_ms)
+            revision_ms = layer.revision_of(cut_ms) if cut_ms > layer.due_at_ms else cut_ms
             if cut_ms > 0 and revision_ms > settled_ms and revision_ms not in untaken:
                 state = cell.state_at(cut_ms, fold.aggregation)
                 folded.late.append(cell)
@@ -309,7 +311,7 @@ def _move(cell: Cell, changes: Contributions, settled_ms: int, folded: Folded) -
     for (period_ms, cut_ms), (active, spells) in changes.items():
         layer = cell.layer if period_ms == cell.layer.start_ms else span.layers[period_ms]
         target = layer.cell(cell.filter_id, cell.groups)
-        open_cut_ms = 0 if cut_ms <= settled_ms else cut_ms
+        open_cut_ms = 0 if layer.is_settled(cut_ms, settled_ms) else cut_ms
         state: UniqueCountState = target.state_at(  # type: ignore[assignment]
             open_cut_ms, span.fold.aggregation
         )

@@ -15,6 +15,7 @@ from app.bounds.nesting import PARSED_LEVELS, deeper_than
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.shapes import (
+    alert_body,
     charge_body,
     charge_filter_body,
     customer_body,
@@ -34,12 +35,16 @@ __all__ = [
     "Rejected",
     "UnreadableCommand",
     "apply_history",
+    "create_alert",
+    "create_alerts",
     "create_billable_metric",
     "create_charge",
     "create_charge_filter",
     "create_plan",
     "create_subscription",
     "create_webhook_endpoint",
+    "delete_alert",
+    "delete_alerts",
     "delete_billable_metric",
     "delete_charge",
     "delete_charge_filter",
@@ -50,6 +55,7 @@ __all__ = [
     "set_aside",
     "set_settings",
     "terminate_subscription",
+    "update_alert",
     "update_billable_metric",
     "update_charge",
     "update_charge_filter",
@@ -307,6 +313,60 @@ def update_webhook_endpoint(organization_id: str, lago_id: str, body: object) ->
 def delete_webhook_endpoint(organization_id: str, lago_id: str) -> Command:
     """Make the command of `DELETE /webhook_endpoints/{lago_id}`."""
     return _command("delete_webhook_endpoint", organization_id, lago_id=lago_id)
+
+
+def create_alert(
+    organization_id: str, external_id: str, body: object, status: str | None = None
+) -> Command:
+    """Make the command of `POST /subscriptions/{external_id}/alerts` with one alert."""
+    return _command(
+        "create_alert",
+        organization_id,
+        external_id=external_id,
+        status=status,
+        alert=alert_body(body),
+    )
+
+
+def create_alerts(
+    organization_id: str, external_id: str, bodies: object, status: str | None = None
+) -> Command:
+    """Make the command of `POST /subscriptions/{external_id}/alerts` with a list."""
+    return _command(
+        "create_alerts",
+        organization_id,
+        external_id=external_id,
+        status=status,
+        alerts=[alert_body(body) for body in bodies] if isinstance(bodies, list) else bodies,
+    )
+
+
+def update_alert(
+    organization_id: str, external_id: str, code: str, body: object, status: str | None = None
+) -> Command:
+    """Make the command of `PUT /subscriptions/{external_id}/alerts/{code}`."""
+    return _command(
+        "update_alert",
+        organization_id,
+        external_id=external_id,
+        status=status,
+        code=code,
+        alert=alert_body(body),
+    )
+
+
+def delete_alert(
+    organization_id: str, external_id: str, code: str, status: str | None = None
+) -> Command:
+    """Make the command of `DELETE /subscriptions/{external_id}/alerts/{code}`."""
+    return _command(
+        "delete_alert", organization_id, external_id=external_id, status=status, code=code
+    )
+
+
+def delete_alerts(organization_id: str, external_id: str, status: str | None = None) -> Command:
+    """Make the command of `DELETE /subscriptions/{external_id}/alerts`."""
+    return _command("delete_alerts", organization_id, external_id=external_id, status=status)
 
 
 def set_settings(record: SettingsRecord) -> Command:

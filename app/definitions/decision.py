@@ -9,6 +9,7 @@ import msgspec
 
 from app.definitions.commands import Command
 from app.definitions.model import (
+    Alert,
     Customer,
     Grant,
     HistoryRecord,
@@ -27,7 +28,7 @@ from app.definitions.outcome import Impact
 class Deletion(msgspec.Struct, frozen=True):
     """The object ends with this record; `object` is its last version."""
 
-    object: Metric | Plan | Customer | WebhookEndpoint
+    object: Metric | Plan | Customer | WebhookEndpoint | Alert
 
 
 Change: TypeAlias = (
@@ -42,6 +43,7 @@ Change: TypeAlias = (
     | Lift
     | Grant
     | WebhookEndpoint
+    | Alert
     | Deletion
 )
 

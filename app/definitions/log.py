@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions import (
+    alerts,
     customers,
     grants,
     metrics,
@@ -25,6 +26,7 @@ from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
 from app.definitions.indexes.subscriptions import Promised
 from app.definitions.model import (
+    Alert,
     Customer,
     Grant,
     HistoryRecord,
@@ -64,6 +66,11 @@ DECIDE: dict[
     "create_subscription": subscriptions.create,
     "update_subscription": subscriptions.update,
     "terminate_subscription": subscriptions.terminate,
+    "create_alert": alerts.create,
+    "create_alerts": alerts.create_many,
+    "update_alert": alerts.update,
+    "delete_alert": alerts.delete,
+    "delete_alerts": alerts.delete_all,
     "settings": settings_records.set_settings,
     "history": settings_records.apply_history,
     set_asides.SET_ASIDE: set_asides.set_aside,
@@ -166,6 +173,10 @@ def commit(definitions: Definitions, change: Change, now_ms: int, offset: int) -
             definitions.webhook_endpoints.commit(change)
         case Deletion(WebhookEndpoint() as endpoint):
             definitions.webhook_endpoints.commit_deletion(endpoint)
+        case Alert():
+            definitions.alerts.commit(change, now_ms, offset)
+        case Deletion(Alert() as alert):
+            definitions.alerts.commit_deletion(alert, now_ms, offset)
         case Deletion(Metric() as metric):
             definitions.metric_index.commit_deletion(metric, now_ms, offset)
         case Deletion(Plan() as plan):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -128,6 +129,31 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     def presents(self) -> bool:
         """Whether its usage is also shown by other keys than those that group it."""
         return bool(listed_presentation_keys(self.properties))
+
+
+AlertType = Literal["billable_metric_current_usage_units"]
+
+
+class AlertThreshold(msgspec.Struct, frozen=True):
+    """Units at which an alert is triggered; a recurring one is a step that is reached again."""
+
+    code: str | None
+    value: Decimal
+    recurring: bool = False
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish to be told when the usage of a metric reaches thresholds; it outlives plans."""
+
+    id: str
+    organization_id: str
+    external_subscription_id: str
+    alert_type: AlertType
+    code: str
+    name: str | None = None
+    metric_id: str
+    thresholds: tuple[AlertThreshold, ...]
+    created_at_ms: int
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ CHARGE_KEYS = (
     "properties",
 )
 CHARGE_FILTER_KEYS = ("invoice_display_name", "properties", "values")
+ALERT_KEYS = ("alert_type", "code", "name", "billable_metric_code", "thresholds")
 CUSTOMER_TEXT_KEYS = (
     "name",
     "firstname",
@@ -195,6 +196,11 @@ def _overrides(body: object) -> Body:
         return {"plan_overrides": _without_nul(given)}
     shaped = _pick(given, OVERRIDE_KEYS) | _each(given, "charges", charge_body)
     return {"plan_overrides": shaped}
+
+
+def alert_body(alert: object) -> Body:
+    """Pick the known keys of an alert; it gets a `new_id` for its making."""
+    return _pick(alert, ALERT_KEYS) | {"new_id": new_id()}
 
 
 def _metadata_body(entry: object) -> Body:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
+from app.definitions.indexes.alerts import AlertIndex
 from app.definitions.indexes.coded import MetricIndex, PlanIndex
 from app.definitions.indexes.customers import CustomerIndex
 from app.definitions.indexes.grants import Grants
@@ -61,6 +62,7 @@ class Definitions(Index):
         self.customer_index = CustomerIndex()
         self.subscription_index = SubscriptionIndex()
         self.webhook_endpoints = WebhookEndpoints()
+        self.alerts = AlertIndex()
 
     def branch(self) -> Definitions:
         """Return a copy that may go on otherwise, made of a copy of each index."""
@@ -95,6 +97,16 @@ class Definitions(Index):
         """Append time of the first command at or after an offset, the newest if there is none."""
         i = bisect_left(self.records.offsets, offset)
         return self.records.times_ms[i] if i < len(self.records.times_ms) else self.append_time_ms
+
+    def has_commands_after(self, at_ms: int, until_ms: int = NEVER_MS) -> bool:
+        """Return whether any command was appended after a moment, and until another one."""
+        times_ms = self.records.times_ms
+        return bisect_right(times_ms, at_ms) < bisect_right(times_ms, until_ms)
+
+    def times_after_ms(self, at_ms: int) -> list[int]:
+        """Return the append times of commands after a moment, each once."""
+        first = bisect_right(self.records.times_ms, at_ms)
+        return sorted(set(self.records.times_ms[first:]))
 
     @property
     def history_records(self) -> Sequence[HistoryRecord]:
@@ -142,6 +154,46 @@ class Definitions(Index):
             if record.input_limits:
                 return at_ms
         return NEVER_MS
+
+    # What is asked for at grid cuts
+
+    @property
+    def first_watched_ms(self) -> int:
+        """Append time of the first definition that asked for figures so; NEVER_MS: none did."""
+        return self.alerts.first_ms
+
+    def watches_before(self, at_ms: int) -> bool:
+        """Return whether anybody asked for figures at grid cuts before a moment."""
+        return self.first_watched_ms < at_ms
+
+    def is_watched(self, name: CodeKey) -> bool:
+        """Return whether anybody ever asked for figures of an external subscription so."""
+        return name in self.alerts.by_name
+
+    def watched_names(self) -> Iterable[CodeKey]:
+        """Return the external subscriptions of which figures were ever asked for so."""
+        return self.alerts.by_name
+
+    def watched_since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None = None) -> int:
+        """Return since when figures of a metric are asked for at grid cuts; NEVER_MS: not yet.
+
+        Of one external subscription, under definitions appended until `until_ms` (None: all).
+        """
+        return self.alerts.since_ms(name, metric_id, until_ms)
+
+    def close_grids_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
+        """Return (append time from which it holds, ms between two grid cuts) of all settings."""
+        if not self.settings:
+            return ((-1, self.settings_at().close_grid_s * 1000),)
+        return tuple(
+            (at_ms, record.close_grid_s * 1000)
+            for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True)
+            if until_ms is None or at_ms <= until_ms
+        )
+
+    def grid_ms(self, at_ms: int | None = None) -> int:
+        """Return the time between two grid cuts at a moment, in ms."""
+        return self.settings_at(at_ms).close_grid_s * 1000
 
     # What may be asked about
 

@@ -41,12 +41,14 @@ INDEX_CHANGELOG = "meter-index-changelog"
 PRESENCE_CHANGELOG = "meter-presence-changelog"
 PUBLISHED_CHANGELOG = "meter-published-changelog"
 CORRECTIONS_CHANGELOG = "meter-corrections-changelog"
+EVALUATIONS_CHANGELOG = "meter-evaluations-changelog"
 COMPACTED_CHANGELOGS = (
     CELLS_CHANGELOG,
     MEMBERS_CHANGELOG,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
     CORRECTIONS_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
 )
 
 # A record over the limit of 1 MB must arrive before it can be refused, and its bytes must fit

@@ -224,11 +224,14 @@ class OfflineMeter:
             if self.partition.standing.next_history_ms() <= cut_ms:
                 self._refold(refolds_of(entering_history(self.partition)))
                 continue
-            for name in self._names():
+            # Who waits for events or corrections alone is known by name.
+            known = cut_ms < (self._next_cut_ms or 0)
+            for name in self.partition.cuts.names_at(cut_ms) if known else self._names():
                 if next_cut(self.partition, name) == cut_ms:
                     self.records += close_subscription(self.partition, name, cut_ms)
             settle(self.partition, cut_ms)
-            self._next_cut_ms = None
+            if not known:
+                self._next_cut_ms = None
 
     def _earliest_cut(self) -> int:
         """Return a lower bound of all cuts, whatever events still wait to be folded."""
@@ -236,7 +239,9 @@ class OfflineMeter:
         if not self._slice:
             return earliest_ms
         appended_ms = self._slice[0].append_time_ms
-        late = (ceil_to(appended_ms, each) for each in self.partition.cuts.revision_grids_ms)
+        late = [ceil_to(appended_ms, each) for each in self.partition.cuts.revision_grids_ms]
+        if self.definitions.watches_before(appended_ms):
+            late.append(ceil_to(appended_ms, self.definitions.grid_ms(appended_ms)))
         return min(earliest_ms, *late)
 
     def _next_cut(self) -> int:
@@ -244,12 +249,8 @@ class OfflineMeter:
         if self._next_cut_ms is None:
             cuts = (next_cut(self.partition, name) for name in self._names())
             self._next_cut_ms = min(cuts, default=NEVER_MS)
-        done_ms = self.partition.checkpoint.cut_ms
-        late = (
-            cut for cuts in self.partition.cuts.late_cuts.values() for cut in cuts if cut > done_ms
-        )
         history_ms = self.partition.standing.next_history_ms()
-        return min(self._next_cut_ms, min(late, default=NEVER_MS), history_ms)
+        return min(self._next_cut_ms, self.partition.cuts.next_ms(), history_ms)
 
     def _names(self) -> list[SubscriptionKey]:
         return sorted(self.definitions.all_subscription_keys())

@@ -9,6 +9,7 @@ from app.kafka.names import TopicPartition
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
     MEBIBYTE,
     MEMBERS_CHANGELOG,
     PRESENCE_CHANGELOG,
@@ -23,6 +24,7 @@ CHANGELOGS = {
     "presence": PRESENCE_CHANGELOG,
     "published": PUBLISHED_CHANGELOG,
     "corrections": CORRECTIONS_CHANGELOG,
+    "evaluations": EVALUATIONS_CHANGELOG,
 }
 """Changelog of each kind of row."""
 

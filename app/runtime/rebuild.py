@@ -5,7 +5,7 @@ What it published stays published, as far as usage-records has it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from app.kafka.names import RecordsToDelete, TopicPartition
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
     PRESENCE_CHANGELOG,
@@ -28,6 +29,7 @@ from app.runtime.owned import OwnedPartition
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint, OutputMark
 from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
@@ -74,7 +76,11 @@ async def fold_anew(
     # Redis never stood at it: what it may go back to is not taken for what is filled in here.
     checkpoint.flush = max(known.flush, stored.flush or 0) + 1
     corrections = CorrectionTable(spool_of(settings))
-    carried = Carried(checkpoint, published=published.table, corrections=corrections)
+    evaluations, torn = evaluations_of(known, newest[EVALUATIONS_CHANGELOG])
+    # Grid cuts are not taken again: what they decided hung on definitions that are others now.
+    checkpoint.grid_ms = max(known.grid_done_ms, evaluations.newest_ms)
+    checkpoint.evaluations_lost_ms = known.evaluations_lost_ms
+    carried = Carried(checkpoint, None, published.table, corrections, evaluations)
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried)
     void = [*_FOLDED_ANEW]
@@ -89,7 +95,25 @@ async def fold_anew(
     for name in void:
         topic = settings.topic(name)
         owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
+    topic = settings.topic(EVALUATIONS_CHANGELOG)
+    owned.next_flush.add(Record(topic, number, key, None) for key in torn)
     return owned
+
+
+def evaluations_of(
+    checkpoint: Checkpoint, changelog: Mapping[bytes, bytes]
+) -> tuple[EvaluationTable, Iterable[bytes]]:
+    """Return what alerts came to, and the keys to delete of a changelog that is torn.
+
+    The checkpoint notes until when it is lost.
+    """
+    table = EvaluationTable()
+    for key, value in changelog.items():
+        table.load(key, value)
+    if checkpoint.evaluations_sum in (None, table.sum):
+        return table, ()
+    checkpoint.evaluations_lost_ms = checkpoint.grid_done_ms
+    return EvaluationTable(), list(changelog)
 
 
 async def _empty_log(settings: Settings, log_name: str, number: int) -> int:

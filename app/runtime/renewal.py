@@ -59,8 +59,13 @@ class Renewal:
     async def renew(self) -> None:
         """Look at whom definitions concern, in turns; cuts at or after them wait for that."""
         async with self._work.shaping:
-            while (since_ms := self._state.standing.behind_since_ms) is not None:
-                with closing(self._state.redefinition.renewing()) as looking:
+            standing = self._state.standing
+            while (since_ms := standing.behind_since_ms) is not None:
+                until_ms = standing.looks_until_ms
+                if since_ms > until_ms:
+                    # The cut before it comes first; whoever takes it asks again.
+                    break
+                with closing(self._state.redefinition.renewing(until_ms)) as looking:
                     await self._work.run(RENEWING, self.taking_over(looking, since_ms))
                 self._refold_queue.note_definitions(*self._context.followed.last)
                 self._next_flush.note_moved()

@@ -20,13 +20,14 @@ from app.kafka.names import TopicPartition
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
     METER_DEFINITIONS,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
 )
-from app.kafka.transactions import PartitionProducer
+from app.kafka.transactions import PartitionProducer, Record
 from app.log import facts
 from app.runtime.changelogs import ANY_METER_KEY, CHECKPOINT_KEY, newest_values
 from app.runtime.context import WorkerContext
@@ -34,7 +35,7 @@ from app.runtime.followed import DefinitionsLost
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_stands, output_tp, read_published
-from app.runtime.rebuild import Published, fold_anew, open_index, spool_of
+from app.runtime.rebuild import Published, evaluations_of, fold_anew, open_index, spool_of
 from app.settings import Settings
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
@@ -47,7 +48,12 @@ from tables.partition.tables import Carried
 
 log = logging.getLogger(__name__)
 
-_RESTORED_FROM = (CELLS_CHANGELOG, PRESENCE_CHANGELOG, PUBLISHED_CHANGELOG)
+_RESTORED_FROM = (
+    CELLS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
+)
 _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
 
@@ -90,7 +96,8 @@ async def restore(
     index = await _restored_index(number, shared, checkpoint)
     published = await _published(number, shared, checkpoint, newest[PUBLISHED_CHANGELOG])
     checkpoint.output = published.newest
-    carried = Carried(checkpoint, published=published.table, corrections=corrections)
+    evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
+    carried = Carried(checkpoint, None, published.table, corrections, evaluations)
     state = Partition(number, shared.definitions, index, carried=carried)
     for changelog, load in (
         (PRESENCE_CHANGELOG, state.event_ranges.load),
@@ -119,6 +126,8 @@ async def restore(
     newest.clear()
     cells.clear()
     owned = OwnedPartition(state, producer, shared, packed_checkpoint)
+    evaluations_topic = shared.settings.topic(EVALUATIONS_CHANGELOG)
+    owned.next_flush.add(Record(evaluations_topic, number, key, None) for key in torn)
     queue = owned.refold_queue
     owned.renewal.note_seen(seen[0])
     queue.stand_under((checkpoint.definitions_offset, checkpoint.definitions_ms))
@@ -181,7 +190,7 @@ def _catching_up(
                 yield
         state.redefinition.tell(impact, append_time_ms, until_ms=checkpoint.definitions_ms)
         yield
-    for renewed in state.redefinition.renewing():
+    for renewed in state.redefinition.renewing(state.standing.looks_until_ms):
         refolds |= renewed.refold if renewed is not None else set()
         yield
     return refolds

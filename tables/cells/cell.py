@@ -1,8 +1,8 @@
 """Cells: one accumulator per (subscription, charge, filter bucket, group, period) and cut.
 
 Within a period an event counts from a *cut* on. The cut is 0 for an event appended until the period
-was due, else the time of the first cut at or after its append time (records-and-cuts §4). A cell at
-cut T is the merge of its states up to T. Published cuts are merged into 0: they are *settled*.
+was due, else the time of the first cut at or after its append time (records-and-cuts §4), always so
+if somebody watches. A cell at cut T merges its states up to T. Published ones are *settled*: in 0.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tables.cells.keys import (
     SpanSetKey,
     pack_position,
 )
+from tables.cells.watch import Watch
 from tables.changelogged.members import SetKey, set_key
 from tables.charge import ChargeFold
 from tables.unique_count import BEFORE
@@ -67,9 +68,10 @@ class Cell:
             if late_ms <= cut_ms:
                 aggregation.merge(total, state)
 
-    def settle(self, cut_ms: int, aggregation: Aggregation[Any]) -> bool:
-        """Merge published cuts into cut 0; return True if there was one."""
-        published = [late_ms for late_ms in self.late or () if late_ms <= cut_ms]
+    def settle(self, settled_ms: int, aggregation: Aggregation[Any]) -> bool:
+        """Merge settled cuts into cut 0; return True if there was one."""
+        layer = self.layer
+        published = [c for c in self.late or () if layer.is_settled(c, settled_ms)]
         for late_ms in published:
             aggregation.merge(self.state, self.late.pop(late_ms))  # type: ignore[union-attr]
         self.late = self.late or None
@@ -116,16 +118,6 @@ class GroupCell(Cell):
 
     def _parts(self) -> tuple[object, ...]:
         return *super()._parts(), self.first
-
-
-class PackedCell(msgspec.Struct, array_like=True):
-    """The value of a cell as `Cell.packed` wrote it."""
-
-    fold_version: int
-    cuts: list[tuple[int, list[object]]]
-    generation: int
-    first: PackedPosition = UNKNOWN_POSITION
-    """Position of the group's first event; UNKNOWN_POSITION for a cell without a group."""
 
 
 class Layer:
@@ -176,6 +168,11 @@ class Layer:
         rules = own if own is not None and own.due_at_ms < at_ms else self.first_shown
         return ceil_to(at_ms, rules.revise_every_ms)
 
+    def is_settled(self, cut_ms: int, settled_ms: int) -> bool:
+        """Return whether states of a cut are one with cut 0; revisions are settled until then."""
+        watch = self.span.watch if self.due_at_ms >= cut_ms > settled_ms else None
+        return cut_ms <= settled_ms if watch is None else watch.is_taken(cut_ms)
+
     def used(self) -> Iterator[tuple[str | None, Groups]]:
         """Return the names of cells, without cells that only keep the place of a group."""
         aggregation = self.span.fold.aggregation
@@ -224,6 +221,7 @@ class Span:
         "name",
         "sets",
         "timeline",
+        "watch",
     )
 
     def __init__(
@@ -249,6 +247,8 @@ class Span:
         """unique_count: the sets of members that were asked for; `all_sets` returns all."""
         self.group_limit: GroupLimit | None = None
         """Groups let in, of a recurring metric; None until there are many groups."""
+        self.watch: Watch | None = None
+        """Set when its cells are asked for at grid cuts."""
 
     @property
     def max_groups(self) -> int:
@@ -258,7 +258,7 @@ class Span:
     def emptied(self) -> Span:
         """Return the same span without cells."""
         span = Span(self.name, self.key, self.fold, self.timeline, self.end_ms)
-        span.generation = self.generation
+        span.generation, span.watch = self.generation, self.watch
         return span
 
     def drop(self) -> None:
@@ -330,14 +330,16 @@ class Span:
     def cut_of(self, layer: Layer, append_time_ms: int, *, corrected: bool = False) -> int:
         """Return the first cut at which an event of the layer counts; 0 until the period is due.
 
+        An event of a watched span counts at its grid cut; 0 once that is taken.
         An event appended later counts at the next revision of its period. For a recurring metric
         it counts at the first cut of a period that shows it, if that comes before; or it is kept
         with what comes until a period is open no more, for that period shows nothing later.
         `corrected`: no later cut may show the event as it was. For a recurring metric the next
         revision of any period then shows what the event is now.
         """
+        watch = self.watch
         if append_time_ms <= layer.due_at_ms:
-            return 0
+            return 0 if watch is None else watch.cut_until(layer.due_at_ms, append_time_ms)
         cut_ms = layer.revision_of(append_time_ms)
         if self.fold.metric.recurring:
             if corrected:
@@ -351,6 +353,8 @@ class Span:
                     cut_ms = min(cut_ms, period.due_at_ms)
                 elif append_time_ms <= period.carries_until_ms:
                     cut_ms = min(cut_ms, period.carries_until_ms)
+        if watch is not None:
+            cut_ms = min(cut_ms, watch.cut_of(append_time_ms) or cut_ms)
         return cut_ms
 
     def figures(

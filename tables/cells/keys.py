@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Position
 from tables.aggregation import Groups
@@ -53,3 +55,13 @@ class CellKey(NamedTuple):
     """Start of the period; BEFORE for history older than the span."""
     filter_id: str | None
     groups: Groups
+
+
+class PackedCell(msgspec.Struct, array_like=True):
+    """The value of a cell as `Cell.packed` wrote it."""
+
+    fold_version: int
+    cuts: list[tuple[int, list[object]]]
+    generation: int
+    first: PackedPosition = UNKNOWN_POSITION
+    """Position of the group's first event; UNKNOWN_POSITION for a cell without a group."""

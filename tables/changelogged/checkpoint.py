@@ -56,3 +56,13 @@ class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     """Definitions were being looked at: for some cells those after `definitions_offset`, too."""
     searched_ms: int = -1
     """Among undefined names that are not kept one by one is none that was defined before."""
+    evaluations_sum: ChangelogSum | None = None
+    grid_ms: int = -1
+    """Grid cuts until then were taken, whatever other cuts are to be taken again."""
+    evaluations_lost_ms: int = -1
+    """What alerts came to until then is lost, and found from the cells when it is needed."""
+
+    @property
+    def grid_done_ms(self) -> int:
+        """Every grid cut up to it is taken."""
+        return max(self.cut_ms, self.grid_ms)

@@ -17,6 +17,7 @@ from app.wire.usage_records import PublishedRecord, cell_id
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
+from tables.closing.alerts import triggered
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
@@ -26,12 +27,12 @@ from tables.routing.period_charges import PeriodCharge
 def next_cut(partition: Partition, name: SubscriptionKey) -> int:
     """Return when a cut of this external subscription is due next (ms); NEVER_MS: none is known."""
     done_ms = partition.checkpoint.cut_ms
-    cuts = [cut_ms for cut_ms in partition.cuts.late_cuts.get(name, ()) if cut_ms > done_ms]
+    cuts = [partition.cuts.next_of(name, done_ms)]
     for _, timeline in partition.timelines.of(name):
         due_at_ms = _next_due(timeline, done_ms)
         if due_at_ms is not None:
             cuts.append(due_at_ms)
-    return min(cuts, default=NEVER_MS)
+    return min(cuts)
 
 
 def _next_due(timeline: Timeline, done_ms: int) -> int | None:
@@ -75,6 +76,8 @@ def closing(
                 yield from PeriodAtCut(
                     partition, name, subscription, period, earlier, cut_ms
                 ).records()
+    if name in partition.cuts.grid.get(cut_ms, ()):
+        yield from triggered(partition, name, cut_ms)
 
 
 def _periods_at(

@@ -41,15 +41,17 @@ class Schedule:
     def next_ms(self) -> int:
         """Return the earliest cut to come, or history record to put in force; NEVER_MS: neither.
 
-        A history record waits for the logs as a cut does.
+        A history record waits for the logs as a cut does. A definition may wait for a cut at which
+        nobody is due.
         """
-        history_ms = self._partition.standing.next_history_ms()
+        standing = self._partition.standing
+        others_ms = min(standing.next_history_ms(), standing.next_awaited_ms())
         while self._heap:
             cut_ms, name = self._heap[0]
             if self._cuts.get(name) == cut_ms:
-                return min(cut_ms, history_ms)
+                return min(cut_ms, others_ms)
             heappop(self._heap)
-        return history_ms
+        return others_ms
 
     def due(self, cut_ms: int) -> Iterator[SubscriptionKey]:
         """Yield subscriptions whose next cut it is, in order; unschedule each as it is yielded."""

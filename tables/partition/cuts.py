@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from math import lcm
 
 from app.definitions.state import Definitions
-from app.definitions.timeline import ceil_to
+from app.definitions.timeline import NEVER_MS, ceil_to
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Cell
 from tables.changelogged.checkpoint import Checkpoint
@@ -20,6 +21,8 @@ class CutsToCome:
         self._checkpoint = checkpoint
         self.late_cuts: dict[SubscriptionKey, set[int]] = {}
         """Revision cuts that events wait for."""
+        self.grid: dict[int, set[SubscriptionKey]] = {}
+        """By grid cut, external subscriptions with something to be decided at it."""
         self._late_names: set[SubscriptionKey] = set()
 
     @property
@@ -46,9 +49,19 @@ class CutsToCome:
         return {ceil_to(append_time_ms, each) for each in self.revision_grids_ms}
 
     def schedule_revision(self, name: SubscriptionKey, append_time_ms: int) -> None:
-        """Have the revision cuts after an append time taken."""
+        """Have the revision cuts after an append time taken, and the grid cut of who is watched."""
         for cut_ms in self.revisions_after(append_time_ms):
             self.expect(name, cut_ms)
+        self.schedule_grid(name, append_time_ms)
+
+    def schedule_grid(self, name: SubscriptionKey, append_time_ms: int) -> None:
+        """Have the grid cut after an append time taken, of who is watched and not beyond it yet.
+
+        Whoever schedules it knows whether the external subscription is at home here.
+        """
+        cut_ms = ceil_to(append_time_ms, self._definitions.grid_ms(append_time_ms))
+        if cut_ms > self._checkpoint.grid_done_ms and self._definitions.is_watched(name):
+            self.grid.setdefault(cut_ms, set()).add(name)
 
     def expect(self, name: SubscriptionKey, cut_ms: int) -> None:
         """Have a revision cut taken; one that finds nothing new publishes nothing."""
@@ -57,14 +70,44 @@ class CutsToCome:
 
     def expect_late(self, cells: Iterable[Cell]) -> None:
         """Have the cuts taken that states of cells wait for."""
-        for cell in cells:
-            name = cell.layer.span.name
-            self._late_names.add(name)
-            self.remember(name, (cell.layer.revision_of(cut_ms) for cut_ms in cell.late or ()))
+        for cell in dict.fromkeys(cells):
+            self._late_names.add(cell.layer.span.name)
+            self.remember(cell)
 
-    def remember(self, name: SubscriptionKey, cuts: Iterable[int]) -> None:
-        """Know of cuts that whoever schedules them asks for anyhow."""
-        self.late_cuts.setdefault(name, set()).update(cuts)
+    def remember(self, cell: Cell) -> None:
+        """Know of the cuts that states of a cell wait for; somebody else asks for them."""
+        layer, name = cell.layer, cell.layer.span.name
+        for cut_ms in cell.late or ():
+            watch, late = layer.span.watch, cut_ms > layer.due_at_ms
+            if watch is not None and not (late and watch.is_taken(cut_ms)):
+                self.grid.setdefault(cut_ms, set()).add(name)
+            if late:
+                self.late_cuts.setdefault(name, set()).add(layer.revision_of(cut_ms))
+
+    def announce_grid(self) -> None:
+        """Have the grid cuts taken of definitions that none has shown yet, after a restore."""
+        definitions, done_ms = self._definitions, self._checkpoint.grid_done_ms
+        for at_ms in definitions.times_after_ms(done_ms):
+            for name in definitions.watched_names():
+                self.schedule_grid(name, at_ms)
+
+    def next_ms(self) -> int:
+        """Return the first cut to come that anybody's events or corrections wait for."""
+        done_ms = self._checkpoint.cut_ms
+        late = (cut_ms for cuts in self.late_cuts.values() for cut_ms in cuts)
+        to_come = (cut_ms for cut_ms in chain(late, self.grid) if cut_ms > done_ms)
+        return min(to_come, default=NEVER_MS)
+
+    def names_at(self, cut_ms: int) -> list[SubscriptionKey]:
+        """Return whose events or corrections wait for a cut, in order."""
+        late = {name for name, cuts in self.late_cuts.items() if cut_ms in cuts}
+        return sorted(late | self.grid.get(cut_ms, set()))
+
+    def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
+        """Return the first cut to come that events or corrections wait for; NEVER_MS: none."""
+        late = (cut_ms for cut_ms in self.late_cuts.get(name, ()) if cut_ms > done_ms)
+        grid = (cut_ms for cut_ms, names in self.grid.items() if cut_ms > done_ms and name in names)
+        return min(chain(late, grid), default=NEVER_MS)
 
     def take_late_names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that got late events since the last call."""
@@ -73,12 +116,19 @@ class CutsToCome:
 
     def due(self, settled_ms: int) -> list[SubscriptionKey]:
         """Return external subscriptions with a cut that is settled."""
-        return [name for name, cuts in self.late_cuts.items() if min(cuts) <= settled_ms]
+        done_ms = self._checkpoint.cut_ms
+        found = {name: None for name, cuts in self.late_cuts.items() if min(cuts) <= settled_ms}
+        for cut_ms in sorted(self.grid):
+            if cut_ms <= done_ms:
+                found |= dict.fromkeys(sorted(self.grid[cut_ms]))
+        return list(found)
 
     def forget(self, name: SubscriptionKey, settled_ms: int) -> None:
         """Drop the cuts of an external subscription that are settled."""
-        left = {cut for cut in self.late_cuts[name] if cut > settled_ms}
+        left = {cut for cut in self.late_cuts.pop(name, ()) if cut > settled_ms}
         if left:
             self.late_cuts[name] = left
-        else:
-            del self.late_cuts[name]
+        for cut_ms in [cut_ms for cut_ms in self.grid if cut_ms <= self._checkpoint.cut_ms]:
+            self.grid[cut_ms].discard(name)
+            if not self.grid[cut_ms]:
+                del self.grid[cut_ms]

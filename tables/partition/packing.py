@@ -13,8 +13,8 @@ import msgspec
 
 from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from tables.cells.cell import GroupCell, PackedCell, Span
-from tables.cells.keys import CellKey, SpanKey, SpanSetKey
+from tables.cells.cell import GroupCell, Span
+from tables.cells.keys import CellKey, PackedCell, SpanKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew
 from tables.changelogged.checksum import record_hash
 from tables.changelogged.members import SetKey, set_key
@@ -84,7 +84,8 @@ class Packing:
                     *meter_key, tuple(timeline for _, timeline in self._timelines.of(name)), ()
                 )
             self._routes.note_unused(meter_key)
-            return self.install(meter_key, self._routes.compile(meter_key))
+            until_ms = self._standing.of(name)[0] if self._definitions.is_watched(name) else None
+            return self.install(meter_key, self._routes.compile(meter_key, until_ms))
         return self.install(meter_key, self._compiled_as_it_stands(meter_key))
 
     def _compiled_as_it_stands(self, meter_key: MeterKey) -> Route:

@@ -21,6 +21,7 @@ from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.members import MemberKey, Members
 from tables.changelogged.presence import REST, EventRanges, EventRangesTable
 from tables.changelogged.published import PublishedTable
@@ -76,6 +77,7 @@ class Partition:
         # A table without corrections is as good as none to whoever asks for its truth.
         known = carried.corrections
         self.corrections = CorrectionTable() if known is None else known
+        self.evaluations = carried.evaluations or EvaluationTable()
         tables = Tables(
             definitions,
             index,
@@ -84,6 +86,7 @@ class Partition:
             self.event_ranges,
             self.published,
             self.corrections,
+            self.evaluations,
         )
         self.stale = Staleness()
         self.cuts = CutsToCome(definitions, self.checkpoint)
@@ -97,7 +100,13 @@ class Partition:
         self.intake = Intake(tables, self.routes, self.packing, self.corrected)
         self.redirection = Redirection(tables, self.standing, self.routes, self.packing, self.stale)
         self.redefinition = Redefinition(
-            tables, self.corrected, self.standing, self.routes, self.packing, self.redirection
+            tables,
+            self.corrected,
+            self.standing,
+            self.routes,
+            self.packing,
+            self.redirection,
+            self.cuts,
         )
         self.history = History(
             tables, self.cuts, self.standing, self.routes, self.packing, self.redirection
@@ -254,6 +263,7 @@ class Partition:
         if not self.snapshot.is_whole():
             return False
         self.history.announce()
+        self.cuts.announce_grid()
         return all(self._expect_cuts(identity) for identity in self.packing.loaded_late())
 
     def _expect_cuts(self, identity: str) -> bool:
@@ -265,12 +275,7 @@ class Partition:
         name = (subscription.organization_id, subscription.external_id)
         for code in self.event_ranges.codes.get(name, ()):
             for span in self.packing.route_of((*name, code)).spans:
-                late = {
-                    layer.revision_of(cut_ms)
-                    for layer in span.layers.values()
-                    for cell in layer.cells.values()
-                    for cut_ms in cell.late or ()
-                }
-                if late:
-                    self.cuts.remember(name, late)
+                for layer in span.layers.values():
+                    for cell in layer.cells.values():
+                        self.cuts.remember(cell)
         return True

@@ -9,10 +9,11 @@ from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.presence import REST
 from tables.partition.corrected import Corrected
+from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
 from tables.partition.route_table import RouteTable
-from tables.partition.standing import Standing
+from tables.partition.standing import Standing, Told
 from tables.partition.tables import Tables
 
 TOLD_AT_ONCE = 256
@@ -30,7 +31,9 @@ class Redefinition:
         routes: RouteTable,
         packing: Packing,
         redirection: Redirection,
+        cuts: CutsToCome,
     ):
+        self._cuts = cuts
         self._definitions = tables.definitions
         self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
@@ -52,17 +55,20 @@ class Redefinition:
         at_ms = self._definitions.append_time_ms if at_ms is None else at_ms
         self._standing.tell(impact, at_ms, until_ms)
 
-    def renewing(self) -> Generator[Renewed | None, None, None]:
+    def renewing(self, until_ms: int = NEVER_MS) -> Generator[Renewed | None, None, None]:
         """Look at each subscription that queued definitions concern, one step for each.
 
         Events fold on meanwhile by the present routes. A run that ends early begins again.
+        `until_ms`: only at definitions appended until then.
         """
         standing = self._standing
-        while standing.looks:
-            told = standing.first(TOLD_AT_ONCE)
+        while (behind_ms := standing.behind_since_ms) is not None and behind_ms <= until_ms:
+            told = [each for each in standing.first(TOLD_AT_ONCE) if each.at_ms <= until_ms]
             if any(impact.organization_id is None for impact, _ in told):
                 # Settings may come into force before corrections that were read earlier.
                 yield from self._corrected.reschedule_revisions()
+            if self._definitions.watches_before(NEVER_MS):
+                yield from self._watched(told)
             yield from self._renewed_for([impact for impact, _ in told])
             yield from self._redirection.look_again()
             if self._event_ranges.rest is not None:
@@ -71,8 +77,19 @@ class Redefinition:
                     self._searched_for.update(impact.organization_id for impact in defining)
                     yield Renewed(REST[:2], {REST}, False)
             standing.looked_at(told)
-        standing.clear()
+        if not standing.looks:
+            standing.clear()
         yield from self._packing.pack_later()
+
+    def _watched(self, told: Iterable[Told]) -> Iterator[Renewed]:
+        """Have the grid cuts taken at which definitions show, of those who are watched."""
+        for impact, at_ms in told:
+            for name in self._redirection.concerned(impact):
+                if self._definitions.is_watched(name):
+                    # Routes without events may stand under what was before.
+                    self._routes.drop_unused(name)
+                    self._cuts.schedule_grid(name, at_ms)
+                    yield Renewed(name, set(), True)
 
     def _renewed_for(self, impacts: Iterable[Impact]) -> Iterator[Renewed | None]:
         """Look at concerned subscriptions; after an impact on all codes, not again at the same."""

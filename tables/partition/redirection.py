@@ -55,6 +55,10 @@ class Redirection:
 
     def concerned(self, impact: Impact) -> Iterator[SubscriptionKey]:
         """Yield whom a definition is about; they may be at home elsewhere, or have no event yet."""
+        organization_id, external_id = impact.organization_id, impact.external_subscription_id
+        if organization_id is not None and external_id is not None:
+            yield organization_id, external_id
+            return
         for code in sorted(impact.codes or ()):
             for name in self._event_ranges.names_with(impact.organization_id or "", code):
                 if self._is_on(name, impact):

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from app.definitions.model import Charge, Metric, Subscription
 from app.definitions.outcome import Impact
-from app.definitions.timeline import Period
+from app.definitions.timeline import NEVER_MS, Period
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Layer, Span
 from tables.cells.keys import SpanKey
+from tables.cells.watch import Watch
 from tables.changelogged.members import SetKey
 from tables.charge import ChargeFold
 from tables.partition.snapshot import Snapshot
@@ -85,7 +86,17 @@ class RouteTable:
                 limited_after_ms = definitions.limited_after_ms(until_ms)
                 plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
         spans = tuple(Span(name, *plan) for plan in plans)
+        for span in spans:
+            span.watch = self._watch_of(name, span, until_ms)
         return Route(*meter_key, tuple(timeline for _, timeline in timelines), spans)
+
+    def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
+        """Return since when the cells of a span are watched; None: nobody does."""
+        definitions = self._definitions
+        since_ms = definitions.watched_since_ms(name, span.fold.metric.id, until_ms)
+        if since_ms >= NEVER_MS or not span.timeline.published:
+            return None
+        return Watch(since_ms, definitions.close_grids_ms(until_ms), self._checkpoint)
 
     def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
         """Return a compiled charge, under all definitions."""

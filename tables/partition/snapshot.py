@@ -25,6 +25,7 @@ class Changes(NamedTuple):
     event_ranges: list[tuple[bytes, bytes]]
     published: list[tuple[bytes, bytes]]
     corrections: list[tuple[bytes, bytes]]
+    evaluations: list[tuple[bytes, bytes]]
     index_rows: bytes
 
 
@@ -98,7 +99,13 @@ class Snapshot:
     def pending_changes(self) -> int:
         """Return about how many changelog records the next flush has."""
         tables = self._tables
-        changed = (tables.members, tables.event_ranges, tables.published, tables.corrections)
+        changed = (
+            tables.members,
+            tables.event_ranges,
+            tables.published,
+            tables.corrections,
+            tables.evaluations,
+        )
         return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
 
     def taking_changes(self, spans: Mapping[SpanKey, Span]) -> Steps[Changes]:
@@ -131,6 +138,7 @@ class Snapshot:
             tables.event_ranges.take_changes(),
             tables.published.take_changes(),
             tables.corrections.take_changes(),
+            tables.evaluations.take_changes(),
             tables.index.pending(),
         )
         checkpoint.flush += 1
@@ -139,6 +147,7 @@ class Snapshot:
         checkpoint.presence_sum = tables.event_ranges.sum
         checkpoint.published_sum = tables.published.sum
         checkpoint.corrections_sum = tables.corrections.sum
+        checkpoint.evaluations_sum = tables.evaluations.sum
         return changes
 
     # Restoring
@@ -184,6 +193,7 @@ def rows_of(
         ("presence", changes.event_ranges),
         ("published", changes.published),
         ("corrections", changes.corrections),
+        ("evaluations", changes.evaluations),
     ):
         for key, value in rows:
             if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:

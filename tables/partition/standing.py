@@ -10,7 +10,7 @@ from typing import NamedTuple
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
+from app.definitions.timeline import NEVER_MS, ceil_to
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
 
@@ -129,6 +129,29 @@ class Standing:
     def behind_since_ms(self) -> int | None:
         """Append time of the first definition not looked at; cuts at or after it have to wait."""
         return self._told[0].at_ms if self._told else None
+
+    @property
+    def looks_until_ms(self) -> int:
+        """Until when definitions may be looked at; a later one waits for the grid cut before it.
+
+        What is decided at that cut must not show the definition (records-and-cuts §4).
+        """
+        behind_ms, definitions = self.behind_since_ms, self._definitions
+        if behind_ms is None or not definitions.watches_before(behind_ms):
+            return definitions.first_watched_ms
+        grid_ms = definitions.grid_ms(behind_ms)
+        if self.next_history_ms() < ceil_to(behind_ms, grid_ms) - grid_ms:
+            # The record waits until all definitions were looked at.
+            return NEVER_MS
+        return self._checkpoint.grid_done_ms // grid_ms * grid_ms + grid_ms
+
+    def next_awaited_ms(self) -> int:
+        """Return the grid cut that a definition waits for; NEVER_MS: none does."""
+        behind_ms = self.behind_since_ms
+        if behind_ms is None or behind_ms <= self.looks_until_ms:
+            return NEVER_MS
+        grid_ms = self._definitions.grid_ms(behind_ms)
+        return ceil_to(behind_ms, grid_ms) - grid_ms
 
     def look_again(self, name: SubscriptionKey) -> None:
         """Queue an external subscription to look at again: its routes are of older definitions."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from app.definitions.state import Definitions
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.members import Members
 from tables.changelogged.presence import EventRangesTable
 from tables.changelogged.published import PublishedTable
@@ -25,6 +26,7 @@ class Tables:
     event_ranges: EventRangesTable
     published: PublishedTable
     corrections: CorrectionTable
+    evaluations: EvaluationTable
 
 
 class Carried(NamedTuple):
@@ -34,3 +36,4 @@ class Carried(NamedTuple):
     event_ranges: EventRangesTable | None = None
     published: PublishedTable | None = None
     corrections: CorrectionTable | None = None
+    evaluations: EvaluationTable | None = None

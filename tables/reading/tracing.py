@@ -178,6 +178,8 @@ def _fold_alone(
 def _first_cut(span: Span, layer: Layer, append_time_ms: int) -> int:
     """Return the first cut that shows an event; 0: that of the period's due time."""
     cut_ms = span.cut_of(layer, append_time_ms)
+    if cut_ms <= layer.due_at_ms:
+        return 0
     dues_ms = (0, *(period.due_at_ms for period in span.timeline.until(append_time_ms)))
     # Others are revisions, or come before one: a period was open until then.
     return cut_ms if cut_ms in dues_ms else layer.revision_of(cut_ms)

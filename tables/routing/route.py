@@ -73,6 +73,7 @@ class Route:
                 span.fold.key,
                 _history_groups(span),
                 min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
+                None if span.watch is None else span.watch.reached(appended_ms),
                 _reached(span, newest_ms, appended_ms),
             )
             for span in self.spans

@@ -15,9 +15,8 @@ from app.definitions.timeline import NEVER_MS
 from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, CorrectionArrival, Position, runs_of
 from app.wire.events import Correction
-from tables.cells.cell import PackedCell
 from tables.cells.group_limit import GroupLimit
-from tables.cells.keys import UNKNOWN_POSITION, pack_position
+from tables.cells.keys import UNKNOWN_POSITION, PackedCell, pack_position
 from tables.partition.refold import Refold
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
@@ -24,8 +24,10 @@ from app.kafka.topics import METER_DEFINITIONS
 from app.meter.usage import PeriodUsage
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, SubscriptionKey, arrivals_of, index_of
+from app.wire.decode import Headers
 from app.wire.identity import event_id, same_body
 from app.wire.refusals import Refusal, RefusalCode
+from app.wire.usage_records import Topic
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey, SpanSetKey
 from tables.changelogged.members import MemberKey, SetKey
@@ -105,6 +107,25 @@ class Outcome:
             if (value := entry.value) is not None and _closed_ms(value) <= self.end_ms
         ]
 
+    def messages(self, topic: Topic) -> list[LogEntry]:
+        """Everything that stands on another topic, up to the end, repeats included."""
+        return [
+            entry
+            for number in range(self.partitions)
+            for entry in self.broker.log(topic, number).entries
+            if _ms_of(entry.headers) <= self.end_ms
+        ]
+
+    def _messages_differ(self, offline: OfflineMeter) -> Iterator[str]:
+        for topic in get_args(Topic):
+            if topic == "usage-records":
+                continue
+            ours = {_id_of(entry.headers): entry.value for entry in self.messages(topic)}
+            theirs = {_id_of(r.headers): r.value for r in offline.records if r.topic == topic}
+            for identity in sorted(ours.keys() | theirs.keys()):
+                if ours.get(identity) != theirs.get(identity):
+                    yield f"{topic}: live {ours.get(identity)!r}, offline {theirs.get(identity)!r}"
+
     def raw(self) -> list[LogEntry]:
         """Everything on the raw topic."""
         return raw_of(self.broker, self.partitions)
@@ -114,8 +135,9 @@ class Outcome:
         found = list(self.violations)
         offline = self.offline()
         found += _one_body_an_id(self.records)
-        found += _same_records(self.records, [record.value for record in offline.records])
+        found += _same_records(self.records, _of_topic(offline, "usage-records"))
         found += _complete(self.records)
+        found += self._messages_differ(offline)
         found += self._usage_differs(offline)
         found += self._members_differ(offline)
         found += self._accounts(offline)
@@ -262,6 +284,20 @@ class Outcome:
     @cached_property
     def _elements(self) -> list[tuple[Place, Any]]:
         return list(_elements_in(self.broker, self.partitions))
+
+
+def _of_topic(offline: OfflineMeter, topic: Topic) -> list[bytes]:
+    return [record.value for record in offline.records if record.topic == topic]
+
+
+def _id_of(headers: Headers) -> bytes:
+    return dict(headers)["ce_id"] or b""
+
+
+def _ms_of(headers: Headers) -> int:
+    at_ms = parse_iso8601_ms((dict(headers)["ce_time"] or b"").decode())
+    assert at_ms is not None
+    return at_ms
 
 
 def raw_of(broker: Broker, partitions: int) -> list[LogEntry]:

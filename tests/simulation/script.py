@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.definitions import commands
@@ -70,12 +70,71 @@ ASIDE_FROM = 2_000_000
 """Seeds from here on also set records aside, as soon as those are appended."""
 
 
+ALERTS_FROM = 3_000_000
+"""Seeds from here on also have alerts, which come, change and go."""
+
+
 def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
     choose = random.Random(seed)
     writer = _Writer(choose, widened_by=seed if seed >= WIDENED_FROM else None)
     script = writer.script(choose.randint(events // 2, events), faults)
+    if seed >= ALERTS_FROM:
+        return _with_alerts(script, seed, writer.codes)
     return _with_asides(script, seed) if seed >= ASIDE_FROM else script
+
+
+def _with_alerts(script: Script, seed: int, codes: Sequence[str]) -> Script:
+    """Some alerts stand from the beginning; others come, change or go somewhere."""
+    choose = random.Random(f"alerts {seed}")
+    steps = list(script.steps)
+    defined = [at for at, step in enumerate(steps) if isinstance(step, Define)]
+    begin = min(max(defined[:_BASE], default=0) + 1, len(steps))
+    for _ in range(choose.randint(1, 4)):
+        steps.insert(begin, _defined(_new_alert(choose, codes)))
+    for _ in range(choose.randint(0, 6)):
+        steps.insert(choose.randrange(begin, len(steps)), _defined(_alert(choose, codes)))
+    return with_own_ids(script._replace(steps=steps), choose)
+
+
+_BASE = 12
+"""About as many definitions stand at the beginning."""
+
+
+def _alert(choose: random.Random, codes: Sequence[str]) -> Command:
+    external_id, code = choose.choice(EXTERNAL_IDS), choose.choice("ab")
+    drawn = choose.random()
+    if drawn < 0.2:
+        return commands.delete_alert(ORG, external_id, code)
+    if drawn < 0.5:
+        body: dict[str, Any] = {"thresholds": _thresholds(choose)}
+        if choose.random() < 0.5:
+            body["billable_metric_code"] = choose.choice(codes)
+        return commands.update_alert(ORG, external_id, code, body)
+    return _new_alert(choose, codes)
+
+
+def _new_alert(choose: random.Random, codes: Sequence[str]) -> Command:
+    body = {
+        "alert_type": "billable_metric_current_usage_units",
+        "code": choose.choice("abc"),
+        "billable_metric_code": choose.choice(codes),
+        "thresholds": _thresholds(choose),
+    }
+    return commands.create_alert(ORG, choose.choice((SUBSCRIPTION, *EXTERNAL_IDS)), body)
+
+
+def _thresholds(choose: random.Random) -> list[dict[str, Any]]:
+    once = choose.sample(range(1, 30), choose.randint(0, 3))
+    steps = [choose.choice(("0.5", "2", "7"))] if not once or choose.random() < 0.6 else []
+    return [
+        *({"code": None, "value": str(value), "recurring": False} for value in once),
+        *({"code": "step", "value": value, "recurring": True} for value in steps),
+    ]
+
+
+def _defined(command: Command) -> Define:
+    return Define(command.type, command.encode())
 
 
 def _with_asides(script: Script, seed: int) -> Script:

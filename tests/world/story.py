@@ -17,6 +17,7 @@ from app.definitions.outcome import Rejected
 from app.meter.usage import Regrouping
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
+from app.wire.usage_records import Topic
 from tables.reading.tracing import verdict
 from tests.world import bodies
 from tests.world.bodies import Json
@@ -128,8 +129,11 @@ class Story:
 
     def records(self, at: str) -> list[Json]:
         """Usage records published until then, completions left out."""
-        records = [json.loads(record.value) for record in self.meter(at).records]
-        return [record for record in records if record["type"] != "period.completed"]
+        return [r for r in self.messages(at) if r["type"] != "period.completed"]
+
+    def messages(self, at: str, topic: Topic = "usage-records") -> list[Json]:
+        """Everything that went to a topic until then."""
+        return [json.loads(r.value) for r in self.meter(at).records if r.topic == topic]
 
 
 def groups(charge_usage: Json) -> dict[str, str]:

@@ -1,0 +1,256 @@
+"""Alerts on the usage of a subscription: creation, one or many at once, changes and deletion.
+
+The checks come in Lago's order, and the first that fails answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, get_args
+
+import msgspec
+
+from app.definitions.commands import Command
+from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
+from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank, scalar_text
+from app.definitions.model import Alert, AlertThreshold, AlertType, Subscription
+from app.definitions.outcome import Impact, Rejected, invalid, not_found
+from app.definitions.state import Definitions
+from app.numbers import InvalidValue, bounded
+
+MOST_THRESHOLDS: Final = 20
+TYPES: Final[tuple[AlertType, ...]] = get_args(AlertType)
+NOT_AVAILABLE: Final = (
+    "current_usage_amount",
+    "billable_metric_current_usage_amount",
+    "lifetime_usage_amount",
+    "billable_metric_lifetime_usage_units",
+)
+"""Types of Lago's that are in money, or about figures that are not kept."""
+
+Body = Mapping[str, Any]
+
+
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """Make one alert."""
+    subscription = _subscription(definitions, command, now_ms)
+    if subscription is None:
+        return not_found("subscription")
+    made = _made(definitions, subscription, payload_body(command, "alert"), now_ms, ())
+    if isinstance(made, Rejected):
+        return made
+    return Decision(made, _impact(definitions, (made,)), (made,))
+
+
+def create_many(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """Make many alerts, or none of them."""
+    subscription = _subscription(definitions, command, now_ms)
+    if subscription is None:
+        return not_found("subscription")
+    bodies = command.payload.get("alerts")
+    if not isinstance(bodies, list) or not bodies:
+        return invalid({"alerts": [MANDATORY]})
+    made: list[Alert] = []
+    refused: dict[str, Any] = {}
+    for index, given in enumerate(bodies):
+        body = given if isinstance(given, Mapping) else {}
+        alert = _made(definitions, subscription, body, now_ms, made)
+        if isinstance(alert, Alert):
+            made.append(alert)
+        else:
+            told = {key: value for key, value in body.items() if key != "new_id"}
+            errors = alert.code if alert.details is None else alert.details
+            refused[str(index)] = {"params": told, "errors": errors}
+    if refused:
+        return Rejected(422, "validation_errors", refused)
+    return Decision(tuple(made), _impact(definitions, made), tuple(made))
+
+
+def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """Change code, name, metric or thresholds; absent keys stay."""
+    found = _found(definitions, command, now_ms)
+    if isinstance(found, Rejected):
+        return found
+    body = payload_body(command, "alert")
+    thresholds = found.thresholds
+    if not is_blank(body.get("thresholds")):
+        read = _thresholds(body)
+        if isinstance(read, Rejected):
+            return read
+        thresholds = read
+    changed = msgspec.structs.replace(found, thresholds=thresholds)
+    if not is_blank(body.get("billable_metric_code")):
+        metric_id = _metric_id(definitions, command.organization_id, body)
+        if metric_id is None:
+            return not_found("billable_metric")
+        changed = msgspec.structs.replace(changed, metric_id=metric_id)
+    fields = Fields(body)
+    if "code" in body:
+        changed = msgspec.structs.replace(changed, code=fields.mandatory_text("code"))
+    if "name" in body:
+        changed = msgspec.structs.replace(changed, name=fields.text("name"))
+    if fields.errors:
+        return invalid(fields.errors)
+    refused = _clashes(changed, definitions.alerts.of(_name(found)))
+    if refused is not None:
+        return refused
+    if changed == found:
+        return Decision(found, None, ())
+    return Decision(changed, _impact(definitions, (changed,)), (changed,))
+
+
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """End one alert."""
+    found = _found(definitions, command, now_ms)
+    return found if isinstance(found, Rejected) else Decision(found, None, (Deletion(found),))
+
+
+def delete_all(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+    """End all alerts of a subscription."""
+    subscription = _subscription(definitions, command, now_ms)
+    if subscription is None:
+        return not_found("subscription")
+    name = (subscription.organization_id, subscription.external_id)
+    gone: tuple[Change, ...] = tuple(Deletion(alert) for alert in definitions.alerts.of(name))
+    return Decision(None, None, gone)
+
+
+def _subscription(definitions: Definitions, command: Command, now_ms: int) -> Subscription | None:
+    """Return the subscription that the command is about, by the status that it names."""
+    wanted = command.payload.get("status") or "active"
+    named = definitions.subscriptions(command.organization_id, payload_text(command, "external_id"))
+    for versions in reversed(named):
+        subscription = versions.at()
+        if subscription is not None and subscription.status_at(now_ms) == wanted:
+            return subscription
+    return None
+
+
+def _found(definitions: Definitions, command: Command, now_ms: int) -> Alert | Rejected:
+    subscription = _subscription(definitions, command, now_ms)
+    if subscription is None:
+        return not_found("subscription")
+    code = payload_text(command, "code")
+    name = (subscription.organization_id, subscription.external_id)
+    for alert in definitions.alerts.of(name):
+        if alert.code == code:
+            return alert
+    return not_found("alert")
+
+
+def _made(
+    definitions: Definitions,
+    subscription: Subscription,
+    body: Body,
+    now_ms: int,
+    others: Sequence[Alert],
+) -> Alert | Rejected:
+    """Return a new alert; `others`: those that come with it."""
+    alert_type = _type(body)
+    if isinstance(alert_type, Rejected):
+        return alert_type
+    thresholds = _thresholds(body)
+    if isinstance(thresholds, Rejected):
+        return thresholds
+    fields, metric_id = Fields(body), None
+    if is_blank(body.get("billable_metric_code")):
+        fields.fail("billable_metric", MANDATORY)
+    else:
+        metric_id = _metric_id(definitions, subscription.organization_id, body)
+        if metric_id is None:
+            return not_found("billable_metric")
+    code, name = fields.mandatory_text("code"), fields.text("name")
+    if fields.errors:
+        return invalid(fields.errors)
+    made = Alert(
+        id=str(body.get("new_id")),
+        organization_id=subscription.organization_id,
+        external_subscription_id=subscription.external_id,
+        alert_type=alert_type,
+        code=code,
+        name=name,
+        metric_id=metric_id or "",
+        thresholds=thresholds,
+        created_at_ms=now_ms,
+    )
+    return _clashes(made, [*definitions.alerts.of(_name(made)), *others]) or made
+
+
+def _clashes(alert: Alert, known: Sequence[Alert] | Iterator[Alert]) -> Rejected | None:
+    others = [other for other in known if other.id != alert.id]
+    if any(other.code == alert.code for other in others):
+        return invalid({"code": [TAKEN]})
+    about = (alert.alert_type, alert.metric_id)
+    if any((other.alert_type, other.metric_id) == about for other in others):
+        return invalid({"base": ["alert_already_exists"]})
+    return None
+
+
+def _type(body: Body) -> AlertType | Rejected:
+    given = body.get("alert_type")
+    if given in NOT_AVAILABLE:
+        return invalid({"alert_type": ["feature_not_available"]})
+    if is_blank(given):
+        return invalid({"alert_type": [MANDATORY, INVALID]})
+    known = next((alert_type for alert_type in TYPES if alert_type == given), None)
+    return invalid({"alert_type": ["invalid_type"]}) if known is None else known
+
+
+def _thresholds(body: Body) -> tuple[AlertThreshold, ...] | Rejected:
+    given = body.get("thresholds")
+    if is_blank(given):
+        return invalid({"thresholds": [MANDATORY]})
+    if not isinstance(given, list) or not all(isinstance(each, Mapping) for each in given):
+        return invalid({"thresholds": [INVALID]})
+    if len(given) > MOST_THRESHOLDS:
+        return invalid({"thresholds": ["too_many_thresholds"]})
+    read = [_threshold(each) for each in given]
+    values = [(each.value, each.recurring) for each in read if isinstance(each, AlertThreshold)]
+    if len(set(values)) < len(values) or sum(recurring for _, recurring in values) > 1:
+        return invalid({"thresholds": ["duplicate_threshold_values"]})
+    for each in read:
+        if isinstance(each, Rejected):
+            return each
+    return tuple(each for each in read if isinstance(each, AlertThreshold))
+
+
+def _threshold(body: Body) -> AlertThreshold | Rejected:
+    fields = Fields(body)
+    recurring, given = fields.flag("recurring") or False, body.get("value")
+    if is_blank(given):
+        return invalid({"thresholds:value": [MANDATORY]})
+    value = _quantity(given)
+    if value is None:
+        return invalid({"thresholds:value": [INVALID]})
+    if recurring and value <= 0:
+        return invalid({"thresholds:value": ["recurring_value_is_negative"]})
+    return AlertThreshold(scalar_text(body.get("code")), value, recurring)
+
+
+def _quantity(given: object) -> Decimal | None:
+    number = decimal(given)
+    if number is None:
+        return None
+    try:
+        return bounded(number)
+    except InvalidValue:
+        return None
+
+
+def _metric_id(definitions: Definitions, organization_id: str, body: Body) -> str | None:
+    code = scalar_text(body.get("billable_metric_code"))
+    metric = None if code is None else definitions.metric(organization_id, code)
+    return None if metric is None else metric.id
+
+
+def _impact(definitions: Definitions, alerts: Sequence[Alert]) -> Impact:
+    """Return what asks for figures at grid cuts from here on."""
+    metrics = (definitions.metric_by_id(alert.metric_id) for alert in alerts)
+    codes = frozenset(metric.code for metric in metrics if metric is not None)
+    first = alerts[0]
+    return Impact(first.organization_id, first.external_subscription_id, codes)
+
+
+def _name(alert: Alert) -> tuple[str, str]:
+    return alert.organization_id, alert.external_subscription_id

@@ -1,0 +1,63 @@
+"""Alerts: by id, and by the external subscription that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, field
+
+from app.definitions.indexes.index import CodeKey, Index
+from app.definitions.model import Alert
+from app.definitions.timeline import NEVER_MS
+from app.definitions.versions import Versions
+
+
+@dataclass
+class AlertIndex(Index):
+    """All alerts, deleted ones too."""
+
+    versions: MutableMapping[str, Versions[Alert]] = field(default_factory=dict)
+    by_name: MutableMapping[CodeKey, list[str]] = field(default_factory=dict)
+    """Ids of all that ever were, by organization and external subscription id, in order."""
+    first_ms: int = NEVER_MS
+    """Append time of the first alert of any organization."""
+
+    def of(self, name: CodeKey, at_ms: int | None = None) -> Iterator[Alert]:
+        """Yield the alerts of an external subscription in force at a moment, the oldest first."""
+        for identity in self.by_name.get(name, ()):
+            alert = self.versions[identity].at(at_ms)
+            if alert is not None:
+                yield alert
+
+    def since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None) -> int:
+        """Return when a subscription first had an alert on a metric; NEVER_MS: not until then.
+
+        It counts after the alert is deleted, too, or its cells would have to be folded anew.
+        """
+        found = (
+            at_ms
+            for identity in self.by_name.get(name, ())
+            for at_ms, alert in self._made(identity)
+            if alert.metric_id == metric_id and (until_ms is None or at_ms <= until_ms)
+        )
+        return min(found, default=NEVER_MS)
+
+    def _made(self, identity: str) -> Iterator[tuple[int, Alert]]:
+        versions = self.versions[identity]
+        for at_ms in versions.changes:
+            alert = versions.at(at_ms)
+            if alert is not None:
+                yield at_ms, alert
+
+    def commit(self, alert: Alert, now_ms: int, offset: int) -> None:
+        """Take a new version over."""
+        versions = self.versions.get(alert.id)
+        if versions is None:
+            versions = self.versions[alert.id] = Versions()
+            name = (alert.organization_id, alert.external_subscription_id)
+            self.by_name.setdefault(name, []).append(alert.id)
+            self.first_ms = min(self.first_ms, now_ms)
+        versions.push(now_ms, offset, alert)
+
+    def commit_deletion(self, alert: Alert, now_ms: int, offset: int) -> None:
+        """End an alert."""
+        self.versions[alert.id].push(now_ms, offset, None)

@@ -1,0 +1,48 @@
+"""Watch: cells whose figures are asked for at grid cuts as well, not only when their period is due.
+
+Of a watched cell each event counts from its grid cut on: the first multiple of close_grid_s at or
+after its append time (records-and-cuts §4).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.definitions.timeline import ceil_to
+from tables.changelogged.checkpoint import Checkpoint
+
+
+class Watch(NamedTuple):
+    """Since when the cells of a span are watched, and at which cuts."""
+
+    since_ms: int
+    """Events appended until then count at once."""
+    grids: tuple[tuple[int, int], ...]
+    """(append time from which it holds, time between two grid cuts in ms), in order."""
+    checkpoint: Checkpoint
+    """Tells which cuts are taken."""
+
+    def cut_of(self, append_time_ms: int) -> int:
+        """Return the grid cut of an event, 0 when nobody watched yet."""
+        if append_time_ms <= self.since_ms:
+            return 0
+        grid_ms = self.grids[0][1]
+        for from_ms, each_ms in self.grids:
+            if from_ms < append_time_ms:
+                grid_ms = each_ms
+        return ceil_to(append_time_ms, grid_ms)
+
+    def cut_until(self, due_at_ms: int, append_time_ms: int) -> int:
+        """Return the cut of an event of a period that is due then; 0 when it counts at once."""
+        cut_ms = min(self.cut_of(append_time_ms), due_at_ms)
+        return 0 if self.is_taken(cut_ms) else cut_ms
+
+    def reached(self, appended_ms: int) -> tuple[object, ...] | None:
+        """Return all that decides the cuts of events appended until then; None: they have none."""
+        if appended_ms <= self.since_ms:
+            return None
+        return self.since_ms, tuple(grid for grid in self.grids if grid[0] < appended_ms)
+
+    def is_taken(self, cut_ms: int) -> bool:
+        """Return whether no cut can come any more that is not later."""
+        return cut_ms <= self.checkpoint.grid_done_ms

@@ -1,0 +1,158 @@
+"""Alerts at a grid cut: which are looked at again, what their metric comes to, what they cross."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from app.bounds.turns import Steps
+from app.definitions.model import Alert, Metric, Subscription
+from app.definitions.timeline import Period, ceil_to
+from app.numbers import ZERO, plain
+from app.wire.alert_records import Crossed, alert_record
+from app.wire.arrivals import SubscriptionKey
+from app.wire.usage_records import PublishedRecord
+from tables.cells.cell import Span
+from tables.changelogged.evaluations import Evaluation
+from tables.closing.period_at_cut import CELLS_A_STEP
+from tables.crossing import Threshold, crossed
+from tables.partition.partition import Partition
+from tables.partition.timelines import Timelines
+from tables.routing.period_charges import charges_in_force
+
+
+def triggered(
+    partition: Partition, name: SubscriptionKey, cut_ms: int
+) -> Iterator[PublishedRecord | None]:
+    """Yield the messages of a cut, and note what was looked at; None: a step.
+
+    Everything is as of the cut: whatever came after it is as if it had not come yet.
+    """
+    definitions = partition.definitions
+    alerts = list(definitions.alerts.of(name, cut_ms))
+    for versions, timeline in _timelines_at(partition, name, cut_ms) if alerts else ():
+        subscription = versions.at(cut_ms)
+        if subscription is None or subscription.status_at(cut_ms) != "active":
+            continue
+        period = timeline.holding(max(cut_ms, subscription.started_at_ms))
+        if period is not None:
+            at_cut = _AtCut(partition, name, subscription, period, cut_ms)
+            for alert in alerts:
+                yield from at_cut.evaluate(alert)
+
+
+def _timelines_at(partition: Partition, name: SubscriptionKey, cut_ms: int) -> Timelines:
+    later = partition.definitions.has_commands_after(cut_ms)
+    return partition.timelines.of(name, cut_ms if later else None)
+
+
+class _AtCut:
+    """The alerts of one subscription at one cut."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        name: SubscriptionKey,
+        subscription: Subscription,
+        period: Period,
+        cut_ms: int,
+    ):
+        self._partition = partition
+        self._name = name
+        self._subscription = subscription
+        self._period = period
+        self._cut_ms = cut_ms
+        self._grid_ms = partition.definitions.grid_ms(cut_ms)
+
+    def evaluate(self, alert: Alert) -> Iterator[PublishedRecord | None]:
+        """Look at one alert, if anything may have changed; yield its message, and steps."""
+        cut_ms, start_ms = self._cut_ms, self._period.start_ms
+        evaluations, known_as = self._partition.evaluations, (self._subscription.id, alert.id)
+        before = evaluations.rows.get(known_as)
+        metric = self._partition.definitions.metric_by_id(alert.metric_id, cut_ms)
+        if metric is None or (before is not None and before.cut_ms >= cut_ms):
+            return
+        charge_ids = self._charge_ids(metric)
+        if not charge_ids or not (yield from self._is_touched(alert, metric)):
+            return
+        current = yield from self._greatest(metric, charge_ids, cut_ms)
+        previous = ZERO
+        if before is not None and before.start_ms == start_ms:
+            previous = Decimal(before.units)
+        elif before is None and start_ms <= self._partition.checkpoint.evaluations_lost_ms:
+            previous = yield from self._greatest(metric, charge_ids, cut_ms - 1)
+        evaluations.put(known_as, Evaluation(start_ms, plain(current), cut_ms))
+        thresholds = [Threshold(t.code, t.value, t.recurring) for t in alert.thresholds]
+        reached = crossed(thresholds, previous, current)
+        if reached:
+            yield alert_record(
+                alert,
+                self._subscription,
+                metric.code,
+                start_ms,
+                (previous, current),
+                [Crossed(t.code, plain(t.value), t.recurring) for t in reached],
+                cut_ms,
+            )
+
+    def _charge_ids(self, metric: Metric) -> frozenset[str]:
+        definitions = self._partition.definitions
+        plans = definitions.plan_versions[self._subscription.plan_id]
+        in_force = charges_in_force(definitions, plans, metric.code, self._cut_ms)
+        return frozenset(charge.id for charge, of in in_force if of.id == metric.id)
+
+    def _spans(self, metric: Metric) -> list[Span]:
+        route = self._partition.packing.route_of((*self._name, metric.code))
+        return [span for span in route.spans if span.key.subscription_id == self._subscription.id]
+
+    def _greatest(self, metric: Metric, charge_ids: frozenset[str], at_ms: int) -> Steps[Decimal]:
+        """Return the greatest of the units that cells of the metric show; 0 without cells."""
+        period, greatest = self._period, ZERO
+        for span in self._spans(metric):
+            if span.key.charge_id not in charge_ids or not (
+                span.key.start_ms <= period.start_ms < span.end_ms
+            ):
+                continue
+            for count, (filter_id, groups) in enumerate(list(span.cells_of(period)), 1):
+                units = span.figures(period, filter_id, groups, at_ms).units
+                greatest = max(greatest, units)
+                if count % CELLS_A_STEP == 0:
+                    yield
+        return greatest
+
+    def _is_touched(self, alert: Alert, metric: Metric) -> Steps[bool]:
+        """Return whether anything since the cut before may have changed the value."""
+        cut_ms, since_ms = self._cut_ms, self._cut_ms - self._grid_ms
+        definitions = self._partition.definitions
+        versions = definitions.alerts.versions[alert.id]
+        if any(since_ms < at_ms <= cut_ms for at_ms in versions.changes):
+            return True
+        if self._is_corrected(metric) or self._is_redefined(metric):
+            return True
+        for span in self._spans(metric):
+            for layer in list(span.layers.values()):
+                for count, cell in enumerate(list(layer.cells.values()), 1):
+                    if cell.late is not None and cut_ms in cell.late:
+                        return True
+                    if count % CELLS_A_STEP == 0:
+                        yield
+        return False
+
+    def _is_corrected(self, metric: Metric) -> bool:
+        corrected = self._partition.corrected
+        return any(
+            ceil_to(kept.since_ms, self._grid_ms) == self._cut_ms
+            for last_ms in self._partition.cuts.revisions_after(self._cut_ms)
+            for kept in corrected.revised(self._name, metric.code, last_ms)
+        )
+
+    def _is_redefined(self, metric: Metric) -> bool:
+        """Return whether a definition since the cut before makes other cells of the metric."""
+        cut_ms, since_ms = self._cut_ms, self._cut_ms - self._grid_ms
+        if not self._partition.definitions.has_commands_after(since_ms, cut_ms):
+            return False
+        compiled, meter_key = self._partition.routes.compile, (*self._name, metric.code)
+        reach = (self._period.end_ms - 1, cut_ms)
+        return compiled(meter_key, since_ms).shape(*reach) != compiled(meter_key, cut_ms).shape(
+            *reach
+        )
