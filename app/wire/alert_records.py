@@ -1,4 +1,4 @@
-"""The message of a triggered alert: the body of the webhook that Lago sends (records-and-cuts §4)."""
+"""The message of a triggered alert: the body of Lago's webhook (records-and-cuts §4)."""
 
 from __future__ import annotations
 

@@ -248,7 +248,6 @@ class Span:
         self.group_limit: GroupLimit | None = None
         """Groups let in, of a recurring metric; None until there are many groups."""
         self.watch: Watch | None = None
-        """Set when its cells are asked for at grid cuts."""
 
     @property
     def max_groups(self) -> int:

@@ -146,6 +146,18 @@ BUGS = (
         "if append_time_ms > layer.due_at_ms + 1 or",
     ),
     Bug(
+        "watched-events-count-at-once",
+        "tables/cells/watch.py",
+        "return 0 if self.is_taken(cut_ms) else cut_ms",
+        "return 0",
+    ),
+    Bug(
+        "definition-before-its-grid-cut",
+        "tables/partition/standing.py",
+        "return self._checkpoint.grid_done_ms // grid_ms * grid_ms + grid_ms",
+        "return NEVER_MS",
+    ),
+    Bug(
         "recurring-carry-ignored",
         "tables/cells/cell.py",
         "elif start_ms < period.start_ms and recurring:",

@@ -88,17 +88,18 @@ def _with_alerts(script: Script, seed: int, codes: Sequence[str]) -> Script:
     """Some alerts stand from the beginning; others come, change or go somewhere."""
     choose = random.Random(f"alerts {seed}")
     steps = list(script.steps)
-    defined = [at for at, step in enumerate(steps) if isinstance(step, Define)]
-    begin = min(max(defined[:_BASE], default=0) + 1, len(steps))
-    for _ in range(choose.randint(1, 4)):
-        steps.insert(begin, _defined(_new_alert(choose, codes)))
+    subscribed = [at for at, step in enumerate(steps) if _is_of(step, "create_subscription")]
+    begin = subscribed[min(1, len(subscribed) - 1)] + 1
+    for _ in range(choose.randint(3, 9)):
+        at = choose.randrange(begin, len(steps) // 2 + begin)
+        steps.insert(at, _defined(_new_alert(choose, codes)))
     for _ in range(choose.randint(0, 6)):
         steps.insert(choose.randrange(begin, len(steps)), _defined(_alert(choose, codes)))
     return with_own_ids(script._replace(steps=steps), choose)
 
 
-_BASE = 12
-"""About as many definitions stand at the beginning."""
+def _is_of(step: Step, kind: str) -> bool:
+    return isinstance(step, Define) and step.kind == kind
 
 
 def _alert(choose: random.Random, codes: Sequence[str]) -> Command:
@@ -117,7 +118,7 @@ def _alert(choose: random.Random, codes: Sequence[str]) -> Command:
 def _new_alert(choose: random.Random, codes: Sequence[str]) -> Command:
     body = {
         "alert_type": "billable_metric_current_usage_units",
-        "code": choose.choice("abc"),
+        "code": choose.choice("abcdefg"),
         "billable_metric_code": choose.choice(codes),
         "thresholds": _thresholds(choose),
     }
@@ -125,8 +126,8 @@ def _new_alert(choose: random.Random, codes: Sequence[str]) -> Command:
 
 
 def _thresholds(choose: random.Random) -> list[dict[str, Any]]:
-    once = choose.sample(range(1, 30), choose.randint(0, 3))
-    steps = [choose.choice(("0.5", "2", "7"))] if not once or choose.random() < 0.6 else []
+    once = choose.sample(range(1, 9), choose.randint(0, 3))
+    steps = [choose.choice(("0.5", "2", "3"))] if not once or choose.random() < 0.6 else []
     return [
         *({"code": None, "value": str(value), "recurring": False} for value in once),
         *({"code": "step", "value": value, "recurring": True} for value in steps),
