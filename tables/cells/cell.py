@@ -70,8 +70,7 @@ class Cell:
 
     def settle(self, settled_ms: int, aggregation: Aggregation[Any]) -> bool:
         """Merge settled cuts into cut 0; return True if there was one."""
-        layer = self.layer
-        published = [c for c in self.late or () if layer.is_settled(c, settled_ms)]
+        published = [c for c in self.late or () if self.layer.is_settled(c, settled_ms)]
         for late_ms in published:
             aggregation.merge(self.state, self.late.pop(late_ms))  # type: ignore[union-attr]
         self.late = self.late or None
@@ -170,8 +169,8 @@ class Layer:
 
     def is_settled(self, cut_ms: int, settled_ms: int) -> bool:
         """Return whether states of a cut are one with cut 0; revisions are settled until then."""
-        watch = self.span.watch if self.due_at_ms >= cut_ms > settled_ms else None
-        return cut_ms <= settled_ms if watch is None else watch.is_taken(cut_ms)
+        watch = self.span.watch if cut_ms <= self.due_at_ms else None
+        return cut_ms <= settled_ms or (watch is not None and watch.is_taken(cut_ms))
 
     def used(self) -> Iterator[tuple[str | None, Groups]]:
         """Return the names of cells, without cells that only keep the place of a group."""
@@ -329,10 +328,10 @@ class Span:
     def cut_of(self, layer: Layer, append_time_ms: int, *, corrected: bool = False) -> int:
         """Return the first cut at which an event of the layer counts; 0 until the period is due.
 
-        An event of a watched span counts at its grid cut; 0 once that is taken.
-        An event appended later counts at the next revision of its period. For a recurring metric
-        it counts at the first cut of a period that shows it, if that comes before; or it is kept
-        with what comes until a period is open no more, for that period shows nothing later.
+        If the span is watched: its grid cut, 0 once that is taken. One appended later counts at the
+        next revision of its period. For a recurring metric it counts at the first cut of a period
+        that shows it, if that comes before; or it is kept with what comes until a period is open no
+        more, for that period shows nothing later.
         `corrected`: no later cut may show the event as it was. For a recurring metric the next
         revision of any period then shows what the event is now.
         """
