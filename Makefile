@@ -30,6 +30,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "This Python cannot create virtual environments: its ensurepip or venv module is missing."; \
 	  echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@[ ! -L $(VENV) ] || { \
+	  echo "$(VENV) is a link: setting it up would empty an environment that others share."; \
+	  echo "Run make setup where it leads to, or remove the link."; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON) (once, about a minute) …"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \

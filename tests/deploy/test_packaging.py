@@ -101,6 +101,18 @@ def test_an_absent_python_is_refused_by_name(checkout: Path) -> None:
     assert "Python 3.11 or newer is needed" in made.stdout
 
 
+def test_an_environment_that_is_a_link_is_not_emptied(checkout: Path) -> None:
+    kept = checkout / "elsewhere" / "kept"
+    kept.parent.mkdir()
+    kept.touch()
+    (checkout / ".venv").symlink_to(kept.parent)
+    emptying = _program(checkout, "python3", f'case "$2" in venv) rm {kept};; esac')
+    made = _make(checkout, "setup", f"PYTHON={emptying}")
+    assert made.returncode == 2
+    assert ".venv is a link" in made.stdout
+    assert kept.exists()
+
+
 def test_a_python_without_ensurepip_is_told_with_the_package(checkout: Path) -> None:
     broken = _program(checkout, "python3", 'case "$2" in *ensurepip*) exit 1;; esac; exit 0')
     made = _make(checkout, "run", f"PYTHON={broken}")
