@@ -27,7 +27,7 @@ def breakdown_id(charge_id: str) -> str:
 class BreakdownFold(ChargeFold):
     """How a charge with presentation keys folds events a second time."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_grouping", "presentation_keys")
 
     prices = False
     spare_groups = 1
@@ -38,22 +38,20 @@ class BreakdownFold(ChargeFold):
     ):
         super().__init__(_by_all_keys(charge), metric, timezone, limited_after_ms)
         buckets = (None, *charge.filters)
-        self._keys = {
-            None if bucket is None else bucket.id: (
-                len(charge.group_keys(bucket)),
-                charge.presentation_keys(bucket),
-            )
+        self._grouping = {
+            None if bucket is None else bucket.id: len(charge.group_keys(bucket))
             for bucket in buckets
         }
+        self.presentation_keys = {
+            None if bucket is None else bucket.id: charge.presentation_keys(bucket)
+            for bucket in buckets
+        }
+        """Keys of the texts that a bucket is presented by, by filter."""
 
     def split(self, filter_id: str | None, groups: Groups) -> tuple[Groups, Groups]:
         """Return the group of a cell of the charge itself, and the texts it is presented by."""
-        grouping, _ = self._keys[filter_id]
+        grouping = self._grouping[filter_id]
         return groups[:grouping], groups[grouping:]
-
-    def presentation_keys(self, filter_id: str | None) -> tuple[str, ...]:
-        """Return the keys of the texts that a bucket is presented by."""
-        return self._keys[filter_id][1]
 
     def place_of(
         self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
@@ -67,7 +65,7 @@ class BreakdownFold(ChargeFold):
         bucket = self._bucket_of(properties)
         texts = [_group(properties, key) for key in bucket.group_keys]
         if append_time_ms > self.limited_after_ms:
-            grouping, _ = self._keys[bucket.filter_id]
+            grouping = self._grouping[bucket.filter_id]
             for number, text in enumerate(texts):
                 if text is not None and _is_long(text):
                     if number < grouping:

@@ -33,6 +33,15 @@ class Query:
         """Return the values of `name` and `name[]`, in the order of the query."""
         return [value for key, value in self._pairs if key in (name, f"{name}[]")]
 
+    def listed(self, name: str) -> frozenset[str] | None:
+        """Read a JSON list of texts in `name`, or `name` and `name[]` repeated; None: not given."""
+        texts = self.texts(name)
+        if len(texts) == 1 and texts[0].startswith("["):
+            items = _decoded(texts[0])
+            if isinstance(items, list):
+                return frozenset(item for item in items if isinstance(item, str))
+        return frozenset(texts) if texts else None
+
     def with_page(self, page: int, per_page: int) -> str:
         """Return the query string for another page of the same listing."""
         kept = [pair for pair in self._pairs if pair[0] not in ("page", "per_page")]
@@ -96,11 +105,16 @@ def _json_object(text: str | None) -> dict[str, str]:
 def _object(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
-    try:
-        value: Any = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return {}
+    value = _decoded(text)
     return value if isinstance(value, dict) else {}
+
+
+def _decoded(text: str) -> Any:
+    """Return what a text says as JSON; None where it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _texts(value: Any) -> set[str]:

@@ -69,7 +69,8 @@ async def _running(call: Call, *, projects: bool = False) -> Any:
         return await forward(call, owner)
     await _wait_for(call, external_subscription_id)
     name = (call.organization_id, external_subscription_id)
-    usage = await call.meter.usage.current_usage(*name, call.now_ms)
+    presented_by = call.query.listed("filter_by_presentation")
+    usage = await call.meter.usage.current_usage(*name, call.now_ms, presented_by)
     if usage is None:
         raise _no_usage(call)
     wanted, regrouped = selection(call.query), regrouping(call.query)

@@ -138,9 +138,16 @@ class Usage(Protocol):
     """Usage of the subscriptions at home here."""
 
     async def current_usage(
-        self, organization_id: str, external_subscription_id: str, at_ms: int
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        at_ms: int,
+        presented_by: frozenset[str] | None = None,
     ) -> PeriodUsage | None:
-        """Return the period that holds `at_ms` of the active subscription or the implicit one."""
+        """Return the period that holds `at_ms` of the active subscription or the implicit one.
+
+        `presented_by`: by these presentation keys only; None: by all.
+        """
         ...
 
     async def regrouped_usage(

@@ -18,13 +18,17 @@ class Usage:
         self._engine, self._routing = engine, routing
 
     async def current_usage(
-        self, organization_id: str, external_subscription_id: str, at_ms: int
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        at_ms: int,
+        presented_by: frozenset[str] | None = None,
     ) -> PeriodUsage | None:
         """Return the period that holds `at_ms`."""
         owned = self._routing.at_home(organization_id, external_subscription_id)
         name = (organization_id, external_subscription_id)
         work = Work("request", "current_usage", *name)
-        steps = current_usage_steps(owned.state, name, at_ms)
+        steps = current_usage_steps(owned.state, name, at_ms, presented_by)
         return await self._engine.shared.turns.run(work, steps)
 
     async def regrouped_usage(

@@ -6,6 +6,7 @@ rounded, clamped or prorated.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -34,10 +35,16 @@ class Breakdowns(NamedTuple):
     """Keys of the texts, by filter."""
 
 
-def breakdowns(span: Span, period: Period, cut_ms: int = OPEN_CUT_MS) -> Steps[Breakdowns | None]:
+def breakdowns(
+    span: Span,
+    period: Period,
+    cut_ms: int = OPEN_CUT_MS,
+    wanted: Container[str] | None = None,
+) -> Steps[Breakdowns | None]:
     """Return the rows of a period as of a cut, by steps; None: there are too many.
 
-    `span`: of the second fold of a charge.
+    `span`: of the second fold of a charge. `wanted`: by these of its keys only. Cells are merged
+    for it, so a unique count has a text once for each of its rows by all keys.
     """
     fold = span.fold
     if not isinstance(fold, BreakdownFold):
@@ -46,19 +53,34 @@ def breakdowns(span: Span, period: Period, cut_ms: int = OPEN_CUT_MS) -> Steps[B
         return None
     aggregation: Aggregation[Any] = fold.aggregation
     window = window_of(period)
-    found: dict[tuple[str | None, Groups], list[tuple[Any, BreakdownRow]]] = {}
+    keys = {
+        filter_id: tuple(key for key in listed if wanted is None or key in wanted)
+        for filter_id, listed in fold.presentation_keys.items()
+    }
+    parts: dict[tuple[str | None, Groups, Groups], tuple[Any, Any]] = {}
     for count, (filter_id, groups) in enumerate(list(span.cells_of(period)), 1):
         if count % STEP_ITEMS == 0:
             yield
-        state, before = span.states(period, filter_id, groups, cut_ms)
-        units = aggregation.presented(state, before, window)
-        if not units and not state.events:
-            continue
         group, texts = fold.split(filter_id, groups)
-        row = (aggregation.recency(state), BreakdownRow(texts, units))
-        found.setdefault((filter_id, group), []).append(row)
-    rows = {name: _ordered(of_cell) for name, of_cell in found.items()}
-    return Breakdowns(rows, {name[0]: fold.presentation_keys(name[0]) for name in rows})
+        left = texts
+        if wanted is not None:
+            listed = fold.presentation_keys[filter_id]
+            left = tuple(t for key, t in zip(listed, texts, strict=True) if key in wanted)
+            if not left:
+                continue
+        states = span.states(period, filter_id, groups, cut_ms)
+        known = parts.setdefault((filter_id, group, left), states)
+        if known is not states:
+            for into, state in zip(known, states, strict=True):
+                if into is not None:
+                    aggregation.merge(into, state)
+    found: dict[tuple[str | None, Groups], list[tuple[Any, BreakdownRow]]] = {}
+    for (filter_id, group, left), (state, before) in parts.items():
+        units = aggregation.presented(state, before, window)
+        if units or state.events:
+            row = (aggregation.recency(state), BreakdownRow(left, units))
+            found.setdefault((filter_id, group), []).append(row)
+    return Breakdowns({name: _ordered(of_cell) for name, of_cell in found.items()}, keys)
 
 
 def _ordered(rows: list[tuple[Any, BreakdownRow]]) -> list[BreakdownRow]:

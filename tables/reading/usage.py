@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -30,13 +30,24 @@ from tables.routing.implicit import implicit_plan, implicit_subscription
 from tables.routing.period_charges import PeriodCharges
 
 
-def current_usage(partition: Partition, name: SubscriptionKey, at_ms: int) -> PeriodUsage | None:
-    """Return usage of the active subscription's period that holds `at_ms`; None: there is none."""
-    return drained(current_usage_steps(partition, name, at_ms))
+def current_usage(
+    partition: Partition,
+    name: SubscriptionKey,
+    at_ms: int,
+    presented_by: Container[str] | None = None,
+) -> PeriodUsage | None:
+    """Return usage of the active subscription's period that holds `at_ms`; None: there is none.
+
+    `presented_by`: by these presentation keys only.
+    """
+    return drained(current_usage_steps(partition, name, at_ms, presented_by))
 
 
 def current_usage_steps(
-    partition: Partition, name: SubscriptionKey, at_ms: int
+    partition: Partition,
+    name: SubscriptionKey,
+    at_ms: int,
+    presented_by: Container[str] | None = None,
 ) -> Steps[PeriodUsage | None]:
     """Do `current_usage` by steps.
 
@@ -49,7 +60,9 @@ def current_usage_steps(
         # One that starts later today is active already: its first period is the one to come.
         period = timeline.holding(max(at_ms, subscription.started_at_ms))
         if period is not None:
-            found = yield from _period_steps(partition, name, subscription, period, at_ms)
+            found = yield from _period_steps(
+                partition, name, subscription, period, at_ms, presented_by
+            )
             return found
     if not partition.timelines.of(name) and partition.settings.implicit_plan:
         running = partition.routes.implicit.timeline(partition.settings).holding(at_ms)
@@ -107,6 +120,7 @@ def _period_steps(
     subscription: Subscription,
     period: Period,
     at_ms: int | None = None,
+    presented_by: Container[str] | None = None,
 ) -> Steps[PeriodUsage]:
     """Return usage of one period: as published, or else live, with what accrued by `at_ms`."""
     definitions = partition.definitions
@@ -122,7 +136,7 @@ def _period_steps(
         )
     else:
         charges = tuple(_as_folded(charges, partition, name, subscription.id, period))
-        rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
+        rows = _live_rows(charges, partition, name, subscription.id, period, at_ms, presented_by)
     usage = _usage(partition, subscription, plan, charges, (), period)
     collected = yield from _collected(rows)
     return msgspec.structs.replace(usage, rows=collected)
@@ -232,6 +246,7 @@ def _live_rows(
     subscription_id: str,
     period: Period,
     at_ms: int | None,
+    presented_by: Container[str] | None = None,
 ) -> Iterator[UsageRow | None]:
     # All cells are named before the first is looked at: new ones may come meanwhile, others may be
     # put in their place.
@@ -248,7 +263,7 @@ def _live_rows(
     return (
         row
         for in_force, span, names, presenting in cells
-        for row in _span_rows(in_force, span, names, presenting, period, at_ms)
+        for row in _span_rows(in_force, span, names, presenting, period, at_ms, presented_by)
     )
 
 
@@ -289,12 +304,13 @@ def _span_rows(
     presenting: Span | None,
     period: Period,
     at_ms: int | None,
+    presented_by: Container[str] | None,
 ) -> Iterator[UsageRow | None]:
     """Yield rows of a period that runs at `at_ms`; None: of an ended one, as records show it."""
     accrued_ms = accrues_until(in_force, at_ms)
     found: Breakdowns | None = Breakdowns({}, {})
     if presenting is not None:
-        found = yield from breakdowns(presenting, period)
+        found = yield from breakdowns(presenting, period, wanted=presented_by)
     for filter_id, groups in names:
         figures = span.figures(period, filter_id, groups)
         if at_ms is None and period.fold_version > 1:

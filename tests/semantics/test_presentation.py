@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from app.api.query import Query
 from app.definitions import commands
+from app.numbers import plain
+from tables.reading.usage import current_usage
 from tests.world.bodies import Json
 from tests.world.clock import ms
-from tests.world.definitions import ORG, presented_by
+from tests.world.definitions import ORG, SUBSCRIPTION, presented_by
 from tests.world.events import amend, raw
 from tests.world.story import Story
 
@@ -173,3 +176,40 @@ def test_under_fold_version_1_nothing_is_presented() -> None:
     (record,) = told.send("2024-01-10", cloud="a").records("2024-02-02")
     assert record["schema_version"] == 1
     assert "presentation_breakdowns" not in record
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [
+        (None, [(("a", "x"), "1.0"), (("a", "y"), "2.0"), (("b", "x"), "3.0")]),
+        ({"cloud"}, [(("a",), "3.0"), (("b",), "3.0")]),
+        ({"region", "other"}, [(("x",), "4.0"), (("y",), "2.0")]),
+        ({"other"}, []),
+        (set(), []),
+    ],
+)
+def test_usage_by_some_of_the_keys(wanted: set[str] | None, shown: list[Any]) -> None:
+    told = story("sum_agg", "cloud", "region")
+    for number, (cloud, region) in enumerate([("a", "x"), ("a", "y"), ("b", "x")], 1):
+        told.send("2024-01-10", v=number, cloud=cloud, region=region)
+    meter, at_ms = told.meter("2024-01-20"), ms("2024-01-20")
+    usage = current_usage(meter.partition, (ORG, SUBSCRIPTION), at_ms, wanted)
+    assert usage is not None
+    (row,) = usage.rows
+    assert row.presented is not None
+    found = [(tuple(t for _, t in p.presentation_by), plain(p.units)) for p in row.presented]
+    assert found == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "listed"),
+    [
+        ("", None),
+        ("filter_by_presentation=[]", set()),
+        ('filter_by_presentation=["a","b"]', {"a", "b"}),
+        ("filter_by_presentation=a", {"a"}),
+        ("filter_by_presentation[]=a&filter_by_presentation[]=b", {"a", "b"}),
+    ],
+)
+def test_keys_are_given_as_json_or_repeated(query: str, listed: set[str] | None) -> None:
+    assert Query(query).listed("filter_by_presentation") == listed

@@ -18,6 +18,11 @@ _RUNNING = (
         {"type": "object", "additionalProperties": {"type": "string"}},
     ),
     Parameter("skip_grouping", "Aggregate as if nothing were grouped.", BOOLEAN),
+    Parameter(
+        "filter_by_presentation",
+        "Only these presentation keys; an empty list: none.",
+        {"type": "array", "items": {"type": "string"}},
+    ),
     Parameter("apply_taxes", "Taken for compatibility; nothing is taxed.", BOOLEAN),
 )
 

@@ -255,7 +255,11 @@ class LedgerMeter:
         return partition == 0 and offset < len(self.taken)
 
     async def current_usage(
-        self, organization_id: str, external_subscription_id: str, at_ms: int
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        at_ms: int,
+        presented_by: frozenset[str] | None = None,
     ) -> PeriodUsage | None:
         subscription = self._active(organization_id, external_subscription_id, at_ms)
         if subscription is None:
