@@ -17,7 +17,7 @@ from app.billing_periods.timezones import local_date
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.meter.projection import passed_share, projected_rows
-from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, PresentedRow, UsageRow
 from app.numbers import exact_sum, plain
 
 Json = dict[str, Any]
@@ -155,9 +155,7 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
         },
         "filters": _filters_json(charge, rows),
         "grouped_usage": _grouped_json(charge, rows),
-        "presentation_breakdowns": _presented_json(
-            row for row in rows if not row.grouped_by and row.filter_id is None
-        ),
+        **_presented(rows, lambda row: not row.grouped_by and row.filter_id is None),
     }
 
 
@@ -188,7 +186,7 @@ def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
                 | {
                     "invoice_display_name": bucket.invoice_display_name if bucket else None,
                     "values": _lists(bucket.values) if bucket else None,
-                    "presentation_breakdowns": _presented_json(of_bucket),
+                    **_presented(of_bucket, lambda _: True),
                 }
             )
     return entries
@@ -202,21 +200,29 @@ def _grouped_json(charge: Charge, rows: Sequence[UsageRow]) -> Iterator[Json]:
         yield _figures(members) | {
             "grouped_by": dict(group),
             "filters": _filters_json(charge, members),
-            "presentation_breakdowns": _presented_json(
-                row for row in members if row.grouped_by and row.filter_id is None
-            ),
+            **_presented(members, lambda row: bool(row.grouped_by) and row.filter_id is None),
         }
 
 
-def _presented_json(rows: Iterable[UsageRow]) -> list[Json] | None:
+def _presented(rows: Sequence[UsageRow], shows: Callable[[UsageRow], bool]) -> Json:
+    """Return the parts of some of the cells, and what they come to where somebody asks."""
+    shown = [row for row in rows if shows(row)]
+    found = {"presentation_breakdowns": _parts_json(row.presented for row in shown)}
+    if _is_projected(rows):
+        parts = _parts_json(row.projected_presented for row in shown)
+        found["projected_presentation_breakdowns"] = parts
+    return found
+
+
+def _parts_json(presented: Iterable[tuple[PresentedRow, ...] | None]) -> list[Json] | None:
     """Return the parts of some cells; None where one has too many."""
     shown: list[Json] = []
-    for row in rows:
-        if row.presented is None:
+    for parts in presented:
+        if parts is None:
             return None
         shown += (
             {"presentation_by": dict(part.presentation_by), "units": plain(part.units)}
-            for part in row.presented
+            for part in parts
         )
     return shown
 
@@ -239,14 +245,15 @@ def _figures(rows: Sequence[UsageRow]) -> Json:
 
 def _projected(rows: Sequence[UsageRow]) -> Json:
     """Return what cells come to by the end of the period; nothing where nobody asks."""
-    units = [row.projected_units for row in rows if row.projected_units is not None]
-    if not units:
+    if not _is_projected(rows):
         return {}
-    return {
-        "projected_units": plain(exact_sum(units)),
-        "projected_amount_cents": 0,
-        "projected_presentation_breakdowns": [],
-    }
+    units = [row.projected_units for row in rows if row.projected_units is not None]
+    return {"projected_units": plain(exact_sum(units)), "projected_amount_cents": 0}
+
+
+def _is_projected(rows: Sequence[UsageRow]) -> bool:
+    """Return whether somebody asks what cells come to."""
+    return any(row.projected_units is not None for row in rows)
 
 
 def _buckets(charge: Charge) -> list[ChargeFilter | None]:

@@ -10,7 +10,7 @@ import msgspec
 
 from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_date, local_midnight_ms
-from app.meter.usage import ChargeInForce, PeriodUsage, UsageRow
+from app.meter.usage import ChargeInForce, PeriodUsage, PresentedRow, UsageRow
 from app.numbers import ZERO, round_at
 
 _DIGITS = 2
@@ -28,19 +28,25 @@ def projected_rows(
     in_force: ChargeInForce, rows: Iterable[UsageRow], passed: Fraction
 ) -> list[UsageRow]:
     """Return the rows of a charge with what each comes to by the end of the period."""
-    return [
-        msgspec.structs.replace(row, projected_units=_projected_units(in_force, row, passed))
-        for row in rows
-    ]
+    return [_projected(in_force, row, passed) for row in rows]
 
 
-def _projected_units(in_force: ChargeInForce, row: UsageRow, passed: Fraction) -> Decimal:
+def _projected(in_force: ChargeInForce, row: UsageRow, passed: Fraction) -> UsageRow:
     """Return what a cell comes to: a balance stays, other figures grow by the day.
 
     Beside filters the default bucket is not projected, as in Lago.
     """
-    if in_force.charge.filters and row.filter_id is None:
-        return ZERO
-    if in_force.metric.recurring:
-        return row.units
-    return round_at(Fraction(row.units) / passed, _DIGITS)
+
+    def by_the_end(units: Decimal) -> Decimal:
+        if in_force.charge.filters and row.filter_id is None:
+            return ZERO
+        if in_force.metric.recurring:
+            return units
+        return max(round_at(Fraction(units) / passed, _DIGITS), ZERO)
+
+    parts = row.presented
+    if parts is not None:
+        parts = tuple(PresentedRow(p.presentation_by, by_the_end(p.units)) for p in parts)
+    return msgspec.structs.replace(
+        row, projected_units=by_the_end(row.units), projected_presented=parts
+    )

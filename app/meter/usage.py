@@ -87,6 +87,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     precise_total_amount_cents: Decimal | None = None
     presented: tuple[PresentedRow, ...] | None = ()
     """Sorted by the texts, null first; None: there are too many."""
+    projected_presented: tuple[PresentedRow, ...] | None = ()
+    """What they come to by the end of the period, where somebody asks."""
 
 
 class AsOf(msgspec.Struct, frozen=True):

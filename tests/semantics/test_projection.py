@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.world.definitions import presented_by
 from tests.world.story import Story
 
 
@@ -81,6 +82,35 @@ def test_each_cell_is_rounded_for_itself() -> None:
         story.send("2024-06-02", v="0.005", g=group)
     # 30/11 x 0.005 is 0.0136…: three of them are 0.03, and 0.04 together.
     assert projected(story, "2024-06-11T00:00:00Z") == "0.03"
+
+
+def test_rows_of_presentation_keys_are_projected_one_by_one() -> None:
+    story = june(properties=presented_by("cloud"))
+    for cloud, v in (("a", 7), ("b", -1), (None, "0.005")):
+        story.send("2024-06-02", v=v, cloud=cloud)
+    (shown,) = story.projected("2024-06-10T12:00:00Z")["charges_usage"]
+    assert (shown["units"], shown["projected_units"]) == ("6.005", "18.02")
+    rows = [
+        (row["presentation_by"]["cloud"], row["units"])
+        for row in shown["projected_presentation_breakdowns"]
+    ]
+    assert rows == [(None, "0.02"), ("a", "21.0"), ("b", "0.0")]
+
+
+def test_rows_of_a_balance_stay_and_those_of_the_default_bucket_are_not_projected() -> None:
+    eu = {"values": {"region": ["eu"]}, "properties": {"amount": "1", **presented_by("cloud")}}
+    story = Story().metric(
+        "m", "sum_agg", recurring=True, filters=[{"key": "region", "values": ["eu"]}]
+    )
+    story.plan({"properties": {"amount": "1", **presented_by("cloud")}, "filters": [eu]})
+    story.subscribe().send("2024-06-02", v=-3, region="eu", cloud="a")
+    story.send("2024-06-02", v=2, cloud="b")
+    (shown,) = story.projected("2024-06-10T12:00:00Z")["charges_usage"]
+    units = [
+        [row["units"] for row in entry["projected_presentation_breakdowns"]]
+        for entry in (*shown["filters"], shown)
+    ]
+    assert units == [["-3.0"], ["0.0"], ["0.0"]]
 
 
 def test_amounts_are_there_and_0_at_every_level() -> None:

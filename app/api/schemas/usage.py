@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -94,7 +94,7 @@ class Projection(Model):
 
     projected_units: Units = Field(description="By the end of the period; a balance stays.")
     projected_amount_cents: int
-    projected_presentation_breakdowns: list[Any]
+    projected_presentation_breakdowns: list[PresentationRow] | None
 
 
 class ProjectedFilterUsage(FilterUsage, Projection):
