@@ -24,6 +24,7 @@ from app.runtime.progress import ProgressTable
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
 from tables.closing.close import closing, settling
+from tables.closing.instants import instants_at, members_wanted
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +130,9 @@ def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | No
 
 async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     """Close every subscription that is due, a bounded number of records a flush, then settle it."""
+    missing = await owned.work.run(CLOSING, members_wanted(owned.state, cut_ms))
+    if missing:
+        await owned.members.prefetch(missing)
     cut = _Cut(owned, cut_ms)
     while not await owned.work.run(CLOSING, cut.until_full()):
         await owned.flush()
@@ -163,6 +167,10 @@ class _Cut:
 
     def _closing(self) -> Iterator[None]:
         cuts, state = self._owned.cuts, self._owned.state
+        for record in instants_at(state, self._cut_ms):
+            if record is not None:
+                self._put(record)
+            yield
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in cuts.schedule.due(self._cut_ms):
             if name in cuts.unscheduled:
@@ -189,14 +197,17 @@ class _Cut:
             else:
                 waiting.append((name, records))
 
+    def _put(self, record: PublishedRecord) -> None:
+        self._bytes += len(record.value)
+        self._owned.next_flush.records.append(_to_topic(self._owned, record))
+
     def _go_on(
         self, records: Iterator[PublishedRecord | None], most: int
     ) -> Generator[None, None, bool]:
         """Take so many records; return whether these were all."""
         for count, record in enumerate(records, 1):
             if record is not None:
-                self._bytes += len(record.value)
-                self._owned.next_flush.records.append(_to_topic(self._owned, record))
+                self._put(record)
             if count == most:
                 return False
             if most > AT_FIRST:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
@@ -69,8 +68,7 @@ class ChargeFold:
         self.buckets = _buckets(charge, metric)
         self.grouped = any(bucket.group_keys for bucket in (*self.buckets, self.default_bucket))
         self.plain = not self.buckets and not self.default_bucket.group_keys
-        allowed = AGGREGATION_TYPES[metric.aggregation_type]
-        self.in_advance = charge.pay_in_advance and allowed.in_advance
+        self.in_advance = charge.is_billed_at_once(metric)
         """Whether each event is billed when it comes."""
         made = AGGREGATIONS[metric.aggregation_type]
         self.aggregation: Aggregation[Any] = made(

@@ -37,13 +37,15 @@ _ALL_TAKEN = range(0)
 class Folded:
     """What a slice changed, collected while it is folded."""
 
-    __slots__ = ("dirty", "displaced", "ignored", "late", "not_counted", "unique")
+    __slots__ = ("billed_at_once", "dirty", "displaced", "ignored", "late", "not_counted", "unique")
 
     def __init__(self) -> None:
         self.dirty: list[Cell] = []
         self.late: list[Cell] = []
         """Cells with states of later cuts, whether they were dirty before or not."""
         self.unique: list[UniqueOperation] = []
+        self.billed_at_once: list[Arrival] = []
+        """Events that count in a charge paid in advance, one for each such charge."""
         self.ignored: Counter[Reason] = Counter()
         self.not_counted = NotCounted()
         self.displaced: set[tuple[str, str, str]] = set()
@@ -53,6 +55,12 @@ class Folded:
         """Note an event that a charge, or every charge, leaves uncounted."""
         self.ignored[reason] += 1
         self.not_counted.note(reason, arrival)
+
+    def bills_as_it_came(self, arrival: Arrival) -> None:
+        """Note an event without its corrections, if it is the one that was folded last."""
+        noted = self.billed_at_once
+        if noted and noted[-1].position == arrival.position:
+            noted[-1] = arrival
 
 
 def fold_run(
@@ -106,6 +114,7 @@ def _fold_into(
     ignore, prices = (folded.ignore if fold.prices else _ignore_nothing), fold.prices
     # Of a watched cell each event has a cut of its own.
     has_cut = corrected_ms > 0 or span.watch is not None
+    in_advance = fold.in_advance and prices
     code = route.code
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
     name: tuple[str | None, tuple[str | None, ...]] = _ONLY
@@ -200,6 +209,8 @@ def _fold_into(
                 folded.unique.append(_new(UniqueOperation, (cell, member, operation)))
             elif change:
                 state.active += change  # type: ignore[attr-defined]
+        if in_advance:
+            folded.billed_at_once.append(arrival)
         if not cell.dirty:
             cell.dirty = True
             folded.dirty.append(cell)

@@ -145,7 +145,7 @@ _CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (
         "send",
         "Usage of closed periods, keyed like the events; the highest revision of a cell counts.",
         "application/json",
-        (record_schemas.UsageRecord, record_schemas.PeriodCompleted),
+        (record_schemas.UsageRecord, record_schemas.PeriodCompleted, record_schemas.InstantRecord),
     ),
     (
         "events-dead-letter",

@@ -156,6 +156,48 @@ class UsageRecord(Envelope):
     digest: Digest
 
 
+class InstantPosition(Record):
+    """The position of an event: what orders all events."""
+
+    append_time: Instant
+    partition: Count
+    offset: Count
+    index: Count
+
+
+class InstantRecord(Envelope):
+    """What one event of a charge paid in advance bills, in one cell."""
+
+    instant_id: str = Field(description="UUIDv5 of cell_id and transaction_id.")
+    type: Literal["usage.instant", "usage.instant_revised"]
+    lago_charge_id: str
+    lago_charge_filter_id: str | None
+    charge: RecordCharge
+    amount_currency: str
+    billable_metric: RecordMetric
+    filters: dict[str, list[str]] | None
+    grouped_by: dict[str, str | None] | None
+    period: RecordPeriod
+    event_transaction_id: str
+    event_timestamp: Instant
+    position: InstantPosition
+    units: Units
+    prorated_units: Units | None
+    applied_units: Units
+    units_before: str
+    units_after: str
+    current_units: str
+    peak_units: str
+    presentation_by: dict[str, str | None] | None
+    precise_total_amount_cents: str | None
+    events_count: Count
+    previous_units: Units | None
+    delta_units: str | None
+    revision_reason: Literal["correction"] | None
+    closed_at: Instant
+    definitions_offset: int
+
+
 class PeriodCompleted(Envelope):
     """Ends what a cut published of a period: how many cells there are, and their digest."""
 

@@ -134,6 +134,7 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
     figures = _figures(rows)
     return {
         "units": figures["units"],
+        **_in_advance(rows),
         **_projected(rows),
         "total_aggregated_units": figures["total_aggregated_units"],
         **_so_far(metric, rows),
@@ -235,12 +236,19 @@ def _figures(rows: Sequence[UsageRow]) -> Json:
     """Return the sums over cells, as each is shown."""
     return {
         "units": plain(exact_sum(row.units for row in rows)),
+        **_in_advance(rows),
         **_projected(rows),
         "total_aggregated_units": plain(exact_sum(row.total_aggregated_units for row in rows)),
         "events_count": sum(row.events_count for row in rows),
         "amount_cents": 0,
         "pricing_unit_details": None,
     }
+
+
+def _in_advance(rows: Sequence[UsageRow]) -> Json:
+    """Return what cells of a charge paid in advance show of it; nothing of other charges."""
+    units = [row.in_advance_units for row in rows if row.in_advance_units is not None]
+    return {"in_advance_units": plain(exact_sum(units))} if len(units) == len(rows) > 0 else {}
 
 
 def _projected(rows: Sequence[UsageRow]) -> Json:
@@ -268,11 +276,12 @@ def _complete(in_force: ChargeInForce, rows: Mapping[str, list[UsageRow]]) -> li
     for bucket in _buckets(charge):
         bucket_id = bucket.id if bucket else None
         of_bucket = [row for row in of_charge if row.filter_id == bucket_id]
-        complete += of_bucket or [_zero_row(charge, bucket)]
+        complete += of_bucket or [_zero_row(in_force, bucket)]
     return complete
 
 
-def _zero_row(charge: Charge, bucket: ChargeFilter | None) -> UsageRow:
+def _zero_row(in_force: ChargeInForce, bucket: ChargeFilter | None) -> UsageRow:
+    charge = in_force.charge
     return UsageRow(
         charge_id=charge.id,
         filter_id=bucket.id if bucket else None,
@@ -280,6 +289,7 @@ def _zero_row(charge: Charge, bucket: ChargeFilter | None) -> UsageRow:
         units=Decimal(0),
         total_aggregated_units=Decimal(0),
         units_so_far=Decimal(0),
+        in_advance_units=Decimal(0) if charge.is_billed_at_once(in_force.metric) else None,
         events_count=0,
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.billing_periods.grid import BillingTime, Interval
-from app.definitions.aggregation_types import AggregationType
+from app.definitions.aggregation_types import AGGREGATION_TYPES, AggregationType
 
 ALL_FILTER_VALUES = "__ALL_FILTER_VALUES__"
 TARGET_WALLET_KEY = "target_wallet_code"
@@ -105,6 +105,10 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     accepts_target_wallet: bool = False
     properties: Mapping[str, Any] = {}
     filters: tuple[ChargeFilter, ...] = ()
+
+    def is_billed_at_once(self, metric: Metric) -> bool:
+        """Return True if each event is billed when it comes: the charge is paid in advance."""
+        return self.pay_in_advance and AGGREGATION_TYPES[metric.aggregation_type].in_advance
 
     def group_keys(self, bucket: ChargeFilter | None) -> tuple[str, ...]:
         """Return the keys that a bucket groups by; None is the default bucket.

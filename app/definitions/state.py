@@ -396,6 +396,16 @@ class Definitions(Index):
         active = self.subscription_index.active_by_plan.get(plan_id)
         return active.at(at_ms) if active else 0
 
+    def pays_in_advance(self, organization_id: str, external_id: str) -> bool:
+        """Return True if a plan of an external id has or had a charge paid in advance."""
+        return any(
+            charge.pay_in_advance
+            for versions in self.subscriptions(organization_id, external_id)
+            for plan_id in {subscription.plan_id for subscription in versions.all()}
+            for plan in self.plan_versions[plan_id].all()
+            for charge in plan.charges
+        )
+
     def has_subscribers(self, plan_id: str) -> bool:
         """Return True if the plan or a child has or had any subscription, canceled ones aside."""
         return bool(self.subscription_index.active_by_plan.get(plan_id))

@@ -42,6 +42,7 @@ PRESENCE_CHANGELOG = "meter-presence-changelog"
 PUBLISHED_CHANGELOG = "meter-published-changelog"
 CORRECTIONS_CHANGELOG = "meter-corrections-changelog"
 EVALUATIONS_CHANGELOG = "meter-evaluations-changelog"
+INSTANTS_CHANGELOG = "meter-instants-changelog"
 COMPACTED_CHANGELOGS = (
     CELLS_CHANGELOG,
     MEMBERS_CHANGELOG,
@@ -49,6 +50,7 @@ COMPACTED_CHANGELOGS = (
     PUBLISHED_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     EVALUATIONS_CHANGELOG,
+    INSTANTS_CHANGELOG,
 )
 
 # A record over the limit of 1 MB must arrive before it can be refused, and its bytes must fit

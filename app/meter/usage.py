@@ -81,6 +81,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     total_aggregated_units: Decimal
     units_so_far: Decimal | None = None
     """weighted_sum: the part of the average that has accrued by now; None when it is not known."""
+    in_advance_units: Decimal | None = None
+    """Paid in advance: what was billed by now and what is carried; None of another charge."""
     projected_units: Decimal | None = None
     """What they come to by the end of the period; None where nobody asks."""
     events_count: int

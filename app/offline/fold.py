@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from app.definitions.judging import Judging
 from app.definitions.log import apply
+from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
@@ -24,6 +25,7 @@ from app.wire.refusals import Refusal
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.members import Members
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
+from tables.closing.instants import instants_at
 from tables.event_index.index import EventIndex
 from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
@@ -91,6 +93,8 @@ class OfflineMeter:
         self._next_cut_ms: int | None = None
         self._closed_before_ms = -1
         self._judging = Judging()
+        self._in_advance = False
+        """Whether any charge is paid in advance: events then wait for grid cuts."""
 
     def run(
         self,
@@ -161,6 +165,8 @@ class OfflineMeter:
         self.outcomes.append(outcome)
         self._next_cut_ms = None
         self._judging = Judging.by(self.definitions)
+        if isinstance(outcome, Applied):
+            self._in_advance = self._in_advance or _pays_in_advance(outcome.object)
         if isinstance(outcome, Applied) and outcome.impact is not None:
             self.partition.redefinition.tell(outcome.impact)
             self._refold(refolds_of(self.partition.redefinition.renewing()))
@@ -224,6 +230,8 @@ class OfflineMeter:
             if self.partition.standing.next_history_ms() <= cut_ms:
                 self._refold(refolds_of(entering_history(self.partition)))
                 continue
+            made = instants_at(self.partition, cut_ms)
+            self.records += (record for record in made if record is not None)
             # Who waits for events or corrections alone is known by name.
             known = cut_ms < (self._next_cut_ms or 0)
             for name in self.partition.cuts.names_at(cut_ms) if known else self._names():
@@ -239,9 +247,10 @@ class OfflineMeter:
         if not self._slice:
             return earliest_ms
         appended_ms = self._slice[0].append_time_ms
-        late = [ceil_to(appended_ms, each) for each in self.partition.cuts.revision_grids_ms]
-        if self.definitions.watches_before(appended_ms):
-            late.append(ceil_to(appended_ms, self.definitions.grid_ms(appended_ms)))
+        cuts = self.partition.cuts
+        late = [ceil_to(appended_ms, each) for each in cuts.revision_grids_ms]
+        if self._in_advance or self.definitions.watches_before(appended_ms):
+            late.append(cuts.grid_cut_of(appended_ms))
         return min(earliest_ms, *late)
 
     def _next_cut(self) -> int:
@@ -257,6 +266,12 @@ class OfflineMeter:
 
 
 _SLICE_EVENTS = 1_000
+
+
+def _pays_in_advance(made: object) -> bool:
+    """Return True if a record made a charge that is paid in advance."""
+    charges = made.charges if isinstance(made, Plan) else (made,)
+    return any(isinstance(each, Charge) and each.pay_in_advance for each in charges)
 
 
 def _ascending_definitions(

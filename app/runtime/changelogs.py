@@ -10,6 +10,7 @@ from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     EVALUATIONS_CHANGELOG,
+    INSTANTS_CHANGELOG,
     MEBIBYTE,
     MEMBERS_CHANGELOG,
     PRESENCE_CHANGELOG,
@@ -25,6 +26,7 @@ CHANGELOGS = {
     "published": PUBLISHED_CHANGELOG,
     "corrections": CORRECTIONS_CHANGELOG,
     "evaluations": EVALUATIONS_CHANGELOG,
+    "instants": INSTANTS_CHANGELOG,
 }
 """Changelog of each kind of row."""
 

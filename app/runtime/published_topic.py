@@ -15,6 +15,7 @@ from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import bounds, read_to_end, scan
 from app.kafka.names import TopicPartition
 from app.settings import Settings
+from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import BillingText, cell_id
 from tables.changelogged.checkpoint import OutputMark
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedTable
@@ -45,7 +46,8 @@ class _UsageRecord(msgspec.Struct):
     lago_subscription_id: str
     period: _Period
     closed_at: str
-    digest: str
+    type: str = ""
+    digest: str = ""
     charge: _Charge | None = None
     lago_charge_id: str = ""
     lago_charge_filter_id: str | None = None
@@ -113,6 +115,8 @@ async def read_published(
 def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> None:
     """Put into the table what a record of usage-records says; records in the order of the topic."""
     record = _decode(value)
+    if record.type in INSTANT_TYPES:
+        return
     found = _period_of(record, definitions)
     cut_ms = parse_iso8601_ms(record.closed_at)
     if found is None or cut_ms is None:

@@ -16,6 +16,7 @@ from app.kafka.topics import (
     CORRECTIONS_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INDEX_CHANGELOG,
+    INSTANTS_CHANGELOG,
     MEMBERS_CHANGELOG,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
@@ -24,6 +25,7 @@ from app.kafka.topics import (
 from app.kafka.transactions import PartitionProducer, Record
 from app.runtime.changelogs import newest_values
 from app.runtime.context import WorkerContext
+from app.runtime.instants_topic import read_instants
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
 from app.settings import Settings
@@ -36,7 +38,12 @@ from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 from tables.spool import Spool
 
-_FOLDED_ANEW = (MEMBERS_CHANGELOG, PRESENCE_CHANGELOG, CORRECTIONS_CHANGELOG)
+_FOLDED_ANEW = (
+    MEMBERS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    INSTANTS_CHANGELOG,
+)
 _EPOCH_BITS = 20
 
 
@@ -80,7 +87,9 @@ async def fold_anew(
     # Grid cuts are not taken again: what they decided hung on definitions that are others now.
     checkpoint.grid_ms = max(known.grid_done_ms, evaluations.newest_ms)
     checkpoint.evaluations_lost_ms = known.evaluations_lost_ms
-    carried = Carried(checkpoint, None, published.table, corrections, evaluations)
+    # Figures of events that usage-records has stay; those that it lacks are decided again.
+    instants = await read_instants(settings, shared.definitions, number)
+    carried = Carried(checkpoint, None, published.table, corrections, evaluations, instants)
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried)
     void = [*_FOLDED_ANEW]

@@ -22,6 +22,7 @@ from app.kafka.topics import (
     CORRECTIONS_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INDEX_CHANGELOG,
+    INSTANTS_CHANGELOG,
     MEMBERS_CHANGELOG,
     METER_DEFINITIONS,
     PRESENCE_CHANGELOG,
@@ -53,6 +54,7 @@ _RESTORED_FROM = (
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
     EVALUATIONS_CHANGELOG,
+    INSTANTS_CHANGELOG,
 )
 _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
@@ -102,6 +104,7 @@ async def restore(
     for changelog, load in (
         (PRESENCE_CHANGELOG, state.event_ranges.load),
         (CELLS_CHANGELOG, state.packing.load_cell),
+        (INSTANTS_CHANGELOG, state.instants.load),
     ):
         await _load(newest[changelog], load)
     # What is defined from here on, the caller takes over.

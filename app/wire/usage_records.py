@@ -242,7 +242,7 @@ def _billed(billing: BillingText) -> str:
     )
 
 
-def _head(envelope: Envelope, identity: str, cell: str, revision: int, kind: RecordType) -> str:
+def _head(envelope: Envelope, identity: str, cell: str, revision: int, kind: str) -> str:
     return (
         f'{{"schema_version":{envelope.schema_version},"id":"{identity}","cell_id":"{cell}",'
         f'"type":"{kind}","revision":{revision},{envelope.names}'

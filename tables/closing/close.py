@@ -145,6 +145,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
                 yield from _settling_span(partition, span, settled_ms)
         partition.cuts.forget(name, settled_ms)
         yield
+    partition.cuts.forget_instants()
 
 
 def entering_history(partition: Partition) -> Generator[Renewed | None, None, None]:

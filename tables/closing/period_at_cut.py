@@ -32,6 +32,7 @@ from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
 from tables.closing.beside import Beside, beside, no_events
+from tables.closing.billing import NOTHING_LEFT, RENEWAL, billing_of, ends_unpublished
 from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
@@ -119,7 +120,8 @@ class PeriodAtCut:
         while heap:
             identity, count, (shown, known, reason) = heappop(heap)
             envelope = self._envelope(plan, shown.period_charge.as_of_ms)
-            entry, record = _revision(envelope, identity, shown, known, reason)
+            billing = self._billing(envelope, identity, shown.period_charge)
+            entry, record = _revision(envelope, identity, shown, billing, known, reason)
             if record is not None and entry is not None:
                 completes = True
                 published.put_cell(period_name, shown.name, entry)
@@ -144,16 +146,27 @@ class PeriodAtCut:
             return None
         return _Change(found._replace(figures=_NOTHING, beside=None), known, reason)
 
+    def _billing(
+        self, envelope: Envelope, identity: str, period_charge: PeriodCharge
+    ) -> BillingText:
+        if envelope.schema_version == 1:
+            return ARREARS
+        return billing_of(self.partition.instants, *period_charge[:2], identity)
+
     def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         envelope = self._envelopes.get(as_of_ms)
         if envelope is None:
             offset = self.partition.definitions.last_offset_at(as_of_ms)
-            version = self.partition.definitions.settings_at(self.cut_ms).fold_version
             envelope = Envelope(
-                self.subscription, plan, self.period, self.cut_ms, offset, min(version, 2)
+                self.subscription, plan, self.period, self.cut_ms, offset, self._version
             )
             self._envelopes[as_of_ms] = envelope
         return envelope
+
+    @cached_property
+    def _version(self) -> int:
+        """Schema version of its records."""
+        return min(self.partition.definitions.settings_at(self.cut_ms).fold_version, 2)
 
     def closings(
         self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None = None
@@ -176,6 +189,8 @@ class PeriodAtCut:
                 and not charge.prorated
                 and metric.id in self._carried_on_at(as_of_ms)
             ):
+                continue
+            if self._version > 1 and ends_unpublished(charge, metric, period):
                 continue
             until_ms = self._shown_until_ms(period_charge)
             if until_ms is None:
@@ -405,6 +420,7 @@ def _revision(
     envelope: Envelope,
     identity: str,
     shown: Closing,
+    billing: BillingText,
     published: PublishedCell | None,
     reason: RevisionReason | None,
 ) -> tuple[PublishedCell | None, PublishedRecord | None]:
@@ -412,7 +428,7 @@ def _revision(
     figures, cut_ms = shown.figures, envelope.closed_at_ms
     text = CellText(
         plain(figures.units),
-        _prorated_text(shown),
+        _prorated_text(shown, billing),
         plain(figures.total_aggregated_units),
         None
         if figures.precise_total_amount_cents is None
@@ -420,7 +436,8 @@ def _revision(
         figures.events_count,
         figures.digest,
     )
-    billing = ARREARS if envelope.schema_version == 1 else _billing_of(shown)
+    if envelope.schema_version > 1:
+        billing = _with_events(billing, shown)
     revision = 0 if published is None else published.revision + 1
     entry = PublishedCell(
         revision,
@@ -449,15 +466,22 @@ def _revision(
     return entry, record
 
 
-def _billing_of(shown: Closing) -> BillingText:
-    if shown.beside is not None:
-        return shown.beside.text(shown.charge_filter, shown.name[2])
+def _with_events(billing: BillingText, shown: Closing) -> BillingText:
+    """Return the same with the rows and events that a record has beside its figures."""
     charge, metric, *_ = shown.period_charge
-    return no_events(charge, metric, shown.charge_filter)
+    if shown.beside is not None:
+        found = shown.beside.text(shown.charge_filter, shown.name[2])
+    else:
+        found = no_events(charge, metric, shown.charge_filter)
+    # Where nothing is left to bill no price asks for single events.
+    per_event = "null" if billing.billing == NOTHING_LEFT else found.per_event
+    return billing._replace(
+        presentation_breakdowns=found.presentation_breakdowns, per_event=per_event
+    )
 
 
-def _prorated_text(shown: Closing) -> str | None:
-    if not shown.period_charge.charge.prorated:
+def _prorated_text(shown: Closing, billing: BillingText) -> str | None:
+    if not shown.period_charge.charge.prorated or billing.billing == RENEWAL:
         return None
     prorated = shown.figures.prorated_units
     return plain(ZERO if prorated is None else prorated)

@@ -19,6 +19,7 @@ from tables.values import Ignored, Value
 class Counted(NamedTuple):
     """An event that counts in a cell of a charge paid in advance."""
 
+    arrival: Arrival
     layer: Layer
     period: Period
     filter_id: str | None
@@ -32,8 +33,11 @@ class Counted(NamedTuple):
         return set_of(self.layer, self.filter_id, self.groups, members), self.value.text
 
 
-def counted_in(span: Span, arrival: Arrival) -> Counted | None:
-    """Return where an event counts in a span; None: it does not, or no period holds it."""
+def counted_in(span: Span, arrival: Arrival, *, groups_known: bool = True) -> Counted | None:
+    """Return where an event counts in a span; None: it does not, or no period holds it.
+
+    `groups_known`: the span has a cell for each group that is admitted.
+    """
     fold, timestamp_ms = span.fold, arrival.timestamp_ms
     layer = span.layer_at(timestamp_ms)
     if layer is None or layer.period is None or arrival.append_time_ms <= fold.counts_after_ms:
@@ -48,14 +52,13 @@ def counted_in(span: Span, arrival: Arrival) -> Counted | None:
     if isinstance(value, Ignored):
         return None
     name = fold.place_of(*read)
-    if name is None or (name[1] and name not in layer.cells):
+    if name is None or (name[1] and groups_known and name not in layer.cells):
         return None
-    return Counted(layer, layer.period, *name, value)
+    return Counted(arrival, layer, layer.period, *name, value)
 
 
 def decided(
     counted: Counted,
-    arrival: Arrival,
     chain: Chain,
     members: Members,
     known: Position | None = None,
@@ -65,7 +68,7 @@ def decided(
 
     `known`: position of the correction that the event comes with, if one made it so later.
     """
-    fold, value = counted.layer.span.fold, counted.value
+    fold, value, arrival = counted.layer.span.fold, counted.value, counted.arrival
     active, member = False, counted.member(members)
     if member is not None:
         place = arrival.position

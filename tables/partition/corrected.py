@@ -66,6 +66,8 @@ class Corrected:
         self._members = tables.members
         self._event_ranges = tables.event_ranges
         self._corrections = tables.corrections
+        self._definitions = tables.definitions
+        self._instants = tables.instants
         self._cuts = cuts
         self._packing = packing
         self._revised: dict[Revised, list[Kept]] = {}
@@ -82,7 +84,7 @@ class Corrected:
         for stored in history:
             if stored.append_time_ms > arrival.append_time_ms:
                 self._corrections.follow(stored)
-                self._cuts.schedule_revision(name, stored.append_time_ms)
+                self._schedule(stored)
         counted = self.counted(identity, arrival)
         if counted is None:
             if self._packing.route_of((*name, event.code)).grouped:
@@ -97,6 +99,7 @@ class Corrected:
             folded,
             counted.since_ms,
         )
+        folded.bills_as_it_came(arrival)
 
     def counted(
         self, identity: bytes, arrival: Arrival, horizon_ms: int | None = None
@@ -175,7 +178,7 @@ class Corrected:
                 # The event lies where those of its old code do.
                 self._event_ranges.extend_to(name, event.code)
                 self._reach(name, event, entry.append_time_ms, stored.append_time_ms)
-            self._cuts.schedule_revision(name, stored.append_time_ms)
+            self._schedule(stored)
         if changes:
             self._corrections.follow(touched[0])
         return changes
@@ -188,7 +191,7 @@ class Corrected:
                 continue
             if self._index.find(stored.identity) is not None:
                 self._corrections.follow(stored)
-                self._cuts.schedule_revision(stored.name, stored.append_time_ms)
+                self._schedule(stored)
                 names.add(stored.name)
         return names
 
@@ -197,6 +200,15 @@ class Corrected:
         for stored in list(self._corrections.followed()):
             self._cuts.schedule_revision(stored.name, stored.append_time_ms)
             yield None
+
+    def _schedule(self, stored: StoredCorrection) -> None:
+        """Have the cuts taken that show a correction of a known event."""
+        name, at_ms = stored.name, stored.append_time_ms
+        self._cuts.schedule_revision(name, at_ms)
+        cut_ms = self._cuts.grid_cut_of(at_ms)
+        if cut_ms > self._checkpoint.cut_ms and self._definitions.pays_in_advance(*name):
+            self._instants.correct(name, stored.identity)
+            self._cuts.expect_instants(name, at_ms)
 
     # Events that come once more
 
@@ -215,7 +227,7 @@ class Corrected:
             if stored.append_time_ms > arrival.append_time_ms:
                 self._corrections.follow(stored)
                 self._cuts.schedule_revision(name, arrival.append_time_ms)
-                self._cuts.schedule_revision(name, stored.append_time_ms)
+                self._schedule(stored)
 
     def _note_versions(
         self, name: SubscriptionKey, arrival: Arrival, history: Sequence[StoredCorrection]

@@ -23,6 +23,8 @@ class CutsToCome:
         """Revision cuts that events wait for."""
         self.grid: dict[int, set[SubscriptionKey]] = {}
         """By grid cut, external subscriptions with something to be decided at it."""
+        self.instants: dict[int, set[SubscriptionKey]] = {}
+        """By grid cut, external subscriptions with events to be billed at it."""
         self._late_names: set[SubscriptionKey] = set()
 
     @property
@@ -91,28 +93,49 @@ class CutsToCome:
             for name in definitions.watched_names():
                 self.schedule_grid(name, at_ms)
 
+    def grid_cut_of(self, append_time_ms: int) -> int:
+        """Return the grid cut that decides what was appended at a time."""
+        return ceil_to(append_time_ms, self._definitions.grid_ms(append_time_ms))
+
+    def expect_instants(self, name: SubscriptionKey, append_time_ms: int) -> None:
+        """Have the grid cut taken that decides events, or corrections, of charges paid at once."""
+        names = self.instants.setdefault(self.grid_cut_of(append_time_ms), set())
+        if name not in names:
+            names.add(name)
+            self._late_names.add(name)
+
     def next_ms(self) -> int:
         """Return the first cut to come that anybody's events or corrections wait for."""
         done_ms = self._checkpoint.cut_ms
         late = (cut_ms for cuts in self.late_cuts.values() for cut_ms in cuts)
-        to_come = (cut_ms for cut_ms in chain(late, self.grid) if cut_ms > done_ms)
+        waited_for = chain(late, self.grid, self.instants)
+        to_come = (cut_ms for cut_ms in waited_for if cut_ms > done_ms)
         return min(to_come, default=NEVER_MS)
 
     def names_at(self, cut_ms: int) -> list[SubscriptionKey]:
         """Return whose events or corrections wait for a cut, in order."""
         late = {name for name, cuts in self.late_cuts.items() if cut_ms in cuts}
-        return sorted(late | self.grid.get(cut_ms, set()))
+        return sorted(late | self.grid.get(cut_ms, set()) | self.instants.get(cut_ms, set()))
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return the first cut to come that events or corrections wait for; NEVER_MS: none."""
         late = (cut_ms for cut_ms in self.late_cuts.get(name, ()) if cut_ms > done_ms)
-        grid = (cut_ms for cut_ms, names in self.grid.items() if cut_ms > done_ms and name in names)
+        grid = (
+            cut_ms
+            for cut_ms, names in chain(self.grid.items(), self.instants.items())
+            if cut_ms > done_ms and name in names
+        )
         return min(chain(late, grid), default=NEVER_MS)
 
     def take_late_names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that got late events since the last call."""
         names, self._late_names = self._late_names, set()
         return names
+
+    def forget_instants(self) -> None:
+        """Drop the cuts of events to be billed that are taken."""
+        for cut_ms in [cut_ms for cut_ms in self.instants if cut_ms <= self._checkpoint.cut_ms]:
+            del self.instants[cut_ms]
 
     def due(self, settled_ms: int) -> list[SubscriptionKey]:
         """Return external subscriptions with a cut that is settled."""

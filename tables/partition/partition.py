@@ -22,6 +22,7 @@ from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.evaluations import EvaluationTable
+from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MemberKey, Members
 from tables.changelogged.presence import REST, EventRanges, EventRangesTable
 from tables.changelogged.published import PublishedTable
@@ -78,6 +79,7 @@ class Partition:
         known = carried.corrections
         self.corrections = CorrectionTable() if known is None else known
         self.evaluations = carried.evaluations or EvaluationTable()
+        self.instants = carried.instants or InstantTable()
         tables = Tables(
             definitions,
             index,
@@ -87,6 +89,7 @@ class Partition:
             self.published,
             self.corrections,
             self.evaluations,
+            self.instants,
         )
         self.stale = Staleness()
         self.cuts = CutsToCome(definitions, self.checkpoint)
@@ -202,6 +205,10 @@ class Partition:
             self.not_counted.take(folded.not_counted)
         self.stale.displace(folded.displaced)
         self.cuts.expect_late(folded.late)
+        for arrival in folded.billed_at_once:
+            cut_ms = self.cuts.grid_cut_of(arrival.append_time_ms)
+            if cut_ms > self.checkpoint.cut_ms and self.instants.add(arrival):
+                self.cuts.expect_instants(arrival.name, arrival.append_time_ms)
 
     def _note_unrouted(self, route: Route, run: Sequence[Arrival], folded: Folded) -> None:
         """Count what no charge was asked about, by the reason."""
@@ -258,6 +265,10 @@ class Partition:
         Then cuts to come are known again.
         """
         self.packing.pack_loaded()
+        self.instants.loaded()
+        for name, arrivals in self.instants.undecided.items():
+            for position in arrivals:
+                self.cuts.expect_instants(name, position[0])
         self.standing.note_restored()
         self.redefinition.search_for_all()
         if not self.snapshot.is_whole():

@@ -174,6 +174,13 @@ class Refold:
                 )
             untaken = range(done_ms + 1, self._taken_ms.get(placed.name, -1) + 1)
             fold_run(route, (counted,), settled_ms, self.members, self.folded, since_ms, untaken)
+            self.folded.bills_as_it_came(placed)
+        cuts = partition.cuts
+        self.folded.billed_at_once = [
+            arrival
+            for arrival in self.folded.billed_at_once
+            if cuts.grid_cut_of(arrival.append_time_ms) > done_ms
+        ]
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
 

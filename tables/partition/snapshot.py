@@ -26,6 +26,7 @@ class Changes(NamedTuple):
     published: list[tuple[bytes, bytes]]
     corrections: list[tuple[bytes, bytes]]
     evaluations: list[tuple[bytes, bytes]]
+    instants: list[tuple[bytes, bytes | None]]
     index_rows: bytes
 
 
@@ -105,6 +106,7 @@ class Snapshot:
             tables.published,
             tables.corrections,
             tables.evaluations,
+            tables.instants,
         )
         return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
 
@@ -139,6 +141,7 @@ class Snapshot:
             tables.published.take_changes(),
             tables.corrections.take_changes(),
             tables.evaluations.take_changes(),
+            tables.instants.take_changes(),
             tables.index.pending(),
         )
         checkpoint.flush += 1
@@ -148,6 +151,7 @@ class Snapshot:
         checkpoint.published_sum = tables.published.sum
         checkpoint.corrections_sum = tables.corrections.sum
         checkpoint.evaluations_sum = tables.evaluations.sum
+        checkpoint.instants_sum = tables.instants.sum
         return changes
 
     # Restoring
@@ -172,6 +176,8 @@ class Snapshot:
             return False
         if checkpoint.presence_sum not in (None, tables.event_ranges.sum):
             return False
+        if checkpoint.instants_sum not in (None, tables.instants.sum):
+            return False
         corrections = tables.corrections
         return not corrections.outdated and checkpoint.corrections_sum in (None, corrections.sum)
 
@@ -194,6 +200,7 @@ def rows_of(
         ("published", changes.published),
         ("corrections", changes.corrections),
         ("evaluations", changes.evaluations),
+        ("instants", changes.instants),
     ):
         for key, value in rows:
             if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:

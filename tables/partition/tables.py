@@ -9,6 +9,7 @@ from app.definitions.state import Definitions
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.evaluations import EvaluationTable
+from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import Members
 from tables.changelogged.presence import EventRangesTable
 from tables.changelogged.published import PublishedTable
@@ -27,6 +28,7 @@ class Tables:
     published: PublishedTable
     corrections: CorrectionTable
     evaluations: EvaluationTable
+    instants: InstantTable
 
 
 class Carried(NamedTuple):
@@ -37,3 +39,4 @@ class Carried(NamedTuple):
     published: PublishedTable | None = None
     corrections: CorrectionTable | None = None
     evaluations: EvaluationTable | None = None
+    instants: InstantTable | None = None

@@ -58,7 +58,11 @@ class Preview:
         self.names = sorted(names)
         record = msgspec.structs.replace(partition.checkpoint, history_ms=branch.append_time_ms)
         carried = Carried(
-            record, partition.event_ranges, partition.published, partition.corrections
+            record,
+            partition.event_ranges,
+            partition.published,
+            partition.corrections,
+            instants=partition.instants.decided(),
         )
         self._shadow = Partition(partition.number, branch, partition.index, carried=carried)
         self.meter_keys = {

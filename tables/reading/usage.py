@@ -26,6 +26,7 @@ from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.closing.beside import span_named
 from tables.partition.partition import Partition
+from tables.reading.in_advance import with_in_advance
 from tables.routing.implicit import implicit_plan, implicit_subscription
 from tables.routing.period_charges import PeriodCharges
 
@@ -139,6 +140,8 @@ def _period_steps(
         rows = _live_rows(charges, partition, name, subscription.id, period, at_ms, presented_by)
     usage = _usage(partition, subscription, plan, charges, (), period)
     collected = yield from _collected(rows)
+    if at_ms is not None:
+        collected = yield from with_in_advance(partition, subscription, charges, period, collected)
     return msgspec.structs.replace(usage, rows=collected)
 
 

@@ -261,7 +261,12 @@ class Verification:
         }
         for cut_ms in sorted({settled_ms, *dues_ms}):
             published = _published_before(partition, name, cut_ms)
-            carried = Carried(replace(partition.checkpoint), partition.event_ranges, published)
+            carried = Carried(
+                replace(partition.checkpoint),
+                partition.event_ranges,
+                published,
+                instants=partition.instants.decided(),
+            )
             shadow = Partition(
                 partition.number, partition.definitions, partition.index, carried=carried
             )

@@ -34,7 +34,7 @@ def _figures(folded: Folded) -> tuple[list[Figure], dict[CellName, Chain]]:
         if counted is not None:
             name = counted.filter_id, counted.groups
             chain = chains.get(name, Chain())
-            chains[name], figure = decided(counted, arrival, chain, members, period=period)
+            chains[name], figure = decided(counted, chain, members, period=period)
             figures.append(figure)
         elif span.timeline.holding(arrival.timestamp_ms) is not None:
             figures.append(NO_FIGURE)

@@ -18,6 +18,7 @@ from tests.world import naive
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS, ms
 from tests.world.definitions import (
     GRACE_SETTINGS,
+    GROUPED,
     METRICS,
     ORG,
     SUBSCRIPTION,
@@ -30,7 +31,6 @@ from tests.world.partition import Live
 from tests.world.profiles import examples
 
 END_MS = START_MS + 8 * WEEK_MS
-GROUPED = ("sum", "unique")
 WINDOW_MS = 5 * DAY_MS + HOUR_MS // 2
 """A period closes to late events between two of its cuts."""
 SETTINGS = (

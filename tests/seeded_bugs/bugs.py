@@ -40,6 +40,24 @@ BUGS = (
         "elif False:",
     ),
     Bug(
+        "billed-below-the-peak",
+        "tables/instants/chain.py",
+        "units = _subtract(current, chain.peak)",
+        "units = part",
+    ),
+    Bug(
+        "figure-not-taken-out",
+        "tables/closing/instants.py",
+        "changes += [self._taken_out(f, at) for f in known.values() if f.counts]",
+        "changes += []",
+    ),
+    Bug(
+        "seat-known-too-early",
+        "tables/unique_count.py",
+        "before = [o for o in member if _event_time(o) < place and o.position < known]",
+        "before = [o for o in member if _event_time(o) < place]",
+    ),
+    Bug(
         "dedupe-removed",
         "tables/partition/intake.py",
         "known = latest.get(identity) or found",

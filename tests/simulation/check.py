@@ -26,6 +26,7 @@ from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, SubscriptionKey, arrivals_of, index_of
 from app.wire.decode import Headers
 from app.wire.identity import event_id, same_body
+from app.wire.instant_records import INSTANT_TYPES
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import Topic
 from tables.cells.cell import Span
@@ -398,6 +399,8 @@ def _complete(records: list[bytes]) -> Iterator[str]:
     newest: dict[str, dict[str, Any]] = {}
     for value in records:
         record = msgspec.json.decode(value)
+        if record["type"] in INSTANT_TYPES:
+            continue
         known = newest.get(record["cell_id"])
         if known is None or known["revision"] < record["revision"]:
             newest[record["cell_id"]] = record

@@ -15,6 +15,7 @@ from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.offline.fold import OfflineMeter
 from app.wire.arrivals import Arrival, MeterKey
+from app.wire.instant_records import INSTANT_TYPES
 from tables.partition.partition import Partition
 from tests.world.clock import DAY_MS, HOUR_MS, ms
 
@@ -48,7 +49,9 @@ def broken_rules(
     records: Sequence[dict[str, Any]], offline: OfflineMeter, arrivals: Iterable[Arrival]
 ) -> Iterator[str]:
     """Every rule that does not hold of records that were published; `arrivals`: of what events."""
-    periods = _periods(records)
+    instants = [record for record in records if record["type"] in INSTANT_TYPES]
+    periods = _periods([record for record in records if record["type"] not in INSTANT_TYPES])
+    yield from _revised_one_by_one(instants)
     yield from _at_other_cuts(periods, offline.definitions)
     yield from _apart(periods)
     yield from _moved_away(offline.definitions)
@@ -57,6 +60,16 @@ def broken_rules(
         key = (*arrival.name, arrival.event.code)
         newest_ms[key] = max(newest_ms.get(key, 0), arrival.append_time_ms)
     yield from _carried_by_nobody(periods, offline.partition, newest_ms)
+
+
+def _revised_one_by_one(instants: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The figures of an event in a cell have one id, and revisions without a hole."""
+    revisions: dict[str, set[int]] = defaultdict(set)
+    for record in instants:
+        revisions[record["instant_id"]].add(record["revision"])
+    for identity, found in revisions.items():
+        if found != set(range(len(found))):
+            yield f"instant {identity} has revisions {sorted(found)}"
 
 
 def _periods(records: Sequence[dict[str, Any]]) -> list[_Published]:
@@ -192,7 +205,8 @@ def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> It
     for period in periods:
         for charge, metric, *_ in partition.routes.charges_of(upgraded, period).in_force:
             listed = metric.id in shown[upgraded.id, period.start_ms // 1000 * 1000]
-            if listed or charge.prorated or not metric.recurring:
+            # A charge paid in advance has nothing left to bill where its period ends early.
+            if listed or charge.prorated or charge.pay_in_advance or not metric.recurring:
                 continue
             for span in partition.packing.route_of((*name, metric.code)).spans:
                 of_period = span.key.start_ms <= period.start_ms < span.end_ms

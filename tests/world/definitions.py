@@ -38,6 +38,8 @@ METRICS: dict[str, dict[str, Any]] = {
         "filters": [{"key": "g", "values": ["x", "y"]}, {"key": "u", "values": ["a", "b"]}],
     },
     "average": {"aggregation_type": "weighted_sum_agg", "field_name": "v"},
+    "prepaid": {"aggregation_type": "sum_agg", "field_name": "v", "recurring": True},
+    "passes": {"aggregation_type": "unique_count_agg", "field_name": "u"},
 }
 # A new type is in every law as soon as it is registered.
 METRICS |= {
@@ -71,6 +73,10 @@ PRICES: dict[str, tuple[str, dict[str, Any]]] = {
     "level": ("percentage", _OF_EACH),
 }
 """Models and properties of charges that ask for single events."""
+GROUPED = ("sum", "unique", "passes")
+"""Charges grouped by `g`."""
+IN_ADVANCE = ("prepaid", "passes")
+"""Charges whose events are billed when they come."""
 
 
 class CommandAt(NamedTuple):
@@ -94,8 +100,9 @@ def plan_body(codes: Iterable[str], *, presents: bool = False, **changes: Any) -
             "charge_model": "standard",
             "properties": {"amount": "1"},
             "prorated": code in PRORATED,
+            "pay_in_advance": code in IN_ADVANCE,
         }
-        if code in ("sum", "unique"):
+        if code in GROUPED:
             charge["properties"]["pricing_group_keys"] = ["g"]
         if presents and code in PRESENTED:
             charge["properties"] |= presented_by(*PRESENTED[code])

@@ -11,16 +11,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from app.bounds.turns import drained
 from app.definitions.commands import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, runs_of
+from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.members import MemberKey, SetKey
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
+from tables.closing.instants import instants_at, members_wanted
 from tables.event_index.index import EventIndex
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition
@@ -47,6 +50,7 @@ class Changelog:
             "presence": {},
             "published": {},
             "corrections": {},
+            "instants": {},
         }
         self.index_rows = b""
         self.record = b""
@@ -62,6 +66,7 @@ class Changelog:
         self.tables["presence"].update(changes.event_ranges)
         self.tables["published"].update(changes.published)
         self.tables["corrections"].update(changes.corrections)
+        _compact(self.tables["instants"], changes.instants)
         self.index_rows += changes.index_rows
         partition.index.seal_flush(partition.checkpoint.flush)
         self.record = msgspec.msgpack.encode(partition.checkpoint)
@@ -82,6 +87,8 @@ class Changelog:
             partition.published.load(key, value)
         for key, value in self.tables["corrections"].items():
             partition.corrections.load(key, value)
+        for key, value in self.tables["instants"].items():
+            partition.instants.load(key, value)
         for key, value in self.cells.items():
             partition.packing.load_cell(key, value)
         assert partition.restored()
@@ -140,16 +147,19 @@ class Live:
         for arrival in arrivals:
             self._arrived[arrival.position] = arrival
         runs = runs_of(arrivals)
-        for name in self.partition.missing_members(runs):
-            stored = self.changelog.store.get(name)
-            assert stored == self.changelog.members.get(name)
-            self.partition.members.fill(name, stored)
+        self._fill(self.partition.missing_members(runs))
         try:
             self.accepted += self.partition.fold(runs).accepted
         except WaitForDefinitions as wait:
             self.define_until(wait.past_ms + 1)
             self.accepted += self.partition.fold(runs).accepted
         self.refold(self.partition.stale.take_displaced_keys())
+
+    def _fill(self, missing: Iterable[MemberKey]) -> None:
+        for name in missing:
+            stored = self.changelog.store.get(name)
+            assert stored == self.changelog.members.get(name)
+            self.partition.members.fill(name, stored)
 
     def keep(self, arrival: Arrival) -> None:
         """Let the log have it, whoever folds it."""
@@ -196,6 +206,9 @@ class Live:
             if history_ms <= cut_ms:
                 self.refold(refolds_of(entering_history(self.partition)))
                 continue
+            self._fill(drained(members_wanted(self.partition, cut_ms)))
+            decided = instants_at(self.partition, cut_ms)
+            self.records += (record for record in decided if record is not None)
             for name in names:
                 if next_cut(self.partition, name) == cut_ms:
                     self.records += close_subscription(self.partition, name, cut_ms)
@@ -214,8 +227,14 @@ class Live:
         return found
 
     def bodies(self) -> list[dict[str, Any]]:
-        """Published records as JSON."""
-        return [msgspec.json.decode(record.value) for record in self.records]
+        """Published records as JSON, without those of single events."""
+        bodies = (msgspec.json.decode(record.value) for record in self.records)
+        return [body for body in bodies if body["type"] not in INSTANT_TYPES]
+
+    def instants(self) -> list[dict[str, Any]]:
+        """Records of single events as JSON."""
+        bodies = (msgspec.json.decode(record.value) for record in self.records)
+        return [body for body in bodies if body["type"] in INSTANT_TYPES]
 
     def values(self) -> list[bytes]:
         """Published records as bytes, in an order of their own."""

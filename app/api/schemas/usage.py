@@ -31,6 +31,9 @@ class PresentationRow(Model):
 
 
 class Presented(Figures):
+    in_advance_units: Units | None = Field(
+        None, description="Of charges paid in advance: what was billed by now, and what is carried."
+    )
     presentation_breakdowns: list[PresentationRow] | None = Field(
         description="Parts by the charge's presentation keys; null where there are too many."
     )

@@ -1,0 +1,99 @@
+"""The instant record: what one event of a charge paid in advance bills (records-and-cuts §5)."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from app.billing_periods.instants import iso_milliseconds
+from app.definitions.model import Charge, ChargeFilter, Metric
+from app.wire.arrivals import Position
+from app.wire.usage_records import (
+    Envelope,
+    PublishedRecord,
+    Told,
+    _echo,
+    _head,
+    _members,
+    _published,
+    _quoted,
+    _text,
+    _uuid5,
+    record_id,
+)
+
+InstantType = Literal["usage.instant", "usage.instant_revised"]
+INSTANT_TYPES: Final = frozenset(("usage.instant", "usage.instant_revised"))
+InstantReason = Literal["correction"]
+
+
+class InstantText(NamedTuple):
+    """The figures of one event in one cell as printed."""
+
+    units: str
+    prorated_units: str | None
+    applied_units: str
+    units_before: str
+    units_after: str
+    current_units: str
+    peak_units: str
+    precise_total_amount_cents: str | None
+    counts: bool
+
+
+def instant_id(cell: str, transaction_id: str) -> str:
+    """Return the id of an event in a cell, the same in every revision."""
+    return _uuid5(f"{cell}:{transaction_id}".encode())
+
+
+def instant_record(
+    envelope: Envelope,
+    cell: str,
+    revision: int,
+    charge: Charge,
+    metric: Metric,
+    charge_filter: ChargeFilter | None,
+    grouped_by: tuple[tuple[str, str | None], ...],
+    transaction_id: str,
+    timestamp_ms: int,
+    position: Position,
+    figures: InstantText,
+    previous_units: str | None,
+    delta_units: str | None,
+) -> PublishedRecord:
+    """Return a `usage.instant` record (revision 0) or a `usage.instant_revised` record."""
+    kind: InstantType = "usage.instant" if revision == 0 else "usage.instant_revised"
+    reason: InstantReason | None = None if revision == 0 else "correction"
+    instant = instant_id(cell, transaction_id)
+    identity = record_id(instant, revision)
+    version = envelope.schema_version
+    echo = _echo(charge, metric, charge_filter, envelope.plan.amount_currency, version)
+    append_time_ms, partition, offset, index = position
+    event = _members(
+        {
+            "event_transaction_id": transaction_id,
+            "event_timestamp": iso_milliseconds(timestamp_ms),
+            "position": {
+                "append_time": iso_milliseconds(append_time_ms),
+                "partition": partition,
+                "offset": offset,
+                "index": index,
+            },
+        }
+    )
+    groups = _text(dict(sorted(grouped_by))) if grouped_by else "null"
+    head = _head(envelope, identity, cell, revision, kind)
+    # The two ids stand side by side.
+    head = head.replace(f'"cell_id":"{cell}"', f'"instant_id":"{instant}","cell_id":"{cell}"', 1)
+    value = (
+        f'{head},{echo},"grouped_by":{groups},"period":{envelope.period_text},{event},'
+        f'"units":"{figures.units}","prorated_units":{_quoted(figures.prorated_units)},'
+        f'"applied_units":"{figures.applied_units}","units_before":"{figures.units_before}",'
+        f'"units_after":"{figures.units_after}","current_units":"{figures.current_units}",'
+        f'"peak_units":"{figures.peak_units}","presentation_by":null,'
+        f'"precise_total_amount_cents":{_quoted(figures.precise_total_amount_cents)},'
+        f'"events_count":{int(figures.counts)},"previous_units":{_quoted(previous_units)},'
+        f'"delta_units":{_quoted(delta_units)},"revision_reason":{_quoted(reason)},'
+        f'"closed_at":"{iso_milliseconds(envelope.closed_at_ms)}",'
+        f'"definitions_offset":{envelope.definitions_offset}}}'
+    )
+    return _published(envelope, identity, Told(kind, reason or ""), value)

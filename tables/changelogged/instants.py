@@ -1,0 +1,189 @@
+"""Instants: what charges paid in advance have billed, and the events that they have yet to bill.
+
+An event waits until its grid cut. Then it has a *figure* in every cell that it counts in, and the
+*chain* of the cell goes on from there. Both stay for good: an event may be corrected at any age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from app.wire.arrivals import Arrival, Position, SubscriptionKey
+from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.packed_rows import PackedRows
+
+CellId = str
+
+
+class StoredChain(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The chain of a cell, and which cell it is."""
+
+    subscription_id: str
+    charge_id: str
+    filter_id: str | None
+    grouped_by: tuple[tuple[str, str | None], ...]
+    start_ms: int
+    current: Decimal
+    peak: Decimal
+    billed: Decimal
+    decided_ms: int
+    """The newest cut that decided anything of it."""
+
+
+class StoredFigure(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The newest figure of one event in one cell."""
+
+    cell_id: CellId
+    transaction_id: str
+    timestamp_ms: int
+    part: Decimal
+    units: Decimal
+    prorated_units: Decimal | None
+    revision: int
+    counts: bool
+    """False once a correction took the event out of the cell."""
+    decided_ms: int
+    """The cut that decided it."""
+
+
+class InstantTable:
+    """Figures and chains of one partition, and its events without a figure."""
+
+    def __init__(self) -> None:
+        self.sum = ChangelogSum()
+        self.undecided: dict[SubscriptionKey, dict[Position, Arrival]] = {}
+        """Events that wait for their grid cut, as they came."""
+        self.corrected: dict[SubscriptionKey, set[bytes]] = {}
+        """Events with a correction that waits for its cut."""
+        self._chains: dict[bytes, bytes] = {}
+        self._figures = PackedRows()
+        self._dirty: dict[bytes, bytes | None] = {}
+
+    def decided(self) -> InstantTable:
+        """Return a table with the same chains and figures, of which nothing waits; for reading."""
+        table = InstantTable()
+        table._chains, table._figures = self._chains, self._figures
+        return table
+
+    # Events that wait
+
+    def add(self, arrival: Arrival) -> bool:
+        """Keep an event until its cut; return False if it is kept already."""
+        waiting = self.undecided.setdefault(arrival.name, {})
+        if arrival.position in waiting:
+            return False
+        kept = msgspec.structs.replace(
+            arrival, event=msgspec.structs.replace(arrival.event, body=b"")
+        )
+        waiting[arrival.position] = kept
+        self._write(_event_key(kept), None, _encode(kept))
+        return True
+
+    def drop(self, name: SubscriptionKey, position: Position) -> None:
+        """Forget an event: it is decided."""
+        waiting = self.undecided[name]
+        arrival = waiting.pop(position)
+        if not waiting:
+            del self.undecided[name]
+        self._write(_event_key(arrival), _encode(arrival), None)
+
+    def names(self) -> set[SubscriptionKey]:
+        """Return external subscriptions of which anything waits for a cut."""
+        return self.undecided.keys() | self.corrected.keys()
+
+    def waits(self, name: SubscriptionKey) -> bool:
+        """Return whether anything of an external subscription waits for a cut."""
+        return name in self.undecided or name in self.corrected
+
+    def correct(self, name: SubscriptionKey, identity: bytes) -> None:
+        """Have a correction of an event decided at its cut."""
+        self.corrected.setdefault(name, set()).add(identity)
+
+    def forget_corrections(self, name: SubscriptionKey, identities: set[bytes]) -> None:
+        """Forget events whose corrections are decided."""
+        self.corrected[name] -= identities
+        if not self.corrected[name]:
+            del self.corrected[name]
+
+    # Chains
+
+    def chain(self, cell_id: CellId) -> StoredChain | None:
+        """Return the chain of a cell; None before its first event is decided."""
+        packed = self._chains.get(_chain_key(cell_id))
+        return None if packed is None else _decode_chain(packed)
+
+    def put_chain(self, cell_id: CellId, chain: StoredChain) -> None:
+        """Put a chain in place of the one before."""
+        key, value = _chain_key(cell_id), _encode(chain)
+        self._write(key, self._chains.get(key), value)
+        self._chains[key] = value
+
+    # Figures
+
+    def figures(self, identity: bytes) -> list[StoredFigure]:
+        """Return the newest figures of an event, one a cell."""
+        rows = self._figures.read(_figure_key(identity))
+        return [figure for _, value in rows for figure in _decode_figures(value)]
+
+    def put_figures(self, identity: bytes, figures: Iterable[StoredFigure]) -> None:
+        """Put the figures of an event in place of those before."""
+        key, value = _figure_key(identity), _encode(list(figures))
+        known = [old for _, old in self._figures.drain(key)]
+        self._figures.add(key, b"", value)
+        self._figures.pack()
+        self._write(key, known[0] if known else None, value)
+
+    # The changelog
+
+    def _write(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
+        self.sum = self.sum.replaced(key, old, new)
+        self._dirty[key] = new
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
+
+    def take_changes(self) -> list[tuple[bytes, bytes | None]]:
+        """Return changelog records of what changed since the last call; None deletes."""
+        changes = list(self._dirty.items())
+        self._dirty.clear()
+        return changes
+
+    def load(self, key: bytes, value: bytes) -> None:
+        """Take over one changelog record."""
+        self.sum = self.sum.replaced(key, None, value)
+        kind = key[:1]
+        if kind == _EVENT:
+            arrival = _decode_arrival(value)
+            self.undecided.setdefault(arrival.name, {})[arrival.position] = arrival
+        elif kind == _CHAIN:
+            self._chains[key] = value
+        else:
+            self._figures.add(key, b"", value)
+
+    def loaded(self) -> None:
+        """Pack what was taken over, now that it is all there."""
+        self._figures.pack()
+
+
+_EVENT, _CHAIN, _FIGURE = b"e", b"c", b"f"
+_encode = msgspec.msgpack.encode
+_decode_chain = msgspec.msgpack.Decoder(StoredChain).decode
+_decode_figures = msgspec.msgpack.Decoder(list[StoredFigure]).decode
+_decode_arrival = msgspec.msgpack.Decoder(Arrival).decode
+
+
+def _event_key(arrival: Arrival) -> bytes:
+    return _EVENT + _encode((arrival.name, arrival.position))
+
+
+def _chain_key(cell_id: CellId) -> bytes:
+    return _CHAIN + cell_id.encode()
+
+
+def _figure_key(identity: bytes) -> bytes:
+    return _FIGURE + identity

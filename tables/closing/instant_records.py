@@ -1,0 +1,149 @@
+"""Records of what was decided of single events."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from app.definitions.model import Charge, Metric, Plan, Subscription
+from app.definitions.timeline import Period
+from app.numbers import EXACT, ZERO, plain
+from app.wire.arrivals import Arrival, Position
+from app.wire.instant_records import InstantText, instant_record
+from app.wire.usage_records import Envelope, PublishedRecord
+from tables.cells.cell import Span, window_of
+from tables.changelogged.instants import StoredChain, StoredFigure
+from tables.instants.chain import Figure
+from tables.partition.partition import Partition
+
+
+class Change(NamedTuple):
+    """The figure of an event in a cell, as a step leaves it."""
+
+    stored: StoredFigure
+    previous: StoredFigure | None
+    figure: Figure
+    chain: StoredChain
+    arrival: Arrival | None
+    """The event, None where it was taken out."""
+    span: Span | None
+    """The charge that it counts in; None where it was taken out."""
+    period: Period | None
+    at: Position
+    """Position of the event."""
+
+
+class InstantRecords:
+    """Makes the records of one cut."""
+
+    def __init__(self, partition: Partition, cut_ms: int):
+        self._partition = partition
+        self._cut_ms = cut_ms
+        self._envelopes: dict[tuple[str, int], Envelope] = {}
+
+    def record(self, change: Change) -> PublishedRecord:
+        """Return the record of one figure."""
+        chain, stored, previous = change.chain, change.stored, change.previous
+        subscription = subscription_at(self._partition, chain.subscription_id, self._cut_ms)
+        charge, metric = self._charge_of(subscription, change)
+        bucket = next((f for f in charge.filters if f.id == chain.filter_id), None)
+        period = change.period or self._period_of(subscription, chain.start_ms)
+        envelope = self._envelope(subscription, period)
+        balance = self._balance(subscription, chain, metric, period)
+        after = EXACT.add(balance, chain.peak)
+        event = None if change.arrival is None else change.arrival.event
+        precise = None if event is None else event.precise_total_amount_cents
+        figure = change.figure
+        text = InstantText(
+            plain(figure.units),
+            None if stored.prorated_units is None else plain(stored.prorated_units),
+            plain(figure.applied_units),
+            plain(EXACT.subtract(after, figure.units)),
+            plain(after),
+            plain(chain.current),
+            plain(chain.peak),
+            None if precise is None else plain(precise),
+            stored.counts,
+        )
+        before = None if previous is None else previous.units
+        return instant_record(
+            envelope,
+            stored.cell_id,
+            stored.revision,
+            charge,
+            metric,
+            bucket,
+            chain.grouped_by,
+            stored.transaction_id,
+            stored.timestamp_ms,
+            change.at,
+            text,
+            None if before is None else plain(before),
+            None if before is None else plain(EXACT.subtract(figure.units, before)),
+        )
+
+    def _envelope(self, subscription: Subscription, period: Period) -> Envelope:
+        envelope = self._envelopes.get((subscription.id, period.start_ms))
+        if envelope is None:
+            definitions = self._partition.definitions
+            plan = self._plan_of(subscription, self._cut_ms)
+            offset = definitions.last_offset_at(self._cut_ms)
+            envelope = Envelope(subscription, plan, period, self._cut_ms, offset, 2)
+            self._envelopes[subscription.id, period.start_ms] = envelope
+        return envelope
+
+    def _charge_of(self, subscription: Subscription, change: Change) -> tuple[Charge, Metric]:
+        """Return charge and metric as the figure has them; of one taken out, as it had them."""
+        if change.span is not None:
+            return change.span.fold.charge, change.span.fold.metric
+        at_ms = self._cut_ms if change.previous is None else change.previous.decided_ms
+        plan = self._plan_of(subscription, at_ms)
+        (charge,) = [each for each in plan.charges if each.id == change.chain.charge_id]
+        versions = self._partition.definitions.metric_versions[charge.metric_id]
+        metric = versions.last_before_deletion(at_ms)
+        if metric is None:
+            raise LookupError(f"metric {charge.metric_id} is not known at {at_ms}")
+        return charge, metric
+
+    def _plan_of(self, subscription: Subscription, at_ms: int | None) -> Plan:
+        versions = self._partition.definitions.plan_versions[subscription.plan_id]
+        plan = versions.last_before_deletion(at_ms)
+        if plan is None:
+            raise LookupError(f"plan {subscription.plan_id} is not known at {at_ms}")
+        return plan
+
+    def _period_of(self, subscription: Subscription, start_ms: int) -> Period:
+        name = (subscription.organization_id, subscription.external_id)
+        for versions, timeline in self._partition.timelines.of(name, self._cut_ms):
+            newest = versions.at()
+            period = timeline.holding(start_ms)
+            if newest is not None and newest.id == subscription.id and period is not None:
+                return period
+        raise LookupError(f"subscription {subscription.id} has no period at {start_ms}")
+
+    def _balance(
+        self, subscription: Subscription, chain: StoredChain, metric: Metric, period: Period
+    ) -> Decimal:
+        """Return what a cell carries into its period, as of the cut; 0 unless it recurs."""
+        if not metric.recurring:
+            return ZERO
+        name = (subscription.organization_id, subscription.external_id)
+        groups = tuple(text for _, text in chain.grouped_by)
+        for span in self._partition.packing.route_of((*name, metric.code)).spans:
+            if span.key[:2] != (chain.subscription_id, chain.charge_id):
+                continue
+            if not span.key.start_ms <= period.start_ms < span.end_ms:
+                continue
+            _, before = span.states(period, chain.filter_id, groups, self._cut_ms)
+            aggregation = span.fold.aggregation
+            nothing = aggregation.initialize()
+            return aggregation.result(nothing, before, window_of(period)).full_units
+        return ZERO
+
+
+def subscription_at(partition: Partition, subscription_id: str, at_ms: int | None) -> Subscription:
+    """Return a subscription as it was at a moment; None: as it is."""
+    found = partition.definitions.subscription_by_id(subscription_id, at_ms)
+    if found is None:
+        raise LookupError(f"subscription {subscription_id} is not known at {at_ms}")
+    return found

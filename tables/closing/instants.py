@@ -1,0 +1,301 @@
+"""Instants at a cut: the figures of events, and of corrections, that were appended by then.
+
+Each step of a chain is taken in order of position, under the definitions appended until the cut.
+What was decided once stays: a cut that is taken again finds it and says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+
+from app.bounds.turns import Steps
+from app.definitions.timeline import NEVER_MS
+from app.numbers import ZERO
+from app.wire.arrivals import Arrival, MeterKey, Position, SubscriptionKey
+from app.wire.usage_records import PublishedRecord, cell_id
+from tables.cells.cell import Span
+from tables.cells.keys import SpanKey
+from tables.changelogged.instants import InstantTable, StoredChain, StoredFigure
+from tables.changelogged.members import MemberKey
+from tables.closing.instant_records import Change, InstantRecords, subscription_at
+from tables.instants.book import Book
+from tables.instants.chain import NO_FIGURE, Chain, Figure, take_out
+from tables.instants.deciding import Counted, counted_in, decided
+from tables.partition.partition import Partition
+from tables.routing.route import Route
+
+STEPS_AT_ONCE = 64
+"""Between two chances to let others go on."""
+
+
+class Step(NamedTuple):
+    """One event, or what a correction makes of one, in the chains that it moves."""
+
+    position: Position
+    """Position of the event, or of the correction."""
+    name: SubscriptionKey
+    identity: bytes
+    arrival: Arrival | None
+    """The event as it counts; None: it is canceled."""
+    corrects: bool
+
+
+def instants_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord | None]:
+    """Decide everything that waits for a cut; yield its records, in order; None: a step."""
+    deciding = Deciding(partition, partition.instants, cut_ms)
+    records = InstantRecords(partition, cut_ms)
+    says = partition.definitions.settings_at(cut_ms).fold_version >= 2
+    for count, step in enumerate(deciding.steps(partition.instants.names()), 1):
+        for change in deciding.take(step) if says else ():
+            yield records.record(change)
+        if not step.corrects:
+            partition.instants.drop(step.name, step.position)
+        if count % STEPS_AT_ONCE == 0:
+            yield None
+    _forget_corrections(partition, cut_ms)
+
+
+def _forget_corrections(partition: Partition, cut_ms: int) -> None:
+    for name, identities in list(partition.instants.corrected.items()):
+        done = {
+            identity
+            for identity in identities
+            if all(s.append_time_ms <= cut_ms for s in partition.corrections.history(identity))
+        }
+        partition.instants.forget_corrections(name, done)
+
+
+def members_wanted(partition: Partition, cut_ms: int) -> Steps[list[MemberKey]]:
+    """Return members that `instants_at` will ask for and that the store has to be asked for."""
+    deciding = Deciding(partition, partition.instants, cut_ms)
+    wanted: dict[MemberKey, None] = {}
+    for step in deciding.steps(partition.instants.names()):
+        yield
+        for _, counted in deciding.places(step.arrival) if step.arrival is not None else ():
+            member = counted.member(partition.members)
+            if member is not None and partition.members.is_missing(member):
+                wanted[member] = None
+    return list(wanted)
+
+
+def chains_ahead(partition: Partition, name: SubscriptionKey) -> Steps[Book]:
+    """Return the chains of an external subscription as if a cut decided all that waits now."""
+    book = Book(partition.instants)
+    if partition.instants.waits(name):
+        deciding = Deciding(partition, book, NEVER_MS, partition.views.route_of)
+        for step in deciding.steps([name]):
+            deciding.take(step)
+            yield
+    return book
+
+
+class Deciding:
+    """What one cut decides, one step after another."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        book: InstantTable | Book,
+        cut_ms: int,
+        route_of: Callable[[MeterKey], Route] | None = None,
+    ):
+        """Take `book`, which keeps what is decided; `route_of` for who must change no route."""
+        self._partition = partition
+        self._book = book
+        self._cut_ms = cut_ms
+        self._live = route_of or partition.packing.route_of
+        definitions = partition.definitions
+        self._as_of_ms = None if cut_ms == NEVER_MS else cut_ms
+        self._is_newest = definitions.last_offset_at(cut_ms) == definitions.last_offset_at(NEVER_MS)
+        self._routes: dict[MeterKey, Route] = {}
+
+    # What is to be decided
+
+    def steps(self, names: Iterable[SubscriptionKey]) -> list[Step]:
+        """Return all that waits for the cut, in order of position."""
+        found: list[Step] = []
+        for name in list(names):
+            found += self._events(name)
+            found += self._corrections(name)
+        return sorted(found, key=attrgetter("position"))
+
+    def _events(self, name: SubscriptionKey) -> Iterator[Step]:
+        partition, cut_ms = self._partition, self._cut_ms
+        for position, arrival in partition.instants.undecided.get(name, {}).items():
+            first_ms = partition.cuts.grid_cut_of(position[0])
+            if first_ms > cut_ms:
+                continue
+            identity = arrival.identity
+            entry = partition.index.find(identity)
+            counts: Arrival | None = arrival
+            if entry is None or entry[:4] != position:
+                # Another copy of it came earlier, or it was refused after all.
+                counts = None
+            for stored in partition.corrections.history(identity) if counts else ():
+                if stored.append_time_ms <= min(first_ms, cut_ms):
+                    event = stored.event
+                    counts = (
+                        None if event is None else msgspec.structs.replace(arrival, event=event)
+                    )
+            yield Step(position, name, identity, counts, corrects=False)
+
+    def _corrections(self, name: SubscriptionKey) -> Iterator[Step]:
+        partition, cut_ms = self._partition, self._cut_ms
+        for identity in partition.instants.corrected.get(name, ()):
+            entry = partition.index.find(identity)
+            if entry is None:
+                continue
+            first_ms = partition.cuts.grid_cut_of(entry.append_time_ms)
+            later = [
+                stored
+                for stored in partition.corrections.history(identity)
+                if first_ms < stored.append_time_ms <= cut_ms
+            ]
+            if not later or partition.cuts.grid_cut_of(later[-1].append_time_ms) <= self._done_ms:
+                continue
+            holds, event = later[-1], later[-1].event
+            arrival = None if event is None else Arrival(event, name[0], *entry[:5])
+            yield Step(holds.position, name, identity, arrival, corrects=True)
+
+    @property
+    def _done_ms(self) -> int:
+        return self._partition.checkpoint.cut_ms
+
+    # Where an event counts
+
+    def places(self, arrival: Arrival) -> Iterator[tuple[Span, Counted]]:
+        """Yield where an event counts in charges that are paid in advance."""
+        for span in self._route_of(arrival.meter_key).spans:
+            if span.fold.in_advance and span.fold.prices:
+                counted = counted_in(span, arrival, groups_known=self._is_newest)
+                if counted is not None:
+                    yield span, self._living(span, counted)
+
+    def _route_of(self, meter_key: MeterKey) -> Route:
+        route = self._routes.get(meter_key)
+        if route is None:
+            if self._is_newest:
+                route = self._live(meter_key)
+            else:
+                route = self._partition.routes.compile(meter_key, self._as_of_ms)
+            self._routes[meter_key] = route
+        return route
+
+    def _living(self, span: Span, counted: Counted) -> Counted:
+        """Return the same in the span that has the cells, if definitions have moved on."""
+        if self._is_newest:
+            return counted
+        live = self._live_span(span.name, span.fold.metric.code, span.key)
+        if live is None or live.fold.key != span.fold.key:
+            return counted
+        layer = live.layer_starting(counted.period.start_ms)
+        return counted if layer is None else counted._replace(layer=layer)
+
+    def _live_span(self, name: SubscriptionKey, code: str, key: SpanKey) -> Span | None:
+        spans = self._live((*name, code)).spans
+        return next((span for span in spans if span.key == key), None)
+
+    # Deciding
+
+    def take(self, step: Step) -> list[Change]:
+        """Take a step; return the figures that it changes, those that it takes out first."""
+        known = {figure.cell_id: figure for figure in self._book.figures(step.identity)}
+        first = all(figure.decided_ms < self._cut_ms for figure in known.values())
+        if known and (not step.corrects or not first):
+            # A partition that folds anew comes to what it decided before.
+            return []
+        changes: list[Change] = []
+        at = step.position
+        if step.corrects:
+            at = self._partition.index.find(step.identity).position  # type: ignore[union-attr]
+            changes += [self._taken_out(f, at) for f in known.values() if f.counts]
+        now = {change.stored.cell_id: change.stored for change in changes}
+        for span, counted in self.places(step.arrival) if step.arrival is not None else ():
+            change = self._taken_in(span, counted, step, at, known)
+            now[change.stored.cell_id] = change.stored
+            changes = [c for c in changes if c.stored.cell_id != change.stored.cell_id]
+            changes.append(change)
+        if changes:
+            self._book.put_figures(step.identity, (known | now).values())
+        return changes
+
+    def _taken_out(self, figure: StoredFigure, at: Position) -> Change:
+        chain = self._book.chain(figure.cell_id)
+        if chain is None:
+            raise LookupError(f"cell {figure.cell_id} has a figure and no chain")
+        left = take_out(
+            Chain(chain.current, chain.peak, chain.billed),
+            Figure(figure.part, figure.units, ZERO, figure.prorated_units),
+        )
+        stored = msgspec.structs.replace(
+            figure,
+            part=ZERO,
+            units=ZERO,
+            prorated_units=None if figure.prorated_units is None else ZERO,
+            revision=figure.revision + 1,
+            counts=False,
+            decided_ms=self._cut_ms,
+        )
+        now = self._put(figure.cell_id, chain, left)
+        gone = NO_FIGURE._replace(prorated_units=stored.prorated_units)
+        return Change(stored, figure, gone, now, None, None, None, at)
+
+    def _taken_in(
+        self,
+        span: Span,
+        counted: Counted,
+        step: Step,
+        at: Position,
+        known: dict[str, StoredFigure],
+    ) -> Change:
+        charge, arrival = span.fold.charge, counted.arrival
+        subscription = subscription_at(self._partition, span.key.subscription_id, self._as_of_ms)
+        bucket = next((f for f in charge.filters if f.id == counted.filter_id), None)
+        grouped_by = tuple(zip(charge.group_keys(bucket), counted.groups, strict=False))
+        grouped_by = grouped_by if counted.groups else ()
+        start_ms = counted.period.start_ms
+        identity = cell_id(subscription, charge.id, counted.filter_id, grouped_by, start_ms)
+        before = self._book.chain(identity)
+        chain = Chain() if before is None else Chain(before.current, before.peak, before.billed)
+        as_of = step.position if step.corrects else None
+        chain, figure = decided(counted, chain, self._partition.members, as_of)
+        previous = known.get(identity)
+        stored = StoredFigure(
+            identity,
+            arrival.event.transaction_id,
+            arrival.timestamp_ms,
+            figure.part,
+            figure.units,
+            figure.prorated_units,
+            0 if previous is None else previous.revision + 1,
+            counts=True,
+            decided_ms=self._cut_ms,
+        )
+        new = before or StoredChain(
+            span.key.subscription_id,
+            charge.id,
+            counted.filter_id,
+            grouped_by,
+            start_ms,
+            ZERO,
+            ZERO,
+            ZERO,
+            self._cut_ms,
+        )
+        now_chain = self._put(identity, new, chain)
+        return Change(stored, previous, figure, now_chain, arrival, span, counted.period, at)
+
+    def _put(self, identity: str, known: StoredChain, chain: Chain) -> StoredChain:
+        now = msgspec.structs.replace(
+            known,
+            current=chain.current or ZERO,
+            peak=chain.peak or ZERO,
+            billed=chain.billed,
+            decided_ms=self._cut_ms,
+        )
+        self._book.put_chain(identity, now)
+        return now

@@ -1,0 +1,165 @@
+"""Charges paid in advance, from definitions and events to the records of single events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from app.definitions import commands
+from tests.world.bodies import Json
+from tests.world.clock import ms
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.events import amend, cancel, raw
+from tests.world.story import Story
+
+
+def story(aggregation: str = "sum_agg", *, charge: Json | None = None, **metric: Any) -> Story:
+    made = Story(close_grid_s=60).metric("m", aggregation, **metric)
+    return made.plan({"pay_in_advance": True, **(charge or {})}).subscribe()
+
+
+def instants(told: Story, at: str) -> list[Json]:
+    records = [json.loads(record.value) for record in told.meter(at).records]
+    return [record for record in records if record["type"].startswith("usage.instant")]
+
+
+def shown(records: list[Json], *fields: str) -> list[tuple[Any, ...]]:
+    return [tuple(record[field] for field in fields) for record in records]
+
+
+def test_each_event_bills_what_rises_above_the_peak() -> None:
+    told = story()
+    for day, value in ((10, "10"), (11, "-6"), (12, "10")):
+        told.send(f"2024-01-{day}T10:00:30", v=value)
+    found = instants(told, "2024-01-20")
+    assert shown(found, "units", "applied_units", "units_before", "units_after") == [
+        ("10.0", "10.0", "0.0", "10.0"),
+        ("0.0", "0.0", "10.0", "10.0"),
+        ("4.0", "4.0", "10.0", "14.0"),
+    ]
+    assert shown(found, "current_units", "peak_units", "closed_at")[2] == (
+        "14.0",
+        "14.0",
+        "2024-01-12T10:01:00.000Z",
+    )
+
+
+def test_a_cancel_takes_its_event_out() -> None:
+    told = story()
+    for day, value in ((10, "10"), (11, "-6"), (12, "10")):
+        told.send(f"2024-01-{day}T10:00:30", v=value)
+    told.append("2024-01-13T10:00:00", cancel("t0"))
+    told.send("2024-01-14", v="1")
+    found = instants(told, "2024-01-20")
+    assert shown(found, "type", "revision", "units", "delta_units", "events_count")[3:] == [
+        ("usage.instant_revised", 1, "0.0", "-10.0", 0),
+        ("usage.instant", 0, "1.0", None, 1),
+    ]
+    assert shown(found, "current_units", "peak_units")[3] == ("4.0", "4.0")
+
+
+def test_a_record_tells_what_was_billed_in_advance_and_a_cancel_revises_it() -> None:
+    told = story()
+    for day, value in ((10, "10"), (11, "-6"), (12, "10")):
+        told.send(f"2024-01-{day}T10:00:30", v=value)
+    told.append("2024-02-03T10:00:00", cancel("t0"))
+    found = told.records("2024-02-10")
+    records = [record for record in found if record["type"].startswith("usage.re")]
+    assert shown(records, "units", "billing", "billed_in_advance", "revision_reason") == [
+        ("14.0", "none", "14.0", None),
+        ("4.0", "none", "4.0", "correction"),
+    ]
+
+
+def seats() -> Story:
+    told = story("unique_count_agg", charge={"prorated": True}, recurring=True)
+    for number, day in enumerate(range(11, 16)):
+        told.send(f"2024-06-{day}T10:00:00", v=f"seat {number}")
+    return told
+
+
+def test_seats_are_billed_for_the_days_left_and_renewed_in_full() -> None:
+    told = seats()
+    for number in (5, 6):
+        told.send("2024-07-12T01:10:00", v=f"seat {number}")
+    found = instants(told, "2024-08-10")
+    assert [record["prorated_units"] for record in found] == [
+        *("0.66667", "0.63334", "0.6", "0.56667", "0.53334"),
+        *("0.64517", "0.64517"),
+    ]
+    assert shown(found, "units_before", "units_after")[5:] == [("5.0", "6.0"), ("6.0", "7.0")]
+    records = [r for r in told.records("2024-08-10") if r["type"] == "usage.recorded"]
+    assert shown(records, "units", "prorated_units", "billing", "billed_in_advance") == [
+        ("5.0", None, "renewal", "3.00002"),
+        ("7.0", None, "renewal", "1.29034"),
+    ]
+
+
+def test_an_amended_event_moves_between_cells_and_keeps_its_ids() -> None:
+    told = story(charge={"properties": {"pricing_group_keys": ["g"]}})
+    told.send("2024-01-10T10:00:30", v="10", g="x")
+    told.append(
+        "2024-01-10T11:00:00", amend(raw("m", "t0", ms("2024-01-10T10:00:30"), v="7", g="y"))
+    )
+    told.append("2024-01-10T12:00:00", amend(raw("m", "t0", ms("2024-01-10"), v="5", g="x"), "c3"))
+    found = instants(told, "2024-01-20")
+    assert shown(found, "grouped_by", "type", "revision", "units", "previous_units") == [
+        ({"g": "x"}, "usage.instant", 0, "10.0", None),
+        ({"g": "x"}, "usage.instant_revised", 1, "0.0", "10.0"),
+        ({"g": "y"}, "usage.instant", 0, "7.0", None),
+        ({"g": "y"}, "usage.instant_revised", 1, "0.0", "7.0"),
+        ({"g": "x"}, "usage.instant_revised", 2, "5.0", "0.0"),
+    ]
+    assert len({record["instant_id"] for record in found}) == 2
+    assert len({record["id"] for record in found}) == 5
+
+
+def test_a_correction_before_the_first_figure_simply_holds() -> None:
+    told = story()
+    told.send("2024-01-10T10:00:10", v="10")
+    told.append("2024-01-10T10:00:20", amend(raw("m", "t0", ms("2024-01-10T10:00:10"), v="7")))
+    told.send("2024-01-10T10:00:30", v="1")
+    told.append("2024-01-10T10:00:40", cancel("t2", "c9"))
+    assert shown(instants(told, "2024-01-20"), "units", "revision") == [("7.0", 0)]
+
+
+def test_what_is_not_known_at_the_cut_bills_nothing_for_ever() -> None:
+    told = Story(close_grid_s=60).metric("m", "sum_agg")
+    told.send("2024-01-10T10:00:10", v="10")
+    told.plan({"pay_in_advance": True}, at="2024-01-10T10:00:30").subscribe(
+        at="2024-01-10T10:00:50"
+    )
+    told.send("2024-01-10T10:00:55", v="2")
+    told.send("2024-01-10T10:01:01", v="x")
+    told.send("2024-01-10T10:01:02")
+    assert shown(instants(told, "2024-01-20"), "units") == [("10.0",), ("2.0",)]
+    late = Story(close_grid_s=60).metric("m", "sum_agg")
+    late.send("2024-01-10T10:00:10", v="10")
+    late.plan({"pay_in_advance": True}, at="2024-01-10T10:00:30").subscribe(
+        at="2024-01-10T10:01:01"
+    )
+    late.send("2024-01-10T10:01:05", v="2")
+    assert shown(instants(late, "2024-01-20"), "units") == [("2.0",)]
+
+
+def test_a_recurring_charge_that_ends_is_not_published_again() -> None:
+    told = story(recurring=True)
+    told.send("2024-01-11", v="4")
+    told.define("2024-01-20", commands.terminate_subscription(ORG, SUBSCRIPTION))
+    assert shown(instants(told, "2024-02-10"), "units") == [("4.0",)]
+    assert [r for r in told.records("2024-02-10") if r["type"] == "usage.recorded"] == []
+
+
+def test_current_usage_shows_what_was_billed_in_advance() -> None:
+    told = story()
+    for day, value in ((10, "10"), (11, "-6"), (12, "10"), (13, "-5")):
+        told.send(f"2024-01-{day}T10:00:30", v=value)
+    (usage,) = told.usage("2024-01-13T10:00:31")["charges_usage"]
+    assert (usage["units"], usage["in_advance_units"]) == ("9.0", "14.0")
+
+
+def test_usage_of_seats_shows_the_days_that_were_billed() -> None:
+    (usage,) = seats().usage("2024-06-20")["charges_usage"]
+    assert (usage["units"], usage["in_advance_units"]) == ("5.0", "3.00002")
+    (usage,) = seats().usage("2024-07-10")["charges_usage"]
+    assert (usage["units"], usage["in_advance_units"]) == ("5.0", "5.0")
