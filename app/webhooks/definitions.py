@@ -150,9 +150,12 @@ class FollowedDefinitions:
         found: list[Message] = []
         for subscription in changed:
             for instant in instants_of(subscription):
+                if instant.at_ms <= append_time_ms:
+                    # The record itself is told as that.
+                    continue
                 if instant.at_ms > self.told_until_ms:
                     self.agenda.note((instant,))
-                elif instant.at_ms > append_time_ms:
+                else:
                     steps = instant_message(self.definitions, instant, self.told_until_ms)
                     found += yield from steps
             yield

@@ -13,6 +13,7 @@ from app.billing_periods.day_count import DAY_MS
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
+from app.definitions.versions import Versions
 
 STARTED: Final = "subscription.started"
 TERMINATED: Final = "subscription.terminated"
@@ -48,6 +49,14 @@ def instants_of(subscription: Subscription) -> Iterator[Instant]:
                 yield Instant(at_ms, False, ALERT, identity)
 
 
+def _was_past(versions: Versions[Subscription], instant: Instant) -> bool:
+    """Return True if the record that first said it came no earlier: it was told as that."""
+    for at_ms, version in zip(versions.changes, versions.all(), strict=True):
+        if instant in instants_of(version):
+            return instant.at_ms <= at_ms
+    return False
+
+
 class Agenda:
     """What is still to happen, soonest first; only what still holds is told."""
 
@@ -56,11 +65,12 @@ class Agenda:
         self._coming: list[Instant] = []
 
     def fill(self, after_ms: int) -> Steps[None]:
-        """Note what happens to all subscriptions after an instant."""
+        """Note what happens to all subscriptions after an instant without a record of its own."""
         for count, versions in enumerate(self._definitions.subscription_versions.values(), 1):
             subscription = versions.at()
             if subscription is not None:
-                self.note(each for each in instants_of(subscription) if each.at_ms > after_ms)
+                coming = (each for each in instants_of(subscription) if each.at_ms > after_ms)
+                self.note(each for each in coming if not _was_past(versions, each))
             if count % STEP_ITEMS == 0:
                 yield
 

@@ -58,6 +58,7 @@ STAGES = (
             "tests/app/wire",
             "tests/app/billing_periods",
             "tests/app/definitions",
+            "tests/app/webhooks",
         ),
     ),
     _pytest("laws", "tests/laws"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 from aiokafka import AIOKafkaProducer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -130,3 +131,26 @@ async def running_webhooks(
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+async def page(settings: Settings) -> str:
+    """The metrics; empty while nothing answers."""
+    url = f"http://127.0.0.1:{settings.webhooks_port}/metrics"
+    async with ClientSession() as session:
+        try:
+            async with session.get(url) as answer:
+                return await answer.text()
+        except OSError:
+            return ""
+
+
+async def says(settings: Settings, line: str) -> None:
+    """Wait until the metrics have a line."""
+    async with asyncio.timeout(40):
+        while f"\n{line}\n" not in await page(settings):
+            await asyncio.sleep(0.1)
+
+
+async def assigned(settings: Settings) -> None:
+    """Wait until the process reads its partitions."""
+    await says(settings, f"meter_webhooks_assigned {3 * settings.raw_partitions + 1}.0")

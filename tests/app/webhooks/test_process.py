@@ -17,7 +17,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 from click.testing import CliRunner
@@ -35,8 +34,10 @@ from tests.app.webhooks.conftest import (
     ISSUER,
     ORG,
     Topics,
+    assigned,
     producing,
     running_webhooks,
+    says,
 )
 from tests.app.webhooks.receiver import Receiver, Request
 from tests.world.definitions_log import metric_body, plan_body, subscription_body
@@ -44,29 +45,6 @@ from tests.world.live.worker import ROOT, environment_of
 from tests.world.waiting import until
 
 METRIC = commands.create_billable_metric(ORG, metric_body("storage"))
-
-
-async def page(settings: Settings) -> str:
-    """The metrics; empty while nothing answers."""
-    url = f"http://127.0.0.1:{settings.webhooks_port}/metrics"
-    async with ClientSession() as session:
-        try:
-            async with session.get(url) as answer:
-                return await answer.text()
-        except OSError:
-            return ""
-
-
-async def says(settings: Settings, line: str) -> None:
-    """Wait until the metrics have a line."""
-    async with asyncio.timeout(40):
-        while f"\n{line}\n" not in await page(settings):
-            await asyncio.sleep(0.1)
-
-
-async def assigned(settings: Settings) -> None:
-    """Wait until the process reads its partitions."""
-    await says(settings, f"meter_webhooks_assigned {3 * settings.raw_partitions + 1}.0")
 
 
 async def committed(settings: Settings, topic: str, offset: int, partition: int = 0) -> None:

@@ -167,6 +167,22 @@ def test_what_no_longer_holds_is_not_told() -> None:
     assert agenda.next(ms("2025-01-01")) is None
 
 
+def test_what_a_record_told_is_told_by_no_instant() -> None:
+    log = Log()
+    log.plan()
+    log.subscribe()
+    log.subscribe(external_id="later", subscription_at="2024-02-05T00:00:00Z")
+    started_ms = log.now_ms
+    log.at("2024-02-05T00:00:00.300Z")
+    log.accept(commands.update_subscription(ORG, "later", {"ending_at": "2024-03-01T00:00:00Z"}))
+    agenda = Agenda(log.definitions)
+    drained(agenda.fill(started_ms - 500))
+    found = agenda.next(log.now_ms)
+    assert found is not None
+    assert (found.at_ms, found.webhook_type) == (ms("2024-02-05"), "subscription.started")
+    assert agenda.next(log.now_ms) is None
+
+
 def test_one_instant_noted_twice_is_told_once() -> None:
     log = Log()
     log.plan()

@@ -1,0 +1,78 @@
+"""A user's way: a URL named over the API, a worker that counts, and who is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
+from app.main import running_worker
+from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from tests.app.webhooks.conftest import assigned, producing, running_webhooks
+from tests.app.webhooks.receiver import Receiver
+from tests.world import bodies
+from tests.world.live.api import Api, api_of
+from tests.world.live.worker import SESSIONS
+from tests.world.waiting import until
+
+
+@pytest.fixture
+async def api(webhook_settings: Settings, local_redis: LocalRedis) -> AsyncIterator[Api]:
+    """A worker's API, with `meter webhooks` beside it."""
+    (port,) = free_ports(1)
+    settings = webhook_settings.model_copy(
+        update={
+            "redis_url": local_redis.url,
+            "advertised_url": None,
+            "http_port": port,
+            "flush_interval_s": 0.3,
+        }
+    )
+    async with (
+        running_worker(settings, **SESSIONS) as worker,
+        running_webhooks(settings),
+        api_of(worker.url) as found,
+    ):
+        await until(lambda: not worker.gateway.not_ready(), 30, every_s=0.1)
+        await assigned(settings)
+        yield found
+
+
+async def test_who_names_a_url_is_told_of_definitions_and_refused_events(
+    api: Api, receiver: Receiver, webhook_settings: Settings
+) -> None:
+    endpoint = {"webhook_url": f"{receiver.url}/a"}
+    await api.post("/webhook_endpoints", {"webhook_endpoint": endpoint})
+    metric = {"name": "M", "code": "m", "aggregation_type": "count_agg"}
+    created = await api.post("/billable_metrics", {"billable_metric": metric})
+    await api.post("/plans", {"plan": bodies.plan("p")})
+    ids = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
+    subscribed = await api.post("/subscriptions", {"subscription": ids})
+    event = {"organization_id": LOCAL_ORGANIZATION_ID, "external_subscription_id": "s"}
+    value = json.dumps({**event, "transaction_id": "t"}).encode()
+    async with producing(webhook_settings) as topics:
+        await topics.append(webhook_settings.raw_topic, value)
+    await until(lambda: "event.error" in receiver.types_at("/a"), 30)
+    assert len(receiver.requests) == 5, receiver.types_at("/a")
+    told = {one.type: one.told for one in receiver.requests}
+    assert told["billable_metric.created"]["billable_metric"] == created["billable_metric"]
+    started = told["subscription.started"]["subscription"]
+    assert started["customer"]["external_id"] == "c"
+    shown = subscribed["subscription"]
+    assert {name: started[name] for name in shown} == shown
+    error = told["event.error"]["event_error"]
+    assert "missing_field" in json.loads(error["message"])
+    assert error["event"]["transaction_id"] == "t"
+    assert {one["organization_id"] for one in told.values()} == {LOCAL_ORGANIZATION_ID}
+    assert set(told) == {
+        "billable_metric.created",
+        "plan.created",
+        "customer.created",
+        "subscription.started",
+        "event.error",
+    }
+    key = await api.call("GET", "/webhooks/json_public_key")
+    assert key[0] == 200
