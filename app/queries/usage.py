@@ -8,6 +8,7 @@ from app.queries.regrouping import regrouped_usage
 from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
+from tables.closing.instants import members_ahead
 from tables.reading.usage import current_usage_steps, past_periods, past_usage_steps
 
 
@@ -28,6 +29,9 @@ class Usage:
         owned = self._routing.at_home(organization_id, external_subscription_id)
         name = (organization_id, external_subscription_id)
         work = Work("request", "current_usage", *name)
+        missing = await self._engine.shared.turns.run(work, members_ahead(owned.state, name))
+        if missing:
+            await owned.members.prefetch(missing)
         steps = current_usage_steps(owned.state, name, at_ms, presented_by)
         return await self._engine.shared.turns.run(work, steps)
 

@@ -56,6 +56,7 @@ def instant_record(
     transaction_id: str,
     timestamp_ms: int,
     position: Position,
+    presentation_by: dict[str, str | None] | None,
     figures: InstantText,
     previous_units: str | None,
     delta_units: str | None,
@@ -81,6 +82,7 @@ def instant_record(
         }
     )
     groups = _text(dict(sorted(grouped_by))) if grouped_by else "null"
+    presented = "null" if presentation_by is None else _text(presentation_by)
     head = _head(envelope, identity, cell, revision, kind)
     # The two ids stand side by side.
     head = head.replace(f'"cell_id":"{cell}"', f'"instant_id":"{instant}","cell_id":"{cell}"', 1)
@@ -89,7 +91,7 @@ def instant_record(
         f'"units":"{figures.units}","prorated_units":{_quoted(figures.prorated_units)},'
         f'"applied_units":"{figures.applied_units}","units_before":"{figures.units_before}",'
         f'"units_after":"{figures.units_after}","current_units":"{figures.current_units}",'
-        f'"peak_units":"{figures.peak_units}","presentation_by":null,'
+        f'"peak_units":"{figures.peak_units}","presentation_by":{presented},'
         f'"precise_total_amount_cents":{_quoted(figures.precise_total_amount_cents)},'
         f'"events_count":{int(figures.counts)},"previous_units":{_quoted(previous_units)},'
         f'"delta_units":{_quoted(delta_units)},"revision_reason":{_quoted(reason)},'

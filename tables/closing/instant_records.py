@@ -5,11 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-from app.definitions.model import Charge, Metric, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import Period
-from app.numbers import EXACT, ZERO, plain
+from app.numbers import EXACT, ZERO, group_text, plain
 from app.wire.arrivals import Arrival, Position
+from app.wire.events import Event
 from app.wire.instant_records import InstantText, instant_record
+from app.wire.properties import read_properties
 from app.wire.usage_records import Envelope, PublishedRecord
 from tables.cells.cell import Span, window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
@@ -77,6 +79,7 @@ class InstantRecords:
             stored.transaction_id,
             stored.timestamp_ms,
             change.at,
+            _presentation_by(charge, bucket, event),
             text,
             None if before is None else plain(before),
             None if before is None else plain(EXACT.subtract(figure.units, before)),
@@ -139,6 +142,18 @@ class InstantRecords:
             nothing = aggregation.initialize()
             return aggregation.result(nothing, before, window_of(period)).full_units
         return ZERO
+
+
+def _presentation_by(
+    charge: Charge, bucket: ChargeFilter | None, event: Event | None
+) -> dict[str, str | None] | None:
+    """Return what an event is presented by; None where nothing presents it."""
+    keys = charge.presentation_keys(bucket)
+    if not keys or event is None:
+        return None
+    properties = read_properties(event.properties)
+    raws = {key: properties.get(key) for key in keys}
+    return {key: None if raw is None else group_text(raw) for key, raw in raws.items()}
 
 
 def subscription_at(partition: Partition, subscription_id: str, at_ms: int | None) -> Subscription:

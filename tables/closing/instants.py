@@ -7,6 +7,7 @@ What was decided once stays: a cut that is taken again finds it and says nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -49,7 +50,13 @@ def instants_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord |
     deciding = Deciding(partition, partition.instants, cut_ms)
     records = InstantRecords(partition, cut_ms)
     says = partition.definitions.settings_at(cut_ms).fold_version >= 2
-    for count, step in enumerate(deciding.steps(partition.instants.names()), 1):
+    steps: list[Step] = []
+    for found in deciding.steps(partition.instants.names()):
+        if found is None:
+            yield None
+        else:
+            steps.append(found)
+    for count, step in enumerate(sorted(steps, key=attrgetter("position")), 1):
         for change in deciding.take(step) if says else ():
             yield records.record(change)
         if not step.corrects:
@@ -72,10 +79,27 @@ def _forget_corrections(partition: Partition, cut_ms: int) -> None:
 def members_wanted(partition: Partition, cut_ms: int) -> Steps[list[MemberKey]]:
     """Return members that `instants_at` will ask for and that the store has to be asked for."""
     deciding = Deciding(partition, partition.instants, cut_ms)
+    found = yield from _wanted_by(partition, deciding, partition.instants.names())
+    return found
+
+
+def members_ahead(partition: Partition, name: SubscriptionKey) -> Steps[list[MemberKey]]:
+    """Return members that `chains_ahead` will ask for and that the store has to be asked for."""
+    if not partition.instants.waits(name):
+        return []
+    deciding = Deciding(partition, partition.instants, NEVER_MS, partition.views.route_of)
+    found = yield from _wanted_by(partition, deciding, [name])
+    return found
+
+
+def _wanted_by(
+    partition: Partition, deciding: Deciding, names: Iterable[SubscriptionKey]
+) -> Steps[list[MemberKey]]:
     wanted: dict[MemberKey, None] = {}
-    for step in deciding.steps(partition.instants.names()):
+    for step in deciding.steps(names):
         yield
-        for _, counted in deciding.places(step.arrival) if step.arrival is not None else ():
+        arrival = None if step is None else step.arrival
+        for _, counted in deciding.places(arrival) if arrival is not None else ():
             member = counted.member(partition.members)
             if member is not None and partition.members.is_missing(member):
                 wanted[member] = None
@@ -87,7 +111,12 @@ def chains_ahead(partition: Partition, name: SubscriptionKey) -> Steps[Book]:
     book = Book(partition.instants)
     if partition.instants.waits(name):
         deciding = Deciding(partition, book, NEVER_MS, partition.views.route_of)
+        found: list[Step] = []
         for step in deciding.steps([name]):
+            if step is not None:
+                found.append(step)
+            yield
+        for step in sorted(found, key=attrgetter("position")):
             deciding.take(step)
             yield
     return book
@@ -115,17 +144,18 @@ class Deciding:
 
     # What is to be decided
 
-    def steps(self, names: Iterable[SubscriptionKey]) -> list[Step]:
-        """Return all that waits for the cut, in order of position."""
-        found: list[Step] = []
+    def steps(self, names: Iterable[SubscriptionKey]) -> Iterator[Step | None]:
+        """Yield all that waits for the cut, in no order; None: a chance to let others go on."""
         for name in list(names):
-            found += self._events(name)
-            found += self._corrections(name)
-        return sorted(found, key=attrgetter("position"))
+            for count, step in enumerate(chain(self._events(name), self._corrections(name)), 1):
+                yield step
+                if count % STEPS_AT_ONCE == 0:
+                    yield None
 
     def _events(self, name: SubscriptionKey) -> Iterator[Step]:
         partition, cut_ms = self._partition, self._cut_ms
-        for position, arrival in partition.instants.undecided.get(name, {}).items():
+        # Others may come while this waits for its turn.
+        for position, arrival in list(partition.instants.undecided.get(name, {}).items()):
             first_ms = partition.cuts.grid_cut_of(position[0])
             if first_ms > cut_ms:
                 continue
@@ -145,7 +175,7 @@ class Deciding:
 
     def _corrections(self, name: SubscriptionKey) -> Iterator[Step]:
         partition, cut_ms = self._partition, self._cut_ms
-        for identity in partition.instants.corrected.get(name, ()):
+        for identity in list(partition.instants.corrected.get(name, ())):
             entry = partition.index.find(identity)
             if entry is None:
                 continue

@@ -163,3 +163,11 @@ def test_usage_of_seats_shows_the_days_that_were_billed() -> None:
     assert (usage["units"], usage["in_advance_units"]) == ("5.0", "3.00002")
     (usage,) = seats().usage("2024-07-10")["charges_usage"]
     assert (usage["units"], usage["in_advance_units"]) == ("5.0", "5.0")
+
+
+def test_an_event_tells_what_it_is_presented_by() -> None:
+    keys = {"presentation_group_keys": [{"value": "cloud"}]}
+    told = story(charge={"properties": keys})
+    told.send("2024-01-10T10:00:30", v="1", cloud="aws").send("2024-01-10T10:00:40", v="1")
+    found = instants(told, "2024-01-20")
+    assert [r["presentation_by"] for r in found] == [{"cloud": "aws"}, {"cloud": None}]
