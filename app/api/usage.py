@@ -23,6 +23,7 @@ from app.api.usage_json import (
 )
 from app.bounds.turns import Work
 from app.definitions.aggregation_types import AGGREGATION_TYPES
+from app.meter.errors import TooManyGroups
 from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
 from app.numbers import is_white_space
 
@@ -81,7 +82,10 @@ async def _running(call: Call, *, projects: bool = False) -> Any:
         raise not_found("charge")
     if regrouped.asks():
         chosen = msgspec.structs.replace(usage, charges=select_charges(usage, wanted))
-        usage = await call.meter.usage.regrouped_usage(chosen, regrouped, call.now_ms)
+        try:
+            usage = await call.meter.usage.regrouped_usage(chosen, regrouped, call.now_ms)
+        except TooManyGroups:
+            raise invalid({"full_usage": ["too_many_groups"]}) from None
     if projects:
         body = {"customer_projected_usage": projected_usage_stream(usage, call.now_ms, wanted)}
     else:

@@ -405,6 +405,10 @@ LISTED_DEPTH: Final = 100_000
 """Events and explained events up to the end of the page that a request asks for. A scan keeps a
 sort key and a position of each, about 300 bytes: 30 MB."""
 
+FULL_USAGE_GROUPS: Final = 10_000
+"""Groups of one charge that `full_usage` shows, as many as one period may have; more get 422. Each
+period may have other ones, and an answer sorts them all in one step."""
+
 SCANS_AT_ONCE: Final = 2
 """Scans that run in a worker at a time: explain, trace, series, events, regrouped usage, verify,
 preview. Each holds up to 64 MiB of fetched records, and together they have half of a core."""

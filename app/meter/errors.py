@@ -38,3 +38,7 @@ class TimeBudgetExceeded(Exception):
 
 class TooManyScans(Exception):
     """Too many scans wait already; the caller must ask again later."""
+
+
+class TooManyGroups(Exception):
+    """All periods together have more groups than one answer shows."""

@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.bounds.limits import FULL_USAGE_GROUPS
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import NEVER_MS, FixedPeriods, Timeline
 from app.expressions import EvaluationFailed
+from app.meter.errors import TooManyGroups
 from app.meter.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.numbers import group_text
 from app.wire.arrivals import Arrival
@@ -128,6 +130,7 @@ class Regrouped:
             code = refolded.in_force.metric.code
             if code == counted.event.code and self._takes(refolded, counted):
                 fold_run(refolded.route, (counted,), _NOTHING_SETTLED_MS, self._members, folded)
+                self._check(sum(len(layer.cells) for layer in refolded.span.layers.values()))
         apply_members(folded.unique, self._members, _NOTHING_SETTLED_MS, folded)
 
     def usage(self) -> Steps[PeriodUsage]:
@@ -179,7 +182,13 @@ class Regrouped:
             if wanted.takes(texts):
                 left = tuple(texts[key] for key in wanted.keys(charge, bucket))
                 merging.setdefault((filter_id, left), []).append((filter_id, groups))
+                self._check(len(merging))
         return merging
+
+    def _check(self, groups: int) -> None:
+        """Raise TooManyGroups when all periods have more than one answer shows."""
+        if self._wanted.full and groups > FULL_USAGE_GROUPS:
+            raise TooManyGroups(f"more than {FULL_USAGE_GROUPS} groups")
 
     def _rows_of(
         self, in_force: ChargeInForce, span: Span, merging: dict[CellName, list[CellName]]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
+from app.meter.errors import TooManyGroups
 from tests.world.bodies import Json, charge
 from tests.world.definitions import ORG
 from tests.world.events import cancel
@@ -198,6 +199,22 @@ def test_each_period_has_room_for_its_first_groups(changed: bool) -> None:
         story.send(at, cloud=cloud, v=v, appended=appended)
     (full,) = story.regrouped(AT, events_read=changed, full=True)["charges_usage"]
     assert groups(full) == {"a": "9.0", "b": "2.0", "c": "16.0", "d": "32.0"}
+
+
+@pytest.mark.parametrize("metric", ["sum", "unique"])
+def test_more_groups_than_one_answer_shows_are_refused(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = begun(metric, GROUPED)
+    for at, cloud in (("2023-11-05", "a"), ("2023-12-05", "b"), ("2024-01-05", "a")):
+        story.send(at, cloud=cloud, v="1")
+    monkeypatch.setattr("tables.reading.regrouping.FULL_USAGE_GROUPS", 1)
+    with pytest.raises(TooManyGroups):
+        story.regrouped(AT, full=True, group={"v": frozenset({"1"})})
+    with pytest.raises(TooManyGroups):
+        story.regrouped(AT, full=True)
+    (shown,) = story.regrouped(AT, full=True, skip_grouping=True)["charges_usage"]
+    assert shown["events_count"] > 0
 
 
 def test_a_cancelled_event_keeps_the_place_of_its_group() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.meter.errors import TooManyGroups
 from tests.app.api.conftest import Running
 from tests.world import bodies
 
@@ -73,3 +74,13 @@ async def test_a_group_is_enough_where_all_charges_may_be_asked(told: Running) -
     await told.must("PUT", f"{V1}/plans/p", {"plan": plan})
     usage = (await told.must("GET", f"{USAGE}&group[a]=b"))["customer_usage"]
     assert [charge["units"] for charge in usage["charges_usage"]] == ["2.0"]
+
+
+async def test_too_many_groups_are_refused(told: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: object) -> None:
+        raise TooManyGroups
+
+    monkeypatch.setattr(told.meter, "regrouped_usage", refused)
+    answer = await told.call("GET", f"{USAGE}&charge_code=calls")
+    assert answer.status == 422
+    assert answer.body["error_details"] == {"full_usage": ["too_many_groups"]}
