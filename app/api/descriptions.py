@@ -148,6 +148,13 @@ _CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (
         (record_schemas.UsageRecord, record_schemas.PeriodCompleted, record_schemas.InstantRecord),
     ),
     (
+        "usage-alerts",
+        "send",
+        "Alerts whose thresholds the usage of a metric has crossed, keyed like the events.",
+        "application/json",
+        (record_schemas.AlertTriggered,),
+    ),
+    (
         "events-dead-letter",
         "send",
         "Refused events: the original bytes, with the reason in headers.",

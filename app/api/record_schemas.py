@@ -17,7 +17,7 @@ from app.api.schemas.common import (
     Units,
 )
 from app.definitions.aggregation_types import AggregationType
-from app.definitions.model import ClosingReason
+from app.definitions.model import AlertType, ClosingReason
 
 Digest = str
 
@@ -209,6 +209,43 @@ class PeriodCompleted(Envelope):
     final_after: Instant
     definitions_offset: int
     digest: Digest
+
+
+class CrossedThreshold(Model):
+    code: str | None
+    value: str
+    recurring: bool
+
+
+class TriggeredAlert(Model):
+    """An alert, and what its metric crossed on the way from the previous value."""
+
+    lago_id: str
+    lago_organization_id: str
+    lago_alert_id: str
+    lago_subscription_id: str
+    external_subscription_id: str
+    lago_wallet_id: None
+    external_customer_id: str
+    billable_metric_code: str
+    alert_name: str | None
+    alert_code: str
+    alert_type: AlertType
+    current_value: str
+    previous_value: str
+    crossed_thresholds: list[CrossedThreshold]
+    triggered_at: Instant
+    subscription_external_id: str
+    customer_external_id: str
+
+
+class AlertTriggered(Model):
+    """The body of Lago's webhook."""
+
+    webhook_type: Literal["alert.triggered"]
+    object_type: Literal["triggered_alert"]
+    organization_id: str
+    triggered_alert: TriggeredAlert
 
 
 class DeadLetterHeaders(BaseModel):

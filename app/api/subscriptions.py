@@ -111,6 +111,12 @@ def _plan(call: Call) -> Plan:
     return plan
 
 
+def subscription_asked_for(call: Call) -> Subscription:
+    """Return the subscription that path and `subscription_status` name. Raises 404."""
+    name = "subscription_status" if call.query.texts("subscription_status") else "status"
+    return _one(call, _wanted_statuses(call, name))
+
+
 def _wanted_statuses(call: Call, name: str = "status") -> tuple[str, ...]:
     """Return the known statuses that the query names; only `active` when it names none."""
     named = tuple(status for status in call.query.texts(name) if status in _STATUSES)

@@ -33,6 +33,8 @@ def oversized(command: Command) -> Rejected | None:
     """Tell what of a command is too long, too many or unreachable; None: nothing."""
     for root, check in _CHECKS.items():
         body = command.payload.get(root)
+        if root == "alerts" and isinstance(body, list):
+            body = {"alerts": body}
         if isinstance(body, Mapping):
             fields = Fields(body)
             check(fields, body, command.payload.get("code"))
@@ -157,6 +159,18 @@ def _webhook_endpoint(fields: Fields, body: Body, _: object) -> None:
     _names(fields, body, ("webhook_url",), limits.CUSTOMER_TEXT_CHARACTERS)
 
 
+def _alert(fields: Fields, body: Body, _: object) -> None:
+    _names(fields, body, ("name",), limits.NAME_CHARACTERS)
+    _identifiers(fields, body, ("code",))
+    for each in _objects(body.get("thresholds")):
+        _names(fields, each, ("code",), limits.NAME_CHARACTERS)
+
+
+def _alerts(fields: Fields, body: Body, _: object) -> None:
+    for each in _objects(body.get("alerts")):
+        _alert(fields, each, None)
+
+
 _CHECKS: dict[str, Callable[[Fields, Body, object], None]] = {
     "billable_metric": _metric,
     "plan": _plan,
@@ -166,6 +180,8 @@ _CHECKS: dict[str, Callable[[Fields, Body, object], None]] = {
     "organization": _organization,
     "subscription": _subscription,
     "webhook_endpoint": _webhook_endpoint,
+    "alert": _alert,
+    "alerts": _alerts,
 }
 
 

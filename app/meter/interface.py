@@ -6,7 +6,7 @@ answer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from app.definitions.commands import Applied, Command, Rejected
@@ -36,7 +36,7 @@ from app.meter.evidence import (
 )
 from app.meter.health import Reason
 from app.meter.overview import Overview, OverviewQuery
-from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
+from app.meter.usage import EvaluatedAlert, PastPeriod, PeriodUsage, Regrouping
 
 
 class Routing(Protocol):
@@ -148,6 +148,12 @@ class Usage(Protocol):
 
         `presented_by`: by these presentation keys only; None: by all.
         """
+        ...
+
+    def evaluated_alerts(
+        self, organization_id: str, external_subscription_id: str
+    ) -> Mapping[str, EvaluatedAlert]:
+        """Return what alerts came to when they were looked at last, by id of the alert."""
         ...
 
     async def regrouped_usage(

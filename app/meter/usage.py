@@ -93,6 +93,13 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """What they come to by the end of the period, where somebody asks."""
 
 
+class EvaluatedAlert(NamedTuple):
+    """What the metric of an alert came to when it was looked at last."""
+
+    units: str
+    at_ms: int
+
+
 class AsOf(msgspec.Struct, frozen=True):
     """How far the answering partition has folded: next offsets, and the append time reached."""
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from app.bounds.turns import Work
-from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
+from app.meter.usage import EvaluatedAlert, PastPeriod, PeriodUsage, Regrouping
 from app.queries.regrouping import regrouped_usage
 from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
 from tables.closing.instants import members_ahead
-from tables.reading.usage import current_usage_steps, past_periods, past_usage_steps
+from tables.reading.usage import (
+    current_usage_steps,
+    evaluated_alerts,
+    past_periods,
+    past_usage_steps,
+)
 
 
 class Usage:
@@ -34,6 +39,13 @@ class Usage:
             await owned.members.prefetch(missing)
         steps = current_usage_steps(owned.state, name, at_ms, presented_by)
         return await self._engine.shared.turns.run(work, steps)
+
+    def evaluated_alerts(
+        self, organization_id: str, external_subscription_id: str
+    ) -> dict[str, EvaluatedAlert]:
+        """Return what alerts came to when they were looked at last, by id of the alert."""
+        name = (organization_id, external_subscription_id)
+        return evaluated_alerts(self._routing.at_home(*name).state, name)
 
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int

@@ -14,6 +14,7 @@ from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.meter.usage import (
     AsOf,
     ChargeInForce,
+    EvaluatedAlert,
     PastPeriod,
     PeriodUsage,
     PresentedRow,
@@ -84,6 +85,20 @@ def active_subscription(
     if not partition.timelines.of(name) and partition.settings.implicit_plan:
         return implicit_subscription(*name, 0)
     return None
+
+
+def evaluated_alerts(partition: Partition, name: SubscriptionKey) -> dict[str, EvaluatedAlert]:
+    """Return what the alerts of an external subscription came to last, by id of the alert."""
+    found: dict[str, EvaluatedAlert] = {}
+    rows = partition.evaluations.rows
+    # A later subscription of the same external id has been looked at later.
+    for versions in partition.definitions.subscriptions(*name):
+        subscription_id = next(versions.all()).id
+        for alert in partition.definitions.alerts.of(name):
+            row = rows.get((subscription_id, alert.id))
+            if row is not None:
+                found[alert.id] = EvaluatedAlert(row.units, row.cut_ms)
+    return found
 
 
 def past_periods(partition: Partition, name: SubscriptionKey, at_ms: int) -> list[PastPeriod]:

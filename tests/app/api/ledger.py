@@ -54,7 +54,15 @@ from app.meter.overview import (
     RecordView,
     UsageView,
 )
-from app.meter.usage import AsOf, ChargeInForce, PastPeriod, PeriodUsage, Regrouping, UsageRow
+from app.meter.usage import (
+    AsOf,
+    ChargeInForce,
+    EvaluatedAlert,
+    PastPeriod,
+    PeriodUsage,
+    Regrouping,
+    UsageRow,
+)
 from app.numbers import parse_value, property_text
 from app.wire.encode import as_event
 from app.wire.identity import same_body
@@ -267,6 +275,11 @@ class LedgerMeter:
         timeline = self._timeline(subscription)
         period = timeline.holding(at_ms)
         return None if period is None else self._usage(subscription, period, final=False)
+
+    def evaluated_alerts(
+        self, organization_id: str, external_subscription_id: str
+    ) -> dict[str, EvaluatedAlert]:
+        return {}
 
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
