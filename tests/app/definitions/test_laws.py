@@ -118,6 +118,14 @@ endpoint_bodies = st.fixed_dictionaries(
     optional={"event_types": st.sampled_from([None, ["*"], ["event.error"], ["?"]])},
 )
 statuses = st.sampled_from([None, "pending", "active"])
+alert_bodies = st.fixed_dictionaries(
+    {
+        "alert_type": st.just("billable_metric_current_usage_units"),
+        "code": st.sampled_from("ab"),
+        "billable_metric_code": codes,
+        "thresholds": st.just([{"value": "5"}, {"value": 2, "recurring": True}]),
+    },
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
@@ -180,6 +188,15 @@ def commands_of(
         ),
         st.builds(commands.terminate_subscription, orgs, external_ids, statuses),
         st.builds(_endpoint, orgs, endpoint_ids, shape(endpoint_bodies)),
+        st.builds(commands.create_alert, orgs, external_ids, shape(alert_bodies), statuses),
+        st.builds(
+            commands.create_alerts, orgs, external_ids, st.lists(shape(alert_bodies), max_size=2)
+        ),
+        st.builds(
+            commands.update_alert, orgs, external_ids, st.sampled_from("ab"), shape(alert_bodies)
+        ),
+        st.builds(commands.delete_alert, orgs, external_ids, st.sampled_from("ab")),
+        st.builds(commands.delete_alerts, orgs, external_ids),
         st.builds(
             commands.update_webhook_endpoint, orgs, endpoint_ids, shape(endpoint_bodies)
         ),
