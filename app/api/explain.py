@@ -34,7 +34,7 @@ async def show(call: Call) -> Any:
         raise not_found("usage_period")
     total = sum(explanation.counts.values())
     work = Work("request", "explain", call.organization_id, query.external_subscription_id)
-    body = {"explanation": explanation_json(explanation), "meta": call.page.meta(total)}
+    body = {"explanation": explanation_json(explanation, query), "meta": call.page.meta(total)}
     return await streamed(call, parts(call.api.turns, work, body))
 
 
@@ -61,6 +61,8 @@ def _query(call: Call) -> ExplainQuery:
         group=call.query.mapping(("group",)),
         offset=page.offset,
         limit=page.per_page,
+        per_event=call.query.flag("per_event"),
+        days=call.query.text("breakdown") == "days",
     )
 
 
@@ -91,7 +93,7 @@ def check_customer(call: Call, external_subscription_id: str) -> None:
     raise not_found("subscription")
 
 
-def explanation_json(explanation: Explanation) -> Json:
+def explanation_json(explanation: Explanation, query: ExplainQuery) -> Json:
     """Return the `explanation` object, its lists to be streamed."""
     return {
         "external_subscription_id": explanation.external_subscription_id,
@@ -100,7 +102,7 @@ def explanation_json(explanation: Explanation) -> Json:
         "to_datetime": iso_seconds(explanation.to_ms),
         "timezone": explanation.timezone,
         "equal": explanation.equal,
-        "cells": (_cell(cell) for cell in explanation.cells),
+        "cells": (_cell(cell) | _lists(cell, query) for cell in explanation.cells),
         "counts": dict(explanation.counts),
         "events": (fate_json(fate) for fate in explanation.events),
         "as_of": as_of_json(explanation.as_of),
@@ -122,6 +124,18 @@ def _cell(cell: ExplainedCell) -> Json:
         if cell.published is None
         else {"revision": cell.revision, **_figures(cell.published)},
     }
+
+
+def _lists(cell: ExplainedCell, query: ExplainQuery) -> Json:
+    """Return what is added to a cell because the query asks for it."""
+    added: Json = {}
+    if query.per_event:
+        lists = cell.per_event
+        added["per_event"] = None if lists is None else msgspec.structs.asdict(lists)
+    if query.days:
+        for name, rows in (("days", cell.days), ("breakdown", cell.breakdown)):
+            added[name] = None if rows is None else [msgspec.structs.asdict(row) for row in rows]
+    return added
 
 
 def _figures(figures: FigureTexts) -> Json:

@@ -74,6 +74,36 @@ class FigureTexts(msgspec.Struct, frozen=True, kw_only=True):
     """32 hex digits."""
 
 
+class EventLists(msgspec.Struct, frozen=True):
+    """A page of the lists of single events of a cell."""
+
+    count: int
+    """Entries of the longest list, on all pages."""
+    values: list[str] | None
+    prorated_values: list[str] | None
+    running_total: list[str] | None
+
+
+class CellDay(msgspec.Struct, frozen=True):
+    """What the events of a local date add up to."""
+
+    date: str
+    value: str
+
+
+class DayShare(msgspec.Struct, frozen=True):
+    """A part of a prorated figure."""
+
+    date: str
+    action: str
+    """add, add_and_removed or remove."""
+    amount: str
+    duration: int
+    """Days that it counts for."""
+    total_duration: int
+    """Days of the whole period."""
+
+
 class ExplainedCell(msgspec.Struct, frozen=True, kw_only=True):
     """One cell: as the tables have it, recomputed from the listed events, and as published."""
 
@@ -86,6 +116,12 @@ class ExplainedCell(msgspec.Struct, frozen=True, kw_only=True):
     published: FigureTexts | None
     revision: int | None
     """Revision of the published figures; None: nothing is published."""
+    per_event: EventLists | None = None
+    """A page of the lists of single events; None: its price asks for none."""
+    days: tuple[CellDay, ...] | None = None
+    """Sums by local date; None: nothing is summed, or it was not asked for."""
+    breakdown: tuple[DayShare, ...] | None = None
+    """Parts of a prorated figure by date; None: it is not prorated, or that was not asked for."""
 
     @property
     def equal(self) -> bool:
@@ -127,6 +163,10 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Only cells of groups with these values, and their events."""
     offset: int = 0
     limit: int = 100
+    per_event: bool = False
+    """With lists of single events."""
+    days: bool = False
+    """With sums and shares by local date."""
 
 
 class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True):

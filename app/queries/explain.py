@@ -5,6 +5,7 @@ It keeps where the first events up to the listed page lie, and reads that page a
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period, Timeline
 from app.meter.errors import BeyondRetention
-from app.meter.evidence import EventFate, ExplainedCell, ExplainQuery, Explanation, FigureTexts
+from app.meter.evidence import ExplainedCell, ExplainQuery, Explanation, FigureTexts
 from app.meter.usage import AsOf
 from app.queries.listing import First
 from app.queries.replay import Replay
@@ -25,6 +26,7 @@ from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.changelogged.published import PublishedCell
 from tables.partition.partition import Partition
+from tables.reading.single_events import CellEvents, SingleEvents
 from tables.reading.tracing import Traced, Tracer
 from tables.reading.usage import as_of
 from tables.reading.verification import figure_texts
@@ -113,6 +115,7 @@ async def explain(
 
 
 _CHANGED = object()
+_Explained = tuple[ExplainedCell, CellEvents | None]
 
 
 async def _explain_once(
@@ -134,6 +137,7 @@ async def _explain_once(
     generations = _generations(state, meter_key)
     page = First[_Place](query.offset + query.limit)
     counts = Counter[str]()
+    lists = SingleEvents() if query.per_event or query.days else None
 
     def concerned(arrival: Arrival, by: Tracer, selected: _Selection) -> Found | None:
         found = judged(state, arrival, lambda code: by if code == meter_key[2] else None)
@@ -145,32 +149,32 @@ async def _explain_once(
         found = concerned(arrival, tracer, selection)
         if found is not None:
             counts[status_of(found)] += 1
+            if lists is not None and found.verdict.counted is not None:
+                lists.take(found.traced, found.verdict.counted)
             yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
 
-    def finish() -> Steps[tuple[list[ExplainedCell], AsOf, bool] | None]:
+    def finish() -> Steps[tuple[list[_Explained], AsOf, bool] | None]:
         if _generations(state, meter_key) != generations and not last:
             return None
-        cells = []
-        for cell in _explained_cells(state, meter_key, selection, period):
-            cells.append(cell)
-            yield
+        cells = yield from _by_steps(_explained_cells(state, meter_key, selection, period, lists))
         return cells, as_of(state), state.refolding(*name)
 
     finished = await replay.meter_key(meter_key, take, finish)
     if finished is None:
         return _CHANGED
-    cells, progress, stale = finished
-    listed: list[EventFate] = []
+    explained, progress, stale = finished
+    # Long lists take longer than a turn.
+    cells = await asyncio.to_thread(_with_lists, explained, query)
     # The scan kept where they lie; of a page all may be of the greatest size.
     places = await replay.turn.run(page.listed(query.offset))
     again = Tracer(state, meter_key)
     selected = _Selection(again, query)
-    for start in range(0, len(places), STEP_ITEMS):
-        part = places[start : start + STEP_ITEMS]
-        for arrival in await _read_again(replay.owned, part):
-            found = concerned(arrival, again, selected)
-            if found is not None:
-                listed.append(await fate_of(found, find_raw))
+    listed = [
+        await fate_of(found, find_raw)
+        for start in range(0, len(places), STEP_ITEMS)
+        for arrival in await _read_again(replay.owned, places[start : start + STEP_ITEMS])
+        if (found := concerned(arrival, again, selected)) is not None
+    ]
     return Explanation(
         external_subscription_id=query.external_subscription_id,
         metric_code=query.metric_code,
@@ -183,6 +187,26 @@ async def _explain_once(
         as_of=progress,
         stale=stale,
     )
+
+
+def _by_steps(explained: Iterable[_Explained]) -> Steps[list[_Explained]]:
+    found = []
+    for each in explained:
+        found.append(each)
+        yield
+    return found
+
+
+def _with_lists(explained: Iterable[_Explained], query: ExplainQuery) -> list[ExplainedCell]:
+    """Return the cells with the lists that are asked for."""
+    cells = []
+    for cell, events in explained:
+        if events is not None and query.per_event:
+            cell = replace(cell, per_event=events.lists(query.offset, query.limit))
+        if events is not None and query.days:
+            cell = replace(cell, days=events.days(), breakdown=events.breakdown())
+        cells.append(cell)
+    return cells
 
 
 async def _read_again(owned: OwnedPartition, places: Sequence[_Place]) -> list[Arrival]:
@@ -212,8 +236,13 @@ def _concerns(selection: _Selection, found: Found) -> bool:
 
 
 def _explained_cells(
-    state: Partition, meter_key: MeterKey, selection: _Selection, period: Period
-) -> Iterable[ExplainedCell]:
+    state: Partition,
+    meter_key: MeterKey,
+    selection: _Selection,
+    period: Period,
+    lists: SingleEvents | None,
+) -> Iterable[tuple[ExplainedCell, CellEvents | None]]:
+    """Yield each cell, with what its lists are made of if these are asked for."""
     live = {span.key: span for span in state.views.route_of(meter_key).spans}
     subscriptions = state.definitions.subscription_by_id
     for recomputed in selection.spans.values():
@@ -229,7 +258,13 @@ def _explained_cells(
             entry = None
             if known is not None and in_force is not None:
                 entry = known.cells.get(in_force.name_of(charge, filter_id, groups))
-            yield ExplainedCell(
+            events = None
+            if lists is not None:
+                known_charge = None if in_force is None else in_force.last(charge.id)
+                newest = charge if known_charge is None else known_charge.charge
+                metric = recomputed.fold.metric
+                events = lists.of_cell(recomputed, period, newest, metric, filter_id, groups)
+            cell = ExplainedCell(
                 charge_id=charge.id,
                 charge_code=charge.code,
                 filter_values=filter_values_of(recomputed, filter_id),
@@ -241,6 +276,7 @@ def _explained_cells(
                 published=None if entry is None else _published_texts(entry),
                 revision=None if entry is None else entry.revision,
             )
+            yield cell, events
 
 
 def _texts(

@@ -383,6 +383,14 @@ async def test_explain_computes_the_live_figures_of_every_type(
             assert answer["meta"]["total_count"] == len(explanation["events"])
             ExplanationAnswer.model_validate(answer)
 
+    by_days = await _explained(api, NAMES[0], "traffic", "&per_event=true&breakdown=days")
+    ExplanationAnswer.model_validate(by_days)
+    for cell in by_days["explanation"]["cells"]:
+        assert cell["per_event"] is None
+        assert cell["breakdown"] is None
+        units = sum(Decimal(day["value"]) for day in cell["days"])
+        assert units == Decimal(cell["recomputed"]["units"])
+
     # Page by page it is the same list; the figures are of all events on every page.
     whole = await _explained(api, NAMES[0], "stored")
     parts = [await _explained(api, NAMES[0], "stored", f"&per_page=3&page={p}") for p in (1, 2, 3)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.api import explain, trace
-from app.api.endpoints.parameters import PAGE, SUBSCRIPTION, V1
+from app.api.endpoints.parameters import BOOLEAN, PAGE, SUBSCRIPTION, V1
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import proofs as schemas
 
@@ -41,6 +41,12 @@ USAGE_PROOFS = (
                 "group",
                 "Only groups with these values.",
                 {"type": "object", "additionalProperties": {"type": "string"}},
+            ),
+            Parameter("per_event", "With a page of the lists that a price asks for.", BOOLEAN),
+            Parameter(
+                "breakdown",
+                "With sums and prorated shares by local date.",
+                {"type": "string", "enum": ["days"]},
             ),
             *PAGE,
         ),

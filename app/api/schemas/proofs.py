@@ -71,6 +71,26 @@ class PublishedFigures(ExplainedFigures):
     revision: Count
 
 
+class EventLists(Model):
+    count: Count = Field(description="Entries of the longest list, on all pages.")
+    values: list[str] | None
+    prorated_values: list[str] | None
+    running_total: list[str] | None
+
+
+class CellDay(Model):
+    date: str
+    value: str
+
+
+class DayShare(Model):
+    date: str
+    action: Literal["add", "add_and_removed", "remove"]
+    amount: str
+    duration: Count
+    total_duration: Count
+
+
 class ExplainedCell(Model):
     lago_charge_id: str
     charge_code: str
@@ -80,6 +100,11 @@ class ExplainedCell(Model):
     recomputed: ExplainedFigures = Field(description="From the listed events alone.")
     equal: bool
     published: PublishedFigures | None
+    per_event: EventLists | None = Field(None, description="Only if asked for.")
+    days: list[CellDay] | None = Field(None, description="Only if asked for, of sums.")
+    breakdown: list[DayShare] | None = Field(
+        None, description="Only if asked for, of prorated charges."
+    )
 
 
 class ExplanationOutput(Model):
