@@ -1,0 +1,63 @@
+"""An alert from its definition over REST to its message on `usage-alerts`, on real servers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from app.kafka.topics import USAGE_ALERTS
+from app.main import Worker
+from tests.world import bodies
+from tests.world.live.api import Api
+from tests.world.live.consumer import records_of
+from tests.world.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+ALERTS = "/subscriptions/sub/alerts"
+
+
+async def send(api: Api, transaction_id: str, v: int) -> None:
+    event = {
+        "transaction_id": transaction_id,
+        "external_subscription_id": "sub",
+        "code": "seats",
+        "properties": {"v": v},
+    }
+    await api.post("/events", {"event": event})
+
+
+async def test_what_is_crossed_is_sent_once_and_the_alert_says_so(worker: Worker, api: Api) -> None:
+    metric = bodies.metric("seats", "sum_agg", field_name="v")
+    await api.post("/billable_metrics", {"billable_metric": metric})
+    plan = bodies.plan("plan", [bodies.charge(billable_metric_code="seats")])
+    await api.post("/plans", {"plan": plan})
+    subscription = {"external_customer_id": "c", "plan_code": "plan", "external_id": "sub"}
+    await api.post("/subscriptions", {"subscription": subscription})
+    alert = {
+        "alert_type": "billable_metric_current_usage_units",
+        "code": "many",
+        "billable_metric_code": "seats",
+        "thresholds": [{"value": 10}, {"value": 50}, {"value": 25, "recurring": True}],
+    }
+    made = (await api.post(ALERTS, {"alert": alert}))["alert"]
+
+    async def crossed() -> list[list[str]]:
+        messages = await records_of(worker.settings, USAGE_ALERTS)
+        found = [json.loads(message.value)["triggered_alert"] for message in messages]
+        assert {one["lago_alert_id"] for one in found} <= {made["lago_id"]}
+        return [[each["value"] for each in one["crossed_thresholds"]] for one in found]
+
+    async def previous() -> Any:
+        status, answer = await api.call("GET", f"{ALERTS}/many")
+        assert status == 200, answer
+        return answer["alert"]["previous_value"]
+
+    await send(api, "t1", 12)
+    await eventually(crossed, [["10.0"]], 30)
+    await eventually(previous, "12.0", 10)
+    await send(api, "t2", 70)
+    await eventually(crossed, [["10.0"], ["50.0", "75.0"]], 30)
+    await eventually(previous, "82.0", 10)
