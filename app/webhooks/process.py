@@ -14,7 +14,7 @@ from app.errors import StackError
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.group_reader import GroupReader
 from app.kafka.names import TopicPartition
-from app.kafka.topics import METER_DEFINITIONS
+from app.kafka.topics import METER_DEFINITIONS, USAGE_ALERTS
 from app.settings import Settings
 from app.webhooks.failures import Failures
 from app.webhooks.metrics import Metrics
@@ -26,7 +26,6 @@ from app.webhooks.signatures import Signer, read_private_key
 log = logging.getLogger(__name__)
 
 GROUP_SUFFIX: Final = "-webhooks"
-USAGE_ALERTS: Final = "usage-alerts"
 _AGAIN_S: Final = 1.0
 
 

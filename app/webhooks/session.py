@@ -165,9 +165,17 @@ class Session:
             if not fetched:
                 continue
             # Who was named before something happened is told of it.
-            await followed.applied_to(await self._reader.end_of(self._log))
+            await followed.applied_to(await self._end_of_log())
             for tp, records in fetched.items():
                 await self._take(tp, records)
+
+    async def _end_of_log(self) -> int:
+        while True:
+            try:
+                return await self._reader.end_of(self._log)
+            except NOT_TAKEN:
+                # What was fetched waits: with a new session it would be sent again.
+                await asyncio.sleep(LOOK_EVERY_S)
 
     async def _take(self, tp: TopicPartition, records: list[LogRecord]) -> None:
         progress, reading = self._of_partitions[tp], self._readings[tp.topic]

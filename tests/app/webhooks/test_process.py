@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from app.cli.main import cli
 from app.definitions import commands
 from app.kafka.topics import METER_DEFINITIONS, admin_client
+from app.local_servers.ports import free_ports
 from app.settings import Settings
 from app.webhooks import sender
 from app.webhooks.signatures import read_private_key
@@ -35,6 +36,7 @@ from tests.app.webhooks.conftest import (
     ORG,
     Topics,
     assigned,
+    page,
     producing,
     running_webhooks,
     says,
@@ -232,6 +234,44 @@ async def test_topics_that_come_later_are_read_from_their_start(
             await admin.create_topics([NewTopic(name, partitions, 1)])
         await topics.append("usage-alerts", alert("s"))
         await until(lambda: len(receiver.requests) == 1, 40)
+
+
+async def test_two_processes_share_the_work_and_one_goes_on_for_both(
+    topics: Topics, receiver: Receiver
+) -> None:
+    (port,) = free_ports(1)
+    settings = topics.settings
+    other = settings.model_copy(update={"webhooks_port": port})
+    every = range(settings.raw_partitions)
+
+    async def send(since: int) -> None:
+        for partition in every:
+            value = alert(f"s{partition}", since + partition)
+            await topics.append("usage-alerts", value, partition=partition)
+
+    async with running_webhooks(settings):
+        await assigned(settings)
+        await topics.endpoint(f"{receiver.url}/a")
+        async with running_webhooks(other):
+            for _ in range(300):
+                found = [await read_partitions(each) for each in (settings, other)]
+                if sum(found) == 3 * settings.raw_partitions + 1 and all(found):
+                    break
+                await asyncio.sleep(0.1)
+            else:
+                raise AssertionError(found)
+            await send(0)
+            await topics.define(METRIC)
+            await until(lambda: len({one.key for one in receiver.requests}) == 3, 30)
+        await assigned(settings)
+        await send(10)
+        await topics.define(commands.delete_billable_metric(ORG, "storage"))
+        await until(lambda: len({one.key for one in receiver.requests}) == 6, 30)
+
+
+async def read_partitions(settings: Settings) -> int:
+    lines = [line for line in (await page(settings)).splitlines() if "_assigned " in line]
+    return int(float(lines[-1].split()[-1])) if lines else 0
 
 
 async def test_what_comes_with_time_is_told_when_it_has_come(

@@ -76,3 +76,30 @@ async def test_who_names_a_url_is_told_of_definitions_and_refused_events(
     }
     key = await api.call("GET", "/webhooks/json_public_key")
     assert key[0] == 200
+
+
+async def test_an_event_of_a_charge_paid_in_advance_is_a_fee(api: Api, receiver: Receiver) -> None:
+    endpoint = {"webhook_url": f"{receiver.url}/a", "event_types": ["fee.created"]}
+    await api.post("/webhook_endpoints", {"webhook_endpoint": endpoint})
+    metric = {"name": "M", "code": "m", "aggregation_type": "count_agg"}
+    created = await api.post("/billable_metrics", {"billable_metric": metric})
+    charge = {
+        "billable_metric_id": created["billable_metric"]["lago_id"],
+        "charge_model": "standard",
+        "pay_in_advance": True,
+        "properties": {"amount": "1"},
+    }
+    await api.post("/plans", {"plan": bodies.plan("p", [charge])})
+    ids = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
+    subscribed = await api.post("/subscriptions", {"subscription": ids})
+    for number in range(2):
+        event = {"transaction_id": f"t{number}", "external_subscription_id": "s", "code": "m"}
+        await api.post("/events", {"event": event})
+    await until(lambda: len(receiver.requests) == 2, 60)
+    fees = [one.told["fee"] for one in receiver.at("/a")]
+    assert [fee["event_transaction_id"] for fee in fees] == ["t0", "t1"]
+    for fee in fees:
+        assert (fee["units"], fee["amount_cents"], fee["pay_in_advance"]) == ("1.0", 0, True)
+        assert fee["lago_subscription_id"] == subscribed["subscription"]["lago_id"]
+        assert fee["item"]["code"] == "m"
+        assert fee["lago_id"] not in (None, "")
