@@ -34,8 +34,13 @@ _COLUMNS = {
 
 
 @click.group(invoke_without_command=True)
+@click.option(
+    "--events-errors",
+    is_flag=True,
+    help="Each hour read its events again, and tell those that no metric can count.",
+)
 @click.pass_context
-def webhooks(context: click.Context) -> None:
+def webhooks(context: click.Context, events_errors: bool) -> None:
     """Send webhooks until Ctrl-C; `failed` lists what was given up."""
     if context.invoked_subcommand is not None:
         return
@@ -47,16 +52,16 @@ def webhooks(context: click.Context) -> None:
         require_free(
             settings.webhooks_port, "METER_WEBHOOKS_PORT", "use the process that runs there"
         )
-        uvloop.run(_run(settings))
+        uvloop.run(_run(settings, events_errors))
     echo("Stopped.")
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, events_errors: bool) -> None:
     # It brings all of aiohttp, which `failed` does without.
     from app.webhooks.process import Webhooks
 
     with ended_by_signals():
-        process = Webhooks(settings, SystemClock())
+        process = Webhooks(settings, SystemClock(), events_errors=events_errors)
         echo(f"Webhooks  metrics at http://127.0.0.1:{settings.webhooks_port}/metrics")
         await process.run()
 

@@ -32,8 +32,10 @@ _AGAIN_S: Final = 1.0
 class Webhooks:
     """All of `meter webhooks`."""
 
-    def __init__(self, settings: Settings, clock: Clock):
+    def __init__(self, settings: Settings, clock: Clock, *, events_errors: bool = False):
+        """Make a process; `events_errors`: each hour tell of events that no metric can count."""
         self._settings = settings
+        self._events_errors = events_errors
         self._clock = clock
         registry = CollectorRegistry()
         self._metrics = Metrics(registry)
@@ -90,6 +92,7 @@ class Webhooks:
                 self._sender,
                 self._metrics,
                 partitions,
+                events_errors=self._events_errors,
             )
             try:
                 await self._session.run()

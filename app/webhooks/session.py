@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 from app.clock import Clock
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.group_reader import Committed, GroupReader
-from app.kafka.log_readers import LogRecord
+from app.kafka.log_readers import LogRecord, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS
 from app.settings import Settings
 from app.webhooks.definitions import FollowedDefinitions, in_turns
+from app.webhooks.hourly import HOUR_MS, Hour
 from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
 from app.webhooks.outboxes import Outboxes
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 COMMIT_EVERY_S: Final = 1.0
 LOOK_EVERY_S: Final = 0.5
 """How often it is looked for what came about with time."""
+
+_HOUR_IS_OVER_MS: Final = 10_000
+"""So long after an hour the brokers have stamped nothing more with it."""
 
 _NEVER: Final = 1 << 62
 """An offset that no record has."""
@@ -46,17 +50,19 @@ class _Note(NamedTuple):
     began_ms: int
     """When the group began: what was before is told nobody."""
     told_until_ms: int
+    hours: int
+    """Number of the hour whose events are told next, if they are."""
 
     @staticmethod
     def of(committed: Committed | None, now_ms: int) -> _Note:
-        began, _, told_until = ("" if committed is None else committed.note).partition(":")
-        if not (began.isdecimal() and told_until.isdecimal()):
+        parts = ("" if committed is None else committed.note).split(":")
+        if len(parts) != len(_Note._fields) or not all(map(str.isdecimal, parts)):
             # The first start; or somebody has set the offset by hand.
-            return _Note(now_ms, now_ms)
-        return _Note(int(began), int(told_until))
+            return _Note(now_ms, now_ms, now_ms // HOUR_MS)
+        return _Note(*map(int, parts))
 
     def __str__(self) -> str:
-        return f"{self.began_ms}:{self.told_until_ms}"
+        return ":".join(map(str, self))
 
 
 class Session:
@@ -71,6 +77,8 @@ class Session:
         sender: Sender,
         metrics: Metrics,
         partitions: frozenset[TopicPartition],
+        *,
+        events_errors: bool = False,
     ):
         """Take over partitions; `readings` make messages of the records of each topic."""
         self._settings = settings
@@ -81,10 +89,14 @@ class Session:
         self._metrics = metrics
         self._log = TopicPartition(settings.topic(METER_DEFINITIONS), 0)
         self._tells_definitions = self._log in partitions
+        raw = settings.topic(settings.raw_topic) if events_errors else None
+        self._raw = [TopicPartition(raw, n) for n in range(settings.raw_partitions) if raw]
+        """Partitions whose events are told hour by hour; none where that is not asked for."""
         self._partitions = sorted(partitions - {self._log})
         self._of_partitions: dict[TopicPartition, Progress] = {}
         self._of_log = Progress(0)
         self._of_instants = Progress(0)
+        self._of_hours = Progress(0)
         self._began_ms = 0
         self._is_placed = False
         """Whether it is known where everything begins: nothing is committed before."""
@@ -109,6 +121,7 @@ class Session:
                 tasks.create_task(self._commit_on())
                 if self._tells_definitions:
                     tasks.create_task(self._tell_instants(followed))
+                    tasks.create_task(self._tell_hours(followed))
         finally:
             self._outboxes.stop()
             await followed.stop()
@@ -125,6 +138,9 @@ class Session:
             tell_from = await self._reader.end_of(self._log)
         self._of_log = Progress(tell_from)
         self._of_instants = Progress(note.told_until_ms + 1)
+        # Where the hours were not told so far, this one is the first.
+        hours = note.hours if self._raw else self._clock.now_ms() // HOUR_MS
+        self._of_hours = Progress(hours)
         self._began_ms = note.began_ms
         self._is_placed = True
         await self.commit()
@@ -142,7 +158,7 @@ class Session:
             return
         told = {tp: Committed(progress.done_to) for tp, progress in self._of_partitions.items()}
         if self._tells_definitions:
-            note = _Note(self._began_ms, self._of_instants.done_to - 1)
+            note = _Note(self._began_ms, self._of_instants.done_to - 1, self._of_hours.done_to)
             told[self._log] = Committed(self._of_log.done_to, str(note))
         changed = {tp: each for tp, each in told.items() if self._committed.get(tp) != each}
         if changed:
@@ -208,6 +224,24 @@ class Session:
             followed.told_until_ms = max(followed.told_until_ms, now_ms)
             progress.position = max(progress.position, now_ms + 1)
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _tell_hours(self, followed: FollowedDefinitions) -> None:
+        """Tell what is wrong with the events of each hour, once it is over."""
+        await followed.caught_up()
+        progress = self._of_hours
+        while self._raw:
+            start_ms = progress.position * HOUR_MS
+            end_ms = start_ms + HOUR_MS
+            if self._clock.now_ms() < end_ms + _HOUR_IS_OVER_MS:
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+            hour = Hour(followed.definitions, end_ms)
+            starts = await self._reader.first_from(self._raw, start_ms)
+            ends = await self._reader.first_from(self._raw, end_ms)
+            for tp in self._raw:
+                async for records in scan(self._settings, tp, starts[tp], ends[tp]):
+                    await in_turns(hour.take(records))
+            await self._put(progress, progress.position, list(hour.messages()))
 
     async def _commit_on(self) -> None:
         while True:

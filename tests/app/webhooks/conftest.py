@@ -120,10 +120,10 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @asynccontextmanager
 async def running_webhooks(
-    settings: Settings, clock: Clock | None = None
+    settings: Settings, clock: Clock | None = None, *, events_errors: bool = False
 ) -> AsyncIterator[Webhooks]:
     """Run the process's parts in this one."""
-    process = Webhooks(settings, clock or SystemClock())
+    process = Webhooks(settings, clock or SystemClock(), events_errors=events_errors)
     running = asyncio.create_task(process.run())
     try:
         yield process

@@ -299,6 +299,64 @@ async def test_what_comes_with_time_is_told_when_it_has_come(
     assert len(receiver.requests) == 1
 
 
+async def test_once_an_hour_events_that_nothing_can_count_are_told(
+    topics: Topics, receiver: Receiver
+) -> None:
+    clock = NextHour()
+    settings = topics.settings
+    async with running_webhooks(settings, clock, events_errors=True):
+        await assigned(settings)
+        await topics.endpoint(f"{receiver.url}/a", event_types=["events.errors"])
+        filters = [{"key": "region", "values": ["eu"]}]
+        metric = metric_body("storage", filters=filters)
+        await topics.define(commands.create_billable_metric(ORG, metric))
+        for number, (code, properties) in enumerate(
+            (
+                ("storage", {"gb": 1, "region": "eu"}),
+                ("other", {}),
+                ("storage", {"region": "eu"}),
+                ("storage", {"gb": None}),
+                ("storage", {"gb": 1, "region": "us"}),
+            )
+        ):
+            event: dict[str, object] = {
+                "organization_id": ORG,
+                "external_subscription_id": "s",
+                "code": code,
+            }
+            event = event | {"transaction_id": f"t{number}", "properties": properties}
+            value = json.dumps(event).encode()
+            await topics.append(settings.raw_topic, value, partition=number % 2)
+        await committed(settings, METER_DEFINITIONS, 2)
+        clock.ahead_ms = 3_620_000
+        await until(lambda: len(receiver.requests) == 1, 30)
+    (told,) = receiver.requests
+    assert told.told["object_type"] == "events_errors"
+    errors = {kind: sorted(ids) for kind, ids in told.told["events_errors"].items()}
+    assert errors == {
+        "invalid_code": ["t1"],
+        "missing_aggregation_property": ["t2", "t3"],
+        "missing_group_key": [],
+        "invalid_filter_values": ["t4"],
+    }
+    async with running_webhooks(settings, clock, events_errors=True):
+        await assigned(settings)
+        await asyncio.sleep(2)
+    assert len(receiver.requests) == 1
+
+
+class NextHour:
+    """A clock that can be set ahead."""
+
+    ahead_ms = 0
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self.ahead_ms
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+
 class Later:
     """A clock that is more than a day ahead."""
 
