@@ -35,7 +35,7 @@ LOOK_EVERY_S: Final = 0.5
 """How often it is looked for what came about with time."""
 
 _HOUR_IS_OVER_MS: Final = 10_000
-"""So long after an hour the brokers have stamped nothing more with it."""
+"""Milliseconds after the end of an hour until brokers stamp nothing more with it."""
 
 _NEVER: Final = 1 << 62
 """An offset that no record has."""
