@@ -237,20 +237,21 @@ class PeriodAtCut:
         """Return up to when appended events the cut shows; None: earlier cuts have shown them all.
 
         Events of a recurring metric that came after the period was open are in its balance, and
-        only later periods show them. A correction or a history record has the cut show everything.
+        only later periods show them. Those of a metric that was gone by then are of no metric. A
+        correction or a history record has the cut show everything.
         """
-        cut_ms, period = self.cut_ms, self.period
+        cut_ms, period, metric = self.cut_ms, self.period, period_charge.metric
         open_until_ms = period.carries_until_ms
-        if (
-            cut_ms in (OPEN_CUT_MS, period.due_at_ms)
-            or cut_ms <= open_until_ms
-            or not period_charge.metric.recurring
-            or self._is_recounted(period_charge)
-        ):
+        if cut_ms in (OPEN_CUT_MS, period.due_at_ms) or cut_ms <= open_until_ms:
+            return cut_ms
+        known = self.partition.definitions.metric_by_id(metric.id, open_until_ms)
+        if (known is not None and not metric.recurring) or self._is_recounted(period_charge):
             return cut_ms
         last_ms = ceil_to(open_until_ms, period.revise_every_ms)
         merged = self.partition.cuts.settled_ms > open_until_ms
-        return None if cut_ms > last_ms or merged else open_until_ms
+        if cut_ms > last_ms or merged:
+            return None
+        return open_until_ms if metric.recurring else cut_ms
 
     def _is_recounted(self, period_charge: PeriodCharge) -> bool:
         """Return True if the cut is the first that shows a correction or history record."""

@@ -197,3 +197,28 @@ def test_periods_that_were_due_under_version_1_keep_its_rules() -> None:
         MARCH: ["5.0", "9.0 at 04-21T11:00"],
         APRIL: ["9.0"],
     }
+
+
+def test_an_event_of_a_metric_that_was_gone_changes_nothing() -> None:
+    """No metric had its code when January ceased to be open: it is refused by none."""
+    told = Story(close_grid_s=1).metric("m", "sum_agg").plan({}).subscribe()
+    told.send("2024-01-02", v="5").send("2024-01-05", appended="2024-02-05", v="1")
+    told.define("2024-02-10", commands.delete_billable_metric(ORG, "m"))
+    told.send("2024-01-05", appended="2024-03-20", v="3")
+    assert refused(told) == []
+    assert shown(told) == {JANUARY: ["5.0", "6.0 at 02-05T00:00"]}
+
+
+def test_history_shows_events_that_waited_for_their_metric() -> None:
+    told = Story(close_grid_s=1).metric("calls", "count_agg").plan({"code": "calls"}).subscribe()
+    told.send("2024-01-05", v="1").send("2024-01-05", appended="2024-03-20", v="3")
+    told.metric("m", "sum_agg", at="2024-03-21")
+    charge: Json = {"billable_metric_code": "m", "charge_model": "standard"}
+    charge["properties"] = {"amount": "1"}
+    told.define("2024-03-21", commands.update_plan(ORG, "plan", {"charges": [charge]}))
+    (metric,) = told.meter("2024-03-22").definitions.metric_history(ORG, "m")
+    history = commands.apply_history(
+        ORG, metric_ids=[next(metric.all()).id], from_ms=ms(JANUARY), to_ms=ms(FEBRUARY)
+    )
+    told.define("2024-03-25T09:30", history)
+    assert shown(told)[JANUARY] == ["4.0"]

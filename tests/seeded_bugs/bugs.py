@@ -340,8 +340,8 @@ BUGS = (
     Bug(
         "closed-period-shows-a-late-balance",
         "tables/closing/period_at_cut.py",
-        "return None if cut_ms > last_ms or merged else open_until_ms",
-        "return cut_ms",
+        "if cut_ms > last_ms or merged:",
+        "if cut_ms < 0:",
     ),
     Bug(
         "last-cut-shows-what-came-after-the-window",
@@ -352,8 +352,8 @@ BUGS = (
     Bug(
         "correction-leaves-a-late-balance-out",
         "tables/closing/period_at_cut.py",
-        "or self._is_recounted(period_charge)",
-        "or False",
+        " or self._is_recounted(period_charge)",
+        "",
     ),
     Bug(
         "termination-instant-counts",
