@@ -18,6 +18,7 @@ from tests.world.definitions import (
     METRICS,
     ORG,
     SETTINGS,
+    SHORT_SETTINGS,
     CommandAt,
     changing_definitions,
     definitions_of,
@@ -30,7 +31,7 @@ ALL = tuple(METRICS)
 UNIQUE = ("heads", "unique")
 """Alone, so that many operations meet on one property."""
 END_MS = START_MS + 10 * WEEK_MS
-GRACES = st.sampled_from([SETTINGS, GRACE_SETTINGS])
+GRACES = st.sampled_from([SETTINGS, GRACE_SETTINGS, SHORT_SETTINGS])
 few = examples(80)
 
 

@@ -21,6 +21,10 @@ SUBSCRIPTION = "sub"
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600)
 GRACE_SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=90)
 """Periods are due two minutes after their end, between two cuts of revisions."""
+SHORT_SETTINGS = SettingsRecord(
+    close_grid_s=60, revise_every_s=3600, grace_s=90, late_window_s=4 * 86_400 + 1_800
+)
+"""Periods close to late events before the next does, between two cuts of revisions."""
 
 METRICS: dict[str, dict[str, Any]] = {
     "count": {"aggregation_type": "count_agg"},

@@ -118,7 +118,9 @@ class Live:
 
     def define(self, count: int = 1) -> None:
         """Apply the next definitions."""
-        for _ in range(min(count, len(self._to_define))):
+        for _ in range(count):
+            if not self._to_define:
+                break
             line = self._to_define.pop(0)
             applied = apply(
                 self.definitions, line.command.encode(), line.append_time_ms, line.offset
@@ -148,11 +150,12 @@ class Live:
             self._arrived[arrival.position] = arrival
         runs = runs_of(arrivals)
         self._fill(self.partition.missing_members(runs))
-        try:
-            self.accepted += self.partition.fold(runs).accepted
-        except WaitForDefinitions as wait:
-            self.define_until(wait.past_ms + 1)
-            self.accepted += self.partition.fold(runs).accepted
+        while True:
+            try:
+                self.accepted += self.partition.fold(runs).accepted
+                break
+            except WaitForDefinitions as wait:
+                self.define_until(wait.past_ms + 1)
         self.refold(self.partition.stale.take_displaced_keys())
 
     def _fill(self, missing: Iterable[MemberKey]) -> None:
@@ -185,7 +188,12 @@ class Live:
             refold, swapped = Refold(self.partition, meter_keys), False
             while not swapped:
                 refold.feed(list(self._arrived.values()))
-                swapped = refold.swap()
+                if refold.waits_past_ms >= 0:
+                    # Whether an event is too late hangs on what is not defined yet.
+                    self.define_until(refold.waits_past_ms + 1)
+                    refold = Refold(self.partition, meter_keys)
+                else:
+                    swapped = refold.swap()
 
     def refold_all(self) -> None:
         self.refold(
