@@ -14,6 +14,8 @@ class TypeRules(NamedTuple):
 
     needs_field: bool = True
     """A metric names the property that it reads."""
+    numeric: bool = True
+    """The property is a number."""
     recurring: bool = False
     """A metric may carry its figure from period to period."""
     prorated: bool = False
@@ -27,10 +29,10 @@ class TypeRules(NamedTuple):
 
 
 AGGREGATION_TYPES: dict[str, TypeRules] = {
-    "count_agg": TypeRules(needs_field=False, in_advance=True),
+    "count_agg": TypeRules(needs_field=False, numeric=False, in_advance=True),
     "sum_agg": TypeRules(recurring=True, prorated=True, in_advance=True, dynamic=True),
     "max_agg": TypeRules(),
-    "unique_count_agg": TypeRules(recurring=True, prorated=True, in_advance=True),
+    "unique_count_agg": TypeRules(numeric=False, recurring=True, prorated=True, in_advance=True),
     "latest_agg": TypeRules(),
     "weighted_sum_agg": TypeRules(recurring=True, over_time=True),
 }

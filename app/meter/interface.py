@@ -36,7 +36,13 @@ from app.meter.evidence import (
 )
 from app.meter.health import Reason
 from app.meter.overview import Overview, OverviewQuery
-from app.meter.usage import EvaluatedAlert, PastPeriod, PeriodUsage, Regrouping
+from app.meter.usage import (
+    EstimatedFee,
+    EvaluatedAlert,
+    PastPeriod,
+    PeriodUsage,
+    Regrouping,
+)
 
 
 class Routing(Protocol):
@@ -154,6 +160,12 @@ class Usage(Protocol):
         self, organization_id: str, external_subscription_id: str
     ) -> Mapping[str, EvaluatedAlert]:
         """Return what alerts came to when they were looked at last, by id of the alert."""
+        ...
+
+    async def estimated_fees(
+        self, organization_id: str, event: IncomingEvent, at_ms: int
+    ) -> list[EstimatedFee]:
+        """Return what an event would bill at once, if it came now; nothing is kept of it."""
         ...
 
     async def regrouped_usage(

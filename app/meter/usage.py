@@ -100,6 +100,17 @@ class EvaluatedAlert(NamedTuple):
     at_ms: int
 
 
+class EstimatedFee(NamedTuple):
+    """What an event that is not sent would bill in one cell of a charge paid in advance."""
+
+    charge: Charge
+    metric: Metric
+    charge_filter: ChargeFilter | None
+    grouped_by: tuple[tuple[str, str | None], ...]
+    units: Decimal
+    """What the fee shows."""
+
+
 class AsOf(msgspec.Struct, frozen=True):
     """How far the answering partition has folded: next offsets, and the append time reached."""
 

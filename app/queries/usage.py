@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from app.bounds.turns import Work
-from app.meter.usage import EvaluatedAlert, PastPeriod, PeriodUsage, Regrouping
+from app.meter.events import IncomingEvent
+from app.meter.usage import (
+    EstimatedFee,
+    EvaluatedAlert,
+    PastPeriod,
+    PeriodUsage,
+    Regrouping,
+)
 from app.queries.regrouping import regrouped_usage
 from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
+from app.wire.arrivals import Arrival
+from app.wire.events import Event
 from tables.closing.instants import members_ahead
+from tables.reading.in_advance import estimated
 from tables.reading.usage import (
     current_usage_steps,
     evaluated_alerts,
@@ -47,6 +57,21 @@ class Usage:
         name = (organization_id, external_subscription_id)
         return evaluated_alerts(self._routing.at_home(*name).state, name)
 
+    async def estimated_fees(
+        self, organization_id: str, event: IncomingEvent, at_ms: int
+    ) -> list[EstimatedFee]:
+        """Return what an event would bill at once, if it came now; nothing is kept of it."""
+        owned = self._routing.at_home(organization_id, event.external_subscription_id)
+        name = (organization_id, event.external_subscription_id)
+        arrival = _arrival_of(organization_id, event, at_ms)
+        work = Work("request", "estimate_fees", *name)
+        missing = await self._engine.shared.turns.run(
+            work, members_ahead(owned.state, name, arrival)
+        )
+        if missing:
+            await owned.members.prefetch(missing)
+        return await self._engine.shared.turns.run(work, estimated(owned.state, name, arrival))
+
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
     ) -> PeriodUsage:
@@ -79,3 +104,22 @@ class Usage:
         work = Work("request", "past_usage", *name)
         steps = past_usage_steps(owned.state, name, period)
         return await self._engine.shared.turns.run(work, steps)
+
+
+def _arrival_of(organization_id: str, event: IncomingEvent, at_ms: int) -> Arrival:
+    """Return an event as if it came after all others."""
+    made = Event(
+        organization_id,
+        event.external_subscription_id,
+        event.transaction_id,
+        event.code,
+        event.timestamp_ms,
+        event.precise_total_amount_cents,
+        event.properties,
+        b"",
+    )
+    return Arrival(made, organization_id, at_ms, *_BEHIND_ALL)
+
+
+_BEHIND_ALL = (1 << 15, 0, 0)
+"""A place on no partition that there is."""

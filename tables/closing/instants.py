@@ -83,12 +83,21 @@ def members_wanted(partition: Partition, cut_ms: int) -> Steps[list[MemberKey]]:
     return found
 
 
-def members_ahead(partition: Partition, name: SubscriptionKey) -> Steps[list[MemberKey]]:
-    """Return members that `chains_ahead` will ask for and that the store has to be asked for."""
-    if not partition.instants.waits(name):
+def members_ahead(
+    partition: Partition, name: SubscriptionKey, arrival: Arrival | None = None
+) -> Steps[list[MemberKey]]:
+    """Return members that `chains_ahead` will ask for and that the store has to be asked for.
+
+    `arrival`: an event that would come now.
+    """
+    if arrival is None and not partition.instants.waits(name):
         return []
     deciding = Deciding(partition, partition.instants, NEVER_MS, partition.views.route_of)
     found = yield from _wanted_by(partition, deciding, [name])
+    for _, counted in deciding.places(arrival, groups_known=False) if arrival is not None else ():
+        member = counted.member(partition.members)
+        if member is not None and partition.members.is_missing(member):
+            found.append(member)
     return found
 
 
@@ -197,11 +206,14 @@ class Deciding:
 
     # Where an event counts
 
-    def places(self, arrival: Arrival) -> Iterator[tuple[Span, Counted]]:
+    def places(
+        self, arrival: Arrival, *, groups_known: bool = True
+    ) -> Iterator[tuple[Span, Counted]]:
         """Yield where an event counts in charges that are paid in advance."""
+        groups_known = groups_known and self._is_newest
         for span in self._route_of(arrival.meter_key).spans:
             if span.fold.in_advance and span.fold.prices:
-                counted = counted_in(span, arrival, groups_known=self._is_newest)
+                counted = counted_in(span, arrival, groups_known=groups_known)
                 if counted is not None:
                     yield span, self._living(span, counted)
 

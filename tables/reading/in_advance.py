@@ -9,13 +9,16 @@ import msgspec
 
 from app.bounds.turns import Steps
 from app.definitions.model import Subscription
-from app.definitions.timeline import Period
-from app.meter.usage import ChargeInForce, UsageRow
+from app.definitions.timeline import NEVER_MS, Period
+from app.meter.usage import ChargeInForce, EstimatedFee, UsageRow
+from app.wire.arrivals import Arrival, SubscriptionKey
 from app.wire.usage_records import cell_id
 from tables.cells.cell import Span, window_of
-from tables.closing.instants import chains_ahead
+from tables.closing.instant_records import subscription_at
+from tables.closing.instants import Deciding, chains_ahead
 from tables.instants.book import Book
 from tables.instants.chain import Chain, in_advance_units
+from tables.instants.deciding import decided
 from tables.partition.partition import Partition
 
 
@@ -52,12 +55,39 @@ def with_in_advance(
     return tuple(found)
 
 
+def estimated(
+    partition: Partition, name: SubscriptionKey, arrival: Arrival
+) -> Steps[list[EstimatedFee]]:
+    """Return what an event would bill at once, if it came after all that was folded."""
+    book = yield from chains_ahead(partition, name)
+    deciding = Deciding(partition, book, NEVER_MS, partition.views.route_of)
+    fees: list[EstimatedFee] = []
+    for span, counted in deciding.places(arrival, groups_known=False):
+        subscription = subscription_at(partition, span.key.subscription_id, None)
+        charge = span.fold.charge
+        bucket = next((f for f in charge.filters if f.id == counted.filter_id), None)
+        keys = charge.group_keys(bucket)
+        grouped_by = tuple(zip(keys, counted.groups, strict=False)) if counted.groups else ()
+        start_ms = counted.period.start_ms
+        identity = cell_id(subscription, charge.id, counted.filter_id, grouped_by, start_ms)
+        _, figure = decided(counted, _chain_of(book, identity), partition.members)
+        fees.append(
+            EstimatedFee(charge, span.fold.metric, bucket, grouped_by, figure.applied_units)
+        )
+        yield
+    return fees
+
+
+def _chain_of(book: Book, identity: str) -> Chain:
+    stored = book.chain(identity)
+    return Chain() if stored is None else Chain(stored.current, stored.peak, stored.billed)
+
+
 def _units(
     span: Span, subscription: Subscription, period: Period, row: UsageRow, book: Book
 ) -> Decimal:
     identity = cell_id(subscription, row.charge_id, row.filter_id, row.grouped_by, period.start_ms)
-    stored = book.chain(identity)
-    chain = Chain() if stored is None else Chain(stored.current, stored.peak, stored.billed)
+    chain = _chain_of(book, identity)
     groups = tuple(text for _, text in row.grouped_by)
     state, before = span.states(period, row.filter_id, groups)
     window, metric = window_of(period), span.fold.metric

@@ -34,6 +34,7 @@ def test_what_the_api_accepts_is_what_can_be_folded() -> None:
 def test_the_api_asks_for_what_the_class_uses(name: str) -> None:
     made, allowed = AGGREGATIONS[name], AGGREGATION_TYPES[name]
     assert allowed.needs_field == (made.reads != "nothing")
+    assert allowed.numeric == (made.reads == "number")
     assert allowed.over_time == (made.units_so_far is not Aggregation.units_so_far)
     assert allowed.recurring or not allowed.prorated
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+
+from app.bounds.turns import drained
 from app.definitions import commands
+from app.wire.arrivals import Arrival
+from app.wire.decode import decode_record
+from app.wire.events import Event
+from tables.reading.in_advance import estimated
 from tests.world.bodies import Json
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
@@ -171,3 +178,17 @@ def test_an_event_tells_what_it_is_presented_by() -> None:
     told.send("2024-01-10T10:00:30", v="1", cloud="aws").send("2024-01-10T10:00:40", v="1")
     found = instants(told, "2024-01-20")
     assert [r["presentation_by"] for r in found] == [{"cloud": "aws"}, {"cloud": None}]
+
+
+def test_an_estimate_is_what_the_event_would_bill() -> None:
+    told = story()
+    told.send("2024-01-10T10:00:30", v="10").send("2024-01-11T10:00:30", v="-6")
+    partition = told.meter("2024-01-11T10:00:31").partition
+    at_ms = ms("2024-01-11T10:00:40")
+    ((_, event),) = decode_record(msgspec.json.encode(raw("m", "new", at_ms, v="10")))
+    assert isinstance(event, Event)
+    arrival = Arrival(event, ORG, at_ms, 1, 0, 0)
+    (fee,) = drained(estimated(partition, (ORG, SUBSCRIPTION), arrival))
+    assert fee.units == 4
+    (again,) = drained(estimated(partition, (ORG, SUBSCRIPTION), arrival))
+    assert again == fee

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api import corrections, event_batch, event_reads, events, not_counted, usage
+from app.api import corrections, estimates, event_batch, event_reads, events, not_counted, usage
 from app.api.endpoints.parameters import BOOLEAN, PAGE, V1
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import events as schemas
@@ -41,7 +41,17 @@ EVENTS = (
             "Prices are not computed here.",
             errors=(403,),
         )
-        for name in ("estimate_fees", "estimate_instant_fees", "batch_estimate_instant_fees")
+        for name in ("estimate_instant_fees", "batch_estimate_instant_fees")
+    ),
+    Endpoint(
+        "POST",
+        f"{V1}/events/estimate_fees",
+        estimates.show,
+        "event",
+        "Tell what an event would bill at once; nothing is kept of it.",
+        request=schemas.EventBody,
+        response=schemas.FeesAnswer,
+        errors=(404, 422),
     ),
     Endpoint(
         "POST",

@@ -108,3 +108,57 @@ class NotCountedKind(Model):
 
 class NotCountedList(Model):
     not_counted: list[NotCountedKind]
+
+
+class FeeItem(Model):
+    type: Literal["charge"]
+    code: str
+    name: str
+    invoice_display_name: str
+    filters: dict[str, list[str]] | None
+    filter_invoice_display_name: str | None
+    lago_item_id: str
+    item_type: Literal["BillableMetric"]
+    grouped_by: dict[str, str | None]
+
+
+class Fee(Model):
+    """What an event would bill in one cell; amounts are 0."""
+
+    lago_id: None
+    lago_charge_id: str
+    lago_charge_filter_id: str | None
+    lago_invoice_id: None
+    lago_true_up_fee_id: None
+    lago_true_up_parent_fee_id: None
+    lago_subscription_id: str
+    external_subscription_id: str
+    external_customer_id: str
+    item: FeeItem
+    pay_in_advance: bool
+    invoiceable: bool
+    amount_cents: int
+    amount_currency: str
+    precise_amount: str
+    precise_total_amount: str
+    precise_unit_amount: str
+    taxes_amount_cents: int
+    taxes_precise_amount: str
+    taxes_rate: float
+    total_amount_cents: int
+    total_amount_currency: str
+    units: str
+    total_aggregated_units: None
+    events_count: Count
+    payment_status: Literal["pending"]
+    description: None
+    created_at: None
+    succeeded_at: None
+    failed_at: None
+    refunded_at: None
+    amount_details: dict[str, Any]
+    event_transaction_id: str
+
+
+class FeesAnswer(Model):
+    fees: list[Fee]

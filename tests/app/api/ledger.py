@@ -57,6 +57,7 @@ from app.meter.overview import (
 from app.meter.usage import (
     AsOf,
     ChargeInForce,
+    EstimatedFee,
     EvaluatedAlert,
     PastPeriod,
     PeriodUsage,
@@ -280,6 +281,21 @@ class LedgerMeter:
         self, organization_id: str, external_subscription_id: str
     ) -> dict[str, EvaluatedAlert]:
         return {}
+
+    async def estimated_fees(
+        self, organization_id: str, event: IncomingEvent, at_ms: int
+    ) -> list[EstimatedFee]:
+        """Every charge of the code that is paid in advance bills 1."""
+        name = (organization_id, event.external_subscription_id)
+        plans = {s.at().plan_id for s in self.definitions.subscriptions(*name)}  # type: ignore[union-attr]
+        return [
+            EstimatedFee(charge, metric, None, (), Decimal(1))
+            for plan_id in sorted(plans)
+            for charge in self.definitions.plan_versions[plan_id].at().charges  # type: ignore[union-attr]
+            if (metric := self.definitions.metric_by_id(charge.metric_id)) is not None
+            and metric.code == event.code
+            and charge.is_billed_at_once(metric)
+        ]
 
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int

@@ -121,7 +121,7 @@ async def test_a_key_sees_only_its_organization(api: Running) -> None:
         ),
         pytest.param(
             "POST",
-            "/api/v1/events/estimate_fees",
+            "/api/v1/events/estimate_instant_fees",
             b"{}",
             {"status": 403, "error": "Forbidden", "code": "feature_unavailable"},
             id="estimates",
