@@ -168,9 +168,11 @@ class _Cut:
     def _closing(self) -> Iterator[None]:
         cuts, state = self._owned.cuts, self._owned.state
         for record in instants_at(state, self._cut_ms):
-            if record is not None:
+            if record is None:
+                yield
+            else:
+                # No flush comes between what a step decides and what it says of it.
                 self._put(record)
-            yield
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in cuts.schedule.due(self._cut_ms):
             if name in cuts.unscheduled:

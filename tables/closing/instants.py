@@ -46,7 +46,10 @@ class Step(NamedTuple):
 
 
 def instants_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord | None]:
-    """Decide everything that waits for a cut; yield its records, in order; None: a step."""
+    """Decide everything that waits for a cut; yield its records, in order; None: a step.
+
+    A flush may come at a step only: what was decided before has all of its records by then.
+    """
     deciding = Deciding(partition, partition.instants, cut_ms)
     records = InstantRecords(partition, cut_ms)
     says = partition.definitions.settings_at(cut_ms).fold_version >= 2

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agents.close import _held_back_by, close_due
+from agents.close import _Cut, _held_back_by, close_due
+from app.bounds.turns import drained
 from app.definitions.timeline import NEVER_MS
+from app.kafka.transactions import Record
 from app.runtime.progress import Progress, ProgressTable
+from app.settings import Settings
+from tests.world.clock import ms
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.story import Story
 
 CUT_MS = 1_000
 
@@ -127,3 +134,31 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     monkeypatch.setattr("agents.close._take_cut", take)
     await close_due(owned, progress_of(CUT_MS + 1, CUT_MS + 1), rekeyed_end)
     assert taken == [CUT_MS - 1, CUT_MS]
+
+
+def test_no_flush_comes_between_what_an_event_bills_and_its_records() -> None:
+    """Two charges of the metric are paid in advance: an event bills something in each."""
+    told = Story(close_grid_s=60).metric("m", "sum_agg")
+    told.plan({"pay_in_advance": True}, {"pay_in_advance": True}).subscribe()
+    for value in range(200):
+        told.send("2024-01-10T10:00:30", v=value + 1)
+    state = told.meter("2024-01-10T10:00:40").partition
+    records = list[Record]()
+    owned: Any = SimpleNamespace(
+        number=0,
+        state=state,
+        cuts=SimpleNamespace(schedule=SimpleNamespace(due=lambda cut_ms: ()), unscheduled={}),
+        next_flush=SimpleNamespace(records=records),
+        shared=SimpleNamespace(
+            settings=Settings(flush_max_changes=1),
+            tally=SimpleNamespace(note_published=lambda told: None),
+        ),
+    )
+    waiting = list(state.instants.undecided[ORG, SUBSCRIPTION].values())
+    cut, flushes, ended = _Cut(owned, ms("2024-01-10T10:01:00")), 0, False
+    while not ended:
+        ended, flushes = drained(cut.until_full()), flushes + 1
+        decided = [figure for each in waiting for figure in state.instants.figures(each.identity)]
+        billed = [json.loads(record.value or b"")["event_transaction_id"] for record in records]
+        assert sorted(billed) == sorted(figure.transaction_id for figure in decided)
+    assert (len(records), flushes > 1) == (400, True)
