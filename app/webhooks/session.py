@@ -1,7 +1,6 @@
 """A session: what the process does with the partitions that the group gave it, until it has others.
 
-What is committed is what is done: its offsets, and for the definitions log also the instant up to
-which it was told what happens with time. The commit's note has that, and when the group began.
+It ends when the group gives them anew; what is not committed then is read again.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from app.clock import Clock
 from app.kafka.clients import NOT_TAKEN
-from app.kafka.group_reader import Committed, GroupReader
+from app.kafka.group_reader import GroupReader
 from app.kafka.log_readers import LogRecord, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS
@@ -24,6 +23,7 @@ from app.webhooks.hourly import HOUR_MS, Hour
 from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
 from app.webhooks.outboxes import Outboxes
+from app.webhooks.places import Places
 from app.webhooks.progress import Progress
 from app.webhooks.sender import Sender
 from app.webhooks.telling import instant_message
@@ -42,27 +42,6 @@ _NEVER: Final = 1 << 62
 
 Reading = Callable[[LogRecord, TopicPartition], Message | None]
 """Makes the message of a record; None: it is none."""
-
-
-class _Note(NamedTuple):
-    """What the commit of the definitions log says beside the offset."""
-
-    began_ms: int
-    """When the group began: what was before is told nobody."""
-    told_until_ms: int
-    hours: int
-    """Number of the hour whose events are told next, if they are."""
-
-    @staticmethod
-    def of(committed: Committed | None, now_ms: int) -> _Note:
-        parts = ("" if committed is None else committed.note).split(":")
-        if len(parts) != len(_Note._fields) or not all(map(str.isdecimal, parts)):
-            # The first start; or somebody has set the offset by hand.
-            return _Note(now_ms, now_ms, now_ms // HOUR_MS)
-        return _Note(*map(int, parts))
-
-    def __str__(self) -> str:
-        return ":".join(map(str, self))
 
 
 class Session:
@@ -88,23 +67,14 @@ class Session:
         self._sender = sender
         self._metrics = metrics
         self._log = TopicPartition(settings.topic(METER_DEFINITIONS), 0)
-        self._tells_definitions = self._log in partitions
         raw = settings.topic(settings.raw_topic) if events_errors else None
         self._raw = [TopicPartition(raw, n) for n in range(settings.raw_partitions) if raw]
         """Partitions whose events are told hour by hour; none where that is not asked for."""
-        self._partitions = sorted(partitions - {self._log})
-        self._of_partitions: dict[TopicPartition, Progress] = {}
-        self._of_log = Progress(0)
-        self._of_instants = Progress(0)
-        self._of_hours = Progress(0)
-        self._began_ms = 0
-        self._is_placed = False
-        """Whether it is known where everything begins: nothing is committed before."""
-        self._committed: dict[TopicPartition, Committed] = {}
+        self._places = Places(reader, clock, self._log, partitions, tells_hours=events_errors)
 
     async def run(self) -> None:
         """Read, send and commit, until cancelled; leave nothing behind but what is committed."""
-        followed = await self._placed()
+        followed = await self._followed()
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outboxes = Outboxes(
             followed.definitions,
@@ -119,61 +89,28 @@ class Session:
                 tasks.create_task(followed.follow())
                 tasks.create_task(self._read(followed))
                 tasks.create_task(self._commit_on())
-                if self._tells_definitions:
+                if self._places.owns_log:
                     tasks.create_task(self._tell_instants(followed))
                     tasks.create_task(self._tell_hours(followed))
         finally:
             self._outboxes.stop()
             await followed.stop()
 
-    async def _placed(self) -> FollowedDefinitions:
-        """Find where to begin, and commit it: at a first start it is that, whatever ends it."""
-        known = await self._reader.committed([self._log, *self._partitions])
-        committed = known[self._log]
-        note = _Note.of(committed, self._clock.now_ms())
-        await self._seek(known, note.began_ms)
-        if committed is not None:
-            tell_from = committed.offset
-        else:
-            tell_from = await self._reader.end_of(self._log)
-        self._of_log = Progress(tell_from)
-        self._of_instants = Progress(note.told_until_ms + 1)
-        # Where the hours were not told so far, this one is the first.
-        hours = note.hours if self._raw else self._clock.now_ms() // HOUR_MS
-        self._of_hours = Progress(hours)
-        self._began_ms = note.began_ms
-        self._is_placed = True
-        await self.commit()
-        self._metrics.assigned.set(len(self._partitions) + self._tells_definitions)
-        return FollowedDefinitions(
-            self._settings,
-            tell_from if self._tells_definitions else _NEVER,
-            note.told_until_ms,
-            self._tell_definitions,
-        )
-
     async def commit(self) -> None:
         """Commit what is done and was not committed yet."""
-        if not self._is_placed:
-            return
-        told = {tp: Committed(progress.done_to) for tp, progress in self._of_partitions.items()}
-        if self._tells_definitions:
-            note = _Note(self._began_ms, self._of_instants.done_to - 1, self._of_hours.done_to)
-            told[self._log] = Committed(self._of_log.done_to, str(note))
-        changed = {tp: each for tp, each in told.items() if self._committed.get(tp) != each}
-        if changed:
-            await self._reader.commit(changed)
-            self._committed |= changed
+        await self._places.commit()
 
-    async def _seek(self, known: Mapping[TopicPartition, Committed | None], began_ms: int) -> None:
-        """Go on where the group is; what it never read, from when it began."""
-        new = [tp for tp in self._partitions if known[tp] is None]
-        starts = await self._reader.first_from(new, began_ms)
-        for tp in self._partitions:
-            committed = known[tp]
-            offset = starts[tp] if committed is None else committed.offset
-            self._reader.seek(tp, offset)
-            self._of_partitions[tp] = Progress(offset)
+    async def _followed(self) -> FollowedDefinitions:
+        """Return the definitions, to be told from where the group is."""
+        places = self._places
+        await places.find()
+        self._metrics.assigned.set(places.count)
+        return FollowedDefinitions(
+            self._settings,
+            places.of_log.position if places.owns_log else _NEVER,
+            places.of_instants.position - 1,
+            self._tell_definitions,
+        )
 
     async def _read(self, followed: FollowedDefinitions) -> None:
         while True:
@@ -194,7 +131,7 @@ class Session:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def _take(self, tp: TopicPartition, records: list[LogRecord]) -> None:
-        progress, reading = self._of_partitions[tp], self._readings[tp.topic]
+        progress, reading = self._places.of_partitions[tp], self._readings[tp.topic]
         for record in records:
             message = reading(record, tp)
             if message is None:
@@ -211,11 +148,11 @@ class Session:
         progress.end(place)
 
     async def _tell_definitions(self, offset: int, messages: list[Message]) -> None:
-        await self._put(self._of_log, offset, messages)
+        await self._put(self._places.of_log, offset, messages)
 
     async def _tell_instants(self, followed: FollowedDefinitions) -> None:
         await followed.caught_up()
-        progress = self._of_instants
+        progress = self._places.of_instants
         while True:
             now_ms = self._clock.now_ms()
             while (instant := followed.agenda.next(now_ms)) is not None:
@@ -228,7 +165,7 @@ class Session:
     async def _tell_hours(self, followed: FollowedDefinitions) -> None:
         """Tell what is wrong with the events of each hour, once it is over."""
         await followed.caught_up()
-        progress = self._of_hours
+        progress = self._places.of_hours
         while self._raw:
             start_ms = progress.position * HOUR_MS
             end_ms = start_ms + HOUR_MS
