@@ -138,7 +138,7 @@ async def restore(
     queue.want(refolding_keys(state), checkpoint.cut_ms)
     queue.want(refolds, checkpoint.definitions_ms)
     queue.want_orphaned()
-    if not queue.meter_keys:
+    if not queue.meter_keys and state.standing.behind_since_ms is None:
         queue.stand_under(seen)
     # Which of them the cells show is not written down.
     queue.requeue_corrections(sorted(state.corrected.follow_all()), checkpoint.cut_ms)

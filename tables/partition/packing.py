@@ -85,7 +85,12 @@ class Packing:
                 )
             self._routes.note_unused(meter_key)
             until_ms = self._standing.of(name)[0] if self._definitions.is_watched(name) else None
-            return self.install(meter_key, self._routes.compile(meter_key, until_ms))
+            route = self.install(meter_key, self._routes.compile(meter_key, until_ms))
+            if until_ms is not None:
+                # It is made again as soon as the definitions that are left are looked at.
+                route.made_at = -1
+                self._standing.look_again(name)
+            return route
         return self.install(meter_key, self._compiled_as_it_stands(meter_key))
 
     def _compiled_as_it_stands(self, meter_key: MeterKey) -> Route:
