@@ -32,6 +32,8 @@ class BreakdownFold(ChargeFold):
     prices = False
     spare_groups = 1
     """It tells that there are too many."""
+    limits_history = False
+    """What comes after a period makes none of its rows too many."""
 
     def __init__(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS

@@ -30,6 +30,11 @@ class ChargeFold:
     spare_groups = 0
     """How many groups more than the limit have cells."""
 
+    @property
+    def limits_history(self) -> bool:
+        """Whether the limit of groups holds for all history at once, not for each period."""
+        return self.metric.recurring
+
     __slots__ = (
         "_overwrites",
         "aggregation",

@@ -14,7 +14,7 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period
 from tables.aggregation import Aggregation, Groups
 from tables.breakdown_fold import BreakdownFold
-from tables.cells.cell import Span, group_limit_of, window_of
+from tables.cells.cell import Span, grouped_cells, window_of
 from tables.cells.keys import OPEN_CUT_MS, append_time_of
 
 
@@ -97,16 +97,27 @@ def _place(row: BreakdownRow) -> list[tuple[bool, str]]:
 def _is_over(fold: BreakdownFold, span: Span, period: Period, cut_ms: int) -> bool:
     """Return whether events appended until a cut came with more pairs of group and texts than may.
 
-    Of a recurring metric all its history counts, as for the limit of groups itself.
+    They are dated in the period, of a recurring metric also before it.
     """
     recurring = fold.metric.recurring
     layers = [
-        layer for layer in span.layers.values() if recurring or layer.start_ms == period.start_ms
+        layer
+        for layer in span.layers.values()
+        if layer.start_ms == period.start_ms or (recurring and layer.start_ms < period.start_ms)
     ]
-    if not layers:
-        return False
-    most = layers[0].limits.max_groups - fold.spare_groups
-    if sum(len(layer.cells) for layer in layers) <= most:
-        return False
-    firsts = group_limit_of(layers).firsts.values()
-    return sum(append_time_of(first) <= cut_ms for first in firsts) > most
+    if all(len(layer.cells) < layer.max_groups for layer in layers):
+        cells = sum(len(layer.cells) for layer in layers)
+        if cells <= period.max_groups:
+            return False
+    pairs = set[Groups]()
+    for layer in layers:
+        known = {
+            groups
+            for groups, cell in grouped_cells([layer])
+            if append_time_of(cell.first) <= cut_ms
+        }
+        # Of more than it may have a layer does not have all.
+        if len(known) > layer.max_groups - fold.spare_groups:
+            return True
+        pairs |= known
+    return len(pairs) > period.max_groups

@@ -200,7 +200,7 @@ class Layer:
     @property
     def limits(self) -> Layer | Span:
         """Owner of the group limit: the layer, or the whole span of a recurring metric."""
-        return self.span if self.span.fold.metric.recurring else self
+        return self.span if self.span.fold.limits_history else self
 
     def _limited_layers(self) -> list[Layer]:
         return list(self.span.layers.values()) if self.limits is self.span else [self]
@@ -306,7 +306,7 @@ class Span:
         by a cell without events.
         """
         layer = self.layer_at(timestamp_ms)
-        return self.layer_of(None) if layer is None and self.fold.metric.recurring else layer
+        return self.layer_of(None) if layer is None and self.fold.limits_history else layer
 
     def layer_of(self, period: Period | None) -> Layer:
         """Return the layer of a period of the span; None: its history."""

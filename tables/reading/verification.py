@@ -175,6 +175,9 @@ class Verification:
             for layer in span.layers.values():
                 for cell in layer.cells.values():
                     cell.settle(settled_ms, span.fold.aggregation)
+        for _ in group_admission.settle(shadow):
+            # A group whose events are all cancelled keeps its place.
+            pass
         ours, theirs = _cells(live), _cells(shadow)
         next_cut_ms = next_cut(partition, meter_key[:2])
         for stranger in group_admission.strangers(shadow):

@@ -187,7 +187,7 @@ def _limited(route: Route) -> Iterator[tuple[Span, Layer | None]]:
     for span in route.spans:
         if not span.fold.grouped:
             continue
-        if span.fold.metric.recurring:
+        if span.fold.limits_history:
             yield span, None
         else:
             yield from ((span, layer) for layer in list(span.layers.values()))
@@ -198,6 +198,6 @@ def _layers(span: Span, layer: Layer | None) -> Iterable[Layer]:
 
 
 def _scope(span: Span, layer: Layer | None) -> LimitScope:
-    if layer is None or span.fold.metric.recurring:
+    if layer is None or span.fold.limits_history:
         return span.key, None
     return span.key, layer.start_ms

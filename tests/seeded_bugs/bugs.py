@@ -18,8 +18,8 @@ BUGS = (
     Bug(
         "late-pair-known-too-early",
         "tables/cells/breakdown.py",
-        "append_time_of(first) <= cut_ms",
-        "first != b''",
+        "append_time_of(cell.first) <= cut_ms",
+        "cell.first != b''",
     ),
     Bug(
         "row-that-moved-not-told",

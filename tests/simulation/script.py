@@ -200,7 +200,7 @@ class _Writer:
             max_groups=choose.choice((10_000, 1, 2)),
             default_organization_id=ORG,
         )
-        plan = commands.create_plan(ORG, plan_body(codes))
+        plan = commands.create_plan(ORG, plan_body(codes, presents=True))
         self.charges = plan.payload["plan"]["charges"]
         second = plan_body(
             codes[1:],
