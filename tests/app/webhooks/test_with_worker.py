@@ -103,3 +103,33 @@ async def test_an_event_of_a_charge_paid_in_advance_is_a_fee(api: Api, receiver:
         assert fee["lago_subscription_id"] == subscribed["subscription"]["lago_id"]
         assert fee["item"]["code"] == "m"
         assert fee["lago_id"] not in (None, "")
+
+
+async def test_a_crossed_threshold_is_told(api: Api, receiver: Receiver) -> None:
+    endpoint = {"webhook_url": f"{receiver.url}/a", "event_types": ["alert.triggered"]}
+    await api.post("/webhook_endpoints", {"webhook_endpoint": endpoint})
+    metric = {"name": "M", "code": "m", "aggregation_type": "count_agg"}
+    created = await api.post("/billable_metrics", {"billable_metric": metric})
+    charge = {
+        "billable_metric_id": created["billable_metric"]["lago_id"],
+        "charge_model": "standard",
+        "properties": {"amount": "1"},
+    }
+    await api.post("/plans", {"plan": bodies.plan("p", [charge])})
+    ids = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
+    await api.post("/subscriptions", {"subscription": ids})
+    alert = {
+        "alert_type": "billable_metric_current_usage_units",
+        "code": "many",
+        "billable_metric_code": "m",
+        "thresholds": [{"code": "two", "value": "2"}],
+    }
+    await api.post("/subscriptions/s/alerts", {"alert": alert})
+    for number in range(2):
+        event = {"transaction_id": f"t{number}", "external_subscription_id": "s", "code": "m"}
+        await api.post("/events", {"event": event})
+    await until(lambda: len(receiver.requests) == 1, 60)
+    (told,) = receiver.requests
+    triggered = told.told["triggered_alert"]
+    assert (triggered["alert_code"], triggered["current_value"]) == ("many", "2.0")
+    assert [each["code"] for each in triggered["crossed_thresholds"]] == ["two"]
