@@ -8,14 +8,18 @@ from typing import NamedTuple
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import Period
 from app.numbers import EXACT, ZERO, group_text, plain
-from app.wire.arrivals import Arrival, Position
+from app.wire.arrivals import Arrival, Position, SubscriptionKey
 from app.wire.events import Event
 from app.wire.instant_records import InstantText, instant_record
 from app.wire.properties import read_properties
 from app.wire.usage_records import Envelope, PublishedRecord
+from tables.aggregation import Groups
 from tables.cells.cell import Span, window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
+from tables.changelogged.members import MemberKey
+from tables.fold import set_of
 from tables.instants.chain import Figure
+from tables.instants.deciding import counted_before
 from tables.partition.partition import Partition
 
 
@@ -47,9 +51,9 @@ class InstantRecords:
         """Return the record of one figure."""
         chain, stored, previous = change.chain, change.stored, change.previous
         subscription = subscription_at(self._partition, chain.subscription_id, self._cut_ms)
-        charge, metric = self._charge_of(subscription, change)
-        bucket = next((f for f in charge.filters if f.id == chain.filter_id), None)
         period = change.period or self._period_of(subscription, chain.start_ms)
+        charge, metric = self._charge_of(subscription, period, change)
+        bucket = next((f for f in charge.filters if f.id == chain.filter_id), None)
         envelope = self._envelope(subscription, period)
         balance = self._balance(subscription, chain, metric, period)
         after = EXACT.add(balance, chain.peak)
@@ -95,18 +99,27 @@ class InstantRecords:
             self._envelopes[subscription.id, period.start_ms] = envelope
         return envelope
 
-    def _charge_of(self, subscription: Subscription, change: Change) -> tuple[Charge, Metric]:
-        """Return charge and metric as the figure has them; of one taken out, as it had them."""
-        if change.span is not None:
-            return change.span.fold.charge, change.span.fold.metric
-        at_ms = self._cut_ms if change.previous is None else change.previous.decided_ms
+    def _charge_of(
+        self, subscription: Subscription, period: Period, change: Change
+    ) -> tuple[Charge, Metric]:
+        """Return charge and metric as they were then, or in a period that is due as it has them.
+
+        Of a figure that is taken out, as it had them. A span keeps what is called otherwise since.
+        """
+        decided_ms = self._cut_ms if change.previous is None else change.previous.decided_ms
+        at_ms = self._cut_ms if change.span is not None else decided_ms
+        at_ms = min(at_ms, period.fixed_at_ms)
         plan = self._plan_of(subscription, at_ms)
-        (charge,) = [each for each in plan.charges if each.id == change.chain.charge_id]
-        versions = self._partition.definitions.metric_versions[charge.metric_id]
-        metric = versions.last_before_deletion(at_ms)
-        if metric is None:
-            raise LookupError(f"metric {charge.metric_id} is not known at {at_ms}")
-        return charge, metric
+        for charge in plan.charges:
+            if charge.id == change.chain.charge_id:
+                versions = self._partition.definitions.metric_versions[charge.metric_id]
+                metric = versions.last_before_deletion(at_ms)
+                if metric is not None:
+                    return charge, metric
+        if change.span is None:
+            raise LookupError(f"charge {change.chain.charge_id} is not known at {at_ms}")
+        # A history record put it in force for a period that is due.
+        return change.span.fold.charge, change.span.fold.metric
 
     def _plan_of(self, subscription: Subscription, at_ms: int | None) -> Plan:
         versions = self._partition.definitions.plan_versions[subscription.plan_id]
@@ -137,11 +150,38 @@ class InstantRecords:
                 continue
             if not span.key.start_ms <= period.start_ms < span.end_ms:
                 continue
-            _, before = span.states(period, chain.filter_id, groups, self._cut_ms)
+            _, before = span.states(period, chain.filter_id, groups)
             aggregation = span.fold.aggregation
             nothing = aggregation.initialize()
-            return aggregation.result(nothing, before, window_of(period)).full_units
+            balance = aggregation.result(nothing, before, window_of(period)).full_units
+            later = self._carried_later(span, name, period, (chain.filter_id, groups))
+            return EXACT.subtract(balance, later)
         return ZERO
+
+    def _carried_later(
+        self, span: Span, name: SubscriptionKey, period: Period, cell: tuple[str | None, Groups]
+    ) -> Decimal:
+        """Return what a balance has of events that were appended after the cut."""
+        partition, found = self._partition, ZERO
+        texts: dict[MemberKey, None] = {}
+        for arrival in partition.instants.undecided.get(name, {}).values():
+            if partition.cuts.grid_cut_of(arrival.append_time_ms) <= self._cut_ms:
+                continue
+            placed = counted_before(span, arrival, period, cell)
+            if placed is None:
+                continue
+            layer, value = placed
+            if span.fold.unique:
+                texts[set_of(layer, *cell, partition.members), value.text] = None
+            else:
+                part = span.fold.aggregation.part(value.number, adds=True, active=False)
+                found = EXACT.add(found, part)
+        for member in texts:
+            before = [o for o in partition.members.get(member) if o.timestamp_ms < period.start_ms]
+            then = [o for o in before if partition.cuts.grid_cut_of(o.position[0]) <= self._cut_ms]
+            active, was = (bool(ops) and ops[-1].adds for ops in (before, then))
+            found = EXACT.add(found, Decimal(active - was))
+        return found
 
 
 def _presentation_by(
