@@ -27,7 +27,8 @@ async def update(call: Call) -> Any:
 
 
 async def delete(call: Call) -> Any:
-    return await _charge_after(call, commands.delete_charge(*_names(call)))
+    body = await _body_of_deletion(call, "charge")
+    return await _charge_after(call, commands.delete_charge(*_names(call), body))
 
 
 async def show(call: Call) -> Any:
@@ -50,8 +51,8 @@ async def update_filter(call: Call) -> Any:
 
 
 async def delete_filter(call: Call) -> Any:
-    filter_id = call.parameters["id"]
-    command = commands.delete_charge_filter(*_names(call), filter_id)
+    filter_id, body = call.parameters["id"], await _body_of_deletion(call, "filter")
+    command = commands.delete_charge_filter(*_names(call), filter_id, body)
     return await _filter_after(call, command, filter_id)
 
 
@@ -84,6 +85,12 @@ async def index_filters_in(call: Call, plan: Plan) -> Json:
     """List the filters of a charge, the oldest first: events go to the oldest that matches."""
     charge = _charge(call, plan)
     return await call.listing("filters", charge.filters, lambda each: filter_json(charge, each))
+
+
+async def _body_of_deletion(call: Call, root: str) -> object:
+    """Return what stands under the root of a body, which a deletion need not have."""
+    value = await call.json()
+    return value.get(root) if isinstance(value, dict) else None
 
 
 async def _charge_after(call: Call, command: Command) -> Json:

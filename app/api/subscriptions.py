@@ -8,10 +8,11 @@ from typing import Any
 
 from app.api import plan_charges
 from app.api.call import Call
-from app.api.definitions_json import subscription_json
+from app.api.definitions_json import charge_json, filter_json, subscription_json
 from app.api.errors import not_found
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
+from app.definitions.commands import Command
 from app.definitions.model import Plan, Subscription
 
 _ROOT = "subscription"
@@ -69,6 +70,38 @@ async def charge_filters(call: Call) -> Any:
 
 async def charge_filter(call: Call) -> Any:
     return plan_charges.show_filter_in(call, _plan(call))
+
+
+async def update_charge(call: Call) -> Any:
+    command = commands.update_subscription_charge(_named(call), await call.root("charge"))
+    changed = (await call.define(command)).object
+    return {"charge": charge_json(call.meter.definitions, changed)}
+
+
+async def create_charge_filter(call: Call) -> Any:
+    body = await call.root("filter")
+    return await _filter(call, commands.create_subscription_charge_filter(_named(call), body))
+
+
+async def update_charge_filter(call: Call) -> Any:
+    body, filter_id = await call.root("filter"), call.parameters["id"]
+    command = commands.update_subscription_charge_filter(_named(call), filter_id, body)
+    return await _filter(call, command)
+
+
+async def delete_charge_filter(call: Call) -> Any:
+    filter_id = call.parameters["id"]
+    return await _filter(call, commands.delete_subscription_charge_filter(_named(call), filter_id))
+
+
+async def _filter(call: Call, command: Command) -> Any:
+    return {"filter": filter_json(*(await call.define(command)).object)}
+
+
+def _named(call: Call) -> commands.SubscriptionCharge:
+    status = call.query.text("subscription_status") or call.query.text("status")
+    names = call.parameters["external_id"], call.parameters["charge_code"]
+    return commands.SubscriptionCharge(call.organization_id, *names, status)
 
 
 async def index(call: Call) -> Any:

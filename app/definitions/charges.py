@@ -126,7 +126,7 @@ def _codes(
             taken.add(code)
     free: list[str] = []
     for code, metric in zip(codes, metrics, strict=True):
-        free.append(_free_code(metric.code, taken) if code is None else code)
+        free.append(free_code(metric.code, taken) if code is None else code)
         taken.add(free[-1])
     return free
 
@@ -138,7 +138,8 @@ def _given_code(body: Body, old: Charge | None) -> str | None:
     return scalar_text(code)
 
 
-def _free_code(code: str, taken: set[str]) -> str:
+def free_code(code: str, taken: set[str]) -> str:
+    """Return a code, with `_2`, `_3` … while it is taken."""
     free, n = code, 1
     while free in taken:
         n += 1
@@ -233,9 +234,9 @@ def _filters(
         return tuple(old)
     allowed = allowed_values(metric)
     wanted = [described_filter(fields, body, allowed, charge_model) for body in bodies]
-    selections = [_selection(each) for each in wanted]
-    olds = [_selection(each) for each in old]
-    listed: dict[_Selection, list[ChargeFilter]] = {}
+    selections = [selection_of(each) for each in wanted]
+    olds = [selection_of(each) for each in old]
+    listed: dict[Selection, list[ChargeFilter]] = {}
     for selection, each in zip(reversed(selections), reversed(wanted), strict=True):
         listed.setdefault(selection, []).append(each)
     kept = [
@@ -250,10 +251,10 @@ def _filters(
     return (*kept, *new)
 
 
-_Selection: TypeAlias = frozenset[tuple[str, frozenset[str]]]
+Selection: TypeAlias = frozenset[tuple[str, frozenset[str]]]
 
 
-def _selection(charge_filter: ChargeFilter) -> _Selection:
+def selection_of(charge_filter: ChargeFilter) -> Selection:
     """Return the values that a bucket selects, in whatever order they are listed."""
     return frozenset((key, frozenset(texts)) for key, texts in charge_filter.values.items())
 

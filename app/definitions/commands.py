@@ -6,8 +6,8 @@ deterministic. A `body` is the object under the request's root key, as parsed JS
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -144,7 +144,9 @@ def create_plan(organization_id: str, body: object) -> Command:
 
 def update_plan(organization_id: str, code: str, body: object) -> Command:
     """Make the command of `PUT /plans/{code}`."""
-    return _command("update_plan", organization_id, code=code, plan=plan_body(body))
+    return _command(
+        "update_plan", organization_id, code=code, plan=plan_body(body), **_cascading(body)
+    )
 
 
 def delete_plan(organization_id: str, code: str) -> Command:
@@ -154,7 +156,13 @@ def delete_plan(organization_id: str, code: str) -> Command:
 
 def create_charge(organization_id: str, plan_code: str, body: object) -> Command:
     """Make the command of `POST /plans/{code}/charges`."""
-    return _command("create_charge", organization_id, code=plan_code, charge=charge_body(body))
+    return _command(
+        "create_charge",
+        organization_id,
+        code=plan_code,
+        charge=charge_body(body),
+        **_cascading(body),
+    )
 
 
 def update_charge(organization_id: str, plan_code: str, charge_code: str, body: object) -> Command:
@@ -165,12 +173,21 @@ def update_charge(organization_id: str, plan_code: str, charge_code: str, body: 
         code=plan_code,
         charge_code=charge_code,
         charge=charge_body(body),
+        **_cascading(body),
     )
 
 
-def delete_charge(organization_id: str, plan_code: str, charge_code: str) -> Command:
+def delete_charge(
+    organization_id: str, plan_code: str, charge_code: str, body: object = None
+) -> Command:
     """Make the command of `DELETE /plans/{code}/charges/{charge_code}`."""
-    return _command("delete_charge", organization_id, code=plan_code, charge_code=charge_code)
+    return _command(
+        "delete_charge",
+        organization_id,
+        code=plan_code,
+        charge_code=charge_code,
+        **_cascading(body),
+    )
 
 
 def create_charge_filter(
@@ -183,6 +200,7 @@ def create_charge_filter(
         code=plan_code,
         charge_code=charge_code,
         filter=charge_filter_body(body),
+        **_cascading(body),
     )
 
 
@@ -197,11 +215,12 @@ def update_charge_filter(
         charge_code=charge_code,
         filter_id=filter_id,
         filter=charge_filter_body(body),
+        **_cascading(body),
     )
 
 
 def delete_charge_filter(
-    organization_id: str, plan_code: str, charge_code: str, filter_id: str
+    organization_id: str, plan_code: str, charge_code: str, filter_id: str, body: object = None
 ) -> Command:
     """Make the command of `DELETE /plans/{code}/charges/{charge_code}/filters/{id}`."""
     return _command(
@@ -210,6 +229,58 @@ def delete_charge_filter(
         code=plan_code,
         charge_code=charge_code,
         filter_id=filter_id,
+        **_cascading(body),
+    )
+
+
+def _cascading(body: object) -> dict[str, bool]:
+    """Return the mark of a change that child plans follow; nothing for one they do not."""
+    wanted = isinstance(body, Mapping) and body.get("cascade_updates") in (True, "true")
+    return {"cascade_updates": True} if wanted else {}
+
+
+class SubscriptionCharge(NamedTuple):
+    """A charge of a subscription, as a path names it; status None: of the active one."""
+
+    organization_id: str
+    external_id: str
+    charge_code: str
+    status: str | None = None
+
+
+def update_subscription_charge(named: SubscriptionCharge, body: object) -> Command:
+    """Make the command of `PUT /subscriptions/{external_id}/charges/{code}`."""
+    return _of_subscription("update_subscription_charge", named, charge=charge_body(body))
+
+
+def create_subscription_charge_filter(named: SubscriptionCharge, body: object) -> Command:
+    """Make the command of `POST /subscriptions/{external_id}/charges/{code}/filters`."""
+    shaped = charge_filter_body(body)
+    return _of_subscription("create_subscription_charge_filter", named, filter=shaped)
+
+
+def update_subscription_charge_filter(
+    named: SubscriptionCharge, filter_id: str, body: object
+) -> Command:
+    """Make the command of `PUT /subscriptions/{external_id}/charges/{code}/filters/{id}`."""
+    kind, shaped = "update_subscription_charge_filter", charge_filter_body(body)
+    return _of_subscription(kind, named, filter_id=filter_id, filter=shaped)
+
+
+def delete_subscription_charge_filter(named: SubscriptionCharge, filter_id: str) -> Command:
+    """Make the command of `DELETE /subscriptions/{external_id}/charges/{code}/filters/{id}`."""
+    return _of_subscription("delete_subscription_charge_filter", named, filter_id=filter_id)
+
+
+def _of_subscription(kind: str, named: SubscriptionCharge, **more: Any) -> Command:
+    return _command(
+        kind,
+        named.organization_id,
+        external_id=named.external_id,
+        status=named.status,
+        child_plan_id=new_id(),
+        charge_code=named.charge_code,
+        **more,
     )
 
 

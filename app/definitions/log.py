@@ -19,6 +19,7 @@ from app.definitions import (
     plans,
     set_asides,
     settings_records,
+    subscription_charges,
     subscriptions,
     webhook_endpoints,
 )
@@ -60,6 +61,10 @@ DECIDE: dict[
     "create_charge_filter": plan_charges.create_filter,
     "update_charge_filter": plan_charges.update_filter,
     "delete_charge_filter": plan_charges.delete_filter,
+    "update_subscription_charge": subscription_charges.update,
+    "create_subscription_charge_filter": subscription_charges.create_filter,
+    "update_subscription_charge_filter": subscription_charges.update_filter,
+    "delete_subscription_charge_filter": subscription_charges.delete_filter,
     "upsert_customer": customers.upsert,
     "delete_customer": customers.delete,
     "update_organization": organizations.update,

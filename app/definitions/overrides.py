@@ -23,7 +23,8 @@ from app.definitions.shapes import OVERRIDE_KEYS
 from app.definitions.state import Definitions
 
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "meterstream:child-plans")
-_OF_CHARGES: Final = ("properties", "filters", "min_amount_cents", "invoice_display_name")
+OF_CHARGES: Final = ("properties", "filters", "min_amount_cents", "invoice_display_name")
+"""What of a charge a subscription may have of its own."""
 _NEVER_NULL: Final = ("amount_cents", "amount_currency", "name", "charges")
 
 Body = Mapping[str, Any]
@@ -106,7 +107,7 @@ def _copied(
         metric = definitions.metric_by_id(charge.metric_id)
         for body in bodies:
             if body.get("id") == charge.id and metric is not None and isinstance(copy, Charge):
-                given = {key: body[key] for key in _OF_CHARGES if key in body}
+                given = {key: body[key] for key in OF_CHARGES if key in body}
                 copy = described_charge(given, metric, copy, charge.code)
         if isinstance(copy, Rejected):
             return copy

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.definitions.cascades import Changing, changing
 from app.definitions.charges import (
     Body,
     allowed_values,
@@ -21,11 +22,10 @@ from app.definitions.charges import (
     new_charge,
 )
 from app.definitions.commands import Command
-from app.definitions.decision import Decision, payload_body, payload_text
+from app.definitions.decision import payload_body, payload_text
 from app.definitions.fields import TAKEN, Fields, is_blank
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan
 from app.definitions.outcome import Rejected, invalid, not_found
-from app.definitions.plan_terms import changed
 from app.definitions.state import Definitions
 
 _FROZEN_IN_USE = (
@@ -47,7 +47,7 @@ class _Found(NamedTuple):
     metric: Metric
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
     """Add a charge to a plan; it has to have a code, for the code is its address."""
     plan = _plan(definitions, command)
     if plan is None:
@@ -61,10 +61,10 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     if isinstance(charge, Rejected):
         return charge
     whole = msgspec.structs.replace(plan, charges=(*plan.charges, charge))
-    return changed(definitions, plan, whole, charge)
+    return changing(definitions, command, plan, whole, charge, now_ms)
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
     """Change a charge; absent keys stay, and with subscriptions what billing hangs on stays too."""
     found = _found(definitions, command)
     if isinstance(found, Rejected):
@@ -73,34 +73,34 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     if definitions.has_subscribers(found.plan.id):
         body = {key: value for key, value in body.items() if key not in _FROZEN_IN_USE}
     charge = _described(found.plan, body, found.metric, found.charge)
-    return charge if isinstance(charge, Rejected) else _replaced(definitions, found, charge)
+    if isinstance(charge, Rejected):
+        return charge
+    return _replaced(definitions, command, found, charge, charge, now_ms)
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
     """Take a charge off its plan, with its filters."""
     found = _found(definitions, command)
     if isinstance(found, Rejected):
         return found
     left = tuple(charge for charge in found.plan.charges if charge is not found.charge)
     whole = msgspec.structs.replace(found.plan, charges=left)
-    return changed(definitions, found.plan, whole, found.charge)
+    return changing(definitions, command, found.plan, whole, found.charge, now_ms)
 
 
-def create_filter(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
     """Add a filter to a charge; of filters with the same values the oldest takes the events."""
     found = _found(definitions, command)
     if isinstance(found, Rejected):
         return found
-    fields, body = Fields({}), payload_body(command, "filter")
-    allowed, model = allowed_values(found.metric), found.charge.charge_model
-    made = described_filter(fields, body, allowed, model)
-    if fields.errors:
-        return invalid(fields.errors)
+    made = added_filter(found.charge, found.metric, payload_body(command, "filter"))
+    if isinstance(made, Rejected):
+        return made
     charge = msgspec.structs.replace(found.charge, filters=(*found.charge.filters, made))
-    return _replaced(definitions, found, charge)
+    return _replaced(definitions, command, found, charge, charge, now_ms)
 
 
-def update_filter(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def update_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
     """Change what a filter shows and how it groups; its values stay as long as it lives."""
     found = _found(definitions, command)
     if isinstance(found, Rejected):
@@ -108,21 +108,15 @@ def update_filter(definitions: Definitions, command: Command, now_ms: int) -> De
     old = _filter(found.charge, command)
     if old is None:
         return not_found("charge_filter")
-    body = payload_body(command, "filter")
-    fields = Fields({"invoice_display_name": old.invoice_display_name, **body})
-    new = msgspec.structs.replace(
-        old,
-        invoice_display_name=fields.text("invoice_display_name"),
-        properties=described_properties(fields, found.charge.charge_model, old.properties),
-    )
-    if fields.errors:
-        return invalid(fields.errors)
+    new = changed_filter(found.charge, old, payload_body(command, "filter"))
+    if isinstance(new, Rejected):
+        return new
     filters = tuple(new if each is old else each for each in found.charge.filters)
     charge = msgspec.structs.replace(found.charge, filters=filters)
-    return _replaced(definitions, found, charge)
+    return _replaced(definitions, command, found, charge, charge, now_ms)
 
 
-def delete_filter(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def delete_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
     """Take a filter off its charge; its events fall to the next that matches."""
     found = _found(definitions, command)
     if isinstance(found, Rejected):
@@ -132,7 +126,35 @@ def delete_filter(definitions: Definitions, command: Command, now_ms: int) -> De
         return not_found("charge_filter")
     left = tuple(each for each in found.charge.filters if each is not gone)
     charge = msgspec.structs.replace(found.charge, filters=left)
-    return msgspec.structs.replace(_replaced(definitions, found, charge), object=found.charge)
+    return _replaced(definitions, command, found, charge, found.charge, now_ms)
+
+
+def added_filter(charge: Charge, metric: Metric, body: Body) -> ChargeFilter | Rejected:
+    """Return the filter that a body adds to a charge."""
+    fields = Fields({})
+    made = described_filter(fields, body, allowed_values(metric), charge.charge_model)
+    return invalid(fields.errors) if fields.errors else made
+
+
+def changed_filter(charge: Charge, old: ChargeFilter, body: Body) -> ChargeFilter | Rejected:
+    """Return a filter of a charge with the given keys; its values stay."""
+    fields = Fields({"invoice_display_name": old.invoice_display_name, **body})
+    new = msgspec.structs.replace(
+        old,
+        invoice_display_name=fields.text("invoice_display_name"),
+        properties=described_properties(fields, charge.charge_model, old.properties),
+    )
+    return invalid(fields.errors) if fields.errors else new
+
+
+def charge_of(definitions: Definitions, plan: Plan, code: str) -> tuple[Charge, Metric] | Rejected:
+    """Return the charge of a plan that has a code, with its metric."""
+    charge = next((charge for charge in plan.charges if charge.code == code), None)
+    metric = None if charge is None else definitions.metric_by_id(charge.metric_id)
+    # A deleted metric has taken its charges along.
+    if charge is None or metric is None:
+        return not_found("charge")
+    return charge, metric
 
 
 def _plan(definitions: Definitions, command: Command) -> Plan | None:
@@ -143,12 +165,8 @@ def _found(definitions: Definitions, command: Command) -> _Found | Rejected:
     plan, code = _plan(definitions, command), payload_text(command, "charge_code")
     if plan is None:
         return not_found("plan")
-    charge = next((charge for charge in plan.charges if charge.code == code), None)
-    metric = None if charge is None else definitions.metric_by_id(charge.metric_id)
-    # A deleted metric has taken its charges along.
-    if charge is None or metric is None:
-        return not_found("charge")
-    return _Found(plan, charge, metric)
+    found = charge_of(definitions, plan, code)
+    return found if isinstance(found, Rejected) else _Found(plan, *found)
 
 
 def _filter(charge: Charge, command: Command) -> ChargeFilter | None:
@@ -168,7 +186,15 @@ def _described(plan: Plan, body: Body, metric: Metric, old: Charge) -> Charge | 
     return invalid(fields.errors) if fields.errors else charge
 
 
-def _replaced(definitions: Definitions, found: _Found, charge: Charge) -> Decision:
+def _replaced(
+    definitions: Definitions,
+    command: Command,
+    found: _Found,
+    charge: Charge,
+    shown: Charge,
+    now_ms: int,
+) -> Changing:
     plan = found.plan
     charges = tuple(charge if each is found.charge else each for each in plan.charges)
-    return changed(definitions, plan, msgspec.structs.replace(plan, charges=charges), charge)
+    whole = msgspec.structs.replace(plan, charges=charges)
+    return changing(definitions, command, plan, whole, shown, now_ms)

@@ -44,7 +44,7 @@ def changed(definitions: Definitions, old: Plan, new: Plan, shown: Plan | Charge
         return Decision(shown, None, ())
     codes = None
     if new.id == old.id and definitions.has_subscribers(old.id):
-        codes = _affected_codes(definitions, old, new)
+        codes = affected_codes(definitions, old, new)
     impact = Impact(new.organization_id, codes=codes, plan_id=new.id) if codes else None
     return Decision(shown, impact, (new,))
 
@@ -139,7 +139,7 @@ def _body_of(plan: Plan) -> dict[str, Any]:
     return msgspec.structs.asdict(plan)
 
 
-def _affected_codes(definitions: Definitions, old: Plan, new: Plan) -> frozenset[str]:
+def affected_codes(definitions: Definitions, old: Plan, new: Plan) -> frozenset[str]:
     """Return codes of the metrics whose charges differ in anything that shapes usage."""
     before = {charge.id: _shape(charge) for charge in old.charges}
     after = {charge.id: _shape(charge) for charge in new.charges}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from app.bounds.turns import Steps
+from app.definitions.cascades import Changing, changing
 from app.definitions.commands import Command
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import TAKEN
 from app.definitions.model import Plan
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
-from app.definitions.plan_terms import changed, described_plan, updated_plan
+from app.definitions.plan_terms import described_plan, updated_plan
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import ended_chains
 
@@ -32,13 +33,15 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     return plan if isinstance(plan, Rejected) else Decision(plan, None, (plan,))
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
     """Change the given keys; with subscriptions, what their periods and prices hang on stays."""
     old = definitions.plan(command.organization_id, payload_text(command, "code"))
     if old is None:
         return not_found("plan")
     plan = updated_plan(definitions, old, payload_body(command, "plan"), now_ms)
-    return plan if isinstance(plan, Rejected) else changed(definitions, old, plan, plan)
+    if isinstance(plan, Rejected):
+        return plan
+    return changing(definitions, command, old, plan, plan, now_ms)
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:

@@ -57,7 +57,8 @@ def outgrown(command: Command, decision: Decision) -> Rejected | None:
 
 def _adds(command: Command) -> bool:
     """Return True if a command may add charges or filters to a plan."""
-    if command.type in ("create_charge", "create_charge_filter"):
+    kinds = ("create_charge", "create_charge_filter", "create_subscription_charge_filter")
+    if command.type in kinds:
         return True
     lists = (("plan", "charges"), ("charge", "filters"))
     bodies = [(command.payload.get(root), name) for root, name in lists]

@@ -90,7 +90,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
 def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
     """Change name and ending_at, and subscription_at of one that waits for its first start."""
     external_id, status = payload_text(command, "external_id"), command.payload.get("status")
-    old = _find(definitions, command.organization_id, external_id, status, now_ms)
+    old = find_subscription(definitions, command.organization_id, external_id, status, now_ms)
     if old is None:
         return not_found("subscription")
     body = payload_body(command, "subscription")
@@ -153,7 +153,7 @@ def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decisi
     wanted = status or "active"
     if wanted not in ("active", "pending"):
         return not_found("subscription")
-    old = _find(definitions, command.organization_id, external_id, wanted, now_ms)
+    old = find_subscription(definitions, command.organization_id, external_id, wanted, now_ms)
     if old is None:
         return not_found("subscription")
     fields = Fields(command.payload)
@@ -421,7 +421,7 @@ def _timezone(definitions: Definitions, subscription: Subscription) -> str:
     return definitions.timezone_of(subscription.organization_id, customer)
 
 
-def _find(
+def find_subscription(
     definitions: Definitions, organization_id: str, external_id: str, status: object, now_ms: int
 ) -> Subscription | None:
     """Return the newest of this status; without a status the active, else the pending one."""

@@ -138,3 +138,37 @@ async def test_terms_that_do_not_go_together_are_refused(months: Months) -> None
         assert (status, answer["error_details"]) == (422, details)
     assert (await months.api.call("GET", "/plans/q"))[0] == 404
     await months.api.post("/plans/p/charges", {"charge": body})
+
+
+async def test_a_subscription_and_its_organization_have_terms_of_their_own(months: Months) -> None:
+    body = {"billable_metric_code": "calls", "charge_model": "standard", "code": "api"}
+    await months.api.post("/plans/p/charges", {"charge": body})
+    months.at("2024-01-10T00:00:00")
+    await months.send("january")
+    await eventually(months.shown, ["10.0"])
+
+    months.at("2024-01-12T00:00:00")
+    own = {"charge": {"filters": [{"values": EU}]}}
+    status, changed = await months.api.call("PUT", "/subscriptions/s/charges/api", own)
+    assert status == 200
+    await eventually(months.shown, ["10.0", (EU, "4.0"), (None, "6.0")])
+    _, theirs = await months.api.call("GET", "/plans/p/charges/api")
+    assert changed["charge"]["lago_parent_id"] == theirs["charge"]["lago_id"]
+    assert theirs["charge"]["filters"] == []
+    months.at("2024-02-01T00:00:02")
+    january = [("2024-01", None, "6.0", 0), ("2024-01", EU, "4.0", 0)]
+    await eventually(months.published, january)
+
+    months.at("2024-02-05T00:00:00")
+    paris = {"organization": {"timezone": "Europe/Paris"}}
+    assert (await months.api.call("PUT", "/organizations", paris))[0] == 200
+    await months.send("february")
+    await eventually(months.shown, ["10.0", (EU, "4.0"), (None, "6.0")])
+    cascade = {"charge": {"cascade_updates": True, "filters": [{"values": {"region": ["us"]}}]}}
+    assert (await months.api.call("PUT", "/plans/p/charges/api", cascade))[0] == 200
+    us = {"region": ["us"]}
+    await eventually(months.shown, ["10.0", (EU, "4.0"), (us, "6.0"), (None, "0.0")])
+    # Midnight in Paris.
+    months.at("2024-02-29T23:00:02")
+    february = [("2024-02", us, "6.0", 0), ("2024-02", EU, "4.0", 0)]
+    await eventually(months.published, [*january, *sorted(february, key=str)])

@@ -712,6 +712,18 @@ BUGS = (
         "gone = [plan]",
     ),
     Bug(
+        "cascades-refold-no-children",
+        "tables/partition/redirection.py",
+        "and impact.plan_id in (newest.plan_ids if impact.with_children else (newest.plan_id,))",
+        "and impact.plan_id == newest.plan_id",
+    ),
+    Bug(
+        "own-charges-change-the-plan",
+        "app/definitions/subscription_charges.py",
+        "if plan.parent_id is None:",
+        "if False:",
+    ),
+    Bug(
         "unsealed-progress-believed",
         "app/runtime/progress.py",
         "hmac.compare_digest(seal.encode(), self._of(progress).encode())",

@@ -6,7 +6,9 @@ from typing import Any
 
 from app.definitions import commands
 from app.definitions.model import Plan
+from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.events import raw
 from tests.world.story import Story, groups
 
 Shown = list[tuple[str, str, str, str]]
@@ -149,3 +151,34 @@ def test_history_of_a_charge_is_history_of_its_copies() -> None:
         ("{'country': 'de'}", "2.0"),
         ("{'region': 'r'}", "0.0"),
     ]
+
+
+def test_own_keys_of_a_charge_group_one_subscription_only() -> None:
+    told = Story().metric("m", "count_agg").plan({"code": "m"}, code="b")
+    told.subscribe(plan_code="b").subscribe(plan_code="b", external_id="s2")
+    for number, name in enumerate((SUBSCRIPTION, "s2")):
+        event = raw("m", f"e{number}", ms("2024-01-10"), name, team="red")
+        told.append("2024-01-10", event)
+    named = commands.SubscriptionCharge(ORG, SUBSCRIPTION, "m")
+    body = {"properties": {"amount": "1", "pricing_group_keys": ["team"]}}
+    told.define("2024-01-15", commands.update_subscription_charge(named, body))
+    records = told.records("2024-02-02")
+    shown_by = {r["external_subscription_id"]: r["grouped_by"] for r in records}
+    assert shown_by == {SUBSCRIPTION: {"team": "red"}, "s2": None}
+    charges = {r["external_subscription_id"]: r["lago_charge_id"] for r in records}
+    assert charges["s2"] == plan_of(told, "b").charges[0].id != charges[SUBSCRIPTION]
+
+
+def test_a_cascade_folds_the_running_period_of_children_anew() -> None:
+    told = grouped_by_region().subscribe(plan_code="b", plan_overrides={})
+    sent(sent(told, "2024-01"), "2024-02")
+    before = told.records("2024-02-10")
+    properties = {"amount": "1", "pricing_group_keys": ["country"]}
+    body = {"properties": properties, "cascade_updates": True}
+    told.define("2024-02-15", commands.update_charge(ORG, "b", "m", body))
+    assert groups(told.usage("2024-02-20")["charges_usage"][0]) == {"at": "1.0", "de": "2.0"}
+    records = told.records("2024-03-02")
+    assert records[: len(before)] == before
+    gone = commands.delete_charge(ORG, "b", "m", {"cascade_updates": True})
+    told.define("2024-03-05", gone)
+    assert told.usage("2024-03-06")["charges_usage"] == []

@@ -321,8 +321,21 @@ class _Widening:
                 other = choose.choice((*CHEAPER_PLANS, THIRD_PLAN))
                 block += [_defined(self._subscribe(name, plan_code=other)), self._used(name)]
             self._spread(block)
+        for _ in range(choose.choice((0, 1, 2))):
+            name = choose.choice(EXTERNAL_IDS[:3])
+            self._spread([self._used(name), _defined(self._own_charge(name)), self._used(name)])
+
+    def _own_charge(self, external_id: str) -> Command:
+        """A charge of one subscription changes, or of the plan, and children follow or not."""
+        choose = self.choose
+        code, body = choose.choice(self.made.codes), {"properties": self._grouping()}
+        if choose.random() < 0.5:
+            named = commands.SubscriptionCharge(ORG, external_id, code)
+            return commands.update_subscription_charge(named, body)
+        cascading = {"cascade_updates": choose.random() < 0.7}
         if choose.random() < 0.3:
-            self._spread([_defined(self._regrouped()), self._used(SUBSCRIPTION)])
+            return commands.delete_charge(ORG, "plan", code, cascading)
+        return commands.update_charge(ORG, "plan", code, {**body, **cascading})
 
     def _overridden(self) -> dict[str, Any]:
         choose = self.choose

@@ -272,6 +272,23 @@ def _one_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
             return commands.delete_charge(ORG, "plan", code)
 
 
+def _own_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """One charge of the subscription is its own, or the plan's changes with those of children."""
+    properties = {"amount": "1", **draw(st.sampled_from(_GROUPINGS))}
+    named = commands.SubscriptionCharge(ORG, SUBSCRIPTION, code)
+    match draw(st.integers(0, 3)):
+        case 0:
+            return commands.update_subscription_charge(named, {"properties": properties})
+        case 1:
+            values = {"g": [draw(st.sampled_from(["x", "y"]))]}
+            return commands.create_subscription_charge_filter(named, {"values": values})
+        case 2:
+            body = {"properties": properties, "cascade_updates": True}
+            return commands.update_charge(ORG, "plan", code, body)
+        case _:
+            return commands.delete_charge(ORG, "plan", code, {"cascade_updates": True})
+
+
 def _override(draw: st.DrawFn, code: str, made: Made) -> Command:
     """The subscription gets terms of its own, at once or with what it asks for."""
     charges = [
@@ -323,6 +340,7 @@ _CHANGES = [
     _organization,
     _override,
     _override,
+    _own_charge,
     _plan,
     _plan,
     _one_charge,

@@ -151,6 +151,59 @@ SUBSCRIPTION_CHARGES = (
         errors=(404,),
         nested=True,
     ),
+    *(
+        Endpoint(
+            method,
+            f"{_OF_SUBSCRIPTION}/{{charge_code}}",
+            subscriptions.update_charge,
+            "charge",
+            "Change a charge for one subscription, which gets a child plan if it has none.",
+            request=schemas.OwnChargeBody,
+            response=schemas.ChargeAnswer,
+            query=(SUBSCRIPTION_STATUS,),
+            errors=(404, 422),
+            nested=True,
+        )
+        for method in ("PUT", "PATCH")
+    ),
+    Endpoint(
+        "POST",
+        f"{_OF_SUBSCRIPTION}/{{charge_code}}/filters",
+        subscriptions.create_charge_filter,
+        "filter",
+        "Add a filter to a charge for one subscription; no other may have its values.",
+        request=schemas.OwnFilterBody,
+        response=schemas.FilterAnswer,
+        query=(SUBSCRIPTION_STATUS,),
+        errors=(404, 422),
+        nested=True,
+    ),
+    *(
+        Endpoint(
+            method,
+            f"{_OF_SUBSCRIPTION}/{{charge_code}}/filters/{{id}}",
+            subscriptions.update_charge_filter,
+            "filter",
+            "Change name and properties of a filter for one subscription.",
+            request=schemas.OwnFilterChangesBody,
+            response=schemas.FilterAnswer,
+            query=(SUBSCRIPTION_STATUS,),
+            errors=(404, 422),
+            nested=True,
+        )
+        for method in ("PUT", "PATCH")
+    ),
+    Endpoint(
+        "DELETE",
+        f"{_OF_SUBSCRIPTION}/{{charge_code}}/filters/{{id}}",
+        subscriptions.delete_charge_filter,
+        "filter",
+        "Delete a filter for one subscription; its events go to the next that matches.",
+        response=schemas.FilterAnswer,
+        query=(SUBSCRIPTION_STATUS,),
+        errors=(404,),
+        nested=True,
+    ),
     Endpoint(
         "GET",
         f"{_OF_SUBSCRIPTION}/{{charge_code}}/filters",

@@ -30,12 +30,37 @@ class NewChargeInput(ChargeFields):
     code: Text
 
 
+class Cascading(Model):
+    cascade_updates: bool | None = Field(
+        None, description="True: the child plans of subscriptions that have not ended follow."
+    )
+
+
+class CascadingCharge(NewChargeInput, Cascading):
+    pass
+
+
+class CascadingChanges(ChargeFields, Cascading):
+    pass
+
+
 class NewChargeBody(Model):
-    charge: NewChargeInput
+    charge: CascadingCharge
 
 
 class ChargeChangesBody(Model):
-    charge: ChargeFields
+    charge: CascadingChanges
+
+
+class OwnCharge(Model):
+    invoice_display_name: OptionalText = None
+    min_amount_cents: int | None = None
+    properties: Properties | None = None
+    filters: list[ChargeFilterBody] | None = None
+
+
+class OwnChargeBody(Model):
+    charge: OwnCharge
 
 
 class ChargeAnswer(Model):
@@ -47,7 +72,15 @@ class ChargeList(Model):
     meta: Meta
 
 
+class CascadingFilter(ChargeFilterBody, Cascading):
+    pass
+
+
 class NewFilterBody(Model):
+    filter: CascadingFilter
+
+
+class OwnFilterBody(Model):
     filter: ChargeFilterBody
 
 
@@ -56,7 +89,15 @@ class FilterChanges(Model):
     properties: Properties | None = None
 
 
+class CascadingFilterChanges(FilterChanges, Cascading):
+    pass
+
+
 class FilterChangesBody(Model):
+    filter: CascadingFilterChanges
+
+
+class OwnFilterChangesBody(Model):
     filter: FilterChanges
 
 

@@ -136,6 +136,9 @@ class PlanInput(Model):
     trial_period: float | None = None
     bill_charges_monthly: bool | None = None
     charges: list[ChargeInput] | None = None
+    cascade_updates: bool | None = Field(
+        None, description="PUT only: the child plans of subscriptions that have not ended follow."
+    )
 
 
 class PlanBody(Model):

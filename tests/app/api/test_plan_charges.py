@@ -274,16 +274,6 @@ async def test_a_subscription_shows_the_charges_of_its_plan(api: Running, plan: 
     assert await codes("s", "?status=terminated") == ["b", "a"]
 
 
-async def test_charges_of_a_subscription_are_written_by_its_plan(api: Running, plan: Any) -> None:
-    body = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": body})
-    inside = "/api/v1/subscriptions/s/charges"
-    for path in (inside, f"{inside}/a", f"{inside}/a/filters", f"{inside}/a/filters/f"):
-        for method in ("POST", "PUT", "PATCH", "DELETE"):
-            answer = await api.call(method, path, {"charge": CHARGE, "filter": EU})
-            assert (answer.status, answer.headers["Allow"]) == (405, "GET")
-
-
 async def test_answers_are_as_described(api: Running, plan: Any) -> None:
     document = (await api.call("GET", "/openapi.json", key=None)).body
     filter_id = plan["charges"][0]["filters"][0]["lago_id"]

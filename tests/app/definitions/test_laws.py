@@ -149,6 +149,12 @@ def _endpoint(organization_id: str, lago_id: str, body: dict[str, Any]) -> Comma
     return msgspec.structs.replace(made, payload={**made.payload, "id": lago_id})
 
 
+def _cascading(
+    made: Callable[[str, str, str, object], Command], org: str, code: str, body: dict[str, Any]
+) -> Command:
+    return made(org, code, "a", {**body, "values": {"k": ["b"]}, "cascade_updates": True})
+
+
 def commands_of(
     shape: Callable[[st.SearchStrategy[dict[str, Any]]], st.SearchStrategy[dict[str, Any]]],
 ) -> st.SearchStrategy[Command]:
@@ -157,6 +163,7 @@ def commands_of(
     metric, plan = shape(metric_bodies), shape(plan_bodies)
     charge_lists = shape(st.fixed_dictionaries({"charges": charges}))
     charge, charge_filter = shape(one_charge), shape(charge_filters)
+    named = st.builds(commands.SubscriptionCharge, orgs, external_ids, codes)
     customer, subscription = shape(customer_bodies), shape(subscription_bodies)
     return st.one_of(
         st.builds(commands.create_billable_metric, orgs, metric),
@@ -173,6 +180,12 @@ def commands_of(
         st.builds(commands.create_charge_filter, orgs, codes, codes, charge_filter),
         st.builds(commands.update_charge_filter, orgs, codes, codes, filter_ids, charge_filter),
         st.builds(commands.delete_charge_filter, orgs, codes, codes, filter_ids),
+        st.builds(commands.update_subscription_charge, named, charge),
+        st.builds(commands.create_subscription_charge_filter, named, charge_filter),
+        st.builds(commands.delete_subscription_charge_filter, named, filter_ids),
+        st.builds(_cascading, st.sampled_from(
+            [commands.update_charge, commands.create_charge_filter]
+        ), orgs, codes, charge),
         st.builds(commands.upsert_customer, orgs, customer),
         st.builds(commands.delete_customer, orgs, external_ids),
         st.builds(commands.update_organization, orgs, shape(organization_bodies)),
@@ -415,6 +428,7 @@ def sound(definitions: Definitions, defined: object) -> None:
         st.sampled_from(
             ["create_plan", "update_plan", "create_charge", "update_charge", "delete_charge",
              "create_charge_filter", "update_charge_filter", "create_subscription",
+             "update_subscription_charge", "delete_subscription_charge_filter",
              "upsert_customer", "update_organization", "history", "create_billable_metric",
              "terminate_subscription", "settings", "unheard_of"]
         ),

@@ -1,0 +1,143 @@
+"""Cascades: a change of a plan carried to its child plans, by the record that makes it.
+
+Children follow that have a subscription which has not ended. Rules: metering-semantics §7.6.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from app.bounds.turns import STEP_ITEMS, Steps
+from app.definitions.charges import Selection, free_code, last_number, selection_of
+from app.definitions.commands import Command
+from app.definitions.decision import Decision
+from app.definitions.model import Charge, ChargeFilter, Plan
+from app.definitions.outcome import Impact, Rejected
+from app.definitions.overrides import copied_charge, copied_filter
+from app.definitions.plan_terms import affected_codes, changed
+from app.definitions.state import Definitions
+
+_ALWAYS_FOLLOW: Final = ("pricing_group_keys", "grouped_by", "presentation_group_keys")
+_replace = msgspec.structs.replace
+
+Changing: TypeAlias = Decision | Steps[Decision | Rejected]
+
+
+def changing(
+    definitions: Definitions,
+    command: Command,
+    old: Plan,
+    new: Plan,
+    shown: Plan | Charge,
+    now_ms: int,
+) -> Changing:
+    """Return the decision that makes a plan another whole, and its children if the command says."""
+    if command.payload.get("cascade_updates") is True and new != old:
+        return _cascaded(definitions, old, new, shown, now_ms)
+    return changed(definitions, old, new, shown)
+
+
+def _cascaded(
+    definitions: Definitions, old: Plan, new: Plan, shown: Plan | Charge, now_ms: int
+) -> Steps[Decision | Rejected]:
+    plans, codes = [new], set[str]()
+    in_use = definitions.has_subscribers(old.id)
+    if in_use:
+        codes |= affected_codes(definitions, old, new)
+    for count, child in enumerate(definitions.children_of(old.id), 1):
+        if count % STEP_ITEMS == 0:
+            yield
+        if _lives(definitions, child, now_ms):
+            follower = _following(child, old, new, now_ms)
+            if follower != child:
+                plans.append(follower)
+                codes |= affected_codes(definitions, child, follower)
+    impact = None
+    if codes:
+        names = frozenset(codes)
+        impact = Impact(new.organization_id, codes=names, plan_id=new.id, with_children=True)
+    return Decision(shown, impact, tuple(plans))
+
+
+def _lives(definitions: Definitions, child: Plan, now_ms: int) -> bool:
+    subscriptions = definitions.subscriptions_of_plan(child.id)
+    return any(each.status_at(now_ms) in ("active", "pending") for each in subscriptions)
+
+
+def _following(child: Plan, old: Plan, new: Plan, now_ms: int) -> Plan:
+    """Return a child plan after a change of its parent."""
+    before = {charge.id: charge for charge in old.charges}
+    after = {charge.id: charge for charge in new.charges}
+    charges: list[Charge] = []
+    for charge in child.charges:
+        was, now = before.get(charge.parent_id or ""), after.get(charge.parent_id or "")
+        if was is None or now is None:
+            # What the parent never had, or lost before, is the child's own.
+            charges += [] if was is not None else [charge]
+        else:
+            charges.append(charge if was == now else _followed(child.id, charge, was, now))
+    parents = {charge.parent_id for charge in child.charges}
+    for added in new.charges:
+        if added.id not in before and added.id not in parents:
+            copy = copied_charge(child.id, added, now_ms)
+            code = free_code(added.code, {charge.code for charge in charges})
+            number = max(last_number(child.charges), last_number(charges)) + 1
+            charges.append(_replace(copy, code=code, number=number))
+    amount_cents = child.amount_cents
+    if amount_cents == old.amount_cents:
+        amount_cents = new.amount_cents
+    return _replace(child, amount_cents=amount_cents, charges=tuple(charges))
+
+
+def _followed(plan_id: str, charge: Charge, was: Charge, now: Charge) -> Charge:
+    """Return a charge of a child plan after a change of the charge that it is a copy of."""
+    properties = _properties(charge.properties, was.properties, now.properties)
+    before, after = _by_values(was.filters), _by_values(now.filters)
+    own = _by_values(charge.filters)
+    filters = [
+        _followed_filter(each, before.get(values), after.get(values))
+        for values, each in own.items()
+        if values in after or values not in before
+    ]
+    filters += [
+        copied_filter(plan_id, now, each)
+        for values, each in after.items()
+        if values not in before and values not in own
+    ]
+    return _replace(charge, properties=properties, filters=tuple(filters))
+
+
+def _followed_filter(
+    own: ChargeFilter, was: ChargeFilter | None, now: ChargeFilter | None
+) -> ChargeFilter:
+    if was is None or now is None:
+        return own
+    properties = _properties(own.properties, was.properties, now.properties)
+    return _replace(own, properties=properties)
+
+
+def _properties(
+    own: Mapping[str, Any], was: Mapping[str, Any], now: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return properties that follow as a whole where they were alike, else by their keys only."""
+    if was == now:
+        return own
+    if own == was:
+        return now
+    kept = {key: value for key, value in own.items() if key not in _ALWAYS_FOLLOW}
+    return kept | {key: now[key] for key in _ALWAYS_FOLLOW if key in now}
+
+
+def _by_values(filters: Iterable[ChargeFilter]) -> dict[tuple[Selection, int], ChargeFilter]:
+    """Return filters by what they select; of several with the same values each has a number."""
+    seen = Counter[Selection]()
+    found: dict[tuple[Selection, int], ChargeFilter] = {}
+    for each in filters:
+        selection = selection_of(each)
+        seen[selection] += 1
+        found[selection, seen[selection]] = each
+    return found
