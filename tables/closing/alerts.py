@@ -97,7 +97,7 @@ class _AtCut:
 
     def _charge_ids(self, metric: Metric) -> frozenset[str]:
         definitions = self._partition.definitions
-        plans = definitions.plan_versions[self._subscription.plan_id]
+        plans = definitions.plan_of(self._subscription.id)
         in_force = charges_in_force(definitions, plans, metric.code, self._cut_ms)
         return frozenset(charge.id for charge, of in in_force if of.id == metric.id)
 

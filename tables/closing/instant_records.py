@@ -122,7 +122,7 @@ class InstantRecords:
         return change.span.fold.charge, change.span.fold.metric
 
     def _plan_of(self, subscription: Subscription, at_ms: int | None) -> Plan:
-        versions = self._partition.definitions.plan_versions[subscription.plan_id]
+        versions = self._partition.definitions.plan_of(subscription.id)
         plan = versions.last_before_deletion(at_ms)
         if plan is None:
             raise LookupError(f"plan {subscription.plan_id} is not known at {at_ms}")

@@ -182,3 +182,16 @@ def test_a_cascade_folds_the_running_period_of_children_anew() -> None:
     gone = commands.delete_charge(ORG, "b", "m", {"cascade_updates": True})
     told.define("2024-03-05", gone)
     assert told.usage("2024-03-06")["charges_usage"] == []
+
+
+def test_instants_before_a_put_stay_those_of_the_plan() -> None:
+    told = Story(fold_version=2).metric("m", "count_agg")
+    told.plan({"code": "m", "pay_in_advance": True}, code="b").subscribe(plan_code="b")
+    told.send("2024-01-05")
+    put(told, "2024-01-05T00:00:30", amount_cents=5)
+    told.send("2024-01-06")
+    instants = [r for r in told.records("2024-02-02") if r["type"] == "usage.instant"]
+    assert len(instants) == 2
+    parents = [each["charge"]["lago_parent_id"] for each in instants]
+    (charge,) = plan_of(told, "b").charges
+    assert parents[-1] == charge.id
