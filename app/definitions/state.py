@@ -160,7 +160,7 @@ class Definitions(Index):
     @property
     def first_watched_ms(self) -> int:
         """Append time of the first definition that asked for figures so; NEVER_MS: none did."""
-        return self.alerts.first_ms
+        return min(self.alerts.first_ms, self.plan_index.first_in_advance_ms)
 
     def watches_before(self, at_ms: int) -> bool:
         """Return whether anybody asked for figures at grid cuts before a moment."""
@@ -168,10 +168,10 @@ class Definitions(Index):
 
     def is_watched(self, name: CodeKey) -> bool:
         """Return whether anybody ever asked for figures of an external subscription so."""
-        return name in self.alerts.by_name
+        return name in self.alerts.by_name or self.pays_in_advance(*name)
 
     def watched_names(self) -> Iterable[CodeKey]:
-        """Return the external subscriptions of which figures were ever asked for so."""
+        """Return the external subscriptions with an alert, past or present."""
         return self.alerts.by_name
 
     def watched_since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None = None) -> int:

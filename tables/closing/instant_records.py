@@ -8,18 +8,14 @@ from typing import NamedTuple
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import Period
 from app.numbers import EXACT, ZERO, group_text, plain
-from app.wire.arrivals import Arrival, Position, SubscriptionKey
+from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event
 from app.wire.instant_records import InstantText, instant_record
 from app.wire.properties import read_properties
 from app.wire.usage_records import Envelope, PublishedRecord
-from tables.aggregation import Groups
 from tables.cells.cell import Span, window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
-from tables.changelogged.members import MemberKey
-from tables.fold import set_of
 from tables.instants.chain import Figure
-from tables.instants.deciding import counted_before
 from tables.partition.partition import Partition
 
 
@@ -150,38 +146,11 @@ class InstantRecords:
                 continue
             if not span.key.start_ms <= period.start_ms < span.end_ms:
                 continue
-            _, before = span.states(period, chain.filter_id, groups)
+            _, before = span.states(period, chain.filter_id, groups, self._cut_ms)
             aggregation = span.fold.aggregation
             nothing = aggregation.initialize()
-            balance = aggregation.result(nothing, before, window_of(period)).full_units
-            later = self._carried_later(span, name, period, (chain.filter_id, groups))
-            return EXACT.subtract(balance, later)
+            return aggregation.result(nothing, before, window_of(period)).full_units
         return ZERO
-
-    def _carried_later(
-        self, span: Span, name: SubscriptionKey, period: Period, cell: tuple[str | None, Groups]
-    ) -> Decimal:
-        """Return what a balance has of events that were appended after the cut."""
-        partition, found = self._partition, ZERO
-        texts: dict[MemberKey, None] = {}
-        for arrival in partition.instants.undecided.get(name, {}).values():
-            if partition.cuts.grid_cut_of(arrival.append_time_ms) <= self._cut_ms:
-                continue
-            placed = counted_before(span, arrival, period, cell)
-            if placed is None:
-                continue
-            layer, value = placed
-            if span.fold.unique:
-                texts[set_of(layer, *cell, partition.members), value.text] = None
-            else:
-                part = span.fold.aggregation.part(value.number, adds=True, active=False)
-                found = EXACT.add(found, part)
-        for member in texts:
-            before = [o for o in partition.members.get(member) if o.timestamp_ms < period.start_ms]
-            then = [o for o in before if partition.cuts.grid_cut_of(o.position[0]) <= self._cut_ms]
-            active, was = (bool(ops) and ops[-1].adds for ops in (before, then))
-            found = EXACT.add(found, Decimal(active - was))
-        return found
 
 
 def _presentation_by(

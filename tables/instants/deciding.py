@@ -57,23 +57,6 @@ def counted_in(span: Span, arrival: Arrival, *, groups_known: bool = True) -> Co
     return Counted(arrival, layer, layer.period, *name, value)
 
 
-def counted_before(
-    span: Span, arrival: Arrival, period: Period, cell: tuple[str | None, Groups]
-) -> tuple[Layer, Value] | None:
-    """Return layer and value of an event that a cell carries into a period; None: it does not."""
-    fold, timestamp_ms = span.fold, arrival.timestamp_ms
-    layer = span.layer_at(timestamp_ms) if timestamp_ms < period.start_ms else None
-    same_code = arrival.event.code == fold.metric.code
-    if layer is None or not same_code or arrival.append_time_ms <= fold.counts_after_ms:
-        return None
-    properties = read_properties(arrival.event.properties)
-    read = (arrival.event.code, timestamp_ms, properties, arrival.append_time_ms)
-    value = fold.read_value(*read)
-    if isinstance(value, Ignored) or fold.place_of(*read) != cell:
-        return None
-    return layer, value
-
-
 def decided(
     counted: Counted,
     chain: Chain,

@@ -92,8 +92,12 @@ class RouteTable:
 
     def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
         """Return since when the cells of a span are watched; None: nobody does."""
-        definitions = self._definitions
-        since_ms = definitions.watched_since_ms(name, span.fold.metric.id, until_ms)
+        definitions, fold = self._definitions, span.fold
+        if fold.in_advance and fold.metric.recurring:
+            # What its cells carry into a period is told with each event (records-and-cuts §4).
+            since_ms = -1
+        else:
+            since_ms = definitions.watched_since_ms(name, fold.metric.id, until_ms)
         if since_ms >= NEVER_MS or not span.timeline.published:
             return None
         return Watch(since_ms, definitions.close_grids_ms(until_ms), self._checkpoint)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Metric, Plan
+from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 
 Coded = TypeVar("Coded", Metric, Plan)
@@ -77,6 +78,8 @@ class PlanIndex(CodedIndex[Plan]):
     """Ids of plans that are not deleted and have a charge on the metric."""
     children: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     """Ids of child plans that are not deleted, by the id of their parent, in creation order."""
+    first_in_advance_ms: int = NEVER_MS
+    """Append time of the first plan with a charge paid in advance, of any organization."""
 
     def commit(self, plan: Plan, now_ms: int, offset: int) -> None:
         """Take a new version over."""
@@ -86,6 +89,8 @@ class PlanIndex(CodedIndex[Plan]):
             old = push(self.versions, plan.id, now_ms, offset, plan)
             self.children.setdefault(plan.parent_id, {})[plan.id] = None
         self._index_metrics_of(plan, _metric_ids(old), _metric_ids(plan))
+        if any(charge.pay_in_advance for charge in plan.charges):
+            self.first_in_advance_ms = min(self.first_in_advance_ms, now_ms)
 
     def commit_deletion(self, plan: Plan, now_ms: int, offset: int) -> None:
         """End a plan and free its code."""
