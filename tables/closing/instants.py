@@ -174,8 +174,9 @@ class Deciding:
             identity = arrival.identity
             entry = partition.index.find(identity)
             counts: Arrival | None = arrival
-            if entry is None or entry[:4] != position:
-                # Another copy of it came earlier, or it was refused after all.
+            if entry is None or entry[:4] != position or self._has_passed(first_ms):
+                # Another copy of it came earlier, it was refused after all, or no charge counted
+                # it when its cut came: then none bills it at once, whatever is defined later.
                 counts = None
             for stored in partition.corrections.history(identity) if counts else ():
                 if stored.append_time_ms <= min(first_ms, cut_ms):
@@ -197,15 +198,17 @@ class Deciding:
                 for stored in partition.corrections.history(identity)
                 if first_ms < stored.append_time_ms <= cut_ms
             ]
-            if not later or partition.cuts.grid_cut_of(later[-1].append_time_ms) <= self._done_ms:
+            if not later or self._has_passed(partition.cuts.grid_cut_of(later[-1].append_time_ms)):
                 continue
             holds, event = later[-1], later[-1].event
             arrival = None if event is None else Arrival(event, name[0], *entry[:5])
             yield Step(holds.position, name, identity, arrival, corrects=True)
 
-    @property
-    def _done_ms(self) -> int:
-        return self._partition.checkpoint.cut_ms
+    def _has_passed(self, cut_ms: int) -> bool:
+        """Return True for a cut before this one; for who looks ahead, before what is published."""
+        if self._as_of_ms is None:
+            return cut_ms <= self._partition.checkpoint.cut_ms
+        return cut_ms < self._as_of_ms
 
     # Where an event counts
 

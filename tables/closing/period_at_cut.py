@@ -445,7 +445,8 @@ def _revision(
         *text[:5],
         digest=figures.digest.to_bytes(16, "big"),
         cut_ms=cut_ms,
-        billing_digest=billing.digest,
+        # The record before said nothing of it, which is no reason to revise it.
+        billing_digest=b"" if envelope.period.fold_version == 1 else billing.digest,
     )
     if published is not None and published.same_figures(entry):
         return None, None

@@ -135,11 +135,16 @@ class Intake:
             None if refusal is None else RefusedArrival(arrival, refusal, _LATE_MESSAGES[refusal])
         )
 
-    def too_late(self, arrival: Arrival, timestamp_ms: int) -> RefusalCode | None:
-        """Return why the event's period no longer takes it; None: it does (records-and-cuts §2)."""
+    def too_late(
+        self, arrival: Arrival, timestamp_ms: int, until_ms: int | None = None
+    ) -> RefusalCode | None:
+        """Return why the event's period no longer takes it; None: it does (records-and-cuts §2).
+
+        Under all definitions, or under those appended until a time.
+        """
         append_time_ms = arrival.append_time_ms
         # Ask the timeline: the route is the old one until a refold is done, and a refusal is final.
-        period = self._timelines.period_at(arrival.name, timestamp_ms)
+        period = self._timelines.period_at(arrival.name, timestamp_ms, until_ms)
         if period is None or append_time_ms <= period.open_until_ms or arrival.admitted:
             return None
         judged_ms = period.due_at_ms if period.fold_version == 1 else period.open_until_ms

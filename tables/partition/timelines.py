@@ -85,9 +85,14 @@ class TimelineTable:
                 new.append((subscription, Timeline(now, fixed_ms=fixed_ms)))
         return old, new
 
-    def period_at(self, name: SubscriptionKey, timestamp_ms: int) -> Period | None:
-        """Return the period of an external id that an event falls in, whatever its charges."""
-        for _, timeline in self.of(name):
+    def period_at(
+        self, name: SubscriptionKey, timestamp_ms: int, until_ms: int | None = None
+    ) -> Period | None:
+        """Return the period of an external id that an event falls in, whatever its charges.
+
+        Under all definitions, or under those appended until a time.
+        """
+        for _, timeline in self.of(name, until_ms):
             period = timeline.holding(timestamp_ms)
             if period is not None:
                 return period

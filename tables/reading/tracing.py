@@ -85,7 +85,10 @@ def verdict(partition: Partition, arrival: Arrival) -> TracedArrival:
         return TracedArrival("taken", counted=counted.arrival, corrected_ms=counted.since_ms)
     code = check_range(arrival.timestamp_ms, arrival.append_time_ms)
     if code is None:
-        code = _too_late(partition, arrival)
+        # A refusal is final, also if a subscription that begins later takes the period's place.
+        code = _too_late(partition, arrival) or _too_late(
+            partition, arrival, arrival.append_time_ms
+        )
     if code is not None:
         return TracedArrival("refused", code)
     if entry is None or is_before(arrival, entry):
@@ -104,9 +107,9 @@ def is_before(arrival: Arrival, entry: Entry) -> bool:
     return arrival.position < entry[:4]
 
 
-def _too_late(partition: Partition, arrival: Arrival) -> str | None:
+def _too_late(partition: Partition, arrival: Arrival, until_ms: int | None = None) -> str | None:
     try:
-        return partition.intake.too_late(arrival, arrival.timestamp_ms)
+        return partition.intake.too_late(arrival, arrival.timestamp_ms, until_ms)
     except WaitForDefinitions:
         # The live fold waits here, so it has not refused it.
         return None

@@ -19,7 +19,6 @@ from app.definitions.timeline import Terms
 from app.meter.evidence import Difference, FigureTexts
 from app.numbers import plain
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
-from app.wire.usage_records import PublishedRecord
 from tables.cells.cell import Cell, Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import CellKey
@@ -277,7 +276,12 @@ class Verification:
             if cut_ms == settled_ms:
                 shadow.cuts.expect(name, cut_ms)
             for record in close_subscription(shadow, name, cut_ms):
-                difference = _of_record(partition.number, name, record)
+                body = msgspec.json.decode(record.value)
+                chain = partition.instants.chain(body["cell_id"])
+                if chain is not None and chain.decided_ms > cut_ms:
+                    # What was billed in advance since then the next revision tells.
+                    continue
+                difference = _of_record(partition.number, name, body)
                 if difference is not None:
                     yield difference
 
@@ -302,9 +306,8 @@ def _published_before(partition: Partition, name: SubscriptionKey, cut_ms: int) 
 _SHOWN = ("units", "prorated_units", "total_aggregated_units", "events_count", "digest")
 
 
-def _of_record(number: int, name: SubscriptionKey, record: PublishedRecord) -> Difference | None:
+def _of_record(number: int, name: SubscriptionKey, body: Mapping[str, Any]) -> Difference | None:
     """Return an unexpected record as a difference; None for completions of revisions."""
-    body = msgspec.json.decode(record.value)
     if body["type"] == "period.completed" and body["revision"] > 0:
         return None
     charge = body.get("charge") or {}
