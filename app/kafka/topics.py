@@ -31,8 +31,6 @@ MEBIBYTE = 1024 * 1024
 
 EVENTS_REKEYED = "events-rekeyed"
 USAGE_ALERTS = "usage-alerts"
-USAGE_DAILY = "usage-daily"
-USAGE_CHANGED = "usage-changed"
 METER_DEFINITIONS = "meter-definitions"
 METER_PROGRESS = "meter-progress"
 CELLS_CHANGELOG = "meter-cells-changelog"
@@ -75,7 +73,6 @@ TOPIC_TIMEOUT_MS = 30_000
 _DELETED = {"cleanup.policy": "delete"}
 _COMPACTED = {"cleanup.policy": "compact"}
 _KEPT = {"retention.ms": "-1", "retention.bytes": "-1"}
-_A_WEEK = {"retention.ms": str(7 * 86_400_000)}
 # The broker refuses a producer whose clock is an hour ahead, unless it sets the time itself.
 _STAMPED = {"message.timestamp.type": "LogAppendTime"}
 _SEGMENT = {"segment.bytes": str(SEGMENT_BYTES)}
@@ -142,8 +139,6 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(METER_PROGRESS, 1, _COMPACTED, _SMALL_SEGMENTS),
         TopicSpec(settings.usage_records_topic, partitions, published, {**_KEPT, **_STAMPED}),
         TopicSpec(USAGE_ALERTS, partitions, published, {**_KEPT, **_STAMPED}),
-        TopicSpec(USAGE_DAILY, partitions, published, {**_KEPT, **_STAMPED}),
-        TopicSpec(USAGE_CHANGED, partitions, published, {**_A_WEEK, **_STAMPED}),
         *(TopicSpec(name, partitions, changelog, _SMALL_SEGMENTS) for name in COMPACTED_CHANGELOGS),
         TopicSpec(INDEX_CHANGELOG, partitions, index, {**_STAMPED, **_SEGMENT}),
     ]

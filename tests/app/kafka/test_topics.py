@@ -18,8 +18,6 @@ from app.kafka.topics import (
     METER_DEFINITIONS,
     METER_PROGRESS,
     USAGE_ALERTS,
-    USAGE_CHANGED,
-    USAGE_DAILY,
     TopicRefused,
     admin_client,
     ensure_topics,
@@ -85,8 +83,6 @@ async def _until_partitions(admin: AIOKafkaAdminClient, name: str, partitions: i
             "usage-records", 4, {"cleanup.policy": "delete", "retention.ms": "-1"}, id="records"
         ),
         pytest.param(USAGE_ALERTS, 4, {"retention.ms": "-1"}, id="alerts"),
-        pytest.param(USAGE_DAILY, 4, {"retention.ms": "-1"}, id="daily"),
-        pytest.param(USAGE_CHANGED, 4, {"retention.ms": "604800000"}, id="changed"),
         pytest.param(
             CELLS_CHANGELOG,
             4,
