@@ -135,7 +135,7 @@ def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> 
         record.events_count,
         bytes.fromhex(record.digest),
         cut_ms,
-        b"" if whole_period.fold_version == 1 else record.billing_digest,
+        record.billing_digest,
     )
     cell = _cell_of(record, record.charge)
     history = definitions.history_of(record.organization_id, NEVER_MS)

@@ -15,9 +15,10 @@ RENEWAL = '"renewal"'
 def ends_unpublished(charge: Charge, metric: Metric, period: Period) -> bool:
     """Return True if nothing of a charge is left to bill when its period ends.
 
-    A recurring charge paid in advance is billed again for what comes, and nothing comes.
+    A recurring charge paid in advance is billed again for what comes, and nothing comes. By the
+    rules of version 1 it is billed at the end as any other.
     """
-    if not (metric.recurring and charge.is_billed_at_once(metric)):
+    if period.fold_version == 1 or not (metric.recurring and charge.is_billed_at_once(metric)):
         return False
     return period.closing_reason == "termination" or period.upgraded
 

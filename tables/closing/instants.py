@@ -220,7 +220,8 @@ class Deciding:
         for span in self._route_of(arrival.meter_key).spans:
             if span.fold.in_advance and span.fold.prices:
                 counted = counted_in(span, arrival, groups_known=groups_known)
-                if counted is not None:
+                # A period that was due by the rules of version 1 is billed at its end as a whole.
+                if counted is not None and counted.period.fold_version > 1:
                     yield span, self._living(span, counted)
 
     def _route_of(self, meter_key: MeterKey) -> Route:

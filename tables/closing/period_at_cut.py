@@ -120,7 +120,7 @@ class PeriodAtCut:
         while heap:
             identity, count, (shown, known, reason) = heappop(heap)
             envelope = self._envelope(plan, shown.period_charge.as_of_ms)
-            billing = self._billing(envelope, identity, shown.period_charge)
+            billing = self._billing(identity, shown.period_charge)
             entry, record = _revision(envelope, identity, shown, billing, known, reason)
             if record is not None and entry is not None:
                 completes = True
@@ -146,10 +146,8 @@ class PeriodAtCut:
             return None
         return _Change(found._replace(figures=_NOTHING, beside=None), known, reason)
 
-    def _billing(
-        self, envelope: Envelope, identity: str, period_charge: PeriodCharge
-    ) -> BillingText:
-        if envelope.schema_version == 1:
+    def _billing(self, identity: str, period_charge: PeriodCharge) -> BillingText:
+        if self.period.fold_version == 1:
             return ARREARS
         return billing_of(self.partition.instants, *period_charge[:2], identity)
 
@@ -190,7 +188,7 @@ class PeriodAtCut:
                 and metric.id in self._carried_on_at(as_of_ms)
             ):
                 continue
-            if self._version > 1 and ends_unpublished(charge, metric, period):
+            if ends_unpublished(charge, metric, period):
                 continue
             until_ms = self._shown_until_ms(period_charge)
             if until_ms is None:
@@ -437,7 +435,7 @@ def _revision(
         figures.events_count,
         figures.digest,
     )
-    if envelope.schema_version > 1:
+    if envelope.period.fold_version > 1:
         billing = _with_events(billing, shown)
     revision = 0 if published is None else published.revision + 1
     entry = PublishedCell(
@@ -445,8 +443,7 @@ def _revision(
         *text[:5],
         digest=figures.digest.to_bytes(16, "big"),
         cut_ms=cut_ms,
-        # The record before said nothing of it, which is no reason to revise it.
-        billing_digest=b"" if envelope.period.fold_version == 1 else billing.digest,
+        billing_digest=billing.digest,
     )
     if published is not None and published.same_figures(entry):
         return None, None

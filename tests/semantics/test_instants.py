@@ -9,6 +9,7 @@ import msgspec
 
 from app.bounds.turns import drained
 from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record
 from app.wire.events import Event
@@ -192,3 +193,41 @@ def test_an_estimate_is_what_the_event_would_bill() -> None:
     assert fee.units == 4
     (again,) = drained(estimated(partition, (ORG, SUBSCRIPTION), arrival))
     assert again == fee
+
+
+def test_a_period_that_was_due_by_version_1_is_billed_at_its_end_as_a_whole() -> None:
+    """An event of it that comes after the settings say 2 is not billed at once as well."""
+    told = Story(close_grid_s=60, fold_version=1).metric("m", "sum_agg")
+    told.plan({"pay_in_advance": True}).subscribe().send("2024-01-10", v="2")
+    later = SettingsRecord(close_grid_s=60, fold_version=2)
+    told.define("2024-02-05", commands.set_settings(later))
+    told.send("2024-01-20", appended="2024-02-10T00:00:30", v="3")
+    told.send("2024-02-11T00:00:30", v="5")
+    found = [json.loads(record.value) for record in told.meter("2024-03-02").records]
+    records = [record for record in found if record["type"] != "period.completed"]
+    assert shown(records, "type", "schema_version", "units") == [
+        ("usage.recorded", 1, "2.0"),
+        ("usage.revised", 2, "5.0"),
+        ("usage.instant", 2, "5.0"),
+        ("usage.recorded", 2, "5.0"),
+    ]
+    assert shown([records[1], records[3]], "billing", "billed_in_advance") == [
+        ("arrears", None),
+        ("none", "5.0"),
+    ]
+
+
+def test_an_event_from_before_its_subscription_is_billed_at_the_end_alone() -> None:
+    """Nobody could bill it when its grid cut came, and what was not billed then never is."""
+    told = Story(close_grid_s=60).metric("m", "sum_agg").plan({"pay_in_advance": True})
+    told.subscribe(external_id="other").send("2024-01-10", v="2")
+    # Its cut has the grid pass the other event.
+    told.append("2024-01-11", raw("m", "other", ms("2024-01-11"), "other", v="1"))
+    told.subscribe("2024-01-12").send("2024-01-13", v="3")
+    assert shown(instants(told, "2024-01-20"), "units", "closed_at") == [
+        ("1.0", "2024-01-11T00:00:00.000Z"),
+        ("3.0", "2024-01-13T00:00:00.000Z"),
+    ]
+    records = [r for r in told.records("2024-02-02") if r["type"] == "usage.recorded"]
+    (recorded,) = [r for r in records if r["external_subscription_id"] == SUBSCRIPTION]
+    assert (recorded["units"], recorded["billed_in_advance"]) == ("5.0", "3.0")
