@@ -71,6 +71,7 @@ async def test_every_call(client_module: str, worker_url: str, months: Months) -
     assert_charges(got)
     assert_events(got, earlier_s)
     assert_usage(got, months)
+    assert_terms(got)
     assert_refusals(got)
 
 
@@ -149,6 +150,26 @@ def assert_usage(got: Any, months: Months) -> None:
         ({"region": ["eu"]}, "1.5"),
         (None, "2.0"),
     ]
+
+
+def assert_terms(got: Any) -> None:
+    (of_plan,) = [c for c in got["planUpdated"]["plan"]["charges"] if c["code"] == "calls"]
+    own = got["charge"]["charge"]
+    assert own["lago_parent_id"] == of_plan["lago_id"] != own["lago_id"]
+    assert got["chargeOwn"]["charge"] == {**own, "invoice_display_name": "Ours"}
+    assert got["chargeFilter"]["filter"]["values"] == {"region": ["us"]}
+    alert = got["alertFound"]["alert"]
+    assert [alert] == got["alerts"]["alerts"]
+    assert alert["lago_id"] == got["alert"]["alert"]["lago_id"]
+    assert [(each["value"], each["recurring"]) for each in alert["thresholds"]] == [
+        ("10.0", False),
+        ("5.0", True),
+    ]
+    assert got["endpoint"]["webhook_endpoint"]["signature_algo"] == "hmac"
+    assert got["organization"]["organization"]["timezone"] == "Europe/Paris"
+    assert got["entity"]["billing_entity"]["timezone"] == "Europe/Paris"
+    projected = got["projected"]["customer_projected_usage"]["charges_usage"]
+    assert all("projected_units" in each for each in projected)
 
 
 def assert_refusals(got: Any) -> None:

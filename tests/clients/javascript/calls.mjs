@@ -157,6 +157,36 @@ do {
   }));
 } while (got.past.usage_periods[0]?.charges_usage[0]?.units !== "3.5" && Date.now() < late);
 
+await keep("projected", client.customers.findCustomerProjectedUsage("customer", subscription));
+
+// Terms of one subscription, alerts, webhooks, the organization
+await keep("charge", client.subscriptions.overrideSubscriptionCharge("subscription", "calls", {
+  charge: { invoice_display_name: "Ours" },
+}));
+await keep("chargeOwn", client.subscriptions.findSubscriptionCharge("subscription", "calls"));
+await keep("chargeFilter", client.subscriptions.createSubscriptionChargeFilter(
+  "subscription",
+  "storage",
+  { filter: { values: { region: ["us"] }, properties: { amount: "3" } } },
+));
+await keep("alert", client.subscriptions.createSubscriptionAlert("subscription", {
+  alert: {
+    alert_type: "billable_metric_current_usage_units",
+    code: "many",
+    billable_metric_code: "calls",
+    thresholds: [{ code: "warn", value: "10" }, { value: "5", recurring: true }],
+  },
+}));
+await keep("alertFound", client.subscriptions.getSubscriptionAlert("subscription", "many"));
+await keep("alerts", client.subscriptions.getSubscriptionAlerts("subscription"));
+await keep("endpoint", client.webhookEndpoints.createWebhookEndpoint({
+  webhook_endpoint: { webhook_url: "https://example.com/lago", signature_algo: "hmac" },
+}));
+await keep("organization", client.organizations.updateOrganization({
+  organization: { timezone: "Europe/Paris" },
+}));
+await keep("entity", client.billingEntities.getBillingEntity("default"));
+
 // Refusals and the end
 await refused("nameless", client.billableMetrics.createBillableMetric({
   billable_metric: { code: "nameless", aggregation_type: "count_agg" },
