@@ -97,8 +97,8 @@ def elapsed_charges(definitions: Definitions, decision: Decision, now_ms: int) -
     made = {plan.id: plan for plan in decision.changes if isinstance(plan, Plan)}
     for count, change in enumerate(decision.changes, 1):
         if isinstance(change, Subscription) and _starts(definitions, change):
-            periods = elapsed_periods(definitions, change, now_ms)
             plan = made.get(change.plan_id) or definitions.plan_by_id(change.plan_id)
+            periods = elapsed_periods(definitions, change, now_ms, plan)
             # A period without charges is told as complete, too.
             elapsed += periods * (max(1, len(plan.charges)) if plan is not None else 1)
         if count % STEP_ITEMS == 0:

@@ -189,12 +189,17 @@ def ended_chains(
     return tuple(ended.values())
 
 
-def elapsed_periods(definitions: Definitions, subscription: Subscription, now_ms: int) -> int:
-    """Return how many periods have ended by now, by arithmetic on the grid."""
+def elapsed_periods(
+    definitions: Definitions, subscription: Subscription, now_ms: int, plan: Plan | None
+) -> int:
+    """Return how many periods have ended by now, by arithmetic on the grid.
+
+    `plan`: the subscription's, which may be made with it.
+    """
     until_ms = now_ms if subscription.end_ms is None else min(now_ms, subscription.end_ms)
     if subscription.canceled_at_ms is not None or subscription.started_at_ms >= until_ms:
         return 0
-    grid = _usage_grid(definitions, subscription, now_ms)
+    grid = _usage_grid(definitions, subscription, now_ms, plan)
     return grid.index_at(until_ms) - grid.index_at(subscription.started_at_ms)
 
 
@@ -397,14 +402,18 @@ def _downgrade_grid(
     return _grid(definitions, subscription, now_ms)
 
 
-def _usage_grid(definitions: Definitions, subscription: Subscription, now_ms: int) -> PeriodGrid:
-    plan = definitions.plan_by_id(subscription.plan_id)
+def _usage_grid(
+    definitions: Definitions, subscription: Subscription, now_ms: int, made: Plan | None = None
+) -> PeriodGrid:
+    plan = made or definitions.plan_by_id(subscription.plan_id)
     monthly = plan is not None and bool(plan.bill_charges_monthly)
-    return replace(_grid(definitions, subscription, now_ms), monthly=monthly)
+    return replace(_grid(definitions, subscription, now_ms, plan), monthly=monthly)
 
 
-def _grid(definitions: Definitions, subscription: Subscription, now_ms: int) -> PeriodGrid:
-    plan = definitions.plan_by_id(subscription.plan_id)
+def _grid(
+    definitions: Definitions, subscription: Subscription, now_ms: int, made: Plan | None = None
+) -> PeriodGrid:
+    plan = made or definitions.plan_by_id(subscription.plan_id)
     if plan is None:
         raise LookupError("a subscription is made on a plan, and plans answer for ever")
     return PeriodGrid(

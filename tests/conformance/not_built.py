@@ -20,7 +20,6 @@ LIVE: Final = frozenset(
     (
         "pay-in-advance-0027",
         "pay-in-advance-0030",
-        "prorated-sum-0003",
     )
 )
 """Through a running worker."""

@@ -157,7 +157,7 @@ async def test_state_of_a_newer_program_is_refused(live_settings: Settings, tmp_
             await producer.send_and_wait(topic, value, key=CHECKPOINT_KEY, partition=0)
         worker.launch()
         assert await worker.wait() != 0
-        assert "partition 0 was written by fold version 2" in worker.tail()
+        assert f"partition 0 was written by fold version {FOLD_VERSION + 1}" in worker.tail()
         assert "start the newer program" in worker.tail()
         assert await _checkpoint_of(live_settings) == newer
 

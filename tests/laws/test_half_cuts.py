@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
 from tables.closing.close import closing, next_cut, settling
+from tables.closing.instants import instants_at
 from tests.laws.test_partition import ALL, GRACES, few
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of
@@ -37,6 +38,12 @@ def whole(definitions: Sequence[CommandAt], events: Sequence[Arrival]) -> list[b
 
 def cut_in_steps(live: Live, cut_ms: int, published: list[bytes]) -> Iterator[None]:
     """One cut as a worker takes it."""
+    for record in instants_at(live.partition, cut_ms):
+        if record is not None:
+            published.append(record.value)
+        else:
+            yield
+    yield
     for record in closing(live.partition, NAME, cut_ms):
         if record is not None:
             published.append(record.value)

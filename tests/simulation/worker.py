@@ -264,6 +264,8 @@ class Worker:
                     await self.engine.crash(error)
                     return
                 self.engine.ownership.fail(owned, error)
+            # The next batch may be long in coming, and the partition given up meanwhile.
+            del owned
 
     async def _take(self, batch: RecordBatch) -> None:
         # As `BatchConsumer.take`: what was on its way when a rebalance began is void.
