@@ -398,12 +398,11 @@ class Definitions(Index):
 
     def pays_in_advance(self, organization_id: str, external_id: str) -> bool:
         """Return True if a plan of an external id has or had a charge paid in advance."""
-        return any(
-            charge.pay_in_advance
+        in_advance = self.plan_index.in_advance
+        return bool(in_advance) and any(
+            subscription.plan_id in in_advance
             for versions in self.subscriptions(organization_id, external_id)
-            for plan_id in {subscription.plan_id for subscription in versions.all()}
-            for plan in self.plan_versions[plan_id].all()
-            for charge in plan.charges
+            for subscription in versions.all()
         )
 
     def has_subscribers(self, plan_id: str) -> bool:

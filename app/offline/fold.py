@@ -14,7 +14,6 @@ from typing import NamedTuple, Protocol
 
 from app.definitions.judging import Judging
 from app.definitions.log import apply
-from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
@@ -93,8 +92,6 @@ class OfflineMeter:
         self._next_cut_ms: int | None = None
         self._closed_before_ms = -1
         self._judging = Judging()
-        self._in_advance = False
-        """Whether any charge is paid in advance: events then wait for grid cuts."""
 
     def run(
         self,
@@ -165,8 +162,6 @@ class OfflineMeter:
         self.outcomes.append(outcome)
         self._next_cut_ms = None
         self._judging = Judging.by(self.definitions)
-        if isinstance(outcome, Applied):
-            self._in_advance = self._in_advance or _pays_in_advance(outcome.object)
         if isinstance(outcome, Applied) and outcome.impact is not None:
             self.partition.redefinition.tell(outcome.impact)
             self._refold(refolds_of(self.partition.redefinition.renewing()))
@@ -249,7 +244,7 @@ class OfflineMeter:
         appended_ms = self._slice[0].append_time_ms
         cuts = self.partition.cuts
         late = [ceil_to(appended_ms, each) for each in cuts.revision_grids_ms]
-        if self._in_advance or self.definitions.watches_before(appended_ms):
+        if self.definitions.watches_before(NEVER_MS):
             late.append(cuts.grid_cut_of(appended_ms))
         return min(earliest_ms, *late)
 
@@ -266,12 +261,6 @@ class OfflineMeter:
 
 
 _SLICE_EVENTS = 1_000
-
-
-def _pays_in_advance(made: object) -> bool:
-    """Return True if a record made a charge that is paid in advance."""
-    charges = made.charges if isinstance(made, Plan) else (made,)
-    return any(isinstance(each, Charge) and each.pay_in_advance for each in charges)
 
 
 def _ascending_definitions(

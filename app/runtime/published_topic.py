@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 
 import msgspec
@@ -27,31 +29,67 @@ log = logging.getLogger(__name__)
 _NULL = msgspec.Raw(b"null")
 
 
-class _Charge(msgspec.Struct):
+class RecordCharge(msgspec.Struct):
+    """The charge of a record: what its groups are named by."""
+
     properties: dict[str, object]
     filter_properties: dict[str, object] | None
 
 
-class _Period(msgspec.Struct):
+class RecordPeriod(msgspec.Struct):
+    """The period of a record."""
+
     from_: str = msgspec.field(name="from")
 
 
-class _UsageRecord(msgspec.Struct):
-    """The fields of any record type that say what was published."""
+class OutputRecord(msgspec.Struct, kw_only=True):
+    """The fields of any record of usage-records that say what it is about."""
 
     revision: int
     cell_id: str
     organization_id: str
     external_subscription_id: str
     lago_subscription_id: str
-    period: _Period
+    period: RecordPeriod
     closed_at: str
     type: str = ""
-    digest: str = ""
-    charge: _Charge | None = None
+    charge: RecordCharge | None = None
     lago_charge_id: str = ""
     lago_charge_filter_id: str | None = None
     grouped_by: dict[str, str | None] | None = None
+
+    @property
+    def groups(self) -> tuple[tuple[str, str | None], ...]:
+        """Groups as the charge names their keys, a wallet's last."""
+        groups, charge = dict(self.grouped_by or {}), self.charge
+        if not groups or charge is None:
+            return ()
+        by_filter = charge.filter_properties
+        named = listed_group_keys(charge.properties if by_filter is None else by_filter)
+        in_order = [(key, groups.pop(key)) for key in named if key in groups]
+        return (*in_order, *groups.items())
+
+    def period_in(self, definitions: Definitions) -> tuple[Subscription, Period] | None:
+        """Find the period; records print whole seconds, the timeline has milliseconds."""
+        printed_ms = parse_iso8601_ms(self.period.from_)
+        if printed_ms is None:
+            return None
+        name = (self.organization_id, self.external_subscription_id)
+        for subscription in definitions.subscriptions(*name):
+            known = subscription.at(None)
+            if known is None or known.id != self.lago_subscription_id:
+                continue
+            timeline = subscription_timeline(definitions, subscription)
+            for period in reversed(timeline.until(printed_ms + 999)):
+                if iso_seconds(period.start_ms) == self.period.from_:
+                    return known, period
+        return None
+
+
+class _UsageRecord(OutputRecord, kw_only=True):
+    """The fields of closing records and completions that say what was published."""
+
+    digest: str = ""
     units: str = ""
     prorated_units: str | None = None
     total_aggregated_units: str = ""
@@ -99,17 +137,25 @@ async def read_published(
     settings: Settings, definitions: Definitions, number: int
 ) -> tuple[PublishedTable, OutputMark | None]:
     """Return the published state of a partition as usage-records has it, and its newest record."""
-    table, mark = PublishedTable(), None
-    tp = output_tp(settings, number)
+    table = PublishedTable()
+    mark = await put_all_again(settings, number, partial(put_again, table, definitions))
+    return table, mark
+
+
+async def put_all_again(
+    settings: Settings, number: int, put: Callable[[bytes], None]
+) -> OutputMark | None:
+    """Call `put` with each record that a partition has published; return the newest of them."""
+    tp, mark = output_tp(settings, number), None
     async for _, records in read_to_end(settings, [tp]):
         for offset, _, value in records:
             try:
-                put_again(table, definitions, value or b"")
+                put(value or b"")
             except (msgspec.MsgspecError, ValueError):
                 log.warning("%s %s/%s is no usage record", tp.topic, tp.partition, offset)
             else:
                 mark = output_mark(offset, value or b"")
-    return table, mark
+    return mark
 
 
 def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> None:
@@ -117,7 +163,7 @@ def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> 
     record = _decode(value)
     if record.type in INSTANT_TYPES:
         return
-    found = _period_of(record, definitions)
+    found = record.period_in(definitions)
     cut_ms = parse_iso8601_ms(record.closed_at)
     if found is None or cut_ms is None:
         return
@@ -137,41 +183,14 @@ def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> 
         cut_ms,
         record.billing_digest,
     )
-    cell = _cell_of(record, record.charge)
+    texts = tuple(text for _, text in record.groups)
+    cell: PublishedCellKey = (record.lago_charge_id, record.lago_charge_filter_id, texts)
     history = definitions.history_of(record.organization_id, NEVER_MS)
     if history and cell[2]:
         plans = definitions.plan_of(subscription.id)
         charges = PeriodCharges(definitions, plans, whole_period, history)
         cell = _renamed(record, subscription, whole_period, charges) or cell
     table.put_cell(period, cell, published)
-
-
-def _period_of(
-    record: _UsageRecord, definitions: Definitions
-) -> tuple[Subscription, Period] | None:
-    """Find the period of a record; records print whole seconds, the timeline has milliseconds."""
-    printed_ms = parse_iso8601_ms(record.period.from_)
-    if printed_ms is None:
-        return None
-    name = (record.organization_id, record.external_subscription_id)
-    for subscription in definitions.subscriptions(*name):
-        known = subscription.at(None)
-        if known is None or known.id != record.lago_subscription_id:
-            continue
-        timeline = subscription_timeline(definitions, subscription)
-        for period in reversed(timeline.until(printed_ms + 999)):
-            if iso_seconds(period.start_ms) == record.period.from_:
-                return known, period
-    return None
-
-
-def _cell_of(record: _UsageRecord, charge: _Charge) -> PublishedCellKey:
-    """Return the cell of a record; groups stand as the charge names their keys, a wallet's last."""
-    by_filter = charge.filter_properties
-    named = listed_group_keys(charge.properties if by_filter is None else by_filter)
-    groups = dict(record.grouped_by or {})
-    in_order = [groups.pop(key) for key in named if key in groups]
-    return record.lago_charge_id, record.lago_charge_filter_id, (*in_order, *groups.values())
 
 
 def _renamed(

@@ -78,6 +78,8 @@ class PlanIndex(CodedIndex[Plan]):
     """Ids of plans that are not deleted and have a charge on the metric."""
     children: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     """Ids of child plans that are not deleted, by the id of their parent, in creation order."""
+    in_advance: MutableMapping[str, None] = field(default_factory=dict)
+    """Ids of plans that have or had a charge paid in advance."""
     first_in_advance_ms: int = NEVER_MS
     """Append time of the first plan with a charge paid in advance, of any organization."""
 
@@ -90,6 +92,7 @@ class PlanIndex(CodedIndex[Plan]):
             self.children.setdefault(plan.parent_id, {})[plan.id] = None
         self._index_metrics_of(plan, _metric_ids(old), _metric_ids(plan))
         if any(charge.pay_in_advance for charge in plan.charges):
+            self.in_advance[plan.id] = None
             self.first_in_advance_ms = min(self.first_in_advance_ms, now_ms)
 
     def commit_deletion(self, plan: Plan, now_ms: int, offset: int) -> None:
