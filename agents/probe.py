@@ -157,7 +157,7 @@ class _Looks:
             and now_s - seen.held_since_s > OPEN_TRANSACTION_S
         }
         self._open_transactions({} if away_s is not None else held, now_s)
-        self._stale()
+        self.flushes()
 
     def _open_transactions(self, held: Mapping[int, Observed], now_s: float) -> None:
         if not held:
@@ -187,18 +187,20 @@ class _Looks:
             "kafka_slow", f"The brokers take up to {slowest_s:.1f} s to answer" if slow else None
         )
 
-    def _stale(self) -> None:
-        worker, now_ms = self._worker, self._worker.clock.now_ms()
+    def flushes(self) -> None:
+        now_s = monotonic()
         late = [
             number
-            for number, owned in sorted(worker.owned.items())
+            for number, owned in sorted(self._worker.owned.items())
             if owned.commits.unsent is not None
-            and now_ms - worker.shared.tally.flushed_ms.get(number, now_ms) > FLUSH_STALE_S * 1000
+            and now_s - owned.commits.unsent.packed_s > FLUSH_STALE_S
         ]
         names = ", ".join(map(str, late))
         self._health.note(
             "flush_stale",
-            f"Partitions {names} were not flushed for over {FLUSH_STALE_S:g} s" if late else None,
+            f"Flushes of partitions {names} have waited for over {FLUSH_STALE_S:g} s"
+            if late
+            else None,
         )
 
     # Redis

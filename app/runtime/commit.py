@@ -84,6 +84,8 @@ class Unsent:
         self.members_sum = members_sum
         self.checkpoint = msgspec.msgpack.decode(records[-1].value or b"", type=Checkpoint)
         self.bytes = sum(len(each.key or b"") + len(each.value or b"") for each in records)
+        self.packed_s = monotonic()
+        """Monotonic time in s at which it was packed."""
         self.tried: set[bytes] = set()
         """Digests of the checkpoints that it may have been committed with."""
         self.newest = b""

@@ -42,3 +42,25 @@ async def test_a_cut_that_waits_for_long_is_told_once_and_when_it_goes_on(
         "seconds": 61.0,
     }
     assert back == {"reason": "close_blocked", "partition": 1, "seconds": 99.0}
+
+
+async def test_only_a_flush_that_waits_itself_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last flush of an idle partition lies long ago; the next one is not late for that."""
+    now_s = [1_000.0]
+    monkeypatch.setattr(probe, "monotonic", lambda: now_s[0])
+    settings = Settings(profile="test", redis_url="redis://127.0.0.1:1")
+    health = Health(lambda: 0)
+    commits = SimpleNamespace(unsent=None)
+    owned = {0: SimpleNamespace(commits=commits)}
+    engine: Any = SimpleNamespace(settings=settings, owned=owned, health=health)
+    looks = _Looks(engine)
+    told = []
+    try:
+        for packed_s, at_s in ((None, 1_000), (1_060, 1_060), (1_060, 1_071), (1_071, 1_072)):
+            now_s[0] = at_s
+            commits.unsent = packed_s and SimpleNamespace(packed_s=packed_s)
+            looks.flushes()
+            told.append(health.holds("flush_stale"))
+    finally:
+        await looks.close()
+    assert told == [False, False, True, False]
