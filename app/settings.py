@@ -474,6 +474,12 @@ class Settings(BaseSettings):
     producers_may_admit: bool = Field(
         True, description="Off: by Kafka only what a worker replays is admitted late."
     )
+    usage_changed: bool = Field(
+        False, description="Tell on usage-changed which subscriptions' usage has changed."
+    )
+    daily_records: bool = Field(
+        False, description="Publish on usage-daily what each day added to the usage of a period."
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -600,6 +606,8 @@ SHAPES_BYTES = (
     "producer_trust",
     "producers_may_correct",
     "producers_may_admit",
+    "usage_changed",
+    "daily_records",
 )
 """Fields that live in the definitions log; METER_* only fills its first record."""
 

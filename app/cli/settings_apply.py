@@ -17,7 +17,7 @@ from app.definitions.settings_records import changed_fixed_settings
 from app.definitions.state import Definitions
 from app.kafka.clients import Producer, started
 from app.kafka.log_readers import LogReader
-from app.kafka.topics import METER_DEFINITIONS, partition_count
+from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics, partition_count
 from app.runtime.agreement import settings_record
 from app.settings import Settings, environment_names
 
@@ -113,7 +113,15 @@ async def definitions_of(settings: Settings) -> Definitions:
 
 
 async def _append(settings: Settings, record: SettingsRecord) -> None:
+    await _make_topics(settings)
     async with started(Producer(acks="all", **settings.kafka_options())) as producer:
         await producer.send_and_wait(
             settings.topic(METER_DEFINITIONS), set_settings(record).encode(), partition=0
         )
+
+
+async def _make_topics(settings: Settings) -> None:
+    """Make the topics that the new settings need: whoever runs may write to them at once."""
+    partitions = await partition_count(settings, settings.topic(settings.raw_topic))
+    async with admin_client(settings) as admin:
+        await ensure_topics(settings.model_copy(update={"raw_partitions": partitions}), admin)

@@ -410,3 +410,7 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     A change of trust holds for raw records appended `TRUST_AFTER_MS` after it.
     """
+    usage_changed: bool = False
+    """True: usage-changed tells whose usage has changed. A change holds from the next cut on."""
+    daily_records: bool = False
+    """True: usage-daily has a record a day of each cell. A change holds from the next cut on."""

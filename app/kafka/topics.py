@@ -31,6 +31,8 @@ MEBIBYTE = 1024 * 1024
 
 EVENTS_REKEYED = "events-rekeyed"
 USAGE_ALERTS = "usage-alerts"
+USAGE_CHANGED = "usage-changed"
+USAGE_DAILY = "usage-daily"
 METER_DEFINITIONS = "meter-definitions"
 METER_PROGRESS = "meter-progress"
 CELLS_CHANGELOG = "meter-cells-changelog"
@@ -73,6 +75,7 @@ TOPIC_TIMEOUT_MS = 30_000
 _DELETED = {"cleanup.policy": "delete"}
 _COMPACTED = {"cleanup.policy": "compact"}
 _KEPT = {"retention.ms": "-1", "retention.bytes": "-1"}
+_A_WEEK = {"retention.ms": str(7 * 86_400_000)}
 # The broker refuses a producer whose clock is an hour ahead, unless it sets the time itself.
 _STAMPED = {"message.timestamp.type": "LogAppendTime"}
 _SEGMENT = {"segment.bytes": str(SEGMENT_BYTES)}
@@ -121,7 +124,10 @@ class _Found:
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
-    """Return every topic with its full name, in the order they are created."""
+    """Return every topic with its full name, in the order they are created.
+
+    What settings of the log switch off has none: whoever switches it on makes the topic first.
+    """
     partitions = settings.raw_partitions
     timed = {"cleanup.policy": "delete", "message.timestamp.type": _time_type(settings)}
     any_time = _ANY_TIME if settings.test_clock else {}
@@ -142,6 +148,10 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         *(TopicSpec(name, partitions, changelog, _SMALL_SEGMENTS) for name in COMPACTED_CHANGELOGS),
         TopicSpec(INDEX_CHANGELOG, partitions, index, {**_STAMPED, **_SEGMENT}),
     ]
+    if settings.usage_changed:
+        specs.append(TopicSpec(USAGE_CHANGED, partitions, published, {**_A_WEEK, **_STAMPED}))
+    if settings.daily_records:
+        specs.append(TopicSpec(USAGE_DAILY, partitions, published, {**_KEPT, **_STAMPED}))
     return [
         TopicSpec(
             settings.topic(spec.name),

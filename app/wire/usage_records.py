@@ -20,7 +20,7 @@ from app.definitions.timeline import Period
 
 RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
 
-Topic = Literal["usage-records", "usage-alerts"]
+Topic = Literal["usage-records", "usage-alerts", "usage-changed", "usage-daily"]
 RecordType = Literal["usage.recorded", "usage.revised", "period.completed"]
 RevisionReason = Literal["correction", "definition", "late_events"]
 

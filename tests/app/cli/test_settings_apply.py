@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from app.cli.main import cli
 from app.cli.settings_apply import differences
 from app.definitions.model import SettingsRecord
+from app.kafka.topics import USAGE_DAILY, partition_count
 from app.local_servers.ports import free_ports
 from app.main import Worker
 from app.settings import Settings
@@ -36,8 +37,12 @@ async def test_differences_are_printed_and_applied(worker: Worker, meter: Meter)
         "Nothing to change: the log has these settings.\n",
     ), same.output
 
-    other = ours | {"METER_GRACE_S": "7200", "METER_LATE_POLICY": "refuse"}
-    printed = "  late_policy: 'revise' -> 'refuse'\n  grace_s: 0 -> 7200\n"
+    changes = {"METER_GRACE_S": "7200", "METER_LATE_POLICY": "refuse", "METER_DAILY_RECORDS": "1"}
+    other = ours | changes
+    printed = (
+        "  late_policy: 'revise' -> 'refuse'\n  grace_s: 0 -> 7200\n"
+        "  daily_records: False -> True\n"
+    )
     dry = await meter("settings", "apply", "--dry-run", **other)
     assert dry.stdout == printed
     declined = await meter("settings", "apply", **other)
@@ -50,8 +55,11 @@ async def test_differences_are_printed_and_applied(worker: Worker, meter: Meter)
         "changes": [
             {"setting": "late_policy", "before": "revise", "after": "refuse"},
             {"setting": "grace_s", "before": 0, "after": 7200},
+            {"setting": "daily_records", "before": False, "after": True},
         ],
     }
+    topic = worker.settings.topic(USAGE_DAILY)
+    assert await partition_count(worker.settings, topic) == worker.settings.raw_partitions
 
     async def in_force() -> tuple[int, str]:
         settings = worker.engine.definitions.settings_at()

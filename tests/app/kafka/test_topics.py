@@ -18,6 +18,8 @@ from app.kafka.topics import (
     METER_DEFINITIONS,
     METER_PROGRESS,
     USAGE_ALERTS,
+    USAGE_CHANGED,
+    USAGE_DAILY,
     TopicRefused,
     admin_client,
     ensure_topics,
@@ -106,6 +108,19 @@ async def test_absent_topics_are_created_as_specified(
     assert len(topic["partitions"]) == partitions
     found = await _configs(admin, settings.topic(name))
     assert {key: found[key] for key in configs} == configs
+
+
+async def test_topics_of_what_is_switched_off_are_made_with_it(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    await ensure_topics(settings, admin)
+    optional = {USAGE_CHANGED: "604800000", USAGE_DAILY: "-1"}
+    assert not {settings.topic(name) for name in optional} & set(await admin.list_topics())
+    switched_on = settings.model_copy(update={"usage_changed": True, "daily_records": True})
+    await ensure_topics(switched_on, admin)
+    for name, retention_ms in optional.items():
+        found = await _configs(admin, settings.topic(name))
+        assert found["retention.ms"] == retention_ms
 
 
 async def test_a_second_start_finds_everything_in_order(
