@@ -17,7 +17,14 @@ from app.billing_periods.timezones import local_date
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.meter.projection import passed_share, projected_rows
-from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, PresentedRow, UsageRow
+from app.meter.usage import (
+    AsOf,
+    ChargeInForce,
+    PeriodUsage,
+    PresentedRow,
+    Publication,
+    UsageRow,
+)
 from app.numbers import exact_sum, plain
 
 Json = dict[str, Any]
@@ -87,7 +94,7 @@ def projected_usage_stream(
 def past_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTHING) -> Json:
     """Return one of the `usage_periods`, its lists to be streamed.
 
-    It has only what was used, and whether it can still change.
+    It has only what was used or will be, and says how far the period has come.
     """
     rows = _rows_by_charge(row for row in usage.rows if _is_used(row))
     charges_usage = (
@@ -95,12 +102,60 @@ def past_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTHING
         for in_force in select_charges(usage, selection)
         if in_force.charge.id in rows
     )
-    return _period_json(usage, charges_usage) | {"final": usage.final}
+    return _period_json(usage, charges_usage) | _publication_json(usage.publication)
 
 
 def _is_used(row: UsageRow) -> bool:
-    """Return whether any figure is not 0, as of the cells that are published."""
-    return bool(row.units or row.prorated_units or row.total_aggregated_units or row.events_count)
+    """Return whether any figure is not 0 now, or will not be."""
+    figures = (row.units, row.prorated_units, row.total_aggregated_units, row.events_count)
+    return any(figures) or row.pending is not None
+
+
+def _publication_json(publication: Publication) -> Json:
+    return {
+        "state": publication.state,
+        "final": publication.state == "final",
+        "due_at": _instant(publication.due_at_ms),
+        "closed_at": _instant(publication.closed_at_ms),
+        "final_after": _instant(publication.final_after_ms),
+    }
+
+
+def _instant(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso_milliseconds(at_ms)
+
+
+def _three_figures(usage: PeriodUsage, rows: Sequence[UsageRow]) -> Json:
+    """Return what is published of an ended period, what the next revision adds, and what it shows.
+
+    Nothing for a period that runs: `units` is its only figure.
+    """
+    if usage.publication.state == "open":
+        return {}
+    revisions = [row.revision for row in rows if row.revision is not None]
+    units, events = exact_sum(row.units for row in rows), sum(row.events_count for row in rows)
+    live = [row.pending or row for row in rows]
+    live_units = exact_sum(row.units for row in live)
+    live_events = sum(row.events_count for row in live)
+    reasons = {row.pending.reason or "first_record" for row in rows if row.pending is not None}
+    cut = _instant(usage.publication.pending_cut_ms)
+    figures = {"units": plain(units), "events_count": events}
+    return {
+        "published": {"revision": max(revisions), **figures} if revisions else None,
+        "pending": {
+            "cut": cut,
+            "events": live_events - events,
+            "delta_units": plain(live_units - units),
+            "reasons": sorted(reasons),
+        }
+        if reasons
+        else None,
+        "live": {
+            "units": plain(live_units),
+            "events_count": live_events,
+            "as_of": iso_milliseconds(usage.as_of.append_time_ms),
+        },
+    }
 
 
 def as_of_json(as_of: AsOf) -> Json:
@@ -142,6 +197,7 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
         "amount_cents": 0,
         "amount_currency": usage.plan.amount_currency,
         "pricing_unit_details": None,
+        **_three_figures(usage, rows),
         "charge": {
             "lago_id": charge.id,
             "code": charge.code,
@@ -154,8 +210,8 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
             "code": metric.code,
             "aggregation_type": metric.aggregation_type,
         },
-        "filters": _filters_json(charge, rows),
-        "grouped_usage": _grouped_json(charge, rows),
+        "filters": _filters_json(usage, charge, rows),
+        "grouped_usage": _grouped_json(usage, charge, rows),
         **_presented(rows, lambda row: not row.grouped_by and row.filter_id is None),
     }
 
@@ -174,7 +230,7 @@ def _so_far(metric: Metric, rows: Sequence[UsageRow]) -> Json:
     return {"units_so_far": plain(exact_sum(known)) if len(known) == len(parts) else None}
 
 
-def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
+def _filters_json(usage: PeriodUsage, charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
     """Return an entry for each bucket with rows, oldest filter first, default bucket last."""
     if not charge.filters:
         return []
@@ -184,6 +240,7 @@ def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
         if of_bucket:
             entries.append(
                 _figures(of_bucket)
+                | _three_figures(usage, of_bucket)
                 | {
                     "invoice_display_name": bucket.invoice_display_name if bucket else None,
                     "values": _lists(bucket.values) if bucket else None,
@@ -193,14 +250,15 @@ def _filters_json(charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
     return entries
 
 
-def _grouped_json(charge: Charge, rows: Sequence[UsageRow]) -> Iterator[Json]:
+def _grouped_json(usage: PeriodUsage, charge: Charge, rows: Sequence[UsageRow]) -> Iterator[Json]:
     """Yield an entry for each group, by its values, null first; none when no bucket is grouped."""
     if not any(row.grouped_by for row in rows):
         return
     for group, members in sorted(_by(rows, lambda row: row.grouped_by), key=_group_order):
         yield _figures(members) | {
+            **_three_figures(usage, members),
             "grouped_by": dict(group),
-            "filters": _filters_json(charge, members),
+            "filters": _filters_json(usage, charge, members),
             **_presented(members, lambda row: bool(row.grouped_by) and row.filter_id is None),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -88,23 +88,59 @@ def period_usage(period: Json, title: str) -> Group:
 
 
 def _table(period: Json) -> Table:
+    columns = _PAST if "state" in period else _RUNNING
     table = Table()
     for name in ("Metric", "Filter or group"):
         table.add_column(name, overflow="fold")
-    for name in ("Units", "Events"):
+    for name in columns:
         # A figure is never cut short.
         table.add_column(name, overflow="fold", justify="right")
     for charge in period["charges_usage"]:
-        _add(table, charge["billable_metric"]["code"], "", charge)
+        _add(table, columns, charge["billable_metric"]["code"], "", charge)
         for part, figures in _parts(charge):
-            _add(table, "", part, figures)
+            _add(table, columns, "", part, figures)
     return table
 
 
-def _add(table: Table, metric: str, part: str, figures: Json) -> None:
+def _add(table: Table, columns: Columns, metric: str, part: str, figures: Json) -> None:
     # What producers and users named is shown as it is, never read as markup.
-    cells = (metric, part, figures["units"], str(figures["events_count"]))
+    cells = (metric, part, *(text(figures) for text in columns.values()))
     table.add_row(*map(escape, cells))
+
+
+def _published(figures: Json) -> str:
+    published = figures["published"]
+    return "not yet" if published is None else str(published["units"])
+
+
+def _revision(figures: Json) -> str:
+    published = figures["published"]
+    return "" if published is None else str(published["revision"])
+
+
+def _pending(figures: Json) -> str:
+    """Return what the next revision adds, when, and why."""
+    pending = figures["pending"]
+    if pending is None:
+        return ""
+    sign = "" if pending["delta_units"].startswith("-") else "+"
+    why = ", ".join(reason.replace("_", " ") for reason in pending["reasons"])
+    return f"{sign}{pending['delta_units']} at {pending['cut']} ({why})"
+
+
+Columns = Mapping[str, Callable[[Json], str]]
+"""Heading of a column to what it shows of an entry."""
+_RUNNING: Columns = {
+    "Units": lambda figures: str(figures["units"]),
+    "Events": lambda figures: str(figures["events_count"]),
+}
+_PAST: Columns = {
+    "Published": _published,
+    "Revision": _revision,
+    "Pending": _pending,
+    "Live": lambda figures: str(figures["live"]["units"]),
+    "Events": lambda figures: str(figures["live"]["events_count"]),
+}
 
 
 def _parts(charge: Json) -> Iterator[tuple[str, Json]]:
@@ -130,9 +166,17 @@ def _pairs(group: dict[str, Any]) -> str:
 
 
 def _state(period: Json) -> str:
-    if "final" not in period:
+    """Return how far an ended period has come, in words."""
+    if "state" not in period:
         return ""
-    return ", closed" if period["final"] else ", not closed yet"
+    told = {
+        "due": f"ended, its first records are due at {period['due_at']}",
+        "published": f"published at {period['closed_at']}, events may revise it until "
+        f"{period['final_after']}",
+        "final": f"published at {period['closed_at']}, final",
+        "not_billed": "not billed: nobody defined this subscription",
+    }
+    return f", {told[period['state']]}"
 
 
 def _caption(period: Json) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -91,6 +91,41 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Sorted by the texts, null first; None: there are too many."""
     projected_presented: tuple[PresentedRow, ...] | None = ()
     """What they come to by the end of the period, where somebody asks."""
+    revision: int | None = None
+    """Revision of the record that shows these figures; None: they are not published."""
+    pending: PendingRow | None = None
+    """What the next revision shows instead; None: the same."""
+
+
+class PendingRow(msgspec.Struct, frozen=True):
+    """What the next revision shows of a cell that is published otherwise, or not yet."""
+
+    units: Decimal
+    events_count: int
+    reason: str | None
+    """Why it is revised, as the record will say; None: its first record."""
+
+
+PeriodState = Literal["open", "due", "published", "final", "not_billed"]
+"""It runs; ended and awaits its first cut; may be revised by events; no event changes it; implicit.
+"""
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a period has come on its way to the invoice."""
+
+    state: PeriodState
+    due_at_ms: int | None = None
+    """Its first cut; None: it has none."""
+    final_after_ms: int | None = None
+    closed_at_ms: int | None = None
+    """Its newest cut that published something; None before the first."""
+    pending_cut_ms: int | None = None
+    """The cut that publishes what is pending; None: nothing is."""
+
+
+OPEN = Publication(state="open")
+NOT_BILLED = Publication(state="not_billed")
 
 
 class EvaluatedAlert(NamedTuple):
@@ -136,8 +171,7 @@ class PeriodUsage(msgspec.Struct, frozen=True, kw_only=True):
     """As printed: next start - 1 s, or the termination instant floored to the second."""
     timezone: str
     duration_days: int
-    final: bool
-    """False while later events may still count: the period is open or in grace."""
+    publication: Publication
     as_of: AsOf
     stale: bool = False
     """True while a definition change is being folded into these figures."""

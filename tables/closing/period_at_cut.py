@@ -11,19 +11,17 @@ from typing import NamedTuple
 
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
-from app.numbers import EXACT, ZERO, plain
+from app.numbers import ZERO
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.properties import read_properties
 from app.wire.usage_records import (
     ARREARS,
     BillingText,
-    CellText,
     Envelope,
     PublishedRecord,
     RevisionReason,
     cell_id,
     completion_record,
-    usage_record,
 )
 from tables.aggregation import Groups
 from tables.cells.cell import Span
@@ -31,8 +29,9 @@ from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
-from tables.closing.beside import Beside, beside, no_events
-from tables.closing.billing import NOTHING_LEFT, RENEWAL, billing_of, ends_unpublished
+from tables.closing.beside import beside
+from tables.closing.billing import billing_of, ends_unpublished
+from tables.closing.revision import Closing, next_revision
 from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
@@ -42,18 +41,6 @@ CELLS_A_STEP = 64
 """Between two chances to let others go on."""
 
 _UNPUBLISHED = PublishedPeriod()
-
-
-class Closing(NamedTuple):
-    """A cell that may be published, with what its record echoes."""
-
-    name: PublishedCellKey
-    period_charge: PeriodCharge
-    charge_filter: ChargeFilter | None
-    grouped_by: tuple[tuple[str, str | None], ...]
-    figures: CellFigures
-    beside: Beside | None = None
-    """What its record says besides the figures; None: nothing."""
 
 
 class _Change(NamedTuple):
@@ -107,21 +94,12 @@ class PeriodAtCut:
         heap: list[tuple[str, int, _Change]] = []
         for count, found in enumerate(self.closings(self.partition.packing.route_of), 1):
             if found is not None and (change := self._change_of(found)) is not None:
-                identity = cell_id(
-                    self.subscription,
-                    found.period_charge.charge.id,
-                    found.name[1],
-                    found.grouped_by,
-                    period.start_ms,
-                )
-                heappush(heap, (identity, count, change))
+                heappush(heap, (self._identity(found), count, change))
             if count % CELLS_A_STEP == 0:
                 yield None
         while heap:
             identity, count, (shown, known, reason) = heappop(heap)
-            envelope = self._envelope(plan, shown.period_charge.as_of_ms)
-            billing = self._billing(identity, shown.period_charge)
-            entry, record = _revision(envelope, identity, shown, billing, known, reason)
+            entry, record = self._revision(plan, identity, shown, known, reason)
             if record is not None and entry is not None:
                 completes = True
                 published.put_cell(period_name, shown.name, entry)
@@ -134,6 +112,45 @@ class PeriodAtCut:
             as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)
+
+    def to_come(self) -> Iterator[tuple[Closing, RevisionReason | None] | None]:
+        """Yield what the cut would publish: a cell with its figures, and why it is revised.
+
+        The reason of a new cell is None. None is a step. Nothing is changed.
+        """
+        period, plans = self.period, self.partition.definitions.plan_of(self.subscription.id)
+        plan = plans.last_before_deletion(period.fixed_at_ms)
+        if self.before.cut_ms >= self.cut_ms or plan is None:
+            return
+        for found in self.closings(self.partition.views.route_of):
+            change = None if found is None else self._change_of(found)
+            if change is None:
+                yield None
+                continue
+            shown, known, reason = change
+            identity = self._identity(shown)
+            entry, _ = self._revision(plan, identity, shown, known, reason)
+            if entry is None:
+                yield None
+            else:
+                yield shown, reason
+
+    def _identity(self, shown: Closing) -> str:
+        charge_id, start_ms = shown.period_charge.charge.id, self.period.start_ms
+        return cell_id(self.subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
+
+    def _revision(
+        self,
+        plan: Plan,
+        identity: str,
+        shown: Closing,
+        known: PublishedCell | None,
+        reason: RevisionReason | None,
+    ) -> tuple[PublishedCell | None, PublishedRecord | None]:
+        """Return the next revision of a cell, None when it would say nothing new."""
+        envelope = self._envelope(plan, shown.period_charge.as_of_ms)
+        billing = self._billing(identity, shown.period_charge)
+        return next_revision(envelope, identity, shown, billing, known, reason)
 
     def _change_of(self, found: Closing) -> _Change | None:
         """Return what may have to be published of a cell; None: it neither is nor was shown."""
@@ -413,78 +430,3 @@ class PeriodAtCut:
 
 
 _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
-
-
-def _revision(
-    envelope: Envelope,
-    identity: str,
-    shown: Closing,
-    billing: BillingText,
-    published: PublishedCell | None,
-    reason: RevisionReason | None,
-) -> tuple[PublishedCell | None, PublishedRecord | None]:
-    """Return the next revision of a cell, None when it would say nothing new."""
-    figures, cut_ms = shown.figures, envelope.closed_at_ms
-    text = CellText(
-        plain(figures.units),
-        _prorated_text(shown, billing),
-        plain(figures.total_aggregated_units),
-        None
-        if figures.precise_total_amount_cents is None
-        else plain(figures.precise_total_amount_cents),
-        figures.events_count,
-        figures.digest,
-    )
-    if envelope.period.fold_version > 1:
-        billing = _with_events(billing, shown)
-    revision = 0 if published is None else published.revision + 1
-    entry = PublishedCell(
-        revision,
-        *text[:5],
-        digest=figures.digest.to_bytes(16, "big"),
-        cut_ms=cut_ms,
-        billing_digest=billing.digest,
-    )
-    if published is not None and published.same_figures(entry):
-        return None, None
-    previous = None if published is None else published.units
-    record = usage_record(
-        envelope,
-        identity,
-        revision,
-        shown.period_charge.charge,
-        shown.period_charge.metric,
-        shown.charge_filter,
-        shown.grouped_by,
-        text,
-        billing,
-        previous,
-        None if previous is None else _delta(text.units, previous),
-        reason,
-    )
-    return entry, record
-
-
-def _with_events(billing: BillingText, shown: Closing) -> BillingText:
-    """Return the same with the rows and events that a record has beside its figures."""
-    charge, metric, *_ = shown.period_charge
-    if shown.beside is not None:
-        found = shown.beside.text(shown.charge_filter, shown.name[2])
-    else:
-        found = no_events(charge, metric, shown.charge_filter)
-    # Where nothing is left to bill no price asks for single events.
-    per_event = "null" if billing.billing == NOTHING_LEFT else found.per_event
-    return billing._replace(
-        presentation_breakdowns=found.presentation_breakdowns, per_event=per_event
-    )
-
-
-def _prorated_text(shown: Closing, billing: BillingText) -> str | None:
-    if not shown.period_charge.charge.prorated or billing.billing == RENEWAL:
-        return None
-    prorated = shown.figures.prorated_units
-    return plain(ZERO if prorated is None else prorated)
-
-
-def _delta(units: str, previous: str) -> str:
-    return plain(EXACT.subtract(EXACT.create_decimal(units), EXACT.create_decimal(previous)))

@@ -12,12 +12,15 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import HistoryRecord, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.meter.usage import (
+    NOT_BILLED,
+    OPEN,
     AsOf,
     ChargeInForce,
     EvaluatedAlert,
     PastPeriod,
     PeriodUsage,
     PresentedRow,
+    Publication,
     UsageRow,
 )
 from app.wire.arrivals import SubscriptionKey
@@ -25,9 +28,11 @@ from tables.breakdown_fold import breakdown_id
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
+from tables.changelogged.published import PublishedCell, PublishedPeriod
 from tables.closing.beside import span_named
 from tables.partition.partition import Partition
 from tables.reading.in_advance import with_in_advance
+from tables.reading.publication import Pending, pending_steps, publication
 from tables.routing.implicit import implicit_plan, implicit_subscription
 from tables.routing.period_charges import PeriodCharges
 
@@ -147,16 +152,45 @@ def _period_steps(
     charges = tuple(ChargeInForce(charge, metric) for charge, metric, *_ in known.in_force)
     published = partition.published.find((subscription.id, period.start_ms))
     if published is not None and published.revision >= 0:
-        rows: Iterator[UsageRow | None] = _published_rows(
-            charges, partition, (subscription.id, period.start_ms)
+        usage = yield from _published_steps(
+            partition, name, subscription, plan, charges, period, published
         )
-    else:
-        charges = tuple(_as_folded(charges, partition, name, subscription.id, period))
-        rows = _live_rows(charges, partition, name, subscription.id, period, at_ms, presented_by)
-    usage = _usage(partition, subscription, plan, charges, (), period)
+        return usage
+    charges = tuple(_as_folded(charges, partition, name, subscription.id, period))
+    rows = _live_rows(charges, partition, name, subscription.id, period, at_ms, presented_by)
+    state = OPEN
+    if at_ms is None:
+        state = publication(partition, subscription, period, NEVER_MS)
+    usage = _usage(partition, subscription, plan, charges, (), period, state)
     collected = yield from _collected(rows)
     if at_ms is not None:
         collected = yield from with_in_advance(partition, subscription, charges, period, collected)
+    return msgspec.structs.replace(usage, rows=collected)
+
+
+def _published_steps(
+    partition: Partition,
+    name: SubscriptionKey,
+    subscription: Subscription,
+    plan: Plan | None,
+    charges: tuple[ChargeInForce, ...],
+    period: Period,
+    published: PublishedPeriod,
+) -> Steps[PeriodUsage]:
+    """Return usage of a period as published, beside each cell what its next revision shows."""
+    timelines = (
+        timeline
+        for versions, timeline in partition.timelines.of(name)
+        if (newest := versions.at()) is not None and newest.id == subscription.id
+    )
+    pending_cut_ms, pending = NEVER_MS, Pending()
+    for timeline in timelines:
+        pending_cut_ms, pending = yield from pending_steps(
+            partition, name, subscription, timeline, period
+        )
+    state = publication(partition, subscription, period, pending_cut_ms)
+    usage = _usage(partition, subscription, plan, charges, (), period, state)
+    collected = yield from _collected(_published_rows(charges, published, pending))
     return msgspec.structs.replace(usage, rows=collected)
 
 
@@ -211,6 +245,7 @@ def _usage(
     charges: tuple[ChargeInForce, ...],
     rows: tuple[UsageRow, ...],
     period: Period,
+    state: Publication,
     *,
     implicit: bool = False,
 ) -> PeriodUsage:
@@ -226,7 +261,7 @@ def _usage(
         to_ms=period.to_ms,
         timezone=period.timezone,
         duration_days=period.duration_days,
-        final=not implicit and partition.checkpoint.append_time_ms > period.due_at_ms,
+        publication=state,
         as_of=as_of(partition),
         stale=partition.refolding(subscription.organization_id, subscription.external_id),
         implicit=implicit,
@@ -383,26 +418,34 @@ def grouped_by(
 
 
 def _published_rows(
-    charges: tuple[ChargeInForce, ...], partition: Partition, period: tuple[str, int]
-) -> Iterator[UsageRow]:
+    charges: tuple[ChargeInForce, ...], published: PublishedPeriod, pending: Pending
+) -> Iterator[UsageRow | None]:
+    """Yield the cells that show usage, or will at their next revision; None: a step."""
     by_id = {in_force.charge.id: in_force for in_force in charges}
-    published = partition.published.find(period)
-    cells = list(published.cells.items()) if published else ()
-    for (charge_id, filter_id, groups, *_), cell in cells:
-        in_force = by_id.get(charge_id)
-        if in_force is None or not cell.shows_usage:
+    for name in dict.fromkeys((*published.cells, *pending)):
+        (charge_id, filter_id, groups, *_), cell = name, published.cells.get(name, _UNPUBLISHED)
+        in_force, to_come = by_id.get(charge_id), pending.get(name)
+        if in_force is None or not (cell.shows_usage or to_come is not None):
+            yield None
             continue
         precise = cell.precise_total_amount_cents
         yield UsageRow(
             charge_id=charge_id,
             filter_id=filter_id,
-            grouped_by=grouped_by(in_force, filter_id, groups),
+            grouped_by=grouped_by(in_force, filter_id, groups)
+            if cell is not _UNPUBLISHED or to_come is None
+            else to_come.grouped_by,
             units=Decimal(cell.units),
             prorated_units=None if cell.prorated_units is None else Decimal(cell.prorated_units),
             total_aggregated_units=Decimal(cell.total_aggregated_units),
             events_count=cell.events_count,
             precise_total_amount_cents=None if precise is None else Decimal(precise),
+            revision=None if cell is _UNPUBLISHED else cell.revision,
+            pending=None if to_come is None else to_come.row,
         )
+
+
+_UNPUBLISHED = PublishedCell(-1, "0.0", None, "0.0", None, 0, b"", -1)
 
 
 def _implicit_past(partition: Partition, name: SubscriptionKey, at_ms: int) -> Iterator[PastPeriod]:
@@ -430,7 +473,8 @@ def _implicit_steps(
     known = (ChargeInForce(partition.routes.implicit.charge(m), m) for m in metrics)
     charges = tuple(_as_folded(known, partition, name, subscription.id, period))
     plan = implicit_plan(name[0], metrics)
-    usage = _usage(partition, subscription, plan, charges, (), period, implicit=True)
+    state = OPEN if at_ms is not None else NOT_BILLED
+    usage = _usage(partition, subscription, plan, charges, (), period, state, implicit=True)
     rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
     collected = yield from _collected(rows)
     return msgspec.structs.replace(usage, rows=collected)

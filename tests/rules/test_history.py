@@ -354,10 +354,17 @@ def test_past_usage_shows_the_groups_once_they_are_published() -> None:
 
     def week(at_ms: int) -> list[tuple[Any, ...]]:
         usage = past_usage(world.fold(at_ms).partition, (ORG, SUBSCRIPTION), at_ms)[-1]
-        return sorted((row.grouped_by, str(row.units)) for row in usage.rows)
+        return sorted(
+            (row.grouped_by, str(row.units), str(row.pending and row.pending.units))
+            for row in usage.rows
+        )
 
-    assert week(LATER_MS + 10) == [((("g", "x"),), "5.0"), ((("g", "y"),), "7.0")]
-    assert week(AT_MS) == [((("h", "p"),), "12.0")]
+    assert week(LATER_MS + 10) == [
+        ((("g", "x"),), "5.0", "0"),
+        ((("g", "y"),), "7.0", "0"),
+        ((("h", "p"),), "0.0", "12"),
+    ]
+    assert week(AT_MS) == [((("h", "p"),), "12.0", "None")]
 
 
 @pytest.mark.parametrize("keys", [(), ("h",), ("h", "g"), ("g", "h")], ids=str)

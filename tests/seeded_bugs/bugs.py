@@ -248,8 +248,14 @@ BUGS = (
         "",
     ),
     Bug(
+        "pending-as-of-the-first-cut",
+        "tables/reading/publication.py",
+        "ceil_to(max(to_come), period.revise_every_ms)",
+        "ceil_to(min(to_come), period.revise_every_ms)",
+    ),
+    Bug(
         "revision-not-advanced",
-        "tables/closing/period_at_cut.py",
+        "tables/closing/revision.py",
         "revision = 0 if published is None else published.revision + 1",
         "revision = 0 if published is None else max(1, published.revision)",
     ),

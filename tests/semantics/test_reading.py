@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.world.story import Story
 
 
@@ -51,3 +53,30 @@ def test_past_usage_leaves_out_what_was_not_used_also_in_grace() -> None:
         {"g": "here"}
     ]
     assert february["final"] is False
+
+
+def test_a_late_event_is_pending_until_the_next_revision() -> None:
+    story = Story().metric("m", "sum_agg").plan({}).subscribe()
+    story.send("2024-01-10", v=2).send("2024-01-11", appended="2024-02-03T10:15:00Z", v=3)
+    story.send("2024-01-12", code="m", appended="2024-02-03T10:20:00Z", v=4)
+
+    def january(at: str) -> dict[str, Any]:
+        period = story.past(at)[-1]
+        (charge,) = period["charges_usage"]
+        return {**period, **charge}
+
+    before = january("2024-02-03T10:30:00Z")
+    assert (before["state"], before["closed_at"]) == ("published", "2024-02-01T00:00:00.000Z")
+    assert before["units"] == "2.0"
+    assert before["published"] == {"revision": 0, "units": "2.0", "events_count": 1}
+    assert before["pending"] == {
+        "cut": "2024-02-03T11:00:00.000Z",
+        "events": 2,
+        "delta_units": "7.0",
+        "reasons": ["late_events"],
+    }
+    assert (before["live"]["units"], before["live"]["events_count"]) == ("9.0", 3)
+    after = january("2024-02-03T11:30:00Z")
+    assert after["published"] == {"revision": 1, "units": "9.0", "events_count": 3}
+    assert (after["pending"], after["closed_at"]) == (None, "2024-02-03T11:00:00.000Z")
+    assert january("2024-03-13")["state"] == "final"

@@ -138,6 +138,10 @@ class Live:
     def define_all(self) -> None:
         self.define(len(self._to_define))
 
+    def drop_definitions(self) -> None:
+        """Forget the definitions that are not applied yet, as if they never came."""
+        self._to_define.clear()
+
     def define_until(self, at_ms: int) -> None:
         """Apply what was appended until then, and let the log have reached it."""
         while self._to_define and self._to_define[0].append_time_ms <= at_ms:

@@ -122,8 +122,56 @@ class ProjectedUsageAnswer(Model):
     customer_projected_usage: ProjectedUsageOutput
 
 
+class PublishedFigures(Model):
+    revision: Count
+    units: Units
+    events_count: Count
+
+
+class PendingFigures(Model):
+    cut: Instant = Field(description="When the revision is published.")
+    events: int = Field(description="How many events it adds; below 0: takes away.")
+    delta_units: Units
+    reasons: list[Literal["correction", "definition", "first_record", "late_events"]]
+
+
+class LiveFigures(Model):
+    units: Units
+    events_count: Count
+    as_of: Instant
+
+
+class ThreeFigures(Model):
+    """What is invoiced, what its next revision adds, and what it will then be."""
+
+    published: PublishedFigures | None = Field(description="Null: not published yet.")
+    pending: PendingFigures | None = Field(description="Null: no revision is due.")
+    live: LiveFigures
+
+
+class PastFilterUsage(FilterUsage, ThreeFigures):
+    pass
+
+
+class PastGroupUsage(GroupUsage, ThreeFigures):
+    filters: list[PastFilterUsage]  # type: ignore[assignment]
+
+
+class PastChargeUsage(ChargeUsage, ThreeFigures):
+    filters: list[PastFilterUsage]  # type: ignore[assignment]
+    grouped_usage: list[PastGroupUsage]  # type: ignore[assignment]
+
+
 class PastUsageOutput(UsageOutput):
-    final: bool = Field(description="No event changes it any more.")
+    charges_usage: list[PastChargeUsage]  # type: ignore[assignment]
+    state: Literal["due", "published", "final", "not_billed"] = Field(
+        description="due: ended, its first cut is to come; final: no event changes it any more; "
+        "not_billed: of a subscription that nobody defined."
+    )
+    final: bool = Field(description="Whether the state is final.")
+    due_at: Instant | None = Field(description="Its first cut; null: it has none.")
+    closed_at: Instant | None = Field(description="Its newest cut that published something.")
+    final_after: Instant | None
 
 
 class PastUsageList(Model):

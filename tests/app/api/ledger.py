@@ -55,12 +55,14 @@ from app.meter.overview import (
     UsageView,
 )
 from app.meter.usage import (
+    OPEN,
     AsOf,
     ChargeInForce,
     EstimatedFee,
     EvaluatedAlert,
     PastPeriod,
     PeriodUsage,
+    Publication,
     Regrouping,
     UsageRow,
 )
@@ -275,7 +277,7 @@ class LedgerMeter:
             return None
         timeline = self._timeline(subscription)
         period = timeline.holding(at_ms)
-        return None if period is None else self._usage(subscription, period, final=False)
+        return None if period is None else self._usage(subscription, period, OPEN)
 
     def evaluated_alerts(
         self, organization_id: str, external_subscription_id: str
@@ -328,7 +330,7 @@ class LedgerMeter:
     async def period_usage(
         self, organization_id: str, external_subscription_id: str, period: PastPeriod
     ) -> PeriodUsage:
-        return self._usage(period.subscription, period.period, final=True)
+        return self._usage(period.subscription, period.period, Publication(state="final"))
 
     def _timeline(self, subscription: Subscription) -> Timeline:
         versions = self.definitions.subscription_versions[subscription.id]
@@ -343,7 +345,7 @@ class LedgerMeter:
                 return subscription
         return None
 
-    def _usage(self, subscription: Subscription, period: Period, final: bool) -> PeriodUsage:
+    def _usage(self, subscription: Subscription, period: Period, state: Publication) -> PeriodUsage:
         plan = self.definitions.plan_by_id(subscription.plan_id)
         if plan is None:
             raise AssertionError("a subscription has a plan")
@@ -362,7 +364,7 @@ class LedgerMeter:
             to_ms=period.to_ms,
             timezone=period.timezone,
             duration_days=period.duration_days,
-            final=final,
+            publication=state,
             as_of=AsOf(self.now_ms(), 0, len(self.taken), 0),
         )
 

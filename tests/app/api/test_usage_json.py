@@ -6,10 +6,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.api.usage_json import UsageSelection, current_usage_json
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
-from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, UsageRow
+from app.meter.usage import (
+    OPEN,
+    AsOf,
+    ChargeInForce,
+    PendingRow,
+    PeriodUsage,
+    Publication,
+    UsageRow,
+)
 from tests.world.past import past_usage_json
 
 FROM_MS = 1_767_225_600_000
@@ -59,6 +68,7 @@ def usage(
     rows: list[UsageRow],
     metrics: dict[str, Metric] | None = None,
     timezone: str = "UTC",
+    publication: Publication = OPEN,
 ) -> PeriodUsage:
     known = metrics or {}
     return PeriodUsage(
@@ -90,7 +100,7 @@ def usage(
         to_ms=END_MS - 1000,
         timezone=timezone,
         duration_days=31,
-        final=False,
+        publication=publication,
         as_of=AsOf(FROM_MS + 1, 3, 42, 7),
     )
 
@@ -240,10 +250,43 @@ def test_a_filter_without_keys_is_not_grouped_though_the_charge_is() -> None:
     assert groups(shown) == [({}, "1.0", 1), ({"cloud": None}, "0.0", 0)]
 
 
+def test_past_usage_names_three_figures() -> None:
+    state = Publication(
+        state="published", due_at_ms=0, closed_at_ms=0, final_after_ms=9, pending_cut_ms=3_600_000
+    )
+    late = replace(
+        row("3", 1, filter_id="f-eu"), revision=2, pending=PendingRow(Decimal(5), 3, "late_events")
+    )
+    same = replace(row("1", 1, filter_id="f-us"), revision=0)
+    new = replace(row("0", 0), pending=PendingRow(Decimal(7), 1, None))
+    shown = past_usage_json(usage([charge(filters=(EU, US))], [late, same, new], publication=state))
+    assert (shown["final_after"], shown["closed_at"]) == (
+        "1970-01-01T00:00:00.009Z",
+        "1970-01-01T00:00:00.000Z",
+    )
+    total = only(shown)
+    assert total["units"] == "4.0"
+    assert total["published"] == {"revision": 2, "units": "4.0", "events_count": 2}
+    assert total["pending"] == {
+        "cut": "1970-01-01T01:00:00.000Z",
+        "events": 3,
+        "delta_units": "9.0",
+        "reasons": ["first_record", "late_events"],
+    }
+    assert (total["live"]["units"], total["live"]["events_count"]) == ("13.0", 5)
+    eu, us, other = total["filters"]
+    assert (eu["published"]["units"], eu["live"]["units"]) == ("3.0", "5.0")
+    assert us["pending"] is None
+    assert us["live"]["units"] == us["published"]["units"] == "1.0"
+    assert other["published"] is None
+    assert other["pending"]["delta_units"] == "7.0"
+
+
 def test_past_usage_leaves_out_what_was_not_used() -> None:
     charges = [charge(filters=(EU, US)), charge("api")]
-    shown = past_usage_json(usage(charges, [row("3", 1, filter_id="f-us")]))
-    assert shown["final"] is False
+    state = Publication(state="published")
+    shown = past_usage_json(usage(charges, [row("3", 1, filter_id="f-us")], publication=state))
+    assert (shown["state"], shown["final"]) == ("published", False)
     assert buckets(only(shown)["filters"]) == [({"region": ["us"]}, "3.0", 1)]
 
 

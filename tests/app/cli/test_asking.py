@@ -40,17 +40,19 @@ async def test_usage_as_json_is_the_api_s(api: Api, meter: Meter) -> None:
 
 @SERVERS
 async def test_past_usage_lists_every_ended_period(api: Api, meter: Meter) -> None:
-    async def closed() -> list[bool]:
+    async def states() -> list[str]:
         answer = await meter("usage", "sub/1", "--past", "--json")
-        return [period["final"] for period in json.loads(answer.stdout)["usage_periods"]]
+        return [period["state"] for period in json.loads(answer.stdout)["usage_periods"]]
 
     async def all_closed() -> bool:
-        found = await closed()
-        return len(found) >= 2 and all(found)
+        found = await states()
+        return len(found) >= 2 and set(found) == {"published"}
 
     await eventually(all_closed, True)
-    shown = await meter("usage", "sub/1", "--past")
-    assert shown.stdout.count(", closed") == len(await closed())
+    shown = await meter("usage", "sub/1", "--past", COLUMNS="200")
+    assert shown.stdout.count(", published at ") == len(await states())
+    for heading in ("Published", "Revision", "Pending", "Live"):
+        assert heading in shown.stdout
 
 
 @SERVERS
@@ -211,12 +213,44 @@ def test_groups_are_lines_below_their_charge() -> None:
         "charges_usage": [charge],
         "as_of": {"append_time": "2026-02-01T00:00:00.000Z"},
         "stale": True,
-        "final": False,
     }
     text = _text(period_usage(period, "title"))
-    for part in ("[bold]storage", "zone: (none)", "  region: eu or us", "zone: a", "not closed"):
+    for part in ("[bold]storage", "zone: (none)", "  region: eu or us", "zone: a"):
         assert part in text
     assert "A changed definition is being folded in" in text
+
+
+def test_an_ended_period_names_three_figures() -> None:
+    pending = {
+        "cut": "2026-02-03T11:00:00.000Z",
+        "events": 2,
+        "delta_units": "7.0",
+        "reasons": ["late_events"],
+    }
+    charge = FIGURES | {
+        "billable_metric": {"code": "m"},
+        "filters": [],
+        "grouped_usage": [],
+        "published": {"revision": 3, "units": "2.0", "events_count": 1},
+        "pending": pending,
+        "live": {"units": "9.0", "events_count": 3, "as_of": "2026-02-03T10:30:00.000Z"},
+    }
+    unpublished = {**charge, "published": None, "pending": None}
+    period = {
+        "from_datetime": "2026-01-01T00:00:00Z",
+        "to_datetime": "2026-01-31T23:59:59Z",
+        "charges_usage": [charge, unpublished],
+        "as_of": {"append_time": "2026-02-03T10:30:00.000Z"},
+        "stale": False,
+        "state": "published",
+        "due_at": "2026-02-01T00:00:00.000Z",
+        "closed_at": "2026-02-01T00:00:00.000Z",
+        "final_after": "2026-03-12T00:00:00.000Z",
+    }
+    text = _text(period_usage(period, "title"))
+    for part in ("2.0", "+7.0 at 2026-02-03T11:00:00.000Z (late events)", "9.0", "not yet"):
+        assert part in text
+    assert "published at 2026-02-01T00:00:00.000Z, events may revise it until" in text
 
 
 def _partition(number: int, **more: Any) -> dict[str, Any]:

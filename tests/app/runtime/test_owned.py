@@ -94,7 +94,7 @@ def _no_memory_in_a_step(*_: object) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("failing", "instead"),
     [
-        ("tables.closing.period_at_cut.usage_record", _NoMemory(usage_record, 2)),
+        ("tables.closing.revision.usage_record", _NoMemory(usage_record, 2)),
         ("agents.close.settling", _no_memory_in_a_step),
     ],
     ids=["between records", "as it is settled"],

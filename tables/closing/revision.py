@@ -1,0 +1,108 @@
+"""A cell at a cut, and the revision that says what is new about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.definitions.model import ChargeFilter
+from app.numbers import EXACT, ZERO, plain
+from app.wire.usage_records import (
+    BillingText,
+    CellText,
+    Envelope,
+    PublishedRecord,
+    RevisionReason,
+    usage_record,
+)
+from tables.cells.figures import CellFigures
+from tables.changelogged.published import PublishedCell, PublishedCellKey
+from tables.closing.beside import Beside, no_events
+from tables.closing.billing import NOTHING_LEFT, RENEWAL
+from tables.routing.period_charges import PeriodCharge
+
+
+class Closing(NamedTuple):
+    """A cell that may be published, with what its record echoes."""
+
+    name: PublishedCellKey
+    period_charge: PeriodCharge
+    charge_filter: ChargeFilter | None
+    grouped_by: tuple[tuple[str, str | None], ...]
+    figures: CellFigures
+    beside: Beside | None = None
+    """What its record says besides the figures; None: nothing."""
+
+
+def next_revision(
+    envelope: Envelope,
+    identity: str,
+    shown: Closing,
+    billing: BillingText,
+    published: PublishedCell | None,
+    reason: RevisionReason | None,
+) -> tuple[PublishedCell | None, PublishedRecord | None]:
+    """Return the next revision of a cell, None when it would say nothing new."""
+    figures, cut_ms = shown.figures, envelope.closed_at_ms
+    text = CellText(
+        plain(figures.units),
+        _prorated_text(shown, billing),
+        plain(figures.total_aggregated_units),
+        None
+        if figures.precise_total_amount_cents is None
+        else plain(figures.precise_total_amount_cents),
+        figures.events_count,
+        figures.digest,
+    )
+    if envelope.period.fold_version > 1:
+        billing = _with_events(billing, shown)
+    revision = 0 if published is None else published.revision + 1
+    entry = PublishedCell(
+        revision,
+        *text[:5],
+        digest=figures.digest.to_bytes(16, "big"),
+        cut_ms=cut_ms,
+        billing_digest=billing.digest,
+    )
+    if published is not None and published.same_figures(entry):
+        return None, None
+    previous = None if published is None else published.units
+    record = usage_record(
+        envelope,
+        identity,
+        revision,
+        shown.period_charge.charge,
+        shown.period_charge.metric,
+        shown.charge_filter,
+        shown.grouped_by,
+        text,
+        billing,
+        previous,
+        None if previous is None else _delta(text.units, previous),
+        reason,
+    )
+    return entry, record
+
+
+def _with_events(billing: BillingText, shown: Closing) -> BillingText:
+    """Return the same with the rows and events that a record has beside its figures."""
+    charge, metric, *_ = shown.period_charge
+    if shown.beside is not None:
+        found = shown.beside.text(shown.charge_filter, shown.name[2])
+    else:
+        found = no_events(charge, metric, shown.charge_filter)
+    # Where nothing is left to bill no price asks for single events.
+    per_event = "null" if billing.billing == NOTHING_LEFT else found.per_event
+    return billing._replace(
+        presentation_breakdowns=found.presentation_breakdowns, per_event=per_event
+    )
+
+
+def _prorated_text(shown: Closing, billing: BillingText) -> str | None:
+    if not shown.period_charge.charge.prorated or billing.billing == RENEWAL:
+        return None
+    prorated = shown.figures.prorated_units
+    return plain(ZERO if prorated is None else prorated)
+
+
+def _delta(units: str, previous: str) -> str:
+    return plain(EXACT.subtract(EXACT.create_decimal(units), EXACT.create_decimal(previous)))
