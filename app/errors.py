@@ -1,7 +1,11 @@
-"""What can keep a local server from running, said so that a person knows what to do."""
+"""What can keep a server or a worker from running, said so that a person knows what to do."""
 
 from __future__ import annotations
 
 
 class StackError(Exception):
     """A server could not be started; the text is the whole message to the user."""
+
+
+class TopicRefused(Exception):
+    """A topic that exists cannot be worked with; the text says what to change."""

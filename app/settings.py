@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from aiokafka.abc import AbstractTokenProvider
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -27,9 +26,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.bounds import limits
-from app.credentials import CalledTokens, ClientCredentials, found_callable, ssl_context
+from app.bounds.quotas import Quotas
+from app.credentials import found_callable, ssl_context
 from app.definitions.model import MAX_WAIT_S, ProducerTrust
-from app.definitions.quotas import Quotas
 
 PREFIX = "METER_"
 LOCAL_ORGANIZATION_ID = "00000000-0000-4000-8000-000000000001"
@@ -564,7 +563,9 @@ class Settings(BaseSettings):
             options["sasl_plain_password"] = self.kafka_password.get_secret_value()
         return options
 
-    def _token_provider(self) -> AbstractTokenProvider:
+    def _token_provider(self) -> object:
+        from app.tokens import CalledTokens, ClientCredentials  # who asks a worker has no aiokafka
+
         if self.kafka_token_provider is not None:
             return CalledTokens(self.kafka_token_provider)
         return ClientCredentials(

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE.parent / "constraints.txt"
+PROJECT = HERE.parent / "pyproject.toml"
 EXCEPTIONS = HERE / "audit-exceptions.toml"
 LONGEST = timedelta(days=30)
 DISTRIBUTION = "meterstream"
@@ -80,14 +81,21 @@ def runtime_packages(required: Required) -> set[str]:
 
 
 def required_by(name: str) -> list[str]:
-    """Of an installed distribution; one that is not installed here asks for nothing."""
+    """Of ours with all extras but the tests'; one that is not installed here asks for nothing."""
     try:
-        wanted = requires(name) or []
+        wanted = _ours() if name == DISTRIBUTION else requires(name) or []
     except PackageNotFoundError:
         return []
     return [
         re.split(r"[^A-Za-z0-9._-]", each)[0].lower() for each in wanted if "extra ==" not in each
     ]
+
+
+def _ours() -> list[str]:
+    project = tomllib.loads(PROJECT.read_text())["project"]
+    extras = project["optional-dependencies"]
+    of_extras = (each for name in extras if name != "test" for each in extras[name])
+    return [*project["dependencies"], *of_extras]
 
 
 def objections(

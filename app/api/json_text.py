@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -31,6 +32,15 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 def encode(value: Any) -> bytes:
     """Return compact JSON; `msgspec.Raw` as it stands."""
     return msgspec.json.encode(value)
+
+
+def whole(value: Any) -> Any:
+    """Return the value with lists in place of generators."""
+    if isinstance(value, Generator):
+        return [whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    return value
 
 
 def decode(body: bytes) -> Any:

@@ -30,15 +30,6 @@ _LATER = "too much is asked at once: try again later"
 log = logging.getLogger(__name__)
 
 
-def whole(value: Any) -> Any:
-    """Return the value with lists in place of generators."""
-    if isinstance(value, Generator):
-        return [whole(item) for item in value]
-    if isinstance(value, dict):
-        return {key: whole(item) for key, item in value.items()}
-    return value
-
-
 def pieces(value: Any) -> Iterator[bytes]:
     """Yield the text of a value; of its lists so many items at a step."""
     if isinstance(value, Generator):

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.streams import whole
+from app.api.json_text import whole
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.billing_periods.timezones import local_date
 from app.definitions.aggregation_types import AGGREGATION_TYPES

@@ -11,9 +11,9 @@ import click
 
 from app.cli.failures import told_plainly
 from app.cli.remote import local_settings
-from app.credentials import NotLetIn
 from app.kafka.names import KafkaError
 from app.settings import HOST, Settings
+from app.tokens import NotLetIn
 
 
 def settings_of_the_log() -> Settings:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import msgspec
-from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.cli.failures import NO_VERDICT
 from app.cli.output import Terminal
 from app.cli.remote import nobody_answers
 
-# A worker may read for long between two lines, but not for ever.
-_TIMEOUT = ClientTimeout(total=None, sock_connect=10, sock_read=300)
+_CONNECT_TIMEOUT_S = 10.0
+_READ_TIMEOUT_S = 300.0
+"""A worker may read for long between two lines, but not for ever."""
 
 
 class Unproved(click.ClickException):
@@ -73,78 +77,96 @@ class EveryWorker:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         console = Terminal(stderr=True)
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-            async with ClientSession(timeout=_TIMEOUT) as opened:
-                for access in wanted:
-                    task = bar.add_task(self._doing)
-                    reached: dict[str, _Reached] = {}
+            for access in wanted:
+                task = bar.add_task(self._doing)
+                reached: dict[str, _Reached] = {}
 
-                    def advance(
-                        url: str, line: bytes, task: Any = task, known: Any = reached
-                    ) -> None:
-                        known[url] = msgspec.json.decode(line, type=_Reached)
-                        read = sum(each.records_read for each in known.values())
-                        total = sum(each.records_total for each in known.values())
-                        bar.update(task, completed=read, total=total)
+                def advance(url: str, line: bytes, task: Any = task, known: Any = reached) -> None:
+                    known[url] = msgspec.json.decode(line, type=_Reached)
+                    read = sum(each.records_read for each in known.values())
+                    total = sum(each.records_total for each in known.values())
+                    bar.update(task, completed=read, total=total)
 
-                    await self._ask_all(opened, access, advance, of_all=of_all)
-                    if of_all:
-                        _check_whole(reached)
+                await self._ask_all(access, advance, of_all=of_all)
+                if of_all:
+                    _check_whole(reached)
 
     async def _ask_all(
-        self,
-        opened: ClientSession,
-        access: Access,
-        advance: Callable[[str, bytes], None],
-        *,
-        of_all: bool,
+        self, access: Access, advance: Callable[[str, bytes], None], *, of_all: bool
     ) -> None:
         """Ask one worker who the others are, and then those; together they own every partition."""
-        first = await self._ask_one(opened, access, advance)
+        first = await self._ask_one(access, advance)
         others = first.peers if of_all else []
         if first.owner is not None:
             others = [first.owner]
         await asyncio.gather(
-            *(
-                self._ask_one(opened, Access(other.rstrip("/"), access.key), advance)
-                for other in others
-            )
+            *(self._ask_one(Access(other.rstrip("/"), access.key), advance) for other in others)
         )
 
-    async def _ask_one(
-        self, opened: ClientSession, access: Access, advance: Callable[[str, bytes], None]
-    ) -> _First:
+    async def _ask_one(self, access: Access, advance: Callable[[str, bytes], None]) -> _First:
         first: _First | None = None
         done = False
-        async for line in self._lines(opened, access):
-            if first is None:
-                first = msgspec.json.decode(line, type=_First)
-                done = first.owner is not None
-                continue
-            if b'"error"' in line[:10]:
-                raise Unproved(f"{access.url}: {msgspec.json.decode(line, type=_First).error}")
-            done = self._take(access, line)
-            advance(access.url, line)
+        async with aclosing(self._lines(access)) as lines:
+            async for line in lines:
+                if first is None:
+                    first = msgspec.json.decode(line, type=_First)
+                    done = first.owner is not None
+                    continue
+                if b'"error"' in line[:10]:
+                    raise Unproved(f"{access.url}: {msgspec.json.decode(line, type=_First).error}")
+                done = self._take(access, line)
+                advance(access.url, line)
         if first is None or not done:
             raise Unproved(f"{access.url} stopped before it was done")
         return first
 
-    async def _lines(self, opened: ClientSession, access: Access) -> AsyncIterator[bytes]:
-        headers = {"Authorization": f"Bearer {access.key}"}
-        url = f"{access.url}{self._path}"
+    async def _lines(self, access: Access) -> AsyncGenerator[bytes]:
+        """Yield the lines of one worker's answer. Raises `Unproved`."""
+        asked = await asyncio.to_thread(_Asked, access)
         try:
-            async with opened.post(url, json=self._body, headers=headers) as answer:
-                if answer.status != 200:
-                    text = await answer.text()
-                    raise Unproved(f"{access.url} answered {answer.status}: {text}")
-                left = b""
-                async for chunk in answer.content.iter_any():
-                    *lines, left = (left + chunk).split(b"\n")
-                    for line in lines:
-                        yield line
-        except ClientConnectorError as error:
-            raise Unproved(nobody_answers(access.url, error.os_error)) from error
-        except (ClientError, TimeoutError) as error:
+            answer = await asyncio.to_thread(
+                asked.post, self._path, msgspec.json.encode(self._body)
+            )
+            if answer.status != 200:
+                text = (await asyncio.to_thread(answer.read)).decode(errors="replace")
+                raise Unproved(f"{access.url} answered {answer.status}: {text}")
+            while (line := await asyncio.to_thread(answer.readline)).endswith(b"\n"):
+                yield line[:-1]
+        except (HTTPException, OSError) as error:
             raise Unproved(f"{access.url} stopped answering: {error or 'timeout'}") from error
+        finally:
+            asked.close()
+
+
+class _Asked:
+    """A connection to one worker, used from threads. Raises `Unproved` if nobody answers."""
+
+    def __init__(self, access: Access) -> None:
+        scheme, server, *_ = urlsplit(access.url)
+        kind = HTTPSConnection if scheme == "https" else HTTPConnection
+        self._connection = kind(server, timeout=_CONNECT_TIMEOUT_S)
+        self._path = urlsplit(access.url).path
+        self._headers = {
+            "Authorization": f"Bearer {access.key}",
+            "Content-Type": "application/json",
+        }
+        try:
+            self._connection.connect()
+        except (OSError, HTTPException) as error:
+            raise Unproved(nobody_answers(access.url, error)) from error
+        self._socket: socket.socket = self._connection.sock
+        self._socket.settimeout(_READ_TIMEOUT_S)
+
+    def post(self, path: str, body: bytes) -> HTTPResponse:
+        """Send the request and return the answer as far as its headers."""
+        self._connection.request("POST", self._path + path, body, self._headers)
+        return self._connection.getresponse()
+
+    def close(self) -> None:
+        """End the connection; a thread that still reads it finds its end."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
 
 
 def _check_whole(reached: dict[str, _Reached]) -> None:

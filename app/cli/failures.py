@@ -9,8 +9,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from app.errors import StackError
-from app.kafka.topics import TopicRefused
+from app.errors import StackError, TopicRefused
 from app.settings import Settings, environment_names
 
 NO_VERDICT = 2

@@ -9,36 +9,48 @@ import click
 
 
 class _Place(NamedTuple):
-    """Where a command is, and the line that lists it."""
+    """Where a command is, the extra that installs what it needs, and the line that lists it."""
 
     module: str
-    attribute: str
+    extra: str | None
     short_help: str
+    attribute: str
+
+
+def _place(module: str, extra: str | None, short_help: str, attribute: str = "") -> _Place:
+    return _Place(f".{module}", extra, short_help, attribute or module)
 
 
 _COMMANDS: Final = {
-    "dead-letters": _Place(
-        "app.cli.dead_letters", "dead_letters", "List refused events, and replay them."
+    "dead-letters": _place("dead_letters", None, "List refused events, and replay them."),
+    "events": _place("events", None, "Correct events that were sent, at any age."),
+    "explain": _place("explain", None, "Show the events that a figure is made of."),
+    "export": _place("export", "worker", "Write a log as JSON lines.", "export_command"),
+    "fold": _place("fold", "fold", "Fold two files offline: the bytes a worker publishes."),
+    "keys": _place("keys", None, "Make keys for the API."),
+    "limits": _place("limits", None, "Print every limit of what one input may cost."),
+    "preview": _place("preview", None, "Show what a changed definition would make."),
+    "set-aside": _place(
+        "set_aside", "worker", "List raw records that no fold looks at; name more."
     ),
-    "events": _Place("app.cli.events", "events", "Correct events that were sent, at any age."),
-    "explain": _Place("app.cli.explain", "explain", "Show the events that a figure is made of."),
-    "export": _Place("app.cli.export", "export_command", "Write a log as JSON lines."),
-    "fold": _Place("app.cli.fold", "fold", "Fold two files offline: the bytes a worker publishes."),
-    "keys": _Place("app.cli.keys", "keys", "Make keys for the API."),
-    "limits": _Place("app.cli.limits", "limits", "Print every limit of what one input may cost."),
-    "preview": _Place("app.cli.preview", "preview", "Show what a changed definition would make."),
-    "set-aside": _Place(
-        "app.cli.set_aside", "set_aside", "List raw records that no fold looks at; name more."
-    ),
-    "settings": _Place("app.cli.settings", "settings", "Print every setting, or apply them."),
-    "stack": _Place("app.cli.stack", "stack", "Run only the servers: Kafka and Redis."),
-    "up": _Place("app.cli.worker", "up", "Run everything on this machine."),
-    "usage": _Place("app.cli.usage", "usage", "Print the usage of a subscription."),
-    "verify": _Place("app.cli.verify", "verify", "Compare usage with a fold of the raw topic."),
-    "watch": _Place("app.cli.watch", "watch", "Show partitions, lag, closing and usage, live."),
-    "webhooks": _Place("app.cli.webhooks", "webhooks", "Tell organizations what happens."),
-    "worker": _Place("app.cli.worker", "worker", "Run one worker on given servers."),
+    "settings": _place("settings", "worker", "Print every setting, or apply them."),
+    "stack": _place("stack", "local", "Run only the servers: Kafka and Redis."),
+    "up": _place("up", "local", "Run everything on this machine."),
+    "usage": _place("usage", None, "Print the usage of a subscription."),
+    "verify": _place("verify", None, "Compare usage with a fold of the raw topic."),
+    "watch": _place("watch", None, "Show partitions, lag, closing and usage, live."),
+    "webhooks": _place("webhooks", "worker", "Tell organizations what happens."),
+    "worker": _place("worker", "worker", "Run one worker on given servers."),
 }
+
+
+_OURS: Final = frozenset({(__package__ or "").partition(".")[0], "agents", "tables"})
+
+
+class _NotInstalled(click.ClickException):
+    """What a command needs is not there."""
+
+    exit_code = 2
 
 
 class _Commands(click.Group):
@@ -56,7 +68,17 @@ class _Commands(click.Group):
         place = _COMMANDS.get(cmd_name)
         if place is None:
             return None
-        command: click.Command = getattr(import_module(place.module), place.attribute)
+        try:
+            module = import_module(place.module, __package__)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if place.extra is None or missing in _OURS:
+                raise
+            raise _NotInstalled(
+                f"`meter {cmd_name}` needs {missing}, which is not installed: "
+                f"pip install 'meterstream[{place.extra}]'"
+            ) from error
+        command: click.Command = getattr(module, place.attribute)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -1,13 +1,10 @@
-"""`meter worker` and `meter up`: a worker on existing servers, or everything on this machine."""
+"""`meter worker`: a worker on existing servers."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import shlex
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import click
@@ -17,30 +14,25 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.bounds.limits import LOG_REPEATED_S
-from app.cli.demo import SUBSCRIPTIONS, demo
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import echo
-from app.credentials import NotLetIn
 from app.errors import StackError
 from app.kafka.names import KafkaConnectionError, KafkaError
 from app.local_servers.ports import require_free
-from app.local_servers.stack import local_stack
 from app.log import configure
-from app.main import Worker, run_worker
+from app.main import run_worker
 from app.settings import Settings
+from app.tokens import NotLetIn
 
 log = logging.getLogger(__name__)
-
-DEFAULT_HTTP_PORT = Settings.model_fields["http_port"].default
-READY_POLL_S = 0.1
 
 
 @click.command()
 def worker() -> None:
     """Run one worker on the Kafka and Redis that METER_* names, until Ctrl-C."""
     settings = load_settings()
-    _log(settings)
+    configure_log(settings)
     with told_plainly():
         _require_servers(settings)
         uvloop.run(_worker(settings))
@@ -48,59 +40,13 @@ def worker() -> None:
 
 async def _worker(settings: Settings) -> None:
     with ended_by_signals():
-        _require_port(settings)
-        with _stopped_plainly(settings):
+        require_port(settings)
+        with stopped_plainly(settings):
             await run_worker(settings, lambda running: echo(f"Worker  {running.url}"))
     echo("Stopped.")
 
 
-@click.command()
-@click.option("--demo/--no-demo", "with_demo", default=True, help="Feed sample metrics and events.")
-def up(with_demo: bool) -> None:
-    """Run everything on this machine: Kafka, Redis, worker, API, page and a sample generator."""
-    settings = load_settings(profile="local")
-    _log(settings)
-    with told_plainly():
-        uvloop.run(_up(settings, with_demo))
-
-
-async def _up(settings: Settings, with_demo: bool) -> None:
-    # From the first moment, so that Ctrl-C in the middle of a start also stops what has started.
-    with ended_by_signals():
-        _require_port(settings)
-        async with local_stack(settings, echo) as running:
-            greeting: list[asyncio.Task[None]] = []
-
-            def tell(started: Worker) -> None:
-                greeting.append(asyncio.create_task(_greet(running, started, with_demo)))
-
-            try:
-                with _stopped_plainly(running):
-                    await run_worker(running, tell)
-            finally:
-                echo("Stopping …")
-                for task in greeting:
-                    task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
-    echo(f"Stopped. What was counted is in {settings.state_dir}/; start again to go on.")
-
-
-async def _greet(settings: Settings, started: Worker, with_demo: bool) -> None:
-    """Print what to try, as soon as it works; then run the sample."""
-    while started.gateway.not_ready():
-        await asyncio.sleep(READY_POLL_S)
-    echo(_welcome(settings, started, with_demo))
-    if not with_demo:
-        return
-    try:
-        await demo(started, settings)
-    except Exception:
-        # Sample events are not worth the worker: without them it runs on.
-        log.exception("The sample generator stopped")
-
-
-def _require_port(settings: Settings) -> None:
+def require_port(settings: Settings) -> None:
     require_free(settings.http_port, "METER_HTTP_PORT", "use the worker that runs there")
 
 
@@ -119,7 +65,7 @@ def _require_servers(settings: Settings) -> None:
 
 
 @contextmanager
-def _stopped_plainly(settings: Settings) -> Iterator[None]:
+def stopped_plainly(settings: Settings) -> Iterator[None]:
     """Tell of a server that does not answer in one line: that is no defect of ours.
 
     Anything else is raised.
@@ -144,71 +90,7 @@ def _stopped_plainly(settings: Settings) -> Iterator[None]:
         raise StackError(f"The worker stopped: {type(error).__name__}: {error}") from error
 
 
-def _welcome(settings: Settings, worker: Worker, with_demo: bool) -> str:
-    secret = settings.api_keys[0].key.get_secret_value()
-    paragraphs = [
-        _addresses(settings, worker.url, secret),
-        _demo_lines(settings) if with_demo else "",
-        _first_number(worker.url, secret),
-        _producer_lines(settings),
-        "Ctrl-C stops everything; what was counted stays.",
-    ]
-    return "\n" + "\n\n".join(filter(None, paragraphs))
-
-
-def _addresses(settings: Settings, url: str, secret: str) -> str:
-    organization = settings.api_keys[0].organization_id
-    raw, records = settings.topic(settings.raw_topic), settings.topic(settings.usage_records_topic)
-    return (
-        f"Page    {url}/\n"
-        f"API     {url}/api/v1   (key {secret}, organization {organization})\n"
-        f"Topics  in {raw}, out {records}, at {settings.kafka_bootstrap_servers[0]}"
-    )
-
-
-def _producer_lines(settings: Settings) -> str:
-    organization = settings.api_keys[0].organization_id
-    return (
-        f"A producer of your own writes to {settings.topic(settings.raw_topic)} with key "
-        f"{organization}-me\n(organization, hyphen, external_subscription_id):\n\n"
-        f'  {{"organization_id":"{organization}","external_subscription_id":"me",'
-        '"transaction_id":"t2","code":"downloads","properties":{"gb":1}}'
-    )
-
-
-def _demo_lines(settings: Settings) -> str:
-    meter = shlex.quote(sys.argv[0])
-    port = settings.http_port
-    where = "" if port == DEFAULT_HTTP_PORT else f" --url http://127.0.0.1:{port}"
-    return (
-        f"Sample subscriptions ({SUBSCRIPTIONS[0]}, {SUBSCRIPTIONS[1]}, …) get 20 events a second; "
-        "they began three\nmonths ago, so closed periods show within seconds. "
-        "In another terminal, in this directory:\n\n"
-        f"  {meter} watch{where}\n"
-        f"  {meter} usage {SUBSCRIPTIONS[0]}{where}\n"
-        f"  {meter} usage {SUBSCRIPTIONS[0]} --past{where}"
-    )
-
-
-def _first_number(url: str, secret: str) -> str:
-    curl = f"curl -H 'Authorization: Bearer {secret}'"
-    post = f"{curl} -H 'Content-Type: application/json'"
-    return (
-        "Your own first number takes a metric and an event: a subscription that is not defined is\n"
-        "read as if on a monthly plan with every metric (the implicit plan, on locally only).\n\n"
-        f"  {post} {url}/api/v1/billable_metrics \\\n"
-        '    -d \'{"billable_metric":{"name":"Downloads","code":"downloads",'
-        '"aggregation_type":"sum_agg","field_name":"gb"}}\'\n'
-        f"  {post} {url}/api/v1/events \\\n"
-        '    -d \'{"event":{"transaction_id":"t1","external_subscription_id":"me",'
-        '"code":"downloads","properties":{"gb":12.5}}}\'\n'
-        f"  {curl} \\\n"
-        f"    '{url}/api/v1/customers/me/current_usage?external_subscription_id=me"
-        "&billable_metric_code=downloads'"
-    )
-
-
-def _log(settings: Settings) -> None:
+def configure_log(settings: Settings) -> None:
     configure(settings.log_level, settings.log_format, LOG_REPEATED_S)
     plain = settings.kafka_username and settings.kafka_scram_algorithm == "PLAIN"
     if plain and not settings.kafka_tls:

@@ -6,10 +6,9 @@ so they are the same in every worker; what is counted by the minute or day each 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
 from app.billing_periods.day_count import DAY_MS
 from app.bounds import limits
+from app.bounds.quotas import Counted, Quotas
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.decision import Decision
 from app.definitions.model import Customer, Metric, Plan, Subscription
@@ -18,8 +17,6 @@ from app.definitions.state import Definitions
 from app.definitions.subscriptions import elapsed_periods
 
 MINUTE_MS = 60_000
-
-Counted = Literal["plan_changes", "subscription_changes", "corrections", "elapsed"]
 
 _WINDOWS_MS: dict[Counted, int] = {
     "plan_changes": MINUTE_MS,
@@ -59,29 +56,6 @@ _COUNTED_AS: dict[str, Counted] = {
     "update_subscription": "subscription_changes",
     "terminate_subscription": "subscription_changes",
 }
-
-
-class Quotas(NamedTuple):
-    """What one organization may have; None: no quota."""
-
-    metrics: int = limits.METRICS
-    plans: int = limits.PLANS
-    customers: int = limits.CUSTOMERS
-    subscriptions: int = limits.SUBSCRIPTIONS
-    elapsed: int = limits.ELAPSED
-    elapsed_a_day: int = limits.ELAPSED_A_DAY
-    plan_changes_a_minute: int | None = None
-    subscription_changes_a_minute: int | None = None
-    corrections_a_minute: int | None = None
-
-    def most(self, counted: Counted) -> int | None:
-        """Return the largest amount that one window allows; None: no quota."""
-        return {
-            "plan_changes": self.plan_changes_a_minute,
-            "subscription_changes": self.subscription_changes_a_minute,
-            "corrections": self.corrections_a_minute,
-            "elapsed": self.elapsed_a_day,
-        }[counted]
 
 
 def counted_as(kind: str) -> Counted | None:

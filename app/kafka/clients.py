@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 
 import app.kafka.lenient_fetch  # noqa: F401  # how every consumer reads what it fetches
-from app.credentials import refusal_of
+from app.tokens import refusal_of
 
 NOT_TAKEN: Final = (KafkaError, OSError, TimeoutError)
 """What a client raises when the brokers are away or refuse: no fault of ours, it may be tried

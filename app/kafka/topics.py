@@ -21,6 +21,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from app.errors import TopicRefused
 from app.kafka.clients import Admin, started
 from app.kafka.cluster_id import own_cluster_id
 from app.settings import HOST, Settings
@@ -94,10 +95,6 @@ _ANY_TIME = {
 
 def _up_to(message_bytes: int) -> dict[str, str]:
     return {"max.message.bytes": str(message_bytes)}
-
-
-class TopicRefused(Exception):
-    """A topic that exists cannot be worked with; the text says what to change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ import asyncio
 import logging
 
 from app.bounds.limits import LISTED_CHANGES
+from app.bounds.quotas import Counted
 from app.bounds.turns import Steps, Work
 from app.definitions.charge_terms import refused_terms
 from app.definitions.commands import MAX_COMMAND_BYTES, Command, UnreadableCommand
 from app.definitions.decision import Decision
 from app.definitions.log import applying, deciding
 from app.definitions.outcome import Applied, Impact, Rejected, cannot_be_applied, too_large
-from app.definitions.quotas import Counted, counted_as, elapsed_charges, over_quota
+from app.definitions.quotas import counted_as, elapsed_charges, over_quota
 from app.definitions.sizes import outgrown, oversized
 from app.definitions.state import Definitions
 from app.kafka.clients import NOT_TAKEN

@@ -43,15 +43,29 @@ def test_constraints_are_plain_pins() -> None:
 
 def test_everything_that_is_installed_for_us_is_pinned_to_what_is_here() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    direct = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"].values()
+    direct = [*project["dependencies"], *(each for extra in extras for each in extra)]
     needed: set[str] = set()
     for requirement in map(Requirement, direct):
-        if requirement.marker is None or requirement.marker.evaluate():
+        ours = requirement.name == project["name"]
+        if not ours and (requirement.marker is None or requirement.marker.evaluate()):
             needed = _needed(requirement, needed)
     names = {name for name in needed if "[" not in name}
     pins = _pins()
     assert sorted(names - set(pins)) == []
     assert {n: pins[n] for n in names} == {n: version(n) for n in names}
+
+
+def test_make_installs_every_extra() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    installed, left = set(), {"test"}
+    while left:
+        installed |= left
+        asked = (Requirement(each) for name in left for each in extras[name])
+        left = {e for each in asked if each.name == project["name"] for e in each.extras}
+    assert installed == set(extras)
+    assert "--editable '.[test]'" in (REPOSITORY / "Makefile").read_text()
 
 
 @pytest.fixture

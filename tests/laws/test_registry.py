@@ -19,7 +19,7 @@ from tests.world.definitions import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCEPTED = "app/definitions/aggregation_types.py"
-SAMPLES = ("app/cli/demo.py", "app/cli/worker.py")
+SAMPLES = ("app/cli/demo.py", "app/cli/up.py")
 """They create metrics of their own, as a user would."""
 
 each = pytest.mark.parametrize("name", AGGREGATIONS)

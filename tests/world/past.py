@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.streams import whole
+from app.api.json_text import whole
 from app.api.usage_json import past_usage_stream
 from app.bounds.turns import drained
 from app.meter.usage import PeriodUsage

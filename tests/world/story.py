@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.streams import whole
+from app.api.json_text import whole
 from app.api.usage_json import UsageSelection, current_usage_json, projected_usage_stream
 from app.definitions import commands
 from app.definitions.commands import Command

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.api.json_text import whole
 from app.api.overviews import Overviews
-from app.api.streams import PART_BYTES, parts, pieces, whole
+from app.api.streams import PART_BYTES, parts, pieces
 from app.bounds.turns import Turns, Work
 from app.meter.overview import OverviewQuery
 

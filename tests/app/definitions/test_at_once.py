@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bounds.quotas import Quotas
 from app.bounds.turns import STEP_ITEMS, Steps, T, drained
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.decision import Decision
 from app.definitions.log import apply, applying, deciding
 from app.definitions.outcome import Applied
-from app.definitions.quotas import Quotas, elapsed_charges, over_quota
+from app.definitions.quotas import elapsed_charges, over_quota
 from app.definitions.state import Definitions
 from app.definitions.versions import Coming, Versions
 from tests.world.clock import ms

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from app.bounds import limits
+from app.bounds.quotas import Quotas
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.log import decide
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected
-from app.definitions.quotas import MINUTE_MS, Quotas, Taken, elapsed_charges, over_quota
+from app.definitions.quotas import MINUTE_MS, Taken, elapsed_charges, over_quota
 from tests.world.definitions_log import ORG, Log, metric_body, plan_body, subscription_body
 
 ONE_OF_EACH = Quotas(metrics=1, plans=1, customers=1, subscriptions=1)

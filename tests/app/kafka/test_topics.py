@@ -11,6 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from app.errors import TopicRefused
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     EVENTS_REKEYED,
@@ -20,7 +21,6 @@ from app.kafka.topics import (
     USAGE_ALERTS,
     USAGE_CHANGED,
     USAGE_DAILY,
-    TopicRefused,
     admin_client,
     ensure_topics,
     topic_specs,
