@@ -14,8 +14,8 @@ PYTEST_ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check vectors lint format bench attacks neighbours fuzz simulate seeded-bugs \
-  chaos audit clean
+.PHONY: help setup run test check vectors lint format bench attacks neighbours fuzz laws-long simulate \
+  seeded-bugs chaos audit clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
@@ -43,9 +43,6 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP) ## Kafka, Redis, worker, API, page and sample events on this machine
 	@$(BIN)/meter up
 
-# To collect these alone takes seconds: `make check` does without them.
-DESCRIBED := tests/app/api/test_never_500.py
-
 # These measure latency, which a second process would disturb, so they run alone. ATTACK_SLACK
 # multiplies their budgets of time (not of memory): 4 here, for a build machine of two cores has to
 # carry the worker, the broker, Redis, the neighbour and the attack at once. More on a busy one:
@@ -68,7 +65,7 @@ CHECKED := $(addprefix tests/,agents app tables laws rules semantics conformance
 
 check: lint ## Style, types and a little of every test that needs no server, in two minutes
 	@$(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --hypothesis-profile check --durations 10 \
-	  -m 'not servers and not slow' --ignore $(DESCRIBED) $(PYTEST_ARGS) $(CHECKED)
+	  -m 'not servers and not slow' $(PYTEST_ARGS) $(CHECKED)
 
 vectors: $(STAMP) ## Conformance vectors of DIR= (LIVE=1: through a running worker)
 	@$(BIN)/python -m tests.conformance $(if $(LIVE),--live) '$(DIR)'
@@ -102,6 +99,10 @@ fuzz: $(STAMP) ## Any bytes to what reads them, guided by coverage: SECONDS= a t
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet \
 	  --disable-pip-version-check --constraint constraints.txt --only-binary :all: 'atheris==3.0.0' || true
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(TARGETS)
+
+laws-long: $(STAMP) ## Long run of the laws: TIMES= (10) as many examples as each says, others each time
+	@LAWS_TIMES=$(or $(TIMES),10) $(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --timeout 0 \
+	  --hypothesis-profile long -m 'hypothesis and not servers' $(PYTEST_ARGS)
 
 simulate: $(STAMP) ## Long simulation: SEEDS= (100000), FIRST= of them, JOBS= processes, SEED= replays one
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000) \

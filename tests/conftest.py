@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
         item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector pass over nine thousand tests and all they import.
+
+    They stay to the end. A walk over them takes two seconds, and one comes every few hundred tests.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_is_collected_stays_frozen() -> Iterator[None]:
+    """A worker that gives a partition up walks all that lives: here that is the whole suite.
+
+    `tests/simulation/test_memory.py` shows, in a process of its own, that it then lets go.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "unfreeze", lambda: None)
+        yield
 
 
 def _group(path: Path) -> str:

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.targets import TARGETS, check, corrections, inputs_of, queries
-from tests.world.profiles import CHECKED_EXAMPLES, sized
+from tests.world.profiles import count
 
 SEEDS = {name: [each.read_bytes() for each in inputs_of(name)] for name in TARGETS}
 few = settings(
-    max_examples=sized(60, CHECKED_EXAMPLES),
+    max_examples=count(60),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -14,6 +14,7 @@ from shutil import copytree, ignore_patterns
 from typing import NamedTuple
 
 from tests.seeded_bugs.bugs import BUGS, Bug
+from tests.world.profiles import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 TREES = ("app", "agents", "tables", "tests")
@@ -37,7 +38,7 @@ class Stage(NamedTuple):
 
 def _pytest(name: str, *arguments: str) -> Stage:
     quiet = ("-q", "-x", "--no-header", "-p", "no:cacheprovider", "-m", "not servers")
-    return Stage(name, ("pytest", *quiet, *arguments))
+    return Stage(name, ("pytest", *quiet, f"--hypothesis-profile={LONG}", *arguments))
 
 
 STAGES = (

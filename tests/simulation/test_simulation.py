@@ -34,8 +34,8 @@ from tests.world.profiles import sized
 
 A_TEST = sized(25, 5)
 FIRST_SEEDS = [
-    *range(0, sized(250, 10), A_TEST),
-    *range(WIDENED_FROM, WIDENED_FROM + sized(50, 5), A_TEST),
+    *range(0, sized(100, 10), A_TEST),
+    *range(WIDENED_FROM, WIDENED_FROM + sized(25, 5), A_TEST),
     *range(ASIDE_FROM, ASIDE_FROM + A_TEST, A_TEST),
 ]
 

@@ -1,10 +1,12 @@
-"""How much a run of the tests plays: `make test` all of it, `make check` a little of each kind.
+"""How much a run of the tests plays: `make test` half of each law, `make check` a little of it.
 
-`make check` asks for its profile by `--hypothesis-profile=check`.
+`make check` asks for its profile by `--hypothesis-profile=check`, `make laws-long` for `long`. This
+one plays LAWS_TIMES as many examples as a law says; more than once as many are others each time.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
@@ -13,14 +15,24 @@ T = TypeVar("T")
 
 SUITE = "suite"
 CHECK = "check"
+LONG = "long"
 CHECKED_EXAMPLES = 20
+UNLESS_TOLD = 100
+"""How many examples a law has that says no number."""
+TIMES = int(os.environ.get("LAWS_TIMES", "1"))
+"""How many times its examples a law plays in the long run."""
 
 
 def register_profiles() -> None:
-    """Make both profiles known, and play everything unless an option says otherwise."""
-    # How fast examples are made is the machine's matter.
-    settings.register_profile(SUITE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile(CHECK, settings.get_profile(SUITE), max_examples=CHECKED_EXAMPLES)
+    """Make all profiles known, and play the suite's unless an option says otherwise."""
+    for name in (CHECK, LONG, SUITE):
+        # How fast examples are made is the machine's matter.
+        settings.register_profile(
+            name,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+            max_examples=_count(name, UNLESS_TOLD),
+        )
     settings.load_profile(SUITE)
 
 
@@ -29,7 +41,18 @@ def sized(suite: T, check: T) -> T:
     return check if settings.get_current_profile_name() == CHECK else suite
 
 
-def examples(most: int) -> settings:
-    """Return the settings of a law that plays so many examples, the same ones each time."""
+def count(most: int) -> int:
+    """Return how many of so many examples the profile of this run plays."""
+    return _count(settings.get_current_profile_name(), most)
+
+
+def _count(profile: str, most: int) -> int:
+    if profile == LONG:
+        return most * TIMES
     few = min(most, CHECKED_EXAMPLES)
-    return settings(max_examples=sized(most, few), deadline=None, derandomize=True)
+    return few if profile == CHECK else max(few, most // 2)
+
+
+def examples(most: int) -> settings:
+    """Return the settings of a law of so many examples; only a long run plays new ones."""
+    return settings(max_examples=count(most), deadline=None, derandomize=TIMES == 1)

@@ -26,15 +26,15 @@ from schemathesis.specs.openapi.checks import (
 from app.api.descriptions import openapi_document
 from app.api.endpoints.table import DESCRIBED
 from tests.app.api.conftest import Running, start
-from tests.world.profiles import CHECKED_EXAMPLES, sized
+from tests.world.profiles import TIMES, count
 
 # Round trip, so that the schema is plain JSON as a client would get it.
 DOCUMENT = json.loads(json.dumps(openapi_document(DESCRIBED)))
-SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+SCHEMA = schemathesis.pytest.from_fixture("described")
 AUTHORIZED = {"Authorization": "Bearer full"}
 FUZZED = settings(
     deadline=None,
-    max_examples=15,
+    max_examples=4 * TIMES,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
     database=None,
@@ -76,10 +76,24 @@ def api_thread() -> Iterator[Thread]:
     thread.stop()
 
 
+@pytest.fixture(scope="module")
+def described() -> Any:
+    """All that is described. To make its requests takes seconds, so who only collects does not."""
+    return schemathesis.openapi.from_dict(DOCUMENT)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        yield session
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @SCHEMA.parametrize()
 @FUZZED
-def test_described_operations(case: Any, api_thread: Thread) -> None:
-    response = case.call(base_url=api_thread.url, headers=AUTHORIZED)
+def test_described_operations(case: Any, api_thread: Thread, client: requests.Session) -> None:
+    response = case.call(base_url=api_thread.url, headers=AUTHORIZED, session=client)
     case.validate_response(
         response,
         checks=[
@@ -121,7 +135,7 @@ BODIES = TREES.map(lambda tree: json.dumps(tree).encode()) | st.binary(max_size=
 
 
 @given(method=METHODS, path=PATHS, query=st.text(max_size=12), body=BODIES)
-@settings(FUZZED, max_examples=sized(150, CHECKED_EXAMPLES))
+@settings(FUZZED, max_examples=count(150))
 @example("POST", "/api/v1/events", "", b'{"event":' + b"[" * 10_000)
 @example("POST", "/api/v1/events", "", b'{"event":{"timestamp":1e999999999999999999999}}')
 @example("POST", "/api/v1/events", "", b'{"event":{"timestamp":1e999999999}}')

@@ -20,7 +20,7 @@ from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.event_index.merge import FileSegmentWriter
 from tables.event_index.rows import ROW_BYTES
-from tests.world.profiles import CHECKED_EXAMPLES, sized
+from tests.world.profiles import count
 
 INDEX_FILES = [str(path) for path in Path(event_index.__file__).parent.glob("*.py")]
 
@@ -213,7 +213,7 @@ class IndexAgainstDict(RuleBasedStateMachine):
 
 TestIndexAgainstDict = IndexAgainstDict.TestCase
 TestIndexAgainstDict.settings = settings(
-    max_examples=sized(60, CHECKED_EXAMPLES),
+    max_examples=count(60),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
