@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -40,6 +41,7 @@ from app.kafka.record_batch import OffsetsLost
 from app.kafka.topics import admin_client, ensure_topics, topic_specs
 from app.kafka.transactions import require_long_transactions
 from app.log import facts, told
+from app.offline.proof import prove_topics
 from app.queries.gateway import Gateway
 from app.runtime.agreement import differing_settings, settings_record
 from app.runtime.engine import Engine
@@ -81,7 +83,7 @@ class Worker:
             worker_agents=WORKER_AGENTS,
             partition_agents=PARTITION_AGENTS,
         )
-        self.gateway = Gateway(self.engine)
+        self.gateway = Gateway(self.engine, partial(prove_topics, settings))
         self.app = make_app(settings, self.engine.ownership, **faust_overrides)
         self.engine.attach(self.app)
         # No second family beside each histogram.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +34,16 @@ class _Outcome:
     differences: list[Difference] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     proved_from: dict[int, int] = field(default_factory=dict)
+    records: Counter[str] = field(default_factory=Counter)
+    """Messages compared, by topic."""
+    unproved: list[str] = field(default_factory=list)
+    """Why published topics could not be compared."""
+
+    @property
+    def nothing(self) -> bool:
+        """Return True if nothing at all was compared."""
+        compared = self.pairs + self.records.total()
+        return not (compared or self.differences or self.skipped or self.unproved)
 
     def note(self, _: Access, line: bytes) -> bool:
         """Take in one line; whether it is the worker's last."""
@@ -44,6 +56,9 @@ class _Outcome:
             self.cells += report.cells_verified
             self.members += report.members_verified
             self.repairing += report.repairing
+            self.records.update(report.topics.compared)
+            if report.topics.unproved and report.topics.unproved not in self.unproved:
+                self.unproved.append(report.topics.unproved)
         return report.done
 
 
@@ -56,7 +71,7 @@ class _Outcome:
 def verify(
     subscription: str | None, repair: bool, as_json: bool, url: str | None, key: str | None
 ) -> None:
-    """Compare live and published figures with a fold of the raw topic.
+    """Compare live figures and published messages with a fold of the raw topic.
 
     Exit status: 0 all equal, 1 something differs, 2 not everything could be verified.
     """
@@ -70,7 +85,7 @@ def verify(
         _print(outcome)
     if outcome.differences:
         sys.exit(DIFFERS)
-    if outcome.skipped:
+    if outcome.skipped or outcome.unproved or outcome.nothing:
         sys.exit(NO_VERDICT)
 
 
@@ -89,10 +104,12 @@ def _accesses(url: str | None, key: str | None) -> list[Access]:
 
 def _as_json(outcome: _Outcome) -> dict[str, Any]:
     return {
-        "equal": not outcome.differences,
+        "equal": not outcome.differences and not outcome.nothing,
         "pairs_verified": outcome.pairs,
         "cells_verified": outcome.cells,
         "members_verified": outcome.members,
+        "records_verified": outcome.records,
+        "records_unproved": outcome.unproved,
         "differences": [msgspec.to_builtins(difference) for difference in outcome.differences],
         "skipped": [
             {"external_subscription_id": external_id, "billable_metric_code": code}
@@ -110,11 +127,16 @@ def _print(outcome: _Outcome) -> None:
         echo(f"{external_id} {code}: cannot be proved now ({_WHY})")
     for partition, offset in sorted(outcome.proved_from.items()):
         echo(f"events-raw partition {partition} begins at offset {offset}: proved from there")
+    for told in outcome.unproved:
+        echo(f"Published topics cannot be proved: {told}")
+    if outcome.nothing:
+        echo("Nothing compared: nothing is known of it here")
+        return
     verdict = f"{len(outcome.differences)} differences" if outcome.differences else "all equal"
-    echo(
-        f"{outcome.pairs} metrics of subscriptions, {outcome.cells} cells, "
-        f"{outcome.members} members of unique counts: {verdict}"
-    )
+    counted = [f"{count} messages of {topic}" for topic, count in outcome.records.items() if count]
+    figures = f"{outcome.pairs} metrics of subscriptions, {outcome.cells} cells"
+    members = f"{outcome.members} members of unique counts"
+    echo(f"{', '.join([figures, members, *counted])}: {verdict}")
     if outcome.repairing:
         echo(f"{outcome.repairing} are being refolded from the raw topic")
 
@@ -128,6 +150,8 @@ def _sentence(difference: Difference) -> str:
         found, external_id = difference.refolded, difference.external_subscription_id
         correction = f"correction {found['correction_id']} of event {found['transaction_id']}"
         return f"{external_id}: {correction} at {found['place']} was never taken"
+    if difference.kind == "record":
+        return _record_sentence(where, difference)
     cell = " ".join(
         part
         for part in (
@@ -144,5 +168,22 @@ def _sentence(difference: Difference) -> str:
     names = [name for name in {**live, **refolded} if live.get(name) != refolded.get(name)]
     # The state says more than people want to read, unless nothing else shows that it differs.
     names = [name for name in names if name != "state"] or names
-    figures = ", ".join(f"{n} {live.get(n, '-')} is {refolded.get(n, '-')} in raw" for n in names)
-    return f"{where} {cell}: {what} {figures}"
+    return f"{where} {cell}: {what} {_figures(difference, names)}"
+
+
+def _record_sentence(where: str, difference: Difference) -> str:
+    live, refolded = difference.live, difference.refolded
+    what = f"{where}: {difference.topic} {difference.record_id}"
+    if "place" not in live:
+        return f"{what} is missing"
+    what += f" at {live['place']}"
+    if "first_place" in live:
+        return f"{what} is at {live['first_place']} already"
+    if not refolded:
+        return f"{what} follows from no event"
+    return f"{what}: {_figures(difference, [name for name in live if name != 'place'])}"
+
+
+def _figures(difference: Difference, names: Iterable[str]) -> str:
+    live, refolded = difference.live, difference.refolded
+    return ", ".join(f"{n} {live.get(n, '-')} is {refolded.get(n, '-')} in raw" for n in names)

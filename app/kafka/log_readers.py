@@ -83,10 +83,17 @@ async def read_to_end(
 
 async def bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
     """Return the first offset that a partition of a log still has, and the next it will have."""
+    return (await bounds_of(settings, [tp]))[tp]
+
+
+async def bounds_of(
+    settings: Settings, tps: Sequence[TopicPartition]
+) -> dict[TopicPartition, tuple[int, int]]:
+    """Return `bounds` of several partitions."""
     async with started(plain_consumer(settings)) as consumer:
-        starts = await consumer.beginning_offsets([tp])
-        ends = await consumer.end_offsets([tp])
-        return int(starts[tp]), int(ends[tp])
+        starts = await consumer.beginning_offsets(tps)
+        ends = await consumer.end_offsets(tps)
+        return {tp: (int(starts[tp]), int(ends[tp])) for tp in tps}
 
 
 async def newest_value(settings: Settings, tp: TopicPartition, key: bytes) -> bytes | None:

@@ -212,13 +212,16 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the raw topic does not account for."""
 
-    kind: Literal["cell", "members", "event", "correction", "published"]
+    kind: Literal["cell", "members", "event", "correction", "published", "record"]
     """cell: live and refolded state differ. members: the properties of a unique count that are kept
     differ, which shows with their next event. event, correction: the raw topic has one that was
-    never taken. published: taking the newest cut again would publish something."""
+    never taken. published: taking the newest cut again would publish something. record: a
+    message of a topic is missing, is there for no reason, or is not as the logs make it."""
     partition: int
     external_subscription_id: str
     metric_code: str
+    topic: str | None = None
+    record_id: str | None = None
     period_from: str | None = None
     charge_id: str | None = None
     filter_id: str | None = None
@@ -266,6 +269,16 @@ class PreviewReport(msgspec.Struct, frozen=True, kw_only=True):
     done: bool = False
 
 
+class TopicsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Published topics, compared message by message to what the logs make."""
+
+    compared: Mapping[str, int] = {}
+    """Number of messages that are there as they must be there, by topic; 0: there are none."""
+    differences: tuple[Difference, ...] = ()
+    unproved: str = ""
+    """Why nothing can be compared; empty: it was."""
+
+
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a running verification: how far it is, and what differed since the last line."""
 
@@ -287,6 +300,8 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     """Number of meter keys queued for a refold."""
     proved_from: Mapping[int, int] = {}
     """Raw partition to the first offset that is still there, where that is not 0."""
+    topics: TopicsReport = TopicsReport()
+    """How published messages compared, in the last report; what differs stands above."""
     done: bool = False
 
 

@@ -1,4 +1,4 @@
-"""The fold without a worker: two logs in, usage records and usage out; export of the logs.
+"""The fold without a worker: two logs in, usage records and usage out; export of the logs; proof.
 
 It imports tables, Kafka's readers and wire, never the runtime.
 """

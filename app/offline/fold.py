@@ -78,7 +78,13 @@ class ArrivalsInMemory:
 class OfflineMeter:
     """Both logs applied as far as they were fed, on one partition that owns everything."""
 
-    def __init__(self, taken: ArrivalLog | None = None) -> None:
+    def __init__(
+        self,
+        taken: ArrivalLog | None = None,
+        wants: Callable[[SubscriptionKey], bool] = lambda name: True,
+    ) -> None:
+        """Take `wants`: whether an external subscription is folded at all."""
+        self._wants = wants
         self.definitions = Definitions()
         members = Members(capacity=None)
         self.partition = Partition(0, self.definitions, EventIndex(), members)
@@ -178,6 +184,8 @@ class OfflineMeter:
     def _take_one(self, arrived: Arrived) -> None:
         if isinstance(arrived, Refusal):
             self.refused.append(arrived)
+        elif not self._wants(arrived.name):
+            return
         elif isinstance(arrived, Arrival):
             self._slice.append(arrived)
         else:
@@ -257,7 +265,7 @@ class OfflineMeter:
         return min(self._next_cut_ms, self.partition.cuts.next_ms(), history_ms)
 
     def _names(self) -> list[SubscriptionKey]:
-        return sorted(self.definitions.all_subscription_keys())
+        return sorted(filter(self._wants, self.definitions.all_subscription_keys()))
 
 
 _SLICE_EVENTS = 1_000

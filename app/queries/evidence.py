@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+
+from msgspec.structs import replace
 
 from app.definitions.commands import Command
 from app.definitions.outcome import Rejected
@@ -17,6 +21,7 @@ from app.meter.evidence import (
     Explanation,
     PreviewReport,
     SeriesQuery,
+    TopicsReport,
     UsageSeries,
     VerifyReport,
 )
@@ -32,12 +37,20 @@ from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import SubscriptionKey
 from tables.reading.preview import PreviewScope
 
+log = logging.getLogger(__name__)
+
+ProveTopics = Callable[[str, str | None, Mapping[int, int]], Awaitable[TopicsReport]]
+"""Compares what is published of an organization, or of one subscription, up to the last cuts."""
+
+ALIVE_S = 5.0
+"""Between two reports of a verification that has only to wait."""
+
 
 class Evidence:
     """Hands out the places for scans, and says which partitions each of them reads."""
 
-    def __init__(self, engine: Engine, routing: Routing):
-        self._engine, self._routing = engine, routing
+    def __init__(self, engine: Engine, routing: Routing, prove_topics: ProveTopics):
+        self._engine, self._routing, self._prove_topics = engine, routing, prove_topics
 
     async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
         """Show how the figures of a metric in a period come about."""
@@ -98,8 +111,9 @@ class Evidence:
             "verify", organization_id, external_id or "", endless=True
         ) as turn:
             if external_id is None:
+                parts = dict(engine.owned)
                 reports = verify_organization(
-                    engine.owned,
+                    parts,
                     engine.settings.raw_partitions,
                     organization_id,
                     engine.status.verified,
@@ -108,16 +122,34 @@ class Evidence:
                 )
             else:
                 owned = self._routing.at_home(organization_id, external_id)
+                parts = {owned.number: owned}
                 names = [(organization_id, external_id)]
                 replay = Replay(owned, engine.scan, turn)
                 reports = verify_names(replay, names, engine.status.verified, repair=repair)
+            cuts_ms = await _last_cuts(parts)
+            proof = asyncio.ensure_future(self._prove_topics(organization_id, external_id, cuts_ms))
             try:
                 async with aclosing(reports):
                     async for report in reports:
-                        yield report
+                        if not report.done:
+                            yield report
+                while not (await asyncio.wait([proof], timeout=ALIVE_S))[0]:
+                    yield replace(report, done=False, differences=(), skipped=())
+                found = proof.result()
+                for difference in found.differences:
+                    log.error("Verification: record differs: %s", difference)
+                yield replace(
+                    report,
+                    differences=report.differences + found.differences,
+                    topics=replace(found, differences=()),
+                )
             except Fenced as error:
                 # Of its members, say: another worker has them by now.
                 raise Unavailable("partitions changed hands meanwhile") from error
+            finally:
+                proof.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await proof
 
     def preview(
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
@@ -155,3 +187,12 @@ class Evidence:
                         yield report
             except Overtaken as error:
                 raise Unavailable(str(error)) from error
+
+
+async def _last_cuts(parts: Mapping[int, OwnedPartition]) -> dict[int, int]:
+    """Return the last cut of each partition of which everything is published."""
+    cuts_ms = {}
+    for number, owned in parts.items():
+        async with owned.work.shaping:
+            cuts_ms[number] = owned.state.checkpoint.cut_ms
+    return cuts_ms

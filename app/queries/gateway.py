@@ -6,7 +6,7 @@ from app.definitions.state import Definitions
 from app.meter.health import UNREADY, Reason
 from app.queries.definer import Definer
 from app.queries.events import Events
-from app.queries.evidence import Evidence
+from app.queries.evidence import Evidence, ProveTopics
 from app.queries.ingest import Ingest
 from app.queries.overview import Overviews
 from app.queries.repairs import Repairs
@@ -18,7 +18,7 @@ from app.runtime.engine import Engine
 class Gateway:
     """Answers for the partitions that this worker owns; everything else is `Unavailable`."""
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, prove_topics: ProveTopics):
         self._engine = engine
         self.opened = False
         self.routing = Routing(engine)
@@ -26,7 +26,7 @@ class Gateway:
         self.ingest = Ingest(engine, self.routing)
         self.events = Events(engine, self.routing)
         self.usage = Usage(engine, self.routing)
-        self.evidence = Evidence(engine, self.routing)
+        self.evidence = Evidence(engine, self.routing, prove_topics)
         self.repairs = Repairs(engine, self.definer)
         self.overviews = Overviews(engine)
 

@@ -16,13 +16,14 @@ from app.main import Worker
 from app.meter.errors import TooOften
 from app.queries.gateway import Gateway
 from tests.world.definitions_log import ORG, metric_body, plan_body, subscription_body
+from tests.world.topics import no_topics
 from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
 
 
 async def define(worker: Worker, command: Command) -> Applied | Rejected:
-    return await Gateway(worker.engine).definer.define(command)
+    return await Gateway(worker.engine, no_topics).definer.define(command)
 
 
 async def accept(worker: Worker, command: Command) -> None:

@@ -33,6 +33,7 @@ from tables.cells.cell import Cell
 from tables.changelogged.members import pack_member, unpack_member
 from tests.world import bodies
 from tests.world.live.api import KEY, Api, Json
+from tests.world.live.consumer import records_of
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.worker import worker_process
 from tests.world.live.world import Months
@@ -329,22 +330,26 @@ def _units(usage: Json) -> list[Any]:
     return [(c["billable_metric"]["code"], c["units"], c["events_count"]) for c in charges]
 
 
-async def test_verify_finds_wrong_published_figures(
+async def _is_published(worker: Worker) -> bool:
+    """Whether every partition with subscriptions has published and settled a cut."""
+    states = [part.state for part in worker.engine.owned.values()]
+    return all(
+        any(period.cells for period in state.published.periods.values())
+        and all(p.cut_ms <= state.checkpoint.cut_ms for p in state.published.periods.values())
+        for state in states
+        if state.event_ranges.codes
+    )
+
+
+async def test_verify_finds_wrong_published_figures_and_messages(
     live_settings: Settings, worker: Worker, api: Api
 ) -> None:
     await folded_events(live_settings, worker, api, 240)
 
-    async def published() -> bool:
-        states = [part.state for part in worker.engine.owned.values()]
-        return all(
-            any(period.cells for period in state.published.periods.values())
-            and all(p.cut_ms <= state.checkpoint.cut_ms for p in state.published.periods.values())
-            for state in states
-            if state.event_ranges.codes
-        )
-
-    await eventually(published, True, timeout_s=60)
-    assert (await verified(worker))[0] == 0
+    await eventually(lambda: _is_published(worker), True, timeout_s=60)
+    status, found = await verified(worker)
+    assert status == 0
+    assert found["records_verified"]["usage-records"] > len(NAMES) * len(METRICS)
     period, name, cell = next(
         (period, name, cell)
         for part in worker.engine.owned.values()
@@ -357,6 +362,35 @@ async def test_verify_finds_wrong_published_figures(
     assert status == 1
     assert [d["kind"] for d in found["differences"]] == ["published"]
     assert found["differences"][0]["live"] == {"units": "12345.0"}
+    period.cells[name] = cell
+
+    # Of subscriptions that nobody knows there is nothing to compare, and so nothing is well.
+    unknown = await run(worker, verify, "--subscription", "nobody")
+    told = "Nothing compared: nothing is known of it here\n"
+    assert (unknown.exit_code, unknown.stdout) == (2, told)
+
+    # Somebody else writes to the topic: a record again, and one that follows from nothing.
+    published = await records_of(live_settings, live_settings.usage_records_topic)
+    record = next(
+        r for r in published if json.loads(r.value)["external_subscription_id"] == NAMES[1]
+    )
+    producer = foreign_producer(live_settings)
+    await producer.start()
+    try:
+        for identity in (dict(record.headers)["ce_id"], b"made-up"):
+            headers = [(k, identity if k == "ce_id" else v) for k, v in record.headers]
+            place = record.topic, record.value, record.key, record.partition
+            await producer.send_and_wait(*place, headers=headers)
+    finally:
+        await producer.stop()
+    status, found = await verified(worker)
+    twice, surplus = found["differences"]
+    assert (status, {twice["kind"], surplus["kind"]}) == (1, {"record"})
+    assert twice["record_id"] == dict(record.headers)["ce_id"].decode()
+    assert twice["live"]["first_place"] == f"{record.partition}:{record.offset}"
+    assert (surplus["record_id"], surplus["external_subscription_id"]) == ("made-up", NAMES[1])
+    said = await run(worker, verify, "--subscription", NAMES[1])
+    assert "usage-records made-up at " in said.stdout.replace("\n", " ")
 
 
 async def test_explain_computes_the_live_figures_of_every_type(

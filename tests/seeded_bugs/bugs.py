@@ -730,6 +730,22 @@ BUGS = (
         "if False:",
     ),
     Bug(
+        "messages-of-later-cuts-compared",
+        "app/offline/comparison.py",
+        """        if cut_ms is None or told.at_ms > cut_ms:
+            return
+        key = (place.topic, told.record_id)""",
+        """        if cut_ms is None:
+            return
+        key = (place.topic, told.record_id)""",
+    ),
+    Bug(
+        "surplus-message-not-told",
+        "app/offline/comparison.py",
+        "self._note(Differing(topic, record_id, found.name, found.place, None))",
+        "pass",
+    ),
+    Bug(
         "unsealed-progress-believed",
         "app/runtime/progress.py",
         "hmac.compare_digest(seal.encode(), self._of(progress).encode())",

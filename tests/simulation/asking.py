@@ -15,6 +15,7 @@ from tables.partition.partition import Partition
 from tables.reading.tracing import TracedArrival, verdict
 from tests.world.past import past_usage, past_usage_json
 from tests.world.regrouped import answered, merged
+from tests.world.topics import no_topics
 
 REGROUPINGS = (
     Regrouping(skip_grouping=True),
@@ -30,7 +31,7 @@ Answers = dict[tuple[SubscriptionKey, str], PeriodUsage]
 
 async def usage_at(engine: Engine, at_ms: int) -> Answers:
     """All that a worker can tell of what is at home with it, printed as for who asks."""
-    gateway, answers = Gateway(engine), Answers()
+    gateway, answers = Gateway(engine, no_topics), Answers()
     for number in sorted(engine.owned.keys() - engine.restoring):
         if number not in engine.owned:
             # It has failed meanwhile, and is being restored.

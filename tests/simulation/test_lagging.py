@@ -26,6 +26,7 @@ from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, subscription_body
+from tests.world.topics import no_topics
 
 HERE, NOWHERE = frozenset({0}), frozenset[int]()
 
@@ -157,7 +158,7 @@ def test_a_repair_holds_back_the_cut_that_waits(
         cell.state.total = Decimal(21)  # type: ignore[attr-defined]
 
         async def repair() -> int:
-            reports = Gateway(worker.engine).evidence.verify(ORG, SUBSCRIPTION, True)
+            reports = Gateway(worker.engine, no_topics).evidence.verify(ORG, SUBSCRIPTION, True)
             found = [found async for report in reports for found in report.differences]
             slow_scans(monkeypatch, by_s=20)
             return len(found)

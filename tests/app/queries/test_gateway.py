@@ -33,6 +33,7 @@ from tests.world.clock import START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
+from tests.world.topics import no_topics
 
 MAX_BATCH = 1_000
 """As METER_MAX_BATCH may be set."""
@@ -98,7 +99,7 @@ class Worker:
             scans=Scans(turns),
         )
         self.meanwhile: Callable[[], None] = lambda: None
-        self.gateway = Gateway(self.engine)
+        self.gateway = Gateway(self.engine, no_topics)
         assert not self.gateway.opened
         self.gateway.opened = True
         keys = [api_key(ORG, "full")]

@@ -20,6 +20,7 @@ from tests.app.runtime.test_owned import AT_MS, owned_of, sent
 from tests.world.clock import START_MS, WEEK_MS
 from tests.world.definitions import ORG
 from tests.world.definitions_log import metric_body
+from tests.world.topics import no_topics
 
 DELETE = commands.delete_plan(ORG, "plan")
 
@@ -48,7 +49,7 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
         settings=owned.shared.settings,
         append=None,
     )
-    return Gateway(cast(Any, engine)), owned
+    return Gateway(cast(Any, engine), no_topics), owned
 
 
 def impact_of(owned: OwnedPartition) -> Impact:

@@ -33,6 +33,7 @@ from tests.world.clock import START_MS, WEEK_MS, ManualClock
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived, event
 from tests.world.partition import Live
+from tests.world.topics import no_topics
 
 AT_MS = START_MS + 1_000
 
@@ -287,7 +288,7 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     await owned.fold(runs_of(twice), raw_next=9, append_time_ms=AT_MS)
     unused = dict.fromkeys(("settings", "definitions", "append"))
     engine = SimpleNamespace(owned={0: owned}, shared=owned.shared, **unused)
-    gateway = Gateway(cast(Any, engine))
+    gateway = Gateway(cast(Any, engine), no_topics)
 
     def told(offset: int) -> Verdict:
         return gateway.ingest._verdict(0, offset, 0, RawPosition(0, offset, AT_MS))
