@@ -23,6 +23,12 @@ def _place(module: str, extra: str | None, short_help: str, attribute: str = "")
 
 _COMMANDS: Final = {
     "dead-letters": _place("dead_letters", None, "List refused events, and replay them."),
+    "doctor": _place(
+        "doctor.command",
+        "worker",
+        "Check all that a worker stands on; say what mends it.",
+        "doctor",
+    ),
     "events": _place("events", None, "Correct events that were sent, at any age."),
     "explain": _place("explain", None, "Show the events that a figure is made of."),
     "export": _place("export", "worker", "Write a log as JSON lines.", "export_command"),

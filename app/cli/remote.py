@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
+from time import time
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
@@ -18,6 +21,8 @@ from app.cli.failures import load_settings
 from app.settings import HOST, Settings
 
 Json = dict[str, Any]
+Answer = tuple[bytes, Message]
+"""Body and headers."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 TIMEOUT_S = 30.0
@@ -27,9 +32,11 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 class RequestRefused(click.ClickException):
     """The worker answered with an error; `status` is HTTP's."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, answer: Answer | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.answer = answer
+        """Body and headers; None where they are not kept."""
 
 
 class Remote:
@@ -48,6 +55,27 @@ class Remote:
         """
         given = {name: value for name, value in query.items() if value is not None}
         return self._ask(Request(f"{self.url}{path}?{urlencode(given)}"))  # noqa: S310
+
+    def text(self, path: str) -> str:
+        """Return an answer that is no JSON. Raises as `get` does."""
+        return self._read(Request(f"{self.url}{path}"))[0].decode()  # noqa: S310
+
+    def health(self) -> tuple[Json, float]:
+        """Return what /health/ready says, also of one that is not, and how far its clock is ahead.
+
+        Raises as `get` does.
+        """
+        request = Request(f"{self.url}/health/ready")  # noqa: S310
+        try:
+            content, headers = self._read(request)
+        except RequestRefused as refused:
+            if refused.answer is None:
+                raise
+            content, headers = refused.answer
+        found: Json = _decode(content)
+        told = headers.get("Date")
+        ahead_s = 0.0 if told is None else parsedate_to_datetime(told).timestamp() - time()
+        return found, ahead_s
 
     def post(self, path: str, body: Json, **headers: str) -> Json:
         """Return the JSON answer. Raises as `get` does; `msgspec.Raw` is sent as it is."""
@@ -68,30 +96,39 @@ class Remote:
         return self._ask(request)
 
     def _ask(self, request: Request) -> Json:
+        content, _ = self._read(request)
+        try:
+            # As decimals, so that a figure is printed as the worker spelled it.
+            found: Json = _decode(content)
+        except ValueError as error:
+            raise click.ClickException(nobody_answers(self.url, error)) from error
+        return found
+
+    def _read(self, request: Request) -> Answer:
         if self.key is not None:
             request.add_header("Authorization", f"Bearer {self.key}")
         try:
             with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-                # As decimals, so that a figure is printed as the worker spelled it.
-                found: Json = _decode(answer.read())
+                return answer.read(), answer.headers
         except HTTPError as error:
             with error:
                 raise self._refused(error) from error
         except (URLError, HTTPException, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise click.ClickException(nobody_answers(self.url, reason)) from error
-        return found
 
     def _refused(self, error: HTTPError) -> RequestRefused:
         if error.code == 401:
             message = f"{self.url} does not know this key. Set --key or METER_API_KEYS."
             return RequestRefused(message, error.code)
+        content = error.read()
         try:
-            body = msgspec.json.decode(error.read())
+            body = msgspec.json.decode(content)
             reason = body.get("code") or body.get("error")
         except (ValueError, AttributeError):
             reason = error.reason
-        return RequestRefused(f"{self.url} answered {error.code}: {reason}", error.code)
+        message = f"{self.url} answered {error.code}: {reason}"
+        return RequestRefused(message, error.code, (content, error.headers))
 
 
 def nobody_answers(url: str, reason: object) -> str:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -241,14 +241,56 @@ async def _check(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -
     if not specs:
         return
     found = await _describe([spec.name for spec in specs], admin)
-    wrong_partitions = _partition_complaints(specs, found, settings)
+    if complaints := _complaints(specs, found, settings):
+        raise TopicRefused("\n".join(complaints))
+    for spec in specs:
+        # Nothing is refused, for whoever made the topic may want it so.
+        if deletion := _deletion(spec, found[spec.name]):
+            log.warning("%s", deletion)
+
+
+class TopicReport(NamedTuple):
+    """How the brokers' topics differ from those that a worker wants."""
+
+    absent: list[str]
+    complaints: list[str]
+    """Why a worker refuses to start, each with what to change."""
+    deletions: list[str]
+    """What deletes records that may be needed for a proof."""
+    copies: dict[str, int]
+    """Fewest copies in sync of a partition, by topic."""
+
+
+async def topic_report(settings: Settings, admin: Admin) -> TopicReport:
+    """Return how the topics are; nothing is created or changed."""
+    specs = topic_specs(settings)
+    listed = set(await admin.list_topics())
+    present = [spec for spec in specs if spec.name in listed]
+    absent = [spec.name for spec in specs if spec.name not in listed]
+    if not present:
+        return TopicReport(absent, [], [], {})
+    names = [spec.name for spec in present]
+    found = await _describe(names, admin)
+    deletions = [_deletion(spec, found[spec.name]) for spec in present]
+    copies = {
+        topic["topic"]: min(len(partition["isr"]) for partition in topic["partitions"])
+        for topic in await admin.describe_topics(names)
+    }
+    return TopicReport(
+        absent,
+        _complaints(present, found, settings),
+        [deletion for deletion in deletions if deletion is not None],
+        copies,
+    )
+
+
+def _complaints(
+    specs: Sequence[TopicSpec], found: Mapping[str, _Found], settings: Settings
+) -> list[str]:
     wrong_configs = [
         complaint for spec in specs for complaint in _config_complaints(spec, found[spec.name])
     ]
-    if complaints := wrong_partitions + wrong_configs:
-        raise TopicRefused("\n".join(complaints))
-    for spec in specs:
-        _warn_of_deletion(spec, found[spec.name])
+    return _partition_complaints(specs, found, settings) + wrong_configs
 
 
 async def _describe(names: Sequence[str], admin: Admin) -> dict[str, _Found]:
@@ -338,23 +380,19 @@ def _config_complaints(spec: TopicSpec, found: _Found) -> list[str]:
     ]
 
 
-def _warn_of_deletion(spec: TopicSpec, found: _Found) -> None:
-    """Warn that a topic deletes records: what is deleted can be proved no more.
-
-    Nothing is refused, for whoever made the topic may want it so.
-    """
+def _deletion(spec: TopicSpec, found: _Found) -> str | None:
+    """Return what a topic deletes: what is gone can be proved no more. None: it keeps all."""
     short = [
         f"{key} is {found.configs.get(key)}"
         for key, wanted in spec.advised.items()
         if key in _KEPT and found.configs.get(key) != wanted
     ]
-    if short:
-        log.warning(
-            "Topic %s deletes records: %s. What is gone can be neither recounted nor proved; "
-            "-1 keeps everything",
-            spec.name,
-            ", ".join(short),
-        )
+    if not short:
+        return None
+    return (
+        f"Topic {spec.name} deletes records: {', '.join(short)}. What is gone can be neither "
+        "recounted nor proved; -1 keeps everything"
+    )
 
 
 _EFFECT = {

@@ -1,0 +1,102 @@
+"""`meter doctor`: ask everything that a worker stands on, and say what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli.brokers import settings_of_the_log
+from app.cli.doctor import brokers, environment, host, redis, worker
+from app.cli.doctor.finding import Finding, exit_code
+from app.cli.output import Terminal, echo, print_json
+from app.cli.remote import remote, remote_options
+from app.settings import Settings
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "magenta"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with every finding.")
+@click.option(
+    "--bundle",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write FILE.zip for whoever helps: findings, settings without secrets, metrics.",
+)
+@remote_options
+def doctor(as_json: bool, bundle: Path | None, url: str | None, key: str | None) -> None:
+    """Check settings, Kafka, topics, group, Redis, this machine and a running worker.
+
+    Each check prints what was found and what mends it. Nothing is changed. Exit status: 1 when one
+    fails, 3 when something could not be asked, else 0.
+    """
+    settings = settings_of_the_log()
+    asked = remote(url, key)
+    findings, metrics = asyncio.run(_findings(settings)), ""
+    try:
+        health, clock_ahead_s = asked.health()
+        metrics = asked.text("/metrics")
+    except click.ClickException as error:
+        found = error.message
+        findings.append(
+            Finding(worker.AREA, "worker", "unknown", found, "Start one, or name it by --url.")
+        )
+    else:
+        samples = worker.samples_of(metrics)
+        findings += worker.checked(health, samples, clock_ahead_s)
+    if bundle is not None:
+        _write(bundle, settings, findings, metrics)
+    if as_json:
+        print_json({"findings": [finding._asdict() for finding in findings]})
+    else:
+        _print(findings)
+        if bundle is not None:
+            echo(f"Written to {bundle}.")
+    sys.exit(exit_code(findings))
+
+
+async def _findings(settings: Settings) -> list[Finding]:
+    # What goes wrong is told here; the client would tell it once more.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    findings = [*environment.checked(settings, os.environ)]
+    findings += [finding async for finding in brokers.checked(settings)]
+    findings += await redis.checked(settings)
+    findings += host.checked(settings)
+    return findings
+
+
+def _print(findings: list[Finding]) -> None:
+    table = Table("Area", "Check", "", "Found", "What mends it")
+    for finding in findings:
+        colour = _COLOURS[finding.outcome]
+        area, check, outcome, found, mend = map(escape, finding)
+        table.add_row(area, check, f"[{colour}]{outcome}[/]", found, mend)
+    Terminal().print(table)
+    counts = {name: sum(f.outcome == name for f in findings) for name in _COLOURS}
+    echo(", ".join(f"{count} {name}" for name, count in counts.items() if count))
+
+
+def _write(bundle: Path, settings: Settings, findings: list[Finding], metrics: str) -> None:
+    parts = {
+        "findings.json": msgspec.json.format(
+            msgspec.json.encode([finding._asdict() for finding in findings]), indent=2
+        ),
+        "settings.txt": "\n".join(_settings(settings)).encode(),
+        "metrics.txt": metrics.encode(),
+    }
+    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+
+
+def _settings(settings: Settings) -> Iterator[str]:
+    return (f"{name}={value}" for name, value in settings.changed().items())

@@ -1,0 +1,58 @@
+"""Checks of this machine: disk, open files, cores and memory."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from app.cli.doctor.finding import Finding
+from app.settings import Settings
+
+AREA = "host"
+LEAST_FREE_BYTES: Final = 5_000_000_000
+LEAST_FILES: Final = 4_096
+LEAST_MEMORY_BYTES: Final = 1_000_000_000
+_CGROUP: Final = Path("/sys/fs/cgroup/memory.max")
+
+
+def checked(settings: Settings) -> Iterator[Finding]:
+    """Yield what this machine has for a worker."""
+    yield _disk(settings.state_dir)
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < LEAST_FILES:
+        mend = f"`ulimit -n {LEAST_FILES}`, or LimitNOFILE of the unit."
+        yield Finding(AREA, "open files", "warn", f"A process may open {files:,}.", mend)
+    else:
+        yield Finding(AREA, "open files", "ok", f"A process may open {files:,}.")
+    yield _memory()
+    yield Finding(AREA, "cores", "ok", f"{len(os.sched_getaffinity(0))} for this process.")
+
+
+def _disk(directory: Path) -> Finding:
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK):
+        mend = f"Let this user write to {there}, or set METER_STATE_DIR."
+        return Finding(AREA, "disk", "fail", f"{there} cannot be written.", mend)
+    found = f"{free:,} bytes are free below {there}."
+    if free < LEAST_FREE_BYTES:
+        mend = "Make room, or set METER_STATE_DIR elsewhere: a full disk stops a worker."
+        return Finding(AREA, "disk", "warn", found, mend)
+    return Finding(AREA, "disk", "ok", found)
+
+
+def _memory() -> Finding:
+    allowed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        text = _CGROUP.read_text().strip()
+        allowed = min(allowed, int(text)) if text != "max" else allowed
+    except (OSError, ValueError):
+        pass
+    found = f"{allowed:,} bytes for this process."
+    if allowed < LEAST_MEMORY_BYTES:
+        return Finding(AREA, "memory", "warn", found, "A worker wants 1 GB or more.")
+    return Finding(AREA, "memory", "ok", found)

@@ -1,0 +1,145 @@
+"""Checks of a running worker: what its health and its metrics say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from app.cli.doctor.finding import Finding, Outcome
+from app.cli.remote import Json
+
+AREA = "state"
+LAG_S: Final = 300.0
+OVERDUE_S: Final = 900.0
+CLOCKS_APART_S: Final = 5.0
+
+Samples = Mapping[str, float]
+"""Sum of a metric's samples by name."""
+
+
+def checked(health: Json, samples: Samples, clock_ahead_s: float) -> Iterator[Finding]:
+    """Yield what one worker tells of itself."""
+    for reason in health.get("reasons", ()):
+        outcome: Outcome = "warn" if health.get("ready") else "fail"
+        found = f"{reason['code']}: {reason['message']}"
+        yield Finding(AREA, "health", outcome, found, "docs/runbook.md has what mends it.")
+    if not health.get("reasons"):
+        yield Finding(AREA, "health", "ok", "The worker names nothing that is wrong.")
+    apart = abs(clock_ahead_s)
+    yield Finding(
+        "host",
+        "clock",
+        "warn" if apart > CLOCKS_APART_S else "ok",
+        f"The worker's clock is {clock_ahead_s:+.0f} s from this machine's.",
+        "Run a time service on both." if apart > CLOCKS_APART_S else "",
+    )
+    for check in _CHECKS:
+        yield check.of(samples)
+
+
+class _Check:
+    """A metric, and from which value on it is told."""
+
+    def __init__(
+        self, check: str, metric: str, most: float, outcome: Outcome, text: str, mend: str
+    ) -> None:
+        self._check, self._metric, self._most = check, metric, most
+        self._outcome, self._text, self._mend = outcome, text, mend
+
+    def of(self, samples: Samples) -> Finding:
+        value = samples.get(self._metric)
+        if value is None:
+            mend = "Ask a worker of this version."
+            found = f"The worker does not tell {self._metric}."
+            return Finding(AREA, self._check, "unknown", found, mend)
+        found = self._text.format(value)
+        if value > self._most:
+            return Finding(AREA, self._check, self._outcome, found, self._mend)
+        return Finding(AREA, self._check, "ok", found)
+
+
+_CHECKS: Final = (
+    _Check(
+        "lag",
+        "meter_lag_seconds",
+        LAG_S,
+        "warn",
+        "Events wait {:.0f} s.",
+        "Add workers up to the number of partitions, or find what holds them: `meter watch`.",
+    ),
+    _Check(
+        "closing",
+        "meter_close_overdue_seconds",
+        OVERDUE_S,
+        "fail",
+        "The oldest cut is {:.0f} s overdue.",
+        "`meter watch` tells for what it waits.",
+    ),
+    _Check(
+        "not counted",
+        "meter_events_not_counted_total",
+        0,
+        "warn",
+        "{:.0f} events counted nowhere since the worker began.",
+        "`meter_events_not_counted_total` has the reasons; the page lists them.",
+    ),
+    _Check(
+        "dead letters",
+        "meter_events_refused_total",
+        0,
+        "warn",
+        "{:.0f} events were refused since the worker began.",
+        "`meter dead-letters list` has them.",
+    ),
+    _Check(
+        "set aside",
+        "meter_set_aside",
+        0,
+        "warn",
+        "{:.0f} raw records are set aside.",
+        "`meter set-aside list` has them.",
+    ),
+    _Check(
+        "parked",
+        "meter_parked_subscriptions",
+        0,
+        "fail",
+        "{:.0f} subscriptions are parked: their cuts wait.",
+        "The log of the worker says what each one lacks.",
+    ),
+    _Check(
+        "differing",
+        "meter_differing_pairs",
+        0,
+        "fail",
+        "{:.0f} metrics of subscriptions differ from the raw events.",
+        "`meter verify` shows them, `meter verify --repair` folds them again.",
+    ),
+    _Check(
+        "lost offsets",
+        "meter_offsets_lost",
+        0,
+        "fail",
+        "{:.0f} partitions lack records that nobody folded.",
+        "Restore the topic from its copy before you start the worker again.",
+    ),
+)
+
+
+def samples_of(text: str) -> dict[str, float]:
+    """Return the sum of each metric's samples, the largest of those in seconds.
+
+    `text`: the Prometheus text format, as `/metrics` answers.
+    """
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            # One with labels has no samples before it has something to tell.
+            found.setdefault(line.split()[2], 0.0)
+        if line.startswith("#") or not line.strip():
+            continue
+        name_and_labels, _, value = line.rpartition(" ")
+        name, number = name_and_labels.partition("{")[0], float(value)
+        known = found.get(name, 0.0)
+        found[name] = max(known, number) if name.endswith("_seconds") else known + number
+    return found

@@ -1,0 +1,190 @@
+"""`meter doctor`: what it finds on servers that are well, and on those that are not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli.doctor import environment, worker
+from app.cli.doctor.finding import Finding, exit_code
+from app.cli.main import cli
+from app.local_servers.ports import free_ports
+from app.local_servers.redis import LocalRedis
+from app.main import Worker
+from app.settings import Settings
+from tests.app.cli.conftest import Meter
+
+
+def told(result: Result) -> dict[tuple[str, str], dict[str, str]]:
+    """Findings by area and check; the worst of several."""
+    order = ("ok", "unknown", "warn", "fail")
+    findings = json.loads(result.stdout)["findings"]
+    findings.sort(key=lambda finding: order.index(finding["outcome"]))
+    return {(finding["area"], finding["check"]): finding for finding in findings}
+
+
+def surroundings(settings: Settings, **more: str) -> dict[str, str]:
+    """What makes the command see a worker's own servers."""
+    return {
+        "METER_PROFILE": "test",
+        "METER_KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
+        "METER_REDIS_URL": settings.redis_url or "",
+        "METER_TOPIC_PREFIX": settings.topic_prefix,
+        "METER_RAW_PARTITIONS": str(settings.raw_partitions),
+        "METER_STATE_DIR": str(settings.state_dir),
+        "METER_IMPLICIT_PLAN": "true",
+    } | more
+
+
+@pytest.mark.servers
+async def test_a_worker_that_is_well(worker: Worker, meter: Meter, tmp_path: Path) -> None:
+    ours = surroundings(worker.settings)
+    bundle = tmp_path / "help.zip"
+    well = await meter("doctor", "--json", "--bundle", str(bundle), **ours)
+    findings = told(well)
+    assert well.exit_code == 0, well.output
+    for check in (
+        ("settings", "names"),
+        ("settings", "log"),
+        ("kafka", "brokers"),
+        ("kafka", "transactions"),
+        ("topics", "shape"),
+        ("group", "members"),
+        ("redis", "address"),
+        ("redis", "rights"),
+        ("host", "clock"),
+        ("state", "lag"),
+        ("state", "differing"),
+    ):
+        assert findings[check]["outcome"] == "ok", findings[check]
+    assert "1 worker(s)" in findings["group", "members"]["found"]
+    with zipfile.ZipFile(bundle) as file:
+        assert "meter_lag_seconds" in file.read("metrics.txt").decode()
+        assert json.loads(file.read("findings.json"))
+
+    text = await meter("doctor", COLUMNS="200", **ours)
+    assert text.exit_code == 0
+    assert "topics are as they must be" in text.stdout
+
+    # Each of these is a mistake that somebody makes.
+    wrong = surroundings(
+        worker.settings,
+        METER_GRACE_S="7200",
+        METER_RAW_PARTITONS="3",
+        METER_RAW_PARTITIONS="4",
+    )
+    ill = await meter("doctor", "--json", **wrong)
+    findings = told(ill)
+    assert ill.exit_code == 1
+    assert findings["settings", "names"]["mend"] == "Did you mean METER_RAW_PARTITIONS?"
+    assert "grace_s 7200 here and 0 in the log" in findings["settings", "log"]["found"]
+    shape = findings["topics", "shape"]
+    assert shape["outcome"] == "fail"
+    assert "has 2 partitions" in shape["found"]
+
+
+@pytest.mark.servers
+def test_a_redis_that_evicts_or_refuses(
+    settings: Settings, tmp_path: Path, local_redis: LocalRedis
+) -> None:
+    (port,) = free_ports(1)
+    redis = LocalRedis(
+        tmp_path / "redis",
+        port=port,
+        options=(
+            *("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
+            *("--user", "weak", "on", ">secret", "~*", "+ping", "+info", "+acl|whoami"),
+        ),
+    )
+    assert local_redis.url != redis.url
+
+    async def asked(url: str) -> Result:
+        async with redis:
+            environment = surroundings(settings, METER_REDIS_URL=url)
+            runner = CliRunner(env=environment)
+            return await asyncio.to_thread(runner.invoke, cli, ["doctor", "--json"])
+
+    findings = told(asyncio.run(asked(redis.url)))
+    assert findings["redis", "eviction"]["outcome"] == "fail"
+    assert "noeviction" in findings["redis", "eviction"]["mend"]
+    assert findings["state", "worker"]["outcome"] == "unknown"
+    findings = told(asyncio.run(asked(f"redis://weak:secret@127.0.0.1:{port}/0")))
+    assert findings["redis", "rights"]["outcome"] == "unknown"
+
+
+@pytest.mark.servers
+def test_servers_that_are_not_there_fail() -> None:
+    kafka, redis, http = free_ports(3)
+    runner = CliRunner(
+        env={
+            "METER_PROFILE": "test",
+            "METER_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{kafka}",
+            "METER_REDIS_URL": f"redis://127.0.0.1:{redis}/0",
+            "METER_HTTP_PORT": str(http),
+        }
+    )
+    result = runner.invoke(cli, ["doctor", "--json"])
+    findings = told(result)
+    assert result.exit_code == 1
+    assert findings["kafka", "brokers"]["outcome"] == "fail"
+    assert findings["redis", "address"]["outcome"] == "fail"
+    assert findings["state", "worker"]["outcome"] == "unknown"
+
+
+def test_a_production_worker_needs_keys_and_an_address() -> None:
+    settings = Settings(profile="test").model_copy(
+        update={"profile": "production", "api_keys": (), "http_host": "0.0.0.0"}
+    )
+    found = {f.check: f for f in environment.checked(settings, {"METER_GRACE": "1"})}
+    assert {check for check, finding in found.items() if finding.outcome == "fail"} == {
+        "names",
+        "network",
+        "peer secret",
+        "keys",
+        "address",
+    }
+    assert all(finding.mend for finding in found.values() if finding.outcome == "fail")
+
+
+def test_two_names_for_one_setting() -> None:
+    settings = Settings(profile="test")
+    both = {"METER_RAW_TOPIC": "a", "LAGO_KAFKA_RAW_EVENTS_TOPIC": "b"}
+    outcomes = [f for f in environment.checked(settings, both) if f.outcome == "warn"]
+    assert [finding.mend for finding in outcomes] == [
+        "METER_RAW_TOPIC holds. Unset LAGO_KAFKA_RAW_EVENTS_TOPIC."
+    ]
+
+
+def test_what_a_worker_tells() -> None:
+    text = (
+        "# HELP meter_lag_seconds x\n"
+        'meter_lag_seconds{partition="0"} 400\nmeter_lag_seconds{partition="1"} 2\n'
+        'meter_events_not_counted_total{reason="unknown_code"} 3\n'
+        'meter_events_not_counted_total{reason="no_charge"} 4\n'
+        "meter_close_overdue_seconds 0\n# TYPE meter_set_aside gauge\n"
+        "meter_parked_subscriptions 1\n"
+        "meter_differing_pairs 0\nmeter_offsets_lost 0\n"
+    )
+    health: dict[str, Any] = {"ready": True, "reasons": [{"code": "redis_full", "message": "m"}]}
+    found = {f.check: f for f in worker.checked(health, worker.samples_of(text), 60.0)}
+    assert found["health"].outcome == "warn"
+    assert (found["clock"].outcome, found["lag"].found) == ("warn", "Events wait 400 s.")
+    assert "7 events" in found["not counted"].found
+    assert found["parked"].outcome == "fail"
+    assert found["set aside"].outcome == "ok"
+    # What is not told is not well.
+    assert found["dead letters"].outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [(("ok", "warn"), 0), (("ok", "unknown"), 3), (("unknown", "fail"), 1), ((), 0)],
+)
+def test_exit_codes(outcomes: tuple[Any, ...], code: int) -> None:
+    assert exit_code(Finding("a", "c", outcome, "") for outcome in outcomes) == code
