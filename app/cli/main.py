@@ -26,7 +26,7 @@ _COMMANDS: Final = {
     "doctor": _place(
         "doctor.command",
         "worker",
-        "Check all that a worker stands on; say what mends it.",
+        "Check what a worker stands on, and how to mend it.",
         "doctor",
     ),
     "events": _place("events", None, "Correct events that were sent, at any age."),

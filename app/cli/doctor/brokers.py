@@ -9,13 +9,13 @@ from typing import Final
 from app.cli.doctor.environment import agreed
 from app.cli.doctor.finding import Finding
 from app.cli.settings_apply import definitions_of
-from app.credentials import NotLetIn
 from app.kafka.clients import NOT_TAKEN, Admin
 from app.kafka.cluster import Cluster, broker_settings, cluster_of, group_of
 from app.kafka.names import KafkaError
 from app.kafka.topics import METER_DEFINITIONS, TopicReport, admin_client, topic_report
 from app.kafka.transactions import TransactionTooLong, require_long_transactions
 from app.settings import Settings
+from app.tokens import NotLetIn
 
 AREA = "kafka"
 TOPICS = "topics"
