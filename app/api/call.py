@@ -40,8 +40,8 @@ class Api:
     peers: PeerTokens
     registry: CollectorRegistry
     session: ClientSession
-    openapi: Mapping[str, Any]
-    """Content of `/openapi.json`."""
+    openapi: Callable[[], Mapping[str, Any]]
+    """Makes the content of `/openapi.json`; the first time it takes long."""
     max_batch: int
     open_page: bool
     """The live page shows every organization to whoever asks: for the local profile only."""

@@ -64,7 +64,7 @@ class Correction(Model):
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class RecordPeriod(Record):
@@ -251,7 +251,7 @@ class AlertTriggered(Model):
 class DeadLetterHeaders(BaseModel):
     """Why, and where from."""
 
-    model_config = ConfigDict(populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True, defer_build=True)
 
     error_code: str = Field(alias="meter-error-code")
     error_message: str = Field(alias="meter-error-message")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -64,6 +65,12 @@ _ENDPOINT = web.RequestKey("endpoint", Endpoint)
 _REFUSED_AT_THE_DOOR = (401, 403, 404, 405, 408, 411, 413, 415, 421, 429, 431)
 
 
+@cache
+def described() -> Mapping[str, Any]:
+    """Return the content of `/openapi.json`."""
+    return openapi_document(DESCRIBED)
+
+
 def build_app(
     meter: Meter,
     keys: KeyRing,
@@ -86,7 +93,6 @@ def build_app(
     app = web.Application(middlewares=[_measured, _always_json])
     tokens = peers or PeerTokens(secrets.token_hex())
     router, admin_router = Router(ENDPOINTS), Router(ADMIN_ENDPOINTS)
-    openapi = openapi_document(DESCRIBED)
     app[_METRICS] = RequestMetrics(registry)
     from_clients, from_workers = Admission(), Admission()
 
@@ -103,7 +109,7 @@ def build_app(
                 tokens,
                 registry,
                 session,
-                openapi,
+                described,
                 max_batch,
                 open_page,
                 turns or Turns(),

@@ -26,7 +26,8 @@ ChargeModel = Literal[
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    # Only `/openapi.json` needs it built.
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class Error(Model):

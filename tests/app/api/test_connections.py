@@ -165,7 +165,7 @@ class Tap:
 async def long(session: ClientSession, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     """A server whose description is 16 MiB long, and that has little patience."""
     monkeypatch.setattr(connections, "UNTAKEN_S", 1.0)
-    monkeypatch.setattr(server, "openapi_document", lambda _: {"long": "x" * (16 * 1024 * 1024)})
+    monkeypatch.setattr(server, "described", lambda: {"long": "x" * (16 * 1024 * 1024)})
     running = await start(session)
     yield running
     assert running.server is not None
