@@ -73,7 +73,9 @@ class RequestLog:
     async def _send(self, requests: Sequence[tuple[int, Json]]) -> None:
         async with ClientSession() as session:
             registry = CollectorRegistry()
-            api = Api(self, KeyRing(()), PeerTokens(""), registry, session, {}, 100, False, Turns())
+            api = Api(
+                self, KeyRing(()), PeerTokens(""), registry, session, dict, 100, False, Turns()
+            )
             for self._now_ms, request in requests:
                 try:
                     await self._answer(api, request)
