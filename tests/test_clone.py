@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import tomllib
-from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -131,16 +129,3 @@ def imported(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add((node.module or "").partition(".")[0])
     return found
-
-
-def test_the_wheel_has_the_product_alone() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = project["tool"]["setuptools"]["packages"]["find"]["include"]
-    packages = {
-        ".".join(path.relative_to(ROOT).parts)
-        for folder in (*PRODUCT, *BESIDE_IT, "docs")
-        for path in (ROOT / folder, *(ROOT / folder).rglob("*"))
-        if path.is_dir()
-    }
-    packed = {name for name in packages if any(fnmatch(name, pattern) for pattern in patterns)}
-    assert {name.partition(".")[0] for name in packed} == set(PRODUCT)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app import page as page_files
 from app.api import json_text
 from app.api.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.errors import bad_request, forbidden, not_found
@@ -63,7 +64,7 @@ async def metrics(call: Call) -> Any:
 
 @cache
 def _page_file(name: str) -> bytes | None:
-    file = files("app.page").joinpath(name)
+    file = files(page_files).joinpath(name)
     return file.read_bytes() if file.is_file() else None
 
 

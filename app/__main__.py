@@ -1,0 +1,8 @@
+"""`python -m meterstream`, and in a checkout `python -m app`: the same as `meter`."""
+
+from __future__ import annotations
+
+from app.cli.main import cli
+
+if __name__ == "__main__":
+    cli()
