@@ -115,10 +115,7 @@ async def _held_back_by(
 
 def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | None:
     """Return what the cells do not show yet and the cut has to show."""
-    standing = owned.state.standing
-    behind_ms = standing.behind_since_ms
-    # A history record comes into force over definitions that everybody was looked at for.
-    if behind_ms is not None and (behind_ms <= cut_ms or standing.next_history_ms() <= cut_ms):
+    if owned.state.standing.holds_back(cut_ms):
         text = f"definitions behind: partition {owned.number} has yet to look at whom they concern"
         return "definitions_behind", text
     since_ms = owned.refold_queue.since_ms

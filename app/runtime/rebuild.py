@@ -100,13 +100,27 @@ async def fold_anew(
     owned = OwnedPartition(
         table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
     )
-    owned.refold_queue.stand_under(shared.followed.last)
+    seen = _decided(shared, checkpoint.grid_ms)
+    owned.renewal.note_seen(seen[0])
+    owned.refold_queue.stand_under(seen)
     for name in void:
         topic = settings.topic(name)
         owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
     topic = settings.topic(EVALUATIONS_CHANGELOG)
     owned.next_flush.add(Record(topic, number, key, None) for key in torn)
     return owned
+
+
+def _decided(shared: WorkerContext, grid_done_ms: int) -> tuple[int, int]:
+    """Return (next offset, append time) of the definitions that a grid cut to come may show.
+
+    The caller takes over what was defined since: it has grid cuts of its own, or waits for one.
+    """
+    definitions = shared.definitions
+    decided_ms = max(grid_done_ms, definitions.first_watched_ms - 1)
+    if decided_ms >= shared.followed.last[1]:
+        return shared.followed.last
+    return definitions.last_offset_at(decided_ms) + 1, decided_ms
 
 
 def evaluations_of(

@@ -77,6 +77,9 @@ class Renewal:
         with closing(entering_history(self._state)) as looking:
             await self._work.run(RENEWING, self.taking_over(looking, since_ms))
         self._next_flush.note_moved()
+        if self._state.standing.looks:
+            # A definition may have waited for a grid cut that is none any more.
+            self.wanted.set()
 
     def taking_over(self, looking: Iterator[Renewed | None], since_ms: int) -> Steps[None]:
         """Queue what has to be refolded for it, and the cuts that are others now."""

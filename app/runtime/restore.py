@@ -238,20 +238,22 @@ async def _published(
     kept = PublishedTable()
     await _load(changelog, kept.load)
     kept.loaded()
-    torn = expected not in (None, kept.sum)
+    torn, mark = expected not in (None, kept.sum), checkpoint.output
+    stands = mark is not None and await output_stands(settings, number, mark)
     if torn:
         shared.rebuilds["published"] += 1
         text = "What was published of partition %s is torn: usage-records are read"
         log.error(text, number, extra=facts("note", partition=number))
-    elif checkpoint.output is None and not changelog:
+    elif mark is None and not changelog:
         return Published(kept, None, whole=True)
-    elif checkpoint.output is not None and await output_stands(settings, number, checkpoint.output):
-        return Published(kept, checkpoint.output, whole=True)
+    elif stands:
+        return Published(kept, mark, whole=True)
     found, newest = await read_published(settings, shared.definitions, number)
-    if torn and found.sum == expected:
+    # The sum says nothing of records of single events, but the mark does.
+    if torn and found.sum == expected and (stands or mark is None):
         return Published(found, newest, whole=True)
     tp = output_tp(settings, number)
-    if not torn and checkpoint.output is None:
+    if not torn and mark is None:
         # Retention may have taken what the topic lacks: nothing was noted to tell a cut one by.
         start, _ = await bounds(settings, tp)
         if start > 0 or found.sum == kept.sum:

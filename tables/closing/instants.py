@@ -74,7 +74,10 @@ def _forget_corrections(partition: Partition, cut_ms: int) -> None:
         done = {
             identity
             for identity in identities
-            if all(s.append_time_ms <= cut_ms for s in partition.corrections.history(identity))
+            if all(
+                partition.cuts.grid_cut_of(stored.append_time_ms) <= cut_ms
+                for stored in partition.corrections.history(identity)
+            )
         }
         partition.instants.forget_corrections(name, done)
 
@@ -196,7 +199,8 @@ class Deciding:
             later = [
                 stored
                 for stored in partition.corrections.history(identity)
-                if first_ms < stored.append_time_ms <= cut_ms
+                if first_ms < stored.append_time_ms
+                and partition.cuts.grid_cut_of(stored.append_time_ms) <= cut_ms
             ]
             if not later or self._has_passed(partition.cuts.grid_cut_of(later[-1].append_time_ms)):
                 continue

@@ -84,10 +84,10 @@ class Packing:
                     *meter_key, tuple(timeline for _, timeline in self._timelines.of(name)), ()
                 )
             self._routes.note_unused(meter_key)
-            until_ms = self._standing.of(name)[0] if self._definitions.is_watched(name) else None
+            until_ms = self._standing.shown_until_ms
             route = self.install(meter_key, self._routes.compile(meter_key, until_ms))
             if until_ms is not None:
-                # It is made again as soon as the definitions that are left are looked at.
+                # It is made again at the first event, and when what it does not show is looked at.
                 route.made_at = -1
                 self._standing.look_again(name)
             return route

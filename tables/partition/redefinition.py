@@ -62,14 +62,23 @@ class Redefinition:
         `until_ms`: only at definitions appended until then.
         """
         standing = self._standing
+        standing.begin_looking(until_ms)
+        try:
+            yield from self._looking(until_ms)
+        finally:
+            standing.end_looking()
+        yield from self._packing.pack_later()
+
+    def _looking(self, until_ms: int) -> Generator[Renewed | None, None, None]:
+        standing = self._standing
         while (behind_ms := standing.behind_since_ms) is not None and behind_ms <= until_ms:
             told = [each for each in standing.first(TOLD_AT_ONCE) if each.at_ms <= until_ms]
             if any(impact.organization_id is None for impact, _ in told):
                 # Settings may come into force before corrections that were read earlier.
                 yield from self._corrected.reschedule_revisions()
+            yield from self._renewed_for([impact for impact, _ in told])
             if self._definitions.watches_before(NEVER_MS):
                 yield from self._watched(told)
-            yield from self._renewed_for([impact for impact, _ in told])
             yield from self._redirection.look_again()
             if self._event_ranges.rest is not None:
                 defining = [impact for impact, _ in told if self._defines(impact)]
@@ -79,9 +88,8 @@ class Redefinition:
             standing.looked_at(told)
         if not standing.looks:
             standing.clear()
-        yield from self._packing.pack_later()
 
-    def _watched(self, told: Iterable[Told]) -> Iterator[Renewed]:
+    def _watched(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
         """Have the grid cuts taken at which definitions show, of those who are watched."""
         for impact, at_ms in told:
             for name in self._redirection.concerned(impact):
@@ -89,7 +97,20 @@ class Redefinition:
                     # Routes without events may stand under what was before.
                     self._routes.drop_unused(name)
                     self._cuts.schedule_grid(name, at_ms)
+                    if impact.external_subscription_id is not None:
+                        yield from self._remember_late(name, impact.codes or ())
                     yield Renewed(name, set(), True)
+
+    def _remember_late(self, name: SubscriptionKey, codes: Iterable[str]) -> Iterator[None]:
+        """Have the cuts looked at that states wait for since before an alert was there."""
+        for code in codes:
+            if self._event_ranges.find(name, code) is None:
+                continue
+            for span in self._packing.route_of((*name, code)).spans:
+                for layer in list(span.layers.values()):
+                    for cell in list(layer.cells.values()):
+                        self._cuts.remember(cell)
+                    yield None
 
     def _renewed_for(self, impacts: Iterable[Impact]) -> Iterator[Renewed | None]:
         """Look at concerned subscriptions; after an impact on all codes, not again at the same."""

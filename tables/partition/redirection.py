@@ -142,11 +142,11 @@ class Redirection:
         old: Timelines | None = None
         new: Timelines | None = None
         if before_ms is not None and history_ms is None:
-            old, new = self._timelines.unfixed(name, before_ms)
-        compiled = self._routes.compile
+            old, new = self._timelines.unfixed(name, before_ms, self._standing.shown_until_ms)
+        compiled, until_ms = self._routes.compile, self._standing.shown_until_ms
         return all(
             compiled(meter_key, before_ms, history_ms, old).shape(*_reach(event_ranges))
-            == compiled(meter_key, timelines=new).shape(*_reach(event_ranges))
+            == compiled(meter_key, until_ms, timelines=new).shape(*_reach(event_ranges))
             for meter_key, event_ranges in meter_keys.items()
         )
 
@@ -186,7 +186,7 @@ class Redirection:
         """Swap the route in place if no folded event goes elsewhere; else say so."""
         routes = self._routes
         old = routes.by_key.get(meter_key) or routes.compile(meter_key, before_ms, history_ms)
-        new = routes.compile(meter_key)
+        new = routes.compile(meter_key, self._standing.shown_until_ms)
         reach = _reach(event_ranges)
         if old.shape(*reach) != new.shape(*reach):
             if meter_key not in routes.by_key:

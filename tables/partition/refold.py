@@ -1,6 +1,6 @@
 """Refold: meter keys recomputed from their events, beside the live fold, and swapped in.
 
-New routes and empty cells are made under the definitions as they are now. A reader feeds every
+New routes and empty cells are made under the definitions that may show now. A reader feeds every
 event of the meter keys again. When it has reached what the live fold has taken, the swap replaces
 the old cells. The event index says which arrival of an id counts, so a refold counts what the live
 fold counted.
@@ -98,7 +98,8 @@ class Refold:
         self._begin(routes)
 
     def _compile(self, meter_key: MeterKey) -> Route:
-        return self.partition.routes.compile(meter_key, None, self._history_ms)
+        until_ms = self.partition.standing.shown_until_ms
+        return self.partition.routes.compile(meter_key, until_ms, self._history_ms)
 
     def _begin(self, routes: dict[MeterKey, Route]) -> None:
         self.routes = routes

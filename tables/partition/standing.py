@@ -35,6 +35,8 @@ class Standing:
         """Number of queued definitions by (organization, external id); None: about any."""
         self._until_ms = -1
         """Append time up to which packed cells include definitions, while others are looked at."""
+        self._looks_for_ms = -1
+        """Until when definitions are being looked at, whatever waits; -1: none are."""
         self._history_until_ms: int | None = None
         """The same for history records, while some are put in force; None: none are."""
         self._entered_ms = -1
@@ -76,7 +78,8 @@ class Standing:
 
     def note_restored(self) -> None:
         """Remember how far the definitions were applied when the partition was restored."""
-        self._restored_ms = self._definitions.append_time_ms
+        if not self._told:
+            self._restored_ms = self._definitions.append_time_ms
 
     def note_packed(self, name: SubscriptionKey) -> None:
         """Remember how far the definitions were applied when cells were packed."""
@@ -100,6 +103,25 @@ class Standing:
                 self._unclear, self._unclear_until_ms = self._packed, at_ms
         self._told.append(Told(impact, at_ms))
         self._told_about[impact.organization_id, impact.external_subscription_id] += 1
+
+    @property
+    def shown_until_ms(self) -> int | None:
+        """Append time of the last definitions that a route made now shows; None: it shows all.
+
+        What waits for a grid cut shows in no cell before it, whatever else is looked at.
+        """
+        if not self._told:
+            return None
+        until_ms = max(self._looks_for_ms, self.looks_until_ms)
+        return None if self._told[-1].at_ms <= until_ms else max(until_ms, self._told[0].at_ms - 1)
+
+    def begin_looking(self, until_ms: int) -> None:
+        """Let routes show definitions appended until then, which are looked at from now on."""
+        self._looks_for_ms = until_ms
+
+    def end_looking(self) -> None:
+        """End `begin_looking`: what is told from now on shows when it may be looked at."""
+        self._looks_for_ms = -1
 
     def first(self, most: int) -> list[Told]:
         """Return the first definitions of the queue."""
@@ -130,6 +152,17 @@ class Standing:
         """Append time of the first definition not looked at; cuts at or after it have to wait."""
         return self._told[0].at_ms if self._told else None
 
+    def holds_back(self, cut_ms: int) -> bool:
+        """Return whether definitions have to be looked at before a cut, or a history record.
+
+        A record comes into force over all that may be looked at. What waits for a grid cut does
+        not hold it back: that cut comes after the record.
+        """
+        behind_ms, until_ms = self.behind_since_ms, cut_ms
+        if behind_ms is not None and self.next_history_ms() <= cut_ms:
+            until_ms = max(cut_ms, self.looks_until_ms)
+        return behind_ms is not None and behind_ms <= until_ms
+
     @property
     def looks_until_ms(self) -> int:
         """Until when definitions may be looked at; a later one waits for the grid cut before it.
@@ -140,9 +173,6 @@ class Standing:
         if behind_ms is None or not definitions.watches_before(behind_ms):
             return definitions.first_watched_ms
         grid_ms = definitions.grid_ms(behind_ms)
-        if self.next_history_ms() < ceil_to(behind_ms, grid_ms) - grid_ms:
-            # The record waits until all definitions were looked at.
-            return NEVER_MS
         return self._checkpoint.grid_done_ms // grid_ms * grid_ms + grid_ms
 
     def next_awaited_ms(self) -> int:

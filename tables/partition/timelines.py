@@ -59,20 +59,23 @@ class TimelineTable:
             self._stood = (name, until_ms, self._definitions.offset), timelines
         return timelines
 
-    def unfixed(self, name: SubscriptionKey, before_ms: int) -> tuple[Timelines, Timelines]:
-        """Return timelines as of a time and now, without most periods fixed by that time.
+    def unfixed(
+        self, name: SubscriptionKey, before_ms: int, until_ms: int | None = None
+    ) -> tuple[Timelines, Timelines]:
+        """Return timelines as of a time and a later one, without most periods fixed by the first.
 
         Fixed periods are alike in both; if they might differ, both timelines are whole.
+        `until_ms`: the later time; None: now.
         """
         definitions = self._definitions
-        limited_ms = definitions.limited_after_ms()
+        limited_ms = definitions.limited_after_ms(until_ms)
         fixed_ms: int | None = before_ms
         if limited_ms != definitions.limited_after_ms(before_ms):
             fixed_ms = None
         found = []
         for subscription in definitions.subscriptions(*name):
             was = subscription_terms(definitions, subscription, before_ms)
-            now = subscription_terms(definitions, subscription)
+            now = subscription_terms(definitions, subscription, until_ms)
             if was != now[: len(was)]:
                 fixed_ms = None
             found.append((subscription, was, now))
@@ -81,7 +84,7 @@ class TimelineTable:
         for subscription, was, now in found:
             if _counts(subscription, before_ms):
                 old.append((subscription, Timeline(was, fixed_ms=fixed_ms)))
-            if _counts(subscription):
+            if _counts(subscription, until_ms):
                 new.append((subscription, Timeline(now, fixed_ms=fixed_ms)))
         return old, new
 

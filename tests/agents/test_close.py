@@ -29,7 +29,7 @@ def partition_of(own_ms: int, **also: Any) -> Any:
         state=SimpleNamespace(
             checkpoint=SimpleNamespace(append_time_ms=own_ms, rekeyed_next=0),
             standing=SimpleNamespace(
-                behind_since_ms=also.get("behind_since_ms"),
+                holds_back=lambda cut_ms: also.get("behind_since_ms", NEVER_MS) <= cut_ms,
                 next_history_ms=lambda: NEVER_MS,
             ),
         ),

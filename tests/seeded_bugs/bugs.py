@@ -109,9 +109,44 @@ BUGS = (
     Bug(
         "lost-usage-records-unnoticed",
         "app/runtime/restore.py",
-        "checkpoint.output is not None"
-        " and await output_stands(settings, number, checkpoint.output)",
-        "checkpoint.output is not None",
+        "mark is not None and await output_stands(settings, number, mark)",
+        "mark is not None",
+    ),
+    Bug(
+        "records-of-single-events-lost-unnoticed",
+        "app/runtime/restore.py",
+        "found.sum == expected and (stands or mark is None)",
+        "found.sum == expected",
+    ),
+    Bug(
+        "rebuilt-under-what-waits-for-a-grid-cut",
+        "app/runtime/rebuild.py",
+        "owned.renewal.note_seen(seen[0])",
+        "owned.renewal.note_seen(shared.followed.last[0])",
+    ),
+    Bug(
+        "waiting-definition-shown-with-another",
+        "tables/partition/redirection.py",
+        "new = routes.compile(meter_key, self._standing.shown_until_ms)",
+        "new = routes.compile(meter_key)",
+    ),
+    Bug(
+        "history-waits-for-what-waits-for-it",
+        "tables/partition/standing.py",
+        "until_ms = max(cut_ms, self.looks_until_ms)",
+        "until_ms = NEVER_MS",
+    ),
+    Bug(
+        "alert-deaf-to-what-was-late-before-it",
+        "tables/partition/redefinition.py",
+        "self._cuts.remember(cell)",
+        "pass",
+    ),
+    Bug(
+        "correction-at-a-cut-of-another-grid",
+        "tables/closing/instants.py",
+        "and partition.cuts.grid_cut_of(stored.append_time_ms) <= cut_ms",
+        "and stored.append_time_ms <= cut_ms",
     ),
     Bug(
         "usage-records-lost-under-the-worker-unnoticed",
@@ -406,8 +441,8 @@ BUGS = (
     Bug(
         "cuts-do-not-wait-for-definitions",
         "agents/close.py",
-        "if behind_ms is not None and (behind_ms <= cut_ms or",
-        "if behind_ms is not None and (behind_ms < 0 or",
+        "if owned.state.standing.holds_back(cut_ms):",
+        "if False:",
     ),
     Bug(
         "packed-cells-under-definitions-not-looked-at",

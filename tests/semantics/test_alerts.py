@@ -64,6 +64,15 @@ def test_a_value_that_rises_crosses_and_one_that_falls_arms_again() -> None:
     ]
 
 
+def test_what_was_late_before_the_alert_is_seen_when_it_counts() -> None:
+    story = told(recurring=True)
+    story.send("2024-01-20", appended="2024-02-01T00:05:00Z", v=12)
+    story.define("2024-02-01T00:10:00Z", commands.create_alert(ORG, SUBSCRIPTION, alert()))
+    assert crossings(story, "2024-02-20") == [
+        ("2024-02-01T01:00:00Z", "0.0", "12.0", ["10.0"]),
+    ]
+
+
 def test_each_period_begins_at_nothing() -> None:
     story = watched()
     story.send("2024-01-02T10:00:10Z", v=80)

@@ -66,9 +66,11 @@ FOUND_WIDENED = (
 
 FOUND_ASIDE = (2000022, 2000285)
 
+FOUND_ALERTS = (3000031, 3000195, 3000346, 3000415, 3000417, 3000419, 3000431)
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [*FOUND, *FOUND_WIDENED, *FOUND_ASIDE])
+@pytest.mark.parametrize("seed", [*FOUND, *FOUND_WIDENED, *FOUND_ASIDE, *FOUND_ALERTS])
 def test_seeds_that_found_something(seed: int) -> None:
     assert play(script_of(seed), seed).check() == []
 

@@ -1,0 +1,108 @@
+"""What waits for a grid cut shows in no cell before it (records-and-cuts §4)."""
+
+from __future__ import annotations
+
+from app.definitions import commands
+from app.definitions.commands import Command
+from app.definitions.log import apply
+from app.definitions.outcome import Applied
+from app.wire.arrivals import Arrival
+from tables.closing.close import entering_history, settle
+from tables.partition.redirection import refolds_of
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import event
+from tests.world.partition import Live
+
+METER_KEY = (ORG, SUBSCRIPTION, "sum")
+ALERT = {
+    "alert_type": "billable_metric_current_usage_units",
+    "code": "a",
+    "billable_metric_code": "sum",
+    "thresholds": [{"value": "1"}],
+}
+NOW_MS = START_MS + WEEK_MS + 3 * DAY_MS
+"""A grid cut; the first week is published."""
+
+
+class Watched(Live):
+    """One subscription with an alert and an event; definitions are looked at when it is asked."""
+
+    def __init__(self) -> None:
+        base = definitions_of(["sum"])
+        super().__init__(base)
+        self.define_all()
+        (plan,) = [line.command for line in base if line.command.type == "create_plan"]
+        (self._charge,) = plan.payload["plan"]["charges"]
+        self.charge_id = self._charge["new_id"]
+        self.append(START_MS + HOUR_MS, commands.create_alert(ORG, SUBSCRIPTION, ALERT))
+        used = event("sum", "t", START_MS + DAY_MS, v="5", g="x", u="a", operation_type="c")
+        self.deliver([Arrival(used, ORG, START_MS + DAY_MS, 0, 0, 0)])
+        self.close_until(NOW_MS - 1)
+        settle(self.partition, NOW_MS - 60_000)
+
+    def tell(self, at_ms: int, command: Command) -> None:
+        """Apply a definition, and look at nobody yet."""
+        definitions = self.definitions
+        applied = apply(definitions, command.encode(), at_ms, definitions.offset)
+        assert isinstance(applied, Applied)
+        if applied.impact is not None:
+            self.partition.redefinition.tell(applied.impact, at_ms)
+
+    def group_by(self, at_ms: int, key: str) -> None:
+        """Tell that the charge has this pricing group key."""
+        kept = {name: value for name, value in self._charge.items() if name != "new_id"}
+        properties = {"amount": "1", "pricing_group_keys": [key]}
+        kept |= {"id": self.charge_id, "properties": properties}
+        self.tell(at_ms, commands.update_plan(ORG, "plan", {"charges": [kept]}))
+
+    def look(self) -> None:
+        """Look at what does not wait, and refold what it changes."""
+        until_ms = self.partition.standing.looks_until_ms
+        self.refold(refolds_of(self.partition.redefinition.renewing(until_ms)))
+
+    def keys(self, at_ms: int = NOW_MS) -> tuple[str, ...]:
+        """Group keys under which the cells of the charge stand in a period."""
+        route = self.partition.packing.route_of(METER_KEY)
+        (span,) = [
+            span
+            for span in route.spans
+            if span.key.charge_id == self.charge_id and span.key.start_ms <= at_ms < span.end_ms
+        ]
+        return tuple(span.fold.charge.group_keys(None))
+
+
+def test_one_definition_is_looked_at_without_the_one_after_the_next_grid_cut() -> None:
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    watched.group_by(NOW_MS + 1, "u")
+    watched.group_by(NOW_MS + 60_001, "operation_type")
+    watched.look()
+    assert watched.keys() == ("u",)
+    watched.refold_all()
+    assert watched.keys() == ("u",)
+    settle(watched.partition, NOW_MS + 60_000)
+    watched.look()
+    assert watched.keys() == ("operation_type",)
+
+
+def test_a_history_record_comes_into_force_without_what_waits_for_a_later_cut() -> None:
+    watched = Watched()
+    watched.group_by(NOW_MS - 1, "u")
+    watched.look()
+    in_the_first_week_ms = START_MS + DAY_MS
+    assert (watched.keys(in_the_first_week_ms), watched.keys()) == (("g",), ("u",))
+    record = commands.apply_history(
+        ORG, charge_ids=[watched.charge_id], from_ms=0, to_ms=START_MS + WEEK_MS
+    )
+    watched.tell(NOW_MS, record)
+    watched.group_by(NOW_MS + 1, "operation_type")
+    standing = watched.partition.standing
+    assert standing.next_awaited_ms() == standing.next_history_ms() == NOW_MS
+    assert not standing.holds_back(NOW_MS)
+    watched.refold(refolds_of(entering_history(watched.partition)))
+    assert (watched.keys(in_the_first_week_ms), watched.keys()) == (("u",), ("u",))
+    settle(watched.partition, NOW_MS)
+    assert standing.holds_back(NOW_MS + 60_000)
+    watched.look()
+    assert (watched.keys(in_the_first_week_ms), watched.keys()) == (("u",), ("operation_type",))
