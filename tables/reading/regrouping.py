@@ -24,13 +24,7 @@ from app.numbers import group_text
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.cells.cell import Span
-from tables.cells.group_limit import ANY_NUMBER
-from tables.cells.keys import SpanKey
-from tables.changelogged.members import Members
-from tables.charge import ChargeFold
-from tables.fold import Folded, apply_members, fold_run
-from tables.partition.partition import Partition
-from tables.reading.full_usage import (
+from tables.cells.full_usage import (
     CellName,
     adds_up,
     figures_since,
@@ -38,6 +32,12 @@ from tables.reading.full_usage import (
     names_since_steps,
     paced,
 )
+from tables.cells.group_limit import ANY_NUMBER
+from tables.cells.keys import SpanKey
+from tables.changelogged.members import Members
+from tables.charge import ChargeFold
+from tables.fold import Folded, apply_members, fold_run
+from tables.partition.partition import Partition
 from tables.reading.tracing import TracedArrival
 from tables.reading.usage import accrues_until, period_shown, row_of, spans_of
 from tables.routing.group_admission import GroupAdmission, impose_live, is_admitted

@@ -670,13 +670,13 @@ BUGS = (
     ),
     Bug(
         "full-usage-of-one-span",
-        "tables/reading/full_usage.py",
+        "tables/cells/full_usage.py",
         "return span.fold.metric.recurring or span.key.start_ms <= from_ms",
         "return True",
     ),
     Bug(
         "full-usage-adds-up-unique-counts",
-        "tables/reading/full_usage.py",
+        "tables/cells/full_usage.py",
         "return sum(name in layer.cells for layer in layers for name in names) <= 1",
         "return len(names) == 1",
     ),
