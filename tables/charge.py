@@ -30,6 +30,14 @@ class ChargeFold:
     spare_groups = 0
     """How many groups more than the limit have cells."""
 
+    over_life = False
+    """Whether it folds the life of a subscription, for alerts alone."""
+
+    @property
+    def reaches_back(self) -> bool:
+        """Whether what is dated before the first period of a span counts in it, too."""
+        return self.metric.recurring
+
     @property
     def limits_history(self) -> bool:
         """Whether the limit of groups holds for all history at once, not for each period."""

@@ -123,7 +123,8 @@ def _fold_into(
     start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
     cell: Cell | None = None
     set_name: bytes | None = None
-    whole = True
+    # What nobody is billed by tells nothing of where an event belongs.
+    whole = prices
     for arrival in run:
         event, append_time_ms = arrival.event, arrival.append_time_ms
         partition, offset, index = arrival.raw_partition, arrival.raw_offset, arrival.array_index

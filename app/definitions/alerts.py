@@ -25,9 +25,8 @@ NOT_AVAILABLE: Final = (
     "current_usage_amount",
     "billable_metric_current_usage_amount",
     "lifetime_usage_amount",
-    "billable_metric_lifetime_usage_units",
 )
-"""Types of Lago's that are in money, or about figures that are not kept."""
+"""Types of Lago's that are in money."""
 
 Body = Mapping[str, Any]
 

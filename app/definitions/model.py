@@ -135,7 +135,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
         return bool(listed_presentation_keys(self.properties))
 
 
-AlertType = Literal["billable_metric_current_usage_units"]
+AlertType = Literal["billable_metric_current_usage_units", "billable_metric_lifetime_usage_units"]
 
 
 class AlertThreshold(msgspec.Struct, frozen=True):
@@ -158,6 +158,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     metric_id: str
     thresholds: tuple[AlertThreshold, ...]
     created_at_ms: int
+
+    @property
+    def is_of_life(self) -> bool:
+        """Whether it is about all usage since its subscription began."""
+        return self.alert_type == "billable_metric_lifetime_usage_units"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -292,7 +292,7 @@ class Span:
         if layer is not None and layer.start_ms <= timestamp_ms < layer.end_ms:
             return layer
         if timestamp_ms < self.key.start_ms:
-            return self.layer_of(None) if self.fold.metric.recurring else None
+            return self.layer_of(None) if self.fold.reaches_back else None
         period = self.timeline.holding(timestamp_ms)
         if period is None or period.start_ms >= self.end_ms:
             return None

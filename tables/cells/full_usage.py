@@ -74,11 +74,20 @@ def figures_since(
 
 def names_since_steps(span: Span, period: Period, from_ms: int) -> Steps[list[CellName]]:
     """Return the names of all cells of a span since an instant; a period is a step."""
-    names = dict.fromkeys(span.cells_of(period))
-    for layer in _layers_since(span, period, from_ms):
+    names: dict[CellName, None] = {}
+    for layer in _layers_named(span, period, from_ms):
         names.update(dict.fromkeys(layer.cells if span.fold.plain else layer.used()))
         yield
     return list(names)
+
+
+def _layers_named(span: Span, period: Period, from_ms: int) -> list[Layer]:
+    """Return the layers whose cells are shown; what the period itself shows comes first."""
+    if span.fold.metric.recurring:
+        return [layer for start, layer in span.layers.items() if start <= period.start_ms]
+    running = span.layers.get(period.start_ms)
+    since = _layers_since(span, period, from_ms)
+    return since if running is None else [running, *since]
 
 
 def paced(span: Span, names: Iterable[CellName]) -> Iterator[CellName | None]:

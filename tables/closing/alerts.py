@@ -13,9 +13,11 @@ from app.wire.alert_records import Crossed, alert_record
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord
 from tables.cells.cell import Span
+from tables.cells.full_usage import full_figures_steps
 from tables.changelogged.evaluations import Evaluation
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.crossing import Threshold, crossed
+from tables.lifetime_fold import lifetime_id
 from tables.partition.partition import Partition
 from tables.partition.timelines import Timelines
 from tables.routing.period_charges import charges_in_force
@@ -66,7 +68,7 @@ class _AtCut:
 
     def evaluate(self, alert: Alert) -> Iterator[PublishedRecord | None]:
         """Look at one alert, if anything may have changed; yield its message, and steps."""
-        cut_ms, start_ms = self._cut_ms, self._period.start_ms
+        cut_ms, start_ms = self._cut_ms, self._start_of(alert)
         evaluations, known_as = self._partition.evaluations, (self._subscription.id, alert.id)
         before = evaluations.rows.get(known_as)
         metric = self._partition.definitions.metric_by_id(alert.metric_id, cut_ms)
@@ -75,12 +77,12 @@ class _AtCut:
         charge_ids = self._charge_ids(metric)
         if not charge_ids or not (yield from self._is_touched(alert, metric)):
             return
-        current = yield from self._greatest(metric, charge_ids, cut_ms)
+        current = yield from self._value(alert, metric, charge_ids, cut_ms)
         previous = ZERO
         if before is not None and before.start_ms == start_ms:
             previous = Decimal(before.units)
-        elif before is None and start_ms <= self._partition.checkpoint.evaluations_lost_ms:
-            previous = yield from self._greatest(metric, charge_ids, cut_ms - 1)
+        elif before is None and self._is_lost(alert):
+            previous = yield from self._value(alert, metric, charge_ids, cut_ms - 1)
         evaluations.put(known_as, Evaluation(start_ms, plain(current), cut_ms))
         thresholds = [Threshold(t.code, t.value, t.recurring) for t in alert.thresholds]
         reached = crossed(thresholds, previous, current)
@@ -95,6 +97,12 @@ class _AtCut:
                 cut_ms,
             )
 
+    def _is_lost(self, alert: Alert) -> bool:
+        """Return whether an evaluation that went before this one may be lost."""
+        made_ms = self._partition.definitions.alerts.versions[alert.id].changes[0]
+        first_ms = max(self._start_of(alert), ceil_to(made_ms, self._grid_ms))
+        return first_ms <= self._partition.checkpoint.evaluations_lost_ms
+
     def _charge_ids(self, metric: Metric) -> frozenset[str]:
         definitions = self._partition.definitions
         plans = definitions.plan_of(self._subscription.id)
@@ -105,8 +113,30 @@ class _AtCut:
         route = self._partition.packing.route_of((*self._name, metric.code))
         return [span for span in route.spans if span.key.subscription_id == self._subscription.id]
 
-    def _greatest(self, metric: Metric, charge_ids: frozenset[str], at_ms: int) -> Steps[Decimal]:
+    def _start_of(self, alert: Alert) -> int:
+        """Return since when its value counts (ms)."""
+        return self._subscription.started_at_ms if alert.is_of_life else self._period.start_ms
+
+    def _value(
+        self, alert: Alert, metric: Metric, charge_ids: frozenset[str], at_ms: int
+    ) -> Steps[Decimal]:
         """Return the greatest of the units that cells of the metric show; 0 without cells."""
+        greatest = self._greatest_of_life if alert.is_of_life else self._greatest
+        value = yield from greatest(metric, charge_ids, at_ms)
+        return value
+
+    def _greatest_of_life(
+        self, metric: Metric, charge_ids: frozenset[str], at_ms: int
+    ) -> Steps[Decimal]:
+        lifetime_ids, greatest = {lifetime_id(charge_id) for charge_id in charge_ids}, ZERO
+        for span in self._spans(metric):
+            if span.key.charge_id in lifetime_ids:
+                since_ms = span.key.start_ms
+                found = yield from full_figures_steps(span, self._period, since_ms, at_ms)
+                greatest = max([greatest, *(figures.units for figures in (found or {}).values())])
+        return greatest
+
+    def _greatest(self, metric: Metric, charge_ids: frozenset[str], at_ms: int) -> Steps[Decimal]:
         period, greatest = self._period, ZERO
         for span in self._spans(metric):
             if span.key.charge_id not in charge_ids or not (
@@ -130,12 +160,13 @@ class _AtCut:
         if self._is_corrected(metric) or self._is_redefined(metric):
             return True
         for span in self._spans(metric):
-            for layer in list(span.layers.values()):
-                for count, cell in enumerate(list(layer.cells.values()), 1):
-                    if cell.late is not None and cut_ms in cell.late:
-                        return True
-                    if count % CELLS_A_STEP == 0:
-                        yield
+            layers = list(span.layers.values())
+            cells = (cell for layer in layers for cell in list(layer.cells.values()))
+            for count, cell in enumerate(cells, 1):
+                if cell.late is not None and cut_ms in cell.late:
+                    return True
+                if count % CELLS_A_STEP == 0:
+                    yield
         return False
 
     def _is_corrected(self, metric: Metric) -> bool:
@@ -153,6 +184,5 @@ class _AtCut:
             return False
         compiled, meter_key = self._partition.routes.compile, (*self._name, metric.code)
         reach = (self._period.end_ms - 1, cut_ms)
-        return compiled(meter_key, since_ms).shape(*reach) != compiled(meter_key, cut_ms).shape(
-            *reach
-        )
+        before, after = (compiled(meter_key, at_ms).priced() for at_ms in (since_ms, cut_ms))
+        return before.shape(*reach) != after.shape(*reach)

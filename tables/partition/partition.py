@@ -214,7 +214,8 @@ class Partition:
         """Count what no charge was asked about, by the reason."""
         for arrival in run:
             timestamp_ms = arrival.timestamp_ms
-            if all(span.layer_at(timestamp_ms) is None for span in route.spans):
+            priced = (span for span in route.spans if span.fold.prices)
+            if all(span.layer_at(timestamp_ms) is None for span in priced):
                 folded.ignore(self.unrouted(route, arrival), arrival)
 
     def unrouted(self, route: Route, arrival: Arrival) -> Reason:

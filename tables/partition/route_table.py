@@ -18,6 +18,7 @@ from tables.partition.standing import Standing
 from tables.partition.tables import Tables
 from tables.partition.timelines import Timelines, TimelineTable
 from tables.routing.implicit import ImplicitPlan
+from tables.routing.lifetime import lifetime_spans
 from tables.routing.period_charges import PeriodCharges
 from tables.routing.plan import ChargeFolds, SpanPlan, plan_spans
 from tables.routing.route import Route
@@ -79,6 +80,9 @@ class RouteTable:
             plans += plan_spans(
                 definitions, subscription, timeline, code, self._folds, until_ms, history
             )
+            plans += lifetime_spans(
+                definitions, subscription, timeline, code, self._folds, until_ms
+            )
         settings = definitions.settings_at(until_ms)
         if not timelines and settings.implicit_plan:
             metric = definitions.metric(organization_id, code, until_ms)
@@ -98,7 +102,7 @@ class RouteTable:
             since_ms = -1
         else:
             since_ms = definitions.watched_since_ms(name, fold.metric.id, until_ms)
-        if since_ms >= NEVER_MS or not span.timeline.published:
+        if since_ms >= NEVER_MS or not (span.timeline.published or fold.over_life):
             return None
         return Watch(since_ms, definitions.close_grids_ms(until_ms), self._checkpoint)
 

@@ -14,6 +14,7 @@ from tables.breakdown_fold import BreakdownFold, breakdown_id
 from tables.cells.keys import SpanKey
 from tables.charge import ChargeFold
 from tables.entries_fold import EntriesFold, buckets_with_entries, entries_id
+from tables.lifetime_fold import LifetimeFold
 from tables.routing.period_charges import PeriodCharges, charges_in_force, covering
 
 
@@ -137,6 +138,7 @@ class ChargeFolds:
         self._folds: dict[tuple[int, int, str, int], ChargeFold] = {}
         self._breakdowns: dict[ChargeFold, BreakdownFold] = {}
         self._entries: dict[ChargeFold, EntriesFold] = {}
+        self._lifetimes: dict[ChargeFold, LifetimeFold] = {}
 
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
@@ -169,3 +171,12 @@ class ChargeFolds:
             entries = EntriesFold(charge, metric, timezone, limited_after_ms)
             self._entries[fold] = entries
         return entries
+
+    def lifetime_of(self, charge: Charge, metric: Metric, limited_after_ms: int) -> LifetimeFold:
+        """Return the compiled fold of a charge over the life of a subscription."""
+        fold = self.fold_of(charge, metric, "", limited_after_ms)
+        lifetime = self._lifetimes.get(fold)
+        if lifetime is None:
+            lifetime = LifetimeFold(charge, metric, limited_after_ms)
+            self._lifetimes[fold] = lifetime
+        return lifetime

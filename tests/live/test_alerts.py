@@ -45,13 +45,18 @@ async def test_what_is_crossed_is_sent_once_and_the_alert_says_so(worker: Worker
         "billable_metric_code": "seats",
         "thresholds": [{"value": 10}, {"value": 50}, {"value": 25, "recurring": True}],
     }
-    made = (await api.post(ALERTS, {"alert": alert}))["alert"]
+    life = {"alert_type": "billable_metric_lifetime_usage_units", "code": "life"}
+    both = {"alerts": [alert, {**alert, **life}]}
+    made, of_life = (await api.post(ALERTS, both))["alerts"]
 
-    async def crossed() -> list[list[str]]:
+    async def crossed() -> list[list[list[str]]]:
         messages = await records_of(worker.settings, USAGE_ALERTS)
         found = [json.loads(message.value)["triggered_alert"] for message in messages]
-        assert {one["lago_alert_id"] for one in found} <= {made["lago_id"]}
-        return [[each["value"] for each in one["crossed_thresholds"]] for one in found]
+        told: dict[str, list[list[str]]] = {made["lago_id"]: [], of_life["lago_id"]: []}
+        for one in found:
+            values = [each["value"] for each in one["crossed_thresholds"]]
+            told[one["lago_alert_id"]].append(values)
+        return list(told.values())
 
     async def previous() -> Any:
         status, answer = await api.call("GET", f"{ALERTS}/many")
@@ -59,10 +64,10 @@ async def test_what_is_crossed_is_sent_once_and_the_alert_says_so(worker: Worker
         return answer["alert"]["previous_value"]
 
     await send(api, "t1", 12)
-    await eventually(crossed, [["10.0"]], 30)
+    await eventually(crossed, [[["10.0"]]] * 2, 30)
     await eventually(previous, "12.0", 10)
     await send(api, "t2", 70)
-    await eventually(crossed, [["10.0"], ["50.0", "75.0"]], 30)
+    await eventually(crossed, [[["10.0"], ["50.0", "75.0"]]] * 2, 30)
     await eventually(previous, "82.0", 10)
 
     # What a fold of the logs makes of it is the same two messages, and verify says so.

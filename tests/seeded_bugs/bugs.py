@@ -786,4 +786,22 @@ BUGS = (
         "hmac.compare_digest(seal.encode(), self._of(progress).encode())",
         "True",
     ),
+    Bug(
+        "life-counts-who-stays-again",
+        "tables/lifetime_fold.py",
+        "recurring=metric.recurring or unique",
+        "recurring=metric.recurring",
+    ),
+    Bug(
+        "life-reaches-before-its-start",
+        "tables/lifetime_fold.py",
+        'of a recurring metric alone."""\n        return self._recurring',
+        'of a recurring metric alone."""\n        return True',
+    ),
+    Bug(
+        "life-begins-with-each-period",
+        "tables/closing/alerts.py",
+        "return self._subscription.started_at_ms if alert.is_of_life else self._period.start_ms",
+        "return self._period.start_ms",
+    ),
 )

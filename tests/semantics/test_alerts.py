@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.definitions import commands
+from tests.world import bodies
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import cancel
 from tests.world.story import Story
@@ -26,6 +27,9 @@ def alert(code: str = "a", metric: str = "m", **more: Any) -> dict[str, Any]:
     }
 
 
+LIFE = "billable_metric_lifetime_usage_units"
+
+
 def told(aggregation_type: str = "sum_agg", **metric: Any) -> Story:
     story = Story(close_grid_s=60, since="2023-12-01")
     story.metric("m", aggregation_type, **metric).plan({"billable_metric_code": "m"})
@@ -35,6 +39,12 @@ def told(aggregation_type: str = "sum_agg", **metric: Any) -> Story:
 def watched(aggregation_type: str = "sum_agg", **metric: Any) -> Story:
     story = told(aggregation_type, **metric)
     return story.define("2024-01-01T00:10:00Z", commands.create_alert(ORG, SUBSCRIPTION, alert()))
+
+
+def watched_for_life(aggregation_type: str = "sum_agg", **metric: Any) -> Story:
+    story = told(aggregation_type, **metric)
+    made = commands.create_alert(ORG, SUBSCRIPTION, alert(alert_type=LIFE))
+    return story.define("2024-01-01T00:10:00Z", made)
 
 
 def crossings(story: Story, at: str) -> list[tuple[str, str, str, list[str]]]:
@@ -80,3 +90,51 @@ def test_each_period_begins_at_nothing() -> None:
     assert crossings(story, "2024-02-20")[1:] == [
         ("2024-02-02T10:01:00Z", "0.0", "55.0", ["10.0", "50.0"])
     ]
+
+
+def test_a_life_is_counted_through_all_its_periods() -> None:
+    story = watched_for_life()
+    story.send("2024-01-02T10:00:10Z", v=8)
+    story.send("2024-02-02T10:00:10Z", v=5)
+    story.send("2024-03-05", v=70, appended="2024-02-03T10:00:10Z")
+    story.send("2024-01-20", v=1, appended="2024-02-20T10:00:10Z")
+    story.send("2024-03-06T10:00:10Z", v=0)
+    assert crossings(story, "2024-03-20") == [
+        ("2024-02-02T10:01:00Z", "8.0", "13.0", ["10.0"]),
+        ("2024-03-06T10:01:00Z", "14.0", "84.0", ["50.0", "75.0"]),
+    ]
+
+
+def test_who_stays_is_counted_once_in_a_life() -> None:
+    story = watched_for_life("unique_count_agg")
+    for at, users in (
+        ("2024-01-02", range(9)),
+        ("2024-02-02", range(9)),
+        ("2024-02-03", range(12)),
+    ):
+        for user in users:
+            story.send(f"{at}T10:00:10Z", v=f"u{user}")
+    assert crossings(story, "2024-03-20") == [("2024-02-03T10:01:00Z", "9.0", "12.0", ["10.0"])]
+
+
+def test_a_life_counts_as_the_running_period_does() -> None:
+    """Also what came before the alert, and before the charge was in the plan."""
+    story = Story(close_grid_s=60, since="2023-12-01").metric("m", "sum_agg").metric("n", "sum_agg")
+    story.plan({"billable_metric_code": "n"}).subscribe()
+    story.send("2024-01-02T10:00:10Z", v=7)
+    story.send("2024-02-02T10:00:10Z", v=6)
+    changed = bodies.plan("plan", [bodies.charge(billable_metric_code="m")])
+    story.define("2024-02-03T00:00:00Z", commands.update_plan(ORG, "plan", changed))
+    made = commands.create_alert(ORG, SUBSCRIPTION, alert(alert_type=LIFE))
+    story.define("2024-02-04T00:00:30Z", made)
+    assert crossings(story, "2024-03-20") == [("2024-02-04T00:01:00Z", "0.0", "13.0", ["10.0"])]
+
+
+def test_a_life_leaves_prorated_charges_out() -> None:
+    story = Story(close_grid_s=60, since="2023-12-01")
+    story.metric("m", "sum_agg", recurring=True)
+    story.plan({"billable_metric_code": "m", "prorated": True}).subscribe()
+    made = commands.create_alert(ORG, SUBSCRIPTION, alert(alert_type=LIFE))
+    story.define("2024-01-01T00:10:00Z", made)
+    story.send("2024-01-02T10:00:10Z", v=80)
+    assert crossings(story, "2024-03-20") == []

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.definitions import commands
+from app.definitions.alerts import TYPES as ALERT_TYPES
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.steps import (
@@ -117,7 +118,7 @@ def _alert(choose: random.Random, codes: Sequence[str]) -> Command:
 
 def _new_alert(choose: random.Random, codes: Sequence[str]) -> Command:
     body = {
-        "alert_type": "billable_metric_current_usage_units",
+        "alert_type": choose.choice(ALERT_TYPES),
         "code": choose.choice("abcdefg"),
         "billable_metric_code": choose.choice(codes),
         "thresholds": _thresholds(choose),

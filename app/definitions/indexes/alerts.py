@@ -33,13 +33,22 @@ class AlertIndex(Index):
 
         It counts after the alert is deleted, too, or its cells would have to be folded anew.
         """
-        found = (
-            at_ms
-            for identity in self.by_name.get(name, ())
-            for at_ms, alert in self._made(identity)
-            if alert.metric_id == metric_id and (until_ms is None or at_ms <= until_ms)
-        )
-        return min(found, default=NEVER_MS)
+        return min(self._times_ms(name, metric_id, until_ms), default=NEVER_MS)
+
+    def lifetime_since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None) -> int:
+        """Return the same for an alert on a whole life; it counts after its deletion as well."""
+        times_ms = self._times_ms(name, metric_id, until_ms, of_life=True)
+        return min(times_ms, default=NEVER_MS)
+
+    def _times_ms(
+        self, name: CodeKey, metric_id: str, until_ms: int | None, *, of_life: bool = False
+    ) -> Iterator[int]:
+        """Yield when versions of alerts on a metric came; `of_life`: on a whole life only."""
+        for identity in self.by_name.get(name, ()):
+            for at_ms, alert in self._made(identity):
+                about = alert.metric_id == metric_id and (alert.is_of_life or not of_life)
+                if about and (until_ms is None or at_ms <= until_ms):
+                    yield at_ms
 
     def _made(self, identity: str) -> Iterator[tuple[int, Alert]]:
         versions = self.versions[identity]
