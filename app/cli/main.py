@@ -36,11 +36,14 @@ _COMMANDS: Final = {
     "keys": _place("keys", None, "Make keys for the API."),
     "limits": _place("limits", None, "Print every limit of what one input may cost."),
     "preview": _place("preview", None, "Show what a changed definition would make."),
+    "reconcile": _place("reconcile", None, "Compare a list of events sent with what counted."),
+    "send": _place("send", None, "Send the events of a file; say what became of each."),
     "set-aside": _place(
         "set_aside", "worker", "List raw records that no fold looks at; name more."
     ),
     "settings": _place("settings", "worker", "Print every setting, or apply them."),
     "stack": _place("stack", "local", "Run only the servers: Kafka and Redis."),
+    "trace": _place("trace", None, "Show what became of an event, and why."),
     "up": _place("up", "local", "Run everything on this machine."),
     "usage": _place("usage", None, "Print the usage of a subscription."),
     "verify": _place("verify", None, "Compare usage with a fold of the raw topic."),

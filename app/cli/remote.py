@@ -38,6 +38,14 @@ class RequestRefused(click.ClickException):
         self.answer = answer
         """Body and headers; None where they are not kept."""
 
+    def details(self) -> Json:
+        """Return what the worker says of each field; nothing if it says nothing."""
+        try:
+            found = _decode(self.answer[0])["error_details"] if self.answer else {}
+        except (ValueError, KeyError, TypeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
 
 class Remote:
     """One worker's HTTP interface; any worker answers for all."""

@@ -62,6 +62,14 @@ class EventFate(msgspec.Struct, frozen=True, kw_only=True):
     charges: tuple[ChargeOutcome, ...] = ()
 
 
+class KnownEvent(msgspec.Struct, frozen=True):
+    """What became of an event that was folded, and what it carried when it came."""
+
+    fate: EventFate
+    properties: bytes
+    """JSON object, as it came."""
+
+
 class FigureTexts(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of one cell as texts."""
 

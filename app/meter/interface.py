@@ -28,6 +28,7 @@ from app.meter.evidence import (
     EventFate,
     ExplainQuery,
     Explanation,
+    KnownEvent,
     PreviewReport,
     SeriesQuery,
     Uncounted,
@@ -198,6 +199,15 @@ class Evidence(Protocol):
         self, organization_id: str, transaction_id: str, external_subscription_id: str | None
     ) -> list[EventFate]:
         """Show what became of every arrival of an event id among those at home here."""
+        ...
+
+    async def verdicts(
+        self, organization_id: str, identities: Sequence[tuple[str, str]]
+    ) -> list[KnownEvent | None]:
+        """Say what became of events at home here, by (external_subscription_id, transaction_id).
+
+        None: none was folded. Nothing is scanned.
+        """
         ...
 
     async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:

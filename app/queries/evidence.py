@@ -19,6 +19,7 @@ from app.meter.evidence import (
     EventFate,
     ExplainQuery,
     Explanation,
+    KnownEvent,
     PreviewReport,
     SeriesQuery,
     TopicsReport,
@@ -31,6 +32,7 @@ from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.queries.series import usage_series
 from app.queries.trace import entries_of, trace
+from app.queries.verdicts import verdicts
 from app.queries.verify import verify_names, verify_organization
 from app.runtime.engine import Engine
 from app.runtime.owned import OwnedPartition
@@ -86,6 +88,27 @@ class Evidence:
         if external_subscription_id is None:
             self._routing.check_same(parts)
         return fates
+
+    async def verdicts(
+        self, organization_id: str, identities: Sequence[tuple[str, str]]
+    ) -> list[KnownEvent | None]:
+        """Say what became of events at home here; nothing is scanned."""
+        by_partition: dict[int, list[int]] = {}
+        for index, (external_id, _) in enumerate(identities):
+            owned = self._routing.at_home(organization_id, external_id)
+            by_partition.setdefault(owned.number, []).append(index)
+        found: list[KnownEvent | None] = [None] * len(identities)
+        lookup = self._engine.raw_lookup
+        for indexes in by_partition.values():
+            owned = self._routing.at_home(organization_id, identities[indexes[0]][0])
+            wanted = [
+                ((organization_id, external_id), transaction_id)
+                for external_id, transaction_id in (identities[index] for index in indexes)
+            ]
+            answers = await verdicts(owned, lookup.find_many, lookup.find, wanted)
+            for index, answer in zip(indexes, answers, strict=True):
+                found[index] = answer
+        return found
 
     async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:
         """Return the usage of a metric over time."""

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from app.api import explain, trace
+from app.api import explain, trace, verdicts
 from app.api.endpoints.parameters import BOOLEAN, PAGE, SUBSCRIPTION, V1
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import proofs as schemas
 
 EVENT_PROOFS = (
+    Endpoint(
+        "POST",
+        f"{V1}/events/verdicts",
+        verdicts.create,
+        "event",
+        "Say what became of up to 100 events, by their ids.",
+        request=schemas.VerdictsBody,
+        response=schemas.VerdictsAnswer,
+        errors=(413, 422),
+        reads=True,
+        interruptible=True,
+    ),
     Endpoint(
         "GET",
         f"{V1}/events/{{transaction_id}}/trace",

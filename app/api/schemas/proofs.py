@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -56,6 +56,35 @@ class TraceOutput(Model):
 
 class TraceAnswer(Model):
     trace: TraceOutput
+
+
+class VerdictInput(Model):
+    """An event as its producer knows it; what is not given is not compared."""
+
+    transaction_id: str
+    external_subscription_id: str
+    code: str | None = None
+    timestamp: str | int | float | None = None
+    properties: dict[str, Any] | None = None
+
+
+class VerdictsBody(Model):
+    events: list[VerdictInput] = Field(min_length=1)
+
+
+class Verdict(Model):
+    transaction_id: str
+    external_subscription_id: str
+    verdict: Literal[
+        "counted", "not_counted", "refused", "cancelled", "lost", "differs", "missing"
+    ] = Field(description="missing: no event of this id was folded, or it is malformed.")
+    reason: str | None = Field(description="Why it does not count.")
+    differs: list[str] = Field(description="Fields that came otherwise than they are given.")
+    event: EventFate | None = Field(description="The event that came first; null: missing.")
+
+
+class VerdictsAnswer(Model):
+    verdicts: list[Verdict]
 
 
 class ExplainedFigures(Model):

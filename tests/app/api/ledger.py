@@ -36,6 +36,7 @@ from app.meter.evidence import (
     EventFate,
     ExplainQuery,
     Explanation,
+    KnownEvent,
     Place,
     PreviewReport,
     SeriesQuery,
@@ -430,6 +431,19 @@ class LedgerMeter:
             for fate in self._fates(organization_id)
             if fate.transaction_id == transaction_id
             and external_subscription_id in (None, fate.external_subscription_id)
+        ]
+
+    async def verdicts(
+        self, organization_id: str, identities: Sequence[tuple[str, str]]
+    ) -> list[KnownEvent | None]:
+        fates = {
+            (fate.external_subscription_id, fate.transaction_id): fate
+            for fate in self._fates(organization_id)
+        }
+        taken = {identity[1:]: event for identity, (event, _) in self.taken.items()}
+        return [
+            None if one not in fates else KnownEvent(fates[one], taken[one].properties)
+            for one in identities
         ]
 
     def _fates(self, organization_id: str) -> list[EventFate]:

@@ -1,0 +1,144 @@
+"""`meter reconcile`: a producer's own list of events against what counted."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import IO, Final
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli.event_rows import mapping, read_rows
+from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
+from app.cli.output import Terminal, echo, print_json
+from app.cli.remote import Json, Remote, remote, remote_options
+
+_PER_PAGE: Final = 1_000
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--map", "columns", multiple=True, callback=mapping, help="FIELD=COLUMN,…: as `meter send`."
+)
+@click.option("--extra", is_flag=True, help="Also list what the worker has and FILE has not.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@remote_options
+def reconcile(
+    file: IO[bytes],
+    columns: dict[str, str],
+    extra: bool,
+    as_json: bool,
+    url: str | None,
+    key: str | None,
+) -> None:
+    """Compare FILE, a list of what was sent, with what counted.
+
+    A line (JSON lines, .csv or .parquet) names transaction_id and external_subscription_id; code,
+    timestamp, properties and value are compared where they are given. Exit status: 1 unless every
+    event of FILE counted, and with --extra no other is there; 3 when FILE names no event.
+    """
+    worker, found = remote(url, key), _Found()
+    for batch in batches(read_rows(file, file.name, columns)):
+        answers = verdicts(worker, batch, compare=True)
+        for (number, row), verdict in zip(batch, answers, strict=True):
+            found.add(outcome_of(number, row, verdict), keeps_ids=extra)
+    if extra:
+        found.differing += _others(worker, found.ids)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _print(found)
+    if not found.listed:
+        echo("FILE names no event: nothing was compared.", err=True)
+        sys.exit(3)
+    sys.exit(1 if found.differing else 0)
+
+
+class _Found:
+    """What a list came to; only what differs is kept line by line."""
+
+    def __init__(self) -> None:
+        self.listed = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """By outcome and reason."""
+        self.days: dict[tuple[str, str], Counter[str]] = {}
+        """By day and code, events by outcome."""
+        self.differing: list[Outcome] = []
+        self.ids: defaultdict[str, set[str]] = defaultdict(set)
+        """transaction_ids by subscription, where somebody asks what the list lacks."""
+
+    def add(self, outcome: Outcome, *, keeps_ids: bool) -> None:
+        self.listed += 1
+        self.counts[outcome.outcome, outcome.reason] += 1
+        self.days.setdefault((outcome.day, outcome.code), Counter())[outcome.outcome] += 1
+        if keeps_ids:
+            self.ids[outcome.subscription].add(outcome.transaction_id)
+        if outcome.outcome != COUNTED:
+            self.differing.append(outcome)
+
+    def as_json(self) -> Json:
+        return {
+            "listed": self.listed,
+            "counted": self.counts[COUNTED, ""],
+            "by_day_and_code": [
+                {"day": day, "code": code, **dict(sorted(counts.items()))}
+                for (day, code), counts in sorted(self.days.items())
+            ],
+            "differing": [outcome.as_json() for outcome in self.differing],
+        }
+
+
+def _others(worker: Remote, listed: dict[str, set[str]]) -> Iterator[Outcome]:
+    """Yield events of the listed subscriptions that the list lacks."""
+    for subscription in sorted(listed):
+        page: int | None = 1
+        while page is not None:
+            answer = worker.get(
+                "/api/v1/events",
+                external_subscription_id=subscription,
+                page=page,
+                per_page=_PER_PAGE,
+            )
+            for event in answer["events"]:
+                transaction_id = event["transaction_id"]
+                if transaction_id not in listed[subscription]:
+                    day = event["timestamp"][:10]
+                    code = event["code"]
+                    yield Outcome(0, subscription, transaction_id, code, day, "extra", "", "")
+            page = answer["meta"]["next_page"]
+
+
+_COLUMNS: Final = ("Subscription", "Transaction", "Code")
+
+
+def _print(found: _Found) -> None:
+    if found.differing:
+        table = Table()
+        for name in (
+            "Line",
+            "Subscription",
+            "Transaction",
+            "Code",
+            "Outcome",
+            "Reason",
+            "Position",
+        ):
+            table.add_column(name, overflow="fold")
+        for one in found.differing:
+            line, word = str(one.line or ""), one.outcome.replace("_", " ")
+            cells = (line, one.subscription, one.transaction_id, one.code, word)
+            table.add_row(*map(escape, (*cells, one.reason, one.place)))
+        Terminal().print(table)
+    if found.listed:
+        days = Table("Day", "Code", "Events")
+        for (day, code), outcomes in sorted(found.days.items()):
+            text = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in outcomes.items())
+            days.add_row(*map(escape, (day or "not there", code, text)))
+        Terminal().print(days)
+    extra = sum(one.outcome == "extra" for one in found.differing)
+    others = f"; {extra:,} not listed" if extra else ""
+    echo(f"{found.listed:,} listed: {told(found.counts)}{others}")
