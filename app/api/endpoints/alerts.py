@@ -3,74 +3,38 @@
 from __future__ import annotations
 
 from app.api import alerts
-from app.api.endpoints.parameters import PAGE, SUBSCRIPTION_STATUS, V1
+from app.api.endpoints.parameters import SUBSCRIPTION_STATUS, V1
+from app.api.endpoints.resource import Resource
 from app.api.router import Endpoint
 from app.api.schemas import alerts as schemas
 
 _ALL = f"{V1}/subscriptions/{{external_id}}/alerts"
 _ONE = f"{_ALL}/{{code}}"
 
+_alert = Resource(
+    "alert", _ALL, _ONE, schemas.AlertAnswer, nested=True, query=(SUBSCRIPTION_STATUS,)
+)
+
 ALERTS = (
-    Endpoint(
-        "POST",
-        _ALL,
+    _alert.create(
         alerts.create,
-        "alert",
         "Add an alert on the units of a metric, or several at once.",
-        request=schemas.NewAlertBody,
-        response=schemas.NewAlertAnswer,
-        query=(SUBSCRIPTION_STATUS,),
-        errors=(404, 422),
-        nested=True,
+        schemas.NewAlertBody,
+        answer=schemas.NewAlertAnswer,
     ),
-    Endpoint(
-        "GET",
-        _ALL,
+    _alert.list(
         alerts.index,
-        "alert",
         "List the alerts of a subscription, newest first.",
-        response=schemas.AlertList,
-        query=(*PAGE, SUBSCRIPTION_STATUS),
+        schemas.AlertList,
         errors=(404,),
-        nested=True,
     ),
-    *(
-        Endpoint(
-            method,
-            _ONE,
-            alerts.update,
-            "alert",
-            "Change an alert; absent keys stay, thresholds are replaced when any are given.",
-            request=schemas.AlertChangesBody,
-            response=schemas.AlertAnswer,
-            query=(SUBSCRIPTION_STATUS,),
-            errors=(404, 422),
-            nested=True,
-        )
-        for method in ("PUT", "PATCH")
+    *_alert.change(
+        alerts.update,
+        "Change an alert; absent keys stay, thresholds are replaced when any are given.",
+        schemas.AlertChangesBody,
     ),
-    Endpoint(
-        "GET",
-        _ONE,
-        alerts.show,
-        "alert",
-        "Show an alert.",
-        response=schemas.AlertAnswer,
-        query=(SUBSCRIPTION_STATUS,),
-        errors=(404,),
-        nested=True,
-    ),
-    Endpoint(
-        "DELETE",
-        _ONE,
-        alerts.delete,
-        "alert",
-        "Delete an alert.",
-        response=schemas.AlertAnswer,
-        query=(SUBSCRIPTION_STATUS,),
-        errors=(404,),
-        nested=True,
-    ),
+    _alert.show(alerts.show, "Show an alert."),
+    _alert.delete(alerts.delete, "Delete an alert."),
 )
 
 ALL_ALERTS = (

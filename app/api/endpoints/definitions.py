@@ -4,8 +4,26 @@ from __future__ import annotations
 
 from app.api import customers, metrics, plans, subscriptions, usage
 from app.api.endpoints.parameters import PAGE, STATUS, V1
+from app.api.endpoints.resource import Resource
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import definitions as schemas
+
+_metric = Resource(
+    "billable_metric",
+    f"{V1}/billable_metrics",
+    f"{V1}/billable_metrics/{{code}}",
+    schemas.MetricAnswer,
+)
+_plan = Resource("plan", f"{V1}/plans", f"{V1}/plans/{{code}}", schemas.PlanAnswer)
+_customer = Resource(
+    "customer", f"{V1}/customers", f"{V1}/customers/{{external_id}}", schemas.CustomerAnswer
+)
+_subscription = Resource(
+    "subscription",
+    f"{V1}/subscriptions",
+    f"{V1}/subscriptions/{{external_id}}",
+    schemas.SubscriptionAnswer,
+)
 
 METRICS = (
     Endpoint(
@@ -18,130 +36,41 @@ METRICS = (
         response=schemas.ExpressionAnswer,
         errors=(422,),
     ),
-    Endpoint(
-        "POST",
-        f"{V1}/billable_metrics",
-        metrics.create,
-        "billable_metric",
-        "Create a billable metric.",
-        request=schemas.MetricBody,
-        response=schemas.MetricAnswer,
-        errors=(422,),
+    _metric.create(metrics.create, "Create a billable metric.", schemas.MetricBody, errors=(422,)),
+    _metric.list(metrics.index, "List billable metrics, newest first.", schemas.MetricList),
+    *_metric.change(
+        metrics.update,
+        "Change a billable metric; absent keys stay as they are.",
+        schemas.MetricBody,
     ),
-    Endpoint(
-        "GET",
-        f"{V1}/billable_metrics",
-        metrics.index,
-        "billable_metric",
-        "List billable metrics, newest first.",
-        response=schemas.MetricList,
-        query=PAGE,
-    ),
-    *(
-        Endpoint(
-            method,
-            f"{V1}/billable_metrics/{{code}}",
-            metrics.update,
-            "billable_metric",
-            "Change a billable metric; absent keys stay as they are.",
-            request=schemas.MetricBody,
-            response=schemas.MetricAnswer,
-            errors=(404, 422),
-        )
-        for method in ("PUT", "PATCH")
-    ),
-    Endpoint(
-        "GET",
-        f"{V1}/billable_metrics/{{code}}",
-        metrics.show,
-        "billable_metric",
-        "Show a billable metric.",
-        response=schemas.MetricAnswer,
-        errors=(404,),
-    ),
-    Endpoint(
-        "DELETE",
-        f"{V1}/billable_metrics/{{code}}",
-        metrics.delete,
-        "billable_metric",
-        "Delete a billable metric and its charges.",
-        response=schemas.MetricAnswer,
-        errors=(404,),
-    ),
+    _metric.show(metrics.show, "Show a billable metric."),
+    _metric.delete(metrics.delete, "Delete a billable metric and its charges."),
 )
 
 PLANS = (
-    Endpoint(
-        "POST",
-        f"{V1}/plans",
-        plans.create,
-        "plan",
-        "Create a plan.",
-        request=schemas.PlanBody,
-        response=schemas.PlanAnswer,
-        errors=(404, 422),
+    _plan.create(plans.create, "Create a plan.", schemas.PlanBody),
+    _plan.list(plans.index, "List plans, newest first.", schemas.PlanList),
+    *_plan.change(
+        plans.update,
+        "Change a plan: charges with an id are updated, without created, absent ones deleted.",
+        schemas.PlanBody,
     ),
-    Endpoint(
-        "GET",
-        f"{V1}/plans",
-        plans.index,
-        "plan",
-        "List plans, newest first.",
-        response=schemas.PlanList,
-        query=PAGE,
-    ),
-    *(
-        Endpoint(
-            method,
-            f"{V1}/plans/{{code}}",
-            plans.update,
-            "plan",
-            "Change a plan: charges with an id are updated, without created, absent ones deleted.",
-            request=schemas.PlanBody,
-            response=schemas.PlanAnswer,
-            errors=(404, 422),
-        )
-        for method in ("PUT", "PATCH")
-    ),
-    Endpoint(
-        "GET",
-        f"{V1}/plans/{{code}}",
-        plans.show,
-        "plan",
-        "Show a plan.",
-        response=schemas.PlanAnswer,
-        errors=(404,),
-    ),
-    Endpoint(
-        "DELETE",
-        f"{V1}/plans/{{code}}",
-        plans.delete,
-        "plan",
-        "Delete a plan and terminate its subscriptions.",
-        response=schemas.PlanAnswer,
-        errors=(404,),
-    ),
+    _plan.show(plans.show, "Show a plan."),
+    _plan.delete(plans.delete, "Delete a plan and terminate its subscriptions."),
 )
 
 CUSTOMERS = (
-    Endpoint(
-        "POST",
-        f"{V1}/customers",
+    _customer.create(
         customers.upsert,
-        "customer",
         "Create a customer, or change the one with this external_id.",
-        request=schemas.CustomerBody,
-        response=schemas.CustomerAnswer,
+        schemas.CustomerBody,
         errors=(422,),
     ),
-    Endpoint(
-        "GET",
-        f"{V1}/customers",
+    _customer.list(
         customers.index,
-        "customer",
         "List customers, newest first.",
-        response=schemas.CustomerList,
-        query=(*PAGE, Parameter("external_id", "Only the customer with this id.")),
+        schemas.CustomerList,
+        query=(Parameter("external_id", "Only the customer with this id."),),
     ),
     Endpoint(
         "GET",
@@ -153,46 +82,21 @@ CUSTOMERS = (
         query=(*PAGE, STATUS, Parameter("plan_code", "On this plan.")),
         errors=(404,),
     ),
-    Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}",
-        customers.show,
-        "customer",
-        "Show a customer.",
-        response=schemas.CustomerAnswer,
-        errors=(404,),
-    ),
-    Endpoint(
-        "DELETE",
-        f"{V1}/customers/{{external_id}}",
-        customers.delete,
-        "customer",
-        "Delete a customer.",
-        response=schemas.CustomerAnswer,
-        errors=(404,),
-    ),
+    _customer.show(customers.show, "Show a customer."),
+    _customer.delete(customers.delete, "Delete a customer."),
 )
 
 SUBSCRIPTIONS = (
-    Endpoint(
-        "POST",
-        f"{V1}/subscriptions",
+    _subscription.create(
         subscriptions.create,
-        "subscription",
         "Subscribe a customer to a plan, or move the subscription of this external_id to it.",
-        request=schemas.SubscriptionBody,
-        response=schemas.SubscriptionAnswer,
-        errors=(404, 422),
+        schemas.SubscriptionBody,
     ),
-    Endpoint(
-        "GET",
-        f"{V1}/subscriptions",
+    _subscription.list(
         subscriptions.index,
-        "subscription",
         "List subscriptions, newest first.",
-        response=schemas.SubscriptionList,
+        schemas.SubscriptionList,
         query=(
-            *PAGE,
             STATUS,
             Parameter("external_customer_id", "Of this customer."),
             Parameter("plan_code", "On this plan."),
@@ -215,37 +119,20 @@ SUBSCRIPTIONS = (
         "Not available.",
         errors=(403,),
     ),
-    *(
-        Endpoint(
-            method,
-            f"{V1}/subscriptions/{{external_id}}",
-            subscriptions.update,
-            "subscription",
-            "Change name, ending_at and on_termination_invoice; subscription_at while pending.",
-            request=schemas.SubscriptionBody,
-            response=schemas.SubscriptionAnswer,
-            query=(Parameter("status", "The pending one, or the active one."),),
-            errors=(404, 422),
-        )
-        for method in ("PUT", "PATCH")
+    *_subscription.change(
+        subscriptions.update,
+        "Change name, ending_at and on_termination_invoice; subscription_at while pending.",
+        schemas.SubscriptionBody,
+        query=(Parameter("status", "The pending one, or the active one."),),
     ),
-    Endpoint(
-        "GET",
-        f"{V1}/subscriptions/{{external_id}}",
+    _subscription.show(
         subscriptions.show,
-        "subscription",
         "Show a subscription.",
-        response=schemas.SubscriptionAnswer,
         query=(Parameter("status", "Its status; active by default."),),
-        errors=(404,),
     ),
-    Endpoint(
-        "DELETE",
-        f"{V1}/subscriptions/{{external_id}}",
+    _subscription.delete(
         subscriptions.terminate,
-        "subscription",
         "Terminate a subscription, or cancel a pending one.",
-        response=schemas.SubscriptionAnswer,
         query=(
             Parameter("status", "`pending` cancels the pending one."),
             Parameter(

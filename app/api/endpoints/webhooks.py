@@ -3,64 +3,35 @@
 from __future__ import annotations
 
 from app.api import webhook_endpoints
-from app.api.endpoints.parameters import PAGE, V1
+from app.api.endpoints.parameters import V1
+from app.api.endpoints.resource import Resource
 from app.api.router import Endpoint
 from app.api.schemas import webhooks as schemas
 
 _ALL = f"{V1}/webhook_endpoints"
 _ONE = f"{_ALL}/{{lago_id}}"
 
+_endpoint = Resource("webhook_endpoint", _ALL, _ONE, schemas.WebhookEndpointAnswer)
+
 WEBHOOKS = (
-    Endpoint(
-        "POST",
-        _ALL,
+    _endpoint.create(
         webhook_endpoints.create,
-        "webhook_endpoint",
         "Add a URL that `meter webhooks` sends to.",
-        request=schemas.WebhookEndpointBody,
-        response=schemas.WebhookEndpointAnswer,
+        schemas.WebhookEndpointBody,
         errors=(422,),
     ),
-    Endpoint(
-        "GET",
-        _ALL,
+    _endpoint.list(
         webhook_endpoints.index,
-        "webhook_endpoint",
         "List webhook endpoints, newest first.",
-        response=schemas.WebhookEndpointList,
-        query=PAGE,
+        schemas.WebhookEndpointList,
     ),
-    *(
-        Endpoint(
-            method,
-            _ONE,
-            webhook_endpoints.update,
-            "webhook_endpoint",
-            "Change a webhook endpoint; absent keys stay as they are.",
-            request=schemas.WebhookEndpointBody,
-            response=schemas.WebhookEndpointAnswer,
-            errors=(404, 422),
-        )
-        for method in ("PUT", "PATCH")
+    *_endpoint.change(
+        webhook_endpoints.update,
+        "Change a webhook endpoint; absent keys stay as they are.",
+        schemas.WebhookEndpointBody,
     ),
-    Endpoint(
-        "GET",
-        _ONE,
-        webhook_endpoints.show,
-        "webhook_endpoint",
-        "Show a webhook endpoint.",
-        response=schemas.WebhookEndpointAnswer,
-        errors=(404,),
-    ),
-    Endpoint(
-        "DELETE",
-        _ONE,
-        webhook_endpoints.delete,
-        "webhook_endpoint",
-        "Delete a webhook endpoint.",
-        response=schemas.WebhookEndpointAnswer,
-        errors=(404,),
-    ),
+    _endpoint.show(webhook_endpoints.show, "Show a webhook endpoint."),
+    _endpoint.delete(webhook_endpoints.delete, "Delete a webhook endpoint."),
     Endpoint(
         "GET",
         f"{V1}/webhooks/json_public_key",
