@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from ast import get_docstring as docstring
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path for top in ("agents", "app", "tables") for path in (ROOT / top).rglob("*.py"))
@@ -41,21 +41,27 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def nodes(path: Path) -> Sequence[ast.AST]:
+    """Return what a file is made of: every rule asks for it."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def long_functions() -> set[str]:
     """Return the functions that are longer than a screen, as file:function."""
     return {
         f"{named(path)}:{node.name}"
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno is not None
         and node.end_lineno - node.lineno >= FUNCTION_LINES
     }
 
 
-def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def texts(found: Sequence[ast.AST]) -> Iterator[tuple[int, str]]:
     """Yield every docstring, those under attributes included, with its line."""
-    for node in ast.walk(tree):
+    for node in found:
         body = getattr(node, "body", None)
         for each in body if isinstance(body, list) else ():
             value = each.value if isinstance(each, ast.Expr) else None
@@ -83,19 +89,18 @@ def test_long_functions_that_are_named_are_long() -> None:
     assert LONG.keys() - long_functions() == set()
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_a_long_file_says_why(path: Path) -> None:
-    text = path.read_text()
-    if text.count("\n") > FILE_LINES:
-        assert WHY_LONG in (ast.get_docstring(ast.parse(text)) or "")
+def test_a_long_file_says_why() -> None:
+    texts = {named(path): path.read_text() for path in FILES}
+    long = {name: text for name, text in texts.items() if text.count("\n") > FILE_LINES}
+    assert [n for n, t in long.items() if WHY_LONG not in (docstring(ast.parse(t)) or "")] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_no_import_hides_from_the_running_program(path: Path) -> None:
+def test_no_import_hides_from_the_running_program() -> None:
     """What is imported for types alone hides a circle; import-linter sees the others."""
     hidden = [
-        ast.unparse(each)
-        for node in ast.walk(ast.parse(path.read_text()))
+        (named(path), ast.unparse(each))
+        for path in FILES
+        for node in nodes(path)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for each in ast.walk(node)
         if isinstance(each, ast.Import | ast.ImportFrom)
@@ -103,22 +108,22 @@ def test_no_import_hides_from_the_running_program(path: Path) -> None:
     assert hidden == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_no_docstring_begins_with_a_riddle(path: Path) -> None:
+def test_no_docstring_begins_with_a_riddle() -> None:
     riddles = [
-        (line, text.split("\n")[0])
-        for line, text in texts(ast.parse(path.read_text()))
+        (named(path), line, text.split("\n")[0])
+        for path in FILES
+        for line, text in texts(nodes(path))
         if text.split()[:1] and text.split()[0] in RIDDLES
     ]
     assert riddles == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_docstring_of_a_function_begins_with_a_verb(path: Path) -> None:
+def test_docstring_of_a_function_begins_with_a_verb() -> None:
     others = [
-        (node.lineno, node.name, text.split("\n")[0])
-        for node in ast.walk(ast.parse(path.read_text()))
+        (named(path), node.lineno, node.name, text.split("\n")[0])
+        for path in FILES
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_property(node)
-        if (text := ast.get_docstring(node)) and not begins_with_a_verb(text)
+        if (text := docstring(node)) and not begins_with_a_verb(text)
     ]
     assert others == []
