@@ -103,10 +103,11 @@ class Definitions(Index):
         times_ms = self.records.times_ms
         return bisect_right(times_ms, at_ms) < bisect_right(times_ms, until_ms)
 
-    def times_after_ms(self, at_ms: int) -> list[int]:
-        """Return the append times of commands after a moment, each once."""
-        first = bisect_right(self.records.times_ms, at_ms)
-        return sorted(set(self.records.times_ms[first:]))
+    def times_after_ms(self, at_ms: int, until_ms: int = NEVER_MS) -> list[int]:
+        """Return the append times of commands after a moment, and until another one, each once."""
+        times_ms = self.records.times_ms
+        first, last = bisect_right(times_ms, at_ms), bisect_right(times_ms, until_ms)
+        return sorted(set(times_ms[first:last]))
 
     @property
     def history_records(self) -> Sequence[HistoryRecord]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from app.bounds.turns import Steps
 from app.definitions.model import Alert, Metric, Subscription
-from app.definitions.timeline import Period, ceil_to
+from app.definitions.timeline import Period
 from app.numbers import ZERO, plain
 from app.wire.alert_records import Crossed, alert_record
 from app.wire.arrivals import SubscriptionKey
@@ -64,7 +64,6 @@ class _AtCut:
         self._subscription = subscription
         self._period = period
         self._cut_ms = cut_ms
-        self._grid_ms = partition.definitions.grid_ms(cut_ms)
 
     def evaluate(self, alert: Alert) -> Iterator[PublishedRecord | None]:
         """Look at one alert, if anything may have changed; yield its message, and steps."""
@@ -100,7 +99,7 @@ class _AtCut:
     def _is_lost(self, alert: Alert) -> bool:
         """Return whether an evaluation that went before this one may be lost."""
         made_ms = self._partition.definitions.alerts.versions[alert.id].changes[0]
-        first_ms = max(self._start_of(alert), ceil_to(made_ms, self._grid_ms))
+        first_ms = max(self._start_of(alert), self._partition.cuts.grid_cut_of(made_ms))
         return first_ms <= self._partition.checkpoint.evaluations_lost_ms
 
     def _charge_ids(self, metric: Metric) -> frozenset[str]:
@@ -151,11 +150,9 @@ class _AtCut:
         return greatest
 
     def _is_touched(self, alert: Alert, metric: Metric) -> Steps[bool]:
-        """Return whether anything since the cut before may have changed the value."""
-        cut_ms, since_ms = self._cut_ms, self._cut_ms - self._grid_ms
-        definitions = self._partition.definitions
-        versions = definitions.alerts.versions[alert.id]
-        if any(since_ms < at_ms <= cut_ms for at_ms in versions.changes):
+        """Return whether anything that the cut decides may have changed the value."""
+        cut_ms, definitions = self._cut_ms, self._partition.definitions
+        if any(map(self._is_decided, definitions.alerts.versions[alert.id].changes)):
             return True
         if self._is_corrected(metric) or self._is_redefined(metric):
             return True
@@ -169,20 +166,27 @@ class _AtCut:
                     yield
         return False
 
+    def _is_decided(self, append_time_ms: int) -> bool:
+        """Return whether it is the cut at which what was appended then is decided."""
+        return self._partition.cuts.grid_cut_of(append_time_ms) == self._cut_ms
+
     def _is_corrected(self, metric: Metric) -> bool:
         corrected = self._partition.corrected
         return any(
-            ceil_to(kept.since_ms, self._grid_ms) == self._cut_ms
+            self._is_decided(kept.since_ms)
             for last_ms in self._partition.cuts.revisions_after(self._cut_ms)
             for kept in corrected.revised(self._name, metric.code, last_ms)
         )
 
     def _is_redefined(self, metric: Metric) -> bool:
-        """Return whether a definition since the cut before makes other cells of the metric."""
-        cut_ms, since_ms = self._cut_ms, self._cut_ms - self._grid_ms
-        if not self._partition.definitions.has_commands_after(since_ms, cut_ms):
+        """Return whether a definition that the cut decides makes other cells of the metric."""
+        cut_ms, definitions = self._cut_ms, self._partition.definitions
+        longest_ms = max(each_ms for _, each_ms in definitions.close_grids_ms(cut_ms))
+        defined_ms = definitions.times_after_ms(cut_ms - longest_ms, cut_ms)
+        before_ms = next((at_ms for at_ms in defined_ms if self._is_decided(at_ms)), 0) - 1
+        if before_ms < 0:
             return False
         compiled, meter_key = self._partition.routes.compile, (*self._name, metric.code)
         reach = (self._period.end_ms - 1, cut_ms)
-        before, after = (compiled(meter_key, at_ms).priced() for at_ms in (since_ms, cut_ms))
+        before, after = (compiled(meter_key, at_ms).priced() for at_ms in (before_ms, cut_ms))
         return before.shape(*reach) != after.shape(*reach)

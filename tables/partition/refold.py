@@ -186,8 +186,11 @@ class Refold:
         apply_members(operations, self.members, settled_ms, self.folded)
 
     def _find(self, arrivals: Iterable[Arrival]) -> None:
-        """Take in the meter keys of names that were undefined and are defined now."""
-        corrections = self.partition.corrections
+        """Take in the meter keys of names that were undefined and are defined now.
+
+        Only by events that were taken: one that was refused names nothing.
+        """
+        corrections, index = self.partition.corrections, self.partition.index
         for arrival in arrivals:
             name, codes = arrival.name, [arrival.event.code]
             if corrections.touches(name):
@@ -196,6 +199,9 @@ class Refold:
             for code in codes:
                 meter_key = (*name, code)
                 if meter_key in self._found or not self._is_sought(meter_key):
+                    continue
+                entry = index.find(arrival.identity)
+                if entry is None or entry[1:5] != arrival.place:
                     continue
                 self._found[meter_key] = 0
                 self.meter_keys.add(meter_key)

@@ -197,6 +197,18 @@ def test_a_search_is_for_what_is_defined_since() -> None:
     assert list(worker.partition.event_ranges.codes) == [(ORG, "sub")]
 
 
+def test_an_event_that_was_refused_names_nothing() -> None:
+    worker = Worker(0)
+    implicit = SettingsRecord(close_grid_s=60, revise_every_s=3600, implicit_plan=True)
+    worker.append(START_MS - HOUR_MS, commands.set_settings(implicit))
+    far_ms = START_MS + 50 * 365 * DAY_MS
+    for number, (name, at_ms) in enumerate([("sub", START_MS), ("refused", far_ms)]):
+        one = event("count", f"t{number}", at_ms, name)
+        worker.deliver([Arrival(one, ORG, START_MS, 0, number, 0)])
+    worker.append(START_MS + HOUR_MS, commands.create_billable_metric(ORG, metric_body("count")))
+    assert list(worker.partition.event_ranges.codes) == [(ORG, "sub")]
+
+
 def test_a_name_that_is_kept_late_is_known_to_begin_earlier() -> None:
     worker = Worker(1)
     worker.append(START_MS - HOUR_MS, commands.set_settings(SETTINGS))

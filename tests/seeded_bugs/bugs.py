@@ -143,6 +143,18 @@ BUGS = (
         "pass",
     ),
     Bug(
+        "refused-event-names-a-subscription",
+        "tables/partition/refold.py",
+        "entry = index.find(arrival.identity)\n                if entry is None or",
+        "entry = index.find(arrival.identity)\n                if entry is not None and",
+    ),
+    Bug(
+        "alert-looked-at-at-a-cut-of-another-grid",
+        "tables/closing/alerts.py",
+        "return self._partition.cuts.grid_cut_of(append_time_ms) == self._cut_ms",
+        "return append_time_ms <= self._cut_ms",
+    ),
+    Bug(
         "correction-at-a-cut-of-another-grid",
         "tables/closing/instants.py",
         "and partition.cuts.grid_cut_of(stored.append_time_ms) <= cut_ms",
@@ -315,8 +327,8 @@ BUGS = (
     Bug(
         "refold-without-index",
         "tables/partition/refold.py",
-        "if entry is None or entry[1:5] != arrival.place:",
-        "if entry is None:",
+        "if entry is None or entry[1:5] != arrival.place:\n                continue\n            #",
+        "if entry is None:\n                continue\n            #",
     ),
     Bug(
         "refold-starts-too-late",
