@@ -133,9 +133,10 @@ def test_a_consumer_is_type_checked_against_it(installed: Installed, tmp_path: P
     consumer = tmp_path / "consumer.py"
     consumer.write_text(
         "from decimal import Decimal\n"
-        "from meterstream.numbers import plain\n"
-        "right: str = plain(Decimal(1))\n"
-        "wrong: int = plain(Decimal(1))\n"
+        "from meterstream.records import Change, Ledger, read\n"
+        "change: Change | None = Ledger().take(read(b'{}'))\n"
+        "right: Decimal = Decimal(0) if change is None else change.delta_units\n"
+        "wrong: int = 0 if change is None else change.delta_units\n"
     )
     words = ("-m", "mypy", "--strict", "--no-incremental", "--cache-dir", os.devnull)
     ran = subprocess.run(
@@ -145,7 +146,7 @@ def test_a_consumer_is_type_checked_against_it(installed: Installed, tmp_path: P
         text=True,
     )
     assert re.findall(r"consumer\.py:(\d+): error: (\w+ \w+)", ran.stdout) == [
-        ("4", "Incompatible types")
+        ("5", "Incompatible types")
     ], ran.stdout
 
 

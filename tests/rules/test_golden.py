@@ -15,9 +15,12 @@ both versions (`--dump DIRECTORY`) show the first record that differs.
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 
+from app.records import Ledger, UsageInstant, read
 from tests.rules.golden import story
 from tests.rules.golden.digests import digests_of, known_digests, rows
 from tests.rules.golden.folds import DEFINITIONS, EVENTS, Rows
@@ -43,6 +46,33 @@ def test_every_kind_has_records_and_a_digest(made: Rows) -> None:
 def test_a_worker_publishes_the_records_of_the_offline_fold(made: Rows) -> None:
     live = [msgspec.msgpack.decode(record)[1] for record in made["usage records"]]
     assert sorted(live) == sorted(made["offline usage records"])
+
+
+def test_a_consumer_finds_each_period_complete_exactly_when_its_records_are_there(
+    made: Rows,
+) -> None:
+    ledger = Ledger()
+    cells: dict[tuple[str, str], dict[str, int]] = {}
+    done: dict[tuple[str, str], tuple[int, int]] = {}
+    wrong: list[object] = []
+    for value in made["offline usage records"]:
+        record, told = read(value), json.loads(value)
+        ledger.take(record)
+        if record is None or isinstance(record, UsageInstant):
+            continue
+        name = (told["lago_subscription_id"], told["period"]["from"])
+        if told["type"] == "period.completed":
+            done[name] = (told["records_count"], int(told["digest"], 16))
+        else:
+            cells.setdefault(name, {})[told["cell_id"]] = int(told["digest"], 16)
+        mine = cells.get(name, {})
+        complete = done.get(name) == (len(mine), sum(mine.values()) % 2**128)
+        if ledger.period_of(record).complete != complete:
+            wrong.append(told)
+    assert wrong == []
+    assert len(done) > 20
+    sums = {name: (len(mine), sum(mine.values()) % 2**128) for name, mine in cells.items()}
+    assert {name: done[name] for name in sums} == sums
 
 
 def test_the_log_is_the_one_that_the_story_tells() -> None:
