@@ -76,7 +76,26 @@ class RecordPeriod(Record):
     charges_duration_in_days: Count
 
 
+SINCE_2 = ("billing", "billed_in_advance", "presentation_breakdowns", "per_event")
+CHARGE_SINCE_2 = ("lago_parent_id", "invoiceable", "min_amount_cents")
+"""Fields that records of schema version 1 lack."""
+
+
+def _charge_of_either(schema: dict[str, Any]) -> None:
+    schema["required"] = [name for name in schema["required"] if name not in CHARGE_SINCE_2]
+
+
+def _of_either(schema: dict[str, Any]) -> None:
+    """Ask of records of version 2 alone for what records of version 1 lack."""
+    schema["required"] = [name for name in schema["required"] if name not in SINCE_2]
+    schema["if"] = {"properties": {"schema_version": {"const": 1}}}
+    charge = {"required": list(CHARGE_SINCE_2)}
+    schema["else"] = {"required": list(SINCE_2), "properties": {"charge": charge}}
+
+
 class RecordCharge(Record):
+    model_config = ConfigDict(json_schema_extra=_charge_of_either)
+
     lago_id: str
     lago_parent_id: str | None
     code: str
@@ -127,6 +146,8 @@ class PerEventFigures(Record):
 
 class UsageRecord(Envelope):
     """One cell of a closed period: one charge, filter and group."""
+
+    model_config = ConfigDict(json_schema_extra=_of_either)
 
     type: Literal["usage.recorded", "usage.revised"]
     lago_charge_id: str

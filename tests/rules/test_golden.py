@@ -16,9 +16,11 @@ both versions (`--dump DIRECTORY`) show the first record that differs.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from app.records import Ledger, UsageInstant, read
 from tests.rules.golden import story
@@ -73,6 +75,19 @@ def test_a_consumer_finds_each_period_complete_exactly_when_its_records_are_ther
     assert len(done) > 20
     sums = {name: (len(mine), sum(mine.values()) % 2**128) for name, mine in cells.items()}
     assert {name: done[name] for name in sums} == sums
+
+
+def test_records_of_version_1_keep_to_their_schemas(made: Rows) -> None:
+    folder = Path(__file__).parents[2] / "docs" / "schemas"
+    schemas = {
+        name: Draft202012Validator(json.loads((folder / f"{name}.json").read_text()))
+        for name in ("usage-record", "period-completed")
+    }
+    for value in made["offline usage records"]:
+        record = json.loads(value)
+        done = record["type"] == "period.completed"
+        errors = schemas["period-completed" if done else "usage-record"].iter_errors(record)
+        assert [f"{each.json_path}: {each.message}" for each in errors] == []
 
 
 def test_the_log_is_the_one_that_the_story_tells() -> None:
