@@ -27,6 +27,9 @@ class ChargeFold:
     prices = True
     """Whether its cells are billed; others only show where the units come from."""
 
+    by_day = False
+    """Whether its events count from the ends of their days on."""
+
     spare_groups = 0
     """How many groups more than the limit have cells."""
 

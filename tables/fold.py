@@ -113,7 +113,8 @@ def _fold_into(
     whole_members = fold.charge.prorated or fold.in_advance
     ignore, prices = (folded.ignore if fold.prices else _ignore_nothing), fold.prices
     # Of a watched cell each event has a cut of its own.
-    has_cut = corrected_ms > 0 or span.watch is not None
+    watch, by_day = span.watch, fold.by_day
+    has_cut = corrected_ms > 0 or watch is not None
     in_advance = fold.in_advance and prices
     code = route.code
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
@@ -174,7 +175,10 @@ def _fold_into(
         state = cell.state
         if append_time_ms > layer.due_at_ms or has_cut:
             since_ms = max(append_time_ms, corrected_ms)
-            cut_ms = span.cut_of(layer, since_ms, corrected=since_ms > append_time_ms)
+            if by_day and watch is not None:
+                cut_ms = watch.day_cut_of(timestamp_ms, since_ms)
+            else:
+                cut_ms = span.cut_of(layer, since_ms, corrected=since_ms > append_time_ms)
             # Published periods show a cut between two revisions at the next of them: it is settled
             # when that one is.
             revision_ms = layer.revision_of(cut_ms) if cut_ms > layer.due_at_ms else cut_ms

@@ -159,6 +159,13 @@ _CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (
         (record_schemas.AlertTriggered,),
     ),
     (
+        "usage-daily",
+        "send",
+        "With daily_records: what a cell has after each local day, keyed like the events.",
+        "application/json",
+        (record_schemas.DailyRecord,),
+    ),
+    (
         "events-dead-letter",
         "send",
         "Refused events: the original bytes, with the reason in headers.",

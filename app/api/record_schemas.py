@@ -219,6 +219,38 @@ class InstantRecord(Envelope):
     definitions_offset: int
 
 
+class DailyRecord(Record):
+    """What a cell has at the end of a local day, and what that day added."""
+
+    schema_version: int | str
+    id: str = Field(description="UUIDv5 of cell_id and day: the same whoever computes it.")
+    cell_id: str
+    type: Literal["usage.daily"]
+    day: Text = Field(description="Local date of the customer, as YYYY-MM-DD.")
+    organization_id: str
+    external_customer_id: str
+    external_subscription_id: str
+    lago_subscription_id: str
+    plan_code: str
+    lago_charge_id: str
+    lago_charge_filter_id: str | None
+    charge: RecordCharge
+    amount_currency: str
+    billable_metric: RecordMetric
+    filters: dict[str, list[str]] | None
+    grouped_by: dict[str, str | None] | None
+    period: RecordPeriod
+    units: Units
+    prorated_units: Units | None
+    total_aggregated_units: str
+    events_count: Count
+    delta_units: str
+    delta_events_count: int
+    presentation_breakdowns: list[PresentationRow] | None
+    closed_at: Instant
+    definitions_offset: int
+
+
 class PeriodCompleted(Envelope):
     """Ends what a cut published of a period: how many cells there are, and their digest."""
 

@@ -12,12 +12,8 @@ from pydantic import ValidationError
 from app.errors import StackError, TopicRefused
 from app.settings import Settings, environment_names
 
-DIFFERS = 1
-"""Exit code: something differs, was refused or is missing."""
-NO_VERDICT = 3
-"""Exit code: it could not be found out. Nobody answers, or there is no verdict."""
-NOT_THERE = 4
-"""Exit code: nothing has that name."""
+NO_VERDICT = 2
+"""Exit code of a command that could not find out what it was asked for."""
 
 
 @contextmanager
@@ -37,9 +33,7 @@ def no_verdict() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        # Wrong usage and unknown names have codes of their own.
-        if error.exit_code == DIFFERS:
-            error.exit_code = NO_VERDICT
+        error.exit_code = NO_VERDICT
         raise
 
 

@@ -161,7 +161,8 @@ class Definitions(Index):
     @property
     def first_watched_ms(self) -> int:
         """Append time of the first definition that asked for figures so; NEVER_MS: none did."""
-        return min(self.alerts.first_ms, self.plan_index.first_in_advance_ms)
+        daily_ms = next((on_ms for on_ms, _ in self.settings.daily_ms()), NEVER_MS)
+        return min(self.alerts.first_ms, self.plan_index.first_in_advance_ms, daily_ms)
 
     def watches_before(self, at_ms: int) -> bool:
         """Return whether anybody asked for figures at grid cuts before a moment."""
@@ -169,6 +170,10 @@ class Definitions(Index):
 
     def is_watched(self, name: CodeKey) -> bool:
         """Return whether anybody ever asked for figures of an external subscription so."""
+        return bool(self.settings.daily_ms()) or self.is_watched_each_cut(name)
+
+    def is_watched_each_cut(self, name: CodeKey) -> bool:
+        """Return whether anybody ever asked for them at every grid cut, not at ends of days."""
         return name in self.alerts.by_name or self.pays_in_advance(*name)
 
     def watched_names(self) -> Iterable[CodeKey]:
@@ -183,14 +188,15 @@ class Definitions(Index):
         return self.alerts.since_ms(name, metric_id, until_ms)
 
     def close_grids_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
-        """Return (append time from which it holds, ms between two grid cuts) of all settings."""
+        """Return (append time from which it holds, ms between two grid cuts) of each grid."""
         if not self.settings:
             return ((-1, self.settings_at().close_grid_s * 1000),)
-        return tuple(
-            (at_ms, record.close_grid_s * 1000)
-            for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True)
-            if until_ms is None or at_ms <= until_ms
-        )
+        grids: list[tuple[int, int]] = []
+        for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True):
+            grid_ms = record.close_grid_s * 1000
+            if (until_ms is None or at_ms <= until_ms) and (not grids or grids[-1][1] != grid_ms):
+                grids.append((at_ms, grid_ms))
+        return tuple(grids)
 
     def grid_ms(self, at_ms: int | None = None) -> int:
         """Return the time between two grid cuts at a moment, in ms."""

@@ -44,6 +44,7 @@ PUBLISHED_CHANGELOG = "meter-published-changelog"
 CORRECTIONS_CHANGELOG = "meter-corrections-changelog"
 EVALUATIONS_CHANGELOG = "meter-evaluations-changelog"
 INSTANTS_CHANGELOG = "meter-instants-changelog"
+DAILY_CHANGELOG = "meter-daily-changelog"
 COMPACTED_CHANGELOGS = (
     CELLS_CHANGELOG,
     MEMBERS_CHANGELOG,
@@ -52,6 +53,7 @@ COMPACTED_CHANGELOGS = (
     CORRECTIONS_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INSTANTS_CHANGELOG,
+    DAILY_CHANGELOG,
 )
 
 # A record over the limit of 1 MB must arrive before it can be refused, and its bytes must fit

@@ -9,6 +9,7 @@ from app.kafka.names import TopicPartition
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
+    DAILY_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INSTANTS_CHANGELOG,
     MEBIBYTE,
@@ -27,6 +28,7 @@ CHANGELOGS = {
     "corrections": CORRECTIONS_CHANGELOG,
     "evaluations": EVALUATIONS_CHANGELOG,
     "instants": INSTANTS_CHANGELOG,
+    "daily": DAILY_CHANGELOG,
 }
 """Changelog of each kind of row."""
 

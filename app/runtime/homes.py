@@ -28,6 +28,10 @@ class HomePartitions:
             self._known[name] = home
         return home
 
+    def is_at(self, number: int, name: tuple[str, str]) -> bool:
+        """Return whether a partition has the events and cells of a subscription."""
+        return self.of(*name) == number
+
     def forget(self) -> None:
         """Forget all known partitions: the partitioner may have changed."""
         self._known.clear()

@@ -10,7 +10,7 @@ import msgspec
 from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.state import Definitions
 from app.numbers import ZERO
-from app.runtime.published_topic import OutputRecord, put_all_again
+from app.runtime.published_topic import OutputRecord, output_tp, put_all_again
 from app.settings import Settings
 from app.wire.identity import event_id
 from app.wire.instant_records import INSTANT_TYPES
@@ -36,7 +36,8 @@ async def read_instants(settings: Settings, definitions: Definitions, number: in
     """Return what a partition has decided as usage-records has it."""
     table = InstantTable()
     if definitions.plan_index.in_advance:
-        await put_all_again(settings, number, partial(put_again, table, definitions))
+        tp = output_tp(settings, number)
+        await put_all_again(settings, tp, partial(put_again, table, definitions))
     return table
 
 

@@ -138,15 +138,16 @@ async def read_published(
 ) -> tuple[PublishedTable, OutputMark | None]:
     """Return the published state of a partition as usage-records has it, and its newest record."""
     table = PublishedTable()
-    mark = await put_all_again(settings, number, partial(put_again, table, definitions))
+    tp = output_tp(settings, number)
+    mark = await put_all_again(settings, tp, partial(put_again, table, definitions))
     return table, mark
 
 
 async def put_all_again(
-    settings: Settings, number: int, put: Callable[[bytes], None]
+    settings: Settings, tp: TopicPartition, put: Callable[[bytes], None]
 ) -> OutputMark | None:
     """Call `put` with each record that a partition has published; return the newest of them."""
-    tp, mark = output_tp(settings, number), None
+    mark = None
     async for _, records in read_to_end(settings, [tp]):
         for offset, _, value in records:
             try:

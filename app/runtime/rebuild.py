@@ -6,6 +6,7 @@ What it published stays published, as far as usage-records has it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from app.kafka.names import RecordsToDelete, TopicPartition
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
+    DAILY_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INDEX_CHANGELOG,
     INSTANTS_CHANGELOG,
@@ -25,6 +27,7 @@ from app.kafka.topics import (
 from app.kafka.transactions import PartitionProducer, Record
 from app.runtime.changelogs import newest_values
 from app.runtime.context import WorkerContext
+from app.runtime.daily_topic import daily_of
 from app.runtime.instants_topic import read_instants
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
@@ -85,11 +88,14 @@ async def fold_anew(
     corrections = CorrectionTable(spool_of(settings))
     evaluations, torn = evaluations_of(known, newest[EVALUATIONS_CHANGELOG])
     # Grid cuts are not taken again: what they decided hung on definitions that are others now.
-    checkpoint.grid_ms = max(known.grid_done_ms, evaluations.newest_ms)
+    daily = await daily_of(number, known, newest[DAILY_CHANGELOG], shared)
+    done = (known.grid_done_ms, evaluations.newest_ms, daily.table.newest_ms)
+    checkpoint.grid_ms = max(done)
     checkpoint.evaluations_lost_ms = known.evaluations_lost_ms
     # Figures of events that usage-records has stay; those that it lacks are decided again.
     instants = await read_instants(settings, shared.definitions, number)
-    carried = Carried(checkpoint, None, published.table, corrections, evaluations, instants)
+    tables = (published.table, corrections, evaluations, instants, daily.table)
+    carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried)
     void = [*_FOLDED_ANEW]
@@ -108,6 +114,10 @@ async def fold_anew(
         owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
     topic = settings.topic(EVALUATIONS_CHANGELOG)
     owned.next_flush.add(Record(topic, number, key, None) for key in torn)
+    topic = settings.topic(DAILY_CHANGELOG)
+    owned.next_flush.add(Record(topic, number, key, None) for key in daily.torn)
+    table.cuts.announce_days()
+    daily.look_at_all(table, shared)
     return owned
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 
@@ -20,6 +21,7 @@ from app.kafka.names import TopicPartition
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
+    DAILY_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INDEX_CHANGELOG,
     INSTANTS_CHANGELOG,
@@ -32,6 +34,7 @@ from app.kafka.transactions import PartitionProducer, Record
 from app.log import facts
 from app.runtime.changelogs import ANY_METER_KEY, CHECKPOINT_KEY, newest_values
 from app.runtime.context import WorkerContext
+from app.runtime.daily_topic import daily_of
 from app.runtime.followed import DefinitionsLost
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
@@ -55,6 +58,7 @@ _RESTORED_FROM = (
     PUBLISHED_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INSTANTS_CHANGELOG,
+    DAILY_CHANGELOG,
 )
 _LOADED_AT_ONCE = 10_000
 """Records between two turns of the event loop: partitions taken over before go on meanwhile."""
@@ -99,7 +103,16 @@ async def restore(
     published = await _published(number, shared, checkpoint, newest[PUBLISHED_CHANGELOG])
     checkpoint.output = published.newest
     evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
-    carried = Carried(checkpoint, None, published.table, corrections, evaluations)
+    daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
+    carried = Carried(
+        checkpoint,
+        None,
+        published.table,
+        corrections,
+        evaluations,
+        daily=daily.table,
+        is_home=partial(shared.homes.is_at, number),
+    )
     state = Partition(number, shared.definitions, index, carried=carried)
     for changelog, load in (
         (PRESENCE_CHANGELOG, state.event_ranges.load),
@@ -131,6 +144,9 @@ async def restore(
     owned = OwnedPartition(state, producer, shared, packed_checkpoint)
     evaluations_topic = shared.settings.topic(EVALUATIONS_CHANGELOG)
     owned.next_flush.add(Record(evaluations_topic, number, key, None) for key in torn)
+    daily_topic = shared.settings.topic(DAILY_CHANGELOG)
+    owned.next_flush.add(Record(daily_topic, number, key, None) for key in daily.torn)
+    daily.look_at_all(state, shared)
     queue = owned.refold_queue
     owned.renewal.note_seen(seen[0])
     queue.stand_under((checkpoint.definitions_offset, checkpoint.definitions_ms))

@@ -166,8 +166,8 @@ def cell_id(
     return _uuid5(msgspec.json.encode(name))
 
 
-def record_id(cell: str, revision: int) -> str:
-    """Return the id of one revision of a cell."""
+def record_id(cell: str, revision: int | str) -> str:
+    """Return the id of one revision of a cell, or of its record of a day."""
     return _uuid5(f"{cell}:{revision}".encode())
 
 

@@ -255,7 +255,7 @@ class Span:
 
     def emptied(self) -> Span:
         """Return the same span without cells."""
-        span = Span(self.name, self.key, self.fold, self.timeline, self.end_ms)
+        span = type(self)(self.name, self.key, self.fold, self.timeline, self.end_ms)
         span.generation, span.watch = self.generation, self.watch
         return span
 

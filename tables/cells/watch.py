@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from app.definitions.timeline import ceil_to
+from tables.cells.days import Days
 from tables.changelogged.checkpoint import Checkpoint
 
 
@@ -21,6 +22,8 @@ class Watch(NamedTuple):
     """(append time from which it holds, time between two grid cuts in ms), in order."""
     checkpoint: Checkpoint
     """Tells which cuts are taken."""
+    days: Days | None = None
+    """Days at whose cuts alone they are asked for; None: at every grid cut."""
 
     def cut_of(self, append_time_ms: int) -> int:
         """Return the grid cut of an event, 0 when nobody watched yet."""
@@ -32,6 +35,13 @@ class Watch(NamedTuple):
                 grid_ms = each_ms
         return ceil_to(append_time_ms, grid_ms)
 
+    def day_cut_of(self, timestamp_ms: int, append_time_ms: int) -> int:
+        """Return the cut of the day that shows an event first; 0 when that is taken."""
+        if self.days is None:
+            raise LookupError("no days are watched")
+        cut_ms = self.days.cut_of(timestamp_ms, append_time_ms)
+        return 0 if self.is_taken(cut_ms) else cut_ms
+
     def cut_until(self, due_at_ms: int, append_time_ms: int) -> int:
         """Return the cut of an event of a period that is due then; 0 when it counts at once."""
         cut_ms = min(self.cut_of(append_time_ms), due_at_ms)
@@ -39,6 +49,9 @@ class Watch(NamedTuple):
 
     def reached(self, appended_ms: int) -> tuple[object, ...] | None:
         """Return all that decides the cuts of events appended until then; None: they have none."""
+        if self.days is not None:
+            # An event that is dated ahead waits for a day to come.
+            return self.grids
         if appended_ms <= self.since_ms:
             return None
         return self.since_ms, tuple(grid for grid in self.grids if grid[0] < appended_ms)

@@ -62,6 +62,7 @@ class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     evaluations_lost_ms: int = -1
     """What alerts came to until then is lost, and found from the cells when it is needed."""
     instants_sum: ChangelogSum | None = None
+    daily_sum: ChangelogSum | None = None
 
     @property
     def grid_done_ms(self) -> int:

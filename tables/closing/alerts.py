@@ -110,7 +110,12 @@ class _AtCut:
 
     def _spans(self, metric: Metric) -> list[Span]:
         route = self._partition.packing.route_of((*self._name, metric.code))
-        return [span for span in route.spans if span.key.subscription_id == self._subscription.id]
+        subscription_id = self._subscription.id
+        return [
+            span
+            for span in route.spans
+            if span.key.subscription_id == subscription_id and not span.fold.by_day
+        ]
 
     def _start_of(self, alert: Alert) -> int:
         """Return since when its value counts (ms)."""

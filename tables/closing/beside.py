@@ -40,11 +40,12 @@ class Beside(NamedTuple):
         """Return what the record of a cell says."""
         filter_id = None if bucket is None else bucket.id
         return ARREARS._replace(
-            presentation_breakdowns=self._rows(filter_id, groups),
+            presentation_breakdowns=self.rows(filter_id, groups),
             per_event=self._lists(bucket, filter_id, groups),
         )
 
-    def _rows(self, filter_id: str | None, groups: Groups) -> str:
+    def rows(self, filter_id: str | None, groups: Groups) -> str:
+        """Return the rows of a cell as JSON; null: it has none."""
         if self.found is None:
             return "null"
         rows = self.found.rows.get((filter_id, groups), [])

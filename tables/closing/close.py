@@ -18,6 +18,7 @@ from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
 from tables.closing.alerts import triggered
+from tables.closing.daily import daily_at
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
@@ -27,7 +28,7 @@ from tables.routing.period_charges import PeriodCharge
 def next_cut(partition: Partition, name: SubscriptionKey) -> int:
     """Return when a cut of this external subscription is due next (ms); NEVER_MS: none is known."""
     done_ms = partition.checkpoint.cut_ms
-    cuts = [partition.cuts.next_of(name, done_ms)]
+    cuts = [partition.cuts.next_of(name, done_ms), partition.cuts.next_first_day(name)]
     for _, timeline in partition.timelines.of(name):
         due_at_ms = _next_due(timeline, done_ms)
         if due_at_ms is not None:
@@ -78,6 +79,7 @@ def closing(
                 ).records()
     if name in partition.cuts.grid.get(cut_ms, ()):
         yield from triggered(partition, name, cut_ms)
+    yield from daily_at(partition, name, cut_ms)
 
 
 def _periods_at(

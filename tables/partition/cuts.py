@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from math import lcm
 
-from app.definitions.state import Definitions
+from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Cell
-from tables.changelogged.checkpoint import Checkpoint
+from tables.cells.days import Days, next_first_day
+from tables.partition.tables import Tables
+from tables.partition.timelines import TimelineTable
 
 
 class CutsToCome:
     """Revision cuts of one partition that are not taken yet."""
 
-    def __init__(self, definitions: Definitions, checkpoint: Checkpoint):
-        self._definitions = definitions
-        self._checkpoint = checkpoint
+    def __init__(
+        self,
+        tables: Tables,
+        timelines: TimelineTable,
+        is_home: Callable[[SubscriptionKey], bool],
+    ):
+        self._definitions = tables.definitions
+        self._checkpoint = tables.checkpoint
+        self._daily = tables.daily
+        self._timelines = timelines
+        self._is_home = is_home
         self.late_cuts: dict[SubscriptionKey, set[int]] = {}
         """Revision cuts that events wait for."""
         self.grid: dict[int, set[SubscriptionKey]] = {}
@@ -59,11 +70,58 @@ class CutsToCome:
     def schedule_grid(self, name: SubscriptionKey, append_time_ms: int) -> None:
         """Have the grid cut after an append time taken, of who is watched and not beyond it yet.
 
-        Whoever schedules it knows whether the external subscription is at home here.
+        Nothing is scheduled of who is at home elsewhere.
         """
+        if not self._is_home(name):
+            return
         cut_ms = ceil_to(append_time_ms, self._definitions.grid_ms(append_time_ms))
-        if cut_ms > self._checkpoint.grid_done_ms and self._definitions.is_watched(name):
+        done_ms = self._checkpoint.grid_done_ms
+        if cut_ms > done_ms and self._definitions.is_watched_each_cut(name):
             self.grid.setdefault(cut_ms, set()).add(name)
+        if self._definitions.settings_at(append_time_ms).daily_records:
+            for day_ms in self._day_cuts(name, append_time_ms):
+                if day_ms > done_ms:
+                    self.grid.setdefault(day_ms, set()).add(name)
+                    self._daily.touch(name, day_ms)
+
+    def _day_cuts(self, name: SubscriptionKey, at_ms: int) -> set[int]:
+        """Return the cuts of the days that show what was appended at a time."""
+        grids = self._definitions.close_grids_ms()
+        later = self._definitions.has_commands_after(at_ms)
+        timelines = self._timelines.of(name, at_ms if later else None)
+        return {
+            cut_ms
+            for _, timeline in timelines
+            for cut_ms in Days(timeline, grids).cuts_after(at_ms)
+        }
+
+    def next_first_day(self, name: SubscriptionKey) -> int:
+        """Return the next cut of a period's first day that shows what it carries; NEVER_MS: none.
+
+        It carries something where a metric recurs, whatever comes.
+        """
+        definitions = self._definitions
+        done_ms = self._checkpoint.grid_done_ms
+        daily_ms = [each for each in definitions.settings.daily_ms() if each[1] > done_ms]
+        if not daily_ms:
+            return NEVER_MS
+        grids, found = definitions.close_grids_ms(), NEVER_MS
+        for versions, timeline in self._timelines.of(name):
+            if self._carries(versions):
+                for on_ms, off_ms in daily_ms:
+                    known_ms = max(done_ms, versions.changes[0] - 1, on_ms - 1)
+                    first_ms = next_first_day(timeline, grids, known_ms)
+                    if first_ms < min(found, off_ms):
+                        found = first_ms
+        return found
+
+    def _carries(self, versions: Versions[Subscription]) -> bool:
+        newest = versions.at()
+        plan = None if newest is None else self._definitions.plan_by_id(newest.plan_id)
+        metrics = (
+            self._definitions.metric_by_id(c.metric_id) for c in (plan.charges if plan else ())
+        )
+        return any(metric is not None and metric.recurring for metric in metrics)
 
     def expect(self, name: SubscriptionKey, cut_ms: int) -> None:
         """Have a revision cut taken; one that finds nothing new publishes nothing."""
@@ -73,8 +131,16 @@ class CutsToCome:
     def expect_late(self, cells: Iterable[Cell]) -> None:
         """Have the cuts taken that states of cells wait for."""
         for cell in dict.fromkeys(cells):
-            self._late_names.add(cell.layer.span.name)
-            self.remember(cell)
+            span = cell.layer.span
+            if not span.fold.by_day:
+                self._late_names.add(span.name)
+                self.remember(cell)
+                continue
+            for cut_ms in cell.late or ():
+                names = self.grid.setdefault(cut_ms, set())
+                if span.name not in names:
+                    names.add(span.name)
+                    self._late_names.add(span.name)
 
     def remember(self, cell: Cell) -> None:
         """Know of the cuts that states of a cell wait for; somebody else asks for them."""
@@ -92,6 +158,13 @@ class CutsToCome:
         for at_ms in definitions.times_after_ms(done_ms):
             for name in definitions.watched_names():
                 self.schedule_grid(name, at_ms)
+        self.announce_days()
+
+    def announce_days(self) -> None:
+        """Have the cuts taken of days that definitions or corrections wait for."""
+        for name, day_ms in self._daily.touched():
+            if day_ms > self._checkpoint.grid_done_ms:
+                self.grid.setdefault(day_ms, set()).add(name)
 
     def grid_cut_of(self, append_time_ms: int) -> int:
         """Return the grid cut that decides what was appended at a time."""
@@ -155,3 +228,4 @@ class CutsToCome:
             self.grid[cut_ms].discard(name)
             if not self.grid[cut_ms]:
                 del self.grid[cut_ms]
+        self._daily.untouch(name, self._checkpoint.cut_ms)

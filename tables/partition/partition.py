@@ -21,6 +21,7 @@ from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.daily import DailyTable
 from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MemberKey, Members
@@ -41,6 +42,7 @@ from tables.partition.snapshot import Changes, Snapshot, rows_of
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Carried, Tables
+from tables.partition.timelines import TimelineTable
 from tables.partition.views import Views
 from tables.registry import AGGREGATIONS
 from tables.routing.route import Route
@@ -80,6 +82,7 @@ class Partition:
         self.corrections = CorrectionTable() if known is None else known
         self.evaluations = carried.evaluations or EvaluationTable()
         self.instants = carried.instants or InstantTable()
+        self.daily = carried.daily or DailyTable()
         tables = Tables(
             definitions,
             index,
@@ -90,13 +93,14 @@ class Partition:
             self.corrections,
             self.evaluations,
             self.instants,
+            self.daily,
         )
         self.stale = Staleness()
-        self.cuts = CutsToCome(definitions, self.checkpoint)
+        self.timelines = TimelineTable(definitions)
+        self.cuts = CutsToCome(tables, self.timelines, carried.is_home)
         self.standing = Standing(definitions, self.checkpoint)
         self.snapshot = Snapshot(tables)
-        self.routes = RouteTable(tables, self.snapshot, self.standing)
-        self.timelines = self.routes.timelines
+        self.routes = RouteTable(tables, self.snapshot, self.standing, self.timelines)
         self.packing = Packing(tables, self.snapshot, self.standing, self.routes, self.stale)
         self.views = Views(tables, self.standing, self.routes, self.packing)
         self.corrected = Corrected(tables, self.cuts, self.packing)

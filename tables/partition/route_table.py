@@ -9,6 +9,8 @@ from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, Period
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Layer, Span
+from tables.cells.daily_span import DailySpan
+from tables.cells.days import Days
 from tables.cells.keys import SpanKey
 from tables.cells.watch import Watch
 from tables.changelogged.members import SetKey
@@ -35,13 +37,14 @@ class RouteTable:
         tables: Tables,
         snapshot: Snapshot,
         standing: Standing,
+        timelines: TimelineTable,
     ):
         self._definitions = tables.definitions
         self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
         self._snapshot = snapshot
         self._standing = standing
-        self.timelines = TimelineTable(tables.definitions)
+        self.timelines = timelines
         self._folds = ChargeFolds()
         self.implicit = ImplicitPlan(self._folds)
         self.by_key: dict[MeterKey, Route] = {}
@@ -89,7 +92,7 @@ class RouteTable:
             if metric is not None:
                 limited_after_ms = definitions.limited_after_ms(until_ms)
                 plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
-        spans = tuple(Span(name, *plan) for plan in plans)
+        spans = tuple((DailySpan if p.fold.by_day else Span)(name, *p) for p in plans)
         for span in spans:
             span.watch = self._watch_of(name, span, until_ms)
         return Route(*meter_key, tuple(timeline for _, timeline in timelines), spans)
@@ -97,6 +100,9 @@ class RouteTable:
     def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
         """Return since when the cells of a span are watched; None: nobody does."""
         definitions, fold = self._definitions, span.fold
+        if fold.by_day:
+            grids = definitions.close_grids_ms(until_ms)
+            return Watch(-1, grids, self._checkpoint, Days(span.timeline, grids))
         if fold.in_advance and fold.metric.recurring:
             # What its cells carry into a period is told with each event (records-and-cuts §4).
             since_ms = -1

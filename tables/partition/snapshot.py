@@ -27,6 +27,7 @@ class Changes(NamedTuple):
     corrections: list[tuple[bytes, bytes]]
     evaluations: list[tuple[bytes, bytes]]
     instants: list[tuple[bytes, bytes | None]]
+    daily: list[tuple[bytes, bytes | None]]
     index_rows: bytes
 
 
@@ -107,6 +108,7 @@ class Snapshot:
             tables.corrections,
             tables.evaluations,
             tables.instants,
+            tables.daily,
         )
         return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
 
@@ -142,6 +144,7 @@ class Snapshot:
             tables.corrections.take_changes(),
             tables.evaluations.take_changes(),
             tables.instants.take_changes(),
+            tables.daily.take_changes(),
             tables.index.pending(),
         )
         checkpoint.flush += 1
@@ -152,6 +155,7 @@ class Snapshot:
         checkpoint.corrections_sum = tables.corrections.sum
         checkpoint.evaluations_sum = tables.evaluations.sum
         checkpoint.instants_sum = tables.instants.sum
+        checkpoint.daily_sum = tables.daily.sum
         return changes
 
     # Restoring
@@ -201,6 +205,7 @@ def rows_of(
         ("corrections", changes.corrections),
         ("evaluations", changes.evaluations),
         ("instants", changes.instants),
+        ("daily", changes.daily),
     ):
         for key, value in rows:
             if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.definitions.state import Definitions
+from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.daily import DailyTable
 from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import Members
@@ -29,6 +32,7 @@ class Tables:
     corrections: CorrectionTable
     evaluations: EvaluationTable
     instants: InstantTable
+    daily: DailyTable
 
 
 class Carried(NamedTuple):
@@ -40,3 +44,6 @@ class Carried(NamedTuple):
     corrections: CorrectionTable | None = None
     evaluations: EvaluationTable | None = None
     instants: InstantTable | None = None
+    daily: DailyTable | None = None
+    is_home: Callable[[SubscriptionKey], bool] = lambda name: True
+    """Tells whose events and cells are here."""

@@ -64,7 +64,6 @@ class Verification:
         self._refold = Refold(partition, self.meter_keys, begins=False)
         self._generations: dict[MeterKey, dict[Any, int]] = {}
         self._terms: dict[SubscriptionKey, list[tuple[str, list[Terms]]]] = {}
-        self._repairs: dict[SubscriptionKey, int] = {}
         if begins:
             drained(self.beginning())
 
@@ -75,7 +74,6 @@ class Verification:
         """
         for name in self.names:
             self._terms[name] = self._terms_of(name)
-            self._repairs[name] = self.partition.stale.repairs_of(name)
             yield
         for meter_key in self.meter_keys:
             self._generations[meter_key] = self._generation(meter_key)
@@ -218,8 +216,6 @@ class Verification:
         if REST in partition.stale.refolding_keys:
             # Events of it may be found that only the log has.
             return True
-        if partition.stale.repairs_of(name) != self._repairs[name]:
-            return True
         if (
             meter_key in partition.stale.refolding_keys
             or self._generation(meter_key) != self._generations[meter_key]
@@ -280,6 +276,8 @@ class Verification:
             if cut_ms == settled_ms:
                 shadow.cuts.expect(name, cut_ms)
             for record in close_subscription(shadow, name, cut_ms):
+                if record.topic != "usage-records":
+                    continue
                 body = msgspec.json.decode(record.value)
                 chain = partition.instants.chain(body["cell_id"])
                 if chain is not None and chain.decided_ms > cut_ms:

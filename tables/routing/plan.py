@@ -13,6 +13,7 @@ from app.definitions.versions import Versions
 from tables.breakdown_fold import BreakdownFold, breakdown_id
 from tables.cells.keys import SpanKey
 from tables.charge import ChargeFold
+from tables.daily_fold import DailyBreakdownFold, DailyFold, daily_breakdown_id, daily_id
 from tables.entries_fold import EntriesFold, buckets_with_entries, entries_id
 from tables.lifetime_fold import LifetimeFold
 from tables.routing.period_charges import PeriodCharges, charges_in_force, covering
@@ -38,7 +39,8 @@ def plan_spans(
 ) -> list[SpanPlan]:
     """Return runs of periods of one subscription in which a charge of the metric code folds alike.
 
-    A charge that is presented by keys has runs of its second fold beside its own.
+    A charge that is presented by keys has runs of its second fold beside its own, and one with
+    daily records runs of its folds by days.
     `history`: history records of the organization that are in force, in order.
     """
     newest = subscription.at(until_ms)
@@ -47,20 +49,22 @@ def plan_spans(
     plan = definitions.plan_of(newest.id)
     limited_after_ms = definitions.limited_after_ms(until_ms)
     presents = definitions.settings_at(until_ms).fold_version > 1
+    daily_ms = definitions.settings.daily_ms(until_ms)
     changes_ms = [
         at_ms for at_ms in _changes_ms(definitions, plan) if until_ms is None or at_ms <= until_ms
     ]
     running: dict[str, SpanPlan] = {}
     planned: list[SpanPlan] = []
     before_in_force: list[tuple[Charge, Metric]] | None = None
-    before_timezone = ""
+    before: tuple[str, bool] = ("", False)
     for period, in_force in _charges_by_period(
-        definitions, plan, timeline, code, changes_ms, history
+        definitions, plan, timeline, code, changes_ms, history, daily_ms
     ):
-        if in_force is before_in_force and period.timezone == before_timezone:
+        by_day = any(on < period.end_ms and period.start_ms < off for on, off in daily_ms)
+        if in_force is before_in_force and (period.timezone, by_day) == before:
             # As in the period before: that is so for years, and for hundreds of charges.
             continue
-        before_in_force, before_timezone = in_force, period.timezone
+        before_in_force, before = in_force, (period.timezone, by_day)
         folding = {
             c.id: folds.fold_of(c, m, period.timezone, limited_after_ms) for c, m in in_force
         }
@@ -75,14 +79,16 @@ def plan_spans(
                 for c, m in in_force
                 if buckets_with_entries(c, m)
             }
+        if by_day:
+            folding |= folds.daily_of(in_force, period.timezone, limited_after_ms, presents)
         gone = [charge_id for charge_id in running if charge_id not in folding]
         planned += [running.pop(i)._replace(end_ms=period.start_ms) for i in gone]
         for charge_id, fold in folding.items():
-            before = running.get(charge_id)
-            if before is not None and before.fold.key == fold.key:
+            earlier = running.get(charge_id)
+            if earlier is not None and earlier.fold.key == fold.key:
                 continue
-            if before is not None:
-                planned.append(before._replace(end_ms=period.start_ms))
+            if earlier is not None:
+                planned.append(earlier._replace(end_ms=period.start_ms))
             key = SpanKey(newest.id, charge_id, period.start_ms)
             running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
     return [*planned, *running.values()]
@@ -104,6 +110,7 @@ def _charges_by_period(
     code: str,
     changes_ms: list[int],
     history: Sequence[HistoryRecord],
+    daily_ms: Sequence[tuple[int, int]],
 ) -> Iterator[tuple[Period, list[tuple[Charge, Metric]]]]:
     """Yield (period, charges of the code under its definitions, or those that history says).
 
@@ -113,6 +120,9 @@ def _charges_by_period(
     last_change_ms = changes_ms[-1] if changes_ms else 0
     last_terms_ms = timeline.terms[-1].since_ms if timeline.terms else 0
     last_history_ms = history[-1].append_time_ms if history else 0
+    last_daily_ms = max(
+        (at_ms for each in daily_ms for at_ms in each if at_ms < NEVER_MS), default=0
+    )
     seen: tuple[int, list[tuple[Charge, Metric]]] = (-1, [])
     for period in timeline:
         version = bisect_right(changes_ms, period.fixed_at_ms)
@@ -126,7 +136,7 @@ def _charges_by_period(
             yield period, seen[1]
         # A later period may be fixed before this one, but not before it begins.
         if min(period.fixed_at_ms, period.end_ms) >= max(
-            last_change_ms, last_terms_ms, last_history_ms
+            last_change_ms, last_terms_ms, last_history_ms, last_daily_ms
         ):
             break
 
@@ -139,6 +149,8 @@ class ChargeFolds:
         self._breakdowns: dict[ChargeFold, BreakdownFold] = {}
         self._entries: dict[ChargeFold, EntriesFold] = {}
         self._lifetimes: dict[ChargeFold, LifetimeFold] = {}
+        self._daily: dict[ChargeFold, DailyFold] = {}
+        self._daily_breakdowns: dict[ChargeFold, DailyBreakdownFold] = {}
 
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
@@ -180,3 +192,26 @@ class ChargeFolds:
             lifetime = LifetimeFold(charge, metric, limited_after_ms)
             self._lifetimes[fold] = lifetime
         return lifetime
+
+    def daily_of(
+        self,
+        in_force: Sequence[tuple[Charge, Metric]],
+        timezone: str,
+        limited_after_ms: int,
+        presents: bool,
+    ) -> dict[str, ChargeFold]:
+        """Return the compiled folds of charges by days, by name; `presents`: by rows as well."""
+        found: dict[str, ChargeFold] = {}
+        for charge, metric in in_force:
+            whole = (charge, metric, timezone, limited_after_ms)
+            fold = self.fold_of(*whole)
+            daily = self._daily.get(fold)
+            if daily is None:
+                daily = self._daily[fold] = DailyFold(*whole)
+            found[daily_id(charge.id)] = daily
+            if presents and charge.presents:
+                rows = self._daily_breakdowns.get(fold)
+                if rows is None:
+                    rows = self._daily_breakdowns[fold] = DailyBreakdownFold(*whole)
+                found[daily_breakdown_id(charge.id)] = rows
+        return found

@@ -116,6 +116,7 @@ def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]
             min(period.carries_until_ms, last_cut_ms) if recurring else 0,
             period.revise_every_ms if period.due_at_ms < appended_ms else 0,
             0 if span.fold.plain else period.max_groups,
+            period.timezone if span.fold.by_day else None,
         )
         for period in periods
     )

@@ -16,6 +16,24 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "event-dated-ahead-in-a-day-before",
+        "tables/cells/days.py",
+        "day = day_holding(max(timestamp_ms, append_time_ms - longest_ms, 0), timezone)",
+        "day = day_holding(append_time_ms - longest_ms, timezone)",
+    ),
+    Bug(
+        "corrected-day-forgotten-at-a-restart",
+        "tables/changelogged/daily.py",
+        "            self._touched[_decode_name(name)] = _decode_cuts(value)",
+        "            pass",
+    ),
+    Bug(
+        "day-told-again-as-a-whole",
+        "tables/closing/daily.py",
+        "delta = plain(EXACT.subtract(figures.units, before))",
+        "delta = units",
+    ),
+    Bug(
         "late-pair-known-too-early",
         "tables/cells/breakdown.py",
         "append_time_of(cell.first) <= cut_ms",
@@ -24,7 +42,7 @@ BUGS = (
     Bug(
         "row-that-moved-not-told",
         "tables/closing/beside.py",
-        "presentation_breakdowns=self._rows(filter_id, groups),",
+        "presentation_breakdowns=self.rows(filter_id, groups),",
         'presentation_breakdowns="[]",',
     ),
     Bug(
@@ -173,30 +191,6 @@ BUGS = (
         "shown = True",
     ),
     Bug(
-        "repair-of-an-event-in-another-cut",
-        "tables/unfold.py",
-        "return layer.revision_of(cut_ms) <= settled_ms and cut_ms not in cell.late",
-        "return True",
-    ),
-    Bug(
-        "repair-takes-the-greatest-along",
-        "tables/maximum.py",
-        "state.greatest is not None and value < state.greatest",
-        "state.greatest is not None and value <= state.greatest",
-    ),
-    Bug(
-        "repair-leaves-the-digest",
-        "tables/unfold.py",
-        "state.digest = (state.digest - digest) & DIGEST_MASK",
-        "state.digest = state.digest & DIGEST_MASK",
-    ),
-    Bug(
-        "repair-forgets-an-amount-of-zero",
-        "tables/unfold.py",
-        "if not left:",
-        "if left is None:",
-    ),
-    Bug(
         "history-of-open-periods",
         "app/definitions/model.py",
         " and due_at_ms < self.append_time_ms",
@@ -237,7 +231,7 @@ BUGS = (
     Bug(
         "watched-events-count-at-once",
         "tables/cells/watch.py",
-        "return 0 if self.is_taken(cut_ms) else cut_ms",
+        "cut_ms = min(self.cut_of(append_time_ms), due_at_ms)",
         "return 0",
     ),
     Bug(

@@ -12,6 +12,7 @@ from app.definitions import commands
 from app.definitions.alerts import TYPES as ALERT_TYPES
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
+from tests.simulation.daily import with_daily
 from tests.simulation.steps import (
     CRASH,
     REBALANCE,
@@ -75,11 +76,20 @@ ALERTS_FROM = 3_000_000
 """Seeds from here on also have alerts, which come, change and go."""
 
 
+DAILY_FROM = 4_000_000
+"""Seeds from here on have daily records, and every other one has alerts, too."""
+
+
 def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
     choose = random.Random(seed)
     writer = _Writer(choose, widened_by=seed if seed >= WIDENED_FROM else None)
     script = writer.script(choose.randint(events // 2, events), faults)
+    if seed >= DAILY_FROM:
+        script = with_daily(script, seed)
+        if seed % 2:
+            return _with_alerts(script, seed, writer.codes)
+        return with_own_ids(script, random.Random(f"daily ids {seed}"))
     if seed >= ALERTS_FROM:
         return _with_alerts(script, seed, writer.codes)
     return _with_asides(script, seed) if seed >= ASIDE_FROM else script

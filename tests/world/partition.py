@@ -51,6 +51,7 @@ class Changelog:
             "published": {},
             "corrections": {},
             "instants": {},
+            "daily": {},
         }
         self.index_rows = b""
         self.record = b""
@@ -67,6 +68,7 @@ class Changelog:
         self.tables["published"].update(changes.published)
         self.tables["corrections"].update(changes.corrections)
         _compact(self.tables["instants"], changes.instants)
+        _compact(self.tables["daily"], changes.daily)
         self.index_rows += changes.index_rows
         partition.index.seal_flush(partition.checkpoint.flush)
         self.record = msgspec.msgpack.encode(partition.checkpoint)
@@ -89,6 +91,9 @@ class Changelog:
             partition.corrections.load(key, value)
         for key, value in self.tables["instants"].items():
             partition.instants.load(key, value)
+        for key, value in self.tables["daily"].items():
+            partition.daily.load(key, value)
+        partition.daily.loaded()
         for key, value in self.cells.items():
             partition.packing.load_cell(key, value)
         assert partition.restored()

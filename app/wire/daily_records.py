@@ -1,0 +1,64 @@
+"""The daily record: what a cell has at the end of a local day (records-and-cuts §4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.billing_periods.instants import iso_milliseconds
+from app.definitions.model import Charge, ChargeFilter, Metric
+from app.wire.usage_records import (
+    Envelope,
+    PublishedRecord,
+    Told,
+    Topic,
+    _echo,
+    _published,
+    _quoted,
+    _text,
+    record_id,
+)
+
+USAGE_DAILY: Topic = "usage-daily"
+DAILY_TYPE = "usage.daily"
+
+
+class DailyText(NamedTuple):
+    """The figures of one cell at the end of a day as printed."""
+
+    units: str
+    prorated_units: str | None
+    total_aggregated_units: str
+    events_count: int
+    delta_units: str
+    delta_events_count: int
+    presentation_breakdowns: str
+    """As JSON."""
+
+
+def daily_record(
+    envelope: Envelope,
+    cell: str,
+    day: str,
+    charge: Charge,
+    metric: Metric,
+    charge_filter: ChargeFilter | None,
+    grouped_by: tuple[tuple[str, str | None], ...],
+    text: DailyText,
+) -> PublishedRecord:
+    """Return the `usage.daily` record of a cell; `day`: as YYYY-MM-DD."""
+    identity, version = record_id(cell, day), envelope.schema_version
+    echo = _echo(charge, metric, charge_filter, envelope.plan.amount_currency, version)
+    groups = _text(dict(sorted(grouped_by))) if grouped_by else "null"
+    value = (
+        f'{{"schema_version":{version},"id":"{identity}","cell_id":"{cell}",'
+        f'"type":"{DAILY_TYPE}","day":"{day}",{envelope.names},{echo},'
+        f'"grouped_by":{groups},"period":{envelope.period_text},'
+        f'"units":"{text.units}","prorated_units":{_quoted(text.prorated_units)},'
+        f'"total_aggregated_units":"{text.total_aggregated_units}",'
+        f'"events_count":{text.events_count},"delta_units":"{text.delta_units}",'
+        f'"delta_events_count":{text.delta_events_count},'
+        f'"presentation_breakdowns":{text.presentation_breakdowns},'
+        f'"closed_at":"{iso_milliseconds(envelope.closed_at_ms)}",'
+        f'"definitions_offset":{envelope.definitions_offset}}}'
+    )
+    return _published(envelope, identity, Told(DAILY_TYPE), value)._replace(topic=USAGE_DAILY)

@@ -1,0 +1,227 @@
+"""Daily records at a grid cut: of each period with a day that is over, the cells that changed.
+
+Figures are those of the events appended until the cut and dated before the end of the day. What
+came late shows in the next day: no record of a day is ever revised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cached_property
+from operator import itemgetter
+from typing import NamedTuple
+
+from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
+from app.definitions.timeline import Period
+from app.numbers import EXACT, ZERO, plain
+from app.wire.arrivals import SubscriptionKey
+from app.wire.daily_records import DailyText, daily_record
+from app.wire.usage_records import Envelope, PublishedRecord, cell_id
+from tables.aggregation import Groups
+from tables.cells.breakdown import Breakdowns, breakdowns
+from tables.cells.cell import Span
+from tables.cells.days import Days
+from tables.cells.figures import CellFigures
+from tables.changelogged.daily import DailyCell, DayUnits
+from tables.closing.beside import Beside, span_named
+from tables.closing.period_at_cut import CELLS_A_STEP
+from tables.daily_fold import daily_breakdown_id, daily_id
+from tables.partition.partition import Partition
+from tables.routing.period_charges import charges_in_force
+
+
+def daily_at(
+    partition: Partition, name: SubscriptionKey, cut_ms: int
+) -> Iterator[PublishedRecord | None]:
+    """Yield the records of days that are over at a cut, and note what they say; None: a step.
+
+    Everything is as of the cut: whatever came after it is as if it had not come yet.
+    """
+    definitions = partition.definitions
+    if not definitions.settings_at(cut_ms).daily_records or cut_ms <= partition.checkpoint.grid_ms:
+        return
+    grids = definitions.close_grids_ms(cut_ms)
+    later = definitions.has_commands_after(cut_ms)
+    for versions, timeline in partition.timelines.of(name, cut_ms if later else None):
+        for period, day in Days(timeline, grids).ended_at(cut_ms):
+            as_of_ms = min(cut_ms, period.fixed_at_ms)
+            subscription = versions.at(as_of_ms)
+            plan = definitions.plan_of(next(versions.all()).id).last_before_deletion(as_of_ms)
+            if subscription is not None and plan is not None:
+                as_of = period._replace(fixed_at_ms=as_of_ms)
+                at_day = _AtDay(partition, name, subscription, plan, as_of, cut_ms)
+                yield from at_day.records(day.date.isoformat())
+
+
+class _Cell(NamedTuple):
+    """A cell as it is at the end of the day."""
+
+    charge: Charge
+    metric: Metric
+    bucket: ChargeFilter | None
+    grouped_by: tuple[tuple[str, str | None], ...]
+    figures: CellFigures
+    rows: str
+    """Rows by presentation keys, as JSON."""
+
+
+class _AtDay:
+    """One period of a subscription at the end of a day."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        name: SubscriptionKey,
+        subscription: Subscription,
+        plan: Plan,
+        period: Period,
+        cut_ms: int,
+    ):
+        self._partition = partition
+        self._name = name
+        self._subscription = subscription
+        self._plan = plan
+        self._period = period
+        self._cut_ms = cut_ms
+        self._known = partition.daily.cells((subscription.id, period.start_ms))
+
+    def records(self, day: str) -> Iterator[PublishedRecord | None]:
+        """Yield the records of a day by cell id; None: a step."""
+        seen, changed = set[str](), list[tuple[str, _Cell]]()
+        for count, found in enumerate(self._cells(), 1):
+            if found is not None:
+                identity, cell = found
+                seen.add(identity)
+                if self._differs(identity, cell, day):
+                    changed.append(found)
+            if count % CELLS_A_STEP == 0:
+                yield None
+        for identity, known in list(self._known.items()):
+            gone = None if identity in seen else self._gone(known)
+            if gone is not None and self._differs(identity, gone, day):
+                changed.append((identity, gone))
+        for identity, cell in sorted(changed, key=itemgetter(0)):
+            yield self._record(identity, cell, day)
+
+    def _differs(self, identity: str, cell: _Cell, day: str) -> bool:
+        """Return whether a cell is not as its newest record says; a day has one record at most."""
+        known, figures = self._known.get(identity), cell.figures
+        if known is None:
+            return bool(figures.units or figures.total_aggregated_units or figures.events_count)
+        return known.day < day and (
+            (known.units, known.total_aggregated_units, known.events_count)
+            != (plain(figures.units), plain(figures.total_aggregated_units), figures.events_count)
+        )
+
+    # The cells
+
+    def _cells(self) -> Iterator[tuple[str, _Cell] | None]:
+        """Yield the cells of the period with their ids; None: a step."""
+        partition, period = self._partition, self._period
+        charges = partition.routes.charges_of(self._subscription, period)
+        for charge, metric, *_ in charges.in_force:
+            yield None
+            route = partition.packing.route_of((*self._name, metric.code))
+            for span in route.spans:
+                if span.key[:2] != (self._subscription.id, daily_id(charge.id)) or not (
+                    span.key.start_ms <= period.start_ms < span.end_ms
+                ):
+                    continue
+                found: Breakdowns | None = None
+                if charge.presents:
+                    found = Breakdowns({}, {})
+                    presenting = span_named(route, span, daily_breakdown_id(charge.id), period)
+                    if presenting is not None:
+                        found = yield from breakdowns(presenting, period, self._cut_ms)
+                told = Beside(charge, metric, period, self._cut_ms, span, None, found)
+                buckets = {bucket.id: bucket for bucket in charge.filters}
+                for filter_id, groups in dict.fromkeys(span.cells_of(period)):
+                    bucket = None if filter_id is None else buckets[filter_id]
+                    yield self._cell(span, told, bucket, groups)
+
+    def _cell(
+        self, span: Span, told: Beside, bucket: ChargeFilter | None, groups: Groups
+    ) -> tuple[str, _Cell]:
+        charge, period, filter_id = told.charge, self._period, None if bucket is None else bucket.id
+        keys = charge.group_keys(bucket)
+        grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
+        identity = cell_id(self._subscription, charge.id, filter_id, grouped_by, period.start_ms)
+        figures = span.figures(period, filter_id, groups, self._cut_ms)
+        rows = told.rows(filter_id, groups) if charge.presents else "null"
+        return identity, _Cell(charge, told.metric, bucket, grouped_by, figures, rows)
+
+    def _gone(self, known: DailyCell) -> _Cell | None:
+        """Return a cell that there is none of any more, under the definitions of its record."""
+        definitions, at_ms = self._partition.definitions, known.cut_ms
+        plans = definitions.plan_of(self._subscription.id)
+        for charge, metric in charges_in_force(definitions, plans, None, at_ms):
+            if charge.id == known.charge_id:
+                buckets = {each.id: each for each in charge.filters}
+                bucket = None if known.filter_id is None else buckets.get(known.filter_id)
+                rows = "[]" if charge.presents else "null"
+                return _Cell(charge, metric, bucket, known.grouped_by, _NOTHING, rows)
+        return None
+
+    # The records
+
+    def _record(self, identity: str, cell: _Cell, day: str) -> PublishedRecord:
+        figures, known = cell.figures, self._known.get(identity)
+        units, total = plain(figures.units), plain(figures.total_aggregated_units)
+        before, events_before = (
+            (ZERO, 0) if known is None else (Decimal(known.units), known.events_count)
+        )
+        delta = plain(EXACT.subtract(figures.units, before))
+        prorated: str | None = None
+        if cell.charge.prorated:
+            prorated = plain(ZERO if figures.prorated_units is None else figures.prorated_units)
+        entry = DailyCell(
+            day,
+            self._cut_ms,
+            units,
+            total,
+            figures.events_count,
+            cell.charge.id,
+            None if cell.bucket is None else cell.bucket.id,
+            cell.grouped_by,
+        )
+        added = DayUnits(
+            day,
+            cell.metric.code,
+            self._plan.code,
+            self._plan.amount_currency,
+            cell.metric.recurring,
+            delta,
+        )
+        self._partition.daily.put(
+            (self._subscription.id, self._period.start_ms), identity, entry, added
+        )
+        text = DailyText(
+            units,
+            prorated,
+            total,
+            figures.events_count,
+            delta,
+            figures.events_count - events_before,
+            cell.rows,
+        )
+        return daily_record(
+            self._envelope,
+            identity,
+            day,
+            cell.charge,
+            cell.metric,
+            cell.bucket,
+            cell.grouped_by,
+            text,
+        )
+
+    @cached_property
+    def _envelope(self) -> Envelope:
+        definitions = self._partition.definitions
+        offset = definitions.last_offset_at(self._period.fixed_at_ms)
+        version = min(definitions.settings_at(self._cut_ms).fold_version, 2)
+        return Envelope(self._subscription, self._plan, self._period, self._cut_ms, offset, version)
+
+
+_NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)

@@ -1,0 +1,195 @@
+"""Daily records, from definitions and events to what each day says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.events import cancel
+from tests.world.story import Story
+
+
+def told(aggregation_type: str = "sum_agg", charge: Any = None, **metric: Any) -> Story:
+    story = Story(close_grid_s=60, daily_records=True, since="2023-12-01")
+    story.metric("m", aggregation_type, **metric)
+    return story.plan({"billable_metric_code": "m", **(charge or {})}).subscribe()
+
+
+def days(story: Story, at: str, *fields: str) -> list[tuple[Any, ...]]:
+    """(day, units, delta_units, further fields) of every record."""
+    names = ("day", "units", "delta_units", *fields)
+    return [tuple(r[name] for name in names) for r in story.messages(at, "usage-daily")]
+
+
+def test_what_comes_late_shows_in_the_next_day() -> None:
+    story = told()
+    story.send("2024-03-04T10:00:00Z", v=2)
+    story.send("2024-03-05T10:00:00Z", v=3)
+    story.send("2024-03-04T11:00:00Z", v=1, appended="2024-03-06T09:00:00Z")
+    assert days(story, "2024-03-10", "closed_at") == [
+        ("2024-03-04", "2.0", "2.0", "2024-03-05T00:00:00.000Z"),
+        ("2024-03-05", "5.0", "3.0", "2024-03-06T00:00:00.000Z"),
+        ("2024-03-06", "6.0", "1.0", "2024-03-07T00:00:00.000Z"),
+    ]
+
+
+def test_a_balance_shows_on_the_first_day_of_a_period_and_not_again() -> None:
+    story = told(recurring=True).send("2024-03-20T10:00:00Z", v=8)
+    assert days(story, "2024-05-10") == [
+        ("2024-03-20", "8.0", "8.0"),
+        ("2024-04-01", "8.0", "8.0"),
+        ("2024-05-01", "8.0", "8.0"),
+    ]
+
+
+def test_an_event_dated_ahead_counts_on_its_own_day() -> None:
+    story = told().send("2024-03-10T10:00:00Z", v=5, appended="2024-03-04T10:00:00Z")
+    story.send("2024-03-04T11:00:00Z", v=1)
+    assert story.usage("2024-03-05")["charges_usage"][0]["units"] == "6.0"
+    assert days(story, "2024-03-20") == [("2024-03-04", "1.0", "1.0"), ("2024-03-10", "6.0", "5.0")]
+
+
+def test_a_correction_shows_in_the_next_day() -> None:
+    story = told().send("2024-03-04T10:00:00Z", v=5)
+    story.append("2024-03-06T10:00:00Z", cancel("t0"))
+    assert days(story, "2024-03-20", "events_count", "delta_events_count") == [
+        ("2024-03-04", "5.0", "5.0", 1, 1),
+        ("2024-03-06", "0.0", "-5.0", 0, -1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("timezone", "closed_at"),
+    [
+        ("Asia/Kathmandu", "2024-03-04T18:15:00.000Z"),
+        ("America/New_York", "2024-03-05T05:00:00.000Z"),
+    ],
+)
+def test_a_day_is_over_at_midnight_of_the_customer(timezone: str, closed_at: str) -> None:
+    story = told()
+    story.define(
+        "2024-01-02",
+        commands.upsert_customer(ORG, {"external_id": "customer", "timezone": timezone}),
+    )
+    story.send("2024-03-04T12:00:00Z", v=2)
+    assert days(story, "2024-03-20", "closed_at") == [("2024-03-04", "2.0", "2.0", closed_at)]
+
+
+def test_days_of_a_clock_that_changes_have_23_and_25_hours() -> None:
+    story = told()
+    body = {"external_id": "customer", "timezone": "Europe/Paris"}
+    story.define("2024-01-02", commands.upsert_customer(ORG, body))
+    for at in ("2024-03-30T22:59:00Z", "2024-03-31T21:59:00Z", "2024-03-31T22:00:00Z"):
+        story.send(at, v=1)
+    assert days(story, "2024-04-20", "closed_at") == [
+        ("2024-03-30", "1.0", "1.0", "2024-03-30T23:00:00.000Z"),
+        ("2024-03-31", "2.0", "1.0", "2024-03-31T22:00:00.000Z"),
+        ("2024-04-01", "1.0", "1.0", "2024-04-01T22:00:00.000Z"),
+    ]
+
+
+def test_both_periods_of_a_day_have_a_record_of_it() -> None:
+    story = told().send("2024-03-04T10:00:00Z", v=2)
+    story.plan({"billable_metric_code": "m"}, code="dear", amount_cents=100_000)
+    body = {"external_customer_id": "customer", "plan_code": "dear", "external_id": SUBSCRIPTION}
+    story.define("2024-03-04T12:00:00Z", commands.create_subscription(ORG, body))
+    story.send("2024-03-04T13:00:00Z", v=3)
+    assert sorted(days(story, "2024-03-20", "plan_code")) == [
+        ("2024-03-04", "2.0", "2.0", "plan"),
+        ("2024-03-04", "3.0", "3.0", "dear"),
+    ]
+
+
+def test_a_skipped_period_keeps_its_days() -> None:
+    story = told().send("2024-03-04T10:00:00Z", v=2)
+    story.define(
+        "2024-03-06T12:00:00Z",
+        commands.terminate_subscription(ORG, SUBSCRIPTION, on_termination_invoice="skip"),
+    )
+    assert story.records("2024-06-01") == []
+    assert days(story, "2024-06-01") == [("2024-03-04", "2.0", "2.0")]
+
+
+def test_figures_hold_to_the_end_of_the_period() -> None:
+    story = told("weighted_sum_agg", recurring=True, weighted_interval="seconds")
+    story.send("2024-03-01T00:00:00Z", v=31)
+    story.send("2024-03-31T00:00:00Z", v=31, appended="2024-03-02T00:00:00Z")
+    assert days(story, "2024-04-03", "total_aggregated_units") == [
+        ("2024-03-01", "31.0", "31.0", "31.0"),
+        ("2024-03-31", "32.0", "1.0", "62.0"),
+        ("2024-04-01", "62.0", "62.0", "62.0"),
+    ]
+
+
+def test_a_charge_that_is_gone_takes_its_units_back() -> None:
+    story = told().send("2024-03-04T10:00:00Z", v=2)
+    body = {"code": "plan", "charges": []}
+    story.define("2024-03-05T10:00:00Z", commands.update_plan(ORG, "plan", body))
+    assert days(story, "2024-03-20", "events_count") == [
+        ("2024-03-04", "2.0", "2.0", 1),
+        ("2024-03-05", "0.0", "-2.0", 0),
+    ]
+
+
+def test_records_begin_and_end_with_the_setting() -> None:
+    story = Story(close_grid_s=60, since="2023-12-01").metric("m", "sum_agg")
+    story.plan({"billable_metric_code": "m"}).subscribe()
+    story.send("2024-03-04T10:00:00Z", v=2)
+    story.send("2024-03-20T10:00:00Z", v=7, appended="2024-03-05T10:00:00Z")
+    on, off = (SettingsRecord(close_grid_s=60, daily_records=each) for each in (True, False))
+    story.define("2024-03-10T12:00:00Z", commands.set_settings(on))
+    story.define("2024-03-25T12:00:00Z", commands.set_settings(off))
+    story.send("2024-03-26T10:00:00Z", v=1)
+    assert days(story, "2024-05-01") == [("2024-03-10", "2.0", "2.0"), ("2024-03-20", "9.0", "7.0")]
+
+
+def test_rows_by_presentation_keys_are_those_of_the_day() -> None:
+    presented = {"presentation_group_keys": [{"value": "cloud"}]}
+    story = told(charge={"properties": presented})
+    story.send("2024-03-04T10:00:00Z", v=2, cloud="aws")
+    story.send("2024-03-06T10:00:00Z", v=3, cloud="gcp", appended="2024-03-04T11:00:00Z")
+    aws = {"presentation_by": {"cloud": "aws"}, "units": "2.0"}
+    gcp = {"presentation_by": {"cloud": "gcp"}, "units": "3.0"}
+    assert days(story, "2024-03-20", "presentation_breakdowns") == [
+        ("2024-03-04", "2.0", "2.0", [aws]),
+        ("2024-03-06", "5.0", "3.0", [aws, gcp]),
+    ]
+
+
+def test_fields_stand_in_their_order() -> None:
+    story = told(charge={"prorated": True}, recurring=True).send("2024-03-04T10:00:00Z", v=31)
+    (record,) = story.messages("2024-03-20", "usage-daily")
+    assert list(record) == [
+        "schema_version",
+        "id",
+        "cell_id",
+        "type",
+        "day",
+        "organization_id",
+        "external_customer_id",
+        "external_subscription_id",
+        "lago_subscription_id",
+        "plan_code",
+        "lago_charge_id",
+        "lago_charge_filter_id",
+        "charge",
+        "amount_currency",
+        "billable_metric",
+        "filters",
+        "grouped_by",
+        "period",
+        "units",
+        "prorated_units",
+        "total_aggregated_units",
+        "events_count",
+        "delta_units",
+        "delta_events_count",
+        "presentation_breakdowns",
+        "closed_at",
+        "definitions_offset",
+    ]
+    assert (record["type"], record["prorated_units"]) == ("usage.daily", "28.0")
