@@ -38,8 +38,9 @@ from tables.changelogged.members import Members
 from tables.charge import ChargeFold
 from tables.fold import Folded, apply_members, fold_run
 from tables.partition.partition import Partition
+from tables.reading.presented import spans_of
 from tables.reading.tracing import TracedArrival
-from tables.reading.usage import accrues_until, period_shown, row_of, spans_of
+from tables.reading.usage import accrues_until, period_shown, row_of
 from tables.routing.group_admission import GroupAdmission, impose_live, is_admitted
 from tables.routing.route import Route
 from tables.values import Overwriter, overwriter

@@ -19,19 +19,23 @@ from app.meter.usage import (
     EvaluatedAlert,
     PastPeriod,
     PeriodUsage,
-    PresentedRow,
     Publication,
     UsageRow,
 )
 from app.wire.arrivals import SubscriptionKey
-from tables.breakdown_fold import breakdown_id
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.changelogged.published import PublishedCell, PublishedPeriod
-from tables.closing.beside import span_named
 from tables.partition.partition import Partition
 from tables.reading.in_advance import with_in_advance
+from tables.reading.presented import (
+    PublishedParts,
+    presented,
+    presenting_span,
+    published_parts,
+    spans_of,
+)
 from tables.reading.publication import Pending, pending_steps, publication
 from tables.routing.implicit import implicit_plan, implicit_subscription
 from tables.routing.period_charges import PeriodCharges
@@ -190,7 +194,8 @@ def _published_steps(
         )
     state = publication(partition, subscription, period, pending_cut_ms)
     usage = _usage(partition, subscription, plan, charges, (), period, state)
-    collected = yield from _collected(_published_rows(charges, published, pending))
+    parts = yield from published_parts(partition, name, subscription.id, charges, period)
+    collected = yield from _collected(_published_rows(charges, published, pending, parts))
     return msgspec.structs.replace(usage, rows=collected)
 
 
@@ -308,7 +313,7 @@ def _live_rows(
             in_force,
             span,
             list(span.cells_of(period)),
-            _presenting(partition, in_force, span, period),
+            presenting_span(partition, in_force, span, period),
         )
         for in_force in charges
         for span in spans_of(partition, name, subscription_id, in_force, period)
@@ -318,31 +323,6 @@ def _live_rows(
         for in_force, span, names, presenting in cells
         for row in _span_rows(in_force, span, names, presenting, period, at_ms, presented_by)
     )
-
-
-def _presenting(
-    partition: Partition, in_force: ChargeInForce, span: Span, period: Period
-) -> Span | None:
-    """Return the span that presents the cells of another; None: nothing does."""
-    if not in_force.charge.presents:
-        return None
-    route = partition.views.route_of((*span.name, span.fold.metric.code))
-    return span_named(route, span, breakdown_id(span.key.charge_id), period)
-
-
-def spans_of(
-    partition: Partition,
-    name: SubscriptionKey,
-    subscription_id: str,
-    in_force: ChargeInForce,
-    period: Period,
-) -> Iterator[Span]:
-    """Yield the spans that fold a charge in a period: one, or none if it is not in force."""
-    for span in partition.views.route_of((*name, in_force.metric.code)).spans:
-        if span.key[:2] == (subscription_id, in_force.charge.id) and (
-            span.key.start_ms <= period.start_ms < span.end_ms
-        ):
-            yield span
 
 
 def accrues_until(in_force: ChargeInForce, at_ms: int | None) -> int | None:
@@ -372,19 +352,7 @@ def _span_rows(
         if accrued_ms is not None:
             so_far = span.units_so_far(period, [(filter_id, groups)], accrued_ms)
         row = row_of(in_force, filter_id, groups, figures, so_far)
-        yield msgspec.structs.replace(row, presented=_presented(found, filter_id, groups))
-
-
-def _presented(
-    found: Breakdowns | None, filter_id: str | None, groups: tuple[str | None, ...]
-) -> tuple[PresentedRow, ...] | None:
-    """Return the rows of a cell; None: there are too many."""
-    if found is None:
-        return None
-    return tuple(
-        PresentedRow(tuple(zip(found.keys[filter_id], texts, strict=True)), units)
-        for texts, units in found.rows.get((filter_id, groups), ())
-    )
+        yield msgspec.structs.replace(row, presented=presented(found, filter_id, groups))
 
 
 def row_of(
@@ -418,7 +386,10 @@ def grouped_by(
 
 
 def _published_rows(
-    charges: tuple[ChargeInForce, ...], published: PublishedPeriod, pending: Pending
+    charges: tuple[ChargeInForce, ...],
+    published: PublishedPeriod,
+    pending: Pending,
+    parts: PublishedParts,
 ) -> Iterator[UsageRow | None]:
     """Yield the cells that show usage, or will at their next revision; None: a step."""
     by_id = {in_force.charge.id: in_force for in_force in charges}
@@ -440,6 +411,7 @@ def _published_rows(
             total_aggregated_units=Decimal(cell.total_aggregated_units),
             events_count=cell.events_count,
             precise_total_amount_cents=None if precise is None else Decimal(precise),
+            presented=parts.of(charge_id, filter_id, groups, cell),
             revision=None if cell is _UNPUBLISHED else cell.revision,
             pending=None if to_come is None else to_come.row,
         )

@@ -14,9 +14,10 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.meter.usage import PeriodUsage, Regrouping
 from app.numbers import plain
 from tables.cells.full_usage import full_figures_steps
+from tables.reading.presented import spans_of
 from tables.reading.regrouping import Regrouped
 from tables.reading.tracing import verdict
-from tables.reading.usage import current_usage, period_shown, spans_of
+from tables.reading.usage import current_usage, period_shown
 from tests.laws.test_partition import in_order
 from tests.world import naive
 from tests.world.clock import START_MS, WEEK_MS

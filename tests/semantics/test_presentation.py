@@ -213,3 +213,26 @@ def test_usage_by_some_of_the_keys(wanted: set[str] | None, shown: list[Any]) ->
 )
 def test_keys_are_given_as_json_or_repeated(query: str, listed: set[str] | None) -> None:
     assert Query(query).listed("filter_by_presentation") == listed
+
+
+def test_past_usage_shows_the_rows_of_the_newest_record() -> None:
+    told = story("count_agg").send("2024-01-10", cloud="aws")
+    told.send("2024-01-11", cloud="gcp", appended="2024-02-03T10:10:00Z")
+    for at, shown in (
+        ("2024-02-01T00:00:00Z", rows(("aws", "1.0"))),
+        ("2024-02-03T10:30:00Z", rows(("aws", "1.0"))),
+        ("2024-02-03T11:30:00Z", rows(("aws", "1.0"), ("gcp", "1.0"))),
+    ):
+        ((usage,),) = (period["charges_usage"] for period in told.past(at))
+        assert usage["presentation_breakdowns"] == shown
+
+
+def test_rows_of_a_period_are_not_told_when_its_cells_hold_what_came_too_late() -> None:
+    """A balance shows it from the first open period on; the record of the one before stays."""
+    told = story("sum_agg", recurring=True).send("2024-01-10", cloud="aws", v=5)
+    told.send("2024-01-11", cloud="gcp", v=2, appended="2024-06-10T10:10:00Z")
+    newest, *_, first = told.past("2024-08-10")
+    (usage,) = newest["charges_usage"]
+    assert usage["presentation_breakdowns"] == rows(("aws", "5.0"), ("gcp", "2.0"))
+    (usage,) = first["charges_usage"]
+    assert (usage["units"], usage["presentation_breakdowns"]) == ("5.0", None)
