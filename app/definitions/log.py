@@ -25,6 +25,7 @@ from app.definitions import (
 )
 from app.definitions.commands import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
+from app.definitions.indexes.coded import PromisedPlans
 from app.definitions.indexes.subscriptions import Promised
 from app.definitions.model import (
     Alert,
@@ -121,9 +122,10 @@ def applying(
     definitions.begin(offset)
     decision = yield from _deciding(definitions, command, now_ms)
     promised = Promised(now_ms, offset)
+    plans = PromisedPlans(promised.coming)
     others: Sequence[Change] = ()
     if isinstance(decision, Decision):
-        others = yield from _promising(definitions, decision.changes, promised)
+        others = yield from _promising(definitions, decision.changes, promised, plans)
     # All that follows is one step.
     definitions.pass_over(now_ms, offset)
     definitions.records.commit(now_ms, offset)
@@ -132,6 +134,7 @@ def applying(
     definitions.subscription_index.commit_promised(promised)
     for change in others:
         commit(definitions, change, now_ms, offset)
+    definitions.plan_index.commit_promised(plans)
     return Applied(command.type, decision.object, decision.impact)
 
 
@@ -211,16 +214,24 @@ def _deciding(
 
 
 def _promising(
-    definitions: Definitions, changes: Sequence[Change], promised: Promised
+    definitions: Definitions,
+    changes: Sequence[Change],
+    promised: Promised,
+    promised_plans: PromisedPlans,
 ) -> Steps[Sequence[Change]]:
     """Promise what can be promised; return the rest, which is committed at once: never much."""
     if len(changes) <= STEP_ITEMS:
         return changes
     others: list[Change] = []
-    index = definitions.subscription_index
+    subscriptions, plans = definitions.subscription_index, definitions.plan_index
     for count, change in enumerate(changes, 1):
-        if not (isinstance(change, Subscription) and index.promise(change, promised)):
-            others.append(change)
+        match change:
+            case Subscription() if subscriptions.promise(change, promised):
+                pass
+            case Plan() if plans.promise(change, promised_plans):
+                pass
+            case _:
+                others.append(change)
         if count % STEP_ITEMS == 0:
             yield
     return others

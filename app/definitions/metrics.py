@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.aggregation_types import (
     AGGREGATION_TYPES,
     NOT_FOR_SALE,
@@ -67,7 +68,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     return Decision(metric, impact, (metric,))
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
     """Change the given keys; of a metric in use only name, description and filters change."""
     old = definitions.metric(command.organization_id, payload_text(command, "code"))
     if old is None:
@@ -81,17 +82,21 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         return metric
     if metric == old:
         return Decision(old, None, ())
-    trimmed = () if metric.filters == old.filters else _trimmed_plans(plans, metric)
+    trimmed: list[Plan] = []
+    if metric.filters != old.filters:
+        trimmed = yield from _trimmed_plans(plans, metric)
     return Decision(metric, _impact_of_change(old, metric), (metric, *trimmed))
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
     """End the metric and its charges in all plans."""
     metric = definitions.metric(command.organization_id, payload_text(command, "code"))
     if metric is None:
         return not_found("billable_metric")
     changes: list[Change] = [Deletion(metric)]
-    for plan in definitions.plans_using(metric.id):
+    for count, plan in enumerate(definitions.plans_using(metric.id), 1):
+        if count % STEP_ITEMS == 0:
+            yield
         kept = tuple(charge for charge in plan.charges if charge.metric_id != metric.id)
         changes.append(msgspec.structs.replace(plan, charges=kept))
     impact = Impact(metric.organization_id, codes=frozenset({metric.code}))
@@ -228,19 +233,20 @@ def _impact_of_change(old: Metric, new: Metric) -> Impact | None:
     return Impact(new.organization_id, codes=frozenset({old.code, new.code}))
 
 
-def _trimmed_plans(plans: Iterable[Plan], metric: Metric) -> tuple[Plan, ...]:
+def _trimmed_plans(plans: Iterable[Plan], metric: Metric) -> Steps[list[Plan]]:
     """Return plans whose charge filters used a value that the metric lost, without that value."""
     allowed = {each.key: frozenset(each.values) for each in metric.filters}
-    trimmed = (
-        (plan, tuple(_trimmed_charge(c, allowed) if c.metric_id == metric.id else c
-                     for c in plan.charges))
-        for plan in plans
-    )  # fmt: skip
-    return tuple(
-        msgspec.structs.replace(plan, charges=charges)
-        for plan, charges in trimmed
-        if charges != plan.charges
-    )
+    trimmed: list[Plan] = []
+    for count, plan in enumerate(plans, 1):
+        if count % STEP_ITEMS == 0:
+            yield
+        charges = tuple(
+            _trimmed_charge(charge, allowed) if charge.metric_id == metric.id else charge
+            for charge in plan.charges
+        )
+        if charges != plan.charges:
+            trimmed.append(msgspec.structs.replace(plan, charges=charges))
+    return trimmed
 
 
 def _trimmed_charge(charge: Charge, allowed: Mapping[str, frozenset[str]]) -> Charge:

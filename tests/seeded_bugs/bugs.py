@@ -864,4 +864,10 @@ BUGS = (
         'if figures.digest.to_bytes(16, "big") != cell.digest:',
         "if False:",
     ),
+    Bug(
+        "promised-plans-not-found",
+        "app/definitions/indexes/coded.py",
+        "self.by_metric.setdefault(metric_id, {}).update(come)",
+        "self.by_metric.setdefault(metric_id, {})",
+    ),
 )

@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Metric, Plan
+from app.definitions.texts import differ_in_texts_only
 from app.definitions.timeline import NEVER_MS
-from app.definitions.versions import Versions
+from app.definitions.versions import Coming, Versions
 
 Coded = TypeVar("Coded", Metric, Plan)
 
@@ -95,6 +96,32 @@ class PlanIndex(CodedIndex[Plan]):
             self.in_advance[plan.id] = None
             self.first_in_advance_ms = min(self.first_in_advance_ms, now_ms)
 
+    def promise(self, new: Plan, promised: PromisedPlans) -> bool:
+        """Promise a version of a child plan that there is; False: it cannot be."""
+        versions = self.versions.get(new.id)
+        old = versions.at() if versions is not None else None
+        if versions is None or old is None or versions.is_promised(promised.coming):
+            return False
+        if new.parent_id is None or new.parent_id != old.parent_id:
+            return False
+        if differ_in_texts_only(old, new):
+            return False
+        versions.promise(promised.coming, new)
+        promised.note(new, _metric_ids(old), _metric_ids(new))
+        return True
+
+    def commit_promised(self, promised: PromisedPlans) -> None:
+        """Find all promised versions by their metrics, once they are in force."""
+        for metric_id, gone in promised.left.items():
+            of_metric = self.by_metric.get(metric_id, {})
+            for plan_id in gone:
+                of_metric.pop(plan_id, None)
+        for metric_id, come in promised.joined.items():
+            self.by_metric.setdefault(metric_id, {}).update(come)
+        if promised.in_advance:
+            self.in_advance.update(promised.in_advance)
+            self.first_in_advance_ms = min(self.first_in_advance_ms, promised.now_ms)
+
     def commit_deletion(self, plan: Plan, now_ms: int, offset: int) -> None:
         """End a plan and free its code."""
         if plan.parent_id is None:
@@ -109,6 +136,28 @@ class PlanIndex(CodedIndex[Plan]):
             self.by_metric.get(metric_id, {}).pop(plan.id, None)
         for metric_id in new - old:
             self.by_metric.setdefault(metric_id, {})[plan.id] = None
+
+
+class PromisedPlans:
+    """Versions of many child plans that a record brings into force at once."""
+
+    def __init__(self, coming: Coming):
+        self.coming = coming
+        self.now_ms = coming.append_time_ms
+        self.left: dict[str, list[str]] = {}
+        """Ids of plans that have no charge on a metric any more, by metric."""
+        self.joined: dict[str, dict[str, None]] = {}
+        """The same for plans that have one from now on."""
+        self.in_advance: dict[str, None] = {}
+
+    def note(self, plan: Plan, before: set[str], after: set[str]) -> None:
+        """Note what a plan is found by from now on, and what no more."""
+        for metric_id in before - after:
+            self.left.setdefault(metric_id, []).append(plan.id)
+        for metric_id in after - before:
+            self.joined.setdefault(metric_id, {})[plan.id] = None
+        if any(charge.pay_in_advance for charge in plan.charges):
+            self.in_advance[plan.id] = None
 
 
 def _code_key(coded: Metric | Plan) -> CodeKey:

@@ -19,6 +19,7 @@ from app.definitions.outcome import Applied
 from app.definitions.quotas import elapsed_charges, over_quota
 from app.definitions.state import Definitions
 from app.definitions.versions import Coming, Versions
+from tests.world import bodies
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log
 
@@ -32,6 +33,40 @@ COMMANDS: dict[str, Callable[[], Command]] = {
         ORG, {"external_id": "cust_1", "timezone": "Asia/Tokyo"}
     ),
 }
+
+
+MORE = {
+    "billable_metric_code": "other",
+    "code": "more",
+    "charge_model": "standard",
+    "pay_in_advance": True,
+    "properties": {"amount": "1"},
+    "cascade_updates": True,
+}
+OF_FAMILY: dict[str, Callable[[], Command]] = {
+    "added": lambda: commands.create_charge(ORG, "dear", MORE),
+    "removed": lambda: commands.delete_charge(ORG, "dear", "storage", {"cascade_updates": True}),
+    "metric": lambda: commands.delete_billable_metric(ORG, "storage"),
+}
+"""What changes all child plans of a plan."""
+COMMANDS |= OF_FAMILY
+
+
+def log_for(kind: str) -> Log:
+    return family_log() if kind in OF_FAMILY else full_log()
+
+
+def family_log() -> Log:
+    """Subscriptions that have a child plan each."""
+    log = Log()
+    log.metric()
+    log.metric("other")
+    log.plan("dear", charges=[bodies.charge(billable_metric_code="storage")])
+    log.plan("cheap")
+    for number in range(MANY):
+        overrides = {"amount_cents": number}
+        log.subscribe(external_id=f"sub_{number}", plan_code="dear", plan_overrides=overrides)
+    return log.at(CHANGED)
 
 
 def full_log(count: int = MANY) -> Log:
@@ -79,7 +114,7 @@ def seen(definitions: Definitions) -> Any:
 
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_what_ends_many_is_applied_in_many_steps(kind: str) -> None:
-    log = full_log()
+    log = log_for(kind)
     steps, outcome = counted(ending(log, log.definitions, COMMANDS[kind]()))
     assert isinstance(outcome, Applied)
     # They are looked at and decided, and what changes is promised.
@@ -88,7 +123,7 @@ def test_what_ends_many_is_applied_in_many_steps(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_trying_it_takes_many_steps_too(kind: str) -> None:
-    log = full_log()
+    log = log_for(kind)
     steps, decision = counted(deciding(log.definitions, COMMANDS[kind](), log.now_ms))
     assert steps > MANY // STEP_ITEMS
     assert isinstance(decision, Decision)
@@ -99,7 +134,7 @@ def test_trying_it_takes_many_steps_too(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_nothing_of_it_is_seen_before_its_last_step(kind: str) -> None:
-    log, command = full_log(), COMMANDS[kind]()
+    log, command = log_for(kind), COMMANDS[kind]()
     before, after = replayed(log), replayed(log)
     drained(ending(log, after, command))
     assert seen(after) != seen(before)
@@ -113,7 +148,7 @@ def test_nothing_of_it_is_seen_before_its_last_step(kind: str) -> None:
 def test_many_at_once_come_to_what_each_alone_does(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log, command = full_log(), COMMANDS[kind]()
+    log, command = log_for(kind), COMMANDS[kind]()
     one_by_one = replayed(log)
     drained(ending(log, log.definitions, command))
     monkeypatch.setattr("app.definitions.log.STEP_ITEMS", 1_000_000)
