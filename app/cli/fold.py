@@ -17,7 +17,7 @@ from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import echo, lines_to
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.outcome import Rejected
-from app.definitions.subscriptions import LATEST_START_MS
+from app.definitions.subscription_requests import LATEST_START_MS
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import DefinitionLine, OfflineMeter
 from app.wire.usage_records import Topic

@@ -7,11 +7,11 @@ deterministic. A `body` is the object under the request's root key, as parsed JS
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from app.bounds.nesting import PARSED_LEVELS, deeper_than
+from app.definitions.command import MAX_COMMAND_BYTES, Command, UnreadableCommand
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.shapes import (
@@ -65,50 +65,6 @@ __all__ = [
     "update_webhook_endpoint",
     "upsert_customer",
 ]
-
-
-MAX_COMMAND_BYTES: Final = 4_000_000
-"""Encoded. A request is smaller, but every object in it is given an id."""
-
-
-class UnreadableCommand(ValueError):
-    """The bytes are not a command."""
-
-
-def _verbatim(number: str) -> msgspec.Raw:
-    return msgspec.Raw(number.encode())
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One definition to be applied. `id` is the command's own."""
-
-    type: str
-    id: str
-    organization_id: str
-    payload: dict[str, Any]
-    changed_by: str | None = None
-    """Name of the key that it came with. Nothing that is published says it."""
-
-    def encode(self) -> bytes:
-        """Return compact JSON; numbers keep their digits."""
-        return _ENCODER.encode(self)
-
-    @staticmethod
-    def decode(value: bytes) -> Command:
-        """Read a record; fractions become `msgspec.Raw`, which prints as it was spelled.
-
-        Raises `UnreadableCommand`.
-        """
-        if deeper_than(value, PARSED_LEVELS):
-            raise UnreadableCommand("it nests deeper than a parser may be asked to follow")
-        try:
-            return _DECODER.decode(value)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise UnreadableCommand(str(error)) from error
-
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
-_DECODER = msgspec.json.Decoder(Command, float_hook=_verbatim)
 
 
 def _command(kind: str, organization_id: str, **payload: Any) -> Command:

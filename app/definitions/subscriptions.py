@@ -8,47 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from app.billing_periods.day_count import DAY_MS
-from app.billing_periods.grid import BILLING_TIMES, BillingTime, PeriodGrid
-from app.billing_periods.instants import parse_iso8601_ms
+from app.billing_periods.grid import PeriodGrid
 from app.billing_periods.timezones import local_date
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.commands import Command
 from app.definitions.decision import Change, Decision, payload_body, payload_text
-from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
-from app.definitions.model import Customer, Plan, Subscription
+from app.definitions.fields import TAKEN, Fields, is_blank
+from app.definitions.model import Plan, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
-from app.definitions.overrides import child_plan, note_errors, on_plan, overridden, overrides_of
+from app.definitions.overrides import child_plan, note_errors, on_plan, overridden
 from app.definitions.skipped_ends import invoiced_until_ms, superseded_by, termination_invoice
 from app.definitions.state import Definitions
-
-INVALID_DATE = "invalid_date"
-LATEST_START_MS = 221_845_392_000_000
-"""9000-01-01: leaves room for the periods after it."""
+from app.definitions.subscription_requests import (
+    INVALID_DATE,
+    Request,
+    ending_at,
+    request_of,
+    subscription_at,
+)
 
 _YEARLY_FACTORS = {"weekly": 52, "monthly": 12, "quarterly": 4, "semiannual": 2, "yearly": 1}
 
 _replace = msgspec.structs.replace
-
-
-class _Request(NamedTuple):
-    """A valid request for a subscription."""
-
-    id: str
-    external_id: str
-    customer: Customer
-    new_customer: bool
-    plan: Plan
-    name: str | None
-    billing_time: BillingTime
-    subscription_at_ms: int
-    ending_at_ms: int | None
-    ending_at_given: bool
-    overrides: Mapping[str, Any] | None
 
 
 def yearly_amount_cents(plan: Plan) -> int:
@@ -58,7 +43,7 @@ def yearly_amount_cents(plan: Plan) -> int:
 
 def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
     """Return a new subscription, a plan change of the one there is, or that one unchanged."""
-    request = _request(definitions, command, now_ms)
+    request = request_of(definitions, command, now_ms)
     if isinstance(request, Rejected):
         return request
     plans: tuple[Change, ...] = ()
@@ -133,11 +118,11 @@ def _changed(
             changed = _replace(changed, on_termination_invoice=invoice)
     waits = old.started_at_ms > now_ms and old.previous_subscription_id is None
     if waits and not is_blank(body.get("subscription_at")):
-        at_ms = _subscription_at(fields, now_ms)
+        at_ms = subscription_at(fields, now_ms)
         changed = _replace(changed, **_start(definitions, changed, at_ms, now_ms))
     start_ms = max(changed.subscription_at_ms, changed.started_at_ms)
     if "ending_at" in body:
-        changed = _replace(changed, ending_at_ms=_ending_at(fields, start_ms, now_ms))
+        changed = _replace(changed, ending_at_ms=ending_at(fields, start_ms, now_ms))
         # One that has ended does not go on: another may have its external id by now.
         ended = old.status_at(now_ms) == "terminated"
         return _replace(changed, terminated_at_ms=old.end_ms) if ended else changed
@@ -232,77 +217,7 @@ def moved_downgrades(
     return tuple(moved)
 
 
-def _request(definitions: Definitions, command: Command, now_ms: int) -> _Request | Rejected:
-    body = payload_body(command, "subscription")
-    fields = Fields(body)
-    external_customer_id = fields.mandatory_text("external_customer_id")
-    if fields.errors:
-        return invalid(fields.errors)
-    plan = definitions.plan(command.organization_id, scalar_text(body.get("plan_code")) or "")
-    if plan is None:
-        return not_found("plan")
-    external_id = fields.mandatory_text("external_id")
-    subscription_at_ms = _subscription_at(fields, now_ms)
-    found = definitions.customer(command.organization_id, external_customer_id)
-    request = _Request(
-        id=payload_text(command, "id"),
-        external_id=external_id,
-        customer=found or _new_customer(command, external_customer_id, now_ms),
-        new_customer=found is None,
-        plan=plan,
-        name=fields.text("name"),
-        billing_time=_billing_time(fields),
-        subscription_at_ms=subscription_at_ms,
-        ending_at_ms=_ending_at(fields, subscription_at_ms, now_ms),
-        ending_at_given="ending_at" in body,
-        overrides=overrides_of(body),
-    )
-    note_errors(fields)
-    if request.id in definitions.subscription_versions:
-        fields.fail("lago_id", TAKEN)
-    return invalid(fields.errors) if fields.errors else request
-
-
-def _new_customer(command: Command, external_id: str, now_ms: int) -> Customer:
-    return Customer(
-        id=payload_text(command, "customer_id"),
-        organization_id=command.organization_id,
-        external_id=external_id,
-        created_at_ms=now_ms,
-        updated_at_ms=now_ms,
-    )
-
-
-def _billing_time(fields: Fields) -> BillingTime:
-    if fields.get("billing_time") == "":
-        fields.fail("billing_time", MANDATORY)
-        return "calendar"
-    return fields.choice("billing_time", BILLING_TIMES) or "calendar"
-
-
-def _subscription_at(fields: Fields, now_ms: int) -> int:
-    value = fields.get("subscription_at")
-    if is_blank(value):
-        return now_ms
-    at_ms = parse_iso8601_ms(value) if isinstance(value, str) else None
-    if at_ms is None or at_ms >= LATEST_START_MS:
-        fields.fail("subscription_at", INVALID_DATE)
-        return now_ms
-    return at_ms
-
-
-def _ending_at(fields: Fields, subscription_at_ms: int, now_ms: int) -> int | None:
-    """Return the wished end; as in Lago it is on a later day (UTC) than today and the start."""
-    value = fields.get("ending_at")
-    if is_blank(value):
-        return None
-    at_ms = parse_iso8601_ms(value) if isinstance(value, str) else None
-    if at_ms is None or at_ms // DAY_MS <= max(now_ms, subscription_at_ms) // DAY_MS:
-        fields.fail("ending_at", INVALID_DATE)
-    return at_ms
-
-
-def _started(definitions: Definitions, request: _Request, now_ms: int) -> Subscription:
+def _started(definitions: Definitions, request: Request, now_ms: int) -> Subscription:
     subscription = Subscription(
         id=request.id,
         organization_id=request.customer.organization_id,
@@ -351,7 +266,7 @@ def _start(
 
 
 def _plan_change(
-    definitions: Definitions, old: Subscription, request: _Request, now_ms: int
+    definitions: Definitions, old: Subscription, request: Request, now_ms: int
 ) -> tuple[Subscription, ...] | Rejected:
     """Return the subscription that answers the request, then all others that change."""
     if old.started_at_ms > now_ms:
