@@ -15,7 +15,6 @@ from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
-from app.bounds.work_done import Operation, WorkDone
 from app.kafka.clients import NOT_TAKEN, Consumer, started
 from app.settings import Settings
 
@@ -215,9 +214,8 @@ class LogReader:
 class RecordReader:
     """Fetches single records by offset, one request at a time, through one consumer."""
 
-    def __init__(self, settings: Settings, work: WorkDone | None = None):
+    def __init__(self, settings: Settings):
         self._settings = settings
-        self._work = work or WorkDone()
         self._consumer: Consumer | None = None
         self._lock = asyncio.Lock()
 
@@ -227,12 +225,9 @@ class RecordReader:
         return found.get(offset)
 
     async def read_many(
-        self, topic: str, partition: int, offsets: Iterable[int], operation: Operation = "query"
+        self, topic: str, partition: int, offsets: Iterable[int]
     ) -> dict[int, LogRecord]:
-        """Return the records at these offsets, without those that the log does not have.
-
-        `operation`: what they are read for.
-        """
+        """Return the records at these offsets, without those that the log does not have."""
         tp = TopicPartition(topic, partition)
         found: dict[int, LogRecord] = {}
         async with self._lock:
@@ -242,7 +237,7 @@ class RecordReader:
             end = (await consumer.end_offsets([tp]))[tp]
             wanted = sorted({offset for offset in offsets if start <= offset < end})
             while wanted:
-                if not await self._read_from(consumer, tp, wanted, found, operation):
+                if not await self._read_from(consumer, tp, wanted, found):
                     break
         return found
 
@@ -252,7 +247,6 @@ class RecordReader:
         tp: TopicPartition,
         wanted: list[int],
         found: dict[int, LogRecord],
-        operation: Operation,
     ) -> bool:
         """Read from the first wanted offset on, over what lies between it and the next ones."""
         position = wanted[0]
@@ -264,8 +258,6 @@ class RecordReader:
                     tp, timeout_ms=READ_TIMEOUT_MS, max_records=_LOOKED_UP_AT_ONCE
                 )
                 position = await consumer.position(tp)
-                self._work.add(operation, "broker_requests", 1)
-                self._work.add(operation, "log_records", len(fetched.get(tp, ())))
                 for record in fetched.get(tp, ()):
                     if record.offset in asked:
                         found[record.offset] = _log_record(record)

@@ -38,6 +38,8 @@ from app.meter.evidence import (
 from app.meter.health import Reason
 from app.meter.overview import Overview, OverviewQuery
 from app.meter.usage import (
+    AnalyticsQuery,
+    AnalyticsRow,
     EstimatedFee,
     EvaluatedAlert,
     PastPeriod,
@@ -155,6 +157,10 @@ class Usage(Protocol):
 
         `presented_by`: by these presentation keys only; None: by all.
         """
+        ...
+
+    async def analytics(self, organization_id: str, query: AnalyticsQuery) -> list[AnalyticsRow]:
+        """Return what days, weeks or months added to the subscriptions at home here, in order."""
         ...
 
     def evaluated_alerts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -184,3 +185,39 @@ class PastPeriod(NamedTuple):
     subscription: Subscription
     period: Period
     implicit: bool = False
+
+
+Granularity = Literal["daily", "weekly", "monthly"]
+
+
+class AnalyticsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which days are added up, and of what; None: of everything."""
+
+    granularity: Granularity
+    from_date: date
+    to_date: date
+    """The last day itself."""
+    recurring: bool | None = None
+    currency: str | None = None
+    external_customer_id: str | None = None
+    external_subscription_id: str | None = None
+    plan_code: str | None = None
+    billable_metric_code: str | None = None
+
+    def takes(self, code: str, plan_code: str, currency: str, recurring: bool) -> bool:
+        """Return whether it asks for what a day added to a metric."""
+        return (
+            self.billable_metric_code in (None, code)
+            and self.plan_code in (None, plan_code)
+            and self.currency in (None, currency)
+            and self.recurring in (None, recurring)
+        )
+
+
+class AnalyticsRow(NamedTuple):
+    """What one window added to a metric."""
+
+    start: date
+    code: str
+    currency: str
+    units: Decimal

@@ -5,6 +5,8 @@ from __future__ import annotations
 from app.bounds.turns import Work
 from app.meter.events import IncomingEvent
 from app.meter.usage import (
+    AnalyticsQuery,
+    AnalyticsRow,
     EstimatedFee,
     EvaluatedAlert,
     PastPeriod,
@@ -18,6 +20,7 @@ from app.runtime.engine import Engine
 from app.wire.arrivals import Arrival
 from app.wire.events import Event
 from tables.closing.instants import members_ahead
+from tables.reading.analytics import added_units
 from tables.reading.in_advance import estimated
 from tables.reading.usage import (
     current_usage_steps,
@@ -49,6 +52,16 @@ class Usage:
             await owned.members.prefetch(missing)
         steps = current_usage_steps(owned.state, name, at_ms, presented_by)
         return await self._engine.shared.turns.run(work, steps)
+
+    async def analytics(self, organization_id: str, query: AnalyticsQuery) -> list[AnalyticsRow]:
+        """Return what the days of the subscriptions at home here added."""
+        parts = self._routing.all_owned()
+        work = Work("request", "analytics", organization_id)
+        states = [owned.state for owned in parts]
+        steps = added_units(states, self._engine.definitions, organization_id, query)
+        found = await self._engine.shared.turns.run(work, steps)
+        self._routing.check_same(parts)
+        return found
 
     def evaluated_alerts(
         self, organization_id: str, external_subscription_id: str

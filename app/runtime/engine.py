@@ -43,7 +43,7 @@ from app.runtime.reports import Reports
 from app.runtime.restorer import Restorer
 from app.runtime.scan import Scan
 from app.runtime.scans import Scans
-from app.runtime.status import Status, Tally
+from app.runtime.status import Status
 from app.runtime.tasks import Work, cancel, failure_of
 from app.settings import Settings
 from app.wire.decode import Headers
@@ -85,8 +85,7 @@ class Engine:
         self.brokers = Brokers(settings)
         self.delivery = Delivery()
         self.offsets = Offsets(settings)
-        self.tally = Tally()
-        self.raw_records = RecordReader(settings, self.tally.work)
+        self.raw_records = RecordReader(settings)
         self.raw_lookup = RawLookup(settings, self.definitions, self.raw_records)
         self.forwarder = Forwarder(settings, lambda: InOrderProducer(**producer_options(settings)))
         self.appender = Appender(settings)
@@ -125,7 +124,6 @@ class Engine:
             offsets=self.offsets,
             followed=self.followed,
             first_failure=first_failure,
-            tally=self.tally,
             turns=turns,
         )
 
@@ -203,7 +201,9 @@ class Engine:
 
     def fail(self, owned: Numbered, error: BaseException) -> None:
         """Give a partition up of which something failed, if it is owned here still."""
-        self.ownership.fail(owned, error)
+        ours = self.owned.get(owned.number)
+        if ours is not None and ours is owned:
+            self.ownership.fail(ours, error)
 
     def reasons(self) -> list[Reason]:
         """Return everything that is not as it should be."""
@@ -245,8 +245,7 @@ class Engine:
 
     def scan(self, owned: OwnedPartition) -> Scan:
         """Return a reader of all events of a partition."""
-        work = self.tally.work
-        return Scan(self.settings, owned.number, self.homes, self.definitions, work)
+        return Scan(self.settings, owned.number, self.homes, self.definitions)
 
     async def append(
         self,

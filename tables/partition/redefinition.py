@@ -35,7 +35,6 @@ class Redefinition:
     ):
         self._cuts = cuts
         self._definitions = tables.definitions
-        self._work = tables.work
         self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
         self._corrected = corrected
@@ -119,7 +118,6 @@ class Redefinition:
         seen: set[SubscriptionKey] = set()
         for impact in sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None):
             for name in redirection.concerned(impact):
-                self._work.add("definition", "names", 1)
                 if name in seen:
                     yield None
                     continue

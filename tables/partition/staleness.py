@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -16,9 +15,6 @@ class Staleness:
         """Meter keys whose refold is queued or running: their routes stay until the swap."""
         self.names: set[SubscriptionKey] = set()
         """External subscriptions under a refold."""
-        self.repairing: set[SubscriptionKey] = set()
-        """External subscriptions whose cells show other corrections than their next cut will."""
-        self._repaired: Counter[SubscriptionKey] = Counter()
         self.parked: dict[SubscriptionKey, str] = {}
         """External subscriptions that cannot be refolded, with the reason; their figures stay."""
         self.half_closed: set[SubscriptionKey] = set()
@@ -30,19 +26,7 @@ class Staleness:
 
     def includes(self, name: SubscriptionKey) -> bool:
         """Return True if figures of an external subscription are known to be incomplete."""
-        return self.folds_anew(name) or name in self.parked or name in self.half_closed
-
-    def folds_anew(self, name: SubscriptionKey) -> bool:
-        """Return whether a refold or a repair of an external subscription is to come."""
-        return name in self.names or name in self.repairing
-
-    def note_repaired(self, name: SubscriptionKey) -> None:
-        """Note that events count otherwise, without a refold: what was read before is outdated."""
-        self._repaired[name] += 1
-
-    def repairs_of(self, name: SubscriptionKey) -> int:
-        """Return how often that happened to an external subscription."""
-        return self._repaired[name]
+        return name in self.names or name in self.parked or name in self.half_closed
 
     def queue(self, meter_keys: Iterable[MeterKey]) -> None:
         """Note meter keys whose refold is queued."""

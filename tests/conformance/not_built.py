@@ -16,7 +16,12 @@ VECTORS: Final = frozenset[str]()
 REFERENCES: Final = frozenset[str]()
 """The figures beside them."""
 
-LIVE: Final = frozenset[str]()
+LIVE: Final = frozenset(
+    (
+        "pay-in-advance-0027",
+        "pay-in-advance-0030",
+    )
+)
 """Through a running worker."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from app.api import series, usage
+from app.api import analytics, series, usage
 from app.api.endpoints.parameters import BOOLEAN, PAGE, POSITIVE, SUBSCRIPTION, V1, WAIT_FOR
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import usage as schemas
+
+_DAY = {"type": "string", "format": "date"}
 
 _RUNNING = (
     SUBSCRIPTION,
@@ -102,9 +104,25 @@ SERIES = (
     Endpoint(
         "GET",
         f"{V1}/analytics/usage",
-        usage.unpriced,
+        analytics.usage,
         "analytic",
-        "Not available.",
-        errors=(403,),
+        "What days, weeks or months added to usage; only with the setting daily_records.",
+        response=schemas.AnalyticsAnswer,
+        query=(
+            Parameter(
+                "time_granularity",
+                "Length of a window; daily by default, weeks begin on Monday.",
+                {"type": "string", "enum": ["daily", "weekly", "monthly"]},
+            ),
+            Parameter("from_date", "First day; by default 30 days end with the last.", _DAY),
+            Parameter("to_date", "Last day; today (UTC) by default.", _DAY),
+            Parameter("currency", "Only plans in this currency."),
+            Parameter("external_customer_id", "Only this customer."),
+            Parameter("external_subscription_id", "Only this subscription."),
+            Parameter("is_billable_metric_recurring", "Only metrics that recur, or not.", BOOLEAN),
+            Parameter("plan_code", "Only this plan."),
+            Parameter("billable_metric_code", "Only this metric."),
+        ),
+        errors=(403, 422),
     ),
 )

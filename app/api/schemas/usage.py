@@ -205,3 +205,20 @@ class UsageSeriesOutput(Model):
 
 class UsageSeriesAnswer(Model):
     usage_series: UsageSeriesOutput
+
+
+class AnalyticsUsage(Model):
+    """What one window added to the usage of a metric."""
+
+    organization_id: str
+    start_of_period_dt: str = Field(description="First day of the window, as YYYY-MM-DD.")
+    end_of_period_dt: str = Field(description="Its last day.")
+    amount_currency: str
+    amount_cents: int
+    billable_metric_code: str
+    units: str
+    is_billable_metric_deleted: bool
+
+
+class AnalyticsAnswer(Model):
+    usages: list[AnalyticsUsage]

@@ -57,6 +57,8 @@ from app.meter.overview import (
 )
 from app.meter.usage import (
     OPEN,
+    AnalyticsQuery,
+    AnalyticsRow,
     AsOf,
     ChargeInForce,
     EstimatedFee,
@@ -109,6 +111,8 @@ class LedgerMeter:
         self.records: list[RecordView] = []
         self.corrections: list[bytes] = []
         self.uncounted: list[Uncounted] = []
+        self.days: dict[str, list[AnalyticsRow]] = {}
+        self.asked_for_days: list[AnalyticsQuery] = []
         self.replayed: list[tuple[int, int]] = []
         self.lost_races: set[str] = set()
         """Transaction ids that another producer appends between the check and the append."""
@@ -279,6 +283,10 @@ class LedgerMeter:
         timeline = self._timeline(subscription)
         period = timeline.holding(at_ms)
         return None if period is None else self._usage(subscription, period, OPEN)
+
+    async def analytics(self, organization_id: str, query: AnalyticsQuery) -> list[AnalyticsRow]:
+        self.asked_for_days.append(query)
+        return self.days.get(organization_id, [])
 
     def evaluated_alerts(
         self, organization_id: str, external_subscription_id: str

@@ -15,7 +15,7 @@ V1 = "/api/v1"
     [
         ("GET", "/events_enriched", "endpoint_not_available"),
         ("GET", "/customers/c/portal_url", "feature_unavailable"),
-        ("GET", "/analytics/usage", "feature_unavailable"),
+        ("GET", "/analytics/usage", "feature_unavailable"),  # without daily records
         ("POST", "/events/estimate_instant_fees", "feature_unavailable"),
         ("POST", "/events/batch_estimate_instant_fees", "feature_unavailable"),
         ("PUT", "/subscriptions/s/lifetime_usage", "feature_unavailable"),

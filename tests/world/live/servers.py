@@ -85,7 +85,7 @@ def settings(
     )
 
 
-REVISE_EVERY_S = 2
+REVISE_EVERY_S = 5
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""Days pass on a test clock: daily records, and what analytics make of them, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from lago_python_client.client import Client
+
+from app.cli.verify import verify
+from app.kafka.topics import USAGE_DAILY
+from app.main import running_worker
+from app.settings import Settings
+from tests.world import bodies
+from tests.world.clock import ManualClock, ms
+from tests.world.live.api import KEY, Api, api_of
+from tests.world.live.consumer import records_of
+from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+MARCH = {"from_date": "2024-03-01", "to_date": "2024-03-31"}
+
+
+async def define(api: Api) -> None:
+    metric = bodies.metric("seats", "sum_agg", field_name="v")
+    await api.post("/billable_metrics", {"billable_metric": metric})
+    plan = bodies.plan("plan", [bodies.charge(billable_metric_code="seats")])
+    await api.post("/plans", {"plan": plan})
+    for name in ("s1", "s2", "s3"):
+        body = {"external_customer_id": "c", "plan_code": "plan", "external_id": name}
+        await api.post("/subscriptions", {"subscription": body})
+
+
+async def send(api: Api, number: int, name: str, at: str, v: int) -> None:
+    event = {
+        "transaction_id": f"t{number}",
+        "external_subscription_id": name,
+        "code": "seats",
+        "timestamp": ms(at) // 1000,
+        "properties": {"v": v},
+    }
+    await api.post("/events", {"event": event})
+
+
+async def test_days_are_told_kept_and_added_up(live_settings: Settings) -> None:
+    settings = live_settings.model_copy(update={"test_clock": True, "daily_records": True})
+    clock = ManualClock(ms("2024-03-04T09:00:00"))
+
+    def at(text: str) -> None:
+        clock.advance(ms(text) - clock.now_ms())
+
+    async def told() -> list[tuple[Any, ...]]:
+        found = [json.loads(each.value) for each in await records_of(settings, USAGE_DAILY)]
+        names = ("external_subscription_id", "day", "units", "delta_units")
+        return sorted(tuple(record[name] for name in names) for record in found)
+
+    first = [("s1", "2024-03-04", "2.0", "2.0"), ("s2", "2024-03-04", "7.0", "7.0")]
+    async with running_worker(settings, clock, **SESSIONS) as worker, api_of(worker.url) as api:
+        await define(api)
+        await send(api, 1, "s1", "2024-03-04T09:00:00", 2)
+        await send(api, 2, "s1", "2024-03-06T08:00:00", 4)
+        await send(api, 3, "s2", "2024-03-04T09:00:00", 7)
+        at("2024-03-05T00:00:02")
+        await eventually(told, first, 30)
+
+    # Whoever takes over knows what was told, and whom the days to come are about.
+    at("2024-03-06T09:00:00")
+    async with running_worker(settings, clock, **SESSIONS) as worker, api_of(worker.url) as api:
+        await send(api, 4, "s1", "2024-03-04T10:00:00", 1)
+        at("2024-03-07T00:00:02")
+        await eventually(told, sorted([*first, ("s1", "2024-03-06", "7.0", "5.0")]), 30)
+
+        client: Any = Client(api_key=KEY, api_url=worker.url)
+        usages = client.usages
+        daily = (await asyncio.to_thread(usages.find_all, MARCH))["usages"]
+        assert [(row.start_of_period_dt, row.units) for row in daily] == [
+            ("2024-03-04", 9.0),
+            ("2024-03-06", 5.0),
+        ]
+        chosen = {**MARCH, "time_granularity": "monthly", "external_subscription_id": "s1"}
+        (month,) = (await asyncio.to_thread(usages.find_all, chosen))["usages"]
+        assert (month.start_of_period_dt, month.end_of_period_dt) == ("2024-03-01", "2024-03-31")
+        assert (month.units, month.billable_metric_code) == (7.0, "seats")
+
+        arguments = ["--json", "--url", worker.url, "--key", KEY]
+        said = await asyncio.to_thread(CliRunner().invoke, verify, arguments)
+        assert said.exit_code == 0, said.output
+        assert json.loads(said.stdout)["records_verified"][USAGE_DAILY] == 3
