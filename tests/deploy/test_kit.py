@@ -1,0 +1,191 @@
+"""Dashboard, unit and compose file agree with what a worker is, tells and can be set."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.api.hosts import require_guarded, require_peer_secret
+from app.local_servers.java import KAFKA_VERSION
+from app.settings import Settings, unknown_variables
+from tests.deploy.metrics import Told, series_of_a_worker, unknown_in
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = json.loads((ROOT / "deploy/grafana/meterstream.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+COMPOSE = ROOT / "deploy/compose/production.yaml"
+UNIT = ROOT / "deploy/systemd/meterstream@.service"
+WORKERS = ("worker-1", "worker-2")
+BROKERS = ("kafka-1", "kafka-2", "kafka-3")
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
+    return series_of_a_worker(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="module")
+def composed() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+    return found
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=[panel["title"] for panel in PANELS])
+def test_a_panel_asks_for_what_workers_tell(panel: dict[str, Any], known: dict[str, Told]) -> None:
+    for target in panel["targets"]:
+        assert unknown_in(target["expr"], known) == []
+        shown = re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])
+        told = [each for name, each in known.items() if re.search(rf"\b{name}\b", target["expr"])]
+        assert set(shown) <= set.union(*(each.labels for each in told))
+
+
+def test_the_dashboard_has_all_its_parts_and_no_panel_over_another() -> None:
+    rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
+    assert rows == [
+        "Health", "Flow", "Closing", "Not counted", "Exactness", "Cost", "Kafka and Redis",
+    ]  # fmt: skip
+    places = [
+        (x, y)
+        for panel in DASHBOARD["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) < 24
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_unit_restarts_a_worker_and_lets_it_do_little() -> None:
+    unit = UNIT.read_text()
+    for line in (
+        "Restart=always", "LimitNOFILE=65536", "StateDirectory=meterstream/%i",
+        "EnvironmentFile=/etc/meterstream/worker.env", "NoNewPrivileges=yes",
+        "ProtectSystem=strict", "DynamicUser=yes", "TimeoutStopSec=60",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in unit
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read_string(unit)
+    assert parser.sections() == ["Unit", "Service", "Install"]
+    named = dict.fromkeys(re.findall(r"^Environment=(METER_\w+)=", unit, re.MULTILINE), "")
+    assert named
+    assert unknown_variables(named) == []
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        pytest.skip("systemd-analyze is not here")
+    # As it would be where the program is installed.
+    (tmp_path / UNIT.name).write_text(
+        UNIT.read_text().replace("/opt/meterstream/bin/meter", shutil.which("true") or "")
+    )
+    ran = subprocess.run(
+        [tool, "verify", "--man=no", str(tmp_path / UNIT.name)], capture_output=True, text=True
+    )
+    assert [line for line in ran.stderr.splitlines() if UNIT.name in line] == []
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_of_production_may_start(
+    name: str, composed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = composed["services"][name]
+    assert unknown_variables(service["environment"]) == []
+    (script,) = service["command"]
+    monkeypatch.setenv("METER_API_KEYS", f"00000000-0000-4000-8000-000000000001:{'ab' * 32}")
+    monkeypatch.setenv("METER_PEER_SECRET", "cd" * 32)
+    assert set(re.findall(r"export (METER_\w+)=", script)) == {
+        "METER_API_KEYS",
+        "METER_PEER_SECRET",
+    }
+    for variable, value in service["environment"].items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings()
+    require_guarded(settings)
+    require_peer_secret(settings)
+    assert settings.profile == "production"
+    assert settings.group_instance_id == name
+    assert settings.advertised_url == f"http://{name}:8080"
+    assert [server.partition(":")[0] for server in settings.kafka_bootstrap_servers] == [*BROKERS]
+    (network,) = composed["networks"]["meter"]["ipam"]["config"]
+    assert [*settings.trusted_proxies] == [ip_network(network["subnet"])]
+
+
+def test_brokers_keep_three_copies_and_redis_forgets_nothing(composed: dict[str, Any]) -> None:
+    services = composed["services"]
+    for number, name in enumerate(BROKERS, 1):
+        environment = services[name]["environment"]
+        assert services[name]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+        assert environment["KAFKA_NODE_ID"] == str(number)
+        assert environment["KAFKA_ADVERTISED_LISTENERS"] == f"PLAINTEXT://{name}:9092"
+        assert environment["KAFKA_DEFAULT_REPLICATION_FACTOR"] == "3"
+        assert environment["KAFKA_MIN_INSYNC_REPLICAS"] == "2"
+        assert environment["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+    redis = " ".join(services["redis"]["command"])
+    assert "--appendonly yes" in redis
+    assert "--maxmemory-policy noeviction" in redis
+
+
+def test_what_production_names_is_there_and_only_this_machine_reaches_it(
+    composed: dict[str, Any],
+) -> None:
+    mounted = set()
+    for name, service in composed["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert set(service.get("depends_on", {})) <= set(composed["services"])
+        assert {each["source"] for each in service.get("configs", [])} <= set(composed["configs"])
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            mounted.add(source)
+            assert source in composed["volumes"] or (COMPOSE.parent / source).resolve().is_file()
+        if "build" in service:
+            context = (COMPOSE.parent / service["build"]["context"]).resolve()
+            assert (context / service["build"]["dockerfile"]).is_file()
+        else:
+            assert re.fullmatch(r"[a-z/]+:v?\d[\w.-]*", service["image"]), service["image"]
+    assert set(composed["volumes"]) <= mounted
+
+
+def test_prometheus_and_grafana_read_what_is_shipped(composed: dict[str, Any]) -> None:
+    configs = {name: yaml.safe_load(each["content"]) for name, each in composed["configs"].items()}
+    (job,) = configs["prometheus"]["scrape_configs"]
+    assert job["job_name"] == "meterstream"
+    (targets,) = job["static_configs"]
+    assert targets["targets"] == [f"{name}:8081" for name in WORKERS]
+    (source,) = configs["datasource"]["datasources"]
+    used = {panel["datasource"]["uid"] for panel in PANELS}
+    assert used == {source["uid"]}
+
+
+def test_keys_are_made_once(composed: dict[str, Any], tmp_path: Path) -> None:
+    (script,) = composed["services"]["keys"]["command"]
+    script = script.replace("$$", "$").replace("/secrets", str(tmp_path / "secrets"))
+    script = script.replace("chown -R 10001", "true")
+    (tmp_path / "secrets").mkdir()
+    made = []
+    for _ in range(2):
+        subprocess.run(["/bin/sh", "-ec", script], check=True)
+        made.append([path.read_text() for path in sorted((tmp_path / "secrets").iterdir())])
+    assert made[0] == made[1]
+    assert all(re.fullmatch(r"[0-9a-f]{64}\n", key) for key in made[0])
+    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
+
+
+def test_docker_compose_reads_the_file() -> None:
+    tool = shutil.which("docker")
+    if tool is None or subprocess.run([tool, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("docker compose is not here")
+    ran = subprocess.run(
+        [tool, "compose", "-f", str(COMPOSE), "config", "--quiet"], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
