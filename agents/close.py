@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from itertools import chain
 
 from agents.loop import whenever_wanted
 from app.bounds.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
@@ -23,6 +24,7 @@ from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
+from tables.closing.changed import changed_at
 from tables.closing.close import closing, settling
 from tables.closing.instants import instants_at, members_wanted
 
@@ -164,7 +166,7 @@ class _Cut:
 
     def _closing(self) -> Iterator[None]:
         cuts, state = self._owned.cuts, self._owned.state
-        for record in instants_at(state, self._cut_ms):
+        for record in chain(instants_at(state, self._cut_ms), changed_at(state, self._cut_ms)):
             if record is None:
                 yield
             else:

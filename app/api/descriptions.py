@@ -166,6 +166,13 @@ _CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (
         (record_schemas.DailyRecord,),
     ),
     (
+        "usage-changed",
+        "send",
+        "Whose usage has changed, keyed like the events; only with the setting `usage_changed`.",
+        "application/json",
+        (record_schemas.UsageChanged,),
+    ),
+    (
         "events-dead-letter",
         "send",
         "Refused events: the original bytes, with the reason in headers.",

@@ -301,6 +301,20 @@ class AlertTriggered(Model):
     triggered_alert: TriggeredAlert
 
 
+class UsageChanged(Model):
+    """Some usage of a subscription has changed since the message before; it tells no figure."""
+
+    schema_version: Literal[2]
+    id: str
+    type: Literal["usage.changed"]
+    organization_id: str
+    external_customer_id: str
+    external_subscription_id: str
+    lago_subscription_id: str
+    codes: list[str] = Field(description="Codes of the metrics, sorted.")
+    as_of: Instant
+
+
 class DeadLetterHeaders(BaseModel):
     """Why, and where from."""
 

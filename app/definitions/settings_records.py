@@ -60,8 +60,15 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
         errors |= {field: [FIXED] for field in changed_fixed_settings(earlier, record)}
     if errors:
         return invalid(errors)
-    impact = None if record == definitions.settings_at() else Impact(None)
-    return Decision(record, impact, (record,))
+    return Decision(record, _impact(definitions.settings_at(), record), (record,))
+
+
+def _impact(before: SettingsRecord, after: SettingsRecord) -> Impact | None:
+    if after == before:
+        return None
+    # What changed is told of all; it leaves each cell as it is.
+    same = msgspec.structs.replace(before, usage_changed=after.usage_changed) == after
+    return Impact(None, codes=frozenset()) if same else Impact(None)
 
 
 def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> list[str]:

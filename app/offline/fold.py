@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,7 @@ from app.wire.arrivals import Arrival, Arrived, MeterKey, SubscriptionKey, arriv
 from app.wire.refusals import Refusal
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.members import Members
+from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.closing.instants import instants_at
 from tables.event_index.index import EventIndex
@@ -233,7 +235,7 @@ class OfflineMeter:
             if self.partition.standing.next_history_ms() <= cut_ms:
                 self._refold(refolds_of(entering_history(self.partition)))
                 continue
-            made = instants_at(self.partition, cut_ms)
+            made = chain(instants_at(self.partition, cut_ms), changed_at(self.partition, cut_ms))
             self.records += (record for record in made if record is not None)
             # Who waits for events or corrections alone is known by name.
             known = cut_ms < (self._next_cut_ms or 0)
@@ -254,6 +256,8 @@ class OfflineMeter:
         late = [ceil_to(appended_ms, each) for each in cuts.revision_grids_ms]
         if self.definitions.watches_before(NEVER_MS):
             late.append(cuts.grid_cut_of(appended_ms))
+        if self.partition.changed.notes:
+            late.append(self.partition.changed.moment_of(appended_ms))
         return min(earliest_ms, *late)
 
     def _next_cut(self) -> int:
@@ -262,7 +266,8 @@ class OfflineMeter:
             cuts = (next_cut(self.partition, name) for name in self._names())
             self._next_cut_ms = min(cuts, default=NEVER_MS)
         history_ms = self.partition.standing.next_history_ms()
-        return min(self._next_cut_ms, self.partition.cuts.next_ms(), history_ms)
+        changed_ms = self.partition.changed.next_ms()
+        return min(self._next_cut_ms, self.partition.cuts.next_ms(), history_ms, changed_ms)
 
     def _names(self) -> list[SubscriptionKey]:
         return sorted(filter(self._wants, self.definitions.all_subscription_keys()))

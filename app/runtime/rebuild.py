@@ -92,6 +92,8 @@ async def fold_anew(
     done = (known.grid_done_ms, evaluations.newest_ms, daily.table.newest_ms)
     checkpoint.grid_ms = max(done)
     checkpoint.evaluations_lost_ms = known.evaluations_lost_ms
+    checkpoint.changed_ms = max(known.cut_ms, known.changed_ms)
+    checkpoint.changed_name = known.changed_name
     # Figures of events that usage-records has stay; those that it lacks are decided again.
     instants = await read_instants(settings, shared.definitions, number)
     tables = (published.table, corrections, evaluations, instants, daily.table)
@@ -101,6 +103,7 @@ async def fold_anew(
     void = [*_FOLDED_ANEW]
     if not published.whole:
         void.append(PUBLISHED_CHANGELOG)
+    table.changed.tell_again(shared.followed.impacts_since(table.changed.next_offset))
     table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
     await fill(store, number, checkpoint.epoch, checkpoint.flush, {})
     owned = OwnedPartition(

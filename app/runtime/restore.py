@@ -126,6 +126,7 @@ async def restore(
         shared.followed.impacts_since(checkpoint.definitions_offset),
     )
     refolds = await shared.turns.run(Work("restore"), _catching_up(state, impacts))
+    state.changed.tell_again(shared.followed.impacts_since(state.changed.next_offset))
     intact = state.restored() and state.index.length == checkpoint.index_length
     checkpoint.epoch = max(checkpoint.epoch, told_epoch) + 1
     checkpoint.attempt += 1

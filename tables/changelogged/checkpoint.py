@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from app.definitions.model import FOLD_VERSION
-from app.wire.arrivals import MeterKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.checksum import ChangelogSum
 
 OutputMark = tuple[int, bytes]
@@ -63,6 +63,10 @@ class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     """What alerts came to until then is lost, and found from the cells when it is needed."""
     instants_sum: ChangelogSum | None = None
     daily_sum: ChangelogSum | None = None
+    changed_ms: int = -1
+    """What usage-changed tells up to it is told, whatever other cuts are to be taken again."""
+    changed_name: tuple[int, SubscriptionKey] = (-1, ("", ""))
+    """Moment that is being told, and the last external subscription that was."""
 
     @property
     def grid_done_ms(self) -> int:

@@ -37,6 +37,17 @@ class EventRanges(msgspec.Struct, array_like=True, gc=False):
     """Greatest event timestamp."""
     appended_ms: int = -1
     """Greatest append time."""
+    first_ms: int = 0
+    """Least append time, while usage-changed is or was asked for; 0: whoever asks takes it so."""
+    touched: dict[int, list[str]] = {}
+    """Subscriptions whose usage has changed, by the moment to tell it (records-and-cuts §4)."""
+
+    def packed(self) -> bytes:
+        """Return the bytes of the changelog, as ever for who never asked for usage-changed."""
+        packed = msgspec.msgpack.encode
+        if self.touched or self.first_ms:
+            return packed(self)
+        return packed(msgspec.structs.astuple(self)[:-2])
 
     def note(self, arrivals: Sequence[Arrival]) -> None:
         """Extend the entry over some events."""
@@ -122,6 +133,8 @@ class EventRangesTable:
         self.undefined: set[MeterKey] = set()
         """Names kept one by one although nothing defines them."""
         self.most_undefined = UNDEFINED_NAMES
+        self.begins_ms = 0
+        """`first_ms` of an entry before its first event."""
         self.rest: EventRanges | None = None
         """Common entry of all undefined names beyond `most_undefined`; None: there are none."""
         self.codes: dict[SubscriptionKey, dict[str, EventRanges]] = {}
@@ -142,7 +155,7 @@ class EventRangesTable:
                 return self._changing(REST, self.rest)
             self.rest = self._begin_rest()
             return self._changing(REST, self.rest, known=False)
-        entry = EventRanges()
+        entry = EventRanges(first_ms=self.begins_ms)
         self._keep(name, code, entry)
         return self._changing((*name, code), entry, known=False)
 
@@ -150,7 +163,7 @@ class EventRangesTable:
         self, meter_key: MeterKey, entry: EventRanges, *, known: bool = True
     ) -> EventRanges:
         if entry.written:
-            before = msgspec.msgpack.encode(entry) if known else None
+            before = entry.packed() if known else None
             entry.written = False
             self._dirty[meter_key] = entry, before
         return entry
@@ -228,7 +241,7 @@ class EventRangesTable:
         changes = []
         for name, (entry, before) in self._dirty.items():
             entry.written = True
-            changes.append((encode(name), before, encode(entry)))
+            changes.append((encode(name), before, entry.packed()))
         self._dirty.clear()
         self.sum = self.sum.after(changes)
         return [(key, value) for key, _, value in changes]

@@ -45,7 +45,11 @@ class Schedule:
         nobody is due.
         """
         standing = self._partition.standing
-        others_ms = min(standing.next_history_ms(), standing.next_awaited_ms())
+        others_ms = min(
+            standing.next_history_ms(),
+            standing.next_awaited_ms(),
+            self._partition.changed.next_ms(),
+        )
         while self._heap:
             cut_ms, name = self._heap[0]
             if self._cuts.get(name) == cut_ms:

@@ -14,6 +14,7 @@ from app.wire.events import Event
 from app.wire.identity import event_id
 from tables.changelogged.corrections import StoredCorrection
 from tables.fold import Folded, fold_run
+from tables.partition.changed import Changed
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.tables import Tables
@@ -60,7 +61,9 @@ class Corrected:
         tables: Tables,
         cuts: CutsToCome,
         packing: Packing,
+        changed: Changed,
     ):
+        self._changed = changed
         self._checkpoint = tables.checkpoint
         self._index = tables.index
         self._members = tables.members
@@ -91,8 +94,10 @@ class Corrected:
                 # Its group takes a place all the same; a refold admits groups.
                 folded.displaced.add((*name, event.code))
             return
+        route = self._packing.route_of((*name, counted.arrival.event.code))
+        self._changed.note_corrected(route, counted.arrival)
         fold_run(
-            self._packing.route_of((*name, counted.arrival.event.code)),
+            route,
             (counted.arrival,),
             self._cuts.settled_ms,
             self._members,

@@ -30,6 +30,7 @@ from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 from tables.fold import Folded, apply_members, fold_run, members_wanted
 from tables.not_counted import NotCounted, Reason
+from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
 from tables.partition.history import History
@@ -103,7 +104,8 @@ class Partition:
         self.routes = RouteTable(tables, self.snapshot, self.standing, self.timelines)
         self.packing = Packing(tables, self.snapshot, self.standing, self.routes, self.stale)
         self.views = Views(tables, self.standing, self.routes, self.packing)
-        self.corrected = Corrected(tables, self.cuts, self.packing)
+        self.changed = Changed(tables, self.routes)
+        self.corrected = Corrected(tables, self.cuts, self.packing, self.changed)
         self.intake = Intake(tables, self.routes, self.packing, self.corrected)
         self.redirection = Redirection(tables, self.standing, self.routes, self.packing, self.stale)
         self.redefinition = Redefinition(
@@ -114,6 +116,7 @@ class Partition:
             self.packing,
             self.redirection,
             self.cuts,
+            self.changed,
         )
         self.history = History(
             tables, self.cuts, self.standing, self.routes, self.packing, self.redirection
@@ -180,6 +183,7 @@ class Partition:
     def fold(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
         settled_ms, intake, members = self.cuts.settled_ms, self.intake, self.members
+        changed = self.changed if self.changed.notes else None
         taken, ids, entries, refused = intake.admit(runs)
         stored = self.index.find_many(ids)
         folded = Folded()
@@ -191,6 +195,8 @@ class Partition:
             if noted is None or noted.written:
                 name = (route.organization_id, route.external_subscription_id)
                 noted = route.event_ranges = self.event_ranges.of(name, route.code)
+            if changed is not None:
+                changed.note_run(route, run, noted)
             noted.note(run)
             if not fold_run(route, run, settled_ms, members, folded):
                 self._note_unrouted(route, run, folded)
@@ -280,6 +286,7 @@ class Partition:
             return False
         self.history.announce()
         self.cuts.announce_grid()
+        self.changed.loaded()
         return all(self._expect_cuts(identity) for identity in self.packing.loaded_late())
 
     def _expect_cuts(self, identity: str) -> bool:

@@ -8,6 +8,7 @@ from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.presence import REST
+from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
@@ -32,8 +33,10 @@ class Redefinition:
         packing: Packing,
         redirection: Redirection,
         cuts: CutsToCome,
+        changed: Changed,
     ):
         self._cuts = cuts
+        self._changed = changed
         self._definitions = tables.definitions
         self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
@@ -54,6 +57,7 @@ class Redefinition:
         self._routes.tell(impact)
         at_ms = self._definitions.append_time_ms if at_ms is None else at_ms
         self._standing.tell(impact, at_ms, until_ms)
+        self._changed.tell(impact, at_ms)
 
     def renewing(self, until_ms: int = NEVER_MS) -> Generator[Renewed | None, None, None]:
         """Look at each subscription that queued definitions concern, one step for each.
@@ -76,6 +80,7 @@ class Redefinition:
             if any(impact.organization_id is None for impact, _ in told):
                 # Settings may come into force before corrections that were read earlier.
                 yield from self._corrected.reschedule_revisions()
+                yield from self._missed(told)
             yield from self._renewed_for([impact for impact, _ in told])
             if self._definitions.watches_before(NEVER_MS):
                 yield from self._watched(told)
@@ -88,6 +93,12 @@ class Redefinition:
             standing.looked_at(told)
         if not standing.looks:
             standing.clear()
+
+    def _missed(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
+        """Have events noted for usage-changed that came before settings of an earlier time."""
+        since_ms = min(at_ms for impact, at_ms in told if impact.organization_id is None)
+        for meter_key in self._changed.missed(since_ms):
+            yield None if meter_key is None else Renewed(meter_key[:2], {meter_key}, False)
 
     def _watched(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
         """Have the grid cuts taken at which definitions show, of those who are watched."""

@@ -23,6 +23,7 @@ from tables.changelogged.presence import REST, first_offsets
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted
+from tables.partition.changed import Anew
 from tables.partition.corrected import Counted, Kept, Revised
 from tables.partition.intake import RefusedArrival, WaitForDefinitions
 from tables.partition.partition import Partition
@@ -106,6 +107,8 @@ class Refold:
         self._generation = self.partition.routes.next_generation()
         for route in routes.values():
             self._renumber(route)
+        changed, corrections = self.partition.changed, self.partition.corrections
+        self._anew = Anew(changed, corrections) if changed.notes else None
         self.members = Members(capacity=None)
         self.folded = Folded()
         self.events = 0
@@ -160,6 +163,8 @@ class Refold:
             if self._searches:
                 self._note_found(placed)
             self._foresee(placed)
+            if self._anew is not None:
+                self._anew.note(placed, identity, self.routes)
             corrected = self._corrected(identity, placed)
             if corrected is None:
                 self._note_cancelled(placed)
@@ -343,6 +348,10 @@ class Refold:
         partition.corrected.revise(self._limit_positions, self._revised)
         if self._searches:
             self._keep_found()
+        if self._anew is not None:
+            for meter_key in self.routes:
+                self._anew.keep(meter_key)
+                yield
         partition.take_folded(self.folded)
         return True
 

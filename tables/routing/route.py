@@ -8,6 +8,8 @@ span and begins the next. Each span of a recurring metric also holds all history
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from app.definitions.timeline import Timeline, ceil_to
 from tables.cells.cell import Span
 from tables.changelogged.presence import EventRanges
@@ -69,15 +71,10 @@ class Route:
         """
         spans = tuple(
             (
-                span.key,
-                span.fold.key,
-                _history_groups(span),
-                min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
+                *_led(span, newest_ms, appended_ms),
                 None if span.watch is None else span.watch.reached(appended_ms),
-                _reached(span, newest_ms, appended_ms),
             )
-            for span in self.spans
-            if span.fold.metric.recurring or span.key.start_ms <= newest_ms
+            for span in self._spans_until(newest_ms)
         )
         refusing = tuple(
             (period.start_ms, min(period.end_ms, newest_ms + 1), period.open_until_ms)
@@ -86,6 +83,34 @@ class Route:
             if period.open_until_ms < appended_ms
         )
         return spans, refusing
+
+    def shape_in(
+        self, subscription_id: str, newest_ms: int, appended_ms: int
+    ) -> tuple[object, ...]:
+        """Return what of the shape decides the cells of one subscription."""
+        return tuple(
+            _led(span, newest_ms, appended_ms)
+            for span in self._spans_until(newest_ms)
+            if span.key.subscription_id == subscription_id
+        )
+
+    def _spans_until(self, newest_ms: int) -> Iterator[Span]:
+        return (
+            span
+            for span in self.spans
+            if span.fold.metric.recurring or span.key.start_ms <= newest_ms
+        )
+
+
+def _led(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
+    """Return what of a span decides to which cells it leads events."""
+    return (
+        span.key,
+        span.fold.key,
+        _history_groups(span),
+        min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
+        _reached(span, newest_ms, appended_ms),
+    )
 
 
 def _history_groups(span: Span) -> int:

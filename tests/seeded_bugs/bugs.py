@@ -235,6 +235,30 @@ BUGS = (
         "return 0",
     ),
     Bug(
+        "later-copy-told-as-changed",
+        "tables/partition/refold.py",
+        "self._anew.note(placed, identity, self.routes)",
+        "pass",
+    ),
+    Bug(
+        "change-judged-by-later-definitions",
+        "tables/partition/changed.py",
+        "if self._definitions.has_commands_after(moment_ms):",
+        "if False:",
+    ),
+    Bug(
+        "changes-told-again-after-a-crash",
+        "tables/closing/changed.py",
+        "if (cut_ms, name) <= checkpoint.changed_name:",
+        "if False:",
+    ),
+    Bug(
+        "redefined-usage-not-told",
+        "tables/closing/changed.py",
+        "return before != after",
+        "return False",
+    ),
+    Bug(
         "definition-before-its-grid-cut",
         "tables/partition/standing.py",
         "return self._checkpoint.grid_done_ms // grid_ms * grid_ms + grid_ms",

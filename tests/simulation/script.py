@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from app.definitions import commands
 from app.definitions.alerts import TYPES as ALERT_TYPES
 from app.definitions.commands import Command
@@ -80,11 +82,17 @@ DAILY_FROM = 4_000_000
 """Seeds from here on have daily records, and every other one has alerts, too."""
 
 
+CHANGED_FROM = 5_000_000
+"""Seeds from here on also tell whose usage has changed, off and on."""
+
+
 def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
     choose = random.Random(seed)
     writer = _Writer(choose, widened_by=seed if seed >= WIDENED_FROM else None)
     script = writer.script(choose.randint(events // 2, events), faults)
+    if seed >= CHANGED_FROM:
+        return _with_changed(script, seed)
     if seed >= DAILY_FROM:
         script = with_daily(script, seed)
         if seed % 2:
@@ -107,6 +115,25 @@ def _with_alerts(script: Script, seed: int, codes: Sequence[str]) -> Script:
     for _ in range(choose.randint(0, 6)):
         steps.insert(choose.randrange(begin, len(steps)), _defined(_alert(choose, codes)))
     return with_own_ids(script._replace(steps=steps), choose)
+
+
+def _with_changed(script: Script, seed: int) -> Script:
+    """Most settings records have usage_changed on; some more switch it off, or on again."""
+    choose = random.Random(f"changed {seed}")
+    known, settings = list[Step](), SettingsRecord()
+    for step in script.steps:
+        if isinstance(step, Define) and step.kind == "settings":
+            settings = msgspec.convert(Command.decode(step.value).payload, SettingsRecord)
+            step = _telling(settings, tells=choose.random() < 0.8)
+        known.append(step)
+        if choose.random() < 0.02:
+            known.append(_telling(settings, tells=choose.random() < 0.6))
+    return script._replace(steps=known)
+
+
+def _telling(settings: SettingsRecord, *, tells: bool) -> Define:
+    record = msgspec.structs.replace(settings, usage_changed=tells)
+    return _defined(commands.set_settings(record))
 
 
 def _is_of(step: Step, kind: str) -> bool:

@@ -7,6 +7,7 @@ arrivals, so that refolds can read them again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from app.bounds.turns import drained
 from app.definitions.commands import Command
 from app.definitions.log import apply
-from app.definitions.outcome import Applied
+from app.definitions.outcome import Applied, Impact
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, runs_of
@@ -22,6 +23,7 @@ from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.members import MemberKey, SetKey
+from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.closing.instants import instants_at, members_wanted
 from tables.event_index.index import EventIndex
@@ -119,6 +121,7 @@ class Live:
         self.accepted = 0
         self.changelog = Changelog()
         self._to_define = list(definitions)
+        self._impacts: list[tuple[int, int, Impact]] = []
         self._arrived: dict[tuple[int, ...], Arrival] = {}
 
     def define(self, count: int = 1) -> None:
@@ -131,6 +134,7 @@ class Live:
                 self.definitions, line.command.encode(), line.append_time_ms, line.offset
             )
             if isinstance(applied, Applied) and applied.impact is not None:
+                self._impacts.append((line.offset, line.append_time_ms, applied.impact))
                 self.partition.redefinition.tell(applied.impact)
                 self.refold(refolds_of(self.partition.redefinition.renewing()))
 
@@ -189,6 +193,7 @@ class Live:
         """Flush, and go on with a partition restored from what was ever written."""
         self.flush()
         self.partition = self.changelog.restored(self.definitions)
+        self.partition.changed.tell_again(self._impacts)
 
     def refold(self, meter_keys: Iterable[MeterKey]) -> None:
         """Refold meter keys from everything delivered so far."""
@@ -216,7 +221,8 @@ class Live:
         self.define_until(at_ms)
         names = sorted(self.definitions.all_subscription_keys())
         while True:
-            cut_ms = min((next_cut(self.partition, name) for name in names), default=NEVER_MS)
+            cuts = (next_cut(self.partition, name) for name in names)
+            cut_ms = min(*cuts, self.partition.changed.next_ms(), NEVER_MS)
             history_ms = self.partition.standing.next_history_ms()
             if min(cut_ms, history_ms) > at_ms:
                 break
@@ -224,7 +230,7 @@ class Live:
                 self.refold(refolds_of(entering_history(self.partition)))
                 continue
             self._fill(drained(members_wanted(self.partition, cut_ms)))
-            decided = instants_at(self.partition, cut_ms)
+            decided = chain(instants_at(self.partition, cut_ms), changed_at(self.partition, cut_ms))
             self.records += (record for record in decided if record is not None)
             for name in names:
                 if next_cut(self.partition, name) == cut_ms:

@@ -1,0 +1,47 @@
+"""The message that a subscription's usage has changed (records-and-cuts §5). It tells no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import uuid5
+
+import msgspec
+
+from app.billing_periods.instants import iso_milliseconds
+from app.definitions.model import Subscription
+from app.wire.usage_records import RECORDS_NAMESPACE, PublishedRecord, Told, Topic
+
+USAGE_CHANGED: Topic = "usage-changed"
+CHANGED = "usage.changed"
+SCHEMA_VERSION = 2
+
+
+def changed_record(
+    subscription: Subscription, codes: Iterable[str], as_of_ms: int
+) -> PublishedRecord:
+    """Return the message of one subscription and one moment."""
+    as_of = iso_milliseconds(as_of_ms)
+    identity = str(uuid5(RECORDS_NAMESPACE, f"changed:{subscription.id}:{as_of}"))
+    organization_id, external_id = subscription.organization_id, subscription.external_id
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "id": identity,
+        "type": CHANGED,
+        "organization_id": organization_id,
+        "external_customer_id": subscription.external_customer_id,
+        "external_subscription_id": external_id,
+        "lago_subscription_id": subscription.id,
+        "codes": sorted(codes),
+        "as_of": as_of,
+    }
+    headers = [
+        ("content-type", b"application/json"),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", identity.encode()),
+        ("ce_type", CHANGED.encode()),
+        ("ce_source", f"/organizations/{organization_id}".encode()),
+        ("ce_subject", external_id.encode()),
+        ("ce_time", as_of.encode()),
+    ]
+    key = f"{organization_id}-{external_id}".encode()
+    return PublishedRecord(key, msgspec.json.encode(value), headers, Told(CHANGED), USAGE_CHANGED)

@@ -1,0 +1,298 @@
+"""Changed: whose usage events and corrections have changed, until usage-changed tells it.
+
+A message needs no figure, only which codes of which subscriptions were touched between two moments
+T. An event touches its code once the first one is found that counts, so a batch costs little. What
+is noted lies with the event ranges of a code, and a refold of the code notes it anew.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+
+from msgspec.structs import replace
+
+from app.definitions.outcome import Impact
+from app.definitions.timeline import NEVER_MS, ceil_to
+from app.wire.arrivals import Arrival, MeterKey
+from app.wire.properties import read_properties
+from tables.cells.cell import Span
+from tables.changelogged.corrections import CorrectionTable, StoredCorrection
+from tables.changelogged.presence import EventRanges
+from tables.partition.route_table import RouteTable
+from tables.partition.tables import Tables
+from tables.routing.route import Route
+from tables.values import Ignored
+
+LEAST_S = 10
+"""Least time between two moments."""
+
+Touched = dict[int, list[str]]
+"""By moment, the subscriptions in which something counts."""
+
+
+class Changed:
+    """What the next messages of usage-changed tell of one partition."""
+
+    def __init__(self, tables: Tables, routes: RouteTable):
+        self._definitions = tables.definitions
+        self._checkpoint = tables.checkpoint
+        self._event_ranges = tables.event_ranges
+        self._routes = routes
+        self._touched: dict[int, dict[MeterKey, None]] = {}
+        """By moment, meter keys whose event ranges say that something counts."""
+        self._impacts: dict[int, dict[Impact, None]] = {}
+        """By moment, definitions that may refold cells."""
+        self._as_of: dict[tuple[MeterKey, int], Route] = {}
+        """Routes as of moments that definitions were appended after."""
+        self._settings = -1
+        self._notes = False
+
+    @property
+    def notes(self) -> bool:
+        """Whether anybody asks, or ever asked, whose usage has changed."""
+        settings = self._definitions.settings
+        if len(settings.changes) != self._settings:
+            self._settings = len(settings.changes)
+            self._notes = any(record.usage_changed for record in settings.all())
+            self._event_ranges.begins_ms = NEVER_MS if self._notes else 0
+        return self._notes
+
+    @property
+    def done_ms(self) -> int:
+        """Every moment up to it is told."""
+        return max(self._checkpoint.cut_ms, self._checkpoint.changed_ms)
+
+    def is_told(self, at_ms: int) -> bool:
+        """Return whether the settings of a moment ask for messages."""
+        return self._definitions.settings_at(at_ms).usage_changed
+
+    def every_ms(self, at_ms: int) -> int:
+        """Return the time between two moments: close_grid_s, as often as makes `LEAST_S`."""
+        return ceil_to(LEAST_S * 1000, self._definitions.grid_ms(at_ms))
+
+    @property
+    def told_until_ms(self) -> int:
+        """What was appended until then is told, or there is nothing to tell of it."""
+        grids = self._definitions.close_grids_ms()
+        longest_ms = max(ceil_to(LEAST_S * 1000, each_ms) for _, each_ms in grids)
+        return self.done_ms - longest_ms
+
+    def moment_of(self, append_time_ms: int) -> int:
+        """Return the moment that tells what was appended then."""
+        return ceil_to(append_time_ms, self.every_ms(append_time_ms))
+
+    # Noting
+
+    def note_run(self, route: Route, run: Sequence[Arrival], entry: EventRanges) -> None:
+        """Note new events of a route in their entry, which the next flush writes."""
+        if entry is self._event_ranges.rest:
+            return
+        first_ms, last_ms, spans = 0, -1, list[Span]()
+        for arrival in run:
+            at_ms = arrival.append_time_ms
+            if not first_ms <= at_ms <= last_ms:
+                # Most events of a run are told at one moment.
+                entry.first_ms = min(entry.first_ms, at_ms)
+                first_ms, last_ms, moment_ms = self._stretch(at_ms)
+                spans = self._asked(route, moment_ms, entry.touched) if moment_ms else []
+            if spans and _touch(entry.touched, moment_ms, spans, arrival):
+                spans = self._asked(route, moment_ms, entry.touched)
+        self._keep(route.meter_key, entry.touched)
+
+    def note_corrected(self, route: Route, arrival: Arrival) -> None:
+        """Note a new event that a correction before it has made so."""
+        if self.notes:
+            _, external_id, code = route.meter_key
+            entry = self._event_ranges.of((route.organization_id, external_id), code)
+            self.note_run(route, (arrival,), entry)
+
+    def note(self, route: Route, arrival: Arrival, at_ms: int, touched: Touched) -> None:
+        """Note an event that came, or was corrected, at a time."""
+        _, _, moment_ms = self._stretch(at_ms)
+        if moment_ms:
+            _touch(touched, moment_ms, self._asked(route, moment_ms, touched), arrival)
+
+    def note_step(self, route: Route, arrival: Arrival, at_ms: int, entry: EventRanges) -> None:
+        """Note an event as a correction has it from a time on, or had it until then."""
+        entry.first_ms = min(entry.first_ms, at_ms)
+        self.note(route, arrival, at_ms, entry.touched)
+        self._keep(route.meter_key, entry.touched)
+
+    def replace(self, meter_key: MeterKey, first_ms: int, touched: Touched) -> None:
+        """Put what a refold has found in place of what was noted of a meter key."""
+        organization_id, external_id, code = meter_key
+        entry = self._event_ranges.find((organization_id, external_id), code)
+        if entry is not None and (entry.first_ms, entry.touched) != (first_ms, touched):
+            entry = self._event_ranges.of((organization_id, external_id), code)
+            entry.first_ms, entry.touched = first_ms, touched
+            self._keep(meter_key, touched)
+
+    def _stretch(self, at_ms: int) -> tuple[int, int, int]:
+        """Return since and until when one moment tells all, and that moment; 0: none does."""
+        changes = self._definitions.settings.changes
+        following = bisect_right(changes, at_ms)
+        moment_ms = self.moment_of(at_ms)
+        last_ms = moment_ms if following == len(changes) else min(moment_ms, changes[following] - 1)
+        told = moment_ms > self.done_ms and self.is_told(at_ms)
+        return at_ms, last_ms, moment_ms if told else 0
+
+    def _asked(self, route: Route, moment_ms: int, touched: Touched) -> list[Span]:
+        """Return the spans in which no event of a moment is known to count."""
+        if self._definitions.has_commands_after(moment_ms):
+            name = (route.meter_key, moment_ms)
+            if name not in self._as_of:
+                self._as_of[name] = self._routes.compile(*name, moment_ms)
+            route = self._as_of[name]
+        known = touched.get(moment_ms, ())
+        return [
+            span
+            for span in route.spans
+            if span.fold.prices
+            and span.timeline.published
+            and span.key.subscription_id not in known
+        ]
+
+    def _keep(self, meter_key: MeterKey, touched: Touched) -> None:
+        done_ms = self.done_ms
+        for moment_ms in list(touched):
+            if moment_ms <= done_ms:
+                del touched[moment_ms]
+            else:
+                self._touched.setdefault(moment_ms, {})[meter_key] = None
+
+    def loaded(self) -> None:
+        """Know again, after a restore, what is to be told."""
+        if self.notes:
+            for name, codes in self._event_ranges.codes.items():
+                for code, entry in codes.items():
+                    if entry.touched:
+                        self._keep((*name, code), dict(entry.touched))
+
+    def tell(self, impact: Impact, at_ms: int) -> None:
+        """Note a definition that may refold cells."""
+        self._as_of.clear()
+        if self.notes and self.is_told(at_ms):
+            moment_ms = self.moment_of(at_ms)
+            if moment_ms > self.done_ms:
+                self._impacts.setdefault(moment_ms, {})[impact] = None
+
+    @property
+    def next_offset(self) -> int:
+        """Offset of the first definition that may have to be told of yet."""
+        return self._definitions.last_offset_at(self.told_until_ms) + 1
+
+    def tell_again(self, impacts: Iterable[tuple[int, int, Impact]]) -> None:
+        """Note, after a restore, definitions by offset and append time."""
+        for _, at_ms, impact in impacts:
+            self.tell(impact, at_ms)
+
+    def missed(self, at_ms: int) -> Iterator[MeterKey | None]:
+        """Yield meter keys with events that settings came too late for; None: a step."""
+        if self.notes:
+            for name, codes in list(self._event_ranges.codes.items()):
+                yield None
+                for code, entry in list(codes.items()):
+                    if entry.appended_ms >= at_ms:
+                        yield *name, code
+
+    # Telling
+
+    def next_ms(self) -> int:
+        """Return the next moment with something to tell; NEVER_MS: there is none."""
+        return min(chain(self._touched, self._impacts), default=NEVER_MS)
+
+    def touched_at(self, moment_ms: int) -> list[MeterKey]:
+        """Return meter keys with something that counts."""
+        return list(self._touched.get(moment_ms, ()))
+
+    def impacts_at(self, moment_ms: int) -> list[Impact]:
+        """Return definitions that may have refolded cells."""
+        return list(self._impacts.get(moment_ms, ()))
+
+    def told(self, moment_ms: int) -> None:
+        """Be done with a moment."""
+        self._checkpoint.changed_ms = max(self._checkpoint.changed_ms, moment_ms)
+        self._touched.pop(moment_ms, None)
+        self._impacts.pop(moment_ms, None)
+        for name in [name for name in self._as_of if name[1] <= moment_ms]:
+            del self._as_of[name]
+
+
+class Anew:
+    """What a refold notes of the events that it is fed."""
+
+    def __init__(self, changed: Changed, corrections: CorrectionTable):
+        self._changed = changed
+        self._corrections = corrections
+        self._after_ms = changed.told_until_ms
+        self._first_ms: dict[MeterKey, int] = {}
+        self._touched: dict[MeterKey, Touched] = {}
+
+    def note(self, arrival: Arrival, identity: bytes, routes: Mapping[MeterKey, Route]) -> None:
+        """Note an event as it came and as corrections have it."""
+        for at_ms, version in steps_of(arrival, self._corrections.history(identity)):
+            meter_key = version.meter_key
+            route = routes.get(meter_key)
+            if route is None:
+                continue
+            if at_ms < self._first_ms.get(meter_key, NEVER_MS):
+                self._first_ms[meter_key] = at_ms
+            if at_ms > self._after_ms:
+                touched = self._touched.setdefault(meter_key, {})
+                self._changed.note(route, version, at_ms, touched)
+
+    def keep(self, meter_key: MeterKey) -> None:
+        """Put what is noted of a meter key in place of what was."""
+        first_ms = self._first_ms.get(meter_key, NEVER_MS)
+        self._changed.replace(meter_key, first_ms, self._touched.get(meter_key, {}))
+
+
+def _touch(touched: Touched, moment_ms: int, spans: Iterable[Span], arrival: Arrival) -> bool:
+    """Note the subscriptions in which an event counts; return whether there are any."""
+    found = {span.key.subscription_id for span in spans if counts_in(span, arrival)}
+    if found:
+        touched[moment_ms] = sorted(found.union(touched.get(moment_ms, ())))
+    return bool(found)
+
+
+def counts_in(span: Span, arrival: Arrival) -> bool:
+    """Return whether an event counts in a span, the limit of groups aside."""
+    fold, timestamp_ms = span.fold, arrival.timestamp_ms
+    if arrival.append_time_ms <= fold.counts_after_ms or span.layer_at(timestamp_ms) is None:
+        return False
+    read = (
+        arrival.event.code,
+        timestamp_ms,
+        read_properties(arrival.event.properties),
+        arrival.append_time_ms,
+    )
+    return not isinstance(fold.read_value(*read), Ignored) and fold.place_of(*read) is not None
+
+
+def steps_of(
+    arrival: Arrival, history: Iterable[StoredCorrection]
+) -> Iterator[tuple[int, Arrival]]:
+    """Yield an event as it came and, for each later correction, as it was before and after it.
+
+    Each with the append time of what made it so.
+    """
+    at_ms = arrival.append_time_ms
+    counted: Arrival | None = arrival
+    later = []
+    for stored in history:
+        if stored.append_time_ms > at_ms:
+            later.append(stored)
+        else:
+            event = stored.event
+            counted = None if event is None else replace(arrival, event=event)
+    if counted is not None:
+        yield at_ms, counted
+    for stored in later:
+        if counted is not None:
+            yield stored.append_time_ms, counted
+        event = stored.event
+        counted = None if event is None else replace(arrival, event=event)
+        if counted is not None:
+            yield stored.append_time_ms, counted

@@ -1,0 +1,167 @@
+"""Laws of usage-changed: the two logs alone decide what is told, and a naive count agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.definitions.timeline import ceil_to
+from app.wire.arrivals import Arrival
+from tables.closing import changed
+from tests.world.clock import START_MS, WEEK_MS, ms
+from tests.world.definitions import (
+    METRICS,
+    ORG,
+    SETTINGS,
+    CommandAt,
+    changing_definitions,
+    definitions_of,
+    lines,
+    plan_body,
+    subscription_body,
+)
+from tests.world.events import arrivals, arrived, slices
+from tests.world.partition import Live
+from tests.world.profiles import examples
+
+END_MS = START_MS + 11 * WEEK_MS
+LONG_S = 400 * 86_400
+GRIDS = st.sampled_from([1, 60, 3600])
+
+
+def telling(grid_s: int) -> SettingsRecord:
+    return msgspec.structs.replace(
+        SETTINGS, usage_changed=True, close_grid_s=grid_s, late_window_s=LONG_S
+    )
+
+
+def told(live: Live) -> list[dict[str, Any]]:
+    live.define_all()
+    live.close_until(END_MS)
+    return [
+        msgspec.json.decode(record.value)
+        for record in live.records
+        if record.topic == "usage-changed"
+    ]
+
+
+def in_order(definitions: Sequence[CommandAt], events: Sequence[Arrival]) -> Live:
+    live = Live(definitions)
+    for arrival in sorted(events, key=lambda each: each.position):
+        live.close_until(arrival.append_time_ms - 1)
+        live.define_until(arrival.append_time_ms)
+        live.deliver([arrival])
+    return live
+
+
+@pytest.mark.parametrize("code", ["count", "balance"])
+@examples(30)
+@given(st.data())
+def test_what_is_told_is_what_counts(code: str, data: st.DataObject) -> None:
+    grid_s = data.draw(GRIDS)
+    events = data.draw(arrivals([code], ids=8))
+    live = in_order(definitions_of([code], telling(grid_s)), events)
+    known, moments_ms = set[str](), set[int]()
+    for arrival in sorted(events, key=lambda each: each.position):
+        transaction_id = arrival.event.transaction_id
+        if transaction_id not in known:
+            known.add(transaction_id)
+            # A balance counts what lies before the subscription, too.
+            if arrival.timestamp_ms >= START_MS or METRICS[code].get("recurring"):
+                moments_ms.add(ceil_to(arrival.append_time_ms, max(10, grid_s) * 1000))
+    found = told(live)
+    assert [ms(message["as_of"]) for message in found] == sorted(moments_ms)
+    assert all(message["codes"] == [code] for message in found)
+
+
+@examples(40)
+@given(st.data())
+def test_any_delivery_restart_and_refold_tell_the_same(data: st.DataObject) -> None:
+    settings = telling(data.draw(GRIDS))
+    definitions = definitions_of(tuple(METRICS), settings, presents=True)
+    events = data.draw(arrivals(tuple(METRICS), ids=6))
+    live = Live(definitions)
+    live.define_all()
+    for batch in data.draw(slices(events)):
+        live.deliver(batch)
+        match data.draw(st.sampled_from(["restart", "refold", "nothing"])):
+            case "restart":
+                live.restart()
+            case "refold":
+                live.refold_all()
+    assert told(live) == told(in_order(definitions, events))
+
+
+@examples(40)
+@given(st.data())
+def test_any_interleaving_of_definitions_and_events_tells_the_same(data: st.DataObject) -> None:
+    changing = data.draw(changing_definitions(tuple(METRICS)))
+    settings, off = telling(data.draw(GRIDS)), data.draw(st.booleans())
+    at = data.draw(st.integers(0, len(changing) - 1))
+    logged = [(line.append_time_ms, line.command) for line in changing[1:]]
+    record = msgspec.structs.replace(settings, usage_changed=not off)
+    first = (changing[0].append_time_ms, commands.set_settings(record))
+    switched = [(logged[at - 1][0], commands.set_settings(settings))] if at else []
+    definitions = lines([first, *logged[:at], *switched, *logged[at:]])
+    events = data.draw(arrivals(tuple(METRICS)))
+    live = Live(definitions)
+    for arrival in events:
+        live.define(data.draw(st.integers(0, 3)))
+        live.deliver([arrival])
+    assert told(live) == told(in_order(definitions, events))
+
+
+def test_a_cut_left_half_told_goes_on_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changed, "STEPS_AT_ONCE", 1)
+    names = [f"sub-{number}" for number in range(5)]
+    base = definitions_of(["count"], telling(60))
+    since_ms = base[-1].append_time_ms
+    more = [
+        (since_ms, commands.create_subscription(ORG, subscription_body(external_id=name)))
+        for name in names
+    ]
+    live = Live(lines([*((line.append_time_ms, line.command) for line in base), *more]))
+    live.define_all()
+    live.close_until(START_MS)
+    live.deliver(
+        [
+            arrived("count", offset, START_MS + 1, external_id=name)
+            for offset, name in enumerate(names)
+        ]
+    )
+    cut_ms = START_MS + 60_000
+    live.define_until(cut_ms + 1)
+    found: list[str] = []
+    for _ in names:
+        for record in changed.changed_at(live.partition, cut_ms):
+            if record is None and found:
+                break
+            if record is not None:
+                found.append(msgspec.json.decode(record.value)["external_subscription_id"])
+        live.restart()
+    assert found == names
+
+
+@pytest.mark.parametrize("first", ["definitions", "events"])
+def test_what_is_defined_after_a_moment_changes_nothing_of_it(first: str) -> None:
+    base = definitions_of(["count", "sum"], telling(60))
+    without = plan_body(["sum"])
+    later = (START_MS + 61_000, commands.update_plan(ORG, "plan", without))
+    live = Live(lines([*((line.append_time_ms, line.command) for line in base), later]))
+    live.define_until(START_MS)
+    live.close_until(START_MS)
+    if first == "definitions":
+        live.define_all()
+    live.deliver([arrived("count", 0, START_MS + 1)])
+    live.define_all()
+    live.restart()
+    live.refold_all()
+    (message, *_) = told(live)
+    assert (ms(message["as_of"]), message["codes"]) == (START_MS + 60_000, ["count"])
