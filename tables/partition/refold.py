@@ -42,14 +42,17 @@ class Refold:
         horizons: Mapping[SubscriptionKey, int] | None = None,
         *,
         begins: bool = True,
+        merges: bool = True,
     ):
         """Take meter keys; `REST` stands for those of undefined names that are defined by now.
 
         `horizons`: subscriptions all of whose meter keys are refolded, under the corrections
         appended until their next cut; others keep those that are in force. NEVER_MS: under all
-        corrections. `begins`: False for whoever takes the steps of `beginning` first.
+        corrections. `begins`: False for whoever takes the steps of `beginning` first. `merges`:
+        False for whoever asks for figures as of cuts that are settled.
         """
         self.partition = partition
+        self._merges = merges
         self._history_ms = partition.standing.history_ms
         self.meter_keys = set(meter_keys)
         self._names = {(org, external_id) for org, external_id, _ in self.meter_keys}
@@ -146,7 +149,8 @@ class Refold:
             self._find(arrivals)
         wanted = [arrival for arrival in arrivals if self._wants(arrival)]
         ids = [arrival.identity for arrival in wanted]
-        settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
+        settled_ms = partition.cuts.settled_ms if self._merges else -1
+        done_ms = partition.checkpoint.cut_ms
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
         ):

@@ -15,20 +15,23 @@ from msgspec.structs import replace
 
 from app.billing_periods.instants import iso_seconds
 from app.bounds.turns import Steps, drained
-from app.definitions.timeline import Terms
+from app.definitions.timeline import Period, Terms
 from app.meter.evidence import Difference, FigureTexts
 from app.numbers import plain
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
+from app.wire.events import Event
 from tables.cells.cell import Cell, Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import CellKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedPeriod, PublishedTable
 from tables.closing.close import close_subscription, next_cut
+from tables.partition.corrected import Counted
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.tables import Carried
 from tables.reading.member_sets import MemberSet, member_sets
+from tables.reading.shown_last import ShownLast
 from tables.reading.tracing import is_before, verdict
 from tables.routing.group_admission import impose_live
 from tables.routing.route import Route
@@ -62,6 +65,9 @@ class Verification:
         ]
         self.lost: list[Difference] = []
         self._refold = Refold(partition, self.meter_keys, begins=False)
+        self._apart = Refold(partition, self._recurring(), begins=False, merges=False)
+        """States of all cuts of recurring metrics, for periods that are open no more."""
+        self._turned: dict[SubscriptionKey, dict[str, list[Counted]]] = {}
         self._generations: dict[MeterKey, dict[Any, int]] = {}
         self._terms: dict[SubscriptionKey, list[tuple[str, list[Terms]]]] = {}
         if begins:
@@ -79,14 +85,26 @@ class Verification:
             self._generations[meter_key] = self._generation(meter_key)
             yield
         yield from self._refold.beginning()
-        for meter_key, route in self._refold.routes.items():
+        yield from self._apart.beginning()
+        for meter_key, route in [*self._refold.routes.items(), *self._apart.routes.items()]:
             # Events are read only once: what is wrong with it, the group admission says in the end.
             impose_live(self.partition.views.route_of(meter_key), route)
             yield
 
+    def _recurring(self) -> list[MeterKey]:
+        """Return meter keys of codes that a recurring metric has or had."""
+        definitions = self.partition.definitions
+        return [
+            meter_key
+            for meter_key in self.meter_keys
+            for history in definitions.metric_history(meter_key[0], meter_key[2])
+            if any(metric.recurring for metric in history.all())
+        ]
+
     def drop(self) -> None:
         """Drop the shadow cells, because nobody asks for the result any more."""
         self._refold.drop()
+        self._apart.drop()
 
     def start_offsets(self) -> tuple[int | None, int | None]:
         """Return the offsets of the meter keys' first events on raw and on rekeyed; None: none."""
@@ -113,6 +131,23 @@ class Verification:
             elif entry is None or is_before(arrival, entry):
                 self._check_lost(arrival)
         self._refold.feed(found)
+        self._apart.feed(found)
+        for arrival in found:
+            self._note_turned(arrival)
+
+    def _note_turned(self, arrival: Arrival) -> None:
+        """Note an event before and after each correction that came after it."""
+        if not self.partition.corrections.touches(arrival.name):
+            return
+        event: Event | None = arrival.event
+        by_code = self._turned.setdefault(arrival.name, {})
+        for stored in self.partition.corrections.history(arrival.identity):
+            versions, event = (event, stored.event), stored.event
+            if stored.append_time_ms > arrival.append_time_ms:
+                for version in versions:
+                    if version is not None:
+                        counted = Counted(replace(arrival, event=version), stored.append_time_ms)
+                        by_code.setdefault(version.code, []).append(counted)
 
     def check_corrections(
         self, arrivals: Iterable[CorrectionArrival], *, strangers: bool = False
@@ -246,7 +281,41 @@ class Verification:
                 # Something was published that the shadow cells do not have all of.
                 yield []
                 continue
-            yield list(self._published(name))
+            yield [*self._published(name), *self._shown_last(name)]
+
+    def _shown_last(self, name: SubscriptionKey) -> Iterator[Difference]:
+        """Yield what the last cuts of periods that are open no more showed otherwise."""
+        partition, settled_ms = self.partition, self.partition.cuts.settled_ms
+        routes = {key: route for key, route in self._apart.routes.items() if key[:2] == name}
+        if not routes:
+            return
+        shadow = self._shadow(_published_before(partition, name, settled_ms), routes)
+        for versions, timeline in partition.timelines.of(name):
+            earlier: Period | None = None
+            for period in timeline.until(settled_ms):
+                subscription = versions.at(period.fixed_at_ms)
+                if period.carries_until_ms < settled_ms and subscription is not None:
+                    about = (name, subscription, period, earlier, settled_ms)
+                    for record in ShownLast(shadow, *about, self._turned.get(name, {})).records():
+                        body = None if record is None else msgspec.json.decode(record.value)
+                        if body and (found := _of_record(partition.number, name, body)):
+                            yield found
+                earlier = period
+
+    def _shadow(self, published: PublishedTable, routes: Mapping[MeterKey, Route]) -> Partition:
+        """Return a partition that closes once more over shadow cells."""
+        partition = self.partition
+        carried = Carried(
+            replace(partition.checkpoint),
+            partition.event_ranges,
+            published,
+            instants=partition.instants.decided(),
+        )
+        shadow = Partition(
+            partition.number, partition.definitions, partition.index, carried=carried
+        )
+        shadow.routes.lend(routes)
+        return shadow
 
     def _published(self, name: SubscriptionKey) -> Iterator[Difference]:
         partition, settled_ms = self.partition, self.partition.cuts.settled_ms
@@ -262,17 +331,7 @@ class Verification:
             if settled_ms < period.due_at_ms <= partition.checkpoint.cut_ms
         }
         for cut_ms in sorted({settled_ms, *dues_ms}):
-            published = _published_before(partition, name, cut_ms)
-            carried = Carried(
-                replace(partition.checkpoint),
-                partition.event_ranges,
-                published,
-                instants=partition.instants.decided(),
-            )
-            shadow = Partition(
-                partition.number, partition.definitions, partition.index, carried=carried
-            )
-            shadow.routes.lend(routes)
+            shadow = self._shadow(_published_before(partition, name, cut_ms), routes)
             if cut_ms == settled_ms:
                 shadow.cuts.expect(name, cut_ms)
             for record in close_subscription(shadow, name, cut_ms):

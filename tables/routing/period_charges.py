@@ -96,7 +96,11 @@ class PeriodCharges:
 
     def named_since(self, charge: Charge, after_ms: int) -> bool:
         """Return True if a history record appended after a time names a charge."""
-        return any(r.append_time_ms > after_ms and r.names(charge) for r in self._records)
+        return any(at_ms > after_ms for at_ms in self.named_at(charge))
+
+    def named_at(self, charge: Charge) -> Iterator[int]:
+        """Yield the append times of history records that name a charge."""
+        return (r.append_time_ms for r in self._records if r.names(charge))
 
     def filter_of(self, charge_id: str, filter_id: str | None) -> ChargeFilter | None:
         """Return a bucket as it is in force, or as it last was; None: the default bucket."""

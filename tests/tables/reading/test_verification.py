@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Literal, NamedTuple
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -19,7 +20,7 @@ from tables.partition.refold import Refold
 from tables.reading.tracing import verdict
 from tables.reading.verification import Verification
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SHORT_SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived, event
 from tests.world.partition import Live
 
@@ -95,6 +96,47 @@ def test_what_changes_while_events_are_read_is_not_called_wrong(
     again = Verification(live.partition, [NAME])
     again.feed(live.arrived())
     assert end_of(again) == Found([], 0)
+
+
+@pytest.mark.parametrize("code", ["balance", "seats", "level"])
+@pytest.mark.parametrize("corrected", [False, True], ids=["as it came", "corrected"])
+def test_a_recurring_figure_is_recounted_when_its_period_is_open_no_more(
+    code: str, *, corrected: bool
+) -> None:
+    live = Live(definitions_of([code], SHORT_SETTINGS))
+    live.define_all()
+    times = [(HOUR_MS, HOUR_MS), (DAY_MS, DAY_MS), (WEEK_MS + 6 * DAY_MS, 2 * DAY_MS)]
+    for offset, (at_ms, dated_ms) in enumerate(times):
+        value = {"v": "5", "u": f"u{offset}", "operation_type": "add"}
+        one = event(code, f"t{offset}", START_MS + dated_ms, SUBSCRIPTION, **value)
+        live.close_until(START_MS + at_ms - 1)
+        live.define_until(START_MS + at_ms)
+        live.deliver([Arrival(one, ORG, START_MS + at_ms, 0, offset, 0)])
+    if corrected:
+        at_ms = START_MS + 2 * WEEK_MS + DAY_MS
+        live.close_until(at_ms - 1)
+        live.define_until(at_ms)
+        assert live.partition.corrected.correct(correction(3, at_ms))
+        cut_ms = next_cut(live.partition, NAME)
+        refold = Refold(live.partition, [(*NAME, code)], {NAME: cut_ms})
+        refold.feed(live.arrived())
+        assert refold.swap()
+    live.close_until(START_MS + 4 * WEEK_MS)
+
+    def differences() -> int:
+        verification = Verification(live.partition, [NAME])
+        verification.feed(live.arrived())
+        skipped, found = end_of(verification)
+        assert not skipped
+        return found
+
+    assert differences() == 0
+    (first,) = [
+        period for (_, at), period in live.partition.published.periods.items() if at == START_MS
+    ]
+    ((name, cell),) = first.cells.items()
+    first.cells[name] = msgspec.structs.replace(cell, units="7.5")
+    assert differences() == 1
 
 
 def test_a_correction_that_was_never_taken_is_named() -> None:

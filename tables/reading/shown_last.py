@@ -1,0 +1,103 @@
+"""Shown last: what the last cut of a period past its late window made of recurring charges.
+
+Later events are in the balance and not in the period (records-and-cuts §4). So its cells are folded
+once more with the states of all cuts kept apart, and closed as of the cut that showed them last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from app.definitions.model import Plan, Subscription
+from app.definitions.timeline import Period, ceil_to
+from app.wire.arrivals import MeterKey, SubscriptionKey
+from app.wire.properties import read_properties
+from app.wire.usage_records import PublishedRecord, RevisionReason
+from tables.changelogged.published import PublishedCell
+from tables.closing.period_at_cut import PeriodAtCut
+from tables.closing.revision import Closing
+from tables.partition.corrected import Counted
+from tables.partition.partition import Partition
+from tables.routing.period_charges import PeriodCharge
+from tables.routing.route import Route
+
+Turned = Mapping[str, Sequence[Counted]]
+"""By code, events before and after each of their corrections."""
+
+
+class ShownLast(PeriodAtCut):
+    """The recurring charges of a period that is open no more."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        name: SubscriptionKey,
+        subscription: Subscription,
+        period: Period,
+        earlier: Period | None,
+        cut_ms: int,
+        turned: Turned,
+    ):
+        """Take `turned`: all corrections of the external subscription that were shown."""
+        super().__init__(partition, name, subscription, period, earlier, cut_ms)
+        self._turned = turned
+        self._again = set[str]()
+
+    def _shown_until_ms(self, period_charge: PeriodCharge) -> int | None:
+        """Return the cut that showed a charge last, or until when its period was open."""
+        charge, metric, *_ = period_charge
+        if not metric.recurring:
+            return None
+        self._again.add(charge.id)
+        every_ms = self.period.revise_every_ms
+        shown_ms = [ceil_to(at_ms, every_ms) for at_ms in self._recounted_at(period_charge)]
+        return max([self.period.carries_until_ms, *shown_ms])
+
+    def _recounted_at(self, period_charge: PeriodCharge) -> Iterator[int]:
+        """Yield append times of history records and corrections that concern a charge."""
+        charge, metric, *_ = period_charge
+        yield from self.charges.named_at(charge)
+        fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
+        for arrival, since_ms in self._turned.get(metric.code, ()):
+            if arrival.timestamp_ms < self.period.end_ms:
+                event, properties = arrival.event, read_properties(arrival.event.properties)
+                place = (event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
+                if fold.cell_of(*place) is not None:
+                    yield since_ms
+
+    def closings(
+        self, route_of: Callable[[MeterKey], Route], codes: object = None
+    ) -> Iterator[Closing | None]:
+        """Yield the cells of recurring charges that are in force."""
+        for found in super().closings(route_of):
+            if found is None or found.period_charge.charge.id in self._again:
+                yield found
+
+    def qualifies(self, closing: Closing) -> bool:
+        """Return True for a published cell, and for one that should be whatever was before it."""
+        figures = closing.figures
+        shows = figures.units or figures.prorated_units or figures.carries or figures.period_events
+        return bool(shows) or closing.name in self.before.cells
+
+    def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
+        return "late_events"
+
+    def _revision(
+        self,
+        plan: Plan,
+        identity: str,
+        shown: Closing,
+        known: PublishedCell | None,
+        reason: RevisionReason | None,
+    ) -> tuple[PublishedCell | None, PublishedRecord | None]:
+        """Return what the figures should be; None when they are, whatever is said beside them."""
+        entry, record = super()._revision(plan, identity, shown, known, reason)
+        if known is not None and entry is not None:
+            if known.same_figures(replace(entry, billing_digest=known.billing_digest)):
+                return None, None
+            if not (shown.figures.units or known.events_count or any(known.digest)):
+                # It was there no more.
+                return None, None
+        return entry, record
