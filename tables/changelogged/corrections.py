@@ -134,6 +134,10 @@ class CorrectionTable:
         if stored not in followed:
             followed.append(stored)
 
+    def followed_of(self, name: SubscriptionKey) -> list[StoredCorrection]:
+        """Return those of an external subscription that later cuts may still show or leave out."""
+        return list(self._followed.get(name, ()))
+
     def followed(self) -> list[StoredCorrection]:
         """Return the corrections that later cuts may still show or leave out."""
         return [stored for followed in self._followed.values() for stored in followed]

@@ -206,6 +206,11 @@ class Corrected:
             self._cuts.schedule_revision(stored.name, stored.append_time_ms)
             yield None
 
+    def schedule_again(self, name: SubscriptionKey) -> None:
+        """Have cuts taken for corrections that were read before a definition that asks for them."""
+        for stored in self._corrections.followed_of(name):
+            self._schedule(stored)
+
     def _schedule(self, stored: StoredCorrection) -> None:
         """Have the cuts taken that show a correction of a known event."""
         name, at_ms = stored.name, stored.append_time_ms

@@ -108,6 +108,7 @@ class Redefinition:
                     # Routes without events may stand under what was before.
                     self._routes.drop_unused(name)
                     self._cuts.schedule_grid(name, at_ms)
+                    self._corrected.schedule_again(name)
                     if impact.external_subscription_id is not None:
                         yield from self._remember_late(name, impact.codes or ())
                     yield Renewed(name, set(), True)

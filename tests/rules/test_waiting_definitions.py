@@ -6,7 +6,8 @@ from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction
 from tables.closing.close import entering_history, settle
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
@@ -84,6 +85,20 @@ def test_one_definition_is_looked_at_without_the_one_after_the_next_grid_cut() -
     settle(watched.partition, NOW_MS + 60_000)
     watched.look()
     assert watched.keys() == ("operation_type",)
+
+
+def test_a_correction_is_decided_also_if_it_is_read_before_the_charge_paid_in_advance() -> None:
+    base = definitions_of(["passes"])
+    live = Live(base)
+    live.define(len(base) - 1)
+    at_ms = base[-1].append_time_ms
+    used = event("passes", "t0", START_MS + DAY_MS, u="a", operation_type="add")
+    live.deliver([Arrival(used, ORG, at_ms, 0, 0, 0)])
+    body = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c", b"")
+    assert live.partition.corrected.correct(CorrectionArrival(body, ORG, at_ms + 1, 0, 1, 0))
+    assert live.partition.instants.corrected == {}
+    live.define()
+    assert list(live.partition.instants.corrected) == [(ORG, SUBSCRIPTION)]
 
 
 def test_a_history_record_comes_into_force_without_what_waits_for_a_later_cut() -> None:

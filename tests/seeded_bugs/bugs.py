@@ -161,6 +161,18 @@ BUGS = (
         "pass",
     ),
     Bug(
+        "correction-before-the-charge-paid-in-advance-forgotten",
+        "tables/partition/redefinition.py",
+        "self._corrected.schedule_again(name)",
+        "pass",
+    ),
+    Bug(
+        "balance-of-a-closed-period-not-verified",
+        "tables/reading/verification.py",
+        "if period.carries_until_ms < settled_ms and subscription is not None:",
+        "if False:",
+    ),
+    Bug(
         "refused-event-names-a-subscription",
         "tables/partition/refold.py",
         "entry = index.find(arrival.identity)\n                if entry is None or",

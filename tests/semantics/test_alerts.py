@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from tests.world import bodies
+from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import cancel
 from tests.world.story import Story
@@ -81,6 +83,28 @@ def test_what_was_late_before_the_alert_is_seen_when_it_counts() -> None:
     assert crossings(story, "2024-02-20") == [
         ("2024-02-01T01:00:00Z", "0.0", "12.0", ["10.0"]),
     ]
+
+
+def test_an_alert_is_looked_at_at_the_grid_cut_of_what_changed() -> None:
+    story = Story(close_grid_s=60, since="2023-12-01").metric("m", "sum_agg")
+    story.metric("n", "sum_agg").plan({"billable_metric_code": "m"}, {"billable_metric_code": "n"})
+    story.subscribe()
+    for code, metric in ("am", "bn"):
+        body = alert(code, metric)
+        story.define("2024-01-01T00:10:00Z", commands.create_alert(ORG, SUBSCRIPTION, body))
+    story.send("2024-01-02T10:00:10Z", "n", v=1)
+    coarser = SettingsRecord(close_grid_s=600)
+    story.define("2024-01-02T10:00:20Z", commands.set_settings(coarser))
+    body = {"thresholds": [{"value": "3"}]}
+    story.define("2024-01-02T10:00:30Z", commands.update_alert(ORG, SUBSCRIPTION, "a", body))
+
+    def looked_at(at: str) -> list[int]:
+        rows = story.meter(at).partition.evaluations.rows
+        return sorted(evaluation.cut_ms for evaluation in rows.values())
+
+    first_ms, at_once_ms = ms("2024-01-01T00:10:00Z"), ms("2024-01-02T10:01:00Z")
+    assert looked_at("2024-01-02T10:05:00Z") == [first_ms, at_once_ms]
+    assert looked_at("2024-01-02T10:11:00Z")[-1] == ms("2024-01-02T10:10:00Z")
 
 
 def test_each_period_begins_at_nothing() -> None:

@@ -66,6 +66,20 @@ def test_a_cancel_takes_its_event_out() -> None:
     assert shown(found, "current_units", "peak_units")[3] == ("4.0", "4.0")
 
 
+def test_a_correction_is_decided_at_its_own_grid_cut_when_the_grid_changes() -> None:
+    told = story()
+    told.send("2024-01-10T10:00:30", v="10")
+    told.send("2024-01-11T10:00:10", v="1")
+    coarser = SettingsRecord(close_grid_s=600)
+    told.define("2024-01-11T10:00:20", commands.set_settings(coarser))
+    told.append("2024-01-11T10:00:30", cancel("t0"))
+    found = instants(told, "2024-01-20")
+    assert shown(found, "revision", "closed_at")[1:] == [
+        (0, "2024-01-11T10:01:00.000Z"),
+        (1, "2024-01-11T10:10:00.000Z"),
+    ]
+
+
 def test_a_record_tells_what_was_billed_in_advance_and_a_cancel_revises_it() -> None:
     told = story()
     for day, value in ((10, "10"), (11, "-6"), (12, "10")):
