@@ -494,21 +494,21 @@ def test_a_full_disk_takes_nothing_away(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    index = EventIndex(tmp_path / "index", memory_bytes=1 << 20, head_rows=200)
-    known = fill(index, 2_000)
+    index = EventIndex(tmp_path / "index", memory_bytes=1 << 18, head_rows=200)
+    known = fill(index, 1_000)
     monkeypatch.setattr(where, fails_at, full)
-    known += fill(index, 60_000, seed=1)
+    known += fill(index, 15_000, seed=1)
     assert getattr(index.disk_error, "errno", 0) == errno.ENOSPC
     assert index.wanted_disk_bytes > 0
     assert all(index.find_many(known))
     monkeypatch.setattr(where, fails_at, real)
     index.try_disk_again()
-    known += fill(index, 20_000, seed=2)
+    known += fill(index, 5_000, seed=2)
     assert index.disk_error is None
     assert index.wanted_disk_bytes == 0
     assert all(index.find_many(known))
     index.close()
-    reopened = EventIndex(tmp_path / "index", memory_bytes=1 << 20, head_rows=200)
+    reopened = EventIndex(tmp_path / "index", memory_bytes=1 << 18, head_rows=200)
     assert reopened.length == len(known)
     assert all(reopened.find_many(known))
     reopened.close()
