@@ -81,6 +81,7 @@ async def _running(call: Call, *, projects: bool = False) -> Any:
     if wanted.names_charges and not select_charges(usage, wanted):
         raise not_found("charge")
     if regrouped.asks():
+        regrouped = msgspec.structs.replace(regrouped, presented_by=presented_by)
         chosen = msgspec.structs.replace(usage, charges=select_charges(usage, wanted))
         try:
             usage = await call.meter.usage.regrouped_usage(chosen, regrouped, call.now_ms)

@@ -29,6 +29,8 @@ class Regrouping(msgspec.Struct, frozen=True):
     """Nothing groups."""
     full: bool = False
     """All periods since the subscription began, as the running one counts."""
+    presented_by: frozenset[str] | None = None
+    """The presentation keys that rows are shown by; None: all."""
 
     def asks(self) -> bool:
         """Return True if anything is to be other than the charges say."""
@@ -42,10 +44,14 @@ class Regrouping(msgspec.Struct, frozen=True):
 
     def charge(self, charge: Charge) -> Charge:
         """Return the charge with the groups that are left."""
+        presenting = charge.properties.get("presentation_group_keys")
         return msgspec.structs.replace(
             charge,
             accepts_target_wallet=False,
-            properties={"pricing_group_keys": list(self.keys(charge, None))},
+            properties={
+                "pricing_group_keys": list(self.keys(charge, None)),
+                "presentation_group_keys": presenting,
+            },
             filters=tuple(
                 msgspec.structs.replace(
                     bucket, properties={"pricing_group_keys": list(self.keys(charge, bucket))}

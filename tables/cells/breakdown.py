@@ -49,7 +49,7 @@ def breakdowns(
     fold = span.fold
     if not isinstance(fold, BreakdownFold):
         raise TypeError("only a second fold has rows")
-    if _is_over(fold, span, period, cut_ms):
+    if is_over(fold, span, period, cut_ms):
         return None
     aggregation: Aggregation[Any] = fold.aggregation
     window = window_of(period)
@@ -80,10 +80,10 @@ def breakdowns(
         if units or state.events:
             row = (aggregation.recency(state), BreakdownRow(left, units))
             found.setdefault((filter_id, group), []).append(row)
-    return Breakdowns({name: _ordered(of_cell) for name, of_cell in found.items()}, keys)
+    return Breakdowns({name: ordered(of_cell) for name, of_cell in found.items()}, keys)
 
 
-def _ordered(rows: list[tuple[Any, BreakdownRow]]) -> list[BreakdownRow]:
+def ordered(rows: list[tuple[Any, BreakdownRow]]) -> list[BreakdownRow]:
     """Return rows by their texts; of a value that only the newest event decides just that row."""
     if rows[0][0] is not None:
         return [max(rows)[1]]
@@ -94,7 +94,7 @@ def _place(row: BreakdownRow) -> list[tuple[bool, str]]:
     return [(text is not None, text or "") for text in row.texts]
 
 
-def _is_over(fold: BreakdownFold, span: Span, period: Period, cut_ms: int) -> bool:
+def is_over(fold: BreakdownFold, span: Span, period: Period, cut_ms: int = OPEN_CUT_MS) -> bool:
     """Return whether events appended until a cut came with more pairs of group and texts than may.
 
     They are dated in the period, of a recurring metric also before it.

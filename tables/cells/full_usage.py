@@ -8,15 +8,17 @@ events have to be folded anew, as `tables.reading.regrouping` does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period
-from tables.aggregation import Groups
+from tables.aggregation import Groups, State
 from tables.cells.cell import Layer, Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
 
 CellName = tuple[str | None, Groups]
+T = TypeVar("T")
 
 
 def full_figures_steps(
@@ -60,6 +62,13 @@ def figures_since(
     span: Span, period: Period, from_ms: int, names: list[CellName], cut_ms: int = OPEN_CUT_MS
 ) -> CellFigures:
     """Return the figures of some cells that add up, as if of one, from an instant on."""
+    return span.shown(*states_since(span, period, from_ms, names, cut_ms), period)
+
+
+def states_since(
+    span: Span, period: Period, from_ms: int, names: list[CellName], cut_ms: int = OPEN_CUT_MS
+) -> tuple[State, State | None]:
+    """Return merged states of some cells: since an instant, and before it if recurring."""
     aggregation, recurring = span.fold.aggregation, span.fold.metric.recurring
     state, before = aggregation.initialize(), aggregation.initialize()
     for start_ms, layer in span.layers.items():
@@ -69,7 +78,7 @@ def figures_since(
             cell = layer.cells.get(name)
             if cell is not None:
                 cell.merge_into(before if start_ms < from_ms else state, cut_ms, aggregation)
-    return span.shown(state, before if recurring else None, period)
+    return state, before if recurring else None
 
 
 def names_since_steps(span: Span, period: Period, from_ms: int) -> Steps[list[CellName]]:
@@ -90,7 +99,7 @@ def _layers_named(span: Span, period: Period, from_ms: int) -> list[Layer]:
     return since if running is None else [running, *since]
 
 
-def paced(span: Span, names: Iterable[CellName]) -> Iterator[CellName | None]:
+def paced(span: Span, names: Iterable[T]) -> Iterator[T | None]:
     """Yield names, and None where a step ends: each has a cell for every period."""
     cells = 0
     for name in names:

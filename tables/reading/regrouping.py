@@ -23,6 +23,8 @@ from app.meter.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.numbers import group_text
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
+from tables.breakdown_fold import BreakdownFold
+from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.full_usage import (
     CellName,
@@ -38,7 +40,8 @@ from tables.changelogged.members import Members
 from tables.charge import ChargeFold
 from tables.fold import Folded, apply_members, fold_run
 from tables.partition.partition import Partition
-from tables.reading.presented import spans_of
+from tables.reading.presented import presented, presenting_span, spans_of
+from tables.reading.regrouped_rows import MergedRows, merged_rows
 from tables.reading.tracing import TracedArrival
 from tables.reading.usage import accrues_until, period_shown, row_of
 from tables.routing.group_admission import GroupAdmission, impose_live, is_admitted
@@ -61,7 +64,7 @@ class _Refolded(NamedTuple):
 
     @property
     def span(self) -> Span:
-        """The one span there is."""
+        """The span of what is billed; behind it is that of the second fold, if it has one."""
         return self.route.spans[0]
 
 
@@ -141,7 +144,11 @@ class Regrouped:
             span = refolded.span
             names = yield from names_since_steps(span, self._period, self._from_ms)
             merging = {name: [name] for name in names}
-            rows += yield from self._rows_of(refolded.in_force, span, merging)
+            found: Breakdowns | None = Breakdowns({}, {})
+            for second in refolded.route.spans[1:]:
+                whole = self._period._replace(start_ms=self._from_ms)
+                found = yield from breakdowns(second, whole, wanted=self._wanted.presented_by)
+            rows += yield from self._rows_of(refolded.in_force, span, merging, found)
         return msgspec.structs.replace(
             self._usage, charges=self._charges, rows=tuple(rows), from_ms=self._from_ms
         )
@@ -162,8 +169,23 @@ class Regrouped:
                     yield
                 elif not adds_up(span, self._period, self._from_ms, merging[name]):
                     return None
-            rows += yield from self._rows_of(regrouped, span, merging)
+            parts = yield from self._merged_rows(in_force, regrouped, span)
+            if not parts.tells:
+                return None
+            rows += yield from self._rows_of(regrouped, span, merging, parts.found)
         return rows
+
+    def _merged_rows(
+        self, in_force: ChargeInForce, regrouped: ChargeInForce, span: Span
+    ) -> Steps[MergedRows]:
+        """Return the rows by presentation keys that the cells tell."""
+        second = presenting_span(self._partition, in_force, span, self._period)
+        if second is None:
+            return MergedRows(tells=True, found=Breakdowns({}, {}))
+        merged = yield from merged_rows(
+            second, in_force.charge, regrouped.charge, self._wanted, self._period, self._from_ms
+        )
+        return merged
 
     def _merging(
         self, in_force: ChargeInForce, span: Span
@@ -192,7 +214,11 @@ class Regrouped:
             raise TooManyGroups(f"more than {FULL_USAGE_GROUPS} groups")
 
     def _rows_of(
-        self, in_force: ChargeInForce, span: Span, merging: dict[CellName, list[CellName]]
+        self,
+        in_force: ChargeInForce,
+        span: Span,
+        merging: dict[CellName, list[CellName]],
+        found: Breakdowns | None,
     ) -> Steps[list[UsageRow]]:
         rows: list[UsageRow] = []
         for name in paced(span, merging):
@@ -204,7 +230,8 @@ class Regrouped:
             accrued_ms = accrues_until(in_force, self._at_ms)
             if accrued_ms is not None:
                 so_far = span.units_so_far(self._period, together, accrued_ms)
-            rows.append(row_of(in_force, *name, figures, so_far))
+            row = row_of(in_force, *name, figures, so_far)
+            rows.append(msgspec.structs.replace(row, presented=presented(found, *name)))
         return rows
 
     def _spans_of(self, in_force: ChargeInForce) -> Iterator[Span]:
@@ -218,10 +245,15 @@ class Regrouped:
         whole = self._period._replace(start_ms=self._from_ms, max_groups=ANY_NUMBER)
         key = SpanKey(self._usage.subscription.id, regrouped.charge.id, self._from_ms)
         fold = ChargeFold(regrouped.charge, metric, whole.timezone, limited_after_ms)
-        span = Span(self._name, key, fold, FixedPeriods([whole]), NEVER_MS)
+        spans = [Span(self._name, key, fold, FixedPeriods([whole]), NEVER_MS)]
+        if presenting_span(self._partition, in_force, live, self._period) is not None:
+            second = BreakdownFold(regrouped.charge, metric, whole.timezone, limited_after_ms)
+            limited = whole._replace(max_groups=self._period.max_groups)
+            key = key._replace(charge_id=second.charge.id)
+            spans.append(Span(self._name, key, second, FixedPeriods([limited]), NEVER_MS))
         return _Refolded(
             regrouped,
-            self._route(metric.code, span),
+            self._route(metric.code, *spans),
             self._unknown(live) if unknown else self._admitting(live),
             unknown and live.fold.grouped,
             overwriter(metric, self._wanted.group, limited_after_ms),
@@ -242,8 +274,8 @@ class Regrouped:
             live.fold.metric.code, Span(self._name, key, live.fold, timeline, NEVER_MS)
         )
 
-    def _route(self, code: str, span: Span) -> Route:
-        return Route(*self._name, code, (), (span,))
+    def _route(self, code: str, *spans: Span) -> Route:
+        return Route(*self._name, code, (), spans)
 
     def _takes(self, refolded: _Refolded, counted: Arrival) -> bool:
         """Return whether the event counts and has the values that are wanted."""

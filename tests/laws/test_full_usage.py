@@ -42,7 +42,7 @@ CODES = tuple(
 )
 few = examples(80)
 
-Figures = dict[tuple[str, str | None, Any], tuple[Decimal, Decimal, int]]
+Figures = dict[tuple[str, str | None, Any], tuple[Decimal, Decimal, int, Any]]
 
 
 def full_usage(live: Live, at_ms: int) -> tuple[PeriodUsage, Regrouped] | None:
@@ -65,6 +65,7 @@ def figures(live: Live, at_ms: int) -> Figures | None:
             row.units,
             row.total_aggregated_units,
             row.events_count,
+            row.presented,
         )
         for row in found[0].rows
         if row.units or row.events_count

@@ -882,4 +882,10 @@ BUGS = (
         "self.by_metric.setdefault(metric_id, {}).update(come)",
         "self.by_metric.setdefault(metric_id, {})",
     ),
+    Bug(
+        "full-usage-without-rows-of-events",
+        "tables/reading/regrouping.py",
+        "found = yield from breakdowns(second, whole, wanted=self._wanted.presented_by)",
+        "found = found and Breakdowns({}, {})",
+    ),
 )

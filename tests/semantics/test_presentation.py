@@ -236,3 +236,33 @@ def test_rows_of_a_period_are_not_told_when_its_cells_hold_what_came_too_late() 
     assert usage["presentation_breakdowns"] == rows(("aws", "5.0"), ("gcp", "2.0"))
     (usage,) = first["charges_usage"]
     assert (usage["units"], usage["presentation_breakdowns"]) == ("5.0", None)
+
+
+def test_full_usage_shows_the_rows_of_all_periods() -> None:
+    told = story("sum_agg").send("2024-01-10", cloud="aws", v=5)
+    told.send("2024-02-10", cloud="gcp", v=7).send("2024-03-10", cloud="aws", v=3)
+    (usage,) = told.regrouped("2024-03-20", events_read=False, full=True)["charges_usage"]
+    assert usage["presentation_breakdowns"] == rows(("aws", "8.0"), ("gcp", "7.0"))
+
+
+def test_who_is_in_two_periods_is_in_one_row_of_full_usage() -> None:
+    told = story("unique_count_agg").send("2024-01-10", cloud="aws", v="ann")
+    told.send("2024-02-10", cloud="aws", v="ann").send("2024-02-10", cloud="gcp", v="ann")
+    (usage,) = told.regrouped("2024-02-20", events_read=True, full=True)["charges_usage"]
+    assert usage["presentation_breakdowns"] == rows(("aws", "1.0"), ("gcp", "1.0"))
+
+
+def test_what_groups_no_more_is_in_the_rows() -> None:
+    told = story("sum_agg", "cloud", "zone", properties={"pricing_group_keys": ["cloud"]})
+    told.send("2024-01-10", cloud="aws", zone="a", v=1).send("2024-01-10", cloud="gcp", v=2)
+    told.send("2024-01-11", cloud="gcp", zone="a", v=4)
+    (usage,) = told.regrouped("2024-01-20", events_read=False, skip_grouping=True)["charges_usage"]
+    assert usage["presentation_breakdowns"] == [
+        {"presentation_by": {"cloud": "aws", "zone": "a"}, "units": "1.0"},
+        {"presentation_by": {"cloud": "gcp", "zone": None}, "units": "2.0"},
+        {"presentation_by": {"cloud": "gcp", "zone": "a"}, "units": "4.0"},
+    ]
+    kept = told.regrouped("2024-01-20", skip_grouping=True, presented_by=frozenset(["zone"]))
+    assert kept["charges_usage"][0]["presentation_breakdowns"] == rows(
+        (None, "2.0"), ("a", "5.0"), key="zone"
+    )
