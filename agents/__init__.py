@@ -15,6 +15,7 @@ from agents import (
     probe,
     refold,
     renew,
+    repair,
     sample_lag,
     tail_output,
     tick,
@@ -26,6 +27,7 @@ PARTITION_AGENTS: Final[tuple[PartitionAgent, ...]] = (
     lambda engine, owned: flush.flush(owned),
     lambda engine, owned: renew.renew(owned),
     lambda engine, owned: close.close(owned, engine.progress, engine.offsets.rekeyed_end),
+    lambda engine, owned: repair.repair(owned),
     lambda engine, owned: refold.refold(owned, engine.scan),
     lambda engine, owned: forward_while_stalled.forward_while_stalled(owned, engine.forwarder),
 )

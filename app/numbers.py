@@ -231,6 +231,14 @@ def plain(number: Decimal) -> str:
     return "0.0" if text == "-0.0" else text
 
 
+def spelled(number: Decimal) -> str:
+    """Print without exponent or a fraction's trailing zeros: the one text of a stored number."""
+    text = str(number)
+    if "E" not in text and (text[-1] != "0" or "." not in text):
+        return text
+    return plain(number).removesuffix(".0")
+
+
 def canonical(number: Decimal) -> str:
     """Give the one text of a number in digests: the same as in a record."""
     return plain(number)

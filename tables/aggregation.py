@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from app.numbers import EXACT, ZERO
+from app.numbers import EXACT, ZERO, spelled
 from app.wire.arrivals import Position
 
 DIGEST_MASK = (1 << 128) - 1
@@ -81,6 +81,9 @@ class AggregateResult(NamedTuple):
 add = EXACT.add
 """Exact sum of two numbers."""
 
+subtract = EXACT.subtract
+"""Exact difference of two numbers."""
+
 multiply = EXACT.multiply
 """Exact product of two numbers."""
 
@@ -138,6 +141,13 @@ class Aggregation(ABC, Generic[S]):
     ) -> None:
         """Fold the value of one event into the state; the fold itself keeps what all types have."""
 
+    def remove(self, state: S, value: Decimal, timestamp_ms: int, position: Position) -> bool:
+        """Take one event of the state back out; what all types have is the caller's.
+
+        Return False, and leave the state as it is, if only a refold can tell what is left.
+        """
+        return False
+
     def merge(self, state: S, other: S) -> None:
         """Fold another state into this one; the two hold different events."""
         state.events += other.events
@@ -183,14 +193,17 @@ class Aggregation(ABC, Generic[S]):
     """Fields of the state that hold a decimal, for `unpack`."""
 
     def pack(self, state: S) -> list[Any]:
-        """Return the state as scalars for the changelog: decimals as text, digest as 16 bytes."""
+        """Return the state as scalars for the changelog: decimals as text, digest as 16 bytes.
+
+        A number has one text: which events were there before, and are gone, does not show.
+        """
         packed: list[Any] = []
         for field in state.__struct_fields__:
             value = getattr(state, field)
             if field == "digest":
                 value = value.to_bytes(16, "big")
             elif isinstance(value, Decimal):
-                value = str(value)
+                value = spelled(value)
             packed.append(value)
         return packed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from app.wire.arrivals import Position
 from tables.aggregation import AggregateResult, Aggregation, State, Window
 
 
@@ -14,6 +15,10 @@ class Count(Aggregation[State]):
     reads = "nothing"
     lists = "each"
     state_type = State
+
+    def remove(self, state: State, value: Decimal, timestamp_ms: int, position: Position) -> bool:
+        """Take the event out: nothing is kept of it but that it was."""
+        return True
 
     def part(self, number: Decimal, *, adds: bool, active: bool) -> Decimal:
         """Return 1, whatever the event holds."""

@@ -35,6 +35,12 @@ class Latest(Aggregation[LatestState]):
         """Keep the newer."""
         self._keep(state, timestamp_ms, position, value)
 
+    def remove(
+        self, state: LatestState, value: Decimal, timestamp_ms: int, position: Position
+    ) -> bool:
+        """Return whether a newer event is left, which the state then holds as before."""
+        return (timestamp_ms, position) < (state.timestamp_ms, state.position)
+
     def merge(self, state: LatestState, other: LatestState) -> None:
         """Keep the newer."""
         super().merge(state, other)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
-from app.numbers import ZERO, plain
+from app.numbers import ZERO
 from app.wire.arrivals import Position
 from tables.aggregation import AggregateResult, Aggregation, State, Window
 
@@ -35,6 +34,12 @@ class Maximum(Aggregation[MaximumState]):
         if state.greatest is None or value > state.greatest:
             state.greatest = value
 
+    def remove(
+        self, state: MaximumState, value: Decimal, timestamp_ms: int, position: Position
+    ) -> bool:
+        """Return whether a greater value is left, which the state then holds as before."""
+        return state.greatest is not None and value < state.greatest
+
     def merge(self, state: MaximumState, other: MaximumState) -> None:
         """Keep the greater."""
         super().merge(state, other)
@@ -42,13 +47,6 @@ class Maximum(Aggregation[MaximumState]):
             state.greatest is None or other.greatest > state.greatest
         ):
             state.greatest = other.greatest
-
-    def pack(self, state: MaximumState) -> list[Any]:
-        """Write 1 and 1.0 alike: which of them came first must not matter."""
-        packed = super().pack(state)
-        if state.greatest is not None:
-            packed[-1] = plain(state.greatest).removesuffix(".0")
-        return packed
 
     def result(
         self, state: MaximumState, before: MaximumState | None, window: Window

@@ -17,6 +17,7 @@ from tables.aggregation import (
     add,
     local_ordinal,
     multiply,
+    subtract,
 )
 
 
@@ -46,8 +47,20 @@ class Sum(Aggregation[SumState]):
         """Add the value."""
         state.total = add(state.total, value)
         if self.prorated:
-            day = local_ordinal(local_date(timestamp_ms, self.timezone))
-            state.dated = add(state.dated, multiply(value, Decimal(day)))
+            state.dated = add(state.dated, self._dated(value, timestamp_ms))
+
+    def remove(
+        self, state: SumState, value: Decimal, timestamp_ms: int, position: Position
+    ) -> bool:
+        """Subtract the value."""
+        state.total = subtract(state.total, value)
+        if self.prorated:
+            state.dated = subtract(state.dated, self._dated(value, timestamp_ms))
+        return True
+
+    def _dated(self, value: Decimal, timestamp_ms: int) -> Decimal:
+        day = local_ordinal(local_date(timestamp_ms, self.timezone))
+        return multiply(value, Decimal(day))
 
     def merge(self, state: SumState, other: SumState) -> None:
         """Add the sums."""

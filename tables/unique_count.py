@@ -221,6 +221,11 @@ def was_active(member: Member, timestamp_ms: int, position: Position, known: Pos
     return before[-1].adds if before else False
 
 
+def holds(member: Member, position: Position) -> bool:
+    """Return whether the operation of that position still matters to a member."""
+    return any(operation.position == position for operation in member)
+
+
 def _first_visible(member: Member, places: range, cut_ms: int) -> MemberOperation | None:
     return next((member[i] for i in places if member[i].cut_ms <= cut_ms), None)
 

@@ -12,7 +12,15 @@ from decimal import Decimal
 from app.billing_periods.day_count import DAY_MS
 from app.numbers import EXACT, ZERO, weighted_average
 from app.wire.arrivals import Position
-from tables.aggregation import AggregateResult, Aggregation, State, Window, add, multiply
+from tables.aggregation import (
+    AggregateResult,
+    Aggregation,
+    State,
+    Window,
+    add,
+    multiply,
+    subtract,
+)
 
 
 class WeightedSumState(State, gc=False):
@@ -44,6 +52,16 @@ class WeightedSum(Aggregation[WeightedSumState]):
         state.change = add(state.change, value)
         state.moment = add(state.moment, multiply(value, Decimal(timestamp_ms)))
         state.newest_ms = max(state.newest_ms, timestamp_ms)
+
+    def remove(
+        self, state: WeightedSumState, value: Decimal, timestamp_ms: int, position: Position
+    ) -> bool:
+        """Subtract the difference and its moment, unless no later event is known."""
+        if timestamp_ms >= state.newest_ms:
+            return False
+        state.change = subtract(state.change, value)
+        state.moment = subtract(state.moment, multiply(value, Decimal(timestamp_ms)))
+        return True
 
     def merge(self, state: WeightedSumState, other: WeightedSumState) -> None:
         """Add the sums."""

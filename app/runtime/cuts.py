@@ -77,7 +77,7 @@ class Cuts:
             if self._schedule(name) and state.corrections.touches(name):
                 wrong_ms = state.corrections.wrong_since(name, next_cut(state, name))
                 if wrong_ms is not None:
-                    self._refold_queue.requeue_corrections([name], wrong_ms)
+                    self._refold_queue.want_repair(name, wrong_ms)
 
     def _schedule(self, name: SubscriptionKey) -> bool:
         """Note when its next cut is, if that can be told; the others' go on without it."""

@@ -27,11 +27,21 @@ class RefoldQueue:
         """Subscriptions whose queued refold puts other corrections in force."""
         self._most = 0
         """Most subscriptions at a time, since a refold of more has failed; 0: all of them."""
-        self.since_ms: int | None = None
-        """Append time of the earliest definition whose refold is not swapped in."""
+        self.repairs: dict[SubscriptionKey, int] = {}
+        """Subscriptions to be repaired, with the first cut that has to wait for it."""
+        self._refolds_since_ms: int | None = None
         self.definitions_taken = (0, -1)
         """(next offset, append time) of the definitions that the cells stand under."""
         self.wanted = asyncio.Event()
+        self.repairs_wanted = asyncio.Event()
+
+    @property
+    def since_ms(self) -> int | None:
+        """Append time of the earliest definition or correction that cells do not show yet."""
+        times = [*self.repairs.values()]
+        if self._refolds_since_ms is not None:
+            times.append(self._refolds_since_ms)
+        return min(times, default=None)
 
     # Queueing
 
@@ -42,9 +52,20 @@ class RefoldQueue:
             return
         self.meter_keys.update(wanted)
         self._state.stale.queue(wanted)
-        if self.since_ms is None or since_ms < self.since_ms:
-            self.since_ms = since_ms
+        if self._refolds_since_ms is None or since_ms < self._refolds_since_ms:
+            self._refolds_since_ms = since_ms
         self.wanted.set()
+
+    def want_repair(self, name: SubscriptionKey, since_ms: int) -> None:
+        """Queue corrections of a subscription that its next cut shows; that cut waits for them."""
+        self.repairs[name] = min(since_ms, self.repairs.get(name, since_ms))
+        self._state.stale.repairing.add(name)
+        self.repairs_wanted.set()
+
+    def repaired(self, name: SubscriptionKey) -> None:
+        """Note that the cells of a subscription show its corrections, or that a refold will."""
+        self.repairs.pop(name, None)
+        self._state.stale.repairing.discard(name)
 
     def requeue_corrections(self, names: Iterable[SubscriptionKey], since_ms: int) -> None:
         """Queue a refold under the corrections that the next cuts show; those cuts wait for it."""
@@ -138,14 +159,14 @@ class RefoldQueue:
         """
         self._state.stale.finish(self.meter_keys)
         if not self.meter_keys:
-            self.since_ms = None
+            self._refolds_since_ms = None
             self.note_definitions(*definitions)
 
     # Definitions
 
     def note_definitions(self, offset: int, append_time_ms: int) -> None:
         """Let the cells stand under all definitions until then, unless something is left to do."""
-        if self.since_ms is None and self._state.standing.behind_since_ms is None:
+        if self._refolds_since_ms is None and self._state.standing.behind_since_ms is None:
             self.definitions_taken = (offset, append_time_ms)
 
     def stand_under(self, definitions: tuple[int, int]) -> None:

@@ -66,6 +66,8 @@ class CorrectionTable:
         """Corrected external subscriptions; all corrections of one share the same object."""
         self._followed: dict[SubscriptionKey, list[StoredCorrection]] = {}
         """Corrections of known events that later cuts may still show or leave out, by name."""
+        self._unclear: set[SubscriptionKey] = set()
+        """Names of which cells may show what no correction says any more, until a refold."""
         self._dirty: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
@@ -87,6 +89,7 @@ class CorrectionTable:
         stored = self._made(arrival.position, arrival.name, identity, arrival.correction.event)
         if known is not None:
             self._stored[known.identity].remove(known)
+            self._unclear.add(arrival.name)
         self._store(key, stored)
         value = _packed(stored)
         self.sum = self.sum.replaced(key, None if known is None else _packed(known), value)
@@ -138,6 +141,24 @@ class CorrectionTable:
         """Return those of an external subscription that later cuts may still show or leave out."""
         return list(self._followed.get(name, ()))
 
+    def is_clear(self, name: SubscriptionKey) -> bool:
+        """Return whether its cells show each event as the corrections in force have it."""
+        return name not in self._unclear
+
+    def mark_unclear(self, name: SubscriptionKey) -> None:
+        """Note that cells may show another copy of an event than the one that counts."""
+        self._unclear.add(name)
+
+    def turning(
+        self, name: SubscriptionKey, horizon_ms: int
+    ) -> dict[bytes, list[StoredCorrection]]:
+        """Return those to be put in force, or out of it, for all until a time to be; by event."""
+        found: dict[bytes, list[StoredCorrection]] = {}
+        for stored in self._followed.get(name, ()):
+            if stored.applied != (stored.append_time_ms <= horizon_ms):
+                found.setdefault(stored.identity, []).append(stored)
+        return found
+
     def followed(self) -> list[StoredCorrection]:
         """Return the corrections that later cuts may still show or leave out."""
         return [stored for followed in self._followed.values() for stored in followed]
@@ -152,6 +173,7 @@ class CorrectionTable:
     ) -> None:
         """Note that the cells show exactly these; no cut up to `settled_ms` can come any more."""
         now = set(map(id, standing))
+        self._unclear.discard(name)
         left = []
         for stored in self._followed.pop(name, ()):
             stored.applied = id(stored) in now
@@ -163,6 +185,7 @@ class CorrectionTable:
     def let_stand(self, name: SubscriptionKey) -> None:
         """Stop following a subscription: its cells cannot be computed anew any more."""
         self._followed.pop(name, None)
+        self._unclear.discard(name)
 
     def wrong_since(self, name: SubscriptionKey, next_cut_ms: int) -> int | None:
         """Return the first cut time in ms at which the cells would be wrong; None: none."""

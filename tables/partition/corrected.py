@@ -75,6 +75,7 @@ class Corrected:
         self._packing = packing
         self._revised: dict[Revised, list[Kept]] = {}
         """What corrections revise in cuts to come: the events before and after each."""
+        self._spool = Spool(tables.corrections.spool.directory)
 
     def fold_new(self, arrival: Arrival, identity: bytes, folded: Folded) -> None:
         """Fold a new event whose corrections came before it, as those appended before it say.
@@ -123,14 +124,17 @@ class Corrected:
         return counted
 
     def revised_by(
-        self, identity: bytes, arrival: Arrival, horizon_ms: int
+        self, identity: bytes, arrival: Arrival, horizon_ms: int, after_ms: int = -1
     ) -> Iterator[tuple[Revised, Counted]]:
-        """Yield what an event's corrections revise in cuts to come: it before and after each."""
+        """Yield what an event's corrections revise in cuts to come: it before and after each.
+
+        `after_ms`: of corrections appended later only.
+        """
         event: Event | None = arrival.event
         for stored in self._corrections.history(identity):
             before, event = event, stored.event
             at_ms = stored.append_time_ms
-            if not arrival.append_time_ms < at_ms <= horizon_ms:
+            if not max(arrival.append_time_ms, after_ms) < at_ms <= horizon_ms:
                 continue
             last_ms = max(self._cuts.revisions_after(at_ms))
             if last_ms > self._checkpoint.cut_ms:
@@ -157,6 +161,14 @@ class Corrected:
         for known in [one for one in self._revised if one[0] in names]:
             del self._revised[known]
         self._revised.update(revised)
+
+    def revise_more(self, revised: Iterable[tuple[Revised, Counted]]) -> None:
+        """Add what the corrections of one event revise."""
+        for key, version in revised:
+            if not self._revised:
+                # Nothing that was put on disk before is asked for any more.
+                self._spool = Spool(self._corrections.spool.directory)
+            self._revised.setdefault(key, []).append(Kept.of(version, self._spool))
 
     def settle(self, cut_ms: int) -> None:
         """Forget what cuts until then were to revise."""
@@ -235,6 +247,8 @@ class Corrected:
         self._note_versions(name, arrival, history)
         for stored in history:
             if stored.append_time_ms > arrival.append_time_ms:
+                # Cells may show them for the later copy.
+                self._corrections.mark_unclear(name)
                 self._corrections.follow(stored)
                 self._cuts.schedule_revision(name, arrival.append_time_ms)
                 self._schedule(stored)

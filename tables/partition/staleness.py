@@ -15,6 +15,8 @@ class Staleness:
         """Meter keys whose refold is queued or running: their routes stay until the swap."""
         self.names: set[SubscriptionKey] = set()
         """External subscriptions under a refold."""
+        self.repairing: set[SubscriptionKey] = set()
+        """External subscriptions whose cells show other corrections than their next cut will."""
         self.parked: dict[SubscriptionKey, str] = {}
         """External subscriptions that cannot be refolded, with the reason; their figures stay."""
         self.half_closed: set[SubscriptionKey] = set()
@@ -26,7 +28,11 @@ class Staleness:
 
     def includes(self, name: SubscriptionKey) -> bool:
         """Return True if figures of an external subscription are known to be incomplete."""
-        return name in self.names or name in self.parked or name in self.half_closed
+        return self.folds_anew(name) or name in self.parked or name in self.half_closed
+
+    def folds_anew(self, name: SubscriptionKey) -> bool:
+        """Return whether a refold or a repair of an external subscription is to come."""
+        return name in self.names or name in self.repairing
 
     def queue(self, meter_keys: Iterable[MeterKey]) -> None:
         """Note meter keys whose refold is queued."""

@@ -105,7 +105,7 @@ class Preview:
         """
         self._shadow.routes.lend(self._refold.routes)
         for name in self.names:
-            if name in self.partition.stale.names:
+            if self.partition.stale.folds_anew(name):
                 continue
             cells: list[PreviewedCell] = []
             for versions, timeline in self._shadow.timelines.of(name):
@@ -121,7 +121,7 @@ class Preview:
         return sorted(
             meter_key
             for meter_key in self.meter_keys
-            if meter_key[:2] in self.partition.stale.names
+            if self.partition.stale.folds_anew(meter_key[:2])
         )
 
     def _concerns(self, period: Period, scope: PreviewScope) -> bool:

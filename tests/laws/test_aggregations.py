@@ -147,6 +147,33 @@ def test_packing_round_trip(name: str, data: st.DataObject) -> None:
     assert aggregation.pack(unpacked) == aggregation.pack(state)
 
 
+@numbers
+@each
+@some
+@given(st.data())
+def test_a_removed_event_was_never_there(
+    name: str, numbers: st.SearchStrategy[Decimal], data: st.DataObject
+) -> None:
+    """Or the state is as it was, and only a refold can tell."""
+    aggregation = FOLDING[name]()
+    events = data.draw(items(numbers))
+    state = folded(aggregation, events)
+    for item in data.draw(st.permutations(events)):
+        before = aggregation.pack(state)
+        rest = folded(aggregation, [each for each in events if each is not item])
+        if aggregation.remove(state, item.value, item.timestamp_ms, item.position):
+            events = [each for each in events if each is not item]
+            # What all types keep is taken out by whoever asks for it.
+            assert aggregation.pack(state)[3:] == aggregation.pack(rest)[3:]
+        else:
+            assert name not in ALWAYS_REMOVABLE
+            assert aggregation.pack(state) == before
+            return
+
+
+ALWAYS_REMOVABLE = ("count_agg", "sum_agg", "prorated sum")
+
+
 @each
 @some
 @given(st.data())

@@ -203,6 +203,30 @@ BUGS = (
         "shown = True",
     ),
     Bug(
+        "repair-of-an-event-in-another-cut",
+        "tables/unfold.py",
+        "return layer.revision_of(cut_ms) <= settled_ms and cut_ms not in cell.late",
+        "return True",
+    ),
+    Bug(
+        "repair-takes-the-greatest-along",
+        "tables/maximum.py",
+        "state.greatest is not None and value < state.greatest",
+        "state.greatest is not None and value <= state.greatest",
+    ),
+    Bug(
+        "repair-leaves-the-digest",
+        "tables/unfold.py",
+        "state.digest = (state.digest - digest) & DIGEST_MASK",
+        "state.digest = state.digest & DIGEST_MASK",
+    ),
+    Bug(
+        "repair-forgets-an-amount-of-zero",
+        "tables/unfold.py",
+        "if not left:",
+        "if left is None:",
+    ),
+    Bug(
         "history-of-open-periods",
         "app/definitions/model.py",
         " and due_at_ms < self.append_time_ms",

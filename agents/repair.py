@@ -1,0 +1,122 @@
+"""Repair: corrections put in force by a difference, from the one event that each is about.
+
+The events are read again where the index says that they lie. What cannot be told from them is left
+to a refold of the subscription.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from itertools import islice
+
+from agents.loop import whenever_wanted
+from app.bounds.turns import Work
+from app.kafka.clients import NOT_TAKEN
+from app.log import facts
+from app.runtime.owned import OwnedPartition
+from app.wire.arrivals import Arrival, SubscriptionKey
+from tables.closing.close import next_cut
+from tables.event_index.entries import Entry
+from tables.partition.repair import Original, Repair
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 1.0
+
+MOST_EVENTS = 500
+"""Read again at a time."""
+
+
+async def repair(owned: OwnedPartition) -> None:
+    """Repair what is queued until cancelled."""
+
+    async def repair_all() -> None:
+        try:
+            while owned.refold_queue.repairs and not owned.abandoned:
+                await repair_queued(owned)
+        except NOT_TAKEN as error:
+            text, extra = "A repair begins again: %r", facts("note", partition=owned.number)
+            log.warning(text, error, extra=extra)
+            await owned.shared.brokers.pause(0)
+
+    await whenever_wanted(owned, owned.refold_queue.repairs_wanted, IDLE_S, repair_all)
+
+
+async def repair_queued(owned: OwnedPartition) -> None:
+    """Repair some events of those subscriptions that were queued first."""
+    queue, state = owned.refold_queue, owned.state
+    entries: dict[SubscriptionKey, dict[bytes, Entry | None]] = {}
+    async with owned.lock:
+        room = MOST_EVENTS
+        for name in list(queue.repairs):
+            job = Repair(state, name, next_cut(state, name))
+            if not job.is_possible:
+                _leave_to_refold(owned, name)
+                continue
+            ids = list(islice(job.turning(), room))
+            entries[name] = dict(zip(ids, state.index.find_many(ids), strict=True))
+            room -= len(ids)
+            if room <= 0:
+                break
+    originals = await _read(owned, entries)
+    for name in entries:
+        await _repair(owned, name, originals.get(name))
+    owned.next_flush.note_moved()
+    owned.cuts.woken.set()
+
+
+async def _read(
+    owned: OwnedPartition, entries: Mapping[SubscriptionKey, Mapping[bytes, Entry | None]]
+) -> dict[SubscriptionKey, dict[bytes, Original | None]]:
+    """Return the events, None for one that nobody knows; without subscriptions that lack any."""
+    places = {entry[1:4] for of in entries.values() for entry in of.values() if entry is not None}
+    found = await owned.shared.raw_lookup.find_many(places) if places else {}
+    originals: dict[SubscriptionKey, dict[bytes, Original | None]] = {}
+    for name, of in entries.items():
+        read: dict[bytes, Original | None] = {}
+        for identity, entry in of.items():
+            arrival = None if entry is None else found.get(entry[1:4])
+            if entry is None:
+                read[identity] = None
+            elif isinstance(arrival, Arrival) and arrival.identity == identity:
+                read[identity] = Original.of(entry, arrival)
+        if len(read) == len(of):
+            originals[name] = read
+    return originals
+
+
+async def _repair(
+    owned: OwnedPartition, name: SubscriptionKey, originals: dict[bytes, Original | None] | None
+) -> None:
+    state, work = owned.state, Work("refold", "repair", *name, urgent=True)
+    async with owned.work.shaping, owned.lock:
+        if name not in owned.refold_queue.repairs or owned.abandoned:
+            return
+        # A cut may have come in between.
+        job = Repair(state, name, next_cut(state, name))
+        if originals is None or not job.is_possible:
+            # If an event is gone, a refold tells so.
+            _leave_to_refold(owned, name)
+            return
+        missing = job.missing_members(originals)
+        if missing:
+            await owned.members.prefetch(missing)
+        with owned.life.change():
+            whole = await owned.shared.turns.run(work, job.repairing(originals))
+        if whole and not job.turning():
+            job.finish()
+            owned.refold_queue.repaired(name)
+        names = {*state.cuts.take_late_names(), name}
+        if not whole:
+            # Its next cut is looked for after the refold.
+            names.discard(name)
+            _leave_to_refold(owned, name)
+        # The next cuts may be others, which show other corrections.
+        owned.cuts.reschedule(names)
+
+
+def _leave_to_refold(owned: OwnedPartition, name: SubscriptionKey) -> None:
+    queue = owned.refold_queue
+    queue.requeue_corrections([name], queue.repairs[name])
+    queue.repaired(name)

@@ -1,0 +1,208 @@
+"""Repair: corrections put in force by a difference, instead of a refold of all events.
+
+The event as its cells show it is taken out, and as its corrections have it it is folded in. That is
+done only where it comes to the bytes of a refold; whatever else there is, a refold has to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from app.bounds.turns import Steps
+from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import Arrival, SubscriptionKey
+from tables.cells.cell import GroupCell, Layer
+from tables.changelogged.corrections import StoredCorrection
+from tables.changelogged.members import MemberKey
+from tables.changelogged.presence import REST
+from tables.event_index.entries import Entry
+from tables.fold import Folded, apply_members, fold_run, members_wanted
+from tables.not_counted import NotCounted
+from tables.partition.corrected import Counted
+from tables.partition.partition import Partition
+from tables.unfold import Unfolded, has_room, unfold
+
+
+class Original(NamedTuple):
+    """An event that corrections are about, as it came."""
+
+    entry: Entry
+    arrival: Arrival
+
+    @staticmethod
+    def of(entry: Entry, arrival: Arrival) -> Original:
+        """Return an event that was read again, at the position that the index has of it."""
+        placed = replace(
+            arrival, append_time_ms=entry.append_time_ms, rekeyed_offset=entry.rekeyed_offset
+        )
+        return Original(entry, placed)
+
+
+class Repair:
+    """Corrections of one external subscription that its next cut shows, and its cells do not."""
+
+    def __init__(self, partition: Partition, name: SubscriptionKey, next_cut_ms: int):
+        self._partition = partition
+        self._name = name
+        self._horizon_ms = next_cut_ms
+        done_ms = partition.checkpoint.cut_ms
+        # As with a refold: no cut before the next one is taken for them.
+        last_ms = next_cut_ms - 1 if next_cut_ms < NEVER_MS else -1
+        self._untaken = range(done_ms + 1, last_ms + 1)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether nothing but corrections is to be done for the subscription."""
+        partition, name = self._partition, self._name
+        stale = partition.stale
+        return not (
+            name in stale.names
+            or name in stale.parked
+            or REST in stale.refolding_keys
+            or partition.standing.is_behind(name)
+            or partition.definitions.pays_in_advance(*name)
+        ) and partition.corrections.is_clear(name)
+
+    def turning(self) -> dict[bytes, list[StoredCorrection]]:
+        """Return corrections to be put in force, by event."""
+        return self._partition.corrections.turning(self._name, self._horizon_ms)
+
+    def missing_members(self, originals: Mapping[bytes, Original | None]) -> list[MemberKey]:
+        """Return members that must be learnt before these events can be repaired."""
+        partition, unknown = self._partition, dict[MemberKey, None]()
+        for identity, original in originals.items():
+            if original is None:
+                continue
+            for counted in self._versions(identity, original.arrival):
+                if counted is not None:
+                    arrival, members = counted.arrival, partition.members
+                    route = partition.packing.route_of(arrival.meter_key)
+                    names = members_wanted(route, (arrival,), members)
+                    unknown.update((n, None) for n in names if members.is_missing(n))
+        return list(unknown)
+
+    def _versions(self, identity: bytes, arrival: Arrival) -> tuple[Counted | None, Counted | None]:
+        """Return an event as the cells show it, and as the next cut has to."""
+        corrected = self._partition.corrected
+        now = corrected.counted(identity, arrival)
+        return now, corrected.counted(identity, arrival, self._horizon_ms)
+
+    def repairing(self, originals: Mapping[bytes, Original | None]) -> Steps[bool]:
+        """Put corrections of these events in force, a step for each; None: nobody knows the event.
+
+        Return False if a refold of the subscription has to: what was repaired before stays so.
+        """
+        turning = self.turning()
+        for identity, original in originals.items():
+            stored = turning.get(identity, [])
+            if original is None:
+                if self._partition.index.find(identity) is not None:
+                    return False
+                self._put_in_force(stored)
+            elif stored and not self._repair(identity, original, stored):
+                return False
+            yield
+        return True
+
+    def _put_in_force(self, turning: Iterable[StoredCorrection]) -> None:
+        for stored in turning:
+            stored.applied = stored.append_time_ms <= self._horizon_ms
+
+    def finish(self) -> None:
+        """Follow no more what all cuts to come show, once all of them are in force."""
+        corrections, settled_ms = self._partition.corrections, self._partition.checkpoint.cut_ms
+        standing = corrections.applied_upto(self._name, self._horizon_ms)
+        corrections.enforce(self._name, standing, settled_ms)
+
+    def _repair(
+        self, identity: bytes, original: Original, turning: Iterable[StoredCorrection]
+    ) -> bool:
+        partition, arrival = self._partition, original.arrival
+        if partition.index.find(identity) != original.entry:
+            return False
+        history = partition.corrections.history(identity)
+        since_ms = self._newest_in_force(history, turning)
+        if since_ms is None or any(s.append_time_ms <= arrival.append_time_ms for s in turning):
+            return False
+        now, then = self._versions(identity, arrival)
+        unfolded = self._unfolded(now, then)
+        if unfolded is None or not self._fits(arrival, now, then):
+            return False
+        for cell, state in unfolded:
+            cell.state = state
+            partition.snapshot.mark(cell)
+        self._put_in_force(turning)
+        partition.corrected.revise_more(
+            partition.corrected.revised_by(identity, arrival, self._horizon_ms, since_ms)
+        )
+        if then is not None:
+            self._fold(then)
+        self._forget_blank(unfolded)
+        return True
+
+    def _newest_in_force(
+        self, history: list[StoredCorrection], turning: Iterable[StoredCorrection]
+    ) -> int | None:
+        """Return the append time after which all corrections of an event come in force now.
+
+        None if some go out of force, or come in before others.
+        """
+        coming = {id(stored) for stored in turning}
+        shown = [s for s in history if s.append_time_ms <= self._horizon_ms]
+        first = next((i for i, s in enumerate(shown) if id(s) in coming), None)
+        if first is None or {id(s) for s in shown[first:]} != coming:
+            return None
+        since_ms = shown[first - 1].append_time_ms if first else -1
+        return since_ms if since_ms < shown[first].append_time_ms else None
+
+    def _unfolded(self, now: Counted | None, then: Counted | None) -> list[Unfolded] | None:
+        if now is None:
+            return []
+        partition = self._partition
+        return unfold(
+            partition.packing.route_of(now.arrival.meter_key),
+            now.arrival,
+            now.since_ms,
+            partition.cuts.settled_ms,
+            partition.members,
+            None if then is None else then.arrival,
+        )
+
+    def _fits(self, arrival: Arrival, now: Counted | None, then: Counted | None) -> bool:
+        """Return whether the event as it is to count certainly finds a cell."""
+        if then is None:
+            return True
+        route_of = self._partition.packing.route_of
+        if now is None and route_of(arrival.meter_key).grouped:
+            # While it was cancelled the group that it came with had a place.
+            return False
+        return has_room(route_of(then.arrival.meter_key), then.arrival)
+
+    def _fold(self, then: Counted) -> None:
+        partition, folded = self._partition, Folded()
+        route, settled_ms = (
+            partition.packing.route_of(then.arrival.meter_key),
+            partition.cuts.settled_ms,
+        )
+        members, since_ms = partition.members, then.since_ms
+        run = (then.arrival,)
+        fold_run(route, run, settled_ms, members, folded, since_ms, self._untaken)
+        apply_members(folded.unique, members, settled_ms, folded)
+        # They were told when they came.
+        folded.ignored.clear()
+        folded.not_counted = NotCounted()
+        partition.take_folded(folded)
+
+    def _forget_blank(self, unfolded: Iterable[Unfolded]) -> None:
+        """Delete cells that nothing is left in, as no refold would make them."""
+        for cell, _ in unfolded:
+            layer = cell.layer
+            if isinstance(cell, GroupCell) or not cell.blank(layer.span.fold.aggregation):
+                continue
+            del layer.cells[cell.filter_id, cell.groups]
+            self._partition.snapshot.delete(cell)
+            # A flush passes over cells of other spans than those in use.
+            cell.layer = Layer(layer.span.emptied(), layer.period, layer.first_shown)

@@ -1,0 +1,159 @@
+"""Unfold: one event out of the cells that it was folded into, where that is a difference.
+
+Counts and sums lose it without reading anything else. A maximum, a newest value or a member stays
+as it is unless the event is the one that holds. Whatever else hangs on it calls for a refold.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import NamedTuple
+
+from app.numbers import EXACT
+from app.wire.arrivals import Arrival
+from app.wire.identity import digest_of
+from app.wire.properties import read_properties
+from tables.aggregation import DIGEST_MASK, Groups, State
+from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.cells.keys import pack_position
+from tables.changelogged.members import Members
+from tables.fold import set_of
+from tables.routing.route import Route
+from tables.unique_count import holds
+from tables.values import Ignored, Value
+
+
+class Reached(NamedTuple):
+    """What one event comes to in one span."""
+
+    layer: Layer
+    name: tuple[str | None, Groups]
+    value: Value
+
+
+class Unfolded(NamedTuple):
+    """A cell, and what it holds of cut 0 without the event."""
+
+    cell: Cell
+    state: State
+
+
+def reached(span: Span, arrival: Arrival) -> Reached | None:
+    """Return where an event falls in a span, as `fold_run` has it; None: it does not count."""
+    fold, timestamp_ms = span.fold, arrival.timestamp_ms
+    layer = span.layer_at(timestamp_ms)
+    if layer is None or arrival.append_time_ms <= fold.counts_after_ms:
+        return None
+    properties = read_properties(arrival.event.properties) if fold.properties else {}
+    read = (arrival.event.code, timestamp_ms, properties, arrival.append_time_ms)
+    value = fold.read_value(*read)
+    if isinstance(value, Ignored):
+        return None
+    name = (None, ()) if fold.plain else fold.place_of(*read)
+    return None if name is None else Reached(layer, name, value)
+
+
+def unfold(
+    route: Route,
+    arrival: Arrival,
+    since_ms: int,
+    settled_ms: int,
+    members: Members,
+    after: Arrival | None,
+) -> list[Unfolded] | None:
+    """Return what the cells of a route hold without an event; None: only a refold can tell.
+
+    Nothing is changed. `since_ms`: append time of the correction that made the event, or -1.
+    `after`: what it becomes, in whatever route; None: it is cancelled.
+    """
+    found: list[Unfolded] = []
+    for span in route.spans:
+        place = reached(span, arrival)
+        if place is None:
+            continue
+        cell = place.layer.cells.get(place.name)
+        if span.fold.in_advance or cell is None or cell.state.events == 0:
+            return None
+        if not _is_in_cut_0(span, cell, arrival, since_ms, settled_ms):
+            return None
+        if isinstance(cell, GroupCell):
+            # A cancelled event keeps the place of the group that it came with.
+            came_so = after is None and since_ms < 0
+            if not (came_so or _keeps_group(span, cell, place, arrival, after)):
+                return None
+        state = _without(span, cell, place, arrival, members)
+        if state is None:
+            return None
+        found.append(Unfolded(cell, state))
+    return found
+
+
+def _is_in_cut_0(
+    span: Span, cell: Cell, arrival: Arrival, corrected_ms: int, settled_ms: int
+) -> bool:
+    """Return whether an event of a cell is certainly in its state of cut 0."""
+    if not cell.late:
+        return True
+    if span.watch is not None:
+        return False
+    layer, append_time_ms = cell.layer, arrival.append_time_ms
+    since_ms = max(append_time_ms, corrected_ms)
+    if since_ms <= layer.due_at_ms:
+        return True
+    cut_ms = span.cut_of(layer, since_ms, corrected=since_ms > append_time_ms)
+    return layer.revision_of(cut_ms) <= settled_ms and cut_ms not in cell.late
+
+
+def _keeps_group(
+    span: Span, cell: GroupCell, place: Reached, arrival: Arrival, after: Arrival | None
+) -> bool:
+    """Return whether a group certainly has its place without an event that goes elsewhere."""
+    if after is None or span.fold.limits_history:
+        return False
+    target = reached(span, after) if after.meter_key == arrival.meter_key else None
+    if target is not None and (target.layer, target.name) == (place.layer, place.name):
+        return True
+    return cell.state.events > 1 and pack_position(arrival.position) > cell.first
+
+
+def _without(
+    span: Span, cell: Cell, place: Reached, arrival: Arrival, members: Members
+) -> State | None:
+    """Return the state of cut 0 without an event; None: only a refold can tell."""
+    fold, event, timestamp_ms = span.fold, arrival.event, arrival.timestamp_ms
+    number, property_text, _, text = place.value
+    state: State = copy(cell.state)
+    if fold.unique:
+        member = (set_of(place.layer, *place.name, members), property_text)
+        if members.is_missing(member) or holds(members.get(member), arrival.position):
+            return None
+    elif not fold.aggregation.remove(state, number, timestamp_ms, arrival.position):
+        return None
+    precise = event.precise_total_amount_cents
+    if precise is not None:
+        left = None if state.precise is None else EXACT.subtract(state.precise, precise)
+        if not left:
+            # Whether any other event carried an amount is not known.
+            return None
+        state.precise = left
+    digest = digest_of(
+        event.external_subscription_id, event.transaction_id, timestamp_ms, event.code, text
+    )
+    state.events -= 1
+    state.digest = (state.digest - digest) & DIGEST_MASK
+    return state
+
+
+def has_room(route: Route, arrival: Arrival) -> bool:
+    """Return whether an event certainly finds a cell in each span that it falls into."""
+    for span in route.spans:
+        fold = span.fold
+        if fold.in_advance or (fold.grouped and fold.limits_history):
+            return False
+        place = reached(span, arrival)
+        if place is None or not place.name[1] or place.name in place.layer.cells:
+            continue
+        layer = place.layer
+        if layer.group_limit is not None or len(layer.cells) >= layer.max_groups:
+            return False
+    return True

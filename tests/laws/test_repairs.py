@@ -1,0 +1,228 @@
+"""A law of repairs: cells, records and reasons are those of a refold of everything."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from app.bounds.turns import drained
+from app.definitions.model import SettingsRecord
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction, Event
+from app.wire.identity import event_id
+from tables.closing.close import next_cut
+from tables.partition.refold import Refold
+from tables.partition.repair import Original, Repair
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
+    GRACE_SETTINGS,
+    IN_ADVANCE,
+    METRICS,
+    ORG,
+    SETTINGS,
+    SHORT_SETTINGS,
+    SUBSCRIPTION,
+    CommandAt,
+    definitions_of,
+)
+from tests.world.events import event
+from tests.world.partition import Live
+from tests.world.profiles import sized
+
+CODES = tuple(code for code in METRICS if code not in IN_ADVANCE)
+NAME = (ORG, SUBSCRIPTION)
+NUMBERS = ("1", "2.50", "2.5", "-1", "0", "0.0", "7", "1e2")
+AMOUNTS = tuple(map(Decimal, ("1", "2.50", "-1", "0")))
+SEEDS = sized(120, 20)
+
+
+class Repaired(Live):
+    """A partition whose corrections are put in force by repairs, or by refolds alone."""
+
+    def __init__(self, definitions: list[CommandAt], *, repairs: bool):
+        super().__init__(definitions)
+        self.outcomes: Counter[str] = Counter()
+        self._repairs = repairs
+        self.define_all()
+
+    def correct(self, arrival: CorrectionArrival) -> None:
+        """Take a correction in, and put it in force if the next cut shows it."""
+        self.partition.corrected.correct(arrival)
+        self.mend()
+
+    def close_until(self, at_ms: int) -> None:
+        """Publish every cut up to a time; after each the next one may show other corrections."""
+        while (cut_ms := next_cut(self.partition, NAME)) <= at_ms:
+            super().close_until(cut_ms)
+            self.mend()
+        super().close_until(at_ms)
+
+    def mend(self) -> None:
+        """Do what an owner does while cells show other corrections than the next cut."""
+        corrections = self.partition.corrections
+        while corrections.wrong_since(NAME, next_cut(self.partition, NAME)) is not None:
+            if not (self._repairs and self._repaired()):
+                self._refolded()
+
+    def _repaired(self) -> bool:
+        job = Repair(self.partition, NAME, next_cut(self.partition, NAME))
+        if not job.is_possible:
+            self.outcomes["not possible"] += 1
+            return False
+        arrived = {arrival.place: arrival for arrival in self.arrived()}
+        originals: dict[bytes, Original | None] = {}
+        for identity in job.turning():
+            entry = self.partition.index.find(identity)
+            originals[identity] = entry and Original.of(entry, arrived[entry[1:5]])
+        self._fill(job.missing_members(originals))
+        if not drained(job.repairing(originals)):
+            self.outcomes["left"] += 1
+            return False
+        self.outcomes["repaired"] += len(originals)
+        job.finish()
+        return True
+
+    def _refolded(self) -> None:
+        meter_keys = self.partition.event_ranges.meter_keys_of(NAME)
+        horizons = {NAME: next_cut(self.partition, NAME)}
+        refold, swapped = Refold(self.partition, meter_keys, horizons), False
+        while not swapped:
+            refold.feed(self.arrived())
+            swapped = refold.swap()
+
+    def revised(self) -> dict[object, list[tuple[int, int]]]:
+        """Return what cuts to come revise, without the events themselves."""
+        return {
+            key: sorted({(kept.since_ms, kept.timestamp_ms) for kept in found})
+            for key, found in self.partition.corrected._revised.items()
+        }
+
+
+class Log:
+    """Random events and corrections, each with its append time."""
+
+    def __init__(self, seed: int, codes: tuple[str, ...]):
+        self.choose = random.Random(seed)
+        self.codes = codes
+        self.now_ms = START_MS
+        self._offset = 0
+
+    def event(self, transaction_id: str) -> Event:
+        """Return an event of one of few values, dated before now."""
+        choose = self.choose
+        back_ms = choose.choice([0, HOUR_MS, DAY_MS, WEEK_MS])
+        properties = {
+            "v": choose.choice(NUMBERS),
+            "g": choose.choice("xyz"),
+            "u": choose.choice("ab"),
+            "operation_type": choose.choice(["add", "add", "remove"]),
+        }
+        at_ms = max(START_MS, self.now_ms - choose.randrange(back_ms + 1))
+        made = event(choose.choice(self.codes), transaction_id, at_ms, **properties)
+        if choose.random() < 0.2:
+            made = replace(made, precise_total_amount_cents=choose.choice(AMOUNTS))
+        return replace(made, timestamp_ms=None) if choose.random() < 0.1 else made
+
+    def next(self) -> Arrival | CorrectionArrival:
+        """Return what is appended next."""
+        choose = self.choose
+        self.now_ms += choose.choice([0, 1, 60_000, HOUR_MS, DAY_MS])
+        self._offset += 1
+        name = f"t{choose.randrange(12)}"
+        place = (self.now_ms, 0, self._offset, 0)
+        if choose.random() < 0.5:
+            return Arrival(self.event(name), ORG, *place)
+        amends = choose.random() < 0.6
+        correction = Correction(
+            ORG,
+            SUBSCRIPTION,
+            name,
+            "amend" if amends else "cancel",
+            self.event(name) if amends else None,
+            f"c{self._offset if choose.random() < 0.9 else choose.randrange(5)}",
+            b"",
+        )
+        return CorrectionArrival(correction, ORG, *place)
+
+
+def play(seed: int, codes: tuple[str, ...], settings: SettingsRecord) -> Counter[str]:
+    """Play one log twice; return how many events were repaired, and what was left to refolds."""
+    definitions = definitions_of(codes, settings, presents=True)
+    twins = [Repaired(definitions, repairs=repairs) for repairs in (True, False)]
+    log = Log(seed, codes)
+    for _ in range(40):
+        arrived = log.next()
+        for live in twins:
+            live.close_until(log.now_ms - 1)
+            live.define_until(log.now_ms)
+            if isinstance(arrived, Arrival):
+                live.deliver([arrived])
+                live.mend()
+            else:
+                live.correct(arrived)
+        cuts = {next_cut(live.partition, NAME) for live in twins}
+        # A refold may look for a cut that then finds nothing, and wait with corrections for it.
+        if len(cuts) == 1:
+            same(*twins)
+    for live in twins:
+        live.close_until(log.now_ms + 3 * WEEK_MS)
+    same(*twins)
+    assert twins[0].values() == twins[1].values()
+    return twins[0].outcomes
+
+
+def same(one: Repaired, other: Repaired) -> None:
+    """Compare cells, and what the cuts to come revise."""
+    assert one.cells() == other.cells()
+    assert one.revised() == other.revised()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SETTINGS, GRACE_SETTINGS, SHORT_SETTINGS, replace(SETTINGS, max_groups=2)],
+    ids=["plain", "grace", "short", "two groups"],
+)
+def test_a_repair_comes_to_what_a_refold_does(settings: SettingsRecord) -> None:
+    outcomes = Counter[str]()
+    for seed in range(SEEDS):
+        outcomes += play(seed, CODES, settings)
+    assert outcomes["repaired"] > SEEDS
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_repair_of_one_metric_comes_to_what_a_refold_does(code: str) -> None:
+    for seed in range(SEEDS // 2):
+        play(seed, (code,), SETTINGS)
+
+
+def test_counts_and_sums_need_no_refold() -> None:
+    """In a period that is open, and in one that was published."""
+    live = Repaired(definitions_of(["count", "balance", "filtered"]), repairs=True)
+    numbers = [*range(9)]
+    for number in numbers:
+        code = ("count", "balance", "filtered")[number % 3]
+        at_ms = START_MS + number * DAY_MS
+        live.close_until(at_ms - 1)
+        live.deliver([Arrival(event(code, f"t{number}", at_ms, v="2.5"), ORG, at_ms, 0, number, 0)])
+    for number in numbers:
+        at_ms = START_MS + 10 * DAY_MS + number * HOUR_MS + 1
+        live.close_until(at_ms - 1)
+        amended = event("balance", f"t{number}", START_MS + DAY_MS, v="0.25")
+        kind, to = ("amend", amended) if number % 2 else ("cancel", None)
+        told = Correction(ORG, SUBSCRIPTION, f"t{number}", kind, to, f"c{number}", b"")
+        live.correct(CorrectionArrival(told, ORG, at_ms, 0, 100 + number, 0))
+    assert live.outcomes == {"repaired": len(numbers)}
+    cells = live.cells()
+    live.refold_all()
+    assert live.cells() == cells
+
+
+def test_an_event_that_nobody_knows_is_passed_over() -> None:
+    identity = event_id(*NAME, "t")
+    live = Repaired(definitions_of(["sum"]), repairs=True)
+    job = Repair(live.partition, NAME, next_cut(live.partition, NAME))
+    assert drained(job.repairing({identity: None}))
