@@ -135,6 +135,7 @@ class Repair:
             cell.state = state
             partition.snapshot.mark(cell)
         self._put_in_force(turning)
+        partition.stale.note_repaired(self._name)
         partition.corrected.revise_more(
             partition.corrected.revised_by(identity, arrival, self._horizon_ms, since_ms)
         )

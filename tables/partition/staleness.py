@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -17,6 +18,7 @@ class Staleness:
         """External subscriptions under a refold."""
         self.repairing: set[SubscriptionKey] = set()
         """External subscriptions whose cells show other corrections than their next cut will."""
+        self._repaired: Counter[SubscriptionKey] = Counter()
         self.parked: dict[SubscriptionKey, str] = {}
         """External subscriptions that cannot be refolded, with the reason; their figures stay."""
         self.half_closed: set[SubscriptionKey] = set()
@@ -33,6 +35,14 @@ class Staleness:
     def folds_anew(self, name: SubscriptionKey) -> bool:
         """Return whether a refold or a repair of an external subscription is to come."""
         return name in self.names or name in self.repairing
+
+    def note_repaired(self, name: SubscriptionKey) -> None:
+        """Note that events count otherwise, without a refold: what was read before is outdated."""
+        self._repaired[name] += 1
+
+    def repairs_of(self, name: SubscriptionKey) -> int:
+        """Return how often that happened to an external subscription."""
+        return self._repaired[name]
 
     def queue(self, meter_keys: Iterable[MeterKey]) -> None:
         """Note meter keys whose refold is queued."""

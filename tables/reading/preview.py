@@ -72,6 +72,7 @@ class Preview:
             if meter_key[2] in codes
         }
         self._refold = Refold(self._shadow, self.meter_keys, begins=False)
+        self._repairs = {name: partition.stale.repairs_of(name) for name in self.names}
         if begins:
             drained(self.beginning())
 
@@ -105,7 +106,7 @@ class Preview:
         """
         self._shadow.routes.lend(self._refold.routes)
         for name in self.names:
-            if self.partition.stale.folds_anew(name):
+            if self._has_changed(name):
                 continue
             cells: list[PreviewedCell] = []
             for versions, timeline in self._shadow.timelines.of(name):
@@ -119,10 +120,13 @@ class Preview:
     def skipped(self) -> list[MeterKey]:
         """What nothing can be said of now: it is being refolded."""
         return sorted(
-            meter_key
-            for meter_key in self.meter_keys
-            if self.partition.stale.folds_anew(meter_key[:2])
+            meter_key for meter_key in self.meter_keys if self._has_changed(meter_key[:2])
         )
+
+    def _has_changed(self, name: SubscriptionKey) -> bool:
+        """Return whether live cells are others than when this began, or soon will be."""
+        stale = self.partition.stale
+        return stale.folds_anew(name) or stale.repairs_of(name) != self._repairs[name]
 
     def _concerns(self, period: Period, scope: PreviewScope) -> bool:
         if period.due_at_ms >= NEVER_MS > period.fixed_at_ms:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival
@@ -17,6 +18,7 @@ from app.wire.events import Correction, Event
 from tables.changelogged.corrections import CorrectionTable
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
+from tables.partition.repair import Original, Repair
 from tables.reading.tracing import verdict
 from tables.reading.verification import Verification
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
@@ -78,9 +80,28 @@ def publish_a_cancel(live: Live) -> list[Arrival]:
     return []
 
 
+def repair_for_a_cancel(live: Live) -> list[Arrival]:
+    live.deliver([arrived("count", 2, START_MS + HOUR_MS)])
+    cancel = correction(1, START_MS + DAY_MS)
+    assert live.partition.corrected.correct(cancel)
+    job = Repair(live.partition, NAME, next_cut(live.partition, NAME))
+    (identity,) = job.turning()
+    entry = live.partition.index.find(identity)
+    assert entry is not None
+    original = Original.of(entry, live.arrived()[0])
+    assert drained(job.repairing({identity: original}))
+    job.finish()
+    return live.arrived()[1:]
+
+
 @pytest.mark.parametrize(
     ("go_on", "skipped"),
-    [(terminate, ["count"]), (publish_another_metric, []), (publish_a_cancel, ["count"])],
+    [
+        (terminate, ["count"]),
+        (publish_another_metric, []),
+        (publish_a_cancel, ["count"]),
+        (repair_for_a_cancel, ["count"]),
+    ],
 )
 def test_what_changes_while_events_are_read_is_not_called_wrong(
     go_on: Callable[[Live], list[Arrival]], skipped: list[str]
