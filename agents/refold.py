@@ -63,6 +63,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
         await turn.run(job.beginning())
         while meter_keys and job.waits_past_ms < 0:
             async with scanner(owned) as scan:
+                scan.count_for("refold")
                 lost = owned.state.event_ranges.names_before(meter_keys, *await scan.log_starts())
                 if lost:
                     async with shaping, owned.lock:

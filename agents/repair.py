@@ -71,7 +71,7 @@ async def _read(
 ) -> dict[SubscriptionKey, dict[bytes, Original | None]]:
     """Return the events, None for one that nobody knows; without subscriptions that lack any."""
     places = {entry[1:4] for of in entries.values() for entry in of.values() if entry is not None}
-    found = await owned.shared.raw_lookup.find_many(places) if places else {}
+    found = await owned.shared.raw_lookup.find_many(places, "correction") if places else {}
     originals: dict[SubscriptionKey, dict[bytes, Original | None]] = {}
     for name, of in entries.items():
         read: dict[bytes, Original | None] = {}

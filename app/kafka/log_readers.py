@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
+from app.bounds.work_done import Operation, WorkDone
 from app.kafka.clients import NOT_TAKEN, Consumer, started
 from app.settings import Settings
 
@@ -214,8 +215,9 @@ class LogReader:
 class RecordReader:
     """Fetches single records by offset, one request at a time, through one consumer."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, work: WorkDone | None = None):
         self._settings = settings
+        self._work = work or WorkDone()
         self._consumer: Consumer | None = None
         self._lock = asyncio.Lock()
 
@@ -225,9 +227,12 @@ class RecordReader:
         return found.get(offset)
 
     async def read_many(
-        self, topic: str, partition: int, offsets: Iterable[int]
+        self, topic: str, partition: int, offsets: Iterable[int], operation: Operation = "query"
     ) -> dict[int, LogRecord]:
-        """Return the records at these offsets, without those that the log does not have."""
+        """Return the records at these offsets, without those that the log does not have.
+
+        `operation`: what they are read for.
+        """
         tp = TopicPartition(topic, partition)
         found: dict[int, LogRecord] = {}
         async with self._lock:
@@ -237,7 +242,7 @@ class RecordReader:
             end = (await consumer.end_offsets([tp]))[tp]
             wanted = sorted({offset for offset in offsets if start <= offset < end})
             while wanted:
-                if not await self._read_from(consumer, tp, wanted, found):
+                if not await self._read_from(consumer, tp, wanted, found, operation):
                     break
         return found
 
@@ -247,6 +252,7 @@ class RecordReader:
         tp: TopicPartition,
         wanted: list[int],
         found: dict[int, LogRecord],
+        operation: Operation,
     ) -> bool:
         """Read from the first wanted offset on, over what lies between it and the next ones."""
         position = wanted[0]
@@ -258,6 +264,8 @@ class RecordReader:
                     tp, timeout_ms=READ_TIMEOUT_MS, max_records=_LOOKED_UP_AT_ONCE
                 )
                 position = await consumer.position(tp)
+                self._work.add(operation, "broker_requests", 1)
+                self._work.add(operation, "log_records", len(fetched.get(tp, ())))
                 for record in fetched.get(tp, ()):
                     if record.offset in asked:
                         found[record.offset] = _log_record(record)

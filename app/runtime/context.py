@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from app.bounds.turns import Turns
+from app.bounds.work_done import Operation
 from app.clock import Clock
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
@@ -52,7 +53,9 @@ class Reporter(Protocol):
 class RawElements(Protocol):
     """The raw log, read at places."""
 
-    async def find_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrived]:
+    async def find_many(
+        self, places: Iterable[RawPlace], operation: Operation = "query"
+    ) -> dict[RawPlace, Arrived]:
         """Return elements of raw records, without those that the log has no longer."""
         ...
 

@@ -40,7 +40,7 @@ class Duplicates:
         while self._suspects:
             places: set[RawPlace] = {duplicate.known[1:4] for duplicate in self._suspects}
             if missing := places - self._firsts.keys():
-                found = await self._context.raw_lookup.find_many(missing)
+                found = await self._context.raw_lookup.find_many(missing, "duplicate")
                 self._firsts |= {place: found.get(place) for place in missing}
             await self._context.turns.run(
                 Work(

@@ -43,7 +43,7 @@ from app.runtime.reports import Reports
 from app.runtime.restorer import Restorer
 from app.runtime.scan import Scan
 from app.runtime.scans import Scans
-from app.runtime.status import Status
+from app.runtime.status import Status, Tally
 from app.runtime.tasks import Work, cancel, failure_of
 from app.settings import Settings
 from app.wire.decode import Headers
@@ -85,7 +85,8 @@ class Engine:
         self.brokers = Brokers(settings)
         self.delivery = Delivery()
         self.offsets = Offsets(settings)
-        self.raw_records = RecordReader(settings)
+        self.tally = Tally()
+        self.raw_records = RecordReader(settings, self.tally.work)
         self.raw_lookup = RawLookup(settings, self.definitions, self.raw_records)
         self.forwarder = Forwarder(settings, lambda: InOrderProducer(**producer_options(settings)))
         self.appender = Appender(settings)
@@ -124,6 +125,7 @@ class Engine:
             offsets=self.offsets,
             followed=self.followed,
             first_failure=first_failure,
+            tally=self.tally,
             turns=turns,
         )
 
@@ -245,7 +247,8 @@ class Engine:
 
     def scan(self, owned: OwnedPartition) -> Scan:
         """Return a reader of all events of a partition."""
-        return Scan(self.settings, owned.number, self.homes, self.definitions)
+        work = self.tally.work
+        return Scan(self.settings, owned.number, self.homes, self.definitions, work)
 
     async def append(
         self,

@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.billing_periods.timezones import tzdata_version
+from app.bounds.work_done import Operation, TouchedKind
 from app.definitions.model import FOLD_VERSION, ClosingReason
 from app.kafka.brokers import REASONS
 from app.meter.events import DuplicateKind
@@ -127,6 +128,7 @@ class EngineCollector(Collector):
             tally.duplicates,
             get_args(DuplicateKind),
         )
+        yield self._work_done()
         not_counted = Counter(tally.not_counted)
         for owned in self._engine.owned.values():
             not_counted.update(owned.state.ignored)
@@ -137,6 +139,19 @@ class EngineCollector(Collector):
             not_counted,
             get_args(Reason),
         )
+
+    def _work_done(self) -> CounterMetricFamily:
+        """Return what operations have touched; 0 for a kind that has not come up."""
+        family = CounterMetricFamily(
+            "meter_work",
+            "What each operation has read, looked up or changed.",
+            labels=["operation", "kind"],
+        )
+        counts = self._engine.shared.tally.work.counts
+        for operation in get_args(Operation):
+            for kind in get_args(TouchedKind):
+                family.add_metric([operation, kind], counts[operation, kind])
+        return family
 
     def _published(self) -> Iterator[Metric]:
         tally = self._engine.shared.tally

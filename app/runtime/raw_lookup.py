@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from app.bounds.work_done import Operation
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.kafka.log_readers import RecordReader
@@ -27,8 +28,13 @@ class RawLookup:
         place = (partition, offset, index)
         return (await self.find_many([place])).get(place)
 
-    async def find_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrived]:
-        """Return elements of raw records, without those that the log has no longer."""
+    async def find_many(
+        self, places: Iterable[RawPlace], operation: Operation = "query"
+    ) -> dict[RawPlace, Arrived]:
+        """Return elements of raw records, without those that the log has no longer.
+
+        `operation`: what they are read for.
+        """
         # Whoever names a place has it of what was taken.
         judging = Judging.by(self._definitions).of_forwards()
         wanted: dict[int, dict[int, set[int]]] = {}
@@ -36,7 +42,7 @@ class RawLookup:
             wanted.setdefault(partition, {}).setdefault(offset, set()).add(index)
         found: dict[RawPlace, Arrived] = {}
         for partition, indexes in wanted.items():
-            records = await self._records.read_many(self._topic, partition, indexes)
+            records = await self._records.read_many(self._topic, partition, indexes, operation)
             for offset, record in records.items():
                 place = (record.timestamp_ms, partition, offset)
                 for arrived in arrivals_of(record.value, record.headers, *place, judging):

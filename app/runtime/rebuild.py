@@ -99,7 +99,7 @@ async def fold_anew(
     tables = (published.table, corrections, evaluations, instants, daily.table)
     carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
     index = open_index(number, shared, begun)
-    table = Partition(number, shared.definitions, index, carried=carried)
+    table = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
     void = [*_FOLDED_ANEW]
     if not published.whole:
         void.append(PUBLISHED_CHANGELOG)

@@ -113,13 +113,15 @@ async def restore(
         daily=daily.table,
         is_home=partial(shared.homes.is_at, number),
     )
-    state = Partition(number, shared.definitions, index, carried=carried)
+    work = shared.tally.work
+    state = Partition(number, shared.definitions, index, carried=carried, work=work)
     for changelog, load in (
         (PRESENCE_CHANGELOG, state.event_ranges.load),
         (CELLS_CHANGELOG, state.packing.load_cell),
         (INSTANTS_CHANGELOG, state.instants.load),
     ):
         await _load(newest[changelog], load)
+        work.add("restore", "log_records", len(newest[changelog]))
     # What is defined from here on, the caller takes over.
     seen, impacts = (
         shared.followed.last,

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS
 from app.bounds.turns import STEP_ITEMS, Steps, T
+from app.bounds.work_done import Operation, WorkDone
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.kafka.clients import Consumer
@@ -70,6 +71,7 @@ class Scan:
         number: int,
         homes: HomePartitions,
         definitions: Definitions,
+        work: WorkDone | None = None,
     ):
         self._number = number
         self._homes = homes
@@ -85,6 +87,8 @@ class Scan:
         self.on_corrections: Callable[[list[CorrectionArrival]], None] = lambda corrections: None
         """Told of the corrections among what is read, before it is."""
         self._sought: tuple[bytes, ...] = ()
+        self._work = work or WorkDone()
+        self._operation: Operation = "query"
         self._consumer = Consumer(
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -123,6 +127,10 @@ class Scan:
         self._consumer.assign(list(self._next))
         for tp, offset in self._next.items():
             self._consumer.seek(tp, offset)
+
+    def count_for(self, operation: Operation) -> None:
+        """Have what is read from here on counted for an operation other than a query."""
+        self._operation = operation
 
     def seek_only(self, names: Collection[SubscriptionKey]) -> None:
         """Look for events of these subscriptions only: most others need not be decoded."""
@@ -163,6 +171,8 @@ class Scan:
                     "and retention.bytes of this topic at -1"
                 ) from error
             ends = self._ends(checkpoint)
+            self._work.add(self._operation, "broker_requests", 1)
+            self._work.add(self._operation, "log_records", sum(map(len, fetched.values())))
             for tp, records in fetched.items():
                 first = 0
                 while first < len(records):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from prometheus_client import Histogram
 
+from app.bounds.work_done import WorkDone
 from app.meter.overview import DeadLetterView, RecordView
 from app.wire.usage_records import Told
 from tables.not_counted import Reason
@@ -52,6 +53,8 @@ class Tally:
     """Usage records with a revision above 0, by its reason."""
     periods: Counter[str] = field(default_factory=Counter)
     """Periods published for the first time, by closing reason."""
+    work: WorkDone = field(default_factory=WorkDone)
+    """What operations have touched."""
     rebalances: int = 0
     """How often the group told which partitions are ours."""
     flushed_ms: dict[int, int] = field(default_factory=dict)

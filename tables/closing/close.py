@@ -70,9 +70,11 @@ def closing(
     of the cut still gives its completion.
     """
     revises = cut_ms in partition.cuts.late_cuts.get(name, ())
+    partition.work.add("close", "names", 1)
     for subscription_versions, timeline in partition.timelines.of(name):
         for period, earlier in _periods_at(timeline, cut_ms, revises=revises):
             subscription = subscription_versions.at(period.fixed_at_ms)
+            partition.work.add("close", "periods", 1)
             if subscription is not None:
                 yield from PeriodAtCut(
                     partition, name, subscription, period, earlier, cut_ms

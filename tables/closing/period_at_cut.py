@@ -92,11 +92,13 @@ class PeriodAtCut:
         revision = self.before.revision + 1
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
         heap: list[tuple[str, int, _Change]] = []
+        count = 0
         for count, found in enumerate(self.closings(self.partition.packing.route_of), 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self._identity(found), count, change))
             if count % CELLS_A_STEP == 0:
                 yield None
+        self.partition.work.add("close", "cells", count)
         while heap:
             identity, count, (shown, known, reason) = heappop(heap)
             entry, record = self._revision(plan, identity, shown, known, reason)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.bounds.turns import Steps, drained
+from app.bounds.work_done import WorkDone
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
@@ -67,8 +68,10 @@ class Partition:
         index: EventIndex,
         members: Members | None = None,
         carried: Carried | None = None,
+        work: WorkDone | None = None,
     ):
         carried = carried or Carried()
+        self.work = work or WorkDone()
         self.number = number
         self.definitions = definitions
         self.index = index
@@ -95,6 +98,7 @@ class Partition:
             self.evaluations,
             self.instants,
             self.daily,
+            self.work,
         )
         self.stale = Staleness()
         self.timelines = TimelineTable(definitions)
@@ -205,6 +209,8 @@ class Partition:
         self.index.add_many(ids, entries)
         apply_members(folded.unique, members, settled_ms, folded)
         self.take_folded(folded)
+        self.work.add("fold", "index_rows", len(ids))
+        self.work.add("fold", "cells", len(folded.dirty))
         return Slice(len(ids), refused, duplicates)
 
     def take_folded(self, folded: Folded) -> None:

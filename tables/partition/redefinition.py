@@ -38,6 +38,7 @@ class Redefinition:
         self._cuts = cuts
         self._changed = changed
         self._definitions = tables.definitions
+        self._work = tables.work
         self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
         self._corrected = corrected
@@ -130,6 +131,7 @@ class Redefinition:
         seen: set[SubscriptionKey] = set()
         for impact in sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None):
             for name in redirection.concerned(impact):
+                self._work.add("definition", "names", 1)
                 if name in seen:
                     yield None
                     continue

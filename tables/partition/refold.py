@@ -149,6 +149,7 @@ class Refold:
             self._find(arrivals)
         wanted = [arrival for arrival in arrivals if self._wants(arrival)]
         ids = [arrival.identity for arrival in wanted]
+        partition.work.add("refold", "index_rows", len(ids))
         settled_ms = partition.cuts.settled_ms if self._merges else -1
         done_ms = partition.checkpoint.cut_ms
         for arrival, identity, entry in zip(
@@ -326,7 +327,10 @@ class Refold:
             return False
         if not (yield from self.admitted()):
             return False
+        partition = self.partition
         for route in self.routes.values():
+            cells = sum(len(layer.cells) for span in route.spans for layer in span.layers.values())
+            partition.work.add("refold", "cells", cells)
             for cell in self.group_admission.settle(route):
                 cell.dirty = True
                 self.folded.dirty.append(cell)
@@ -334,7 +338,6 @@ class Refold:
         self.folded.displaced.clear()
         # They were told when they came.
         self.folded.not_counted = NotCounted()
-        partition = self.partition
         for identity, entry, _ in self.refused:
             partition.index.refuse(identity, entry)
         # Whatever history records concern was queued before they were in force, so it is in here.

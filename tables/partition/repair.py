@@ -121,6 +121,7 @@ class Repair:
         self, identity: bytes, original: Original, turning: Iterable[StoredCorrection]
     ) -> bool:
         partition, arrival = self._partition, original.arrival
+        partition.work.add("correction", "index_rows", 1)
         if partition.index.find(identity) != original.entry:
             return False
         history = partition.corrections.history(identity)
@@ -139,9 +140,9 @@ class Repair:
         partition.corrected.revise_more(
             partition.corrected.revised_by(identity, arrival, self._horizon_ms, since_ms)
         )
-        if then is not None:
-            self._fold(then)
+        touched = 0 if then is None else self._fold(then)
         self._forget_blank(unfolded)
+        partition.work.add("correction", "cells", len(unfolded) + touched)
         return True
 
     def _newest_in_force(
@@ -182,7 +183,8 @@ class Repair:
             return False
         return has_room(route_of(then.arrival.meter_key), then.arrival)
 
-    def _fold(self, then: Counted) -> None:
+    def _fold(self, then: Counted) -> int:
+        """Fold an event in as it counts; return how many cells it has changed besides."""
         partition, folded = self._partition, Folded()
         route, settled_ms = (
             partition.packing.route_of(then.arrival.meter_key),
@@ -196,6 +198,7 @@ class Repair:
         folded.ignored.clear()
         folded.not_counted = NotCounted()
         partition.take_folded(folded)
+        return len(folded.dirty)
 
     def _forget_blank(self, unfolded: Iterable[Unfolded]) -> None:
         """Delete cells that nothing is left in, as no refold would make them."""

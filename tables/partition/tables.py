@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from app.bounds.work_done import WorkDone
 from app.definitions.state import Definitions
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
@@ -33,6 +34,7 @@ class Tables:
     evaluations: EvaluationTable
     instants: InstantTable
     daily: DailyTable
+    work: WorkDone
 
 
 class Carried(NamedTuple):

@@ -85,6 +85,13 @@ METRICS: Table = {
             "organization_not_allowed"
         },
     ),
+    "meter_work": (
+        "counter",
+        {
+            "operation": "fold duplicate correction refold definition close query restore",
+            "kind": "log_records ledger_rows index_rows names periods cells broker_requests",
+        },
+    ),
     "meter_duplicates": ("counter", {"kind": "identical conflicting"}),
     "meter_events_not_counted": ("counter", {"reason": NOT_COUNTED}),
     "meter_records_published": (

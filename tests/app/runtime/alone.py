@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from app.bounds.work_done import Operation
 from app.clock import Clock
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
@@ -34,7 +35,9 @@ class Alone:
     def tell(self, progress: Progress) -> None:
         pass
 
-    async def find_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrived]:
+    async def find_many(
+        self, places: Iterable[RawPlace], operation: Operation = "query"
+    ) -> dict[RawPlace, Arrived]:
         return {}
 
     async def log_starts(self, number: int) -> tuple[int, int]:

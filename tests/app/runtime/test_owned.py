@@ -162,6 +162,9 @@ class _EmptyLog:
     def seek_only(self, *_: object) -> None:
         pass
 
+    def count_for(self, _: object) -> None:
+        pass
+
     def behind(self, _: object) -> int:
         return 0
 
