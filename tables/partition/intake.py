@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import xxhash
 
-from app.wire.arrivals import Arrival, Run, SubscriptionKey
+from app.wire.arrivals import Arrival, Run
 from app.wire.identity import BODY_HASH_MASK, event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.event_index.entries import Entry
 from tables.fold import Folded
 from tables.partition.corrected import Corrected
+from tables.partition.earlier_copies import EarlierCopy
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.tables import Tables
@@ -63,7 +64,7 @@ class Intake:
         self._routes = routes
         self._packing = packing
         self._corrected = corrected
-        self._replaced: set[SubscriptionKey] = set()
+        self._earlier: list[EarlierCopy] = []
 
     def admit(
         self, runs: Iterable[Run]
@@ -202,16 +203,16 @@ class Intake:
             return None
         if entry[:4] < known[:4]:
             self._corrected.take_earlier(arrival)
-            self._replaced.add(arrival.name)
             same = entry.body_hash == known.body_hash
+            self._earlier.append(EarlierCopy(arrival, known, same))
             return Duplicate(arrival, known, True if same else None, replaced=True)
         if entry.body_hash == known.body_hash:
             return Duplicate(arrival, known, identical=True)
         return Duplicate(arrival, known, identical=None)
 
-    def take_replaced(self) -> set[SubscriptionKey]:
-        """Hand out external subscriptions of which an earlier copy of an event came."""
-        taken, self._replaced = self._replaced, set()
+    def take_earlier(self) -> list[EarlierCopy]:
+        """Hand out copies of known events that were appended before these."""
+        taken, self._earlier = self._earlier, []
         return taken
 
 

@@ -34,6 +34,7 @@ from tables.not_counted import NotCounted, Reason
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
+from tables.partition.earlier_copies import EarlierCopies
 from tables.partition.history import History
 from tables.partition.intake import Duplicate, Intake, RefusedArrival
 from tables.partition.packing import Packing
@@ -111,6 +112,9 @@ class Partition:
         self.changed = Changed(tables, self.routes)
         self.corrected = Corrected(tables, self.cuts, self.packing, self.changed)
         self.intake = Intake(tables, self.routes, self.packing, self.corrected)
+        self.earlier_copies = EarlierCopies(
+            tables, self.cuts, self.packing, self.snapshot, self.stale, self.standing
+        )
         self.redirection = Redirection(tables, self.standing, self.routes, self.packing, self.stale)
         self.redefinition = Redefinition(
             tables,
@@ -204,10 +208,12 @@ class Partition:
             noted.note(run)
             if not fold_run(route, run, settled_ms, members, folded):
                 self._note_unrouted(route, run, folded)
-        for name in intake.take_replaced():
-            folded.displaced |= self.event_ranges.meter_keys_of(name)
         self.index.add_many(ids, entries)
         apply_members(folded.unique, members, settled_ms, folded)
+        earlier = intake.take_earlier()
+        if earlier:
+            folded.unique = []
+            self.earlier_copies.take(earlier, folded)
         self.take_folded(folded)
         self.work.add("fold", "index_rows", len(ids))
         self.work.add("fold", "cells", len(folded.dirty))

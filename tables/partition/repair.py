@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from app.bounds.turns import Steps
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, SubscriptionKey
-from tables.cells.cell import GroupCell, Layer
 from tables.changelogged.corrections import StoredCorrection
 from tables.changelogged.members import MemberKey
 from tables.changelogged.presence import REST
@@ -141,7 +140,8 @@ class Repair:
             partition.corrected.revised_by(identity, arrival, self._horizon_ms, since_ms)
         )
         touched = 0 if then is None else self._fold(then)
-        self._forget_blank(unfolded)
+        for cell, _ in unfolded:
+            partition.snapshot.delete_blank(cell)
         partition.work.add("correction", "cells", len(unfolded) + touched)
         return True
 
@@ -199,14 +199,3 @@ class Repair:
         folded.not_counted = NotCounted()
         partition.take_folded(folded)
         return len(folded.dirty)
-
-    def _forget_blank(self, unfolded: Iterable[Unfolded]) -> None:
-        """Delete cells that nothing is left in, as no refold would make them."""
-        for cell, _ in unfolded:
-            layer = cell.layer
-            if isinstance(cell, GroupCell) or not cell.blank(layer.span.fold.aggregation):
-                continue
-            del layer.cells[cell.filter_id, cell.groups]
-            self._partition.snapshot.delete(cell)
-            # A flush passes over cells of other spans than those in use.
-            cell.layer = Layer(layer.span.emptied(), layer.period, layer.first_shown)

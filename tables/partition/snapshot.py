@@ -10,7 +10,7 @@ import msgspec
 from app.bounds.limits import CHANGELOG_RECORD_BYTES
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.wire.arrivals import MeterKey
-from tables.cells.cell import Cell, Span
+from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.checksum import SUM_MODULUS, record_hash
 from tables.changelogged.members import MemberKey, member_changelog_key
@@ -81,6 +81,19 @@ class Snapshot:
             self._checkpoint.cells_hash = (self._checkpoint.cells_hash - cell.hash) % SUM_MODULUS
             cell.hash = 0
         cell.dirty = True  # no later change may write it again
+
+    def delete_blank(self, cell: Cell) -> None:
+        """Delete a cell that nothing is left in, as no refold would make it.
+
+        One of a group keeps the group's place.
+        """
+        layer = cell.layer
+        if isinstance(cell, GroupCell) or not cell.blank(layer.span.fold.aggregation):
+            return
+        del layer.cells[cell.filter_id, cell.groups]
+        self.delete(cell)
+        # A flush passes over cells of other spans than those in use.
+        cell.layer = Layer(layer.span.emptied(), layer.period, layer.first_shown)
 
     def delete_packed(self, key: bytes, value: bytes) -> None:
         """Delete a packed cell; the next flush deletes its changelog record."""

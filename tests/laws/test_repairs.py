@@ -230,3 +230,37 @@ def test_an_event_that_nobody_knows_is_passed_over() -> None:
     live = Repaired(definitions_of(["sum"]), repairs=True)
     job = Repair(live.partition, NAME, next_cut(live.partition, NAME))
     assert drained(job.repairing({identity: None}))
+
+
+@pytest.mark.parametrize("codes", [CODES, ("count", "sum", "balance"), ("heads",)], ids=len)
+def test_an_earlier_copy_comes_to_what_a_refold_does(codes: tuple[str, ...]) -> None:
+    moved = 0
+    for seed in range(2 * SEEDS):
+        definitions = definitions_of(codes, SHORT_SETTINGS, presents=seed % 2 == 0)
+        twins = [Repaired(definitions, repairs=True) for _ in range(2)]
+        refolding = twins[1].partition.earlier_copies
+        # As if only a refold could tell.
+        setattr(refolding, "_moved", lambda *_: False)  # noqa: B010
+        log = Log(seed, codes)
+        sent: list[Event] = []
+        closed_ms = START_MS
+        for number in range(30):
+            log.now_ms += log.choose.choice([1, 60_000, HOUR_MS, DAY_MS])
+            again = sent and log.choose.random() < 0.5
+            one = log.choose.choice(sent) if again else log.event(f"t{number}")
+            sent.append(one)
+            came_ms = log.choose.randint(closed_ms + 1, log.now_ms + 1) if again else log.now_ms + 1
+            for live in twins:
+                live.define_until(log.now_ms)
+                live.deliver([Arrival(one, ORG, came_ms, 1, number, 0, number)])
+            assert twins[0].cells() == twins[1].cells()
+            if log.choose.random() < 0.1:
+                closed_ms = log.now_ms + 1
+                for live in twins:
+                    live.close_until(closed_ms)
+        for live in twins:
+            live.close_until(log.now_ms + 3 * WEEK_MS)
+        assert twins[0].cells() == twins[1].cells()
+        assert twins[0].values() == twins[1].values()
+        moved += twins[0].partition.work.counts["duplicate", "cells"]
+    assert moved

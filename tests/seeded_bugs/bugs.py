@@ -215,6 +215,12 @@ BUGS = (
         "state.greatest is not None and value <= state.greatest",
     ),
     Bug(
+        "earlier-copy-beside-the-later-one",
+        "tables/partition/earlier_copies.py",
+        "            cell.state = state\n",
+        "            pass\n",
+    ),
+    Bug(
         "repair-leaves-the-digest",
         "tables/unfold.py",
         "state.digest = (state.digest - digest) & DIGEST_MASK",
