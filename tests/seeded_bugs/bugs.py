@@ -83,8 +83,8 @@ BUGS = (
     ),
     Bug(
         "smaller-position-not-refolded",
-        "tables/partition/partition.py",
-        "folded.displaced |= self.event_ranges.meter_keys_of(name)",
+        "tables/partition/earlier_copies.py",
+        "folded.displaced |= self._event_ranges.meter_keys_of(arrival.name)",
         "pass",
     ),
     Bug(
