@@ -24,6 +24,8 @@ class Watch(NamedTuple):
     """Tells which cuts are taken."""
     days: Days | None = None
     """Days at whose cuts alone they are asked for; None: at every grid cut."""
+    is_retaken: bool = False
+    """Whether a state that is folded anew takes its cuts again: figures may have been lost."""
 
     def cut_of(self, append_time_ms: int) -> int:
         """Return the grid cut of an event, 0 when nobody watched yet."""
@@ -58,4 +60,5 @@ class Watch(NamedTuple):
 
     def is_taken(self, cut_ms: int) -> bool:
         """Return whether no cut can come any more that is not later."""
-        return cut_ms <= self.checkpoint.grid_done_ms
+        checkpoint = self.checkpoint
+        return cut_ms <= (checkpoint.cut_ms if self.is_retaken else checkpoint.grid_done_ms)

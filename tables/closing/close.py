@@ -79,7 +79,8 @@ def closing(
                 yield from PeriodAtCut(
                     partition, name, subscription, period, earlier, cut_ms
                 ).records()
-    if name in partition.cuts.grid.get(cut_ms, ()):
+    # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
+    if cut_ms > partition.checkpoint.grid_ms and name in partition.cuts.grid.get(cut_ms, ()):
         yield from triggered(partition, name, cut_ms)
     yield from daily_at(partition, name, cut_ms)
 

@@ -103,14 +103,14 @@ class RouteTable:
         if fold.by_day:
             grids = definitions.close_grids_ms(until_ms)
             return Watch(-1, grids, self._checkpoint, Days(span.timeline, grids))
-        if fold.in_advance and fold.metric.recurring:
-            # What its cells carry into a period is told with each event (records-and-cuts §4).
-            since_ms = -1
-        else:
-            since_ms = definitions.watched_since_ms(name, fold.metric.id, until_ms)
+        carries = fold.in_advance and fold.metric.recurring
+        # What its cells carry into a period is told with each event (records-and-cuts §4).
+        metric_id = fold.metric.id
+        since_ms = -1 if carries else definitions.watched_since_ms(name, metric_id, until_ms)
         if since_ms >= NEVER_MS or not (span.timeline.published or fold.over_life):
             return None
-        return Watch(since_ms, definitions.close_grids_ms(until_ms), self._checkpoint)
+        grids = definitions.close_grids_ms(until_ms)
+        return Watch(since_ms, grids, self._checkpoint, is_retaken=carries)
 
     def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
         """Return a compiled charge, under all definitions."""

@@ -167,6 +167,12 @@ BUGS = (
         "pass",
     ),
     Bug(
+        "lost-figure-billed-again-over-later-events",
+        "tables/cells/watch.py",
+        "(checkpoint.cut_ms if self.is_retaken else checkpoint.grid_done_ms)",
+        "checkpoint.grid_done_ms",
+    ),
+    Bug(
         "balance-of-a-closed-period-not-verified",
         "tables/reading/verification.py",
         "if period.carries_until_ms < settled_ms and subscription is not None:",
