@@ -30,7 +30,7 @@ from tests.rules.golden.folds import DEFINITIONS, EVENTS
 from tests.rules.golden.story import END_MS
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
+pytestmark = pytest.mark.slow
 
 FOREIGN = ("app", "agents", "tables")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -1,0 +1,148 @@
+"""The Helm chart: values are checked, templates use what there is, documents are Kubernetes'."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+
+from app.settings import unknown_variables
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "meterstream"
+TEMPLATES = {path.name: path.read_text() for path in sorted((CHART / "templates").iterdir())}
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+SHAPES = sorted((CHART / "ci").glob("*-values.yaml"))
+SCHEMA = Draft7Validator(json.loads((CHART / "values.schema.json").read_text()))
+HELM = shutil.which("helm", path=f"{ROOT / '.meter' / 'tools'}:/usr/bin:/usr/local/bin")
+VERSION = "1.31"
+"""Of Kubernetes, whose schemas the documents are held to."""
+
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=[path.stem for path in SHAPES])
+with_helm = pytest.mark.skipif(HELM is None, reason="helm is not here")
+
+
+def merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    return values | {
+        name: merged(values[name], each)
+        if isinstance(each, dict) and isinstance(values.get(name), dict)
+        else each
+        for name, each in more.items()
+    }
+
+
+def wrong(values: dict[str, Any]) -> list[str]:
+    return [each.json_path for each in SCHEMA.iter_errors(values)]
+
+
+def rendered(shape: Path) -> list[dict[str, Any]]:
+    ran = subprocess.run(
+        [str(HELM), "template", "meter", str(CHART), "--namespace", "billing", "-f", str(shape)],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return [each for each in yaml.safe_load_all(ran.stdout) if each is not None]
+
+
+def test_the_chart_is_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == project["version"]
+
+
+@each_shape
+def test_values_keep_to_the_schema(shape: Path) -> None:
+    assert wrong(VALUES) == []
+    assert wrong(merged(VALUES, yaml.safe_load(shape.read_text()))) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"replica": 2}, "$"),
+        ({"replicas": 0}, "$.replicas"),
+        ({"kafka": {"bootstrapServers": ["kafka"]}}, "$.kafka.bootstrapServers[0]"),
+        ({"settings": {"GRACE_S": "1"}}, "$.settings"),
+        ({"storage": {"size": "20"}}, "$.storage.size"),
+        ({"redisUrl": "redis:6379"}, "$.redisUrl"),
+    ],
+)
+def test_a_wrong_value_is_refused(more: dict[str, Any], place: str) -> None:
+    assert place in wrong(merged(VALUES, more))
+
+
+def test_templates_use_the_values_there_are_and_all_of_them() -> None:
+    used = set(re.findall(r"\.Values\.([A-Za-z.]+)", "".join(TEMPLATES.values())))
+    for path in used:
+        found: Any = VALUES
+        for name in path.split("."):
+            assert name in found, path
+            found = found[name]
+    assert set(VALUES) == {path.partition(".")[0] for path in used}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_a_template_opens_it_ends(name: str) -> None:
+    tags = re.findall(r"\{\{-?\s*(if|with|range|define|end)\b", TEMPLATES[name])
+    assert tags.count("end") * 2 == len(tags)
+
+
+def test_a_worker_is_set_by_settings_that_there_are() -> None:
+    names = re.findall(r"\bMETER_[A-Z_]+", TEMPLATES["statefulset.yaml"])
+    shapes = [yaml.safe_load(path.read_text()) for path in SHAPES]
+    names += [name for shape in shapes for name in shape.get("settings", {})]
+    assert unknown_variables(dict.fromkeys(names, "")) == []
+
+
+def test_the_rules_are_those_of_the_kit() -> None:
+    shipped = (ROOT / "deploy" / "prometheus" / "rules.yaml").read_text()
+    assert (CHART / "rules.yaml").read_text() == shipped
+
+
+@with_helm
+def test_helm_finds_nothing_wrong() -> None:
+    for shape in SHAPES:
+        words = [str(HELM), "lint", "--strict", str(CHART), "-f", str(shape)]
+        ran = subprocess.run(words, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@with_helm
+@each_shape
+def test_documents_are_as_kubernetes_has_them(shape: Path) -> None:
+    documents = rendered(shape)
+    kinds = [each["kind"] for each in documents]
+    assert kinds.count("StatefulSet") == 1
+    assert kinds.count("Service") == 2
+    for each in documents:
+        if each["apiVersion"].partition("/")[0] in ("monitoring.coreos.com", "keda.sh"):
+            assert each["spec"]
+        else:
+            kubernetes_validate.validate(each, VERSION, strict=True)
+    if "monitoring" in shape.stem:
+        (rule,) = (each for each in documents if each["kind"] == "PrometheusRule")
+        assert rule["spec"] == yaml.safe_load((CHART / "rules.yaml").read_text())
+
+
+@with_helm
+def test_a_worker_is_not_root_and_stops_in_time() -> None:
+    (worker,) = (each for each in rendered(SHAPES[0]) if each["kind"] == "StatefulSet")
+    pod = worker["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert pod["terminationGracePeriodSeconds"] == 60
+    assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
+    mounts = {each["name"] for each in container["volumeMounts"]}
+    claims = {each["metadata"]["name"] for each in worker["spec"]["volumeClaimTemplates"]}
+    assert mounts == {each["name"] for each in pod["volumes"]} | claims
