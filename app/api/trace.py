@@ -9,7 +9,7 @@ from app.api.call import Call
 from app.api.errors import not_found
 from app.api.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
 from app.billing_periods.instants import iso_milliseconds
-from app.meter.evidence import ChargeOutcome, EventFate, Place
+from app.meter.evidence import ChargeOutcome, EventFate, EventInstant, Place
 
 Json = dict[str, Any]
 
@@ -50,6 +50,21 @@ def fate_json(fate: EventFate) -> Json:
         "amended": fate.amended,
         "duplicate_of": None if fate.duplicate_of is None else _place(fate.duplicate_of),
         "charges": [_outcome(outcome) for outcome in fate.charges],
+        "instants": [_instant(instant) for instant in fate.instants],
+    }
+
+
+def _instant(instant: EventInstant) -> Json:
+    return {
+        "instant_id": instant.instant_id,
+        "id": instant.record_id,
+        "cell_id": instant.cell_id,
+        "lago_charge_id": instant.charge_id,
+        "revision": instant.revision,
+        "units": instant.units,
+        "prorated_units": instant.prorated_units,
+        "events_count": int(instant.counts),
+        "closed_at": iso_milliseconds(instant.cut_ms),
     }
 
 

@@ -86,7 +86,12 @@ def _print(explanation: Json, meta: Json) -> None:
         cells.add_row(*map(escape, (*row, live["digest"], proof)))
     console.print(cells)
     events = Table(
-        "Position", "Time", "Transaction", "Status", "Value", "Why not, or from which cut"
+        "Position",
+        "Time",
+        "Transaction",
+        "Status",
+        "Value",
+        "Why not, from which cut, or billed at once",
     )
     for event in explanation["events"]:
         events.add_row(*map(escape, _event(event)))
@@ -108,6 +113,11 @@ def _event(event: Json) -> tuple[str, str, str, str, str, str]:
     notes = [charge["counts_from_cut"] for charge in counted if charge["counts_from_cut"]]
     if event["reason"]:
         notes.insert(0, event["reason"])
+    notes += [
+        f"instant {instant['instant_id']} revision {instant['revision']} bills "
+        + (instant["prorated_units"] or instant["units"])
+        for instant in event["instants"]
+    ]
     return (
         f"{place['partition']}:{place['offset']}:{place['index']}",
         event["timestamp"],

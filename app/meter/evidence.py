@@ -45,6 +45,22 @@ class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Time in ms of the first revision it counts at; None: it was in time."""
 
 
+class EventInstant(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event billed at once in a cell of a charge paid in advance: its newest record."""
+
+    instant_id: str
+    record_id: str
+    cell_id: str
+    charge_id: str
+    revision: int
+    units: str
+    prorated_units: str | None
+    """None: the charge is not prorated, and `units` are billed."""
+    counts: bool
+    """False: a correction took the event out of the cell."""
+    cut_ms: int
+
+
 class EventFate(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one arrival."""
 
@@ -60,6 +76,8 @@ class EventFate(msgspec.Struct, frozen=True, kw_only=True):
     amended: bool = False
     duplicate_of: Place | None = None
     charges: tuple[ChargeOutcome, ...] = ()
+    instants: tuple[EventInstant, ...] = ()
+    """One for each cell that was ever billed for it in advance; none before its grid cut."""
 
 
 class KnownEvent(msgspec.Struct, frozen=True):

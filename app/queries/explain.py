@@ -170,7 +170,7 @@ async def _explain_once(
     again = Tracer(state, meter_key)
     selected = _Selection(again, query)
     listed = [
-        await fate_of(found, find_raw)
+        await fate_of(state, found, find_raw)
         for start in range(0, len(places), STEP_ITEMS)
         for arrival in await _read_again(replay.owned, places[start : start + STEP_ITEMS])
         if (found := concerned(arrival, again, selected)) is not None

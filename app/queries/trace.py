@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from app.bounds.limits import PER_PAGE
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.meter.evidence import ChargeOutcome, EventFate, Place
+from app.meter.evidence import ChargeOutcome, EventFate, EventInstant, Place
 from app.meter.usage import ChargeInForce
+from app.numbers import plain
 from app.queries.replay import Replay
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import feeding
 from app.wire.arrivals import Arrival, Arrived, SubscriptionKey
 from app.wire.identity import event_id, same_body
+from app.wire.instant_records import instant_id
+from app.wire.usage_records import record_id
 from tables.cells.cell import Span
 from tables.changelogged.presence import first_offsets
 from tables.event_index.entries import Entry
@@ -70,7 +73,7 @@ async def trace(
     async with replay.reading(feeding(show), [name], offsets) as reading:
         await reading.so_far()
     found.sort(key=lambda one: one.arrival.position)
-    return [await fate_of(one, find_raw) for one in found]
+    return [await fate_of(state, one, find_raw) for one in found]
 
 
 def judged(
@@ -97,7 +100,7 @@ def status_of(found: Found) -> str:
     return "counted" if counts else "ignored"
 
 
-async def fate_of(found: Found, find_raw: FindRaw) -> EventFate:
+async def fate_of(state: Partition, found: Found, find_raw: FindRaw) -> EventFate:
     """Word what became of an arrival."""
     arrival, standing = found.arrival, found.verdict
     counted = standing.counted or arrival
@@ -119,7 +122,26 @@ async def fate_of(found: Found, find_raw: FindRaw) -> EventFate:
         amended=counted.event is not arrival.event,
         duplicate_of=None if winner is None else Place(*winner[:4]),
         charges=tuple(_outcome(one) for one in found.traced),
+        instants=tuple(_instants(state, arrival)) if winner is None else (),
     )
+
+
+def _instants(state: Partition, arrival: Arrival) -> Iterator[EventInstant]:
+    """Yield what the event that counts of an id billed at once."""
+    for figure in state.instants.figures(arrival.identity):
+        chain = state.instants.chain(figure.cell_id)
+        instant, prorated = instant_id(figure.cell_id, figure.transaction_id), figure.prorated_units
+        yield EventInstant(
+            instant_id=instant,
+            record_id=record_id(instant, figure.revision),
+            cell_id=figure.cell_id,
+            charge_id="" if chain is None else chain.charge_id,
+            revision=figure.revision,
+            units=plain(figure.units),
+            prorated_units=None if prorated is None else plain(prorated),
+            counts=figure.counts,
+            cut_ms=figure.decided_ms,
+        )
 
 
 async def _duplicate_kind(

@@ -22,6 +22,7 @@ from app.billing_periods.instants import iso_seconds
 from app.kafka.clients import Consumer, Producer, started
 from app.main import Worker
 from app.settings import Settings
+from app.wire.instant_records import INSTANT_TYPES
 from app.wire.keys import home_partition, message_key
 from tests.conformance.comparison import Comparison, Difference
 from tests.conformance.directory import FileOutcome, Outcome, is_api_file
@@ -124,13 +125,19 @@ class _Run:
         vector = script.vector.json
         self.script = script
         self.organization_id = organization_id
-        self.external_id = external_id(vector)
+        self.external_ids = list(
+            dict.fromkeys((external_id(vector), *(r.external_id for r in script.readings)))
+        )
         self.differences: list[Difference] = []
         self.charge = charge_of(vector)
         self.unique = vector["metric"]["aggregation_type"] == "unique_count_agg"
         self.compare = Comparison(vector.get("compare") or {})
         self.filter_ids: list[str] = []
-        self.subscription_id = ""
+        self.subscription_ids: dict[str, str] = {}
+        """By external id."""
+        paid = self.charge.pay_in_advance
+        self.in_advance = paid and vector.get("mode") == "current_usage"
+        """Whether its units are those of usage, which tell what was billed at once too."""
         self.by_rest = by_rest
         self.timestamps_ms = [event.timestamp_ms for event in arrivals(script.vector)]
         self.position = ""
@@ -174,7 +181,7 @@ async def _run(runs: Sequence[_Run], servers: Servers, directory: Path) -> None:
         records = await _newest_records(worker.settings)
     for run in runs:
         if not run.stopped:
-            _compare_published(run, records.get(run.subscription_id, {}))
+            _compare_published(run, records)
 
 
 async def _step(tools: _Tools, run: _Run, step: Step) -> None:
@@ -188,7 +195,8 @@ async def _step(tools: _Tools, run: _Run, step: Step) -> None:
         elif step.what == "read":
             await _read(tools.client(run), run, run.script.readings[step.number])
         elif step.what == "terminate":
-            await tools.client(run).call("DELETE", f"/subscriptions/{run.external_id}")
+            for named in run.external_ids:
+                await tools.client(run).call("DELETE", f"/subscriptions/{named}")
         else:
             await _look_back(tools.client(run), run)
     except Exception as error:
@@ -203,8 +211,9 @@ async def _define(client: Client, run: _Run) -> None:
     made = await client.call("POST", "/plans", plan_body(vector, plan, metric_id))
     run.filter_ids = [f["lago_id"] for f in made["plan"]["charges"][0]["filters"]]
     await client.call("POST", "/customers", customer_body(plan))
-    subscribed = await client.call("POST", "/subscriptions", subscription_body(vector, plan))
-    run.subscription_id = subscribed["subscription"]["lago_id"]
+    for named in run.external_ids:
+        subscribed = await client.call("POST", "/subscriptions", subscription_body(named, plan))
+        run.subscription_ids[named] = subscribed["subscription"]["lago_id"]
 
 
 async def _send(tools: _Tools, run: _Run, step: Step) -> None:
@@ -213,7 +222,9 @@ async def _send(tools: _Tools, run: _Run, step: Step) -> None:
         run.position = await tools.client(run).produce(body)
         return
     settings = tools.worker.settings
-    key = message_key(run.organization_id, run.external_id)
+    event = run.script.vector.json["events"][step.number]
+    named = event.get("external_subscription_id", run.external_ids[0])
+    key = message_key(run.organization_id, named)
     partition = home_partition(key, settings.raw_partitions, settings.home_partitioner)
     sent = await tools.producer.send_and_wait(
         settings.topic(settings.raw_topic),
@@ -228,7 +239,7 @@ async def _send(tools: _Tools, run: _Run, step: Step) -> None:
 async def _read(client: Client, run: _Run, reading: Reading) -> None:
     if not reading.in_usage:
         return
-    path = f"/customers/{CUSTOMER}/current_usage?external_subscription_id={run.external_id}"
+    path = f"/customers/{CUSTOMER}/current_usage?external_subscription_id={reading.external_id}"
     if run.position:
         path += f"&wait_for={run.position}"
     usage = (await asyncio.wait_for(_settled(client, path), _FOLD_TIMEOUT_S))["customer_usage"]
@@ -239,25 +250,30 @@ async def _read(client: Client, run: _Run, reading: Reading) -> None:
     for name, at_ms in shown.items():
         if usage[name] != iso_seconds(at_ms):
             run.differences.append(Difference(place + name, iso_seconds(at_ms), usage[name]))
-    _compare_usage(run, reading, usage["charges_usage"][0], "usage ")
+    charge_usage = usage["charges_usage"][0]
+    names = usage_names(run.charge, unique=run.unique)
+    cells = usage_cells(charge_usage, run.charge, names, in_advance=run.in_advance)
+    _compare(run, reading, cells, names, "usage ")
 
 
 async def _look_back(client: Client, run: _Run) -> None:
     """Past usage of every period that the vector is about."""
-    path = f"/customers/{CUSTOMER}/past_usage?external_subscription_id={run.external_id}"
-    periods = (await client.call("GET", f"{path}&per_page={_MOST_PERIODS}"))["usage_periods"]
-    by_start = {period["from_datetime"]: period["charges_usage"] for period in periods}
     for reading in run.script.readings:
-        if reading.in_records:
-            (charge_usage,) = by_start[iso_seconds(reading.period.start_ms)] or (None,)
-            _compare_usage(run, reading, charge_usage, "past usage ")
+        if not reading.in_records:
+            continue
+        path = f"/customers/{CUSTOMER}/past_usage?external_subscription_id={reading.external_id}"
+        periods = (await client.call("GET", f"{path}&per_page={_MOST_PERIODS}"))["usage_periods"]
+        by_start = {period["from_datetime"]: period["charges_usage"] for period in periods}
+        # Nothing was used where no charge is shown.
+        (charge_usage,) = by_start[iso_seconds(reading.period.start_ms)] or (None,)
+        names = _billed(run, usage_names(run.charge, unique=run.unique))
+        cells = [] if charge_usage is None else usage_cells(charge_usage, run.charge, names)
+        _compare(run, reading, cells, names, "past usage ")
 
 
-def _compare_usage(run: _Run, reading: Reading, charge_usage: Json | None, of: str) -> None:
-    """`charge_usage` is None when nothing was used."""
-    names = usage_names(run.charge, unique=run.unique)
-    cells = [] if charge_usage is None else usage_cells(charge_usage, run.charge, names)
-    _compare(run, reading, cells, names, of)
+def _billed(run: _Run, names: Sequence[str]) -> Sequence[str]:
+    """Return the numbers of a period that is over; what it billed at once is not among them."""
+    return [name for name in names if not (run.in_advance and name == "units")]
 
 
 def _compare(
@@ -309,16 +325,19 @@ async def _newest_records(settings: Settings) -> Records:
             for batch in (await consumer.getmany(timeout_ms=200)).values():
                 for message in batch:
                     record = json.loads(message.value)
+                    if record["type"] in INSTANT_TYPES:
+                        continue
                     of = newest.setdefault(record["lago_subscription_id"], {})
                     of.setdefault(record["period"]["from"], {})[record["cell_id"]] = record
     return newest
 
 
-def _compare_published(run: _Run, newest: dict[str, dict[str, Json]]) -> None:
+def _compare_published(run: _Run, records: Records) -> None:
     for reading in run.script.readings:
         if not reading.in_records:
             continue
         place = f"{reading.place}records "
+        newest = records.get(run.subscription_ids[reading.external_id], {})
         found = newest.get(iso_seconds(reading.period.start_ms), {}).values()
         complete = [record for record in found if record["type"] == "period.completed"]
         cells = [record for record in found if record["type"] != "period.completed"]
@@ -329,4 +348,4 @@ def _compare_published(run: _Run, newest: dict[str, dict[str, Json]]) -> None:
             told = str(complete[0]["records_count"])
             run.differences.append(Difference(f"{place}records_count", str(len(cells)), told))
         published = record_cells(cells, run.charge, run.filter_ids, unique=run.unique)
-        _compare(run, reading, published, RECORD_NAMES, "records ")
+        _compare(run, reading, published, _billed(run, RECORD_NAMES), "records ")

@@ -28,14 +28,16 @@ RECORD_NAMES = (
 Wanted = Callable[[CellFigures], bool]
 
 
-def usage_cells(charge_usage: Json, charge: Charge, names: Sequence[str]) -> list[CellFigures]:
-    """The cells that usage shows of a charge."""
+def usage_cells(
+    charge_usage: Json, charge: Charge, names: Sequence[str], *, in_advance: bool = False
+) -> list[CellFigures]:
+    """The cells that usage shows of a charge; `in_advance`: with what was billed at once."""
     if charge_usage["grouped_usage"]:
         groups = [(each["grouped_by"], each) for each in charge_usage["grouped_usage"]]
     else:
         groups = [({}, charge_usage)]
     return [
-        CellFigures(filter_id, grouped_by, _usage_numbers(figures, names))
+        CellFigures(filter_id, grouped_by, _usage_numbers(figures, names, in_advance=in_advance))
         for grouped_by, group in groups
         for filter_id, figures in _buckets(group, charge)
     ]
@@ -63,9 +65,11 @@ def usage_names(charge: Charge, *, unique: bool) -> tuple[str, ...]:
     return tuple(name for name in RECORD_NAMES if name not in hidden)
 
 
-def _usage_numbers(figures: Json, names: Sequence[str]) -> Numbers:
-    own = ("total_aggregated_units", "events_count")
-    return {name: Decimal(figures[name if name in own else "units"]) for name in names}
+def _usage_numbers(figures: Json, names: Sequence[str], *, in_advance: bool) -> Numbers:
+    own = {name: name for name in ("total_aggregated_units", "events_count")}
+    if in_advance:
+        own["units"] = "in_advance_units"
+    return {name: Decimal(figures[own.get(name, "units")]) for name in names}
 
 
 def record_cells(

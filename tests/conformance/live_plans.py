@@ -59,7 +59,10 @@ def plan_of(of: Vector) -> LivePlan:
     if "started_at" not in subscription:
         raise CannotRun("its subscription has no start")
     wanted = [_wanted(each.get("period", vector.get("period")), subscription) for each in described]
-    plan = next(_plans(parse_timestamp(subscription["started_at"]), wanted), None)
+    # One that says nothing of its start is there when its first period begins.
+    started_at, first_ms = subscription["started_at"], wanted[0].period.start_ms
+    started_at_ms = first_ms if started_at is None else parse_timestamp(started_at)
+    plan = next(_plans(started_at_ms, wanted), None)
     if plan is None:
         raise CannotRun("no plan has this period")
     if plan.terminated_at_ms is not None:

@@ -92,12 +92,12 @@ def customer_body(plan: LivePlan) -> dict[str, Any]:
     return {"customer": {"external_id": CUSTOMER, "timezone": plan.timezone}}
 
 
-def subscription_body(vector: Json, plan: LivePlan) -> dict[str, Any]:
+def subscription_body(external_id: str, plan: LivePlan) -> dict[str, Any]:
     """POST /subscriptions."""
     body = {
         "external_customer_id": CUSTOMER,
         "plan_code": PLAN,
-        "external_id": external_id(vector),
+        "external_id": external_id,
         "billing_time": plan.billing_time,
         "subscription_at": iso_milliseconds(plan.subscription_at_ms),
     }

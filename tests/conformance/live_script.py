@@ -11,7 +11,7 @@ from tests.conformance.aggregation import check_choices, seen_at
 from tests.conformance.files import Json, Vector
 from tests.conformance.live_figures import RECORD_NAMES
 from tests.conformance.live_plans import LivePlan, plan_of, readings_of
-from tests.conformance.scenario import CannotRun, arrivals, measured, period_of
+from tests.conformance.scenario import CannotRun, arrivals, external_id, measured, period_of
 
 _PARTS = ("groups", "filters")
 _QUIET_MS = 60_000
@@ -22,6 +22,7 @@ class Reading(NamedTuple):
     """Figures that are looked at, and what they have to be."""
 
     place: str
+    external_id: str
     expect: Json
     at_ms: int
     period: Period
@@ -91,6 +92,7 @@ def _readings(vector: Vector, plan: LivePlan) -> Iterator[Reading]:
         before = (at_ms, len(seen))
         yield Reading(
             place="" if whole else f"checkpoints[{number}].",
+            external_id=external_id({**vector.json, **described}),
             expect=described["expect"],
             at_ms=at_ms,
             period=period,

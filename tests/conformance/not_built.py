@@ -16,12 +16,7 @@ VECTORS: Final = frozenset[str]()
 REFERENCES: Final = frozenset[str]()
 """The figures beside them."""
 
-LIVE: Final = frozenset(
-    (
-        "pay-in-advance-0027",
-        "pay-in-advance-0030",
-    )
-)
+LIVE: Final = frozenset[str]()
 """Through a running worker."""
 
 

@@ -49,6 +49,7 @@ STAGES = (
     _pytest(
         "units",
         *(
+            "tests/app/offline/test_comparison.py",
             "tests/app/offline/test_fold.py",
             "tests/app/wire/test_usage_records.py",
             "tests/app/test_numbers.py",

@@ -35,6 +35,18 @@ class ChargeOutcome(Model):
     counts_from_cut: Instant | None = Field(description="Null: it was in time.")
 
 
+class EventInstant(Model):
+    instant_id: str
+    id: str = Field(description="Of its newest record on usage-records.")
+    cell_id: str
+    lago_charge_id: str
+    revision: Count
+    units: Units
+    prorated_units: str | None = Field(description="Null: `units` are billed.")
+    events_count: Literal[0, 1] = Field(description="0: a correction took the event out.")
+    closed_at: Instant
+
+
 class EventFate(Model):
     transaction_id: str
     external_subscription_id: str
@@ -47,6 +59,7 @@ class EventFate(Model):
     amended: bool
     duplicate_of: Position | None
     charges: list[ChargeOutcome]
+    instants: list[EventInstant] = Field(description="What charges paid in advance billed for it.")
 
 
 class TraceOutput(Model):

@@ -12,8 +12,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.billing_periods.instants import parse_iso8601_ms
+from app.kafka.topics import USAGE_ALERTS
 from app.settings import Settings
 from tests.world.live.recount import Figure, Row
+from tests.world.live.recount_events import Billed, Triggered
 
 Json = dict[str, Any]
 Period = tuple[str, str]
@@ -32,6 +35,11 @@ class Ledger:
         """Records that came again under the same id."""
         self.next: dict[int, int] = {}
         """By partition, the offset up to which the topic was read."""
+        self.instants: dict[str, Json] = {}
+        """The newest revision of what each event billed in advance, by instant_id."""
+        self.alerts: dict[str, bytes] = {}
+        """Every message of an alert by id."""
+        self.next_alerts: dict[int, int] = {}
         self._cells: dict[Period, dict[str, int]] = {}
 
     def take(self, value: bytes) -> None:
@@ -39,6 +47,9 @@ class Ledger:
         record = json.loads(value)
         known = self.bodies.setdefault(record["id"], value)
         assert known == value, f"id {record['id']} has two bodies:\n{known!r}\n{value!r}"
+        if record["type"] in ("usage.instant", "usage.instant_revised"):
+            self._take_instant(record)
+            return
         before = self.newest.get(record["cell_id"])
         revision = -1 if before is None else before["revision"]
         if record["revision"] <= revision:
@@ -57,6 +68,47 @@ class Ledger:
             assert int(record["digest"], 16) == sum(cells.values()) % (1 << 128), record
         else:
             cells[record["cell_id"]] = int(record["digest"], 16)
+
+    def _take_instant(self, record: Json) -> None:
+        before = self.instants.get(record["instant_id"])
+        revision = -1 if before is None else before["revision"]
+        if record["revision"] <= revision:
+            self.repeats += 1
+            return
+        assert record["revision"] == revision + 1, (record, before)
+        if before is not None:
+            assert record["previous_units"] == before["units"]
+        self.instants[record["instant_id"]] = record
+
+    def take_alert(self, value: bytes) -> None:
+        """One message of an alert."""
+        identity = json.loads(value)["triggered_alert"]["lago_id"]
+        self.repeats += identity in self.alerts
+        assert self.alerts.setdefault(identity, value) == value
+
+    def billed(self) -> set[Billed]:
+        """What each event bills in advance."""
+        return {
+            Billed(
+                tuple(record["position"][key] for key in ("partition", "offset", "index")),
+                *(Decimal(record[f"{key}units"]) for key in ("", "current_", "peak_")),
+            )
+            for record in self.instants.values()
+        }
+
+    def triggered(self) -> set[Triggered]:
+        """What alerts told."""
+        bodies = [json.loads(value)["triggered_alert"] for value in self.alerts.values()]
+        return {
+            Triggered(
+                body["external_subscription_id"],
+                parse_iso8601_ms(body["triggered_at"]) or 0,
+                Decimal(body["previous_value"]),
+                Decimal(body["current_value"]),
+                tuple(Decimal(each["value"]) for each in body["crossed_thresholds"]),
+            )
+            for body in bodies
+        }
 
     def completions(self) -> dict[tuple[str, str], int]:
         """Newest revision of each completion by (external_subscription_id, from)."""
@@ -78,8 +130,8 @@ class Ledger:
 
     @property
     def records(self) -> set[bytes]:
-        """Every record as a set."""
-        return set(self.bodies.values())
+        """Every message as a set."""
+        return {*self.bodies.values(), *self.alerts.values()}
 
 
 def _period(record: Json) -> Period:
@@ -108,6 +160,8 @@ async def read_on(settings: Settings, ledger: Ledger) -> None:
     """Take in what was committed since."""
     for record in await records_of(settings, settings.usage_records_topic, ledger.next):
         ledger.take(record.value)
+    for record in await records_of(settings, USAGE_ALERTS, ledger.next_alerts):
+        ledger.take_alert(record.value)
 
 
 async def records_of(

@@ -7,9 +7,11 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 from app.offline.export import What, export
 from app.settings import Settings
+from app.wire.usage_records import Topic
 from tests.world.live.api import KEY
 
 _ROOT = Path(__file__).parents[3]
@@ -17,12 +19,18 @@ _METER = [sys.executable, "-c", "from app.cli.main import cli; cli()"]
 
 
 async def fold_offline(settings: Settings, directory: Path, at_ms: int | None = None) -> set[bytes]:
-    """Every record that the logs make until then, by default until now."""
+    """Every message of any topic that the logs make until then, by default until now."""
     at_ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
     definitions = await _exported(settings, "definitions", directory)
     events = await _exported(settings, "events", directory)
     status, output, said = await _meter(
-        "fold", "--records-only", "--at", str(at_ms), str(definitions), str(events)
+        "fold",
+        "--records-only",
+        *(f"--topic={topic}" for topic in get_args(Topic)),
+        "--at",
+        str(at_ms),
+        str(definitions),
+        str(events),
     )
     assert status == 0, said
     return set(output.splitlines())
@@ -35,7 +43,10 @@ async def verify(url: str) -> str:
     found = json.loads(output)
     assert found["equal"]
     assert found["pairs_verified"] > 0
-    return f"{found['pairs_verified']} pairs, {found['cells_verified']} cells: all equal"
+    messages = sum(found["records_verified"].values())
+    assert messages > 0
+    pairs, cells = found["pairs_verified"], found["cells_verified"]
+    return f"{pairs} pairs, {cells} cells, {messages} messages: all equal"
 
 
 async def _meter(*arguments: str) -> tuple[int | None, bytes, str]:

@@ -20,6 +20,7 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.settings import Settings
+from tests.world.live.recount_events import Billed, Events, Triggered
 
 Position = tuple[int, int, int, int]
 _EVENTS_A_PAGE = 2_000
@@ -59,22 +60,37 @@ class Recount(NamedTuple):
     """Of each span that was asked for; rows that nothing counts in are left out."""
     events: int
     ids: int
+    billed: set[Billed]
+    """What each event bills in advance, of the spans."""
+    triggered: set[Triggered]
+    """What alerts tell, of the last span."""
 
 
-async def recount(settings: Settings, spans_ms: Sequence[tuple[int, int]]) -> Recount:
-    """The figures of spans [from, until), each id once: where its position is smallest."""
+async def recount(
+    settings: Settings, spans_ms: Sequence[tuple[int, int]], watched: Sequence[str] = ()
+) -> Recount:
+    """The figures of spans [from, until), each id once: where its position is smallest.
+
+    `watched`: subscriptions with the alert.
+    """
     with tempfile.TemporaryFile(prefix="recount-") as file:
         numbers = await _write_down(settings, file)
         # For as long as it takes, others go on.
-        return await asyncio.to_thread(_counted, file, numbers, spans_ms)
+        return await asyncio.to_thread(_counted, file, numbers, spans_ms, watched)
 
 
-def _counted(file: IO[bytes], numbers: array[int], spans_ms: Sequence[tuple[int, int]]) -> Recount:
-    books = [_Books() for _ in spans_ms]
+def _counted(
+    file: IO[bytes],
+    numbers: array[int],
+    spans_ms: Sequence[tuple[int, int]],
+    watched: Sequence[str],
+) -> Recount:
+    books, single = [_Books() for _ in spans_ms], Events(spans_ms, watched)
     first: dict[tuple[str, str], Seen] = {}
     once = 0
 
     def enter(event: Seen) -> None:
+        single.enter(event)
         for (from_ms, until_ms), of_span in zip(spans_ms, books, strict=True):
             if from_ms <= event.timestamp_ms < until_ms:
                 of_span.enter(event)
@@ -90,7 +106,8 @@ def _counted(file: IO[bytes], numbers: array[int], spans_ms: Sequence[tuple[int,
             first[name] = event
     for event in first.values():
         enter(event)
-    return Recount([of_span.figures() for of_span in books], len(numbers), once + len(first))
+    figures, ids = [of_span.figures() for of_span in books], once + len(first)
+    return Recount(figures, len(numbers), ids, single.billed(), single.triggered())
 
 
 async def _write_down(settings: Settings, file: IO[bytes]) -> array[int]:

@@ -21,6 +21,7 @@ from tests.world.live.consumer import Ledger, read_on
 from tests.world.live.offline import fold_offline
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.recount import Figure, Recount, Row, recount
+from tests.world.live.recount_events import EVERY, IN_ADVANCE, ONCE, WATCHED
 from tests.world.waiting import eventually
 
 SCALE = int(os.environ.get("TEST_SCALE", "1"))
@@ -80,6 +81,8 @@ class World:
         self.api = api
         self.months = Months()
         self.names = [f"sub-{number}" for number in range(subscriptions)]
+        self.watched = self.names[:2]
+        """Those with an alert."""
         self.acknowledged = 0
         """Events that the broker said it has, of loads that are over."""
         self._recount: Recount | None = None
@@ -88,6 +91,7 @@ class World:
         """Metrics, plan, customer and subscriptions."""
         await self.define_metrics()
         await self.subscribe()
+        await _in_parallel([self._alert(name) for name in self.watched], self.api)
 
     async def define_metrics(self) -> None:
         """Metrics and a plan that has a charge of each."""
@@ -116,6 +120,15 @@ class World:
         }
         return "POST", "/subscriptions", {"subscription": subscription}
 
+    def _alert(self, name: str) -> tuple[str, str, Json]:
+        alert = {
+            "alert_type": "billable_metric_current_usage_units",
+            "code": "much",
+            "billable_metric_code": WATCHED,
+            "thresholds": [{"value": str(ONCE)}, {"value": str(EVERY), "recurring": True}],
+        }
+        return "POST", f"/subscriptions/{name}/alerts", {"alert": alert}
+
     async def terminate(self) -> None:
         """End all subscriptions now."""
         await _in_parallel([("DELETE", f"/subscriptions/{n}", None) for n in self.names], self.api)
@@ -133,7 +146,7 @@ class World:
 
     async def recounted(self) -> Recount:
         """Every month by the raw topic as it is now."""
-        return await recount(self.settings, list(pairwise(self.months.starts_ms)))
+        return await recount(self.settings, list(pairwise(self.months.starts_ms)), self.watched)
 
     async def shown(self) -> dict[Row, Figure]:
         """Current usage of all subscriptions."""
@@ -188,6 +201,9 @@ class World:
             return figures, wanted <= ledger.completions().keys()
 
         await eventually(published, (recounts, True), timeout_s, every_s=0.5)
+        if len(months) == len(self.months.starts) - 1:
+            assert ledger.billed() == recount.billed
+            assert ledger.triggered() == recount.triggered
         return ledger
 
 
@@ -199,6 +215,8 @@ def _charge(metric: Json) -> Json:
     }
     if metric["code"] == "calls":
         charge["properties"]["pricing_group_keys"] = ["zone"]
+    if metric["code"] == IN_ADVANCE:
+        charge["pay_in_advance"] = True
     if metric["code"] == "traffic":
         charge["filters"] = [{"values": {"region": ["eu"]}, "properties": {"amount": "2"}}]
     return charge
@@ -325,7 +343,7 @@ class Traffic:
 def _properties(code: str, choose: random.Random) -> dict[str, Any]:
     if code == "traffic":
         properties: dict[str, Any] = {
-            "gb": f"{choose.randrange(10**5)}.{choose.randrange(10**4):04}"
+            "gb": f"{choose.randrange(-(10**4), 10**5)}.{choose.randrange(10**4):04}"
         }
         region = choose.choice(["eu", "us", None])
         return properties | ({} if region is None else {"region": region})
