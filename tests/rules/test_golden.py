@@ -2,6 +2,8 @@
 
 `tests/rules/golden` has two logs of half a year that touch every aggregation, filters, groups,
 corrections, history records, plan changes, timezones, late and repeated events, and dead letters.
+A log of version 2 has charges paid in advance, alerts, presentation keys, lists of single events
+and child plans.
 `digests.json` has the SHA-256 of all that the folds make of them, kind by kind.
 
 The digests may change for two reasons only, and the commit tells which:
@@ -23,9 +25,9 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from app.records import Ledger, UsageInstant, read
-from tests.rules.golden import story
+from tests.rules.golden import story, story_2
 from tests.rules.golden.digests import digests_of, known_digests, rows
-from tests.rules.golden.folds import DEFINITIONS, EVENTS, Rows
+from tests.rules.golden.folds import LOG, LOG_2, Log, Rows
 
 KINDS = sorted(known_digests())
 
@@ -45,9 +47,11 @@ def test_every_kind_has_records_and_a_digest(made: Rows) -> None:
     assert all(made.values())
 
 
-def test_a_worker_publishes_the_records_of_the_offline_fold(made: Rows) -> None:
-    live = [msgspec.msgpack.decode(record)[1] for record in made["usage records"]]
-    assert sorted(live) == sorted(made["offline usage records"])
+@pytest.mark.parametrize("log", [LOG, LOG_2], ids=["version 1", "version 2"])
+def test_a_worker_publishes_the_records_of_the_offline_fold(log: Log, made: Rows) -> None:
+    records = made[f"{log.prefix}usage records"]
+    live = [msgspec.msgpack.decode(record)[1] for record in records]
+    assert sorted(live) == sorted(made[f"{log.prefix}offline usage records"])
 
 
 def test_a_consumer_finds_each_period_complete_exactly_when_its_records_are_there(
@@ -90,6 +94,26 @@ def test_records_of_version_1_keep_to_their_schemas(made: Rows) -> None:
         assert [f"{each.json_path}: {each.message}" for each in errors] == []
 
 
-def test_the_log_is_the_one_that_the_story_tells() -> None:
-    assert story.definitions() == DEFINITIONS.read_bytes()
-    assert story.events() == EVENTS.read_bytes()
+@pytest.mark.parametrize("log", [LOG, LOG_2], ids=["version 1", "version 2"])
+def test_the_log_is_the_one_that_the_story_tells(log: Log) -> None:
+    told = story if log is LOG else story_2
+    assert told.definitions() == log.definitions.read_bytes()
+    assert told.events() == log.events.read_bytes()
+
+
+def test_the_log_of_version_2_has_what_that_is_about(made: Rows) -> None:
+    bodies = [msgspec.json.decode(r) for r in made["version 2 offline usage records"]]
+    closed = [body for body in bodies if body.get("type", "").startswith("usage.re")]
+    assert {body.get("type", body.get("webhook_type")) for body in bodies} == {
+        "usage.instant",
+        "usage.instant_revised",
+        "usage.recorded",
+        "usage.revised",
+        "period.completed",
+        "alert.triggered",
+    }
+    assert {body["billing"] for body in closed} == {"arrears", "none", "renewal"}
+    assert any(body["presentation_breakdowns"] for body in closed)
+    for lists in ("values", "prorated_values", "running_total"):
+        assert any((body["per_event"] or {}).get(lists) for body in closed), lists
+    assert any(body["charge"]["lago_parent_id"] for body in closed)

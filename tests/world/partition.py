@@ -52,6 +52,7 @@ class Changelog:
             "presence": {},
             "published": {},
             "corrections": {},
+            "evaluations": {},
             "instants": {},
             "daily": {},
         }
@@ -69,6 +70,7 @@ class Changelog:
         self.tables["presence"].update(changes.event_ranges)
         self.tables["published"].update(changes.published)
         self.tables["corrections"].update(changes.corrections)
+        self.tables["evaluations"].update(changes.evaluations)
         _compact(self.tables["instants"], changes.instants)
         _compact(self.tables["daily"], changes.daily)
         self.index_rows += changes.index_rows
@@ -91,6 +93,8 @@ class Changelog:
             partition.published.load(key, value)
         for key, value in self.tables["corrections"].items():
             partition.corrections.load(key, value)
+        for key, value in self.tables["evaluations"].items():
+            partition.evaluations.load(key, value)
         for key, value in self.tables["instants"].items():
             partition.instants.load(key, value)
         for key, value in self.tables["daily"].items():

@@ -1,6 +1,6 @@
 """`python -m tests.rules.golden`: tell which digests differ, or make files anew.
 
-`--write` writes the digests, `--write-log` both logs and the digests. With `--dump DIRECTORY` the
+`--write` writes the digests, `--write-log` the logs and the digests. With `--dump DIRECTORY` the
 records of each kind become a file: make it with two versions, and let `diff -r` tell which differ.
 """
 
@@ -11,9 +11,9 @@ import re
 import sys
 from pathlib import Path
 
-from tests.rules.golden import story
+from tests.rules.golden import story, story_2
 from tests.rules.golden.digests import digests_of, known_digests, rows, write_digests
-from tests.rules.golden.folds import DEFINITIONS, EVENTS, Rows
+from tests.rules.golden.folds import LOG, LOG_2, Rows
 
 
 def main() -> int:
@@ -24,8 +24,9 @@ def main() -> int:
     parser.add_argument("--dump", type=Path, metavar="DIRECTORY", help="write the records there")
     asked = parser.parse_args()
     if asked.write_log:
-        DEFINITIONS.write_bytes(story.definitions())
-        EVENTS.write_bytes(story.events())
+        for log, told in ((LOG, story), (LOG_2, story_2)):
+            log.definitions.write_bytes(told.definitions())
+            log.events.write_bytes(told.events())
     if asked.write or asked.write_log:
         write_digests()
     made = rows()

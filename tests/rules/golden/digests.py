@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from tests.rules.golden.folds import HERE, Rows, folded_live, folded_offline
+from tests.rules.golden.folds import HERE, LOG, LOG_2, Rows, folded
 
 DIGESTS = HERE / "digests.json"
 
 
 def rows() -> Rows:
-    """Return the records of both folds, by kind."""
-    return {**folded_offline(), **folded_live()}
+    """Return the records of both folds of both logs, by kind."""
+    return {**folded(LOG), **folded(LOG_2)}
 
 
 def digests_of(made: Rows) -> dict[str, str]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from click.testing import CliRunner
 
 from app.api.json_text import encode
 from app.api.usage_json import current_usage_json
+from app.bounds.turns import drained
 from app.cli.event_lines import EventsFile
 from app.cli.fold import fold
 from app.definitions.commands import Command
@@ -38,12 +39,15 @@ from app.wire.arrivals import (
 )
 from app.wire.identity import same_body
 from app.wire.refusals import Refusal
+from app.wire.usage_records import PublishedRecord
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
+from tables.closing.instants import instants_at, members_ahead, members_wanted
 from tables.partition.intake import Duplicate, RefusedArrival, WaitForDefinitions
 from tables.partition.partition import Slice
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
+from tests.rules.golden import story_2
 from tests.rules.golden.story import END_MS
 from tests.world.definitions import CommandAt
 from tests.world.partition import Live
@@ -52,8 +56,30 @@ Rows = dict[str, list[bytes]]
 """Records by their kind."""
 
 HERE = Path(__file__).parent
-DEFINITIONS = HERE / "definitions.jsonl"
-EVENTS = HERE / "events.jsonl"
+
+
+class Log(NamedTuple):
+    """Two committed files, and how far they are folded."""
+
+    prefix: str
+    """What names of its kinds begin with."""
+    definitions: Path
+    events: Path
+    end_ms: int
+    topics: tuple[str, ...]
+    changelogs: tuple[str, ...] = ()
+    """Those that only charges and alerts of version 2 have."""
+
+
+LOG = Log("", HERE / "definitions.jsonl", HERE / "events.jsonl", END_MS, ("usage-records",))
+LOG_2 = Log(
+    "version 2 ",
+    HERE / "definitions_2.jsonl",
+    HERE / "events_2.jsonl",
+    story_2.END_MS,
+    ("usage-records", "usage-alerts"),
+    ("evaluations", "instants"),
+)
 
 BATCH = 13
 """Arrivals that the worker folds before it looks at definitions and cuts."""
@@ -63,9 +89,17 @@ _RAW = "events-raw"
 _LETTERS = "events-dead-letter"
 
 
-def folded_offline() -> Rows:
+def folded(log: Log) -> Rows:
+    """Return the records of both folds of a log, by kind."""
+    made = {**folded_offline(log), **folded_live(log)}
+    return {log.prefix + kind: records for kind, records in made.items()}
+
+
+def folded_offline(log: Log) -> Rows:
     """Return the lines that `meter fold` prints."""
-    ran = CliRunner().invoke(fold, ["--at", str(END_MS), str(DEFINITIONS), str(EVENTS)])
+    topics = [f"--topic={topic}" for topic in log.topics]
+    files = [str(log.definitions), str(log.events)]
+    ran = CliRunner().invoke(fold, ["--at", str(log.end_ms), *topics, *files])
     assert ran.exit_code == 0, ran.output
     rows: Rows = {"offline usage records": [], "offline current usage": []}
     for line in ran.stdout_bytes.splitlines():
@@ -74,32 +108,32 @@ def folded_offline() -> Rows:
     return rows
 
 
-def folded_live() -> Rows:
+def folded_live(log: Log) -> Rows:
     """Return everything that a worker writes and answers on its way through both logs."""
-    with DEFINITIONS.open("rb") as file:
+    with log.definitions.open("rb") as file:
         defined = [
             CommandAt(read.append_time_ms, read.offset, Command.decode(read.value))
             for read in read_definitions(file)
         ]
-    with EVENTS.open("rb") as file, EventsFile(file) as events:
+    with log.events.open("rb") as file, EventsFile(file) as events:
         lines = [line for log in events.logs() for line in log]
     lines.sort(key=itemgetter(0, 1, 2))
-    worker = Worker(defined)
+    worker = Worker(defined, log.changelogs)
     for number, first in enumerate(range(0, len(lines), BATCH), 1):
         worker.take_batch(lines[first : first + BATCH])
         if number % RESTARTED_EVERY == 0:
             worker.restart()
             worker.partition.corrected.follow_all()
-    worker.close_until(END_MS)
+    worker.close_until(log.end_ms)
     worker.flush()
-    worker.answer(END_MS)
+    worker.answer(log.end_ms)
     return worker.rows
 
 
 class Worker(Live):
     """A partition that owns everything, and what it writes."""
 
-    def __init__(self, definitions: Sequence[CommandAt]):
+    def __init__(self, definitions: Sequence[CommandAt], changelogs: Sequence[str] = ()):
         super().__init__(definitions)
         self.definitions.set_asides.foresee(named_in(line.command.encode() for line in definitions))
         self.rows: Rows = {
@@ -107,6 +141,7 @@ class Worker(Live):
             for kind in (
                 *("usage records", "current usage", "dead letters", "duplicates", "checkpoints"),
                 *("cells", "members", "presence", "published", "corrections", "index"),
+                *changelogs,
             )
         }
         self._events: dict[tuple[int, ...], Arrival] = {}
@@ -236,18 +271,21 @@ class Worker(Live):
                 continue
             due = [name for name in names if next_cut(self.partition, name) == cut_ms]
             self._recorrect(due)
+            self._fill(drained(members_wanted(self.partition, cut_ms)))
+            self._publish(each for each in instants_at(self.partition, cut_ms) if each is not None)
             for name in due:
                 if next_cut(self.partition, name) == cut_ms:
-                    published = list(close_subscription(self.partition, name, cut_ms))
-                    self.records += published
-                    self.rows["usage records"] += [
-                        encode_record(Record(each.topic, 0, each.key, each.value, each.headers))
-                        for each in published
-                    ]
+                    self._publish(close_subscription(self.partition, name, cut_ms))
             settle(self.partition, cut_ms)
             self._recorrect(names)
 
     # Writing
+
+    def _publish(self, records: Iterable[PublishedRecord]) -> None:
+        for each in records:
+            self.records.append(each)
+            record = Record(each.topic, 0, each.key, each.value, each.headers)
+            self.rows["usage records"].append(encode_record(record))
 
     def flush(self) -> None:
         """Write what has changed; within a flush the order of its records tells nothing."""
@@ -261,6 +299,7 @@ class Worker(Live):
         """Ask for the current usage of everybody."""
         names = {*self.definitions.all_subscription_keys(), *self.partition.event_ranges.codes}
         for name in sorted(names):
+            self._fill(drained(members_ahead(self.partition, name)))
             usage = current_usage(self.partition, name, at_ms)
             body: Any = None if usage is None else current_usage_json(usage)
             self.rows["current usage"].append(encode([*name, body]))

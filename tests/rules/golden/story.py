@@ -111,7 +111,7 @@ def definitions() -> bytes:
     lines = [
         definition_line(command, ms(at), offset) for offset, (at, command) in enumerate(_commands())
     ]
-    return _with_own_ids(b"".join(lines))
+    return with_own_ids(b"".join(lines))
 
 
 def events() -> bytes:
@@ -122,7 +122,7 @@ def events() -> bytes:
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-def _with_own_ids(log: bytes) -> bytes:
+def with_own_ids(log: bytes) -> bytes:
     """Put ids of the seed in place of those that commands draw."""
     choose, ids = random.Random(SEED), dict[bytes, bytes]()
 

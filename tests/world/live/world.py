@@ -83,6 +83,8 @@ class World:
         self.names = [f"sub-{number}" for number in range(subscriptions)]
         self.watched = self.names[:2]
         """Those with an alert."""
+        self.is_defined_first = False
+        """No event came before what it counts for, so that each tells what it bills."""
         self.acknowledged = 0
         """Events that the broker said it has, of loads that are over."""
         self._recount: Recount | None = None
@@ -91,6 +93,7 @@ class World:
         """Metrics, plan, customer and subscriptions."""
         await self.define_metrics()
         await self.subscribe()
+        self.is_defined_first = True
         await _in_parallel([self._alert(name) for name in self.watched], self.api)
 
     async def define_metrics(self) -> None:
@@ -201,7 +204,7 @@ class World:
             return figures, wanted <= ledger.completions().keys()
 
         await eventually(published, (recounts, True), timeout_s, every_s=0.5)
-        if len(months) == len(self.months.starts) - 1:
+        if self.is_defined_first and len(months) == len(self.months.starts) - 1:
             assert ledger.billed() == recount.billed
             assert ledger.triggered() == recount.triggered
         return ledger
