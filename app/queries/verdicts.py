@@ -49,6 +49,6 @@ async def verdicts(
             arrival, append_time_ms=entry.append_time_ms, rekeyed_offset=entry.rekeyed_offset
         )
         one = judged(state, placed, tracer_of)
-        fate: EventFate | None = None if one is None else await fate_of(one, find_raw)
+        fate: EventFate | None = None if one is None else await fate_of(state, one, find_raw)
         found.append(None if fate is None else KnownEvent(fate, arrival.event.properties))
     return found

@@ -16,6 +16,7 @@ from tests.world.live.api import Json
 from tests.world.live.load import load, prove_by_fold, restarted, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import METRICS, PLAN, World
+from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -58,9 +59,13 @@ async def test_everything_changes_mid_stream(live_settings: Settings, tmp_path: 
             await change.call("POST", "/billable_metrics", billable_metric=_metric("users"))
             await asyncio.sleep(1)
         world.api.url = worker.url
-        units = await world.api.units("customer", "sub-0")
-        assert units.keys() == {"calls", "traffic", "peak", "level"}
-        assert all(units.values())
+
+        async def used() -> set[str]:
+            units = await world.api.units("customer", "sub-0")
+            return {code for code, of_code in units.items() if of_code}
+
+        # What changed last is refolded by then.
+        await eventually(used, {"calls", "traffic", "peak", "level"}, 30)
         await prove_by_fold(world, tmp_path)
 
 
