@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from app.billing_periods.timezones import local_date
@@ -94,7 +94,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     def settled(self, member: Member, settled_ms: int) -> Member:
         """Return the member with the published cuts up to `settled_ms` merged into cut 0."""
-        if not any(0 < o.cut_ms <= settled_ms for o in member):
+        if not any(0 < cut_ms <= settled_ms for cut_ms in set(map(_cut_ms, member))):
             return member
         return self.reduced(
             tuple(o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member)
@@ -111,6 +111,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
         """Return the member with one more operation, unless that operation does not matter."""
         if not member:
             return (operation,)
+        if self.in_advance:
+            return _with(member, operation)
         first, after = self._group(member, operation)
         group = member[first:after]
         kept = self._kept(sorted((*group, operation), key=_event_time))
@@ -124,7 +126,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
         nothing but its own group and the next.
         """
         first, after = self._group(member, operation)
-        later = {o.cut_ms for o in member if o.cut_ms > operation.cut_ms}
+        later = {cut_ms for cut_ms in set(map(_cut_ms, member)) if cut_ms > operation.cut_ms}
         changed: Contributions = {}
         known: dict[int, tuple[int, int]] = {}
         for cut_ms in sorted({operation.cut_ms, *later}):
@@ -145,6 +147,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
         period_ms = operation.period_ms
         before = _first_visible(member, range(first - 1, -1, -1), cut_ms)
         was = before is not None and before.adds
+        if not self.prorated:
+            return _change_of_last(cut_ms, member, operation, first, after, was=was)
         group = [o for o in member[first:after] if o.cut_ms <= cut_ms]
         wider = sorted((*group, operation), key=_event_time)
         left, leaves = group[-1].adds if group else was, wider[-1].adds
@@ -216,9 +220,36 @@ def was_active(member: Member, timestamp_ms: int, position: Position, known: Pos
 
     The newest operation before it in event time decides, of those of smaller positions.
     """
-    place = (timestamp_ms, position)
-    before = [o for o in member if _event_time(o) < place and o.position < known]
-    return before[-1].adds if before else False
+    after = bisect_left(member, (timestamp_ms, position), key=_event_time)
+    places = range(after - 1, -1, -1)
+    return next((member[i].adds for i in places if member[i].position < known), False)
+
+
+def _with(member: Member, operation: MemberOperation) -> Member:
+    """Return a member that keeps all operations with one more, unless it has that one."""
+    place = bisect_right(member, _event_time(operation), key=_event_time)
+    same = place - 1
+    while same >= 0 and _event_time(member[same]) == _event_time(operation):
+        if member[same] == operation:
+            return member
+        same -= 1
+    return (*member[:place], operation, *member[place:])
+
+
+def _change_of_last(
+    cut_ms: int, member: Member, operation: MemberOperation, first: int, after: int, *, was: bool
+) -> dict[int, tuple[int, int]]:
+    """Return by period what an operation changes of all up to a cut, where days do not count.
+
+    Only the last operation of a period decides. Those of its own period lie in [first, after).
+    """
+    last = _first_visible(member, range(after - 1, first - 1, -1), cut_ms)
+    left = was if last is None else last.adds
+    is_last = last is None or _event_time(last) <= _event_time(operation)
+    active = (operation.adds if is_last else left) - left
+    found = {operation.period_ms: (active, 0)}
+    following = _first_visible(member, range(after, len(member)), cut_ms) if active else None
+    return found if following is None else {**found, following.period_ms: (-active, 0)}
 
 
 def holds(member: Member, position: Position) -> bool:
@@ -235,3 +266,4 @@ def _event_time(operation: MemberOperation) -> tuple[int, Position]:
 
 
 _period_ms = attrgetter("period_ms")
+_cut_ms = itemgetter(1)

@@ -72,8 +72,8 @@ BUGS = (
     Bug(
         "seat-known-too-early",
         "tables/unique_count.py",
-        "before = [o for o in member if _event_time(o) < place and o.position < known]",
-        "before = [o for o in member if _event_time(o) < place]",
+        "next((member[i].adds for i in places if member[i].position < known), False)",
+        "next((member[i].adds for i in places), False)",
     ),
     Bug(
         "dedupe-removed",
