@@ -203,9 +203,7 @@ class Engine:
 
     def fail(self, owned: Numbered, error: BaseException) -> None:
         """Give a partition up of which something failed, if it is owned here still."""
-        ours = self.owned.get(owned.number)
-        if ours is not None and ours is owned:
-            self.ownership.fail(ours, error)
+        self.ownership.fail(owned, error)
 
     def reasons(self) -> list[Reason]:
         """Return everything that is not as it should be."""

@@ -20,6 +20,7 @@ from app.kafka.transactions import Fenced
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
 from app.runtime.commit import OutputLost
+from app.runtime.context import Numbered
 from app.runtime.delivery import Delivery
 from app.runtime.status import Tally
 from app.runtime.tasks import Work, cancel, failure_of
@@ -355,13 +356,14 @@ class Ownership(Generic[P]):
 
     # A partition fails
 
-    def fail(self, owned: P, error: BaseException) -> None:
+    def fail(self, failed: Numbered, error: BaseException) -> None:
         """Give a partition up of which something failed, and restore it if it is ours still.
 
         The process and the other partitions go on.
         """
-        number = owned.number
-        if self._owned.get(number) is not owned:
+        number = failed.number
+        owned = self._owned.get(number)
+        if owned is None or owned is not failed:
             return
         del self._owned[number]
         owned.mark_abandoned()
