@@ -44,6 +44,8 @@ FAULTS = Path(__file__).parent / "faults"
 CLUSTER = FAULTS / "test_cluster.py"
 HALFWAY = FAULTS / "test_m"
 """Files of faults before it by name take about as long as those after it."""
+SHARING = {"clients", "secured"}
+"""Suites whose files share a server of their own beside the session's: one process starts it."""
 SERVERS = {"local_kafka", "local_redis"}
 """Fixtures: a test that has one of them, by whatever way, needs real servers."""
 
@@ -85,6 +87,9 @@ def _what_is_collected_stays_frozen() -> Iterator[None]:
 
 def _group(path: Path) -> str:
     """Return the name that all files share which go to one process."""
+    suite = path.relative_to(FAULTS.parent).parts[0]
+    if suite in SHARING:
+        return suite
     if FAULTS not in path.parents or path == CLUSTER:
         return str(path)
     return "earlier faults" if path < HALFWAY else "later faults"
