@@ -9,7 +9,7 @@ from app.settings import Settings
 from tests.world.live.api import Api
 from tests.world.live.world import SCALE, Traffic, World
 
-EVENTS = 10_000 * SCALE
+EVENTS = 5_000 * SCALE
 SUBSCRIPTIONS = 100 * SCALE
 
 

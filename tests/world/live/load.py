@@ -22,7 +22,7 @@ from tests.world.live.worker import WorkerProcess
 from tests.world.live.world import CUSTOMER, SCALE, Traffic, World
 
 SUBSCRIPTIONS = 12 * SCALE
-EVENTS_PER_S = 200 * SCALE
+EVENTS_PER_S = 80 * SCALE
 SERVING_S = 60.0
 """Within so many seconds of the last fault every subscription is answered for again."""
 PROOF_S = 60.0

@@ -85,7 +85,7 @@ def settings(
     )
 
 
-REVISE_EVERY_S = 5
+REVISE_EVERY_S = 2
 
 
 @pytest.fixture
