@@ -58,7 +58,8 @@ async def create(call: Call) -> Any:
 
 async def _asked(call: Call) -> list[_Asked]:
     # What is no JSON at all is told so.
-    await call.json()
+    if not await call.json():
+        raise invalid({"events": ["no_events"]})
     try:
         asked = msgspec.json.decode(await call.body(), type=_Body).events
     except msgspec.ValidationError as error:
@@ -132,7 +133,7 @@ def _object(text: bytes) -> Json:
     """Return a JSON object, its numbers exact; anything else has nothing to compare."""
     try:
         found = _exact(text)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

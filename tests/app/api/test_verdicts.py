@@ -48,6 +48,10 @@ async def test_reading_suffices_and_the_number_is_bounded(api: Running) -> None:
     one = {"external_subscription_id": "s", "transaction_id": "t"}
     reader = await api.call("POST", PATH, {"events": [one]}, key="reader")
     assert reader.status == 200
+    for body in (b"", b"{}"):
+        nothing = await api.call("POST", PATH, body)
+        assert (nothing.status, nothing.body["error_details"]) == (422, {"events": ["no_events"]})
+    assert (await api.call("POST", PATH, b'{"events":[{')).status == 400
     for events, code in (
         ([], "no_events"),
         ([one] * 101, "too_many_events"),
