@@ -47,7 +47,8 @@ async def update(call: Call) -> Any:
     if owner is not None:
         return await forward(call, owner)
     command = commands.update_alert(*_names(call), await call.root(_ROOT), _status(call))
-    return {_ROOT: _json(call, (await call.define(command)).object, _evaluated(call))}
+    evaluated = _evaluated(call)
+    return {_ROOT: _json(call, (await call.define(command)).object, evaluated)}
 
 
 async def delete(call: Call) -> Any:
@@ -56,11 +57,16 @@ async def delete(call: Call) -> Any:
     if owner is not None:
         return await forward(call, owner)
     command = commands.delete_alert(*_names(call), _status(call))
-    return {_ROOT: _json(call, (await call.define(command)).object, _evaluated(call))}
+    # Of one that is deleted nobody knows any more.
+    evaluated = _evaluated(call)
+    return {_ROOT: _json(call, (await call.define(command)).object, evaluated)}
 
 
 async def delete_all(call: Call) -> Any:
     """Delete all alerts of a subscription."""
+    owner = _elsewhere(call)
+    if owner is not None:
+        return await forward(call, owner)
     external_id = call.parameters["external_id"]
     await call.define(commands.delete_alerts(call.organization_id, external_id, _status(call)))
     return Reply(b"")

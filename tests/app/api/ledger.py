@@ -99,6 +99,8 @@ class LedgerMeter:
         self.opened = True
         # One for all concerns.
         self.routing = self.definer = self.ingest = self.events = self
+        self.evaluated: EvaluatedAlert | None = None
+        """What every alert came to, as this worker knows it; None: it was not looked at yet."""
         self.usage = self.evidence = self.repairs = self.overviews = self
         self.definitions = Definitions()
         self.reasons: list[Reason] = []
@@ -291,7 +293,9 @@ class LedgerMeter:
     def evaluated_alerts(
         self, organization_id: str, external_subscription_id: str
     ) -> dict[str, EvaluatedAlert]:
-        return {}
+        name = (organization_id, external_subscription_id)
+        known = self.evaluated
+        return {a.id: known for a in self.definitions.alerts.of(name) if known is not None}
 
     async def estimated_fees(
         self, organization_id: str, event: IncomingEvent, at_ms: int

@@ -13,6 +13,7 @@ from aiohttp import ClientSession
 from app.api.overview_json import merged
 from app.bounds.limits import BODY_BYTES
 from app.meter.evidence import Uncounted, UncountedSample
+from app.meter.usage import EvaluatedAlert
 from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import Clock
 from tests.world import bodies
@@ -87,6 +88,37 @@ async def test_usage_is_fetched_from_its_home(pair: Pair) -> None:
         assert body["customer_usage"]["charges_usage"][0]["units"] == "1.0"
     path = "/api/v1/customers/c%2F1/past_usage?external_subscription_id=sub_far"
     assert (await pair.near.must("GET", path))["usage_periods"] == []
+
+
+async def test_an_alert_is_answered_by_its_home(pair: Pair) -> None:
+    """It alone knows what the alert came to, also of one that is deleted."""
+    near, alerts = pair.near, "/api/v1/subscriptions/sub_far/alerts"
+    metric = bodies.metric("calls", "count_agg")
+    await near.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
+    await near.must("POST", "/api/v1/plans", {"plan": PLAN})
+    subscription = {"external_customer_id": "c", "external_id": "sub_far", "plan_code": "p"}
+    await near.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
+    alert = {
+        "alert_type": "billable_metric_lifetime_usage_units",
+        "code": "many",
+        "billable_metric_code": "calls",
+        "thresholds": [{"value": "10"}],
+    }
+    made = (await near.must("POST", alerts, {"alert": alert}))["alert"]
+    assert (made["previous_value"], made["last_processed_at"]) == ("0.0", None)
+    pair.far.meter.evaluated = EvaluatedAlert("7.0", NOW_MS)
+    told = [
+        *(await near.must("GET", alerts))["alerts"],
+        (await near.must("GET", f"{alerts}/many"))["alert"],
+        (await near.must("PUT", f"{alerts}/many", {"alert": {"name": "n"}}))["alert"],
+        (await near.must("DELETE", f"{alerts}/many"))["alert"],
+    ]
+    seen = [(one["previous_value"], one["last_processed_at"]) for one in told]
+    assert seen == [("7.0", "2024-03-15T12:00:00Z")] * 4
+    await near.must("POST", alerts, {"alert": alert})
+    # Whoever is asked next, it has it.
+    assert (await near.call("DELETE", alerts)).status == 200
+    assert (await near.must("GET", alerts))["alerts"] == []
 
 
 async def test_a_batch_of_one_far_home_is_forwarded_whole(pair: Pair) -> None:
