@@ -627,14 +627,14 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     They are most likely misspelt.
     """
     known = {name for field in Settings.model_fields for name in environment_names(field)}
-    known.add(CLIENT_KEY)
+    known.update(OF_CLIENTS)
     return sorted(
         name for name in environment if name.startswith(_OURS) and name.upper() not in known
     )
 
 
-CLIENT_KEY = f"{PREFIX}API_KEY"
-"""What the commands that ask a worker take their key from; no setting of a worker."""
+OF_CLIENTS = frozenset(f"{PREFIX}{name}" for name in ("API_KEY", "API_KEY_FILE", "URL"))
+"""What the commands that ask a worker go by; no settings of a worker."""
 
 _OURS = (PREFIX, "LAGO_KAFKA_", "LAGO_REDIS_")
 

@@ -41,8 +41,8 @@ def explain(
 ) -> None:
     """Show what METRIC (a code) of SUBSCRIPTION (an external_id) is made of, from raw events anew.
 
-    Exit status: 0 when that gives the live figures, 1 when it does not, 2 when that could not be
-    found out.
+    Exit status: 0 when that gives the live figures, 1 when it does not, 3 when that could not be
+    found out, 4 when there is no such subscription or period.
     """
     wanted_groups = dict(_group(text) for text in groups)
     worker = remote(url, key)

@@ -12,8 +12,12 @@ from pydantic import ValidationError
 from app.errors import StackError, TopicRefused
 from app.settings import Settings, environment_names
 
-NO_VERDICT = 2
-"""Exit code of a command that could not find out what it was asked for."""
+DIFFERS = 1
+"""Exit code: something differs, was refused or is missing."""
+NO_VERDICT = 3
+"""Exit code: it could not be found out. Nobody answers, or there is no verdict."""
+NOT_THERE = 4
+"""Exit code: nothing has that name."""
 
 
 @contextmanager
@@ -33,7 +37,9 @@ def no_verdict() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.exit_code = NO_VERDICT
+        # Wrong usage and unknown names have codes of their own.
+        if error.exit_code == DIFFERS:
+            error.exit_code = NO_VERDICT
         raise
 
 

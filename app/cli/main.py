@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,7 @@ def _place(module: str, extra: str | None, short_help: str, attribute: str = "")
 
 
 _COMMANDS: Final = {
+    "completion": _place("completion", None, "Print what completes words in a shell."),
     "dead-letters": _place("dead_letters", None, "List refused events, and replay them."),
     "doctor": _place(
         "doctor.command",
@@ -89,6 +91,18 @@ class _Commands(click.Group):
             ) from error
         command: click.Command = getattr(module, place.attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named; beside an unknown one, name what is near."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            if near and "Did you mean" not in error.message:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one; what it fails with may name what others have named."""

@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import click
 import msgspec
 
-from app.cli.failures import load_settings
+from app.cli.failures import NO_VERDICT, NOT_THERE, load_settings
 from app.settings import HOST, Settings
 
 Json = dict[str, Any]
@@ -29,12 +29,20 @@ TIMEOUT_S = 30.0
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
+class NobodyAnswers(click.ClickException):
+    """No worker could be asked."""
+
+    exit_code = NO_VERDICT
+
+
 class RequestRefused(click.ClickException):
     """The worker answered with an error; `status` is HTTP's."""
 
     def __init__(self, message: str, status: int, answer: Answer | None = None) -> None:
         super().__init__(message)
         self.status = status
+        if status == 404:
+            self.exit_code = NOT_THERE
         self.answer = answer
         """Body and headers; None where they are not kept."""
 
@@ -109,7 +117,7 @@ class Remote:
             # As decimals, so that a figure is printed as the worker spelled it.
             found: Json = _decode(content)
         except ValueError as error:
-            raise click.ClickException(nobody_answers(self.url, error)) from error
+            raise NobodyAnswers(nobody_answers(self.url, error)) from error
         return found
 
     def _read(self, request: Request) -> Answer:
@@ -123,7 +131,7 @@ class Remote:
                 raise self._refused(error) from error
         except (URLError, HTTPException, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise click.ClickException(nobody_answers(self.url, reason)) from error
+            raise NobodyAnswers(nobody_answers(self.url, reason)) from error
 
     def _refused(self, error: HTTPError) -> RequestRefused:
         if error.code == 401:
@@ -143,7 +151,7 @@ def nobody_answers(url: str, reason: object) -> str:
     """Return what is said when a worker cannot be reached."""
     return (
         f"No worker answers at {url} ({reason}). Is `meter up` running? "
-        "Another address: --url, or METER_HTTP_PORT."
+        "Another address: --url, METER_URL or METER_HTTP_PORT."
     )
 
 
@@ -152,11 +160,12 @@ def remote_options(command: Command) -> Command:
     for option in (
         click.option(
             "--key-file",
+            envvar="METER_API_KEY_FILE",
             expose_value=False,
             is_eager=True,
             callback=_key_of_file,
             type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-            help="File that holds the API key; - is standard input.",
+            help="File that holds the API key, or METER_API_KEY_FILE; - is standard input.",
         ),
         click.option(
             "--key",
@@ -164,7 +173,11 @@ def remote_options(command: Command) -> Command:
             help="API key; every user of this machine sees it here. Better: METER_API_KEY or "
             "--key-file. Default: the first of METER_API_KEYS.",
         ),
-        click.option("--url", help="Any worker. Default: this machine's, at METER_HTTP_PORT."),
+        click.option(
+            "--url",
+            envvar="METER_URL",
+            help="Any worker. Default: METER_URL, else this machine's at METER_HTTP_PORT.",
+        ),
     ):
         command = option(command)
     return command

@@ -7,9 +7,6 @@ import click
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, RequestRefused, remote, remote_options, segment
 
-NOT_THERE = 4
-"""Exit code when nothing has that name."""
-
 
 @click.command()
 @click.argument("subscription")
@@ -28,7 +25,6 @@ def trace(
         answer = remote(url, key).get(path, external_subscription_id=subscription)
     except RequestRefused as refused:
         if refused.status == 404:
-            refused.exit_code = NOT_THERE
             refused.message = (
                 f"Subscription {subscription} has no event {transaction_id}. What was refused "
                 "before it had an id: `meter dead-letters list`."

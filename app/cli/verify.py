@@ -73,7 +73,7 @@ def verify(
 ) -> None:
     """Compare live figures and published messages with a fold of the raw topic.
 
-    Exit status: 0 all equal, 1 something differs, 2 not everything could be verified.
+    Exit status: 0 all equal, 1 something differs, 3 not everything could be verified.
     """
     outcome = _Outcome()
     body = {"external_subscription_id": subscription, "repair": repair}

@@ -159,14 +159,16 @@ async def test_a_wrong_key_and_a_wrong_name_are_told(api: Api, meter: Meter) -> 
     wrong = await meter("usage", "sub/1", "--key", "nonsense")
     assert (wrong.exit_code, "does not know this key" in wrong.stderr) == (1, True)
     other = await meter("usage", "sub/1", "--customer", "somebody")
-    assert (other.exit_code, "answered 404: customer_not_found" in other.stderr) == (1, True)
+    assert (other.exit_code, "answered 404: customer_not_found" in other.stderr) == (4, True)
 
 
 @pytest.mark.parametrize("words", [["usage", "x"], ["watch", "--once"], ["dead-letters", "list"]])
 def test_nobody_answering_is_one_line(words: list[str]) -> None:
     (port,) = free_ports(1)
     answer = CliRunner(env={"METER_HTTP_PORT": str(port)}).invoke(cli, words)
-    assert answer.exit_code == 1
+    assert answer.exit_code == 3
+    by_url = CliRunner(env={"METER_URL": f"http://127.0.0.1:{port}"}).invoke(cli, words)
+    assert (by_url.exit_code, by_url.stderr) == (3, answer.stderr)
     assert f"No worker answers at http://127.0.0.1:{port}" in answer.stderr
     assert "Traceback" not in answer.output
 

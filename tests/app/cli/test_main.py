@@ -64,3 +64,12 @@ def test_an_unknown_command_is_named() -> None:
     ran = CliRunner().invoke(cli, ["usages"])
     assert ran.exit_code == 2
     assert "No such command 'usages'" in ran.output
+    assert "Did you mean 'usage'?" in ran.output
+    assert "Did you mean" not in CliRunner().invoke(cli, ["qqqqqqqq"]).output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell: str) -> None:
+    ran = CliRunner().invoke(cli, ["completion", shell])
+    assert ran.exit_code == 0
+    assert "_METER_COMPLETE" in ran.stdout

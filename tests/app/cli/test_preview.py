@@ -39,7 +39,7 @@ def test_without_a_worker_nothing_is_previewed() -> None:
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     found = CliRunner().invoke(cli, ["preview", "-", "--url", url, "--key", "k"], input=PLAN)
-    assert found.exit_code == 2
+    assert found.exit_code == 3
     assert "No worker answers" in found.output
 
 

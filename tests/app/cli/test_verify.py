@@ -18,7 +18,7 @@ def test_without_a_worker_nothing_is_proved(command: list[str]) -> None:
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     found = CliRunner().invoke(cli, [*command, "--url", url, "--key", "k"])
-    assert found.exit_code == 2
+    assert found.exit_code == 3
     assert f"No worker answers at http://127.0.0.1:{port} (" in found.output
     assert "Is `meter up` running?" in found.output
 
@@ -26,7 +26,7 @@ def test_without_a_worker_nothing_is_proved(command: list[str]) -> None:
 @COMMANDS
 def test_under_wrong_settings_nothing_is_proved(command: list[str]) -> None:
     found = CliRunner(env={"METER_HTTP_PORT": "http"}).invoke(cli, command)
-    assert found.exit_code == 2, "1 would say that something differs"
+    assert found.exit_code == 3, "1 would say that something differs"
     assert found.stderr.startswith("Error: METER_HTTP_PORT: ")
 
 
