@@ -213,6 +213,9 @@ class Partition:
         earlier = intake.take_earlier()
         if earlier:
             folded.unique = []
+            if changed is not None:
+                # What was noted of the later copies only a refold takes back.
+                folded.displaced.update(copy.arrival.meter_key for copy in earlier)
             self.earlier_copies.take(earlier, folded)
         self.take_folded(folded)
         self.work.add("fold", "index_rows", len(ids))

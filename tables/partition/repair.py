@@ -20,6 +20,7 @@ from tables.changelogged.presence import REST
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run, members_wanted
 from tables.not_counted import NotCounted
+from tables.partition.changed import steps_of
 from tables.partition.corrected import Counted
 from tables.partition.partition import Partition
 from tables.unfold import Unfolded, has_room, unfold
@@ -116,9 +117,7 @@ class Repair:
         standing = corrections.applied_upto(self._name, self._horizon_ms)
         corrections.enforce(self._name, standing, settled_ms)
 
-    def _repair(
-        self, identity: bytes, original: Original, turning: Iterable[StoredCorrection]
-    ) -> bool:
+    def _repair(self, identity: bytes, original: Original, turning: list[StoredCorrection]) -> bool:
         partition, arrival = self._partition, original.arrival
         partition.work.add("correction", "index_rows", 1)
         if partition.index.find(identity) != original.entry:
@@ -126,6 +125,10 @@ class Repair:
         history = partition.corrections.history(identity)
         since_ms = self._newest_in_force(history, turning)
         if since_ms is None or any(s.append_time_ms <= arrival.append_time_ms for s in turning):
+            return False
+        later = sum(stored.append_time_ms > since_ms for stored in history)
+        if partition.changed.notes and later > len(turning):
+            # Of what was corrected after them another version counts now.
             return False
         now, then = self._versions(identity, arrival)
         unfolded = self._unfolded(now, then)
@@ -136,6 +139,7 @@ class Repair:
             partition.snapshot.mark(cell)
         self._put_in_force(turning)
         partition.stale.note_repaired(self._name)
+        self._note_changed(arrival, history)
         partition.corrected.revise_more(
             partition.corrected.revised_by(identity, arrival, self._horizon_ms, since_ms)
         )
@@ -144,6 +148,13 @@ class Repair:
             partition.snapshot.delete_blank(cell)
         partition.work.add("correction", "cells", len(unfolded) + touched)
         return True
+
+    def _note_changed(self, arrival: Arrival, history: list[StoredCorrection]) -> None:
+        partition = self._partition
+        for at_ms, version in steps_of(arrival, history) if partition.changed.notes else ():
+            route = partition.packing.route_of(version.meter_key)
+            entry = partition.event_ranges.of(self._name, route.code)
+            partition.changed.note_step(route, version, at_ms, entry)
 
     def _newest_in_force(
         self, history: list[StoredCorrection], turning: Iterable[StoredCorrection]
