@@ -73,8 +73,8 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
 @pytest.mark.parametrize("text", _named(_examples("json")))
 def test_json_is_an_event_or_a_record(text: str) -> None:
     value = json.loads(text)
-    if "cell_id" in value:
-        assert value["type"] in ("usage.recorded", "period.completed")
+    if "schema_version" in value:
+        assert value["type"] in ("usage.recorded", "period.completed", "usage.changed")
         return
     ((_, event),) = decode_record(text.encode(), [])
     assert isinstance(event, Event), event

@@ -10,7 +10,6 @@ from typing import Any, get_args
 from urllib.parse import urlencode
 
 from app.api.call import Call
-from app.api.endpoints.parameters import V1
 from app.api.errors import forbidden, invalid
 from app.api.event_input import FieldErrors
 from app.api.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
@@ -45,7 +44,7 @@ async def usage(call: Call) -> Any:
     rows = await call.meter.usage.analytics(call.organization_id, query)
     sums = {row[:3]: row.units for row in rows}
     if query.external_subscription_id is None:
-        target = f"{V1}/analytics/usage?{_text_of(query)}"
+        target = f"/api/v1/analytics/usage?{_text_of(query)}"
         for reply in await ask_all(call, Outgoing("GET", target)):
             for told in value_of(reply)["usages"]:
                 start = date.fromisoformat(told["start_of_period_dt"])

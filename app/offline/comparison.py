@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
+from app.definitions.timeline import NEVER_MS
 from app.meter.evidence import Difference
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
@@ -103,6 +104,10 @@ class Comparison:
             self._note(Differing(*key, told.name, place, None, known.place))
             return
         self._found[key] = _Found(place, _digest(value), told.name)
+
+    def keeps_nothing(self, topic: Topic, partition: int) -> None:
+        """Note that retention has taken every message of a partition: none is missing."""
+        self._kept_since_ms[topic, partition] = NEVER_MS
 
     def expect(self, record: PublishedRecord) -> None:
         """Compare a message that the logs make."""

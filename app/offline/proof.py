@@ -144,6 +144,8 @@ class _Proof:
                 value = record.value or b""
                 self._comparison.find(place, record.headers, value, first_kept=first_kept)
                 first_kept = False
+            if first_kept:
+                self._comparison.keeps_nothing(by_name[log.tp.topic], log.tp.partition)
 
     def _topic(self, topic: Topic) -> str:
         """Return a topic's name in Kafka; settings may call that of usage records otherwise."""
