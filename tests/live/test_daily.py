@@ -1,4 +1,4 @@
-"""Days pass on a test clock: daily records, and what analytics make of them, on real servers."""
+"""Days pass on a test clock: daily records, analytics and `usage.changed`, on real servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from lago_python_client.client import Client
 
 from app.cli.verify import verify
-from app.kafka.topics import USAGE_DAILY
+from app.kafka.topics import USAGE_CHANGED, USAGE_DAILY
 from app.main import running_worker
 from app.settings import Settings
 from tests.world import bodies
@@ -48,7 +48,9 @@ async def send(api: Api, number: int, name: str, at: str, v: int) -> None:
 
 
 async def test_days_are_told_kept_and_added_up(live_settings: Settings) -> None:
-    settings = live_settings.model_copy(update={"test_clock": True, "daily_records": True})
+    settings = live_settings.model_copy(
+        update={"test_clock": True, "daily_records": True, "usage_changed": True}
+    )
     clock = ManualClock(ms("2024-03-04T09:00:00"))
 
     def at(text: str) -> None:
@@ -59,6 +61,11 @@ async def test_days_are_told_kept_and_added_up(live_settings: Settings) -> None:
         names = ("external_subscription_id", "day", "units", "delta_units")
         return sorted(tuple(record[name] for name in names) for record in found)
 
+    async def changed() -> list[tuple[str, list[str]]]:
+        found = [json.loads(each.value) for each in await records_of(settings, USAGE_CHANGED)]
+        assert len({record["id"] for record in found}) == len(found)
+        return sorted((record["external_subscription_id"], record["codes"]) for record in found)
+
     first = [("s1", "2024-03-04", "2.0", "2.0"), ("s2", "2024-03-04", "7.0", "7.0")]
     async with running_worker(settings, clock, **SESSIONS) as worker, api_of(worker.url) as api:
         await define(api)
@@ -67,6 +74,7 @@ async def test_days_are_told_kept_and_added_up(live_settings: Settings) -> None:
         await send(api, 3, "s2", "2024-03-04T09:00:00", 7)
         at("2024-03-05T00:00:02")
         await eventually(told, first, 30)
+        await eventually(changed, [("s1", ["seats"]), ("s2", ["seats"])], 30)
 
     # Whoever takes over knows what was told, and whom the days to come are about.
     at("2024-03-06T09:00:00")
@@ -74,6 +82,8 @@ async def test_days_are_told_kept_and_added_up(live_settings: Settings) -> None:
         await send(api, 4, "s1", "2024-03-04T10:00:00", 1)
         at("2024-03-07T00:00:02")
         await eventually(told, sorted([*first, ("s1", "2024-03-06", "7.0", "5.0")]), 30)
+
+        await eventually(changed, [("s1", ["seats"])] * 2 + [("s2", ["seats"])], 30)
 
         client: Any = Client(api_key=KEY, api_url=worker.url)
         usages = client.usages
@@ -90,4 +100,5 @@ async def test_days_are_told_kept_and_added_up(live_settings: Settings) -> None:
         arguments = ["--json", "--url", worker.url, "--key", KEY]
         said = await asyncio.to_thread(CliRunner().invoke, verify, arguments)
         assert said.exit_code == 0, said.output
-        assert json.loads(said.stdout)["records_verified"][USAGE_DAILY] == 3
+        verified = json.loads(said.stdout)["records_verified"]
+        assert (verified[USAGE_DAILY], verified[USAGE_CHANGED]) == (3, 3)
