@@ -78,12 +78,13 @@ def _print(explanation: Json, meta: Json) -> None:
         f"{explanation['billable_metric_code']} of {explanation['external_subscription_id']}, "
         f"{explanation['from_datetime']} to {explanation['to_datetime']}"
     )
-    cells = Table("Charge", "Cell", "Units", "Events", "Digest", "From raw")
+    # What is published comes first: it is what an invoice may show.
+    cells = Table("Charge", "Cell", "Published", "Live", "Events", "Digest", "From raw")
     for cell in explanation["cells"]:
         live, raw = cell["live"], cell["recomputed"]
         proof = "equal" if cell["equal"] else f"{raw['units']} / {raw['digest']}"
-        row = (cell["charge_code"], _cell(cell), live["units"], str(live["events_count"]))
-        cells.add_row(*map(escape, (*row, live["digest"], proof)))
+        row = (cell["charge_code"], _cell(cell), _published(cell), live["units"])
+        cells.add_row(*map(escape, (*row, str(live["events_count"]), live["digest"], proof)))
     console.print(cells)
     events = Table(
         "Position",
@@ -99,6 +100,13 @@ def _print(explanation: Json, meta: Json) -> None:
     shown = len(explanation["events"])
     counts = ", ".join(f"{count} {status}" for status, count in explanation["counts"].items())
     echo(f"{shown} of {meta['total_count']} events shown: {counts or 'none'}")
+
+
+def _published(cell: Json) -> str:
+    published = cell["published"]
+    if published is None:
+        return "not yet"
+    return f"{published['units']} (revision {published['revision']})"
 
 
 def _cell(cell: Json) -> str:

@@ -305,15 +305,3 @@ def _published_texts(entry: PublishedCell) -> FigureTexts:
 
 def _generations(state: Partition, meter_key: MeterKey) -> dict[object, int]:
     return {span.key: span.generation for span in state.views.route_of(meter_key).spans}
-
-
-# Trace
-
-
-# What became of an arrival
-
-
-# Other groups
-
-
-# Series

@@ -104,6 +104,8 @@ async def names_its_records(worker: Worker, api: Api, records: dict[str, Json]) 
     assert said.exit_code == 0, said.output
     words = "".join(said.stdout.split())
     assert records["t2"]["instant_id"].split("-")[0] in words
+    assert "Published" in words
+    assert "notyet" in words
 
 
 async def explained(api: Api) -> list[Json]:
