@@ -19,6 +19,7 @@ from tests.clients.test_python import (
     refused,
     subscribe,
 )
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
@@ -75,12 +76,15 @@ async def test_projected_usage(client: Any) -> None:
     await plan(client, "projected", charge(calls))
     await subscribe(client, "projected", "projected")
     await blocking(client.events.create, event("p1", "projected", "projected-calls", None))
-    answer = await blocking(
-        client.customers.projected_usage, "customer-projected", "projected", apply_taxes="False"
-    )
-    (shown,) = answer.charges_usage
-    assert shown.units == "1.0"
-    assert float(shown.projected_units) >= 1
+
+    async def projected() -> tuple[str, bool]:
+        answer = await blocking(
+            client.customers.projected_usage, "customer-projected", "projected", apply_taxes="False"
+        )
+        (shown,) = answer.charges_usage
+        return shown.units, float(shown.projected_units) >= 1
+
+    await eventually(projected, ("1.0", True))
 
 
 async def test_overrides_and_charges_of_a_subscription(client: Any) -> None:
@@ -107,9 +111,13 @@ async def test_overrides_and_charges_of_a_subscription(client: Any) -> None:
     assert own.properties["pricing_group_keys"] == ["team"]
 
     await blocking(client.events.create, event("o1", "own", "own-calls", None, team="a"))
-    usage = await blocking(client.customers.current_usage, "customer-own", "own")
-    (shown,) = usage.charges_usage
-    assert [each.grouped_by for each in shown.grouped_usage] == [{"team": "a"}]
+
+    async def grouped() -> list[Any]:
+        usage = await blocking(client.customers.current_usage, "customer-own", "own")
+        (shown,) = usage.charges_usage
+        return [each.grouped_by for each in shown.grouped_usage]
+
+    await eventually(grouped, [{"team": "a"}])
 
     europe = lago.ChargeFilter(values={"region": ["eu"]}, properties={"amount": "3"})
     added = await blocking(client.subscriptions.create_charge_filter, "own", parent.code, europe)

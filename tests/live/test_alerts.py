@@ -70,9 +70,9 @@ async def test_what_is_crossed_is_sent_once_and_the_alert_says_so(worker: Worker
     await eventually(crossed, [[["10.0"], ["50.0", "75.0"]]] * 2, 30)
     await eventually(previous, "82.0", 10)
 
-    # What a fold of the logs makes of it is the same two messages, and verify says so.
+    # What a fold of the logs makes of it is the same two messages of each alert; verify says so.
     said = await asyncio.to_thread(
         CliRunner().invoke, verify, ["--json", "--url", worker.url, "--key", KEY]
     )
     assert said.exit_code == 0, said.output
-    assert json.loads(said.stdout)["records_verified"]["usage-alerts"] == 2
+    assert json.loads(said.stdout)["records_verified"]["usage-alerts"] == 4

@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.play import play
 from tests.simulation.script import CHANGED_FROM, script_of
 
-TELLING = (CHANGED_FROM, CHANGED_FROM + 1, CHANGED_FROM + 2)
+TELLING = (CHANGED_FROM + 1, CHANGED_FROM + 3, CHANGED_FROM + 5)
 
 
 @pytest.mark.parametrize("seed", TELLING)
