@@ -44,6 +44,22 @@ _stopping: set[asyncio.Task[None]] = set()
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]
     """One connection."""
 
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        """Send a request and return what its answer is awaited by.
+
+        Raises:
+            KafkaConnectionError: the connection is closed, or closes right now.
+        """
+        try:
+            return super().send(request, expect_response)
+        except RuntimeError as error:
+            # So uvloop refuses a transport that has closed before its reader knows; asyncio's own
+            # loop takes the bytes and drops them.
+            self.close(exc=error)
+            raise KafkaConnectionError(
+                f"Connection at {self.host}:{self.port} closed: {error}"
+            ) from error
+
     def close(self, reason: object = None, exc: BaseException | None = None) -> Any:
         """Close it; over TLS without waiting for the other side, which may take half a minute."""
         if self._writer is not None and self._security_protocol in _TLS:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+import uvloop
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from app.kafka.clients import Admin, Consumer, InOrderProducer, Producer, started
 
@@ -36,6 +38,27 @@ async def until_closed(client_id: str) -> None:
             if isinstance(connection, AIOKafkaConnection) and connection._client_id == client_id
         ):
             await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_has_just_closed_is_told_as_one(kafka: str) -> None:
+    """A worker runs on uvloop, which refuses to write where asyncio drops the bytes."""
+
+    async def told() -> list[str]:
+        found: list[str] = []
+        async with started(Admin(bootstrap_servers=kafka)) as admin:
+            await admin.list_topics()
+            (connection,) = admin._client._conns.values()
+            connection._writer.transport.abort()
+            for _ in range(5):
+                try:
+                    connection.send(ApiVersionRequest()).close()
+                except KafkaConnectionError as error:
+                    found.append(str(error))
+                await asyncio.sleep(0)
+        return found
+
+    found = await asyncio.to_thread(uvloop.run, told())
+    assert "the handler is closed" in found[0]
 
 
 @pytest.fixture
