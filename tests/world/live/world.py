@@ -235,7 +235,7 @@ async def _in_parallel(calls: Sequence[tuple[str, str, Json | None]], api: Api) 
 
     async def one(method: str, path: str, body: Json | None) -> None:
         async with limit:
-            status, answer = await api.call(method, path, body)
+            status, answer = await api.call_when_available(method, path, body)
             assert status == 200, (path, status, answer)
 
     await asyncio.gather(*(one(*call) for call in calls))
