@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check vectors lint format bench attacks neighbours fuzz laws-long simulate \
-  seeded-bugs chaos audit clean
+  seeded-bugs chaos audit tools clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
@@ -119,6 +119,19 @@ audit: $(STAMP) ## Known vulnerabilities of the pinned dependencies
 	@$(BIN)/python -m pip_audit --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet \
 	  --disable-pip-version-check --constraint constraints.txt 'pip-audit==2.10.1'
 	@$(BIN)/python deploy/audit.py
+
+# What the tests of deploy/ ask, and skip without: Go builds the one, Debian's package has the other.
+tools: .meter/tools/helm .meter/tools/promtool ## helm (by Go) and promtool (by apt-get) into .meter/tools
+
+.meter/tools/helm:
+	@mkdir -p $(@D)
+	@GOBIN=$(abspath $(@D)) go install -ldflags='-s -w' helm.sh/helm/v3/cmd/helm@v3.16.4
+
+.meter/tools/promtool:
+	@mkdir -p $(@D)/package
+	@cd $(@D)/package && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x *.deb .
+	@mv $(@D)/package/usr/bin/promtool $@
+	@rm -rf $(@D)/package
 
 clean: ## Remove the virtual environment, caches and local state
 	@rm -rf $(VENV) .meter .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
