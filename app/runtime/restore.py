@@ -207,7 +207,7 @@ def _catching_up(
         if append_time_ms <= checkpoint.definitions_ms or checkpoint.refolding or checkpoint.behind:
             # The same millisecond: as-of look-ups cannot tell the two apart. Or some meter keys
             # were refolded for one of them, or looked at, and others, at the flush, were to be.
-            for meter_key in state.redirection.meter_keys_of(impact):
+            for meter_key in state.redirection.meter_keys_of(impact, append_time_ms):
                 refolds.add(meter_key)
                 yield
         state.redefinition.tell(impact, append_time_ms, until_ms=checkpoint.definitions_ms)

@@ -12,10 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from app.billing_periods.timezones import local_date, local_midnight_ms
-from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
-
-Grids = tuple[tuple[int, int], ...]
-"""(append time from which it holds, time between two grid cuts in ms), in order."""
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from tables.cells.grids import Grids, grid_cut
 
 _A_DAY = timedelta(days=1)
 _LONGEST_MS = 60 * 3_600_000
@@ -51,15 +49,6 @@ def day_holding(at_ms: int, timezone: str) -> LocalDay:
 def day_after(day: LocalDay, timezone: str) -> LocalDay:
     """Return the local day that begins where another one ends."""
     return _day_of(local_date(day.end_ms, timezone), timezone)
-
-
-def grid_cut(at_ms: int, grids: Grids) -> int:
-    """Return the first grid cut at or after an instant, by the settings in force at it."""
-    grid_ms = grids[0][1]
-    for from_ms, each_ms in grids:
-        if from_ms <= at_ms:
-            grid_ms = each_ms
-    return ceil_to(at_ms, grid_ms)
 
 
 class Days:

@@ -43,7 +43,7 @@ def _codes_at(partition: Partition, cut_ms: int) -> Steps[dict[SubscriptionKey, 
     for organization_id, external_id, code in changed.touched_at(cut_ms):
         found.setdefault((organization_id, external_id), set()).add(code)
     for impact in changed.impacts_at(cut_ms):
-        for count, name in enumerate(partition.redirection.concerned(impact), 1):
+        for count, name in enumerate(partition.redirection.concerned(impact, cut_ms), 1):
             known = partition.event_ranges.codes.get(name, {})
             codes = {code for code in known if impact.codes is None or code in impact.codes}
             if codes:

@@ -53,15 +53,18 @@ class Redirection:
         """Whether a refold of any meter key is queued or running."""
         return bool(self._stale.refolding_keys)
 
-    def concerned(self, impact: Impact) -> Iterator[SubscriptionKey]:
-        """Yield whom a definition is about; they may be at home elsewhere, or have no event yet."""
+    def concerned(self, impact: Impact, at_ms: int | None = None) -> Iterator[SubscriptionKey]:
+        """Yield whom a definition is about; they may be at home elsewhere, or have no event yet.
+
+        `at_ms`: on the plans in force then; None: on those that routes made now show.
+        """
         organization_id, external_id = impact.organization_id, impact.external_subscription_id
         if organization_id is not None and external_id is not None:
             yield organization_id, external_id
             return
         for code in sorted(impact.codes or ()):
             for name in self._event_ranges.names_with(impact.organization_id or "", code):
-                if self._is_on(name, impact):
+                if self._is_on(name, impact, at_ms):
                     yield name
         if impact.codes is not None:
             return
@@ -72,20 +75,24 @@ class Redirection:
                     yield name
         yield from self._definitions.names_affected(impact)
 
-    def _is_on(self, name: SubscriptionKey, impact: Impact) -> bool:
-        """Return True if a subscription of that external id is on the plan, if one is named."""
+    def _is_on(self, name: SubscriptionKey, impact: Impact, at_ms: int | None) -> bool:
+        """Return True if a subscription of that external id is on the plan, if one is named.
+
+        Who moves to another plan by a definition that waits is still on the old one.
+        """
         if impact.plan_id is None:
             return True
-        found = (versions.at() for versions in self._definitions.subscriptions(*name))
+        at_ms = self._standing.shown_until_ms if at_ms is None else at_ms
+        found = (versions.at(at_ms) for versions in self._definitions.subscriptions(*name))
         return any(
-            newest is not None
-            and impact.plan_id in (newest.plan_ids if impact.with_children else (newest.plan_id,))
-            for newest in found
+            known is not None
+            and impact.plan_id in (known.plan_ids if impact.with_children else (known.plan_id,))
+            for known in found
         )
 
-    def meter_keys_of(self, impact: Impact) -> Iterator[MeterKey]:
-        """Yield every meter key with events that a definition may concern."""
-        for name in self.concerned(impact):
+    def meter_keys_of(self, impact: Impact, at_ms: int) -> Iterator[MeterKey]:
+        """Yield every meter key with events that a definition may concern, as of a moment."""
+        for name in self.concerned(impact, at_ms):
             for code in list(self._event_ranges.codes.get(name, ())):
                 if impact.codes is None or code in impact.codes:
                     yield (*name, code)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from app.bounds.turns import Steps
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import MeterKey
 from tables.changelogged.members import Members
 from tables.event_index.index import EventIndex
@@ -27,7 +28,7 @@ def needs_deleted(
     `after`: the definitions with it, made when they are needed.
     """
     then: Partition | None = None
-    for meter_key in state.redirection.meter_keys_of(impact):
+    for meter_key in state.redirection.meter_keys_of(impact, NEVER_MS):
         yield
         if not state.event_ranges.names_before([meter_key], *log_starts):
             continue

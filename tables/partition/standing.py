@@ -10,8 +10,9 @@ from typing import NamedTuple
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
+from tables.cells.grids import grid_cut_after, grid_cut_before
 from tables.changelogged.checkpoint import Checkpoint
 
 
@@ -172,16 +173,14 @@ class Standing:
         behind_ms, definitions = self.behind_since_ms, self._definitions
         if behind_ms is None or not definitions.watches_before(behind_ms):
             return definitions.first_watched_ms
-        grid_ms = definitions.grid_ms(behind_ms)
-        return self._checkpoint.grid_done_ms // grid_ms * grid_ms + grid_ms
+        return grid_cut_after(self._checkpoint.grid_done_ms, definitions.close_grids_ms())
 
     def next_awaited_ms(self) -> int:
         """Return the grid cut that a definition waits for; NEVER_MS: none does."""
         behind_ms = self.behind_since_ms
         if behind_ms is None or behind_ms <= self.looks_until_ms:
             return NEVER_MS
-        grid_ms = self._definitions.grid_ms(behind_ms)
-        return ceil_to(behind_ms, grid_ms) - grid_ms
+        return grid_cut_before(behind_ms, self._definitions.close_grids_ms())
 
     def look_again(self, name: SubscriptionKey) -> None:
         """Queue an external subscription to look at again: its routes are of older definitions."""

@@ -63,7 +63,7 @@ def restore_after(live: Live, command: Command) -> set[MeterKey]:
     partition = live.partition
     partition.redefinition.tell(impact, until_ms=CHANGED_MS)
     meter_keys = refolds_of(partition.redefinition.renewing()) | set(
-        partition.redirection.meter_keys_of(impact)
+        partition.redirection.meter_keys_of(impact, CHANGED_MS)
     )
     live.refold(meter_keys)
     return meter_keys

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
+from tables.closing.changed import changed_at
 from tables.closing.close import entering_history, settle
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import event
 from tests.world.partition import Live
 
@@ -85,6 +89,46 @@ def test_one_definition_is_looked_at_without_the_one_after_the_next_grid_cut() -
     settle(watched.partition, NOW_MS + 60_000)
     watched.look()
     assert watched.keys() == ("operation_type",)
+
+
+def test_the_last_cut_of_a_grid_that_settings_end_is_waited_for() -> None:
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    grid_of_90_s = msgspec.structs.replace(SETTINGS, close_grid_s=90)
+    watched.tell(NOW_MS + 80_000, commands.set_settings(grid_of_90_s))
+    watched.group_by(NOW_MS + 125_000, "u")
+    standing, found = watched.partition.standing, list[tuple[int, bool]]()
+    for _ in range(3):
+        watched.look()
+        cut_ms = standing.next_awaited_ms()
+        found.append((cut_ms - NOW_MS, watched.keys() == ("u",)))
+        if cut_ms < NEVER_MS:
+            settle(watched.partition, cut_ms)
+    # 60 and 120 s by the old grid, the second one for what came until the settings; 90 s is no cut.
+    assert found == [(60_000, False), (120_000, False), (NEVER_MS - NOW_MS, True)]
+
+
+def test_a_definition_of_a_plan_shows_although_one_that_waits_leads_to_another_plan() -> None:
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    watched.group_by(NOW_MS + 1, "u")
+    body = {"plan_overrides": {"amount_cents": 7}}
+    watched.tell(NOW_MS + 60_001, commands.update_subscription(ORG, SUBSCRIPTION, body))
+    watched.look()
+    assert watched.keys() == ("u",)
+
+
+def test_usage_has_changed_by_a_definition_also_for_who_left_its_plan_later() -> None:
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    told = msgspec.structs.replace(SETTINGS, usage_changed=True)
+    watched.append(NOW_MS + 1, commands.set_settings(told))
+    watched.group_by(NOW_MS + 2, "u")
+    watched.look()
+    body = {"plan_overrides": {"amount_cents": 7}}
+    watched.tell(NOW_MS + 60_001, commands.update_subscription(ORG, SUBSCRIPTION, body))
+    records = changed_at(watched.partition, NOW_MS + 60_000)
+    assert [msgspec.json.decode(each.value)["codes"] for each in records if each] == [["sum"]]
 
 
 def test_a_correction_is_decided_also_if_it_is_read_before_the_charge_paid_in_advance() -> None:

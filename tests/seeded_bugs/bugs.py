@@ -309,8 +309,20 @@ BUGS = (
     Bug(
         "definition-before-its-grid-cut",
         "tables/partition/standing.py",
-        "return self._checkpoint.grid_done_ms // grid_ms * grid_ms + grid_ms",
+        "return grid_cut_after(self._checkpoint.grid_done_ms, definitions.close_grids_ms())",
         "return NEVER_MS",
+    ),
+    Bug(
+        "last-cut-of-a-grid-not-awaited",
+        "tables/cells/grids.py",
+        "NEVER_MS if following is None else ceil_to(following, each_ms)",
+        "NEVER_MS if following is None else following",
+    ),
+    Bug(
+        "plan-left-by-what-waits",
+        "tables/partition/redirection.py",
+        "at_ms = self._standing.shown_until_ms if at_ms is None else at_ms",
+        "at_ms = None",
     ),
     Bug(
         "recurring-carry-ignored",
@@ -857,8 +869,8 @@ BUGS = (
     Bug(
         "cascades-refold-no-children",
         "tables/partition/redirection.py",
-        "and impact.plan_id in (newest.plan_ids if impact.with_children else (newest.plan_id,))",
-        "and impact.plan_id == newest.plan_id",
+        "and impact.plan_id in (known.plan_ids if impact.with_children else (known.plan_id,))",
+        "and impact.plan_id == known.plan_id",
     ),
     Bug(
         "own-charges-change-the-plan",

@@ -1,0 +1,51 @@
+"""Grids: the instants of grid cuts, as settings change them.
+
+What is appended at a time is decided at the first multiple of close_grid_s at or after it, by the
+settings in force then. So a grid has one more cut after the settings that end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.definitions.timeline import NEVER_MS, ceil_to
+
+Grids = tuple[tuple[int, int], ...]
+"""(append time from which it holds, time between two grid cuts in ms), in order."""
+
+
+def grid_cut(at_ms: int, grids: Grids) -> int:
+    """Return the first grid cut at or after an instant, by the settings in force at it."""
+    grid_ms = grids[0][1]
+    for from_ms, each_ms in grids:
+        if from_ms <= at_ms:
+            grid_ms = each_ms
+    return ceil_to(at_ms, grid_ms)
+
+
+def grid_cut_after(at_ms: int, grids: Grids) -> int:
+    """Return the first grid cut after an instant, of whatever grid."""
+    found = NEVER_MS
+    for first_ms, last_ms, each_ms in _stretches(grids):
+        cut_ms = max(first_ms, at_ms // each_ms * each_ms + each_ms)
+        if cut_ms <= last_ms:
+            found = min(found, cut_ms)
+    return found
+
+
+def grid_cut_before(at_ms: int, grids: Grids) -> int:
+    """Return the last grid cut before an instant, of whatever grid; -1: none."""
+    found = -1
+    for first_ms, last_ms, each_ms in _stretches(grids):
+        cut_ms = min(last_ms, ceil_to(at_ms, each_ms) - each_ms)
+        if cut_ms >= first_ms:
+            found = max(found, cut_ms)
+    return found
+
+
+def _stretches(grids: Grids) -> Iterator[tuple[int, int, int]]:
+    """Yield of each grid its first and last cut, and the time between two."""
+    for number, (from_ms, each_ms) in enumerate(grids):
+        following = grids[number + 1][0] if number + 1 < len(grids) else None
+        first_ms = ceil_to(from_ms, each_ms) if number else 0
+        yield first_ms, NEVER_MS if following is None else ceil_to(following, each_ms), each_ms
