@@ -10,6 +10,7 @@ from aiokafka.structs import RecordMetadata
 
 from app.bounds.limits import APPENDED_WITHIN_S
 from app.kafka.clients import NOT_TAKEN, Producer
+from app.kafka.compression import COMPRESSION
 from app.kafka.topics import APPENDED_MESSAGE_BYTES
 from app.settings import Settings
 from app.wire.decode import Headers
@@ -23,6 +24,11 @@ def producer_options(settings: Settings) -> dict[str, Any]:
         "max_request_size": APPENDED_MESSAGE_BYTES,
         **settings.kafka_options(),
     }
+
+
+def forwarding_options(settings: Settings) -> dict[str, Any]:
+    """Return options of the producer that forwards events in batches."""
+    return {"compression_type": COMPRESSION, **producer_options(settings)}
 
 
 class Appender:

@@ -25,6 +25,7 @@ from app.bounds.limits import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 from app.errors import StackError
 from app.failpoints import failpoint
 from app.kafka.clients import NOT_TAKEN, Producer, started
+from app.kafka.compression import COMPRESSION
 from app.kafka.log_readers import ASKED_WITHIN_S, REQUEST_TIMEOUT_MS, newest_value
 from app.settings import Settings
 
@@ -73,6 +74,7 @@ def _transactional(settings: Settings, name: str) -> Producer:
         transactional_id=f"{settings.consumer_group}-{name}",
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         acks="all",
+        compression_type=COMPRESSION,
         max_batch_size=MAX_BATCH_BYTES,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         **settings.kafka_options(),

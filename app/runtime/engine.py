@@ -17,7 +17,7 @@ from app.bounds.turns import Turns
 from app.clock import Clock
 from app.definitions.quotas import Taken
 from app.definitions.state import Definitions
-from app.kafka.appender import Appender, producer_options
+from app.kafka.appender import Appender, forwarding_options
 from app.kafka.brokers import Brokers
 from app.kafka.clients import NOT_TAKEN, InOrderProducer
 from app.kafka.log_readers import RecordReader
@@ -88,7 +88,9 @@ class Engine:
         self.tally = Tally()
         self.raw_records = RecordReader(settings, self.tally.work)
         self.raw_lookup = RawLookup(settings, self.definitions, self.raw_records)
-        self.forwarder = Forwarder(settings, lambda: InOrderProducer(**producer_options(settings)))
+        self.forwarder = Forwarder(
+            settings, lambda: InOrderProducer(**forwarding_options(settings))
+        )
         self.appender = Appender(settings)
         seal = Seal(settings)
         self.reports = Reports(settings.topic(METER_PROGRESS), seal, self.append)
