@@ -195,6 +195,9 @@ class Intake:
                     duplicates.append(duplicate)
             if left:
                 runs.append((route, left))
+        if self._corrections:
+            # A corrected event may have had a route made anew that no event had taken yet.
+            runs = [(self._packing.route_of(route.meter_key), left) for route, left in runs]
         return runs, new, [latest[identity] for identity in new]
 
     def _repeated(self, arrival: Arrival, entry: Entry, known: Entry) -> Duplicate | None:

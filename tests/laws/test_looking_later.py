@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction
 from tables.partition.redirection import Renewed
 from tests.laws.test_partition import ALL, few, in_order, same
 from tests.world.clock import DAY_MS, START_MS
@@ -151,3 +153,21 @@ def test_packed_cells_come_back_as_they_stand() -> None:
         live.look_to_the_end()
         folded.append(live.cells())
     assert folded[0] == folded[1]
+
+
+def test_what_comes_with_a_corrected_event_counts_as_well() -> None:
+    """Both are the first of their code, and a definition waits for a grid cut."""
+    live = Later(definitions_of(["sum", "max"]))
+    live.define_all()
+    live.look_to_the_end()
+    told = msgspec.structs.replace(live.partition.settings, daily_records=True)
+    live.append(START_MS, commands.set_settings(told))
+    live.look_to_the_end()
+    zone = {"external_id": "customer", "timezone": "UTC"}
+    live.append(START_MS + 1, commands.upsert_customer(ORG, zone))
+    to = event("max", "t0", START_MS, v="7", g="x")
+    amended = Correction(ORG, SUBSCRIPTION, "t0", "amend", to, "c0", b"")
+    live.partition.corrected.correct(CorrectionArrival(amended, ORG, START_MS + 2, 0, 0, 0))
+    sent = [event("sum", f"t{number}", START_MS, v="2", g="x") for number in range(2)]
+    live.deliver([Arrival(one, ORG, START_MS + 3, 0, at, 0) for at, one in enumerate(sent, 1)])
+    assert len({span.charge_id for span, _ in live.cells() if ":" not in span.charge_id}) == 2
