@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "fold": _place("fold", "fold", "Fold two files offline: the bytes a worker publishes."),
     "keys": _place("keys", None, "Make keys for the API."),
     "limits": _place("limits", None, "Print every limit of what one input may cost."),
+    "migrate": _place("lago.migrate", None, "Copy definitions from Lago.", "migrate"),
     "preview": _place("preview", None, "Show what a changed definition would make."),
     "reconcile": _place("reconcile", None, "Compare a list of events sent with what counted."),
     "send": _place("send", None, "Send the events of a file; say what became of each."),

@@ -101,6 +101,10 @@ class Remote:
         """Return the JSON answer. Raises as `get` does."""
         return self._send("PUT", path, body, {})
 
+    def delete(self, path: str) -> Json:
+        """Return the JSON answer. Raises as `get` does."""
+        return self._ask(Request(f"{self.url}{path}", method="DELETE"))  # noqa: S310
+
     def _send(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Json:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         request = Request(  # noqa: S310

@@ -1,0 +1,1 @@
+"""Coming from Lago: `meter migrate` copies its definitions, `meter compare` compares its usage."""

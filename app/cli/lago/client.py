@@ -1,0 +1,252 @@
+"""Lago's API, read politely: page by page, no faster than it lets us, and to the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from email.message import Message
+from http.client import HTTPException
+from typing import IO, Any, Final, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import click
+import msgspec
+
+from app.cli.failures import NO_VERDICT
+from app.cli.output import echo
+from app.cli.remote import Json, NobodyAnswers, Remote, RequestRefused
+
+PER_PAGE: Final = 100
+TIMEOUT_S: Final = 60.0
+LONGEST_WAIT_S: Final = 120.0
+FIRST_WAIT_S = 0.5
+"""Before something is asked again; each further wait is twice as long."""
+_TRIES: Final = 5
+_TRIES_WHEN_LIMITED: Final = 100
+_READINGS: Final = 3
+_MOST_PAGES: Final = 100_000
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Query = Mapping[str, str | int | None]
+
+
+class LagoFailed(click.ClickException):
+    """Lago could not be read."""
+
+    exit_code = NO_VERDICT
+
+
+class LagoRefused(LagoFailed):
+    """Lago answered with an error; `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """A redirect is an error: the key must not follow it to another host."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
+        """Follow nothing."""
+        return
+
+
+class Lago:
+    """One organization of a Lago, read only."""
+
+    def __init__(self, url: str, key: str, timeout_s: float = TIMEOUT_S) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="the URL")
+        self.url = url.rstrip("/").removesuffix("/api/v1")
+        self._key = key
+        self._timeout_s = timeout_s
+        self._opener = build_opener(_NoRedirects)
+
+    def get(self, path: str, query: Query | None = None) -> Json:
+        """Return a JSON object; waits and asks again where Lago is busy.
+
+        Raises:
+            LagoRefused: Lago says no.
+            LagoFailed: nobody answers, or no JSON.
+        """
+        given = [(name, value) for name, value in (query or {}).items() if value is not None]
+        address = f"{self.url}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
+        failures = limited = 0
+        while True:
+            try:
+                return self._asked(address)
+            except HTTPError as error:
+                with error:
+                    busy = error.code == 429
+                    limited, failures = limited + busy, failures + (not busy)
+                    may_pass = error.code >= 500 or busy
+                    if not may_pass or failures >= _TRIES or limited >= _TRIES_WHEN_LIMITED:
+                        raise self._refused(error, address) from error
+                    wait_s = _wait_s(error.headers, failures + limited)
+            except (URLError, HTTPException, OSError) as error:
+                failures += 1
+                if failures >= _TRIES:
+                    reason = getattr(error, "reason", error)
+                    raise LagoFailed(f"Lago does not answer at {address} ({reason}).") from error
+                wait_s = _backoff_s(failures)
+            time.sleep(wait_s)
+
+    def listed(self, path: str, name: str, query: Query | None = None) -> list[Json]:
+        """Return all objects of a list, each once, newest first as Lago has them.
+
+        What is made or deleted meanwhile moves others from page to page. So the pages are read
+        again until each says the same count, and they hold as many objects.
+
+        Raises:
+            LagoFailed: also if the list never holds still.
+        """
+        for _ in range(_READINGS):
+            found, totals = self._pages(path, name, query or {})
+            if totals in ({None}, {len(found)}):
+                return list(found.values())
+        raise LagoFailed(f"{path}: the list changes while it is read. Try again in a quiet hour.")
+
+    def _pages(self, path: str, name: str, query: Query) -> tuple[dict[str, Json], set[int | None]]:
+        """Return objects by id, and what the pages say is their count; None: one says nothing."""
+        found: dict[str, Json] = {}
+        totals: set[int | None] = set()
+        page = 1
+        while page < _MOST_PAGES:
+            answer = self.get(path, {**query, "page": page, "per_page": PER_PAGE})
+            items = answer.get(name)
+            if not isinstance(items, list):
+                raise LagoFailed(f"{self.url}/api/v1{path} answers without {name!r}.")
+            found.update({_id(item): item for item in items})
+            meta = answer.get("meta") or {}
+            totals.add(meta.get("total_count"))
+            following = meta.get("next_page") if meta else None
+            if not meta and len(items) == PER_PAGE:
+                following = page + 1
+            if following is None:
+                break
+            if following <= page:
+                raise LagoFailed(f"{path}: page {page} is followed by page {following}.")
+            page = following
+        return found, totals
+
+    def _asked(self, address: str) -> Json:
+        headers = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
+        request = Request(address, headers=headers)  # noqa: S310
+        with self._opener.open(request, timeout=self._timeout_s) as answer:
+            content = answer.read()
+        try:
+            found = _decode(content)
+        except ValueError as error:
+            raise LagoFailed(f"{address} answers no JSON: is it Lago's API?") from error
+        if not isinstance(found, dict):
+            raise LagoFailed(f"{address} answers no JSON object: is it Lago's API?")
+        return found
+
+    def _refused(self, error: HTTPError, address: str) -> LagoRefused:
+        if error.code in (401, 403):
+            return LagoRefused(f"{address}: Lago refuses this key ({error.code}).", error.code)
+        try:
+            body = _decode(error.read())
+            reason = body.get("code") or body.get("error")
+        except (ValueError, AttributeError):
+            reason = error.reason
+        return LagoRefused(f"{address} answered {error.code}: {reason}", error.code)
+
+
+class Here:
+    """Our own worker, asked again while it is busy."""
+
+    def __init__(self, worker: Remote) -> None:
+        self.worker = worker
+
+    def get(self, path: str, **query: str | int | None) -> Json:
+        """Return an answer. Raises as `Remote.get` does."""
+        return self._patiently(lambda: self.worker.get(f"/api/v1{path}", **query))
+
+    def found(self, path: str, root: str, **query: str | int | None) -> Json | None:
+        """Return the object of a path; None where there is none."""
+        try:
+            found: Json = self.get(path, **query)[root]
+        except RequestRefused as refused:
+            if refused.status != 404:
+                raise
+            return None
+        return found
+
+    def write(self, method: str, path: str, body: Json) -> Json:
+        """Send a body by POST or PUT; its numbers stay numbers. Raises as `Remote.get` does."""
+        text: Any = msgspec.Raw(_encode(body))
+        send = self.worker.post if method == "POST" else self.worker.put
+        return self._patiently(lambda: send(f"/api/v1{path}", text))
+
+    def delete(self, path: str) -> Json:
+        """Delete an object. Raises as `Remote.get` does."""
+        return self._patiently(lambda: self.worker.delete(f"/api/v1{path}"))
+
+    def _patiently(self, ask: Callable[[], Json]) -> Json:
+        for attempt in range(1, _TRIES_WHEN_LIMITED):
+            try:
+                return ask()
+            except RequestRefused as refused:
+                if refused.status not in (429, 503) or (refused.status == 503 and attempt > _TRIES):
+                    raise
+                headers = refused.answer[1] if refused.answer else Message()
+                time.sleep(_wait_s(headers, attempt))
+        raise NobodyAnswers(f"{self.worker.url} stays busy.")
+
+
+def segment(text: str) -> str:
+    """Return the text as one segment of a path."""
+    return quote(text, safe="")
+
+
+def key_of(path: str) -> str:
+    """Return the key that a file holds."""
+    with click.open_file(path) as file:
+        text: str = file.read()
+    return text.strip()
+
+
+def lago_key_option(command: Command) -> Command:
+    """Add `--lago-key-file`, given to the command as `lago_key_file`."""
+    return click.option(
+        "--lago-key-file",
+        envvar="METER_LAGO_KEY_FILE",
+        required=True,
+        type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+        help="File that holds Lago's API key; - is standard input.",
+    )(command)
+
+
+def progress(text: str) -> None:
+    """Tell how far it is, where nobody's output goes."""
+    echo(text, err=True)
+
+
+def _id(item: Json) -> str:
+    return str(item.get("lago_id") or msgspec.json.encode(item, enc_hook=str))
+
+
+def _wait_s(headers: Message, attempt: int) -> float:
+    """Return how long an answer says to wait, else a little longer each time."""
+    for name in ("x-ratelimit-reset", "Retry-After"):
+        told = headers.get(name)
+        if told is not None and told.strip().replace(".", "", 1).isdigit():
+            return min(float(told), LONGEST_WAIT_S)
+    return _backoff_s(attempt)
+
+
+def _backoff_s(attempt: int) -> float:
+    wait_s: float = FIRST_WAIT_S * 2.0 ** (attempt - 1)
+    return min(wait_s, LONGEST_WAIT_S)
+
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
