@@ -10,6 +10,7 @@ from app.api.schemas.common import (
     ChargeModel,
     Count,
     Instant,
+    Meta,
     Model,
     Numeric,
     Properties,
@@ -262,6 +263,11 @@ class PeriodCompleted(Envelope):
     final_after: Instant
     definitions_offset: int
     digest: Digest
+
+
+class UsageRecordsAnswer(Model):
+    usage_records: list[UsageRecord | PeriodCompleted | InstantRecord]
+    meta: Meta
 
 
 class CrossedThreshold(Model):

@@ -84,19 +84,23 @@ def _filled(part: bytearray, made: Iterator[bytes]) -> Steps[bool]:
     return False
 
 
-async def streamed(call: Call, text: AsyncIterator[bytes]) -> Reply | web.StreamResponse:
-    """Answer JSON text, sent as the client takes it; short ones whole."""
+async def streamed(
+    call: Call, text: AsyncIterator[bytes], content_type: str = "application/json"
+) -> Reply | web.StreamResponse:
+    """Answer text, sent as the client takes it; short ones whole."""
     held = bytearray()
     async for part in text:
         held += part
         if len(held) > WHOLE_BYTES:
-            return await _sent(call, bytes(held), text)
-    return Reply(bytes(held))
+            return await _sent(call, bytes(held), text, content_type)
+    return Reply(bytes(held), content_type=content_type)
 
 
-async def _sent(call: Call, first: bytes, text: AsyncIterator[bytes]) -> web.StreamResponse:
+async def _sent(
+    call: Call, first: bytes, text: AsyncIterator[bytes], content_type: str
+) -> web.StreamResponse:
     response = web.StreamResponse()
-    response.content_type, response.charset = "application/json", "utf-8"
+    response.content_type, response.charset = content_type, "utf-8"
     await response.prepare(call.request)
     async with _begun(call):
         await response.write(first)

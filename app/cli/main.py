@@ -40,6 +40,7 @@ _COMMANDS: Final = {
     "migrate": _place("lago.migrate", None, "Copy definitions from Lago.", "migrate"),
     "preview": _place("preview", None, "Show what a changed definition would make."),
     "reconcile": _place("reconcile", None, "Compare a list of events sent with what counted."),
+    "records": _place("records", None, "Print what was published, and what has changed."),
     "send": _place("send", None, "Send the events of a file; say what became of each."),
     "set-aside": _place(
         "set_aside", "worker", "List raw records that no fold looks at; name more."

@@ -69,8 +69,15 @@ class Remote:
 
         Raises `RequestRefused`, or `ClickException` when nobody answers.
         """
+        return self._ask(self._getting(path, query))
+
+    def content(self, path: str, **query: str | int | None) -> bytes:
+        """Return the bytes of an answer. Raises as `get` does."""
+        return self._read(self._getting(path, query))[0]
+
+    def _getting(self, path: str, query: Mapping[str, str | int | None]) -> Request:
         given = {name: value for name, value in query.items() if value is not None}
-        return self._ask(Request(f"{self.url}{path}?{urlencode(given)}"))  # noqa: S310
+        return Request(f"{self.url}{path}?{urlencode(given)}")  # noqa: S310
 
     def text(self, path: str) -> str:
         """Return an answer that is no JSON. Raises as `get` does."""

@@ -128,7 +128,7 @@ async def scan(
     try:
         async with started(plain_consumer(settings)) as consumer:
             async for _, records in _between(consumer, {tp: from_offset}, {tp: to_offset}):
-                yield [_log_record(record) for record in records]
+                yield [log_record(record) for record in records]
     except OffsetOutOfRangeError as error:
         raise RecordsDeleted(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
 
@@ -202,7 +202,7 @@ class LogReader:
             )
             position = await consumer.position(tp)
             for records in fetched.values():
-                yield [_log_record(record) for record in records]
+                yield [log_record(record) for record in records]
             self.next = position
 
     async def stop(self) -> None:
@@ -268,7 +268,7 @@ class RecordReader:
                 self._work.add(operation, "log_records", len(fetched.get(tp, ())))
                 for record in fetched.get(tp, ()):
                     if record.offset in asked:
-                        found[record.offset] = _log_record(record)
+                        found[record.offset] = log_record(record)
                 del wanted[: bisect_left(wanted, position)]
         except OffsetOutOfRangeError:
             # Deleted since the bounds were read.
@@ -294,7 +294,8 @@ class RecordReader:
                 await consumer.stop()
 
 
-def _log_record(record: ConsumerRecord) -> LogRecord:
+def log_record(record: ConsumerRecord) -> LogRecord:
+    """Return a fetched record as readers hand it out."""
     return LogRecord(record.key, record.value, record.headers, record.timestamp, record.offset)
 
 

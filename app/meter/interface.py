@@ -37,6 +37,7 @@ from app.meter.evidence import (
 )
 from app.meter.health import Reason
 from app.meter.overview import Overview, OverviewQuery
+from app.meter.records import RecordPage, RecordPlace, RecordQuery
 from app.meter.usage import (
     AnalyticsQuery,
     AnalyticsRow,
@@ -240,6 +241,25 @@ class Evidence(Protocol):
         ...
 
 
+class Published(Protocol):
+    """Records that were published."""
+
+    async def list_records(
+        self, organization_id: str, query: RecordQuery, offset: int, limit: int
+    ) -> RecordPage:
+        """Find which records of subscriptions at home here are listed."""
+        ...
+
+    def read_records(
+        self, organization_id: str, places: Sequence[RecordPlace]
+    ) -> AsyncGenerator[Sequence[bytes], None]:
+        """Read listed records as they were published, wherever they are at home, some at a time.
+
+        Raises BeyondRetention when the topic has one no longer, Unavailable when not yet.
+        """
+        ...
+
+
 class Repairs(Protocol):
     """What an operator does about records that do not count as they are."""
 
@@ -309,6 +329,8 @@ class Meter(Protocol):
     def usage(self) -> Usage: ...
     @property
     def evidence(self) -> Evidence: ...
+    @property
+    def published(self) -> Published: ...
     @property
     def repairs(self) -> Repairs: ...
     @property

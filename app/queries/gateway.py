@@ -9,6 +9,7 @@ from app.queries.events import Events
 from app.queries.evidence import Evidence, ProveTopics
 from app.queries.ingest import Ingest
 from app.queries.overview import Overviews
+from app.queries.records import Records
 from app.queries.repairs import Repairs
 from app.queries.routing import Routing
 from app.queries.usage import Usage
@@ -27,6 +28,7 @@ class Gateway:
         self.events = Events(engine, self.routing)
         self.usage = Usage(engine, self.routing)
         self.evidence = Evidence(engine, self.routing, prove_topics)
+        self.published = Records(engine, self.routing)
         self.repairs = Repairs(engine, self.definer)
         self.overviews = Overviews(engine)
 

@@ -53,6 +53,7 @@ class RequestLog:
     events = property(_unasked)
     usage = property(_unasked)
     evidence = property(_unasked)
+    published = property(_unasked)
     repairs = property(_unasked)
     overviews = property(_unasked)
 

@@ -8,7 +8,7 @@ from app.api.endpoints.definitions import CUSTOMERS, METRICS, PLANS, SUBSCRIPTIO
 from app.api.endpoints.events import EVENTS, ONE_EVENT
 from app.api.endpoints.operations import HISTORY, OPERATIONS, UNDESCRIBED
 from app.api.endpoints.proofs import EVENT_PROOFS, USAGE_PROOFS
-from app.api.endpoints.usage import SERIES, USAGE
+from app.api.endpoints.usage import RECORDS, SERIES, USAGE
 from app.api.endpoints.webhooks import PUBLIC_KEY_TEXT, WEBHOOKS
 
 DESCRIBED = (
@@ -20,6 +20,7 @@ DESCRIBED = (
     *PLANS,
     *USAGE,
     *USAGE_PROOFS,
+    *RECORDS,
     *SERIES,
     *CUSTOMERS,
     *SUBSCRIPTION_CHARGES,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from app.api import analytics, series, usage
+from app.api import analytics, record_schemas, records, series, usage
 from app.api.endpoints.parameters import BOOLEAN, PAGE, POSITIVE, SUBSCRIPTION, V1, WAIT_FOR
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import usage as schemas
 
+_FORMAT = Parameter(
+    "format",
+    "csv: flat columns with a header, one row a record.",
+    {"type": "string", "enum": ["json", "csv"]},
+)
 _DAY = {"type": "string", "format": "date"}
 
 _RUNNING = (
@@ -68,6 +73,46 @@ USAGE = (
             WAIT_FOR,
         ),
         errors=(404, 422),
+    ),
+)
+
+RECORDS = (
+    Endpoint(
+        "GET",
+        f"{V1}/usage_records",
+        records.index,
+        "usage_record",
+        "List published records: the newest of each cell, or all that was ever published.",
+        response=record_schemas.UsageRecordsAnswer,
+        query=(
+            Parameter("external_customer_id", "Only of this customer."),
+            Parameter("external_subscription_id", "Only of this subscription."),
+            Parameter("billable_metric_code", "Only of this metric."),
+            Parameter(
+                "type",
+                "Only records of this type; instants only with revisions.",
+                {
+                    "type": "string",
+                    "enum": [
+                        "usage.recorded",
+                        "usage.revised",
+                        "period.completed",
+                        "usage.instant",
+                        "usage.instant_revised",
+                    ],
+                },
+            ),
+            Parameter(
+                "from", "ISO 8601; a date is local. Only of periods that end at or after it."
+            ),
+            Parameter("to", "ISO 8601; a date is local. Only of periods that begin before it."),
+            Parameter(
+                "revisions", "All revisions and completions, as the topic has them.", BOOLEAN
+            ),
+            *PAGE,
+            _FORMAT,
+        ),
+        errors=(422,),
     ),
 )
 

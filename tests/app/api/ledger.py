@@ -73,6 +73,7 @@ from app.numbers import parse_value, property_text
 from app.wire.encode import as_event
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
+from tests.app.api.published import PublishedValues
 
 ORGANIZATION = "00000000-0000-4000-8000-00000000000a"
 OTHER_ORGANIZATION = "00000000-0000-4000-8000-00000000000b"
@@ -111,6 +112,7 @@ class LedgerMeter:
         self.dead_letters: list[DeadLetterView] = []
         self.closing: list[ClosingView] = []
         self.records: list[RecordView] = []
+        self.published = PublishedValues()
         self.corrections: list[bytes] = []
         self.uncounted: list[Uncounted] = []
         self.days: dict[str, list[AnalyticsRow]] = {}

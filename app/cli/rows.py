@@ -1,0 +1,226 @@
+"""What commands list, printed in one way: a table to read, or rows for a program.
+
+On a terminal a table is drawn. In a pipe rows are tab-separated under a header, complete and never
+wrapped. `-o` chooses: a table also in a pipe, or a format also on a terminal.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from io import StringIO
+from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
+
+import click
+import msgspec
+
+from app.cli.output import echo, lines_to, print_json
+
+Form = Literal["table", "tsv", "csv", "json", "jsonl", "parquet"]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_AT_ONCE: Final = 10_000
+"""Rows of a row group of Parquet."""
+
+
+class Rows(NamedTuple):
+    """Columns in an order that only grows, and a text for each: figures exact, instants in ISO."""
+
+    columns: Sequence[str]
+    rows: Iterable[Sequence[str]]
+    instants: frozenset[str] = frozenset()
+    """Columns that Parquet has as timestamps."""
+
+
+class Output(NamedTuple):
+    """How a command is asked to print."""
+
+    form: Form
+    header: bool = True
+
+    @property
+    def is_json(self) -> bool:
+        """Return True if the answer of the API itself is asked for."""
+        return self.form == "json"
+
+    def print(
+        self,
+        answer: Callable[[], object],
+        rows: Callable[[], Rows],
+        drawn: Callable[[], None] | None = None,
+    ) -> None:
+        """Print as asked: the API's answer, rows, or what `drawn` draws."""
+        if self.form == "json":
+            print_json(answer())
+        elif self.form == "table" and drawn is not None:
+            drawn()
+        else:
+            self.print_rows(rows())
+
+    def print_rows(self, found: Rows) -> None:
+        """Print rows in any form but the API's JSON."""
+        match self.form:
+            case "table":
+                _draw(found, header=self.header)
+            case "csv":
+                _write_csv(found, header=self.header)
+            case "jsonl":
+                _write_lines(found)
+            case "parquet":
+                write_parquet(found)
+            case _:
+                _write_tsv(found, header=self.header)
+
+
+def output_options(*, json: bool = True) -> Callable[[Command], Command]:
+    """Add `-o` and `--no-header`, given to the command as `output`; `json`: `--json` as well."""
+
+    def add(command: Command) -> Command:
+        if json:
+            command = click.option(
+                "--json",
+                expose_value=False,
+                is_eager=True,
+                is_flag=True,
+                callback=_asks_for_json,
+                help="The API's JSON, as -o json.",
+            )(command)
+        command = click.option(
+            "--no-header",
+            expose_value=False,
+            is_eager=True,
+            is_flag=True,
+            callback=_asks_for_no_header,
+            help="Rows without the names of their columns.",
+        )(command)
+        return click.option(
+            "-o",
+            "--output",
+            type=click.Choice(get_args(Form)),
+            callback=_output,
+            help="Default: a table on a terminal, else tsv.",
+        )(command)
+
+    return add
+
+
+_JSON: Final = f"{__name__}.json"
+_NO_HEADER: Final = f"{__name__}.no_header"
+
+
+def _asks_for_json(context: click.Context, _: click.Parameter, given: bool) -> None:
+    context.meta[_JSON] = given
+
+
+def _asks_for_no_header(context: click.Context, _: click.Parameter, given: bool) -> None:
+    context.meta[_NO_HEADER] = given
+
+
+def _output(context: click.Context, _: click.Parameter, form: Form | None) -> Output:
+    if form is None:
+        by_default: Form = "table" if sys.stdout.isatty() else "tsv"
+        form = "json" if context.meta.get(_JSON) else by_default
+    if form == "parquet":
+        # Before anything is asked, so that nobody waits for nothing.
+        _arrow()
+    return Output(form, header=not context.meta.get(_NO_HEADER))
+
+
+def _draw(found: Rows, *, header: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from app.cli.output import Terminal
+
+    table = Table(show_header=header)
+    for name in found.columns:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in found.rows:
+        table.add_row(*map(escape, row))
+    if table.row_count:
+        Terminal().print(table)
+    else:
+        echo("Nothing is there.")
+
+
+def _write_tsv(found: Rows, *, header: bool) -> None:
+    if header:
+        echo("\t".join(found.columns))
+    for row in found.rows:
+        echo("\t".join(_in_one_field(text) for text in row))
+
+
+def _in_one_field(text: str) -> str:
+    """Return a text without what ends a field or a line: these are spelled."""
+    for plain, spelled in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(plain, spelled)
+    return text
+
+
+def _write_csv(found: Rows, *, header: bool) -> None:
+    for row in [[*found.columns]] if header else []:
+        echo(_csv_line(row))
+    for texts in found.rows:
+        echo(_csv_line(texts))
+
+
+def _csv_line(row: Sequence[str]) -> str:
+    text = StringIO()
+    csv.writer(text).writerow(row)
+    return text.getvalue().removesuffix("\r\n")
+
+
+def _write_lines(found: Rows) -> None:
+    write = lines_to(click.get_binary_stream("stdout"))
+    for row in found.rows:
+        write(msgspec.json.encode(dict(zip(found.columns, row, strict=True))) + b"\n")
+
+
+class NoParquet(click.ClickException):
+    """The extra that writes Parquet is not there."""
+
+    exit_code = 2
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise NoParquet(
+            "-o parquet needs pyarrow, which is not installed: pip install 'meterstream[parquet]'"
+        ) from error
+    return pyarrow
+
+
+def write_parquet(found: Rows) -> None:
+    """Write Parquet to standard output: texts, and timestamps of instants, never a float."""
+    arrow = _arrow()
+    if sys.stdout.isatty():
+        raise click.UsageError("Parquet is for a file: redirect it, as in `-o parquet > FILE`.")
+    instant = arrow.timestamp("ms", tz="UTC")
+    schema = arrow.schema(
+        [(name, instant if name in found.instants else arrow.string()) for name in found.columns]
+    )
+    stream = click.get_binary_stream("stdout")
+    with arrow.parquet.ParquetWriter(stream, schema) as file:
+        some: list[Mapping[str, object]] = []
+        for row in found.rows:
+            some.append(_cells(found, row))
+            if len(some) == _AT_ONCE:
+                file.write_table(arrow.Table.from_pylist(some, schema=schema))
+                some = []
+        file.write_table(arrow.Table.from_pylist(some, schema=schema))
+
+
+def _cells(found: Rows, row: Sequence[str]) -> dict[str, object]:
+    return {
+        name: _instant(text) if name in found.instants else text
+        for name, text in zip(found.columns, row, strict=True)
+    }
+
+
+def _instant(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
