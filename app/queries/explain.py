@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period, Timeline
 from app.meter.errors import BeyondRetention
-from app.meter.evidence import ExplainedCell, ExplainQuery, Explanation, FigureTexts
+from app.meter.evidence import EventFate, ExplainedCell, ExplainQuery, Explanation
 from app.meter.usage import AsOf
 from app.queries.listing import First
 from app.queries.replay import Replay
@@ -24,12 +24,17 @@ from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_o
 from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
-from tables.changelogged.published import PublishedCell
+from tables.cells.keys import SpanKey
+from tables.partition.corrected import Counted
 from tables.partition.partition import Partition
+from tables.reading.explained import ExplainedPeriod, published_texts
+from tables.reading.shown_last import turned_by
 from tables.reading.single_events import CellEvents, SingleEvents
 from tables.reading.tracing import Traced, Tracer
 from tables.reading.usage import as_of
-from tables.reading.verification import figure_texts
+
+LATER = "later_periods"
+"""Why a figure is without an event that counts: it came too late for this period of a balance."""
 
 _ATTEMPTS = 3
 """A refold that is swapped in meanwhile has other definitions: then everything is read again."""
@@ -52,6 +57,10 @@ class _Selection:
         self.query = query
         self.spans: dict[int, Span] = {}
         """By identity."""
+        self.shown_until_ms: dict[SpanKey, int | None] = {}
+        """By span, up to when appended events of a balance show; None: all do."""
+        self.turned: dict[str, list[Counted]] = {}
+        """By code, events before and after each of their corrections."""
         self.period: Period | None = None
 
         @cache
@@ -90,6 +99,20 @@ class _Selection:
             and self.covers(one.layer.start_ms)
             and (one.reason is not None or self.wants_group(one.span, one.filter_id, one.groups))
         )
+
+    def note_turned(self, state: Partition, arrival: Arrival) -> None:
+        """Note what corrections make of an event that was read."""
+        for counted in turned_by(state, arrival):
+            self.turned.setdefault(counted.arrival.event.code, []).append(counted)
+
+    async def fate_of(self, state: Partition, found: Found, find_raw: FindRaw) -> EventFate:
+        """Word what became of an event, and that it came too late for the explained figures."""
+        fate = await fate_of(state, found, find_raw)
+        counted_ms = max(found.arrival.append_time_ms, found.verdict.corrected_ms)
+        untils_ms = [self.shown_until_ms.get(one.span.key) for one in found.traced]
+        if untils_ms and all(at is not None and counted_ms > at for at in untils_ms):
+            return replace(fate, reason=fate.reason or LATER)
+        return fate
 
     def wants_group(
         self, span: Span, filter_id: str | None, groups: tuple[str | None, ...]
@@ -146,6 +169,7 @@ async def _explain_once(
         return found._replace(traced=selected.of(found.traced))
 
     def take(arrival: Arrival) -> Steps[None]:
+        selection.note_turned(state, arrival)
         found = concerned(arrival, tracer, selection)
         if found is not None:
             counts[status_of(found)] += 1
@@ -170,7 +194,7 @@ async def _explain_once(
     again = Tracer(state, meter_key)
     selected = _Selection(again, query)
     listed = [
-        await fate_of(state, found, find_raw)
+        await selection.fate_of(state, found, find_raw)
         for start in range(0, len(places), STEP_ITEMS)
         for arrival in await _read_again(replay.owned, places[start : start + STEP_ITEMS])
         if (found := concerned(arrival, again, selected)) is not None
@@ -244,63 +268,32 @@ def _explained_cells(
 ) -> Iterable[tuple[ExplainedCell, CellEvents | None]]:
     """Yield each cell, with what its lists are made of if these are asked for."""
     live = {span.key: span for span in state.views.route_of(meter_key).spans}
-    subscriptions = state.definitions.subscription_by_id
     for recomputed in selection.spans.values():
         ours = live.get(recomputed.key, recomputed)
-        names = dict.fromkeys((*ours.cells_of(period), *recomputed.cells_of(period)))
         charge = recomputed.fold.charge
-        known = state.published.find((recomputed.key.subscription_id, period.start_ms))
-        subscription = subscriptions(recomputed.key.subscription_id, period.fixed_at_ms)
-        in_force = None if subscription is None else state.routes.charges_of(subscription, period)
-        for filter_id, groups in names:
-            if not selection.wants_group(recomputed, filter_id, groups):
+        explained = ExplainedPeriod(state, recomputed.key.subscription_id, period, selection.turned)
+        selection.shown_until_ms[recomputed.key] = explained.shown_until_ms(charge)
+        for named in dict.fromkeys((*ours.cells_of(period), *recomputed.cells_of(period))):
+            if not selection.wants_group(recomputed, *named):
                 continue
-            entry = None
-            if known is not None and in_force is not None:
-                entry = known.cells.get(in_force.name_of(charge, filter_id, groups))
-            events = None
+            figures = explained.figures(ours, recomputed, named)
+            if figures is None:
+                continue
+            events, entry = None, figures.published
             if lists is not None:
-                known_charge = None if in_force is None else in_force.last(charge.id)
-                newest = charge if known_charge is None else known_charge.charge
-                metric = recomputed.fold.metric
-                events = lists.of_cell(recomputed, period, newest, metric, filter_id, groups)
+                newest, metric = explained.newest(charge), recomputed.fold.metric
+                events = lists.of_cell(recomputed, period, newest, metric, *named)
             cell = ExplainedCell(
                 charge_id=charge.id,
                 charge_code=charge.code,
-                filter_values=filter_values_of(recomputed, filter_id),
-                grouped_by=group_of(recomputed, filter_id, groups),
-                live=_texts(ours, period, filter_id, groups, published=known is not None),
-                recomputed=_texts(
-                    recomputed, period, filter_id, groups, published=known is not None
-                ),
-                published=None if entry is None else _published_texts(entry),
+                filter_values=filter_values_of(recomputed, named[0]),
+                grouped_by=group_of(recomputed, *named),
+                live=figures.live,
+                recomputed=figures.recomputed,
+                published=None if entry is None else published_texts(entry),
                 revision=None if entry is None else entry.revision,
             )
             yield cell, events
-
-
-def _texts(
-    span: Span,
-    period: Period,
-    filter_id: str | None,
-    groups: tuple[str | None, ...],
-    *,
-    published: bool,
-) -> FigureTexts:
-    """Return the figures of a cell; those of a published period as its records show them."""
-    figures = span.figures(period, filter_id, groups)
-    return figure_texts(figures.billed() if published and period.fold_version > 1 else figures)
-
-
-def _published_texts(entry: PublishedCell) -> FigureTexts:
-    return FigureTexts(
-        units=entry.units,
-        prorated_units=entry.prorated_units,
-        total_aggregated_units=entry.total_aggregated_units,
-        precise_total_amount_cents=entry.precise_total_amount_cents,
-        events_count=entry.events_count,
-        digest=entry.digest.hex(),
-    )
 
 
 def _generations(state: Partition, meter_key: MeterKey) -> dict[object, int]:

@@ -24,6 +24,11 @@ class CellFigures(NamedTuple):
     aggregate: Decimal
     """The aggregate after rounding and before clamping; of a prorated charge the prorated one."""
 
+    @property
+    def shows(self) -> bool:
+        """Whether a recurring cell is published whatever the period before it showed."""
+        return bool(self.units or self.prorated_units or self.carries or self.period_events)
+
     def billed(self) -> CellFigures:
         """Return the figures as records show them: a share below 0 bills nothing at all."""
         if self.prorated_units is None or self.aggregate >= 0:

@@ -338,7 +338,7 @@ class PeriodAtCut:
         figures = closing.figures
         if not closing.period_charge.metric.recurring:
             return bool(figures.units or figures.prorated_units or figures.events_count)
-        if figures.units or figures.prorated_units or figures.carries or figures.period_events:
+        if figures.shows:
             return True
         if not self._published_before:
             return False

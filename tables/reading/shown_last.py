@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from app.definitions.model import Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
-from app.wire.arrivals import MeterKey, SubscriptionKey
+from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
+from app.wire.events import Event
 from app.wire.properties import read_properties
 from app.wire.usage_records import PublishedRecord, RevisionReason
 from tables.changelogged.published import PublishedCell
@@ -25,6 +26,19 @@ from tables.routing.route import Route
 
 Turned = Mapping[str, Sequence[Counted]]
 """By code, events before and after each of their corrections."""
+
+
+def turned_by(partition: Partition, arrival: Arrival) -> Iterator[Counted]:
+    """Yield an event before and after each correction that came after it."""
+    if not partition.corrections.touches(arrival.name):
+        return
+    event: Event | None = arrival.event
+    for stored in partition.corrections.history(arrival.identity):
+        versions, event = (event, stored.event), stored.event
+        if stored.append_time_ms > arrival.append_time_ms:
+            for version in versions:
+                if version is not None:
+                    yield Counted(replace(arrival, event=version), stored.append_time_ms)
 
 
 class ShownLast(PeriodAtCut):
@@ -44,6 +58,16 @@ class ShownLast(PeriodAtCut):
         super().__init__(partition, name, subscription, period, earlier, cut_ms)
         self._turned = turned
         self._again = set[str]()
+
+    def shown_until_ms(self, charge_id: str) -> int | None:
+        """Return up to when appended events the period shows of a balance; None: it shows all."""
+        known = self.charges.last(charge_id)
+        if (
+            known is None
+            or self.partition.checkpoint.append_time_ms <= self.period.carries_until_ms
+        ):
+            return None
+        return self._shown_until_ms(known)
 
     def _shown_until_ms(self, period_charge: PeriodCharge) -> int | None:
         """Return the cut that showed a charge last, or until when its period was open."""
@@ -77,9 +101,7 @@ class ShownLast(PeriodAtCut):
 
     def qualifies(self, closing: Closing) -> bool:
         """Return True for a published cell, and for one that should be whatever was before it."""
-        figures = closing.figures
-        shows = figures.units or figures.prorated_units or figures.carries or figures.period_events
-        return bool(shows) or closing.name in self.before.cells
+        return closing.figures.shows or closing.name in self.before.cells
 
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         return "late_events"

@@ -19,7 +19,6 @@ from app.definitions.timeline import Period, Terms
 from app.meter.evidence import Difference, FigureTexts
 from app.numbers import plain
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
-from app.wire.events import Event
 from tables.cells.cell import Cell, Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import CellKey
@@ -31,7 +30,7 @@ from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.tables import Carried
 from tables.reading.member_sets import MemberSet, member_sets
-from tables.reading.shown_last import ShownLast
+from tables.reading.shown_last import ShownLast, turned_by
 from tables.reading.tracing import is_before, verdict
 from tables.routing.group_admission import impose_live
 from tables.routing.route import Route
@@ -139,17 +138,9 @@ class Verification:
 
     def _note_turned(self, arrival: Arrival) -> None:
         """Note an event before and after each correction that came after it."""
-        if not self.partition.corrections.touches(arrival.name):
-            return
-        event: Event | None = arrival.event
-        by_code = self._turned.setdefault(arrival.name, {})
-        for stored in self.partition.corrections.history(arrival.identity):
-            versions, event = (event, stored.event), stored.event
-            if stored.append_time_ms > arrival.append_time_ms:
-                for version in versions:
-                    if version is not None:
-                        counted = Counted(replace(arrival, event=version), stored.append_time_ms)
-                        by_code.setdefault(version.code, []).append(counted)
+        for counted in turned_by(self.partition, arrival):
+            by_code = self._turned.setdefault(arrival.name, {})
+            by_code.setdefault(counted.arrival.event.code, []).append(counted)
 
     def check_corrections(
         self, arrivals: Iterable[CorrectionArrival], *, strangers: bool = False

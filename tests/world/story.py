@@ -110,15 +110,19 @@ class Story:
         regrouped = merged(meter.partition, found, Regrouping(**wanted), ms(at))
         if events_read is not None:
             assert bool(regrouped.to_read) == events_read
-        traced = [
-            verdict(meter.partition, arrival)
+        traced = [verdict(meter.partition, arrival) for arrival in self.arrivals()]
+        return current_usage_json(answered(regrouped, traced))
+
+    def arrivals(self) -> list[Arrival]:
+        """Everything sent so far, without corrections."""
+        return [
+            arrival
             for line in self.events
             for arrival in arrivals_of(
                 line.value, (), line.append_time_ms, line.partition, line.offset, Judging()
             )
             if isinstance(arrival, Arrival)
         ]
-        return current_usage_json(answered(regrouped, traced))
 
     def past(self, at: str) -> list[Json]:
         """The `usage_periods` at that moment."""

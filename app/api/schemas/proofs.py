@@ -91,7 +91,10 @@ class Verdict(Model):
     verdict: Literal[
         "counted", "not_counted", "refused", "cancelled", "lost", "differs", "missing"
     ] = Field(description="missing: no event of this id was folded, or it is malformed.")
-    reason: str | None = Field(description="Why it does not count.")
+    reason: str | None = Field(
+        description="Why it does not count. `later_periods`: it came too late for this period of a "
+        "balance, and counts in later ones."
+    )
     differs: list[str] = Field(description="Fields that came otherwise than they are given.")
     event: EventFate | None = Field(description="The event that came first; null: missing.")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from app.meter.evidence import ExplainQuery
-from app.queries.explain import _Selection
+from app.queries.explain import LATER, _explained_cells, _Selection
+from app.queries.trace import judged
 from tables.reading.tracing import Tracer
-from tests.world.clock import START_MS, WEEK_MS
+from tests.world.clock import START_MS, WEEK_MS, ms
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
+from tests.world.story import Story
 
 
 def test_a_question_about_a_later_period_makes_no_timeline_longer() -> None:
@@ -28,3 +30,25 @@ def test_a_question_about_a_later_period_makes_no_timeline_longer() -> None:
         assert period is not None
         assert period.start_ms == START_MS + 500 * WEEK_MS
         assert len(timeline._periods) == known
+
+
+async def test_an_event_that_came_too_late_for_a_balance_is_said_to_count_later() -> None:
+    told = Story(close_grid_s=1).metric("m", "sum_agg", recurring=True).plan({}).subscribe()
+    told.send("2024-01-02", v="5").send("2024-01-05", appended="2024-04-20T10:15", v="3")
+    state, meter_key = told.meter("2024-05-02").partition, (ORG, SUBSCRIPTION, "m")
+    tracer = Tracer(state, meter_key)
+    arrivals = told.arrivals()
+    found = [judged(state, arrival, lambda _: tracer) for arrival in arrivals]
+    for month, reason in (("2024-01-10", LATER), ("2024-03-10", None)):
+        query = ExplainQuery(
+            external_subscription_id=SUBSCRIPTION, metric_code="m", at_ms=ms(month)
+        )
+        selection = _Selection(tracer, query)
+        assert selection.period is not None
+        (_,) = _explained_cells(state, meter_key, selection, selection.period, None)
+        fates = [await selection.fate_of(state, one, _unread) for one in found if one is not None]
+        assert [fate.reason for fate in fates] == [None, reason]
+
+
+async def _unread(*_: int) -> None:
+    raise AssertionError("no event is a copy")
