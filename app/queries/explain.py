@@ -100,6 +100,19 @@ class _Selection:
             and (one.reason is not None or self.wants_group(one.span, one.filter_id, one.groups))
         )
 
+    def narrowed(self, found: Found) -> Found | None:
+        """Return an arrival with its outcomes in the explained cells; None: it belongs to others.
+
+        One that none of them is asked about keeps the reason for which another charge ignores it.
+        """
+        counted, traced = found.verdict.counted or found.arrival, self.of(found.traced)
+        if traced:
+            return found._replace(traced=traced)
+        reasons = [one.reason for one in found.traced]
+        if None in reasons or not self.covers(counted.timestamp_ms):
+            return None
+        return found._replace(traced=(), reason=found.reason or next(iter(reasons), None))
+
     def note_turned(self, state: Partition, arrival: Arrival) -> None:
         """Note what corrections make of an event that was read."""
         for counted in turned_by(state, arrival):
@@ -164,9 +177,7 @@ async def _explain_once(
 
     def concerned(arrival: Arrival, by: Tracer, selected: _Selection) -> Found | None:
         found = judged(state, arrival, lambda code: by if code == meter_key[2] else None)
-        if found is None or not _concerns(selected, found):
-            return None
-        return found._replace(traced=selected.of(found.traced))
+        return None if found is None else selected.narrowed(found)
 
     def take(arrival: Arrival) -> Steps[None]:
         selection.note_turned(state, arrival)
@@ -247,16 +258,6 @@ async def _read_again(owned: OwnedPartition, places: Sequence[_Place]) -> list[A
             )
         )
     return arrivals
-
-
-def _concerns(selection: _Selection, found: Found) -> bool:
-    """Return True if an arrival belongs into the explanation at all."""
-    counted = found.verdict.counted or found.arrival
-    if selection.of(found.traced):
-        return True
-    if any(one.reason is None for one in found.traced):
-        return False  # counted, but in another group, charge or period
-    return selection.covers(counted.timestamp_ms)
 
 
 def _explained_cells(

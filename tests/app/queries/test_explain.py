@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from app.definitions import commands
 from app.meter.evidence import ExplainQuery
 from app.queries.explain import LATER, _explained_cells, _Selection
-from app.queries.trace import judged
+from app.queries.trace import fate_of, judged
 from tables.reading.tracing import Tracer
+from tests.world import bodies
 from tests.world.clock import START_MS, WEEK_MS, ms
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
@@ -48,6 +50,25 @@ async def test_an_event_that_came_too_late_for_a_balance_is_said_to_count_later(
         (_,) = _explained_cells(state, meter_key, selection, selection.period, None)
         fates = [await selection.fate_of(state, one, _unread) for one in found if one is not None]
         assert [fate.reason for fate in fates] == [None, reason]
+
+
+async def test_an_event_that_only_a_later_charge_is_asked_about_has_its_reason() -> None:
+    told = Story(close_grid_s=1).metric("m", "sum_agg", recurring=True)
+    told.metric("calls", "count_agg").plan({"code": "calls"}).subscribe().send("2024-01-02")
+    charges = [bodies.charge(code=code) for code in ("calls", "m")]
+    told.define("2024-02-10", commands.update_plan(ORG, "plan", {"charges": charges}))
+    state, meter_key = told.meter("2024-03-02").partition, (ORG, SUBSCRIPTION, "m")
+    tracer = Tracer(state, meter_key)
+    (arrival,) = told.arrivals()
+    found = judged(state, arrival, lambda _: tracer)
+    query = ExplainQuery(
+        external_subscription_id=SUBSCRIPTION, metric_code="m", at_ms=ms("2024-01-10")
+    )
+    assert found is not None
+    narrowed = _Selection(tracer, query).narrowed(found)
+    assert narrowed is not None
+    fate = await fate_of(state, narrowed, _unread)
+    assert (fate.status, fate.reason, fate.charges) == ("ignored", "missing_property", ())
 
 
 async def _unread(*_: int) -> None:
