@@ -81,6 +81,9 @@ _KEPT = {"retention.ms": "-1", "retention.bytes": "-1"}
 _A_WEEK = {"retention.ms": str(7 * 86_400_000)}
 # The broker refuses a producer whose clock is an hour ahead, unless it sets the time itself.
 _STAMPED = {"message.timestamp.type": "LogAppendTime"}
+# A worker compresses with zstd, which not every client reads (KafkaJS, aiokafka by itself). The
+# broker stores what is read by others as every client reads it.
+_READ_BY_ALL = {"compression.type": "gzip"}
 _SEGMENT = {"segment.bytes": str(SEGMENT_BYTES)}
 _SMALL_SEGMENTS = {
     **_STAMPED,
@@ -134,23 +137,24 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     appended = {**timed, **_up_to(APPENDED_MESSAGE_BYTES)}
     refused = {**_DELETED, **_up_to(DEAD_LETTER_MESSAGE_BYTES)}
     published = {**_DELETED, **_up_to(USAGE_RECORD_MESSAGE_BYTES)}
+    for_others = {**_STAMPED, **_READ_BY_ALL}
     changelog = {**_COMPACTED, **_up_to(CHANGELOG_MESSAGE_BYTES)}
     index = {**_DELETED, **_KEPT, **_up_to(CHANGELOG_MESSAGE_BYTES)}
     specs = [
         TopicSpec(settings.raw_topic, partitions, timed, {**events, **_up_to(RAW_MESSAGE_BYTES)}),
         TopicSpec(EVENTS_REKEYED, partitions, appended, events),
-        TopicSpec(settings.dead_letter_topic, partitions, refused, {**_KEPT, **_STAMPED}),
+        TopicSpec(settings.dead_letter_topic, partitions, refused, {**_KEPT, **for_others}),
         TopicSpec(METER_DEFINITIONS, 1, {**appended, **_KEPT}, any_time),
         TopicSpec(METER_PROGRESS, 1, _COMPACTED, _SMALL_SEGMENTS),
-        TopicSpec(settings.usage_records_topic, partitions, published, {**_KEPT, **_STAMPED}),
-        TopicSpec(USAGE_ALERTS, partitions, published, {**_KEPT, **_STAMPED}),
+        TopicSpec(settings.usage_records_topic, partitions, published, {**_KEPT, **for_others}),
+        TopicSpec(USAGE_ALERTS, partitions, published, {**_KEPT, **for_others}),
         *(TopicSpec(name, partitions, changelog, _SMALL_SEGMENTS) for name in COMPACTED_CHANGELOGS),
         TopicSpec(INDEX_CHANGELOG, partitions, index, {**_STAMPED, **_SEGMENT}),
     ]
     if settings.usage_changed:
-        specs.append(TopicSpec(USAGE_CHANGED, partitions, published, {**_A_WEEK, **_STAMPED}))
+        specs.append(TopicSpec(USAGE_CHANGED, partitions, published, {**_A_WEEK, **for_others}))
     if settings.daily_records:
-        specs.append(TopicSpec(USAGE_DAILY, partitions, published, {**_KEPT, **_STAMPED}))
+        specs.append(TopicSpec(USAGE_DAILY, partitions, published, {**_KEPT, **for_others}))
     return [
         TopicSpec(
             settings.topic(spec.name),

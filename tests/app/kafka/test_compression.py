@@ -8,7 +8,7 @@ import pytest
 from app.definitions import commands
 from app.kafka.appender import forwarding_options
 from app.kafka.clients import InOrderProducer, started
-from app.kafka.topics import EVENTS_REKEYED, INDEX_CHANGELOG
+from app.kafka.topics import EVENTS_REKEYED, INDEX_CHANGELOG, admin_client, ensure_topics
 from app.kafka.transactions import PartitionProducer, Record
 from app.runtime.changelogs import CHANGELOGS
 from app.settings import Settings
@@ -23,6 +23,9 @@ pytestmark = pytest.mark.servers
 
 CODES = ("count", "sum", "max", "unique", "average")
 EVENTS = 2_000
+ATTRIBUTES_AT = 22
+"""The lower byte of a batch's attributes, whose lowest three bits name its codec."""
+GZIP = 1
 
 
 def events(subscriptions: int, first: int) -> list[Arrival]:
@@ -97,3 +100,19 @@ async def test_forwarded_events_are_compressed(settings: Settings) -> None:
             await producer.send(topic, value, partition=0)
             sent += len(value)
     assert sent / 100 < stored_bytes(settings, EVENTS_REKEYED) < sent / 2
+
+
+async def test_usage_records_are_stored_as_every_client_reads_them(settings: Settings) -> None:
+    async with admin_client(settings) as admin:
+        await ensure_topics(settings, admin)
+    topic = settings.topic(settings.usage_records_topic)
+    producer = PartitionProducer(settings, 0)
+    try:
+        await producer.start()
+        await producer.commit([Record(topic, 0, b"key", b"value" * 1_000)])
+    finally:
+        await producer.stop()
+    (log,) = (settings.kafka_dir / "data" / f"{topic}-0").glob("*.log")
+    batch = log.read_bytes()
+    assert len(batch) < 1_000
+    assert batch[ATTRIBUTES_AT] & 7 == GZIP

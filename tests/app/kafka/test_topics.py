@@ -68,7 +68,12 @@ async def _until_partitions(admin: AIOKafkaAdminClient, name: str, partitions: i
             id="raw",
         ),
         pytest.param(EVENTS_REKEYED, 4, {"message.timestamp.type": "LogAppendTime"}, id="rekeyed"),
-        pytest.param("events-dead-letter", 4, {"cleanup.policy": "delete"}, id="dead letter"),
+        pytest.param(
+            "events-dead-letter",
+            4,
+            {"cleanup.policy": "delete", "compression.type": "gzip"},
+            id="dead letter",
+        ),
         pytest.param(
             METER_DEFINITIONS,
             1,
@@ -82,9 +87,14 @@ async def _until_partitions(admin: AIOKafkaAdminClient, name: str, partitions: i
         ),
         pytest.param(METER_PROGRESS, 1, {"cleanup.policy": "compact"}, id="progress"),
         pytest.param(
-            "usage-records", 4, {"cleanup.policy": "delete", "retention.ms": "-1"}, id="records"
+            "usage-records",
+            4,
+            {"cleanup.policy": "delete", "retention.ms": "-1", "compression.type": "gzip"},
+            id="records",
         ),
-        pytest.param(USAGE_ALERTS, 4, {"retention.ms": "-1"}, id="alerts"),
+        pytest.param(
+            USAGE_ALERTS, 4, {"retention.ms": "-1", "compression.type": "gzip"}, id="alerts"
+        ),
         pytest.param(
             CELLS_CHANGELOG,
             4,
@@ -121,6 +131,7 @@ async def test_topics_of_what_is_switched_off_are_made_with_it(
     for name, retention_ms in optional.items():
         found = await _configs(admin, settings.topic(name))
         assert found["retention.ms"] == retention_ms
+        assert found["compression.type"] == "gzip"
 
 
 async def test_a_second_start_finds_everything_in_order(
