@@ -24,6 +24,7 @@ def _place(module: str, extra: str | None, short_help: str, attribute: str = "")
 
 _COMMANDS: Final = {
     "completion": _place("completion", None, "Print what completes words in a shell."),
+    "compare": _place("lago.compare", None, "Compare usage in Lago with usage here.", "compare"),
     "dead-letters": _place("dead_letters", None, "List refused events, and replay them."),
     "doctor": _place(
         "doctor.command",

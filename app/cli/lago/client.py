@@ -180,6 +180,16 @@ class Here:
             return None
         return found
 
+    def listed(self, path: str, name: str, query: Query) -> list[Json]:
+        """Return all objects of a list. Raises as `Remote.get` does."""
+        found: list[Json] = []
+        page: int | None = 1
+        while page is not None:
+            answer = self.get(path, **query, page=page, per_page=PER_PAGE)
+            found += answer[name]
+            page = answer["meta"]["next_page"]
+        return found
+
     def write(self, method: str, path: str, body: Json) -> Json:
         """Send a body by POST or PUT; its numbers stay numbers. Raises as `Remote.get` does."""
         text: Any = msgspec.Raw(_encode(body))

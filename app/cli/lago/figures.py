@@ -1,0 +1,229 @@
+"""Usage as figures that can be compared: charge by charge, filter by filter, group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from app.cli.remote import Json
+
+DEFAULT: Final = "everything else"
+_FIELDS: Final = ("units", "total_aggregated_units", "events_count")
+
+
+class Figures(NamedTuple):
+    """What one cell shows; None: this side does not say it."""
+
+    units: Decimal
+    total_aggregated_units: Decimal | None
+    events_count: Decimal | None
+
+    def plus(self, other: Figures) -> Figures:
+        """Return the sum of both."""
+        return Figures(*(_sum(one, two) for one, two in zip(self, other, strict=True)))
+
+
+NOTHING: Final = Figures(Decimal(0), Decimal(0), Decimal(0))
+Part = tuple[str, str]
+"""Group and filter as texts; empty where there is none."""
+WHOLE: Final[Part] = ("", "")
+
+
+class ChargeFigures(NamedTuple):
+    """One charge, and what each part of it shows."""
+
+    code: str
+    """Empty in old versions of Lago."""
+    lago_id: str
+    charge_model: str
+    metric: str
+    aggregation_type: str
+    parts: Mapping[Part, Figures]
+
+    @property
+    def name(self) -> str:
+        """What the charge is called."""
+        return f"{self.code} ({self.metric})" if self.code else self.metric
+
+
+class PeriodFigures(NamedTuple):
+    """One period of a subscription."""
+
+    starts: str
+    ends: str
+    state: str | None
+    """How far an ended period of ours has come."""
+    charges: tuple[ChargeFigures, ...]
+
+
+class Found(NamedTuple):
+    """A figure that Lago and we show differently, or a charge or period that only one has."""
+
+    period: str
+    charge: ChargeFigures | None
+    part: Part
+    field: str
+    lago: str
+    here: str
+
+
+def period_of(usage: Json) -> PeriodFigures:
+    """Return the figures of one period as the API shows it."""
+    return PeriodFigures(
+        instant(usage["from_datetime"]),
+        instant(usage["to_datetime"]),
+        usage.get("state"),
+        tuple(_charge(each) for each in usage["charges_usage"]),
+    )
+
+
+def _charge(usage: Json) -> ChargeFigures:
+    parts: dict[Part, Figures] = {}
+    for part, figures in _parts(usage):
+        parts[part] = parts[part].plus(figures) if part in parts else figures
+    charge, metric = usage["charge"], usage["billable_metric"]
+    return ChargeFigures(
+        str(charge.get("code") or ""),
+        str(charge.get("lago_id")),
+        str(charge.get("charge_model")),
+        str(metric["code"]),
+        str(metric.get("aggregation_type")),
+        parts,
+    )
+
+
+def _parts(usage: Json) -> Iterator[tuple[Part, Figures]]:
+    yield WHOLE, _figures(usage)
+    for bucket in usage.get("filters") or ():
+        yield ("", _bucket(bucket)), _figures(bucket)
+    for group in usage.get("grouped_usage") or ():
+        name = _group(group.get("grouped_by") or {})
+        yield (name, ""), _figures(group)
+        for bucket in group.get("filters") or ():
+            yield (name, _bucket(bucket)), _figures(bucket)
+
+
+def _figures(usage: Json) -> Figures:
+    units, *others = (usage.get(name) for name in _FIELDS)
+    return Figures(Decimal(str(units or 0)), *(_decimal(other) for other in others))
+
+
+def compared(
+    lago: Sequence[PeriodFigures], here: Sequence[PeriodFigures], past: bool
+) -> list[Found]:
+    """Return everything that differs. What only one side shows as nothing is no difference."""
+    found: list[Found] = []
+    ours = {period.starts: period for period in here}
+    for period in lago:
+        known = ours.pop(period.starts, None)
+        if known is None:
+            found.append(Found(period.starts, None, WHOLE, "period", period.ends, "none"))
+            continue
+        if known.ends != period.ends:
+            found.append(Found(period.starts, None, WHOLE, "end", period.ends, known.ends))
+        found += _of_period(period, known, past)
+    # Lago's list of ended periods may begin later than ours; periods of a pair must not.
+    return found + [
+        Found(each.starts, None, WHOLE, "period", "none", each.ends) for each in ours.values()
+    ]
+
+
+def _of_period(lago: PeriodFigures, here: PeriodFigures, past: bool) -> Iterator[Found]:
+    left = list(here.charges)
+    for charge in lago.charges:
+        known = _pair(charge, left)
+        if known is not None:
+            left.remove(known)
+            yield from _of_charge(lago.starts, charge, known)
+        elif not past or _is_used(charge):
+            yield Found(lago.starts, charge, WHOLE, "charge", _units(charge), "none")
+    for charge in left:
+        if not past or _is_used(charge):
+            yield Found(lago.starts, charge, WHOLE, "charge", "none", _units(charge))
+
+
+def _pair(charge: ChargeFigures, ours: Sequence[ChargeFigures]) -> ChargeFigures | None:
+    """Return our charge of its code; where Lago names none, of its metric and model."""
+    for each in ours:
+        if charge.code and each.code:
+            if each.code == charge.code:
+                return each
+        elif (each.metric, each.charge_model) == (charge.metric, charge.charge_model):
+            return each
+    return None
+
+
+def _of_charge(period: str, lago: ChargeFigures, here: ChargeFigures) -> Iterator[Found]:
+    # The whole first, then filters and groups by name.
+    for part in sorted({*lago.parts, *here.parts}):
+        theirs, ours = lago.parts.get(part, NOTHING), here.parts.get(part, NOTHING)
+        for field, one, other in zip(_FIELDS, theirs, ours, strict=True):
+            if one is not None and other is not None and one != other:
+                yield Found(period, here, part, field, _text(one), _text(other))
+
+
+def share(lago: Sequence[PeriodFigures], here: Sequence[PeriodFigures]) -> tuple[Decimal, Decimal]:
+    """Return how many units agree, and of how many, charge by charge."""
+    agreed = total = Decimal(0)
+    ours = {period.starts: list(period.charges) for period in here}
+    for period in lago:
+        left = ours.pop(period.starts, [])
+        for charge in period.charges:
+            known = _pair(charge, left)
+            if known is not None:
+                left.remove(known)
+            theirs = abs(charge.parts[WHOLE].units)
+            units = abs(known.parts[WHOLE].units) if known is not None else Decimal(0)
+            agreed, total = agreed + min(theirs, units), total + max(theirs, units)
+        total += sum(abs(each.parts[WHOLE].units) for each in left)
+    return agreed, total + sum(abs(c.parts[WHOLE].units) for left in ours.values() for c in left)
+
+
+def told_part(part: Part) -> str:
+    """Return a part of a charge in words; nothing for all of it."""
+    group, bucket = part
+    return " ".join(text for text in (group, f"[{bucket}]" if bucket else "") if text)
+
+
+def _bucket(bucket: Json) -> str:
+    values: Mapping[str, Sequence[str]] | None = bucket.get("values")
+    if not values:
+        return DEFAULT
+    return ", ".join(f"{key}={'|'.join(sorted(texts))}" for key, texts in sorted(values.items()))
+
+
+def _group(group: Mapping[str, str | None]) -> str:
+    return ", ".join(
+        f"{key}={'(none)' if value is None else value}" for key, value in sorted(group.items())
+    )
+
+
+def _is_used(charge: ChargeFigures) -> bool:
+    return any(value for figures in charge.parts.values() for value in figures)
+
+
+def _units(charge: ChargeFigures) -> str:
+    return f"{_text(charge.parts[WHOLE].units)} units"
+
+
+def instant(text: str) -> str:
+    """Return an instant in one spelling, to the second."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _decimal(value: Any) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
+
+
+def _sum(one: Decimal | None, two: Decimal | None) -> Any:
+    return None if one is None or two is None else one + two
+
+
+def _text(value: Decimal) -> str:
+    return f"{value.normalize():f}"
