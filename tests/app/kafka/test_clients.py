@@ -129,3 +129,20 @@ async def test_nothing_is_delivered_after_what_was_refused(
         end = (await consumer.end_offsets([tp]))[tp]
         found = [(await consumer.getone()).value for _ in range(end)]
     assert found == delivered
+
+
+async def test_topics_that_are_not_known_yet_are_asked_for_at_once(kafka: str) -> None:
+    """Taking a partition over reads ten logs, each through a client that knows none of them."""
+    topics = [uuid.uuid4().hex for _ in range(3)]
+    async with started(Admin(bootstrap_servers=kafka)) as admin:
+        await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics])
+    async with started(Producer(bootstrap_servers=kafka)) as producer:
+        # By then each has a leader.
+        for topic in topics:
+            await producer.send_and_wait(topic, b"x", partition=0)
+    tps = [TopicPartition(topic, 0) for topic in topics]
+    waits_s = 60
+    for ask in (Consumer.beginning_offsets, Consumer.end_offsets):
+        consumer = Consumer(bootstrap_servers=kafka, retry_backoff_ms=waits_s * 1000)
+        async with started(consumer), asyncio.timeout(waits_s / 2):
+            assert (await ask(consumer, tps)).keys() == set(tps)
