@@ -1,17 +1,20 @@
 """A worker as a process of its own, so that it can be killed; sessions are short.
 
-Run as `python -m tests.world.live.worker`; METER_* as ever.
+Each is forked off a process that has imported the product: the imports take two seconds of CPU, and
+the suite starts a hundred workers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +23,7 @@ import psutil
 import uvloop
 
 from agents import check_output
+from app import failpoints
 from app.bounds.limits import LOG_REPEATED_S
 from app.cli.interrupts import ended_by_signals
 from app.clock import SystemClock
@@ -45,6 +49,10 @@ KILLER = "TEST_KILLER"
 """Names the transaction whose folding ends the process."""
 ROOT = Path(__file__).parents[3]
 
+_FORKS = multiprocessing.get_context("forkserver")
+# pytest: what it is started by is imported by whatever it forks.
+_FORKS.set_forkserver_preload(["pytest", __name__])
+
 
 class WorkerProcess:
     """`start` may be called again after it has ended."""
@@ -63,7 +71,7 @@ class WorkerProcess:
         self.log_file = directory / f"{name}.log"
         self.state_dir = state_dir or directory / f"{name}-state"
         self.url = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
 
     async def start(self, failpoint: str | None = None, timeout_s: float = 60.0) -> None:
         """Start and wait until it answers; with a failpoint it may die or stop before."""
@@ -91,17 +99,10 @@ class WorkerProcess:
             **self._environment,
         }
         if failpoint:
-            environment["METER_FAILPOINT"] = failpoint
+            environment[failpoints.VARIABLE] = failpoint
         self._offset = self.log_file.stat().st_size if self.log_file.exists() else 0
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.world.live.worker"],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = _FORKS.Process(target=_run, args=(environment, self.log_file), daemon=True)
+        self._process.start()
 
     def look_for_url(self) -> None:
         """Note where it answers, if it has said so by now."""
@@ -122,10 +123,11 @@ class WorkerProcess:
     def pid(self) -> int:
         """Of the process started last."""
         assert self._process is not None
+        assert self._process.pid is not None
         return self._process.pid
 
     def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.exitcode is None
 
     async def stopped(self, timeout_s: float = 60.0) -> None:
         """Wait until it stands at its failpoint."""
@@ -133,16 +135,18 @@ class WorkerProcess:
         await until(lambda: process.status() == psutil.STATUS_STOPPED, timeout_s)
 
     def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+        """Send it, if it runs."""
+        if self.is_running():
+            os.kill(self.pid, number)
 
     async def wait(self, timeout_s: float = 60.0) -> int:
         """The exit code."""
+        with suppress(TimeoutError):
+            await until(lambda: not self.is_running(), timeout_s)
+        assert not self.is_running(), f"the worker does not end:\n{await self.stuck_at()}"
         assert self._process is not None
-        try:
-            return await asyncio.to_thread(self._process.wait, timeout_s)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"the worker does not end:\n{await self.stuck_at()}") from None
+        assert self._process.exitcode is not None
+        return self._process.exitcode
 
     async def stuck_at(self) -> str:
         """The last lines it wrote; what its tasks wait for, if it runs."""
@@ -153,8 +157,7 @@ class WorkerProcess:
 
     async def kill(self) -> None:
         """SIGKILL."""
-        if self.is_running():
-            self.signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         if self._process is not None:
             await self.wait()
 
@@ -227,6 +230,19 @@ def _plant_killer(transaction_id: str) -> None:
     patch.object(folding, "fold_run", fold).start()
 
 
+def _run(environment: Mapping[str, str], log_file: Path) -> None:
+    """Be the worker, from the fork on."""
+    with log_file.open("ab") as log:
+        for number in (sys.stdout.fileno(), sys.stderr.fileno()):
+            os.dup2(log.fileno(), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    # It was armed, or not, when it was imported.
+    importlib.reload(failpoints)
+    uvloop.run(_main())
+
+
 async def _main() -> None:
     configure(os.environ.get("TEST_LOG", "info"), "text", LOG_REPEATED_S)
     check_output.EVERY_S = GUARDED_EVERY_S
@@ -238,7 +254,3 @@ async def _main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks, worker)
     with ended_by_signals():
         await run_to_the_end(worker, _tell_url)
-
-
-if __name__ == "__main__":
-    uvloop.run(_main())
