@@ -121,7 +121,11 @@ class Outcome:
         for topic in get_args(Topic):
             if topic == "usage-records":
                 continue
-            ours = {_id_of(entry.headers): entry.value for entry in self.messages(topic)}
+            ours: dict[bytes, bytes | None] = {}
+            for entry in self.messages(topic):
+                identity = _id_of(entry.headers)
+                if ours.setdefault(identity, entry.value) != entry.value:
+                    yield f"{topic}: two bodies under id {identity!r}"
             theirs = {_id_of(r.headers): r.value for r in offline.records if r.topic == topic}
             for identity in sorted(ours.keys() | theirs.keys()):
                 if ours.get(identity) != theirs.get(identity):

@@ -71,13 +71,22 @@ def used(name: str, lag_ms: int | None = 0) -> Event:
     return Event(CODES[len(name) % 2], name, lag_ms, properties=properties)
 
 
-def eventful() -> list[Step]:
+def eventful(**settings: Any) -> list[Step]:
     """Every changelog gets some records."""
     early = [used("a" * n) for n in range(1, 6)]
     weeks = [Pass(1, WEEK_MS), Pass(HOUR_MS)]
     cancel = Correction("aa", "c1")
     amend = Correction("aaa", "c2", to=used("aaa")._replace(properties={"u": "b", "v": "2"}))
-    return [*defined(), *weeks, *early, *weeks, cancel, amend, used("late", 3 * HOUR_MS), *weeks]
+    return [
+        *defined(**settings),
+        *weeks,
+        *early,
+        *weeks,
+        cancel,
+        amend,
+        used("late", 3 * HOUR_MS),
+        *weeks,
+    ]
 
 
 def torn(
