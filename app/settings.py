@@ -633,7 +633,9 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     )
 
 
-OF_CLIENTS = frozenset(f"{PREFIX}{name}" for name in ("API_KEY", "API_KEY_FILE", "URL"))
+OF_CLIENTS = frozenset(
+    f"{PREFIX}{name}" for name in ("API_KEY", "API_KEY_FILE", "LAGO_KEY_FILE", "URL")
+)
 """What the commands that ask a worker go by; no settings of a worker."""
 
 _OURS = (PREFIX, "LAGO_KAFKA_", "LAGO_REDIS_")

@@ -29,6 +29,7 @@ KIT = "world"
 
 LENT = {
     ("app", "conformance"): "vectors are facts; the mirror of a module checks those of its module",
+    ("docs", "deploy"): "the series of a worker are facts; the reference lists them",
     ("deploy", "rules"): "the golden log is a fact; the wheel folds it to the same bytes",
 }
 """Suites that import another one, with the reason."""

@@ -38,6 +38,9 @@ class Told(NamedTuple):
 
     labels: set[str]
     values: dict[str, set[str]]
+    kind: str = ""
+    """counter, gauge or histogram."""
+    help: str = ""
 
 
 def series_of_a_worker(state_dir: Path) -> dict[str, Told]:
@@ -51,8 +54,8 @@ def series_of_a_worker(state_dir: Path) -> dict[str, Told]:
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
     return {
-        name: Told(set(labels), {label: set(each) for label, each in values.items()})
-        for name, (labels, values) in told.items()
+        name: Told(set(labels), {label: set(each) for label, each in values.items()}, *about)
+        for name, (labels, values, *about) in told.items()
     }
 
 
@@ -86,7 +89,12 @@ def _series(collector: Any) -> dict[str, Told]:
         labels = own | set(getattr(family, "_labelnames", ()))
         for suffix, more in _SUFFIXES.get(family.type, {"": set()}).items():
             name = f"{family.name}{suffix}"
-            found[name] = Told(labels | more | OF_THE_SCRAPE, _values(family, name))
+            found[name] = Told(
+                labels | more | OF_THE_SCRAPE,
+                _values(family, name),
+                family.type,
+                family.documentation,
+            )
     return found
 
 

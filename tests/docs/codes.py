@@ -1,0 +1,292 @@
+"""Cause and cure of every code that a producer or a caller may meet; the reference prints them."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Told(NamedTuple):
+    """Why a code comes, and what to do about it."""
+
+    cause: str
+    cure: str
+
+
+DEAD_LETTERS: Final = {
+    "invalid_json": Told(
+        "The value is no JSON, or its text is no UTF-8.",
+        "Mend the producer; send the event anew under its id.",
+    ),
+    "invalid_event": Told(
+        "It is JSON, and no event: no object or array, or a field of a type that it cannot have.",
+        "Compare it with `docs/schemas/raw-event.json`; send it anew.",
+    ),
+    "missing_field": Told(
+        "`transaction_id`, `external_subscription_id` or `code` is missing or empty.",
+        "Send it with the field that the message names.",
+    ),
+    "invalid_timestamp": Told(
+        "`timestamp` is neither seconds since 1970 nor RFC 3339 with a zone.",
+        "Send seconds, as a number or a text, or RFC 3339.",
+    ),
+    "timestamp_out_of_range": Told(
+        "`timestamp` is before 1970, or more than ten years ahead. Mostly it is milliseconds.",
+        "Send seconds, not milliseconds.",
+    ),
+    "unknown_organization": Told(
+        "The event names no organization, and there is no default one.",
+        "Send `organization_id`, or set `METER_DEFAULT_ORGANIZATION_ID` before the first start.",
+    ),
+    "too_large": Told(
+        "The event is over a limit of `meter limits`: its bytes, an id, its levels or its values.",
+        "Send less in one event. `meter-left-out` names what only the raw record has.",
+    ),
+    "invalid_correction": Told(
+        "A correction names no event, or its new event is none.",
+        "Use `meter events cancel` or `meter events amend`, which check it first.",
+    ),
+    "many_refused": Told(
+        "Of one record so many events were refused that one letter stands for all of them.",
+        "Look at `meter-refused`, which counts them by code; mend the record; send it anew.",
+    ),
+    "too_late": Told(
+        "The event came after the late window of the period that holds its timestamp.",
+        "Credit or charge it by hand. A larger `late_window_s` holds for later events only.",
+    ),
+    "period_closed": Told(
+        "`late_policy` is `refuse`, and the period that holds its timestamp is closed.",
+        "Credit or charge it by hand, or take late events: `late_policy` `revise`.",
+    ),
+    "conflicting_duplicate": Told(
+        "An event of that `transaction_id` is there already, with another body or time.",
+        "Use a new id for a new event. To change the first one: `meter events amend`.",
+    ),
+    "set_aside": Told(
+        "The record was named as one that no fold looks at.",
+        "Find out why: `meter set-aside list`. `meter set-aside lift` appends it anew.",
+    ),
+    "beyond_retention": Told(
+        "A correction needs events that retention has deleted from `events-raw`.",
+        "Credit or charge it by hand. Keep `events-raw` for ever: `retention.ms` -1.",
+    ),
+    "organization_not_allowed": Told(
+        "The producer may not send for that organization, or may not correct or admit.",
+        "See `producer_trust` in `docs/THREATS.md`; use a key of the organization.",
+    ),
+}
+
+NOT_COUNTED: Final = {
+    "unknown_code": Told(
+        "No metric has the code.",
+        "Define the metric, or mend the producer. Kept events count from then on.",
+    ),
+    "unknown_subscription": Told(
+        "No subscription has the id.",
+        "Create it with its true `subscription_at`. Kept events count from then on.",
+    ),
+    "no_charge": Told(
+        "The plan has no charge of the metric.",
+        "Add the charge. Kept events count in every period that is not published.",
+    ),
+    "outside_periods": Told(
+        "The timestamp is before the subscription starts, or after it has ended.",
+        "Check the timestamp, and the start of the subscription.",
+    ),
+    "pending": Told(
+        "The subscription has not started yet.",
+        "Nothing: it counts once a period holds its timestamp.",
+    ),
+    "missing_property": Told(
+        "The property that the metric reads is absent or empty.",
+        "Amend the event: `meter events amend`; mend the producer.",
+    ),
+    "not_numeric": Told(
+        "The property should be a number and is none.",
+        "Amend the event; send numbers, or numbers as text.",
+    ),
+    "invalid_value": Told(
+        "The value is no number that can be kept: more than 38 digits, or no finite one.",
+        "Amend the event with a value in range.",
+    ),
+    "unknown_operation_type": Told(
+        "`operation_type` of a unique count is neither `add` nor `remove`.",
+        "Amend the event.",
+    ),
+    "expression_failed": Told(
+        "The expression of the metric cannot be evaluated; the text says where.",
+        "Try it with `POST /api/v1/billable_metrics/evaluate_expression`; mend event or metric.",
+    ),
+    "expression_too_costly": Told(
+        "The expression costs more than one event may.",
+        "Write it shorter: `meter limits` has the figures.",
+    ),
+    "value_too_long": Told(
+        "A unique value, or the text of a group, is longer than it may be.",
+        "Send a shorter value: `meter limits` has the figure.",
+    ),
+    "too_many_groups": Told(
+        "The charge has as many groups in the period as it may have.",
+        "Group by something of fewer values, or raise `METER_MAX_GROUPS`.",
+    ),
+}
+
+ANSWERS: Final = {
+    "validation_errors": Told(
+        "422: fields of the body are wrong.", "`error_details` names each; see the table below."
+    ),
+    "feature_unavailable": Told(
+        "403: a thing of Lago that this product has not.", "See `docs/from-lago.md`."
+    ),
+    "endpoint_not_available": Told(
+        "403: a route of Lago that this product has not.", "Use the route that the text names."
+    ),
+    "write_action_not_allowed_for_": Told(
+        "403: the key may only read.", "Use a key with `access` `write`."
+    ),
+    "operator_access_required": Told(
+        "403: only an operator may ask that.", "Use a key with `access` `operator`."
+    ),
+    "organization_not_allowed": Told(
+        "403: the key is not of that organization, or nothing in the log is vouched for.",
+        "Use its own key; an operator names one in `Meter-Organization`.",
+    ),
+    "page_header_missing": Told(
+        "403: a write without a key came without the header `Meter-Page`.",
+        "Send a key.",
+    ),
+    "_not_found": Told(
+        "404: nothing has that name: `plan_not_found`, `subscription_not_found` and so on.",
+        "Look at the list; a subscription may have another `status`.",
+    ),
+    "method_not_allowed": Told(
+        "405: the path takes other methods.", "The header `Allow` names them."
+    ),
+    "no_active_subscription": Told(
+        "405: the customer has no such subscription that runs.",
+        "Ask `past_usage`, or create the subscription.",
+    ),
+    "full_usage_not_allowed": Told(
+        "405: `full_usage` was asked together with what it excludes.", "Ask for one of them."
+    ),
+    "request_timeout": Told("408: the request did not come whole in time.", "Send it again."),
+    "length_required": Told(
+        "411: neither a length nor chunks say where the body ends.", "Send `Content-Length`."
+    ),
+    "too_large": Told(
+        "413: the body, or the record made of it, is over the limit.",
+        "Send less at once; `error_details` names the limit.",
+    ),
+    "content_encoding_not_supported": Told("415: the body is compressed.", "Send it uncompressed."),
+    "misdirected_request": Told(
+        "421: the worker was called by a name that is not its own.",
+        "Call it by `METER_ADVERTISED_URL`, `localhost` or a loopback address.",
+    ),
+    "beyond_retention": Told(
+        "422: events that are needed are deleted from the raw topic.",
+        "Nothing brings them back; the published records stay.",
+    ),
+    "cannot_be_set_aside": Told(
+        "422: the records are folded, so they may be published.",
+        "Cancel their events: `meter events cancel`.",
+    ),
+    "set_aside": Told(
+        "422: the event is among records that no fold looks at.",
+        "`meter set-aside lift` appends them anew.",
+    ),
+    "invalid_record": Told(
+        "422: a record of the definitions log is none.", "Tell us: no request makes one."
+    ),
+    "too_many_requests": Told(
+        "429: the organization's queue is full, or its key asks more than it may.",
+        "Wait as long as `Retry-After` says.",
+    ),
+    "head_too_large": Told(
+        "431: the request line or the headers are over the limit.", "Send shorter ones."
+    ),
+    "internal_error": Told("500: a defect of ours; the log of the worker has it.", "Tell us."),
+    "temporarily_unavailable": Told(
+        "503: the partition is being taken over, or Kafka or a worker does not answer.",
+        "Ask again after `Retry-After`; nothing was written.",
+    ),
+    "not_folded_yet": Told("503: `wait_for` names a record that is not folded yet.", "Ask again."),
+    "time_budget_exceeded": Told(
+        "503: a scan took longer than it may.", "Ask for a shorter time or fewer events."
+    ),
+    "too_many_connections": Told(
+        "503: the worker has as many connections as it takes.", "Close some, or add workers."
+    ),
+}
+
+FIELDS: Final = {
+    "value_is_mandatory": Told("The field is missing or empty.", "Send it."),
+    "value_is_invalid": Told("The value is none that the field can have.", "Send another one."),
+    "value_is_out_of_range": Told("The number is too large or too small.", "Send another one."),
+    "value_already_exist": Told("Another object has that code or id.", "Choose another one."),
+    "value_already_exists": Told("A filter of these values is there.", "Change that one."),
+    "value_cannot_be_changed": Told("The field stays as it was made.", "Leave it out."),
+    "value_is_too_long": Told("The text is over the limit.", "`meter limits` has the figure."),
+    "value_is_duplicated": Told("A value stands twice.", "Name it once."),
+    "value_is_not_valid_number": Told("The value is no number.", "Send a number."),
+    "invalid_date": Told("No date, or one that cannot be.", "Send ISO 8601."),
+    "invalid_timezone": Told("No timezone of that name is known.", "Send an IANA name."),
+    "invalid_value": Told("The value is none of those allowed.", "The description names them."),
+    "invalid_format": Told("The value has another form than it needs.", "See `/openapi.json`."),
+    "invalid_type": Told("The value is of another type than it needs.", "See `/openapi.json`."),
+    "invalid_types": Told("A value in the list is not known.", "The description names them."),
+    "invalid_amount": Told("The price is no decimal.", "Send a decimal as text."),
+    "invalid_expression": Told(
+        "The expression cannot be read, or is too long.",
+        "Try it with `evaluate_expression`.",
+    ),
+    "invalid_event": Told("The event cannot be evaluated.", "Look at the expression's fields."),
+    "invalid_correction": Told("The correction names no event.", "See `/openapi.json`."),
+    "invalid_billable_metric_or_charge_model": Told(
+        "The charge model does not go with the metric.", "Choose another charge model."
+    ),
+    "invalid_aggregation_type_or_charge_model": Told(
+        "The charge model does not go with the aggregation type.", "Choose another one."
+    ),
+    "not_compatible_with_aggregation_type": Told(
+        "The aggregation type cannot be recurring.", "See `docs/aggregations.md`."
+    ),
+    "not_compatible_with_pay_in_advance": Told(
+        "A charge paid in advance has no minimum.", "Leave `min_amount_cents` out."
+    ),
+    "must_be_true_unless_pay_in_advance": Told(
+        "Only a charge paid in advance may be not invoiceable.", "Leave `invoiceable` out."
+    ),
+    "only_compatible_with_pay_in_advance_and_non_invoiceable": Told(
+        "Fees are regrouped of such charges only.", "Leave `regroup_paid_fees` out."
+    ),
+    "must_be_array": Told("The value is no list.", "Send a list."),
+    "relation_must_exist": Told("What it names is not there.", "Create that first."),
+    "currencies_does_not_match": Told(
+        "The customer has subscriptions in another currency.", "Keep the currency."
+    ),
+    "exceeded_limit": Told("There are as many as there may be.", "Delete one first."),
+    "url_invalid": Told("No URL that webhooks may go to.", "Send an https URL."),
+    "cannot_be_applied": Told("No worker can apply it: a defect of ours.", "Tell us."),
+    "alert_already_exists": Told("An alert of that code is there.", "Change that one."),
+    "duplicate_threshold_values": Told("A threshold stands twice.", "Name it once."),
+    "too_many_thresholds": Told("An alert has at most 20 thresholds.", "Send fewer."),
+    "too_many_events": Told("The batch has more events than it may.", "Send at most 100."),
+    "too_many_groups": Told("The answer would show too many groups.", "Ask for fewer periods."),
+    "too_many_keys": Told("At most two keys present usage.", "Name two."),
+    "limit_is_": Told("It is over a limit, which the code names.", "Send less."),
+    "more_than_": Told("The answer would have more than the code names.", "Ask for less."),
+    "must_be_before_to": Told("`from` is not before `to`.", "Ask for a range that has a length."),
+    "only_with_revisions": Told("The parameter reads all revisions.", "Ask with `revisions=true`."),
+    "range_too_wide": Told("The range is longer than one answer may read.", "Ask by parts."),
+    "no_events": Told("The batch is empty.", "Send an event."),
+    "feature_not_available": Told("Lago has it, this product has not.", "Leave it out."),
+    "recurring_value_is_negative": Told("A recurring step is above 0.", "Send another one."),
+    "does_not_match_an_instant_charge": Told(
+        "No charge of the metric is paid in advance.", "Send an event of one that is."
+    ),
+    "cannot be used with timestamp_from_started_at": Told(
+        "Both say where the list begins.", "Send one of them."
+    ),
+    "required with timestamp_from_started_at": Told(
+        "Which subscription's start is meant?", "Send `external_subscription_id`."
+    ),
+}
