@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 async def show(call: Call) -> Any:
     """Explain one metric of one subscription in the period that holds `at`, by default now."""
-    query = _query(call)
+    query = explain_query(call)
     check_customer(call, query.external_subscription_id)
     owner = owner_elsewhere(call, query.external_subscription_id)
     if owner is not None:
@@ -38,7 +38,8 @@ async def show(call: Call) -> Any:
     return await streamed(call, parts(call.api.turns, work, body))
 
 
-def _query(call: Call) -> ExplainQuery:
+def explain_query(call: Call) -> ExplainQuery:
+    """Read what is to be explained. Raises 422."""
     errors: FieldErrors = {}
     external_subscription_id, code = named(call, errors)
     at, now_ms = call.query.text("at"), call.now_ms

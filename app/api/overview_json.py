@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from app.api import json_text
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.meter.health import Reason
 from app.meter.overview import (
     ELSEWHERE,
+    LATELY_MS,
     ClosingView,
     DeadLetterView,
     Overview,
@@ -38,6 +41,25 @@ def overview_json(overview: Overview) -> Json:
         "dead_letters": [_dead_letter(view) for view in overview.dead_letters],
         "set_aside": overview.set_aside,
         "parked": overview.parked,
+        "dead_letters_lately": sum(
+            overview.now_ms - letter.failed_at_ms < LATELY_MS for letter in overview.dead_letters
+        ),
+        "not_counted_lately": overview.not_counted_lately,
+        "each_worker": [_worker(overview)],
+    }
+
+
+def _worker(overview: Overview) -> Json:
+    about, ours = overview.about, [each for each in overview.partitions if each.is_ours]
+    return {
+        "worker": overview.worker,
+        "version": about.version,
+        "since": iso_seconds(about.since_ms),
+        "partitions": len(ours),
+        "lag": sum((each.lag or 0) + each.rekeyed_lag for each in ours),
+        "memory_bytes": about.memory_bytes,
+        "verified": about.verified,
+        "differing": about.differing,
     }
 
 
@@ -72,6 +94,10 @@ def merged(overviews: Sequence[Json], limit: int) -> Json:
         "dead_letters": _newest(_all(overviews, "dead_letters"), "failed_at", limit),
         "set_aside": overviews[0].get("set_aside", 0),
         "parked": sum(overview.get("parked", 0) for overview in overviews),
+        # Every worker reads all dead letters.
+        "dead_letters_lately": max(each.get("dead_letters_lately", 0) for each in overviews),
+        "not_counted_lately": _known_sum(each.get("not_counted_lately") for each in overviews),
+        "each_worker": [item for each in overviews for item in each.get("each_worker", ())],
     }
 
 
@@ -84,6 +110,11 @@ def _partitions(overviews: Sequence[Json]) -> Iterator[Json]:
                 yield {**partition, "owner": overview["worker"]}
             else:
                 yield partition
+
+
+def _known_sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _events_count(line: Json) -> int:
@@ -135,6 +166,7 @@ def _usage(view: UsageView) -> Json:
         "events_count": view.events_count,
         "from": iso_seconds(view.from_ms),
         "to": iso_seconds(view.to_ms),
+        "timezone": view.timezone,
         "implicit": view.implicit,
     }
 
@@ -149,9 +181,28 @@ def _dead_letter(view: DeadLetterView) -> Json:
     return {**fields, "failed_at": failed_at}
 
 
-def tag_of(overview: Json) -> str:
-    """Return an entity tag of what an overview shows, without its time."""
-    shown = {name: part for name, part in overview.items() if name != "now"}
-    shown["closing"] = [{**held, "waiting_s": 0} for held in overview["closing"]]
-    digest = blake2b(msgspec.json.encode(shown), digest_size=16).hexdigest()
-    return f'"{digest}"'
+class Shown:
+    """One overview, and what it is sent as: made once, for all who look at it."""
+
+    def __init__(self, overview: Json):
+        self.overview = overview
+        self.fragments: dict[object, tuple[str, bytes]] = {}
+        """(tag, HTML) of the page by what was asked for."""
+
+    @cached_property
+    def body(self) -> bytes:
+        """The overview as JSON."""
+        return json_text.encode(self.overview)
+
+    @cached_property
+    def tag(self) -> str:
+        """Entity tag of what it shows, without what changes with the clock alone."""
+        shown = {name: part for name, part in self.overview.items() if name != "now"}
+        shown["closing"] = [{**held, "waiting_s": 0} for held in self.overview["closing"]]
+        shown["each_worker"] = [{**w, "memory_bytes": 0} for w in self.overview["each_worker"]]
+        return tag_of(json_text.encode(shown))
+
+
+def tag_of(content: bytes) -> str:
+    """Return the entity tag of what is sent."""
+    return f'"{blake2b(content, digest_size=16).hexdigest()}"'

@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from app.api.errors import too_many_requests
+from app.api.overview_json import Shown
 from app.bounds.limits import OVERVIEW_EVERY_S, OVERVIEWS_WAITING
 from app.meter.overview import OverviewQuery
 
 
 class Made(NamedTuple):
-    """An overview as it is sent."""
+    """An overview, and when it was made."""
 
-    tag: str
-    body: bytes
+    shown: Shown
     made_s: float
 
 
@@ -44,9 +44,7 @@ class Overviews:
     def __init__(self) -> None:
         self._organizations: dict[str | None, _Organization] = {}
 
-    async def of(
-        self, query: OverviewQuery, make: Callable[[], Awaitable[tuple[str, bytes]]]
-    ) -> Made:
+    async def of(self, query: OverviewQuery, make: Callable[[], Awaitable[Shown]]) -> Shown:
         """Return the overview of a moment ago, or a new one when it is time for it.
 
         Raises 429 when too many other searches wait.
@@ -54,7 +52,7 @@ class Overviews:
         organization = self._organizations.setdefault(query.organization_id, _Organization())
         made = organization.fresh(query)
         if made is not None:
-            return made
+            return made.shown
         waiting = organization.waiting
         if query not in waiting and len(waiting) >= OVERVIEWS_WAITING:
             raise too_many_requests(1)
@@ -65,9 +63,8 @@ class Overviews:
                 if made is None:
                     newest_s = max((each.made_s for each in organization.made.values()), default=0)
                     await asyncio.sleep(newest_s + OVERVIEW_EVERY_S - time.monotonic())
-                    tag, body = await make()
-                    made = organization.made[query] = Made(tag, body, time.monotonic())
-                return made
+                    made = organization.made[query] = Made(await make(), time.monotonic())
+                return made.shown
         finally:
             waiting[query] -= 1
             if not waiting[query]:

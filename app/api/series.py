@@ -31,7 +31,7 @@ _BACK_MS: dict[WindowName, int] = {
 
 async def show(call: Call) -> Any:
     """Answer each window that the range meets, the first and last in full, used or not."""
-    query = _query(call)
+    query = series_query(call)
     check_customer(call, query.external_subscription_id)
     owner = owner_elsewhere(call, query.external_subscription_id)
     if owner is not None:
@@ -40,7 +40,8 @@ async def show(call: Call) -> Any:
     return {"usage_series": series_json(series, call.query.text("window") or "day", query.timezone)}
 
 
-def _query(call: Call) -> SeriesQuery:
+def series_query(call: Call) -> SeriesQuery:
+    """Read what is wanted over time. Raises 422."""
     errors: FieldErrors = {}
     external_subscription_id, code = named(call, errors)
     name = _window_name(call, errors)

@@ -11,6 +11,9 @@ from app.meter.health import Reason
 ELSEWHERE = "elsewhere"
 """State of a partition that another worker owns."""
 
+LATELY_MS = 3_600_000
+"""How long ago the page calls lately, in ms."""
+
 
 class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
     """One raw partition, as this worker sees it."""
@@ -27,6 +30,11 @@ class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
     rekeyed_lag: int = 0
     events_per_s: float = 0.0
     append_time_ms: int | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the worker that tells of it owns it."""
+        return self.owner is None and self.state != ELSEWHERE
 
 
 class ClosingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +61,22 @@ class UsageView(msgspec.Struct, frozen=True, kw_only=True):
     events_count: int
     from_ms: int
     to_ms: int
+    timezone: str = "UTC"
+    """The zone whose days the period consists of."""
     implicit: bool = False
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker."""
+
+    version: str
+    since_ms: int
+    """When it started."""
+    memory_bytes: int | None
+    """Resident memory; None: the system does not tell."""
+    verified: int
+    """Metrics of subscriptions that were compared to the raw topic."""
+    differing: int
 
 
 class RecordView(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +117,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     closing: tuple[ClosingView, ...]
     usage: tuple[UsageView, ...]
     usage_total: int
-    """Lines that match the search, shown or not."""
+    """Subscriptions that match the search, shown or not; many are not counted to the end."""
     records: tuple[RecordView, ...]
     """Newest first."""
     dead_letters: tuple[DeadLetterView, ...]
@@ -105,6 +128,10 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Subscriptions whose figures stand as they are."""
     health: tuple[Reason, ...] = ()
     """What of this worker is not as it should be."""
+    about: WorkerView
+    not_counted_lately: int | None = None
+    """Codes, by reason, with an event of the last hour that no charge counted; None: nobody looked,
+    as all organizations were asked for."""
 
 
 class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):

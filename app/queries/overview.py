@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from app.bounds.turns import Work
+from importlib.metadata import version
+from os import sysconf
+from pathlib import Path
+from typing import Final
+
+from app.bounds.turns import Steps, Work
 from app.meter.overview import (
+    LATELY_MS,
     ClosingView,
     DeadLetterView,
     Overview,
     OverviewQuery,
     PartitionView,
     RecordView,
+    WorkerView,
 )
 from app.queries.usage_lines import UsageLines
 from app.runtime.engine import Engine
+
+_STATM: Final = Path("/proc/self/statm")
 
 
 class Overviews:
@@ -20,7 +29,8 @@ class Overviews:
 
     def __init__(self, engine: Engine):
         self._engine = engine
-        self._lines = UsageLines(engine.shared.turns)
+        self._lines = UsageLines(engine.shared.turns, engine.tally)
+        self._since_ms = engine.clock.now_ms()
 
     async def overview(self, query: OverviewQuery) -> Overview:
         """Return the live page's figures."""
@@ -29,6 +39,7 @@ class Overviews:
         work = Work("page", "overview", query.organization_id or "")
         steps = self._lines.shown(dict(engine.owned), query, engine.clock.now_ms())
         usage, total = await engine.shared.turns.run(work, steps)
+        lately = await engine.shared.turns.run(work, self._lately(query.organization_id))
         return Overview(
             now_ms=engine.clock.now_ms(),
             worker=engine.url,
@@ -47,8 +58,32 @@ class Overviews:
             records=tuple(r for r in reversed(engine.status.latest_records) if _sees(query, r)),
             set_aside=engine.definitions.set_asides.counts.total(),
             parked=engine.parked_subscriptions,
+            about=self._about(),
+            not_counted_lately=lately,
             dead_letters=tuple(d for d in reversed(engine.status.dead_letters) if _sees(query, d)),
         )
+
+    def _about(self) -> WorkerView:
+        verified = self._engine.status.verified
+        return WorkerView(
+            version=version("meterstream"),
+            since_ms=self._since_ms,
+            memory_bytes=_resident_bytes(),
+            verified=verified.pairs,
+            differing=verified.differing,
+        )
+
+    def _lately(self, organization_id: str | None) -> Steps[int | None]:
+        """Count the codes that were not counted in the last hour, by reason."""
+        if organization_id is None:
+            return None
+        since_ms, found = self._engine.clock.now_ms() - LATELY_MS, set[tuple[str, str]]()
+        for owned in list(self._engine.owned.values()):
+            for one in owned.state.not_counted.of(organization_id):
+                if one is not None and one.last_ms >= since_ms:
+                    found.add((one.reason, one.code))
+                yield
+        return len(found)
 
     def _partition_view(self, number: int) -> PartitionView:
         engine = self._engine
@@ -73,6 +108,13 @@ class Overviews:
             events_per_s=0.0 if observed is None else observed.events_per_s,
             append_time_ms=checkpoint.append_time_ms if checkpoint.append_time_ms >= 0 else None,
         )
+
+
+def _resident_bytes() -> int | None:
+    try:
+        return int(_STATM.read_text().split()[1]) * sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
 
 
 def _sees(query: OverviewQuery, view: RecordView | DeadLetterView) -> bool:

@@ -6,30 +6,30 @@ that it shows.
 
 from __future__ import annotations
 
-from heapq import nlargest
 from itertools import islice
 from typing import NamedTuple
 
-from app.bounds.limits import OVERVIEW_CELLS, OVERVIEW_S
+from app.bounds.limits import OVERVIEW_CELLS, OVERVIEW_COUNTED, OVERVIEW_S, OVERVIEW_SUBSCRIPTIONS
 from app.bounds.turns import Steps, Turns
 from app.meter.overview import OverviewQuery, UsageView
 from app.meter.usage import UsageRow
 from app.numbers import exact_sum
 from app.runtime.owned import OwnedPartition
+from app.runtime.status import Tally
 from app.wire.arrivals import SubscriptionKey
 from tables.partition.partition import Partition
 from tables.reading.usage import active_subscription, current_usage
 
-_INDEXED_AGAIN = 256
+_INDEXED_AGAIN = 64
 """Subscriptions of an organization looked at again in each overview: what is searched for may have
 come to be another."""
-_SEARCHED_AT_ONCE = 2_048
+_CHUNK = 1_024
+"""Subscriptions that are searched at once."""
 
 
 class _Entry(NamedTuple):
     """A subscription with events."""
 
-    events: int
     number: int
     """The partition."""
     name: SubscriptionKey
@@ -37,77 +37,143 @@ class _Entry(NamedTuple):
     """What a search finds it by."""
 
 
+class _Chunk:
+    """Some subscriptions, and all their texts in one, so that a search passes over most at once."""
+
+    def __init__(self) -> None:
+        self.entries: list[_Entry] = []
+        self._text: str | None = None
+
+    def put(self, place: int, entry: _Entry) -> None:
+        """Add an entry at the end, or take over what has changed of one."""
+        if place == len(self.entries):
+            self.entries.append(entry)
+        elif self.entries[place].text == entry.text:
+            return
+        else:
+            self.entries[place] = entry
+        self._text = None
+
+    def matching(self, search: str) -> list[_Entry]:
+        """Return the entries whose text contains what is searched for."""
+        if self._text is None:
+            self._text = "\n".join(entry.text for entry in self.entries)
+        if search not in self._text:
+            return []
+        return [entry for entry in self.entries if search in entry.text]
+
+
 class _Names:
     """Subscriptions of one organization on one partition."""
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self.entries: list[_Entry] = []
+        self.chunks: list[_Chunk] = []
+        self.count = 0
         self._again = 0
 
     def add(self, state: Partition, name: SubscriptionKey, now_ms: int) -> None:
         """Add a subscription that was not there before."""
-        self.entries.append(self._entry(state, name, now_ms))
+        if self.count % _CHUNK == 0:
+            self.chunks.append(_Chunk())
+        self.chunks[-1].put(self.count % _CHUNK, self._entry(state, name, now_ms))
+        self.count += 1
 
     def look_again(self, state: Partition, now_ms: int) -> Steps[None]:
         """Look at some of them again, in turn."""
-        for _ in range(min(_INDEXED_AGAIN, len(self.entries))):
-            self._again = (self._again + 1) % len(self.entries)
-            entry = self.entries[self._again]
-            self.entries[self._again] = self._entry(state, entry.name, now_ms)
+        for _ in range(min(_INDEXED_AGAIN, self.count)):
+            self._again = (self._again + 1) % self.count
+            chunk, place = self.chunks[self._again // _CHUNK], self._again % _CHUNK
+            chunk.put(place, self._entry(state, chunk.entries[place].name, now_ms))
             yield
 
     def _entry(self, state: Partition, name: SubscriptionKey, now_ms: int) -> _Entry:
         codes = state.event_ranges.codes[name]
         running = active_subscription(state, name, now_ms)
         customer = "" if running is None else running.external_customer_id
-        text = " ".join((*name, customer, *codes)).casefold()
-        return _Entry(sum(each.events for each in codes.values()), self._number, name, text)
+        return _Entry(self._number, name, " ".join((*name, customer, *codes)).casefold())
 
 
 class UsageLines:
     """Finds the lines of usage that the page shows."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, tally: Tally) -> None:
         self._turns = turns
+        self._tally = tally
         self._names: dict[Partition, dict[str, _Names]] = {}
         self._indexed: dict[Partition, int] = {}
 
     def shown(
         self, owned: dict[int, OwnedPartition], query: OverviewQuery, now_ms: int
     ) -> Steps[tuple[list[UsageView], int]]:
-        """Return lines, those of most events first, and how many there would be."""
+        """Return lines, and how many subscriptions there would be to show.
+
+        Without a search, those that were active lately come first.
+        """
         states = {number: each.state for number, each in owned.items()}
         yield from self._index(states, now_ms)
         search = query.search.casefold()
-        found, count = list[_Entry](), 0
-        for state in states.values():
-            by_organization = self._names[state]
-            wanted = (
-                list(by_organization.values())
-                if query.organization_id is None
-                else [by_organization.get(query.organization_id, _Names(state.number))]
-            )
-            for names in wanted:
-                yield from names.look_again(state, now_ms)
-                for start in range(0, len(names.entries), _SEARCHED_AT_ONCE):
-                    part = names.entries[start : start + _SEARCHED_AT_ONCE]
-                    hits = [entry for entry in part if search in entry.text]
-                    count += len(hits)
-                    found = nlargest(query.limit, found + hits)
-                    yield
+        if search:
+            found, count = yield from self._searched(states, query, search, now_ms)
+        else:
+            found, count = self._lately(states, query)
         views: list[UsageView] = []
-        looked_at, began_s = 0, self._turns.clock()
-        used_s = 0.0
-        for entry in found:
+        began_s, used_s, evaluated = 0.0, 0.0, 0
+        for number, name in found:
             if len(views) >= query.limit or used_s > OVERVIEW_S:
                 break
             began_s = self._turns.clock()
-            views += _lines(states[entry.number], entry.name, now_ms, search)
+            views += _lines(states[number], name, now_ms, search)
             used_s += self._turns.clock() - began_s
-            looked_at += 1
+            evaluated += 1
             yield
-        return nlargest(query.limit, views, key=_most), len(views) + count - looked_at
+        self._tally.work.add("query", "names", evaluated)
+        return views[: query.limit], count
+
+    def _lately(
+        self, states: dict[int, Partition], query: OverviewQuery
+    ) -> tuple[list[tuple[int, SubscriptionKey]], int]:
+        """Return subscriptions that were active lately, then others, and how many there are."""
+        wanted = query.organization_id
+        found = {
+            name: number
+            for name, number in self._tally.recent.names().items()
+            if wanted in (None, name[0])
+            and number in states
+            and name in states[number].event_ranges.codes
+        }
+        of_all = [names for names, _ in self._wanted(states, wanted)]
+        for names in of_all:
+            for chunk in names.chunks[:1]:
+                for entry in chunk.entries[:OVERVIEW_SUBSCRIPTIONS]:
+                    found.setdefault(entry.name, entry.number)
+        shown = islice(found.items(), OVERVIEW_SUBSCRIPTIONS)
+        return [(number, name) for name, number in shown], sum(names.count for names in of_all)
+
+    def _searched(
+        self, states: dict[int, Partition], query: OverviewQuery, search: str, now_ms: int
+    ) -> Steps[tuple[list[tuple[int, SubscriptionKey]], int]]:
+        """Return the first subscriptions that match, and how many match; many are not counted."""
+        found: list[tuple[int, SubscriptionKey]] = []
+        for names, state in self._wanted(states, query.organization_id):
+            yield from names.look_again(state, now_ms)
+            for chunk in names.chunks:
+                if len(found) >= OVERVIEW_COUNTED:
+                    break
+                found += ((entry.number, entry.name) for entry in chunk.matching(search))
+                yield
+        return found[:OVERVIEW_SUBSCRIPTIONS], min(len(found), OVERVIEW_COUNTED)
+
+    def _wanted(
+        self, states: dict[int, Partition], organization_id: str | None
+    ) -> list[tuple[_Names, Partition]]:
+        """Return the names of one organization or of all, by partition."""
+        return [
+            (names, state)
+            for state in states.values()
+            for organization, names in self._names[state].items()
+            if organization_id in (None, organization)
+        ]
 
     def _index(self, states: dict[int, Partition], now_ms: int) -> Steps[None]:
         """Take in the subscriptions that are new."""
@@ -123,10 +189,6 @@ class UsageLines:
                 names.add(state, name, now_ms)
                 self._indexed[state] += 1
                 yield
-
-
-def _most(view: UsageView) -> tuple[int, object]:
-    return view.events_count, view.units or 0
 
 
 def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) -> list[UsageView]:
@@ -168,6 +230,7 @@ def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) ->
             events_count=sum(row.events_count for row in rows),
             from_ms=usage.from_ms,
             to_ms=usage.to_ms,
+            timezone=usage.timezone,
             implicit=usage.implicit,
         )
         for charge_id, rows in lines.items()

@@ -14,6 +14,7 @@ from prometheus_client import Histogram
 
 from app.bounds.work_done import WorkDone
 from app.meter.overview import DeadLetterView, RecordView
+from app.runtime.recent import Recent
 from app.wire.usage_records import Told
 from tables.not_counted import Reason
 
@@ -55,6 +56,8 @@ class Tally:
     """Periods published for the first time, by closing reason."""
     work: WorkDone = field(default_factory=WorkDone)
     """What operations have touched."""
+    recent: Recent = field(default_factory=Recent)
+    """Subscriptions whose usage flushes changed last."""
     rebalances: int = 0
     """How often the group told which partitions are ours."""
     flushed_ms: dict[int, int] = field(default_factory=dict)

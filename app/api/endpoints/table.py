@@ -7,6 +7,7 @@ from app.api.endpoints.charges import PLAN_CHARGES, SUBSCRIPTION_CHARGES
 from app.api.endpoints.definitions import CUSTOMERS, METRICS, PLANS, SUBSCRIPTIONS
 from app.api.endpoints.events import EVENTS, ONE_EVENT
 from app.api.endpoints.operations import HISTORY, OPERATIONS, UNDESCRIBED
+from app.api.endpoints.page import PAGE
 from app.api.endpoints.proofs import EVENT_PROOFS, USAGE_PROOFS
 from app.api.endpoints.usage import RECORDS, SERIES, USAGE
 from app.api.endpoints.webhooks import PUBLIC_KEY_TEXT, WEBHOOKS
@@ -32,7 +33,7 @@ DESCRIBED = (
 )
 """Endpoints that `/openapi.json` describes."""
 
-ENDPOINTS = (*DESCRIBED, *ALL_ALERTS, *PUBLIC_KEY_TEXT, *UNDESCRIBED)
+ENDPOINTS = (*DESCRIBED, *ALL_ALERTS, *PUBLIC_KEY_TEXT, *UNDESCRIBED, *PAGE)
 
 ADMIN_ENDPOINTS = tuple(endpoint for endpoint in ENDPOINTS if not endpoint.waits)
 """Endpoints that answer on METER_ADMIN_PORT: health and metrics."""

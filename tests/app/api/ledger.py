@@ -54,6 +54,7 @@ from app.meter.overview import (
     PartitionView,
     RecordView,
     UsageView,
+    WorkerView,
 )
 from app.meter.usage import (
     OPEN,
@@ -561,7 +562,16 @@ class LedgerMeter:
             usage=tuple(lines[: query.limit]),
             usage_total=len(lines),
             health=tuple(self.health()),
-            records=tuple(self.records),
+            records=tuple(
+                one for one in self.records if query.organization_id in (None, one.organization_id)
+            ),
+            about=WorkerView(
+                version="0.0.0",
+                since_ms=self.now_ms(),
+                memory_bytes=100 << 20,
+                verified=0,
+                differing=0,
+            ),
             dead_letters=tuple(letters),
         )
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from app.api.json_text import whole
+from app.api.overview_json import Shown
 from app.api.overviews import Overviews
 from app.api.streams import PART_BYTES, parts, pieces
 from app.bounds.turns import Turns, Work
@@ -41,11 +42,11 @@ async def test_parts_are_bounded() -> None:
 async def test_an_overview_is_made_once_a_second_for_all_who_ask() -> None:
     overviews, made = Overviews(), 0
 
-    async def make() -> tuple[str, bytes]:
+    async def make() -> Shown:
         nonlocal made
         made += 1
-        return f'"{made}"', b"{}"
+        return Shown({"number": made})
 
     query = OverviewQuery(organization_id="o")
-    tags = {(await overviews.of(query, make)).tag for _ in range(20)}
-    assert (tags, made) == ({'"1"'}, 1)
+    bodies = {(await overviews.of(query, make)).body for _ in range(20)}
+    assert (bodies, made) == ({b'{"number":1}'}, 1)

@@ -76,6 +76,29 @@ class Tab:
         """What an element shows."""
         return str(await self.run(f"document.querySelector({selector!r}).innerText"))
 
+    async def size(self, width: int, height: int = 900) -> None:
+        """Make the window as wide as a desk's or a phone's."""
+        await self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 640,
+        )
+
+    async def press(self, key: str, modifiers: int = 0) -> None:
+        """Press a key and let it go."""
+        named = {"Escape": 27, "Tab": 9, "Enter": 13}
+        text = {} if key in named and key != "Enter" else {"text": "\r" if key == "Enter" else key}
+        code = named.get(key, ord(key[0]))
+        same = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
+        await self.send("Input.dispatchKeyEvent", type="keyDown", **same, **text)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", **same)
+
+    async def at_the_start_of_each_page(self, script: str) -> None:
+        """Run a script before those of every page that is opened."""
+        await self.send("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     async def color_scheme(self, scheme: str) -> None:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         await self.send("Emulation.setEmulatedMedia", features=[feature])

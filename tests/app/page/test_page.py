@@ -1,237 +1,37 @@
-"""The live page in a real Chromium."""
+"""The page without a browser: its files, who sees what, and its fragments as text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+import tomllib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 
-from app.meter.health import Reason
-from app.meter.overview import ClosingView, DeadLetterView, RecordView
-from tests.app.api.conftest import NOW_MS, Running, start
+from app.api.page_views import PTAG
+from tests.app.api.conftest import Running
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
-from tests.app.page import chromium
-from tests.world import bodies
+from tests.app.page.site import LONG, send_event
 
-PAGE_DIR = Path(__file__).parents[3] / "app" / "page"
-needs_chromium = pytest.mark.skipif(
-    chromium.binary() is None, reason="no chromium binary on PATH: the live page is not tested"
+STATIC = Path(__file__).parents[3] / "app" / "page" / "static"
+VENDOR = STATIC / "vendor"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/subscriptions/a%2Fb",
+        "/subscriptions/a/explain/c",
+        "/events/t",
+        "/page/page.css",
+        "/page/page.js",
+        "/page/icon.svg",
+        "/page/vendor/htmx.min.js",
+    ],
 )
-
-
-async def send_event(api: Running, subscription: str, code: str, key: str = "full") -> None:
-    event = {
-        "transaction_id": f"{subscription}-{code}",
-        "external_subscription_id": subscription,
-        "code": code,
-    }
-    answer = await api.call("POST", "/api/v1/events", {"event": event}, key=key)
-    assert answer.status == 200
-
-
-def letter(offset: int, value: str, organization_id: str = ORGANIZATION) -> DeadLetterView:
-    return DeadLetterView(
-        organization_id=organization_id,
-        partition=0,
-        offset=offset,
-        code="invalid_timestamp",
-        message="timestamp 'noon' is no time",
-        failed_at_ms=NOW_MS,
-        source="events-raw/0/17",
-        value=value,
-    )
-
-
-async def filled(session: ClientSession, *, open_page: bool) -> Running:
-    api = await start(session, open_page=open_page)
-    await send_event(api, "sub_1", "storage")
-    await send_event(api, "sub_2", "<img src=x onerror=alert(1)>")
-    await send_event(api, "sub_9", "private", key="other")
-    api.meter.closing.append(
-        ClosingView(
-            partition=0,
-            cut_ms=NOW_MS,
-            blocked_by="partition 3 has not reached the cut",
-            since_ms=NOW_MS - 90_000,
-        )
-    )
-    api.meter.records.append(
-        RecordView(
-            organization_id=ORGANIZATION,
-            external_subscription_id="sub_1",
-            type="usage.recorded",
-            billable_metric_code="storage",
-            revision=0,
-            units="12.5",
-            from_datetime="2024-02-01T00:00:00Z",
-            closed_at="2024-03-01T00:00:00.000Z",
-            id="r",
-        )
-    )
-    api.meter.dead_letters.append(letter(5, "{}"))
-    return api
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
-    async with ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def open_api(session: ClientSession) -> AsyncIterator[Running]:
-    api = await filled(session, open_page=True)
-    yield api
-    assert api.server is not None
-    await api.server.stop()
-
-
-@pytest.fixture
-async def closed_api(session: ClientSession) -> AsyncIterator[Running]:
-    api = await filled(session, open_page=False)
-    yield api
-    assert api.server is not None
-    await api.server.stop()
-
-
-@pytest.fixture(scope="module")
-async def tab() -> AsyncIterator[chromium.Tab]:
-    """One for all tests: every server has a port, so an origin, of its own."""
-    async with ClientSession() as session, chromium.tab(session) as opened:
-        yield opened
-
-
-SHOWN = "document.querySelectorAll('#usage tbody tr').length"
-
-
-@needs_chromium
-async def test_everything_is_shown(open_api: Running, tab: chromium.Tab, tmp_path: Path) -> None:
-    await tab.open(open_api.base_url + "/")
-    await tab.wait_until(f"{SHOWN} === 3")
-    usage = await tab.text("#usage")
-    assert not await tab.run("document.getElementById('key-form').checkVisibility()")
-    assert ORGANIZATION in usage
-    assert OTHER_ORGANIZATION in usage
-    assert "storage" in usage
-    assert "partition 3 has not reached the cut" in await tab.text("#closing")
-    assert "1 min" in await tab.text("#closing")
-    assert "running" in await tab.text("#partitions")
-    assert "12.5" in await tab.text("#records")
-    assert "noon" in await tab.text("#letters")
-    assert "lag 7" in await tab.text("#status")
-    assert "closing waits on partition" in await tab.text("#status")
-    for scheme in ("light", "dark"):
-        await tab.color_scheme(scheme)
-        await tab.screenshot(tmp_path / f"{scheme}.png")
-        assert (tmp_path / f"{scheme}.png").stat().st_size > 10_000
-
-
-@needs_chromium
-async def test_whoever_sees_all_picks_an_organization(
-    open_api: Running, closed_api: Running, tab: chromium.Tab
-) -> None:
-    metric = bodies.metric("m", "count_agg")
-    for api in (open_api, closed_api):
-        for key in ("full", "other"):
-            body = {"billable_metric": metric}
-            await api.call("POST", "/api/v1/billable_metrics", body, key=key)
-    await tab.open(open_api.base_url + "/")
-    await tab.wait_until("document.getElementById('organization').checkVisibility()")
-    offered = await tab.run(
-        "[...document.querySelectorAll('#organizations option')].map((one) => one.value).join()"
-    )
-    assert offered == ",".join(sorted((ORGANIZATION, OTHER_ORGANIZATION)))
-    pick = "const input = document.getElementById('organization'); input.value = '{}';"
-    change = "input.dispatchEvent(new Event('change'))"
-    await tab.run(f"{{ {pick.format(OTHER_ORGANIZATION)} {change} }}")
-    await tab.wait_until(f"{SHOWN} === 1")
-    assert "sub_9" in await tab.text("#usage")
-    await tab.run(f"{{ {pick.format('')} {change} }}")
-    await tab.wait_until(f"{SHOWN} === 3")
-    # A key of one organization has nothing to pick.
-    await tab.open(closed_api.base_url + "/#key=full")
-    await tab.wait_until(f"{SHOWN} === 2")
-    assert not await tab.run("document.getElementById('organization').checkVisibility()")
-    answer = await closed_api.call("GET", "/api/page/organizations", key="full")
-    assert (answer.status, answer.body) == (200, {"organizations": []})
-    assert (await closed_api.call("GET", "/api/page/organizations", key=None)).status == 401
-
-
-@needs_chromium
-async def test_brokers_that_are_away_are_said_first(open_api: Running, tab: chromium.Tab) -> None:
-    await tab.open(open_api.base_url + "/")
-    await tab.wait_until(f"{SHOWN} === 3")
-    assert not await tab.run("document.getElementById('health-section').checkVisibility()")
-    away = "Kafka has not answered for 49 s; newer events are not counted yet"
-    open_api.meter.reasons = [
-        Reason("set_aside", 0, "2 records or elements are set aside"),
-        Reason("kafka_unreachable", 0, away),
-    ]
-    await tab.wait_until("document.getElementById('figures').classList.contains('old')")
-    assert (await tab.text("#status")).startswith(f"{away} (figures of ")
-    assert "2 records or elements are set aside" in await tab.text("#health")
-    open_api.meter.reasons = []
-    await tab.wait_until("!document.getElementById('figures').classList.contains('old')")
-
-
-@needs_chromium
-async def test_ids_are_text_never_markup(open_api: Running, tab: chromium.Tab) -> None:
-    await tab.open(open_api.base_url + "/")
-    await tab.wait_until(f"{SHOWN} === 3")
-    assert await tab.run("document.images.length") == 0
-    assert "<img src=x onerror=alert(1)>" in await tab.text("#usage")
-
-
-@needs_chromium
-async def test_search_and_refresh(open_api: Running, tab: chromium.Tab) -> None:
-    await tab.open(open_api.base_url + "/")
-    await tab.wait_until(f"{SHOWN} === 3")
-    await tab.run(
-        "document.getElementById('search').value = 'sub_1';"
-        "document.getElementById('search').dispatchEvent(new Event('input'))"
-    )
-    await tab.wait_until(f"{SHOWN} === 1")
-    await send_event(open_api, "sub_1", "later")
-    await tab.wait_until(f"{SHOWN} === 2")
-
-
-@needs_chromium
-async def test_dead_letter_is_replayed(open_api: Running, tab: chromium.Tab) -> None:
-    await tab.open(open_api.base_url + "/")
-    await tab.wait_until("document.querySelector('#letters button')")
-    await tab.run("document.querySelector('#letters button').click()")
-    await tab.wait_until("document.querySelector('#letters button').textContent === 'Replayed'")
-    assert open_api.meter.replayed == [(0, 5)]
-
-
-@needs_chromium
-async def test_a_key_is_asked_for_and_shows_its_organization(
-    closed_api: Running, tab: chromium.Tab
-) -> None:
-    await tab.open(closed_api.base_url + "/")
-    await tab.wait_until("!document.getElementById('key-form').hidden")
-    await tab.run(
-        "document.getElementById('key').value = 'other';"
-        "document.getElementById('key-form').requestSubmit()"
-    )
-    await tab.wait_until(f"{SHOWN} === 1")
-    assert "private" in await tab.text("#usage")
-    assert ORGANIZATION not in await tab.text("body")
-
-
-@needs_chromium
-async def test_a_wrong_key_is_said_to_be_wrong(closed_api: Running, tab: chromium.Tab) -> None:
-    await tab.open(f"{closed_api.base_url}/#key=nonsense")
-    await tab.wait_until("document.getElementById('status').textContent.includes('not known')")
-    assert await tab.run("document.getElementById('figures').hidden")
-    assert "nonsense" not in str(await tab.run("location.href"))
-
-
-@pytest.mark.parametrize("path", ["/", "/page/page.css", "/page/page.js", "/page/icon.svg"])
 async def test_files_are_served(open_api: Running, path: str) -> None:
     answer = await open_api.call("GET", path, key=None)
     assert answer.status == 200
@@ -239,7 +39,16 @@ async def test_files_are_served(open_api: Running, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/page/__init__.py", "/page/..%2fapi%2fauth.py", "/page/none.js", "/page/%00.js"]
+    "path",
+    [
+        "/page/__init__.py",
+        "/page/html.py",
+        "/page/..%2fhtml.js",
+        "/page/..%2fapi%2fauth.py",
+        "/page/vendor/..%2fpage.js",
+        "/page/none.js",
+        "/page/%00.js",
+    ],
 )
 async def test_other_files_are_not(open_api: Running, path: str) -> None:
     answer = await open_api.call("GET", path, key=None)
@@ -247,10 +56,28 @@ async def test_other_files_are_not(open_api: Running, path: str) -> None:
 
 
 def test_nothing_is_fetched_from_elsewhere() -> None:
-    for file in PAGE_DIR.iterdir():
+    for file in STATIC.iterdir():
         if file.suffix in (".html", ".css", ".js"):
             addresses = re.findall(r"(?:https?:)?//[a-z][\w.]+", file.read_text())
             assert addresses == [], file
+
+
+def test_the_script_is_short_and_wants_no_eval() -> None:
+    texts = [file.read_text() for file in STATIC.glob("*.*")]
+    assert len((STATIC / "page.js").read_text().splitlines()) <= 200
+    made = [file.read_text() for file in STATIC.parent.glob("*.py")]
+    assert not re.findall(r"hx[-_]on|js:|eval\(|style=", "".join(texts + made))
+
+
+def test_files_of_others_are_as_they_were_taken() -> None:
+    files = tomllib.loads((VENDOR / "vendor.toml").read_text())["files"]
+    assert {file["name"] for file in files} == {
+        path.name for path in VENDOR.iterdir() if path.suffix in (".js", ".css")
+    }
+    for file in files:
+        assert sha256((VENDOR / file["name"]).read_bytes()).hexdigest() == file["sha256"]
+        assert (VENDOR / file["licence_file"]).is_file()
+        assert {"version", "source", "licence", "package"} <= set(file)
 
 
 @pytest.mark.parametrize(
@@ -297,3 +124,140 @@ async def test_replay(
     )
     assert answer.status == status
     assert closed_api.meter.replayed == ([(0, 5)] if status == 200 else [])
+
+
+# Fragments
+
+
+async def fragment(api: Running, address: str, key: str | None = None) -> str:
+    answer = await api.call("GET", f"/page/view{address}", key=key)
+    assert answer.status == 200, answer.text
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer.text
+
+
+async def test_the_overview_says_what_waits_and_shows_usage(open_api: Running) -> None:
+    text = await fragment(open_api, "")
+    assert "7 events not counted yet; 1 partition with a cut that waits." in text
+    assert "partition 3 has not reached the cut" in text
+    assert "1 event was refused in the last hour" in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert "<img" not in text
+
+
+async def test_a_fragment_that_is_shown_already_is_not_sent_again(closed_api: Running) -> None:
+    first = await closed_api.call("GET", "/page/view", key="full")
+    again = await closed_api.call(
+        "GET", "/page/view", key="full", headers={PTAG: first.headers[PTAG]}
+    )
+    assert (again.status, again.text) == (304, "")
+    await send_event(closed_api, "sub_1", "storage", transaction_id="2")
+    address = "/page/view/subscriptions/sub_1"
+    before = await closed_api.call("GET", address, key="full")
+    await send_event(closed_api, "sub_1", "storage", transaction_id="3", properties={"gb": "1"})
+    headers = {PTAG: before.headers[PTAG]}
+    assert (await closed_api.call("GET", address, key="full", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "/subscriptions/sub_1",
+        "/subscriptions/sub_1/explain/storage",
+        "/events/sub_1-storage?subscription=sub_1",
+    ],
+)
+async def test_a_key_sees_no_name_of_another_organization(
+    closed_api: Running, address: str
+) -> None:
+    assert (await closed_api.call("GET", f"/page/view{address}", key=None)).status == 401
+    text = await fragment(closed_api, address, key="full")
+    assert "sub_1" in text
+    for name in (ORGANIZATION, OTHER_ORGANIZATION, "sub_9", "private"):
+        assert name not in text
+    answer = await closed_api.call(
+        "GET", f"/page/view{address}", key="other", headers={"Meter-Organization": ORGANIZATION}
+    )
+    assert "acme" not in answer.text
+    assert "pro (" not in answer.text
+
+
+async def test_figures_have_12_digits_and_the_whole_one_in_the_title(closed_api: Running) -> None:
+    text = await fragment(closed_api, "/subscriptions/sub_1", key="full")
+    assert f'<data value="{LONG}" title="{LONG}">≈ 12,345.6789012</data>' in text
+
+
+async def test_a_period_is_one_of_the_customers_zone(closed_api: Running) -> None:
+    text = await fragment(closed_api, "/subscriptions/sub_1", key="full")
+    assert "2024-03-01 to 2024-03-31" in text
+    assert "Asia/Tokyo" in text
+    text = await fragment(closed_api, "/subscriptions/sub_1?period=2024-02-01", key="full")
+    assert "Closed period" in text
+    answer = await closed_api.call(
+        "GET", "/page/view/subscriptions/sub_1?period=2024-02-02", key="full"
+    )
+    assert (answer.status, "no such period" in answer.text) == (404, True)
+
+
+async def test_filters_are_named_and_the_rest_is_everything_else(closed_api: Running) -> None:
+    await send_event(closed_api, "sub_1", "storage", transaction_id="2", properties={"gb": "1"})
+    text = await fragment(closed_api, "/subscriptions/sub_1", key="full")
+    assert "region=eu" in text
+    assert "everything else" in text
+
+
+async def test_closed_periods_say_how_far_they_are(closed_api: Running) -> None:
+    answer = await closed_api.call("GET", "/page/part/past?subscription=sub_1", key="full")
+    assert answer.text.count("final") == 4
+    answer = await closed_api.call("GET", "/page/part/past?subscription=sub_1&page=2", key="full")
+    assert "Newer periods" in answer.text
+    assert (await closed_api.call("GET", "/page/part/past", key="full")).status == 404
+
+
+async def test_numbers_of_the_chart_stand_in_a_table(closed_api: Running) -> None:
+    address = "/page/part/series?subscription=sub_1&metric=storage&window=month"
+    text = (await closed_api.call("GET", address, key="full")).text
+    assert 'data-chart="series-numbers"' in text
+    assert "Numbers of 13 months" in text
+    answer = await closed_api.call("GET", f"{address}x", key="full")
+    assert (answer.status, "window: value is invalid" in answer.text) == (422, True)
+
+
+async def test_an_event_is_traced_to_its_charges(closed_api: Running) -> None:
+    text = await fragment(closed_api, "/events/sub_1-storage?subscription=sub_1", key="full")
+    assert "First arrival" in text
+    assert LONG in text
+    answer = await closed_api.call("GET", "/page/view/events/none", key="full")
+    assert (answer.status, "No event of this id has come" in answer.text) == (404, True)
+
+
+async def test_an_operator_chooses_among_several_organizations(open_api: Running) -> None:
+    # Definitions name one only.
+    text = await fragment(open_api, "/subscriptions/sub_1")
+    assert ORGANIZATION not in text
+    body = {"billable_metric": {"name": "m", "code": "m", "aggregation_type": "count_agg"}}
+    assert (
+        await open_api.call("POST", "/api/v1/billable_metrics", body, key="other")
+    ).status == 200
+    text = await fragment(open_api, "/subscriptions/sub_1?period=x")
+    assert f'href="/subscriptions/sub_1?organization={ORGANIZATION}"' in text
+    text = await fragment(open_api, f"/subscriptions/sub_1?organization={ORGANIZATION}")
+    assert "acme" in text
+    assert f"organization={ORGANIZATION}" in text
+
+
+async def test_a_search_without_a_match_says_so_and_leads_back(open_api: Running) -> None:
+    text = await fragment(open_api, "?search=zzz")
+    assert "Nothing matches 'zzz'." in text
+    assert '<a href="/">Show all</a>' in text
+    assert "No usage yet" not in text
+
+
+async def test_rows_keep_their_order_and_sort_by_what_is_asked(open_api: Running) -> None:
+    names = re.compile(r'<tr id="usage\..*?data-label="Subscription"><a [^>]*>([^<]*)')
+    assert names.findall(await fragment(open_api, "")) == ["sub_1", "sub_2", "sub_9"]
+    text = await fragment(open_api, "?sort=-subscription")
+    assert names.findall(text) == ["sub_9", "sub_2", "sub_1"]
+    assert 'aria-sort="descending"' in text

@@ -1,0 +1,44 @@
+"""The page: its shell at the address of every view, its files, and its fragments."""
+
+from __future__ import annotations
+
+from app.api import page, page_views
+from app.api.router import Endpoint, Handler
+
+_VIEWS: tuple[tuple[str, Handler], ...] = (
+    ("", page_views.fragment(page_views.overview)),
+    (
+        "/subscriptions/{external_id}/explain/{code}",
+        page_views.of_one(page_views.explain),
+    ),
+    ("/subscriptions/{external_id}", page_views.of_one(page_views.subscription)),
+    ("/events/{transaction_id}", page_views.of_one(page_views.event)),
+)
+"""Addresses of views with what shows them; each has the shell, and a fragment under /page/view."""
+
+_PARTS: tuple[tuple[str, Handler], ...] = (
+    ("past", page_views.of_one(page_views.past)),
+    ("series", page_views.of_one(page_views.usage_series)),
+)
+
+
+def _get(path: str, handler: Handler, summary: str) -> Endpoint:
+    return Endpoint("GET", path, handler, "page", summary, public=True)
+
+
+PAGE = (
+    *(_get(path or "/", page.shell, "The page.") for path, _ in _VIEWS),
+    *(_get(f"/page/view{path}", show, "A view of the page.") for path, show in _VIEWS),
+    *(_get(f"/page/part/{name}", show, "A part of a view.") for name, show in _PARTS),
+    _get("/page/{name}", page.asset, "A file of the page."),
+    _get("/api/page/overview", page.overview, "The figures of its first view."),
+    _get("/api/page/organizations", page.organizations, "Whose figures it may show."),
+    Endpoint(
+        "POST",
+        "/api/page/dead_letters/replay",
+        page.replay,
+        "page",
+        "Append a dead letter anew.",
+        public=True,
+    ),
+)

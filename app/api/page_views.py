@@ -1,0 +1,317 @@
+"""Fragments of the page: what its views show, as HTML made on the worker that knows it.
+
+A fragment has a tag of its content. A tab that shows it already gets 304.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Final
+
+from yarl import URL
+
+from app.api import json_text, page, series, trace
+from app.api.call import Call, Reply
+from app.api.errors import ApiError, not_found
+from app.api.event_reads import show as show_event
+from app.api.explain import explain_query
+from app.api.overview_json import tag_of
+from app.api.peers import forward, value_of
+from app.api.router import Handler
+from app.api.subscriptions import subscriptions_of
+from app.meter.errors import Unavailable
+from app.meter.usage import PastPeriod, PeriodUsage
+from app.page import explain as explain_html
+from app.page import subscription as subscription_html
+from app.page.figures import address
+from app.page.html import Html
+from app.page.messages import choose_organization, refusal
+from app.page.overview import Look, overview_view
+
+PTAG: Final = "HX-PTag"
+_HTML: Final = "text/html; charset=utf-8"
+_ASKED_AGAIN: Final = (401, 429, 503)
+"""Statuses that the shell tells in words."""
+_LINES: Final = 200
+
+Render = Callable[[Call], Coroutine[Any, Any, Html | Reply]]
+
+
+def fragment(render: Render) -> Handler:
+    """Return the handler of a fragment: what is refused is told in words as well."""
+
+    async def handler(call: Call) -> Reply:
+        status = 200
+        try:
+            made = await render(call)
+        except ApiError as error:
+            if error.status in _ASKED_AGAIN:
+                raise
+            made, status = refusal(error.status, error.body), error.status
+        if isinstance(made, Reply):
+            if made.status in _ASKED_AGAIN:
+                raise Unavailable(f"a worker answered {made.status}")
+            body, status = made.body, made.status
+        else:
+            body = made.encode()
+        tag = tag_of(body)
+        headers = {PTAG: tag}
+        if status == 200 and call.request.headers.get(PTAG) == tag:
+            return Reply(b"", status=304, headers=headers)
+        return Reply(body, status, headers, _HTML)
+
+    handler.__doc__ = render.__doc__
+    return handler
+
+
+class NoOrganization(Exception):
+    """An operator has to choose an organization first."""
+
+
+def only_organization(call: Call) -> str | None:
+    """Return the only organization that there is, as definitions say; None: there are others."""
+    known = call.meter.definitions.organizations()
+    return known[0] if len(known) == 1 else None
+
+
+def inside(call: Call) -> Call:
+    """Return the call as one of the organization that is shown. Raises `NoOrganization`."""
+    organization_id = page.page_organization(call, call.request.method)
+    if organization_id is None:
+        organization_id = only_organization(call)
+    if organization_id is None:
+        raise NoOrganization
+    access = call.asker.access if not call.asker.operates else "write"
+    identity = replace(call.asker, organization_id=organization_id, access=access)
+    return replace(call, identity=identity)
+
+
+def of_one(render: Render) -> Handler:
+    """Return the handler of a fragment that shows one organization."""
+
+    async def rendered(call: Call) -> Html | Reply:
+        try:
+            inside(call)
+        except NoOrganization:
+            known = call.meter.definitions.organizations()
+            return choose_organization(
+                known, call.request.rel_url.raw_path.removeprefix("/page/view")
+            )
+        return await render(call)
+
+    rendered.__doc__ = render.__doc__
+    return fragment(rendered)
+
+
+def carried(call: Call) -> str | None:
+    """Return the organization that addresses name; None: there is no other to ask for."""
+    organization_id = inside(call).organization_id
+    named = call.asker.operates and organization_id != only_organization(call)
+    return organization_id if named else None
+
+
+def asked_for(call: Call, target: str, **parameters: str) -> Call:
+    """Return a call of the API, of the organization that is shown."""
+    request = call.request.clone(rel_url=URL(target, encoded=True))
+    return replace(inside(call), request=request, parameters=parameters)
+
+
+async def elsewhere(call: Call, subscription: str) -> Reply | None:
+    """Return the fragment as the owner of a subscription makes it; None: that is this worker."""
+    owner = call.meter.routing.owner(inside(call).organization_id, subscription)
+    if owner is None:
+        return None
+    if call.forwarded:
+        raise Unavailable("another worker believed this one to be the owner")
+    return await forward(call, owner)
+
+
+# Overview
+
+
+async def overview(call: Call) -> Html | Reply:
+    """Show health, subscriptions, what waits and what was not counted."""
+    look = Look(
+        search=(call.query.text("search") or "").strip(),
+        organization=call.query.text("organization"),
+        operates=call.asker.operates,
+        only=only_organization(call) if call.asker.operates else None,
+        sort=call.query.text("sort") or "",
+    )
+    made = await page.shown(call, look.search, _LINES)
+    known = made.fragments.get(look)
+    if known is None:
+        html = overview_view(made.overview, look).encode()
+        known = made.fragments[look] = tag_of(html), html
+    return Reply(known[1])
+
+
+# A subscription
+
+
+async def subscription(call: Call) -> Html | Reply:
+    """Show a period of a subscription."""
+    name = call.parameters["external_id"]
+    reply = await elsewhere(call, name)
+    if reply is not None:
+        return reply
+    here = inside(call)
+    about = _about(call, name)
+    closed = here.meter.usage.past_periods(here.organization_id, name, about.customer)
+    window = call.query.text("window") or "day"
+    wanted = subscription_html.Wanted(
+        call.query.text("period"),
+        call.query.text("charge"),
+        call.query.text("metric"),
+        window if window in subscription_html.WINDOWS else "day",
+    )
+    usage = await _usage(here, name, closed, wanted.period)
+    return subscription_html.subscription_view(about, usage, closed, wanted)
+
+
+def _about(call: Call, name: str) -> subscription_html.About:
+    here, definitions = inside(call), call.meter.definitions
+    organization_id, now_ms = here.organization_id, call.now_ms
+    known = subscriptions_of(here, name)
+    if not known:
+        return _implicit(call, name)
+    now = next((s for s in known if s.status_at(now_ms) == "active"), known[0])
+    customer = definitions.customer(organization_id, now.external_customer_id)
+    plan = definitions.plan_by_id(now.plan_id)
+    return subscription_html.About(
+        name,
+        carried(call),
+        now.external_customer_id,
+        "deleted" if plan is None else f"{plan.name} ({plan.interval})",
+        definitions.timezone_of(organization_id, customer),
+        now.status_at(now_ms),
+        now.started_at_ms,
+    )
+
+
+def _implicit(call: Call, name: str) -> subscription_html.About:
+    """Return what is said of a subscription that nobody created, but that may have events."""
+    definitions, organization_id = call.meter.definitions, inside(call).organization_id
+    customer = definitions.customer(organization_id, name)
+    zone = definitions.timezone_of(organization_id, customer)
+    plan = "the implicit one, which is not billed"
+    return subscription_html.About(name, carried(call), name, plan, zone, "never created", 0)
+
+
+async def _usage(
+    here: Call, name: str, closed: list[PastPeriod], begins: str | None
+) -> PeriodUsage | None:
+    usage, organization_id = here.meter.usage, here.organization_id
+    if begins is None:
+        found = await usage.current_usage(organization_id, name, here.now_ms)
+        if found is None and not subscriptions_of(here, name):
+            raise not_found("subscription")
+        return found
+    for past in closed:
+        if subscription_html.begins_on(past) == begins:
+            return await usage.period_usage(organization_id, name, past)
+    raise not_found("usage_period")
+
+
+async def past(call: Call) -> Html | Reply:
+    """Show closed periods of a subscription."""
+    name = _named(call)
+    reply = await elsewhere(call, name)
+    if reply is not None:
+        return reply
+    here, about = inside(call), _about(call, name)
+    size, number = subscription_html.PERIODS_OF_A_PAGE, call.query.positive("page", 1)
+    closed = here.meter.usage.past_periods(here.organization_id, name, about.customer)
+    shown = closed[(number - 1) * size : number * size]
+    usages = [
+        await here.meter.usage.period_usage(here.organization_id, name, each) for each in shown
+    ]
+    return subscription_html.past_part(about, usages, number, len(closed) > number * size)
+
+
+async def usage_series(call: Call) -> Html | Reply:
+    """Show usage of a metric over time."""
+    name = _named(call)
+    reply = await elsewhere(call, name)
+    if reply is not None:
+        return reply
+    about, window = _about(call, name), call.query.text("window") or "day"
+    target = address(
+        "api",
+        "v1",
+        "customers",
+        about.customer,
+        "usage",
+        "series",
+        external_subscription_id=name,
+        billable_metric_code=call.query.text("metric"),
+        window=window,
+    )
+    query = series.series_query(asked_for(call, target, external_id=about.customer))
+    found = await call.meter.evidence.series(inside(call).organization_id, query)
+    return subscription_html.series_part(found, window, query.timezone)
+
+
+def _named(call: Call) -> str:
+    name = call.query.text("subscription")
+    if name is None:
+        raise not_found("subscription")
+    return name
+
+
+# Explain and trace
+
+
+async def explain(call: Call) -> Html | Reply:
+    """Show the events behind a figure."""
+    name, code = call.parameters["external_id"], call.parameters["code"]
+    reply = await elsewhere(call, name)
+    if reply is not None:
+        return reply
+    page_number, groups = call.query.positive("page", 1), call.query.mapping(("group",))
+    target = address(
+        "api",
+        "v1",
+        "customers",
+        name,
+        "usage",
+        "explain",
+        external_subscription_id=name,
+        billable_metric_code=code,
+        at=call.query.text("at"),
+        charge_code=call.query.text("charge"),
+        page=str(page_number),
+        per_page="50",
+        **{f"group[{key}]": value for key, value in groups.items()},
+    )
+    query = explain_query(asked_for(call, target))
+    found = await call.meter.evidence.explain(inside(call).organization_id, query)
+    if found is None:
+        raise not_found("usage_period")
+    return explain_html.explain_view(found, query, carried(call), page_number)
+
+
+async def event(call: Call) -> Html | Reply:
+    """Show what became of an event."""
+    transaction_id = call.parameters["transaction_id"]
+    subscription_id = call.query.text("subscription")
+    path = ("api", "v1", "events", transaction_id)
+    target = address(*path, "trace", external_subscription_id=subscription_id)
+    asked = asked_for(call, target, transaction_id=transaction_id)
+    found = _json_of(await trace.show(asked))["trace"]
+    asked = asked_for(call, address(*path), transaction_id=transaction_id)
+    try:
+        stored = _json_of(await show_event(asked))["event"]
+    except ApiError:
+        stored = None
+    return explain_html.event_view(found, stored, carried(call))
+
+
+def _json_of(answer: Any) -> Any:
+    """Return an answer of the API as JSON, wherever it was made."""
+    if isinstance(answer, Reply):
+        if 400 <= answer.status < 500:
+            raise not_found("event")
+        return value_of(answer)
+    return json_text.decode(json_text.encode(answer))

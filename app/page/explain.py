@@ -1,0 +1,252 @@
+"""How a figure comes about: what is published and live, and the events that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app.billing_periods.instants import iso_milliseconds
+from app.meter.evidence import EventFate, ExplainedCell, ExplainQuery, Explanation
+from app.page.figures import (
+    NOTHING,
+    address,
+    bucket,
+    count,
+    days,
+    figure,
+    group,
+    instant,
+    time,
+    whole,
+)
+from app.page.html import Html, Node, el, markup
+from app.page.tables import Column, Row, facts, table
+
+Json = dict[str, Any]
+
+
+def explain_view(
+    explanation: Explanation, query: ExplainQuery, organization: str | None, page: int
+) -> Html:
+    """Return the fragment."""
+    name, code, zone = query.external_subscription_id, query.metric_code, explanation.timezone
+    total = sum(explanation.counts.values())
+    back = address("subscriptions", name, organization=organization)
+    proof = (
+        "Each live figure is equal to what the raw events come to."
+        if explanation.equal
+        else "A live figure differs from what the raw events come to. Run `meter verify`."
+    )
+    return markup(
+        el("h1", f"{code} of ", el("a", name, href=back, class_="id")),
+        el("p", days(explanation.from_ms, explanation.to_ms, zone), f" {zone}. "),
+        el("p", proof if explanation.cells else "No charge has a figure of it.", id="proof")
+        if not explanation.stale
+        else el("p", "A changed definition is being folded: figures follow.", id="proof"),
+        _cells(explanation),
+        el("p", _counts(explanation.counts)),
+        _events(explanation, organization),
+        _pages(query, organization, page, total),
+    )
+
+
+def _cells(explanation: Explanation) -> Html:
+    columns = (
+        Column("Charge"),
+        Column("Published", "number"),
+        Column("Live", "number"),
+        Column("From raw", "number"),
+        Column("Equal"),
+        Column("Filter"),
+        Column("Group"),
+        Column("Events", "number"),
+    )
+    rows = (
+        Row(f"{cell.charge_id} {cell.filter_values} {cell.grouped_by}", _cell(cell))
+        for cell in explanation.cells[:200]
+    )
+    return table("cells", "Figures", columns, rows, "None.")
+
+
+def _cell(cell: ExplainedCell) -> tuple[Node, ...]:
+    published = cell.published
+    return (
+        cell.charge_code,
+        "not published"
+        if published is None
+        else markup(figure(published.units), el("small", f" revision {cell.revision}")),
+        figure(cell.live.units),
+        figure(cell.recomputed.units),
+        "equal" if cell.equal else el("strong", "differs", class_="bad"),
+        bucket(cell.filter_values),
+        group(cell.grouped_by) or NOTHING,
+        whole(cell.live.events_count),
+    )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    told = ", ".join(f"{whole(number)} {status}" for status, number in counts.items())
+    return f"{count(sum(counts.values()), 'event')}: {told}." if counts else "No events."
+
+
+def _events(explanation: Explanation, organization: str | None) -> Html:
+    columns = (
+        Column("Event"),
+        Column("Value", "number"),
+        Column("Status"),
+        Column("Why"),
+        Column("Time"),
+        Column("Position", "id"),
+    )
+    rows = (_event(fate, explanation.timezone, organization) for fate in explanation.events)
+    return table("events", "Events in order of arrival", columns, rows, "None.")
+
+
+def _event(fate: EventFate, timezone: str, organization: str | None) -> Row:
+    place = fate.place
+    values = [outcome.value for outcome in fate.charges if outcome.value]
+    reasons = [fate.reason, *(outcome.reason for outcome in fate.charges)]
+    cuts = [outcome.cut_ms for outcome in fate.charges if outcome.cut_ms is not None]
+    late: Node = None
+    if cuts:
+        late = markup("late: counts from the cut ", time(min(cuts), timezone))
+    why = ", ".join(dict.fromkeys(reason for reason in reasons if reason))
+    link = address(
+        "events",
+        fate.transaction_id,
+        subscription=fate.external_subscription_id,
+        organization=organization,
+    )
+    return Row(
+        f"{place.partition}/{place.offset}/{place.index}",
+        (
+            el("a", fate.transaction_id, href=link),
+            markup(figure(value) for value in values[:1]) if values else NOTHING,
+            fate.status + (", amended" if fate.amended else ""),
+            markup(why, " " if why and late else None, late) if why or late else NOTHING,
+            time(fate.timestamp_ms, timezone),
+            f"{place.partition}/{place.offset}/{place.index}",
+        ),
+    )
+
+
+def _pages(query: ExplainQuery, organization: str | None, page: int, total: int) -> Html:
+    def link(text: str, number: int) -> Html:
+        here = address(
+            "subscriptions",
+            query.external_subscription_id,
+            "explain",
+            query.metric_code,
+            organization=organization,
+            at=iso_milliseconds(query.at_ms),
+            charge=query.charge_code,
+            page=str(number),
+            **{f"group[{key}]": value for key, value in query.group.items()},
+        )
+        return el("a", text, href=here)
+
+    return el(
+        "p",
+        link("Events before", page - 1) if page > 1 else None,
+        " ",
+        link("Further events", page + 1) if query.offset + query.limit < total else None,
+    )
+
+
+# One event
+
+
+def event_view(trace: Json, event: Json | None, organization: str | None) -> Html:
+    """Return what became of an event, arrival by arrival and charge by charge."""
+    parts: list[Node] = [el("h1", "Event ", el("span", trace["transaction_id"], class_="id"))]
+    for number, arrival in enumerate(trace["arrivals"]):
+        parts.append(_arrival(number, arrival, organization))
+    if event is not None:
+        parts.append(_properties(event))
+    return markup(parts)
+
+
+def _arrival(number: int, arrival: Json, organization: str | None) -> Html:
+    place = arrival["position"]
+    name = arrival["external_subscription_id"]
+    again = arrival["duplicate_of"]
+    pairs: list[tuple[str, Node]] = [
+        ("Subscription", el("a", name, href=_of(name, organization))),
+        ("Code", arrival["code"]),
+        ("Time", instant(arrival["timestamp"])),
+        ("Appended", instant(place["append_time"])),
+        ("Position", el("span", _place(place), class_="id")),
+        ("Status", arrival["status"] + (", amended" if arrival["amended"] else "")),
+        ("Why", arrival["reason"] or NOTHING),
+    ]
+    if again is not None:
+        pairs.append(("Repeats", el("span", _place(again), class_="id")))
+    title = "It came once" if number == 0 else f"It came again ({number + 1})"
+    return el(
+        "section",
+        el("h2", title if number else "First arrival"),
+        facts(pairs),
+        _outcomes(number, arrival, organization),
+    )
+
+
+def _of(name: str, organization: str | None) -> str:
+    return address("subscriptions", name, organization=organization)
+
+
+def _place(place: Json) -> str:
+    return f"{place['partition']}/{place['offset']}/{place['index']}"
+
+
+def _outcomes(number: int, arrival: Json, organization: str | None) -> Html:
+    columns = (
+        Column("Charge"),
+        Column("Value", "number"),
+        Column("Counted"),
+        Column("Filter"),
+        Column("Group"),
+        Column("Period from"),
+        Column("Counts from cut"),
+    )
+    rows = (
+        Row(outcome["lago_charge_id"], _outcome(arrival, outcome, organization))
+        for outcome in arrival["charges"]
+    )
+    return table(f"charges-{number}", "Charges", columns, rows, "No charge looks at it.")
+
+
+def _outcome(arrival: Json, outcome: Json, organization: str | None) -> tuple[Node, ...]:
+    period = outcome["period"]
+    explain = address(
+        "subscriptions",
+        arrival["external_subscription_id"],
+        "explain",
+        outcome["billable_metric_code"],
+        organization=organization,
+        charge=outcome["charge_code"],
+        at=None if period is None else period["from"],
+    )
+    return (
+        el("a", outcome["charge_code"], href=explain),
+        figure(outcome["value"]) if outcome["value"] else NOTHING,
+        "counted" if outcome["counted"] else f"not counted: {outcome['reason']}",
+        bucket(outcome["filters"]),
+        group(outcome["grouped_by"]) or NOTHING,
+        instant(None if period is None else period["from"]),
+        instant(outcome["counts_from_cut"]),
+    )
+
+
+def _properties(event: Json) -> Html:
+    rows = (Row(key, (key, _json(value))) for key, value in event["properties"].items())
+    columns = (Column("Property"), Column("Value", "id"))
+    return markup(
+        table("properties", "Properties", columns, rows, "None."),
+        el("details", el("summary", "The event as JSON"), el("pre", _json(event)), id="json"),
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

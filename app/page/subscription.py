@@ -1,0 +1,394 @@
+"""One subscription: its running period or a closed one, and how far each is to the invoice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Final, NamedTuple
+
+from app.billing_periods.instants import iso_milliseconds
+from app.billing_periods.timezones import local_date
+from app.meter.evidence import UsageSeries
+from app.meter.usage import ChargeInForce, PastPeriod, PeriodUsage, Publication, UsageRow
+from app.numbers import exact_sum, plain
+from app.page.figures import (
+    NOTHING,
+    address,
+    bucket,
+    count,
+    days,
+    figure,
+    group,
+    grouped,
+    time,
+    whole,
+)
+from app.page.html import Html, Node, el, markup
+from app.page.tables import Column, Row, facts, table
+
+SHOWN_ROWS: Final = 200
+PERIODS_OF_A_PAGE: Final = 6
+_PERIODS_NAMED: Final = 12
+WINDOWS: Final = ("hour", "day", "month")
+
+
+class About(NamedTuple):
+    """Whose page it is."""
+
+    name: str
+    organization: str | None
+    """What addresses name; None: there is no other."""
+    customer: str
+    plan: str
+    timezone: str
+    state: str
+    since_ms: int
+
+    def address(self, **query: str | None) -> str:
+        """Return the address of a state of this view."""
+        return address("subscriptions", self.name, organization=self.organization, **query)
+
+    def part(self, name: str, **query: str | None) -> str:
+        """Return where a part of this view is asked for."""
+        return address(
+            "page", "part", name, subscription=self.name, organization=self.organization, **query
+        )
+
+
+class Wanted(NamedTuple):
+    """What the address asks for."""
+
+    period: str | None
+    """Local date on which a closed period begins; None: the one that runs."""
+    charge: str | None
+    metric: str | None
+    window: str
+
+
+def subscription_view(
+    about: About, usage: PeriodUsage | None, closed: Sequence[PastPeriod], wanted: Wanted
+) -> Html:
+    """Return the fragment."""
+    return markup(
+        el("h1", "Subscription ", el("span", about.name, class_="id")),
+        facts(
+            (
+                ("Customer", about.customer),
+                ("Plan", about.plan),
+                ("Zone", about.timezone),
+                ("State", about.state),
+                ("Since", time(about.since_ms, about.timezone)),
+            )
+        ),
+        _periods(about, closed, wanted.period),
+        el("p", "No period runs now.", class_="empty")
+        if usage is None
+        else _usage(about, usage, wanted.charge),
+        _series_place(about, usage, wanted),
+        _lazy("past", about.part("past"), "Closed periods"),
+    )
+
+
+def _lazy(name: str, source: str, title: str) -> Html:
+    """Return the place of a part that is asked for once, and left alone when the view changes."""
+    return el(
+        "section",
+        el("h2", title),
+        el("p", "Loading…", class_="empty"),
+        id=name,
+        hx_get=source,
+        hx_trigger="load",
+        hx_swap="innerHTML",
+        hx_morph_skip_children=True,
+    )
+
+
+def _periods(about: About, closed: Sequence[PastPeriod], chosen: str | None) -> Html:
+    links = [
+        el("a", "running", href=about.address(), aria_current=None if chosen else "page"),
+    ]
+    for past in islice(closed, _PERIODS_NAMED):
+        begins = begins_on(past)
+        text = days(past.period.start_ms, past.period.to_ms, past.period.timezone)
+        here = "page" if begins == chosen else None
+        links.append(el("a", text, href=about.address(period=begins), aria_current=here))
+    listed = (el("li", link) for link in links)
+    return el("nav", el("ul", listed), aria_label="Periods", class_="pills", id="periods")
+
+
+def begins_on(past: PastPeriod) -> str:
+    """Return the local date on which a period begins, as addresses name it."""
+    return local_date(past.period.start_ms, past.period.timezone).isoformat()
+
+
+def state_words(publication: Publication, timezone: str) -> Node:
+    """Say how far a period has come."""
+    match publication.state:
+        case "open":
+            return "open: it runs, nothing is published of it"
+        case "due":
+            return markup(
+                "due: it ended, its first cut is at ", time(publication.due_at_ms, timezone)
+            )
+        case "published":
+            return markup(
+                "published at ",
+                time(publication.closed_at_ms, timezone),
+                "; late events revise it until ",
+                time(publication.final_after_ms, timezone),
+            )
+        case "final":
+            return markup(
+                "final: no event changes it since ", time(publication.final_after_ms, timezone)
+            )
+    return "not billed: the implicit plan publishes nothing"
+
+
+# Usage
+
+
+def _usage(about: About, usage: PeriodUsage, charge: str | None) -> Html:
+    rows = list(islice(_rows(usage, charge), SHOWN_ROWS + 1))
+    more = f", first {SHOWN_ROWS} rows" if len(rows) > SHOWN_ROWS else ""
+    closed = usage.publication.state != "open"
+    columns = _columns(closed)
+    return el(
+        "section",
+        el(
+            "p",
+            days(usage.from_ms, usage.to_ms, usage.timezone),
+            f" {usage.timezone}, ",
+            state_words(usage.publication, usage.timezone),
+            ". Figures as of ",
+            time(usage.as_of.append_time_ms, usage.timezone),
+            " (a changed definition is being folded into them)" if usage.stale else None,
+            ".",
+            id="as-of",
+        ),
+        _of_one_charge(about, charge),
+        table(
+            "usage",
+            f"{'Closed' if closed else 'Running'} period{more}",
+            columns,
+            (_row(about, usage, *row) for row in rows[:SHOWN_ROWS]),
+            "The plan has no such charge." if charge else "The plan has no charge.",
+        ),
+    )
+
+
+def _of_one_charge(about: About, charge: str | None) -> Node:
+    if charge is None:
+        return None
+    return el("p", f"Only charge {charge}. ", el("a", "Show all", href=about.address()))
+
+
+def _columns(closed: bool) -> tuple[Column, ...]:
+    figures = (
+        (
+            Column("Published", "number"),
+            Column("Pending"),
+            Column("Live", "number"),
+            Column("Revision", "number"),
+        )
+        if closed
+        else (Column("Live", "number"),)
+    )
+    return (
+        Column("Charge"),
+        *figures,
+        Column("Filter"),
+        Column("Group"),
+        Column("Events", "number"),
+    )
+
+
+def _rows(
+    usage: PeriodUsage, charge: str | None
+) -> Iterator[tuple[ChargeInForce, UsageRow | None]]:
+    """Yield the rows charge by charge; a charge that nothing used has one without figures."""
+    by_charge: dict[str, list[UsageRow]] = {}
+    for row in usage.rows:
+        by_charge.setdefault(row.charge_id, []).append(row)
+    for found in usage.charges:
+        if charge not in (None, found.charge.code):
+            continue
+        rows = by_charge.get(found.charge.id)
+        if rows is None:
+            yield found, None
+        else:
+            for row in rows:
+                yield found, row
+
+
+def _row(about: About, usage: PeriodUsage, found: ChargeInForce, row: UsageRow | None) -> Row:
+    charge, metric = found.charge, found.metric
+    values = filter_values(found, None if row is None else row.filter_id)
+    groups = () if row is None else row.grouped_by
+    explain = address(
+        "subscriptions",
+        about.name,
+        "explain",
+        metric.code,
+        organization=about.organization,
+        at=None if usage.publication.state == "open" else iso_milliseconds(usage.from_ms),
+        charge=charge.code,
+        **{f"group[{key}]": value for key, value in groups},
+    )
+    key = f"{charge.id} {'' if row is None else row.filter_id} {groups}"
+    name = markup(
+        el("a", metric.name, href=explain),
+        el("small", f" {charge.code}", "" if charge.code == metric.code else f", {metric.code}"),
+    )
+    closed = usage.publication.state != "open"
+    return Row(
+        key,
+        (
+            name,
+            *(_closed_figures(usage, row) if closed else (_live(row),)),
+            bucket(values) if charge.filters else NOTHING,
+            group(groups) or NOTHING,
+            whole(0 if row is None else row.events_count),
+        ),
+    )
+
+
+def filter_values(found: ChargeInForce, filter_id: str | None) -> Mapping[str, object] | None:
+    """Return what a filter of a charge selects; None: everything else."""
+    return next((dict(f.values) for f in found.charge.filters if f.id == filter_id), None)
+
+
+def _live(row: UsageRow | None) -> Node:
+    if row is None:
+        return figure("0")
+    prorated = row.prorated_units
+    beside = None if prorated is None else el("small", " prorated ", figure(prorated))
+    return markup(figure(row.units), beside)
+
+
+def _closed_figures(usage: PeriodUsage, row: UsageRow | None) -> tuple[Node, Node, Node, Node]:
+    """Return what is published, what is pending, what is live, and the revision."""
+    if row is None:
+        return figure("0"), "nothing", figure("0"), NOTHING
+    pending = row.pending
+    live = figure(row.units if pending is None else pending.units)
+    revision = NOTHING if row.revision is None else whole(row.revision)
+    published = "not yet" if row.revision is None else figure(row.units)
+    if pending is None:
+        return published, "nothing", live, revision
+    before = Decimal(0) if row.revision is None else row.units
+    change = exact_sum((pending.units, before.copy_negate()))
+    sign = "+" if change > 0 else ""
+    waits = markup(
+        el("data", f"{sign}{grouped(change)}", value=plain(change), title=plain(change)),
+        f", {pending.reason or 'first record'}",
+        " at ",
+        time(usage.publication.pending_cut_ms, usage.timezone),
+    )
+    return published, waits, live, revision
+
+
+# Closed periods
+
+
+def past_part(about: About, usages: Iterable[PeriodUsage], page: int, has_more: bool) -> Html:
+    """Return closed periods, newest first, with every figure that they have."""
+    rows = (row for usage in usages for row in _past_rows(about, usage))
+    columns = (Column("Period"), Column("State"), *_columns(closed=True))
+    older = about.part("past", page=str(page + 1))
+    newer = about.part("past", page=str(page - 1))
+    return markup(
+        table("closed", "Closed periods", columns, rows, "No period has ended yet."),
+        el(
+            "p",
+            _turn("Newer periods", newer) if page > 1 else None,
+            " ",
+            _turn("Older periods", older) if has_more else None,
+        ),
+    )
+
+
+def _turn(text: str, source: str) -> Html:
+    return el("button", text, type="button", hx_get=source, hx_target="#past", hx_swap="innerHTML")
+
+
+def _past_rows(about: About, usage: PeriodUsage) -> Iterator[Row]:
+    begins = local_date(usage.from_ms, usage.timezone).isoformat()
+    period = el(
+        "a",
+        days(usage.from_ms, usage.to_ms, usage.timezone),
+        href=about.address(period=begins),
+    )
+    state = state_words(usage.publication, usage.timezone)
+    for found, used in islice(_rows(usage, None), SHOWN_ROWS // PERIODS_OF_A_PAGE):
+        row = _row(about, usage, found, used)
+        yield Row(f"{usage.from_ms} {row.key}", (period, state, *row.cells))
+
+
+# Usage over time
+
+
+def _series_place(about: About, usage: PeriodUsage | None, wanted: Wanted) -> Node:
+    codes = {} if usage is None else {c.metric.code: c.metric.name for c in usage.charges}
+    if not codes:
+        return None
+    metric = wanted.metric if wanted.metric in codes else next(iter(codes))
+    asked = {"period": wanted.period, "charge": wanted.charge}
+    choices = markup(
+        el(
+            "ul",
+            (
+                el(
+                    "li",
+                    el(
+                        "a",
+                        f"by {window}",
+                        href=about.address(**asked, metric=metric, window=window),
+                        aria_current="true" if window == wanted.window else None,
+                    ),
+                )
+                for window in WINDOWS
+            ),
+        ),
+        el(
+            "ul",
+            (
+                el(
+                    "li",
+                    el(
+                        "a",
+                        name,
+                        href=about.address(**asked, metric=code, window=wanted.window),
+                        aria_current="true" if code == metric else None,
+                    ),
+                )
+                for code, name in codes.items()
+            ),
+        ),
+    )
+    nav = el("nav", choices, aria_label="Chart", class_="pills", id="chart-choices")
+    source = about.part("series", metric=metric, window=wanted.window)
+    return markup(nav, _lazy("series", source, f"{codes[metric]} by {wanted.window}"))
+
+
+def series_part(series: UsageSeries, window: str, timezone: str) -> Html:
+    """Return usage over time: a place for the chart, and its numbers as a table."""
+    charges = series.charges
+    if not charges:
+        return markup(el("h2", "Usage over time"), el("p", "No charge counts it.", class_="empty"))
+    columns = [Column("From"), *(Column(each.charge_code, "number") for each in charges)]
+    windows = list(zip(*(each.values for each in charges), strict=True))
+    rows = (
+        Row(
+            str(values[0].from_ms),
+            (time(values[0].from_ms, timezone), *(figure(value.units) for value in values)),
+        )
+        for values in windows
+    )
+    title = f"{series.metric_code} by {window}, {timezone}"
+    numbers = table("series-numbers", title, columns, rows, "Nothing.")
+    return markup(
+        el("h2", f"Usage by {window}"),
+        el("div", data_chart="series-numbers", aria_hidden="true", class_="chart"),
+        el("details", el("summary", f"Numbers of {count(len(windows), window)}"), numbers),
+    )

@@ -1,0 +1,67 @@
+"""Tables: a caption, a header cell a column, a key a row. On a phone each row is a card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+from app.page.html import Html, Node, el
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    title: str
+    kind: str | None = None
+    """Class of its cells: number, id or text."""
+    sorts: str | None = None
+    """Address of the view that is sorted by it; None: it sorts nothing."""
+    order: str | None = None
+    """ascending or descending if the rows are sorted by it."""
+
+
+class Row(NamedTuple):
+    """A row of a table; the key stays the same while the row shows the same thing."""
+
+    key: str
+    cells: Sequence[Node]
+    class_: str | None = None
+
+
+def table(
+    name: str, caption: str, columns: Sequence[Column], rows: Iterable[Row], empty: Node
+) -> Html:
+    """Return a table, or what is said when it has no rows."""
+    body = [_row(name, columns, row) for row in rows]
+    if not body:
+        return el("div", el("h2", caption), el("p", empty, class_="empty"), id=name)
+    head = el("thead", el("tr", map(_head, columns)))
+    return el(
+        "div",
+        el("table", el("caption", el("h2", caption)), head, el("tbody", body)),
+        id=name,
+        class_="cards",
+    )
+
+
+def _head(column: Column) -> Html:
+    title: Node = column.title
+    if column.sorts is not None:
+        title = el("a", column.title, href=column.sorts)
+    return el("th", title, scope="col", class_=column.kind, aria_sort=column.order)
+
+
+def _row(name: str, columns: Sequence[Column], row: Row) -> Html:
+    cells = (
+        el("td", node, class_=column.kind, data_label=column.title)
+        for column, node in zip(columns, row.cells, strict=True)
+    )
+    return el("tr", cells, id=f"{name}.{quote(row.key, safe='')}", class_=row.class_)
+
+
+def facts(pairs: Iterable[tuple[str, Node]]) -> Html:
+    """Return names with what they are."""
+    return el(
+        "dl", (el("div", el("dt", name), el("dd", value)) for name, value in pairs), class_="facts"
+    )

@@ -1,0 +1,270 @@
+"""The page in a real Chromium, on a desk and on a phone: what a user does, and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from app.meter.health import Reason
+from tests.app.api.conftest import Running
+from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
+from tests.app.page import chromium
+from tests.app.page.site import LONG, send_event
+from tests.world import bodies
+
+pytestmark = pytest.mark.skipif(
+    chromium.binary() is None, reason="no chromium binary on PATH: the page is not tested in it"
+)
+
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
+FINDINGS = """axe.run(document, {resultTypes: ["violations"]}).then(({violations}) =>
+    violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" ")}`))"""
+BLOCKED = """window.blocked = [];
+addEventListener("securitypolicyviolation", (event) => blocked.push(event.violatedDirective));"""
+WIDTHS = (pytest.param(1280, "light", id="desk"), pytest.param(390, "dark", id="phone"))
+SHOWN = "document.querySelectorAll('#usage tbody tr').length"
+
+
+@pytest.fixture(scope="module")
+async def tab() -> AsyncIterator[chromium.Tab]:
+    """One for all tests: every server has a port, so an origin, of its own."""
+    async with ClientSession() as session, chromium.tab(session) as opened:
+        await opened.send("Page.enable")
+        await opened.at_the_start_of_each_page(BLOCKED)
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+async def at_a_desk(tab: chromium.Tab) -> AsyncIterator[None]:
+    await tab.size(1280)
+    yield
+    assert await tab.run("window.blocked") in (None, []), "the policy has blocked something"
+
+
+async def view(tab: chromium.Tab, api: Running, address: str, ready: str = SHOWN) -> None:
+    """Open a view and wait until it is shown."""
+    await tab.open(api.base_url + address)
+    await tab.wait_until(ready)
+
+
+VIEWS = (
+    pytest.param("/", SHOWN, id="overview"),
+    pytest.param("/?search=zzz", "document.querySelector('#usage .empty')", id="no-match"),
+    pytest.param(
+        "/subscriptions/sub_1",
+        "document.querySelector('#closed') && document.querySelector('.uplot')",
+        id="subscription",
+    ),
+    pytest.param(
+        "/subscriptions/sub_1?period=2024-02-01",
+        "document.querySelector('#closed') && document.querySelector('.uplot')",
+        id="closed-period",
+    ),
+    pytest.param(
+        "/subscriptions/sub_1/explain/storage", "document.querySelector('#events tr')", id="explain"
+    ),
+    pytest.param(
+        "/events/sub_1-storage?subscription=sub_1",
+        "document.querySelector('#properties tr')",
+        id="event",
+    ),
+)
+
+
+@pytest.mark.parametrize(("width", "scheme"), WIDTHS)
+@pytest.mark.parametrize(("address", "ready"), VIEWS)
+async def test_every_view_is_whole_for_everybody(
+    open_api: Running, tab: chromium.Tab, address: str, ready: str, width: int, scheme: str
+) -> None:
+    await tab.size(width)
+    await tab.color_scheme(scheme)
+    await view(tab, open_api, address, ready)
+    await tab.run(AXE)
+    assert await tab.run(FINDINGS) == []
+    wide = await tab.run("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, "nobody scrolls sideways"
+    if width < 640:
+        assert await tab.run(SMALL_TARGETS) == []
+
+
+SMALL_TARGETS = """[...document.querySelectorAll("main a, button, header nav a")]
+    .filter((one) => one.checkVisibility() && !one.closest("p, dd, li:not(.pills li)"))
+    .filter((one) => one.getBoundingClientRect().height < 43.5)
+    .map((one) => one.outerHTML)"""
+
+
+async def test_a_reload_shows_the_same(open_api: Running, tab: chromium.Tab) -> None:
+    await view(tab, open_api, "/?search=sub_1&sort=-units")
+    before = await tab.text("#usage")
+    await tab.send("Page.reload")
+    await tab.wait_until(f"{SHOWN} && document.readyState === 'complete'")
+    assert await tab.text("#usage") == before
+    assert await tab.run("document.getElementById('search').value") == "sub_1"
+
+
+async def test_a_user_goes_from_a_figure_to_the_event_that_made_it(
+    open_api: Running, tab: chromium.Tab
+) -> None:
+    await view(tab, open_api, "/")
+    await tab.run("document.querySelector('#usage td a').click()")
+    await tab.wait_until("document.querySelector('#usage td .bad, #usage td data')")
+    await tab.wait_until("location.pathname === '/subscriptions/sub_1'")
+    await tab.run("document.querySelector('#usage td a').click()")
+    await tab.wait_until("location.pathname === '/subscriptions/sub_1/explain/storage'")
+    await tab.wait_until("document.querySelector('#events td a')")
+    await tab.run("document.querySelector('#events td a').click()")
+    await tab.wait_until("document.querySelector('#properties tr')")
+    assert LONG in await tab.text("#properties")
+
+
+async def test_focus_selection_and_scroll_stay_while_figures_change(
+    open_api: Running, tab: chromium.Tab
+) -> None:
+    await tab.size(1280, 300)
+    await view(tab, open_api, "/subscriptions/sub_1", "document.querySelector('.uplot')")
+    await tab.run(
+        """{
+        window.link = document.querySelector('#usage td a');
+        link.focus();
+        const customer = document.querySelector('.facts dd').firstChild;
+        getSelection().setBaseAndExtent(customer, 0, customer, 3);
+        scrollTo(0, 120);
+        document.querySelector('#series details').open = true;
+        }"""
+    )
+    for number in range(10):
+        more = {"gb": "1", "region": "eu"}
+        name = f"more-{number}"
+        await send_event(open_api, "sub_1", "storage", transaction_id=name, properties=more)
+        await tab.run("show()")
+        await tab.wait_until(f"document.querySelector('#usage').innerText.includes('{number + 2}')")
+    assert "12,355.6789012" in await tab.text("#usage")
+    kept = await tab.run(
+        """[document.activeElement === link, getSelection().toString(), Math.round(scrollY),
+            document.querySelector('#series details').open]"""
+    )
+    assert kept == [True, "acm", 120, True]
+
+
+async def test_a_worker_that_is_silent_makes_figures_grey_and_old(
+    open_api: Running, tab: chromium.Tab
+) -> None:
+    await view(tab, open_api, "/")
+    assert open_api.server is not None
+    await open_api.server.stop()
+    await tab.run("{ goodAt -= 10000; show(); }")
+    await tab.wait_until("document.body.classList.contains('silent')")
+    assert "The worker does not answer. Figures of" in await tab.text("#age")
+    assert "s ago" in await tab.text("#age")
+    # The clock is not spoken.
+    assert await tab.run("document.getElementById('status').textContent") == (
+        "The worker does not answer."
+    )
+
+
+async def test_brokers_that_are_away_are_said_first(open_api: Running, tab: chromium.Tab) -> None:
+    await view(tab, open_api, "/")
+    away = "Kafka has not answered for 49 s; newer events are not counted yet"
+    open_api.meter.reasons = [
+        Reason("set_aside", 0, "2 records or elements are set aside"),
+        Reason("kafka_unreachable", 0, away),
+    ]
+    await tab.wait_until("document.querySelector('#usage-part.old')")
+    assert (await tab.text("#health-line")).startswith(f"{away}. Figures of ")
+    assert "2 records or elements are set aside" in await tab.text("#health")
+    assert await tab.run("document.getElementById('status').textContent") == await tab.text(
+        "#health-line"
+    )
+    open_api.meter.reasons = []
+    await tab.wait_until("!document.querySelector('#usage-part.old')")
+
+
+async def test_ids_are_text_never_markup(open_api: Running, tab: chromium.Tab) -> None:
+    await view(tab, open_api, "/")
+    assert await tab.run("document.images.length") == 0
+    assert "<img src=x onerror=alert(1)>" in await tab.text("#usage")
+
+
+async def test_keys_search_help_and_leave(open_api: Running, tab: chromium.Tab) -> None:
+    await view(tab, open_api, "/")
+    await tab.press("Tab")
+    assert await tab.run("document.activeElement.className") == "skip"
+    await tab.press("/")
+    for letter_ in "zzz":
+        await tab.press(letter_)
+    await tab.wait_until("document.querySelector('#usage .empty')")
+    assert "Nothing matches 'zzz'. Show all" in await tab.text("#usage")
+    assert await tab.run("location.search") == "?search=zzz"
+    await tab.press("Escape")
+    await tab.press("?")
+    await tab.wait_until("document.getElementById('keys').open")
+    await tab.press("Escape")
+    await tab.wait_until("!document.getElementById('keys').open")
+    await tab.run("document.querySelector('#usage .empty a').click()")
+    await tab.wait_until(f"{SHOWN} === 3")
+
+
+async def test_a_click_sorts_and_the_header_says_it(open_api: Running, tab: chromium.Tab) -> None:
+    await view(tab, open_api, "/")
+    for order in ("ascending", "descending"):
+        await tab.run("document.querySelector('#usage th a').click()")
+        await tab.wait_until(f"document.querySelector('#usage th[aria-sort={order}]')")
+    assert await tab.run("document.querySelector('#usage td a').textContent") == "sub_9"
+    assert "sort=-subscription" in await tab.run("location.search")
+
+
+async def test_dark_and_light_are_chosen_by_hand(open_api: Running, tab: chromium.Tab) -> None:
+    await tab.color_scheme("light")
+    await view(tab, open_api, "/")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = await tab.run(ground)
+    await tab.run("document.getElementById('scheme').click()")
+    assert await tab.run(ground) != light
+    await tab.send("Page.reload")
+    await tab.wait_until(f"{SHOWN} && document.documentElement.dataset.scheme === 'dark'")
+
+
+async def test_a_key_is_asked_for_shows_its_organization_and_is_forgotten(
+    closed_api: Running, tab: chromium.Tab
+) -> None:
+    await view(tab, closed_api, "/", "!document.getElementById('key-form').hidden")
+    enter = """document.getElementById('key').value = '{}';
+        document.getElementById('key-form').requestSubmit()"""
+    await tab.run(enter.format("nonsense"))
+    await tab.wait_until("document.getElementById('key-wrong').textContent.includes('not known')")
+    assert await tab.run("document.getElementById('view').hidden")
+    await tab.run(enter.format("other"))
+    await tab.wait_until(f"{SHOWN} === 1")
+    assert "private" in await tab.text("#usage")
+    markup = await tab.run("document.documentElement.outerHTML")
+    for name in (ORGANIZATION, OTHER_ORGANIZATION, "sub_1", "acme"):
+        assert name not in markup
+    await tab.run("document.getElementById('sign-out').click()")
+    await tab.wait_until(
+        "!document.getElementById('key-form').hidden && !sessionStorage.getItem('key')"
+    )
+
+
+async def test_a_key_in_the_address_is_taken_out_of_it(
+    closed_api: Running, tab: chromium.Tab
+) -> None:
+    await view(tab, closed_api, "/#key=full", f"{SHOWN} === 2")
+    assert "full" not in str(await tab.run("location.href"))
+
+
+async def test_whoever_sees_all_picks_an_organization(open_api: Running, tab: chromium.Tab) -> None:
+    body: dict[str, Any] = {"billable_metric": bodies.metric("m", "count_agg")}
+    await open_api.call("POST", "/api/v1/billable_metrics", body, key="other")
+    await view(tab, open_api, "/", f"{SHOWN} === 3")
+    assert OTHER_ORGANIZATION in await tab.text("#usage")
+    await tab.wait_until("document.getElementById('organization').checkVisibility()")
+    await tab.run(
+        f"""{{ const picker = document.getElementById('organization');
+        picker.value = '{OTHER_ORGANIZATION}'; picker.dispatchEvent(new Event('change')) }}"""
+    )
+    await tab.wait_until(f"{SHOWN} === 1")
+    assert "sub_9" in await tab.text("#usage")
