@@ -37,7 +37,8 @@ class Overviews:
         engine = self._engine
         views = [self._partition_view(n) for n in range(engine.settings.raw_partitions)]
         work = Work("page", "overview", query.organization_id or "")
-        steps = self._lines.shown(dict(engine.owned), query, engine.clock.now_ms())
+        states = {number: owned.state for number, owned in engine.owned.items()}
+        steps = self._lines.shown(states, query, engine.clock.now_ms())
         usage, total = await engine.shared.turns.run(work, steps)
         lately = await engine.shared.turns.run(work, self._lately(query.organization_id))
         return Overview(

@@ -6,6 +6,7 @@ that it shows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ from app.bounds.turns import Steps, Turns
 from app.meter.overview import OverviewQuery, UsageView
 from app.meter.usage import UsageRow
 from app.numbers import exact_sum
-from app.runtime.owned import OwnedPartition
 from app.runtime.status import Tally
 from app.wire.arrivals import SubscriptionKey
 from tables.partition.partition import Partition
@@ -104,19 +104,18 @@ class UsageLines:
         self._indexed: dict[Partition, int] = {}
 
     def shown(
-        self, owned: dict[int, OwnedPartition], query: OverviewQuery, now_ms: int
+        self, states: Mapping[int, Partition], query: OverviewQuery, now_ms: int
     ) -> Steps[tuple[list[UsageView], int]]:
         """Return lines, and how many subscriptions there would be to show.
 
         Without a search, those that were active lately come first.
         """
-        states = {number: each.state for number, each in owned.items()}
         yield from self._index(states, now_ms)
         search = query.search.casefold()
         if search:
             found, count = yield from self._searched(states, query, search, now_ms)
         else:
-            found, count = self._lately(states, query)
+            found, count = self.lately(states, query.organization_id)
         views: list[UsageView] = []
         began_s, used_s, evaluated = 0.0, 0.0, 0
         for number, name in found:
@@ -130,19 +129,21 @@ class UsageLines:
         self._tally.work.add("query", "names", evaluated)
         return views[: query.limit], count
 
-    def _lately(
-        self, states: dict[int, Partition], query: OverviewQuery
+    def lately(
+        self, states: Mapping[int, Partition], organization_id: str | None
     ) -> tuple[list[tuple[int, SubscriptionKey]], int]:
-        """Return subscriptions that were active lately, then others, and how many there are."""
-        wanted = query.organization_id
+        """Return subscriptions that were active lately, then others, and how many there are.
+
+        All names must be indexed.
+        """
         found = {
             name: number
             for name, number in self._tally.recent.names().items()
-            if wanted in (None, name[0])
+            if organization_id in (None, name[0])
             and number in states
             and name in states[number].event_ranges.codes
         }
-        of_all = [names for names, _ in self._wanted(states, wanted)]
+        of_all = [names for names, _ in self._wanted(states, organization_id)]
         for names in of_all:
             for chunk in names.chunks[:1]:
                 for entry in chunk.entries[:OVERVIEW_SUBSCRIPTIONS]:
@@ -151,7 +152,7 @@ class UsageLines:
         return [(number, name) for name, number in shown], sum(names.count for names in of_all)
 
     def _searched(
-        self, states: dict[int, Partition], query: OverviewQuery, search: str, now_ms: int
+        self, states: Mapping[int, Partition], query: OverviewQuery, search: str, now_ms: int
     ) -> Steps[tuple[list[tuple[int, SubscriptionKey]], int]]:
         """Return the first subscriptions that match, and how many match; many are not counted."""
         found: list[tuple[int, SubscriptionKey]] = []
@@ -165,7 +166,7 @@ class UsageLines:
         return found[:OVERVIEW_SUBSCRIPTIONS], min(len(found), OVERVIEW_COUNTED)
 
     def _wanted(
-        self, states: dict[int, Partition], organization_id: str | None
+        self, states: Mapping[int, Partition], organization_id: str | None
     ) -> list[tuple[_Names, Partition]]:
         """Return the names of one organization or of all, by partition."""
         return [
@@ -175,7 +176,7 @@ class UsageLines:
             if organization_id in (None, organization)
         ]
 
-    def _index(self, states: dict[int, Partition], now_ms: int) -> Steps[None]:
+    def _index(self, states: Mapping[int, Partition], now_ms: int) -> Steps[None]:
         """Take in the subscriptions that are new."""
         for gone in [state for state in self._names if state not in states.values()]:
             del self._names[gone], self._indexed[gone]

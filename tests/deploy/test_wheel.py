@@ -158,9 +158,8 @@ def test_the_wheel_holds_the_product_and_nothing_else(installed: Installed) -> N
         "meterstream",
         f"meterstream-{PROJECT['version']}.dist-info",
     }
-    assert {"meterstream/py.typed", "meterstream/page/page.js", "meterstream/__main__.py"} <= set(
-        names
-    )
+    expected = ("py.typed", "page/static/page.js", "page/static/vendor/htmx.min.js", "__main__.py")
+    assert {f"meterstream/{name}" for name in expected} <= set(names)
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]
     assert scripts == b"[console_scripts]\nmeter = meterstream.cli.main:cli\n"
 

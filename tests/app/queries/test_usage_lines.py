@@ -1,0 +1,73 @@
+"""The page's lines of usage: few subscriptions are looked at, however many there are."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from app.bounds.limits import OVERVIEW_COUNTED, OVERVIEW_SUBSCRIPTIONS
+from app.bounds.turns import Turns, drained
+from app.meter.overview import OverviewQuery, UsageView
+from app.queries.usage_lines import UsageLines
+from app.runtime.status import Tally
+from tables.partition.partition import Partition
+from tests.world.partition import Live
+
+SUBSCRIPTIONS = 100_000
+
+
+class Looks:
+    """Looks at one partition, and counts the subscriptions whose usage each look evaluates."""
+
+    def __init__(self, state: Partition) -> None:
+        self.states = {0: state}
+        self.tally = Tally()
+        self.lines = UsageLines(Turns(), self.tally)
+
+    def look(self, search: str = "", organization: str | None = None) -> tuple[list[str], int, int]:
+        """Return the subscriptions shown, how many there are, and how many were evaluated."""
+        work = self.tally.work.counts
+        before = work["query", "names"]
+        query = OverviewQuery(organization_id=organization, search=search)
+        views: list[UsageView]
+        views, count = drained(self.lines.shown(self.states, query, 1_704_100_000_000))
+        names = [view.external_subscription_id for view in views]
+        return names, count, work["query", "names"] - before
+
+    def flushed(self, *names: str) -> None:
+        """Tell what a flush changed."""
+        keys = [msgspec.msgpack.encode(("org", name, "m")) for name in names]
+        self.tally.recent.note(0, [(key, b"") for key in keys])
+
+
+@pytest.fixture(scope="module")
+def looks() -> Looks:
+    state = Live().partition
+    state.event_ranges.most_undefined = SUBSCRIPTIONS + 1
+    for number in range(SUBSCRIPTIONS):
+        state.event_ranges.of(("org", f"sub-{number}"), "m")
+    return Looks(state)
+
+
+def test_a_look_evaluates_a_page_of_many_subscriptions(looks: Looks) -> None:
+    _, count, evaluated = looks.look()
+    assert (count, evaluated) == (SUBSCRIPTIONS, OVERVIEW_SUBSCRIPTIONS)
+    _, count, evaluated = looks.look("SUB-")
+    assert (count, evaluated) == (OVERVIEW_COUNTED, OVERVIEW_SUBSCRIPTIONS)
+    assert looks.look("sub-99999")[1:] == (1, 1)
+    assert looks.look("zzz")[1:] == (0, 0)
+    assert looks.look("", "other")[1:] == (0, 0)
+
+
+def test_who_was_active_lately_is_looked_at_first(looks: Looks) -> None:
+    looks.flushed("sub-77777", "sub-88888", "gone")
+    found, count = looks.lines.lately(looks.states, None)
+    assert [name for _, (_, name) in found[:2]] == ["sub-88888", "sub-77777"]
+    assert (len(found), count) == (OVERVIEW_SUBSCRIPTIONS, SUBSCRIPTIONS)
+
+
+def test_the_ring_of_the_active_holds_the_latest(looks: Looks) -> None:
+    looks.flushed(*(f"sub-{number}" for number in range(300)))
+    looks.flushed("sub-100")
+    names = list(looks.tally.recent.names())
+    assert (len(names), names[:2]) == (200, [("org", "sub-100"), ("org", "sub-299")])
