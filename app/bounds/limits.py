@@ -431,22 +431,14 @@ OVERVIEW_S: Final = 0.005
 """Seconds on the event loop for the usage lines of one overview of the page."""
 
 OVERVIEW_SUBSCRIPTIONS: Final = 50
-"""Subscriptions whose usage an overview evaluates; a list on the page has no more. At 60 µs each
-they take 3 ms."""
-
-OVERVIEW_COUNTED: Final = 1_000
-"""Subscriptions up to which an overview counts those that match a search."""
-
-RECENT_SUBSCRIPTIONS: Final = 200
-"""Meter keys that a worker remembers as changed lately. A flush notes them in 30 µs."""
+"""Subscriptions whose usage an overview evaluates. At 60 µs each they take 3 ms."""
 
 OVERVIEW_CELLS: Final = 500
 """Cells of a subscription up to which the page sums its units; the page shows no sum for more
 cells. At 15 µs a cell the sum takes 7 ms."""
 
 OVERVIEW_EVERY_S: Final = 1.0
-"""Seconds between two overviews of an organization, however many clients look; 20 ms a second are 2
-%."""
+"""Seconds between two overviews of an organization, however many clients look."""
 
 OVERVIEWS_WAITING: Final = 8
 """Searches on the page of one organization that may wait for their turn; the next one gets 429."""

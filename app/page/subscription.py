@@ -34,7 +34,7 @@ WINDOWS: Final = ("hour", "day", "month")
 
 
 class About(NamedTuple):
-    """Whose page it is."""
+    """The subscription that is shown, and its customer."""
 
     name: str
     organization: str | None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from app.bounds.turns import Steps, Work
+from app.clock import SystemClock
 from app.meter.overview import (
     LATELY_MS,
     ClosingView,
@@ -21,6 +22,8 @@ from app.meter.overview import (
 from app.queries.usage_lines import UsageLines
 from app.runtime.engine import Engine
 
+_STARTED_MS: Final = SystemClock().now_ms()
+"""When this program started: it loads its modules first."""
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -29,8 +32,7 @@ class Overviews:
 
     def __init__(self, engine: Engine):
         self._engine = engine
-        self._lines = UsageLines(engine.shared.turns, engine.tally)
-        self._since_ms = engine.clock.now_ms()
+        self._lines = UsageLines(engine.shared.turns, engine.shared.tally)
 
     async def overview(self, query: OverviewQuery) -> Overview:
         """Return the live page's figures."""
@@ -68,7 +70,7 @@ class Overviews:
         verified = self._engine.status.verified
         return WorkerView(
             version=version("meterstream"),
-            since_ms=self._since_ms,
+            since_ms=_STARTED_MS,
             memory_bytes=_resident_bytes(),
             verified=verified.pairs,
             differing=verified.differing,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from app.bounds.limits import OVERVIEW_CELLS, OVERVIEW_COUNTED, OVERVIEW_S, OVERVIEW_SUBSCRIPTIONS
+from app.bounds.limits import OVERVIEW_CELLS, OVERVIEW_S, OVERVIEW_SUBSCRIPTIONS
 from app.bounds.turns import Steps, Turns
 from app.meter.overview import OverviewQuery, UsageView
 from app.meter.usage import UsageRow
@@ -23,6 +23,8 @@ from tables.reading.usage import active_subscription, current_usage
 _INDEXED_AGAIN = 64
 """Subscriptions of an organization looked at again in each overview: what is searched for may have
 come to be another."""
+COUNTED = 1_000
+"""Subscriptions up to which those that match a search are counted."""
 _CHUNK = 1_024
 """Subscriptions that are searched at once."""
 
@@ -159,11 +161,11 @@ class UsageLines:
         for names, state in self._wanted(states, query.organization_id):
             yield from names.look_again(state, now_ms)
             for chunk in names.chunks:
-                if len(found) >= OVERVIEW_COUNTED:
+                if len(found) >= COUNTED:
                     break
                 found += ((entry.number, entry.name) for entry in chunk.matching(search))
                 yield
-        return found[:OVERVIEW_SUBSCRIPTIONS], min(len(found), OVERVIEW_COUNTED)
+        return found[:OVERVIEW_SUBSCRIPTIONS], min(len(found), COUNTED)
 
     def _wanted(
         self, states: Mapping[int, Partition], organization_id: str | None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-from app.bounds.limits import RECENT_SUBSCRIPTIONS
 from app.wire.arrivals import MeterKey, SubscriptionKey
+
+_REMEMBERED: Final = 200
+"""Meter keys that a worker remembers as changed lately."""
 
 
 class Recent:
@@ -20,10 +23,10 @@ class Recent:
     def note(self, partition: int, changed: Sequence[tuple[bytes, bytes]]) -> None:
         """Take over what a flush writes of event ranges."""
         ring = self._ring
-        for key, _ in changed[-RECENT_SUBSCRIPTIONS:]:
+        for key, _ in changed[-_REMEMBERED:]:
             ring.pop(key, None)
             ring[key] = partition
-        while len(ring) > RECENT_SUBSCRIPTIONS:
+        while len(ring) > _REMEMBERED:
             del ring[next(iter(ring))]
 
     def names(self) -> dict[SubscriptionKey, int]:

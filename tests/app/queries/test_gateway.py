@@ -25,6 +25,7 @@ from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress, ProgressTable
 from app.runtime.raw_lookup import RawPlace
 from app.runtime.scans import Scans
+from app.runtime.status import Tally
 from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record
 from app.wire.events import Event
@@ -95,7 +96,7 @@ class Worker:
             scan=lambda owned: Scan(self.live, self.meanwhile),
             offsets=SimpleNamespace(log_starts=self._log_starts),
             raw_lookup=SimpleNamespace(find=None, find_many=self._find_raw_many),
-            shared=SimpleNamespace(turns=turns),
+            shared=SimpleNamespace(turns=turns, tally=Tally()),
             scans=Scans(turns),
         )
         self.meanwhile: Callable[[], None] = lambda: None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from app.bounds.limits import OVERVIEW_COUNTED, OVERVIEW_SUBSCRIPTIONS
+from app.bounds.limits import OVERVIEW_SUBSCRIPTIONS
 from app.bounds.turns import Turns, drained
 from app.meter.overview import OverviewQuery, UsageView
-from app.queries.usage_lines import UsageLines
+from app.queries.usage_lines import COUNTED, UsageLines
 from app.runtime.status import Tally
 from tables.partition.partition import Partition
 from tests.world.partition import Live
@@ -22,7 +22,7 @@ class Looks:
     def __init__(self, state: Partition) -> None:
         self.states = {0: state}
         self.tally = Tally()
-        self.lines = UsageLines(Turns(), self.tally)
+        self.lines = UsageLines(Turns(clock=lambda: 0.0), self.tally)
 
     def look(self, search: str = "", organization: str | None = None) -> tuple[list[str], int, int]:
         """Return the subscriptions shown, how many there are, and how many were evaluated."""
@@ -53,7 +53,7 @@ def test_a_look_evaluates_a_page_of_many_subscriptions(looks: Looks) -> None:
     _, count, evaluated = looks.look()
     assert (count, evaluated) == (SUBSCRIPTIONS, OVERVIEW_SUBSCRIPTIONS)
     _, count, evaluated = looks.look("SUB-")
-    assert (count, evaluated) == (OVERVIEW_COUNTED, OVERVIEW_SUBSCRIPTIONS)
+    assert (count, evaluated) == (COUNTED, OVERVIEW_SUBSCRIPTIONS)
     assert looks.look("sub-99999")[1:] == (1, 1)
     assert looks.look("zzz")[1:] == (0, 0)
     assert looks.look("", "other")[1:] == (0, 0)
