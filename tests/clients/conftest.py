@@ -54,6 +54,7 @@ async def worker_url(
         raw_partitions=2,
         flush_interval_s=0.2,
         revise_every_s=1,
+        daily_records=True,
         api_keys=tuple(
             ApiKey(organization_id=name, key=SecretStr(f"{name}-key")) for name in CLIENTS
         ),

@@ -151,6 +151,15 @@ def assert_usage(got: Any, months: Months) -> None:
         (None, "2.0"),
     ]
 
+    # No day has passed here; `tests/live/test_daily.py` asks for days that have.
+    assert got["analytics"] == {"usages": []}
+    assert got["analyticsRefused"]["body"]["error_details"] == {
+        "time_granularity": ["value_is_invalid"]
+    }
+    (whole,) = got["fullUsage"]["customer_usage"]["charges_usage"]
+    assert whole["units"] == "3.5"
+    assert got["fullUsageRefused"]["body"]["code"] == "full_usage_not_allowed"
+
 
 def assert_terms(got: Any) -> None:
     (of_plan,) = [c for c in got["planUpdated"]["plan"]["charges"] if c["code"] == "calls"]
@@ -158,6 +167,10 @@ def assert_terms(got: Any) -> None:
     assert own["lago_parent_id"] == of_plan["lago_id"] != own["lago_id"]
     assert got["chargeOwn"]["charge"] == {**own, "invoice_display_name": "Ours"}
     assert got["chargeFilter"]["filter"]["values"] == {"region": ["us"]}
+    kept = {**got["chargeFilter"]["filter"], "properties": {"amount": "4"}}
+    assert got["chargeFilterUpdated"] == got["chargeFilterFound"] == {"filter": kept}
+    assert kept in got["chargeFilters"]["filters"]
+    assert got["chargeFilterGone"]["filter"] == kept
     alert = got["alertFound"]["alert"]
     assert [alert] == got["alerts"]["alerts"]
     assert alert["lago_id"] == got["alert"]["alert"]["lago_id"]
@@ -165,7 +178,18 @@ def assert_terms(got: Any) -> None:
         ("10.0", False),
         ("5.0", True),
     ]
+    renamed = got["alertUpdated"]["alert"]
+    assert (renamed["name"], renamed["lago_id"]) == ("Many calls", alert["lago_id"])
+    assert got["alertGone"]["alert"]["lago_id"] == alert["lago_id"]
+    assert not got["alertsGone"]
     assert got["endpoint"]["webhook_endpoint"]["signature_algo"] == "hmac"
+    moved = got["endpointUpdated"]["webhook_endpoint"]
+    assert moved["webhook_url"] == "https://example.com/moved"
+    assert got["endpointFound"]["webhook_endpoint"] == moved
+    assert got["endpoints"]["webhook_endpoints"] == [moved]
+    assert got["endpointGone"]["webhook_endpoint"] == moved
+    assert got["organizationFound"]["organization"] == got["organization"]["organization"]
+    assert [each["code"] for each in got["entities"]["billing_entities"]] == ["default"]
     assert got["organization"]["organization"]["timezone"] == "Europe/Paris"
     assert got["entity"]["billing_entity"]["timezone"] == "Europe/Paris"
     projected = got["projected"]["customer_projected_usage"]["charges_usage"]
@@ -178,5 +202,11 @@ def assert_refusals(got: Any) -> None:
     assert got["unknown"]["status"] == 404
     assert got["unknown"]["body"]["code"] == "billable_metric_not_found"
     assert got["stranger"] == {"status": 401, "body": {"status": 401, "error": "Unauthorized"}}
+    assert got["estimate"]["body"]["error_details"] == {
+        "code": ["does_not_match_an_instant_charge"]
+    }
+    for name in ("estimateInstant", "estimateInstants"):
+        assert got[name]["body"]["code"] == "feature_unavailable"
+    assert got["publicKey"]["status"] == 404
     assert got["ended"]["status"] == 405
     assert got["ended"]["body"]["code"] == "no_active_subscription"

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from lago_python_client.client import Client
+from lago_python_client.exceptions import LagoApiError
 from lago_python_client.models import charge as charges
 from lago_python_client.models import plan as plans
 
+from tests.clients.conftest import Months
 from tests.clients.test_python import (
     blocking,
     charge,
@@ -174,6 +176,63 @@ async def test_fees_of_an_event_before_it_comes(client: Any) -> None:
     assert fee.event_transaction_id == "not kept"
 
 
-async def test_usage_by_day_is_off_until_it_is_asked_for(client: Any) -> None:
-    status, body = await refused(client.usages.find_all)
-    assert (status, body["code"]) == (403, "feature_unavailable")
+async def test_usage_by_day(client: Any) -> None:
+    """No day has passed here; `tests/live/test_daily.py` asks for days that have."""
+    assert (await blocking(client.usages.find_all))["usages"] == []
+    status, body = await refused(client.usages.find_all, {"from_date": "no day"})
+    assert (status, body["error_details"]) == (422, {"from_date": ["invalid_date"]})
+
+
+async def test_usage_over_all_periods(client: Any, months: Months) -> None:
+    calls = await metric(client, "monthly-calls", "count_agg")
+    await plan(client, "monthly", charge(calls))
+    await subscribe(client, "monthly", "monthly", subscription_at=months.previous.isoformat())
+    for name, at in (("m1", int(months.within_previous.timestamp())), ("m2", None)):
+        await blocking(client.events.create, event(name, "monthly", "monthly-calls", at))
+
+    async def whole(**more: Any) -> str:
+        usage = await blocking(
+            client.customers.current_usage, "customer-monthly", "monthly", full_usage=True, **more
+        )
+        (shown,) = usage.charges_usage
+        return str(shown.units)
+
+    async def whole_month() -> str:
+        return await whole(billable_metric_code="monthly-calls")
+
+    await eventually(whole_month, "2.0")
+    with pytest.raises(LagoApiError) as error:
+        await whole()
+    assert error.value.status_code == 405
+
+
+async def test_filters_of_a_charge_of_a_subscription(client: Any) -> None:
+    regions = lago.BillableMetricFilters(
+        __root__=[lago.BillableMetricFilter(key="region", values=["eu", "us"])]
+    )
+    calls = await metric(client, "filtered-calls", "count_agg", filters=regions)
+    (parent,) = (await plan(client, "filtered", charge(calls))).charges.__root__
+    await subscribe(client, "filtered", "filtered")
+    names, ours = ("filtered", parent.code), client.subscriptions
+    europe = lago.ChargeFilter(values={"region": ["eu"]}, properties={"amount": "3"})
+    added = await blocking(ours.create_charge_filter, *names, europe)
+    changed = lago.ChargeFilter(values={"region": ["eu"]}, properties={"amount": "4"})
+    updated = await blocking(ours.update_charge_filter, *names, added.lago_id, changed)
+    assert updated.properties == {"amount": "4"}
+    assert await blocking(ours.find_charge_filter, *names, added.lago_id) == updated
+    listed = await blocking(ours.find_all_charge_filters, *names)
+    assert [each.lago_id for each in listed["filters"]] == [added.lago_id]
+
+
+async def test_a_termination_that_bills_nothing(client: Any) -> None:
+    calls = await metric(client, "skipped-calls", "count_agg")
+    await plan(client, "skipped", charge(calls))
+    await subscribe(client, "skipped", "skipped")
+    ended = await blocking(
+        client.subscriptions.destroy, "skipped", {"on_termination_invoice": "skip"}
+    )
+    assert (ended.status, ended.on_termination_invoice) == ("terminated", "skip")
+
+
+async def test_no_public_key_is_told_where_there_is_none(client: Any) -> None:
+    assert (await refused(client.webhooks.public_key))[0] == 404

@@ -147,8 +147,13 @@ await refused("eventAgain", client.events.createEvent({ event: event("one", "sto
 
 // Usage
 const subscription = { external_subscription_id: "subscription" };
-await keep("usage", client.customers.findCustomerCurrentUsage("customer", subscription));
-const late = Date.now() + 10_000;
+const late = Date.now() + 20_000;
+do {
+  await pause(100);
+  await keep("usage", client.customers.findCustomerCurrentUsage("customer", subscription));
+} while (
+  !got.usage.customer_usage.charges_usage.some((each) => each.units === "2.0") && Date.now() < late
+);
 do {
   await pause(100);
   await keep("past", client.customers.findAllCustomerPastUsage("customer", {
@@ -157,6 +162,17 @@ do {
   }));
 } while (got.past.usage_periods[0]?.charges_usage[0]?.units !== "3.5" && Date.now() < late);
 
+await keep("analytics", client.analytics.findAllUsages({ time_granularity: "monthly" }));
+await refused("analyticsRefused", client.analytics.findAllUsages({ time_granularity: "hourly" }));
+await keep("fullUsage", client.customers.findCustomerCurrentUsage("customer", {
+  ...subscription,
+  full_usage: true,
+  billable_metric_code: "storage",
+}));
+await refused("fullUsageRefused", client.customers.findCustomerCurrentUsage("customer", {
+  ...subscription,
+  full_usage: true,
+}));
 await keep("projected", client.customers.findCustomerProjectedUsage("customer", subscription));
 
 // Terms of one subscription, alerts, webhooks, the organization
@@ -164,11 +180,19 @@ await keep("charge", client.subscriptions.overrideSubscriptionCharge("subscripti
   charge: { invoice_display_name: "Ours" },
 }));
 await keep("chargeOwn", client.subscriptions.findSubscriptionCharge("subscription", "calls"));
-await keep("chargeFilter", client.subscriptions.createSubscriptionChargeFilter(
-  "subscription",
-  "storage",
+const ours = ["subscription", "storage"];
+const added = await keep("chargeFilter", client.subscriptions.createSubscriptionChargeFilter(
+  ...ours,
   { filter: { values: { region: ["us"] }, properties: { amount: "3" } } },
 ));
+const ourFilter = [...ours, added.filter.lago_id];
+await keep("chargeFilterUpdated", client.subscriptions.updateSubscriptionChargeFilter(
+  ...ourFilter,
+  { filter: { properties: { amount: "4" } } },
+));
+await keep("chargeFilterFound", client.subscriptions.findSubscriptionChargeFilter(...ourFilter));
+await keep("chargeFilters", client.subscriptions.findAllSubscriptionChargeFilters(...ours));
+await keep("chargeFilterGone", client.subscriptions.destroySubscriptionChargeFilter(...ourFilter));
 await keep("alert", client.subscriptions.createSubscriptionAlert("subscription", {
   alert: {
     alert_type: "billable_metric_current_usage_units",
@@ -179,12 +203,34 @@ await keep("alert", client.subscriptions.createSubscriptionAlert("subscription",
 }));
 await keep("alertFound", client.subscriptions.getSubscriptionAlert("subscription", "many"));
 await keep("alerts", client.subscriptions.getSubscriptionAlerts("subscription"));
+await keep("alertUpdated", client.subscriptions.updateSubscriptionAlert("subscription", "many", {
+  alert: { name: "Many calls" },
+}));
+await keep("alertGone", client.subscriptions.deleteSubscriptionAlert("subscription", "many"));
+await keep("alertsGone", client.subscriptions.deleteAllSubscriptionAlerts("subscription"));
+await refused("estimate", client.events.eventEstimateFees({ event: event("five", "calls") }));
+await refused("estimateInstant", client.events.eventEstimateInstantFees({
+  event: event("five", "calls"),
+}));
+await refused("estimateInstants", client.events.eventBatchEstimateInstantFees({
+  events: [event("five", "calls")],
+}));
 await keep("endpoint", client.webhookEndpoints.createWebhookEndpoint({
   webhook_endpoint: { webhook_url: "https://example.com/lago", signature_algo: "hmac" },
 }));
+const endpointId = got.endpoint.webhook_endpoint.lago_id;
+await keep("endpointUpdated", client.webhookEndpoints.updateWebhookEndpoint(endpointId, {
+  webhook_endpoint: { webhook_url: "https://example.com/moved" },
+}));
+await keep("endpointFound", client.webhookEndpoints.findWebhookEndpoint(endpointId));
+await keep("endpoints", client.webhookEndpoints.findAllWebhookEndpoints());
+await keep("endpointGone", client.webhookEndpoints.destroyWebhookEndpoint(endpointId));
+await refused("publicKey", client.webhooks.fetchJsonPublicKey());
 await keep("organization", client.organizations.updateOrganization({
   organization: { timezone: "Europe/Paris" },
 }));
+await keep("organizationFound", client.organizations.findOrganization());
+await keep("entities", client.billingEntities.listBillingEntities());
 await keep("entity", client.billingEntities.getBillingEntity("default"));
 
 // Refusals and the end
