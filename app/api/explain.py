@@ -14,9 +14,10 @@ from app.api.streams import parts, streamed
 from app.api.subscriptions import subscriptions_of
 from app.api.trace import fate_json
 from app.api.usage_json import as_of_json
-from app.billing_periods.instants import iso_seconds, parse_iso8601_ms
+from app.billing_periods.instants import iso_milliseconds, iso_seconds, parse_iso8601_ms
 from app.bounds.turns import Work
-from app.meter.evidence import ExplainedCell, ExplainQuery, Explanation, FigureTexts
+from app.meter.errors import NoSuchRevision
+from app.meter.evidence import EventFate, ExplainedCell, ExplainQuery, Explanation, FigureTexts
 from app.wire.refusals import check_range
 
 Json = dict[str, Any]
@@ -29,7 +30,10 @@ async def show(call: Call) -> Any:
     owner = owner_elsewhere(call, query.external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
-    explanation = await call.meter.evidence.explain(call.organization_id, query)
+    try:
+        explanation = await call.meter.evidence.explain(call.organization_id, query)
+    except NoSuchRevision:
+        raise invalid({"since_revision": ["not_published"]}) from None
     if explanation is None:
         raise not_found("usage_period")
     total = sum(explanation.counts.values())
@@ -49,6 +53,9 @@ def explain_query(call: Call) -> ExplainQuery:
     elif check_range(at_ms, now_ms) is not None:
         # No event is dated so late, and every period before it would have to be made.
         errors["at"] = ["value_is_out_of_range"]
+    since = call.query.text("since_revision")
+    if since is not None and not (since.isascii() and since.isdecimal() and len(since) <= 9):
+        errors["since_revision"] = ["value_is_invalid"]
     page = call.page
     page.check_depth(errors)
     if errors:
@@ -64,6 +71,7 @@ def explain_query(call: Call) -> ExplainQuery:
         limit=page.per_page,
         per_event=call.query.flag("per_event"),
         days=call.query.text("breakdown") == "days",
+        since_revision=None if since is None else int(since),
     )
 
 
@@ -103,12 +111,24 @@ def explanation_json(explanation: Explanation, query: ExplainQuery) -> Json:
         "to_datetime": iso_seconds(explanation.to_ms),
         "timezone": explanation.timezone,
         "equal": explanation.equal,
+        "since": None
+        if explanation.since_ms is None
+        else {"revision": query.since_revision, "cut": iso_milliseconds(explanation.since_ms)},
         "cells": (_cell(cell) | _lists(cell, query) for cell in explanation.cells),
         "counts": dict(explanation.counts),
-        "events": (fate_json(fate) for fate in explanation.events),
+        "events": (_event(fate) for fate in explanation.events),
         "as_of": as_of_json(explanation.as_of),
         "stale": explanation.stale,
     }
+
+
+def _event(fate: EventFate) -> Json:
+    """Return an event with the revision that has it, or the cut that will."""
+    shown = fate_json(fate) | {"change": fate.change}
+    for charge, outcome in zip(shown["charges"], fate.charges, strict=True):
+        charge["revision"] = outcome.revision
+        charge["cut"] = None if outcome.shown_ms is None else iso_milliseconds(outcome.shown_ms)
+    return shown
 
 
 def _cell(cell: ExplainedCell) -> Json:

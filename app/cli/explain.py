@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from app.cli.failures import no_verdict
-from app.cli.output import Terminal, echo, print_json
+from app.cli.output import Terminal, echo
 from app.cli.remote import Json, remote, remote_options, segment
+from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of
+from app.wire.record_rows import pairs_text
 
 
 @click.command()
@@ -21,9 +25,14 @@ from app.cli.usage import customer_of
 @click.option("--at", help="ISO 8601: the period that holds it; now by default.")
 @click.option("--charge", help="Only the charge of this code.")
 @click.option("--group", "groups", multiple=True, help="key=value: only groups with this value.")
-@click.option("--page", default=1, show_default=True, help="Page of the list of events.")
+@click.option(
+    "--since-revision",
+    type=click.IntRange(min=0),
+    help="Only events by which the figures differ from that revision.",
+)
+@click.option("--page", type=click.IntRange(min=1), help="Page of the list of events.")
 @click.option("--per-page", default=100, show_default=True, help="Events on a page.")
-@click.option("--json", "as_json", is_flag=True, help="The API's answer instead of text.")
+@output_options()
 @remote_options
 @no_verdict()
 def explain(
@@ -33,36 +42,102 @@ def explain(
     at: str | None,
     charge: str | None,
     groups: tuple[str, ...],
-    page: int,
+    since_revision: int | None,
+    page: int | None,
     per_page: int,
-    as_json: bool,
+    output: Output,
     url: str | None,
     key: str | None,
 ) -> None:
     """Show what METRIC (a code) of SUBSCRIPTION (an external_id) is made of, from raw events anew.
 
+    Rows (-o tsv, csv, parquet) are all its events, a row for each charge that looked at one.
     Exit status: 0 when that gives the live figures, 1 when it does not, 3 when that could not be
     found out, 4 when there is no such subscription or period.
     """
     wanted_groups = dict(_group(text) for text in groups)
     worker = remote(url, key)
     customer = customer or customer_of(worker, subscription)
-    answer = worker.get(
-        f"/api/v1/customers/{segment(customer)}/usage/explain",
-        external_subscription_id=subscription,
-        billable_metric_code=metric,
-        at=at,
-        charge_code=charge,
-        page=page,
-        per_page=per_page,
-        **wanted_groups,
+
+    def asked(number: int, size: int) -> Json:
+        return worker.get(
+            f"/api/v1/customers/{segment(customer)}/usage/explain",
+            external_subscription_id=subscription,
+            billable_metric_code=metric,
+            at=at,
+            charge_code=charge,
+            since_revision=since_revision,
+            page=number,
+            per_page=size,
+            **wanted_groups,
+        )
+
+    is_whole = page is None and output.form not in ("table", "json")
+    answer = asked(page or 1, _MOST if is_whole else per_page)
+    output.print(
+        lambda: answer,
+        lambda: Rows(COLUMNS, _rows(asked, answer, is_whole=is_whole), _INSTANTS),
+        lambda: _print(answer["explanation"], answer["meta"]),
     )
-    if as_json:
-        print_json(answer)
-    else:
-        _print(answer["explanation"], answer["meta"])
     if not answer["explanation"]["equal"]:
+        echo("The live figures differ from those of the events.", err=True)
         sys.exit(1)
+
+
+_MOST: Final = 1_000
+"""Events on a page where all are asked for."""
+
+COLUMNS: Final = (
+    "status",
+    "reason",
+    "change",
+    "transaction_id",
+    "timestamp",
+    "code",
+    "append_time",
+    "position",
+    "charge_code",
+    "filters",
+    "grouped_by",
+    "value",
+    "revision",
+    "cut",
+)
+_INSTANTS: Final = frozenset({"timestamp", "append_time", "cut"})
+
+
+def _rows(
+    asked: Callable[[int, int], Json], answer: Json, *, is_whole: bool
+) -> Iterator[tuple[str, ...]]:
+    while True:
+        for event in answer["explanation"]["events"]:
+            yield from _rows_of(event)
+        number = answer["meta"]["next_page"]
+        if not is_whole or number is None:
+            return
+        answer = asked(number, _MOST)
+
+
+def _rows_of(event: Json) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each charge that looked at an event; one without, where none did."""
+    for charge in event["charges"] or [{}]:
+        texts = (
+            event["status"],
+            charge.get("reason") or event["reason"],
+            event["change"],
+            event["transaction_id"],
+            event["timestamp"],
+            event["code"],
+            event["position"]["append_time"],
+            place_text(event["position"]),
+            charge.get("charge_code"),
+            pairs_text(charge.get("filters")),
+            pairs_text(charge.get("grouped_by")),
+            charge.get("value"),
+            charge.get("revision"),
+            charge.get("cut"),
+        )
+        yield tuple("" if text is None else str(text) for text in texts)
 
 
 def _group(text: str) -> tuple[str, str]:
@@ -92,12 +167,15 @@ def _print(explanation: Json, meta: Json) -> None:
         "Transaction",
         "Status",
         "Value",
-        "Why not, from which cut, or billed at once",
+        "Why not, in which revision or at which cut, or billed at once",
     )
     for event in explanation["events"]:
         events.add_row(*map(escape, _event(event)))
     console.print(events)
     shown = len(explanation["events"])
+    since = explanation["since"]
+    if since is not None:
+        echo(f"Only what makes a difference to revision {since['revision']} ({since['cut']}).")
     counts = ", ".join(f"{count} {status}" for status, count in explanation["counts"].items())
     echo(f"{shown} of {meta['total_count']} events shown: {counts or 'none'}")
 
@@ -115,22 +193,32 @@ def _cell(cell: Json) -> str:
     return "; ".join(parts)
 
 
+def place_text(position: Json) -> str:
+    """Return a position in the raw topic as partition:offset:index."""
+    return f"{position['partition']}:{position['offset']}:{position['index']}"
+
+
 def _event(event: Json) -> tuple[str, str, str, str, str, str]:
-    place = event["position"]
     counted = [charge for charge in event["charges"] if charge["counted"]]
-    notes = [charge["counts_from_cut"] for charge in counted if charge["counts_from_cut"]]
-    if event["reason"]:
-        notes.insert(0, event["reason"])
+    notes = [_shown(charge) for charge in counted]
+    notes[:0] = filter(None, (event["change"], event["reason"]))
     notes += [
         f"instant {instant['instant_id']} revision {instant['revision']} bills "
         + (instant["prorated_units"] or instant["units"])
         for instant in event["instants"]
     ]
     return (
-        f"{place['partition']}:{place['offset']}:{place['index']}",
+        place_text(event["position"]),
         event["timestamp"],
         event["transaction_id"],
         event["status"],
         ", ".join(dict.fromkeys(charge["value"] for charge in counted if charge["value"])),
-        ", ".join(dict.fromkeys(notes)),
+        ", ".join(dict.fromkeys(filter(None, notes))),
     )
+
+
+def _shown(charge: Json) -> str:
+    """Return in which revision an event is, or at which cut it will be."""
+    if charge["revision"] is not None:
+        return f"in revision {charge['revision']}"
+    return "" if charge["cut"] is None else f"at the cut of {charge['cut']}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import click
 from rich.console import Group
@@ -11,8 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.output import Terminal, echo, print_json
+from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
+from app.cli.rows import Output, Rows, output_options
+from app.wire.record_rows import pairs_text
 
 PER_PAGE = 100
 
@@ -21,13 +23,13 @@ PER_PAGE = 100
 @click.argument("subscription")
 @click.option("--customer", help="Its external_customer_id. Default: asked of the worker.")
 @click.option("--past", is_flag=True, help="The ended periods, newest first, not the running one.")
-@click.option("--json", "as_json", is_flag=True, help="The API's JSON instead of a table.")
+@output_options()
 @remote_options
 def usage(
     subscription: str,
     customer: str | None,
     past: bool,
-    as_json: bool,
+    output: Output,
     url: str | None,
     key: str | None,
 ) -> None:
@@ -38,14 +40,95 @@ def usage(
         periods = list(past_periods(worker, customer, subscription))
     else:
         periods = [_current(worker, customer, subscription)]
-    if as_json:
-        print_json({"usage_periods": periods} if past else {"customer_usage": periods[0]})
-        return
+    title = f"{subscription} (customer {customer})"
+    output.print(
+        lambda: {"usage_periods": periods} if past else {"customer_usage": periods[0]},
+        lambda: Rows(COLUMNS, _rows(subscription, customer, periods), _INSTANTS),
+        lambda: _draw(periods, title),
+    )
+
+
+def _draw(periods: Sequence[Json], title: str) -> None:
     console = Terminal()
     for period in periods:
-        console.print(period_usage(period, f"{subscription} (customer {customer})"))
+        console.print(period_usage(period, title))
     if not periods:
-        echo(f"No period of {subscription} (customer {customer}) has ended yet.")
+        echo(f"No period of {title} has ended yet.")
+
+
+COLUMNS: Final = (
+    "external_customer_id",
+    "external_subscription_id",
+    "from_datetime",
+    "to_datetime",
+    "state",
+    "billable_metric_code",
+    "charge_code",
+    "filters",
+    "grouped_by",
+    "units",
+    "events_count",
+    "published_units",
+    "revision",
+    "pending_delta_units",
+    "pending_cut",
+    "pending_reasons",
+    "live_units",
+    "live_events_count",
+    "closed_at",
+    "final_after",
+    "as_of",
+)
+_INSTANTS: Final = frozenset(
+    {"from_datetime", "to_datetime", "pending_cut", "closed_at", "final_after", "as_of"}
+)
+
+
+def _rows(subscription: str, customer: str, periods: Iterable[Json]) -> Iterator[list[str]]:
+    """Yield a row for each cell: a charge, or each filter and group of it."""
+    for period in periods:
+        told = [customer, subscription, period["from_datetime"], period["to_datetime"]]
+        told.append(period.get("state", "open"))
+        times = [period.get("closed_at"), period.get("final_after"), period["as_of"]["append_time"]]
+        for charge in period["charges_usage"]:
+            code = [charge["billable_metric"]["code"], charge["charge"].get("code")]
+            for filters, groups, figures in _cells(charge):
+                texts = [*told, *code, filters, groups, *_figures(figures), *times]
+                yield ["" if text is None else str(text) for text in texts]
+
+
+def _cells(charge: Json) -> Iterator[tuple[str, str, Json]]:
+    for group in charge["grouped_usage"]:
+        named = pairs_text(group["grouped_by"])
+        for bucket in group["filters"]:
+            yield _filters(bucket), named, bucket
+        if not group["filters"]:
+            yield "", named, group
+    if not charge["grouped_usage"]:
+        for bucket in charge["filters"]:
+            yield _filters(bucket), "", bucket
+        if not charge["filters"]:
+            yield "", "", charge
+
+
+def _filters(bucket: Json) -> str:
+    return "everything else" if bucket["values"] is None else pairs_text(bucket["values"])
+
+
+def _figures(figures: Json) -> list[object]:
+    published, pending = figures.get("published") or {}, figures.get("pending") or {}
+    live = figures.get("live") or figures
+    return [
+        figures["units"],
+        figures["events_count"],
+        published.get("units"),
+        published.get("revision"),
+        pending.get("delta_units"),
+        pending.get("cut"),
+        "|".join(pending.get("reasons") or ()),
+        live["units"],
+        live["events_count"],
+    ]
 
 
 def customer_of(worker: Remote, subscription: str) -> str:

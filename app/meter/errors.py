@@ -32,6 +32,10 @@ class TooOften(Exception):
         self.retry_after_s = retry_after_s
 
 
+class NoSuchRevision(Exception):
+    """Nothing that is asked about was published in that revision."""
+
+
 class TimeBudgetExceeded(Exception):
     """A scan took longer than its time budget."""
 

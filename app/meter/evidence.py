@@ -12,6 +12,8 @@ from app.definitions.timeline import NEVER_MS
 from app.meter.usage import AsOf
 
 Status = Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
+Change = Literal["late", "corrected", "definition"]
+"""Why an event makes a figure differ from what was published."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -43,6 +45,10 @@ class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Folded value: a decimal, `add:` or `remove:` and a text, or "" for a count."""
     cut_ms: int | None = None
     """Time in ms of the first revision it counts at; None: it was in time."""
+    revision: int | None = None
+    """The first published revision it is in, where that was looked up; None: it is in none yet."""
+    shown_ms: int | None = None
+    """The cut that published it or will; None: it was not looked up, or nothing is published."""
 
 
 class EventInstant(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +84,8 @@ class EventFate(msgspec.Struct, frozen=True, kw_only=True):
     charges: tuple[ChargeOutcome, ...] = ()
     instants: tuple[EventInstant, ...] = ()
     """One for each cell that was ever billed for it in advance; none before its grid cut."""
+    change: Change | None = None
+    """Why it makes a difference to a revision; None: nobody asked."""
 
 
 class KnownEvent(msgspec.Struct, frozen=True):
@@ -170,6 +178,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of all events by status."""
     as_of: AsOf
     stale: bool
+    since_ms: int | None = None
+    """The cut of the revision that the events make a difference to; None: all are listed."""
 
     @property
     def equal(self) -> bool:
@@ -193,6 +203,8 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
     """With lists of single events."""
     days: bool = False
     """With sums and shares by local date."""
+    since_revision: int | None = None
+    """Only events by which the figures differ from that revision; None: all events."""
 
 
 class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from app.definitions.commands import Command
 from app.definitions.outcome import Rejected
 from app.definitions.sizes import oversized
+from app.definitions.timeline import Period
 from app.definitions.what_if import Branch, branch_with
 from app.kafka.transactions import Fenced
 from app.meter.errors import Unavailable
@@ -26,8 +27,10 @@ from app.meter.evidence import (
     UsageSeries,
     VerifyReport,
 )
+from app.meter.records import RecordPlace, RecordQuery
 from app.queries.explain import explain
 from app.queries.preview import Overtaken, preview_organization
+from app.queries.records import Records
 from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.queries.series import usage_series
@@ -51,8 +54,11 @@ ALIVE_S = 5.0
 class Evidence:
     """Hands out the places for scans, and says which partitions each of them reads."""
 
-    def __init__(self, engine: Engine, routing: Routing, prove_topics: ProveTopics):
-        self._engine, self._routing, self._prove_topics = engine, routing, prove_topics
+    def __init__(
+        self, engine: Engine, routing: Routing, records: Records, prove_topics: ProveTopics
+    ):
+        self._engine, self._routing, self._records = engine, routing, records
+        self._prove_topics = prove_topics
 
     async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
         """Show how the figures of a metric in a period come about."""
@@ -61,7 +67,19 @@ class Evidence:
         owned = self._routing.at_home(organization_id, external_id)
         async with engine.scans.place("explain", organization_id, external_id) as turn:
             replay = Replay(owned, engine.scan, turn)
-            return await explain(replay, engine.raw_lookup.find, organization_id, query)
+
+            async def revisions(period: Period) -> Sequence[RecordPlace]:
+                wanted = RecordQuery(
+                    external_subscription_id=external_id,
+                    metric_code=query.metric_code,
+                    since=period.start_ms,
+                    until=period.end_ms,
+                    revisions=True,
+                )
+                return await self._records.revisions(owned, organization_id, wanted, turn)
+
+            find = engine.raw_lookup.find
+            return await explain(replay, find, organization_id, query, revisions)
 
     async def trace(
         self, organization_id: str, transaction_id: str, external_subscription_id: str | None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -16,10 +16,11 @@ from msgspec.structs import replace
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period, Timeline
 from app.meter.errors import BeyondRetention
-from app.meter.evidence import EventFate, ExplainedCell, ExplainQuery, Explanation
+from app.meter.evidence import Change, EventFate, ExplainedCell, ExplainQuery, Explanation
 from app.meter.usage import AsOf
 from app.queries.listing import First
 from app.queries.replay import Replay
+from app.queries.revisions import ListRevisions, Revisions, Since
 from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
 from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import Arrival, MeterKey
@@ -136,7 +137,11 @@ class _Selection:
 
 
 async def explain(
-    replay: Replay, find_raw: FindRaw, organization_id: str, query: ExplainQuery
+    replay: Replay,
+    find_raw: FindRaw,
+    organization_id: str,
+    query: ExplainQuery,
+    list_revisions: ListRevisions,
 ) -> Explanation | None:
     """Show how the figures of a period come about; None when no period holds the instant.
 
@@ -144,7 +149,8 @@ async def explain(
     """
     for attempt in range(_ATTEMPTS):
         last = attempt + 1 == _ATTEMPTS
-        found = await _explain_once(replay, find_raw, organization_id, query, last=last)
+        looked_up = (find_raw, list_revisions)
+        found = await _explain_once(replay, looked_up, organization_id, query, last=last)
         if found is not _CHANGED:
             break
     return found if isinstance(found, Explanation) else None
@@ -152,11 +158,46 @@ async def explain(
 
 _CHANGED = object()
 _Explained = tuple[ExplainedCell, CellEvents | None]
+_Listed = tuple[Found, Change | None]
+"""An arrival that is listed, and why it makes a difference to the revision that is asked about."""
+
+
+class _Shown:
+    """What is explained, by a tracer of its own; each arrival is shown once."""
+
+    def __init__(self, state: Partition, meter_key: MeterKey, query: ExplainQuery):
+        self._state, self._meter_key = state, meter_key
+        self.tracer = Tracer(state, meter_key)
+        self.selection = _Selection(self.tracer, query)
+        self._others: dict[str, Tracer] | None = None if query.since_revision is None else {}
+        """Tracers by the code that amended events count under now, where these are asked for."""
+
+    def judged(self, arrival: Arrival) -> Found | None:
+        """Fold an arrival; return what became of it."""
+        return judged(self._state, arrival, self._tracer_of)
+
+    def _tracer_of(self, code: str) -> Tracer | None:
+        if code == self._meter_key[2]:
+            return self.tracer
+        if self._others is None:
+            return None
+        if code not in self._others:
+            self._others[code] = Tracer(self._state, (*self._meter_key[:2], code))
+        return self._others[code]
+
+    def listed(self, found: Found, since: Since | None) -> _Listed | None:
+        """Return an arrival as it is listed; None: it is not."""
+        selection = self.selection
+        if since is not None:
+            changed = since.change_of(found, selection.of)
+            return None if changed is None else (found._replace(traced=changed[1]), changed[0])
+        narrowed = selection.narrowed(found)
+        return None if narrowed is None else (narrowed, None)
 
 
 async def _explain_once(
     replay: Replay,
-    find_raw: FindRaw,
+    looked_up: tuple[FindRaw, ListRevisions],
     organization_id: str,
     query: ExplainQuery,
     *,
@@ -165,27 +206,29 @@ async def _explain_once(
     state = replay.owned.state
     name = (organization_id, query.external_subscription_id)
     meter_key = (*name, query.metric_code)
-    tracer = Tracer(state, meter_key)
-    selection = _Selection(tracer, query)
-    period = selection.period
+    shown = _Shown(state, meter_key, query)
+    selection, period = shown.selection, shown.selection.period
     if period is None:
         return None
     generations = _generations(state, meter_key)
+    revisions = Revisions(state, selection.spans.values(), period)
+    await revisions.read(looked_up[1], query.since_revision)
+    since = _since(state, meter_key, query, revisions)
     page = First[_Place](query.offset + query.limit)
     counts = Counter[str]()
     lists = SingleEvents() if query.per_event or query.days else None
 
-    def concerned(arrival: Arrival, by: Tracer, selected: _Selection) -> Found | None:
-        found = judged(state, arrival, lambda code: by if code == meter_key[2] else None)
-        return None if found is None else selected.narrowed(found)
-
     def take(arrival: Arrival) -> Steps[None]:
         selection.note_turned(state, arrival)
-        found = concerned(arrival, tracer, selection)
-        if found is not None:
+        found = shown.judged(arrival)
+        if found is None:
+            return
+        counted = found.verdict.counted
+        if lists is not None and counted is not None and (narrowed := selection.narrowed(found)):
+            lists.take(narrowed.traced, counted)
+        listed = shown.listed(found, since)
+        if listed is not None:
             counts[status_of(found)] += 1
-            if lists is not None and found.verdict.counted is not None:
-                lists.take(found.traced, found.verdict.counted)
             yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
 
     def finish() -> Steps[tuple[list[_Explained], AsOf, bool] | None]:
@@ -202,13 +245,10 @@ async def _explain_once(
     cells = await asyncio.to_thread(_with_lists, explained, query)
     # The scan kept where they lie; of a page all may be of the greatest size.
     places = await replay.turn.run(page.listed(query.offset))
-    again = Tracer(state, meter_key)
-    selected = _Selection(again, query)
+    again = _Shown(state, meter_key, query)
     listed = [
-        await selection.fate_of(state, found, find_raw)
-        for start in range(0, len(places), STEP_ITEMS)
-        for arrival in await _read_again(replay.owned, places[start : start + STEP_ITEMS])
-        if (found := concerned(arrival, again, selected)) is not None
+        _with_revisions(await selection.fate_of(state, one[0], looked_up[0]), one, revisions)
+        async for one in _listed_again(replay.owned, again, places, since)
     ]
     return Explanation(
         external_subscription_id=query.external_subscription_id,
@@ -221,7 +261,45 @@ async def _explain_once(
         counts=dict(sorted(counts.items())),
         as_of=progress,
         stale=stale,
+        since_ms=None if since is None else since.cut_ms,
     )
+
+
+async def _listed_again(
+    owned: OwnedPartition, shown: _Shown, places: Sequence[_Place], since: Since | None
+) -> AsyncIterator[_Listed]:
+    """Yield the arrivals of a page, read again."""
+    for start in range(0, len(places), STEP_ITEMS):
+        for arrival in await _read_again(owned, places[start : start + STEP_ITEMS]):
+            found = shown.judged(arrival)
+            listed = None if found is None else shown.listed(found, since)
+            if listed is not None:
+                yield listed
+
+
+def _since(
+    state: Partition, meter_key: MeterKey, query: ExplainQuery, revisions: Revisions
+) -> Since | None:
+    if query.since_revision is None:
+        return None
+    # What counted before is folded beside the cells that are recomputed.
+    beside = _Shown(state, meter_key, query)
+    cut_ms = revisions.cut_ms(query.since_revision)
+    return Since(state, revisions, beside.tracer, beside.selection.of, cut_ms)
+
+
+def _with_revisions(fate: EventFate, listed: _Listed, revisions: Revisions) -> EventFate:
+    """Return an event with the revision that each charge has it in, or the cut that will."""
+    found, change = listed
+    charges = [
+        outcome
+        if traced.reason is not None or fate.reason == LATER
+        else replace(
+            outcome, revision=revisions.of_event(traced), shown_ms=revisions.shown_ms(traced)
+        )
+        for outcome, traced in zip(fate.charges, found.traced, strict=True)
+    ]
+    return replace(fate, charges=tuple(charges), change=change)
 
 
 def _by_steps(explained: Iterable[_Explained]) -> Steps[list[_Explained]]:

@@ -27,8 +27,8 @@ class Gateway:
         self.ingest = Ingest(engine, self.routing)
         self.events = Events(engine, self.routing)
         self.usage = Usage(engine, self.routing)
-        self.evidence = Evidence(engine, self.routing, prove_topics)
         self.published = Records(engine, self.routing)
+        self.evidence = Evidence(engine, self.routing, self.published, prove_topics)
         self.repairs = Repairs(engine, self.definer)
         self.overviews = Overviews(engine)
 

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
+from app.bounds.limits import LISTED_DEPTH
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, Period
@@ -172,6 +173,14 @@ class Records:
             async for records in log.records(offset):
                 if await turn.run(take(records)):
                     return
+
+    async def revisions(
+        self, owned: OwnedPartition, organization_id: str, query: RecordQuery, turn: ScanTurn
+    ) -> list[RecordPlace]:
+        """Find everything that was published of a subscription, for a scan that has its place."""
+        listed = First[RecordPlace](LISTED_DEPTH)
+        await self._read_all(owned, organization_id, query, listed, turn)
+        return await turn.run(listed.listed(0))
 
     async def read_records(
         self, organization_id: str, places: Sequence[RecordPlace]

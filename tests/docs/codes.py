@@ -276,6 +276,10 @@ FIELDS: Final = {
     "more_than_": Told("The answer would have more than the code names.", "Ask for less."),
     "must_be_before_to": Told("`from` is not before `to`.", "Ask for a range that has a length."),
     "only_with_revisions": Told("The parameter reads all revisions.", "Ask with `revisions=true`."),
+    "not_published": Told(
+        "Nothing that is asked about was published in that revision.",
+        "Ask `GET /usage_records` with `revisions=true` which there are.",
+    ),
     "range_too_wide": Told("The range is longer than one answer may read.", "Ask by parts."),
     "no_events": Told("The batch is empty.", "Send an event."),
     "feature_not_available": Told("Lago has it, this product has not.", "Leave it out."),

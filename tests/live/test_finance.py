@@ -35,8 +35,8 @@ def meter(worker: Worker) -> Meter:
     return run
 
 
-async def define(api: Api) -> str:
-    """Traffic by region of two subscriptions since two months ago; return when they started."""
+async def define(api: Api) -> None:
+    """Traffic by region, and a plan with a charge of it."""
     metric = {
         "name": "Traffic",
         "code": "traffic",
@@ -52,6 +52,10 @@ async def define(api: Api) -> str:
         "filters": [{"properties": {"amount": "0"}, "values": {"region": ["eu"]}}],
     }
     await api.post("/plans", {"plan": bodies.plan("plan", [charge])})
+
+
+async def subscribe(api: Api) -> None:
+    """Two subscriptions since two months ago: their ended period closes at once."""
     started = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() - 61 * DAY_S))
     for name in ("s", "other"):
         subscription = {
@@ -62,7 +66,6 @@ async def define(api: Api) -> str:
             "subscription_at": started,
         }
         await api.post("/subscriptions", {"subscription": subscription})
-    return started
 
 
 async def send(api: Api, name: str, transaction_id: str, days: int, **properties: Any) -> None:
@@ -97,6 +100,8 @@ async def test_finance(worker: Worker, api: Api, meter: Meter) -> None:
     for name in ("s", "other"):
         for number, region in enumerate(("eu", "us", "us")):
             await send(api, name, f"t{number}", 50, region=region, gb="1.50", zone=f"z{number}")
+    # What came before is in time.
+    await subscribe(api)
 
     async def lines(*words: str) -> list[bytes]:
         answer = await meter("records", *words, "-o", "jsonl")
@@ -117,13 +122,97 @@ async def test_finance(worker: Worker, api: Api, meter: Meter) -> None:
 
     await eventually(units, ["2.0"])
     await eventually(same, True)
-    values = [
-        value for value in await on_topic(worker) if b'"external_subscription_id":"s"' in value
-    ]
-    assert set(await lines("s", "--all-revisions")) == set(values)
-    everything = await lines("--all-revisions")
-    assert set(everything) == set(await on_topic(worker))
+
+    async def whole() -> bool:
+        # A cut may be seen half published.
+        values = await on_topic(worker)
+        of_one = {value for value in values if b'"external_subscription_id":"s"' in value}
+        return set(await lines("s", "--all-revisions")) == of_one and (
+            set(await lines("--all-revisions")) == set(values)
+        )
+
+    await eventually(whole, True)
     await of_cells(api, meter)
+    await of_events(api, meter)
+
+
+async def of_events(api: Api, meter: Meter) -> None:
+    """Each event says in which revision it is; asked since one, only what differs is listed."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 50 * DAY_S))
+
+    async def told(*words: str) -> list[tuple[str, ...]]:
+        answer = await meter("explain", "s", "traffic", "--at", at, *words)
+        # A correction may be on its way to the cells (1), or a partition not to be asked now (3).
+        assert answer.exit_code in (0, 1, 3), answer.output
+        header, *lines = (line.split("\t") for line in answer.stdout.splitlines() or [""])
+        rows = (dict(zip(header, line, strict=True)) for line in lines)
+        names = ("transaction_id", "status", "change", "revision", "grouped_by")
+        return [tuple(row[name] for name in names) for row in rows]
+
+    in_time = [
+        ("t0", "counted", "", "0", ""),
+        ("t1", "counted", "", "0", "zone=z1"),
+        ("t2", "counted", "", "0", "zone=z2"),
+    ]
+    await eventually(told, [*in_time, ("late", "counted", "", "1", "zone=z1")])
+    late = [("late", "counted", "late", "1", "zone=z1")]
+    await eventually(lambda: told("--since-revision", "0"), late)
+    await eventually(lambda: told("--since-revision", "1"), [])
+    none = await meter("explain", "s", "traffic", "--at", at, "--since-revision", "7")
+    assert none.exit_code == 3
+    assert "422" in none.stderr
+
+    async def revised() -> list[tuple[str, ...]]:
+        found = await told("--since-revision", "1")
+        return [(row[0], row[1], row[2]) for row in found]
+
+    await cancel(api, "t1")
+    await eventually(revised, [("t1", "cancelled", "corrected")])
+    await amend(api, "t2", "2.5")
+    await eventually(revised, [("t1", "cancelled", "corrected"), ("t2", "counted", "corrected")])
+
+    # Two revisions more of z1: which one has which event is read from the topic.
+    await eventually(lambda: revision_of(meter, "zone=z1"), 2)
+    await send(api, "s", "later", 50, region="us", gb="1", zone="z1")
+    await eventually(lambda: revision_of(meter, "zone=z1"), 3)
+
+    async def shown_by() -> dict[str, str]:
+        return {row[0]: row[3] for row in await told() if row[1] == "counted"}
+
+    await eventually(shown_by, {"t0": "0", "t2": "1", "late": "1", "later": "3"})
+
+    async def differing() -> list[str]:
+        return [row[0] for row in await told("--since-revision", "2") if row[2] == "late"]
+
+    await eventually(differing, ["later"])
+
+
+async def revision_of(meter: Meter, group: str) -> int:
+    """Return the newest revision of a group of October's traffic."""
+    answer = await meter("records", "s", "-o", "tsv")
+    header, *lines = (line.split("\t") for line in answer.stdout.splitlines())
+    rows = (dict(zip(header, line, strict=True)) for line in lines)
+    return max((int(row["revision"]) for row in rows if row["grouped_by"] == group), default=-1)
+
+
+async def cancel(api: Api, transaction_id: str) -> None:
+    await _correct(api, transaction_id, operation="cancel")
+
+
+async def amend(api: Api, transaction_id: str, gb: str) -> None:
+    event = {
+        "transaction_id": transaction_id,
+        "external_subscription_id": "s",
+        "code": "traffic",
+        "timestamp": int(time.time()) - 50 * DAY_S,
+        "properties": {"region": "us", "gb": gb, "zone": "z2"},
+    }
+    await _correct(api, transaction_id, operation="amend", event=event)
+
+
+async def _correct(api: Api, transaction_id: str, **correction: Any) -> None:
+    names = {"transaction_id": transaction_id, "external_subscription_id": "s"}
+    await api.post("/events/corrections", {"correction": {**names, **correction}})
 
 
 async def of_cells(api: Api, meter: Meter) -> None:

@@ -99,7 +99,9 @@ async def names_its_records(worker: Worker, api: Api, records: dict[str, Json]) 
             assert instant["events_count"] == record["events_count"]
             assert instant["prorated_units"] is None
     said = await asyncio.to_thread(
-        CliRunner().invoke, explain, ["sub", "seats", "--url", worker.url, "--key", KEY]
+        CliRunner().invoke,
+        explain,
+        ["sub", "seats", "-o", "table", "--url", worker.url, "--key", KEY],
     )
     assert said.exit_code == 0, said.output
     words = "".join(said.stdout.split())

@@ -432,7 +432,7 @@ async def test_explain_computes_the_live_figures_of_every_type(
     assert listed == whole["explanation"]["events"][:9]
     assert all(p["explanation"]["cells"] == whole["explanation"]["cells"] for p in parts)
 
-    told = await run(worker, explain, NAMES[0], "traffic", "--customer", CUSTOMER)
+    told = await run(worker, explain, NAMES[0], "traffic", "-o", "table")
     assert told.exit_code == 0, told.output
     assert "equal" in told.stdout
     cell = a_cell(worker, NAMES[0], "traffic")

@@ -948,4 +948,10 @@ BUGS = (
         "if self._known is None or self._shown_last is None:",
         "if self._known is None or True:",
     ),
+    Bug(
+        "difference-by-a-cancelled-newcomer",
+        "app/queries/revisions.py",
+        "if came.append_time_ms > self.cut_ms:",
+        "if came.append_time_ms > self.cut_ms and now:",
+    ),
 )

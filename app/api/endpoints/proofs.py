@@ -54,6 +54,11 @@ USAGE_PROOFS = (
                 "Only groups with these values.",
                 {"type": "object", "additionalProperties": {"type": "string"}},
             ),
+            Parameter(
+                "since_revision",
+                "Only events by which the figures differ from that revision.",
+                {"type": "integer", "minimum": 0},
+            ),
             Parameter("per_event", "With a page of the lists that a price asks for.", BOOLEAN),
             Parameter(
                 "breakdown",

@@ -152,6 +152,28 @@ class ExplainedCell(Model):
     )
 
 
+class ExplainedOutcome(ChargeOutcome):
+    revision: Count | None = Field(
+        description="The first published revision that it is in; null: none yet."
+    )
+    cut: Instant | None = Field(
+        description="Of that revision, or of the one that will have it; null: it does not count, "
+        "or nothing is billed."
+    )
+
+
+class ExplainedEvent(EventFate):
+    charges: list[ExplainedOutcome]  # type: ignore[assignment]
+    change: Literal["late", "corrected", "definition"] | None = Field(
+        description="Why it makes a difference; only with since_revision."
+    )
+
+
+class SinceOutput(Model):
+    revision: Count
+    cut: Instant
+
+
 class ExplanationOutput(Model):
     external_subscription_id: str
     billable_metric_code: str
@@ -159,9 +181,12 @@ class ExplanationOutput(Model):
     to_datetime: Instant
     timezone: str
     equal: bool
+    since: SinceOutput | None = Field(
+        description="With since_revision: only events that made a difference to it are listed."
+    )
     cells: list[ExplainedCell]
     counts: dict[str, Count] = Field(description="All events by status, listed or not.")
-    events: list[EventFate] = Field(description="One page of them, in order of position.")
+    events: list[ExplainedEvent] = Field(description="One page of them, in order of position.")
     as_of: AsOfOutput
     stale: bool
 

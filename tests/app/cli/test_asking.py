@@ -24,11 +24,17 @@ SERVERS = pytest.mark.servers
 
 @SERVERS
 async def test_usage_finds_the_customer_and_shows_every_digit(api: Api, meter: Meter) -> None:
-    shown = await meter("usage", "sub/1", COLUMNS="100")
+    shown = await meter("usage", "sub/1", "-o", "table", COLUMNS="100")
     assert shown.exit_code == 0, shown.output
     assert "sub/1 (customer acme [big])" in shown.stdout
     for text in ("3.00000000000000000002", "1.00000000000000000001", "region: eu", "everything"):
         assert text in shown.stdout
+    header, *rows = (await meter("usage", "sub/1")).stdout.splitlines()
+    named = [dict(zip(header.split("\t"), row.split("\t"), strict=True)) for row in rows]
+    assert [(row["filters"], row["units"]) for row in named] == [
+        ("region=eu", "1.00000000000000000001"),
+        ("everything else", "2.00000000000000000001"),
+    ]
 
 
 @SERVERS
@@ -49,7 +55,7 @@ async def test_past_usage_lists_every_ended_period(api: Api, meter: Meter) -> No
         return len(found) >= 2 and set(found) == {"published"}
 
     await eventually(all_closed, True)
-    shown = await meter("usage", "sub/1", "--past", COLUMNS="200")
+    shown = await meter("usage", "sub/1", "--past", "-o", "table", COLUMNS="200")
     assert shown.stdout.count(", published at ") == len(await states())
     for heading in ("Published", "Revision", "Pending", "Live"):
         assert heading in shown.stdout
@@ -57,9 +63,9 @@ async def test_past_usage_lists_every_ended_period(api: Api, meter: Meter) -> No
 
 @SERVERS
 async def test_an_undefined_subscription_is_its_own_customer(api: Api, meter: Meter) -> None:
-    shown = await meter("usage", "nobody")
+    shown = await meter("usage", "nobody", "-o", "table")
     assert (shown.exit_code, "nobody (customer nobody)" in shown.stdout) == (0, True)
-    past = await meter("usage", "nobody", "--past")
+    past = await meter("usage", "nobody", "--past", "-o", "table")
     assert past.stdout == "No period of nobody (customer nobody) has ended yet.\n"
 
 
