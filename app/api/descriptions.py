@@ -120,7 +120,10 @@ def _query_parameter(parameter: Parameter) -> Json:
 def _responses(endpoint: Endpoint) -> Json:
     responses: Json = {}
     if endpoint.response is not None:
-        responses["200"] = {"description": "OK", "content": _content(endpoint.response)}
+        content = _content(endpoint.response)
+        if any("csv" in parameter.schema.get("enum", ()) for parameter in endpoint.query):
+            content["text/csv"] = {"schema": {"type": "string"}}
+        responses["200"] = {"description": "OK", "content": content}
     statuses = set(endpoint.errors)
     if endpoint.request is not None:
         statuses |= {400, 413}
