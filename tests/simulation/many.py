@@ -15,11 +15,11 @@ from typing import NamedTuple, NoReturn
 from tests.simulation.play import play
 from tests.simulation.script import script_of
 
-AT_ONCE = 5
+AT_ONCE = 2
 """Seeds that a process is given at a time, a second of work: an interruption waits for them."""
 
 LONGEST_S = 120.0
-"""Processor time of one seed, which takes a fifth of a second."""
+"""Processor time of one seed, which takes half a second."""
 
 
 class Played(NamedTuple):

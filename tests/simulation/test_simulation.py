@@ -32,10 +32,10 @@ from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
 from tests.world.definitions import ORG, definitions_of, subscription_body
 from tests.world.profiles import sized
 
-A_TEST = sized(25, 5)
+A_TEST = sized(10, 5)
 FIRST_SEEDS = [
-    *range(0, sized(100, 10), A_TEST),
-    *range(WIDENED_FROM, WIDENED_FROM + sized(25, 5), A_TEST),
+    *range(0, sized(40, 10), A_TEST),
+    *range(WIDENED_FROM, WIDENED_FROM + A_TEST, A_TEST),
     *range(ASIDE_FROM, ASIDE_FROM + A_TEST, A_TEST),
 ]
 
