@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -31,6 +31,8 @@ _READ_OVER: Final = 1_000
 """Reading so many records takes less than going to another place in the log."""
 _NEAR_END: Final = 2_000
 """Records from the end of a log that the newest one of a key is looked for in, first."""
+_TAIL: Final = 2
+"""Offsets from the end of a log at which its tail may begin, first: a record and its commit."""
 _READ_AT_ONCE: Final = 10_000
 """More would keep the event loop, and with it partitions that are served, waiting."""
 _FOLLOWED_AT_ONCE: Final = 1_000
@@ -80,6 +82,36 @@ async def read_to_end(
         positions = {tp: max(starts[tp], (from_offsets or {}).get(tp, 0)) for tp in tps}
         async for tp, records in _between(consumer, positions, ends):
             yield tp, [(record.offset, record.key or b"", record.value) for record in records]
+
+
+async def read_tail(
+    settings: Settings, tp: TopicPartition, is_early: Callable[[LogRecord], bool] | None
+) -> AsyncIterator[list[LogRecord]]:
+    """Yield what is committed until now, from a record on that is early enough, by batches.
+
+    It is looked for from the end, in ever larger steps. `None`: all of the log is read.
+    """
+    async with started(plain_consumer(settings)) as consumer:
+        start = (await consumer.beginning_offsets([tp]))[tp]
+        end = upper = position = (await consumer.end_offsets([tp]))[tp]
+        reach = _TAIL if is_early is not None else end - start
+        while position > start:
+            position, reach = max(start, end - reach), 4 * reach
+            if position > start:
+                first = await _first_record(consumer, tp, position, upper)
+                if first is not None and is_early is not None and is_early(first):
+                    break
+            upper = position
+        async for _, records in _between(consumer, {tp: position}, {tp: end}):
+            yield [_log_record(record) for record in records]
+
+
+async def _first_record(
+    consumer: Consumer, tp: TopicPartition, start: int, end: int
+) -> LogRecord | None:
+    async for _, records in _between(consumer, {tp: start}, {tp: end}):
+        return _log_record(records[0])
+    return None
 
 
 async def bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:

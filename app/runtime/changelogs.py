@@ -41,8 +41,8 @@ CHECKPOINT_BYTES = 8 * MEBIBYTE
 ANY_METER_KEY: MeterKey = ("", "", "")
 """Stands for more meter keys under a refold than can be written. No event has empty names."""
 
-INDEX_RECORD_BYTES = 40 * 16_000
-"""Packed index rows of one flush are split into records of at most this size."""
+PLACE_HEADER = "meter-index-place"
+"""Header of an index record: how many rows are before it, and their sum."""
 
 
 async def newest_values(

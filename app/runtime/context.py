@@ -121,6 +121,15 @@ class WorkerContext:
     unsent_bytes: int = 0
     """Size of all flushes that are packed and not committed."""
 
+    partitions_at_hand: int = 0
+    """Among how many partitions what all have together is divided; 0: not known yet."""
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory for the event index of one partition."""
+        partitions = self.partitions_at_hand or self.settings.raw_partitions
+        return max(1 << 20, self.settings.dedupe_memory_bytes // partitions)
+
     def set_url(self, url: str) -> None:
         """Note where the other workers reach this one."""
         self.url = url

@@ -23,7 +23,7 @@ from app.runtime.changelogs import (
     CHANGELOGS,
     CHECKPOINT_BYTES,
     CHECKPOINT_KEY,
-    INDEX_RECORD_BYTES,
+    PLACE_HEADER,
 )
 from app.runtime.commit import Commits, Committer, MemberChange, Unsent
 from app.runtime.context import WorkerContext
@@ -35,6 +35,7 @@ from app.runtime.member_sync import MemberSync
 from app.runtime.next_flush import NextFlush
 from app.runtime.refold_queue import RefoldQueue
 from tables.changelogged.members import SetKey
+from tables.event_index.log import log_records
 from tables.partition.partition import Partition
 
 SUSPENDED_AGAIN_S = 5.0
@@ -115,8 +116,8 @@ class Packing:
             if len(records) % STEP_ITEMS == 0:
                 yield
         rows, topic = changes.index_rows, settings.topic(INDEX_CHANGELOG)
-        for first in range(0, len(rows), INDEX_RECORD_BYTES):
-            records.append(Record(topic, number, b"", rows[first : first + INDEX_RECORD_BYTES], []))
+        for place, part in log_records(state.index.log_place, rows):
+            records.append(Record(topic, number, b"", part, [(PLACE_HEADER, place.packed())]))
         # Bounded by itself: of more meter keys than it holds it says that any may be refolding.
         topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_checkpoint()
         records.append(Record(topic, number, CHECKPOINT_KEY, packed, []))

@@ -101,14 +101,17 @@ class AtHand(Protocol):
 
 
 P = TypeVar("P", bound=AtHand)
-P_co = TypeVar("P_co", bound=AtHand, covariant=True)
 
 
-class Restoring(Protocol[P_co]):
+class Restoring(Protocol[P]):
     """What makes partitions of what Kafka has of them."""
 
-    async def restore(self, number: int) -> P_co:
+    async def restore(self, number: int) -> P:
         """Return the partition as it is in Kafka, whose producer has fenced all others."""
+        ...
+
+    def share_memory(self, count: int, at_hand: Iterable[P]) -> None:
+        """Divide what partitions have together among so many; some are at hand already."""
         ...
 
     def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:
@@ -168,6 +171,8 @@ class Ownership(Generic[P]):
         await self._stop_mending(list(self._mending))
         await self.release(frozenset(self._owned.keys() - partitions))
         await self.forget(self._parked.keys() - partitions)
+        at_hand = [*self._owned.values(), *self._parked.values()]
+        self._restoring.share_memory(len(partitions), at_hand)
         wanted = [number for number in partitions if number not in self._owned]
         self.restoring = frozenset(wanted)
         # What is restored stays: the collector need not walk a million cells again and again.

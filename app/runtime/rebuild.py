@@ -165,17 +165,13 @@ def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
     settings = shared.settings
     return EventIndex(
         _index_directory(settings.state_dir, settings.topic_prefix, number),
-        memory_bytes=_memory_share(shared),
+        memory_bytes=shared.index_bytes,
         identity=f"{settings.topic_prefix}/{number}/{begun}",
     )
 
 
 def _index_directory(state_dir: Path, prefix: str, number: int) -> Path:
     return state_dir / "index" / f"{prefix or 'meter'}" / str(number)
-
-
-def _memory_share(shared: WorkerContext) -> int:
-    return max(1 << 20, shared.settings.dedupe_memory_bytes // shared.settings.raw_partitions)
 
 
 class Published(NamedTuple):

@@ -23,7 +23,6 @@ from app.kafka.topics import (
     CORRECTIONS_CHANGELOG,
     DAILY_CHANGELOG,
     EVALUATIONS_CHANGELOG,
-    INDEX_CHANGELOG,
     INSTANTS_CHANGELOG,
     MEMBERS_CHANGELOG,
     METER_DEFINITIONS,
@@ -36,17 +35,17 @@ from app.runtime.changelogs import ANY_METER_KEY, CHECKPOINT_KEY, newest_values
 from app.runtime.context import WorkerContext
 from app.runtime.daily_topic import daily_of
 from app.runtime.followed import DefinitionsLost
+from app.runtime.index_log import restored_index
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_stands, output_tp, read_published
-from app.runtime.rebuild import Published, evaluations_of, fold_anew, open_index, spool_of
+from app.runtime.rebuild import Published, evaluations_of, fold_anew, spool_of
 from app.settings import Settings
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.checksum import sum_of
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.published import PublishedTable
-from tables.event_index.index import EventIndex, LogDiffers
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 
@@ -99,7 +98,7 @@ async def restore(
             f"ends at offset {end}, but partition {number} was folded with definitions up to "
             f"{checkpoint.definitions_offset}",
         )
-    index = await _restored_index(number, shared, checkpoint)
+    index = await restored_index(number, shared, checkpoint)
     published = await _published(number, shared, checkpoint, newest[PUBLISHED_CHANGELOG])
     checkpoint.output = published.newest
     evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
@@ -216,34 +215,6 @@ def _catching_up(
         refolds |= renewed.refold if renewed is not None else set()
         yield
     return refolds
-
-
-async def _restored_index(number: int, shared: WorkerContext, checkpoint: Checkpoint) -> EventIndex:
-    """Return the event index, from local disk as far as it is intact, the rest from its log."""
-    settings = shared.settings
-    index = open_index(number, shared, checkpoint.index_epoch)
-    if index.length > checkpoint.index_length:
-        index.truncate(checkpoint.index_length)
-    tp = TopicPartition(settings.topic(INDEX_CHANGELOG), number)
-    try:
-        await _load_index(settings, tp, index)
-    except LogDiffers as differs:
-        # Brokers lost what was flushed last, and another worker went on from before it.
-        shared.rebuilds["index"] += 1
-        log.warning("%s: %s; it is made again", tp, differs)
-        index.truncate(0)
-        await _load_index(settings, tp, index)
-    index.seal_flush(checkpoint.flush)
-    return index
-
-
-async def _load_index(settings: Settings, tp: TopicPartition, index: EventIndex) -> None:
-    async for _, records in read_to_end(settings, [tp]):
-        for _, _, rows in records:
-            if rows is not None:
-                index.load(rows)
-    if not index.is_of_log:
-        raise LogDiffers("the log has fewer rows than the event index on local disk")
 
 
 async def _published(

@@ -6,6 +6,7 @@ It tries until the brokers let the state be read; `app.runtime.restore` reads it
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from time import monotonic
 
 from app.bounds.turns import Work
@@ -67,6 +68,12 @@ class Restorer:
                 rows = 0 if owned.folds_anew else checkpoint.cells + checkpoint.index_length
                 self.tell_restored(number, source, rows, monotonic() - began_s)
                 return owned
+
+    def share_memory(self, count: int, at_hand: Iterable[OwnedPartition]) -> None:
+        """Divide the memory for event indexes among so many; some are at hand already."""
+        self._shared.partitions_at_hand = count
+        for owned in at_hand:
+            owned.state.index.memory_bytes = self._shared.index_bytes
 
     def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:
         """Note from where a partition was restored, and how long it took."""

@@ -27,7 +27,7 @@ from tables.event_index.segments import (
     file_name,
 )
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_NAME = "manifest.json"
 
 _READ_BLOCKS = 256

@@ -17,13 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import xxhash
 
 from tables.event_index.directory import SegmentDirectory
 from tables.event_index.entries import REFUSED_INDEX, Entry, pack_entries, unpack_entry
 from tables.event_index.filters import Keys, filter_bytes
+from tables.event_index.head import Head, ids_in
+from tables.event_index.log import LOG_START, LogPlace
 from tables.event_index.merge import MemorySegmentWriter, Merge, SegmentWriter
-from tables.event_index.rows import ID_BYTES, ROW, ROW_BYTES, sort_rows
+from tables.event_index.rows import ROW, ROW_BYTES, sort_rows
 from tables.event_index.segments import START, UNKNOWN_SUM, FlushMark, Segment
 
 FANOUT = 4
@@ -38,11 +39,12 @@ MERGE_ROWS_PER_NEW_ROW = 4
 
 MAX_HEAD_ROWS = 32_768
 MIN_HEAD_ROWS = 64
-HEAD_ROW_BYTES = 240
-"""Memory of a row in the head: dict slot, key, number, packed row."""
-
 RECENT_ROW_BYTES = 500
 """Memory of head and memory segments (one and a half fanouts) per row of head."""
+
+
+_WARMED_AT_ONCE_BYTES = 8 * 1024 * 1024
+"""Bytes of filters read into memory when there is more room: in a few milliseconds."""
 
 
 class LogDiffers(Exception):
@@ -73,8 +75,7 @@ class EventIndex:
         self._directory = SegmentDirectory(directory, identity) if directory else None
         self._segments: list[Segment] = []
         self._merges: list[Merge] = []
-        self._head: dict[bytes, int] = {}
-        self._head_packed = bytearray()
+        self._head = Head()
         self._pending = bytearray()
         self._handed_out: int | None = None
         self._flushed = START
@@ -84,17 +85,16 @@ class EventIndex:
         if self._directory is not None:
             self._segments, self.discarded = self._directory.open()
             self._flushed = self._last_mark()
-            self._warm_filters()
-        self._log_hash = xxhash.xxh3_64()
-        self._unread_rows = self.length
-        """Rows at hand that the log has not shown yet."""
+            self._warm_filters(self._memory_bytes)
+        self._log = LOG_START
+        """Up to where the log was read, or written by flushes."""
 
     # What is known of the log
 
     @property
     def length(self) -> int:
         """Rows of the log taken in, flushed or pending; a replaced id counts again."""
-        return self._head_first_row + len(self._head_packed) // ROW_BYTES
+        return self._head_first_row + len(self._head)
 
     @property
     def flush_number(self) -> int:
@@ -109,7 +109,12 @@ class EventIndex:
     @property
     def is_of_log(self) -> bool:
         """Whether the log was read as far as what local disk has, and that is the same."""
-        return self._unread_rows == 0
+        return self._log.length >= self._flushed.length
+
+    @property
+    def log_place(self) -> LogPlace:
+        """Where the rows of the next flush begin in the log, once it was read."""
+        return self._log
 
     @property
     def memory_bytes(self) -> int:
@@ -121,7 +126,7 @@ class EventIndex:
         self._memory_bytes = value
         self._head_rows = _head_rows(value)
         self._cool_filters(0)
-        self._warm_filters()
+        self._warm_filters(_WARMED_AT_ONCE_BYTES)
 
     @property
     def _step_rows(self) -> int:
@@ -130,10 +135,9 @@ class EventIndex:
     @property
     def resident_bytes(self) -> int:
         """An estimate of the memory in use."""
-        head = len(self._head) * (HEAD_ROW_BYTES - ROW_BYTES) + len(self._head_packed)
         segments = sum(segment.resident_bytes for segment in self._segments)
         writers = sum(merge.writer.resident_bytes for merge in self._merges)
-        return head + len(self._pending) + segments + writers
+        return self._head.resident_bytes + len(self._pending) + segments + writers
 
     @property
     def segment_count(self) -> int:
@@ -151,8 +155,8 @@ class EventIndex:
         found: list[Entry | None] = [None] * len(ids)
         if not ids:
             return found
-        if not self._head.keys().isdisjoint(ids):
-            self._find_in_head(ids, found)
+        for index, row in self._head.find(ids):
+            found[index] = unpack_entry(row)
         if self._segments:
             keys = Keys(b"".join(ids))
             for segment in reversed(self._segments):
@@ -162,13 +166,6 @@ class EventIndex:
         if not any(found):
             return found  # as most slices, whose ids are all new
         return [None if e is None or e[3] == REFUSED_INDEX else e for e in found]
-
-    def _find_in_head(self, ids: Sequence[bytes], found: list[Entry | None]) -> None:
-        for index, event_id in enumerate(ids):
-            row = self._head.get(event_id)
-            if row is not None:
-                at = row * ROW_BYTES
-                found[index] = unpack_entry(bytes(self._head_packed[at : at + ROW_BYTES]))
 
     # Changes
 
@@ -187,10 +184,8 @@ class EventIndex:
         self.add_many([event_id], [entry._replace(array_index=REFUSED_INDEX)])
 
     def _append(self, ids: Sequence[bytes], packed: bytes) -> None:
-        first = len(self._head_packed) // ROW_BYTES
-        self._head.update(zip(ids, range(first, first + len(ids)), strict=True))
-        self._head_packed += packed
-        if len(self._head_packed) >= self._head_rows * ROW_BYTES:
+        self._head.append(ids, packed)
+        if len(self._head) >= self._head_rows:
             self._roll_head()
         self._advance_merges(len(ids))
 
@@ -216,9 +211,11 @@ class EventIndex:
             self._end_at_flush()
             self._handed_out = self.length
         flushed_rows = self._handed_out - (self.length - len(self._pending) // ROW_BYTES)
-        self._log_hash.update(bytes(self._pending[: flushed_rows * ROW_BYTES]))
+        log_sum = UNKNOWN_SUM
+        if self.is_of_log:
+            self._log = self._log.after(bytes(self._pending[: flushed_rows * ROW_BYTES]))
+            log_sum = self._log.log_sum
         del self._pending[: flushed_rows * ROW_BYTES]
-        log_sum = self._log_hash.intdigest() if self.is_of_log else UNKNOWN_SUM
         self._flushed = FlushMark(flush_number, self._handed_out, log_sum)
         self._handed_out = None
         for segment in reversed(self._segments):
@@ -228,10 +225,19 @@ class EventIndex:
                 break
         self._plan_merges()
 
-    def load(self, packed: bytes) -> None:
-        """Take in the next rows of the log, from its start; `seal_flush` comes after them.
+    def read_from(self, place: LogPlace) -> None:
+        """Load the log from here on: local disk has what is before, if the sums agree.
 
-        Those that local disk has are only compared, all together.
+        Raises:
+            LogDiffers: as `load`.
+        """
+        self._log = place
+        self._compare_at_end()
+
+    def load(self, packed: bytes) -> None:
+        """Take in the next committed rows of the log, from its start or from `read_from` on.
+
+        Those that local disk has are only compared, all together. Others may go there at once.
 
         Raises:
             LogDiffers: the log has others: `truncate` to nothing, and read it from the start.
@@ -240,16 +246,24 @@ class EventIndex:
             raise ValueError("a log record holds whole rows of 40 bytes")
         if self._pending:
             raise ValueError("the log is loaded before new events are added")
-        if self._unread_rows:
-            known = packed[: self._unread_rows * ROW_BYTES]
-            self._log_hash.update(known)
-            self._unread_rows -= len(known) // ROW_BYTES
-            if self.is_of_log and self._log_hash.intdigest() != self._flushed.log_sum:
-                raise LogDiffers("the event index on local disk is not that of its log")
+        unread_rows = self._flushed.length - self._log.length
+        if unread_rows > 0:
+            known = packed[: unread_rows * ROW_BYTES]
+            self._log = self._log.after(known)
+            self._compare_at_end()
             packed = packed[len(known) :]
-        self._log_hash.update(packed)
-        ids = [packed[at : at + ID_BYTES] for at in range(0, len(packed), ROW_BYTES)]
-        self._append(ids, packed)
+        at_once = self._head_rows * ROW_BYTES
+        for first in range(0, len(packed), at_once):
+            part = packed[first : first + at_once]
+            self._append(ids_in(part), part)
+            self._log = self._log.after(part)
+            # What the log has is committed, so it may go to local disk: memory stays in its bound.
+            self.seal_flush(self._flushed.flush_number)
+
+    def _compare_at_end(self) -> None:
+        ends = self._log.length == self._flushed.length
+        if ends and self._log.log_sum != self._flushed.log_sum:
+            raise LogDiffers("the event index on local disk is not that of its log")
 
     def truncate(self, length: int) -> int:
         """Cut back to the end of the last known flush at or below `length` rows; returns it.
@@ -266,8 +280,7 @@ class EventIndex:
             self._cut_head(0)
             self._cut_segments(min(length, self._flushed.length))
             self._flushed = self._last_mark()
-        self._log_hash.reset()
-        self._unread_rows = self.length
+        self._log = LOG_START
         return self.length
 
     def close(self) -> None:
@@ -326,27 +339,22 @@ class EventIndex:
         """Let segments end where flushes end, or they could not go to disk."""
         least = least_rows or max(1, self._head_rows // 2)
         mid_flush = bool(self._segments) and self._segments[-1].mark is None
-        if self._head and (mid_flush or len(self._head_packed) >= least * ROW_BYTES):
+        if self._head and (mid_flush or len(self._head) >= least):
             self._roll_head()
 
     def _roll_head(self) -> None:
-        rows = np.frombuffer(bytes(self._head_packed), ROW)
+        rows = np.frombuffer(self._head.first(len(self._head)), ROW)
         first_row = self._head_first_row
         ordered = sort_rows(rows[::-1])
         writer = MemorySegmentWriter(len(ordered))
         writer.append(ordered)
         self._segments.append(writer.finish(first_row, first_row + len(rows), 0, None))
-        self._head = {}
-        self._head_packed = bytearray()
+        self._head = Head()
         self._cool_filters(0)
         self._plan_merges()
 
     def _cut_head(self, rows: int) -> None:
-        packed = bytes(self._head_packed[: rows * ROW_BYTES])
-        self._head_packed = bytearray(packed)
-        self._head = {
-            packed[at : at + ID_BYTES]: at // ROW_BYTES for at in range(0, len(packed), ROW_BYTES)
-        }
+        self._head = Head(self._head.first(rows))
 
     # Segments
 
@@ -481,10 +489,12 @@ class EventIndex:
                 self._disk_failed(error)
                 return
 
-    def _warm_filters(self) -> None:
-        """Read the smallest filters into memory as far as there is room."""
+    def _warm_filters(self, most_bytes: int) -> None:
+        """Read the smallest filters into memory, so many bytes, as far as there is room."""
         for segment in sorted(self._segments, key=lambda s: s.row_count):
-            if segment.cold and self._free_bytes() >= filter_bytes(segment.row_count):
+            needed_bytes = filter_bytes(segment.row_count)
+            if segment.cold and min(self._free_bytes(), most_bytes) >= needed_bytes:
+                most_bytes -= needed_bytes
                 segment.warm()
 
 

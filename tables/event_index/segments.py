@@ -41,12 +41,13 @@ FILTER_SUFFIX = ".filter"
 
 
 class FlushMark(NamedTuple):
-    """A point of the index log: everything up to the end of a committed flush."""
+    """A point of the index log: everything up to there is committed."""
 
     flush_number: int
+    """The last flush that was sealed; a point within the next one has its number, too."""
     length: int
     log_sum: int
-    """Hash of all rows up to there in the order of the log; UNKNOWN_SUM when they were not seen."""
+    """As a `LogPlace` has it; UNKNOWN_SUM when the rows were not seen."""
 
 
 UNKNOWN_SUM = -1

@@ -26,7 +26,7 @@ from app.kafka.topics import (
 )
 from app.redis.errors import MembersLost
 from app.redis.members import MEMBERS_IN_A_CALL
-from app.runtime import member_sync, rebuild, restore
+from app.runtime import index_log, member_sync, rebuild, restore
 from app.runtime.changelogs import CHECKPOINT_KEY
 from app.runtime.refold_queue import RefoldQueue
 from app.wire.refusals import RefusalCode
@@ -392,7 +392,7 @@ def test_an_index_of_the_first_life_is_not_taken_for_that_of_the_second(
         return index(number, shared, at)
 
     monkeypatch.setattr(Player, "_tear", lose_cells_and_redis)
-    for module in (restore, rebuild):
+    for module in (index_log, rebuild):
         monkeypatch.setattr(module, "open_index", note)
     assert play(Script(1, 1, [*eventful(), TORN, used("b")])).check() == []
     assert len(set(begun)) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,6 +115,8 @@ class World:
         self.running: set[int] = set()
         self.crashed: list[BaseException] = []
         self.sources: list[str] = []
+        self.divided: list[tuple[int, list[int]]] = []
+        """Among how many memory was divided, and which of them were at hand."""
         delivery = Delivery()
         delivery.attach(self.app)
         self.ownership: Ownership[Part] = Ownership(
@@ -127,6 +129,9 @@ class World:
         self.parts.append(part)
         self.tell_restored(number, "changelog", 0, 0.0)
         return part
+
+    def share_memory(self, count: int, at_hand: Iterable[Part]) -> None:
+        self.divided.append((count, sorted(part.number for part in at_hand)))
 
     def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:
         self.sources.append(f"{number} {source}")
@@ -466,3 +471,10 @@ async def test_who_is_mended_when_a_rebalance_has_begun_is_parked(world: World) 
     await world.assign(0)
     assert world.state_of(world.parts[1]) == "owned"
     assert world.sources[-1] == "0 parked"
+
+
+async def test_memory_is_divided_among_the_partitions_that_are_here(world: World) -> None:
+    await world.assign(1, 2)
+    await world.release(1, 2)
+    await world.assign(2, 3, 4)
+    assert world.divided == [(2, []), (3, [2])]

@@ -18,6 +18,7 @@ from tables import event_index
 from tables.event_index.directory import SegmentDirectory
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.index import EventIndex, LogDiffers
+from tables.event_index.log import LOG_START, RECORD_BYTES, LogPlace, log_records
 from tables.event_index.merge import FileSegmentWriter
 from tables.event_index.rows import ROW_BYTES
 from tests.world.profiles import count
@@ -155,16 +156,16 @@ class IndexAgainstDict(RuleBasedStateMachine):
         self.index.seal_flush(len(self.flushed) - 1)
         assert self.index.flushed_length == len(self.log)
 
-    @rule(share=st.floats(0, 1))
-    def truncate(self, share: float) -> None:
+    @rule(share=st.floats(0, 1), unread=st.floats(0, 1))
+    def truncate(self, share: float, unread: float) -> None:
         length = int(share * len(self.log))
         kept = self.index.truncate(length)
         assert kept <= length
-        self.settle_at_flush()
+        self.settle_at_flush(unread)
 
     @precondition(lambda self: self.on_disk)
-    @rule(clean=st.booleans())
-    def reopen(self, clean: bool) -> None:
+    @rule(clean=st.booleans(), unread=st.floats(0, 1))
+    def reopen(self, clean: bool, unread: float) -> None:
         flushed = self.flushed[-1]
         if clean:
             # What the head and whole segments hold of the last flush must survive.
@@ -177,7 +178,7 @@ class IndexAgainstDict(RuleBasedStateMachine):
         assert self.index.flushed_length <= flushed
         if clean:
             assert self.index.flushed_length == whole
-        self.settle_at_flush()
+        self.settle_at_flush(unread)
 
     def stop_uncleanly(self) -> None:
         shutil.copytree(self.root / "index", self.root / "as it stood")
@@ -185,18 +186,23 @@ class IndexAgainstDict(RuleBasedStateMachine):
         shutil.rmtree(self.root / "index")
         (self.root / "as it stood").rename(self.root / "index")
 
-    def settle_at_flush(self) -> None:
-        """The log is cut to where the index stands, then the flushed rest is loaded again."""
+    def settle_at_flush(self, share: float) -> None:
+        """The log is cut to where the index stands, then the flushed rest is loaded again.
+
+        `share`: of what the index has the log is not read.
+        """
         index = self.index
-        flush_number = max(index.flush_number, 0)
-        assert index.length == index.flushed_length == self.flushed[flush_number]
+        assert index.length == index.flushed_length
         last_flush = self.flushed[-1]
-        rest = self.flushed[flush_number + 1 :]
+        rest = [(number, end) for number, end in enumerate(self.flushed) if end > index.length]
         full_log = self.log[:last_flush]
         assert index.is_of_log == (index.length == 0)
-        index.load(packed(full_log[: index.length]))
+        first = int(share * index.length)
+        if index.length:
+            index.read_from(LOG_START.after(packed(full_log[:first])))
+        index.load(packed(full_log[first : index.length]))
         assert index.is_of_log
-        for number, end in enumerate(rest, flush_number + 1):
+        for number, end in rest:
             index.load(packed(full_log[index.length : end]))
             index.seal_flush(number)
         self.log = full_log
@@ -460,6 +466,47 @@ def test_memory_stays_within_its_bound_as_filters_go_cold(tmp_path: Path) -> Non
     assert index.resident_bytes < bound
     assert index.find_many(expected_ids) == [entry(i) for i in range(0, 400_000, 1_000)]
     index.close()
+
+
+def test_memory_stays_within_its_bound_while_a_log_is_loaded(tmp_path: Path) -> None:
+    bound = 1_000_000
+    log = packed([(event_id, entry(i)) for i, event_id in enumerate(random_ids(100_000, 3))])
+    index = EventIndex(tmp_path, memory_bytes=bound)
+    for at in range(0, len(log), 400_000):
+        index.load(log[at : at + 400_000])
+        assert index.resident_bytes < bound
+    assert index.length == 100_000
+    index.close()
+    assert EventIndex(tmp_path).length == 100_000
+
+
+def test_a_log_that_differs_is_noticed_where_local_disk_ends(tmp_path: Path) -> None:
+    rows = [(event_id, entry(i)) for i, event_id in enumerate(random_ids(400, 5))]
+    index = EventIndex(tmp_path, head_rows=64)
+    index.load(packed(rows))
+    index.close()
+    swapped = [rows[1], rows[0], *rows[2:]]
+    again = EventIndex(tmp_path, head_rows=64)
+    with pytest.raises(LogDiffers):
+        again.read_from(LOG_START.after(packed(swapped)))
+    again.read_from(LOG_START.after(packed(swapped[:100])))
+    with pytest.raises(LogDiffers):
+        again.load(packed(rows[100:]))
+    again.read_from(LOG_START.after(packed(rows)))
+    assert again.is_of_log
+    again.close()
+
+
+def test_a_place_of_the_log_does_not_hang_on_how_its_rows_were_cut(tmp_path: Path) -> None:
+    log = packed([(event_id, entry(i)) for i, event_id in enumerate(random_ids(20_000, 6))])
+    place = LOG_START
+    for at in range(0, len(log), 1_240):
+        place = place.after(log[at : at + 1_240])
+    assert place == LOG_START.after(log)
+    assert LogPlace.unpacked(place.packed()) == place
+    records = list(log_records(place, log))
+    assert b"".join(part for _, part in records) == log
+    assert [first for first, _ in records] == [place, place.after(log[:RECORD_BYTES])]
 
 
 def test_of_an_id_added_twice_before_sorting_the_newest_entry_wins() -> None:
