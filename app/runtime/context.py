@@ -122,7 +122,11 @@ class WorkerContext:
     """Size of all flushes that are packed and not committed."""
 
     partitions_at_hand: int = 0
-    """Among how many partitions what all have together is divided; 0: not known yet."""
+    """Among how many partitions memory is divided; 0: not known yet."""
+
+    def divide_memory(self, partitions: int) -> None:
+        """Divide what partitions have together among so many."""
+        self.partitions_at_hand = partitions
 
     @property
     def index_bytes(self) -> int:

@@ -71,9 +71,9 @@ class Restorer:
 
     def share_memory(self, count: int, at_hand: Iterable[OwnedPartition]) -> None:
         """Divide the memory for event indexes among so many; some are at hand already."""
-        self._shared.partitions_at_hand = count
+        self._shared.divide_memory(count)
         for owned in at_hand:
-            owned.state.index.memory_bytes = self._shared.index_bytes
+            owned.state.index.limit_memory(self._shared.index_bytes)
 
     def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:
         """Note from where a partition was restored, and how long it took."""

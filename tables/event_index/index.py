@@ -116,15 +116,10 @@ class EventIndex:
         """Where the rows of the next flush begin in the log, once it was read."""
         return self._log
 
-    @property
-    def memory_bytes(self) -> int:
-        """The most memory this index may take; may be changed as partitions come and go."""
-        return self._memory_bytes
-
-    @memory_bytes.setter
-    def memory_bytes(self, value: int) -> None:
-        self._memory_bytes = value
-        self._head_rows = _head_rows(value)
+    def limit_memory(self, memory_bytes: int) -> None:
+        """Take at most so much memory from now on; partitions come and go."""
+        self._memory_bytes = memory_bytes
+        self._head_rows = _head_rows(memory_bytes)
         self._cool_filters(0)
         self._warm_filters(_WARMED_AT_ONCE_BYTES)
 

@@ -460,9 +460,9 @@ def test_memory_stays_within_its_bound_as_filters_go_cold(tmp_path: Path) -> Non
     assert index.resident_bytes < bound
     assert any(segment.cold for segment in index._segments)
     assert index.find_many(expected_ids) == [entry(i) for i in range(0, 400_000, 1_000)]
-    index.memory_bytes = 100_000_000
+    index.limit_memory(100_000_000)
     assert not any(segment.cold for segment in index._segments)
-    index.memory_bytes = bound
+    index.limit_memory(bound)
     assert index.resident_bytes < bound
     assert index.find_many(expected_ids) == [entry(i) for i in range(0, 400_000, 1_000)]
     index.close()
@@ -522,7 +522,7 @@ def test_of_an_id_added_twice_before_sorting_the_newest_entry_wins() -> None:
 def test_filters_make_room_for_rows_that_wait_for_their_flush(tmp_path: Path) -> None:
     index = EventIndex(tmp_path, memory_bytes=1_000_000)
     fill(index, 100_000, flush_rows=1_000)
-    index.memory_bytes = 1_000_000
+    index.limit_memory(1_000_000)
     assert any(s.on_disk and not s.cold for s in index._segments)
     for seed in range(14):
         index.add_many(random_ids(1_000, seed + 10), [entry(i) for i in range(1_000)])
