@@ -103,14 +103,14 @@ async def read_tail(
                     break
             upper = position
         async for _, records in _between(consumer, {tp: position}, {tp: end}):
-            yield [_log_record(record) for record in records]
+            yield [log_record(record) for record in records]
 
 
 async def _first_record(
     consumer: Consumer, tp: TopicPartition, start: int, end: int
 ) -> LogRecord | None:
     async for _, records in _between(consumer, {tp: start}, {tp: end}):
-        return _log_record(records[0])
+        return log_record(records[0])
     return None
 
 
