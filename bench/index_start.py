@@ -55,13 +55,13 @@ async def _write(settings: Settings, number: int, size: int) -> None:
     producer, place = PartitionProducer(settings, number), LOG_START
     random = np.random.default_rng(number)
     await producer.start()
-    tp = _log_of(settings, number)
+    topic = settings.topic(INDEX_CHANGELOG)
     while place.length < size:
         count = min(size - place.length, 10 * RECORD_BYTES // ROW_BYTES)
         rows = random.bytes(count * ROW_BYTES)
         await producer.commit(
             [
-                Record(*tp, b"", part, [(PLACE_HEADER, at.packed())])
+                Record(topic, number, b"", part, [(PLACE_HEADER, at.packed())])
                 for at, part in log_records(place, rows)
             ]
         )
