@@ -120,13 +120,10 @@ class Aggregation(ABC, Generic[S]):
         recurring: bool = False,
         prorated: bool = False,
         timezone: str = "UTC",
-        in_advance: bool = False,
     ):
         self.recurring = recurring
         self.prorated = prorated
         self.timezone = timezone
-        self.in_advance = in_advance
-        """Whether each event is billed when it comes."""
 
     def initialize(self) -> S:
         """Return the state of no event."""

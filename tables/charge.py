@@ -91,7 +91,6 @@ class ChargeFold:
             recurring=metric.recurring,
             prorated=charge.prorated,
             timezone=timezone,
-            in_advance=self.in_advance,
         )
         self.unique = self.aggregation.reads == "operation"
         self.applies = type(self.aggregation).apply is not Aggregation.apply

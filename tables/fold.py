@@ -311,11 +311,15 @@ def apply_members(
 ) -> None:
     """Run the operations on their members; every member must be at hand."""
     for cell, name, operation in operations:
-        aggregation: UniqueCount = cell.layer.span.fold.aggregation  # type: ignore[assignment]
-        member = members.get(name)
-        member = aggregation.settled(member, settled_ms)
-        joined = aggregation.joined(member, operation)
-        if joined is member:
+        fold = cell.layer.span.fold
+        aggregation: UniqueCount = fold.aggregation  # type: ignore[assignment]
+        spills = fold.in_advance and members.spill(name, operation)
+        whole = fold.in_advance and not members.keep_apart(name, operation)
+        member = aggregation.settled(members.get(name), settled_ms, whole=whole)
+        if spills:
+            member = aggregation.reduced(member)
+        joined = aggregation.joined(member, operation, whole=whole)
+        if joined is member and not spills:
             continue
         members.put(name, joined)
         _move(cell, aggregation.change(member, operation), settled_ms, folded)

@@ -48,6 +48,9 @@ class MemberOperation(NamedTuple):
 Member = tuple[MemberOperation, ...]
 """The operations of one property that still matter, in event-time order."""
 
+WHOLE_OPERATIONS = 16
+"""Operations that a member paid in advance keeps all; of more each has a row of its own."""
+
 Contributions = dict[tuple[int, int], tuple[int, int]]
 """(active, spells) by (period_ms, cut_ms)."""
 
@@ -92,26 +95,32 @@ class UniqueCount(Aggregation[UniqueCountState]):
         """Return by how much the number of active properties changes."""
         return Decimal(adds - active)
 
-    def settled(self, member: Member, settled_ms: int) -> Member:
+    def settled(self, member: Member, settled_ms: int, *, whole: bool = False) -> Member:
         """Return the member with the published cuts up to `settled_ms` merged into cut 0."""
         if not any(0 < cut_ms <= settled_ms for cut_ms in set(map(_cut_ms, member))):
             return member
         return self.reduced(
-            tuple(o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member)
+            tuple(o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member),
+            whole=whole,
         )
 
-    def reduced(self, member: Member) -> Member:
-        """Return the operations that still matter; older programs kept others, too."""
+    def reduced(self, member: Member, *, whole: bool = False) -> Member:
+        """Return the operations that still matter; older programs kept others, too.
+
+        `whole`: all of them do, for the next one may be dated after any of them.
+        """
+        if whole:
+            return tuple(dict.fromkeys(member))
         kept: list[MemberOperation] = []
         for _, group in groupby(member, key=self._place):
             kept += self._kept(group)
         return tuple(kept)
 
-    def joined(self, member: Member, operation: MemberOperation) -> Member:
+    def joined(self, member: Member, operation: MemberOperation, *, whole: bool = False) -> Member:
         """Return the member with one more operation, unless that operation does not matter."""
         if not member:
             return (operation,)
-        if self.in_advance:
+        if whole:
             return _with(member, operation)
         first, after = self._group(member, operation)
         group = member[first:after]
@@ -187,11 +196,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
     def _kept(self, group: Iterable[MemberOperation]) -> Member:
         """Return the last operation of a group for each cut; prorated, also its last addition.
 
-        A prorated group is one day: only an addition and the end of the day matter. Paid in
-        advance, every operation matters: the next one may be dated after any of them.
+        A prorated group is one day: only an addition and the end of the day matter.
         """
-        if self.in_advance:
-            return tuple(dict.fromkeys(group))
         last: dict[tuple[int, bool], MemberOperation] = {}
         for operation in group:
             if self.prorated and operation.adds:
@@ -223,6 +229,11 @@ def was_active(member: Member, timestamp_ms: int, position: Position, known: Pos
     after = bisect_left(member, (timestamp_ms, position), key=_event_time)
     places = range(after - 1, -1, -1)
     return next((member[i].adds for i in places if member[i].position < known), False)
+
+
+def is_full(member: Member, operation: MemberOperation) -> bool:
+    """Return True if a member that keeps all operations has no room for one more."""
+    return len(member) >= WHOLE_OPERATIONS and _with(member, operation) is not member
 
 
 def _with(member: Member, operation: MemberOperation) -> Member:

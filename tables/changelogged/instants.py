@@ -13,6 +13,7 @@ import msgspec
 
 from app.wire.arrivals import Arrival, Position, SubscriptionKey
 from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.operations import ROW_PREFIX, Operations
 from tables.changelogged.packed_rows import PackedRows
 
 CellId = str
@@ -61,6 +62,8 @@ class InstantTable:
         self._chains: dict[bytes, bytes] = {}
         self._figures = PackedRows()
         self._dirty: dict[bytes, bytes | None] = {}
+        self.operations = Operations(self._write)
+        """Operations of properties that have many; members keep those of the others."""
 
     def decided(self) -> InstantTable:
         """Return a table with the same chains and figures, of which nothing waits; for reading."""
@@ -162,6 +165,8 @@ class InstantTable:
             self.undecided.setdefault(arrival.name, {})[arrival.position] = arrival
         elif kind == _CHAIN:
             self._chains[key] = value
+        elif kind == ROW_PREFIX:
+            self.operations.load(key, value)
         else:
             self._figures.add(key, b"", value)
 

@@ -13,7 +13,8 @@ import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps
 from tables.changelogged.checksum import ChangelogSum
-from tables.unique_count import Member, MemberOperation
+from tables.changelogged.operations import Operations
+from tables.unique_count import Member, MemberOperation, is_full
 
 SetKey = bytes
 MemberKey = tuple[SetKey, str]
@@ -62,9 +63,11 @@ def unpack_member(packed: bytes) -> Member:
 class Members:
     """Cache and overlay of one partition's members."""
 
-    def __init__(self, capacity: int | None = 500_000):
+    def __init__(self, capacity: int | None = 500_000, operations: Operations | None = None):
         self.capacity = capacity
         """Number of members kept; None: all of them, because there is no store."""
+        self.operations = operations or Operations()
+        """Operations of properties paid in advance that have many, each in a row."""
         self._cache: dict[MemberKey, Member] = {}
         self._complete: set[SetKey] = set()
         self._dropped: set[SetKey] = set()
@@ -112,6 +115,21 @@ class Members:
         self._dirty.setdefault(name, self._cache.get(name, ()))
         self._cache[name] = member
 
+    def spill(self, name: MemberKey, operation: MemberOperation) -> bool:
+        """Give each operation of a member its own row, if one more has no room in it."""
+        if name in self.operations or not is_full(self.get(name), operation):
+            return False
+        for known in self.get(name):
+            self.operations.add(name, known)
+        return True
+
+    def keep_apart(self, name: MemberKey, operation: MemberOperation) -> bool:
+        """Keep an operation in a row of its own, if those before it are kept so."""
+        if name not in self.operations:
+            return False
+        self.operations.add(name, operation)
+        return True
+
     def at_hand(self, keys: Container[SetKey]) -> dict[SetKey, AtHand]:
         """Return the members of some sets that are at hand."""
         pending = self._dirty.keys() | self._unwritten.keys()
@@ -148,6 +166,7 @@ class Members:
     def forgetting(self, keys: Iterable[SetKey]) -> Steps[None]:
         """Remove refolded sets from here and, with the next write, from the store; in steps."""
         dropped = set(keys)
+        self.operations.drop(dropped)
         self._dropped |= dropped
         self._complete |= dropped
         names = list(self._cache) if dropped else []
@@ -160,7 +179,9 @@ class Members:
 
     def drop(self, keys: Iterable[SetKey]) -> None:
         """Remove sets that no span has any more from the store, with the next write."""
-        self._dropped.update(keys)
+        dropped = list(keys)
+        self.operations.drop(dropped)
+        self._dropped.update(dropped)
 
     def replacing(self, others: Members) -> Steps[None]:
         """Take over the members that a refold made, in steps."""
@@ -168,6 +189,7 @@ class Members:
             self.put(name, member)
             if count % STEP_ITEMS == 0:
                 yield
+        yield from self.operations.replacing(others.operations)
         self._complete |= others._complete
 
     def take_dropped(self) -> list[SetKey]:

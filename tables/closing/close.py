@@ -151,6 +151,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
         partition.cuts.forget(name, settled_ms)
         yield
     partition.cuts.forget_instants()
+    yield from partition.members.operations.settling(partition.checkpoint.cut_ms)
 
 
 def entering_history(partition: Partition) -> Generator[Renewed | None, None, None]:

@@ -26,6 +26,7 @@ from tables.closing.instant_records import Change, InstantRecords, subscription_
 from tables.instants.book import Book
 from tables.instants.chain import NO_FIGURE, Chain, Figure, take_out
 from tables.instants.deciding import Counted, counted_in, decided
+from tables.instants.sweep import Sweep
 from tables.partition.partition import Partition
 from tables.routing.route import Route
 
@@ -102,7 +103,7 @@ def members_ahead(
     found = yield from _wanted_by(partition, deciding, [name])
     for _, counted in deciding.places(arrival, groups_known=False) if arrival is not None else ():
         member = counted.member(partition.members)
-        if member is not None and partition.members.is_missing(member):
+        if member is not None and deciding.sweep.is_missing(member):
             found.append(member)
     return found
 
@@ -116,7 +117,7 @@ def _wanted_by(
         arrival = None if step is None else step.arrival
         for _, counted in deciding.places(arrival) if arrival is not None else ():
             member = counted.member(partition.members)
-            if member is not None and partition.members.is_missing(member):
+            if member is not None and deciding.sweep.is_missing(member):
                 wanted[member] = None
     return list(wanted)
 
@@ -151,6 +152,8 @@ class Deciding:
         self._partition = partition
         self._book = book
         self._cut_ms = cut_ms
+        self.sweep = Sweep(partition.members)
+        """What is known of unique counts; steps have to be taken in order of position."""
         self._live = route_of or partition.packing.route_of
         definitions = partition.definitions
         self._as_of_ms = None if cut_ms == NEVER_MS else cut_ms
@@ -315,7 +318,7 @@ class Deciding:
         before = self._book.chain(identity)
         chain = Chain() if before is None else Chain(before.current, before.peak, before.billed)
         as_of = step.position if step.corrects else None
-        chain, figure = decided(counted, chain, self._partition.members, as_of)
+        chain, figure = decided(counted, chain, self.sweep, as_of)
         previous = known.get(identity)
         stored = StoredFigure(
             identity,

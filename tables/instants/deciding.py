@@ -12,7 +12,7 @@ from tables.cells.cell import Layer, Span, window_of
 from tables.changelogged.members import MemberKey, Members
 from tables.fold import set_of
 from tables.instants.chain import Chain, Figure, bill, prorated, take_in
-from tables.unique_count import was_active
+from tables.instants.sweep import Sweep
 from tables.values import Ignored, Value
 
 
@@ -60,7 +60,7 @@ def counted_in(span: Span, arrival: Arrival, *, groups_known: bool = True) -> Co
 def decided(
     counted: Counted,
     chain: Chain,
-    members: Members,
+    sweep: Sweep,
     known: Position | None = None,
     period: Period | None = None,
 ) -> tuple[Chain, Figure]:
@@ -69,11 +69,10 @@ def decided(
     `known`: position of the correction that the event comes with, if one made it so later.
     """
     fold, value, arrival = counted.layer.span.fold, counted.value, counted.arrival
-    active, member = False, counted.member(members)
+    active, member = False, counted.member(sweep.members)
     if member is not None:
         place = arrival.position
-        operations = members.get(member)
-        active = was_active(operations, arrival.timestamp_ms, place, known or place)
+        active = sweep.was_active(member, arrival.timestamp_ms, place, known or place)
     part = fold.aggregation.part(value.number, adds=value.adds, active=active)
     chain, figure = take_in(chain, part, counts_values=fold.unique)
     if fold.charge.prorated:

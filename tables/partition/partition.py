@@ -76,7 +76,6 @@ class Partition:
         self.number = number
         self.definitions = definitions
         self.index = index
-        self.members = members or Members()
         self.checkpoint = carried.checkpoint or Checkpoint()
         self.event_ranges = carried.event_ranges or EventRangesTable(
             self._is_defined, self._begin_rest
@@ -87,6 +86,7 @@ class Partition:
         self.corrections = CorrectionTable() if known is None else known
         self.evaluations = carried.evaluations or EvaluationTable()
         self.instants = carried.instants or InstantTable()
+        self.members = members or Members(operations=self.instants.operations)
         self.daily = carried.daily or DailyTable()
         tables = Tables(
             definitions,

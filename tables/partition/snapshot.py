@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.bounds.limits import CHANGELOG_RECORD_BYTES
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.keys import SpanKey
@@ -62,6 +62,8 @@ class Snapshot:
         self._deleted: dict[bytes, None] = {}
         self._loaded = 0
         self._loaded_hash = 0
+        # What is loaded is sorted in at once as far as cuts are taken.
+        drained(tables.members.operations.settling(tables.checkpoint.cut_ms))
 
     def mark(self, cell: Cell) -> None:
         """Mark a changed cell for the next flush."""
@@ -149,6 +151,7 @@ class Snapshot:
         cells += [(key, None) for key in self._deleted]
         self._deleted.clear()
         members = yield from tables.members.taking_changes()
+        yield from tables.members.operations.deleting()
         changes = Changes(
             cells,
             members,

@@ -70,7 +70,7 @@ def estimated(
         grouped_by = tuple(zip(keys, counted.groups, strict=False)) if counted.groups else ()
         start_ms = counted.period.start_ms
         identity = cell_id(subscription, charge.id, counted.filter_id, grouped_by, start_ms)
-        _, figure = decided(counted, _chain_of(book, identity), partition.members)
+        _, figure = decided(counted, _chain_of(book, identity), deciding.sweep)
         fees.append(
             EstimatedFee(charge, span.fold.metric, bucket, grouped_by, figure.applied_units)
         )

@@ -15,6 +15,7 @@ from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanSetKey
 from tables.changelogged.members import AtHand, SetKey, unpack_member
+from tables.changelogged.operations import Row, row_of
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.unique_count import Member, UniqueCount
@@ -31,6 +32,9 @@ class MemberSet(NamedTuple):
     name: SpanSetKey
     key: SetKey
     expected: Mapping[str, Member]
+    rows: Mapping[str, list[Row]]
+    """Operations in rows of their own, by property text; those that it must have."""
+    wanted_rows: Mapping[str, list[Row]]
 
     def difference(
         self, number: int, stored: Mapping[str, bytes], at_hand: AtHand, next_cut_ms: int
@@ -42,12 +46,19 @@ class MemberSet(NamedTuple):
         """
         aggregation: UniqueCount = self.span.fold.aggregation  # type: ignore[assignment]
 
-        def standing(member: Member) -> Member:
-            return aggregation.settled(aggregation.reduced(member), next_cut_ms)
+        def standing(member: Member, *, whole: bool) -> Member:
+            reduced = aggregation.reduced(member, whole=whole)
+            return aggregation.settled(reduced, next_cut_ms, whole=whole)
 
         def differs(text: str, member: Member) -> bool:
             wanted = self.expected.get(text, ())
-            return member != wanted and standing(member) != standing(wanted)
+            apart = text in self.rows or text in self.wanted_rows
+            if apart and self._rows_of(text, member) != self.wanted_rows.get(text):
+                return True
+            whole = self.span.fold.in_advance and not apart
+            return member != wanted and standing(member, whole=whole) != standing(
+                wanted, whole=whole
+            )
 
         kept = {text: unpack_member(packed) for text, packed in stored.items()}
         kept |= {text: member for text, (member, pending) in at_hand.items() if pending}
@@ -72,6 +83,11 @@ class MemberSet(NamedTuple):
             refolded={"members": str(len(self.expected)), "differing": "0"}
             | {f'"{text}"': _shown(self.expected.get(text, ())) for text in named},
         )
+
+    def _rows_of(self, text: str, member: Member) -> list[Row]:
+        """Return the rows of a property; an older program kept all operations in the member."""
+        rows = self.rows.get(text)
+        return sorted(map(row_of, member)) if rows is None else rows
 
 
 def _shown(member: Member) -> str:
@@ -103,11 +119,14 @@ def member_sets(
         for name in {**live.all_sets(), **shadow.sets}:
             if name[:2] in strangers:
                 continue
-            found = expected.get(shadow.sets.get(name, b""), {})
+            shadow_key, key = shadow.sets.get(name, b""), live.set_named(name)
+            found = expected.get(shadow_key, {})
             yield MemberSet(
                 meter_key,
                 live,
                 name,
-                live.set_named(name),
+                key,
                 {t: m for t, (m, _) in found.items() if m},
+                partition.members.operations.of_set(key),
+                refold.members.operations.of_set(shadow_key),
             )

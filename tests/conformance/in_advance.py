@@ -16,6 +16,7 @@ from tables.aggregation import Groups
 from tables.cells.cell import window_of
 from tables.instants.chain import NO_FIGURE, Chain, Figure, in_advance_units
 from tables.instants.deciding import counted_in, decided
+from tables.instants.sweep import Sweep
 from tests.conformance.comparison import Comparison, Difference
 from tests.conformance.files import Vector
 from tests.conformance.scenario import ORGANIZATION, Folded, arrivals, charge_of, fold, metric_of
@@ -27,6 +28,7 @@ CellName = tuple[str | None, Groups]
 def _figures(folded: Folded) -> tuple[list[Figure], dict[CellName, Chain]]:
     """Return the figure of each event dated in the period, in order of position, and the chains."""
     span, period, members, taken = folded[:4]
+    sweep = Sweep(members)
     chains: dict[CellName, Chain] = {}
     figures: list[Figure] = []
     for arrival in taken:
@@ -34,7 +36,7 @@ def _figures(folded: Folded) -> tuple[list[Figure], dict[CellName, Chain]]:
         if counted is not None:
             name = counted.filter_id, counted.groups
             chain = chains.get(name, Chain())
-            chains[name], figure = decided(counted, chain, members, period=period)
+            chains[name], figure = decided(counted, chain, sweep, period=period)
             figures.append(figure)
         elif span.timeline.holding(arrival.timestamp_ms) is not None:
             figures.append(NO_FIGURE)

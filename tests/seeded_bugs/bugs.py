@@ -76,6 +76,36 @@ BUGS = (
         "next((member[i].adds for i in places), False)",
     ),
     Bug(
+        "row-known-too-early",
+        "tables/changelogged/operations.py",
+        "if position_of(row) < known:",
+        "if True:",
+    ),
+    Bug(
+        "operations-lost-when-they-are-many",
+        "tables/changelogged/members.py",
+        "self.operations.add(name, known)",
+        "pass",
+    ),
+    Bug(
+        "rows-of-a-refold-lost",
+        "tables/changelogged/members.py",
+        "yield from self.operations.replacing(others.operations)",
+        "yield",
+    ),
+    Bug(
+        "rows-not-verified",
+        "tables/reading/member_sets.py",
+        "if apart and self._rows_of(text, member) != self.wanted_rows.get(text):",
+        "if False:",
+    ),
+    Bug(
+        "operations-looked-at-one-by-one",
+        "tables/closing/close.py",
+        "yield from partition.members.operations.settling(partition.checkpoint.cut_ms)",
+        "yield",
+    ),
+    Bug(
         "dedupe-removed",
         "tables/partition/intake.py",
         "known = latest.get(identity) or found",

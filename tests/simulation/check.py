@@ -32,6 +32,7 @@ from app.wire.usage_records import Topic
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey, SpanSetKey
 from tables.changelogged.members import MemberKey, SetKey
+from tables.changelogged.operations import Row, row_of
 from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
 from tables.reading.verification import Verification
@@ -54,8 +55,8 @@ class DeadLetter(NamedTuple):
     code: str
 
 
-Members = dict[tuple[SpanKey, SpanSetKey, str], Member]
-"""By span, set and property text."""
+Members = dict[tuple[SpanKey, SpanSetKey, str], tuple[Member, list[Row]]]
+"""Each with all its operations if it is paid in advance, by span, set and property text."""
 
 
 def members_of(
@@ -74,8 +75,12 @@ def members_of(
     for (key, text), member in kept.items():
         if key in found and member:
             span, known = found[key]
-            aggregation = cast(UniqueCount, span.fold.aggregation)
-            members[span.key, known, text] = aggregation.settled(member, settled_ms)
+            aggregation, rows = cast(UniqueCount, span.fold.aggregation), list[Row]()
+            if span.fold.in_advance:
+                apart = partition.members.operations.of_set(key).get(text)
+                rows = sorted(map(row_of, member)) if apart is None else apart
+                member = aggregation.reduced(member)
+            members[span.key, known, text] = aggregation.settled(member, settled_ms), rows
     return members
 
 

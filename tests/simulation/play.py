@@ -43,7 +43,7 @@ from tables.changelogged.checksum import sum_of
 from tables.changelogged.members import MemberKey, unpack_member
 from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
-from tables.unique_count import Member
+from tables.unique_count import WHOLE_OPERATIONS, Member
 from tests.simulation.asking import Answers, usage_at
 from tests.simulation.check import Outcome, arrivals_in, members_of, verified
 from tests.simulation.kafka import Broker, Log
@@ -125,6 +125,8 @@ def _settings(partitions: int) -> Settings:
 
 _UNDEFINED_NAMES = (UNDEFINED_NAMES, 0, 1)
 """How many are kept one by one, by turns."""
+_WHOLE_OPERATIONS = (WHOLE_OPERATIONS, 1, 2)
+"""How many operations a member keeps that is paid in advance, by turns."""
 
 
 def play(script: Script, seed: int = 0) -> Outcome:
@@ -145,7 +147,8 @@ async def in_simulation(
     remember_tasks(cast(VirtualLoop, asyncio.get_running_loop()))
     player = Player(script, seed, directory)
     few = patch("tables.changelogged.presence.UNDEFINED_NAMES", _UNDEFINED_NAMES[seed % 3])
-    with simulated(player.broker, player.redis), few:
+    apart = patch("tables.unique_count.WHOLE_OPERATIONS", _WHOLE_OPERATIONS[seed // 3 % 3])
+    with simulated(player.broker, player.redis), few, apart:
         return await act(player)
 
 
