@@ -222,6 +222,7 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
         append_time_ms=portion.append_time_ms,
         refused=portion.refused,
         corrections=corrections,
+        plain=portion.plain,
     )
     failpoint("after-fold")
     return await _is_more(owned, portion)

@@ -18,7 +18,6 @@ from app.meter.errors import BeyondRetention
 from app.runtime.owned import OwnedPartition
 from app.runtime.scans import Scanner, ScanTurn, feeding
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from tables.changelogged.presence import REST
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 
@@ -70,8 +69,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
                         _let_stand(owned, lost, _DELETED, meter_keys, names)
                         meter_keys, names = {}, {}
                     return
-                if REST not in meter_keys:
-                    scan.seek_only({(org, external_id) for org, external_id, _ in meter_keys})
+                scan.seek_only(*job.sought())
                 scan.start(owned.state.checkpoint, *job.start_offsets())
                 await turn.near(scan, owned.state.checkpoint, feed)
                 async with shaping:

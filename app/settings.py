@@ -373,6 +373,11 @@ class Settings(BaseSettings):
     dedupe_memory_bytes: int = Field(
         256 * 1024 * 1024, ge=1024 * 1024, description="Most memory for the index of known events."
     )
+    ledger_bytes: int = Field(
+        50 * 1024 * 1024 * 1024,
+        ge=0,
+        description="Most local disk for events that are read again; the oldest go. 0: none.",
+    )
     verify_pairs_per_minute: int = Field(
         10,
         ge=0,

@@ -14,6 +14,7 @@ from app.clock import Clock
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
+from app.ledger.ledger import LedgerRoom
 from app.redis.members import MemberStore
 from app.runtime.apart import FirstFailure
 from app.runtime.delivery import Delivery
@@ -120,6 +121,12 @@ class WorkerContext:
     """Rebuilds since the start, by the torn or lost part: partition, index, members, published."""
     unsent_bytes: int = 0
     """Size of all flushes that are packed and not committed."""
+    ledger_room: LedgerRoom = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        directory = settings.state_dir / "ledger" / (settings.topic_prefix or "meter")
+        self.ledger_room = LedgerRoom(directory, settings.ledger_bytes)
 
     partitions_at_hand: int = 0
     """Among how many partitions memory is divided; 0: not known yet."""

@@ -247,8 +247,8 @@ class Engine:
 
     def scan(self, owned: OwnedPartition) -> Scan:
         """Return a reader of all events of a partition."""
-        work = self.tally.work
-        return Scan(self.settings, owned.number, self.homes, self.definitions, work)
+        work, ledger = self.tally.work, owned.ledger
+        return Scan(self.settings, owned.number, self.homes, self.definitions, work, ledger)
 
     async def append(
         self,

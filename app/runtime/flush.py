@@ -18,6 +18,7 @@ from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
 from app.kafka.transactions import Fenced, Record
+from app.ledger.ledger import Ledger
 from app.runtime.changelogs import (
     ANY_METER_KEY,
     CHANGELOGS,
@@ -53,6 +54,7 @@ class Packing:
         refold_queue: RefoldQueue,
         cuts: Cuts,
         forwards: Forwards,
+        ledger: Ledger,
     ):
         self._state = state
         self._context = context
@@ -60,6 +62,7 @@ class Packing:
         self._refold_queue = refold_queue
         self._cuts = cuts
         self._forwards = forwards
+        self._ledger = ledger
         self._offsets = (state.checkpoint.raw_next, state.checkpoint.rekeyed_next)
         """At the last flush."""
 
@@ -106,6 +109,7 @@ class Packing:
         if self._next_flush.leaving:
             # Whoever takes it over need not be careful.
             checkpoint.attempt = -1
+        self._ledger.pack()
         gone = state.members.take_dropped()
         records = self._next_flush.take_records()
         changes = yield from state.taking_changes()
@@ -123,8 +127,9 @@ class Packing:
         records.append(Record(topic, number, CHECKPOINT_KEY, packed, []))
         return records, changes.members, gone
 
-    def seal_index(self, flush: int) -> None:
+    def keep_on_disk(self, flush: int) -> None:
         """Let local disk keep what the flush made durable."""
+        self._ledger.commit()
         index = self._state.index
         index.seal_flush(flush)
         if index.disk_error is not None:
@@ -248,7 +253,7 @@ class Flusher:
         # 6. Acknowledge its batches. Local disk and Redis follow.
         for batch in unsent.batches:
             context.delivery.acknowledge(batch)
-        self._packing.seal_index(unsent.checkpoint.flush)
+        self._packing.keep_on_disk(unsent.checkpoint.flush)
         await self._members.follow()
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:

@@ -70,6 +70,7 @@ class OwnedPartition:
         self.life = Life(number, shared, State.NEW if is_new else State.RUNNING)
         self.work = TableWork(self.life)
         self.lock = self.work.lock
+        self.ledger = shared.ledger_room.of(number, state.checkpoint, shared.raw_lookup.find_many)
         self.next_flush = NextFlush()
         self.forwards = Forwards()
         self._forwarded = (0, -1)
@@ -83,7 +84,13 @@ class OwnedPartition:
         self.commits = Commits(state, shared)
         self.members = MemberSync(state, self.life, self.commits)
         self._packing = Packing(
-            state, shared, self.next_flush, self.refold_queue, self.cuts, self.forwards
+            state,
+            shared,
+            self.next_flush,
+            self.refold_queue,
+            self.cuts,
+            self.forwards,
+            self.ledger,
         )
         self._flusher = Flusher(
             self.life,
@@ -168,6 +175,7 @@ class OwnedPartition:
         """Leave it as it is, unsent flush and all."""
         await self.suspend()
         await self.members.halt()
+        await self.ledger.rest()
 
     def mark_abandoned(self) -> None:
         """Write nothing of it any more."""
@@ -176,6 +184,7 @@ class OwnedPartition:
     async def abandon(self) -> None:
         """Give the partition up as it is; a fold that waits for definitions ends."""
         self.life.give_up()
+        self.ledger.give_up()
         self.commits.forget_unsent()
         await self.life.wake()
 
@@ -225,17 +234,20 @@ class OwnedPartition:
         marks: dict[int, tuple[int, int]] | None = None,
         refused: Sequence[tuple[Refusal, RawRecord | UnreadBatch]] = (),
         corrections: Sequence[CorrectionArrival] = (),
+        plain: bool = False,
     ) -> None:
         """Fold arrivals and move the offsets past the records they came from.
 
-        `refused`: what else those raw records hold; it goes with the same flush.
+        `refused`: what else those raw records hold; it goes with the same flush. `plain`: each
+        event is all that its raw record holds.
         """
         await self._room()
         async with self.lock:
             with self.life.change():
-                await self._fold(runs)
+                await self._fold(runs, plain)
                 if corrections:
                     await self.shared.turns.run(self._fold_work, self._correcting(corrections))
+                    self.ledger.note_corrections(corrections)
                 await self.verdicts.refuse_raw(refused)
                 checkpoint = self.state.checkpoint
                 if raw_next is not None:
@@ -277,7 +289,7 @@ class OwnedPartition:
             self.disk_full = self.shared.clock.now_ms(), text
         return bool(wanted)
 
-    async def _fold(self, runs: Sequence[Run]) -> None:
+    async def _fold(self, runs: Sequence[Run], plain: bool) -> None:
         clock = self.shared.turns.clock
         begun_s = clock()
         size = self.shared.settings.slice_events
@@ -289,6 +301,8 @@ class OwnedPartition:
             result = await self._folded(part)
             if result is None:
                 return
+            # While the events are in the processor's cache.
+            self.ledger.note(part, plain=plain)
             self._note(result)
 
     async def _folded(self, part: Sequence[Run]) -> Slice | None:

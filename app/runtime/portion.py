@@ -90,6 +90,8 @@ class Portion:
         """The batch has nothing after it."""
         self.waits_past_ms: int | None = None
         """What comes next hangs on the definitions up to then."""
+        self.plain = True
+        """Each event is all that its raw record holds, without a header."""
         self.refused: list[tuple[Refusal, RawRecord | UnreadBatch]] = []
         self.corrections: list[CorrectionArrival] = []
         self._arrivals: defaultdict[MeterKey, list[Arrival]] = defaultdict(list)
@@ -156,6 +158,7 @@ class Portion:
             step -= ITEM_BYTES * len(found)
             for arrived in found:
                 if isinstance(arrived, Arrival):
+                    self.plain = False
                     arrivals[arrived.meter_key].append(arrived)
                 elif isinstance(arrived, Refusal):
                     refused.append((arrived, raw))

@@ -1,4 +1,7 @@
-"""Scan: the events of a home partition read again, for refold, explain and verify."""
+"""Scan: the events of a home partition read again, for refold, explain and verify.
+
+What the ledger has of the subscriptions sought comes from there, the rest from the two logs.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,11 @@ from app.definitions.state import Definitions
 from app.kafka.clients import Consumer
 from app.kafka.names import ConsumerRecord, OffsetOutOfRangeError, TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
+from app.ledger.ledger import Ledger
+from app.ledger.rows import LedgerDamaged, Wanted, rows_of
 from app.meter.errors import BeyondRetention
 from app.runtime.homes import HomePartitions
+from app.runtime.passed_over import PassedOver, note_forward
 from app.settings import Settings
 from app.wire.arrivals import (
     Arrival,
@@ -72,6 +78,7 @@ class Scan:
         homes: HomePartitions,
         definitions: Definitions,
         work: WorkDone | None = None,
+        ledger: Ledger | None = None,
     ):
         self._number = number
         self._homes = homes
@@ -87,6 +94,10 @@ class Scan:
         self.on_corrections: Callable[[list[CorrectionArrival]], None] = lambda corrections: None
         """Told of the corrections among what is read, before it is."""
         self._sought: tuple[bytes, ...] = ()
+        self._ledger = ledger
+        self._wanted: Wanted | None = None
+        """What is looked for in the ledger; None: nothing any more."""
+        self._passed: dict[TopicPartition, PassedOver] = {}
         self._work = work or WorkDone()
         self._operation: Operation = "query"
         self._consumer = Consumer(
@@ -122,6 +133,7 @@ class Scan:
             self._raw: checkpoint.raw_next if raw_offset is None else raw_offset,
             self._rekeyed: checkpoint.rekeyed_next if rekeyed_offset is None else rekeyed_offset,
         }
+        self._passed = {tp: PassedOver(offset) for tp, offset in self._next.items()}
         self._marks.clear()
         self._reached_ms = -1
         self._consumer.assign(list(self._next))
@@ -132,10 +144,17 @@ class Scan:
         """Have what is read from here on counted for an operation other than a query."""
         self._operation = operation
 
-    def seek_only(self, names: Collection[SubscriptionKey]) -> None:
-        """Look for events of these subscriptions only: most others need not be decoded."""
+    def seek_only(
+        self, names: Collection[SubscriptionKey], codes: Collection[str] | None = None
+    ) -> None:
+        """Look for events of these subscriptions only: most others need not be decoded.
+
+        No names: all are wanted. `codes`: those of others need not be shown.
+        """
         if len(names) <= SOUGHT_NAMES:
             self._sought = tuple(external_id.encode() for _, external_id in names)
+        if names and self._ledger is not None:
+            self._wanted = Wanted.of(names, codes)
 
     async def log_starts(self) -> tuple[int, int]:
         """Return the first offsets of the raw and the forwarded events that are not deleted."""
@@ -143,9 +162,9 @@ class Scan:
         return int(starts[self._raw]), int(starts[self._rekeyed])
 
     def behind(self, checkpoint: Checkpoint) -> int:
-        """Return how many offsets lie between here and the live fold."""
+        """Return how many offsets lie between here and the live fold, without what was read."""
         ends = self._ends(checkpoint)
-        return sum(max(0, ends[tp] - at) for tp, at in self._next.items())
+        return sum(self._passed[tp].left(at, ends[tp]) for tp, at in self._next.items())
 
     def _ends(self, checkpoint: Checkpoint) -> dict[TopicPartition, int]:
         return {self._raw: checkpoint.raw_next, self._rekeyed: checkpoint.rekeyed_next}
@@ -158,7 +177,10 @@ class Scan:
         Raises:
             BeyondRetention: some of it is deleted.
         """
+        async for found in self._of_ledger(turn, urgent=urgent):
+            yield found
         while self.behind(checkpoint):
+            stops = self._stops(checkpoint)
             try:
                 fetched = await turn.watched(
                     self._consumer.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
@@ -170,25 +192,98 @@ class Scan:
                     "computed from events since then cannot be computed again. Keep retention.ms "
                     "and retention.bytes of this topic at -1"
                 ) from error
-            ends = self._ends(checkpoint)
             self._work.add(self._operation, "broker_requests", 1)
             self._work.add(self._operation, "log_records", sum(map(len, fetched.values())))
             for tp, records in fetched.items():
                 first = 0
                 while first < len(records):
-                    steps = self._portion(tp, records, first, ends[tp])
+                    steps = self._portion(tp, records, first, stops[tp])
                     first, arrived = await turn.run(steps, urgent=urgent)
-                    corrections = [each for each in arrived if isinstance(each, CorrectionArrival)]
-                    if corrections:
-                        self.on_corrections(corrections)
-                    arrivals = [each for each in arrived if isinstance(each, Arrival)]
-                    if arrivals:
+                    if arrivals := self._told(arrived):
                         yield arrivals
-            for tp in self._next:
+            for tp, stop in stops.items():
                 # The position passes transaction markers, which carry no record.
-                self._next[tp] = min(await self._consumer.position(tp), ends[tp])
-                if self._next[tp] == ends[tp]:
-                    self._consumer.seek(tp, ends[tp])
+                self._next[tp] = min(await self._consumer.position(tp), stop)
+                if self._next[tp] == stop:
+                    self._consumer.seek(tp, stop)
+
+    def _stops(self, checkpoint: Checkpoint) -> dict[TopicPartition, int]:
+        """Pass over what the ledger had; return up to where the logs are to be read next."""
+        ends = self._ends(checkpoint)
+        stops = {}
+        for tp, passed in self._passed.items():
+            while (stretch := passed.holding(self._next[tp])) is not None:
+                self._next[tp] = stretch.until
+                self._consumer.seek(tp, stretch.until)
+                if tp == self._raw:
+                    self._reached_ms = max(self._reached_ms, stretch.append_time_ms)
+                for partition, mark in stretch.marks.items():
+                    self._marks[partition] = max(mark, self._marks.get(partition, mark))
+            stops[tp] = passed.next_stop(self._next[tp], ends[tp])
+        return stops
+
+    def _told(self, arrived: Sequence[Arrived]) -> list[Arrival]:
+        """Tell of the corrections; return the events."""
+        corrections = [each for each in arrived if isinstance(each, CorrectionArrival)]
+        if corrections:
+            self.on_corrections(corrections)
+        return [each for each in arrived if isinstance(each, Arrival)]
+
+    async def _of_ledger(self, turn: LoopTime, *, urgent: bool) -> AsyncIterator[list[Arrival]]:
+        """Yield what the ledger has of what is wanted, the first time it is asked."""
+        wanted, self._wanted = self._wanted, None
+        if self._ledger is None or wanted is None:
+            return
+        async for spans, chunks in self._ledger.chunks(wanted):
+            for span in spans:
+                told = (span.raw_from, span.raw_until, span.append_time_ms)
+                self._passed[self._raw].add(*told)
+                told = (span.rekeyed_from, span.rekeyed_until, span.append_time_ms)
+                self._passed[self._rekeyed].add(*told)
+            first = 0
+            while first < len(chunks):
+                steps = self._portion_of_ledger(chunks, first)
+                try:
+                    first, arrived = await turn.run(steps, urgent=urgent)
+                except LedgerDamaged:
+                    # Some of it may be fed already: whoever reads begins again, without it.
+                    self._ledger.forget()
+                    raise
+                if arrivals := self._told(arrived):
+                    yield arrivals
+
+    def _portion_of_ledger(
+        self, chunks: Sequence[bytes], first: int
+    ) -> Steps[tuple[int, list[Arrived]]]:
+        """Return which chunk comes next, and what those before it hold from the first one on."""
+        found: list[Arrived] = []
+        count = step_rows = 0
+        while first < len(chunks) and count < PORTION_EVENTS:
+            rows = rows_of(chunks[first], self._number)
+            first, count, step_rows = first + 1, count + len(rows), step_rows + len(rows)
+            found += [row for row in rows if self._is_read_now(row)]
+            if step_rows >= STEP_ITEMS:
+                step_rows = 0
+                yield
+        self._work.add(self._operation, "ledger_rows", count)
+        return first, found
+
+    def _is_read_now(self, row: Arrival | CorrectionArrival) -> bool:
+        """Return whether a row of the ledger lies where it is passed over in the logs."""
+        aside = self._definitions.set_asides.of(row.raw_partition)
+        if aside is not None and (
+            aside.holds_element(row.raw_offset, row.array_index)
+            or (row.raw_partition == self._number and aside.holds(row.raw_offset))
+        ):
+            return False
+        if row.raw_partition == self._number:
+            return self._passed[self._raw].holding(row.raw_offset) is not None
+        if isinstance(row, CorrectionArrival):
+            return True
+        stretch = self._passed[self._rekeyed].holding(row.rekeyed_offset)
+        if stretch is not None:
+            note_forward(stretch, row)
+        return stretch is not None
 
     def _portion(
         self, tp: TopicPartition, records: Sequence[ConsumerRecord], first: int, end: int

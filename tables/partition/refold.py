@@ -142,6 +142,15 @@ class Refold:
         )
         return first_offsets(entry for entry in found if entry is not None)
 
+    def sought(self) -> tuple[set[SubscriptionKey], set[str] | None]:
+        """Return whose events to feed, of which codes; no names, or no codes: any may be wanted."""
+        if self._searches:
+            return set(), None
+        if any(map(self.partition.corrections.touches, self._names)):
+            # An amend may have given an event one of the codes.
+            return self._names, None
+        return self._names, {code for _, _, code in self.meter_keys}
+
     def feed(self, arrivals: Sequence[Arrival]) -> None:
         """Fold those of the arrivals that are of the meter keys and count."""
         partition = self.partition

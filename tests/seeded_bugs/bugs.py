@@ -984,4 +984,34 @@ BUGS = (
         "if came.append_time_ms > self.cut_ms:",
         "if came.append_time_ms > self.cut_ms and now:",
     ),
+    Bug(
+        "ledger-of-another-log-believed",
+        "app/ledger/ledger.py",
+        "if newest is None or await self._is_of_log(newest):",
+        "if True:",
+    ),
+    Bug(
+        "ledger-covers-a-hole",
+        "app/ledger/blocks.py",
+        "            and found[-1].raw_until == span.raw_from\n",
+        "",
+    ),
+    Bug(
+        "wrong-bytes-of-the-ledger-believed",
+        "app/ledger/blocks.py",
+        "    if xxh3_64_intdigest(chunk) != check:",
+        "    if False:",
+    ),
+    Bug(
+        "ledger-and-log-read-twice",
+        "app/runtime/scan.py",
+        "stops[tp] = passed.next_stop(self._next[tp], ends[tp])",
+        "stops[tp] = max(self._next[tp], ends[tp])",
+    ),
+    Bug(
+        "ledger-runs-ahead-of-the-checkpoint",
+        "app/ledger/ledger.py",
+        "if span.raw_until > restored.raw or span.rekeyed_until > restored.rekeyed:",
+        "if False:",
+    ),
 )

@@ -159,6 +159,23 @@ async def _to_the_end(player: Player) -> Outcome:
     return await player.end()
 
 
+def tear_ledger(directory: Path, choose: random.Random) -> None:
+    """Take one of the files of a ledger away, cut it short or flip a bit of it, now and then."""
+    files = sorted((directory / "ledger").rglob("*.*"), key=lambda path: path.stat().st_mtime_ns)
+    if not files or choose.random() < 0.5:
+        return
+    path = choose.choice(files)
+    content = bytearray(path.read_bytes())
+    match choose.randrange(3):
+        case 0:
+            path.unlink()
+        case 1:
+            path.write_bytes(content[: choose.randrange(len(content))])
+        case _:
+            content[choose.randrange(len(content))] ^= 1 << choose.randrange(8)
+            path.write_bytes(content)
+
+
 class Player:
     """The cluster: brokers, workers, and who owns what."""
 
@@ -168,7 +185,11 @@ class Player:
         self.seed = seed
         self.choose = random.Random(seed)
         self.directory = directory
-        self.settings = _settings(script.partitions)
+        # What is read again comes from the ledger, or from Kafka alone.
+        ledger_bytes = 0 if seed % 5 == 4 else 1 << 30
+        self.settings = _settings(script.partitions).model_copy(
+            update={"ledger_bytes": ledger_bytes}
+        )
         self.clock = SimulatedClock(START_MS - HOUR_MS)
         self.broker = Broker(self.clock)
         self.redis = Redis()
@@ -191,6 +212,7 @@ class Player:
         self.started += 1
         settings = self.settings.model_copy(update={"state_dir": self.directory / str(slot)})
         choose = random.Random(f"{self.seed} {slot} {self.started}")
+        tear_ledger(settings.state_dir, random.Random(f"ledger {self.seed} {slot} {self.started}"))
         worker = Worker(f"worker {slot}", settings, self.broker, self.clock, choose)
         self.workers[slot : slot + 1] = [worker]
         await worker.start()

@@ -54,7 +54,9 @@ def test_what_is_under_a_refold_is_so_again_after_a_restart(
     context, queue, forwards = context_of(state.definitions), RefoldQueue(state), Forwards()
     cuts = Cuts(state, context, queue)
     queue.want(meter_keys, 17)
-    packed = Packing(state, context, NextFlush(), queue, cuts, forwards).packed_checkpoint()
+    ledger = context.ledger_room.of(0, state.checkpoint, context.raw_lookup.find_many)
+    packing = Packing(state, context, NextFlush(), queue, cuts, forwards, ledger)
+    packed = packing.packed_checkpoint()
     assert len(packed) < CHANGELOG_MESSAGE_BYTES - 1_000
     restored = _known(meter_keys, msgspec.msgpack.decode(packed, type=Checkpoint))
     assert set(refolding_keys(restored)) == meter_keys | also

@@ -1,0 +1,137 @@
+"""Rows: how arrivals are written down, and read again as they came.
+
+A chunk has rows of one meter key. Most events are kept as the bytes that were decoded, with their
+place, and are decoded again; what needed headers or an array is kept decoded.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+from zlib import crc32
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from app.wire.arrivals import (
+    Arrival,
+    CorrectionArrival,
+    MeterKey,
+    SubscriptionKey,
+    plain_arrival,
+)
+
+CORRECTIONS_CODE: Final = ""
+"""Corrections are kept under it: they name an event, whose code nobody has looked up."""
+
+_CODE_BITS: Final = 24
+_PLAIN, _WHOLE, _CORRECTIONS = 0, 1, 2
+
+_Plain = tuple[str, list[int], list[int], list[bytes]]
+"""(organization, raw offsets, append times, bodies)"""
+
+_encode_into = msgspec.msgpack.Encoder().encode_into
+_decode_plain = msgspec.msgpack.Decoder(_Plain).decode
+_decode_whole = msgspec.msgpack.Decoder(list[Arrival]).decode
+_decode_corrections = msgspec.msgpack.Decoder(list[CorrectionArrival]).decode
+
+Keys = NDArray[np.uint64]
+
+
+class LedgerDamaged(OSError):
+    """What the ledger has is not what was written; the logs have it."""
+
+
+def row_key(name: SubscriptionKey, code: str) -> int:
+    """Return what rows are sorted by: 40 bits of the subscription, then 24 of the code.
+
+    Two may share one: whoever reads looks at names.
+    """
+    of_code = crc32(code.encode()) & ((1 << _CODE_BITS) - 1)
+    return _first_key(name) | of_code
+
+
+def _first_key(name: SubscriptionKey) -> int:
+    return xxh3_64_intdigest("\0".join(name).encode()) >> _CODE_BITS << _CODE_BITS
+
+
+class Wanted(NamedTuple):
+    """Which rows are looked for: keys from each of `first` to that of `last`, both included."""
+
+    first: Keys
+    last: Keys
+
+    @classmethod
+    def of(cls, names: Collection[SubscriptionKey], codes: Collection[str] | None) -> Wanted:
+        """Want all rows of subscriptions, or those of some codes and the corrections."""
+        if codes is None:
+            firsts = [_first_key(name) for name in names]
+            lasts = [first | ((1 << _CODE_BITS) - 1) for first in firsts]
+        else:
+            wanted = {*codes, CORRECTIONS_CODE}
+            firsts = lasts = [row_key(name, code) for name in names for code in wanted]
+        # Each key once: two names may share it.
+        pairs = sorted(set(zip(firsts, lasts, strict=True)))
+        return cls(*(np.array([pair[i] for pair in pairs], np.uint64) for i in (0, 1)))
+
+
+class Chunks:
+    """Rows in memory, chunk after chunk in one buffer."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.keys = array("Q")
+        self.ends = array("Q")
+
+    def add(self, meter_key: MeterKey, arrivals: Sequence[Arrival], *, plain: bool) -> None:
+        """Write arrivals of one meter key; `plain`: each is all that its raw record holds."""
+        buffer = self.buffer
+        if plain:
+            buffer.append(_PLAIN)
+            rows: object = (
+                meter_key[0],
+                [arrival.raw_offset for arrival in arrivals],
+                [arrival.append_time_ms for arrival in arrivals],
+                [arrival.event.body for arrival in arrivals],
+            )
+        else:
+            buffer.append(_WHOLE)
+            rows = arrivals
+        _encode_into(rows, buffer, len(buffer))
+        self.keys.append(row_key(meter_key[:2], meter_key[2]))
+        self.ends.append(len(buffer))
+
+    def add_corrections(self, corrections: Sequence[CorrectionArrival]) -> None:
+        """Write corrections, one at a time: there are few."""
+        for correction in corrections:
+            self.buffer.append(_CORRECTIONS)
+            _encode_into([correction], self.buffer, len(self.buffer))
+            self.keys.append(row_key(correction.name, CORRECTIONS_CODE))
+            self.ends.append(len(self.buffer))
+
+
+def rows_of(chunk: bytes, number: int) -> Sequence[Arrival] | Sequence[CorrectionArrival]:
+    """Return the rows of a chunk of home partition `number`.
+
+    Raises:
+        LedgerDamaged: they cannot be read.
+    """
+    kind, packed = chunk[0], memoryview(chunk)[1:]
+    try:
+        if kind == _WHOLE:
+            return _decode_whole(packed)
+        if kind == _CORRECTIONS:
+            return _decode_corrections(packed)
+        organization_id, offsets, append_times_ms, bodies = _decode_plain(packed)
+    except msgspec.DecodeError as error:
+        raise LedgerDamaged(f"a chunk cannot be read: {error}") from error
+    found: list[Arrival] = []
+    for offset, append_time_ms, body in zip(offsets, append_times_ms, bodies, strict=True):
+        arrival = plain_arrival(body, append_time_ms, number, offset, organization_id)
+        if arrival is None:
+            raise LedgerDamaged(f"the event at raw offset {offset} cannot be decoded")
+        found.append(arrival)
+    return found

@@ -1,0 +1,365 @@
+"""What the ledger says it covers is what the partition took there, whatever became of its files."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from app.ledger import ledger as module
+from app.ledger.ledger import LedgerRoom, Place
+from app.ledger.rows import LedgerDamaged, Wanted, rows_of
+from app.wire.arrivals import (
+    Arrival,
+    Arrived,
+    CorrectionArrival,
+    SubscriptionKey,
+    plain_arrival,
+    runs_of,
+)
+from app.wire.events import Correction, Event
+
+NAMES = [("org", f"sub-{number}") for number in range(5)] + [("other", "sub-0")]
+CODES = ["calls", "gb"]
+GB = 1024**3
+HERE, ELSEWHERE = 0, 1
+"""The partition, and one that forwards to it."""
+
+
+@dataclass
+class Checkpoint:
+    """Where the live fold stands."""
+
+    raw_next: int = 0
+    rekeyed_next: int = 0
+    append_time_ms: int = -1
+    index_epoch: int = 1
+
+
+@dataclass
+class World:
+    """A partition that takes events, and its ledger."""
+
+    directory: Path
+    disk_bytes: int = GB
+    choose: random.Random = field(default_factory=lambda: random.Random(7))
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    taken: list[Arrival | CorrectionArrival] = field(default_factory=list)
+    """All of it, the logs in other words."""
+    elsewhere: int = 0
+
+    def __post_init__(self) -> None:
+        self.room = LedgerRoom(self.directory, self.disk_bytes)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with what local disk has, as after a kill."""
+
+        async def find(places: Sequence[Place]) -> Mapping[Place, Arrived]:
+            taken = {
+                (row.raw_partition, row.raw_offset, row.array_index): row for row in self.taken
+            }
+            return {place: taken[place] for place in places if place in taken}
+
+        self.ledger = self.room.of(HERE, self.checkpoint, find)
+
+    def plain(self, name: SubscriptionKey, code: str) -> Arrival:
+        """Append a plain event at home and take it."""
+        number, checkpoint = len(self.taken), self.checkpoint
+        organization = f'"organization_id":"{name[0]}",' if number % 2 else ""
+        body = (
+            f'{{{organization}"transaction_id":"t{number}","external_subscription_id":"{name[1]}",'
+            f'"code":"{code}","timestamp":"{number}.5","precise_total_amount_cents":"1.10",'
+            f'"properties":{{"gb":1e{number % 3}}}}}'
+        ).encode()
+        checkpoint.append_time_ms = 10**12 + number
+        found = plain_arrival(body, checkpoint.append_time_ms, HERE, checkpoint.raw_next, name[0])
+        assert found is not None
+        # Offsets have gaps: markers, and events of other homes.
+        checkpoint.raw_next += self.choose.randrange(1, 4)
+        self.taken.append(found)
+        return found
+
+    def forwarded(self, name: SubscriptionKey, code: str) -> Arrival:
+        """Take an event that came by events-rekeyed."""
+        number, checkpoint = len(self.taken), self.checkpoint
+        event = Event(
+            None, name[1], f"t{number}", code, None, Decimal("1E+3"), b'{"gb":1.10}', b"{}", b"env"
+        )
+        self.elsewhere += 1
+        place = (10**12 + number, ELSEWHERE, self.elsewhere, number % 3, checkpoint.rekeyed_next)
+        checkpoint.rekeyed_next += self.choose.randrange(1, 3)
+        arrival = Arrival(event, name[0], *place, admitted=number % 2 == 0)
+        self.taken.append(arrival)
+        return arrival
+
+    def corrected(self, name: SubscriptionKey) -> CorrectionArrival:
+        """Take a correction at home."""
+        number, checkpoint = len(self.taken), self.checkpoint
+        told = Correction(None, name[1], "t0", "cancel", None, f"c{number}", b"{}")
+        arrival = CorrectionArrival(told, name[0], 10**12, HERE, checkpoint.raw_next, 0)
+        checkpoint.raw_next += 1
+        self.taken.append(arrival)
+        return arrival
+
+    def portion(self, events: int) -> None:
+        """Take some events, as a portion of a batch."""
+        draw = self.choose
+        plain = [self.plain(draw.choice(NAMES), draw.choice(CODES)) for _ in range(events)]
+        self.ledger.note(runs_of(plain), plain=True)
+        odd = [self.forwarded(draw.choice(NAMES), draw.choice(CODES)) for _ in range(events // 4)]
+        self.ledger.note(runs_of(odd), plain=False)
+        if events % 3 == 0:
+            self.ledger.note_corrections([self.corrected(draw.choice(NAMES))])
+
+    async def flush(self) -> None:
+        """Pack and commit what was taken, and wait until it is written."""
+        self.ledger.pack()
+        self.ledger.commit()
+        await self.ledger.rest()
+
+    async def check(
+        self, names: Sequence[SubscriptionKey], codes: Sequence[str] | None = None
+    ) -> int:
+        """Compare what is covered with what was taken there; return how many rows that were."""
+        found: list[Arrival | CorrectionArrival] = []
+        spans = []
+        async for some, chunks in self.ledger.chunks(Wanted.of(names, codes)):
+            spans += some
+            for chunk in chunks:
+                found += rows_of(chunk, HERE)
+
+        def covered(row: Arrival | CorrectionArrival) -> bool:
+            if row.raw_partition == HERE:
+                return any(span.raw_from <= row.raw_offset < span.raw_until for span in spans)
+            assert isinstance(row, Arrival)
+            at = row.rekeyed_offset
+            return any(span.rekeyed_from <= at < span.rekeyed_until for span in spans)
+
+        wanted = [
+            row
+            for row in self.taken
+            if row.name in names
+            and (codes is None or isinstance(row, CorrectionArrival) or row.event.code in codes)
+            and covered(row)
+        ]
+        assert not any(a.overlaps(b) for n, a in enumerate(spans) for b in spans[:n])
+        assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+        return len(found)
+
+    def files(self) -> list[Path]:
+        """Return what lies on local disk."""
+        return sorted(path for path in self.directory.rglob("*") if path.is_file())
+
+
+@pytest.fixture(params=[3, 50, 10**6])
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    """Make one whose files are merged after so many chunks."""
+    monkeypatch.setattr(module, "MERGED_CHUNKS", request.param)
+    return World(tmp_path)
+
+
+async def test_all_that_was_taken_is_found_as_it_came(world: World) -> None:
+    """On disk, merged, in the flush under way, and since then."""
+    for number in range(30):
+        world.portion(world.choose.randrange(9))
+        if number % 3 == 2:
+            await world.flush()
+        elif number % 5 == 0:
+            world.ledger.pack()
+            world.ledger.commit()
+        if number % 7 == 6:
+            for names in ([NAMES[number % 6]], NAMES[:3], NAMES):
+                await world.check(names)
+                await world.check(names, ["gb"])
+    assert await world.check(NAMES) == len(world.taken)
+    await world.flush()
+    world.restart()
+    assert await world.check(NAMES) == len(world.taken)
+    world.portion(8)
+    assert await world.check(NAMES) == len(world.taken)
+
+
+async def test_only_rows_of_the_meter_key_are_read(world: World) -> None:
+    for _ in range(10):
+        world.portion(8)
+        await world.flush()
+    rows = [row for row in world.taken if row.name == NAMES[0]]
+    gb = [row for row in rows if isinstance(row, CorrectionArrival) or row.event.code == "gb"]
+    assert await world.check([NAMES[0]]) == len(rows)
+    assert await world.check([NAMES[0]], ["gb"]) == len(gb) < len(rows)
+
+
+async def test_what_no_flush_made_durable_is_forgotten(world: World) -> None:
+    world.portion(8)
+    await world.flush()
+    durable = len(world.taken)
+    before = (world.checkpoint.raw_next, world.checkpoint.rekeyed_next)
+    world.portion(8)
+    await world.flush()
+    # As if the checkpoint of the second flush was never committed.
+    world.checkpoint.raw_next, world.checkpoint.rekeyed_next = before
+    del world.taken[durable:]
+    world.restart()
+    assert await world.check(NAMES) == durable
+    world.portion(7)
+    await world.flush()
+    assert await world.check(NAMES) == len(world.taken)
+
+
+async def test_a_hole_is_never_taken_for_nothing(world: World) -> None:
+    """Another worker had the partition meanwhile."""
+    world.portion(8)
+    await world.flush()
+    for _ in range(5):
+        world.plain(NAMES[0], "gb")
+    hole = len(world.taken) - 5
+    world.restart()
+    world.portion(8)
+    await world.flush()
+    assert await world.check(NAMES) == len(world.taken) - 5
+    assert hole < len(world.taken)
+
+
+async def test_a_kill_in_the_middle_of_a_write_costs_that_write_alone(world: World) -> None:
+    world.portion(8)
+    await world.flush()
+    known = len(world.taken)
+    sizes = {path: path.stat().st_size for path in world.files()}
+    world.portion(8)
+    await world.flush()
+    for path in world.files():
+        if path.suffix == ".appended" and path in sizes:
+            os.truncate(path, sizes[path] + 17)
+    world.restart()
+    assert await world.check(NAMES) in (known, len(world.taken))
+
+
+@pytest.mark.parametrize("how", ["truncated", "deleted", "flipped", "another's"])
+async def test_damage_is_found(world: World, how: str) -> None:
+    """Whatever is wrong on disk, rows that are told are right and none is left out of its span."""
+    for _ in range(6):
+        world.portion(8)
+        await world.flush()
+    whole = {path: path.read_bytes() for path in world.files()}
+    for number in range(10):
+        for path in world.files():
+            path.unlink()
+        for path, data in whole.items():
+            path.write_bytes(data)
+        if number % 2:
+            world.restart()
+        path = world.choose.choice(world.files())
+        content = bytearray(whole[path])
+        at = world.choose.randrange(len(content))
+        match how:
+            case "truncated":
+                path.write_bytes(content[:at])
+            case "deleted":
+                path.unlink()
+            case "flipped":
+                content[at] ^= 1 << world.choose.randrange(8)
+                path.write_bytes(content)
+            case _:
+                path.write_bytes(whole[world.choose.choice(list(whole))])
+        await world.check(NAMES)
+        world.restart()
+        await world.check(NAMES)
+
+
+async def test_the_ledger_of_another_log_is_not_believed(world: World) -> None:
+    world.portion(8)
+    await world.flush()
+    # The topics were made anew, and have as many events again.
+    world.taken.clear()
+    reached = world.checkpoint.raw_next, world.checkpoint.rekeyed_next
+    world.checkpoint.raw_next = world.checkpoint.rekeyed_next = 0
+    while world.checkpoint.raw_next <= reached[0] or world.checkpoint.rekeyed_next <= reached[1]:
+        world.plain(NAMES[1], "calls")
+        world.forwarded(NAMES[1], "calls")
+    world.restart()
+    assert await world.check(NAMES) == 0
+
+
+async def test_one_that_was_folded_anew_begins_anew(world: World) -> None:
+    world.portion(8)
+    await world.flush()
+    before = world.files()
+    world.checkpoint.index_epoch += 1
+    world.restart()
+    assert await world.check(NAMES) == 0
+    assert not set(world.files()) & set(before)
+
+
+async def test_what_has_no_room_in_memory_is_a_hole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMORY_BYTES", 10_000)
+    world.portion(8)
+    await world.flush()
+    known = len(world.taken)
+    world.portion(100)
+    assert world.room.memory_bytes < 10_000
+    assert await world.check(NAMES) == known
+    lost = len(world.taken) - known
+    await world.flush()
+    world.portion(8)
+    await world.flush()
+    assert await world.check(NAMES) == len(world.taken) - lost
+    assert world.room.memory_bytes == 0
+
+
+async def test_the_oldest_files_go_when_there_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MERGED_CHUNKS", 1)
+    world = World(tmp_path, disk_bytes=20_000)
+    for _ in range(40):
+        world.portion(20)
+        await world.flush()
+    assert sum(path.stat().st_size for path in world.files()) < 30_000
+    found = await world.check(NAMES)
+    assert 0 < found < len(world.taken)
+
+
+async def test_without_disk_there_is_none(tmp_path: Path) -> None:
+    world = World(tmp_path, disk_bytes=0)
+    world.portion(8)
+    await world.flush()
+    assert (await world.check(NAMES), world.files(), world.room.memory_bytes) == (0, [], 0)
+
+
+async def test_a_disk_that_takes_nothing_ends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.portion(8)
+    await world.flush()
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.ledger.blocks.os.write", full)
+        world.portion(8)
+        await world.flush()
+    assert await world.check(NAMES) == 0
+    world.portion(8)
+    await world.flush()
+    assert await world.check(NAMES) > 0
+    assert world.room.memory_bytes == 0
+
+
+def test_a_row_that_cannot_be_decoded_is_damage() -> None:
+    for chunk in (
+        b"\x00",
+        b"\x01\x91\xc0",
+        b"\x02\x00",
+        b"\x00\x94\xa1o\x91\x00\x91\x00\x91\xc4\x01x",
+    ):
+        with pytest.raises(LedgerDamaged):
+            rows_of(chunk, HERE)
